@@ -1,0 +1,5 @@
+"""The command line: wiring only, one command a file."""
+
+
+def main() -> None:
+    """The console script."""

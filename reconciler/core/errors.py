@@ -1,0 +1,185 @@
+"""The one error tree, with the exit code of each branch.
+
+    ReconcilerError            1
+      InvalidInput             1   manifests, settings or files with problems, all of them at once
+      UsageError              64   a command line that makes no sense
+      StateError               1   the state cannot be used
+        StateCorrupted         1
+        StateTooNew            1
+        LockHeld               6
+        LeaseLost              1
+      PlanFileError            1   a plan file that is damaged or not ours
+      StalePlan                4
+      GuardRefused             5
+      ApiError                 1   what a request to the API can end in, other than an answer
+        NotApplied             1   temporary: known not to have had an effect (429, connection refused)
+        InDoubt                1   its effect is unknown (timeout, reset, 5xx, unreadable body)
+        RequestRefused         1   permanent: the whole request was refused (400, 404, 422, a redirect)
+        AuthRefused            7   permanent: 401 or 403, or no token
+        QuotaExhausted         8
+      Interrupted          129/130/143   a signal asked us to stop
+
+A message says what, limit, measure and remedy, in lower case; our own errors never show a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from reconciler.core.source import Source
+
+
+class ExitCode(IntEnum):
+    """What the process ends with; `docs/reference.md` explains each."""
+
+    DONE = 0
+    ERROR = 1
+    CHANGES = 2
+    PARTIAL = 3
+    STALE = 4
+    GUARD = 5
+    LOCKED = 6
+    AUTH = 7
+    QUOTA = 8
+    USAGE = 64
+
+
+WORST_FIRST = (
+    ExitCode.AUTH,
+    ExitCode.LOCKED,
+    ExitCode.QUOTA,
+    ExitCode.GUARD,
+    ExitCode.STALE,
+    ExitCode.ERROR,
+    ExitCode.PARTIAL,
+    ExitCode.CHANGES,
+    ExitCode.DONE,
+)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The exit code of several locations; signals and usage errors, which end the run, rank before all."""
+    rank = {int(code): place for place, code in enumerate(WORST_FIRST)}
+    return min(codes, key=lambda code: rank.get(int(code), -1), default=int(ExitCode.DONE))
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the input: `check` names the rule that found it."""
+
+    source: Source
+    message: str
+    check: str
+    severity: Severity = Severity.ERROR
+    hint: str = ""
+
+    def __str__(self) -> str:
+        mark = "" if self.severity is Severity.ERROR else f"{self.severity}: "
+        return f"{self.source}: {mark}{self.message}" + (f"\n  hint: {self.hint}" if self.hint else "")
+
+    @property
+    def sort_key(self) -> tuple[Source, str, str]:
+        return (self.source, self.check, self.message)
+
+
+class ReconcilerError(Exception):
+    """Anything that we end with on purpose. `hint` says what to do about it."""
+
+    exit_code: int = ExitCode.ERROR
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InvalidInput(ReconcilerError):
+    """Every problem found in the input, sorted by place."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.sort_key))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class UsageError(ReconcilerError):
+    exit_code = ExitCode.USAGE
+
+
+class StateError(ReconcilerError):
+    pass
+
+
+class StateCorrupted(StateError):
+    pass
+
+
+class StateTooNew(StateError):
+    pass
+
+
+class LockHeld(StateError):
+    exit_code = ExitCode.LOCKED
+
+
+class LeaseLost(StateError):
+    pass
+
+
+class PlanFileError(ReconcilerError):
+    pass
+
+
+class StalePlan(ReconcilerError):
+    exit_code = ExitCode.STALE
+
+
+class GuardRefused(ReconcilerError):
+    exit_code = ExitCode.GUARD
+
+
+class ApiError(ReconcilerError):
+    pass
+
+
+class NotApplied(ApiError):
+    """Temporary. `retry_after_ms`: how long the server asked us to wait, if it did."""
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_ms: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_ms = retry_after_ms
+
+
+class InDoubt(ApiError):
+    pass
+
+
+class RequestRefused(ApiError):
+    """Permanent. `status` is the HTTP status."""
+
+    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class AuthRefused(ApiError):
+    exit_code = ExitCode.AUTH
+
+
+class QuotaExhausted(ApiError):
+    exit_code = ExitCode.QUOTA
+
+
+class Interrupted(ReconcilerError):
+    """A signal asked us to stop; ends the process with 128 + its number."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}")
+        self.exit_code = 128 + signum

@@ -1,0 +1,46 @@
+"""The names of things, and the only normalisation of them.
+
+Every id and tag is text. A tag is compared lower-cased and trimmed, as HighLevel stores it.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import NewType
+
+ContactId = NewType("ContactId", str)
+LocationId = NewType("LocationId", str)
+SetName = NewType("SetName", str)
+Tag = NewType("Tag", str)
+
+Instant = NewType("Instant", int)
+"""Milliseconds since 1970-01-01T00:00Z."""
+
+TagSet = frozenset[Tag]
+
+_FIREBASE_ID = re.compile(r"[A-Za-z0-9]{20}")
+
+
+def normalise_tag(text: str) -> Tag:
+    """The one spelling under which a tag is compared: trimmed and lower-cased."""
+    return Tag(text.strip().lower())
+
+
+def looks_like_contact_id(text: str) -> bool:
+    """Whether HighLevel could have issued this id: 20 letters and digits (a Firebase id)."""
+    return _FIREBASE_ID.fullmatch(text) is not None
+
+
+def iso(instant: Instant) -> str:
+    """RFC 3339 in UTC with milliseconds, such as `2026-11-23T09:30:00.000Z`."""
+    moment = datetime.fromtimestamp(instant / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant % 1000:03d}Z"
+
+
+def instant(text: str) -> Instant:
+    """The inverse of `iso`; raises ValueError for text without a zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"no time zone in {text!r}")
+    return Instant(round(moment.timestamp() * 1000))

@@ -1,0 +1,1 @@
+"""Where state lives. Law: sees ports and core; one door, `open_store(url)`."""

@@ -1,0 +1,184 @@
+"""HighLevel's JSON and our values: the only place that knows the vendor's field names. Pure.
+
+Law: a request body is built from `contacts`, `tags` and `locationId` and nothing else. Removing all tags of a contact, or
+overwriting them, has no spelling here. Source: the vendor's OpenAPI of 2026-06-19, pinned by `tests/test_wire.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.core.names import ContactId, Instant, LocationId, TagSet, instant, normalise_tag
+from reconciler.core.outcome import Action, Row
+
+BULK_PATH = "/contacts/bulk/tags/update/"
+SEARCH_PATH = "/contacts/search"
+API_VERSION = "2021-07-28"
+SEARCH_PAGE_LIMIT = 500
+
+
+class Unreadable(ValueError):
+    """The body is not what the vendor documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkUpdate:
+    """The one write there is: add or remove `tags` on `contacts` of `location`."""
+
+    action: Action
+    location: LocationId
+    contacts: tuple[ContactId, ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRead:
+    """A contact as the API shows it. `tags` is None where the answer lacks them (unknown, not empty)."""
+
+    id: ContactId
+    location: LocationId
+    tags: TagSet | None
+    updated: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a contact search; `cursor` starts the next one and is None on the last. `total` as the server counts."""
+
+    contacts: tuple[ContactRead, ...]
+    total: int
+    cursor: tuple[Any, ...] | None
+
+
+def bulk_path(update: BulkUpdate) -> str:
+    return BULK_PATH + update.action.value
+
+
+def bulk_body(update: BulkUpdate) -> bytes:
+    document = {"contacts": list(update.contacts), "tags": list(update.tags), "locationId": update.location}
+    return json.dumps(document, ensure_ascii=False).encode()
+
+
+def read_bulk_answer(body: bytes) -> tuple[Row, ...]:
+    """The rows of an answer; raises Unreadable where there is no list of rows."""
+    document = _object(body)
+    rows = document.get("responses")
+    if not isinstance(rows, list):
+        raise Unreadable("the answer has no list `responses`")
+    return tuple(_row(item) for item in rows)
+
+
+def _row(item: object) -> Row:
+    if isinstance(item, str):
+        # the vendor's schema types the items as strings; its examples are objects: take both
+        try:
+            item = json.loads(item)
+        except ValueError as error:
+            raise Unreadable("a row is neither an object nor one in a string") from error
+    if not isinstance(item, dict):
+        raise Unreadable("a row is not an object")
+    return Row(
+        contact=ContactId(_text(item, "contactId")),
+        type=_text(item, "type"),
+        message=_text(item, "message"),
+        old=_tags(item.get("oldTags")),
+        added=_tags(item.get("tagsAdded")),
+        removed=_tags(item.get("tagsRemoved")),
+    )
+
+
+def search_body(location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> bytes:
+    """A page of the contacts of `location`, those that carry `tag` where it is given."""
+    document: dict[str, Any] = {"locationId": location, "pageLimit": SEARCH_PAGE_LIMIT}
+    if tag:
+        document["filters"] = [{"field": "tags", "operator": "eq", "value": [tag]}]
+    if cursor is not None:
+        document["searchAfter"] = list(cursor)
+    return json.dumps(document, ensure_ascii=False).encode()
+
+
+def read_page(body: bytes) -> Page:
+    """A page is the last one when it is empty; its cursor is the `searchAfter` of its last contact."""
+    document = _object(body)
+    items, total = document.get("contacts"), document.get("total")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise Unreadable("the answer has no list `contacts`")
+    if not isinstance(total, int):
+        raise Unreadable("the answer has no number `total`")
+    after = items[-1].get("searchAfter") if items else None
+    cursor = tuple(after) if isinstance(after, list) else None
+    return Page(tuple(_contact(item) for item in items), total, cursor)
+
+
+def contact_path(contact: ContactId) -> str:
+    """The path of one contact; raises ValueError for an id that would change the path's structure."""
+    if not contact.isascii() or not contact.replace("-", "").replace("_", "").isalnum():
+        raise ValueError("an id with characters that a path cannot carry")
+    return f"/contacts/{contact}"
+
+
+def read_contact(body: bytes) -> ContactRead:
+    document = _object(body).get("contact")
+    if not isinstance(document, dict):
+        raise Unreadable("the answer has no object `contact`")
+    return _contact(document)
+
+
+def read_error(body: bytes) -> str:
+    """The message of an error body, in one line; empty where there is none."""
+    try:
+        message = _object(body).get("message", "")
+    except Unreadable:
+        return ""
+    return "; ".join(map(str, message)) if isinstance(message, list) else str(message)
+
+
+def bulk_answer(rows: Sequence[Row]) -> dict[str, Any]:
+    """The document with which the vendor answers; the sandbox's side of `read_bulk_answer`."""
+    errors = sum(row.type == "error" for row in rows)
+    return {"succeded": True, "errorCount": errors, "responses": [_row_document(row) for row in rows]}
+
+
+def _row_document(row: Row) -> dict[str, Any]:
+    document: dict[str, Any] = {"contactId": row.contact, "message": row.message, "type": row.type}
+    lists = {"oldTags": row.old, "tagsAdded": row.added, "tagsRemoved": row.removed}
+    return document | {key: sorted(tags) for key, tags in lists.items() if tags is not None}
+
+
+def _contact(item: dict[str, Any]) -> ContactRead:
+    try:
+        updated = instant(item["dateUpdated"])
+    except (KeyError, TypeError, ValueError):
+        updated = None
+    return ContactRead(
+        id=ContactId(_text(item, "id")),
+        location=LocationId(_text(item, "locationId", default="")),
+        tags=_tags(item.get("tags")),
+        updated=updated,
+    )
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("the body is not JSON") from error
+    if not isinstance(document, dict):
+        raise Unreadable("the body is not a JSON object")
+    return document
+
+
+def _text(item: dict[str, Any], key: str, *, default: str | None = None) -> str:
+    value = item.get(key, default)
+    if not isinstance(value, str):
+        raise Unreadable(f"`{key}` is not text")
+    return value
+
+
+def _tags(value: object) -> TagSet | None:
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        return None
+    return frozenset(normalise_tag(tag) for tag in value)
