@@ -69,7 +69,7 @@ class StateStore(StateReader, Protocol):
     ) -> None:
         """`set_sizes`: those of a run that completed, None for one that did not."""
 
-    def learn(self, lease: Lease, run: str, changed: Mapping[ContactId, Known]) -> None:
+    def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         """What became known without a request: adoptions, observations."""
 
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:

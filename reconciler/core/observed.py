@@ -145,3 +145,18 @@ def adopt(known: Known, tags: TagSet, *, keep: TagSet) -> Known:
 def release(known: Known, tags: TagSet) -> Known:
     """No longer under management."""
     return replace(known, ledger=known.ledger - tags, kept=known.kept - tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The same tags read on some contacts at one instant."""
+
+    tags: TagSet
+    at: Instant
+    origin: Origin
+    contacts: tuple[ContactId, ...]
+
+    def absorb(self, observed: Observed, *, settle_ms: int = 0) -> Iterator[tuple[ContactId, Known]]:
+        """What becomes known of each of the contacts."""
+        for contact in self.contacts:
+            yield contact, observe(observed[contact], self.tags, at=self.at, origin=self.origin, settle_ms=settle_ms)

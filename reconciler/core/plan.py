@@ -26,7 +26,7 @@ from reconciler.core.diff import (
 from reconciler.core.errors import GuardRefused
 from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
-from reconciler.core.observed import Observed
+from reconciler.core.observed import Observed, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.pace import Rate, duration
 
@@ -90,10 +90,11 @@ class LocationPlan:
     held: tuple[Listed, ...]
     quarantined: tuple[Listed, ...]
     guards: tuple[Measured, ...]
+    observations: tuple[Seen, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        """Converged: nothing to send and nothing to record."""
+        """Converged: nothing to send and nothing to put under management."""
         return not self.batches and not self.ledger
 
     @property
@@ -127,10 +128,11 @@ def plan_location(
     spent: Mapping[ContactId, TagSet] | None = None,
     done: Counts | None = None,
     before: Before | None = None,
+    observations: tuple[Seen, ...] = (),
 ) -> LocationPlan:
     """What has to be done in one location, from what is known now.
 
-    Within a run: `spent` are the tags per contact whose outcome is known already, `done` what earlier rounds did and
+    `observations`: what a refresh read and `state` holds already, though its store does not. Within a run: `spent` are the tags per contact whose outcome is known already, `done` what earlier rounds did and
     `before` what was there when the run began; the guards measure the whole run.
     """
     found = diff(desired, state.observed, selection=options.selection, spent=spent)
@@ -151,6 +153,7 @@ def plan_location(
         held=found.held,
         quarantined=found.quarantined,
         guards=measure(counts, then, desired, limits=options.limits, allowances=options.allowances),
+        observations=observations,
     )
 
 
@@ -204,6 +207,10 @@ def _contacts(groups: Iterable[Delta | Deferral | Listed]) -> int:
     return len({contact for group in groups for contact in group.contacts})
 
 
+def pairs_of(deltas: Iterable[Delta]) -> int:
+    return sum(len(delta.changes) * len(delta.contacts) for delta in deltas)
+
+
 def _pairs(deltas: Iterable[Delta], action: Action) -> int:
     return sum(len(delta.tags(action)) * len(delta.contacts) for delta in deltas)
 
@@ -225,13 +232,13 @@ class ApprovedPlan:
 def approve(plan: Plan) -> ApprovedPlan:
     """The plan, fit to be applied; raises GuardRefused with every refusal."""
     if plan.refused:
-        raise GuardRefused("\n".join(explain_refusals(plan)), hint=_lifting(plan.refused))
+        raise GuardRefused("\n".join(explain_refusals(plan.locations)), hint=_lifting(plan.refused))
     return ApprovedPlan(plan, _MADE_HERE)
 
 
-def explain_refusals(plan: Plan) -> tuple[str, ...]:
+def explain_refusals(locations: Iterable[LocationPlan]) -> tuple[str, ...]:
     """A line a refusal: guard, where, measure, numerator and denominator, limit."""
-    return tuple(_explain(location, each) for location in plan.locations for each in location.refused)
+    return tuple(_explain(location, each) for location in locations for each in location.refused)
 
 
 def _explain(location: LocationPlan, each: Measured) -> str:

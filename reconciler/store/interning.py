@@ -58,7 +58,7 @@ class Interning:
             known.quarantined_at,
         )
         marks = ", ".join("?" * len(row))
-        inserted = self._connection.execute(f"INSERT INTO known (location, {_COLUMNS}) VALUES ({marks})", row)  # noqa: S608
+        inserted = self._connection.execute(f"INSERT INTO known (location, {_COLUMNS}) VALUES ({marks})", row)
         return int(inserted.lastrowid or 0)
 
     def read(self, location: int) -> tuple[dict[int, int], list[Known]]:
@@ -67,7 +67,7 @@ class Interning:
         indices: dict[int, int] = {}
         places = {UNKNOWN: 0}
         for number, *row in self._connection.execute(
-            f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n",  # noqa: S608
+            f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n",
             (location,),
         ):
             indices[number] = places.setdefault(_known(tuple(row), tagsets), len(places))

@@ -184,7 +184,7 @@ class SqliteStore:
                 self._set_sizes(connection, number, set_sizes)
             self._interning.sweep(number)
 
-    def learn(self, lease: Lease, run: str, changed: Mapping[ContactId, Known]) -> None:
+    def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         with self._holding(lease) as (connection, number):
             self._write_known(connection, number, changed)
 
