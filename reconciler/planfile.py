@@ -13,8 +13,8 @@ from reconciler.core.plan import Plan
 
 
 def dumps(plan: Plan) -> str:
-    """The document as text, one line a contact list, ending with a new line."""
-    return json.dumps(plan_document(plan), indent=1, ensure_ascii=True) + "\n"
+    """The document as one line of ASCII: any terminal, any tool."""
+    return json.dumps(plan_document(plan), separators=(",", ":"), ensure_ascii=True) + "\n"
 
 
 def write_plan(plan: Plan, path: Path) -> None:

@@ -35,6 +35,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "change_digest": plan.change_digest,
         "as_of": iso(plan.as_of),
         "valid_until": _iso(plan.valid_until),
+        "manifests": plan.manifests,
         "locations": [_location_document(location) for location in plan.locations],
     }
     return document | {"digest": seal(document)}
@@ -87,6 +88,7 @@ def _location_document(plan: LocationPlan) -> dict[str, Any]:
             {"tags": sorted(each.tags), "at": iso(each.at), "origin": each.origin, "contacts": list(each.contacts)}
             for each in plan.observations
         ],
+        "triggers": list(plan.triggers),
     }
 
 
@@ -143,6 +145,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
         valid_until=_instant(document["valid_until"]),
         locations=_each(_location, document["locations"]),
         change_digest=document["change_digest"],
+        manifests=document["manifests"],
     )
 
 
@@ -170,6 +173,7 @@ def _location(item: Mapping[str, Any]) -> LocationPlan:
         quarantined=_each(_listed, item["quarantined"]),
         guards=_each(_guard, item["guards"]),
         observations=_each(_seen, item["observations"]),
+        triggers=_tags(item["triggers"]),
     )
 
 

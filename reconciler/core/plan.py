@@ -25,7 +25,7 @@ from reconciler.core.diff import (
 )
 from reconciler.core.errors import GuardRefused
 from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders, measure
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import Observed, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.pace import Rate, duration
@@ -91,6 +91,7 @@ class LocationPlan:
     quarantined: tuple[Listed, ...]
     guards: tuple[Measured, ...]
     observations: tuple[Seen, ...] = ()
+    triggers: tuple[Tag, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -104,12 +105,13 @@ class LocationPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All locations of a run. `digest` seals the whole, `change_digest` what a reviewer approves."""
+    """All locations of a run. `manifests`: where they were read. `change_digest`: what a reviewer approves."""
 
     as_of: Instant
     valid_until: Instant | None
     locations: tuple[LocationPlan, ...]
     change_digest: str
+    manifests: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -132,8 +134,9 @@ def plan_location(
 ) -> LocationPlan:
     """What has to be done in one location, from what is known now.
 
-    `observations`: what a refresh read and `state` holds already, though its store does not. Within a run: `spent` are the tags per contact whose outcome is known already, `done` what earlier rounds did and
-    `before` what was there when the run began; the guards measure the whole run.
+    `observations`: what a refresh read and `state` holds already, though its store does not. Within a run: `spent`
+    are the tags per contact whose outcome is known already, `done` what earlier rounds did and `before` what was
+    there when the run began; the guards measure the whole run.
     """
     found = diff(desired, state.observed, selection=options.selection, spent=spent)
     batches = make_batches(found.deltas, options.caps)
@@ -154,6 +157,7 @@ def plan_location(
         quarantined=found.quarantined,
         guards=measure(counts, then, desired, limits=options.limits, allowances=options.allowances),
         observations=observations,
+        triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
     )
 
 
@@ -161,11 +165,11 @@ def before_run(state: Snapshot) -> Before:
     return Before(holders(state.observed), state.set_sizes)
 
 
-def combine(locations: Iterable[LocationPlan], *, as_of: Instant) -> Plan:
+def combine(locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str) -> Plan:
     """One plan of all locations, sorted by location."""
     ordered = tuple(sorted(locations, key=lambda each: each.location))
     ends = [each.valid_until for each in ordered if each.valid_until is not None]
-    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered))
+    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests)
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:
