@@ -62,16 +62,17 @@ class World:
         *,
         assumptions: Assumptions | None = None,
         transitions: Iterable[Transition] = (),
+        known_tags: Iterable[Tag] = (),
     ) -> None:
         self.location = location
         self.assumptions = assumptions or Assumptions()
         self.transitions: list[Transition] = list(transitions)
         self.version = 0
         self.index_version = 0
-        self._contacts = {contact.id: contact for contact in contacts}
+        self._contacts = {contact.id: self._stored(contact) for contact in contacts}
         self._indexed = dict(self._contacts)
         self._unindexed: deque[tuple[Instant, Contact]] = deque()
-        self._known_tags = {tag for contact in self._here() for tag in contact.tags}
+        self._known_tags = set(known_tags).union(*(contact.tags for contact in self._here()))
         self._latest = max((change.at for change in self.transitions), default=Instant(0))
 
     @property
@@ -127,7 +128,7 @@ class World:
 
     def put(self, contact: Contact, *, now: Instant) -> None:
         """A new contact, or another version of one; no transition, as when it is created with its tags."""
-        self._replace(contact, self._advance(now))
+        self._replace(self._stored(contact), self._advance(now))
 
     def delete(self, contact: str, *, now: Instant) -> None:
         """Raises KeyError for a contact that never was."""
@@ -181,6 +182,10 @@ class World:
         self.version += 1
         if contact.location == self.location:
             self._known_tags |= contact.tags
+
+    def _stored(self, contact: Contact) -> Contact:
+        spelt = self._spell(contact.tags)
+        return contact if spelt == contact.tags else replace(contact, tags=spelt)
 
     def _spell(self, tags: Iterable[str]) -> TagSet:
         return frozenset(spelt for tag in tags if (spelt := self.assumptions.spell(tag)))
