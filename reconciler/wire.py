@@ -1,7 +1,7 @@
 """HighLevel's JSON and our values: the only place that knows the vendor's field names. Pure.
 
-Law: a request body is built from `contacts`, `tags` and `locationId` and nothing else. Removing all tags of a contact, or
-overwriting them, has no spelling here. Source: the vendor's OpenAPI of 2026-06-19, pinned by `tests/test_wire.py`.
+Law: a request body is built from `contacts`, `tags` and `locationId` and nothing else. Removing all tags of a contact,
+or overwriting them, has no spelling here. Source: the vendor's OpenAPI of 2026-06-19, pinned by `tests/test_wire.py`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ContactRead:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a contact search; `cursor` starts the next one and is None on the last. `total` as the server counts."""
+    """One page of a contact search; `cursor` starts the next one, None on the last. `total` as the server counts."""
 
     contacts: tuple[ContactRead, ...]
     total: int
@@ -76,7 +76,7 @@ def _row(item: object) -> Row:
         # the vendor's schema types the items as strings; its examples are objects: take both
         try:
             item = json.loads(item)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Unreadable("a row is neither an object nor one in a string") from error
     if not isinstance(item, dict):
         raise Unreadable("a row is not an object")
@@ -133,7 +133,8 @@ def read_error(body: bytes) -> str:
         message = _object(body).get("message", "")
     except Unreadable:
         return ""
-    return "; ".join(map(str, message)) if isinstance(message, list) else str(message)
+    text = "; ".join(map(str, message)) if isinstance(message, list) else str(message)
+    return " ".join(text.split())
 
 
 def bulk_answer(rows: Sequence[Row]) -> dict[str, Any]:

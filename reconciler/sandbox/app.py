@@ -1,0 +1,176 @@
+"""The emulated API as a function: a request and the time in, an answer out. No sockets, no clock.
+
+Rules
+1. In this order: token, version, rate limit, path, scope, location, body. The first that fails answers.
+2. Every answer carries the headers of the rate limit; a request without a good token does not count.
+3. Only the endpoints that concern tags exist. Writes of one contact are logged as done by `SOMEBODY`: reconciler itself
+   only ever uses the bulk endpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reconciler.core.names import Instant
+from reconciler.core.outcome import Action, Row
+from reconciler.sandbox.bodies import NO_ACCESS, check_location, read_bulk, read_json, read_tags
+from reconciler.sandbox.limiter import Limiter, Limits
+from reconciler.sandbox.message import Refused, Request, Response, answer, error
+from reconciler.sandbox.search import Search, contact_document, read_query
+from reconciler.sandbox.world import Contact, World, made_up_id
+from reconciler.wire import API_VERSION, bulk_answer
+
+DEMO_TOKEN = "pit-sandbox-00000000-0000-4000-8000-000000000000"  # noqa: S105  opens nothing but a sandbox
+SOMEBODY = "somebody"
+
+READ_CONTACTS = "contacts.readonly"
+WRITE_CONTACTS = "contacts.write"
+READ_TAGS = "locations/tags.readonly"
+SCOPES = frozenset({READ_CONTACTS, WRITE_CONTACTS, READ_TAGS})
+
+NO_TOKEN = "Invalid token: access token is invalid"  # noqa: S105  the vendor's message
+NO_SCOPE = "The token is not authorized for this scope."
+NO_VERSION = "version header was not found."
+BAD_VERSION = "version header is invalid"
+TOO_MANY = "Too Many Requests"
+
+_VERSIONS = frozenset({API_VERSION, "v3"})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A token, what it may do, and the name under which its bulk writes are logged."""
+
+    token: str = DEMO_TOKEN
+    scopes: frozenset[str] = SCOPES
+    name: str = "api"
+
+
+class App:
+    """One location behind its API. Its only state is the world, the rate limit and the last search."""
+
+    def __init__(self, world: World, *, accesses: Iterable[Access] = (Access(),), limits: Limits | None = None) -> None:
+        self.world = world
+        self.limiter = Limiter(limits or Limits(), world.assumptions)
+        self._accesses = {access.token: access for access in accesses}
+        self._search = Search(world)
+
+    def handle(self, request: Request, now: Instant) -> Response:
+        """The answer; whatever the request is, there is one."""
+        return self.admit(request, now) or self.perform(request, now)
+
+    def admit(self, request: Request, now: Instant) -> Response | None:
+        """The refusal of a request that comes too often, or None: then it has been counted."""
+        if self._access(request) is None or self.limiter.admit(now):
+            return None
+        return self._with_limits(self._too_many(now), now)
+
+    def perform(self, request: Request, now: Instant) -> Response:
+        """The answer to a request that has been counted already."""
+        try:
+            response = self._route(request, self._authorise(request), now)
+        except Refused as refused:
+            response = refused.response
+        return self._with_limits(response, now)
+
+    def too_many(self, now: Instant) -> Response:
+        """The answer beyond the rate limit, as if others had used it up."""
+        return self._with_limits(self._too_many(now), now)
+
+    def _too_many(self, now: Instant) -> Response:
+        seconds = -(-self.limiter.wait_ms(now) // 1000)
+        headers = (("Retry-After", str(max(1, seconds))),) if self.world.assumptions.retry_after else ()
+        return error(429, TOO_MANY, headers=headers)
+
+    def _with_limits(self, response: Response, now: Instant) -> Response:
+        return replace(response, headers=response.headers + self.limiter.headers(now))
+
+    def _access(self, request: Request) -> Access | None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        return self._accesses.get(token.strip()) if scheme.lower() == "bearer" else None
+
+    def _authorise(self, request: Request) -> Access:
+        access = self._access(request)
+        if access is None:
+            raise Refused(401, NO_TOKEN)
+        version = request.headers.get("version", "")
+        if version not in _VERSIONS:
+            raise Refused(401, BAD_VERSION if version else NO_VERSION)
+        return access
+
+    def _route(self, request: Request, access: Access, now: Instant) -> Response:
+        match request.method, request.segments:
+            case "POST", ["contacts", "bulk", "tags", "update", ("add" | "remove") as action]:
+                return self._bulk(request, access, Action(action), now)
+            case "POST", ["contacts", "search"]:
+                return self._find(request, access, now)
+            case "GET", ["contacts", contact]:
+                return self._show(contact, access)
+            case ("POST" | "DELETE") as method, ["contacts", contact, "tags"]:
+                return self._retag(request, contact, access, now, adding=method == "POST")
+            case "GET", ["locations", location, "tags"]:
+                return self._location_tags(location, access)
+        raise Refused(404, f"Cannot {request.method} {request.path.partition('?')[0]}")
+
+    def _bulk(self, request: Request, access: Access, action: Action, now: Instant) -> Response:
+        _require(access, WRITE_CONTACTS)
+        document = read_json(request)
+        check_location(document, self.world.location)
+        body = read_bulk(document, action, self.world.assumptions)
+        rows = self.world.bulk(action, body.contacts, body.tags, now=now, by=access.name, everything=body.everything)
+        return answer(201, self._bulk_document(rows, request.headers["version"]))
+
+    def _bulk_document(self, rows: tuple[Row, ...], version: str) -> dict[str, Any]:
+        rules = self.world.assumptions
+        document = bulk_answer(rows)
+        if not rules.succeeds_with_errors:
+            document["succeded"] = document["errorCount"] == 0
+        if rules.spells_succeeded or not rules.spells_succeded or version == "v3":
+            document["succeeded"] = document["succeded"]
+        if not rules.spells_succeded:
+            del document["succeded"]
+        if not rules.counts_errors:
+            document["errorCount"] = 0
+        if rules.rows_as_text:
+            document["responses"] = [json.dumps(row) for row in document["responses"]]
+        return document
+
+    def _find(self, request: Request, access: Access, now: Instant) -> Response:
+        _require(access, READ_CONTACTS)
+        document = read_json(request)
+        check_location(document, self.world.location)
+        return answer(200, self._search.run(read_query(document, self.world.assumptions), now))
+
+    def _show(self, contact: str, access: Access) -> Response:
+        _require(access, READ_CONTACTS)
+        return answer(200, {"contact": contact_document(self._contact(contact))})
+
+    def _retag(self, request: Request, contact: str, access: Access, now: Instant, *, adding: bool) -> Response:
+        _require(access, WRITE_CONTACTS)
+        tags = read_tags(read_json(request), self.world.assumptions)
+        found = self._contact(contact)
+        change = self.world.add if adding else self.world.remove
+        return answer(201 if adding else 200, {"tags": sorted(change(found.id, tags, now=now, by=SOMEBODY))})
+
+    def _location_tags(self, location: str, access: Access) -> Response:
+        _require(access, READ_TAGS)
+        if location != self.world.location:
+            raise Refused(403, NO_ACCESS)
+        tags = [{"id": made_up_id(location, tag), "name": tag, "locationId": location} for tag in self.world.known_tags]
+        return answer(200, {"tags": tags})
+
+    def _contact(self, named: str) -> Contact:
+        contact = self.world.find(named)
+        if contact is None:
+            raise Refused(self.world.assumptions.missing_contact_status, "Contact not found")
+        if contact.location != self.world.location:
+            raise Refused(403, NO_ACCESS)
+        return contact
+
+
+def _require(access: Access, scope: str) -> None:
+    if scope not in access.scopes:
+        raise Refused(401, NO_SCOPE)

@@ -1,0 +1,122 @@
+"""What the sandbox takes the API to do where nobody can be sure, one switch each.
+
+Status of each, as in the vendor's documents and reports: S specified by the vendor, F reported from live accounts by
+third parties, A our assumption, ? unknown. A client that is right stays right under every value of every switch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.names import Tag
+
+
+class Oversize(StrEnum):
+    """What happens to a bulk request above the size limits."""
+
+    REFUSED = "refused"
+    ACCEPTED = "accepted"
+    CUT = "cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Assumptions:
+    """The defaults are what we believe. Each can do the opposite; combine them freely."""
+
+    lowercases_tags: bool = True
+    """F: tags are stored in lower case. Otherwise two spellings are two tags."""
+
+    trims_tags: bool = True
+    """?: white space around a tag is dropped."""
+
+    collapses_spaces: bool = False
+    """?: white space inside a tag becomes one space, so that an added tag comes back spelt otherwise."""
+
+    blank_tags_refused: bool = True
+    """?: a tag of nothing but white space is answered with 422. Otherwise it is left out."""
+
+    longest_tag: int = 0
+    """?: a longer tag is answered with 422; 0 sets no limit."""
+
+    max_contacts: int = 500
+    """S (2025-05-04, dropped since): contacts in one bulk request."""
+
+    max_tags: int = 50
+    """S (2025-05-04, dropped since): tags in one bulk request."""
+
+    oversize: Oversize = Oversize.REFUSED
+    """A: above these limits the answer is 422 with a list of messages. Otherwise all, or the first, are processed."""
+
+    empty_lists_refused: bool = True
+    """?: an empty `contacts` or `tags` is answered with 422. Otherwise with 201 and nothing changes."""
+
+    extra_keys_refused: bool = True
+    """F: a key that the specification does not name is answered with 422. Otherwise it is ignored."""
+
+    remove_all_on_add_refused: bool = True
+    """?: `removeAllTags` with type add ("only with remove type") is answered with 422. Otherwise it is ignored."""
+
+    repeats_give_rows: bool = True
+    """S (by example): an id that is sent twice is answered with two rows. Otherwise with one."""
+
+    rows_as_sent: bool = True
+    """?: rows come in the order of `contacts`. Otherwise sorted by id."""
+
+    counts_errors: bool = True
+    """A: `errorCount` is the number of error rows. Otherwise 0, as in the documented example."""
+
+    succeeds_with_errors: bool = True
+    """S (by example): `succeded` is true beside error rows. Otherwise false."""
+
+    spells_succeeded: bool = False
+    """S: `Version: v3` answers with both `succeded` and `succeeded`. True: every version does."""
+
+    spells_succeded: bool = True
+    """S: the misspelt `succeded` is there. Otherwise only `succeeded` is."""
+
+    rows_as_text: bool = False
+    """S by type, not by example: the rows are strings that hold JSON. Otherwise they are objects."""
+
+    unknown_contact: str = "contact is deleted"
+    """?: the message of the row of a well-formed id that no contact ever had."""
+
+    missing_contact_status: int = 400
+    """A: the status of reading a contact that is deleted or never was."""
+
+    tag_write_moves_date: bool = True
+    """?: a write that changes the tags of a contact moves its `dateUpdated`."""
+
+    noop_write_moves_date: bool = False
+    """?: a write that changes nothing moves it too."""
+
+    search_lag_ms: int = 3_000
+    """S ("a few seconds"): what a search shows is that old."""
+
+    search_row_without_tags: int = 0
+    """F: some rows of a search lack `tags`: every n-th by id; 0 for none, as nobody knows which."""
+
+    eq_needs_all: bool = True
+    """?: the filter `eq` with several values asks for all of them. Otherwise for any."""
+
+    retry_after: bool = True
+    """?: an answer 429 carries `Retry-After`."""
+
+    daily_reset_header: bool = True
+    """F: every answer carries `x-ratelimit-daily-reset`, the milliseconds until the daily quota starts anew."""
+
+    interval_slides: bool = True
+    """?: the interval of the rate limit slides. Otherwise it starts anew at multiples of its length."""
+
+    refused_requests_count: bool = False
+    """?: requests that were answered with 429 count as well."""
+
+    def spell(self, text: str) -> Tag:
+        """How the API stores a tag; empty for one that it leaves out."""
+        if self.trims_tags:
+            text = text.strip()
+        if self.lowercases_tags:
+            text = text.lower()
+        if self.collapses_spaces:
+            text = " ".join(text.split())
+        return Tag(text if text.strip() else "")

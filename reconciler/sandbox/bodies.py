@@ -1,0 +1,131 @@
+"""What a request body may hold: a list of allowed keys and types, as the vendor's validation does it. Pure.
+
+Rules
+1. What is not asked for is refused: an unknown key, a wrong type, too many elements. All problems are named at once.
+2. The location is looked at before the rest, as the token is good for one only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.core.names import LocationId
+from reconciler.core.outcome import Action
+from reconciler.sandbox.assumptions import Assumptions, Oversize
+from reconciler.sandbox.message import Refused, Request
+
+NO_ACCESS = "The token does not have access to this location."
+NO_LOCATION = "LocationId can't be undefined"
+
+_BULK_KEYS = frozenset({"contacts", "tags", "locationId", "removeAllTags"})
+_SWITCH = {True: True, False: False, "true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class BulkBody:
+    """A bulk request that is fit to be carried out."""
+
+    contacts: tuple[str, ...]
+    tags: tuple[str, ...]
+    everything: bool
+
+
+def read_json(request: Request) -> dict[str, Any]:
+    """The body as an object: empty where it is none, or not said to be JSON; Refused (400) where it is not JSON."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" or not request.body:
+        return {}
+    try:
+        document = json.loads(request.body.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise Refused(400, "the request body is not valid JSON") from None
+    return document if isinstance(document, dict) else {}
+
+
+def check_location(document: dict[str, Any], location: LocationId) -> None:
+    """Refused where the body names no location, or another one than the token is good for."""
+    named = document.get("locationId")
+    if named is None:
+        raise Refused(400, NO_LOCATION)
+    if not isinstance(named, str):
+        raise Refused(422, ["locationId must be a string"])
+    if named != location:
+        raise Refused(403, NO_ACCESS)
+
+
+def read_bulk(document: dict[str, Any], action: Action, rules: Assumptions) -> BulkBody:
+    """Refused (422) with every problem of the body."""
+    problems = unknown_keys(document, _BULK_KEYS) if rules.extra_keys_refused else []
+    contacts = _texts(document, "contacts", problems, refuse_empty=rules.empty_lists_refused)
+    everything = _switch(document, problems)
+    if everything and action is Action.ADD and rules.remove_all_on_add_refused:
+        problems.append("removeAllTags can only be used with remove type")
+    tags = _texts(document, "tags", problems, refuse_empty=rules.empty_lists_refused and not everything)
+    problems += _tag_problems(tags, rules)
+    if rules.oversize is Oversize.REFUSED:
+        problems += _too_many("contacts", contacts, rules.max_contacts)
+        problems += _too_many("tags", tags, rules.max_tags)
+    refuse(problems)
+    if rules.oversize is Oversize.CUT:
+        contacts, tags = contacts[: rules.max_contacts], tags[: rules.max_tags]
+    return BulkBody(contacts, tags, everything and action is Action.REMOVE)
+
+
+def read_tags(document: dict[str, Any], rules: Assumptions) -> tuple[str, ...]:
+    """The body of the endpoints for one contact; Refused (422) with every problem."""
+    problems = unknown_keys(document, frozenset({"tags"})) if rules.extra_keys_refused else []
+    tags = _texts(document, "tags", problems, refuse_empty=rules.empty_lists_refused)
+    refuse(problems + _tag_problems(tags, rules))
+    return tags
+
+
+def unknown_keys(document: dict[str, Any], known: frozenset[str]) -> list[str]:
+    return [f"property {key} should not exist" for key in document if key not in known]
+
+
+def refuse(problems: list[str]) -> None:
+    if problems:
+        raise Refused(422, problems)
+
+
+def _texts(document: dict[str, Any], key: str, problems: list[str], *, refuse_empty: bool) -> tuple[str, ...]:
+    value = document.get(key)
+    if not isinstance(value, list):
+        problems.append(f"{key} must be an array")
+        return ()
+    if not all(isinstance(item, str) for item in value):
+        problems.append(f"each value in {key} must be a string")
+        return ()
+    if not value and refuse_empty:
+        problems.append(f"{key} should not be empty")
+    return tuple(value)
+
+
+def _switch(document: dict[str, Any], problems: list[str]) -> bool:
+    value = document.get("removeAllTags", False)
+    # the vendor's type is boolean, the example the text "false": both are taken
+    if isinstance(value, bool | str) and value in _SWITCH:
+        return _SWITCH[value]
+    problems.append("removeAllTags must be a boolean value")
+    return False
+
+
+def _tag_problems(tags: Iterable[str], rules: Assumptions) -> list[str]:
+    spelt = [rules.spell(tag) for tag in tags]
+    problems = []
+    if rules.blank_tags_refused and not all(spelt):
+        problems.append("each value in tags should not be empty")
+    if rules.longest_tag and any(len(tag) > rules.longest_tag for tag in spelt):
+        problems.append(f"each value in tags must be shorter than or equal to {rules.longest_tag} characters")
+    return problems
+
+
+def _too_many(key: str, values: tuple[str, ...], limit: int) -> list[str]:
+    return [f"{key} must contain not more than {limit} elements"] if len(values) > limit else []
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

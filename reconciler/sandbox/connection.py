@@ -1,0 +1,208 @@
+"""One connection of the server: bytes in, requests out to the network, answers back, over h11.
+
+Rules
+1. A request is handed on when it is whole. A body above `MOST_BODY`, or bytes that are not HTTP, are answered and the
+   connection ends; what the client still sends is read and dropped, so that it gets to see the answer.
+2. Answers leave in the order of the requests; a client that does not read its answers is not read either.
+3. A fault that loses the answer shows as it would on a network: silence, a reset, or half a body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import h11
+
+from reconciler.core.names import Instant
+from reconciler.sandbox.faults import Delivery, Loss, Network
+from reconciler.sandbox.message import Request, Response, error
+
+MOST_BODY = 4 * 1024 * 1024
+LINGER_S = 1.0
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@dataclass(slots=True)
+class Site:
+    """What all connections of one server share."""
+
+    network: Network
+    now: Callable[[], Instant]
+    latency_s: float = 0.0
+    open: set[Connection] = field(default_factory=set)
+    deserted: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Connection(asyncio.Protocol):
+    """States: reading a request; busy with one; silent (its answer was lost); ended (dropping what still comes)."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._http = h11.Connection(h11.SERVER)
+        self._head: h11.Request | None = None
+        self._body = bytearray()
+        self._busy = self._silent = self._ended = self._full = self._closing = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._site.open.add(self)
+        self._site.deserted.clear()
+
+    def connection_lost(self, _problem: Exception | None) -> None:
+        self._site.open.discard(self)
+        if not self._site.open:
+            self._site.deserted.set()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._ended:
+            self._http.receive_data(data)
+            self._advance()
+
+    def eof_received(self) -> bool:
+        """The client sends no more, but may still wait for an answer."""
+        if self._ended or self._silent:
+            return False
+        self._http.receive_data(b"")
+        self._advance()
+        return True
+
+    def pause_writing(self) -> None:
+        self._full = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._transport.resume_reading()
+        self._advance()
+
+    def finish(self) -> None:
+        """Let the answer that is under way leave, then close."""
+        self._closing = True
+        if self._silent:
+            self._transport.abort()
+        elif not self._busy:
+            self._transport.close()
+
+    def abandon(self) -> None:
+        self._transport.abort()
+
+    def _advance(self) -> None:
+        while not (self._busy or self._silent or self._ended or self._full):
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as problem:
+                self._refuse(problem.error_status_hint, "the request is not valid HTTP")
+                return
+            if event is h11.NEED_DATA or event is h11.PAUSED:
+                self._encourage()
+                return
+            self._take(event)
+
+    def _take(self, event: h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]) -> None:
+        if isinstance(event, h11.Request):
+            self._head = event
+            self._body.clear()
+        elif isinstance(event, h11.Data):
+            self._body += event.data
+            if len(self._body) > MOST_BODY:
+                self._refuse(413, "request entity too large")
+        elif isinstance(event, h11.EndOfMessage):
+            self._busy = True
+            self._later(self._hand_on)
+        elif isinstance(event, h11.ConnectionClosed):
+            self._ended = True
+            self._transport.close()
+
+    def _encourage(self) -> None:
+        if self._http.they_are_waiting_for_100_continue:
+            self._write(h11.InformationalResponse(status_code=100, headers=[]))
+
+    def _hand_on(self) -> None:
+        assert self._head is not None
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._head.headers}
+        method, target = self._head.method.decode("latin-1"), self._head.target.decode("latin-1")
+        delivery = self._site.network.handle(Request(method, target, headers, bytes(self._body)), self._site.now())
+        self._later(lambda: self._deliver(delivery))
+
+    def _deliver(self, delivery: Delivery) -> None:
+        if self._transport.is_closing():
+            return
+        if delivery.loss is Loss.TIMEOUT:
+            self._fall_silent()
+        elif delivery.response is None:
+            self._reset()
+        else:
+            self._answer(delivery.response, cut=delivery.loss is Loss.TRUNCATED)
+
+    def _fall_silent(self) -> None:
+        self._silent = True
+        if self._closing:
+            self._transport.abort()
+
+    def _reset(self) -> None:
+        link = self._transport.get_extra_info("socket")
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._transport.abort()
+
+    def _answer(self, response: Response, *, cut: bool = False) -> None:
+        body = response.body[: len(response.body) // 2] if cut else response.body
+        self._write(self._response_head(response))
+        if self._head is None or self._head.method != b"HEAD":
+            self._write(h11.Data(data=body))
+        if cut:
+            self._end()
+            return
+        self._write(h11.EndOfMessage())
+        self._next()
+
+    def _next(self) -> None:
+        if self._closing or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            self._end()
+            return
+        self._http.start_next_cycle()
+        was_later = self._site.latency_s > 0
+        self._busy = False
+        if was_later:
+            self._advance()
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._closing = True
+        if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self._answer(error(status, message))
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        """Close in two steps: a close with unread bytes would reset the connection and lose the answer."""
+        self._ended = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
+
+    def _response_head(self, response: Response) -> h11.Response:
+        headers = [
+            (b"content-type", b"application/json; charset=utf-8"),
+            (b"content-length", b"%d" % len(response.body)),
+            *((name.encode(), value.encode()) for name, value in response.headers),
+        ]
+        if self._closing:
+            headers.append((b"connection", b"close"))
+        return h11.Response(status_code=response.status, headers=headers)
+
+    def _write(self, event: h11.Event) -> None:
+        data = self._http.send(event)
+        if data:
+            self._transport.write(data)
+
+    def _later(self, step: Callable[[], None]) -> None:
+        """Half of the latency lies before the effect, half after it."""
+        if self._site.latency_s > 0:
+            asyncio.get_running_loop().call_later(self._site.latency_s / 2, step)
+        else:
+            step()

@@ -1,0 +1,207 @@
+"""A world as a JSON file.
+
+Rules
+1. A file is written beside its place and moved there: what is at the path is always whole. Only its owner may read it.
+2. The same world gives the same bytes: keys and contacts are sorted.
+3. `format_version` is MAJOR.MINOR: unknown fields are ignored, an unknown MAJOR is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.names import ContactId, Instant, LocationId, Tag, instant, iso
+from reconciler.core.outcome import Action
+from reconciler.core.source import Source
+from reconciler.sandbox.assumptions import Assumptions, Oversize
+from reconciler.sandbox.world import Contact, Transition, World
+
+FORMAT = "reconciler-sandbox"
+FORMAT_VERSION = "1.0"
+MOST_BYTES = 512 * 1024 * 1024
+
+_CHECK = "sandbox-data"
+_Member = TypeVar("_Member", Action, Oversize)
+
+
+class _Damaged(ValueError):
+    """The document is not a world; the message says where."""
+
+
+def save_world(path: Path, world: World) -> None:
+    """Replace what is at `path`; InvalidInput where it cannot be written."""
+    text = json.dumps(_document(world), indent=1, sort_keys=True) + "\n"
+    try:
+        _replace(path, text.encode())
+    except OSError as problem:
+        _fail(path, f"cannot be written: {problem.strerror}", hint="choose a directory that you may write to")
+
+
+def load_world(path: Path) -> World:
+    """The world at `path`; InvalidInput where there is none that we can read."""
+    document = _read(path)
+    if document.get("format") != FORMAT:
+        _fail(path, "is not the data of a sandbox", hint=f'its first key would be "format": "{FORMAT}"')
+    version = str(document.get("format_version"))
+    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        _fail(
+            path,
+            f"has format {version}, this version reads {FORMAT_VERSION}",
+            hint="use the version of reconciler that wrote it, or a newer one",
+        )
+    try:
+        return _world(document)
+    except _Damaged as problem:
+        _fail(path, f"is damaged: {problem}", hint="restore the file, or delete it to start anew")
+
+
+def _document(world: World) -> dict[str, Any]:
+    contacts = sorted(world.contacts.values(), key=lambda contact: contact.id)
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "location": world.location,
+        "assumptions": asdict(world.assumptions),
+        "known_tags": list(world.known_tags),
+        "contacts": [_contact_document(contact) for contact in contacts],
+        "transitions": [asdict(change) | {"at": iso(change.at)} for change in world.transitions],
+    }
+
+
+def _contact_document(contact: Contact) -> dict[str, Any]:
+    return {
+        "id": contact.id,
+        "location": contact.location,
+        "tags": sorted(contact.tags),
+        "added": iso(contact.added),
+        "updated": iso(contact.updated),
+        "deleted": None if contact.deleted is None else iso(contact.deleted),
+    }
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600 from the start
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            _fail(path, f"is larger than {MOST_BYTES} bytes", hint="this is no data file of a sandbox")
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        _fail(path, "no such file", hint="check the path; a file is written when a sandbox ends")
+    except OSError as problem:
+        _fail(path, f"cannot be read: {problem.strerror}", hint="check the path and its permissions")
+    except json.JSONDecodeError as problem:
+        place = Source(str(path), problem.lineno, problem.colno)
+        _fail(place, f"is damaged: {problem.msg}", hint="restore the file, or delete it to start anew")
+    except (ValueError, RecursionError):
+        _fail(path, "is damaged: not JSON", hint="restore the file, or delete it to start anew")
+    return document if isinstance(document, dict) else {}
+
+
+def _world(document: Mapping[str, Any]) -> World:
+    contacts = [_contact(item, f"contacts[{place}]") for place, item in enumerate(_items(document, "contacts"))]
+    if len({contact.id for contact in contacts}) < len(contacts):
+        raise _Damaged("contacts: an id is there twice")
+    changes = [_transition(item, f"transitions[{n}]") for n, item in enumerate(_items(document, "transitions"))]
+    return World(
+        LocationId(_text(document, "location", "")),
+        contacts,
+        assumptions=_assumptions(document.get("assumptions", {})),
+        transitions=changes,
+        known_tags=map(Tag, _texts(document, "known_tags", "")),
+    )
+
+
+def _assumptions(found: object) -> Assumptions:
+    if not isinstance(found, dict):
+        raise _Damaged("assumptions is not an object")
+    defaults = asdict(Assumptions())
+    known = {key: value for key, value in found.items() if key in defaults}
+    for key, value in known.items():
+        if type(value) is not type(defaults[key]) and not isinstance(defaults[key], Oversize):
+            raise _Damaged(f"assumptions.{key} is {value!r}, not like {defaults[key]!r}")
+    if "oversize" in known:
+        known["oversize"] = _member(Oversize, known["oversize"], "assumptions.oversize")
+    return Assumptions(**known)
+
+
+def _contact(item: Mapping[str, Any], place: str) -> Contact:
+    deleted = item.get("deleted")
+    return Contact(
+        ContactId(_text(item, "id", place)),
+        LocationId(_text(item, "location", place)),
+        frozenset(map(Tag, _texts(item, "tags", place))),
+        _instant(item, "added", place),
+        _instant(item, "updated", place),
+        None if deleted is None else _instant(item, "deleted", place),
+    )
+
+
+def _transition(item: Mapping[str, Any], place: str) -> Transition:
+    return Transition(
+        _instant(item, "at", place),
+        ContactId(_text(item, "contact", place)),
+        Tag(_text(item, "tag", place)),
+        _member(Action, item.get("action"), f"{place}.action"),
+        _text(item, "by", place),
+    )
+
+
+def _items(document: Mapping[str, Any], key: str) -> Iterable[Mapping[str, Any]]:
+    found = document.get(key)
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise _Damaged(f"{key} is not a list of objects")
+    return found
+
+
+def _text(item: Mapping[str, Any], key: str, place: str) -> str:
+    value = item.get(key)
+    if not isinstance(value, str):
+        raise _Damaged(f"{place}.{key} is not text".lstrip("."))
+    return value
+
+
+def _texts(item: Mapping[str, Any], key: str, place: str) -> list[str]:
+    value = item.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise _Damaged(f"{place}.{key} is not a list of texts".lstrip("."))
+    return value
+
+
+def _instant(item: Mapping[str, Any], key: str, place: str) -> Instant:
+    try:
+        return instant(_text(item, key, place))
+    except ValueError as problem:
+        raise _Damaged(f"{place}.{key} is no time: {problem}") from None
+
+
+def _member(kind: type[_Member], value: object, place: str) -> _Member:
+    try:
+        return kind(str(value))
+    except ValueError:
+        raise _Damaged(f"{place} is {value!r}") from None
+
+
+def _fail(place: Path | Source, message: str, *, hint: str) -> NoReturn:
+    source = place if isinstance(place, Source) else Source(str(place))
+    raise InvalidInput([Problem(source, message, _CHECK, hint=hint)]) from None

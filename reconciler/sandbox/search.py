@@ -1,0 +1,172 @@
+"""The contact search: filters on tags, pages by number or by cursor, over what the index shows.
+
+Rules
+1. Contacts come in the order in which they were added, then by id; each carries the cursor that starts after it.
+2. A cursor stays good while contacts come and go: what is behind it is not shown again, what is ahead is not missed.
+3. Filter values are compared as they stand: tags are stored in lower case, so a capital letter finds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.core.names import ContactId, Instant, Tag, iso
+from reconciler.sandbox.assumptions import Assumptions
+from reconciler.sandbox.bodies import refuse, unknown_keys
+from reconciler.sandbox.world import Contact, World
+
+MOST_A_PAGE = 500
+DEEPEST_RECORD = 10_000
+LONGEST_VALUE = 75
+
+_KEYS = frozenset({"locationId", "pageLimit", "page", "searchAfter", "filters"})
+_FILTER_KEYS = frozenset({"field", "operator", "value"})
+
+Key = tuple[int, str]
+Test = Callable[[frozenset[Tag], tuple[str, ...]], bool]
+
+_TESTS: dict[str, Test] = {
+    "eq": lambda tags, values: tags.issuperset(values),
+    "not_eq": lambda tags, values: tags.isdisjoint(values),
+    "contains": lambda tags, values: any(value in tag for tag in tags for value in values),
+    "not_contains": lambda tags, values: not any(value in tag for tag in tags for value in values),
+    "exists": lambda tags, _values: bool(tags),
+    "not_exists": lambda tags, _values: not tags,
+}
+_WITHOUT_VALUE = frozenset({"exists", "not_exists"})
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One condition on the tags of a contact."""
+
+    operator: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a search asks for: contacts that meet all `filters`, those after `after` or those of page `page`."""
+
+    filters: tuple[Filter, ...]
+    size: int
+    page: int
+    after: Key | None
+
+
+def read_query(document: dict[str, Any], rules: Assumptions) -> Query:
+    """Refused (422) with every problem of the body."""
+    problems = unknown_keys(document, _KEYS) if rules.extra_keys_refused else []
+    size = _whole(document, "pageLimit", problems, most=MOST_A_PAGE)
+    page = _whole(document, "page", problems) if "page" in document else 1
+    after = document.get("searchAfter")
+    if after is not None and "page" in document:
+        problems.append("page can not be used with searchAfter")
+    if after is not None and not _is_key(after):
+        problems.append("searchAfter must be the one of a contact")
+    if after is None and page * size > DEEPEST_RECORD:
+        problems.append(f"use searchAfter for records past {DEEPEST_RECORD}")
+    filters = _read_filters(document.get("filters", []), problems)
+    refuse(problems)
+    return Query(filters, size, page, None if after is None else (after[0], after[1]))
+
+
+class Search:
+    """Answers queries over one world; remembers the last matches, which the next page asks for again."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._asked: tuple[tuple[Filter, ...], int] | None = None
+        self._keys: list[Key] = []
+
+    def run(self, query: Query, now: Instant) -> dict[str, Any]:
+        """The document of one page."""
+        indexed = self._world.indexed(now)
+        asked = (query.filters, self._world.index_version)
+        if asked != self._asked:
+            found = (contact for contact in indexed.values() if self._matches(contact, query.filters))
+            self._keys = sorted((contact.added, contact.id) for contact in found)
+            self._asked = asked
+        start = (query.page - 1) * query.size
+        if query.after is not None:
+            start = bisect_right(self._keys, query.after)
+        keys = self._keys[start : start + query.size]
+        rows = [self._row(indexed[ContactId(key[1])]) for key in keys]
+        return {"contacts": rows, "total": len(self._keys)}
+
+    def _matches(self, contact: Contact, filters: tuple[Filter, ...]) -> bool:
+        if contact.deleted is not None or contact.location != self._world.location:
+            return False
+        return all(self._meets(contact, test) for test in filters)
+
+    def _meets(self, contact: Contact, test: Filter) -> bool:
+        if test.operator in {"eq", "not_eq"} and not self._world.assumptions.eq_needs_all:
+            carries = not contact.tags.isdisjoint(test.values)
+            return carries is (test.operator == "eq")
+        return _TESTS[test.operator](contact.tags, test.values)
+
+    def _row(self, contact: Contact) -> dict[str, Any]:
+        row = contact_document(contact) | {"searchAfter": [contact.added, contact.id]}
+        nth = self._world.assumptions.search_row_without_tags
+        if nth and sum(contact.id.encode()) % nth == 0:
+            del row["tags"]
+        return row
+
+
+def contact_document(contact: Contact) -> dict[str, Any]:
+    """A contact as the vendor shows it, less what has nothing to do with tags."""
+    return {
+        "id": contact.id,
+        "locationId": contact.location,
+        "dnd": False,
+        "tags": sorted(contact.tags),
+        "dateAdded": iso(contact.added),
+        "dateUpdated": iso(contact.updated),
+    }
+
+
+def _whole(document: dict[str, Any], key: str, problems: list[str], *, most: int | None = None) -> int:
+    value = document.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        problems.append(f"{key} must be a positive number")
+        return 1
+    if most is not None and value > most:
+        problems.append(f"{key} must not be greater than {most}")
+    return value
+
+
+def _is_key(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    return isinstance(value[0], int) and isinstance(value[1], str)
+
+
+def _read_filters(value: object, problems: list[str]) -> tuple[Filter, ...]:
+    if not isinstance(value, list):
+        problems.append("filters must be an array")
+        return ()
+    found = (_read_filter(item, problems) for item in value)
+    return tuple(test for test in found if test is not None)
+
+
+def _read_filter(item: object, problems: list[str]) -> Filter | None:
+    if not isinstance(item, dict) or not item.keys() <= _FILTER_KEYS or item.get("field") != "tags":
+        problems.append("each filter must have a field, an operator and a value; the sandbox knows the field tags")
+        return None
+    operator, value = item.get("operator"), item.get("value")
+    if not isinstance(operator, str) or operator not in _TESTS:
+        problems.append(f"operator must be one of {', '.join(_TESTS)}; not {json.dumps(operator)[:40]}")
+        return None
+    values = [value] if isinstance(value, str) else value
+    if operator in _WITHOUT_VALUE:
+        return Filter(operator, ())
+    if not isinstance(values, list) or not values or not all(isinstance(text, str) for text in values):
+        problems.append("the value of a filter must be text or a list of texts")
+        return None
+    if any(len(text) > LONGEST_VALUE for text in values):
+        problems.append(f"the value of a filter must be shorter than or equal to {LONGEST_VALUE} characters")
+    return Filter(operator, tuple(values))

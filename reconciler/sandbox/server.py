@@ -1,0 +1,180 @@
+"""The emulated API over real HTTP, on loopback only.
+
+    with in_background(app) as running:       # tests and the demo: a thread of its own, any free port
+        client.post(running.url + ...)
+        running.do(lambda world, now: world.add(contact, ["vip"], now=now, by="somebody"))
+
+    run(app, port=8765, ready=print)          # a process of its own, until SIGINT or SIGTERM
+
+Rules
+1. It listens on 127.0.0.1 and nowhere else.
+2. The world belongs to the thread of the server: others change it through `Running.do`.
+3. Stopping lets answers under way leave, for at most `GRACE_S` beyond the latency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from reconciler.core.errors import ReconcilerError
+from reconciler.core.names import Instant
+from reconciler.sandbox.app import App
+from reconciler.sandbox.connection import Connection, Site
+from reconciler.sandbox.faults import Network
+from reconciler.sandbox.world import World
+
+HOST = "127.0.0.1"
+GRACE_S = 2.0
+
+_T = TypeVar("_T")
+
+
+class PortUnavailable(ReconcilerError):
+    """The server cannot listen where it was told to."""
+
+
+def wall_clock() -> Instant:
+    return Instant(time.time_ns() // 1_000_000)
+
+
+def url_of(port: int) -> str:
+    return f"http://{HOST}:{port}"
+
+
+async def serve(
+    network: Network | App,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[int], None],
+    port: int = 0,
+    now: Callable[[], Instant] = wall_clock,
+    latency_ms: int = 0,
+) -> None:
+    """Answer requests until `stop` is set; `ready` is told the real port. Raises PortUnavailable."""
+    site = Site(network if isinstance(network, Network) else Network(network), now, latency_ms / 1000)
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(lambda: Connection(site), HOST, port)
+    except (OSError, OverflowError) as problem:
+        raise _unavailable(port, problem) from problem
+    try:
+        ready(server.sockets[0].getsockname()[1])
+        await stop.wait()
+    finally:
+        server.close()
+        await _drain(site)
+
+
+def run(
+    network: Network | App,
+    *,
+    port: int,
+    ready: Callable[[int], None],
+    now: Callable[[], Instant] = wall_clock,
+    latency_ms: int = 0,
+) -> None:
+    """Serve until SIGINT or SIGTERM, then return. Raises PortUnavailable."""
+
+    async def until_signal() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await serve(network, stop=stop, ready=ready, port=port, now=now, latency_ms=latency_ms)
+
+    asyncio.run(until_signal())
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server in a thread of its own."""
+
+    port: int
+    network: Network
+    now: Callable[[], Instant]
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def url(self) -> str:
+        return url_of(self.port)
+
+    @property
+    def world(self) -> World:
+        """To look at while no request is under way; change it through `do`."""
+        return self.network.app.world
+
+    def do(self, act: Callable[[World, Instant], _T]) -> _T:
+        """What `act` returns, run between two requests."""
+
+        async def between() -> _T:
+            return act(self.world, self.now())
+
+        return asyncio.run_coroutine_threadsafe(between(), self.loop).result()
+
+
+@contextmanager
+def in_background(
+    network: Network | App,
+    *,
+    port: int = 0,
+    now: Callable[[], Instant] = wall_clock,
+    latency_ms: int = 0,
+) -> Iterator[Running]:
+    """A server for the length of a `with` block. Raises PortUnavailable."""
+    behind = network if isinstance(network, Network) else Network(network)
+    started: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def main() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        await serve(
+            behind,
+            stop=stop,
+            ready=lambda found: started.set_result((found, loop, stop)),
+            port=port,
+            now=now,
+            latency_ms=latency_ms,
+        )
+
+    def body() -> None:
+        try:
+            asyncio.run(main())
+        except PortUnavailable as problem:
+            started.set_exception(problem)
+
+    thread = threading.Thread(target=body, name="reconciler-sandbox", daemon=True)
+    thread.start()
+    found, loop, stop = started.result()
+    try:
+        yield Running(found, behind, now, loop)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+async def _drain(site: Site) -> None:
+    if not site.open:
+        return
+    for connection in tuple(site.open):
+        connection.finish()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(site.deserted.wait(), GRACE_S + site.latency_s)
+    for connection in tuple(site.open):
+        connection.abandon()
+
+
+def _unavailable(port: int, problem: OSError | OverflowError) -> PortUnavailable:
+    if isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE:
+        return PortUnavailable(
+            f"port {port} on {HOST} is in use", hint="stop what listens there, or choose another port (0: any free one)"
+        )
+    if isinstance(problem, OSError) and problem.errno == errno.EACCES:
+        return PortUnavailable(f"not allowed to listen on port {port}", hint="choose a port above 1023")
+    return PortUnavailable(f"cannot listen on {HOST}:{port}: {problem}", hint="choose a port between 1024 and 65535")

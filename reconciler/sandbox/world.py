@@ -1,0 +1,209 @@
+"""The emulated location: who carries which tag, and every transition there ever was. Pure: no clock, no I/O, no chance.
+
+Rules
+1. Only a transition is logged: adding a tag that is there, or removing one that is not, leaves no trace but the answer.
+2. A row tells the truth: (old + added) - removed is what the contact carries afterwards.
+3. Time is passed in and never runs backwards: an earlier instant counts as the latest one seen.
+4. What a search may see is a copy that follows `search_lag_ms` behind.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet, looks_like_contact_id
+from reconciler.core.outcome import Action, Row
+from reconciler.sandbox.assumptions import Assumptions
+
+INVALID = "contact id is not a valid firebase id"
+DELETED = "contact is deleted"
+FOREIGN = "contact does not belong to location"
+UPDATED = "Tags updated"
+
+_ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """One contact at one moment. `deleted`: since when; a deleted contact keeps its tags but answers no more."""
+
+    id: ContactId
+    location: LocationId
+    tags: TagSet = frozenset()
+    added: Instant = Instant(0)
+    updated: Instant = Instant(0)
+    deleted: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A tag that came to a contact or left it: what automations fire on. `by`: who did it."""
+
+    at: Instant
+    contact: ContactId
+    tag: Tag
+    action: Action
+    by: str
+
+
+class World:
+    """One location, with the contacts of others that somebody may name by mistake.
+
+    `transitions` only grows; `version` moves with every change of a contact.
+    """
+
+    def __init__(
+        self,
+        location: LocationId,
+        contacts: Iterable[Contact] = (),
+        *,
+        assumptions: Assumptions | None = None,
+        transitions: Iterable[Transition] = (),
+        known_tags: Iterable[Tag] = (),
+    ) -> None:
+        self.location = location
+        self.assumptions = assumptions or Assumptions()
+        self.transitions: list[Transition] = list(transitions)
+        self.version = 0
+        self.index_version = 0
+        self._contacts = {contact.id: self._stored(contact) for contact in contacts}
+        self._indexed = dict(self._contacts)
+        self._unindexed: deque[tuple[Instant, Contact]] = deque()
+        self._known_tags = set(known_tags).union(*(contact.tags for contact in self._here()))
+        self._latest = max((change.at for change in self.transitions), default=Instant(0))
+
+    @property
+    def contacts(self) -> Mapping[ContactId, Contact]:
+        """Every contact, deleted and foreign ones included; not to be changed."""
+        return self._contacts
+
+    @property
+    def known_tags(self) -> tuple[Tag, ...]:
+        """Every tag that the location ever had, sorted: one outlives its last holder."""
+        return tuple(sorted(self._known_tags))
+
+    def tags_of(self, contact: str) -> TagSet:
+        """What a contact carries; raises KeyError for one that never was."""
+        return self._contacts[ContactId(contact)].tags
+
+    def holders(self, tag: str) -> frozenset[ContactId]:
+        """The living contacts of this location that carry the tag."""
+        spelt = self.assumptions.spell(tag)
+        return frozenset(contact.id for contact in self._here() if spelt in contact.tags)
+
+    def find(self, contact: str) -> Contact | None:
+        """A living contact of any location."""
+        found = self._contacts.get(ContactId(contact))
+        return None if found is None or found.deleted is not None else found
+
+    def bulk(
+        self,
+        action: Action,
+        contacts: Sequence[str],
+        tags: Iterable[str],
+        *,
+        now: Instant,
+        by: str,
+        everything: bool = False,
+    ) -> tuple[Row, ...]:
+        """Add or remove `tags`, or remove `everything`; one row for each of `contacts`."""
+        rules = self.assumptions
+        at, spelt = self._advance(now), self._spell(tags)
+        named = contacts if rules.repeats_give_rows else tuple(dict.fromkeys(contacts))
+        ordered = named if rules.rows_as_sent else sorted(named)
+        return tuple(self._bulk_row(action, contact, spelt, at, by, everything) for contact in ordered)
+
+    def add(self, contact: str, tags: Iterable[str], *, now: Instant, by: str) -> TagSet:
+        """Tags put on one contact by somebody else; what it carries then. Raises KeyError for one that never was."""
+        before = self._contacts[ContactId(contact)]
+        return self._retag(before, before.tags | self._spell(tags), self._advance(now), by).tags
+
+    def remove(self, contact: str, tags: Iterable[str], *, now: Instant, by: str) -> TagSet:
+        """The counterpart of `add`."""
+        before = self._contacts[ContactId(contact)]
+        return self._retag(before, before.tags - self._spell(tags), self._advance(now), by).tags
+
+    def put(self, contact: Contact, *, now: Instant) -> None:
+        """A new contact, or another version of one; no transition, as when it is created with its tags."""
+        self._replace(self._stored(contact), self._advance(now))
+
+    def delete(self, contact: str, *, now: Instant) -> None:
+        """Raises KeyError for a contact that never was."""
+        at = self._advance(now)
+        self._replace(replace(self._contacts[ContactId(contact)], deleted=at), at)
+
+    def indexed(self, now: Instant) -> Mapping[ContactId, Contact]:
+        """What a search sees at `now`; not to be changed. `index_version` moves when it does."""
+        visible = self._advance(now) - self.assumptions.search_lag_ms
+        while self._unindexed and self._unindexed[0][0] <= visible:
+            contact = self._unindexed.popleft()[1]
+            self._indexed[contact.id] = contact
+            self.index_version += 1
+        return self._indexed
+
+    def _bulk_row(self, action: Action, named: str, tags: TagSet, at: Instant, by: str, everything: bool) -> Row:
+        contact = self._contacts.get(ContactId(named))
+        problem = self._problem(named, contact)
+        if contact is None or problem:
+            return Row(ContactId(named), "error", problem)
+        old = contact.tags
+        new = old | tags if action is Action.ADD else frozenset() if everything else old - tags
+        self._retag(contact, new, at, by)
+        return Row(contact.id, "success", UPDATED, old=old, added=new - old, removed=old - new)
+
+    def _problem(self, named: str, contact: Contact | None) -> str:
+        if not looks_like_contact_id(named):
+            return INVALID
+        if contact is None:
+            return self.assumptions.unknown_contact
+        if contact.deleted is not None:
+            return DELETED
+        return "" if contact.location == self.location else FOREIGN
+
+    def _retag(self, contact: Contact, new: TagSet, at: Instant, by: str) -> Contact:
+        old = contact.tags
+        log = [Transition(at, contact.id, tag, Action.ADD, by) for tag in sorted(new - old)]
+        log += [Transition(at, contact.id, tag, Action.REMOVE, by) for tag in sorted(old - new)]
+        rules = self.assumptions
+        moves = rules.tag_write_moves_date if log else rules.noop_write_moves_date
+        if not log and not moves:
+            return contact
+        self.transitions += log
+        after = replace(contact, tags=new, updated=at if moves else contact.updated)
+        self._replace(after, at)
+        return after
+
+    def _replace(self, contact: Contact, at: Instant) -> None:
+        self._contacts[contact.id] = contact
+        self._unindexed.append((at, contact))
+        self.version += 1
+        if contact.location == self.location:
+            self._known_tags |= contact.tags
+
+    def _stored(self, contact: Contact) -> Contact:
+        spelt = self._spell(contact.tags)
+        return contact if spelt == contact.tags else replace(contact, tags=spelt)
+
+    def _spell(self, tags: Iterable[str]) -> TagSet:
+        return frozenset(spelt for tag in tags if (spelt := self.assumptions.spell(tag)))
+
+    def _advance(self, now: Instant) -> Instant:
+        self._latest = max(self._latest, now)
+        return self._latest
+
+    def _here(self) -> Iterable[Contact]:
+        living = (contact for contact in self._contacts.values() if contact.deleted is None)
+        return (contact for contact in living if contact.location == self.location)
+
+
+def made_up_id(*parts: str) -> str:
+    """An id as HighLevel could have issued it, always the same for the same parts."""
+    digest = int.from_bytes(sha256("\0".join(parts).encode(errors="surrogatepass")).digest(), "big")
+    letters = []
+    for _ in range(20):
+        digest, place = divmod(digest, len(_ID_LETTERS))
+        letters.append(_ID_LETTERS[place])
+    return "".join(letters)

@@ -1,0 +1,114 @@
+"""The client sees what a network would show it: answers, and the exceptions of httpx."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from reconciler.core.names import Instant
+from reconciler.core.outcome import Action
+from reconciler.sandbox.app import DEMO_TOKEN, App
+from reconciler.sandbox.faults import Fault, FaultPlan, Kind, Network
+from reconciler.sandbox.transport import SandboxTransport
+from reconciler.wire import BulkUpdate, bulk_body, bulk_path, read_bulk_answer
+from tests.sandbox.builders import ANNA, BERT, HERE, NOW, a_world
+
+UPDATE = BulkUpdate(Action.ADD, HERE, (ANNA, BERT), ("x",))
+HEADERS = {"Authorization": f"Bearer {DEMO_TOKEN}", "Version": "2021-07-28", "Content-Type": "application/json"}
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.ms = int(NOW)
+
+    def now(self) -> Instant:
+        return Instant(self.ms)
+
+    async def sleep(self, seconds: float) -> None:
+        self.ms += round(seconds * 1000)
+
+
+def send(transport: SandboxTransport) -> httpx.Response:
+    async def run() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://sandbox", timeout=60) as client:
+            return await client.post(bulk_path(UPDATE), content=bulk_body(UPDATE), headers=HEADERS)
+
+    return asyncio.run(run())
+
+
+def faulty(kind: Kind) -> tuple[App, SandboxTransport, Clock]:
+    app, clock = App(a_world()), Clock()
+    network = Network(app, FaultPlan({0: Fault(kind)}))
+    return app, SandboxTransport(network, now=clock.now, sleep=clock.sleep), clock
+
+
+def test_an_answer_arrives_with_its_headers() -> None:
+    clock = Clock()
+    response = send(SandboxTransport(App(a_world()), now=clock.now, sleep=clock.sleep, latency_ms=2_000))
+
+    assert response.status_code == 201
+    assert response.headers["x-ratelimit-remaining"] == "99"
+    assert [row.type for row in read_bulk_answer(response.content)] == ["success", "success"]
+    assert clock.ms == NOW + 2_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "raised", "effect", "took_ms"),
+    [
+        (Kind.REFUSED, httpx.ConnectError, False, 0),
+        (Kind.TIMEOUT_BEFORE, httpx.ReadTimeout, False, 60_000),
+        (Kind.TIMEOUT_AFTER, httpx.ReadTimeout, True, 60_000),
+        (Kind.LATE, httpx.ReadTimeout, False, 60_000),
+        (Kind.RESET_BEFORE, httpx.ReadError, False, 0),
+        (Kind.RESET_AFTER, httpx.ReadError, True, 0),
+        (Kind.TRUNCATED, httpx.RemoteProtocolError, True, 0),
+    ],
+)
+def test_a_lost_answer_is_an_exception(
+    kind: Kind, raised: type[httpx.TransportError], effect: bool, took_ms: int
+) -> None:
+    app, transport, clock = faulty(kind)
+    with pytest.raises(raised):
+        send(transport)
+
+    assert bool(app.world.transitions) is effect
+    assert clock.ms == NOW + took_ms
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "changed"),
+    [
+        (Kind.ERROR_BEFORE, 503, []),
+        (Kind.ERROR_AFTER, 503, [ANNA, BERT]),
+        (Kind.ERROR_HALFWAY, 503, [ANNA]),
+        (Kind.TOO_MANY, 429, []),
+        (Kind.UNREADABLE, 201, [ANNA, BERT]),
+    ],
+)
+def test_a_fault_with_an_answer(kind: Kind, status: int, changed: list[str]) -> None:
+    app, transport, _clock = faulty(kind)
+    response = send(transport)
+
+    assert response.status_code == status
+    assert [change.contact for change in app.world.transitions] == changed
+
+
+def test_a_late_effect_lands_when_it_is_due() -> None:
+    app, transport, clock = faulty(Kind.LATE)
+    with pytest.raises(httpx.ReadTimeout):
+        send(transport)
+    transport.network.land(Instant(NOW + 29_999))
+    before = len(app.world.transitions)
+    transport.network.land(clock.now())
+
+    assert (before, [change.at for change in app.world.transitions]) == (0, [NOW + 30_000] * 2)
+
+
+def test_without_sleep_nothing_waits() -> None:
+    plan = FaultPlan({0: Fault(Kind.TIMEOUT_BEFORE)})
+    with pytest.raises(httpx.ReadTimeout):
+        send(SandboxTransport(Network(App(a_world()), plan), now=lambda: NOW, latency_ms=5_000))
