@@ -23,7 +23,7 @@ from reconciler.core.event import BatchAnswered, Event, RoundStarted, Waiting
 from reconciler.core.guard import Before, Counts, count
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import HEARTBEAT_MS, Holder, Lease
-from reconciler.core.names import ContactId, Instant, LocationId, TagSet
+from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.observed import Known, absorb, adopt, intend, release, withdraw
 from reconciler.core.outcome import Action, Outcome, Row, Verdict, judge
 from reconciler.core.pace import Pace
@@ -149,6 +149,7 @@ class _Run:
     spent: dict[ContactId, TagSet] = field(default_factory=dict)
     unions: dict[tuple[TagSet, TagSet], TagSet] = field(default_factory=dict)
     failed: set[ContactId] = field(default_factory=set)
+    learnt: Counter[Tag] = field(default_factory=Counter)
 
     async def carry_out(self) -> LocationReport:
         try:
@@ -205,7 +206,7 @@ class _Run:
     def _inside(self, limit: Ceiling) -> LocationPlan:
         """What is left to do, as far as it was approved and the guards let it pass."""
         fresh = plan_location(
-            self.desired, self.state, self.options, spent=self.spent, done=self.done, before=self.before
+            self.desired, self.state, self.options, spent=self.spent, done=self.done, before=self._before()
         )
         deltas, self.outside = within(fresh.deltas, limit)
         batches = make_batches(deltas, self.options.caps)
@@ -214,6 +215,10 @@ class _Run:
             self.planned += pairs_of(deltas)
             raise Unfinished("\n".join(explain_refusals((inside,))), hint="what is left is in the next plan")
         return inside
+
+    def _before(self) -> Before:
+        """What was there before the run, with what the answers told of contacts never observed."""
+        return replace(self.before, holders=self.before.holders + self.learnt)
 
     async def _round(self, current: LocationPlan) -> None:
         self.world.report(RoundStarted(self.plan.location, self.rounds, len(current.batches)))
@@ -269,6 +274,9 @@ class _Run:
         }
         self.world.store.record(self.lease, number, verdicts, learnt, now)
         self.state.observed.update(learnt)
+        for contact, verdict in verdicts.items():
+            if before[contact].observed is None and verdict.old is not None:
+                self.learnt.update(verdict.old)
         self._tally(batch, verdicts)
         self.world.report(_answered(self.plan.location, batch, verdicts, done=done, of=of))
 

@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
         # whoever read us has gone; say nothing more, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  the last door: our errors in plain words, bugs as bugs
         from reconciler.cli.failure import tell
 
         return tell(error)

@@ -90,7 +90,8 @@ def _sentence(event: Event) -> str:
         case BatchAnswered():
             ended = (("applied", event.applied), ("noop", event.noop), ("rejected", event.rejected))
             told = ", ".join(f"{number:,} {word}" for word, number in (*ended, ("unclear", event.unclear)) if number)
-            return f"{event.location}: {event.done:,} of {event.requests:,}: {event.action} {counted(event.tags, 'tag')}, contacts: {told}"
+            asked = f"{event.action} {counted(event.tags, 'tag')}"
+            return f"{event.location}: {event.done:,} of {event.requests:,}: {asked}, contacts: {told}"
         case Waiting():
             return f"{event.location}: waiting {duration(event.milliseconds / 1000)}: {event.why}"
         case Read():
