@@ -50,14 +50,14 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     """
     console = Console.of(options)
     plan, session = _plan(target, manifests, console, options)
-    if dry_run or plan.is_empty or plan.refused or not auto_approve or options["output"] == "text":
-        preview(plan, session, console, options | ({} if dry_run else {"output": "text"}))
     if dry_run:
+        preview(plan, session, console, options)
         return ExitCode.GUARD if plan.refused else ExitCode.DONE
+    reviewed = target.is_file() and auto_approve
+    if options["output"] == "text" and not reviewed:
+        preview(plan, session, console, options)
     approved = approve(plan)
-    if plan.is_empty:
-        return ExitCode.DONE
-    _ask(auto_approve)
+    _ask(auto_approve or plan.is_empty)
     _refuse_implicit_state(session, create=options["create_state"])
     reports = asyncio.run(_send(approved, session, console, options))
     if options["output"] == "json":

@@ -18,6 +18,7 @@ from reconciler.core.view.blocks import ROWS, View, counted, duration
 from reconciler.render.text import render_text
 
 LINES_A_ROUND = 20
+READ_A_LINE = 500
 FILE_WIDTH = 120
 
 
@@ -76,8 +77,10 @@ def _wants_colour(choice: str) -> bool:
 def _worth_a_line(event: Event) -> bool:
     """Long rounds get some twenty lines, not thousands."""
     match event:
-        case BatchAnswered(done=done, requests=all_of_them) | Read(done=done, total=all_of_them):
+        case BatchAnswered(done=done, requests=all_of_them):
             return done == all_of_them or done % max(1, all_of_them // LINES_A_ROUND) == 0
+        case Read(done=done, total=all_of_them):
+            return done == all_of_them or done % READ_A_LINE == 0
         case Waiting(milliseconds=milliseconds):
             return milliseconds >= 1_000
     return True

@@ -11,7 +11,7 @@ import click
 from reconciler.cli.console import Console, rows
 from reconciler.cli.options import FORMATS, allowing, common, manifests, narrowing, output, refreshing
 from reconciler.cli.session import Session, look, make_plan, open_session
-from reconciler.core.errors import ExitCode
+from reconciler.core.errors import ExitCode, Severity
 from reconciler.core.plan import Plan
 from reconciler.core.view.plan import plan_view
 from reconciler.planfile import write_plan
@@ -49,7 +49,8 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
 def preview(plan: Plan, session: Session, console: Console, options: dict[str, Any]) -> None:
     """Shows the plan in the format asked for."""
     for problem in session.problems:
-        console.note(str(problem))
+        if problem.severity is not Severity.INFO:
+            console.note(str(problem))
     if options["output"] == "json":
         console.answer(plan_json(plan))
         return

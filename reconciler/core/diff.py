@@ -16,7 +16,7 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -184,7 +184,7 @@ def _patterns(
     """The contacts by what is wanted of them, what is known of them and what was already done; -1: nothing wanted."""
     wanted, known = desired.contacts, observed.contacts
     groups: defaultdict[tuple[int, int, TagSet], list[ContactId]] = defaultdict(list)
-    for contact in _selected(desired, selection):
+    for contact in selected(desired, selection):
         groups[wanted.get(contact, -1), known.get(contact, 0), spent.get(contact, NONE)].append(contact)
     if selection.sets:
         return groups
@@ -196,8 +196,10 @@ def _patterns(
 
 def _selected(desired: Desired, selection: Selection) -> Iterable[ContactId]:
     if not selection.sets:
-        return desired.contacts
-    return dict.fromkeys(contact for each in desired.sets if each.name in selection.sets for contact in each.members)
+        return desired.contacts.keys()
+    return dict.fromkeys(
+        contact for each in desired.sets if each.name in selection.sets for contact in each.members
+    ).keys()
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,10 +73,10 @@ def _verdict(plan: LocationPlan) -> Cell:
         f"{summary.adopted:,} adopted" if summary.adopted else "",
         f"{summary.released:,} released" if summary.released else "",
     ]
+    time = f", {duration(summary.eta_seconds)} at the rate limit" if summary.eta_seconds else ""
     cost = (
         f"{counted(summary.requests, 'request')} (no plan needs fewer than {summary.lower_bound:,}), "
-        f"{100 * summary.daily_quota_share:.2g} % of a day's quota, "
-        f"{duration(summary.eta_seconds)} at the rate limit"
+        f"{100 * summary.daily_quota_share:.2g} % of a day's quota{time}"
     )
     changes = ", ".join(part for part in parts if part)
     return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {cost}.", Style.STRONG)
