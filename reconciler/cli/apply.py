@@ -20,6 +20,7 @@ from reconciler.cli.plan import preview
 from reconciler.cli.session import Session, look, make_plan, open_api, open_session, plan_options
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ExitCode, StalePlan, UsageError
+from reconciler.core.journal import RunStatus
 from reconciler.core.plan import ApprovedPlan, Plan, approve
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.settings import OriginKind
@@ -57,9 +58,12 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     if options["output"] == "text" and not reviewed:
         preview(plan, session, console, options)
     approved = approve(plan)
-    _ask(auto_approve or plan.is_empty)
-    _refuse_implicit_state(session, create=options["create_state"])
-    reports = asyncio.run(_send(approved, session, console, options))
+    if plan.is_empty:
+        reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
+    else:
+        _ask(auto_approve)
+        _refuse_implicit_state(session, create=options["create_state"])
+        reports = asyncio.run(_send(approved, session, console, options))
     if options["output"] == "json":
         console.answer(run_json(reports))
     else:

@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.clock import SystemClock
 from reconciler.core.batching import Caps
 from reconciler.core.desired import Desired, resolve
-from reconciler.core.diff import Selection
+from reconciler.core.diff import Selection, selected
 from reconciler.core.errors import Problem, UsageError
 from reconciler.core.guard import Allowance, Guard
 from reconciler.core.manifest import Manifest
@@ -165,19 +165,12 @@ async def look(session: Session, reader: StateReader, options: Mapping[str, Any]
         for location, desired in session.desired.items():
             api = await stack.enter_async_context(open_api(session, location))
             reading = Reading(api, SystemClock(), report, Pace(_rate(session.settings)))
-            chosen = _members(desired, selection(session, options))
             if method == "get":
-                seen = await read_contacts(location, chosen, reading)
+                seen = await read_contacts(location, sorted(selected(desired, selection(session, options))), reading)
             else:
                 seen = await scan(location, reading)
             found.append(_refreshed(reader.load(location), seen, session.settings.api.settle_s * 1000))
         return found
-
-
-def _members(desired: Desired, chosen: Selection) -> list[ContactId]:
-    if not chosen.sets:
-        return sorted(desired.contacts)
-    return sorted({contact for each in desired.sets if each.name in chosen.sets for contact in each.members})
 
 
 def _refreshed(state: Snapshot, seen: tuple[Seen, ...], settle_ms: int) -> Present:

@@ -194,12 +194,12 @@ def _patterns(
     return groups
 
 
-def _selected(desired: Desired, selection: Selection) -> Iterable[ContactId]:
+def selected(desired: Desired, selection: Selection) -> Collection[ContactId]:
+    """The declared contacts that a selection takes."""
     if not selection.sets:
         return desired.contacts.keys()
-    return dict.fromkeys(
-        contact for each in desired.sets if each.name in selection.sets for contact in each.members
-    ).keys()
+    chosen = (each for each in desired.sets if each.name in selection.sets)
+    return dict.fromkeys(contact for each in chosen for contact in each.members).keys()
 
 
 @dataclass(frozen=True, slots=True)
