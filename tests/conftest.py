@@ -1,0 +1,25 @@
+"""Options of the test run: `--bless` rewrites goldens, `--corpora DIR` runs third-party hostile input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--bless", action="store_true", help="rewrite the expected files of golden cases")
+    parser.addoption("--corpora", type=Path, metavar="DIR", help="third-party test data, such as yaml-test-suite.json")
+
+
+@pytest.fixture
+def bless(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--bless"))
+
+
+@pytest.fixture(scope="session")
+def corpora(request: pytest.FixtureRequest) -> Path:
+    found: Path | None = request.config.getoption("--corpora")
+    if found is None:
+        pytest.skip("third-party test data: run with --corpora DIR")
+    return found
