@@ -67,19 +67,26 @@ def _verdict(plan: LocationPlan) -> Cell:
     if plan.is_empty:
         waits = f" ({counted(summary.deferred, 'contact')} wait for an observation)" if summary.deferred else ""
         return Cell(f"No changes: what was observed is as the manifests want it.{waits}", Style.GOOD)
-    parts = [
-        f"{counted(summary.adds, 'tag')} to add",
-        f"{summary.removes:,} to remove",
-        f"{summary.adopted:,} adopted" if summary.adopted else "",
-        f"{summary.released:,} released" if summary.released else "",
-    ]
+    recorded = _joined((summary.adopted, "adopted"), (summary.released, "released"))
+    if not plan.batches:
+        return Cell(f"Nothing to send. To record: {recorded or 'what stays on leaving'}.", Style.STRONG)
+    changes = _joined((summary.adds, "to add"), (summary.removes, "to remove"))
+    return Cell(
+        f"{counted(summary.contacts, 'contact')}: tags {changes}{recorded and f', {recorded}'}. {_cost(plan)}.", Style.STRONG
+    )
+
+
+def _joined(*counts: tuple[int, str]) -> str:
+    return ", ".join(f"{count:,} {word}" for count, word in counts if count)
+
+
+def _cost(plan: LocationPlan) -> str:
+    summary = plan.summary
     time = f", {duration(summary.eta_seconds)} at the rate limit" if summary.eta_seconds else ""
-    cost = (
+    return (
         f"{counted(summary.requests, 'request')} (no plan needs fewer than {summary.lower_bound:,}), "
         f"{100 * summary.daily_quota_share:.2g} % of a day's quota{time}"
     )
-    changes = ", ".join(part for part in parts if part)
-    return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {cost}.", Style.STRONG)
 
 
 @dataclass(slots=True)
