@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +31,14 @@ HEADERS = {"Authorization": f"Bearer {DEMO_TOKEN}", "Version": "2021-07-28", "Co
 UPDATE = BulkUpdate(Action.ADD, HERE, (ANNA, BERT), ("x",))
 HEAD = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 GET = f"GET /contacts/{ANNA} HTTP/1.1\r\nHost: x\r\n{HEAD}\r\n".encode()
+
+OWN_PROCESS = """
+from reconciler.sandbox.app import App
+from reconciler.sandbox.population import make_world
+from reconciler.sandbox.server import run
+run(App(make_world("asdrwHvLUxlfw5SqKVCN", [], seed=1)), port=0, ready=lambda port: print(port, flush=True))
+print("saved")
+"""
 
 
 def an_app() -> App:
@@ -200,6 +211,18 @@ def test_a_port_in_use_is_a_clear_error(running: Running) -> None:
 def test_a_port_that_is_none_is_a_clear_error(port: int) -> None:
     with pytest.raises(ReconcilerError, match="cannot listen"), in_background(an_app(), port=port):
         pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_of_its_own_ends_well_on_a_signal(number: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", OWN_PROCESS], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        answer = httpx.get(f"http://{HOST}:{port}/contacts/{ANNA}", headers=HEADERS, trust_env=False)
+        process.send_signal(number)
+        said = process.stdout.read()
+
+    assert (answer.status_code, said, process.returncode) == (400, "saved\n", 0)
 
 
 def test_the_port_is_free_again_afterwards() -> None:
