@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Options of the test run: `--bless` rewrites goldens; `--corpora DIR`, `--vendor=DIR` bring files of third parties."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--vendor",
-        metavar="DIR",
-        help="directory with the OpenAPI files of HighLevel, to check the sandbox and our requests against",
-    )
+    parser.addoption("--bless", action="store_true", help="rewrite the expected files of golden cases")
+    parser.addoption("--corpora", type=Path, metavar="DIR", help="third-party test data, such as yaml-test-suite.json")
+    parser.addoption("--vendor", type=Path, metavar="DIR", help="the OpenAPI files of HighLevel; write --vendor=DIR")
+
+
+@pytest.fixture
+def bless(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--bless"))
+
+
+@pytest.fixture(scope="session")
+def corpora(request: pytest.FixtureRequest) -> Path:
+    found: Path | None = request.config.getoption("--corpora")
+    if found is None:
+        pytest.skip("third-party test data: run with --corpora DIR")
+    return found
 
 
 @pytest.fixture(scope="session")
 def vendor(request: pytest.FixtureRequest) -> Path:
-    """The directory given with --vendor; without it the test is skipped."""
-    given = request.config.getoption("--vendor")
-    if given is None:
-        pytest.skip("needs the vendor's OpenAPI files: pytest --vendor=DIR")
-    return Path(given)
+    found: Path | None = request.config.getoption("--vendor")
+    if found is None:
+        pytest.skip("the vendor's OpenAPI files: run with --vendor=DIR")
+    return found

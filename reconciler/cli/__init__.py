@@ -1,5 +1,89 @@
-"""The command line: wiring only, one command a file."""
+"""The command line: wiring only, one command a file.
+
+Law: this module imports click and nothing else of weight, so that `--help` is quick; a command is imported when it is
+called. `tests/test_cli_help.py` holds the list of modules.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from reconciler import __version__
+
+INTERRUPTED = 130
+USAGE = 64
+
+COMMANDS = {
+    "validate": "Check manifests and settings: every problem at once.",
+    "plan": "Preview what would change, and what it costs.",
+    "show": "Render a saved plan again.",
+    "apply": "Send the fewest requests that do what was planned.",
+    "drift": "Report what others changed.",
+    "state": "Look at what is known of each contact.",
+    "demo": "See the whole job on an emulated location.",
+    "sandbox": "Run the emulated API for yourself.",
+}
+"""The commands in the order of a day's work, and what each is for."""
+
+
+class _Commands(click.Group):
+    """A group that imports a command's module only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"reconciler.cli.{cmd_name}"), "command")  # noqa: B009
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: reconciler plan manifests/   then   reconciler apply manifests/",
+)
+@click.version_option(__version__, message="reconciler %(version)s")
+def cli() -> None:
+    """Tags as code for HighLevel: manifests declare which contact carries which tag."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line; returns its exit code and never raises for what a user may cause."""
+    try:
+        result = cli.main(list(arguments), prog_name="reconciler", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.UsageError as error:
+        error.show()
+        return USAGE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: what was in flight is in the journal, the next run goes on from there", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read us has gone; say nothing more, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001  the last door: our errors in plain words, bugs as bugs
+        from reconciler.cli.failure import tell
+
+        return tell(error)
 
 
 def main() -> None:
     """The console script."""
+    sys.exit(run(sys.argv[1:]))

@@ -11,6 +11,7 @@
       PlanFileError            1   a plan file that is damaged or not ours
       StalePlan                4
       GuardRefused             5
+      Unfinished               3   a run that stopped with part of the plan not sent
       ApiError                 1   what a request to the API can end in, other than an answer
         NotApplied             1   temporary: known not to have had an effect (429, connection refused)
         InDoubt                1   its effect is unknown (timeout, reset, 5xx, unreadable body)
@@ -143,6 +144,10 @@ class StalePlan(ReconcilerError):
 
 class GuardRefused(ReconcilerError):
     exit_code = ExitCode.GUARD
+
+
+class Unfinished(ReconcilerError):
+    exit_code = ExitCode.PARTIAL
 
 
 class ApiError(ReconcilerError):

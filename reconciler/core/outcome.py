@@ -1,7 +1,8 @@
 """What a response row means. Rows decide: `succeded` and `errorCount` are not looked at.
 
 Rules
-1. One row a contact. A missing row, more than one row, or a row that contradicts itself or the request leaves the contact in doubt.
+1. One row a contact. A missing row, more than one row, or a row that contradicts itself or the request leaves the
+   contact in doubt.
 2. A documented error message rejects the contact. An unknown error message says nothing of the effect: held.
 3. A success row is the next observation: what the contact carries now is (old + added) - removed.
 """

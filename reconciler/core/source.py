@@ -17,3 +17,12 @@ class Source:
         if not self.line:
             return self.path
         return f"{self.path}:{self.line}:{self.column}" if self.column else f"{self.path}:{self.line}"
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """The inverse of `str`."""
+        path, *numbers = text.rsplit(":", 2)
+        if len(numbers) == 2 and all(number.isdigit() for number in numbers):
+            return cls(path, int(numbers[0]), int(numbers[1]))
+        path, _, line = text.rpartition(":")
+        return cls(path, int(line)) if path and line.isdigit() else cls(text)

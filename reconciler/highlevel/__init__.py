@@ -1,1 +1,4 @@
-"""The client of HighLevel's API over httpx. Law: sees ports, wire and core; the token is in one header and nowhere else."""
+"""The client of HighLevel's API over httpx.
+
+Law: sees ports, wire and core. The token is in one header, to one origin, and nowhere else.
+"""

@@ -1,0 +1,363 @@
+"""The shell: the only place where a plan meets the API. Takes an ApprovedPlan and nothing else.
+
+Rules
+1. Per batch: the intent is durable, then it is sent, then answer and observations are durable in one transaction.
+2. Nothing outside the approved plan and its ceilings is sent; a pair sent once is not sent again in the run.
+3. A contact's removes go only where its adds ended applied, noop or seen.
+4. Known to have had no effect: retried, with pauses. Of unknown effect: in doubt, never sent again blindly.
+5. After each round what is left is planned anew from the answers, until nothing is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from reconciler.core.batching import Batch, make_batches
+from reconciler.core.ceiling import Ceiling, ceiling, within
+from reconciler.core.desired import Desired
+from reconciler.core.errors import ApiError, InDoubt, NotApplied, ReconcilerError, StalePlan, StateError, Unfinished
+from reconciler.core.event import BatchAnswered, Event, RoundStarted, Waiting
+from reconciler.core.guard import Before, Counts, count
+from reconciler.core.journal import RunHeader, RunStatus
+from reconciler.core.lease import HEARTBEAT_MS, Holder, Lease
+from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
+from reconciler.core.observed import Known, absorb, adopt, intend, release, withdraw
+from reconciler.core.outcome import Action, Outcome, Row, Verdict, judge
+from reconciler.core.pace import Pace
+from reconciler.core.plan import (
+    ApprovedPlan,
+    LocationPlan,
+    PlanOptions,
+    Snapshot,
+    before_run,
+    explain_refusals,
+    pairs_of,
+    plan_location,
+)
+from reconciler.core.report import Finding, LocationReport
+from reconciler.ports import Clock, Reporter, StateStore, TagWriter
+from reconciler.wire import BulkUpdate
+
+MAX_ROUNDS = 10
+PAUSES_MS = (500, 1_000, 2_000, 4_000)
+SLICE_MS = 5_000
+NONE: TagSet = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run needs of the world. `writer` gives the API of a location."""
+
+    writer: Callable[[LocationId], TagWriter]
+    store: StateStore
+    clock: Clock
+    report: Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class Mission:
+    """What a run is given besides its plan."""
+
+    desired: Mapping[LocationId, Desired]
+    options: Mapping[LocationId, PlanOptions]
+    holder: Holder
+    commit: str = ""
+
+
+async def apply(approved: ApprovedPlan, mission: Mission, world: World) -> tuple[LocationReport, ...]:
+    """Carries out the plan, one location after the other; a location that fails does not stop the others."""
+    return tuple([await _apply_location(location, approved, mission, world) for location in approved.plan.locations])
+
+
+async def _apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World) -> LocationReport:
+    if plan.is_empty and not plan.deferrals:
+        return LocationReport(plan.location, "", RunStatus.COMPLETE)
+    try:
+        lease = world.store.acquire(plan.location, mission.holder, world.clock.now())
+    except ReconcilerError as error:
+        return _failed(LocationReport(plan.location, "", RunStatus.STOPPED), error)
+    try:
+        return await _under_lease(lease, plan, approved, mission, world)
+    except ReconcilerError as error:
+        return _failed(LocationReport(plan.location, "", RunStatus.STOPPED), error)
+    finally:
+        with suppress(StateError):
+            world.store.release(lease)
+
+
+async def _under_lease(
+    lease: Lease, plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World
+) -> LocationReport:
+    state = world.store.load(plan.location)
+    if plan.lineage not in (None, state.lineage):
+        raise StalePlan(
+            f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
+        )
+    header = RunHeader(
+        location=plan.location,
+        operation=mission.holder.operation,
+        who=mission.holder.who,
+        started=world.clock.now(),
+        change_digest=approved.plan.change_digest,
+        commit=mission.commit,
+    )
+    number = world.store.begin_run(lease, header)
+    run = _Run(
+        plan=plan,
+        desired=mission.desired[plan.location],
+        options=mission.options[plan.location],
+        state=world.store.load(plan.location),
+        before=before_run(state),
+        lease=lease,
+        number=number,
+        world=world,
+        pace=Pace(mission.options[plan.location].rate),
+    )
+    return await run.carry_out()
+
+
+def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:
+    return replace(report, error=error.message, hint=error.hint, error_code=error.exit_code)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run in one location: what it was given, and what it has done so far."""
+
+    plan: LocationPlan
+    desired: Desired
+    options: PlanOptions
+    state: Snapshot
+    before: Before
+    lease: Lease
+    number: str
+    world: World
+    pace: Pace
+    rounds: int = 0
+    requests: int = 0
+    planned: int = 0
+    outside: int = 0
+    adopted: int = 0
+    released: int = 0
+    renewed: Instant = Instant(0)
+    done: Counts = field(default_factory=Counts)
+    pairs: Counter[Outcome] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    spent: dict[ContactId, TagSet] = field(default_factory=dict)
+    unions: dict[tuple[TagSet, TagSet], TagSet] = field(default_factory=dict)
+    failed: set[ContactId] = field(default_factory=set)
+    learnt: Counter[Tag] = field(default_factory=Counter)
+
+    async def carry_out(self) -> LocationReport:
+        try:
+            await self._rounds()
+        except StateError as error:
+            # the journal cannot be written: what it holds is the truth, and the next run reads it
+            return _failed(self._reported(RunStatus.STOPPED), error)
+        except ReconcilerError as error:
+            self._end(RunStatus.STOPPED)
+            return _failed(self._reported(RunStatus.STOPPED), error)
+        self._end(RunStatus.COMPLETE)
+        return self._reported(RunStatus.COMPLETE)
+
+    def _end(self, status: RunStatus) -> None:
+        sizes = {each.name: len(each.members) for each in self.desired.sets}
+        self.world.store.end_run(
+            self.lease,
+            self.number,
+            status,
+            self.world.clock.now(),
+            set_sizes=sizes if status is RunStatus.COMPLETE else None,
+        )
+
+    def _reported(self, status: RunStatus) -> LocationReport:
+        pairs = self.pairs | Counter({Outcome.NOT_SENT: self.planned - self.pairs.total()})
+        return LocationReport(
+            location=self.plan.location,
+            run=self.number,
+            status=status,
+            rounds=self.rounds,
+            requests=self.requests,
+            adopted=self.adopted,
+            released=self.released,
+            pairs={outcome: pairs[outcome] for outcome in Outcome if pairs[outcome]},
+            findings=tuple(self.findings),
+            outside=self.outside,
+        )
+
+    async def _rounds(self) -> None:
+        self._store_observations()
+        limit: Ceiling | None = None
+        current = self.plan
+        if self.state.serial != self.plan.serial:
+            limit = ceiling(self.plan)
+            current = self._inside(limit)
+        while current.batches or current.ledger:
+            self.rounds += 1
+            await self._round(current)
+            if self.rounds == MAX_ROUNDS:
+                raise ReconcilerError(f"not converged after {MAX_ROUNDS} rounds", hint="run plan to see what is left")
+            limit = limit or ceiling(self.plan)
+            current = self._inside(limit)
+
+    def _inside(self, limit: Ceiling) -> LocationPlan:
+        """What is left to do, as far as it was approved and the guards let it pass."""
+        fresh = plan_location(
+            self.desired, self.state, self.options, spent=self.spent, done=self.done, before=self._before()
+        )
+        deltas, self.outside = within(fresh.deltas, limit)
+        batches = make_batches(deltas, self.options.caps)
+        inside = replace(fresh, deltas=deltas, batches=batches.batches)
+        if inside.batches and inside.refused:
+            self.planned += pairs_of(deltas)
+            raise Unfinished("\n".join(explain_refusals((inside,))), hint="what is left is in the next plan")
+        return inside
+
+    def _before(self) -> Before:
+        """What was there before the run, with what the answers told of contacts never observed."""
+        return replace(self.before, holders=self.before.holders + self.learnt)
+
+    async def _round(self, current: LocationPlan) -> None:
+        self.world.report(RoundStarted(self.plan.location, self.rounds, len(current.batches)))
+        self._record_ledger(current)
+        self.planned += pairs_of(current.deltas)
+        self.done = self.done + count(current.deltas, requests=len(current.batches))
+        for done, batch in enumerate(current.batches, start=1):
+            await self._batch(batch, done=done, of=len(current.batches))
+
+    def _store_observations(self) -> None:
+        """What the plan was made on and the state does not know yet."""
+        observed = self.state.observed
+        changed = {contact: known for seen in self.plan.observations for contact, known in seen.absorb(observed)}
+        if changed:
+            self.world.store.learn(self.lease, changed)
+            observed.update(changed)
+
+    def _record_ledger(self, current: LocationPlan) -> None:
+        changed: dict[ContactId, Known] = {}
+        for change in current.ledger:
+            adopted, released = frozenset(change.adopted), frozenset(change.released)
+            self.adopted += len(adopted) * len(change.contacts)
+            self.released += len(released) * len(change.contacts)
+            for contact in change.contacts:
+                known = release(adopt(self.state.observed[contact], adopted, keep=NONE), released)
+                changed[contact] = replace(known, kept=frozenset(change.kept))
+        if changed:
+            self.world.store.learn(self.lease, changed)
+            self.state.observed.update(changed)
+
+    async def _batch(self, batch: Batch, *, done: int, of: int) -> None:
+        if batch.action is Action.REMOVE and self.failed:
+            batch = replace(batch, contacts=tuple(each for each in batch.contacts if each not in self.failed))
+        if not batch.contacts:
+            return
+        tags = frozenset(batch.tags)
+        before = {contact: self.state.observed[contact] for contact in batch.contacts}
+        intended = {contact: self._intended(contact, batch.action, tags, known) for contact, known in before.items()}
+        number = self.world.store.intend(self.lease, self.number, batch, intended, self.world.clock.now())
+        self.state.observed.update(intended)
+        sent = self.world.clock.now()
+        try:
+            verdicts = await self._send(batch)
+        except ApiError:
+            withdrawn = {contact: withdraw(intended[contact], before[contact]) for contact in batch.contacts}
+            self.world.store.withdraw(self.lease, number, withdrawn, self.world.clock.now())
+            self.state.observed.update(withdrawn)
+            raise
+        now = self.world.clock.now()
+        learnt = {
+            contact: absorb(intended[contact], verdict, batch.action, tags, sent=sent, answered=now)
+            for contact, verdict in verdicts.items()
+        }
+        self.world.store.record(self.lease, number, verdicts, learnt, now)
+        self.state.observed.update(learnt)
+        for contact, verdict in verdicts.items():
+            if before[contact].observed is None and verdict.old is not None:
+                self.learnt.update(verdict.old)
+        self._tally(batch, verdicts)
+        self.world.report(_answered(self.plan.location, batch, verdicts, done=done, of=of))
+
+    def _intended(self, contact: ContactId, action: Action, tags: TagSet, known: Known) -> Known:
+        return intend(known, action, tags, keep=self.desired.want(contact).keep)
+
+    async def _send(self, batch: Batch) -> dict[ContactId, Verdict]:
+        """A verdict a contact; an answer that cannot be known leaves them all in doubt."""
+        update = BulkUpdate(batch.action, self.plan.location, batch.contacts, batch.tags)
+        try:
+            rows = await self._attempts(update)
+        except InDoubt as error:
+            return {contact: Verdict(Outcome.IN_DOUBT, error.message) for contact in batch.contacts}
+        return judge(batch.action, batch.contacts, batch.tags, rows)
+
+    async def _attempts(self, update: BulkUpdate) -> tuple[Row, ...]:
+        writer = self.world.writer(self.plan.location)
+        for pause in (*PAUSES_MS, None):
+            await self._wait(self.pace.wait(self.world.clock.now()), "rate limit")
+            self._renew()
+            self.requests += 1
+            try:
+                return await writer.update_tags(update)
+            except NotApplied as error:
+                if pause is None:
+                    raise
+                await self._wait(max(pause, error.retry_after_ms or 0), error.message)
+            finally:
+                # counted from its end: the server cannot have seen it later
+                self.pace.note(self.world.clock.now())
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _wait(self, milliseconds: int, why: str) -> None:
+        if milliseconds > 0:
+            self.world.report(Waiting(self.plan.location, milliseconds, why))
+        while milliseconds > 0:
+            await self.world.clock.sleep(min(milliseconds, SLICE_MS))
+            milliseconds -= SLICE_MS
+            self._renew()
+
+    def _renew(self) -> None:
+        now = self.world.clock.now()
+        if now - self.renewed >= HEARTBEAT_MS:
+            self.lease = self.world.store.renew(self.lease, now)
+            self.renewed = now
+
+    def _tally(self, batch: Batch, verdicts: Mapping[ContactId, Verdict]) -> None:
+        tags = frozenset(batch.tags)
+        for contact, verdict in verdicts.items():
+            self._spend(contact, tags)
+            changed = len(verdict.added | verdict.removed)
+            if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
+                self.pairs[Outcome.APPLIED] += changed
+                self.pairs[Outcome.NOOP] += len(tags) - changed
+                continue
+            self.pairs[verdict.outcome] += len(tags)
+            self.findings.append(Finding(contact, verdict.outcome, batch.action, batch.tags, verdict.message))
+            if batch.action is Action.ADD:
+                self.failed.add(contact)
+
+    def _spend(self, contact: ContactId, tags: TagSet) -> None:
+        before = self.spent.get(contact, NONE)
+        key = (before, tags)
+        union = self.unions.get(key)
+        if union is None:
+            union = self.unions[key] = before | tags
+        self.spent[contact] = union
+
+
+def _answered(
+    location: LocationId, batch: Batch, verdicts: Mapping[ContactId, Verdict], *, done: int, of: int
+) -> Event:
+    ended = Counter(verdict.outcome for verdict in verdicts.values())
+    return BatchAnswered(
+        location=location,
+        action=batch.action,
+        tags=len(batch.tags),
+        done=done,
+        requests=of,
+        applied=ended[Outcome.APPLIED],
+        noop=ended[Outcome.NOOP],
+        rejected=ended[Outcome.REJECTED],
+        unclear=ended[Outcome.HELD] + ended[Outcome.IN_DOUBT],
+    )

@@ -1,0 +1,24 @@
+"""How an error ends: ours in plain words and with its own exit code, any other as the bug it is."""
+
+from __future__ import annotations
+
+import traceback
+
+import click
+
+from reconciler import __version__
+from reconciler.core.errors import ExitCode, ReconcilerError
+from reconciler.core.printable import visible
+
+
+def tell(error: Exception) -> int:
+    """Prints the error to stderr; returns the exit code."""
+    if not isinstance(error, ReconcilerError):
+        traceback.print_exception(error)
+        click.echo(f"this is a bug of reconciler {__version__}: please report it with the lines above", err=True)
+        return ExitCode.ERROR
+    for line in error.message.split("\n"):
+        click.echo(f"error: {visible(line)}", err=True)
+    if error.hint:
+        click.echo(f"  hint: {visible(error.hint)}", err=True)
+    return error.exit_code

@@ -1,0 +1,102 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FORMATS = ("text", "json")
+REFRESHES = ("get", "search")
+
+
+def common(function: F) -> F:
+    """--state, --quiet, --log-level, --log-format, --color: these stand after the command."""
+    for option in reversed(
+        (
+            click.option("--state", metavar="URL", help="Where state lives, such as sqlite:///path/to/state.db."),
+            click.option("--quiet", is_flag=True, help="No progress; errors are still told."),
+            click.option(
+                "--log-level",
+                type=click.Choice(["debug", "info", "warning", "error"]),
+                default="info",
+                show_default=True,
+                help="How much progress to tell.",
+            ),
+            click.option(
+                "--log-format",
+                type=click.Choice(["text", "json"]),
+                default="text",
+                show_default=True,
+                help="Progress for people, or one JSON object a line.",
+            ),
+            click.option(
+                "--color",
+                type=click.Choice(["auto", "always", "never"]),
+                default="auto",
+                show_default=True,
+                help="Colour; auto: on a terminal, unless NO_COLOR is set.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def manifests(function: F) -> F:
+    """The MANIFESTS argument."""
+    return click.argument(
+        "manifests", type=click.Path(path_type=Path), default=Path("manifests"), metavar="[MANIFESTS]"
+    )(function)
+
+
+def narrowing(function: F) -> F:
+    """--location, --set, --tag, --retry-held, --retry-rejected: a part of the whole."""
+    for option in reversed(
+        (
+            click.option("--location", "locations", multiple=True, metavar="L", help="Only this location; repeatable."),
+            click.option("--set", "sets", multiple=True, metavar="S", help="Only members of this set; repeatable."),
+            click.option("--tag", "tags", multiple=True, metavar="T", help="Only this tag; repeatable."),
+            click.option("--retry-held", is_flag=True, help="Plan pairs in doubt once more."),
+            click.option("--retry-rejected", is_flag=True, help="Plan quarantined contacts once more."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def refreshing(function: F) -> F:
+    """--refresh."""
+    return click.option(
+        "--refresh",
+        type=click.Choice(REFRESHES),
+        help="Read contacts first: get, one request a contact; search, 500 a request, a few minutes old.",
+    )(function)
+
+
+def allowing(function: F) -> F:
+    """--allow and --reason."""
+    allow = click.option(
+        "--allow",
+        "allow",
+        multiple=True,
+        metavar="GUARD[:tag=T]",
+        help="Lift one guard, such as empties_tag:tag=vip; repeatable; needs --reason.",
+    )
+    return allow(click.option("--reason", default="", metavar="TEXT", help="Why the guard is lifted.")(function))
+
+
+def output(*formats: str) -> Callable[[F], F]:
+    """--format and --all."""
+
+    def add(function: F) -> F:
+        kind = click.option(
+            "--format", "output", type=click.Choice(formats), default="text", show_default=True, help="How to answer."
+        )
+        return kind(click.option("--all", "whole", is_flag=True, help="Fold nothing away.")(function))
+
+    return add

@@ -1,0 +1,59 @@
+"""What a reviewer approved, as a ceiling on every later request: nothing outside it is ever sent."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reconciler.core.diff import Change, Delta
+from reconciler.core.names import ContactId, TagSet
+from reconciler.core.outcome import Action
+from reconciler.core.plan import LocationPlan
+
+NONE: TagSet = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The approved tags of each contact, per action."""
+
+    adds: dict[ContactId, TagSet]
+    removes: dict[ContactId, TagSet]
+
+    def allows(self, contact: ContactId, change: Change) -> bool:
+        approved = self.adds if change.action is Action.ADD else self.removes
+        return change.tag in approved.get(contact, NONE)
+
+
+def ceiling(plan: LocationPlan) -> Ceiling:
+    """Its changes, and what its deferrals may at most become."""
+    adds: dict[ContactId, TagSet] = {}
+    removes: dict[ContactId, TagSet] = {}
+    for delta in plan.deltas:
+        _raise(adds, delta.contacts, delta.tags(Action.ADD))
+        _raise(removes, delta.contacts, delta.tags(Action.REMOVE))
+    for deferral in plan.deferrals:
+        _raise(removes, deferral.contacts, frozenset(deferral.tags))
+    return Ceiling(adds, removes)
+
+
+def _raise(approved: dict[ContactId, TagSet], contacts: Iterable[ContactId], tags: TagSet) -> None:
+    if not tags:
+        return
+    for contact in contacts:
+        before = approved.get(contact)
+        approved[contact] = tags if before is None else before | tags
+
+
+def within(deltas: Iterable[Delta], limit: Ceiling) -> tuple[tuple[Delta, ...], int]:
+    """The part of the deltas that the ceiling allows, and how many pairs it does not."""
+    kept: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
+    outside = 0
+    for delta in deltas:
+        for contact in delta.contacts:
+            changes = tuple(change for change in delta.changes if limit.allows(contact, change))
+            outside += len(delta.changes) - len(changes)
+            if changes:
+                kept[changes].append(contact)
+    return tuple(Delta(changes, tuple(sorted(contacts))) for changes, contacts in sorted(kept.items())), outside

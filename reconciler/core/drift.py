@@ -1,0 +1,107 @@
+"""What others did: how the observed tags of a location differ from what the last apply left.
+
+Rules
+1. Drift is what a plan would mend, told by who moved: `pending`: the manifests did; `missing` and `unexpected`:
+   others did.
+2. A pair in the ledger that is observed gone is `missing`. A tag to remove that is not in the ledger, and was not
+   there when it was last observed before, is `unexpected`.
+3. What was never observed is `unobserved`, never "no drift".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.desired import Desired, Reason
+from reconciler.core.diff import EVERYTHING, Change, Selection, diff, selected
+from reconciler.core.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.observed import Known, Observed
+from reconciler.core.outcome import Action
+
+
+class DriftClass(StrEnum):
+    MISSING = "missing"
+    UNEXPECTED = "unexpected"
+    PENDING = "pending"
+    UNREACHABLE = "unreachable"
+    UNOBSERVED = "unobserved"
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """Contacts that drifted alike. `tag` is empty where the whole contact is meant."""
+
+    drift: DriftClass
+    tag: Tag
+    reason: str
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """The drift of one location. `observed_at`: oldest and newest observation of a declared contact."""
+
+    location: LocationId
+    serial: int
+    drifted: tuple[Drifted, ...]
+    observed: int
+    oldest: Instant | None
+    newest: Instant | None
+    refreshed: bool
+
+    def count(self, drift: DriftClass) -> int:
+        """Pairs, or contacts where the class is of whole contacts."""
+        return sum(len(each.contacts) for each in self.drifted if each.drift is drift)
+
+
+def find_drift(
+    desired: Desired,
+    observed: Observed,
+    *,
+    serial: int,
+    earlier: Mapping[ContactId, Known] | None = None,
+    selection: Selection = EVERYTHING,
+) -> DriftReport:
+    """`earlier`: what was known, before a refresh, of the contacts that it read; None without a refresh."""
+    found = diff(desired, observed, selection=selection)
+    groups: defaultdict[tuple[DriftClass, Tag, str], list[ContactId]] = defaultdict(list)
+    for delta in found.deltas:
+        for contact in delta.contacts:
+            for change in delta.changes:
+                groups[_classify(change, contact, observed, earlier or {}), change.tag, change.reason].append(contact)
+    for listed in found.quarantined:
+        groups[DriftClass.UNREACHABLE, Tag(""), listed.why].extend(listed.contacts)
+    chosen = selected(desired, selection)
+    known = {observed.contacts.get(contact, 0) for contact in chosen}
+    ages = [at for at in (observed.patterns[index].observed_at for index in known) if at is not None]
+    unseen = {index for index in known if observed.patterns[index].observed is None}
+    unobserved = [contact for contact in chosen if observed.contacts.get(contact, 0) in unseen]
+    if strangers := [contact for contact in unobserved if observed[contact].quarantine is None]:
+        groups[DriftClass.UNOBSERVED, Tag(""), ""] = strangers
+    return DriftReport(
+        location=desired.location,
+        serial=serial,
+        drifted=tuple(
+            Drifted(drift, tag, reason, tuple(sorted(contacts)))
+            for (drift, tag, reason), contacts in sorted(groups.items(), key=lambda item: (_RANK[item[0][0]], item[0]))
+        ),
+        observed=len(chosen) - len(unobserved),
+        oldest=min(ages, default=None),
+        newest=max(ages, default=None),
+        refreshed=earlier is not None,
+    )
+
+
+_RANK = {drift: rank for rank, drift in enumerate(DriftClass)}
+
+
+def _classify(change: Change, contact: ContactId, observed: Observed, earlier: Mapping[ContactId, Known]) -> DriftClass:
+    if change.action is Action.ADD:
+        return DriftClass.MISSING if change.reason is Reason.RESTORED else DriftClass.PENDING
+    before = earlier.get(contact)
+    if before is None or before.observed is None or change.tag in observed[contact].ledger:
+        return DriftClass.PENDING
+    return DriftClass.PENDING if change.tag in before.observed else DriftClass.UNEXPECTED

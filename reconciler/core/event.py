@@ -1,0 +1,53 @@
+"""What happens in a run, as values: told to a reporter while it happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.core.names import LocationId
+from reconciler.core.outcome import Action
+
+
+@dataclass(frozen=True, slots=True)
+class RoundStarted:
+    """Rounds count from 1; `requests` that this one will send."""
+
+    location: LocationId
+    round: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAnswered:
+    """`done` of `requests` of this round. The last four count contacts."""
+
+    location: LocationId
+    action: Action
+    tags: int
+    done: int
+    requests: int
+    applied: int
+    noop: int
+    rejected: int
+    unclear: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing is sent for `milliseconds`, and why."""
+
+    location: LocationId
+    milliseconds: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """`done` of `total` contacts were read."""
+
+    location: LocationId
+    done: int
+    total: int
+
+
+Event = RoundStarted | BatchAnswered | Waiting | Read

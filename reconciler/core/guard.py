@@ -1,0 +1,252 @@
+"""Guards: limits on what a run may do to a location, a tag or a contact set.
+
+Rules
+1. Everything a run does counts, earlier rounds included; a removal on a contact never observed counts as real.
+2. Removals asked for by name (reasons absent, renamed) count for `max_removes` only.
+3. A percentage is of the pairs observed before; it is judged once more than `PCT_FLOOR` removals are planned.
+4. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from reconciler.core.desired import Desired, Reason
+from reconciler.core.diff import Delta
+from reconciler.core.names import SetName, Tag
+from reconciler.core.observed import Observed
+from reconciler.core.outcome import Action
+
+PCT_FLOOR = 5
+SIZE_FLOOR = 10
+_BY_NAME = (Reason.ABSENT, Reason.RENAMED)
+
+
+class Guard(StrEnum):
+    MAX_ADDS = "max_adds"
+    MAX_REMOVES = "max_removes"
+    MAX_ADDS_PCT = "max_adds_pct"
+    MAX_REMOVES_PCT = "max_removes_pct"
+    EMPTIES_TAG = "empties_tag"
+    MIN_HOLDERS = "min_holders"
+    MAX_REQUESTS = "max_requests"
+    SHRINK_PCT = "shrink_pct"
+    GROW_PCT = "grow_pct"
+    PROTECTED = "protected"
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLimits:
+    """The limits of a location; None: no limit. Limits on a single tag are in its rule."""
+
+    max_adds: int | None = None
+    max_removes: int | None = None
+    max_adds_pct: float | None = None
+    max_removes_pct: float | None = 30.0
+    empties_tag: bool = True
+    min_holders: int | None = None
+    max_requests: int | None = None
+    shrink_pct: float | None = 50.0
+    grow_pct: float | None = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A reviewed exception: this guard does not refuse (on this tag or set; empty: on the location as a whole)."""
+
+    guard: Guard
+    scope: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One guard held against a plan. `scope`: a tag, a set's name, or empty for the location as a whole.
+
+    `limit` and `measure` are in the guard's unit (pairs, percent, holders, requests), a percentage being
+    `numerator` / `denominator`. `allowed`: the reason with which a person lifted it.
+    """
+
+    guard: Guard
+    scope: str
+    limit: float
+    measure: float
+    refused: bool
+    numerator: int = 0
+    denominator: int = 0
+    allowed: str = ""
+
+    @property
+    def flag(self) -> str:
+        """The option that lifts it, as typed."""
+        kind = "set" if self.guard in (Guard.SHRINK_PCT, Guard.GROW_PCT) else "tag"
+        return f"{self.guard}:{kind}={self.scope}" if self.scope else self.guard.value
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Pairs per tag: added, removed, and those of the removed that nobody asked for by name."""
+
+    adds: Counter[Tag] = field(default_factory=Counter)
+    removes: Counter[Tag] = field(default_factory=Counter)
+    unnamed: Counter[Tag] = field(default_factory=Counter)
+    requests: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.adds + other.adds,
+            self.removes + other.removes,
+            self.unnamed + other.unnamed,
+            self.requests + other.requests,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was there before the run: observed holders per tag, set sizes at the last apply."""
+
+    holders: Counter[Tag]
+    sizes: Mapping[SetName, int]
+
+    @property
+    def pairs(self) -> int:
+        return self.holders.total()
+
+
+def count(deltas: Iterable[Delta], *, requests: int) -> Counts:
+    counts = Counts(requests=requests)
+    for delta in deltas:
+        for change in delta.changes:
+            adding = change.action is Action.ADD
+            (counts.adds if adding else counts.removes)[change.tag] += len(delta.contacts)
+            if not adding and change.reason not in _BY_NAME:
+                counts.unnamed[change.tag] += len(delta.contacts)
+    return counts
+
+
+def holders(observed: Observed) -> Counter[Tag]:
+    """Observed holders of every tag; counted per pattern."""
+    contacts = Counter(observed.contacts.values())
+    held: Counter[Tag] = Counter()
+    for index, number in contacts.items():
+        for tag in observed.patterns[index].observed or ():
+            held[tag] += number
+    return held
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What the guards look at."""
+
+    counts: Counts
+    before: Before
+    desired: Desired
+    limits: GuardLimits
+
+
+def measure(
+    counts: Counts,
+    before: Before,
+    desired: Desired,
+    *,
+    limits: GuardLimits,
+    allowances: Iterable[Allowance] = (),
+) -> tuple[Measured, ...]:
+    """Every guard with a limit and something to measure, the refusing ones first."""
+    case = _Case(counts, before, desired, limits)
+    lifted = {(each.guard, each.scope): each.reason for each in allowances}
+    found = [_lift(each, lifted) for check in _CHECKS for each in check(case) if each.measure > 0 or each.refused]
+    return tuple(sorted(found, key=lambda each: (not each.refused, -each.measure, each.guard, each.scope)))
+
+
+def _lift(measured: Measured, lifted: Mapping[tuple[Guard, str], str]) -> Measured:
+    reason = lifted.get((measured.guard, measured.scope))
+    if reason is None or not measured.refused:
+        return measured
+    return replace(measured, refused=False, allowed=reason or "no reason given")
+
+
+def _max_pairs(case: _Case) -> Iterator[Measured]:
+    for guard, pairs, limit in (
+        (Guard.MAX_ADDS, case.counts.adds, case.limits.max_adds),
+        (Guard.MAX_REMOVES, case.counts.removes, case.limits.max_removes),
+    ):
+        yield from _at_most(guard, "", pairs.total(), limit)
+        for tag in sorted(pairs):
+            rule = case.desired.rules.get(tag)
+            own = None if rule is None else (rule.max_adds if guard is Guard.MAX_ADDS else rule.max_removes)
+            yield from _at_most(guard, tag, pairs[tag], own)
+
+
+def _at_most(guard: Guard, scope: str, number: int, limit: int | None) -> Iterator[Measured]:
+    if limit is not None:
+        yield Measured(guard, scope, limit, number, number > limit, number, 0)
+
+
+def _percentages(case: _Case) -> Iterator[Measured]:
+    counts, limits = case.counts, case.limits
+    yield from _share(case, Guard.MAX_ADDS_PCT, counts.adds, limits.max_adds_pct)
+    yield from _share(case, Guard.MAX_REMOVES_PCT, counts.unnamed, limits.max_removes_pct)
+
+
+def _share(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float | None) -> Iterator[Measured]:
+    if limit is None:
+        return
+    yield _percent(guard, "", pairs.total(), case.before.pairs, limit, floor=PCT_FLOOR)
+    for tag in sorted(pairs):
+        yield _percent(guard, tag, pairs[tag], case.before.holders[tag], limit, floor=PCT_FLOOR)
+
+
+def _percent(guard: Guard, scope: str, part: int, whole: int, limit: float, *, floor: int) -> Measured:
+    """A share of nothing is everything."""
+    share = round(100.0 * part / whole, 1) if whole else (100.0 if part else 0.0)
+    return Measured(guard, scope, limit, share, part > floor and share > limit, part, whole)
+
+
+def _holders_left(case: _Case) -> Iterator[Measured]:
+    for tag in sorted(case.counts.unnamed):
+        removed, added = case.counts.unnamed[tag], case.counts.adds[tag]
+        # a removal on a contact never observed is of a holder nobody counted
+        before = max(case.before.holders[tag], removed)
+        left = before - removed + added
+        rule = case.desired.rules.get(tag)
+        floor = rule.min_holders if rule and rule.min_holders is not None else case.limits.min_holders
+        if floor is not None:
+            yield Measured(Guard.MIN_HOLDERS, tag, floor, left, left < floor, left, before)
+        if case.limits.empties_tag:
+            yield Measured(Guard.EMPTIES_TAG, tag, 0, left, left == 0, removed, before)
+
+
+def _requests(case: _Case) -> Iterator[Measured]:
+    return _at_most(Guard.MAX_REQUESTS, "", case.counts.requests, case.limits.max_requests)
+
+
+def _sizes(case: _Case) -> Iterator[Measured]:
+    for each in case.desired.sets:
+        before = case.before.sizes.get(each.name, 0)
+        moved = len(each.members) - before
+        guard = Guard.GROW_PCT if moved > 0 else Guard.SHRINK_PCT
+        limit = case.limits.grow_pct if moved > 0 else case.limits.shrink_pct
+        if before >= SIZE_FLOOR and limit is not None and moved:
+            yield _percent(guard, each.name, abs(moved), before, limit, floor=0)
+
+
+def _protected(case: _Case) -> Iterator[Measured]:
+    for tag in sorted(case.counts.removes):
+        rule = case.desired.rules.get(tag)
+        if rule is not None and rule.protected:
+            number = case.counts.removes[tag]
+            yield Measured(Guard.PROTECTED, tag, 0, number, True, number, 0)
+
+
+_CHECKS: tuple[Callable[[_Case], Iterator[Measured]], ...] = (
+    _max_pairs,
+    _percentages,
+    _holders_left,
+    _requests,
+    _sizes,
+    _protected,
+)

@@ -1,0 +1,162 @@
+"""What earlier runs learnt of each contact: observed tags, ledger, doubts, quarantine.
+
+Rules
+1. The answer to a write is the next observation; a newer observation is never replaced by an older one.
+2. A pair enters the ledger with the intent of an add, or when it is adopted; it leaves when it is not desired and
+   known absent, when it was rejected, or when the request that would have added it is known to have had no effect.
+3. A doubt ends with an observation made after the doubtful request could still land.
+4. Contacts that share everything known share one `Known`: a million of them are a dict of small integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from reconciler.core.names import ContactId, Instant, TagSet
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+
+
+class Origin(StrEnum):
+    """What told us the observed tags."""
+
+    NEVER = ""
+    WRITE = "write"
+    GET = "get"
+    SEARCH = "search"
+    IMPORT = "import"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that is known of a contact. `observed` is None while nothing ever told (which is not "no tags").
+
+    `kept`: part of the ledger that stays on the contact when nobody declares it any more. `doubt`: tags that a
+    request of unknown effect tried to change, the last one sent at `doubt_at`.
+    """
+
+    observed: TagSet | None = None
+    observed_at: Instant | None = None
+    origin: Origin = Origin.NEVER
+    ledger: TagSet = frozenset()
+    kept: TagSet = frozenset()
+    doubt: TagSet = frozenset()
+    doubt_at: Instant | None = None
+    quarantine: Rejection | None = None
+    quarantined_at: Instant | None = None
+
+    def in_doubt(self, tags: TagSet, sent: Instant) -> Known:
+        """A request about `tags`, sent at `sent`, whose effect is unknown."""
+        return replace(self, doubt=self.doubt | tags, doubt_at=max(sent, self.doubt_at or sent))
+
+
+UNKNOWN = Known()
+
+
+class Observed:
+    """What is known of every contact of a location; the run that holds the lease is the only one to change it."""
+
+    __slots__ = ("_index", "contacts", "patterns")
+
+    def __init__(self, contacts: dict[ContactId, int] | None = None, patterns: Iterable[Known] = ()) -> None:
+        """`contacts` maps a contact to an index of `patterns`; index 0 is always UNKNOWN."""
+        self.contacts: dict[ContactId, int] = contacts if contacts is not None else {}
+        self.patterns: list[Known] = list(patterns) or [UNKNOWN]
+        self._index = {known: index for index, known in enumerate(self.patterns)}
+
+    def __len__(self) -> int:
+        return len(self.contacts)
+
+    def __getitem__(self, contact: ContactId) -> Known:
+        return self.patterns[self.contacts.get(contact, 0)]
+
+    def items(self) -> Iterator[tuple[ContactId, Known]]:
+        return ((contact, self.patterns[index]) for contact, index in self.contacts.items())
+
+    def update(self, changed: Mapping[ContactId, Known]) -> None:
+        for contact, known in changed.items():
+            self.contacts[contact] = self._intern(known)
+
+    def _intern(self, known: Known) -> int:
+        index = self._index.get(known)
+        if index is None:
+            index = self._index[known] = len(self.patterns)
+            self.patterns.append(known)
+        return index
+
+
+def intend(known: Known, action: Action, tags: TagSet, *, keep: TagSet) -> Known:
+    """What is known once the intent to send is durable: added pairs are under management from here on."""
+    if action is Action.REMOVE:
+        return known
+    return replace(known, ledger=known.ledger | tags, kept=(known.kept - tags) | (keep & tags))
+
+
+def withdraw(known: Known, before: Known) -> Known:
+    """Undoes `intend`: the request is known to have had no effect. `before` is what was known before it."""
+    return replace(known, ledger=before.ledger, kept=before.kept)
+
+
+def absorb(known: Known, verdict: Verdict, action: Action, tags: TagSet, *, sent: Instant, answered: Instant) -> Known:
+    """What is known after the answer: `verdict` on the contact, for a request sent and answered at those instants."""
+    if verdict.outcome is Outcome.REJECTED:
+        return replace(
+            known,
+            ledger=known.ledger - tags if action is Action.ADD else known.ledger,
+            kept=known.kept - tags if action is Action.ADD else known.kept,
+            quarantine=verdict.rejection,
+            quarantined_at=answered,
+        )
+    if verdict.observed is None:
+        return known.in_doubt(tags, sent)
+    seen = observe(known, verdict.observed, at=answered, origin=Origin.WRITE, settle_ms=0)
+    settled = seen.doubt - tags
+    seen = replace(seen, doubt=settled, doubt_at=seen.doubt_at if settled else None)
+    return release(seen, tags - verdict.observed) if action is Action.REMOVE else seen
+
+
+def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_ms: int) -> Known:
+    """What is known after an observation of the contact's `tags` at `at`; an older one changes nothing.
+
+    A doubt is settled when the observation was made `settle_ms` after the doubtful request was sent. Being seen
+    ends a quarantine.
+    """
+    if known.observed_at is not None and at < known.observed_at:
+        return known
+    settled = known.doubt_at is not None and at >= known.doubt_at + settle_ms
+    return replace(
+        known,
+        observed=tags,
+        observed_at=at,
+        origin=origin,
+        doubt=frozenset() if settled else known.doubt,
+        doubt_at=None if settled else known.doubt_at,
+        quarantine=None,
+        quarantined_at=None,
+    )
+
+
+def adopt(known: Known, tags: TagSet, *, keep: TagSet) -> Known:
+    """Desired and observed there: under management without a request."""
+    return replace(known, ledger=known.ledger | tags, kept=known.kept | (keep & tags))
+
+
+def release(known: Known, tags: TagSet) -> Known:
+    """No longer under management."""
+    return replace(known, ledger=known.ledger - tags, kept=known.kept - tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The same tags read on some contacts at one instant."""
+
+    tags: TagSet
+    at: Instant
+    origin: Origin
+    contacts: tuple[ContactId, ...]
+
+    def absorb(self, observed: Observed, *, settle_ms: int = 0) -> Iterator[tuple[ContactId, Known]]:
+        """What becomes known of each of the contacts."""
+        for contact in self.contacts:
+            yield contact, observe(observed[contact], self.tags, at=self.at, origin=self.origin, settle_ms=settle_ms)

@@ -1,0 +1,259 @@
+"""The plan: frozen, sorted, complete data. Same inputs, same plan.
+
+`plan_location` goes from desired and observed to a `LocationPlan`; `combine` puts the locations together and seals
+the result with its digests; `approve` is the only maker of an `ApprovedPlan`, which is all that apply accepts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.core.batching import Batch, Caps, make_batches
+from reconciler.core.desired import Desired
+from reconciler.core.diff import (
+    EVERYTHING,
+    Deferral,
+    Delta,
+    Diff,
+    LedgerChange,
+    Listed,
+    Selection,
+    diff,
+)
+from reconciler.core.errors import GuardRefused
+from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders, measure
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.observed import Observed, Seen
+from reconciler.core.outcome import Action
+from reconciler.core.pace import Rate, duration
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of one location as loaded. `lineage` is None and `serial` 0 while there is no state."""
+
+    location: LocationId
+    lineage: str | None = None
+    serial: int = 0
+    observed: Observed = field(default_factory=Observed)
+    set_sizes: Mapping[SetName, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What bears on a plan other than manifests and state."""
+
+    caps: Caps = Caps()
+    rate: Rate = Rate()
+    limits: GuardLimits = GuardLimits()
+    allowances: tuple[Allowance, ...] = ()
+    selection: Selection = EVERYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """adds, removes, adopted, released, reasserted count pairs; the others contacts, requests, seconds, a share."""
+
+    contacts: int
+    unobserved: int
+    adds: int
+    removes: int
+    adopted: int
+    released: int
+    reasserted: int
+    deferred: int
+    held: int
+    quarantined: int
+    requests: int
+    lower_bound: int
+    eta_seconds: float
+    daily_quota_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class LocationPlan:
+    """What a run would do in one location."""
+
+    location: LocationId
+    lineage: str | None
+    serial: int
+    manifests_digest: str
+    valid_until: Instant | None
+    summary: Summary
+    deltas: tuple[Delta, ...]
+    batches: tuple[Batch, ...]
+    deferrals: tuple[Deferral, ...]
+    ledger: tuple[LedgerChange, ...]
+    held: tuple[Listed, ...]
+    quarantined: tuple[Listed, ...]
+    guards: tuple[Measured, ...]
+    observations: tuple[Seen, ...] = ()
+    triggers: tuple[Tag, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Converged: nothing to send and nothing to put under management."""
+        return not self.batches and not self.ledger
+
+    @property
+    def refused(self) -> tuple[Measured, ...]:
+        return tuple(each for each in self.guards if each.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All locations of a run. `manifests`: where they were read. `change_digest`: what a reviewer approves."""
+
+    as_of: Instant
+    valid_until: Instant | None
+    locations: tuple[LocationPlan, ...]
+    change_digest: str
+    manifests: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return all(location.is_empty for location in self.locations)
+
+    @property
+    def refused(self) -> tuple[Measured, ...]:
+        return tuple(each for location in self.locations for each in location.refused)
+
+
+def plan_location(
+    desired: Desired,
+    state: Snapshot,
+    options: PlanOptions,
+    *,
+    spent: Mapping[ContactId, TagSet] | None = None,
+    done: Counts | None = None,
+    before: Before | None = None,
+    observations: tuple[Seen, ...] = (),
+) -> LocationPlan:
+    """What has to be done in one location, from what is known now.
+
+    `observations`: what a refresh read and `state` holds already, though its store does not. Within a run: `spent`
+    are the tags per contact whose outcome is known already, `done` what earlier rounds did and `before` what was
+    there when the run began; the guards measure the whole run.
+    """
+    found = diff(desired, state.observed, selection=options.selection, spent=spent)
+    batches = make_batches(found.deltas, options.caps)
+    counts = (done or Counts()) + count(found.deltas, requests=len(batches.batches))
+    then = before or before_run(state)
+    return LocationPlan(
+        location=desired.location,
+        lineage=state.lineage,
+        serial=state.serial,
+        manifests_digest=desired.digest,
+        valid_until=desired.valid_until,
+        summary=_summarise(found, batches.batches, batches.lower_bound, options.rate),
+        deltas=found.deltas,
+        batches=batches.batches,
+        deferrals=found.deferrals,
+        ledger=found.ledger,
+        held=found.held,
+        quarantined=found.quarantined,
+        guards=measure(counts, then, desired, limits=options.limits, allowances=options.allowances),
+        observations=observations,
+        triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
+    )
+
+
+def before_run(state: Snapshot) -> Before:
+    return Before(holders(state.observed), state.set_sizes)
+
+
+def combine(locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str) -> Plan:
+    """One plan of all locations, sorted by location."""
+    ordered = tuple(sorted(locations, key=lambda each: each.location))
+    ends = [each.valid_until for each in ordered if each.valid_until is not None]
+    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests)
+
+
+def change_digest(locations: Sequence[LocationPlan]) -> str:
+    """SHA-256 over location, sorted changes and ceilings: equal wherever a reviewer would see the same."""
+    digest = hashlib.sha256()
+    for each in locations:
+        digest.update(json.dumps(["location", each.location]).encode())
+        for delta in each.deltas:
+            changes = [[change.action, change.tag, change.reason] for change in delta.changes]
+            digest.update(json.dumps(["delta", changes, delta.contacts]).encode())
+        for deferral in each.deferrals:
+            digest.update(json.dumps(["ceiling", deferral.reason.name, deferral.tags, deferral.contacts]).encode())
+        for change in each.ledger:
+            entry = ["ledger", change.adopted, change.released, change.kept, change.contacts]
+            digest.update(json.dumps(entry).encode())
+    return "sha256:" + digest.hexdigest()
+
+
+def _summarise(found: Diff, batches: Sequence[Batch], bound: int, rate: Rate) -> Summary:
+    return Summary(
+        contacts=_contacts(found.deltas),
+        unobserved=found.unobserved,
+        adds=_pairs(found.deltas, Action.ADD),
+        removes=_pairs(found.deltas, Action.REMOVE),
+        adopted=sum(len(each.adopted) * len(each.contacts) for each in found.ledger),
+        released=sum(len(each.released) * len(each.contacts) for each in found.ledger),
+        reasserted=0,
+        deferred=_contacts(found.deferrals),
+        held=_contacts(found.held),
+        quarantined=_contacts(found.quarantined),
+        requests=len(batches),
+        lower_bound=bound,
+        eta_seconds=duration(len(batches), rate) / 1000,
+        daily_quota_share=round(len(batches) / rate.per_day, 6),
+    )
+
+
+def _contacts(groups: Iterable[Delta | Deferral | Listed]) -> int:
+    return len({contact for group in groups for contact in group.contacts})
+
+
+def pairs_of(deltas: Iterable[Delta]) -> int:
+    return sum(len(delta.changes) * len(delta.contacts) for delta in deltas)
+
+
+def _pairs(deltas: Iterable[Delta], action: Action) -> int:
+    return sum(len(delta.tags(action)) * len(delta.contacts) for delta in deltas)
+
+
+_MADE_HERE = object()
+
+
+class ApprovedPlan:
+    """A plan that no guard refuses. Only `approve` makes one; apply accepts nothing else."""
+
+    __slots__ = ("plan",)
+
+    def __init__(self, plan: Plan, made_by: object) -> None:
+        if made_by is not _MADE_HERE:
+            raise TypeError("an approved plan comes from approve(plan)")
+        self.plan = plan
+
+
+def approve(plan: Plan) -> ApprovedPlan:
+    """The plan, fit to be applied; raises GuardRefused with every refusal."""
+    if plan.refused:
+        raise GuardRefused("\n".join(explain_refusals(plan.locations)), hint=_lifting(plan.refused))
+    return ApprovedPlan(plan, _MADE_HERE)
+
+
+def explain_refusals(locations: Iterable[LocationPlan]) -> tuple[str, ...]:
+    """A line a refusal: guard, where, measure, numerator and denominator, limit."""
+    return tuple(_explain(location, each) for location in locations for each in location.refused)
+
+
+def _explain(location: LocationPlan, each: Measured) -> str:
+    scope = f" of {each.scope!r}" if each.scope else ""
+    counted = f" ({each.numerator} of {each.denominator})" if each.denominator else ""
+    return (
+        f"guard {each.guard} refuses location {location.location}{scope}: "
+        f"measured {each.measure:g}{counted}, limit {each.limit:g}"
+    )
+
+
+def _lifting(refused: Sequence[Measured]) -> str:
+    flags = " ".join(f"--allow {each.flag}" for each in refused)
+    return f'if this is meant: {flags} --reason "…", or an `allow` entry in reconciler.yaml'

@@ -1,0 +1,114 @@
+"""The blocks a view is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.names import ContactId, Instant, iso
+from reconciler.core.source import Source
+
+SAMPLE = 3
+ROWS = 40
+
+
+class Style(StrEnum):
+    """What a text means; a renderer gives it a colour, or none."""
+
+    PLAIN = "plain"
+    STRONG = "strong"
+    ADD = "add"
+    REMOVE = "remove"
+    WARN = "warn"
+    BAD = "bad"
+    GOOD = "good"
+    FAINT = "faint"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    text: str
+    style: Style = Style.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    right: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`hidden`: how many rows were folded away."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    hidden: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Sentences; a title may be empty."""
+
+    title: str
+    items: tuple[Cell, ...]
+
+
+Block = Table | Lines
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One location's part."""
+
+    title: str
+    verdict: Cell
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    title: str
+    sections: tuple[Section, ...]
+    closing: tuple[Cell, ...] = ()
+
+
+def table(title: str, columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]], *, most: int | None = ROWS) -> Table:
+    """A table folded to `most` rows (None: all of them)."""
+    shown = tuple(rows if most is None else rows[:most])
+    return Table(title, tuple(columns), shown, len(rows) - len(shown))
+
+
+def number(value: int | float, style: Style = Style.PLAIN) -> Cell:
+    return Cell(f"{value:,}", style if value else Style.FAINT)
+
+
+def counted(value: int, one: str, many: str = "") -> str:
+    """`1 contact`, `1,200 contacts`."""
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def sample(contacts: Sequence[ContactId]) -> str:
+    """The first few contacts, and how many more there are."""
+    more = f" and {len(contacts) - SAMPLE:,} more" if len(contacts) > SAMPLE else ""
+    return ", ".join(contacts[:SAMPLE]) + more
+
+
+def places(sources: Sequence[Source]) -> str:
+    more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+    return f"{sources[0]}{more}" if sources else ""
+
+
+def moment(instant: Instant | None) -> str:
+    """To the second: `2026-11-23 09:30:00Z`."""
+    return "never" if instant is None else iso(instant)[:19].replace("T", " ") + "Z"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,184 @@
+"""The preview: what a plan would do, what it costs, and what it leaves alone."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.core.desired import Reason
+from reconciler.core.diff import Change, Delta, Listed, Postponed
+from reconciler.core.guard import Measured
+from reconciler.core.names import LocationId, Tag
+from reconciler.core.outcome import Action
+from reconciler.core.plan import LocationPlan, Plan, explain_refusals
+from reconciler.core.source import Source
+from reconciler.core.view.blocks import (
+    ROWS,
+    Block,
+    Cell,
+    Column,
+    Lines,
+    Section,
+    Style,
+    View,
+    counted,
+    duration,
+    moment,
+    number,
+    places,
+    sample,
+    table,
+)
+
+
+def plan_view(
+    plan: Plan, *, names: Mapping[LocationId, str] | None = None, notes: Iterable[str] = (), most: int | None = ROWS
+) -> View:
+    """`names`: what people call the locations. `notes`: what else there is to say, such as sets that become active."""
+    closing = [Cell(note, Style.WARN) for note in notes]
+    if plan.refused:
+        closing.append(Cell("Refused by guards: apply would send nothing.", Style.BAD))
+    if plan.valid_until is not None:
+        closing.append(
+            Cell(f"Valid until {moment(plan.valid_until)}, when a set becomes active or expires.", Style.FAINT)
+        )
+    closing.append(Cell(f"Change digest {plan.change_digest}", Style.FAINT))
+    sections = tuple(_section(location, (names or {}).get(location.location, ""), most) for location in plan.locations)
+    return View("Plan", sections, tuple(closing))
+
+
+def _section(plan: LocationPlan, name: str, most: int | None) -> Section:
+    called = f"{name} ({plan.location})" if name else plan.location
+    since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
+    blocks = [
+        _tags(plan, most),
+        _deltas(plan, most),
+        _deferrals(plan),
+        _listed("Held: in doubt, not planned until an observation settles them", plan.held, most),
+        _listed("Quarantined: rejected for good, not planned", plan.quarantined, most),
+        _guards(plan),
+    ]
+    return Section(f"Location {called}, {since}", _verdict(plan), tuple(block for block in blocks if block is not None))
+
+
+def _verdict(plan: LocationPlan) -> Cell:
+    summary = plan.summary
+    if plan.is_empty:
+        waits = f" ({counted(summary.deferred, 'contact')} wait for an observation)" if summary.deferred else ""
+        return Cell(f"No changes: what was observed is as the manifests want it.{waits}", Style.GOOD)
+    parts = [
+        f"{counted(summary.adds, 'tag')} to add",
+        f"{summary.removes:,} to remove",
+        f"{summary.adopted:,} adopted" if summary.adopted else "",
+        f"{summary.released:,} released" if summary.released else "",
+    ]
+    time = f", {duration(summary.eta_seconds)} at the rate limit" if summary.eta_seconds else ""
+    cost = (
+        f"{counted(summary.requests, 'request')} (no plan needs fewer than {summary.lower_bound:,}), "
+        f"{100 * summary.daily_quota_share:.2g} % of a day's quota{time}"
+    )
+    changes = ", ".join(part for part in parts if part)
+    return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {cost}.", Style.STRONG)
+
+
+@dataclass(slots=True)
+class _TagRow:
+    adds: int = 0
+    removes: int = 0
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    sources: set[Source] = field(default_factory=set)
+
+
+def _tags(plan: LocationPlan, most: int | None) -> Block | None:
+    found: defaultdict[Tag, _TagRow] = defaultdict(_TagRow)
+    for delta in plan.deltas:
+        for change in delta.changes:
+            row = found[change.tag]
+            row.adds += len(delta.contacts) if change.action is Action.ADD else 0
+            row.removes += len(delta.contacts) if change.action is Action.REMOVE else 0
+            row.reasons[change.reason] += len(delta.contacts)
+            row.sources.update(change.sources)
+    if not found:
+        return None
+    ordered = sorted(
+        found.items(), key=lambda item: (item[0] not in plan.triggers, -item[1].removes, -item[1].adds, item[0])
+    )
+    columns = (
+        Column("tag"),
+        Column("add", right=True),
+        Column("remove", right=True),
+        Column("why"),
+        Column("asked for at"),
+    )
+    return table("Tags", columns, [_tag_row(tag, row, tag in plan.triggers) for tag, row in ordered], most=most)
+
+
+def _tag_row(tag: Tag, row: _TagRow, triggers: bool) -> tuple[Cell, ...]:
+    why = ", ".join(f"{reason} {count:,}" for reason, count in row.reasons.most_common())
+    return (
+        Cell(f"{tag} (triggers automations)" if triggers else tag, Style.WARN if triggers else Style.PLAIN),
+        number(row.adds, Style.ADD),
+        number(row.removes, Style.REMOVE),
+        Cell(why),
+        Cell(places(sorted(row.sources)), Style.FAINT),
+    )
+
+
+def _deltas(plan: LocationPlan, most: int | None) -> Block | None:
+    if not plan.deltas:
+        return None
+    ordered = sorted(plan.deltas, key=lambda delta: -len(delta.contacts))
+    columns = (Column("contacts", right=True), Column("change"), Column("which"))
+    return table("Changes, by contacts that need the same", columns, [_delta_row(each) for each in ordered], most=most)
+
+
+def _delta_row(delta: Delta) -> tuple[Cell, ...]:
+    removing = any(change.action is Action.REMOVE for change in delta.changes)
+    return (
+        number(len(delta.contacts)),
+        Cell(" ".join(_signed(change) for change in delta.changes), Style.REMOVE if removing else Style.ADD),
+        Cell(sample(delta.contacts), Style.FAINT),
+    )
+
+
+def _signed(change: Change) -> str:
+    return f"{'+' if change.action is Action.ADD else '-'}{change.tag}"
+
+
+def _deferrals(plan: LocationPlan) -> Block | None:
+    items = []
+    for each in plan.deferrals:
+        ceiling = len(each.tags) * len(each.contacts)
+        tags = f": at most {counted(ceiling, 'removal')} of {', '.join(each.tags)}" if each.tags else ""
+        style = Style.WARN if each.reason is Postponed.NEEDS_REFRESH else Style.PLAIN
+        items.append(Cell(f"{counted(len(each.contacts), 'contact')}{tags} ({each.reason})", style))
+    return Lines("Deferred: not decidable before an observation", tuple(items)) if items else None
+
+
+def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block | None:
+    if not groups:
+        return None
+    columns = (Column("contacts", right=True), Column("why"), Column("tags"), Column("which"))
+    rows = [
+        (
+            number(len(each.contacts)),
+            Cell(each.why),
+            Cell(", ".join(each.tags)),
+            Cell(sample(each.contacts), Style.FAINT),
+        )
+        for each in groups
+    ]
+    return table(title, columns, rows, most=most)
+
+
+def _guards(plan: LocationPlan) -> Block | None:
+    refusals = [Cell(text, Style.BAD) for text in explain_refusals((plan,))]
+    lifts = [Cell(f'lift it with: --allow {each.flag} --reason "…"') for each in plan.refused]
+    allowed = [Cell(_allowed(each), Style.WARN) for each in plan.guards if each.allowed]
+    return Lines("Guards", (*refusals, *lifts, *allowed)) if refusals or allowed else None
+
+
+def _allowed(each: Measured) -> str:
+    scope = f" of {each.scope!r}" if each.scope else ""
+    return f"guard {each.guard}{scope} lifted at {each.measure:g} over {each.limit:g}: {each.allowed}"

@@ -1,0 +1,40 @@
+"""What state holds, contact by contact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reconciler.core.names import ContactId
+from reconciler.core.observed import Known
+from reconciler.core.plan import Snapshot
+from reconciler.core.view.blocks import ROWS, Cell, Column, Section, Style, View, counted, moment, table
+
+_COLUMNS = (Column("contact"), Column("observed tags"), Column("managed tags"), Column("observed"), Column("status"))
+
+
+def state_view(snapshots: Sequence[Snapshot], *, most: int | None = ROWS) -> View:
+    return View("State", tuple(_section(each, most) for each in snapshots))
+
+
+def _section(state: Snapshot, most: int | None) -> Section:
+    rows = [_row(contact, known) for contact, known in sorted(state.observed.items())]
+    verdict = Cell(f"{counted(len(rows), 'contact')}, serial {state.serial}, lineage {state.lineage}.", Style.STRONG)
+    return Section(f"Location {state.location}", verdict, (table("", _COLUMNS, rows, most=most),))
+
+
+def _row(contact: ContactId, known: Known) -> tuple[Cell, ...]:
+    return (
+        Cell(contact),
+        Cell("unobserved" if known.observed is None else ", ".join(sorted(known.observed))),
+        Cell(", ".join(sorted(known.ledger))),
+        Cell(moment(known.observed_at), Style.FAINT),
+        _status(known),
+    )
+
+
+def _status(known: Known) -> Cell:
+    if known.quarantine:
+        return Cell(f"quarantined: {known.quarantine}", Style.WARN)
+    if known.doubt:
+        return Cell(f"in doubt: {', '.join(sorted(known.doubt))}", Style.WARN)
+    return Cell("")

@@ -1,0 +1,45 @@
+"""Where the token comes from: the environment, or a command that prints it. Never from a file of ours."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Mapping
+
+from reconciler.core.errors import AuthRefused
+from reconciler.core.names import LocationId
+
+DEFAULT_VARIABLE = "HIGHLEVEL_TOKEN"
+COMMAND_TIMEOUT_S = 60
+
+
+def find_token(
+    location: LocationId, environment: Mapping[str, str], *, variable: str = DEFAULT_VARIABLE, command: str = ""
+) -> str:
+    """The token of a location; raises AuthRefused naming the variable or the command, never the token."""
+    token = environment.get(variable, "").strip()
+    where = f"environment variable {variable}"
+    if not token and command:
+        token = _ask(command)
+        where = "token_command"
+    if not token:
+        raise AuthRefused(
+            f"no token for location {location}: environment variable {variable} is not set",
+            hint=f"export {variable}=…, or give the location a `token_command` in reconciler.yaml",
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise AuthRefused(
+            f"the token from {where} has characters that a header cannot carry", hint="see how it was set"
+        )
+    return token
+
+
+def _ask(command: str) -> str:
+    """What the command prints. It runs without a shell; its errors are told without its output."""
+    try:
+        done = subprocess.run(shlex.split(command), capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise AuthRefused(f"token_command did not run: {type(error).__name__}", hint="try it in a terminal") from error
+    if done.returncode:
+        raise AuthRefused(f"token_command ended with exit code {done.returncode}", hint="try it in a terminal")
+    return done.stdout.decode("ascii", "replace").strip()

@@ -1,0 +1,48 @@
+"""The plan file: the public JSON of a plan, whole, private and sealed. The home of the plan format's bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from reconciler.core.document import plan_document, read_plan
+from reconciler.core.errors import PlanFileError
+from reconciler.core.plan import Plan
+
+
+def dumps(plan: Plan) -> str:
+    """The document as one line of ASCII: any terminal, any tool."""
+    return json.dumps(plan_document(plan), separators=(",", ":"), ensure_ascii=True) + "\n"
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Old or new, never half: 0600, replaced in one step."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(dumps(plan))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise PlanFileError(f"the plan file {path} cannot be written: {error.strerror}") from error
+
+
+def load_plan(path: Path) -> Plan:
+    """The plan in the file; raises PlanFileError naming the file for anything but a whole plan."""
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise PlanFileError(f"the plan file {path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise PlanFileError(f"the plan file {path} is damaged: it is not JSON", hint="plan again") from error
+    try:
+        return read_plan(document)
+    except PlanFileError as error:
+        raise PlanFileError(f"{path}: {error.message}", hint=error.hint) from error

@@ -1,0 +1,89 @@
+"""What the stages need of the world, as Protocols. Nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from reconciler.core.batching import Batch
+from reconciler.core.event import Event
+from reconciler.core.journal import RunHeader, RunRecord, RunStatus
+from reconciler.core.lease import Holder, Lease
+from reconciler.core.names import ContactId, Instant, LocationId, SetName
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Row, Verdict
+from reconciler.core.plan import Snapshot
+from reconciler.wire import BulkUpdate, ContactRead, Page
+
+
+class Clock(Protocol):
+    def now(self) -> Instant: ...
+
+    async def sleep(self, milliseconds: int) -> None: ...
+
+
+class Reporter(Protocol):
+    """Told what happens, as it happens."""
+
+    def __call__(self, event: Event, /) -> None: ...
+
+
+class TagWriter(Protocol):
+    """The one write. Raises an ApiError other than which the effect is told by the rows."""
+
+    async def update_tags(self, update: BulkUpdate) -> tuple[Row, ...]: ...
+
+
+class TagReader(Protocol):
+    async def get_contact(self, contact: ContactId) -> ContactRead | None:
+        """The contact, None where the API says that there is none."""
+
+    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None) -> Page: ...
+
+
+class StateReader(Protocol):
+    """State as it is; a location without state is an empty snapshot."""
+
+    def load(self, location: LocationId) -> Snapshot: ...
+
+    def locations(self) -> Sequence[LocationId]: ...
+
+    def runs(self, location: LocationId) -> Sequence[RunRecord]: ...
+
+
+class StateStore(StateReader, Protocol):
+    """State to be changed. Every change is one durable transaction, refused with LeaseLost under a lost lease."""
+
+    def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+        """The lease, taken over where the last one ended; raises LockHeld naming the holder."""
+
+    def renew(self, lease: Lease, now: Instant) -> Lease: ...
+
+    def release(self, lease: Lease) -> None: ...
+
+    def begin_run(self, lease: Lease, header: RunHeader) -> str:
+        """The id of the new run. Batches that an earlier run left unanswered become doubts of their contacts."""
+
+    def end_run(
+        self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
+    ) -> None:
+        """`set_sizes`: those of a run that completed, None for one that did not."""
+
+    def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
+        """What became known without a request: adoptions, observations."""
+
+    def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
+        """The intent to send `batch`, durable before it leaves, and what it makes of its contacts; a batch number."""
+
+    def record(
+        self,
+        lease: Lease,
+        number: int,
+        verdicts: Mapping[ContactId, Verdict],
+        changed: Mapping[ContactId, Known],
+        now: Instant,
+    ) -> None:
+        """The answer to batch `number` and what it makes of its contacts."""
+
+    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
+        """Batch `number` is known to have had no effect."""

@@ -1,0 +1,114 @@
+"""One SQLite file: opened, checked, and its errors told as ours.
+
+Rules
+1. Rollback journal and synchronous=FULL: when a transaction is acknowledged, the one file holds it, whoever copies it.
+2. 0600 in a directory 0700 that we made; a file that is not ours, damaged, or of a newer version is refused untouched.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reconciler.core.errors import StateCorrupted, StateError, StateTooNew
+from reconciler.store.schema import APPLICATION_ID, TABLES, VERSION
+
+BUSY_TIMEOUT_S = 10.0
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection | None:
+    """A connection that cannot write; None where there is no file."""
+    if not path.exists():
+        return None
+    with errors(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+        try:
+            _check(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """A connection to the state, made if there is none yet."""
+    with errors(path):
+        _prepare(path)
+        connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        try:
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            _create(connection)
+            _check(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _prepare(path: Path) -> None:
+    if not path.parent.exists():
+        path.parent.mkdir(mode=0o700, parents=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            return
+        for statement in TABLES.split(";")[:-1]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise StateCorrupted(
+            f"{path} is a database, but not a state of reconciler", hint="point --state at another file"
+        )
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise StateTooNew(
+            f"{path} has schema version {version}; this reconciler knows versions up to {VERSION}",
+            hint="upgrade reconciler to at least the version that wrote it",
+        )
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All or nothing, durable at its end."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+@contextmanager
+def errors(path: Path) -> Iterator[None]:
+    """Errors of SQLite and the file system, as StateError with the file's name and a way out."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGED:
+            raise StateCorrupted(
+                f"the state {path} is damaged: {error}",
+                hint="restore it from a backup, or move it away to start from what the API will tell",
+            ) from error
+        raise StateError(
+            f"the state {path} cannot be used: {error}", hint="see the disk and the file's permissions"
+        ) from error
+    except OSError as error:
+        raise StateError(f"the state {path} cannot be opened: {error.strerror}") from error

@@ -1,0 +1,102 @@
+"""Tag sets and `Known` values stored once each and named by number, so that a million contacts stay small."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from reconciler.core.names import Tag, TagSet
+from reconciler.core.observed import UNKNOWN, Known, Origin
+from reconciler.core.outcome import Rejection
+
+_COLUMNS = "observed, observed_at, origin, ledger, kept, doubt, doubt_at, quarantine, quarantined_at"
+
+
+class Interning:
+    """The numbers of values within one connection; made as they are needed, inside the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._tagsets: dict[TagSet, int] = {}
+        self._known: dict[tuple[int, Known], int] = {}
+
+    def forget(self) -> None:
+        """After a rollback: the numbers given in it are void."""
+        self._tagsets.clear()
+        self._known.clear()
+
+    def tagset(self, tags: TagSet) -> int:
+        number = self._tagsets.get(tags)
+        if number is None:
+            text = json.dumps(sorted(tags), ensure_ascii=False)
+            self._connection.execute("INSERT OR IGNORE INTO tagsets (tags) VALUES (?)", (text,))
+            found = self._connection.execute("SELECT n FROM tagsets WHERE tags = ?", (text,)).fetchone()
+            number = self._tagsets[tags] = int(found[0])
+        return number
+
+    def optional(self, tags: TagSet | None) -> int | None:
+        return None if tags is None else self.tagset(tags)
+
+    def known(self, location: int, known: Known) -> int:
+        number = self._known.get((location, known))
+        if number is None:
+            number = self._known[location, known] = self._insert(location, known)
+        return number
+
+    def _insert(self, location: int, known: Known) -> int:
+        row = (
+            location,
+            self.optional(known.observed),
+            known.observed_at,
+            known.origin,
+            self.tagset(known.ledger),
+            self.tagset(known.kept),
+            self.tagset(known.doubt),
+            known.doubt_at,
+            known.quarantine,
+            known.quarantined_at,
+        )
+        marks = ", ".join("?" * len(row))
+        inserted = self._connection.execute(f"INSERT INTO known (location, {_COLUMNS}) VALUES ({marks})", row)
+        return int(inserted.lastrowid or 0)
+
+    def read(self, location: int) -> tuple[dict[int, int], list[Known]]:
+        """The location's patterns, UNKNOWN first, and the place of each stored number among them."""
+        tagsets = {number: tags_of(text) for number, text in self._connection.execute("SELECT n, tags FROM tagsets")}
+        indices: dict[int, int] = {}
+        places = {UNKNOWN: 0}
+        for number, *row in self._connection.execute(
+            f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n",
+            (location,),
+        ):
+            indices[number] = places.setdefault(_known(tuple(row), tagsets), len(places))
+        return indices, list(places)
+
+    def sweep(self, location: int) -> None:
+        """Drops the patterns that no contact has any more."""
+        self._connection.execute(
+            "DELETE FROM known WHERE location = ?1"
+            " AND n NOT IN (SELECT DISTINCT known FROM contacts WHERE location = ?1)",
+            (location,),
+        )
+        self._known.clear()
+
+
+def tags_of(text: str) -> TagSet:
+    return frozenset(Tag(tag) for tag in json.loads(text))
+
+
+def _known(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Known:
+    observed, observed_at, origin, ledger, kept, doubt, doubt_at, quarantine, quarantined_at = row
+    return Known(
+        observed=None if observed is None else tagsets[observed],
+        observed_at=observed_at,
+        origin=Origin(origin),
+        ledger=tagsets[ledger],
+        kept=tagsets[kept],
+        doubt=tagsets[doubt],
+        doubt_at=doubt_at,
+        quarantine=None if quarantine is None else Rejection(quarantine),
+        quarantined_at=quarantined_at,
+    )

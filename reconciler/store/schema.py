@@ -1,0 +1,96 @@
+"""The tables of the SQLite state, version by version.
+
+Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
+number. `rows` is the journal: written with the intent, completed by the answer. Contact ids and tags are all that is
+stored of a contact.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x7265636E
+VERSION = 1
+
+TABLES = """
+CREATE TABLE locations (
+    n INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    lineage TEXT NOT NULL,
+    serial INTEGER NOT NULL
+) STRICT;
+CREATE TABLE tagsets (
+    n INTEGER PRIMARY KEY,
+    tags TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE known (
+    n INTEGER PRIMARY KEY,
+    location INTEGER NOT NULL REFERENCES locations,
+    observed INTEGER REFERENCES tagsets,
+    observed_at INTEGER,
+    origin TEXT NOT NULL,
+    ledger INTEGER NOT NULL REFERENCES tagsets,
+    kept INTEGER NOT NULL REFERENCES tagsets,
+    doubt INTEGER NOT NULL REFERENCES tagsets,
+    doubt_at INTEGER,
+    quarantine TEXT,
+    quarantined_at INTEGER
+) STRICT;
+CREATE INDEX known_by_location ON known (location);
+CREATE TABLE contacts (
+    n INTEGER PRIMARY KEY,
+    location INTEGER NOT NULL REFERENCES locations,
+    id TEXT NOT NULL,
+    known INTEGER NOT NULL,
+    UNIQUE (location, id)
+) STRICT;
+CREATE TABLE set_sizes (
+    location INTEGER NOT NULL REFERENCES locations,
+    name TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (location, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE runs (
+    n INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    location INTEGER NOT NULL REFERENCES locations,
+    operation TEXT NOT NULL,
+    who TEXT NOT NULL,
+    change_digest TEXT NOT NULL,
+    commit_id TEXT NOT NULL,
+    started INTEGER NOT NULL,
+    ended INTEGER,
+    status TEXT NOT NULL
+) STRICT;
+CREATE TABLE batches (
+    n INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES runs,
+    action TEXT NOT NULL,
+    tags INTEGER NOT NULL REFERENCES tagsets,
+    intended INTEGER NOT NULL,
+    ended INTEGER,
+    status TEXT NOT NULL
+) STRICT;
+CREATE INDEX batches_by_run ON batches (run);
+CREATE TABLE rows (
+    batch INTEGER NOT NULL REFERENCES batches,
+    contact INTEGER NOT NULL REFERENCES contacts,
+    outcome TEXT,
+    old INTEGER,
+    added INTEGER,
+    removed INTEGER,
+    message TEXT,
+    PRIMARY KEY (batch, contact)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE leases (
+    location INTEGER PRIMARY KEY REFERENCES locations,
+    fence INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    who TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    run_url TEXT NOT NULL
+) STRICT;
+"""
