@@ -32,3 +32,13 @@ def vendor(request: pytest.FixtureRequest) -> Path:
     if found is None:
         pytest.skip("the vendor's OpenAPI files: run with --vendor=DIR")
     return found
+
+
+_THIRD_PARTY = frozenset({"corpora", "matrices", "vendor"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for third-party data is marked so."""
+    for item in items:
+        if _THIRD_PARTY & set(getattr(item, "fixturenames", ())):
+            item.add_marker("third_party")

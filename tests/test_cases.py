@@ -1,6 +1,7 @@
 """Golden folders: manifests and what was observed in, plan out. `pytest --bless` rewrites the plans; review the diff.
 
-`tests/cases/<name>/`: `manifests/`, `observed.json` (`now`, and per location `serial` and contacts), `plan.json`, `plan.txt`.
+`tests/cases/<name>/`: `manifests/`, `observed.json` (`now`, and per location `serial` and contacts), and the plan as
+`plan.json` and `plan.txt`.
 """
 
 from __future__ import annotations

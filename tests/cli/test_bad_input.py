@@ -54,7 +54,7 @@ def test_an_unreachable_api_loses_nothing(
     assert "not sent" in ended.out
     monkeypatch.setenv("RECONCILER_API_BASE_URL", sandbox.url)
     planned = reconciler("plan")
-    assert "tags 2 to add" in planned.out
+    assert "2 tags to add" in planned.out
     assert "restored" not in planned.out
     assert reconciler("apply", "--auto-approve").code == 0
     assert len(world.holders("customer")) == 2
@@ -111,9 +111,7 @@ def test_a_contact_file_that_cannot_be_used(
     ],
     ids=["unknown key", "duplicate key", "broken yaml", "empty set"],
 )
-def test_a_manifest_with_a_mistake(
-    reconciler: Command, project: Path, old: str, new: str, expected: list[str]
-) -> None:
+def test_a_manifest_with_a_mistake(reconciler: Command, project: Path, old: str, new: str, expected: list[str]) -> None:
     (project / "manifests" / "customers.csv").write_text(f"contact_id\n{contact_id(0)}\n")
     (project / "manifests" / "acme.yaml").write_text(FILE_SET.replace(old, new))
     for command in ("validate", "plan", "apply", "drift"):
@@ -201,7 +199,9 @@ def test_damaged_sandbox_data(reconciler: Command, project: Path) -> None:
     assert reconciler("sandbox", "make", "--data", "sandbox.json").code == 64
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": "9.0"}', '{"format_version": "1.0", "digest": "x"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format_version": "9.0"}', '{"format_version": "1.0", "digest": "x"}']
+)
 def test_a_file_that_is_no_plan(reconciler: Command, manifest: Manifest, project: Path, text: str) -> None:
     manifest(customers=([0], ["customer"], []))
     (project / "plan.json").write_text(text)

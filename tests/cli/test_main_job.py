@@ -22,7 +22,7 @@ def test_the_main_job(reconciler: Command, manifest: Manifest, world: World) -> 
 
     planned = reconciler("plan", "--detailed-exitcode")
     assert planned.code == 2
-    assert "8 contacts: tags 10 to add." in planned.out
+    assert "8 contacts: 10 tags to add." in planned.out
     assert not world.transitions
 
     applied = reconciler("apply", "--auto-approve")
@@ -61,7 +61,7 @@ def test_a_saved_plan_is_shown_and_applied_as_it_is(
     assert stat.S_IMODE((project / "plan.json").stat().st_mode) == 0o600
     shown, printed = reconciler("show", "plan.json", "--format", "json"), (project / "plan.json").read_text()
     assert shown.out == printed
-    assert "tags 3 to add" in reconciler("show", "plan.json").out
+    assert "3 tags to add" in reconciler("show", "plan.json").out
     assert reconciler("apply", "plan.json", "--auto-approve").code == 0
     assert world.holders("customer") == {contact_id(0), contact_id(1), contact_id(2)}
 
@@ -127,7 +127,7 @@ def test_dry_run_prints_the_preview_and_sends_nothing(
     manifest(customers=(range(3), ["customer"], []))
     ended = reconciler("apply", "--dry-run")
     assert ended.code == 0
-    assert "tags 3 to add" in ended.out
+    assert "3 tags to add" in ended.out
     assert not world.transitions
     assert not (project / ".reconciler").exists()
 
@@ -209,8 +209,8 @@ def test_text_stays_text(reconciler: Command, manifest: Manifest, world: World, 
 
 def test_a_part_is_planned_when_asked_for(reconciler: Command, manifest: Manifest) -> None:
     manifest(customers=(range(3), ["customer"], []), vip=([0, 5], ["vip"], []))
-    assert "2 contacts: tags 3 to add" in reconciler("plan", "--set", "vip").out
-    assert "3 contacts: tags 3 to add" in reconciler("plan", "--tag", "Customer").out
+    assert "2 contacts: 3 tags to add" in reconciler("plan", "--set", "vip").out
+    assert "3 contacts: 3 tags to add" in reconciler("plan", "--tag", "Customer").out
     assert reconciler("plan", "--set", "vips").code == 64
     assert reconciler("plan", "--location", "nowhere").code == 64
 

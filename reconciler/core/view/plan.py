@@ -67,17 +67,18 @@ def _verdict(plan: LocationPlan) -> Cell:
     if plan.is_empty:
         waits = f" ({counted(summary.deferred, 'contact')} wait for an observation)" if summary.deferred else ""
         return Cell(f"No changes: what was observed is as the manifests want it.{waits}", Style.GOOD)
-    recorded = _joined((summary.adopted, "adopted"), (summary.released, "released"))
+    recorded = [
+        f"{pairs:,} {word}" for pairs, word in ((summary.adopted, "adopted"), (summary.released, "released")) if pairs
+    ]
     if not plan.batches:
-        return Cell(f"Nothing to send. To record: {recorded or 'what stays on leaving'}.", Style.STRONG)
-    changes = _joined((summary.adds, "to add"), (summary.removes, "to remove"))
-    return Cell(
-        f"{counted(summary.contacts, 'contact')}: tags {changes}{recorded and f', {recorded}'}. {_cost(plan)}.", Style.STRONG
-    )
-
-
-def _joined(*counts: tuple[int, str]) -> str:
-    return ", ".join(f"{count:,} {word}" for count, word in counts if count)
+        return Cell(f"Nothing to send. To record: {', '.join(recorded) or 'what stays on leaving'}.", Style.STRONG)
+    sent = [
+        f"{counted(pairs, 'tag')} to {word}"
+        for pairs, word in ((summary.adds, "add"), (summary.removes, "remove"))
+        if pairs
+    ]
+    changes = ", ".join([*sent, *recorded])
+    return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {_cost(plan)}.", Style.STRONG)
 
 
 def _cost(plan: LocationPlan) -> str:
