@@ -1,4 +1,4 @@
-"""The house's laws that import-linter cannot tell: what the core may use of the standard library, and how long things are."""
+"""The laws that import-linter cannot tell: what the core may use of the standard library, how long functions are."""
 
 from __future__ import annotations
 

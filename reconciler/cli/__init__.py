@@ -19,7 +19,9 @@ INTERRUPTED = 130
 USAGE = 64
 
 COMMANDS = {
+    "init": "Write a small repository to begin with.",
     "validate": "Check manifests and settings: every problem at once.",
+    "diff": "Say what a change to manifests means: who gains and loses what.",
     "plan": "Preview what would change, and what it costs.",
     "show": "Render a saved plan again.",
     "apply": "Send the fewest requests that do what was planned.",
