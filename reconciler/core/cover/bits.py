@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -24,13 +22,6 @@ def pack(rows: Ints, columns: Ints, *, shape: tuple[int, int]) -> Bits:
     return packed
 
 
-def pack_sets(sets: Sequence[Sequence[int]], columns: int) -> Bits:
-    """One row for each set of column numbers."""
-    lengths = np.fromiter(map(len, sets), np.int64, len(sets))
-    flat = np.fromiter((column for one in sets for column in one), np.int64, int(lengths.sum()))
-    return pack(np.repeat(np.arange(len(sets)), lengths), flat, shape=(len(sets), columns))
-
-
 def unpack(packed: Bits, columns: int) -> Bools:
     """The matrix with a bool a cell."""
     return np.unpackbits(little(packed), axis=1, count=columns, bitorder="little").view(np.bool_)
@@ -43,8 +34,10 @@ def little(packed: Bits) -> npt.NDArray[np.uint8]:
 
 def pack_bools(cells: Bools) -> Bits:
     """The inverse of `unpack`."""
-    rows, columns = np.nonzero(cells)
-    return pack(rows, columns, shape=(cells.shape[0], cells.shape[1]))
+    wide = np.zeros((len(cells), 64 * words(cells.shape[1])), np.bool_)
+    wide[:, : cells.shape[1]] = cells
+    found: Bits = np.packbits(wide, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
+    return found
 
 
 def sizes(packed: Bits) -> Ints:
@@ -65,15 +58,25 @@ def column(packed: Bits, index: int) -> Bools:
     return found
 
 
-def unique_rows(packed: Bits) -> tuple[Bits, Ints]:
-    """The distinct rows, in order of their words, and for each row the number of its distinct one."""
+def distinct_rows(packed: Bits) -> tuple[Ints, Ints]:
+    """Where each distinct row first occurs, and for each row the number of its distinct one."""
     order = np.lexsort(packed.T)
     ordered = packed[order]
     fresh = np.ones(len(packed), np.bool_)
     fresh[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
     inverse = np.empty(len(packed), np.int64)
     inverse[order] = np.cumsum(fresh) - 1
-    return ordered[fresh], inverse
+    return order[fresh], inverse
+
+
+def compress(packed: Bits, columns: Ints, *, width: int) -> Bits:
+    """The matrix that consists of the given columns of one with `width` columns, in that order."""
+    found = np.zeros((len(packed), words(len(columns))), np.uint64)
+    step = max(1, (1 << 22) // max(1, width))
+    for top in range(0, len(packed), step):
+        cells = unpack(packed[top : top + step], width)[:, columns]
+        found[top : top + step] = pack_bools(cells)
+    return found
 
 
 def ranges(starts: Ints, lengths: Ints) -> Ints:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconciler.core.cover.bits import Ints, column, members, ranges, sizes, unique_rows
+from reconciler.core.cover.bits import Ints, column, distinct_rows, members, ranges, sizes
 from reconciler.core.cover.model import Rectangle
 from reconciler.core.cover.problem import Problem
 
@@ -37,7 +37,7 @@ def draft(problem: Problem, stage: str, blocks: Iterable[Block]) -> Draft:
 
 def one_per_delta(problem: Problem) -> Draft:
     """The contacts that need the same, together."""
-    distinct, kind = unique_rows(problem.must)
+    first, kind = distinct_rows(problem.must)
     contacts = ranges(problem.start[:-1], problem.counts)
     owner = np.repeat(kind, problem.counts)
     order = np.argsort(owner, kind="stable")
@@ -46,15 +46,17 @@ def one_per_delta(problem: Problem) -> Draft:
     return draft(
         problem,
         "one per delta",
-        (Block(members(row), group) for row, group in zip(distinct, groups, strict=True)),
+        (Block(members(row), group) for row, group in zip(problem.must[first], groups, strict=True)),
     )
 
 
 def cost_per_delta(problem: Problem) -> int:
     """The requests of `one_per_delta`, without making it."""
-    distinct, kind = unique_rows(problem.must)
-    contacts = np.bincount(kind, problem.counts, len(distinct)).astype(np.int64)
-    return int((-(-contacts // problem.max_contacts) * -(-sizes(distinct) // problem.max_tags)).sum())
+    first, kind = distinct_rows(problem.must)
+    contacts = np.bincount(kind, problem.counts, len(first)).astype(np.int64)
+    return int(
+        (-(-contacts // problem.max_contacts) * -(-sizes(problem.must[first]) // problem.max_tags)).sum()
+    )
 
 
 def cost_per_tag(problem: Problem) -> int:
