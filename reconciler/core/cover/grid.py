@@ -16,7 +16,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconciler.core.cover.bits import Bits, Ints, distinct_rows, little, pack_bools, ranges, unpack
+from reconciler.core.cover.bits import (
+    Bits,
+    Ints,
+    distinct_rows,
+    little,
+    members,
+    pack_bools,
+    ranges,
+    unpack,
+    words,
+)
 from reconciler.core.cover.draft import Block
 from reconciler.core.cover.problem import Problem
 
@@ -92,12 +102,12 @@ def _masks(packed: Bits) -> tuple[int, ...]:
 
 def expand(problem: Problem, classes: Classes, boxes: Iterable[Box]) -> tuple[Block, ...]:
     """The blocks of contacts and tags that the boxes stand for, without what none of their members needs."""
-    by_row, by_column = _grouped(classes.row), _grouped(classes.column)
+    by_row, by_column = _grouped(classes.row), [mask_of(group) for group in _grouped(classes.column)]
     musts = _masks(problem.must)
     masks: list[int] = []
     users: list[list[int]] = [[] for _ in musts]
     for number, (rows, columns) in enumerate(boxes):
-        masks.append(mask_of(tag for column in ones(columns) for tag in by_column[column]))
+        masks.append(union(by_column[column] for column in ones(columns)))
         for pattern in (pattern for row in ones(rows) for pattern in by_row[row]):
             users[pattern].append(number)
     kept: list[list[int]] = [[] for _ in masks]
@@ -140,4 +150,5 @@ def _needed(must: int, numbers: list[int], masks: list[int]) -> list[int]:
 
 def _block(problem: Problem, mask: int, patterns: list[int]) -> Block:
     rows = np.array(patterns, np.int64)
-    return Block(np.array(list(ones(mask)), np.int64), ranges(problem.start[rows], problem.counts[rows]))
+    packed = np.frombuffer(mask.to_bytes(8 * words(len(problem.tags)), "little"), "<u8")
+    return Block(members(packed), ranges(problem.start[rows], problem.counts[rows]))

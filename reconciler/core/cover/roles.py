@@ -68,14 +68,17 @@ def _pair(problem: Problem, classes: Classes, cell: Cell) -> Cell:
 
 
 def plans(one: Reduced, *, effort: int) -> Iterator[Draft]:
-    """A plan for each round of search."""
+    """A plan for each round of search that finds fewer boxes."""
     boxes = _start(one)
     enough = one.bound - len(one.kernel.seeds)
+    fewest = len(boxes) + 1
     for turn in range(effort):
         boxes = improve(one.grid, one.kernel.need_rows, boxes, steps=STEPS, enough=enough, seed=turn)
-        lifted = lift(one.grid, one.kernel, boxes)
-        yield draft(one.problem, "roles", expand(one.problem, one.classes, lifted))
-        if len(boxes) <= enough:
+        if len(boxes) < fewest:
+            fewest = len(boxes)
+            lifted = lift(one.grid, one.kernel, boxes)
+            yield draft(one.problem, "roles", expand(one.problem, one.classes, lifted))
+        if fewest <= enough:
             return
 
 

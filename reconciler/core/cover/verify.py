@@ -7,7 +7,8 @@ Memory: the cells are looked at 64 tags at a time, one word a contact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -35,12 +36,41 @@ def faults(
     if any(contact not in place for one in rectangles for contact in one.contacts):
         return (*found, "a contact that nobody asked for")
     rows = [np.array([place[contact] for contact in one.contacts], np.int64) for one in rectangles]
-    tags = sorted(
-        {tag for demand in demands for tag in demand.must} | {tag for one in rectangles for tag in one.tags}
-    )
-    for left in range(0, len(tags), 64):
-        found += _check(demands, rectangles, rows, tags[left : left + 64], repeatable)
+    tags = frozenset[Tag]().union(*{demand.must for demand in demands}, *{one.tags for one in rectangles})
+    index = {tag: number for number, tag in enumerate(sorted(tags))}
+    lengths = np.array([len(demand.contacts) for demand in demands], np.int64)
+    musts = _Sets.of([demand.must for demand in demands], index, lengths)
+    mays = _Sets.of([demand.may for demand in demands], index, lengths)
+    sent = _Sets.of([one.tags for one in rectangles], index, np.ones(len(rows), np.int64))
+    once = _Sets.of([tags - repeatable], index, np.ones(1, np.int64))
+    for word in range(musts.packed.shape[1]):
+        found += _check(musts.word(word), mays.word(word), once.word(word)[0], sent.word(word), rows)
     return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sets:
+    """A set of tags for each of many, `packed` 64 tags a word, once for all those that have the same set
+    (`kind`)."""
+
+    packed: _Word
+    kind: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, sets: Sequence[Collection[Tag]], index: dict[Tag, int], repeats: npt.NDArray[np.int64]
+    ) -> _Sets:
+        number: dict[Collection[Tag], int] = {}
+        kind = [number.setdefault(one, len(number)) for one in sets]
+        cells = [(row, index[tag]) for one, row in number.items() for tag in one if tag in index]
+        rows, columns = np.array(cells, np.int64).reshape(-1, 2).T
+        packed = np.zeros((len(number), max(1, -(-len(index) // 64))), np.uint64)
+        np.bitwise_or.at(packed, (rows, columns // 64), np.uint64(1) << (columns % 64).astype(np.uint64))
+        return cls(packed, np.repeat(np.array(kind, np.int64), repeats))
+
+    def word(self, number: int) -> _Word:
+        found: _Word = self.packed[self.kind, number]
+        return found
 
 
 def _shape(one: Rectangle, max_contacts: int, max_tags: int) -> list[str]:
@@ -57,34 +87,19 @@ def _rising(names: Sequence[ContactId] | Sequence[Tag]) -> bool:
 
 
 def _check(
-    demands: Sequence[Demand],
-    rectangles: Sequence[Rectangle],
-    rows: Sequence[npt.NDArray[np.int64]],
-    tags: Sequence[Tag],
-    repeatable: TagSet,
+    must: _Word, may: _Word, once: np.uint64, masks: _Word, rows: Sequence[npt.NDArray[np.int64]]
 ) -> list[str]:
-    """The faults in at most 64 tags."""
-    bit = {tag: 1 << number for number, tag in enumerate(tags)}
-    lengths = np.array([len(demand.contacts) for demand in demands], np.int64)
-    must = np.repeat(_words([demand.must for demand in demands], bit), lengths)
-    may = np.repeat(_words([demand.may for demand in demands], bit), lengths)
-    once = np.uint64(sum(value for tag, value in bit.items() if tag not in repeatable))
-    may &= must | ~once
+    """The faults in 64 tags: `must` and `may` a contact, `masks` and `rows` a rectangle."""
+    allowed = may & (must | ~once)
     sent = np.zeros(len(must), np.uint64)
     twice = False
-    for one, where in zip(rectangles, rows, strict=True):
-        mask = np.uint64(sum(bit.get(tag, 0) for tag in one.tags))
-        if mask:
-            twice = twice or bool((sent[where] & mask & once).any())
-            sent[where] |= mask
+    for number in np.flatnonzero(masks).tolist():
+        where, mask = rows[number], masks[number]
+        twice = twice or bool((sent[where] & (mask & once)).any())
+        sent[where] |= mask
     found = []
     if (must & ~sent).any():
         found.append("a needed pair that is not sent")
-    if (sent & ~may).any():
+    if (sent & ~allowed).any():
         found.append("a pair that may not be sent")
     return [*found, "a pair sent twice that may be sent once"] if twice else found
-
-
-def _words(sets: Sequence[TagSet], bit: dict[Tag, int]) -> _Word:
-    known = {one: sum(bit.get(tag, 0) for tag in one) for one in set(sets)}
-    return np.array([known[one] for one in sets], np.uint64)
