@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "reconciler"
 PURE = sorted([*(ROOT / "core").rglob("*.py"), ROOT / "wire.py", ROOT / "ports.py"])
 FILES = sorted(ROOT.rglob("*.py"))
-WORLDLY = {"asyncio", "http", "io", "logging", "os", "pathlib", "random", "secrets", "shutil", "socket", "sqlite3"}
+WORLDLY = {"asyncio", "http", "io", "logging", "os", "pathlib", "secrets", "shutil", "socket", "sqlite3"}
 WORLDLY |= {"subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid"}
 LONGEST = 60
 

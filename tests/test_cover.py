@@ -39,8 +39,7 @@ def per_delta(demands: list[Demand], max_contacts: int, max_tags: int) -> int:
 
 def per_tag(demands: list[Demand], max_contacts: int) -> int:
     return sum(
-        -(-sum(len(demand.contacts) for demand in demands if tag in demand.must) // max_contacts)
-        for tag in TAGS
+        -(-sum(len(demand.contacts) for demand in demands if tag in demand.must) // max_contacts) for tag in TAGS
     )
 
 
@@ -89,9 +88,7 @@ def test_wrong_input_is_refused() -> None:
 
 
 @given(st.lists(st.frozensets(st.integers(0, 9), min_size=1), max_size=8), st.integers(0, 8))
-def test_a_schedule_orders_batches_that_share_a_contact_and_no_others(
-    groups: list[frozenset[int]], adds: int
-) -> None:
+def test_a_schedule_orders_batches_that_share_a_contact_and_no_others(groups: list[frozenset[int]], adds: int) -> None:
     batches = [Rectangle((A,), tuple(sorted(ContactId(str(number)) for number in group))) for group in groups]
     steps = schedule(batches[:adds], batches[adds:])
     assert sorted(step.rectangle for step in steps) == sorted(batches)
@@ -101,9 +98,7 @@ def test_a_schedule_orders_batches_that_share_a_contact_and_no_others(
     for place, step in enumerate(steps):
         assert all(earlier < place for earlier in step.after)
         shared = {
-            earlier
-            for earlier in range(place)
-            if set(steps[earlier].rectangle.contacts) & set(step.rectangle.contacts)
+            earlier for earlier in range(place) if set(steps[earlier].rectangle.contacts) & set(step.rectangle.contacts)
         }
         assert set(step.after) <= shared
         reach.append(set(step.after).union(*(reach[earlier] for earlier in step.after)))

@@ -15,7 +15,7 @@ import click
 from reconciler.apply import Mission, World, apply
 from reconciler.cli.console import Console, rows
 from reconciler.cli.holder import current_holder, git_commit
-from reconciler.cli.options import FORMATS, allowing, common, narrowing, output, refreshing
+from reconciler.cli.options import FORMATS, allowing, batching, common, narrowing, output, refreshing
 from reconciler.cli.plan import preview
 from reconciler.cli.session import Session, look, make_plan, open_api, open_session, plan_options
 from reconciler.clock import SystemClock
@@ -41,6 +41,7 @@ from reconciler.store import open_reader, open_store
 @narrowing
 @refreshing
 @allowing
+@batching
 @output(*FORMATS)
 @common
 def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, **options: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console, rows
-from reconciler.cli.options import FORMATS, allowing, common, manifests, narrowing, output, refreshing
+from reconciler.cli.options import FORMATS, allowing, batching, common, manifests, narrowing, output, refreshing
 from reconciler.cli.session import Session, look, make_plan, open_session
 from reconciler.core.errors import ExitCode, Severity
 from reconciler.core.plan import Plan
@@ -23,9 +23,11 @@ from reconciler.store import open_reader
 @manifests
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan for apply.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where there are changes.")
+@click.option("--explain-batches", is_flag=True, help="Show why no plan needs fewer requests.")
 @narrowing
 @refreshing
 @allowing
+@batching
 @output(*FORMATS)
 @common
 def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **options: Any) -> int:
@@ -54,7 +56,15 @@ def preview(plan: Plan, session: Session, console: Console, options: dict[str, A
     if options["output"] == "json":
         console.answer(plan_json(plan))
         return
-    console.show(plan_view(plan, names=session.called(), notes=session.notes(), most=rows(options["whole"])))
+    console.show(
+        plan_view(
+            plan,
+            names=session.called(),
+            notes=session.notes(),
+            most=rows(options["whole"]),
+            explain=options.get("explain_batches", False),
+        )
+    )
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from reconciler.clock import SystemClock
 from reconciler.core.batching import Caps
+from reconciler.core.cover import EFFORT
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.diff import Selection, selected
 from reconciler.core.errors import Problem, UsageError
@@ -20,6 +21,7 @@ from reconciler.core.names import ContactId, Instant, LocationId, SetName, norma
 from reconciler.core.observed import Known, Seen
 from reconciler.core.pace import Pace, Rate
 from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.reassert import Reassertion
 from reconciler.core.settings import Settings
 from reconciler.core.view.blocks import moment
 from reconciler.highlevel.client import HighLevel
@@ -62,14 +64,19 @@ def _when(start: Instant | None, until: Instant | None, now: Instant) -> str:
 def open_session(directory: Path, options: Mapping[str, Any]) -> Session:
     """Loads and resolves; raises InvalidInput with every problem. `options`: the command's own."""
     now = SystemClock().now()
-    flags = {"state": options["state"]} if options.get("state") else {}
-    loaded = load(directory, environment=os.environ, flags=flags, now=now)
+    loaded = load(directory, environment=os.environ, flags=flags_of(options), now=now)
     chosen = [LocationId(each) for each in options.get("locations", ())]
     desired = {
         location: resolve(manifests, now=now, shared_rules=loaded.settings.rules, authority=loaded.settings.authority)
         for location, manifests in _by_location(loaded.manifests, chosen).items()
     }
     return Session(directory, now, loaded.settings, desired, loaded.problems)
+
+
+def flags_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """The options that override settings, by the setting's key."""
+    given = {"state": options.get("state"), "plan.reassert": options.get("reassert")}
+    return {key: value for key, value in given.items() if value}
 
 
 def _by_location(manifests: Iterable[Manifest], chosen: Sequence[LocationId]) -> dict[LocationId, list[Manifest]]:
@@ -93,7 +100,14 @@ def plan_options(session: Session, location: LocationId, options: Mapping[str, A
         limits=session.settings.guards,
         allowances=(*_reviewed(session, location), *_allowances(options)),
         selection=selection(session, options),
+        reassertion=_reassertion(session),
+        effort=options.get("plan_effort", EFFORT),
     )
+
+
+def _reassertion(session: Session) -> Reassertion:
+    plan = session.settings.plan
+    return Reassertion(plan.reassert, Instant(session.now - 1000 * plan.reassert_max_age_s))
 
 
 def _rate(settings: Settings) -> Rate:

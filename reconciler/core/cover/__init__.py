@@ -41,9 +41,7 @@ def cover(
     """
     from reconciler.core.cover.planner import plan
 
-    return plan(
-        tuple(demands), repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort
-    )
+    return plan(tuple(demands), repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
 
 
 def schedule(adds: Sequence[Rectangle], removes: Sequence[Rectangle] = ()) -> tuple[Step, ...]:

@@ -54,9 +54,7 @@ def cost_per_delta(problem: Problem) -> int:
     """The requests of `one_per_delta`, without making it."""
     first, kind = distinct_rows(problem.must)
     contacts = np.bincount(kind, problem.counts, len(first)).astype(np.int64)
-    return int(
-        (-(-contacts // problem.max_contacts) * -(-sizes(problem.must[first]) // problem.max_tags)).sum()
-    )
+    return int((-(-contacts // problem.max_contacts) * -(-sizes(problem.must[first]) // problem.max_tags)).sum())
 
 
 def cost_per_tag(problem: Problem) -> int:
@@ -88,9 +86,7 @@ def emit(problem: Problem, plan: Draft) -> tuple[Rectangle, ...]:
         tags = sorted(problem.tags[tag] for tag in block.tags.tolist())
         contacts = sorted(problem.contacts[contact] for contact in block.contacts.tolist())
         found += [
-            Rectangle(
-                tuple(tags[left : left + problem.max_tags]), tuple(contacts[top : top + problem.max_contacts])
-            )
+            Rectangle(tuple(tags[left : left + problem.max_tags]), tuple(contacts[top : top + problem.max_contacts]))
             for top in range(0, len(contacts), problem.max_contacts)
             for left in range(0, len(tags), problem.max_tags)
         ]

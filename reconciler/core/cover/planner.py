@@ -14,9 +14,7 @@ from reconciler.core.cover.verify import faults
 from reconciler.core.names import ContactId, TagSet
 
 
-def plan(
-    demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int, effort: int
-) -> Cover:
+def plan(demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int, effort: int) -> Cover:
     """See `reconciler.core.cover.cover`."""
     if max_contacts < 1 or max_tags < 1 or effort < 0:
         raise ValueError(f"a request of {max_contacts} contacts and {max_tags} tags, effort {effort}")

@@ -88,9 +88,7 @@ def _refuse_twice(demands: Sequence[Demand]) -> None:
         raise ValueError("a contact occurs twice in the demands")
 
 
-def _patterns(
-    demands: Sequence[Demand], names: Sequence[Tag], once: Bools
-) -> tuple[_Cells, list[list[ContactId]]]:
+def _patterns(demands: Sequence[Demand], names: Sequence[Tag], once: Bools) -> tuple[_Cells, list[list[ContactId]]]:
     """The distinct patterns and the contacts of each, sorted."""
     may = _encode([demand.may for demand in demands], names)
     must = _encode([demand.must for demand in demands], names)

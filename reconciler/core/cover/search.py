@@ -32,9 +32,7 @@ def fill(grid: Grid, need: Sequence[int]) -> list[Box]:
     return _fill(grid, {row: mask for row, mask in enumerate(need) if mask}, lambda: 0.0)
 
 
-def improve(
-    grid: Grid, need: Sequence[int], boxes: Sequence[Box], *, steps: int, enough: int, seed: int
-) -> list[Box]:
+def improve(grid: Grid, need: Sequence[int], boxes: Sequence[Box], *, steps: int, enough: int, seed: int) -> list[Box]:
     """Boxes that cover the same, no more of them, after so many steps or once there are no more than
     `enough`."""
     draw = random.Random(seed)  # noqa: S311 - repeatable on purpose, and no secret

@@ -57,9 +57,7 @@ class _Sets:
     kind: npt.NDArray[np.int64]
 
     @classmethod
-    def of(
-        cls, sets: Sequence[Collection[Tag]], index: dict[Tag, int], repeats: npt.NDArray[np.int64]
-    ) -> _Sets:
+    def of(cls, sets: Sequence[Collection[Tag]], index: dict[Tag, int], repeats: npt.NDArray[np.int64]) -> _Sets:
         number: dict[Collection[Tag], int] = {}
         kind = [number.setdefault(one, len(number)) for one in sets]
         cells = [(row, index[tag]) for one, row in number.items() for tag in one if tag in index]
@@ -86,9 +84,7 @@ def _rising(names: Sequence[ContactId] | Sequence[Tag]) -> bool:
     return all(first < second for first, second in pairwise(names))
 
 
-def _check(
-    must: _Word, may: _Word, once: np.uint64, masks: _Word, rows: Sequence[npt.NDArray[np.int64]]
-) -> list[str]:
+def _check(must: _Word, may: _Word, once: np.uint64, masks: _Word, rows: Sequence[npt.NDArray[np.int64]]) -> list[str]:
     """The faults in 64 tags: `must` and `may` a contact, `masks` and `rows` a rectangle."""
     allowed = may & (must | ~once)
     sent = np.zeros(len(must), np.uint64)
