@@ -1,7 +1,7 @@
 """Contact files in Parquet, through duckdb (extra `[bulk]`): the home of duckdb.
 
 Rules: imported only when a manifest names a .parquet file; reads that one file, from an in-memory database that may
-neither load extensions nor open anything else afterwards; `lines` stay empty, Parquet has none.
+not load extensions; a row of Parquet has no line, its line is 0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BATCH = 50_000
 
 
 def read_parquet(stream: BinaryIO, gathering: Gathering) -> None:
-    """The ids of a Parquet file; the row's number stands in for the line."""
+    """The ids of a Parquet file."""
     try:
         import duckdb
     except ImportError:

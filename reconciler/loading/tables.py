@@ -53,7 +53,7 @@ class Gathering:
         self.wanted = wanted
         self.lines = array("L")
         self._seen: dict[str, None] = {}
-        self._doubles: list[tuple[int, str]] = []
+        self._double: tuple[int, str] | None = None
         self._double_count = 0
         self._faults: dict[str, list[tuple[int, str]]] = {}
         self._counts: dict[str, int] = {}
@@ -66,8 +66,7 @@ class Gathering:
         contact = text.strip()
         if contact in self._seen:
             self._double_count += 1
-            if len(self._doubles) < LISTED:
-                self._doubles.append((line, contact))
+            self._double = self._double or (line, contact)
         elif not contact:
             self.fault("empty-id", line, "a row without an id")
         elif not contact.isprintable():
@@ -101,10 +100,16 @@ class Gathering:
                 yield Problem(Source(path, line), message + rest, check)
 
     def _infos(self) -> Iterator[Problem]:
-        if self._double_count:
-            line, contact = self._doubles[0]
-            message = f"{self._double_count:,} ids are given more than once and count once, for example {contact!r}"
+        if self._double is not None:
+            line, contact = self._double
+            message = repetition(self._double_count, contact)
             yield Problem(Source(self.wanted.path, line), message, "duplicate-id", Severity.INFO)
+
+
+def repetition(count: int, example: str) -> str:
+    """What is said of ids that were given before."""
+    many = f"{count:,} ids are" if count > 1 else "an id is"
+    return f"{many} given again and counted once, for example {example!r}"
 
 
 def read_table(stream: BinaryIO, wanted: Wanted) -> Table:
