@@ -93,7 +93,12 @@ def plan_options(session: Session, location: LocationId, options: Mapping[str, A
         limits=session.settings.guards,
         allowances=(*_reviewed(session, location), *_allowances(options)),
         selection=selection(session, options),
+        settle_ms=_settle_ms(session.settings),
     )
+
+
+def _settle_ms(settings: Settings) -> int:
+    return settings.api.settle_s * 1000
 
 
 def _rate(settings: Settings) -> Rate:
@@ -169,7 +174,7 @@ async def look(session: Session, reader: StateReader, options: Mapping[str, Any]
                 seen = await read_contacts(location, sorted(selected(desired, selection(session, options))), reading)
             else:
                 seen = await scan(location, reading)
-            found.append(_refreshed(reader.load(location), seen, session.settings.api.settle_s * 1000))
+            found.append(_refreshed(reader.load(location), seen, _settle_ms(session.settings)))
         return found
 
 

@@ -26,7 +26,7 @@ from reconciler.core.diff import (
 from reconciler.core.errors import GuardRefused
 from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import Observed, Seen
+from reconciler.core.observed import SETTLE_MS, Observed, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.pace import Rate, duration
 
@@ -44,13 +44,17 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What bears on a plan other than manifests and state."""
+    """What bears on a plan, and on a run of it, other than manifests and state.
+
+    `settle_ms`: how long a request of unknown effect may still land.
+    """
 
     caps: Caps = Caps()
     rate: Rate = Rate()
     limits: GuardLimits = GuardLimits()
     allowances: tuple[Allowance, ...] = ()
     selection: Selection = EVERYTHING
+    settle_ms: int = SETTLE_MS
 
 
 @dataclass(frozen=True, slots=True)
