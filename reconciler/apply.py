@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import Ceiling, ceiling, within
 from reconciler.core.desired import Desired
+from reconciler.core.diff import demands_of
 from reconciler.core.errors import ApiError, InDoubt, NotApplied, ReconcilerError, StalePlan, StateError, Unfinished
 from reconciler.core.event import BatchAnswered, Event, RoundStarted, Waiting
 from reconciler.core.guard import Before, Counts, count
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import HEARTBEAT_MS, Holder, Lease
-from reconciler.core.names import ContactId, Instant, LocationId, TagSet
+from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.observed import Known, absorb, adopt, intend, release, withdraw
 from reconciler.core.outcome import Action, Outcome, Row, Verdict, judge
 from reconciler.core.pace import Pace
@@ -37,6 +38,7 @@ from reconciler.core.plan import (
     pairs_of,
     plan_location,
 )
+from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.report import Finding, LocationReport
 from reconciler.ports import Clock, Reporter, StateStore, TagWriter
 from reconciler.wire import BulkUpdate
@@ -149,6 +151,7 @@ class _Run:
     spent: dict[ContactId, TagSet] = field(default_factory=dict)
     unions: dict[tuple[TagSet, TagSet], TagSet] = field(default_factory=dict)
     failed: set[ContactId] = field(default_factory=set)
+    learnt: Counter[Tag] = field(default_factory=Counter)
 
     async def carry_out(self) -> LocationReport:
         try:
@@ -204,22 +207,30 @@ class _Run:
 
     def _inside(self, limit: Ceiling) -> LocationPlan:
         """What is left to do, as far as it was approved and the guards let it pass."""
+        # what would be sent again is not in what was approved
+        options = replace(self.options, reassertion=NO_REASSERTION)
         fresh = plan_location(
-            self.desired, self.state, self.options, spent=self.spent, done=self.done, before=self.before
+            self.desired, self.state, options, spent=self.spent, done=self.done, before=self._before()
         )
         deltas, self.outside = within(fresh.deltas, limit)
-        batches = make_batches(deltas, self.options.caps)
-        inside = replace(fresh, deltas=deltas, batches=batches.batches)
+        inside = fresh
+        if self.outside:
+            batches = make_batches(demands_of(deltas), options.caps, effort=options.effort)
+            inside = replace(fresh, deltas=deltas, batches=batches.batches)
         if inside.batches and inside.refused:
             self.planned += pairs_of(deltas)
             raise Unfinished("\n".join(explain_refusals((inside,))), hint="what is left is in the next plan")
         return inside
 
+    def _before(self) -> Before:
+        """What was there before the run, with what the answers told of contacts never observed."""
+        return replace(self.before, holders=self.before.holders + self.learnt)
+
     async def _round(self, current: LocationPlan) -> None:
         self.world.report(RoundStarted(self.plan.location, self.rounds, len(current.batches)))
         self._record_ledger(current)
-        self.planned += pairs_of(current.deltas)
-        self.done = self.done + count(current.deltas, requests=len(current.batches))
+        self.planned += pairs_of(current.deltas) + current.summary.reasserted
+        self.done = self.done + count(current.deltas, current.reasserted, requests=len(current.batches))
         for done, batch in enumerate(current.batches, start=1):
             await self._batch(batch, done=done, of=len(current.batches))
 
@@ -269,6 +280,9 @@ class _Run:
         }
         self.world.store.record(self.lease, number, verdicts, learnt, now)
         self.state.observed.update(learnt)
+        for contact, verdict in verdicts.items():
+            if before[contact].observed is None and verdict.old is not None:
+                self.learnt.update(verdict.old)
         self._tally(batch, verdicts)
         self.world.report(_answered(self.plan.location, batch, verdicts, done=done, of=of))
 

@@ -19,7 +19,9 @@ INTERRUPTED = 130
 USAGE = 64
 
 COMMANDS = {
+    "init": "Write a small repository to begin with.",
     "validate": "Check manifests and settings: every problem at once.",
+    "diff": "Say what a change to manifests means: who gains and loses what.",
     "plan": "Preview what would change, and what it costs.",
     "show": "Render a saved plan again.",
     "apply": "Send the fewest requests that do what was planned.",
@@ -78,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
         # whoever read us has gone; say nothing more, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  the last door: our errors in plain words, bugs as bugs
         from reconciler.cli.failure import tell
 
         return tell(error)

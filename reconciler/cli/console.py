@@ -18,6 +18,7 @@ from reconciler.core.view.blocks import ROWS, View, counted, duration
 from reconciler.render.text import render_text
 
 LINES_A_ROUND = 20
+READ_A_LINE = 500
 FILE_WIDTH = 120
 
 
@@ -76,8 +77,10 @@ def _wants_colour(choice: str) -> bool:
 def _worth_a_line(event: Event) -> bool:
     """Long rounds get some twenty lines, not thousands."""
     match event:
-        case BatchAnswered(done=done, requests=all_of_them) | Read(done=done, total=all_of_them):
+        case BatchAnswered(done=done, requests=all_of_them):
             return done == all_of_them or done % max(1, all_of_them // LINES_A_ROUND) == 0
+        case Read(done=done, total=all_of_them):
+            return done == all_of_them or done % READ_A_LINE == 0
         case Waiting(milliseconds=milliseconds):
             return milliseconds >= 1_000
     return True
@@ -90,7 +93,8 @@ def _sentence(event: Event) -> str:
         case BatchAnswered():
             ended = (("applied", event.applied), ("noop", event.noop), ("rejected", event.rejected))
             told = ", ".join(f"{number:,} {word}" for word, number in (*ended, ("unclear", event.unclear)) if number)
-            return f"{event.location}: {event.done:,} of {event.requests:,}: {event.action} {counted(event.tags, 'tag')}, contacts: {told}"
+            asked = f"{event.action} {counted(event.tags, 'tag')}"
+            return f"{event.location}: {event.done:,} of {event.requests:,}: {asked}, contacts: {told}"
         case Waiting():
             return f"{event.location}: waiting {duration(event.milliseconds / 1000)}: {event.why}"
         case Read():

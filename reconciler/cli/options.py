@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from reconciler.core.cover import EFFORT
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 FORMATS = ("text", "json")
@@ -76,6 +78,24 @@ def refreshing(function: F) -> F:
         type=click.Choice(REFRESHES),
         help="Read contacts first: get, one request a contact; search, 500 a request, a few minutes old.",
     )(function)
+
+
+def batching(function: F) -> F:
+    """--reassert and --plan-effort."""
+    reassert = click.option(
+        "--reassert",
+        type=click.Choice(["inert", "always", "never"]),
+        help="Which pairs may be sent again where that saves a request.",
+    )
+    effort = click.option(
+        "--plan-effort",
+        type=click.IntRange(0, 1000),
+        default=EFFORT,
+        show_default=True,
+        metavar="N",
+        help="Rounds of search for fewer requests; more is never worse.",
+    )
+    return reassert(effort(function))
 
 
 def allowing(function: F) -> F:

@@ -16,16 +16,18 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from reconciler.core.cover import Demand
 from reconciler.core.desired import NOTHING, Cause, Desired, Reason, Want
 from reconciler.core.manifest import Authority
 from reconciler.core.names import ContactId, SetName, Tag, TagSet
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
+from reconciler.core.reassert import NO_REASSERTION, Reassertion
 from reconciler.core.source import Source
 
 NONE: TagSet = frozenset()
@@ -50,6 +52,14 @@ class Delta:
 
     def tags(self, action: Action) -> TagSet:
         return frozenset(change.tag for change in self.changes if change.action is action)
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """Per action, the contacts by what they need and what they may be sent."""
+
+    adds: tuple[Demand, ...] = ()
+    removes: tuple[Demand, ...] = ()
 
 
 class Postponed(StrEnum):
@@ -94,9 +104,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """Everything that sets desired and observed apart, sorted."""
+    """Everything that sets desired and observed apart, sorted. `demands`: what the batch planner has to send."""
 
     deltas: tuple[Delta, ...]
+    demands: Demands
     deferrals: tuple[Deferral, ...]
     ledger: tuple[LedgerChange, ...]
     held: tuple[Listed, ...]
@@ -122,9 +133,11 @@ EVERYTHING = Selection()
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What one pattern of contacts needs."""
+    """What one pattern of contacts needs. `may_add`, `may_remove`: what may be sent again besides."""
 
     changes: tuple[Change, ...] = ()
+    may_add: TagSet = NONE
+    may_remove: TagSet = NONE
     deferred: tuple[tuple[Postponed, tuple[Tag, ...]], ...] = ()
     ledger: tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None = None
     held: tuple[Tag, ...] = ()
@@ -136,6 +149,9 @@ class _Collected:
     """Contacts per thing they need, while the patterns are walked."""
 
     changes: defaultdict[tuple[Change, ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
+    demands: defaultdict[tuple[Action, TagSet, TagSet], list[ContactId]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     deferred: defaultdict[tuple[Postponed, tuple[Tag, ...]], list[ContactId]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -146,6 +162,9 @@ class _Collected:
     def put(self, verdict: _Verdict, contacts: list[ContactId]) -> None:
         if verdict.changes:
             self.changes[verdict.changes].extend(contacts)
+        for action, again in ((Action.ADD, verdict.may_add), (Action.REMOVE, verdict.may_remove)):
+            if must := frozenset(change.tag for change in verdict.changes if change.action is action):
+                self.demands[action, must, must | again].extend(contacts)
         for deferral in verdict.deferred:
             self.deferred[deferral].extend(contacts)
         if verdict.ledger is not None:
@@ -161,13 +180,14 @@ def diff(
     observed: Observed,
     *,
     selection: Selection = EVERYTHING,
+    reassertion: Reassertion = NO_REASSERTION,
     spent: Mapping[ContactId, TagSet] | None = None,
 ) -> Diff:
     """What has to change. `spent`: the tags per contact whose outcome the present run knows already."""
     collected = _Collected()
     unobserved = 0
     for (want, known, done), contacts in _patterns(desired, observed, selection, spent or {}).items():
-        decision = _Decision(desired, _want(desired, want), observed.patterns[known], selection, done)
+        decision = _Decision(desired, _want(desired, want), observed.patterns[known], selection, reassertion, done)
         collected.put(decision.verdict(), contacts)
         if want >= 0 and observed.patterns[known].observed is None:
             unobserved += len(contacts)
@@ -184,7 +204,7 @@ def _patterns(
     """The contacts by what is wanted of them, what is known of them and what was already done; -1: nothing wanted."""
     wanted, known = desired.contacts, observed.contacts
     groups: defaultdict[tuple[int, int, TagSet], list[ContactId]] = defaultdict(list)
-    for contact in _selected(desired, selection):
+    for contact in selected(desired, selection):
         groups[wanted.get(contact, -1), known.get(contact, 0), spent.get(contact, NONE)].append(contact)
     if selection.sets:
         return groups
@@ -194,10 +214,12 @@ def _patterns(
     return groups
 
 
-def _selected(desired: Desired, selection: Selection) -> Iterable[ContactId]:
+def selected(desired: Desired, selection: Selection) -> Collection[ContactId]:
+    """The declared contacts that a selection takes."""
     if not selection.sets:
-        return desired.contacts
-    return dict.fromkeys(contact for each in desired.sets if each.name in selection.sets for contact in each.members)
+        return desired.contacts.keys()
+    chosen = (each for each in desired.sets if each.name in selection.sets)
+    return dict.fromkeys(contact for each in chosen for contact in each.members).keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +230,7 @@ class _Decision:
     want: Want
     known: Known
     selection: Selection
+    reassertion: Reassertion
     spent: TagSet
 
     def verdict(self) -> _Verdict:
@@ -221,7 +244,14 @@ class _Decision:
         waits = bool(set(adds) & blocked)
         removes, deferred = self._split(removals, adding=bool(sent), waits=waits)
         changes = sent + [change for change in removes if change.tag not in blocked]
-        return _Verdict(tuple(sorted(changes)), deferred, self._ledger(), tuple(held))
+        return _Verdict(
+            changes=tuple(sorted(changes)),
+            may_add=self.reassertion.adds(self._chosen(self.want.present), self.known, self.desired.rules),
+            may_remove=self.reassertion.removes(removals.keys(), self.known, self.desired.rules),
+            deferred=deferred,
+            ledger=self._ledger(),
+            held=tuple(held),
+        )
 
     def _adds(self, spent: TagSet) -> dict[Tag, Change]:
         known = self.known
@@ -306,7 +336,7 @@ class _Decision:
             return None
         return tuple(sorted(adopted)), tuple(sorted(released)), tuple(sorted(kept))
 
-    def _chosen(self, tags: TagSet) -> TagSet:
+    def _chosen(self, tags: Iterable[Tag]) -> TagSet:
         return frozenset(tag for tag in tags if self.selection.takes(tag))
 
 
@@ -321,9 +351,27 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
     quarantined = [Listed(why, (), tuple(sorted(contacts))) for why, contacts in collected.quarantined.items()]
     return Diff(
         deltas=tuple(sorted(deltas, key=lambda delta: (delta.changes, delta.contacts))),
+        demands=Demands(_demands(Action.ADD, collected), _demands(Action.REMOVE, collected)),
         deferrals=tuple(sorted(deferrals, key=lambda each: (each.reason, each.tags, each.contacts))),
         ledger=tuple(sorted(ledger, key=lambda each: (each.adopted, each.released, each.kept, each.contacts))),
         held=tuple(sorted(held, key=lambda each: each.tags)),
         quarantined=tuple(sorted(quarantined, key=lambda each: each.why)),
         unobserved=unobserved,
     )
+
+
+def _demands(action: Action, collected: _Collected) -> tuple[Demand, ...]:
+    return tuple(
+        Demand(must, may, tuple(contacts))
+        for (kind, must, may), contacts in collected.demands.items()
+        if kind is action
+    )
+
+
+def demands_of(deltas: Collection[Delta]) -> Demands:
+    """What these deltas need, and nothing that may be sent again."""
+    found = {
+        action: tuple(Demand(tags, tags, delta.contacts) for delta in deltas if (tags := delta.tags(action)))
+        for action in Action
+    }
+    return Demands(found[Action.ADD], found[Action.REMOVE])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
-from reconciler.core.batching import Batch
+from reconciler.core.batching import Batch, Proof, Reasserted
 from reconciler.core.desired import Reason
 from reconciler.core.diff import Change, Deferral, Delta, LedgerChange, Listed, Postponed
 from reconciler.core.errors import PlanFileError
@@ -89,6 +89,11 @@ def _location_document(plan: LocationPlan) -> dict[str, Any]:
             for each in plan.observations
         ],
         "triggers": list(plan.triggers),
+        "reasserted": [
+            {"action": each.action, "tags": list(each.tags), "contacts": list(each.contacts)}
+            for each in plan.reasserted
+        ],
+        "proofs": [_proof_document(each) for each in plan.proofs],
     }
 
 
@@ -103,6 +108,17 @@ def _change_document(change: Change) -> dict[str, Any]:
 
 def _listed_document(each: Listed) -> dict[str, Any]:
     return {"why": each.why, "tags": list(each.tags), "contacts": list(each.contacts)}
+
+
+def _proof_document(each: Proof) -> dict[str, Any]:
+    return {
+        "action": each.action,
+        "requests": each.requests,
+        "lower_bound": each.lower_bound,
+        "stage": each.stage,
+        "proven": each.proven,
+        "certificate": [list(pair) for pair in each.certificate],
+    }
 
 
 def _guard_document(each: Measured) -> dict[str, Any]:
@@ -174,6 +190,8 @@ def _location(item: Mapping[str, Any]) -> LocationPlan:
         guards=_each(_guard, item["guards"]),
         observations=_each(_seen, item["observations"]),
         triggers=_tags(item["triggers"]),
+        reasserted=_each(_reasserted, item["reasserted"]),
+        proofs=_each(_proof, item["proofs"]),
     )
 
 
@@ -226,3 +244,18 @@ def _guard(item: Mapping[str, Any]) -> Measured:
 
 def _seen(item: Mapping[str, Any]) -> Seen:
     return Seen(frozenset(_tags(item["tags"])), instant(item["at"]), Origin(item["origin"]), _contacts(item))
+
+
+def _reasserted(item: Mapping[str, Any]) -> Reasserted:
+    return Reasserted(Action(item["action"]), _tags(item["tags"]), _contacts(item))
+
+
+def _proof(item: Mapping[str, Any]) -> Proof:
+    return Proof(
+        action=Action(item["action"]),
+        requests=item["requests"],
+        lower_bound=item["lower_bound"],
+        stage=item["stage"],
+        proven=item["proven"],
+        certificate=tuple((ContactId(contact), Tag(tag)) for contact, tag in item["certificate"]),
+    )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.core.desired import Desired, Reason
-from reconciler.core.diff import EVERYTHING, Change, Selection, diff
+from reconciler.core.diff import EVERYTHING, Change, Selection, diff, selected
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
@@ -74,10 +74,13 @@ def find_drift(
                 groups[_classify(change, contact, observed, earlier or {}), change.tag, change.reason].append(contact)
     for listed in found.quarantined:
         groups[DriftClass.UNREACHABLE, Tag(""), listed.why].extend(listed.contacts)
-    ages = [known.observed_at for known in _declared(desired, observed) if known.observed_at is not None]
-    unseen = [contact for contact in desired.contacts if observed[contact].observed is None]
-    if unseen:
-        groups[DriftClass.UNOBSERVED, Tag(""), ""] = unseen
+    chosen = selected(desired, selection)
+    known = {observed.contacts.get(contact, 0) for contact in chosen}
+    ages = [at for at in (observed.patterns[index].observed_at for index in known) if at is not None]
+    unseen = {index for index in known if observed.patterns[index].observed is None}
+    unobserved = [contact for contact in chosen if observed.contacts.get(contact, 0) in unseen]
+    if strangers := [contact for contact in unobserved if observed[contact].quarantine is None]:
+        groups[DriftClass.UNOBSERVED, Tag(""), ""] = strangers
     return DriftReport(
         location=desired.location,
         serial=serial,
@@ -85,7 +88,7 @@ def find_drift(
             Drifted(drift, tag, reason, tuple(sorted(contacts)))
             for (drift, tag, reason), contacts in sorted(groups.items(), key=lambda item: (_RANK[item[0][0]], item[0]))
         ),
-        observed=len(desired.contacts) - len(unseen),
+        observed=len(chosen) - len(unobserved),
         oldest=min(ages, default=None),
         newest=max(ages, default=None),
         refreshed=earlier is not None,
@@ -93,11 +96,6 @@ def find_drift(
 
 
 _RANK = {drift: rank for rank, drift in enumerate(DriftClass)}
-
-
-def _declared(desired: Desired, observed: Observed) -> list[Known]:
-    indices = {observed.contacts.get(contact, 0) for contact in desired.contacts}
-    return [observed.patterns[index] for index in indices]
 
 
 def _classify(change: Change, contact: ContactId, observed: Observed, earlier: Mapping[ContactId, Known]) -> DriftClass:

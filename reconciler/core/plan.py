@@ -11,7 +11,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.core.batching import Batch, Caps, make_batches
+from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
+from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.desired import Desired
 from reconciler.core.diff import (
     EVERYTHING,
@@ -29,6 +30,7 @@ from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, 
 from reconciler.core.observed import Observed, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.pace import Rate, duration
+from reconciler.core.reassert import NO_REASSERTION, Reassertion
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class PlanOptions:
     limits: GuardLimits = GuardLimits()
     allowances: tuple[Allowance, ...] = ()
     selection: Selection = EVERYTHING
+    reassertion: Reassertion = NO_REASSERTION
+    effort: int = EFFORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ class LocationPlan:
     guards: tuple[Measured, ...]
     observations: tuple[Seen, ...] = ()
     triggers: tuple[Tag, ...] = ()
+    reasserted: tuple[Reasserted, ...] = ()
+    proofs: tuple[Proof, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -138,9 +144,10 @@ def plan_location(
     are the tags per contact whose outcome is known already, `done` what earlier rounds did and `before` what was
     there when the run began; the guards measure the whole run.
     """
-    found = diff(desired, state.observed, selection=options.selection, spent=spent)
-    batches = make_batches(found.deltas, options.caps)
-    counts = (done or Counts()) + count(found.deltas, requests=len(batches.batches))
+    again = options.reassertion
+    found = diff(desired, state.observed, selection=options.selection, reassertion=again, spent=spent)
+    batches = _batches(found, desired, options)
+    counts = (done or Counts()) + count(found.deltas, batches.reasserted, requests=len(batches.batches))
     then = before or before_run(state)
     return LocationPlan(
         location=desired.location,
@@ -148,7 +155,7 @@ def plan_location(
         serial=state.serial,
         manifests_digest=desired.digest,
         valid_until=desired.valid_until,
-        summary=_summarise(found, batches.batches, batches.lower_bound, options.rate),
+        summary=_summarise(found, batches, options.rate),
         deltas=found.deltas,
         batches=batches.batches,
         deferrals=found.deferrals,
@@ -158,7 +165,27 @@ def plan_location(
         guards=measure(counts, then, desired, limits=options.limits, allowances=options.allowances),
         observations=observations,
         triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
+        reasserted=batches.reasserted,
+        proofs=batches.proofs,
     )
+
+
+def _batches(found: Diff, desired: Desired, options: PlanOptions) -> Batches:
+    repeatable = {
+        action: options.reassertion.repeatable(action, _tags_of(demands), desired.rules)
+        for action, demands in ((Action.ADD, found.demands.adds), (Action.REMOVE, found.demands.removes))
+    }
+    return make_batches(
+        found.demands,
+        options.caps,
+        repeatable_adds=repeatable[Action.ADD],
+        repeatable_removes=repeatable[Action.REMOVE],
+        effort=options.effort,
+    )
+
+
+def _tags_of(demands: Iterable[Demand]) -> TagSet:
+    return frozenset(tag for demand in demands for tag in demand.may)
 
 
 def before_run(state: Snapshot) -> Before:
@@ -188,7 +215,8 @@ def change_digest(locations: Sequence[LocationPlan]) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def _summarise(found: Diff, batches: Sequence[Batch], bound: int, rate: Rate) -> Summary:
+def _summarise(found: Diff, planned: Batches, rate: Rate) -> Summary:
+    requests = len(planned.batches)
     return Summary(
         contacts=_contacts(found.deltas),
         unobserved=found.unobserved,
@@ -196,14 +224,14 @@ def _summarise(found: Diff, batches: Sequence[Batch], bound: int, rate: Rate) ->
         removes=_pairs(found.deltas, Action.REMOVE),
         adopted=sum(len(each.adopted) * len(each.contacts) for each in found.ledger),
         released=sum(len(each.released) * len(each.contacts) for each in found.ledger),
-        reasserted=0,
+        reasserted=sum(len(each.tags) * len(each.contacts) for each in planned.reasserted),
         deferred=_contacts(found.deferrals),
         held=_contacts(found.held),
         quarantined=_contacts(found.quarantined),
-        requests=len(batches),
-        lower_bound=bound,
-        eta_seconds=duration(len(batches), rate) / 1000,
-        daily_quota_share=round(len(batches) / rate.per_day, 6),
+        requests=requests,
+        lower_bound=planned.lower_bound,
+        eta_seconds=duration(requests, rate) / 1000,
+        daily_quota_share=round(requests / rate.per_day, 6),
     )
 
 

@@ -7,12 +7,12 @@ from pydantic import Field
 from reconciler.core.drift import DriftClass
 from reconciler.core.guard import Guard, GuardLimits
 from reconciler.core.manifest import Authority
+from reconciler.core.reassert import Reassert
 from reconciler.core.settings import (
     DEFAULT_STATE,
     DEFAULT_TOKEN_ENV,
     ApiSettings,
     PlanSettings,
-    Reassert,
 )
 from reconciler.loading.fields import (
     BaseUrl,

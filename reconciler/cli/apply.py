@@ -1,0 +1,135 @@
+"""`reconciler apply`"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.apply import Mission, World, apply
+from reconciler.cli.console import Console, rows
+from reconciler.cli.holder import current_holder, git_commit
+from reconciler.cli.options import FORMATS, allowing, batching, common, narrowing, output, refreshing
+from reconciler.cli.plan import preview
+from reconciler.cli.session import Session, look, make_plan, open_api, open_session, plan_options
+from reconciler.clock import SystemClock
+from reconciler.core.errors import ExitCode, StalePlan, UsageError
+from reconciler.core.journal import RunStatus
+from reconciler.core.plan import ApprovedPlan, Plan, approve
+from reconciler.core.report import LocationReport, exit_code
+from reconciler.core.settings import OriginKind
+from reconciler.core.view.run import run_view
+from reconciler.planfile import load_plan
+from reconciler.render.json import run_json
+from reconciler.store import open_reader, open_store
+
+
+@click.command(epilog="Example: reconciler apply plan.json   or   reconciler apply manifests/ --auto-approve")
+@click.argument("target", type=click.Path(path_type=Path), default=Path("manifests"), metavar="[PLAN | MANIFESTS]")
+@click.option(
+    "--manifests", type=click.Path(path_type=Path), metavar="DIR", help="With PLAN: where its manifests are now."
+)
+@click.option("--dry-run", is_flag=True, help="Preview and send nothing.")
+@click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@click.option("--create-state", is_flag=True, help="In CI: begin with an empty state where the default one is missing.")
+@narrowing
+@refreshing
+@allowing
+@batching
+@output(*FORMATS)
+@common
+def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, **options: Any) -> int:
+    """Send the fewest requests that do what was planned.
+
+    With a directory of MANIFESTS (default: manifests): plan, preview, ask, apply. With a saved PLAN: apply exactly
+    that. Needs the token of each location, by default in HIGHLEVEL_TOKEN.
+    """
+    console = Console.of(options)
+    plan, session = _plan(target, manifests, console, options)
+    if dry_run:
+        preview(plan, session, console, options)
+        return ExitCode.GUARD if plan.refused else ExitCode.DONE
+    reviewed = target.is_file() and auto_approve
+    if options["output"] == "text" and not reviewed:
+        preview(plan, session, console, options)
+    approved = approve(plan)
+    if plan.is_empty:
+        reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
+    else:
+        _ask(auto_approve)
+        _refuse_implicit_state(session, create=options["create_state"])
+        reports = asyncio.run(_send(approved, session, console, options))
+    if options["output"] == "json":
+        console.answer(run_json(reports))
+    else:
+        console.show(run_view(reports, most=rows(options["whole"])))
+    return exit_code(reports)
+
+
+def _plan(target: Path, manifests: Path | None, console: Console, options: Mapping[str, Any]) -> tuple[Plan, Session]:
+    if target.is_file():
+        plan = load_plan(target)
+        return plan, _session_of(plan, manifests or Path(plan.manifests), options)
+    session = open_session(target, options)
+    with open_reader(session.settings.state) as reader:
+        present = asyncio.run(look(session, reader, options, console))
+    return make_plan(session, present, options), session
+
+
+def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Session:
+    """The manifests as they are now; raises StalePlan where they no longer say what was planned."""
+    session = open_session(directory, dict(options) | {"locations": [each.location for each in plan.locations]})
+    if plan.valid_until is not None and session.now >= plan.valid_until:
+        raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
+    for each in plan.locations:
+        if session.desired[each.location].digest != each.manifests_digest:
+            raise StalePlan(
+                f"the plan is stale: the manifests of location {each.location} have changed since",
+                hint="plan again, or apply with the manifests that were planned (--manifests DIR)",
+            )
+    return session
+
+
+def _ask(auto_approve: bool) -> None:
+    if auto_approve:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "apply asks before it sends, and there is no terminal to ask on",
+            hint="review the plan, then add --auto-approve",
+        )
+    click.confirm("Send this?", abort=True, err=True)
+
+
+def _refuse_implicit_state(session: Session, *, create: bool) -> None:
+    """In CI a missing default state is more likely forgotten than meant: every run would be a first run."""
+    if create or not os.environ.get("CI") or session.settings.origin("state").kind is not OriginKind.DEFAULT:
+        return
+    with open_reader(session.settings.state) as reader:
+        if not reader.locations():
+            raise UsageError(
+                f"there is no state at the default {session.settings.state}, and in CI none is made unasked",
+                hint="name the state with --state or in reconciler.yaml, or add --create-state for the first run",
+            )
+
+
+async def _send(
+    approved: ApprovedPlan, session: Session, console: Console, options: Mapping[str, Any]
+) -> tuple[LocationReport, ...]:
+    locations = [each.location for each in approved.plan.locations]
+    async with AsyncExitStack() as stack:
+        apis = {each: await stack.enter_async_context(open_api(session, each)) for each in locations}
+        store = stack.enter_context(open_store(session.settings.state))
+        mission = Mission(
+            desired=session.desired,
+            options={each: plan_options(session, each, options) for each in locations},
+            holder=current_holder("apply"),
+            commit=git_commit(session.directory),
+        )
+        return await apply(approved, mission, World(apis.__getitem__, store, SystemClock(), console))

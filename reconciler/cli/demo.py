@@ -1,0 +1,160 @@
+"""`reconciler demo`: the whole job, by the very commands a person would type, against an emulated location."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.cli.options import common
+from reconciler.cli.sandbox import emulate
+from reconciler.core.errors import ExitCode, ReconcilerError, UsageError
+from reconciler.core.names import ContactId, Instant, Tag
+from reconciler.core.outcome import Action
+from reconciler.sandbox.app import DEMO_TOKEN, App
+from reconciler.sandbox.datafile import save_world
+from reconciler.sandbox.server import Running, in_background
+from reconciler.sandbox.world import World
+
+SOMEBODY = "somebody"
+TAKEN, GIVEN = 3, 2
+PACKAGED = Path(__file__).parent.parent / "sandbox" / "example"
+CHECKED_OUT = Path(__file__).parent.parent.parent / "manifests"
+
+
+@click.command(epilog="Example: reconciler demo --keep scene")
+@click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Leave the scene in DIR to play with.")
+@common
+def command(keep: Path | None, **options: Any) -> int:
+    """See the whole job on an emulated location: validate, plan, apply, drift, repair.
+
+    Works in a directory of its own, speaks HTTP on loopback only, and takes some seconds.
+    """
+    with _scene(keep) as directory:
+        shutil.copytree(example(), directory / "manifests")
+        world = emulate(directory / "manifests", None, seed=1, extra=200, options={})
+        with in_background(App(world)) as sandbox:
+            _Demo(directory, sandbox).play()
+        save_world(directory / "sandbox.json", world)
+    if keep:
+        click.echo(f"\nThe scene is in {keep}. To go on there:")
+        click.echo(f"  cd {shlex.quote(str(keep))}\n  reconciler sandbox serve --data sandbox.json")
+    return 0
+
+
+def example() -> Path:
+    """The example manifests: packaged with an installed reconciler, at the root of a checkout."""
+    return PACKAGED if PACKAGED.is_dir() else CHECKED_OUT
+
+
+@contextmanager
+def _scene(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="reconciler-demo-") as directory:
+            yield Path(directory)
+        return
+    if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        raise UsageError(f"{keep} is not an empty directory", hint="choose a new one")
+    keep.mkdir(parents=True, exist_ok=True)
+    yield keep
+
+
+@dataclass(frozen=True, slots=True)
+class _Demo:
+    """A play in one directory before one sandbox; every scene says what must be true at its end."""
+
+    directory: Path
+    sandbox: Running
+
+    def play(self) -> None:
+        click.echo(
+            f"An emulated HighLevel location with {len(self.sandbox.world.contacts):,} contacts at {self.sandbox.url}"
+        )
+        self._scene("Are the manifests right?", ["validate", "manifests"], ExitCode.DONE)
+        self._scene(
+            "What would change, and what would it cost?", ["plan", "manifests", "--out", "plan.json"], ExitCode.DONE
+        )
+        # a few contacts are deleted or live in another location: the API refuses them, and apply says so
+        self._scene("Do exactly that.", ["apply", "plan.json", "--auto-approve"], ExitCode.PARTIAL)
+        self._check("every reachable VIP carries its tag", self._mended())
+        self._scene(
+            "Once more: is there anything left to do?", ["plan", "manifests", "--detailed-exitcode"], ExitCode.DONE
+        )
+        self._somebody()
+        look = ["--refresh", "get", "--set", "vip"]
+        fail = ["--fail-on", "missing,unexpected"]
+        self._scene("What did others change among the VIPs?", ["drift", "manifests", *look, *fail], ExitCode.CHANGES)
+        self._scene("Put it right.", ["apply", "manifests", *look, "--auto-approve"], ExitCode.DONE)
+        self._check("every reachable VIP carries its tag again", self._mended())
+        self._scene("And now?", ["plan", "manifests", "--detailed-exitcode"], ExitCode.DONE)
+        self._check("no tag was added twice to anyone", not self._twice())
+        click.echo("\nThat was the whole job. Everything above is true: each step was checked.")
+
+    def _scene(self, question: str, arguments: Sequence[str], expected: int) -> None:
+        click.secho(f"\n# {question}", bold=True)
+        click.echo(f"$ reconciler {shlex.join(arguments)}", nl=True)
+        sys.stdout.flush()
+        done = subprocess.run(
+            [sys.executable, "-m", "reconciler", *arguments], cwd=self.directory, env=self._environment(), check=False
+        )
+        self._check(f"exit code {done.returncode}", done.returncode == expected, f"expected {expected}")
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {
+            "RECONCILER_API_BASE_URL": self.sandbox.url,
+            "RECONCILER_STATE": "sqlite:///state.db",
+            "HIGHLEVEL_TOKEN": DEMO_TOKEN,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+
+    def _check(self, claim: str, holds: bool, otherwise: str = "which is not so") -> None:
+        if not holds:
+            raise ReconcilerError(
+                f"the demo failed: {claim}, {otherwise}", hint="please report it with the lines above"
+            )
+        click.secho(f"  ok: {claim}", fg="green")
+
+    def _vips(self) -> list[ContactId]:
+        """The VIPs that the API knows in this location."""
+        world = self.sandbox.world
+        named = (self.directory / "manifests" / "contacts" / "vip.txt").read_text().split()
+        contacts = [world.find(contact) for contact in named]
+        return [each.id for each in contacts if each and each.deleted is None and each.location == world.location]
+
+    def _somebody(self) -> None:
+        vips = self._vips()
+        taken, given = vips[:TAKEN], vips[-GIVEN:]
+
+        def change(world: World, now: Instant) -> None:
+            for contact in taken:
+                world.remove(contact, ["vip"], now=now, by=SOMEBODY)
+            for contact in given:
+                world.add(contact, ["trial"], now=now, by=SOMEBODY)
+
+        click.secho("\n# Meanwhile, somebody works by hand:", bold=True)
+        self.sandbox.do(change)
+        click.echo(f"  takes `vip` from {TAKEN} contacts and gives `trial` to {GIVEN}, which the manifests forbid")
+
+    def _mended(self) -> bool:
+        tags = [self.sandbox.world.tags_of(contact) for contact in self._vips()]
+        return bool(tags) and all(Tag("vip") in each and Tag("trial") not in each for each in tags)
+
+    def _twice(self) -> bool:
+        """Whether we added a pair more often than somebody's having taken it away explains."""
+        steps = self.sandbox.world.transitions
+        ours = Counter((each.contact, each.tag) for each in steps if each.by != SOMEBODY and each.action is Action.ADD)
+        theirs = Counter(
+            (each.contact, each.tag) for each in steps if each.by == SOMEBODY and each.action is Action.REMOVE
+        )
+        return any(times > 1 + theirs[pair] for pair, times in ours.items())
