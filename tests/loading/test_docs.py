@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from reconciler.core.checks import CHECKS
 from reconciler.core.names import instant
 from reconciler.loading import Loaded, Snapshot, load_files
+from reconciler.loading.nodes import Mapping, Node, Sequence, parse
 from reconciler.loading.schema import Kind, schema
 from reconciler.loading.settings import keys, variable
 
@@ -36,6 +40,24 @@ def load(kind: str, text: str) -> Loaded:
 @pytest.mark.parametrize(("kind", "text"), EXAMPLES)
 def test_an_example_loads_without_a_word(kind: str, text: str) -> None:
     assert load(kind, text).problems == ()
+
+
+@pytest.mark.parametrize(("kind", "text"), EXAMPLES)
+def test_an_example_is_valid_in_an_editor(kind: str, text: str) -> None:
+    value = typed(parse(text, "example").root)
+    assert list(Draft202012Validator(schema(Kind(kind))).iter_errors(value)) == []
+
+
+def typed(node: Node | None) -> Any:
+    """What an editor makes of a text: the types of YAML 1.2's core schema."""
+    if isinstance(node, Mapping):
+        return {key: typed(value) for key, (_, value) in node.items.items()}
+    if isinstance(node, Sequence):
+        return [typed(item) for item in node.items]
+    assert node is not None
+    if node.plain and re.fullmatch(r"true|false|null|[-+]?[0-9]+|[-+]?[0-9]+\.[0-9]*", node.text):
+        return json.loads(re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", node.text))
+    return node.text
 
 
 def test_there_are_examples_of_both_kinds_and_none_is_unmarked() -> None:
