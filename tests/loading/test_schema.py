@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from reconciler.loading import Snapshot, load_files
 from reconciler.loading.schema import Kind, schema, schema_text
 
 LOCATION = "asdrwHvLUxlfw5SqKVCN"
-MANIFESTS = Path(__file__).parents[2] / "manifests"
 
 
 @pytest.fixture(params=list(Kind), ids=str)
