@@ -129,20 +129,27 @@ def test_hostile_strings_in_every_other_place(corpora: Path) -> None:
 
 MEASURE = """
 import resource, sys, time
+from pathlib import Path
 from reconciler.core.errors import InvalidInput
 from reconciler.loading import load
-started = time.perf_counter()
+started = time.process_time()
 try:
     load(sys.argv[1])
     told = "accepted"
 except InvalidInput as error:
     told = str(error.problems[0])
-print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, told.splitlines()[0])
+seconds = time.process_time() - started
+try:
+    # what the kernel counts for a child starts at its parent's size, so ask for this image's own peak
+    kibibytes = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+except OSError:
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(seconds, kibibytes // 1024, told.splitlines()[0])
 """
 
 
 def measured(directory: Path, manifest: str) -> tuple[float, int, str]:
-    """Seconds, MiB at most, and the first problem, in a process of its own."""
+    """Seconds of work, MiB at most, and the first problem, in a process of its own."""
     (directory / "m.yaml").write_text(manifest, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(directory)], capture_output=True, text=True, check=True, timeout=120
