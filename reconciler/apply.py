@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import Ceiling, ceiling, within
@@ -236,8 +237,12 @@ class _Run:
 
     def _store_observations(self) -> None:
         """What the plan was made on and the state does not know yet."""
-        observed = self.state.observed
-        changed = {contact: known for seen in self.plan.observations for contact, known in seen.absorb(observed)}
+        observed, settle_ms = self.state.observed, self.options.settle_ms
+        changed = {
+            contact: known
+            for seen in self.plan.observations
+            for contact, known in seen.absorb(observed, settle_ms=settle_ms)
+        }
         if changed:
             self.world.store.learn(self.lease, changed)
             observed.update(changed)
@@ -274,10 +279,10 @@ class _Run:
             self.state.observed.update(withdrawn)
             raise
         now = self.world.clock.now()
-        learnt = {
-            contact: absorb(intended[contact], verdict, batch.action, tags, sent=sent, answered=now)
-            for contact, verdict in verdicts.items()
-        }
+        take = partial(
+            absorb, action=batch.action, tags=tags, sent=sent, answered=now, settle_ms=self.options.settle_ms
+        )
+        learnt = {contact: take(intended[contact], verdict) for contact, verdict in verdicts.items()}
         self.world.store.record(self.lease, number, verdicts, learnt, now)
         self.state.observed.update(learnt)
         for contact, verdict in verdicts.items():

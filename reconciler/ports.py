@@ -44,7 +44,8 @@ class TagReader(Protocol):
 class StateReader(Protocol):
     """State as it is; a location without state is an empty snapshot."""
 
-    def load(self, location: LocationId) -> Snapshot: ...
+    def load(self, location: LocationId) -> Snapshot:
+        """What is known; a batch intended and not answered so far leaves its contacts in doubt."""
 
     def locations(self) -> Sequence[LocationId]: ...
 
@@ -62,7 +63,7 @@ class StateStore(StateReader, Protocol):
     def release(self, lease: Lease) -> None: ...
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
-        """The id of the new run. Batches that an earlier run left unanswered become doubts of their contacts."""
+        """The id of the new run. The doubts that an earlier run's unanswered batches leave are now content."""
 
     def end_run(
         self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
@@ -70,7 +71,7 @@ class StateStore(StateReader, Protocol):
         """`set_sizes`: those of a run that completed, None for one that did not."""
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
-        """What became known without a request: adoptions, observations."""
+        """What became known without a request: adoptions, observations. The serial grows where that is new."""
 
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
         """The intent to send `batch`, durable before it leaves, and what it makes of its contacts; a batch number."""

@@ -102,12 +102,17 @@ def plan_options(session: Session, location: LocationId, options: Mapping[str, A
         selection=selection(session, options),
         reassertion=_reassertion(session),
         effort=options.get("plan_effort", EFFORT),
+        settle_ms=_settle_ms(session.settings),
     )
 
 
 def _reassertion(session: Session) -> Reassertion:
     plan = session.settings.plan
     return Reassertion(plan.reassert, Instant(session.now - 1000 * plan.reassert_max_age_s))
+
+
+def _settle_ms(settings: Settings) -> int:
+    return settings.api.settle_s * 1000
 
 
 def _rate(settings: Settings) -> Rate:
@@ -183,7 +188,7 @@ async def look(session: Session, reader: StateReader, options: Mapping[str, Any]
                 seen = await read_contacts(location, sorted(selected(desired, selection(session, options))), reading)
             else:
                 seen = await scan(location, reading)
-            found.append(_refreshed(reader.load(location), seen, session.settings.api.settle_s * 1000))
+            found.append(_refreshed(reader.load(location), seen, _settle_ms(session.settings)))
         return found
 
 

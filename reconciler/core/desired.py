@@ -89,9 +89,9 @@ class ResolvedSet:
 class Desired:
     """The desired tags of one location. `contacts` maps a contact to its index in `wants`.
 
-    `owned`: tags named in the location's manifests. `leave_alone`: tags that every set declaring them keeps on
-    leaving. `valid_until`: the next `from` or `until`, when all this may change. `digest` identifies the resolved
-    tags and rules: comments, order and file names do not move it.
+    `owned`: tags named in the location's manifests, and the groups of those. `leave_alone`: tags that every set
+    declaring them keeps on leaving. `valid_until`: the next `from` or `until`, when all this may change. `digest`
+    identifies the resolved tags and rules: comments, order, file names and contacts without a wish do not move it.
     """
 
     location: LocationId
@@ -142,7 +142,7 @@ def resolve(
         contacts=contacts,
         sets=resolved,
         rules=rules,
-        owned=_owned(manifests),
+        owned=_owned(manifests, groups),
         leave_alone=_leave_alone([each for each, _ in sets]),
         valid_until=_next_boundary([each for each, _ in sets], now),
         digest=_digest(manifests[0].location, wants, contacts, rules),
@@ -250,9 +250,11 @@ def _sources(uses: Iterable[object]) -> dict[Tag, tuple[Source, ...]]:
     return {tag: tuple(sorted(set(found[tag]))) for tag in sorted(found)}
 
 
-def _owned(manifests: Iterable[Manifest]) -> TagSet:
+def _owned(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet]) -> TagSet:
+    """A shared rule may put a tag into the group of a named one: what the group excludes is owned too."""
     named = {use.tag for manifest in manifests for each in manifest.sets for use in each.tags + each.absent}
-    return frozenset(named | {tag for manifest in manifests for tag in manifest.rules})
+    named |= {tag for manifest in manifests for tag in manifest.rules}
+    return frozenset(named).union(*(groups[tag] for tag in named if tag in groups))
 
 
 def _leave_alone(sets: Iterable[ContactSet]) -> TagSet:
@@ -279,10 +281,10 @@ def _digest(
     members: defaultdict[str, list[ContactId]] = defaultdict(list)
     for contact, index in contacts.items():
         members[texts[index]].append(contact)
+    members.pop(_describe(NOTHING), None)
     digest = hashlib.sha256(json.dumps([location, [_describe_rule(rules[tag]) for tag in sorted(rules)]]).encode())
     for text in sorted(members):
-        digest.update(f"\n{text}\n".encode())
-        digest.update("\n".join(sorted(members[text])).encode())
+        digest.update(json.dumps([text, sorted(members[text])]).encode())
     return "sha256:" + digest.hexdigest()
 
 

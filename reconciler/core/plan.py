@@ -27,7 +27,7 @@ from reconciler.core.diff import (
 from reconciler.core.errors import GuardRefused
 from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import Observed, Seen
+from reconciler.core.observed import SETTLE_MS, Observed, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.pace import Rate, duration
 from reconciler.core.reassert import NO_REASSERTION, Reassertion
@@ -46,7 +46,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What bears on a plan other than manifests and state."""
+    """What bears on a plan, and on a run of it, other than manifests and state.
+
+    `settle_ms`: how long a request of unknown effect may still land.
+    """
 
     caps: Caps = Caps()
     rate: Rate = Rate()
@@ -55,6 +58,7 @@ class PlanOptions:
     selection: Selection = EVERYTHING
     reassertion: Reassertion = NO_REASSERTION
     effort: int = EFFORT
+    settle_ms: int = SETTLE_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,17 @@ BUSY_TIMEOUT_S = 10.0
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection | None:
-    """A connection that cannot write; None where there is no file."""
-    if not path.exists():
-        return None
+    """A connection that cannot write; None where there is no state yet."""
     with errors(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+        if not path.exists():
+            return None
+        # not mode=ro, which cannot roll back what a killed writer left half done
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
         try:
+            connection.execute("PRAGMA query_only = ON")
+            if _is_empty(connection, path):
+                connection.close()
+                return None
             _check(connection, path)
         except BaseException:
             connection.close()
@@ -39,15 +44,23 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         _prepare(path)
         connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         try:
+            if not _is_empty(connection, path):
+                _check(connection, path)
             connection.execute("PRAGMA journal_mode = DELETE")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             _create(connection)
-            _check(connection, path)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
+    """No byte was ever committed: whoever made the file was stopped before the tables were there."""
+    # asked of SQLite first, as that rolls back what a journal holds; it takes a byte or two for nothing
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    return bool(pages == 0 and path.stat().st_size == 0)
 
 
 def _prepare(path: Path) -> None:
@@ -68,9 +81,7 @@ def _create(connection: sqlite3.Connection) -> None:
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise StateCorrupted(
-            f"{path} is a database, but not a state of reconciler", hint="point --state at another file"
-        )
+        raise StateCorrupted(f"{path} is not a state of reconciler", hint="point --state at another file")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise StateTooNew(
@@ -92,6 +103,19 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
+class Undecodable(Exception):
+    """What is stored is not what we store."""
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Around what turns stored values into ours: whatever it stumbles over is damage."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise Undecodable(f"{type(error).__name__} {error}") from error
+
+
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -103,12 +127,18 @@ def errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _DAMAGED:
-            raise StateCorrupted(
-                f"the state {path} is damaged: {error}",
-                hint="restore it from a backup, or move it away to start from what the API will tell",
-            ) from error
+            raise _damaged(path, error) from error
         raise StateError(
             f"the state {path} cannot be used: {error}", hint="see the disk and the file's permissions"
         ) from error
+    except (Undecodable, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from error
     except OSError as error:
         raise StateError(f"the state {path} cannot be opened: {error.strerror}") from error
+
+
+def _damaged(path: Path, error: Exception) -> StateCorrupted:
+    return StateCorrupted(
+        f"the state {path} is damaged: {error}",
+        hint="restore it from a backup, or move it away to start from what the API will tell",
+    )

@@ -9,6 +9,7 @@ from typing import Any
 from reconciler.core.names import Tag, TagSet
 from reconciler.core.observed import UNKNOWN, Known, Origin
 from reconciler.core.outcome import Rejection
+from reconciler.store.connection import decoding
 
 _COLUMNS = "observed, observed_at, origin, ledger, kept, doubt, doubt_at, quarantine, quarantined_at"
 
@@ -19,17 +20,18 @@ class Interning:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._tagsets: dict[TagSet, int] = {}
-        self._known: dict[tuple[int, Known], int] = {}
+        self._known: dict[int, dict[Known, int]] = {}
 
     def forget(self) -> None:
-        """After a rollback: the numbers given in it are void."""
+        """After a rollback, or where another process may have written: the numbers may be void."""
         self._tagsets.clear()
         self._known.clear()
 
     def tagset(self, tags: TagSet) -> int:
         number = self._tagsets.get(tags)
         if number is None:
-            text = json.dumps(sorted(tags), ensure_ascii=False)
+            # in ASCII: half a surrogate pair, which an answer may hold, is no text to SQLite
+            text = json.dumps(sorted(tags))
             self._connection.execute("INSERT OR IGNORE INTO tagsets (tags) VALUES (?)", (text,))
             found = self._connection.execute("SELECT n FROM tagsets WHERE tags = ?", (text,)).fetchone()
             number = self._tagsets[tags] = int(found[0])
@@ -39,9 +41,12 @@ class Interning:
         return None if tags is None else self.tagset(tags)
 
     def known(self, location: int, known: Known) -> int:
-        number = self._known.get((location, known))
+        numbers = self._known.get(location)
+        if numbers is None:
+            numbers = self._known[location] = {each: number for number, each in self._stored(location)}
+        number = numbers.get(known)
         if number is None:
-            number = self._known[location, known] = self._insert(location, known)
+            number = numbers[known] = self._insert(location, known)
         return number
 
     def _insert(self, location: int, known: Known) -> int:
@@ -63,15 +68,15 @@ class Interning:
 
     def read(self, location: int) -> tuple[dict[int, int], list[Known]]:
         """The location's patterns, UNKNOWN first, and the place of each stored number among them."""
-        tagsets = {number: tags_of(text) for number, text in self._connection.execute("SELECT n, tags FROM tagsets")}
-        indices: dict[int, int] = {}
         places = {UNKNOWN: 0}
-        for number, *row in self._connection.execute(
-            f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n",
-            (location,),
-        ):
-            indices[number] = places.setdefault(_known(tuple(row), tagsets), len(places))
+        indices = {number: places.setdefault(known, len(places)) for number, known in self._stored(location)}
         return indices, list(places)
+
+    @decoding()
+    def _stored(self, location: int) -> list[tuple[int, Known]]:
+        tagsets = {number: tags_of(text) for number, text in self._connection.execute("SELECT n, tags FROM tagsets")}
+        stored = self._connection.execute(f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n", (location,))
+        return [(number, _known(tuple(row), tagsets)) for number, *row in stored]
 
     def sweep(self, location: int) -> None:
         """Drops the patterns that no contact has any more."""
@@ -80,7 +85,7 @@ class Interning:
             " AND n NOT IN (SELECT DISTINCT known FROM contacts WHERE location = ?1)",
             (location,),
         )
-        self._known.clear()
+        self._known.pop(location, None)
 
 
 def tags_of(text: str) -> TagSet:

@@ -17,10 +17,10 @@ from reconciler.core.errors import LeaseLost, LockHeld
 from reconciler.core.journal import RunHeader, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, describe
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
-from reconciler.core.observed import Known, Observed
+from reconciler.core.observed import UNKNOWN, Known, Observed
 from reconciler.core.outcome import Outcome, Verdict
 from reconciler.core.plan import Snapshot
-from reconciler.store.connection import errors, open_for_reading, open_for_writing, transaction
+from reconciler.store.connection import decoding, errors, open_for_reading, open_for_writing, transaction
 from reconciler.store.interning import Interning, tags_of
 
 
@@ -54,18 +54,43 @@ class SqliteReader:
             return _runs(self._connection, location) if self._connection else ()
 
 
+@decoding()
 def _load(connection: sqlite3.Connection, location: LocationId) -> Snapshot:
     with _snapshot(connection):
         found = connection.execute("SELECT n, lineage, serial FROM locations WHERE id = ?", (location,)).fetchone()
         if found is None:
             return Snapshot(location)
         number, lineage, serial = found
-        indices, patterns = Interning(connection).read(number)
-        stored = connection.execute("SELECT id, known FROM contacts WHERE location = ?", (number,))
-        contacts = {ContactId(contact): indices[known] for contact, known in stored}
+        observed = _observed(connection, number)
+        observed.update(_doubts(connection, number, observed))
         sizes = connection.execute("SELECT name, size FROM set_sizes WHERE location = ?", (number,))
         set_sizes = {SetName(name): size for name, size in sizes}
-        return Snapshot(location, lineage, serial, Observed(contacts, patterns), set_sizes)
+        return Snapshot(location, lineage, serial, observed, set_sizes)
+
+
+@decoding()
+def _observed(connection: sqlite3.Connection, location: int) -> Observed:
+    indices, patterns = Interning(connection).read(location)
+    stored = connection.execute("SELECT id, known FROM contacts WHERE location = ?", (location,))
+    return Observed({ContactId(contact): indices[known] for contact, known in stored}, patterns)
+
+
+_UNANSWERED = """
+SELECT contacts.id, tagsets.tags, batches.intended
+FROM runs JOIN batches ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
+    JOIN rows ON rows.batch = batches.n JOIN contacts ON rows.contact = contacts.n
+WHERE runs.location = ? AND batches.status = 'intended' ORDER BY batches.n
+"""
+
+
+@decoding()
+def _doubts(connection: sqlite3.Connection, location: int, observed: Observed) -> dict[ContactId, Known]:
+    """Whatever was intended and never seen answered may have had its effect."""
+    found: dict[ContactId, Known] = {}
+    for contact, tags, intended in connection.execute(_UNANSWERED, (location,)):
+        known = found.get(contact) or observed[contact]
+        found[contact] = known.in_doubt(tags_of(tags), intended)
+    return found
 
 
 @contextmanager
@@ -86,6 +111,7 @@ FROM runs JOIN locations ON runs.location = locations.n WHERE locations.id = ? O
 """
 
 
+@decoding()
 def _runs(connection: sqlite3.Connection, location: LocationId) -> Sequence[RunRecord]:
     return tuple(
         RunRecord(
@@ -131,6 +157,7 @@ class SqliteStore:
             return _runs(self._connection, location)
 
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+        self._interning.forget()
         with self._changing() as connection:
             number = self._location(location)
             found = connection.execute(f"SELECT {_LEASE} FROM leases WHERE location = ?", (number,)).fetchone()
@@ -138,7 +165,7 @@ class SqliteStore:
                 fence = 1
             else:
                 held = _lease(location, found)
-                if held.holder.id and held.expires > now and not _is_dead(held.holder):
+                if _is_held(held, now):
                     raise LockHeld(describe(held), hint="wait for it to end; a dead holder's lease ends by itself")
                 fence = held.fence + 1
             lease = Lease(location, holder, fence, Instant(now + TTL_MS))
@@ -158,7 +185,7 @@ class SqliteStore:
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
         with self._holding(lease) as (connection, number):
-            self._doubt_unanswered(connection, number)
+            self._end_interrupted(connection, number)
             connection.execute(
                 "INSERT INTO runs (id, location, operation, who, change_digest, commit_id, started, status)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -198,6 +225,11 @@ class SqliteStore:
                 (run, batch.action, tags, now),
             )
             key = int(inserted.lastrowid or 0)
+            unknown = self._interning.known(number, UNKNOWN)
+            connection.executemany(
+                "INSERT OR IGNORE INTO contacts (location, id, known) VALUES (?, ?, ?)",
+                ((number, contact, unknown) for contact in batch.contacts),
+            )
             contacts = ((key, number, contact) for contact in batch.contacts)
             connection.executemany(
                 "INSERT INTO rows (batch, contact) SELECT ?, n FROM contacts WHERE location = ? AND id = ?", contacts
@@ -270,13 +302,15 @@ class SqliteStore:
     def _write_known(self, connection: sqlite3.Connection, location: int, changed: Mapping[ContactId, Known]) -> None:
         if not changed:
             return
-        rows = ((location, contact, self._interning.known(location, known)) for contact, known in changed.items())
+        rows = [(location, contact, self._interning.known(location, known)) for contact, known in changed.items()]
+        before = connection.total_changes
         connection.executemany(
             "INSERT INTO contacts (location, id, known) VALUES (?, ?, ?)"
-            " ON CONFLICT (location, id) DO UPDATE SET known = excluded.known",
+            " ON CONFLICT (location, id) DO UPDATE SET known = excluded.known WHERE known <> excluded.known",
             rows,
         )
-        connection.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
+        if connection.total_changes > before:
+            connection.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
 
     def _set_sizes(self, connection: sqlite3.Connection, location: int, sizes: Mapping[SetName, int]) -> None:
         before = dict(connection.execute("SELECT name, size FROM set_sizes WHERE location = ?", (location,)).fetchall())
@@ -289,34 +323,21 @@ class SqliteStore:
         )
         connection.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
 
-    def _doubt_unanswered(self, connection: sqlite3.Connection, location: int) -> None:
-        """Whatever an earlier run intended and never saw answered may have had its effect."""
-        unanswered = connection.execute(_UNANSWERED, (location,)).fetchall()
-        for batch, tags, intended in unanswered:
-            doubtful = tags_of(tags)
-            contacts = connection.execute(
-                "SELECT contacts.id, known FROM rows JOIN contacts ON rows.contact = contacts.n WHERE batch = ?",
-                (batch,),
-            ).fetchall()
-            indices, patterns = self._interning.read(location)
-            changed = {
-                ContactId(contact): patterns[indices[known]].in_doubt(doubtful, Instant(intended))
-                for contact, known in contacts
-            }
-            self._write_known(connection, location, changed)
-            connection.execute("UPDATE rows SET outcome = ? WHERE batch = ?", (Outcome.IN_DOUBT, batch))
-            connection.execute("UPDATE batches SET status = 'in_doubt' WHERE n = ?", (batch,))
+    def _end_interrupted(self, connection: sqlite3.Connection, location: int) -> None:
+        """What runs left behind that never ended: their doubts are written down."""
         connection.execute(
             "UPDATE runs SET status = ? WHERE location = ? AND status = ?",
             (RunStatus.INTERRUPTED, location, RunStatus.RUNNING),
         )
+        if connection.execute(_INTENDED, (location,)).fetchone():
+            self._write_known(connection, location, _doubts(connection, location, _observed(connection, location)))
+            connection.execute(_DOUBT_ROWS, (Outcome.IN_DOUBT, location))
+            connection.execute(_DOUBT_BATCHES, (location,))
 
 
-_UNANSWERED = """
-SELECT batches.n, tagsets.tags, batches.intended
-FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
-WHERE runs.location = ? AND batches.status = 'intended'
-"""
+_INTENDED = "SELECT batches.n FROM batches JOIN runs ON run = runs.n WHERE location = ? AND batches.status = 'intended'"
+_DOUBT_ROWS = f"UPDATE rows SET outcome = ? WHERE batch IN ({_INTENDED})"
+_DOUBT_BATCHES = f"UPDATE batches SET status = 'in_doubt' WHERE n IN ({_INTENDED})"
 _ANSWER = """
 UPDATE rows SET outcome = ?, old = ?, added = ?, removed = ?, message = ?
 WHERE batch = ? AND contact = (SELECT n FROM contacts WHERE location = ? AND id = ?)
@@ -328,6 +349,11 @@ _SET_LEASE = f"INSERT OR REPLACE INTO leases (location, {_LEASE}) VALUES (?, ?, 
 def _lease(location: LocationId, row: tuple[Any, ...]) -> Lease:
     fence, expires, *holder = row
     return Lease(location, Holder(*holder), fence, expires)
+
+
+@decoding()
+def _is_held(lease: Lease, now: Instant) -> bool:
+    return bool(lease.holder.id) and lease.expires > now and not _is_dead(lease.holder)
 
 
 def _lease_row(lease: Lease) -> tuple[object, ...]:

@@ -1,0 +1,38 @@
+"""Time for tests, and the values that tests of the shell share."""
+
+from __future__ import annotations
+
+from reconciler.core.lease import Holder
+from reconciler.core.names import Instant
+
+START = Instant(1_795_000_000_000)
+
+
+class FakeClock:
+    """Time that passes only when somebody sleeps, or a test says so."""
+
+    def __init__(self, start: int = START) -> None:
+        self.ms = int(start)
+
+    def now(self) -> Instant:
+        return Instant(self.ms)
+
+    async def sleep(self, milliseconds: int) -> None:
+        self.ms += milliseconds
+
+    async def sleep_seconds(self, seconds: float) -> None:
+        self.ms += round(seconds * 1000)
+
+
+def a_holder(name: str = "one", *, host: str = "elsewhere", pid: int = 4_242, operation: str = "apply") -> Holder:
+    """A holder on another machine: alive as far as anybody here can tell."""
+    return Holder(
+        id=f"lease-{name}",
+        who=name,
+        operation=operation,
+        host=host,
+        pid=pid,
+        version="1.2.3",
+        created=START,
+        run_url="https://ci.example/7",
+    )
