@@ -117,8 +117,8 @@ def _judged(problems: Iterable[Problem], strict: bool) -> tuple[Problem, ...]:
         if seen[kind] <= MAX_ALIKE:
             listed.append(problem)
         elif seen[kind] == alike[kind]:
-            message = f"and {alike[kind] - MAX_ALIKE:,} more problems of this kind in this file"
-            listed.append(replace(problem, source=Source(problem.source.path), message=message, hint=""))
+            message = f"and {alike[kind] - MAX_ALIKE:,} more problems of this kind up to here"
+            listed.append(replace(problem, message=message, hint=""))
     if any(problem.severity is Severity.ERROR for problem in listed):
         raise InvalidInput(listed)
     return tuple(sorted(listed, key=lambda problem: problem.sort_key))

@@ -35,8 +35,8 @@ def problems(error: ValidationError, root: Node, model: type[BaseModel]) -> list
     found = error.errors(include_url=False)
     listed = [_problem(detail, root, model) for detail in found[:MAX_MISTAKES]]
     if len(found) > MAX_MISTAKES:
-        more = f"and {len(found) - MAX_MISTAKES:,} more problems in this file"
-        listed.append(Problem(Source(root.source.path), more, "value"))
+        more = f"and {len(found) - MAX_MISTAKES:,} more problems from here on"
+        listed.append(Problem(locate(root, found[MAX_MISTAKES]["loc"]), more, "value"))
     return listed
 
 
