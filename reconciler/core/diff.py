@@ -297,7 +297,7 @@ class _Decision:
             and tag not in self.spent
             and self.selection.takes(tag)
             and not self._safe(tag)
-            and not (bare and cause.reason is Reason.GROUP)
+            and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED))
         }
 
     def _pruned(self, tag: Tag) -> Cause:
