@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reconciler.core.cover import capped, roles
-from reconciler.core.cover.bits import members
-from reconciler.core.cover.bounds import Cell, full
+from reconciler.core.cover.bounds import Cell, groups
 from reconciler.core.cover.draft import Draft, emit, naive
 from reconciler.core.cover.model import Cover, Demand, Rectangle
 from reconciler.core.cover.problem import Problem, collapse
@@ -36,11 +35,10 @@ def plan(
 
 def _search(problem: Problem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
     """The cheapest plan, a lower bound, and a certificate of (contact, tag) numbers."""
-    best, bound = naive(problem), full(problem)
-    certificate: tuple[Cell, ...] = ((0, int(members(problem.must[0])[0])),)
+    best, (bound, certificate) = naive(problem), groups(problem)
     if roles.small(problem):
         core = roles.reduced(problem)
-        bound, certificate = max(bound, core.bound), core.certificate
+        bound, certificate = max(bound, core.bound), max(core.certificate, certificate, key=len)
         best = _cheapest(best, roles.plans(core, effort=effort), bound)
     if best.cost > bound and _capped(problem):
         best = _cheapest(best, capped.plans(problem, effort=effort), bound)
