@@ -23,6 +23,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from heapq import nsmallest
 
 import numpy as np
@@ -45,7 +46,8 @@ def groups(problem: Problem) -> tuple[int, tuple[Cell, ...]]:
     weight = np.array([problem.counts[column(problem.may, tag)].sum() for tag in range(len(problem.tags))])
     rarest = np.argsort(weight, kind="stable")
     takes = np.unique(np.geomspace(1, len(rarest), _PREFIXES).astype(np.int64)).tolist()
-    best, tags = max((_grouped(problem, rarest[:take]), take) for take in [0, *takes])
+    needs = _needs(problem)
+    best, tags = max((_grouped(problem, needs, rarest[:take]), take) for take in [0, *takes])
     rows, kinds, rest = _split(problem, rarest[:tags])
     first = np.unique(kinds, return_index=True)[1]
     cells = list(zip(problem.start[rows[first]].tolist(), kinds[first].tolist(), strict=True))
@@ -68,21 +70,35 @@ def _split(problem: Problem, tags: Ints) -> tuple[Ints, Ints, Bools]:
     return rows, 64 * word + bit, np.equal(allowed, 0)
 
 
-def _grouped(problem: Problem, tags: Ints) -> int:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Needs:
+    """For each pattern: its contacts, the places each takes, whether one request can hold just what it needs,
+    and
+    which patterns need the same."""
+
+    counts: Ints
+    each: Ints
+    exact: Bools
+    kind: Ints
+
+
+def _needs(problem: Problem) -> _Needs:
+    each = -(-sizes(problem.must) // problem.max_tags)
+    exact = (problem.must == problem.may).all(axis=1) & (each == 1)
+    return _Needs(problem.counts, each, exact, distinct_rows(problem.must)[1])
+
+
+def _grouped(problem: Problem, needs: _Needs, tags: Ints) -> int:
     rows, kinds, rest = _split(problem, tags)
-    size = np.bincount(kinds, problem.counts[rows]).astype(np.int64)
-    return int((-(-size // problem.max_contacts)).sum()) + _twice(problem, rest)
+    size = np.bincount(kinds, needs.counts[rows]).astype(np.int64)
+    return int((-(-size // problem.max_contacts)).sum()) + _twice(needs, rest, problem.max_contacts)
 
 
-def _twice(problem: Problem, rows: Bools) -> int:
-    """The requests that these patterns take by rules 3: the fewest z with room for them all."""
-    counts, must = problem.counts[rows], problem.must[rows]
-    each = -(-sizes(must) // problem.max_tags)
-    exact = (must == problem.may[rows]).all(axis=1) & (each == 1)
-    places = int((counts * (each + exact)).sum())
-    first, kind = distinct_rows(must[exact])
-    size = np.bincount(kind, counts[exact], len(first)).astype(np.int64)
-    cap = problem.max_contacts
+def _twice(needs: _Needs, rows: Bools, cap: int) -> int:
+    """The requests that these patterns take by rule 3: the fewest z with places for them all."""
+    places = int((needs.counts * (needs.each + needs.exact))[rows].sum())
+    both = rows & needs.exact
+    size = np.bincount(needs.kind[both], needs.counts[both]).astype(np.int64)
     chunks = np.sort(np.concatenate([np.full(int((size // cap).sum()), cap), size % cap]))[::-1]
     requests = np.arange(places // cap + 2)
     whole = np.concatenate([[0], np.cumsum(chunks)])[np.minimum(requests, len(chunks))]

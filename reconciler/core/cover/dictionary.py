@@ -19,6 +19,7 @@ import numpy as np
 from reconciler.core.cover.assign import Pairs
 from reconciler.core.cover.bits import Bits, Ints, column, distinct_rows, pack, pack_bools, sizes
 from reconciler.core.cover.grid import ones, reduce
+from reconciler.core.cover.kernel import kernel, lift
 from reconciler.core.cover.problem import Problem
 from reconciler.core.cover.search import fill
 
@@ -40,14 +41,17 @@ def twins(problem: Problem) -> Bits:
 
 
 def roles(problem: Problem) -> Bits:
-    """The column sets of few boxes that hold the commonest patterns."""
+    """The column sets of a cover of the commonest needs."""
     weighed, weight = _weigh(problem.must, problem.counts)
     common = np.argsort(-weight, kind="stable")[:_ROLE_PATTERNS]
     common = common[np.cumsum(sizes(weighed[common])) <= _ROLE_CELLS]
     must = weighed[common]
     start = np.arange(len(must) + 1)
-    grid, classes = reduce(replace(problem, contacts=(), start=start, must=must, may=must))
-    cells = [np.isin(classes.column, list(ones(columns))) for _, columns in fill(grid, grid.need_rows)]
+    free = np.zeros_like(problem.once)
+    grid, classes = reduce(replace(problem, contacts=(), start=start, must=must, may=must, once=free))
+    core = kernel(grid)
+    boxes = lift(grid, core, fill(grid, core.need_rows))
+    cells = [np.isin(classes.column, list(ones(columns))) for _, columns in boxes]
     return pack_bools(np.array(cells, np.bool_).reshape(-1, len(problem.tags)))
 
 
