@@ -19,6 +19,9 @@ from reconciler.core.names import ContactId, Tag, TagSet
 TAGS = 200
 SEGMENTS = 30
 
+_BLOCK = 50_000
+_TAG_NAMES = [Tag(f"t{number:03}") for number in range(TAGS)]
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -52,32 +55,36 @@ FAMILIES = (
 def demands(family: Family, *, seed: int = 1) -> list[Demand]:
     """The demands of a family, one for each pattern; contacts without a change are left out."""
     random = np.random.default_rng(seed)
-    desired, segments, chosen = _desired(family, random)
-    if family.removes:
-        must, may = _leaving(desired, segments, chosen, random)
-    else:
-        must, may = desired & (random.random(desired.shape) >= family.present), desired
-    return _grouped(must, may)
-
-
-def _desired(
-    family: Family, random: np.random.Generator
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Contacts × tags, segments × tags, and a segment for each contact to leave."""
     segments = np.zeros((SEGMENTS, TAGS), np.bool_)
     for segment in segments:
         segment[random.choice(TAGS, random.integers(1, 6), replace=False)] = True
+    groups: defaultdict[bytes, list[int]] = defaultdict(list)
+    for first in range(0, family.contacts, _BLOCK):
+        desired, left = _desired(family, segments, min(_BLOCK, family.contacts - first), random)
+        if family.removes:
+            must, may = _leaving(desired, segments, left, random)
+        else:
+            must, may = desired & (random.random(desired.shape) >= family.present), desired
+        bits = np.concatenate([np.packbits(must, axis=1), np.packbits(may, axis=1)], axis=1)
+        for row in np.flatnonzero(must.any(axis=1)).tolist():
+            groups[bits[row].tobytes()].append(first + row)
+    return _named(groups)
+
+
+def _desired(
+    family: Family, segments: npt.NDArray[np.bool_], rows: int, random: np.random.Generator
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Contacts × tags, and a segment for each contact to leave."""
     weight = np.arange(1, SEGMENTS + 1) ** -0.7
-    weight /= weight.sum()
-    counts = np.minimum(1 + random.poisson(1.5, family.contacts), SEGMENTS)
-    order = random.choice(SEGMENTS, (family.contacts, int(counts.max()) + 1), p=weight)
-    desired = np.zeros((family.contacts, TAGS), np.bool_)
+    counts = np.minimum(1 + random.poisson(1.5, rows), SEGMENTS)
+    chosen = random.choice(SEGMENTS, (rows, int(counts.max()) + 1), p=weight / weight.sum())
+    desired = np.zeros((rows, TAGS), np.bool_)
     for turn in range(int(counts.max())):
-        rows = np.flatnonzero(counts > turn)
-        desired[rows] |= segments[order[rows, turn]]
-    for row in np.flatnonzero(random.random(family.contacts) < family.stray):
+        some = np.flatnonzero(counts > turn)
+        desired[some] |= segments[chosen[some, turn]]
+    for row in np.flatnonzero(random.random(rows) < family.stray):
         desired[row, random.choice(TAGS, random.integers(1, 3), replace=False)] = True
-    return desired, segments, order[:, -1]
+    return desired, chosen[:, -1]
 
 
 def _leaving(
@@ -94,22 +101,18 @@ def _leaving(
     return carried & ~desired, ~desired
 
 
-def _grouped(must: npt.NDArray[np.bool_], may: npt.NDArray[np.bool_]) -> list[Demand]:
-    bits = np.packbits(np.concatenate([must, may], axis=1), axis=1)
-    rows = np.flatnonzero(must.any(axis=1))
-    groups: defaultdict[bytes, list[int]] = defaultdict(list)
-    for row in rows.tolist():
-        groups[bits[row].tobytes()].append(row)
+def _named(groups: dict[bytes, list[int]]) -> list[Demand]:
     sets: dict[bytes, TagSet] = {}
-    found = []
-    for members in groups.values():
-        contacts = tuple(ContactId(f"{member:020d}") for member in members)
-        found.append(Demand(_named(must[members[0]], sets), _named(may[members[0]], sets), contacts))
-    return found
-
-
-def _named(row: npt.NDArray[np.bool_], sets: dict[bytes, TagSet]) -> TagSet:
-    key = row.tobytes()
-    if key not in sets:
-        sets[key] = frozenset(Tag(f"t{tag:03}") for tag in np.flatnonzero(row).tolist())
-    return sets[key]
+    for key in groups:
+        for half in (key[: len(key) // 2], key[len(key) // 2 :]):
+            if half not in sets:
+                tags = np.flatnonzero(np.unpackbits(np.frombuffer(half, np.uint8))).tolist()
+                sets[half] = frozenset(_TAG_NAMES[tag] for tag in tags)
+    return [
+        Demand(
+            sets[key[: len(key) // 2]],
+            sets[key[len(key) // 2 :]],
+            tuple(ContactId(f"{contact:020d}") for contact in contacts),
+        )
+        for key, contacts in groups.items()
+    ]

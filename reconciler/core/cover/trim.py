@@ -33,6 +33,9 @@ class Parts:
         most = int(np.diff(starts).max())
         self.picked = np.full((rows, most + 2), -1, np.int64)
         self.picked[taken.patterns, np.arange(len(taken.sets)) - starts[taken.patterns]] = taken.sets
+        by_set = np.argsort(taken.sets, kind="stable")
+        cuts = np.searchsorted(taken.sets[by_set], np.arange(1, len(sets)))
+        self.seen = np.split(taken.patterns[by_set], cuts)
         self.load = np.bincount(taken.sets, problem.counts[taken.patterns], len(sets)).astype(np.int64)
 
     @property
@@ -40,7 +43,10 @@ class Parts:
         return -self.load % self.problem.max_contacts
 
     def users(self, number: int) -> Ints:
-        return np.flatnonzero((self.picked == number).any(axis=1))
+        """The parts that are sent a set; `seen` also holds those that once were."""
+        seen = np.unique(self.seen[number])
+        found: Ints = seen[(self.picked[seen] == number).any(axis=1)]
+        return found
 
     def needs(self, users: Ints, number: int) -> Bits:
         """What the users of a set need it for: what none of their other sets holds."""
@@ -157,6 +163,7 @@ def _move(parts: Parts, number: int, who: Ints, sets: Ints, amount: Ints) -> Non
         empty = np.argmax(rows[some] < 0, axis=1)
         rows[some, empty] = sets[some, place]
         np.add.at(parts.load, sets[some, place], amount[some])
+        _see(parts, who[some], sets[some, place])
     parts.picked[who] = rows
     if (rows >= 0).sum(axis=1).max() > rows.shape[1] - 2:
         parts.picked = np.pad(parts.picked, ((0, 0), (0, 2)), constant_values=-1)
@@ -173,6 +180,14 @@ def _split(parts: Parts, who: Ints, amount: Ints) -> Ints:
     parts.pattern = np.concatenate([parts.pattern, parts.pattern[old]])
     parts.count = np.concatenate([parts.count, amount[partly]])
     parts.picked = np.concatenate([parts.picked, parts.picked[old]])
+    for place in range(parts.picked.shape[1]):
+        some = parts.picked[old, place] >= 0
+        _see(parts, fresh[some], parts.picked[old[some], place])
     moved = who.copy()
     moved[partly] = fresh
     return moved
+
+
+def _see(parts: Parts, who: Ints, sets: Ints) -> None:
+    for number in np.unique(sets).tolist():
+        parts.seen[number] = np.concatenate([parts.seen[number], who[sets == number]])
