@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from reconciler.core.cover.bits import members
-from reconciler.core.cover.bounds import Cell, full
+from reconciler.core.cover import capped, roles
+from reconciler.core.cover.bounds import Cell, groups
 from reconciler.core.cover.draft import Draft, emit, naive
 from reconciler.core.cover.model import Cover, Demand, Rectangle
 from reconciler.core.cover.problem import Problem, collapse
-from reconciler.core.cover.roles import plans, reduced, small
 from reconciler.core.cover.verify import faults
 from reconciler.core.names import ContactId, TagSet
 
@@ -34,16 +33,28 @@ def plan(demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, ma
 
 def _search(problem: Problem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
     """The cheapest plan, a lower bound, and a certificate of (contact, tag) numbers."""
-    best, bound = naive(problem), full(problem)
-    certificate: tuple[Cell, ...] = ((0, int(members(problem.must[0])[0])),)
-    if small(problem):
-        core = reduced(problem)
-        bound, certificate = max(bound, core.bound), core.certificate
-        for found in plans(core, effort=effort):
-            best = min(best, found, key=lambda plan: plan.cost)
-            if best.cost == bound:
-                break
+    best, (bound, certificate) = naive(problem), groups(problem)
+    if roles.small(problem):
+        core = roles.reduced(problem)
+        bound, certificate = max(bound, core.bound), max(core.certificate, certificate, key=len)
+        best = _cheapest(best, roles.plans(core, effort=effort), bound)
+    if best.cost > bound and _capped(problem):
+        best = _cheapest(best, capped.plans(problem, effort=effort), bound)
     return best, bound, certificate
+
+
+def _capped(problem: Problem) -> bool:
+    """Whether a cap can matter: more contacts than a request holds, or more tags."""
+    return len(problem.contacts) > problem.max_contacts or len(problem.tags) > problem.max_tags
+
+
+def _cheapest(best: Draft, drafts: Iterator[Draft], bound: int) -> Draft:
+    """The first of the cheapest plans; none is made once the bound is reached."""
+    for found in drafts:
+        best = min(best, found, key=lambda plan: plan.cost)
+        if best.cost == bound:
+            break
+    return best
 
 
 def plain(demands: Sequence[Demand], *, max_contacts: int, max_tags: int) -> tuple[Rectangle, ...]:

@@ -121,10 +121,10 @@ def _encode(sets: Sequence[TagSet], names: Sequence[Tag]) -> Bits:
 def _colours(cells: _Cells, sizes: Ints, once: Bools) -> tuple[Bits, Bits]:
     """A number for each pattern and each tag that says what it looks like."""
     rows, columns = _mix(sizes.astype(np.uint64)), _mix(once.astype(np.uint64))
-    distinct = 0
+    distinct, same = 0, np.array_equal(cells.must, cells.may)
     for _ in range(_FEW_ROUNDS if len(rows) * len(columns) > _MANY_CELLS else _ROUNDS):
         must = _sums(cells.must, rows, columns)
-        may = _sums(cells.may, rows, columns)
+        may = must if same else _sums(cells.may, rows, columns)
         rows = _mix(rows + _mix(must[0]) + _mix(_mix(may[0])))
         columns = _mix(columns + _mix(must[1]) + _mix(_mix(may[1])))
         before, distinct = distinct, len(np.unique(rows)) + len(np.unique(columns))

@@ -25,6 +25,9 @@ from reconciler.core.cover.search import fill, improve, transposed
 STEPS = 150
 """Steps of the search a round."""
 
+_CAPPED = 1.5
+"""Where the caps cut the boxes into this many times as many requests, fewer boxes are not worth a search."""
+
 _MOST_PATTERNS = 6_000
 _MOST_CELLS = 400_000
 
@@ -71,15 +74,23 @@ def plans(one: Reduced, *, effort: int) -> Iterator[Draft]:
     """A plan for each round of search that finds fewer boxes."""
     boxes = _start(one)
     enough = one.bound - len(one.kernel.seeds)
-    fewest = len(boxes) + 1
+    first = _draft(one, boxes)
+    yield first
+    if first.cost > _CAPPED * len(first.blocks):
+        return
+    fewest = len(boxes)
     for turn in range(effort):
+        if fewest <= enough:
+            return
         boxes = improve(one.grid, one.kernel.need_rows, boxes, steps=STEPS, enough=enough, seed=turn)
         if len(boxes) < fewest:
             fewest = len(boxes)
-            lifted = lift(one.grid, one.kernel, boxes)
-            yield draft(one.problem, "roles", expand(one.problem, one.classes, lifted))
-        if fewest <= enough:
-            return
+            yield _draft(one, boxes)
+
+
+def _draft(one: Reduced, boxes: list[Box]) -> Draft:
+    lifted = lift(one.grid, one.kernel, boxes)
+    return draft(one.problem, "roles", expand(one.problem, one.classes, lifted))
 
 
 def _start(one: Reduced) -> list[Box]:

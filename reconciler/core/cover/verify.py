@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -33,9 +32,10 @@ def faults(
     found = [fault for one in rectangles for fault in _shape(one, max_contacts, max_tags)]
     contacts = [contact for demand in demands for contact in demand.contacts]
     place = {contact: number for number, contact in enumerate(contacts)}
-    if any(contact not in place for one in rectangles for contact in one.contacts):
+    try:
+        rows = [np.array([place[contact] for contact in one.contacts], np.int64) for one in rectangles]
+    except KeyError:
         return (*found, "a contact that nobody asked for")
-    rows = [np.array([place[contact] for contact in one.contacts], np.int64) for one in rectangles]
     tags = frozenset[Tag]().union(*{demand.must for demand in demands}, *{one.tags for one in rectangles})
     index = {tag: number for number, tag in enumerate(sorted(tags))}
     lengths = np.array([len(demand.contacts) for demand in demands], np.int64)
@@ -60,8 +60,10 @@ class _Sets:
     def of(cls, sets: Sequence[Collection[Tag]], index: dict[Tag, int], repeats: npt.NDArray[np.int64]) -> _Sets:
         number: dict[Collection[Tag], int] = {}
         kind = [number.setdefault(one, len(number)) for one in sets]
-        cells = [(row, index[tag]) for one, row in number.items() for tag in one if tag in index]
-        rows, columns = np.array(cells, np.int64).reshape(-1, 2).T
+        lengths = np.fromiter(map(len, number), np.int64, len(number))
+        every = (index.get(tag, -1) for one in number for tag in one)
+        columns = np.fromiter(every, np.int64, int(lengths.sum()))
+        rows, columns = np.repeat(np.arange(len(number)), lengths)[columns >= 0], columns[columns >= 0]
         packed = np.zeros((len(number), max(1, -(-len(index) // 64))), np.uint64)
         np.bitwise_or.at(packed, (rows, columns // 64), np.uint64(1) << (columns % 64).astype(np.uint64))
         return cls(packed, np.repeat(np.array(kind, np.int64), repeats))
@@ -81,7 +83,7 @@ def _shape(one: Rectangle, max_contacts: int, max_tags: int) -> list[str]:
 
 
 def _rising(names: Sequence[ContactId] | Sequence[Tag]) -> bool:
-    return all(first < second for first, second in pairwise(names))
+    return len(set(names)) == len(names) and sorted(names) == list(names)
 
 
 def _check(must: _Word, may: _Word, once: np.uint64, masks: _Word, rows: Sequence[npt.NDArray[np.int64]]) -> list[str]:
