@@ -53,9 +53,7 @@ def plain(asked: Sequence[Demand], max_contacts: int, max_tags: int) -> Row:
         "contacts": sum(deltas.values()),
         "per contact": sum(-(-len(must) // max_tags) * count for must, count in deltas.items()),
         "per tag": sum(-(-count // max_contacts) for count in tags.values()),
-        "per delta": sum(
-            -(-count // max_contacts) * -(-len(must) // max_tags) for must, count in deltas.items()
-        ),
+        "per delta": sum(-(-count // max_contacts) * -(-len(must) // max_tags) for must, count in deltas.items()),
     }
 
 
@@ -123,9 +121,7 @@ def both(name: str, label: str, contacts: int, effort: int) -> tuple[Row, list[o
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", default=",".join(family.key for family in FAMILIES))
     parser.add_argument("--matrices", type=Path)
     parser.add_argument("--contacts", type=int, default=UNCAPPED, help="cap on contacts for --matrices")
