@@ -19,7 +19,7 @@ from reconciler.cli.options import FORMATS, allowing, batching, common, narrowin
 from reconciler.cli.plan import preview
 from reconciler.cli.session import Session, look, make_plan, open_api, open_session, plan_options
 from reconciler.clock import SystemClock
-from reconciler.core.errors import ExitCode, StalePlan, UsageError
+from reconciler.core.errors import ExitCode, ReconcilerError, StalePlan, UsageError
 from reconciler.core.journal import RunStatus
 from reconciler.core.plan import ApprovedPlan, Plan, approve
 from reconciler.core.report import LocationReport, exit_code
@@ -104,7 +104,8 @@ def _ask(auto_approve: bool) -> None:
             "apply asks before it sends, and there is no terminal to ask on",
             hint="review the plan, then add --auto-approve",
         )
-    click.confirm("Send this?", abort=True, err=True)
+    if not click.confirm("Send this?", err=True):
+        raise ReconcilerError("not approved: nothing was sent")
 
 
 def _refuse_implicit_state(session: Session, *, create: bool) -> None:
