@@ -31,7 +31,11 @@ def read_parquet(stream: BinaryIO, gathering: Gathering) -> None:
             raise gathering.stop("contact-file", 0, f"not Parquet: {str(error).splitlines()[0]}") from None
 
 
-_CONFIG = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "threads": "2"}
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "threads": 2,
+}
 
 
 def _missing_extra(gathering: Gathering) -> InvalidInput:
