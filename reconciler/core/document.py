@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from reconciler.core.batching import Batch, Proof, Reasserted
 from reconciler.core.desired import Reason
-from reconciler.core.diff import Change, Deferral, Delta, LedgerChange, Listed, Postponed
+from reconciler.core.diff import Change, Deferral, Delta, LedgerChange, Listed, Postponed, Selection
 from reconciler.core.errors import PlanFileError
 from reconciler.core.guard import Guard, Measured
-from reconciler.core.names import ContactId, Instant, LocationId, Tag, instant, iso
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, instant, iso
 from reconciler.core.observed import Origin, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, Plan, Summary, change_digest
@@ -36,6 +36,12 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "as_of": iso(plan.as_of),
         "valid_until": _iso(plan.valid_until),
         "manifests": plan.manifests,
+        "selection": {
+            "sets": sorted(plan.selection.sets),
+            "tags": sorted(plan.selection.tags),
+            "retry_held": plan.selection.retry_held,
+            "retry_rejected": plan.selection.retry_rejected,
+        },
         "locations": [_location_document(location) for location in plan.locations],
     }
     return document | {"digest": seal(document)}
@@ -162,6 +168,16 @@ def _plan(document: Mapping[str, Any]) -> Plan:
         locations=_each(_location, document["locations"]),
         change_digest=document["change_digest"],
         manifests=document["manifests"],
+        selection=_selection(document["selection"]),
+    )
+
+
+def _selection(item: Mapping[str, Any]) -> Selection:
+    return Selection(
+        sets=frozenset(SetName(name) for name in item["sets"]),
+        tags=frozenset(_tags(item["tags"])),
+        retry_held=item["retry_held"],
+        retry_rejected=item["retry_rejected"],
     )
 
 

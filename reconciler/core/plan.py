@@ -115,13 +115,17 @@ class LocationPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All locations of a run. `manifests`: where they were read. `change_digest`: what a reviewer approves."""
+    """All locations of a run. `change_digest`: what a reviewer approves.
+
+    `manifests`: where they were read. `selection`: the part of the whole that was asked for.
+    """
 
     as_of: Instant
     valid_until: Instant | None
     locations: tuple[LocationPlan, ...]
     change_digest: str
     manifests: str = ""
+    selection: Selection = EVERYTHING
 
     @property
     def is_empty(self) -> bool:
@@ -196,11 +200,13 @@ def before_run(state: Snapshot) -> Before:
     return Before(holders(state.observed), state.set_sizes)
 
 
-def combine(locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str) -> Plan:
+def combine(
+    locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str, selection: Selection = EVERYTHING
+) -> Plan:
     """One plan of all locations, sorted by location."""
     ordered = tuple(sorted(locations, key=lambda each: each.location))
     ends = [each.valid_until for each in ordered if each.valid_until is not None]
-    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests)
+    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests, selection)
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:

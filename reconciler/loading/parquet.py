@@ -1,7 +1,7 @@
 """Contact files in Parquet, through duckdb (extra `[bulk]`): the home of duckdb.
 
-Rules: duckdb is imported only when a manifest names a .parquet file; reads that one file, from an in-memory database that may
-not load extensions; a row of Parquet has no line, its line is 0.
+Rules: duckdb is imported only when a manifest names a .parquet file; it reads that one file, from an in-memory database
+that may not load extensions; a row of Parquet has no line, its line is 0.
 """
 
 from __future__ import annotations
