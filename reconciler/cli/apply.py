@@ -130,5 +130,6 @@ async def _send(
             options={each: plan_options(session, each, options) for each in locations},
             holder=current_holder("apply"),
             commit=git_commit(session.directory),
+            settle_ms=session.settings.api.settle_s * 1000,
         )
         return await apply(approved, mission, World(apis.__getitem__, store, SystemClock(), console))

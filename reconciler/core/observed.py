@@ -17,6 +17,9 @@ from enum import StrEnum
 from reconciler.core.names import ContactId, Instant, TagSet
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 
+SETTLE_MS = 90_000
+"""How long a request of unknown effect may still land."""
+
 
 class Origin(StrEnum):
     """What told us the observed tags."""
@@ -98,8 +101,20 @@ def withdraw(known: Known, before: Known) -> Known:
     return replace(known, ledger=before.ledger, kept=before.kept)
 
 
-def absorb(known: Known, verdict: Verdict, action: Action, tags: TagSet, *, sent: Instant, answered: Instant) -> Known:
-    """What is known after the answer: `verdict` on the contact, for a request sent and answered at those instants."""
+def absorb(
+    known: Known,
+    verdict: Verdict,
+    action: Action,
+    tags: TagSet,
+    *,
+    sent: Instant,
+    answered: Instant,
+    settle_ms: int = SETTLE_MS,
+) -> Known:
+    """What is known after the answer: `verdict` on the contact, for a request sent and answered at those instants.
+
+    A doubt about `tags` ends with it; one about other tags when it is old enough.
+    """
     if verdict.outcome is Outcome.REJECTED:
         return replace(
             known,
@@ -110,7 +125,7 @@ def absorb(known: Known, verdict: Verdict, action: Action, tags: TagSet, *, sent
         )
     if verdict.observed is None:
         return known.in_doubt(tags, sent)
-    seen = observe(known, verdict.observed, at=answered, origin=Origin.WRITE, settle_ms=0)
+    seen = observe(known, verdict.observed, at=answered, origin=Origin.WRITE, settle_ms=settle_ms)
     settled = seen.doubt - tags
     seen = replace(seen, doubt=settled, doubt_at=seen.doubt_at if settled else None)
     return release(seen, tags - verdict.observed) if action is Action.REMOVE else seen
@@ -120,11 +135,12 @@ def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_m
     """What is known after an observation of the contact's `tags` at `at`; an older one changes nothing.
 
     A doubt is settled when the observation was made `settle_ms` after the doubtful request was sent. Being seen
-    ends a quarantine.
+    after it ends a quarantine.
     """
     if known.observed_at is not None and at < known.observed_at:
         return known
     settled = known.doubt_at is not None and at >= known.doubt_at + settle_ms
+    lifted = known.quarantined_at is None or at >= known.quarantined_at
     return replace(
         known,
         observed=tags,
@@ -132,8 +148,8 @@ def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_m
         origin=origin,
         doubt=frozenset() if settled else known.doubt,
         doubt_at=None if settled else known.doubt_at,
-        quarantine=None,
-        quarantined_at=None,
+        quarantine=None if lifted else known.quarantine,
+        quarantined_at=None if lifted else known.quarantined_at,
     )
 
 
@@ -156,7 +172,7 @@ class Seen:
     origin: Origin
     contacts: tuple[ContactId, ...]
 
-    def absorb(self, observed: Observed, *, settle_ms: int = 0) -> Iterator[tuple[ContactId, Known]]:
+    def absorb(self, observed: Observed, *, settle_ms: int = SETTLE_MS) -> Iterator[tuple[ContactId, Known]]:
         """What becomes known of each of the contacts."""
         for contact in self.contacts:
             yield contact, observe(observed[contact], self.tags, at=self.at, origin=self.origin, settle_ms=settle_ms)
