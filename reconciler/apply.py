@@ -11,7 +11,7 @@ Rules
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,14 +19,14 @@ from functools import partial
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import Ceiling, ceiling, within
 from reconciler.core.desired import Desired
-from reconciler.core.diff import demands_of
+from reconciler.core.diff import Delta, demands_of
 from reconciler.core.errors import ApiError, InDoubt, NotApplied, ReconcilerError, StalePlan, StateError, Unfinished
 from reconciler.core.event import BatchAnswered, Event, RoundStarted, Waiting
-from reconciler.core.guard import Before, Counts, count
+from reconciler.core.guard import Before, Counts, Measured, count, measure
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import HEARTBEAT_MS, Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
-from reconciler.core.observed import Known, absorb, adopt, intend, release, withdraw
+from reconciler.core.observed import Known, Observed, absorb, adopt, intend, release, withdraw
 from reconciler.core.outcome import Action, Outcome, Row, Verdict, judge
 from reconciler.core.pace import Pace
 from reconciler.core.plan import (
@@ -40,7 +40,8 @@ from reconciler.core.plan import (
     plan_location,
 )
 from reconciler.core.reassert import NO_REASSERTION
-from reconciler.core.report import Finding, LocationReport
+from reconciler.core.report import LocationReport
+from reconciler.core.tally import Tally
 from reconciler.ports import Clock, Reporter, StateStore, TagWriter
 from reconciler.wire import BulkUpdate
 
@@ -76,16 +77,16 @@ async def apply(approved: ApprovedPlan, mission: Mission, world: World) -> tuple
 
 
 async def _apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World) -> LocationReport:
-    if plan.is_empty and not plan.deferrals:
-        return LocationReport(plan.location, "", RunStatus.COMPLETE)
+    if plan.is_empty and not plan.observations:
+        return _nothing_sent(plan, RunStatus.COMPLETE)
     try:
         lease = world.store.acquire(plan.location, mission.holder, world.clock.now())
     except ReconcilerError as error:
-        return _failed(LocationReport(plan.location, "", RunStatus.STOPPED), error)
+        return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
     try:
         return await _under_lease(lease, plan, approved, mission, world)
     except ReconcilerError as error:
-        return _failed(LocationReport(plan.location, "", RunStatus.STOPPED), error)
+        return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
     finally:
         with suppress(StateError):
             world.store.release(lease)
@@ -108,18 +109,24 @@ async def _under_lease(
         commit=mission.commit,
     )
     number = world.store.begin_run(lease, header)
+    options = mission.options[plan.location]
     run = _Run(
         plan=plan,
         desired=mission.desired[plan.location],
-        options=mission.options[plan.location],
+        options=options,
         state=world.store.load(plan.location),
-        before=before_run(state),
         lease=lease,
         number=number,
         world=world,
-        pace=Pace(mission.options[plan.location].rate),
+        pace=Pace(options.rate),
     )
     return await run.carry_out()
+
+
+def _nothing_sent(plan: LocationPlan, status: RunStatus) -> LocationReport:
+    return LocationReport(
+        plan.location, "", status, pairs=Tally(planned=pairs_of(plan.deltas)).pairs(plan.deferrals, Observed())
+    )
 
 
 def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:
@@ -134,37 +141,35 @@ class _Run:
     desired: Desired
     options: PlanOptions
     state: Snapshot
-    before: Before
     lease: Lease
     number: str
     world: World
     pace: Pace
     rounds: int = 0
     requests: int = 0
-    planned: int = 0
     outside: int = 0
     adopted: int = 0
     released: int = 0
     renewed: Instant = Instant(0)
     done: Counts = field(default_factory=Counts)
-    pairs: Counter[Outcome] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
-    spent: dict[ContactId, TagSet] = field(default_factory=dict)
-    unions: dict[tuple[TagSet, TagSet], TagSet] = field(default_factory=dict)
-    failed: set[ContactId] = field(default_factory=set)
+    tally: Tally = field(default_factory=Tally)
     learnt: Counter[Tag] = field(default_factory=Counter)
+    before: Before = field(init=False)
 
     async def carry_out(self) -> LocationReport:
+        problem: ReconcilerError | None = None
         try:
             await self._rounds()
-        except StateError as error:
-            # the journal cannot be written: what it holds is the truth, and the next run reads it
-            return _failed(self._reported(RunStatus.STOPPED), error)
         except ReconcilerError as error:
-            self._end(RunStatus.STOPPED)
-            return _failed(self._reported(RunStatus.STOPPED), error)
-        self._end(RunStatus.COMPLETE)
-        return self._reported(RunStatus.COMPLETE)
+            problem = error
+        # where the journal cannot be written, what it holds is the truth: the next run reads it
+        if not isinstance(problem, StateError):
+            try:
+                self._end(RunStatus.STOPPED if problem else RunStatus.COMPLETE)
+            except StateError as error:
+                problem = problem or error
+        report = self._reported(RunStatus.STOPPED if problem else RunStatus.COMPLETE)
+        return _failed(report, problem) if problem else report
 
     def _end(self, status: RunStatus) -> None:
         sizes = {each.name: len(each.members) for each in self.desired.sets}
@@ -177,7 +182,6 @@ class _Run:
         )
 
     def _reported(self, status: RunStatus) -> LocationReport:
-        pairs = self.pairs | Counter({Outcome.NOT_SENT: self.planned - self.pairs.total()})
         return LocationReport(
             location=self.plan.location,
             run=self.number,
@@ -186,13 +190,14 @@ class _Run:
             requests=self.requests,
             adopted=self.adopted,
             released=self.released,
-            pairs={outcome: pairs[outcome] for outcome in Outcome if pairs[outcome]},
-            findings=tuple(self.findings),
+            pairs=self.tally.pairs(self.plan.deferrals, self.state.observed),
+            findings=tuple(self.tally.findings),
             outside=self.outside,
         )
 
     async def _rounds(self) -> None:
         self._store_observations()
+        self.before = before_run(self.state)
         limit: Ceiling | None = None
         current = self.plan
         if self.state.serial != self.plan.serial:
@@ -211,17 +216,22 @@ class _Run:
         # what would be sent again is not in what was approved
         options = replace(self.options, reassertion=NO_REASSERTION)
         fresh = plan_location(
-            self.desired, self.state, options, spent=self.spent, done=self.done, before=self._before()
+            self.desired, self.state, options, spent=self.tally.spent, done=self.done, before=self._before()
         )
-        deltas, self.outside = within(fresh.deltas, limit)
+        deltas, self.outside = within(fresh.deltas, limit, failed=self.tally.failed)
         inside = fresh
-        if self.outside:
-            batches = make_batches(demands_of(deltas), options.caps, effort=options.effort)
-            inside = replace(fresh, deltas=deltas, batches=batches.batches)
+        if deltas != fresh.deltas:
+            batches = make_batches(demands_of(deltas), options.caps, effort=options.effort).batches
+            inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measured(deltas, len(batches)))
         if inside.batches and inside.refused:
-            self.planned += pairs_of(deltas)
+            self.tally.planned += pairs_of(deltas)
             raise Unfinished("\n".join(explain_refusals((inside,))), hint="what is left is in the next plan")
         return inside
+
+    def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
+        counts = self.done + count(deltas, requests=requests)
+        limits, allowances = self.options.limits, self.options.allowances
+        return measure(counts, self._before(), self.desired, limits=limits, allowances=allowances)
 
     def _before(self) -> Before:
         """What was there before the run, with what the answers told of contacts never observed."""
@@ -230,7 +240,7 @@ class _Run:
     async def _round(self, current: LocationPlan) -> None:
         self.world.report(RoundStarted(self.plan.location, self.rounds, len(current.batches)))
         self._record_ledger(current)
-        self.planned += pairs_of(current.deltas) + current.summary.reasserted
+        self.tally.planned += pairs_of(current.deltas) + current.summary.reasserted
         self.done = self.done + count(current.deltas, current.reasserted, requests=len(current.batches))
         for done, batch in enumerate(current.batches, start=1):
             await self._batch(batch, done=done, of=len(current.batches))
@@ -261,8 +271,8 @@ class _Run:
             self.state.observed.update(changed)
 
     async def _batch(self, batch: Batch, *, done: int, of: int) -> None:
-        if batch.action is Action.REMOVE and self.failed:
-            batch = replace(batch, contacts=tuple(each for each in batch.contacts if each not in self.failed))
+        if batch.action is Action.REMOVE and self.tally.failed:
+            batch = replace(batch, contacts=tuple(each for each in batch.contacts if each not in self.tally.failed))
         if not batch.contacts:
             return
         tags = frozenset(batch.tags)
@@ -283,12 +293,17 @@ class _Run:
             absorb, action=batch.action, tags=tags, sent=sent, answered=now, settle_ms=self.options.settle_ms
         )
         learnt = {contact: take(intended[contact], verdict) for contact, verdict in verdicts.items()}
-        self.world.store.record(self.lease, number, verdicts, learnt, now)
+        try:
+            self.world.store.record(self.lease, number, verdicts, learnt, now)
+        except StateError as error:
+            lost = Verdict(Outcome.IN_DOUBT, f"its answer could not be recorded: {error.message}")
+            self.tally.take(batch, dict.fromkeys(batch.contacts, lost))
+            raise
         self.state.observed.update(learnt)
         for contact, verdict in verdicts.items():
             if before[contact].observed is None and verdict.old is not None:
                 self.learnt.update(verdict.old)
-        self._tally(batch, verdicts)
+        self.tally.take(batch, verdicts)
         self.world.report(_answered(self.plan.location, batch, verdicts, done=done, of=of))
 
     def _intended(self, contact: ContactId, action: Action, tags: TagSet, known: Known) -> Known:
@@ -304,21 +319,24 @@ class _Run:
         return judge(batch.action, batch.contacts, batch.tags, rows)
 
     async def _attempts(self, update: BulkUpdate) -> tuple[Row, ...]:
-        writer = self.world.writer(self.plan.location)
         for pause in (*PAUSES_MS, None):
             await self._wait(self.pace.wait(self.world.clock.now()), "rate limit")
             self._renew()
             self.requests += 1
             try:
-                return await writer.update_tags(update)
+                return await self._once(update)
             except NotApplied as error:
                 if pause is None:
                     raise
                 await self._wait(max(pause, error.retry_after_ms or 0), error.message)
-            finally:
-                # counted from its end: the server cannot have seen it later
-                self.pace.note(self.world.clock.now())
         raise AssertionError("the last attempt returns or raises")
+
+    async def _once(self, update: BulkUpdate) -> tuple[Row, ...]:
+        try:
+            return await self.world.writer(self.plan.location).update_tags(update)
+        finally:
+            # counted from its end: the server cannot have seen it later
+            self.pace.note(self.world.clock.now())
 
     async def _wait(self, milliseconds: int, why: str) -> None:
         if milliseconds > 0:
@@ -333,28 +351,6 @@ class _Run:
         if now - self.renewed >= HEARTBEAT_MS:
             self.lease = self.world.store.renew(self.lease, now)
             self.renewed = now
-
-    def _tally(self, batch: Batch, verdicts: Mapping[ContactId, Verdict]) -> None:
-        tags = frozenset(batch.tags)
-        for contact, verdict in verdicts.items():
-            self._spend(contact, tags)
-            changed = len(verdict.added | verdict.removed)
-            if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
-                self.pairs[Outcome.APPLIED] += changed
-                self.pairs[Outcome.NOOP] += len(tags) - changed
-                continue
-            self.pairs[verdict.outcome] += len(tags)
-            self.findings.append(Finding(contact, verdict.outcome, batch.action, batch.tags, verdict.message))
-            if batch.action is Action.ADD:
-                self.failed.add(contact)
-
-    def _spend(self, contact: ContactId, tags: TagSet) -> None:
-        before = self.spent.get(contact, NONE)
-        key = (before, tags)
-        union = self.unions.get(key)
-        if union is None:
-            union = self.unions[key] = before | tags
-        self.spent[contact] = union
 
 
 def _answered(
