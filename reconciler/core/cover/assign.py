@@ -58,9 +58,7 @@ def fits(problem: Problem, sets: Bits) -> Pairs:
 
 def choose(problem: Problem, sets: Bits, options: Pairs) -> Pairs:
     """The sets each pattern takes, by the greedy, from its options."""
-    cuts = np.searchsorted(
-        options.patterns, options.patterns[np.arange(0, len(options.patterns), _BLOCK)], side="left"
-    )
+    cuts = np.searchsorted(options.patterns, options.patterns[np.arange(0, len(options.patterns), _BLOCK)], side="left")
     blocks = [
         _choose(problem, sets, options.only(np.arange(top, bottom)))
         for top, bottom in zip(cuts, [*cuts[1:], len(options.patterns)], strict=True)
