@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -20,12 +19,21 @@ from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import Ceiling, ceiling, within
 from reconciler.core.desired import Desired
 from reconciler.core.diff import Delta, demands_of
-from reconciler.core.errors import ApiError, InDoubt, NotApplied, ReconcilerError, StalePlan, StateError, Unfinished
+from reconciler.core.errors import (
+    ApiError,
+    InDoubt,
+    LeaseLost,
+    NotApplied,
+    ReconcilerError,
+    StalePlan,
+    StateError,
+    Unfinished,
+)
 from reconciler.core.event import BatchAnswered, Event, RoundStarted, Waiting
 from reconciler.core.guard import Before, Counts, Measured, count, measure
 from reconciler.core.journal import RunHeader, RunStatus
-from reconciler.core.lease import HEARTBEAT_MS, Holder, Lease
-from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
+from reconciler.core.lease import Holder
+from reconciler.core.names import ContactId, LocationId, Tag, TagSet
 from reconciler.core.observed import Known, Observed, absorb, adopt, intend, release, withdraw
 from reconciler.core.outcome import Action, Outcome, Row, Verdict, judge
 from reconciler.core.pace import Pace
@@ -43,11 +51,11 @@ from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.report import LocationReport
 from reconciler.core.tally import Tally
 from reconciler.ports import Clock, Reporter, StateStore, TagWriter
+from reconciler.tenure import Tenure, take
 from reconciler.wire import BulkUpdate
 
 MAX_ROUNDS = 10
 PAUSES_MS = (500, 1_000, 2_000, 4_000)
-SLICE_MS = 5_000
 NONE: TagSet = frozenset()
 
 
@@ -69,6 +77,7 @@ class Mission:
     options: Mapping[LocationId, PlanOptions]
     holder: Holder
     commit: str = ""
+    lock_timeout_ms: int = 0
 
 
 async def apply(approved: ApprovedPlan, mission: Mission, world: World) -> tuple[LocationReport, ...]:
@@ -80,20 +89,26 @@ async def _apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: M
     if plan.is_empty and not plan.observations:
         return _nothing_sent(plan, RunStatus.COMPLETE)
     try:
-        lease = world.store.acquire(plan.location, mission.holder, world.clock.now())
+        tenure = await take(
+            plan.location,
+            mission.holder,
+            store=world.store,
+            clock=world.clock,
+            report=world.report,
+            lock_timeout_ms=mission.lock_timeout_ms,
+        )
     except ReconcilerError as error:
         return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
     try:
-        return await _under_lease(lease, plan, approved, mission, world)
+        return await _under_lease(tenure, plan, approved, mission, world)
     except ReconcilerError as error:
         return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
     finally:
-        with suppress(StateError):
-            world.store.release(lease)
+        tenure.release()
 
 
 async def _under_lease(
-    lease: Lease, plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World
+    tenure: Tenure, plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World
 ) -> LocationReport:
     state = world.store.load(plan.location)
     if plan.lineage not in (None, state.lineage):
@@ -108,14 +123,14 @@ async def _under_lease(
         change_digest=approved.plan.change_digest,
         commit=mission.commit,
     )
-    number = world.store.begin_run(lease, header)
+    number = world.store.begin_run(tenure.lease, header)
     options = mission.options[plan.location]
     run = _Run(
         plan=plan,
         desired=mission.desired[plan.location],
         options=options,
         state=world.store.load(plan.location),
-        lease=lease,
+        tenure=tenure,
         number=number,
         world=world,
         pace=Pace(options.rate),
@@ -141,7 +156,7 @@ class _Run:
     desired: Desired
     options: PlanOptions
     state: Snapshot
-    lease: Lease
+    tenure: Tenure
     number: str
     world: World
     pace: Pace
@@ -150,7 +165,6 @@ class _Run:
     outside: int = 0
     adopted: int = 0
     released: int = 0
-    renewed: Instant = Instant(0)
     done: Counts = field(default_factory=Counts)
     tally: Tally = field(default_factory=Tally)
     learnt: Counter[Tag] = field(default_factory=Counter)
@@ -174,7 +188,7 @@ class _Run:
     def _end(self, status: RunStatus) -> None:
         sizes = {each.name: len(each.members) for each in self.desired.sets}
         self.world.store.end_run(
-            self.lease,
+            self.tenure.lease,
             self.number,
             status,
             self.world.clock.now(),
@@ -254,7 +268,7 @@ class _Run:
             for contact, known in seen.absorb(observed, settle_ms=settle_ms)
         }
         if changed:
-            self.world.store.learn(self.lease, changed)
+            self.world.store.learn(self.tenure.lease, changed)
             observed.update(changed)
 
     def _record_ledger(self, current: LocationPlan) -> None:
@@ -267,7 +281,7 @@ class _Run:
                 known = release(adopt(self.state.observed[contact], adopted, keep=NONE), released)
                 changed[contact] = replace(known, kept=frozenset(change.kept))
         if changed:
-            self.world.store.learn(self.lease, changed)
+            self.world.store.learn(self.tenure.lease, changed)
             self.state.observed.update(changed)
 
     async def _batch(self, batch: Batch, *, done: int, of: int) -> None:
@@ -275,26 +289,28 @@ class _Run:
             batch = replace(batch, contacts=tuple(each for each in batch.contacts if each not in self.tally.failed))
         if not batch.contacts:
             return
+        # before the intent: whoever is killed while it waits has sent nothing, and leaves no doubt
+        await self._ready()
         tags = frozenset(batch.tags)
         before = {contact: self.state.observed[contact] for contact in batch.contacts}
         intended = {contact: self._intended(contact, batch.action, tags, known) for contact, known in before.items()}
-        number = self.world.store.intend(self.lease, self.number, batch, intended, self.world.clock.now())
+        number = self.world.store.intend(self.tenure.lease, self.number, batch, intended, self.world.clock.now())
         self.state.observed.update(intended)
         sent = self.world.clock.now()
         try:
             verdicts = await self._send(batch)
-        except ApiError:
+        except (ApiError, LeaseLost):
             withdrawn = {contact: withdraw(intended[contact], before[contact]) for contact in batch.contacts}
-            self.world.store.withdraw(self.lease, number, withdrawn, self.world.clock.now())
+            self.world.store.withdraw(self.tenure.lease, number, withdrawn, self.world.clock.now())
             self.state.observed.update(withdrawn)
             raise
         now = self.world.clock.now()
-        take = partial(
+        learn = partial(
             absorb, action=batch.action, tags=tags, sent=sent, answered=now, settle_ms=self.options.settle_ms
         )
-        learnt = {contact: take(intended[contact], verdict) for contact, verdict in verdicts.items()}
+        learnt = {contact: learn(intended[contact], verdict) for contact, verdict in verdicts.items()}
         try:
-            self.world.store.record(self.lease, number, verdicts, learnt, now)
+            self.world.store.record(self.tenure.lease, number, verdicts, learnt, now)
         except StateError as error:
             lost = Verdict(Outcome.IN_DOUBT, f"its answer could not be recorded: {error.message}")
             self.tally.take(batch, dict.fromkeys(batch.contacts, lost))
@@ -320,8 +336,7 @@ class _Run:
 
     async def _attempts(self, update: BulkUpdate) -> tuple[Row, ...]:
         for pause in (*PAUSES_MS, None):
-            await self._wait(self.pace.wait(self.world.clock.now()), "rate limit")
-            self._renew()
+            await self._ready()
             self.requests += 1
             try:
                 return await self._once(update)
@@ -333,24 +348,20 @@ class _Run:
 
     async def _once(self, update: BulkUpdate) -> tuple[Row, ...]:
         try:
-            return await self.world.writer(self.plan.location).update_tags(update)
+            return await self.tenure.during(self.world.writer(self.plan.location).update_tags(update))
         finally:
             # counted from its end: the server cannot have seen it later
             self.pace.note(self.world.clock.now())
 
+    async def _ready(self) -> None:
+        """Within the rate limit, and under a lease that is alive."""
+        await self._wait(self.pace.wait(self.world.clock.now()), "rate limit")
+        self.tenure.renew()
+
     async def _wait(self, milliseconds: int, why: str) -> None:
         if milliseconds > 0:
             self.world.report(Waiting(self.plan.location, milliseconds, why))
-        while milliseconds > 0:
-            await self.world.clock.sleep(min(milliseconds, SLICE_MS))
-            milliseconds -= SLICE_MS
-            self._renew()
-
-    def _renew(self) -> None:
-        now = self.world.clock.now()
-        if now - self.renewed >= HEARTBEAT_MS:
-            self.lease = self.world.store.renew(self.lease, now)
-            self.renewed = now
+        await self.tenure.sleep(milliseconds)
 
 
 def _answered(

@@ -16,7 +16,7 @@ import click
 from reconciler.apply import Mission, World, apply
 from reconciler.cli.console import Console, rows
 from reconciler.cli.holder import current_holder, git_commit
-from reconciler.cli.options import FORMATS, allowing, batching, common, narrowing, output, refreshing
+from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
 from reconciler.cli.plan import preview
 from reconciler.cli.session import Session, look, make_plan, open_api, open_session, plan_options, strays
 from reconciler.clock import SystemClock
@@ -44,6 +44,7 @@ from reconciler.store import open_reader, open_store
 @refreshing
 @allowing
 @batching
+@locking
 @output(*FORMATS)
 @common
 def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, **options: Any) -> int:
@@ -140,6 +141,7 @@ async def _send(
             },
             holder=current_holder("apply"),
             commit=git_commit(session.directory),
+            lock_timeout_ms=round(1000 * options["lock_timeout"]),
         )
         return await apply(approved, mission, World(apis.__getitem__, store, SystemClock(), console))
 
