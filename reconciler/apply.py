@@ -40,6 +40,7 @@ from reconciler.core.pace import Pace
 from reconciler.core.plan import (
     ApprovedPlan,
     LocationPlan,
+    Plan,
     PlanOptions,
     Snapshot,
     before_run,
@@ -110,11 +111,7 @@ async def _apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: M
 async def _under_lease(
     tenure: Tenure, plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World
 ) -> LocationReport:
-    state = world.store.load(plan.location)
-    if plan.lineage not in (None, state.lineage):
-        raise StalePlan(
-            f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
-        )
+    _refuse_stale(plan, approved.plan, world.store)
     header = RunHeader(
         location=plan.location,
         operation=mission.holder.operation,
@@ -142,6 +139,21 @@ def _nothing_sent(plan: LocationPlan, status: RunStatus) -> LocationReport:
     return LocationReport(
         plan.location, "", status, pairs=Tally(planned=pairs_of(plan.deltas)).pairs(plan.deferrals, Observed())
     )
+
+
+def _refuse_stale(plan: LocationPlan, whole: Plan, store: StateStore) -> None:
+    """A plan is of one lineage, and used up by the run that completes it."""
+    state = store.load(plan.location)
+    if plan.lineage not in (None, state.lineage):
+        raise StalePlan(
+            f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
+        )
+    if plan.serial == state.serial:
+        return
+    for run in store.runs(plan.location):
+        same = run.header.change_digest == whole.change_digest and run.header.started >= whole.as_of
+        if same and run.status is RunStatus.COMPLETE:
+            raise StalePlan(f"the plan is used up: run {run.id} carried it out", hint="run plan again")
 
 
 def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:

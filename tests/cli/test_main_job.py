@@ -264,3 +264,14 @@ def test_a_location_without_manifest_is_listed_and_left_untouched(
     planned = reconciler("plan")
     assert f"location {LOCATION} has state but no manifest: left untouched" in planned.out
     assert len(world.holders("customer")) == 3
+
+
+def test_a_saved_plan_is_used_up_by_its_run(reconciler: Command, manifest: Manifest, world: World) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    reconciler("plan", "--out", "plan.json")
+    assert reconciler("apply", "plan.json", "--auto-approve").code == 0
+    before = len(world.transitions)
+    ended = reconciler("apply", "plan.json", "--auto-approve")
+    assert ended.code == 4
+    assert "used up" in ended.out
+    assert len(world.transitions) == before
