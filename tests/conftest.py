@@ -9,6 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("reconciler", deadline=None, max_examples=50)
+settings.load_profile("reconciler")
 
 THIRD_PARTY = {
     "corpora": "hostile input, such as yaml-test-suite.json",
@@ -21,6 +25,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="rewrite the expected files of golden cases")
     for name, what in THIRD_PARTY.items():
         parser.addoption(f"--{name}", type=Path, metavar="DIR", help=f"{what}; write --{name}=DIR")
+
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        skip = pytest.mark.skip(reason="needs --slow")
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(skip)
 
 
 @pytest.fixture
