@@ -26,16 +26,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, what in THIRD_PARTY.items():
         parser.addoption(f"--{name}", type=Path, metavar="DIR", help=f"{what}; write --{name}=DIR")
 
-    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--slow"):
-        skip = pytest.mark.skip(reason="needs --slow")
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(skip)
-
 
 @pytest.fixture
 def bless(request: pytest.FixtureRequest) -> bool:

@@ -69,10 +69,7 @@ def distinct(rows: int, columns: int, values: tuple[int, ...]) -> Iterator[Matri
 
 def agree(matrix: Matrix, repeatable: frozenset[int]) -> None:
     once = tuple(
-        tuple(
-            FORBIDDEN if value == ALLOWED and place not in repeatable else value
-            for place, value in enumerate(row)
-        )
+        tuple(FORBIDDEN if value == ALLOWED and place not in repeatable else value for place, value in enumerate(row))
         for row in matrix
     )
     assert planned(matrix, repeatable) == brute_force(once, repeatable), (matrix, repeatable)
@@ -90,9 +87,7 @@ def test_covers_of_some_small_problems_are_minimal(matrix: Matrix) -> None:
 
 
 @given(MATRICES, st.frozensets(st.integers(0, 3)))
-def test_some_small_problems_with_columns_of_both_kinds_are_minimal(
-    matrix: Matrix, repeatable: frozenset[int]
-) -> None:
+def test_some_small_problems_with_columns_of_both_kinds_are_minimal(matrix: Matrix, repeatable: frozenset[int]) -> None:
     agree(matrix, repeatable)
 
 
