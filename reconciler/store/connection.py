@@ -9,17 +9,66 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from reconciler.core.errors import StateCorrupted, StateError, StateTooNew
+from reconciler.core.names import LocationId
+from reconciler.store.database import COLUMNS, Given, Undecodable
 from reconciler.store.schema import APPLICATION_ID, TABLES, VERSION
 
 BUSY_TIMEOUT_S = 10.0
 
 
-def open_for_reading(path: Path) -> sqlite3.Connection | None:
+class SqliteDatabase:
+    """One connection to the file at `path`."""
+
+    for_update = ""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.connection = connection
+        self._path = path
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+        return self.connection.execute(statement, parameters)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with errors(self._path):
+            self.connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self.connection.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with errors(self._path), transaction(self.connection):
+            yield
+
+    def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
+        self.connection.execute(f"DELETE FROM temp.{table}")
+        marks = ", ".join("?" * len(COLUMNS[table].split(", ")))
+        self.connection.executemany(f"INSERT INTO temp.{table} VALUES ({marks})", rows)
+
+    def add_shared(self) -> None:
+        """One writer at a time is SQLite's rule anyhow."""
+
+    def hold(self, location: LocationId, fence: int) -> None:
+        """A file knows no sessions."""
+
+    def let_go(self, location: LocationId, fence: int) -> None:
+        """A file knows no sessions."""
+
+    def has_ended(self, location: LocationId, fence: int) -> bool:  # noqa: ARG002 (a file knows no sessions)
+        return False
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def open_for_reading(path: Path) -> SqliteDatabase | None:
     """A connection that cannot write; None where there is no state yet."""
     with errors(path):
         if not path.exists():
@@ -35,10 +84,10 @@ def open_for_reading(path: Path) -> sqlite3.Connection | None:
         except BaseException:
             connection.close()
             raise
-        return connection
+        return SqliteDatabase(connection, path)
 
 
-def open_for_writing(path: Path) -> sqlite3.Connection:
+def open_for_writing(path: Path) -> SqliteDatabase:
     """A connection to the state, made if there is none yet."""
     with errors(path):
         _prepare(path)
@@ -50,10 +99,13 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             _create(connection)
+            connection.execute("PRAGMA temp_store = MEMORY")
+            for table, columns in COLUMNS.items():
+                connection.execute(f"CREATE TEMP TABLE {table} ({columns})")
         except BaseException:
             connection.close()
             raise
-        return connection
+        return SqliteDatabase(connection, path)
 
 
 def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
@@ -101,19 +153,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-class Undecodable(Exception):
-    """What is stored is not what we store."""
-
-
-@contextmanager
-def decoding() -> Iterator[None]:
-    """Around what turns stored values into ours: whatever it stumbles over is damage."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise Undecodable(f"{type(error).__name__} {error}") from error
 
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
