@@ -39,24 +39,25 @@ def write_plan(plan: Plan, path: Path) -> None:
 
 
 def load_plan(path: Path) -> Plan:
-    """The plan in the file; raises PlanFileError naming the file for anything but a whole plan, byte for byte.
-
-    A later minor version may know more fields than this one: they are kept in what is compared.
-    """
+    """The plan in the file; raises PlanFileError naming the file for anything but a whole plan, byte for byte."""
     try:
         content = path.read_bytes()
-        document = json.loads(content)
-        as_written = content == _spell(document).encode()
     except OSError as error:
         raise PlanFileError(f"the plan file {path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise PlanFileError(f"the plan file {path} is damaged: it is not JSON", hint="plan again") from error
     try:
-        plan = read_plan(document)
+        return loads(content)
     except PlanFileError as error:
-        raise PlanFileError(f"{path}: {error.message}", hint=error.hint) from error
+        raise PlanFileError(f"the plan file {path}: {error.message}", hint=error.hint) from error
+
+
+def loads(content: bytes) -> Plan:
+    """The inverse of `dumps`. Fields that a later minor version knows may be there; another spelling may not."""
+    try:
+        document = json.loads(content)
+        as_written = content == _spell(document).encode()
+    except (ValueError, RecursionError) as error:
+        raise PlanFileError("it is damaged: not JSON", hint="plan again") from error
+    plan = read_plan(document)
     if not as_written:
-        raise PlanFileError(
-            f"{path}: the plan was rewritten after it was saved", hint="apply the file as plan wrote it"
-        )
+        raise PlanFileError("it was rewritten after it was saved", hint="apply the file as plan wrote it")
     return plan
