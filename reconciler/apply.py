@@ -276,14 +276,12 @@ class _Run:
         before = {contact: self.state.observed[contact] for contact in batch.contacts}
         intended = {contact: self._intended(contact, batch.action, tags, known) for contact, known in before.items()}
         number = self.world.store.intend(self.lease, self.number, batch, intended, self.world.clock.now())
-        self.state.observed.update(intended)
         sent = self.world.clock.now()
         try:
             verdicts = await self._send(batch)
         except ApiError:
             withdrawn = {contact: withdraw(intended[contact], before[contact]) for contact in batch.contacts}
             self.world.store.withdraw(self.lease, number, withdrawn, self.world.clock.now())
-            self.state.observed.update(withdrawn)
             raise
         now = self.world.clock.now()
         learnt = {
