@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from reconciler.core.lease import Holder
 from reconciler.core.names import Instant
 
 START = Instant(1_795_000_000_000)
+MEMORY = Path("/dev/shm")
+
+
+@contextmanager
+def directory_in_memory() -> Iterator[Path]:
+    """A directory in memory where the system has such a place: durable writes, some ten thousand, take their time."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
+        yield Path(directory)
 
 
 class FakeClock:

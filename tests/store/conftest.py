@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.ports import StateReader, StateStore
 from reconciler.store import open_reader, open_store
+from tests.fakes import directory_in_memory
 
 
 class Home:
@@ -27,6 +28,12 @@ class Home:
 
 
 HOMES = {"sqlite": lambda directory: f"sqlite:///{directory / 'state' / 'state.db'}"}
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with directory_in_memory() as directory:
+        yield directory
 
 
 @pytest.fixture(params=sorted(HOMES))
