@@ -307,14 +307,12 @@ class _Run:
         before = {contact: self.state.observed[contact] for contact in batch.contacts}
         intended = {contact: self._intended(contact, batch.action, tags, known) for contact, known in before.items()}
         number = self.world.store.intend(self.tenure.lease, self.number, batch, intended, self.world.clock.now())
-        self.state.observed.update(intended)
         sent = self.world.clock.now()
         try:
             verdicts = await self._send(batch)
         except (ApiError, LeaseLost):
             withdrawn = {contact: withdraw(intended[contact], before[contact]) for contact in batch.contacts}
             self.world.store.withdraw(self.tenure.lease, number, withdrawn, self.world.clock.now())
-            self.state.observed.update(withdrawn)
             raise
         now = self.world.clock.now()
         learn = partial(

@@ -1,17 +1,16 @@
-"""States in memory where the system has a place for that: some hundred thousand durable writes else take their time."""
+"""States of these tests live in memory."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-MEMORY = Path("/dev/shm")
+from tests.fakes import directory_in_memory
 
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
-        yield Path(directory)
+    with directory_in_memory() as directory:
+        yield directory
