@@ -14,7 +14,11 @@ from reconciler.core.plan import Plan
 
 def dumps(plan: Plan) -> str:
     """The document as one line of ASCII: any terminal, any tool."""
-    return json.dumps(plan_document(plan), separators=(",", ":"), ensure_ascii=True) + "\n"
+    return _spell(plan_document(plan))
+
+
+def _spell(document: object) -> str:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=True) + "\n"
 
 
 def write_plan(plan: Plan, path: Path) -> None:
@@ -35,14 +39,24 @@ def write_plan(plan: Plan, path: Path) -> None:
 
 
 def load_plan(path: Path) -> Plan:
-    """The plan in the file; raises PlanFileError naming the file for anything but a whole plan."""
+    """The plan in the file; raises PlanFileError naming the file for anything but a whole plan, byte for byte.
+
+    A later minor version may know more fields than this one: they are kept in what is compared.
+    """
     try:
-        document = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        document = json.loads(content)
+        as_written = content == _spell(document).encode()
     except OSError as error:
         raise PlanFileError(f"the plan file {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise PlanFileError(f"the plan file {path} is damaged: it is not JSON", hint="plan again") from error
     try:
-        return read_plan(document)
+        plan = read_plan(document)
     except PlanFileError as error:
         raise PlanFileError(f"{path}: {error.message}", hint=error.hint) from error
+    if not as_written:
+        raise PlanFileError(
+            f"{path}: the plan was rewritten after it was saved", hint="apply the file as plan wrote it"
+        )
+    return plan

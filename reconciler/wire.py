@@ -61,7 +61,7 @@ def bulk_path(update: BulkUpdate) -> str:
 
 def bulk_body(update: BulkUpdate) -> bytes:
     document = {"contacts": list(update.contacts), "tags": list(update.tags), "locationId": update.location}
-    return json.dumps(document, ensure_ascii=False).encode()
+    return json.dumps(document).encode()
 
 
 def read_bulk_answer(body: bytes) -> tuple[Row, ...]:
@@ -99,7 +99,7 @@ def search_body(location: LocationId, cursor: tuple[Any, ...] | None, *, tag: st
         document["filters"] = [{"field": "tags", "operator": "eq", "value": [tag]}]
     if cursor is not None:
         document["searchAfter"] = list(cursor)
-    return json.dumps(document, ensure_ascii=False).encode()
+    return json.dumps(document).encode()
 
 
 def read_page(body: bytes) -> Page:

@@ -93,7 +93,7 @@ def test_a_bulk_request_byte_by_byte(action: Action) -> None:
     assert (sent.method, str(sent.url)) == ("POST", f"{ORIGIN}/contacts/bulk/tags/update/{action}")
     assert json.loads(sent.content) == {"contacts": [ANNA, BERT], "tags": ["grün", 'a"b'], "locationId": HERE}
     assert sent.content == (
-        f'{{"contacts": ["{ANNA}", "{BERT}"], "tags": ["grün", "a\\"b"], "locationId": "{HERE}"}}'.encode()
+        f'{{"contacts": ["{ANNA}", "{BERT}"], "tags": ["gr\\u00fcn", "a\\"b"], "locationId": "{HERE}"}}'.encode()
     )
     assert dict(sent.headers) == {
         "host": "services.example",

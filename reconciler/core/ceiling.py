@@ -51,15 +51,25 @@ def within(
 ) -> tuple[tuple[Delta, ...], int]:
     """The part of the deltas that the ceiling allows, and how many pairs it does not.
 
-    `failed`: contacts whose adds did not end well; their removes are left out.
+    Where it does not allow one of a contact's adds, the contact's removals wait with it. `failed`: contacts whose
+    adds did not end well; their removes are left out.
     """
     kept: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
     outside = 0
     for delta in deltas:
+        adds = sum(change.action is Action.ADD for change in delta.changes)
         for contact in delta.contacts:
             wanted = [change for change in delta.changes if change.action is Action.ADD or contact not in failed]
             changes = tuple(change for change in wanted if limit.allows(contact, change))
+            if adds and len(changes) < len(wanted):
+                changes = _with_their_adds(changes, adds)
             outside += len(wanted) - len(changes)
             if changes:
                 kept[changes].append(contact)
     return tuple(Delta(changes, tuple(sorted(contacts))) for changes, contacts in sorted(kept.items())), outside
+
+
+def _with_their_adds(allowed: tuple[Change, ...], adds: int) -> tuple[Change, ...]:
+    """What is left of the allowed changes of a contact that needs so many adds."""
+    adding = tuple(change for change in allowed if change.action is Action.ADD)
+    return allowed if len(adding) == adds else adding

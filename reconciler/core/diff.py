@@ -3,29 +3,34 @@
 Per contact: P present, A absent, O observed, D ledger, as `docs/design.md` defines them.
 
 Rules
-1. Observed: add P - O; remove O & (A | (D - P)), under `owned` also O & (owned - P), under `exact` O - P.
+1. Observed: add P - O; remove O & (A | (D - P)), under `owned` also O & (owned - P), under `exact` O - P. Owned is
+   what the location's manifests name, and what its ledger names.
 2. Unobserved: add P. With an add, removals are deferred: the add's answer brings O first. Without one, A | (D - P)
    is removed blind, and what `owned` or `exact` would remove needs a refresh.
 3. Protected and ignored tags are never removed; a desired tag never is.
-4. A pair in doubt is held, a contact rejected for good is quarantined: listed, not planned.
+4. A pair in doubt is held, whatever was last observed of it; a contact rejected for good is quarantined: listed, not
+   planned. A contact's removals wait while an add of it is in doubt.
 5. A pair whose outcome this run knows already (`spent`) is not planned again.
 6. A tag that is `once` is satisfied while its pair is in the ledger.
-7. The work is done once per pattern of contacts, never per contact and tag.
+7. What a group excludes is not removed while the selection leaves out the tag that takes its place.
+8. The work is done once per pattern of contacts, never per contact and tag.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from reconciler.core.cover import Demand
 from reconciler.core.desired import NOTHING, Cause, Desired, Reason, Want
 from reconciler.core.manifest import Authority
 from reconciler.core.names import ContactId, SetName, Tag, TagSet
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
+from reconciler.core.reassert import NO_REASSERTION, Reassertion
 from reconciler.core.source import Source
 
 NONE: TagSet = frozenset()
@@ -50,6 +55,14 @@ class Delta:
 
     def tags(self, action: Action) -> TagSet:
         return frozenset(change.tag for change in self.changes if change.action is action)
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """Per action, the contacts by what they need and what they may be sent."""
+
+    adds: tuple[Demand, ...] = ()
+    removes: tuple[Demand, ...] = ()
 
 
 class Postponed(StrEnum):
@@ -94,9 +107,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """Everything that sets desired and observed apart, sorted."""
+    """Everything that sets desired and observed apart, sorted. `demands`: what the batch planner has to send."""
 
     deltas: tuple[Delta, ...]
+    demands: Demands
     deferrals: tuple[Deferral, ...]
     ledger: tuple[LedgerChange, ...]
     held: tuple[Listed, ...]
@@ -122,9 +136,11 @@ EVERYTHING = Selection()
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What one pattern of contacts needs."""
+    """What one pattern of contacts needs. `may_add`, `may_remove`: what may be sent again besides."""
 
     changes: tuple[Change, ...] = ()
+    may_add: TagSet = NONE
+    may_remove: TagSet = NONE
     deferred: tuple[tuple[Postponed, tuple[Tag, ...]], ...] = ()
     ledger: tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None = None
     held: tuple[Tag, ...] = ()
@@ -136,6 +152,9 @@ class _Collected:
     """Contacts per thing they need, while the patterns are walked."""
 
     changes: defaultdict[tuple[Change, ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
+    demands: defaultdict[tuple[Action, TagSet, TagSet], list[ContactId]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     deferred: defaultdict[tuple[Postponed, tuple[Tag, ...]], list[ContactId]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -146,6 +165,9 @@ class _Collected:
     def put(self, verdict: _Verdict, contacts: list[ContactId]) -> None:
         if verdict.changes:
             self.changes[verdict.changes].extend(contacts)
+        for action, again in ((Action.ADD, verdict.may_add), (Action.REMOVE, verdict.may_remove)):
+            if must := frozenset(change.tag for change in verdict.changes if change.action is action):
+                self.demands[action, must, must | again].extend(contacts)
         for deferral in verdict.deferred:
             self.deferred[deferral].extend(contacts)
         if verdict.ledger is not None:
@@ -161,13 +183,16 @@ def diff(
     observed: Observed,
     *,
     selection: Selection = EVERYTHING,
+    reassertion: Reassertion = NO_REASSERTION,
     spent: Mapping[ContactId, TagSet] | None = None,
 ) -> Diff:
     """What has to change. `spent`: the tags per contact whose outcome the present run knows already."""
     collected = _Collected()
     unobserved = 0
+    owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
     for (want, known, done), contacts in _patterns(desired, observed, selection, spent or {}).items():
-        decision = _Decision(desired, _want(desired, want), observed.patterns[known], selection, done)
+        pattern = observed.patterns[known]
+        decision = _Decision(desired, owned, _want(desired, want), pattern, selection, reassertion, done)
         collected.put(decision.verdict(), contacts)
         if want >= 0 and observed.patterns[known].observed is None:
             unobserved += len(contacts)
@@ -207,28 +232,42 @@ class _Decision:
     """One pattern: what is wanted, what is known, what this run has done already."""
 
     desired: Desired
+    owned: TagSet
     want: Want
     known: Known
     selection: Selection
+    reassertion: Reassertion
     spent: TagSet
 
     def verdict(self) -> _Verdict:
-        if self.known.quarantine and not self.selection.retry_rejected:
-            needed = self._adds(NONE) or self._removals()
-            return _Verdict(quarantine=self.known.quarantine.value) if needed else _Verdict()
-        blocked = NONE if self.selection.retry_held else self.known.doubt
-        adds, removals = self._adds(self.spent), self._removals()
-        held = sorted((adds.keys() | self._present(removals).keys()) & blocked)
-        sent = [change for tag, change in adds.items() if tag not in blocked]
-        waits = bool(set(adds) & blocked)
-        removes, deferred = self._split(removals, adding=bool(sent), waits=waits)
-        changes = sent + [change for change in removes if change.tag not in blocked]
-        return _Verdict(tuple(sorted(changes)), deferred, self._ledger(), tuple(held))
+        adds, removals, held = self._adds(), self._removals(), self._held()
+        if self.known.quarantine and (self.spent or not self.selection.retry_rejected):
+            needed = adds or self._present(removals) or held
+            return _Verdict(ledger=self._ledger(), quarantine=self.known.quarantine.value if needed else "")
+        sent = [change for tag, change in adds.items() if tag not in held and tag not in self.spent]
+        removes, deferred = self._split(removals, adding=bool(sent), waits=not held.isdisjoint(adds))
+        changes = sent + [change for change in removes if change.tag not in held]
+        return _Verdict(
+            changes=tuple(sorted(changes)),
+            may_add=self.reassertion.adds(self._chosen(self.want.present), self.known, self.desired.rules),
+            may_remove=self.reassertion.removes(removals.keys(), self.known, self.desired.rules),
+            deferred=deferred,
+            ledger=self._ledger(),
+            held=tuple(sorted(held)),
+        )
 
-    def _adds(self, spent: TagSet) -> dict[Tag, Change]:
-        known = self.known
-        missing = [tag for tag in self.want.present if tag not in (known.observed or NONE) and tag not in spent]
-        return {tag: self._add(tag) for tag in missing if self.selection.takes(tag) and not self._satisfied(tag)}
+    def _held(self) -> TagSet:
+        """The pairs in doubt; asked to retry them, those that this run brought into doubt once more."""
+        doubt = self.known.doubt & self.spent if self.selection.retry_held else self.known.doubt
+        return self._chosen(doubt)
+
+    def _adds(self) -> dict[Tag, Change]:
+        return {tag: self._add(tag) for tag in self._missing() if self.selection.takes(tag)}
+
+    def _missing(self) -> list[Tag]:
+        """Desired, and not known to be there."""
+        there = (self.known.observed or NONE) - self.known.doubt
+        return [tag for tag in self.want.present if tag not in there and not self._satisfied(tag)]
 
     def _add(self, tag: Tag) -> Change:
         known = self.known
@@ -244,15 +283,20 @@ class _Decision:
         want, known = self.want, self.known
         causes: dict[Tag, Cause] = {}
         if want.authority is Authority.EXACT:
-            causes |= dict.fromkeys(sorted(known.observed or NONE), Cause(Reason.EXACT))
+            causes |= dict.fromkeys(known.observed or NONE, Cause(Reason.EXACT))
         if want.authority is not Authority.ADDITIVE:
-            causes |= dict.fromkeys(sorted(self.desired.owned), Cause(Reason.OWNED))
-        causes |= {tag: self._pruned(tag) for tag in sorted(known.ledger) if not self._kept(tag)}
+            causes |= dict.fromkeys(self.owned, Cause(Reason.OWNED))
+        causes |= {tag: self._pruned(tag) for tag in known.ledger if not self._kept(tag)}
         causes |= want.absent
+        bare = not all(map(self.selection.takes, self._missing()))
         return {
             tag: Change(Action.REMOVE, tag, cause.reason, cause.sources)
             for tag, cause in causes.items()
-            if tag not in want.present and tag not in self.spent and self.selection.takes(tag) and not self._safe(tag)
+            if tag not in want.present
+            and tag not in self.spent
+            and self.selection.takes(tag)
+            and not self._safe(tag)
+            and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED))
         }
 
     def _pruned(self, tag: Tag) -> Cause:
@@ -296,19 +340,19 @@ class _Decision:
 
     def _ledger(self) -> tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None:
         known, present = self.known, frozenset(self.want.present)
-        there = known.observed or NONE
+        there, wanted = known.observed or NONE, self._chosen(present)
         settled = self._chosen(known.ledger | present) - known.doubt
         adopted = (present & there & settled) - known.ledger
         undesired = (known.ledger & settled) - present
         gone = undesired - there if known.observed is not None else NONE
         released = gone | frozenset(tag for tag in undesired if self._kept(tag))
         ledger = (known.ledger | adopted) - released
-        kept = frozenset(tag for tag in ledger if tag in (self.want.keep if tag in present else known.kept))
+        kept = frozenset(tag for tag in ledger if tag in (self.want.keep if tag in wanted else known.kept))
         if not adopted and not released and kept == known.kept:
             return None
         return tuple(sorted(adopted)), tuple(sorted(released)), tuple(sorted(kept))
 
-    def _chosen(self, tags: TagSet) -> TagSet:
+    def _chosen(self, tags: Iterable[Tag]) -> TagSet:
         return frozenset(tag for tag in tags if self.selection.takes(tag))
 
 
@@ -323,9 +367,28 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
     quarantined = [Listed(why, (), tuple(sorted(contacts))) for why, contacts in collected.quarantined.items()]
     return Diff(
         deltas=tuple(sorted(deltas, key=lambda delta: (delta.changes, delta.contacts))),
+        demands=Demands(_demands(Action.ADD, collected), _demands(Action.REMOVE, collected)),
         deferrals=tuple(sorted(deferrals, key=lambda each: (each.reason, each.tags, each.contacts))),
         ledger=tuple(sorted(ledger, key=lambda each: (each.adopted, each.released, each.kept, each.contacts))),
         held=tuple(sorted(held, key=lambda each: each.tags)),
         quarantined=tuple(sorted(quarantined, key=lambda each: each.why)),
         unobserved=unobserved,
     )
+
+
+def _demands(action: Action, collected: _Collected) -> tuple[Demand, ...]:
+    found = (
+        Demand(must, may, tuple(sorted(contacts)))
+        for (kind, must, may), contacts in collected.demands.items()
+        if kind is action
+    )
+    return tuple(sorted(found, key=lambda each: each.contacts))
+
+
+def demands_of(deltas: Collection[Delta]) -> Demands:
+    """What these deltas need, and nothing that may be sent again."""
+    found = {
+        action: tuple(Demand(tags, tags, delta.contacts) for delta in deltas if (tags := delta.tags(action)))
+        for action in Action
+    }
+    return Demands(found[Action.ADD], found[Action.REMOVE])

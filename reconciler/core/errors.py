@@ -18,6 +18,7 @@
         RequestRefused         1   permanent: the whole request was refused (400, 404, 422, a redirect)
         AuthRefused            7   permanent: 401 or 403, or no token
         QuotaExhausted         8
+      PortUnavailable          1   the sandbox cannot listen there (defined with it)
       Interrupted          129/130/143   a signal asked us to stop
 
 A message says what, limit, measure and remedy, in lower case; our own errors never show a traceback.

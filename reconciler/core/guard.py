@@ -9,11 +9,13 @@ Rules
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from reconciler.core.batching import Reasserted
 from reconciler.core.desired import Desired, Reason
 from reconciler.core.diff import Delta
 from reconciler.core.names import SetName, Tag
@@ -81,9 +83,13 @@ class Measured:
 
     @property
     def flag(self) -> str:
-        """The option that lifts it, as typed."""
+        """The option that lifts it, as typed in a shell."""
         kind = "set" if self.guard in (Guard.SHRINK_PCT, Guard.GROW_PCT) else "tag"
-        return f"{self.guard}:{kind}={self.scope}" if self.scope else self.guard.value
+        return shlex.quote(f"{self.guard}:{kind}={self.scope}" if self.scope else self.guard.value)
+
+    @property
+    def is_share(self) -> bool:
+        return self.guard.endswith("_pct")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +122,12 @@ class Before:
         return self.holders.total()
 
 
-def count(deltas: Iterable[Delta], *, requests: int) -> Counts:
+def count(deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, requests: int) -> Counts:
+    """The pairs of the deltas, and those that are sent again: a re-assertion may turn out to be a change."""
     counts = Counts(requests=requests)
+    for again in reasserted:
+        for tag in again.tags:
+            (counts.adds if again.action is Action.ADD else counts.removes)[tag] += len(again.contacts)
     for delta in deltas:
         for change in delta.changes:
             adding = change.action is Action.ADD
@@ -201,9 +211,9 @@ def _share(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float | None) 
 
 
 def _percent(guard: Guard, scope: str, part: int, whole: int, limit: float, *, floor: int) -> Measured:
-    """A share of nothing is everything."""
-    share = round(100.0 * part / whole, 1) if whole else (100.0 if part else 0.0)
-    return Measured(guard, scope, limit, share, part > floor and share > limit, part, whole)
+    """A share of nothing is everything. Judged as it is, shown to a tenth."""
+    share = 100.0 * part / whole if whole else (100.0 if part else 0.0)
+    return Measured(guard, scope, limit, round(share, 1), part > floor and share > limit, part, whole)
 
 
 def _holders_left(case: _Case) -> Iterator[Measured]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -27,11 +27,15 @@ class OnLeave(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TagUse:
-    """A tag where a manifest names it; `written` is the spelling found there."""
+    """A tag where a manifest names it; `written` is the spelling found there.
+
+    `commented`: a blank and a `#` follow it unquoted, so that part of what was meant may have become a comment.
+    """
 
     tag: Tag
     written: str
     source: Source
+    commented: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,22 @@ class SetUse:
 class Listed:
     """Contacts listed inline or in a file, without duplicates, in the order written.
 
-    `path` is the file's, empty for an inline list.
+    `path` is the file's, empty for an inline list. `lines` and, inline, `columns` tell where each id was written; they
+    are no part of the value, and empty where that is not known (Parquet has no lines).
     """
 
     ids: tuple[ContactId, ...]
     source: Source
     path: str = ""
+    lines: Sequence[int] = field(default=(), compare=False, repr=False)
+    columns: Sequence[int] = field(default=(), compare=False, repr=False)
+
+    def place(self, index: int) -> Source:
+        """Where the id at `index` was written, as exactly as is known."""
+        if index >= len(self.lines):
+            return Source(self.path) if self.path else self.source
+        column = self.columns[index] if index < len(self.columns) else 0
+        return Source(self.path or self.source.path, self.lines[index], column)
 
 
 @dataclass(frozen=True, slots=True)

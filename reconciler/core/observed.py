@@ -4,7 +4,8 @@ Rules
 1. The answer to a write is the next observation; a newer observation is never replaced by an older one.
 2. A pair enters the ledger with the intent of an add, or when it is adopted; it leaves when it is not desired and
    known absent, when it was rejected, or when the request that would have added it is known to have had no effect.
-3. A doubt ends with an observation made after the doubtful request could still land.
+   A pair in doubt does not leave: a request may have put it there, or may still.
+3. A doubt ends with an observation made after the doubtful request could still land, be it the answer to a write.
 4. Contacts that share everything known share one `Known`: a million of them are a dict of small integers.
 """
 
@@ -18,7 +19,7 @@ from reconciler.core.names import ContactId, Instant, TagSet
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 
 SETTLE_MS = 90_000
-"""How long a request of unknown effect may still land."""
+"""How long after it was sent a request of unknown effect may still land, where the settings do not say."""
 
 
 class Origin(StrEnum):
@@ -111,36 +112,26 @@ def absorb(
     answered: Instant,
     settle_ms: int = SETTLE_MS,
 ) -> Known:
-    """What is known after the answer: `verdict` on the contact, for a request sent and answered at those instants.
-
-    A doubt about `tags` ends with it; one about other tags when it is old enough.
-    """
+    """What is known after the answer: `verdict` on the contact, for a request sent and answered at those instants."""
     if verdict.outcome is Outcome.REJECTED:
-        return replace(
-            known,
-            ledger=known.ledger - tags if action is Action.ADD else known.ledger,
-            kept=known.kept - tags if action is Action.ADD else known.kept,
-            quarantine=verdict.rejection,
-            quarantined_at=answered,
-        )
+        rejected = replace(known, quarantine=verdict.rejection, quarantined_at=answered)
+        return release(rejected, tags - known.doubt) if action is Action.ADD else rejected
     if verdict.observed is None:
         return known.in_doubt(tags, sent)
     seen = observe(known, verdict.observed, at=answered, origin=Origin.WRITE, settle_ms=settle_ms)
-    settled = seen.doubt - tags
-    seen = replace(seen, doubt=settled, doubt_at=seen.doubt_at if settled else None)
-    return release(seen, tags - verdict.observed) if action is Action.REMOVE else seen
+    return release(seen, tags - verdict.observed - seen.doubt) if action is Action.REMOVE else seen
 
 
 def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_ms: int) -> Known:
     """What is known after an observation of the contact's `tags` at `at`; an older one changes nothing.
 
     A doubt is settled when the observation was made `settle_ms` after the doubtful request was sent. Being seen
-    after it ends a quarantine.
+    after it began ends a quarantine.
     """
     if known.observed_at is not None and at < known.observed_at:
         return known
     settled = known.doubt_at is not None and at >= known.doubt_at + settle_ms
-    lifted = known.quarantined_at is None or at >= known.quarantined_at
+    back = known.quarantined_at is not None and at >= known.quarantined_at
     return replace(
         known,
         observed=tags,
@@ -148,8 +139,8 @@ def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_m
         origin=origin,
         doubt=frozenset() if settled else known.doubt,
         doubt_at=None if settled else known.doubt_at,
-        quarantine=None if lifted else known.quarantine,
-        quarantined_at=None if lifted else known.quarantined_at,
+        quarantine=None if back else known.quarantine,
+        quarantined_at=None if back else known.quarantined_at,
     )
 
 

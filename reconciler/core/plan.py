@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
-from reconciler.core.batching import Batch, Caps, make_batches
+from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
+from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.desired import Desired
 from reconciler.core.diff import (
     EVERYTHING,
@@ -24,11 +26,14 @@ from reconciler.core.diff import (
     diff,
 )
 from reconciler.core.errors import GuardRefused
-from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders, measure
+from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import Observed, Seen
+from reconciler.core.observed import SETTLE_MS, Observed, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.pace import Rate, duration
+from reconciler.core.reassert import NO_REASSERTION, Reassertion
+
+WORST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +49,19 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What bears on a plan other than manifests and state."""
+    """What bears on a plan, and on a run of it, other than manifests and state.
+
+    `settle_ms`: how long a request of unknown effect may still land.
+    """
 
     caps: Caps = Caps()
     rate: Rate = Rate()
     limits: GuardLimits = GuardLimits()
     allowances: tuple[Allowance, ...] = ()
     selection: Selection = EVERYTHING
+    reassertion: Reassertion = NO_REASSERTION
+    effort: int = EFFORT
+    settle_ms: int = SETTLE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,8 @@ class LocationPlan:
     guards: tuple[Measured, ...]
     observations: tuple[Seen, ...] = ()
     triggers: tuple[Tag, ...] = ()
+    reasserted: tuple[Reasserted, ...] = ()
+    proofs: tuple[Proof, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -105,13 +118,17 @@ class LocationPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All locations of a run. `manifests`: where they were read. `change_digest`: what a reviewer approves."""
+    """All locations of a run. `change_digest`: what a reviewer approves.
+
+    `manifests`: where they were read. `selection`: the part of the whole that was asked for.
+    """
 
     as_of: Instant
     valid_until: Instant | None
     locations: tuple[LocationPlan, ...]
     change_digest: str
     manifests: str = ""
+    selection: Selection = EVERYTHING
 
     @property
     def is_empty(self) -> bool:
@@ -138,9 +155,10 @@ def plan_location(
     are the tags per contact whose outcome is known already, `done` what earlier rounds did and `before` what was
     there when the run began; the guards measure the whole run.
     """
-    found = diff(desired, state.observed, selection=options.selection, spent=spent)
-    batches = make_batches(found.deltas, options.caps)
-    counts = (done or Counts()) + count(found.deltas, requests=len(batches.batches))
+    again = options.reassertion
+    found = diff(desired, state.observed, selection=options.selection, reassertion=again, spent=spent)
+    batches = _batches(found, desired, options)
+    counts = (done or Counts()) + count(found.deltas, batches.reasserted, requests=len(batches.batches))
     then = before or before_run(state)
     return LocationPlan(
         location=desired.location,
@@ -148,7 +166,7 @@ def plan_location(
         serial=state.serial,
         manifests_digest=desired.digest,
         valid_until=desired.valid_until,
-        summary=_summarise(found, batches.batches, batches.lower_bound, options.rate),
+        summary=_summarise(found, batches, options.rate),
         deltas=found.deltas,
         batches=batches.batches,
         deferrals=found.deferrals,
@@ -158,28 +176,55 @@ def plan_location(
         guards=measure(counts, then, desired, limits=options.limits, allowances=options.allowances),
         observations=observations,
         triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
+        reasserted=batches.reasserted,
+        proofs=batches.proofs,
     )
+
+
+def _batches(found: Diff, desired: Desired, options: PlanOptions) -> Batches:
+    repeatable = {
+        action: options.reassertion.repeatable(action, _tags_of(demands), desired.rules)
+        for action, demands in ((Action.ADD, found.demands.adds), (Action.REMOVE, found.demands.removes))
+    }
+    return make_batches(
+        found.demands,
+        options.caps,
+        repeatable_adds=repeatable[Action.ADD],
+        repeatable_removes=repeatable[Action.REMOVE],
+        effort=options.effort,
+    )
+
+
+def _tags_of(demands: Iterable[Demand]) -> TagSet:
+    return frozenset(tag for demand in demands for tag in demand.may)
 
 
 def before_run(state: Snapshot) -> Before:
     return Before(holders(state.observed), state.set_sizes)
 
 
-def combine(locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str) -> Plan:
+def combine(
+    locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str, selection: Selection = EVERYTHING
+) -> Plan:
     """One plan of all locations, sorted by location."""
     ordered = tuple(sorted(locations, key=lambda each: each.location))
     ends = [each.valid_until for each in ordered if each.valid_until is not None]
-    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests)
+    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests, selection)
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:
-    """SHA-256 over location, sorted changes and ceilings: equal wherever a reviewer would see the same."""
+    """SHA-256 over location, sorted changes and ceilings: equal wherever a reviewer would see the same.
+
+    The places that asked for a change are no part of it: they move with every comment.
+    """
     digest = hashlib.sha256()
     for each in locations:
         digest.update(json.dumps(["location", each.location]).encode())
+        alike: defaultdict[tuple[tuple[str, str, str], ...], list[ContactId]] = defaultdict(list)
         for delta in each.deltas:
-            changes = [[change.action, change.tag, change.reason] for change in delta.changes]
-            digest.update(json.dumps(["delta", changes, delta.contacts]).encode())
+            alike[tuple((change.action, change.tag, change.reason) for change in delta.changes)] += delta.contacts
+        for changes, contacts in sorted(alike.items()):
+            digest.update(json.dumps(["delta", changes, sorted(contacts)]).encode())
         for deferral in each.deferrals:
             digest.update(json.dumps(["ceiling", deferral.reason.name, deferral.tags, deferral.contacts]).encode())
         for change in each.ledger:
@@ -188,7 +233,8 @@ def change_digest(locations: Sequence[LocationPlan]) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def _summarise(found: Diff, batches: Sequence[Batch], bound: int, rate: Rate) -> Summary:
+def _summarise(found: Diff, planned: Batches, rate: Rate) -> Summary:
+    requests = len(planned.batches)
     return Summary(
         contacts=_contacts(found.deltas),
         unobserved=found.unobserved,
@@ -196,14 +242,14 @@ def _summarise(found: Diff, batches: Sequence[Batch], bound: int, rate: Rate) ->
         removes=_pairs(found.deltas, Action.REMOVE),
         adopted=sum(len(each.adopted) * len(each.contacts) for each in found.ledger),
         released=sum(len(each.released) * len(each.contacts) for each in found.ledger),
-        reasserted=0,
+        reasserted=sum(len(each.tags) * len(each.contacts) for each in planned.reasserted),
         deferred=_contacts(found.deferrals),
         held=_contacts(found.held),
         quarantined=_contacts(found.quarantined),
-        requests=len(batches),
-        lower_bound=bound,
-        eta_seconds=duration(len(batches), rate) / 1000,
-        daily_quota_share=round(len(batches) / rate.per_day, 6),
+        requests=requests,
+        lower_bound=planned.lower_bound,
+        eta_seconds=duration(requests, rate) / 1000,
+        daily_quota_share=round(requests / rate.per_day, 6),
     )
 
 
@@ -222,15 +268,16 @@ def _pairs(deltas: Iterable[Delta], action: Action) -> int:
 _MADE_HERE = object()
 
 
+@dataclass(frozen=True, slots=True)
 class ApprovedPlan:
     """A plan that no guard refuses. Only `approve` makes one; apply accepts nothing else."""
 
-    __slots__ = ("plan",)
+    plan: Plan
+    made_by: InitVar[object]
 
-    def __init__(self, plan: Plan, made_by: object) -> None:
+    def __post_init__(self, made_by: object) -> None:
         if made_by is not _MADE_HERE:
             raise TypeError("an approved plan comes from approve(plan)")
-        self.plan = plan
 
 
 def approve(plan: Plan) -> ApprovedPlan:
@@ -241,17 +288,36 @@ def approve(plan: Plan) -> ApprovedPlan:
 
 
 def explain_refusals(locations: Iterable[LocationPlan]) -> tuple[str, ...]:
-    """A line a refusal: guard, where, measure, numerator and denominator, limit."""
+    """A line a refusal: guard, where, measure, numerator and denominator, limit, and the tags it is most about."""
     return tuple(_explain(location, each) for location in locations for each in location.refused)
 
 
 def _explain(location: LocationPlan, each: Measured) -> str:
     scope = f" of {each.scope!r}" if each.scope else ""
-    counted = f" ({each.numerator} of {each.denominator})" if each.denominator else ""
+    counted = f" ({each.numerator} of {each.denominator})" if each.denominator or each.is_share else ""
     return (
         f"guard {each.guard} refuses location {location.location}{scope}: "
-        f"measured {each.measure:g}{counted}, limit {each.limit:g}"
+        f"measured {each.measure:g}{counted}, limit {each.limit:g}{_worst(location, each)}"
     )
+
+
+_ABOUT = {
+    Guard.MAX_ADDS: Action.ADD,
+    Guard.MAX_ADDS_PCT: Action.ADD,
+    Guard.MAX_REMOVES: Action.REMOVE,
+    Guard.MAX_REMOVES_PCT: Action.REMOVE,
+}
+
+
+def _worst(location: LocationPlan, each: Measured) -> str:
+    """The tags that a guard on the whole location is most about."""
+    if each.scope or each.guard not in _ABOUT:
+        return ""
+    pairs: Counter[Tag] = Counter()
+    for delta in location.deltas:
+        pairs.update(dict.fromkeys(delta.tags(_ABOUT[each.guard]), len(delta.contacts)))
+    worst = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:WORST]
+    return f"; most of {', '.join(f'{tag!r} ({number})' for tag, number in worst)}" if worst else ""
 
 
 def _lifting(refused: Sequence[Measured]) -> str:

@@ -1,1 +1,11 @@
-"""From files to manifests and settings; the home of yaml and pydantic. Law: sees core only."""
+"""From files to manifests and settings; the home of yaml, pydantic and duckdb. Law: sees core only.
+
+The door: `load(directory)` → `Loaded(settings, manifests, problems)`, or InvalidInput with every problem at once;
+`load_files` reads any tree of files, such as a `Snapshot` of another revision; `load_settings` only `reconciler.yaml`.
+Import it lazily: pydantic is slow to start.
+"""
+
+from reconciler.loading.files import Directory, Files, Snapshot
+from reconciler.loading.manifests import Loaded, load, load_files, load_settings
+
+__all__ = ["Directory", "Files", "Loaded", "Snapshot", "load", "load_files", "load_settings"]

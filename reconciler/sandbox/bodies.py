@@ -71,7 +71,7 @@ def read_bulk(document: dict[str, Any], action: Action, rules: Assumptions) -> B
     refuse(problems)
     if rules.oversize is Oversize.CUT:
         contacts, tags = contacts[: rules.max_contacts], tags[: rules.max_tags]
-    return BulkBody(contacts, tags, everything and action is Action.REMOVE)
+    return BulkBody(contacts, tags, everything)
 
 
 def read_tags(document: dict[str, Any], rules: Assumptions) -> tuple[str, ...]:

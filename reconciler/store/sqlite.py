@@ -13,9 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from reconciler.core.batching import Batch
-from reconciler.core.errors import LeaseLost, LockHeld
 from reconciler.core.journal import RunHeader, RunRecord, RunStatus
-from reconciler.core.lease import TTL_MS, Holder, Lease, describe
+from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease, refusal
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import UNKNOWN, Known, Observed
 from reconciler.core.outcome import Outcome, Verdict
@@ -166,7 +165,7 @@ class SqliteStore:
             else:
                 held = _lease(location, found)
                 if _is_held(held, now):
-                    raise LockHeld(describe(held), hint="wait for it to end; a dead holder's lease ends by itself")
+                    raise refusal(held)
                 fence = held.fence + 1
             lease = Lease(location, holder, fence, Instant(now + TTL_MS))
             connection.execute(_SET_LEASE, (number, *_lease_row(lease)))
@@ -179,8 +178,19 @@ class SqliteStore:
         return renewed
 
     def release(self, lease: Lease) -> None:
-        with self._holding(lease) as (connection, number):
-            connection.execute("UPDATE leases SET expires = 0, id = '' WHERE location = ?", (number,))
+        with self._holding(lease) as (connection, _):
+            connection.execute(_END_LEASE, (lease.location,))
+
+    def unlock(self, location: LocationId, lease: str) -> Lease:
+        with self._changing() as connection:
+            found = connection.execute(
+                f"SELECT {_LEASE} FROM leases WHERE location = (SELECT n FROM locations WHERE id = ?)", (location,)
+            ).fetchone()
+            held = None if found is None else _lease(location, found)
+            if held is None or not held.holder.id or held.holder.id != lease:
+                raise not_the_lease(location, lease, held if held and held.holder.id else None)
+            connection.execute(_END_LEASE, (location,))
+            return held
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
@@ -287,10 +297,7 @@ class SqliteStore:
                 (lease.location, lease.holder.id, lease.fence),
             ).fetchone()
             if found is None:
-                raise LeaseLost(
-                    f"the lease {lease.holder.id} on location {lease.location} was taken over",
-                    hint="run plan again: what was in flight is listed as in doubt",
-                )
+                raise lost(lease)
             yield connection, found[0]
 
     def _location(self, location: LocationId) -> int:
@@ -344,6 +351,9 @@ WHERE batch = ? AND contact = (SELECT n FROM contacts WHERE location = ? AND id 
 """
 _LEASE = "fence, expires, id, who, operation, host, pid, version, created, run_url"
 _SET_LEASE = f"INSERT OR REPLACE INTO leases (location, {_LEASE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+_END_LEASE = "UPDATE leases SET expires = 0, id = '' WHERE location = (SELECT n FROM locations WHERE id = ?)"
 
 
 def _lease(location: LocationId, row: tuple[Any, ...]) -> Lease:

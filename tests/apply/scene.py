@@ -307,7 +307,7 @@ class Scene:
                 want = wanted.want(contact)
                 # 2: owned tags only; 3: never one that is desired
                 assert tag not in want.present
-                assert tag in wanted.owned | owned.get(contact, frozenset()) or want.authority is Authority.EXACT
+                assert tag in wanted.owned.union(*owned.values()) or want.authority is Authority.EXACT
             effects.update((each.action, contact, tag) for contact, tag in each.effect)
         # 7: one add transition per pair and plan
         assert all(number == 1 for (action, _, _), number in effects.items() if action is Action.ADD)

@@ -1,0 +1,164 @@
+"""From a validated file to a `Manifest`: reads the contact files, gives every value its place."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from reconciler.core.errors import InvalidInput, Problem, Severity
+from reconciler.core.manifest import Combined, ContactSet, Listed, Manifest, SetUse, TagRule, TagUse
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, normalise_tag
+from reconciler.core.source import Source
+from reconciler.loading import mistakes
+from reconciler.loading.files import CannotRead, Files, inside, shown
+from reconciler.loading.gathering import Wanted, repetition
+from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, TagRuleModel
+from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
+from reconciler.loading.tables import read_table
+
+Report = Callable[[Problem], None]
+
+
+def plain(node: Node) -> Any:
+    """Nodes as text, lists and dicts; a list under `contacts` stays the node it is."""
+    if isinstance(node, Scalar):
+        return node.text
+    if isinstance(node, Sequence):
+        return [plain(item) for item in node.items]
+    return {
+        name: value if name == "contacts" and isinstance(value, Sequence) else plain(value)
+        for name, (_, value) in node.items.items()
+    }
+
+
+def instant(moment: datetime | None, zone: str) -> Instant | None:
+    """Milliseconds; a midnight without zone is one in `zone`."""
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC if zone == "UTC" else ZoneInfo(zone))
+    return Instant(round(moment.timestamp() * 1000))
+
+
+def tag_rules(models: dict[str, TagRuleModel], node: Node | None, report: Report) -> dict[Tag, TagRule]:
+    """The rules by tag; two spellings of one tag are an error."""
+    rules: dict[Tag, TagRule] = {}
+    entries = node.items if isinstance(node, Mapping) else {}
+    for written, model in models.items():
+        tag, source = normalise_tag(written), entries[written][0].source
+        if tag in rules:
+            message = f"tag {written!r} has a second rule, the first is at {rules[tag].source}"
+            report(Problem(source, message, "tag-rule"))
+            continue
+        fields = model.model_dump(exclude={"group", "renamed_from"})
+        renamed = None if model.renamed_from is None else normalise_tag(model.renamed_from)
+        rules[tag] = TagRule(tag, source, **fields, group=model.group or "", renamed_from=renamed)
+    return rules
+
+
+class SetBuilder:
+    """Builds the contact sets of one manifest file."""
+
+    def __init__(self, files: Files, name: str, zone: str, report: Report) -> None:
+        self._files = files
+        self._name = name
+        self._zone = zone
+        self._report = report
+
+    def build(self, name: str, model: ContactSetModel, key: Scalar, node: Mapping) -> ContactSet | None:
+        """The set, or None with what is wrong with its contacts reported."""
+        contacts = self._contacts(model.contacts, node)
+        if contacts is None:
+            return None
+        return ContactSet(
+            name=SetName(name),
+            source=key.source,
+            contacts=contacts,
+            tags=_tag_uses(node.get("tags")),
+            absent=_tag_uses(node.get("absent")),
+            authority=model.authority,
+            ignore=tuple(model.ignore),
+            on_leave=model.on_leave,
+            start=instant(model.start, self._zone),
+            until=instant(model.until, self._zone),
+            allow_empty=model.allow_empty,
+        )
+
+    def _contacts(self, model: Any, node: Mapping) -> Listed | Combined | None:
+        place = node.items["contacts"][0].source
+        if isinstance(model, CombinedContacts):
+            written = node.get("contacts")
+            return Combined(_set_uses(written, "sets"), _set_uses(written, "except"), _set_uses(written, "only"), place)
+        if isinstance(model, FileContacts):
+            return self._file(model, node)
+        return self._inline(model, place)
+
+    def _inline(self, ids: Sequence, place: Source) -> Listed | None:
+        seen: dict[str, None] = {}
+        lines, columns, sound = array("L"), array("L"), True
+        doubles: list[Scalar] = []
+        for item in ids.items:
+            text = item.text.strip() if isinstance(item, Scalar) else ""
+            if not isinstance(item, Scalar) or not text or not text.isprintable():
+                sound = False
+                self._report(Problem(item.source, "expected a contact id", "contact-id"))
+            elif text in seen:
+                doubles.append(item)
+            else:
+                seen[text] = None
+                lines.append(item.source.line)
+                columns.append(item.source.column)
+        if doubles:
+            message = repetition(len(doubles), doubles[0].text)
+            self._report(Problem(doubles[0].source, message, "duplicate-id", Severity.INFO))
+        if not sound:
+            return None
+        return Listed(tuple(map(ContactId, seen)), place, "", lines, columns)
+
+    def _file(self, model: FileContacts, node: Mapping) -> Listed | None:
+        written = mistakes.locate(node, ("contacts", "file"))
+        try:
+            name = inside(self._name, model.file)
+            path = shown(self._files, name)
+            with self._files.open(name) as stream:
+                table = read_table(stream, Wanted(path, written, model.column, model.where))
+        except CannotRead as error:
+            self._report(Problem(written, f"contact file {model.file[:200]!r}: {error}", "contact-file"))
+            return None
+        except OSError as error:
+            self._report(Problem(written, f"contact file {model.file[:200]!r}: {error.strerror}", "contact-file"))
+            return None
+        except InvalidInput as error:
+            for problem in error.problems:
+                self._report(problem)
+            return None
+        for problem in table.problems:
+            self._report(problem)
+        return Listed(table.ids, written, path, table.lines)
+
+
+def _tag_uses(node: Node | None) -> tuple[TagUse, ...]:
+    return tuple(
+        TagUse(normalise_tag(scalar.text), scalar.text, scalar.source, scalar.commented) for scalar in _scalars(node)
+    )
+
+
+def _set_uses(node: Node | None, key: str) -> tuple[SetUse, ...]:
+    listed = node.get(key) if isinstance(node, Mapping) else None
+    return tuple(SetUse(SetName(scalar.text), scalar.source) for scalar in _scalars(listed))
+
+
+def _scalars(node: Node | None) -> Iterator[Scalar]:
+    if isinstance(node, Sequence):
+        yield from (item for item in node.items if isinstance(item, Scalar))
+
+
+def manifest_of(
+    path: str, location: str, node: Mapping, sets: list[ContactSet], rules: dict[Tag, TagRule], authority: Any
+) -> Manifest:
+    """One file's manifest."""
+    place = node.items["location"][0].source
+    return Manifest(path, LocationId(location), place, tuple(sets), rules, authority)

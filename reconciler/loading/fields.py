@@ -1,0 +1,187 @@
+"""The kinds of values that manifests and settings are made of: text in, value or a sentence out.
+
+Rules
+1. Every value arrives as text; what must be a number, a date or true/false is parsed here, by our rules, in our words.
+2. A name, an id or a tag stays the text it is. Its JSON Schema accepts any scalar: an editor types `no` as false.
+3. What may be a secret written in the wrong place is not repeated in a message.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time
+from ipaddress import ip_address
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+_WHOLE = re.compile(r"[0-9]{1,9}")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+    r" ?(?P<zone>[Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
+_LOCATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_VERSION = re.compile(r"[A-Za-z0-9.-]{1,32}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~/-]*)?"
+)
+_YEARS = range(1970, 9999)
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("ours", "{message}", {"message": message})
+
+
+def kind(value: object) -> str:
+    """What stands where something else was expected."""
+    if isinstance(value, str):
+        return repr(value) if value else "nothing"
+    return "a mapping" if isinstance(value, dict) else "a list"
+
+
+def _expected(what: str, value: object) -> PydanticCustomError:
+    return _wrong(f"expected {what}, found {kind(value)}")
+
+
+def _flag(value: object) -> bool:
+    if value in ("true", "True", "TRUE"):
+        return True
+    if value in ("false", "False", "FALSE"):
+        return False
+    raise _expected("true or false", value)
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        return int(value)
+    raise _expected("a whole number of at most 9 digits", value)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return float(value)
+    raise _expected("a number such as 30 or 2.5", value)
+
+
+def _moment(value: object) -> datetime:
+    """A time with zone; a bare date becomes a midnight without zone, which the settings' time zone completes."""
+    text = value if isinstance(value, str) else ""
+    found = _TIME.fullmatch(text)
+    if found is None and not _DATE.fullmatch(text):
+        raise _expected("a date such as 2026-12-31 or a time such as 2026-12-31T18:00:00Z", value)
+    if found is not None and found["zone"] is None:
+        raise _wrong(f"a time needs a zone: write {text}Z or {text}+01:00")
+    try:
+        moment = _parsed(text)
+    except ValueError:
+        raise _wrong(f"no such date or time: {text!r}") from None
+    if moment.year not in _YEARS:
+        raise _wrong(f"a year from {_YEARS.start} to {_YEARS.stop - 1} is needed, found {text!r}")
+    return moment
+
+
+def _parsed(text: str) -> datetime:
+    if _DATE.fullmatch(text):
+        return datetime.combine(date.fromisoformat(text), time())
+    day, clock = text[:10], text[11:].replace(" ", "").upper()
+    return datetime.fromisoformat(f"{day}T{clock}")
+
+
+def _tag(value: str) -> str:
+    if not value.strip():
+        raise _wrong("a blank tag")
+    return value
+
+
+def _name(value: str) -> str:
+    if not value.strip() or value != value.strip() or not value.isprintable() or len(value) > 200:
+        raise _wrong("expected a name: 1 to 200 printable characters, no blank at either end")
+    return value
+
+
+def _location(value: str) -> str:
+    if not _LOCATION.fullmatch(value):
+        raise _wrong(f"expected a location id (1 to 64 letters, digits, - and _), found {value[:80]!r}")
+    return value
+
+
+def _variable(value: str) -> str:
+    if not _VARIABLE.fullmatch(value):
+        raise _wrong("expected the name of an environment variable; the token itself never stands in a file")
+    return value
+
+
+def _version(value: str) -> str:
+    if not _VERSION.fullmatch(value):
+        raise _wrong(f"expected an API version such as 2021-07-28, found {value[:80]!r}")
+    return value
+
+
+def _lineage(value: str) -> str:
+    if not _UUID.fullmatch(value.lower()):
+        raise _wrong(f"expected a lineage, as `reconciler state list` shows it, found {value[:80]!r}")
+    return value.lower()
+
+
+def _base_url(value: str) -> str:
+    found = _URL.fullmatch(value)
+    if found is None or int(found["port"] or 0) > 65535:
+        raise _wrong("expected a URL such as https://services.leadconnectorhq.com, without user, query or fragment")
+    if found["scheme"] == "http" and not _loopback(found["host"].strip("[]")):
+        raise _wrong(f"plain http goes to loopback only, not to {found['host']}: use https")
+    return value.rstrip("/")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _timezone(value: str) -> str:
+    try:
+        return value if value == "UTC" else ZoneInfo(value).key
+    except (ValueError, OSError, LookupError):
+        raise _wrong(f"no such time zone: {value[:80]!r}; expected an IANA name such as Europe/Berlin") from None
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise _wrong("expected one line of text")
+    return value
+
+
+_ANY_SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
+_TEXT_SCALAR = WithJsonSchema(_ANY_SCALAR)
+_MOMENT_SCHEMA = {
+    "type": "string",
+    "pattern": r"^\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)? ?([Zz]|[+-]\d{2}:\d{2}))?$",
+}
+
+Text = Annotated[str, _TEXT_SCALAR]
+Line = Annotated[str, AfterValidator(_not_blank), _TEXT_SCALAR]
+TagText = Annotated[str, AfterValidator(_tag), _TEXT_SCALAR]
+Name = Annotated[str, AfterValidator(_name), _TEXT_SCALAR]
+LocationText = Annotated[
+    str,
+    AfterValidator(_location),
+    WithJsonSchema({**_ANY_SCALAR, "pattern": f"^{_LOCATION.pattern}$"}),
+]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
+Positive = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+Percent = Annotated[float, BeforeValidator(_number), Field(ge=0)]
+Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=100)]
+Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema(_MOMENT_SCHEMA)]
+Variable = Annotated[str, AfterValidator(_variable)]
+Version = Annotated[str, AfterValidator(_version), _TEXT_SCALAR]
+Lineage = Annotated[str, AfterValidator(_lineage)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+TimeZone = Annotated[str, AfterValidator(_timezone)]

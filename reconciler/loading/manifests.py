@@ -1,0 +1,272 @@
+"""The door's inside: a directory of files → settings, manifests, and every problem at once.
+
+Rules
+1. All files are read before anything is refused. What is wrong in one place does not hide what is wrong in another: a
+   broken set is left out and the rest is checked, except for what would only follow from its absence.
+2. Errors are raised together, as InvalidInput; warnings and infos are returned.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from reconciler.core.checks import Manifests, check
+from reconciler.core.errors import InvalidInput, Problem, Severity
+from reconciler.core.manifest import ContactSet, Manifest
+from reconciler.core.names import Instant, LocationId, SetName
+from reconciler.core.settings import Settings
+from reconciler.core.source import Source
+from reconciler.loading import mistakes
+from reconciler.loading.build import SetBuilder, manifest_of, plain, tag_rules
+from reconciler.loading.bulk import without_cyclic_gc
+from reconciler.loading.files import SETTINGS_NAME, CannotRead, Directory, Files, shown
+from reconciler.loading.models import ManifestModel
+from reconciler.loading.nodes import Mapping as MappingNode
+from reconciler.loading.nodes import Node, Scalar, parse
+from reconciler.loading.settings import Overrides, read_settings
+from reconciler.loading.text import MAX_BYTES, decode
+
+MAX_ALIKE = 100
+
+# Stands in for a location that is missing or wrong, while the rest of its manifest is looked at.
+_UNKNOWN = "unknown"
+
+_NO_OVERRIDES: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a directory says. `problems`: warnings and infos only, sorted by place."""
+
+    settings: Settings
+    manifests: tuple[Manifest, ...]
+    problems: tuple[Problem, ...]
+
+
+def load(
+    directory: str | Path,
+    *,
+    environment: Mapping[str, str] = _NO_OVERRIDES,
+    flags: Mapping[str, str] = _NO_OVERRIDES,
+    now: Instant | None = None,
+    strict: bool = False,
+) -> Loaded:
+    """The settings and manifests of a directory.
+
+    `environment`: the process's variables, of which those that name settings count; `flags`: text by key, such as
+    `api.base_url`; `now`: without it nothing is said of dates that are past; `strict`: warnings are errors.
+    Raises InvalidInput with every problem.
+    """
+    files = Directory(Path(directory))
+    return load_files(files, environment=environment, flags=flags, now=now, strict=strict)
+
+
+def load_settings(
+    directory: str | Path,
+    *,
+    environment: Mapping[str, str] = _NO_OVERRIDES,
+    flags: Mapping[str, str] = _NO_OVERRIDES,
+) -> Settings:
+    """The settings of a directory, for what needs no manifest; raises InvalidInput with every problem of theirs."""
+    loading = _Loading(Directory(Path(directory)))
+    settings = loading.settings(Overrides(environment, flags))
+    _judged(loading.problems, strict=False)
+    return settings
+
+
+def load_files(
+    files: Files,
+    *,
+    environment: Mapping[str, str] = _NO_OVERRIDES,
+    flags: Mapping[str, str] = _NO_OVERRIDES,
+    now: Instant | None = None,
+    strict: bool = False,
+) -> Loaded:
+    """As `load`, from any tree of files, such as a `Snapshot` of another revision."""
+    with without_cyclic_gc():
+        loading = _Loading(files)
+        settings = loading.settings(Overrides(environment, flags))
+        manifests = loading.manifests(settings)
+        scene = Manifests(
+            files=manifests,
+            shared=settings.rules,
+            now=now,
+            broken=frozenset(loading.broken),
+            complete=loading.complete,
+        )
+        problems = _judged([*loading.problems, *check(scene)], strict)
+    return Loaded(settings, manifests, problems)
+
+
+def _judged(problems: Iterable[Problem], strict: bool) -> tuple[Problem, ...]:
+    """The problems sorted by place, at most `MAX_ALIKE` of one check in one file; raises where one is an error."""
+    found = sorted((_strictly(problem) if strict else problem for problem in problems), key=lambda each: each.sort_key)
+    alike = Counter((problem.check, problem.source.path) for problem in found)
+    listed: list[Problem] = []
+    seen: Counter[tuple[str, str]] = Counter()
+    for problem in found:
+        kind = problem.check, problem.source.path
+        seen[kind] += 1
+        if seen[kind] <= MAX_ALIKE:
+            listed.append(problem)
+        elif seen[kind] == alike[kind]:
+            message = f"and {alike[kind] - MAX_ALIKE:,} more problems of this kind up to here"
+            listed.append(replace(problem, message=message, hint=""))
+    if any(problem.severity is Severity.ERROR for problem in listed):
+        raise InvalidInput(listed)
+    return tuple(sorted(listed, key=lambda problem: problem.sort_key))
+
+
+def _strictly(problem: Problem) -> Problem:
+    return replace(problem, severity=Severity.ERROR) if problem.severity is Severity.WARNING else problem
+
+
+class _Loading:
+    """One pass over a tree of files. `broken`: sets that are written but could not be used."""
+
+    def __init__(self, files: Files) -> None:
+        self.problems: list[Problem] = []
+        self.broken: set[tuple[LocationId, SetName]] = set()
+        self.complete = True
+        self._files = files
+
+    def settings(self, overrides: Overrides) -> Settings:
+        path = shown(self._files, SETTINGS_NAME)
+        names = self._names()
+        root = self._root(SETTINGS_NAME) if SETTINGS_NAME in names else None
+        return read_settings(root, path, overrides, self.problems.append)
+
+    def manifests(self, settings: Settings) -> tuple[Manifest, ...]:
+        found = []
+        names = [name for name in self._names() if self._is_manifest(name)]
+        for name in names:
+            manifest = self._manifest(name, settings)
+            if manifest is None:
+                self.complete = False
+            else:
+                found.append(manifest)
+        if not names and self.complete:
+            hint = "a manifest is a file that ends .yaml or .yml and names a location; `reconciler init` writes one"
+            self._report(Source(self._files.label), "no manifest in this directory", "directory", hint)
+        return tuple(found)
+
+    def _names(self) -> list[str]:
+        try:
+            return self._files.names()
+        except CannotRead as error:
+            if self.complete:
+                hint = "name the directory of the manifests, or write a first one with `reconciler init`"
+                self._report(Source(self._files.label), str(error), "directory", hint)
+            self.complete = False
+            return []
+
+    def _is_manifest(self, name: str) -> bool:
+        """Settings apart; settings in the wrong place are reported, since they would silently not hold."""
+        if name == SETTINGS_NAME:
+            return False
+        if posixpath.basename(name) in (SETTINGS_NAME, "reconciler.yml"):
+            hint = f"settings stand in {SETTINGS_NAME} at the top of the manifests directory"
+            self._report(Source(shown(self._files, name)), "settings that nobody reads", "settings-place", hint)
+            return False
+        return True
+
+    def _report(self, source: Source, message: str, check: str, hint: str = "") -> None:
+        self.problems.append(Problem(source, message, check, hint=hint))
+
+    def _root(self, name: str) -> Node | None:
+        """A file's document; None where it has none, or none that can be used."""
+        path = shown(self._files, name)
+        if not name.isprintable():
+            self._report(Source(ascii(path)[1:-1]), "a file name with characters that cannot be shown", "path")
+            self.complete = False
+            return None
+        try:
+            with self._files.open(name) as stream:
+                parsed = parse(decode(stream.read(MAX_BYTES + 1), path), path)
+        except CannotRead as error:
+            self._report(Source(path), str(error), "path")
+        except OSError as error:
+            self._report(Source(path), f"cannot be read: {error.strerror}", "path")
+        except InvalidInput as error:
+            self.problems += error.problems
+        else:
+            self.problems += parsed.problems
+            return parsed.root
+        self.complete = False
+        return None
+
+    def _manifest(self, name: str, settings: Settings) -> Manifest | None:
+        before = len(self.problems)
+        root = self._root(name)
+        path = shown(self._files, name)
+        if root is None or (isinstance(root, Scalar) and root.nothing):
+            if len(self.problems) == before:
+                self._report(Source(path, 1, 1), "the file is empty: a manifest names at least a location", "value")
+            return None
+        if not isinstance(root, MappingNode):
+            self._report(root.source, "expected a mapping with `location` and `contact_sets`", "value")
+            return None
+        model, broken = self._model(root)
+        if model is None:
+            return None
+        location = LocationId(model.location)
+        builder = SetBuilder(self._files, name, settings.timezone, self.problems.append)
+        sets = self._sets(model, root, builder, broken)
+        rules = tag_rules(model.tags, root.get("tags"), self.problems.append)
+        written = root.get("location")
+        if not isinstance(written, Scalar) or written.text != location:
+            return None
+        self.broken |= {(location, SetName(lost)) for lost in broken}
+        return manifest_of(path, location, root, sets, rules, model.authority)
+
+    def _sets(self, model: ManifestModel, root: MappingNode, builder: SetBuilder, broken: set[str]) -> list[ContactSet]:
+        written = root.get("contact_sets")
+        found = []
+        for name, entry in model.contact_sets.items():
+            assert isinstance(written, MappingNode)
+            key, node = written.items[name]
+            assert isinstance(node, MappingNode)
+            built = builder.build(name, entry, key, node)
+            if built is None:
+                broken.add(name)
+            else:
+                found.append(built)
+        return found
+
+    def _model(self, root: MappingNode) -> tuple[ManifestModel | None, set[str]]:
+        """The sound part of a manifest, and the names of the sets that are not in it."""
+        data = plain(root)
+        if "contact_sets" not in data and "tags" not in data and "location" in data:
+            hint = "contact_sets: {} declares nothing, and removes what was declared before"
+            self._report(root.items["location"][0].source, "neither contact_sets nor tags", "missing-key", hint)
+        try:
+            return ManifestModel.model_validate(data), set()
+        except ValidationError as error:
+            self.problems += mistakes.problems(error, root, ManifestModel)
+            broken = _cut(data, [detail["loc"] for detail in error.errors(include_url=False, include_input=False)])
+            data.setdefault("location", _UNKNOWN)
+        try:
+            return ManifestModel.model_validate(data), broken
+        except ValidationError:
+            return None, broken
+
+
+def _cut(data: dict[str, Any], locations: Iterable[tuple[int | str, ...]]) -> set[str]:
+    """Takes out of `data` whatever an error lies in; answers the names of the contact sets among it."""
+    broken: set[str] = set()
+    for location in locations:
+        top = data.get(str(location[0]))
+        if len(location) > 1 and isinstance(top, dict):
+            top.pop(location[1], None)
+            if location[0] == "contact_sets":
+                broken.add(str(location[1]))
+        else:
+            data.pop(str(location[0]), None)
+    return broken

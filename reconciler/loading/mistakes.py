@@ -1,0 +1,112 @@
+"""From pydantic's findings to problems of ours: where it is written, what is wrong, what was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, Tag, ValidationError
+from pydantic_core import ErrorDetails
+
+from reconciler.core.errors import Problem
+from reconciler.core.names import did_you_mean
+from reconciler.core.source import Source
+from reconciler.loading.fields import kind
+from reconciler.loading.nodes import Mapping, Node, Scalar
+from reconciler.loading.nodes import Sequence as SequenceNode
+
+_WANTED = {
+    "string_type": "text",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "list_type": "a list",
+    "union_tag_not_found": "a list of contact ids, a mapping with `file`, or a mapping with `sets`",
+}
+
+MAX_MISTAKES = 100
+
+Location = Sequence[int | str]
+
+
+def problems(error: ValidationError, root: Node, model: type[BaseModel]) -> list[Problem]:
+    """The findings, each at the place in the nodes that it is about; of very many the first, and how many more."""
+    found = error.errors(include_url=False)
+    listed = [_problem(detail, root, model) for detail in found[:MAX_MISTAKES]]
+    if len(found) > MAX_MISTAKES:
+        more = f"and {len(found) - MAX_MISTAKES:,} more problems from here on"
+        listed.append(Problem(locate(root, found[MAX_MISTAKES]["loc"]), more, "value"))
+    return listed
+
+
+def _problem(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> Problem:
+    location, rule = detail["loc"], detail["type"]
+    place = locate(root, location, of_key=rule == "extra_forbidden")
+    if rule == "extra_forbidden":
+        keys = keys_at(model, location[:-1])
+        hint = did_you_mean(str(location[-1]), keys) or "known keys: " + ", ".join(keys)
+        return Problem(place, f"unknown key {location[-1]!r}", "unknown-key", hint=hint)
+    if rule == "missing":
+        return Problem(place, f"key {location[-1]!r} is missing", "missing-key")
+    return Problem(place, _message(detail), "value")
+
+
+def _message(detail: ErrorDetails) -> str:
+    rule, found, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if rule == "ours":
+        return str(context["message"])
+    if rule in _WANTED:
+        return f"expected {_WANTED[rule]}, found {kind(found)}"
+    if rule == "enum":
+        return f"expected {str(context['expected']).replace(chr(39), '')}, found {kind(found)}"
+    if rule == "greater_than_equal":
+        return f"expected at least {context['ge']}, found {found}"
+    if rule == "less_than_equal":
+        return f"expected at most {context['le']}, found {found}"
+    if rule == "too_short":
+        return "expected at least one, found an empty list"
+    return detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def locate(root: Node, location: Location, *, of_key: bool = False) -> Source:
+    """The place of the value at `location`, or of its key: where asked for, and where the value is no written text.
+
+    Parts that name no key (the alternatives of a union, a key that is missing) are passed over.
+    """
+    node, place, key_place = root, root.source, root.source
+    for part in location:
+        if isinstance(node, Mapping) and str(part) in node.items:
+            key, node = node.items[str(part)]
+            key_place = key.source
+            place = node.source if isinstance(node, Scalar) and not node.nothing else key_place
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
+            place = key_place = node.source
+    return key_place if of_key or location[-1:] == ("[key]",) else place
+
+
+def keys_at(annotation: Any, location: Location) -> tuple[str, ...]:
+    """The keys that a mapping at `location` below a definition may have."""
+    if get_origin(annotation) is Annotated:
+        return keys_at(get_args(annotation)[0], location)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
+        if not location:
+            return tuple(fields)
+        return keys_at(fields[str(location[0])], location[1:]) if str(location[0]) in fields else ()
+    if get_origin(annotation) in (dict, list):
+        return keys_at(get_args(annotation)[-1], location[1:])
+    if get_origin(annotation) in (Union, UnionType):
+        return _keys_of_union(get_args(annotation), location)
+    return ()
+
+
+def _keys_of_union(members: Sequence[Any], location: Location) -> tuple[str, ...]:
+    for member in members:
+        tags = [extra.tag for extra in get_args(member)[1:] if isinstance(extra, Tag)]
+        if tags and location and tags[0] == location[0]:
+            return keys_at(member, location[1:])
+        if not tags and member is not NoneType:
+            return keys_at(member, location)
+    return ()

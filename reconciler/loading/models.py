@@ -1,0 +1,135 @@
+"""The manifest language as pydantic definitions: one source for the loader, the JSON Schema, editor hover and the docs.
+
+Rules
+1. An unknown key is an error. Every key has a description.
+2. Inline id lists pass through as they were parsed: a million of them must not cost a million validations.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
+
+from reconciler.core.manifest import Authority, OnLeave
+from reconciler.loading import nodes
+from reconciler.loading.fields import Count, Flag, Line, LocationText, Moment, Name, TagText, Text
+
+
+class Strict(BaseModel):
+    """What every definition shares: no unknown key, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=False)
+
+
+class TagRuleModel(Strict):
+    """What holds for one tag."""
+
+    description: Text = Field("", examples=["top 5 % by revenue"])
+    """What the tag means, for people."""
+    group: Name | None = Field(None, examples=["lifecycle"])
+    """At most one tag of a group on a contact: declaring one removes the others."""
+    max_adds: Count | None = Field(None, examples=[200])
+    """The most contacts that one run may add this tag to."""
+    max_removes: Count | None = Field(None, examples=[200])
+    """The most contacts that one run may remove this tag from."""
+    min_holders: Count | None = Field(None, examples=[10])
+    """The fewest contacts that must carry this tag after a run."""
+    protected: Flag = False
+    """Never removed from anybody."""
+    triggers: Flag = False
+    """Starts automations: listed first in every preview, never sent twice."""
+    once: Flag = False
+    """One add satisfies it for as long as it stays declared: a workflow may consume it."""
+    inert: Flag = False
+    """Starts no automation: may be sent again where that saves requests."""
+    exclusive: Flag = False
+    """Only declared contacts carry it in the whole location (Terraform's binding); needs a refresh by tag search."""
+    renamed_from: TagText | None = Field(None, examples=["top"])
+    """The tag's old name: this one is added, proven, and only then the old one removed."""
+
+
+class FileContacts(Strict):
+    """Contacts from a file."""
+
+    file: Text = Field(examples=["contacts/customers.csv"])
+    """A .csv, .tsv, .jsonl, .txt (one id a line) or .parquet file, relative to the manifest."""
+    column: Text | None = Field(None, examples=["contact_id"])
+    """The column of the ids; by default contact_id, else id."""
+    where: dict[Text, Text] = Field(default_factory=dict, examples=[{"plan": "gold"}])
+    """Only rows in which each of these columns has exactly this text."""
+
+
+class CombinedContacts(Strict):
+    """Contacts of other sets."""
+
+    sets: list[Name] = Field(min_length=1, examples=[["churned"]])
+    """The contacts of any of these sets."""
+    minus: list[Name] = Field(default_factory=list, alias="except", examples=[["vip"]])
+    """Without the contacts of any of these sets."""
+    only: list[Name] | None = Field(None, min_length=1, examples=[["customers"]])
+    """Only those that are in one of these sets as well."""
+
+
+def _contacts_kind(value: object) -> str | None:
+    if isinstance(value, nodes.Sequence):
+        return "(ids)"
+    if not isinstance(value, dict):
+        return None
+    return "(sets)" if {"sets", "except", "only"} & value.keys() and "file" not in value else "(file)"
+
+
+def _as_parsed(value: Any) -> Any:
+    return value
+
+
+_IDS_SCHEMA = {
+    "type": "array",
+    "items": {"type": ["string", "number", "boolean", "null"]},
+    "title": "Contact ids",
+    "description": "Contact ids, written out.",
+    "examples": [["qFSqySFkVvNzOSqgGqFi", "3ualbhnV7j3n3a9r2moD"]],
+}
+
+ContactIds = Annotated[Any, PlainValidator(_as_parsed), WithJsonSchema(_IDS_SCHEMA), Tag("(ids)")]
+Contacts = Annotated[
+    ContactIds | Annotated[FileContacts, Tag("(file)")] | Annotated[CombinedContacts, Tag("(sets)")],
+    Discriminator(_contacts_kind),
+]
+
+
+class ContactSetModel(Strict):
+    """Some contacts, and the tags they shall and shall not carry."""
+
+    contacts: Contacts
+    """Who: a list of contact ids, a file, or a combination of other sets."""
+    tags: list[TagText] = Field(default_factory=list, examples=[["customer", "newsletter"]])
+    """Tags that each of the contacts must carry."""
+    absent: list[TagText] = Field(default_factory=list, examples=[["trial"]])
+    """Tags that none of the contacts may carry."""
+    authority: Authority | None = None
+    """How much of a contact's tags the set decides. additive (default) removes what is absent or no longer declared,
+    owned also every owned tag that is not declared, exact every tag that is not declared."""
+    ignore: list[Line] = Field(default_factory=list, examples=[["wf-*"]])
+    """Patterns of tags that owned and exact leave alone."""
+    on_leave: OnLeave = OnLeave.REMOVE
+    """What becomes of the set's tags on a contact that leaves it: remove (default) or keep."""
+    start: Moment | None = Field(None, alias="from", examples=["2026-12-01"])
+    """From when the set declares; a date (midnight in the settings' time zone) or a time with zone."""
+    until: Moment | None = Field(None, examples=["2026-12-31", "2026-12-31T18:00:00+01:00"])
+    """Until when, exclusive, the set declares."""
+    allow_empty: Flag = False
+    """Whether the set may have no contacts; otherwise that is an error."""
+
+
+class ManifestModel(Strict):
+    """Which contacts of one HighLevel location carry which tags."""
+
+    location: LocationText = Field(examples=["asdrwHvLUxlfw5SqKVCN"])
+    """The id of the location (sub-account)."""
+    authority: Authority | None = None
+    """The authority of the sets of this manifest that do not name one."""
+    tags: dict[TagText, TagRuleModel] = Field(default_factory=dict, examples=[{"vip": {"max_adds": 200}}])
+    """Rules for single tags of this location."""
+    contact_sets: dict[Name, ContactSetModel] = Field(default_factory=dict)
+    """The contact sets by name; `{}` to declare nothing, which empties the location of what was declared before."""

@@ -1,0 +1,251 @@
+"""From YAML text to nodes: text, lists and mappings, each with its place.
+
+Rules
+1. Scalars stay text: nothing is typed here (`no`, `012`, `null` are what they look like).
+2. What can surprise a reader is refused: anchors, aliases, merge keys, explicit tags, directives, several documents,
+   duplicate keys, keys that are not text, nesting deeper than `MAX_DEPTH`.
+3. Everything that YAML 1.2 forbids is refused, also where the parser (YAML 1.1) is lenient; see `strict`.
+4. No exception but InvalidInput, with line and column; never more than `MAX_VALUES` values in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import yaml
+
+from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.source import Source
+from reconciler.loading.strict import COMMENT, Strictness
+from reconciler.loading.text import place
+
+MAX_DEPTH = 20
+MAX_VALUES = 400_000
+MAX_PROBLEMS = 100
+
+FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's parser; where PyYAML was built without it, the slow one that reads the same language."""
+
+# What the parsers raise beside YAMLError on hostile input (seen with the pure one).
+_ESCAPES = (ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A text. `plain`: written without quotes; `commented`: followed by a blank and a `#` on its line."""
+
+    text: str
+    source: Source
+    plain: bool = True
+    commented: bool = False
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no value is written here at all, as after `tags:`."""
+        return self.plain and not self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    items: tuple[Node, ...]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """`items`: for each key its node and its value, in the order written."""
+
+    items: dict[str, tuple[Scalar, Node]]
+    source: Source
+
+    def get(self, key: str) -> Node | None:
+        found = self.items.get(key)
+        return None if found is None else found[1]
+
+
+Node = Scalar | Sequence | Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A file's only document (None if there is none, or none that could be used), and what is wrong with it."""
+
+    root: Node | None
+    problems: tuple[Problem, ...]
+
+
+def parse(text: str, path: str, *, loader: Any = FAST_LOADER) -> Parsed:
+    """The nodes of a text that `decode` let through."""
+    builder = _Builder(text, path)
+    events: Any = yaml.parse(text, Loader=loader)
+    try:
+        for event in events:
+            builder.take(event)
+    except yaml.YAMLError as error:
+        builder.stop(_where(error, path), "yaml", _what(error))
+    except _ESCAPES as error:
+        builder.stop(Source(path, 1, 1), "yaml", f"not YAML: {error}")
+    finally:
+        events.close()
+    return Parsed(builder.root, tuple(builder.problems))
+
+
+def _where(error: yaml.YAMLError, path: str) -> Source:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return Source(path, 1, 1) if mark is None else Source(path, mark.line + 1, mark.column + 1)
+
+
+def _what(error: yaml.YAMLError) -> str:
+    problem, context = getattr(error, "problem", None), getattr(error, "context", None)
+    return "not YAML: " + (", ".join(part for part in (problem, context) if part) or "it cannot be read")
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A collection that is still open. `indent`: of the innermost block collection; `key`: waits for its value."""
+
+    source: Source
+    flow: bool
+    indent: int
+    entries: dict[str, tuple[Scalar, Node]] | None
+    items: list[Node] = field(default_factory=list)
+    key: Scalar | None = None
+    start: int = 0
+
+
+class _Builder:
+    """Turns the stream of events into nodes; holds what is open on a stack of its own, so depth cannot hurt."""
+
+    def __init__(self, text: str, path: str) -> None:
+        self.root: Node | None = None
+        self.problems: list[Problem] = []
+        self._path = path
+        self._text = text
+        self._strict = Strictness(text)
+        self._stack: list[_Frame] = []
+        self._values = 0
+        self._documents = 0
+        self._end = 0
+        self._unusable = False
+
+    def stop(self, source: Source, check: str, message: str, hint: str = "") -> NoReturn:
+        raise InvalidInput([*self.problems, Problem(source, message, check, hint=hint)])
+
+    def take(self, event: Any) -> None:
+        kind = type(event)
+        if (stray := self._strict.comment(self._end, event.start_mark.index)) >= 0:
+            self.stop(place(self._text, stray, self._path), "yaml", COMMENT)
+        self._end = event.end_mark.index
+        if kind is yaml.ScalarEvent:
+            self._scalar(event)
+        elif kind is yaml.SequenceStartEvent or kind is yaml.MappingStartEvent:
+            self._open(event, kind is yaml.MappingStartEvent)
+        elif kind is yaml.SequenceEndEvent or kind is yaml.MappingEndEvent:
+            self._close(event)
+        elif kind is yaml.AliasEvent:
+            self._refuse(event, "alias", f"an alias (*{event.anchor}): write the value out")
+            self._unusable = True
+            self._put(Scalar("", self._place(event.start_mark)))
+        elif kind is yaml.DocumentStartEvent:
+            self._document(event)
+
+    def _place(self, mark: Any) -> Source:
+        return Source(self._path, mark.line + 1, mark.column + 1)
+
+    def _refuse(self, event: Any, check: str, message: str) -> None:
+        self._report(Problem(self._place(event.start_mark), message, check))
+
+    def _report(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        if len(self.problems) >= MAX_PROBLEMS:
+            self.stop(problem.source, "yaml", f"more than {MAX_PROBLEMS} problems: the rest of the file is not read")
+
+    def _document(self, event: Any) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            self.stop(
+                self._place(event.start_mark),
+                "documents",
+                "a second document",
+                "one manifest a file: split it",
+            )
+        if event.version or event.tags:
+            self._refuse(event, "directive", "a directive (%): leave it out")
+
+    def _decorated(self, event: Any) -> None:
+        if event.anchor is not None:
+            self._refuse(event, "anchor", f"an anchor (&{event.anchor}): write the value out where it is needed")
+        if event.tag is not None:
+            self._refuse(event, "yaml-tag", f"an explicit YAML tag ({event.tag}): every value is text already")
+
+    def _scalar(self, event: Any) -> None:
+        plain = event.style in (None, "")
+        if event.anchor is not None or event.tag is not None:
+            self._decorated(event)
+        if not plain or event.value == "-":
+            self._check_scalar(event)
+        commented = plain and self._strict.commented(self._end)
+        self._put(Scalar(event.value, self._place(event.start_mark), plain, commented))
+
+    def _check_scalar(self, event: Any) -> None:
+        indent = self._stack[-1].indent if self._stack else -1
+        fault = self._strict.scalar(event.style, event.start_mark, event.end_mark, indent)
+        if fault is not None:
+            self.stop(self._place(event.start_mark), "yaml", fault)
+
+    def _open(self, event: Any, is_mapping: bool) -> None:
+        source = self._place(event.start_mark)
+        if len(self._stack) >= MAX_DEPTH:
+            self.stop(source, "depth", f"nested deeper than {MAX_DEPTH} levels")
+        if event.anchor is not None or event.tag is not None:
+            self._decorated(event)
+        parent = self._stack[-1] if self._stack else None
+        indent = (parent.indent if parent else -1) if event.flow_style else event.start_mark.column
+        entries: dict[str, tuple[Scalar, Node]] | None = {} if is_mapping else None
+        frame = _Frame(source, bool(event.flow_style), indent, entries, start=event.start_mark.index)
+        self._stack.append(frame)
+
+    def _close(self, event: Any) -> None:
+        frame = self._stack.pop()
+        outermost = frame.flow and not (self._stack and self._stack[-1].flow)
+        if outermost:
+            fault = self._strict.flow(frame.start, event.end_mark.index, frame.indent)
+            if fault is not None:
+                self.stop(frame.source, "yaml", fault)
+        if frame.entries is None:
+            self._put(Sequence(tuple(frame.items), frame.source))
+        else:
+            self._put(Mapping(frame.entries, frame.source))
+
+    def _put(self, node: Node) -> None:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            hint = "put the contacts into a file beside the manifest"
+            self.stop(node.source, "size", f"more than {MAX_VALUES:,} values in a manifest", hint)
+        if not self._stack:
+            self.root = None if self._unusable else node
+            return
+        frame = self._stack[-1]
+        if frame.entries is None:
+            frame.items.append(node)
+        elif frame.key is None:
+            frame.key = self._key(node)
+        else:
+            self._entry(frame.entries, frame.key, node)
+            frame.key = None
+
+    def _key(self, node: Node) -> Scalar:
+        if not isinstance(node, Scalar):
+            self.stop(node.source, "key", "a key must be text, not a list or a mapping")
+        return node
+
+    def _entry(self, entries: dict[str, tuple[Scalar, Node]], key: Scalar, node: Node) -> None:
+        if key.text == "<<" and key.plain:
+            self._report(Problem(key.source, "a merge key (<<): write the keys out", "merge-key"))
+            self._unusable = True
+        elif key.text in entries:
+            first = entries[key.text][0].source
+            self._report(Problem(key.source, f"key {key.text!r} is given twice, first at {first}", "duplicate-key"))
+        else:
+            entries[key.text] = (key, node)

@@ -1,0 +1,73 @@
+"""Contact files in Parquet, through duckdb (extra `[bulk]`): the home of duckdb.
+
+Rules: duckdb is imported only when a manifest names a .parquet file; it reads that one file, from an in-memory database
+that may not load extensions; a row of Parquet has no line, its line is 0.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from reconciler.core.errors import InvalidInput, Problem
+from reconciler.loading.gathering import Gathering, find_column
+
+_BATCH = 50_000
+
+
+def read_parquet(stream: BinaryIO, gathering: Gathering) -> None:
+    """The ids of a Parquet file."""
+    try:
+        import duckdb
+    except ImportError:
+        raise _missing_extra(gathering) from None
+    with _on_disk(stream) as path, duckdb.connect(":memory:", config=_CONFIG) as database:
+        try:
+            _select(database, path, gathering)
+        except duckdb.Error as error:
+            raise gathering.stop("contact-file", 0, f"not Parquet: {str(error).splitlines()[0]}") from None
+
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "threads": 2,
+}
+
+
+def _missing_extra(gathering: Gathering) -> InvalidInput:
+    wanted = gathering.wanted
+    hint = "install it: pip install 'reconciler[bulk]'"
+    return InvalidInput([Problem(wanted.source, f"{wanted.path} needs the extra [bulk]", "extra", hint=hint)])
+
+
+def _select(database: Any, path: str, gathering: Gathering) -> None:
+    where = gathering.wanted.where
+    described = database.execute("SELECT * FROM read_parquet(?) LIMIT 0", [path]).description
+    column = find_column([name for name, *_ in described], gathering, line=0)
+    tests = "".join(f" AND CAST({_quoted(name)} AS VARCHAR) = ?" for name in where)
+    query = f"SELECT {_quoted(column)} FROM read_parquet(?) WHERE true{tests}"
+    cursor = database.execute(query, [path, *where.values()])
+    while batch := cursor.fetchmany(_BATCH):
+        for (contact,) in batch:
+            gathering.add(contact, 0)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextmanager
+def _on_disk(stream: BinaryIO) -> Iterator[str]:
+    """The file's own path where it has one, a copy's where it is held in memory."""
+    name = getattr(stream, "name", None)
+    if isinstance(name, str):
+        yield name
+        return
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as copy:
+        shutil.copyfileobj(stream, copy)
+        copy.flush()
+        yield copy.name

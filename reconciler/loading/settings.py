@@ -1,0 +1,203 @@
+"""`reconciler.yaml`, the environment and the flags → Settings.
+
+Rules
+1. A flag wins over an environment variable, that over the file, that over the default; each value remembers its origin.
+2. Every simple key can be overridden: `api.base_url` by the variable RECONCILER_API_BASE_URL and the flag
+   --api-base-url. Rules of tags, locations, allow and expected_drift are reviewed text: they come from the file only.
+3. No token is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from reconciler.core.errors import Problem, Severity
+from reconciler.core.guard import GuardLimits
+from reconciler.core.names import LocationId, Tag, did_you_mean, normalise_tag
+from reconciler.core.settings import (
+    Allowed,
+    ApiSettings,
+    ExpectedDrift,
+    LocationSettings,
+    Origin,
+    OriginKind,
+    PlanSettings,
+    Settings,
+)
+from reconciler.core.source import Source
+from reconciler.loading import mistakes
+from reconciler.loading import nodes as yaml_nodes
+from reconciler.loading.build import Report, instant, plain, tag_rules
+from reconciler.loading.settings_models import SettingsModel
+
+PREFIX = "RECONCILER_"
+SECTIONS = ("api", "plan", "guards")
+_FROM_FILE_ONLY = ("tags", "locations", "allow", "expected_drift")
+
+
+def keys() -> tuple[str, ...]:
+    """The simple settings, such as `timezone` and `api.base_url`, in the order of the documentation."""
+    return tuple(_keys(SettingsModel))
+
+
+def variable(key: str) -> str:
+    """The environment variable that overrides a setting."""
+    return PREFIX + key.replace(".", "_").upper()
+
+
+def flag(key: str) -> str:
+    """The flag that overrides a setting."""
+    return "--" + key.replace(".", "-").replace("_", "-")
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, definition in model.model_fields.items():
+        if not prefix and name in _FROM_FILE_ONLY:
+            continue
+        if not prefix and name in SECTIONS:
+            yield from _keys(definition.annotation, f"{name}.")  # type: ignore[arg-type]
+        else:
+            yield prefix + name
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What stands above the file. `flags`: by key; `environment`: all variables of the process."""
+
+    environment: Mapping[str, str]
+    flags: Mapping[str, str]
+
+    def origins(self) -> dict[str, tuple[str, Origin]]:
+        """For each overridden key its text and where that comes from."""
+        found: dict[str, tuple[str, Origin]] = {}
+        for key in keys():
+            if (text := self.environment.get(variable(key))) is not None:
+                found[key] = text, Origin(OriginKind.ENVIRONMENT, Source(variable(key)))
+            if (text := self.flags.get(key)) is not None:
+                found[key] = text, Origin(OriginKind.FLAG, Source(flag(key)))
+        return found
+
+    def unknown(self) -> Iterator[Problem]:
+        """Variables that look like settings and are none."""
+        known = {variable(key) for key in keys()}
+        prefixes = tuple(f"{PREFIX}{section.upper()}_" for section in SECTIONS)
+        for name in sorted(set(self.environment) - known):
+            if name.startswith(prefixes):
+                hint = did_you_mean(name, sorted(known))
+                yield Problem(Source(name), "no such setting", "variable", Severity.WARNING, hint)
+
+
+def read_settings(root: yaml_nodes.Node | None, path: str, overrides: Overrides, report: Report) -> Settings:
+    """The settings; the defaults where a problem was reported."""
+    for problem in overrides.unknown():
+        report(problem)
+    if root is not None and not isinstance(root, yaml_nodes.Mapping):
+        report(Problem(root.source, "expected a mapping of settings", "value"))
+        root = None
+    node = root or yaml_nodes.Mapping({}, Source(path))
+    origins = _file_origins(node)
+    merged = node
+    for key, (text, origin) in overrides.origins().items():
+        merged = _with(merged, key.split("."), yaml_nodes.Scalar(text, origin.source or node.source))
+        origins[key] = origin
+    try:
+        model = SettingsModel.model_validate(plain(merged))
+    except ValidationError as error:
+        for problem in mistakes.problems(error, merged, SettingsModel):
+            report(problem)
+        return Settings()
+    return _settings(model, merged, origins, report)
+
+
+def _with(node: yaml_nodes.Mapping, parts: list[str], value: yaml_nodes.Scalar) -> yaml_nodes.Mapping:
+    """The mapping with one value laid over it; a section that is no mapping stays as it is, to be reported."""
+    name = parts[0]
+    key = yaml_nodes.Scalar(name, value.source)
+    if len(parts) == 1:
+        return yaml_nodes.Mapping({**node.items, name: (key, value)}, node.source)
+    key, below = node.items.get(name, (key, yaml_nodes.Mapping({}, value.source)))
+    if not isinstance(below, yaml_nodes.Mapping):
+        return node
+    return yaml_nodes.Mapping({**node.items, name: (key, _with(below, parts[1:], value))}, node.source)
+
+
+def _file_origins(node: yaml_nodes.Mapping) -> dict[str, Origin]:
+    found: dict[str, Origin] = {}
+    for key in keys():
+        section, _, name = key.rpartition(".")
+        holder: yaml_nodes.Node | None = node.get(section) if section else node
+        if isinstance(holder, yaml_nodes.Mapping) and name in holder.items:
+            found[key] = Origin(OriginKind.FILE, holder.items[name][1].source)
+    return found
+
+
+def _settings(
+    model: SettingsModel, node: yaml_nodes.Mapping, origins: Mapping[str, Origin], report: Report
+) -> Settings:
+    return Settings(
+        state=model.state,
+        lineage=model.lineage,
+        timezone=model.timezone,
+        authority=model.authority,
+        api=ApiSettings(**model.api.model_dump()),
+        plan=PlanSettings(**model.plan.model_dump()),
+        rules=tag_rules(model.tags, node.get("tags"), report),
+        locations=_locations(model, node),
+        guards=GuardLimits(**model.guards.model_dump()),
+        allow=tuple(_allowed(model, _items(node, "allow"))),
+        expected_drift=tuple(_expected(model, _items(node, "expected_drift"))),
+        history_keep=model.history_keep,
+        origins=origins,
+    )
+
+
+def _locations(model: SettingsModel, node: yaml_nodes.Mapping) -> dict[LocationId, LocationSettings]:
+    places: Any = node.get("locations")
+    return {
+        LocationId(name): LocationSettings(LocationId(name), places.items[name][0].source, **entry.model_dump())
+        for name, entry in model.locations.items()
+    }
+
+
+def _items(node: yaml_nodes.Mapping, key: str) -> Iterable[yaml_nodes.Node]:
+    listed = node.get(key)
+    return listed.items if isinstance(listed, yaml_nodes.Sequence) else ()
+
+
+def _allowed(model: SettingsModel, places: Iterable[yaml_nodes.Node]) -> Iterator[Allowed]:
+    for entry, place in zip(model.allow, places, strict=True):
+        until = instant(entry.until, model.timezone)
+        assert until is not None
+        yield Allowed(
+            guard=entry.guard,
+            reason=entry.reason,
+            until=until,
+            source=place.source,
+            tag=_tag(entry.tag),
+            set=entry.set,
+            location=_location(entry.location),
+        )
+
+
+def _expected(model: SettingsModel, places: Iterable[yaml_nodes.Node]) -> Iterator[ExpectedDrift]:
+    for entry, place in zip(model.expected_drift, places, strict=True):
+        yield ExpectedDrift(
+            tag=normalise_tag(entry.tag),
+            source=place.source,
+            classes=frozenset(entry.classes),
+            reason=entry.reason,
+            location=_location(entry.location),
+            until=instant(entry.until, model.timezone),
+        )
+
+
+def _tag(text: str | None) -> Tag | None:
+    return None if text is None else normalise_tag(text)
+
+
+def _location(text: str | None) -> LocationId | None:
+    return None if text is None else LocationId(text)

@@ -1,0 +1,164 @@
+"""`reconciler.yaml` as pydantic definitions; the defaults are those of `core.settings`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from reconciler.core.drift import DriftClass
+from reconciler.core.guard import Guard, GuardLimits
+from reconciler.core.manifest import Authority
+from reconciler.core.reassert import Reassert
+from reconciler.core.settings import (
+    DEFAULT_STATE,
+    DEFAULT_TOKEN_ENV,
+    ApiSettings,
+    PlanSettings,
+)
+from reconciler.loading.fields import (
+    BaseUrl,
+    Count,
+    Flag,
+    Line,
+    Lineage,
+    LocationText,
+    Moment,
+    Name,
+    Percent,
+    Positive,
+    Share,
+    TagText,
+    Text,
+    TimeZone,
+    Variable,
+    Version,
+)
+from reconciler.loading.models import Strict, TagRuleModel
+
+_API = ApiSettings()
+_PLAN = PlanSettings()
+_GUARDS = GuardLimits()
+
+
+class ApiModel(Strict):
+    """How the API is spoken to."""
+
+    base_url: BaseUrl = _API.base_url
+    """The origin of the API: https, or http to loopback only."""
+    version: Version = _API.version
+    """The Version header."""
+    max_contacts: Positive = Field(_API.max_contacts, le=10_000)
+    """The most contacts in one bulk request."""
+    max_tags: Positive = Field(_API.max_tags, le=1_000)
+    """The most tags in one bulk request."""
+    requests_per_10s: Positive = _API.requests_per_10s
+    """Requests in 10 seconds that a location allows."""
+    requests_per_day: Positive = _API.requests_per_day
+    """Requests a day that a location allows."""
+    timeout_s: Positive = Field(_API.timeout_s, le=3600)
+    """Seconds until a request without an answer is given up as in doubt."""
+    settle_s: Count = Field(_API.settle_s, le=86_400)
+    """Seconds for which a request in doubt may still take effect."""
+
+
+class PlanModel(Strict):
+    """How plans are made."""
+
+    reassert: Reassert = _PLAN.reassert
+    """Which tags may be sent again where that saves requests: inert ones (default), always, never."""
+    reassert_max_age_s: Count = _PLAN.reassert_max_age_s
+    """The oldest observation, in seconds, on which a tag may be sent again."""
+
+
+class LocationModel(Strict):
+    """One location: a name for people, and where its token comes from."""
+
+    name: Line = Field("", examples=["Acme"], validate_default=False)
+    """A name for people."""
+    token_env: Variable = Field(DEFAULT_TOKEN_ENV, examples=["ACME_TOKEN"])
+    """The environment variable that holds the token."""
+    token_command: Line = Field("", examples=["op read op://crm/acme/token"], validate_default=False)
+    """A command that prints the token; instead of token_env."""
+
+
+class GuardsModel(Strict):
+    """Limits beyond which a plan is refused (exit 5); each holds for a location and for each tag."""
+
+    max_adds: Count | None = _GUARDS.max_adds
+    """The most tags added, counted as pairs of contact and tag."""
+    max_removes: Count | None = _GUARDS.max_removes
+    """The most tags removed, counted as pairs of contact and tag."""
+    max_adds_pct: Percent | None = _GUARDS.max_adds_pct
+    """The most tags added, in percent of the pairs observed before."""
+    max_removes_pct: Share | None = _GUARDS.max_removes_pct
+    """The most tags removed, in percent of the pairs observed before; counts from 6 removes on."""
+    empties_tag: Flag = _GUARDS.empties_tag
+    """Whether a plan is refused after which nobody would carry a tag that somebody carries now."""
+    min_holders: Count | None = _GUARDS.min_holders
+    """The fewest contacts that must carry each tag afterwards."""
+    max_requests: Count | None = _GUARDS.max_requests
+    """The most requests of one run."""
+    shrink_pct: Share | None = _GUARDS.shrink_pct
+    """How much a set of 10 contacts and more may shrink since the last apply, in percent."""
+    grow_pct: Percent | None = _GUARDS.grow_pct
+    """How much a set of 10 contacts and more may grow since the last apply, in percent."""
+
+
+class AllowModel(Strict):
+    """A reviewed exception to a guard."""
+
+    guard: Guard
+    """The guard that is lifted."""
+    tag: TagText | None = Field(None, examples=["vip"])
+    """For this tag only."""
+    set: Name | None = Field(None, examples=["churned"])
+    """For this set only (shrink_pct and grow_pct)."""
+    location: LocationText | None = None
+    """In this location only."""
+    reason: Line = Field(examples=["the trial ended, all of them leave"])
+    """Why; it is written to the journal."""
+    until: Moment = Field(examples=["2026-12-31"])
+    """Until when, exclusive, the exception holds."""
+
+
+class ExpectedDriftModel(Strict):
+    """Drift that somebody else makes on purpose: reported as such, never a failure."""
+
+    tag: TagText = Field(examples=["wf-*"])
+    """A tag, or a pattern of tags."""
+    classes: list[DriftClass] = Field(default_factory=list, examples=[["unexpected"]])
+    """The classes of drift that are expected; without it all."""
+    location: LocationText | None = None
+    """In this location only."""
+    reason: Text = Field("", examples=["the onboarding workflow owns these"])
+    """Why."""
+    until: Moment | None = Field(None, examples=["2026-12-31"])
+    """Until when, exclusive, it is expected."""
+
+
+class SettingsModel(Strict):
+    """The settings of a manifests directory."""
+
+    state: Line = Field(DEFAULT_STATE, examples=["postgresql://crm@db/reconciler", "s3://bucket/{location}"])
+    """Where state lives; `{location}` stands for the location's id."""
+    lineage: Lineage | None = Field(None, examples=["6f1c1f0e-8a43-4a57-9b0c-0a3a2f1f5d11"])
+    """The lineage that the state must have: a pin against the wrong state."""
+    timezone: TimeZone = Field("UTC", examples=["Europe/Berlin"])
+    """The time zone of bare dates in from and until."""
+    authority: Authority = Authority.ADDITIVE
+    """The authority of the sets where neither the set nor its manifest names one."""
+    api: ApiModel = ApiModel()
+    """How the API is spoken to."""
+    plan: PlanModel = PlanModel()
+    """How plans are made."""
+    tags: dict[TagText, TagRuleModel] = Field(default_factory=dict)
+    """Rules for single tags, shared by all locations."""
+    locations: dict[LocationText, LocationModel] = Field(default_factory=dict)
+    """What is to be known of each location."""
+    guards: GuardsModel = GuardsModel()
+    """Limits beyond which a plan is refused."""
+    allow: list[AllowModel] = Field(default_factory=list)
+    """Reviewed exceptions to guards."""
+    expected_drift: list[ExpectedDriftModel] = Field(default_factory=list)
+    """Drift that somebody else makes on purpose."""
+    history_keep: Positive = Field(10, le=10_000)
+    """How many runs keep their rows; revert reaches that far."""

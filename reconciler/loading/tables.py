@@ -1,0 +1,140 @@
+"""From a contact file to ids: .csv, .tsv, .jsonl, .txt (one id a line), and .parquet with the extra `[bulk]`.
+
+Rules
+1. A row that cannot be trusted is an error with its line (ragged, without an id, not UTF-8, an open quote): an id that
+   is silently lost would be pruned, and a shifted column would tag the wrong contact.
+2. Blanks around an id do not count, empty lines do not count, an id given twice counts once.
+3. Streamed: memory holds the ids and one line.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import BinaryIO
+
+from reconciler.core.errors import InvalidInput, Problem
+from reconciler.loading.gathering import Gathering, Table, Wanted, find_column
+from reconciler.loading.parquet import read_parquet
+
+MAX_LINE = 1_048_576
+ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".parquet")
+
+
+def read_table(stream: BinaryIO, wanted: Wanted) -> Table:
+    """The ids of an open contact file; raises InvalidInput with every fault, each with its line."""
+    gathering = Gathering(wanted)
+    ending = next((ending for ending in ENDINGS if wanted.path.lower().endswith(ending)), "")
+    if ending == ".parquet":
+        read_parquet(stream, gathering)
+    elif ending in _READERS:
+        _READERS[ending](text_lines(stream, gathering), gathering)
+    else:
+        hint = "known endings: " + ", ".join(ENDINGS)
+        raise InvalidInput([Problem(wanted.source, f"not a contact file: {wanted.path}", "contact-file", hint=hint)])
+    return gathering.table()
+
+
+def text_lines(stream: BinaryIO, gathering: Gathering) -> Iterator[str]:
+    """The lines of a file with their ends, without its byte order mark."""
+    for number, raw in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
+        if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
+            raise gathering.stop("size", number, f"a line longer than {MAX_LINE:,} bytes")
+        try:
+            line = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            message = f"not UTF-8: byte 0x{raw[error.start]:02x}"
+            raise gathering.stop("encoding", number, message, "save the file as UTF-8") from None
+        if "\0" in line:
+            raise gathering.stop("encoding", number, "a NUL character")
+        yield line.removeprefix("\ufeff") if number == 1 else line
+
+
+def rows(lines: Iterable[str], gathering: Gathering, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of delimited text that are not empty, each with the line it starts on."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for row in reader:
+            if row:
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise gathering.stop("contact-file", line, f"not a table: {error}") from None
+
+
+def _delimited(lines: Iterable[str], gathering: Gathering, delimiter: str) -> None:
+    table = rows(lines, gathering, delimiter)
+    header = [name.strip() for name in next(table, (1, []))[1]]
+    if not header:
+        raise gathering.stop("column", 1, "the file is empty: its first line must name the columns")
+    index = header.index(find_column(header, gathering))
+    filters = [(header.index(name), value) for name, value in gathering.wanted.where.items()]
+    width, add = len(header), gathering.add
+    for line, row in table:
+        if len(row) != width:
+            gathering.fault("ragged", line, f"a row of {len(row)} fields under a header of {width}")
+        elif all(row[at] == value for at, value in filters):
+            add(row[index], line)
+
+
+def _csv(lines: Iterable[str], gathering: Gathering) -> None:
+    _delimited(lines, gathering, ",")
+
+
+def _tsv(lines: Iterable[str], gathering: Gathering) -> None:
+    _delimited(lines, gathering, "\t")
+
+
+def _txt(lines: Iterable[str], gathering: Gathering) -> None:
+    wanted = gathering.wanted
+    if wanted.column is not None or wanted.where:
+        message = f"{wanted.path} has one id a line and no columns: leave `column` and `where` out"
+        raise InvalidInput([Problem(wanted.source, message, "column")])
+    for number, line in enumerate(lines, 1):
+        if not line.isspace():
+            gathering.add(line, number)
+
+
+def _jsonl(lines: Iterable[str], gathering: Gathering) -> None:
+    wanted, column, seen = gathering.wanted, gathering.wanted.column, set[str]()
+    filters = list(wanted.where.items())
+    for number, line in enumerate(lines, 1):
+        if line.isspace():
+            continue
+        row = _json_object(line, number, gathering)
+        if row is None:
+            continue
+        if column is None:
+            column = find_column(list(row), gathering, line=number)
+        seen.update(name for name, _ in filters if name in row)
+        if all(name in row and _as_text(row[name]) == value for name, value in filters):
+            gathering.add(row.get(column), number)
+    unseen = [name for name, _ in filters if name not in seen]
+    if unseen:
+        raise gathering.stop("column", 1, f"no row has the key {unseen[0]!r} that `where` asks for")
+
+
+def _json_object(line: str, number: int, gathering: Gathering) -> dict[str, object] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        gathering.fault("contact-file", number, f"not JSON: {getattr(error, 'msg', 'nested too deeply')}")
+        return None
+    if not isinstance(row, dict):
+        gathering.fault("contact-file", number, "not a JSON object")
+        return None
+    return row
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+_READERS: Mapping[str, Callable[[Iterable[str], Gathering], None]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _jsonl,
+    ".txt": _txt,
+}

@@ -1,0 +1,60 @@
+"""From bytes to text that can be shown with line and column.
+
+Rules
+1. UTF-8, with or without a byte order mark; everything else is refused where it stops being UTF-8.
+2. No control character but tab and line end; no line end but LF and CRLF, so that our lines are those of an editor.
+3. At most `MAX_BYTES` and `MAX_LINES`: larger contact sets belong in contact files.
+"""
+
+from __future__ import annotations
+
+import re
+
+from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.source import Source
+
+MAX_BYTES = 16_000_000
+MAX_LINES = 300_000
+
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufdd0-\ufdef\ufffe\uffff]|\r(?!\n)")
+_BOM = "\ufeff"
+_TOO_LARGE = "put the contacts into a file beside the manifest: contacts: {file: contacts.csv}"
+
+
+def decode(data: bytes, path: str) -> str:
+    """The text of a manifest or settings file, without its byte order mark; raises InvalidInput with the place."""
+    if len(data) > MAX_BYTES:
+        raise _refused(Source(path), "size", f"larger than {MAX_BYTES:,} bytes, the limit of a manifest", _TOO_LARGE)
+    try:
+        text = data.decode("utf-8").removeprefix(_BOM)
+    except UnicodeDecodeError as error:
+        raise _refused(*_not_utf8(data, error, path)) from None
+    if (found := _FORBIDDEN.search(text)) is not None:
+        raise _refused(*_forbidden(text, found, path))
+    if text.count("\n") > MAX_LINES:
+        raise _refused(
+            Source(path, MAX_LINES + 1, 1), "size", f"more than {MAX_LINES:,} lines in a manifest", _TOO_LARGE
+        )
+    return text
+
+
+def place(text: str, index: int, path: str) -> Source:
+    """Line and column of the character at `index`."""
+    return Source(path, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+
+
+def _refused(source: Source, check: str, message: str, hint: str) -> InvalidInput:
+    return InvalidInput([Problem(source, message, check, hint=hint)])
+
+
+def _not_utf8(data: bytes, error: UnicodeDecodeError, path: str) -> tuple[Source, str, str, str]:
+    before = data[: error.start].decode("utf-8").removeprefix(_BOM)
+    source = place(before, len(before), path)
+    return source, "encoding", f"not UTF-8: byte 0x{data[error.start]:02x}", "save the file as UTF-8"
+
+
+def _forbidden(text: str, found: re.Match[str], path: str) -> tuple[Source, str, str, str]:
+    source = place(text, found.start(), path)
+    if found.group() == "\r":
+        return source, "encoding", "a carriage return without a line feed", "end lines with LF or CRLF"
+    return source, "encoding", f"control character U+{ord(found.group()):04X}", "remove it"

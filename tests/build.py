@@ -1,0 +1,180 @@
+"""Tiny builders, so that a test reads like a sentence: tags and contacts are words of one text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from reconciler.core.desired import Desired, resolve
+from reconciler.core.diff import Diff, Selection
+from reconciler.core.manifest import Authority, Combined, ContactSet, Listed, Manifest, OnLeave, SetUse, TagRule, TagUse
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.observed import Known, Observed, Origin
+from reconciler.core.outcome import Action, Rejection
+from reconciler.core.source import Source
+
+HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
+NOW = Instant(1_795_000_000_000)
+DAY = 86_400_000
+SETTLE = 90_000
+PLACE = Source("acme.yaml", 1, 1)
+
+
+def tags(text: str) -> TagSet:
+    return frozenset(map(Tag, text.split()))
+
+
+def ids(text: str) -> tuple[ContactId, ...]:
+    return tuple(map(ContactId, text.split()))
+
+
+def many(number: int, prefix: str = "c") -> str:
+    """`c0 c1 c2 …`"""
+    return " ".join(f"{prefix}{index}" for index in range(number))
+
+
+def names(text: str) -> tuple[SetUse, ...]:
+    return tuple(SetUse(SetName(name), PLACE) for name in text.split())
+
+
+def union(text: str, *, minus: str = "", only: str = "") -> Combined:
+    """The contacts of other sets."""
+    return Combined(names(text), names(minus), names(only), PLACE)
+
+
+def uses(text: str, place: Source = PLACE) -> tuple[TagUse, ...]:
+    return tuple(TagUse(Tag(tag), tag, place) for tag in text.split())
+
+
+def a_set(
+    name: str,
+    contacts: str | Combined,
+    text: str = "",
+    *,
+    absent: str = "",
+    ignore: str = "",
+    place: Source = PLACE,
+    authority: Authority | None = None,
+    on_leave: OnLeave = OnLeave.REMOVE,
+    start: int | None = None,
+    until: int | None = None,
+) -> ContactSet:
+    """A contact set that declares the tags of `text`."""
+    return ContactSet(
+        name=SetName(name),
+        source=place,
+        contacts=Listed(ids(contacts), place) if isinstance(contacts, str) else contacts,
+        tags=uses(text, place),
+        absent=uses(absent, place),
+        authority=authority,
+        ignore=tuple(ignore.split()),
+        on_leave=on_leave,
+        start=None if start is None else Instant(start),
+        until=None if until is None else Instant(until),
+    )
+
+
+def a_rule(tag: str, **properties: Any) -> TagRule:
+    return TagRule(Tag(tag), PLACE, **properties)
+
+
+def rules(*given: TagRule) -> dict[Tag, TagRule]:
+    return {rule.tag: rule for rule in given}
+
+
+def a_manifest(
+    *sets: ContactSet, rule: Iterable[TagRule] = (), path: str = "acme.yaml", authority: Authority | None = None
+) -> Manifest:
+    return Manifest(path, HERE, Source(path), sets, rules(*rule), authority)
+
+
+def declare(*sets: ContactSet, rule: Iterable[TagRule] = (), shared: Iterable[TagRule] = (), now: int = NOW) -> Desired:
+    """What one manifest of these sets comes to."""
+    return resolve([a_manifest(*sets, rule=rule)], now=Instant(now), shared_rules=rules(*shared))
+
+
+def carries(
+    text: str = "",
+    *,
+    ledger: str = "",
+    kept: str = "",
+    doubt: str = "",
+    quarantine: Rejection | None = None,
+    at: int = NOW - DAY,
+) -> Known:
+    """A contact observed with exactly these tags."""
+    return Known(
+        observed=tags(text),
+        observed_at=Instant(at),
+        origin=Origin.WRITE,
+        ledger=tags(ledger),
+        kept=tags(kept),
+        doubt=tags(doubt),
+        doubt_at=Instant(at) if doubt else None,
+        quarantine=quarantine,
+        quarantined_at=Instant(at) if quarantine else None,
+    )
+
+
+def unseen(*, ledger: str = "", kept: str = "", doubt: str = "", quarantine: Rejection | None = None) -> Known:
+    """A contact that was never observed."""
+    return Known(
+        ledger=tags(ledger),
+        kept=tags(kept),
+        doubt=tags(doubt),
+        doubt_at=Instant(NOW - DAY) if doubt else None,
+        quarantine=quarantine,
+        quarantined_at=Instant(NOW - DAY) if quarantine else None,
+    )
+
+
+def state(**contacts: Known) -> Observed:
+    return state_of({ContactId(contact): known for contact, known in contacts.items()})
+
+
+def state_of(contacts: Mapping[ContactId, Known]) -> Observed:
+    observed = Observed()
+    observed.update(contacts)
+    return observed
+
+
+def only(*, tag: str = "", sets: str = "", retry_held: bool = False, retry_rejected: bool = False) -> Selection:
+    return Selection(frozenset(map(SetName, sets.split())), tags(tag), retry_held, retry_rejected)
+
+
+def changes(found: Diff) -> dict[str, set[str]]:
+    """Per contact, such as {"anna": {"+vip declared", "-trial absent"}}."""
+    return {
+        contact: {
+            f"{'+' if change.action is Action.ADD else '-'}{change.tag} {change.reason}" for change in delta.changes
+        }
+        for delta in found.deltas
+        for contact in delta.contacts
+    }
+
+
+def postponed(found: Diff) -> dict[str, set[str]]:
+    """Per contact, such as {"anna": {"until_observed: trial vip"}}."""
+    result: dict[str, set[str]] = {}
+    for each in found.deferrals:
+        for contact in each.contacts:
+            result.setdefault(contact, set()).add(f"{each.reason.name.lower()}: {' '.join(each.tags)}".rstrip())
+    return result
+
+
+def held(found: Diff) -> dict[str, str]:
+    return {contact: " ".join(each.tags) for each in found.held for contact in each.contacts}
+
+
+def quarantined(found: Diff) -> dict[str, str]:
+    return {contact: each.why for each in found.quarantined for contact in each.contacts}
+
+
+def recorded(found: Diff) -> dict[str, str]:
+    """Per contact, what enters and leaves the ledger and what of it is kept: `+vip -trial =gold`."""
+    result: dict[str, str] = {}
+    for each in found.ledger:
+        words = (*(f"+{tag}" for tag in each.adopted), *(f"-{tag}" for tag in each.released))
+        text = " ".join((*words, *(f"={tag}" for tag in each.kept)))
+        result.update(dict.fromkeys(each.contacts, text))
+    return result

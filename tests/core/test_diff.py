@@ -1,0 +1,419 @@
+"""diff: a small test for each rule of the contract's section on the plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.core.diff import Diff, diff
+from reconciler.core.manifest import Authority, OnLeave, TagRule
+from reconciler.core.names import ContactId
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Rejection
+from reconciler.core.source import Source
+from tests.build import (
+    NOW,
+    a_rule,
+    a_set,
+    carries,
+    changes,
+    declare,
+    held,
+    ids,
+    only,
+    postponed,
+    quarantined,
+    recorded,
+    state,
+    tags,
+    unseen,
+)
+
+OWNED, EXACT, KEEP = Authority.OWNED, Authority.EXACT, OnLeave.KEEP
+GROUP = tuple(a_rule(tag, group="lifecycle") for tag in ("lead", "customer"))
+
+
+def anna(
+    text: str,
+    known: Known,
+    *,
+    absent: str = "",
+    ignore: str = "",
+    authority: Authority | None = None,
+    on_leave: OnLeave = OnLeave.REMOVE,
+    rule: tuple[TagRule, ...] = (),
+    **options: object,
+) -> Diff:
+    """What sets anna, known as she is, apart from a set that holds her alone."""
+    wanted = a_set("a", "anna", text, absent=absent, ignore=ignore, authority=authority, on_leave=on_leave)
+    return diff(declare(wanted, rule=rule), state(anna=known), **options)  # type: ignore[arg-type]
+
+
+def left(known: Known, *, rule: tuple[TagRule, ...] = (), on_leave: OnLeave = OnLeave.REMOVE) -> Diff:
+    """Anna is in no set any more; the tag x is still declared for bert."""
+    return diff(declare(a_set("a", "bert", "x", on_leave=on_leave), rule=rule), state(anna=known, bert=carries("x")))
+
+
+def nothing(found: Diff) -> bool:
+    return not (found.deltas or found.deferrals or found.ledger or found.held or found.quarantined)
+
+
+# observed
+
+
+def test_observed_adds_what_is_missing() -> None:
+    found = anna("x y", carries("y z", ledger="y"))
+    assert changes(found) == {"anna": {"+x declared"}}
+    assert postponed(found) == {}
+
+
+def test_observed_removes_what_must_be_absent_and_is_there() -> None:
+    assert changes(anna("", carries("w z"), absent="w v")) == {"anna": {"-w absent"}}
+
+
+def test_observed_removes_what_the_ledger_holds_and_nobody_declares() -> None:
+    assert changes(anna("x", carries("x old foreign", ledger="x old"))) == {"anna": {"-old pruned"}}
+
+
+def test_additive_leaves_owned_and_foreign_tags() -> None:
+    found = diff(declare(a_set("a", "anna", "x"), a_set("b", "bert", "y")), state(anna=carries("x y z", ledger="x")))
+    assert "anna" not in changes(found)
+
+
+def test_owned_removes_owned_tags_and_leaves_foreign_ones() -> None:
+    desired = declare(a_set("a", "anna", "x", authority=OWNED), a_set("b", "bert", "y"))
+    found = diff(desired, state(anna=carries("x y z", ledger="x"), bert=carries("y", ledger="y")))
+    assert changes(found) == {"anna": {"-y owned"}}
+
+
+def test_owned_knows_the_tags_that_only_the_ledger_names() -> None:
+    desired = declare(a_set("a", "anna", "x", authority=OWNED))
+    found = diff(desired, state(anna=carries("x old z", ledger="x"), bert=carries("old", ledger="old")))
+    assert changes(found) == {"anna": {"-old owned"}, "bert": {"-old pruned"}}
+
+
+def test_exact_removes_every_tag_that_is_not_declared() -> None:
+    assert changes(anna("x", carries("x y z", ledger="x"), authority=EXACT)) == {"anna": {"-y exact", "-z exact"}}
+
+
+def test_a_group_takes_the_place_of_its_other_tag() -> None:
+    found = anna("customer", carries("lead"), rule=GROUP)
+    assert changes(found) == {"anna": {"+customer declared", "-lead group"}}
+
+
+def test_every_change_names_the_place_that_asked_for_it() -> None:
+    place = Source("acme.yaml", 7, 3)
+    desired = declare(a_set("a", "anna", "x", absent="w", place=place))
+    (delta,) = diff(desired, state(anna=carries("w old", ledger="old"))).deltas
+    assert {(change.tag, change.sources) for change in delta.changes} == {
+        ("x", (place,)),
+        ("w", (place,)),
+        ("old", ()),
+    }
+
+
+def test_contacts_that_need_the_same_share_a_delta() -> None:
+    found = diff(declare(a_set("a", "cara anna bert", "x")), state(bert=carries("y"), cara=carries("z")))
+    assert [delta.contacts for delta in found.deltas] == [ids("anna bert cara")]
+
+
+# unobserved
+
+
+def test_unobserved_adds_all_that_is_present() -> None:
+    found = anna("x y", unseen())
+    assert changes(found) == {"anna": {"+x declared", "+y declared"}}
+    assert found.unobserved == 1
+
+
+def test_a_contact_that_state_never_heard_of_is_unobserved() -> None:
+    assert changes(diff(declare(a_set("a", "anna", "x")), state())) == {"anna": {"+x declared"}}
+
+
+def test_with_an_add_every_removal_waits_for_its_answer() -> None:
+    found = anna("x", unseen(ledger="old"), absent="w")
+    assert changes(found) == {"anna": {"+x declared"}}
+    assert postponed(found) == {"anna": {"until_observed: old w"}}
+
+
+def test_a_deferral_under_owned_names_the_owned_tags() -> None:
+    desired = declare(a_set("a", "anna", "x", authority=OWNED), a_set("b", "", "y"))
+    assert postponed(diff(desired, state())) == {"anna": {"until_observed: y"}}
+
+
+def test_a_deferral_under_exact_has_no_ceiling_for_what_cannot_be_named() -> None:
+    found = anna("x", unseen(), absent="w", authority=EXACT)
+    assert postponed(found) == {"anna": {"until_observed: w", "exact:"}}
+
+
+def test_without_an_add_what_is_named_is_removed_blind() -> None:
+    found = anna("", unseen(ledger="old"), absent="w")
+    assert changes(found) == {"anna": {"-old pruned", "-w absent"}}
+    assert postponed(found) == {}
+
+
+def test_without_an_add_what_owned_would_remove_needs_a_refresh() -> None:
+    desired = declare(a_set("a", "anna", "", absent="w", authority=OWNED), a_set("b", "", "y"))
+    found = diff(desired, state())
+    assert changes(found) == {"anna": {"-w absent"}}
+    assert postponed(found) == {"anna": {"needs_refresh: y"}}
+
+
+def test_without_an_add_what_exact_would_remove_needs_a_refresh() -> None:
+    found = anna("", unseen(), authority=EXACT)
+    assert (changes(found), postponed(found)) == ({}, {"anna": {"needs_refresh:"}})
+
+
+def test_a_contact_that_nobody_declares_is_not_counted_as_unobserved() -> None:
+    assert left(unseen(ledger="x")).unobserved == 0
+
+
+# protected and ignored
+
+
+@pytest.mark.parametrize("known", [carries("w old y", ledger="old"), unseen(ledger="old")])
+def test_protected_tags_are_never_removed(known: Known) -> None:
+    safe = tuple(a_rule(tag, protected=True) for tag in ("w", "old", "y"))
+    found = anna("", known, absent="w", authority=OWNED, rule=safe)
+    assert (changes(found), postponed(found), recorded(found)) == ({}, {}, {})
+
+
+@pytest.mark.parametrize("authority", [None, OWNED, EXACT])
+def test_ignored_tags_are_left_alone(authority: Authority | None) -> None:
+    found = anna("x", carries("x wf-1 wf-old", ledger="x wf-old"), ignore="wf-*", authority=authority)
+    assert nothing(found)
+
+
+def test_ignoring_does_not_keep_a_tag_from_being_added() -> None:
+    assert changes(anna("wf-1", carries(), ignore="wf-*")) == {"anna": {"+wf-1 declared"}}
+
+
+# once
+
+
+ONCE = (a_rule("x", once=True),)
+
+
+def test_once_one_add_satisfies_a_tag_that_a_workflow_consumed() -> None:
+    assert nothing(anna("x", carries("", ledger="x"), rule=ONCE))
+
+
+def test_once_is_added_where_it_never_was() -> None:
+    assert changes(anna("x", carries(""), rule=ONCE)) == {"anna": {"+x declared"}}
+
+
+def test_once_lasts_as_long_as_the_tag_stays_declared() -> None:
+    consumed = left(carries("", ledger="x"), rule=ONCE)
+    assert recorded(consumed)["anna"] == "-x"
+    assert changes(anna("x", carries(""), rule=ONCE)) == {"anna": {"+x declared"}}
+
+
+def test_once_does_not_keep_a_tag_that_nobody_declares() -> None:
+    assert changes(left(carries("x", ledger="x"), rule=ONCE)) == {"anna": {"-x pruned"}}
+
+
+# in doubt
+
+
+def test_an_add_in_doubt_is_held() -> None:
+    found = anna("x y", carries("", ledger="x", doubt="x"))
+    assert changes(found) == {"anna": {"+y declared"}}
+    assert held(found) == {"anna": "x"}
+
+
+def test_a_removal_in_doubt_is_held_whatever_was_observed_before() -> None:
+    assert held(anna("", carries("w", doubt="w"), absent="w")) == {"anna": "w"}
+    assert held(anna("", carries("", doubt="w"), absent="w")) == {"anna": "w"}
+
+
+def test_a_desired_tag_whose_removal_is_in_doubt_is_held_though_it_was_observed() -> None:
+    found = anna("x", carries("x", ledger="x", doubt="x"))
+    assert (changes(found), held(found)) == ({}, {"anna": "x"})
+
+
+def test_a_kept_tag_in_doubt_is_held() -> None:
+    found = left(carries("", ledger="x", kept="x", doubt="x"))
+    assert (recorded(found).get("anna"), held(found)) == (None, {"anna": "x"})
+
+
+def test_removals_wait_while_an_add_of_the_contact_is_in_doubt() -> None:
+    found = anna("customer", carries("lead", ledger="customer", doubt="customer"), rule=GROUP)
+    assert changes(found) == {}
+    assert postponed(found) == {"anna": {"until_settled: lead"}}
+
+
+def test_other_adds_do_not_wait_for_a_removal_in_doubt() -> None:
+    found = anna("x", carries("w v", doubt="w"), absent="w v")
+    assert changes(found) == {"anna": {"+x declared", "-v absent"}}
+
+
+def test_held_pairs_are_sent_once_more_when_asked_to() -> None:
+    found = anna("x", carries("w", ledger="x", doubt="x w"), absent="w", selection=only(retry_held=True))
+    assert changes(found) == {"anna": {"+x declared", "-w absent"}}
+    assert held(found) == {}
+
+
+def test_a_pair_that_stays_in_doubt_when_sent_once_more_is_held_again() -> None:
+    spent = {ContactId("anna"): tags("x")}
+    known = unseen(ledger="x", doubt="x")
+    found = anna("x", known, absent="w", selection=only(retry_held=True), spent=spent)
+    assert (changes(found), held(found)) == ({}, {"anna": "x"})
+    assert postponed(found) == {"anna": {"until_settled: w"}}
+
+
+def test_an_add_that_ended_in_doubt_in_this_run_keeps_the_contacts_removals_back() -> None:
+    found = anna("x", unseen(ledger="x", doubt="x"), absent="w", spent={ContactId("anna"): tags("x")})
+    assert changes(found) == {}
+
+
+# quarantined
+
+
+def test_a_rejected_contact_is_listed_and_not_planned() -> None:
+    found = anna("x", carries("w", quarantine=Rejection.DELETED), absent="w")
+    assert (changes(found), quarantined(found)) == ({}, {"anna": "deleted"})
+
+
+def test_a_rejected_contact_that_needs_nothing_is_not_listed() -> None:
+    known = carries("x", ledger="x", quarantine=Rejection.DELETED)
+    assert nothing(anna("x", known, absent="w", authority=OWNED))
+    assert quarantined(diff(declare(a_set("a", "bert")), state(anna=carries("z", quarantine=Rejection.DELETED)))) == {}
+
+
+def test_what_a_rejected_contact_holds_in_the_ledger_is_listed_until_it_is_gone() -> None:
+    assert quarantined(left(carries("x", ledger="x", quarantine=Rejection.FOREIGN))) == {"anna": "other location"}
+    assert quarantined(left(unseen(ledger="x", quarantine=Rejection.FOREIGN))) == {"anna": "other location"}
+
+
+def test_what_a_rejected_contact_is_known_not_to_carry_leaves_the_ledger() -> None:
+    found = left(carries("", ledger="x", quarantine=Rejection.DELETED))
+    assert (quarantined(found), recorded(found)["anna"]) == ({}, "-x")
+
+
+def test_rejected_contacts_are_tried_once_more_when_asked_to() -> None:
+    known = carries("", quarantine=Rejection.DELETED)
+    assert changes(anna("x", known, selection=only(retry_rejected=True))) == {"anna": {"+x declared"}}
+
+
+def test_a_contact_rejected_in_this_run_is_not_tried_again_in_it() -> None:
+    known = unseen(quarantine=Rejection.DELETED)
+    spent = {ContactId("anna"): tags("x")}
+    found = anna("x", known, absent="w", selection=only(retry_rejected=True), spent=spent)
+    assert (changes(found), quarantined(found)) == ({}, {"anna": "deleted"})
+
+
+# the ledger
+
+
+def test_a_pair_desired_and_observed_is_adopted() -> None:
+    found = anna("x", carries("x"))
+    assert (changes(found), recorded(found)) == ({}, {"anna": "+x"})
+
+
+def test_an_undesired_pair_known_absent_is_released() -> None:
+    assert recorded(left(carries("y", ledger="x")))["anna"] == "-x"
+
+
+def test_nothing_is_released_while_it_is_unknown() -> None:
+    assert recorded(left(unseen(ledger="x"))).get("anna") is None
+    assert recorded(left(carries("", ledger="x", doubt="x"))).get("anna") is None
+
+
+def test_nothing_is_adopted_that_is_unknown() -> None:
+    assert recorded(anna("x", unseen())) == {}
+    assert recorded(anna("x", carries("x", doubt="x"))) == {}
+
+
+def test_a_desired_pair_known_absent_stays_in_the_ledger() -> None:
+    assert recorded(anna("x", carries("", ledger="x"))) == {}
+
+
+def test_what_was_kept_on_purpose_stays_on_the_contact_and_leaves_the_ledger() -> None:
+    found = left(carries("x", ledger="x", kept="x"))
+    assert (changes(found), recorded(found)["anna"]) == ({}, "-x")
+
+
+def test_what_every_set_now_keeps_stays_though_it_was_not_kept_before() -> None:
+    found = left(carries("x", ledger="x"), on_leave=KEEP)
+    assert (changes(found), recorded(found)["anna"]) == ({}, "-x")
+
+
+def test_the_ledger_notes_what_is_to_stay_on_leaving() -> None:
+    assert recorded(anna("x", carries("x"), on_leave=KEEP)) == {"anna": "+x =x"}
+    assert recorded(anna("x", carries("x", ledger="x"), on_leave=KEEP)) == {"anna": "=x"}
+    assert recorded(anna("x", carries("x", ledger="x", kept="x"))) == {"anna": ""}
+    assert recorded(anna("x", carries("x", ledger="x", kept="x"), on_leave=KEEP)) == {}
+
+
+def test_a_kept_tag_is_removed_where_it_must_be_absent() -> None:
+    assert changes(anna("", carries("x", ledger="x", kept="x"), absent="x")) == {"anna": {"-x absent"}}
+
+
+# reasons
+
+
+def test_a_pair_of_the_ledger_that_others_removed_is_restored() -> None:
+    assert changes(anna("x", carries("", ledger="x"))) == {"anna": {"+x restored"}}
+
+
+def test_a_pair_of_the_ledger_on_a_contact_never_observed_is_not_restored() -> None:
+    assert changes(anna("x", unseen(ledger="x"))) == {"anna": {"+x declared"}}
+
+
+def test_nothing_is_restored_within_a_run() -> None:
+    assert nothing(anna("x", carries("", ledger="x"), spent={ContactId("anna"): tags("x")}))
+
+
+def test_a_pair_whose_set_has_ended_expires() -> None:
+    place = Source("acme.yaml", 4)
+    desired = declare(a_set("a", "anna", "x", until=NOW, place=place))
+    (delta,) = diff(desired, state(anna=carries("x y", ledger="x y"))).deltas
+    assert [(change.tag, change.reason, change.sources) for change in delta.changes] == [
+        ("x", "expired", (place,)),
+        ("y", "pruned", ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"), [(carries("w", ledger="w"), "absent"), (carries("w"), "absent"), (unseen(), "absent")]
+)
+def test_what_is_asked_for_by_name_rules_over_what_follows(known: Known, reason: str) -> None:
+    assert changes(anna("", known, absent="w", authority=EXACT)) == {"anna": {f"-w {reason}"}}
+
+
+# spent
+
+
+def test_a_pair_whose_outcome_this_run_knows_is_not_planned_again() -> None:
+    found = anna("x y", carries("w v"), absent="w v", spent={ContactId("anna"): tags("x w")})
+    assert changes(found) == {"anna": {"+y declared", "-v absent"}}
+
+
+# selection
+
+
+def test_a_selected_set_limits_the_plan_to_its_members() -> None:
+    desired = declare(a_set("a", "anna", "x"), a_set("b", "bert anna", "y"))
+    observed = state(cara=carries("old", ledger="old"))
+    assert changes(diff(desired, observed, selection=only(sets="a"))) == {"anna": {"+x declared", "+y declared"}}
+
+
+def test_a_selected_tag_limits_the_plan_to_it() -> None:
+    found = anna("x y", carries("w v x", ledger="v", kept="v"), absent="w", selection=only(tag="y w"))
+    assert changes(found) == {"anna": {"+y declared", "-w absent"}}
+    assert recorded(found) == {}
+
+
+def test_the_ledger_of_other_tags_stays_as_it_is_under_a_selected_tag() -> None:
+    found = anna("x y", carries("x y", ledger="y"), on_leave=KEEP, selection=only(tag="x"))
+    assert recorded(found) == {"anna": "+x =x"}
+
+
+def test_a_selected_tag_does_not_leave_a_group_empty() -> None:
+    found = anna("customer", carries("lead"), rule=GROUP, selection=only(tag="lead"))
+    assert changes(found) == {}
+    there = anna("customer", carries("lead customer"), rule=GROUP, selection=only(tag="lead"))
+    assert changes(there) == {"anna": {"-lead group"}}
+
+
+def test_held_pairs_of_other_tags_are_not_listed_under_a_selected_tag() -> None:
+    assert held(anna("x y", carries("", ledger="x y", doubt="x y"), selection=only(tag="x"))) == {"anna": "x"}

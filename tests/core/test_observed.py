@@ -1,0 +1,159 @@
+"""What becomes known: an answer is the next observation, an older one changes nothing, a doubt outlives haste."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.names import Instant
+from reconciler.core.observed import UNKNOWN, Known, Origin, Seen, absorb, adopt, intend, observe, release, withdraw
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from tests.build import DAY, NOW, SETTLE, carries, ids, state, tags, unseen
+
+ADD, REMOVE = Action.ADD, Action.REMOVE
+IN_DOUBT = Verdict(Outcome.IN_DOUBT)
+DELETED = Verdict(Outcome.REJECTED, rejection=Rejection.DELETED)
+
+
+def applied(old: str, added: str = "", removed: str = "") -> Verdict:
+    return Verdict(Outcome.APPLIED, old=tags(old), added=tags(added), removed=tags(removed))
+
+
+def answer(known: Known, verdict: Verdict, action: Action, text: str, *, at: int = NOW) -> Known:
+    return absorb(known, verdict, action, tags(text), sent=Instant(at - 1_000), answered=Instant(at), settle_ms=SETTLE)
+
+
+def look(known: Known, text: str, *, at: int) -> Known:
+    return observe(known, tags(text), at=Instant(at), origin=Origin.GET, settle_ms=SETTLE)
+
+
+def test_an_answer_is_the_next_observation() -> None:
+    known = answer(UNKNOWN, applied("y", added="x"), ADD, "x")
+    assert (known.observed, known.observed_at, known.origin) == (tags("x y"), NOW, Origin.WRITE)
+
+
+def test_an_intended_add_is_under_management_from_here_on() -> None:
+    known = intend(carries("y"), ADD, tags("x y"), keep=tags("x z"))
+    assert (known.ledger, known.kept) == (tags("x y"), tags("x"))
+
+
+def test_an_intended_removal_changes_nothing_that_is_known() -> None:
+    known = carries("x", ledger="x")
+    assert intend(known, REMOVE, tags("x"), keep=tags("")) == known
+
+
+def test_what_had_no_effect_is_withdrawn_whole() -> None:
+    before = carries("y", ledger="x y", kept="y")
+    assert withdraw(intend(before, ADD, tags("x y z"), keep=tags("z")), before) == before
+
+
+def test_a_removed_tag_leaves_the_ledger_and_one_that_stayed_does_not() -> None:
+    known = answer(carries("x y", ledger="x y", kept="x"), applied("x y", removed="x"), REMOVE, "x y")
+    assert (known.ledger, known.kept) == (tags("y"), tags(""))
+
+
+def test_a_rejected_add_leaves_the_ledger_and_quarantines_the_contact() -> None:
+    known = answer(intend(carries(""), ADD, tags("x"), keep=tags("x")), DELETED, ADD, "x")
+    assert (known.ledger, known.kept, known.quarantine, known.quarantined_at) == (tags(""), tags(""), "deleted", NOW)
+
+
+def test_a_rejected_add_in_doubt_from_before_stays_in_the_ledger() -> None:
+    assert answer(unseen(ledger="x", doubt="x"), DELETED, ADD, "x").ledger == tags("x")
+
+
+def test_a_rejected_removal_stays_in_the_ledger() -> None:
+    assert answer(carries("x", ledger="x"), DELETED, REMOVE, "x").ledger == tags("x")
+
+
+def test_an_unclear_answer_leaves_a_doubt_as_old_as_its_sending() -> None:
+    known = answer(carries("y", ledger="x"), IN_DOUBT, ADD, "x")
+    assert (known.observed, known.doubt, known.doubt_at) == (tags("y"), tags("x"), NOW - 1_000)
+
+
+def test_a_later_doubt_makes_an_earlier_one_no_older() -> None:
+    known = UNKNOWN.in_doubt(tags("x"), Instant(NOW)).in_doubt(tags("y"), Instant(NOW - DAY))
+    assert (known.doubt, known.doubt_at) == (tags("x y"), NOW)
+
+
+def test_a_doubt_ends_with_an_observation_after_its_request_could_land() -> None:
+    doubtful = UNKNOWN.in_doubt(tags("x"), Instant(NOW))
+    assert look(doubtful, "", at=NOW + SETTLE - 1).doubt == tags("x")
+    settled = look(doubtful, "", at=NOW + SETTLE)
+    assert (settled.doubt, settled.doubt_at) == (tags(""), None)
+
+
+def test_the_answer_to_a_hasty_write_does_not_end_a_doubt() -> None:
+    doubtful = intend(carries(""), ADD, tags("x"), keep=tags("")).in_doubt(tags("x"), Instant(NOW))
+    hasty = answer(doubtful, applied("", added="y"), ADD, "y", at=NOW + 2_000)
+    assert (hasty.observed, hasty.doubt) == (tags("y"), tags("x"))
+    assert answer(doubtful, applied("", added="y"), ADD, "y", at=NOW + SETTLE).doubt == tags("")
+
+
+def test_a_hasty_removal_does_not_free_what_may_still_land() -> None:
+    doubtful = intend(carries(""), ADD, tags("x"), keep=tags("")).in_doubt(tags("x"), Instant(NOW))
+    assert answer(doubtful, applied(""), REMOVE, "x", at=NOW + 2_000).ledger == tags("x")
+    assert answer(doubtful, applied(""), REMOVE, "x", at=NOW + SETTLE).ledger == tags("")
+
+
+def test_an_older_observation_changes_nothing() -> None:
+    known = carries("x", at=NOW)
+    assert look(known, "y", at=NOW - 1) is known
+    assert look(known, "y", at=NOW).observed == tags("y")
+
+
+def test_being_seen_ends_a_quarantine() -> None:
+    known = carries("x", quarantine=Rejection.DELETED, at=NOW)
+    assert look(known, "x", at=NOW).quarantine is None
+
+
+def test_having_been_seen_before_it_began_does_not_end_a_quarantine() -> None:
+    known = replace(carries("x", at=NOW - DAY), quarantine=Rejection.DELETED, quarantined_at=Instant(NOW))
+    seen = look(known, "x y", at=NOW - 1)
+    assert (seen.observed, seen.quarantine, seen.quarantined_at) == (tags("x y"), "deleted", NOW)
+
+
+def test_adopting_and_releasing() -> None:
+    adopted = adopt(carries("x y"), tags("x y"), keep=tags("x"))
+    assert (adopted.ledger, adopted.kept) == (tags("x y"), tags("x"))
+    assert release(adopted, tags("x")) == carries("x y", ledger="y")
+
+
+def test_contacts_that_share_everything_share_one_value() -> None:
+    observed = state(anna=carries("x"), bert=carries("x"), cara=UNKNOWN)
+    assert (len(observed), len(observed.patterns)) == (3, 2)
+    assert observed[ids("nobody")[0]] is UNKNOWN
+
+
+def test_what_was_read_together_becomes_known_of_each() -> None:
+    observed = state(anna=carries("x", at=NOW), bert=carries("x", at=NOW - DAY))
+    seen = Seen(tags("y"), Instant(NOW - 1), Origin.SEARCH, ids("anna bert cara"))
+    observed.update(dict(seen.absorb(observed)))
+    assert [observed[contact].observed for contact in seen.contacts] == [tags("x"), tags("y"), tags("y")]
+
+
+words = st.frozensets(st.sampled_from(tuple(tags("x y z"))))
+instants = st.integers(NOW - 10, NOW + 10).map(Instant)
+knowns = st.builds(
+    Known,
+    observed=st.none() | words,
+    observed_at=st.none() | instants,
+    ledger=words,
+    doubt=words,
+    doubt_at=instants,
+    quarantine=st.none() | st.sampled_from(Rejection),
+    quarantined_at=instants,
+)
+
+
+@given(knowns, st.lists(st.tuples(words, instants), max_size=4))
+def test_an_observation_moves_time_forward_and_never_the_ledger(
+    known: Known, seen: list[tuple[frozenset[str], Instant]]
+) -> None:
+    for found, at in seen:
+        before = known
+        known = observe(known, found, at=at, origin=Origin.GET, settle_ms=0)  # type: ignore[arg-type]
+        assert known.ledger == before.ledger
+        assert known.doubt in (before.doubt, frozenset())
+        assert (known.observed_at or 0) >= (before.observed_at or 0)

@@ -1,0 +1,234 @@
+"""The wire reads what the vendor documents, writes nothing else, and calls everything else unreadable."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.names import ContactId, Instant, LocationId, Tag, iso, normalise_tag
+from reconciler.core.outcome import Action, Outcome, Rejection, Row, judge
+from reconciler.wire import (
+    SEARCH_PAGE_LIMIT,
+    BulkUpdate,
+    ContactRead,
+    Page,
+    Unreadable,
+    bulk_answer,
+    bulk_body,
+    bulk_path,
+    contact_path,
+    one_line,
+    read_bulk_answer,
+    read_contact,
+    read_error,
+    read_page,
+    search_body,
+)
+
+HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
+TWICE, INVALID, FOREIGN = ContactId("qFSqySFkVvNzOSqgGqFi"), ContactId("abcdef"), ContactId("3ualbhnV7j3n3a9r2moD")
+
+DOCUMENTED = {
+    "succeded": True,
+    "errorCount": 0,
+    "responses": [
+        {
+            "contactId": TWICE,
+            "message": "Tags updated",
+            "type": "success",
+            "oldTags": ["tag-1", "tag-2"],
+            "tagsAdded": [],
+            "tagsRemoved": [],
+        },
+        {"contactId": INVALID, "message": "contact id is not a valid firebase id", "type": "error"},
+        {"contactId": TWICE, "message": "contact is deleted", "type": "error"},
+        {"contactId": FOREIGN, "message": "contact does not belong to location", "type": "error"},
+    ],
+}
+"""The facts of the vendor's example: three error rows beside `errorCount: 0`, and one contact twice."""
+
+tags = st.frozensets(st.text(max_size=8).map(normalise_tag), max_size=4)
+rows = st.builds(
+    Row,
+    contact=st.text(max_size=20).map(ContactId),
+    type=st.sampled_from(("success", "error", "new")),
+    message=st.text(max_size=20),
+    old=st.none() | tags,
+    added=st.none() | tags,
+    removed=st.none() | tags,
+)
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(("responses", "contacts", "contact", "total", "id", "tags", "message", "searchAfter")),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+hostile = st.binary(max_size=60) | documents.map(lambda found: json.dumps(found).encode())
+
+
+def encoded(document: object) -> bytes:
+    return json.dumps(document).encode()
+
+
+def test_the_documented_example_is_read_row_by_row() -> None:
+    found = read_bulk_answer(encoded(DOCUMENTED))
+
+    assert found == (
+        Row(TWICE, "success", "Tags updated", frozenset({Tag("tag-1"), Tag("tag-2")}), frozenset(), frozenset()),
+        Row(INVALID, "error", "contact id is not a valid firebase id"),
+        Row(TWICE, "error", "contact is deleted"),
+        Row(FOREIGN, "error", "contact does not belong to location"),
+    )
+
+
+def test_rows_decide_not_the_counters() -> None:
+    found = judge(Action.ADD, [TWICE, INVALID, FOREIGN], [Tag("tag-1")], read_bulk_answer(encoded(DOCUMENTED)))
+
+    assert {name: (verdict.outcome, verdict.rejection) for name, verdict in found.items()} == {
+        TWICE: (Outcome.IN_DOUBT, None),
+        INVALID: (Outcome.REJECTED, Rejection.INVALID),
+        FOREIGN: (Outcome.REJECTED, Rejection.FOREIGN),
+    }
+
+
+@pytest.mark.parametrize(
+    "change", [{"succeded": None}, {"succeeded": True}, {"errorCount": "many"}, {"traceId": "x"}, {"succeded": False}]
+)
+def test_nothing_but_the_rows_is_looked_at(change: dict[str, Any]) -> None:
+    assert read_bulk_answer(encoded(DOCUMENTED | change)) == read_bulk_answer(encoded(DOCUMENTED))
+
+
+@given(st.lists(rows, max_size=5), st.booleans())
+def test_an_answer_comes_back_as_it_was(sent: list[Row], as_text: bool) -> None:
+    document = bulk_answer(sent)
+    if as_text:
+        document["responses"] = [json.dumps(row) for row in document["responses"]]
+
+    assert read_bulk_answer(encoded(document)) == tuple(replace(row, message=one_line(row.message)) for row in sent)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"contactId": TWICE},
+        {"contactId": TWICE, "message": "m"},
+        {"contactId": 7, "message": "m", "type": "success"},
+        "free text",
+        '"text in text"',
+        "[" * 100_000,
+        7,
+        None,
+    ],
+)
+def test_a_row_that_is_none_makes_the_answer_unreadable(row: object) -> None:
+    with pytest.raises(Unreadable):
+        read_bulk_answer(encoded({"responses": [row]}))
+
+
+@pytest.mark.parametrize("value", [None, "tag-1", 7, ["tag-1", 7], {}])
+def test_tags_of_another_shape_are_unknown_not_empty(value: object) -> None:
+    row = {"contactId": TWICE, "message": "m", "type": "success", "oldTags": value}
+
+    assert read_bulk_answer(encoded({"responses": [row]}))[0].old is None
+
+
+@given(hostile)
+def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
+    for read in (read_bulk_answer, read_page, read_contact):
+        try:
+            read(body)
+        except Unreadable:
+            continue
+    assert "\n" not in read_error(body)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000, b"\xff\xfe\x00", b""])
+def test_bodies_that_are_hard_to_parse_are_unreadable(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        read_bulk_answer(body)
+    assert read_error(body) == ""
+
+
+@given(st.sampled_from(Action), st.lists(st.text(max_size=9), max_size=4), st.lists(st.text(max_size=9), max_size=4))
+def test_a_request_says_contacts_tags_and_location_and_nothing_else(
+    action: Action, contacts: list[str], wanted: list[str]
+) -> None:
+    update = BulkUpdate(action, HERE, tuple(map(ContactId, contacts)), tuple(wanted))
+
+    assert json.loads(bulk_body(update)) == {"contacts": contacts, "tags": wanted, "locationId": HERE}
+    assert bulk_path(update) == f"/contacts/bulk/tags/update/{action}"
+
+
+@pytest.mark.parametrize(
+    ("cursor", "tag", "expected"),
+    [
+        (None, "", {}),
+        ((1, "a"), "", {"searchAfter": [1, "a"]}),
+        (None, "é", {"filters": [{"field": "tags", "operator": "eq", "value": ["é"]}]}),
+    ],
+)
+def test_a_search_asks_for_the_largest_page(cursor: tuple[Any, ...] | None, tag: str, expected: dict[str, Any]) -> None:
+    found = json.loads(search_body(HERE, cursor, tag=tag))
+
+    assert found == {"locationId": HERE, "pageLimit": SEARCH_PAGE_LIMIT} | expected
+
+
+@given(st.lists(st.tuples(st.text(max_size=9), st.none() | tags, st.none() | st.integers(0, 4 * 10**12)), max_size=4))
+def test_a_page_is_read_with_what_its_rows_lack(contacts: list[tuple[str, frozenset[Tag] | None, int | None]]) -> None:
+    items, expected = [], []
+    for place, (name, carried, updated) in enumerate(contacts):
+        item: dict[str, Any] = {"id": name, "locationId": HERE, "searchAfter": [place, name]}
+        if carried is not None:
+            item["tags"] = sorted(carried)
+        if updated is not None:
+            item["dateUpdated"] = iso(Instant(updated))
+        items.append(item)
+        expected.append(ContactRead(ContactId(name), HERE, carried, None if updated is None else Instant(updated)))
+    cursor = (len(contacts) - 1, contacts[-1][0]) if contacts else None
+
+    assert read_page(encoded({"contacts": items, "total": 9})) == Page(tuple(expected), 9, cursor)
+
+
+def test_a_contact_is_read() -> None:
+    item = {"id": TWICE, "locationId": HERE, "tags": ["VIP "], "dateUpdated": "2026-11-23T09:30:00.250Z", "email": "x"}
+
+    assert read_contact(encoded({"contact": item})) == ContactRead(
+        TWICE, HERE, frozenset({Tag("vip")}), Instant(1_795_426_200_250)
+    )
+
+
+@pytest.mark.parametrize("updated", ["yesterday", "2026-11-23T09:30:00", 17, None])
+def test_a_date_of_another_shape_is_unknown(updated: object) -> None:
+    assert read_contact(encoded({"contact": {"id": TWICE, "dateUpdated": updated}})).updated is None
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"statusCode": 400, "message": "LocationId can't be undefined"}, "LocationId can't be undefined"),
+        ({"message": ["tags must be an array", "no"]}, "tags must be an array; no"),
+        ({"message": "two\nlines\r"}, "two lines"),
+        ({"statusCode": 500}, ""),
+        ([], ""),
+    ],
+)
+def test_the_message_of_an_error_is_one_line(document: object, message: str) -> None:
+    assert read_error(encoded(document)) == message
+
+
+def test_a_path_carries_no_id_that_would_change_it() -> None:
+    assert contact_path(TWICE) == f"/contacts/{TWICE}"
+    for name in ("", "a/b", "..", "a?b", "a#b", "a b", "é", "%2e", "a\n"):
+        with pytest.raises(ValueError, match="a path cannot carry"):
+            contact_path(ContactId(name))
