@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.core.diff import Change, Delta
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan
+from reconciler.core.plan import LocationPlan, pairs_of
 
 NONE: TagSet = frozenset()
 
@@ -36,6 +36,22 @@ def ceiling(plan: LocationPlan) -> Ceiling:
     for deferral in plan.deferrals:
         _raise(removes, deferral.contacts, frozenset(deferral.tags))
     return Ceiling(adds, removes)
+
+
+def sends_what_it_says(plan: LocationPlan) -> bool:
+    """Whether its batches send its changes and what it lists as sent again, and nothing else."""
+    limit = ceiling(replace(plan, deferrals=()))
+    for again in plan.reasserted:
+        approved = limit.adds if again.action is Action.ADD else limit.removes
+        _raise(approved, again.contacts, frozenset(again.tags))
+    for index, batch in enumerate(plan.batches):
+        approved, tags = limit.adds if batch.action is Action.ADD else limit.removes, frozenset(batch.tags)
+        if not all(tags <= approved.get(contact, NONE) for contact in batch.contacts):
+            return False
+        if not all(0 <= before < index for before in batch.after):
+            return False
+    said = pairs_of(plan.deltas) + sum(len(each.tags) * len(each.contacts) for each in plan.reasserted)
+    return said == sum(len(batch.tags) * len(batch.contacts) for batch in plan.batches)
 
 
 def _raise(approved: dict[ContactId, TagSet], contacts: Iterable[ContactId], tags: TagSet) -> None:

@@ -115,6 +115,7 @@ class Diff:
     ledger: tuple[LedgerChange, ...]
     held: tuple[Listed, ...]
     quarantined: tuple[Listed, ...]
+    spared: tuple[Listed, ...]
     unobserved: int
 
 
@@ -144,6 +145,7 @@ class _Verdict:
     deferred: tuple[tuple[Postponed, tuple[Tag, ...]], ...] = ()
     ledger: tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None = None
     held: tuple[Tag, ...] = ()
+    spared: tuple[Tag, ...] = ()
     quarantine: str = ""
 
 
@@ -161,6 +163,7 @@ class _Collected:
     ledger: defaultdict[tuple[tuple[Tag, ...], ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     held: defaultdict[tuple[Tag, ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     quarantined: defaultdict[str, list[ContactId]] = field(default_factory=lambda: defaultdict(list))
+    spared: defaultdict[tuple[Tag, ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
 
     def put(self, verdict: _Verdict, contacts: list[ContactId]) -> None:
         if verdict.changes:
@@ -174,6 +177,8 @@ class _Collected:
             self.ledger[verdict.ledger].extend(contacts)
         if verdict.held:
             self.held[verdict.held].extend(contacts)
+        if verdict.spared:
+            self.spared[verdict.spared].extend(contacts)
         if verdict.quarantine:
             self.quarantined[verdict.quarantine].extend(contacts)
 
@@ -254,7 +259,14 @@ class _Decision:
             deferred=deferred,
             ledger=self._ledger(),
             held=tuple(sorted(held)),
+            spared=tuple(sorted(filter(self._spares, self.known.ledger | self.want.absent.keys()))),
         )
+
+    def _spares(self, tag: Tag) -> bool:
+        """Whether the tag would be removed, were it not protected or ignored: kept on purpose, and told."""
+        there = self.known.observed is None or tag in self.known.observed
+        asked = tag in self.want.absent or (tag in self.known.ledger and not self._kept(tag))
+        return asked and there and tag not in self.want.present and self.selection.takes(tag) and self._safe(tag)
 
     def _held(self) -> TagSet:
         """The pairs in doubt; asked to retry them, those that this run brought into doubt once more."""
@@ -304,7 +316,7 @@ class _Decision:
         return Cause(Reason.PRUNED) if expired is None else Cause(Reason.EXPIRED, expired)
 
     def _kept(self, tag: Tag) -> bool:
-        return tag in self.known.kept or tag in self.desired.leave_alone
+        return tag in self.known.kept
 
     def _safe(self, tag: Tag) -> bool:
         rule = self.desired.rules.get(tag)
@@ -365,6 +377,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
     ]
     held = [Listed("in doubt", tags, tuple(sorted(contacts))) for tags, contacts in collected.held.items()]
     quarantined = [Listed(why, (), tuple(sorted(contacts))) for why, contacts in collected.quarantined.items()]
+    spared = [Listed("protected or ignored", tags, tuple(sorted(ids))) for tags, ids in collected.spared.items()]
     return Diff(
         deltas=tuple(sorted(deltas, key=lambda delta: (delta.changes, delta.contacts))),
         demands=Demands(_demands(Action.ADD, collected), _demands(Action.REMOVE, collected)),
@@ -372,6 +385,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
         ledger=tuple(sorted(ledger, key=lambda each: (each.adopted, each.released, each.kept, each.contacts))),
         held=tuple(sorted(held, key=lambda each: each.tags)),
         quarantined=tuple(sorted(quarantined, key=lambda each: each.why)),
+        spared=tuple(sorted(spared, key=lambda each: each.tags)),
         unobserved=unobserved,
     )
 
