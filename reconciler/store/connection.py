@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class SqliteDatabase:
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
+        self.before_commit: Callable[[], None] | None = None
+        """Called with all of a transaction done but the commit; it may still refuse."""
         self._path = path
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
@@ -46,6 +48,8 @@ class SqliteDatabase:
     def writing(self) -> Iterator[None]:
         with errors(self._path), transaction(self.connection):
             yield
+            if self.before_commit is not None:
+                self.before_commit()
 
     def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
         self.connection.execute(f"DELETE FROM temp.{table}")

@@ -27,13 +27,15 @@ def take(database: Database, number: int, location: LocationId, holder: Holder, 
     last = _read(database, number, location)
     if last is not None and is_held(last, now, session_ended=database.has_ended(location, last.fence)):
         raise refusal(last)
-    lease = next_lease(last, location, holder, now)
+    lease = Lease(location, holder, last.fence + 1 if last else 1, Instant(now + TTL_MS))
     put(database, number, lease)
     return lease
 
 
-def next_lease(last: Lease | None, location: LocationId, holder: Holder, now: Instant) -> Lease:
-    return Lease(location, holder, last.fence + 1 if last else 1, Instant(now + TTL_MS))
+def last_fence(database: Database, location: LocationId) -> int:
+    query = "SELECT fence FROM leases JOIN locations ON leases.location = locations.n WHERE locations.id = ?"
+    found = first(database.execute(query, (location,)))
+    return int(found[0]) if found else 0
 
 
 def refusal(held: Lease) -> LockHeld:

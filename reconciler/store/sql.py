@@ -88,6 +88,19 @@ class SqlStore:
             database.hold(location, lease.fence)
             return lease
 
+    def take(self, lease: Lease, lineage: str) -> None:
+        """Makes `lease` the location's, unless a later one is; `lineage` is that of a location not seen before."""
+        with self._changing() as database:
+            number = self._location(lease.location, lineage)
+            if leases.last_fence(database, lease.location) > lease.fence:
+                raise leases.lost(lease)
+            leases.put(database, number, lease)
+
+    def last_fence(self, location: LocationId) -> int:
+        """The highest fencing number so far, 0 before the first."""
+        with self.database.reading():
+            return leases.last_fence(self.database, location)
+
     def renew(self, lease: Lease, now: Instant) -> Lease:
         renewed = Lease(lease.location, lease.holder, lease.fence, Instant(now + TTL_MS))
         with self._holding(lease) as (database, number):
@@ -102,6 +115,11 @@ class SqlStore:
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
+        self.begin(lease, header, run)
+        return run
+
+    def begin(self, lease: Lease, header: RunHeader, run: str) -> None:
+        """Begins the run of that id."""
         row = (header.operation, header.who, header.change_digest, header.commit, header.started, RunStatus.RUNNING)
         with self._holding(lease) as (database, number):
             self._end_interrupted(database, number)
@@ -110,7 +128,6 @@ class SqlStore:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (run, number, *row),
             )
-        return run
 
     def end_run(
         self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
