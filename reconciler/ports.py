@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from reconciler.core.batching import Batch
 from reconciler.core.event import Event
@@ -15,11 +15,16 @@ from reconciler.core.outcome import Row, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.wire import BulkUpdate, ContactRead, Page
 
+T = TypeVar("T")
+
 
 class Clock(Protocol):
     def now(self) -> Instant: ...
 
     async def sleep(self, milliseconds: int) -> None: ...
+
+    async def during(self, work: Awaitable[T], beat: Callable[[], None], *, every_ms: int) -> T:
+        """The result of `work`; `beat`, which does not raise, is called every `every_ms` while it lasts."""
 
 
 class Reporter(Protocol):
@@ -61,6 +66,9 @@ class StateStore(StateReader, Protocol):
     def renew(self, lease: Lease, now: Instant) -> Lease: ...
 
     def release(self, lease: Lease) -> None: ...
+
+    def unlock(self, location: LocationId, lease: str) -> Lease:
+        """Ends the lease whose holder has exactly this id, and returns it; raises UsageError where it is another."""
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         """The id of the new run. The doubts that an earlier run's unanswered batches leave are now content."""

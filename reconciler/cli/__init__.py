@@ -27,7 +27,7 @@ COMMANDS = {
     "show": "Render a saved plan again.",
     "apply": "Send the fewest requests that do what was planned.",
     "drift": "Report what others changed.",
-    "state": "Look at what is known of each contact.",
+    "state": "Look at what is known of each contact, and mend it.",
     "demo": "See the whole job on an emulated location.",
     "sandbox": "Run the emulated API for yourself.",
 }

@@ -49,6 +49,18 @@ def common(function: F) -> F:
     return function
 
 
+def locking(function: F) -> F:
+    """--lock-timeout."""
+    return click.option(
+        "--lock-timeout",
+        type=click.FloatRange(min=0),
+        default=0,
+        show_default=True,
+        metavar="S",
+        help="Wait so many seconds for a location that somebody else works on.",
+    )(function)
+
+
 def manifests(function: F) -> F:
     """The MANIFESTS argument."""
     return click.argument(

@@ -377,11 +377,12 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
 
 
 def _demands(action: Action, collected: _Collected) -> tuple[Demand, ...]:
-    return tuple(
-        Demand(must, may, tuple(contacts))
+    found = (
+        Demand(must, may, tuple(sorted(contacts)))
         for (kind, must, may), contacts in collected.demands.items()
         if kind is action
     )
+    return tuple(sorted(found, key=lambda each: each.contacts))
 
 
 def demands_of(deltas: Collection[Delta]) -> Demands:

@@ -147,7 +147,9 @@ class HighLevel:
         said = self._clean(read_error(response.content))
         told = f"{self._where} answered {status}" + (f": {said}" if said else "")
         if status in (401, 403):
-            return AuthRefused(told, hint="see that the token is of this location and has the scopes it needs")
+            return AuthRefused(
+                told, status=status, hint="see that the token is of this location and has the scopes it needs"
+            )
         if status == httpx.codes.TOO_MANY_REQUESTS:
             return NotApplied(told, retry_after_ms=_retry_after(response))
         if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from reconciler.core.errors import LeaseLost, LockHeld
-from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, Holder, Lease, describe
+from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, Holder, Lease, lost, not_the_lease, refusal
 from reconciler.core.names import Instant, LocationId
 from reconciler.store.database import Database, decoding, first
 
@@ -38,17 +37,6 @@ def last_fence(database: Database, location: LocationId) -> int:
     return int(found[0]) if found else 0
 
 
-def refusal(held: Lease) -> LockHeld:
-    return LockHeld(describe(held), hint="wait for it to end; a dead holder's lease ends by itself")
-
-
-def lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(
-        f"the lease {lease.holder.id} on location {lease.location} was taken over",
-        hint="run plan again: what was in flight is listed as in doubt",
-    )
-
-
 def put(database: Database, number: int, lease: Lease) -> None:
     holder = lease.holder
     row = (
@@ -72,6 +60,26 @@ def held_location(database: Database, lease: Lease) -> int:
     if found is None:
         raise lost(lease)
     return int(found[0])
+
+
+def end(database: Database, number: int) -> None:
+    """Nobody holds the location of that number any more; the fencing number stays."""
+    database.execute("UPDATE leases SET expires = 0, id = '' WHERE location = ?", (number,))
+
+
+def unlock(database: Database, number: int, location: LocationId, lease: str) -> Lease:
+    """Ends the lease of exactly that id, whoever holds it; raises UsageError for any other."""
+    held = exactly(_read(database, number, location), location, lease)
+    end(database, number)
+    return held
+
+
+def exactly(last: Lease | None, location: LocationId, given: str) -> Lease:
+    """The last lease on the location, if it is held under exactly the id given; raises UsageError."""
+    held = last if last is not None and last.holder.id else None
+    if held is None or held.holder.id != given:
+        raise not_the_lease(location, given, held)
+    return held
 
 
 @decoding()

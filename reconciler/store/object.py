@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from reconciler.core.batching import Batch
-from reconciler.core.errors import StateCorrupted
+from reconciler.core.errors import LeaseLost, StateCorrupted
 from reconciler.core.journal import RunHeader, RunRecord, RunStatus
-from reconciler.core.lease import TTL_MS, Holder, Lease
+from reconciler.core.lease import TTL_MS, Holder, Lease, lost, refusal
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Verdict
@@ -23,7 +24,7 @@ from reconciler.core.plan import Snapshot
 from reconciler.store.bucket import Bucket, Found, probe
 from reconciler.store.codec import Call, decode, encode
 from reconciler.store.database import Undecodable
-from reconciler.store.leases import is_held, lost, refusal
+from reconciler.store.leases import exactly, is_held
 from reconciler.store.replica import Replica
 
 
@@ -107,7 +108,15 @@ class ObjectStore:
         try:
             self._replica.compact()
         finally:
-            self._swap(lease, replace(lease, holder=replace(lease.holder, id=""), expires=Instant(0)))
+            self._swap(lease, _ended(lease))
+
+    def unlock(self, location: LocationId, lease: str) -> Lease:
+        found = self._bucket.get(self._lease)
+        held = exactly(self._decoded(found) if found else None, location, lease)
+        self._swap(held, _ended(held))
+        with suppress(LeaseLost):  # somebody else has it by now: whoever was unlocked is refused all the same
+            self._replica.append("release", held)
+        return held
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
@@ -187,6 +196,10 @@ class ObjectStore:
                 hint="see that no run works on the location, then delete that object",
             ) from error
         return lease
+
+
+def _ended(lease: Lease) -> Lease:
+    return replace(lease, holder=replace(lease.holder, id=""), expires=Instant(0))
 
 
 def _encoded(lease: Lease) -> bytes:

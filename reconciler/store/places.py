@@ -95,6 +95,9 @@ class PlacesStore:
     def release(self, lease: Lease) -> None:
         self._at[lease.location].release(lease)
 
+    def unlock(self, location: LocationId, lease: str) -> Lease:
+        return self._at[location].unlock(location, lease)
+
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         return self._at[lease.location].begin_run(lease, header)
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from reconciler.core.batching import Batch
 from reconciler.core.journal import RunHeader, RunRecord, RunStatus
-from reconciler.core.lease import TTL_MS, Holder, Lease
+from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import UNKNOWN, Known
 from reconciler.core.outcome import Outcome, Verdict
@@ -93,7 +93,7 @@ class SqlStore:
         with self._changing() as database:
             number = self._location(lease.location, lineage)
             if leases.last_fence(database, lease.location) > lease.fence:
-                raise leases.lost(lease)
+                raise lost(lease)
             leases.put(database, number, lease)
 
     def last_fence(self, location: LocationId) -> int:
@@ -110,8 +110,15 @@ class SqlStore:
 
     def release(self, lease: Lease) -> None:
         with self._holding(lease) as (database, number):
-            database.execute("UPDATE leases SET expires = 0, id = '' WHERE location = ?", (number,))
+            leases.end(database, number)
             database.let_go(lease.location, lease.fence)
+
+    def unlock(self, location: LocationId, lease: str) -> Lease:
+        with self._changing() as database:
+            found = first(database.execute("SELECT n FROM locations WHERE id = ?" + database.for_update, (location,)))
+            if found is None:
+                raise not_the_lease(location, lease, None)
+            return leases.unlock(database, int(found[0]), location, lease)
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]

@@ -13,6 +13,7 @@ import pytest
 
 from reconciler.ports import StateReader, StateStore
 from reconciler.store import open_reader, open_store
+from tests.fakes import directory_in_memory
 from tests.store import servers
 
 RUN = uuid.uuid4().hex
@@ -80,6 +81,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if WITH_SERVER & {each for each in parameters.values() if isinstance(each, str)}:
             item.add_marker("servers")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with directory_in_memory() as directory:
+        yield directory
 
 
 @pytest.fixture(params=sorted(HOMES | IN_PROCESS))

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.core.batching import Batch
-from reconciler.core.errors import LeaseLost, LockHeld
+from reconciler.core.errors import LeaseLost, LockHeld, UsageError
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import TTL_MS, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
@@ -355,6 +355,54 @@ def test_a_refusal_changes_nothing(home: Home) -> None:
     store.learn(lease, {ANNA: seen("a")})
 
     assert contents(store.load(HERE)) == before
+
+
+def test_a_refusal_tells_the_command_that_ends_a_lease_left_behind(home: Home) -> None:
+    taken(home.store())
+    with pytest.raises(LockHeld) as caught:
+        taken(home.store(), name="two")
+
+    assert f"reconciler state unlock lease-one --location {HERE}" in caught.value.hint
+
+
+def test_unlock_ends_the_lease_of_a_holder_that_is_gone(home: Home) -> None:
+    lease = taken(home.store())
+    ended = home.store().unlock(HERE, "lease-one")
+    second = taken(home.store(), name="two")
+
+    assert (ended.holder, ended.fence) == (lease.holder, lease.fence)
+    assert second.fence > lease.fence
+
+
+@pytest.mark.parametrize("given", ["lease-two", "lease", "", "LEASE-ONE", "lease-one "])
+def test_unlock_with_another_id_changes_nothing(home: Home, given: str) -> None:
+    store = home.store()
+    lease = taken(store)
+    with pytest.raises(UsageError) as caught:
+        home.store().unlock(HERE, given)
+    store.learn(lease, {ANNA: seen("a")})
+
+    assert "lease-one" in caught.value.hint
+
+
+def test_there_is_nothing_to_unlock_where_nobody_works(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.release(lease)
+    for location, given in ((HERE, "lease-one"), (HERE, ""), (THERE, "lease-one")):
+        with pytest.raises(UsageError) as caught:
+            store.unlock(location, given)
+        assert "is not locked" in caught.value.message
+
+
+def test_whoever_was_unlocked_is_refused(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    home.store().unlock(HERE, "lease-one")
+    with pytest.raises(LeaseLost):
+        store.learn(lease, {ANNA: seen("a")})
+
+    assert contents(home.reader().load(HERE))[3] == {}
 
 
 def test_a_lease_of_another_location_is_no_hindrance(home: Home) -> None:
