@@ -70,13 +70,14 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Mission:
-    """What a run is given besides its plan."""
+    """What a run is given besides its plan. `history_keep`: so many runs keep their rows, None: all of them."""
 
     desired: Mapping[LocationId, Desired]
     options: Mapping[LocationId, PlanOptions]
     holder: Holder
     commit: str = ""
     lock_timeout_ms: int = 0
+    history_keep: int | None = None
 
 
 async def apply(approved: ApprovedPlan, mission: Mission, world: World) -> tuple[LocationReport, ...]:
@@ -121,6 +122,7 @@ async def _under_lease(
         started=world.clock.now(),
         change_digest=approved.plan.change_digest,
         commit=mission.commit,
+        allowed=tuple(f"{each.flag}: {each.allowed}" for each in plan.guards if each.allowed),
     )
     number = world.store.begin_run(tenure.lease, header)
     run = _Run(
@@ -130,6 +132,7 @@ async def _under_lease(
         state=world.store.load(plan.location),
         before=before_run(state),
         tenure=tenure,
+        history_keep=mission.history_keep,
         number=number,
         world=world,
         pace=Pace(mission.options[plan.location].rate),
@@ -151,6 +154,7 @@ class _Run:
     state: Snapshot
     before: Before
     tenure: Tenure
+    history_keep: int | None
     number: str
     world: World
     pace: Pace
@@ -189,6 +193,8 @@ class _Run:
             self.world.clock.now(),
             set_sizes=sizes if status is RunStatus.COMPLETE else None,
         )
+        if self.history_keep is not None:
+            self.world.store.prune(self.tenure.lease, self.history_keep)
 
     def _reported(self, status: RunStatus) -> LocationReport:
         pairs = self.pairs | Counter({Outcome.NOT_SENT: self.planned - self.pairs.total()})

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import json
 import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from reconciler.core.batching import Batch
-from reconciler.core.journal import RunHeader, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunHeader, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease, refusal
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
-from reconciler.core.observed import UNKNOWN, Known, Observed
+from reconciler.core.observed import UNKNOWN, Known
 from reconciler.core.outcome import Outcome, Verdict
 from reconciler.core.plan import Snapshot
-from reconciler.store.connection import decoding, errors, open_for_reading, open_for_writing, transaction
+from reconciler.store.backup import back_up
+from reconciler.store.connection import errors, open_for_reading, open_for_writing, transaction
+from reconciler.store.disk import DISK, Disk
 from reconciler.store.interning import Interning, tags_of
+from reconciler.store.leases import end_lease, find_lease, is_held, put_lease
+from reconciler.store.migration import migrate, migrated_copy
+from reconciler.store.reading import batches_of, doubts_in, load, observed_in, runs_of
 
 
 class SqliteReader:
     """State to look at."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: Disk = DISK) -> None:
         self._path = path
-        self._connection: sqlite3.Connection | None = open_for_reading(path)
+        connection = open_for_reading(path, disk)
+        with errors(path):
+            self._connection = None if connection is None else migrated_copy(connection)
 
     def __enter__(self) -> Self:
         return self
@@ -41,7 +48,7 @@ class SqliteReader:
 
     def load(self, location: LocationId) -> Snapshot:
         with errors(self._path):
-            return _load(self._connection, location) if self._connection else Snapshot(location)
+            return load(self._connection, location) if self._connection else Snapshot(location)
 
     def locations(self) -> Sequence[LocationId]:
         with errors(self._path):
@@ -50,89 +57,21 @@ class SqliteReader:
 
     def runs(self, location: LocationId) -> Sequence[RunRecord]:
         with errors(self._path):
-            return _runs(self._connection, location) if self._connection else ()
+            return runs_of(self._connection, location) if self._connection else ()
 
-
-@decoding()
-def _load(connection: sqlite3.Connection, location: LocationId) -> Snapshot:
-    with _snapshot(connection):
-        found = connection.execute("SELECT n, lineage, serial FROM locations WHERE id = ?", (location,)).fetchone()
-        if found is None:
-            return Snapshot(location)
-        number, lineage, serial = found
-        observed = _observed(connection, number)
-        observed.update(_doubts(connection, number, observed))
-        sizes = connection.execute("SELECT name, size FROM set_sizes WHERE location = ?", (number,))
-        set_sizes = {SetName(name): size for name, size in sizes}
-        return Snapshot(location, lineage, serial, observed, set_sizes)
-
-
-@decoding()
-def _observed(connection: sqlite3.Connection, location: int) -> Observed:
-    indices, patterns = Interning(connection).read(location)
-    stored = connection.execute("SELECT id, known FROM contacts WHERE location = ?", (location,))
-    return Observed({ContactId(contact): indices[known] for contact, known in stored}, patterns)
-
-
-_UNANSWERED = """
-SELECT contacts.id, tagsets.tags, batches.intended
-FROM runs JOIN batches ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
-    JOIN rows ON rows.batch = batches.n JOIN contacts ON rows.contact = contacts.n
-WHERE runs.location = ? AND batches.status = 'intended' ORDER BY batches.n
-"""
-
-
-@decoding()
-def _doubts(connection: sqlite3.Connection, location: int, observed: Observed) -> dict[ContactId, Known]:
-    """Whatever was intended and never seen answered may have had its effect."""
-    found: dict[ContactId, Known] = {}
-    for contact, tags, intended in connection.execute(_UNANSWERED, (location,)):
-        known = found.get(contact) or observed[contact]
-        found[contact] = known.in_doubt(tags_of(tags), intended)
-    return found
-
-
-@contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """One consistent view for several queries."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-
-
-_RUNS = """
-SELECT runs.id, operation, who, started, change_digest, commit_id, runs.status, runs.ended,
-    (SELECT count(*) FROM batches WHERE run = runs.n),
-    (SELECT count(*) FROM rows JOIN batches ON rows.batch = batches.n WHERE run = runs.n)
-FROM runs JOIN locations ON runs.location = locations.n WHERE locations.id = ? ORDER BY runs.n
-"""
-
-
-@decoding()
-def _runs(connection: sqlite3.Connection, location: LocationId) -> Sequence[RunRecord]:
-    return tuple(
-        RunRecord(
-            id=run,
-            header=RunHeader(location, operation, who, started, digest, commit),
-            status=RunStatus(status),
-            ended=ended,
-            requests=requests,
-            rows=rows,
-        )
-        for run, operation, who, started, digest, commit, status, ended, requests, rows in connection.execute(
-            _RUNS, (location,)
-        )
-    )
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        with errors(self._path):
+            return batches_of(self._connection, run) if self._connection else ()
 
 
 class SqliteStore:
     """State to be changed; each method is one durable transaction."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = open_for_writing(path)
+    def __init__(self, path: Path, disk: Disk = DISK) -> None:
+        self._path, self._disk = path, disk
+        self._connection = open_for_writing(path, disk)
+        with errors(path):
+            migrate(self._connection, path, disk)
         self._interning = Interning(self._connection)
 
     def __enter__(self) -> Self:
@@ -145,7 +84,7 @@ class SqliteStore:
 
     def load(self, location: LocationId) -> Snapshot:
         with errors(self._path):
-            return _load(self._connection, location)
+            return load(self._connection, location)
 
     def locations(self) -> Sequence[LocationId]:
         with errors(self._path):
@@ -153,52 +92,51 @@ class SqliteStore:
 
     def runs(self, location: LocationId) -> Sequence[RunRecord]:
         with errors(self._path):
-            return _runs(self._connection, location)
+            return runs_of(self._connection, location)
+
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        with errors(self._path):
+            return batches_of(self._connection, run)
 
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         self._interning.forget()
         with self._changing() as connection:
             number = self._location(location)
-            found = connection.execute(f"SELECT {_LEASE} FROM leases WHERE location = ?", (number,)).fetchone()
-            if found is None:
-                fence = 1
-            else:
-                held = _lease(location, found)
-                if _is_held(held, now):
-                    raise refusal(held)
-                fence = held.fence + 1
-            lease = Lease(location, holder, fence, Instant(now + TTL_MS))
-            connection.execute(_SET_LEASE, (number, *_lease_row(lease)))
+            last = find_lease(connection, location)
+            if last is not None and is_held(last, now):
+                raise refusal(last)
+            lease = Lease(location, holder, last.fence + 1 if last else 1, Instant(now + TTL_MS))
+            put_lease(connection, number, lease)
             return lease
 
     def renew(self, lease: Lease, now: Instant) -> Lease:
-        renewed = Lease(lease.location, lease.holder, lease.fence, Instant(now + TTL_MS))
+        renewed = replace(lease, expires=Instant(now + TTL_MS))
         with self._holding(lease) as (connection, number):
-            connection.execute("UPDATE leases SET expires = ? WHERE location = ?", (renewed.expires, number))
+            put_lease(connection, number, renewed)
         return renewed
 
     def release(self, lease: Lease) -> None:
         with self._holding(lease) as (connection, _):
-            connection.execute(_END_LEASE, (lease.location,))
+            end_lease(connection, lease.location)
 
     def unlock(self, location: LocationId, lease: str) -> Lease:
         with self._changing() as connection:
-            found = connection.execute(
-                f"SELECT {_LEASE} FROM leases WHERE location = (SELECT n FROM locations WHERE id = ?)", (location,)
-            ).fetchone()
-            held = None if found is None else _lease(location, found)
-            if held is None or not held.holder.id or held.holder.id != lease:
-                raise not_the_lease(location, lease, held if held and held.holder.id else None)
-            connection.execute(_END_LEASE, (location,))
+            last = find_lease(connection, location)
+            held = last if last is not None and last.holder.id else None
+            if held is None or held.holder.id != lease:
+                raise not_the_lease(location, lease, held)
+            end_lease(connection, location)
             return held
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
+        with errors(self._path):
+            back_up(self._connection, self._path, self._disk)
         with self._holding(lease) as (connection, number):
             self._end_interrupted(connection, number)
             connection.execute(
-                "INSERT INTO runs (id, location, operation, who, change_digest, commit_id, started, status)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO runs (id, location, operation, who, change_digest, commit_id, started, allowed, status)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     run,
                     number,
@@ -207,6 +145,7 @@ class SqliteStore:
                     header.change_digest,
                     header.commit,
                     header.started,
+                    json.dumps(header.allowed),
                     RunStatus.RUNNING,
                 ),
             )
@@ -255,12 +194,14 @@ class SqliteStore:
         now: Instant,
     ) -> None:
         with self._holding(lease) as (connection, location):
+            released = self._released(connection, number, changed)
             self._write_known(connection, location, changed)
             rows = (
                 (
                     verdict.outcome,
                     *(self._interning.optional(tags) for tags in (verdict.old, verdict.added, verdict.removed)),
                     None if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP) else verdict.message,
+                    released.get(contact),
                     number,
                     location,
                     contact,
@@ -269,6 +210,22 @@ class SqliteStore:
             )
             connection.executemany(_ANSWER, rows)
             connection.execute("UPDATE batches SET status = 'answered', ended = ? WHERE n = ?", (now, number))
+
+    def _released(
+        self, connection: sqlite3.Connection, number: int, changed: Mapping[ContactId, Known]
+    ) -> dict[ContactId, int]:
+        """The tags that leave the ledger of the batch's contacts, by number; contacts that lose none are left out."""
+        found: dict[ContactId, int] = {}
+        for contact, ledger in connection.execute(_LEDGERS, (number,)).fetchall():
+            after = changed.get(contact)
+            gone = tags_of(ledger) - after.ledger if after is not None else frozenset()
+            if gone:
+                found[contact] = self._interning.tagset(gone)
+        return found
+
+    def prune(self, lease: Lease, keep: int) -> None:
+        with self._holding(lease) as (connection, number):
+            connection.execute(_PRUNE, (number, number, keep))
 
     def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
         with self._holding(lease) as (connection, location):
@@ -337,7 +294,7 @@ class SqliteStore:
             (RunStatus.INTERRUPTED, location, RunStatus.RUNNING),
         )
         if connection.execute(_INTENDED, (location,)).fetchone():
-            self._write_known(connection, location, _doubts(connection, location, _observed(connection, location)))
+            self._write_known(connection, location, doubts_in(connection, location, observed_in(connection, location)))
             connection.execute(_DOUBT_ROWS, (Outcome.IN_DOUBT, location))
             connection.execute(_DOUBT_BATCHES, (location,))
 
@@ -345,51 +302,18 @@ class SqliteStore:
 _INTENDED = "SELECT batches.n FROM batches JOIN runs ON run = runs.n WHERE location = ? AND batches.status = 'intended'"
 _DOUBT_ROWS = f"UPDATE rows SET outcome = ? WHERE batch IN ({_INTENDED})"
 _DOUBT_BATCHES = f"UPDATE batches SET status = 'in_doubt' WHERE n IN ({_INTENDED})"
+_LEDGERS = """
+SELECT contacts.id, tagsets.tags FROM rows JOIN contacts ON rows.contact = contacts.n
+    JOIN known ON contacts.known = known.n JOIN tagsets ON known.ledger = tagsets.n
+WHERE rows.batch = ? AND tagsets.tags <> '[]'
+"""
+_PRUNE = """
+DELETE FROM rows WHERE batch IN (
+    SELECT batches.n FROM batches JOIN runs ON batches.run = runs.n WHERE runs.location = ? AND runs.n NOT IN (
+        SELECT runs.n FROM runs WHERE runs.location = ? AND EXISTS (SELECT 1 FROM batches WHERE run = runs.n)
+        ORDER BY runs.n DESC LIMIT ?))
+"""
 _ANSWER = """
-UPDATE rows SET outcome = ?, old = ?, added = ?, removed = ?, message = ?
+UPDATE rows SET outcome = ?, old = ?, added = ?, removed = ?, message = ?, released = ?
 WHERE batch = ? AND contact = (SELECT n FROM contacts WHERE location = ? AND id = ?)
 """
-_LEASE = "fence, expires, id, who, operation, host, pid, version, created, run_url"
-_SET_LEASE = f"INSERT OR REPLACE INTO leases (location, {_LEASE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-_END_LEASE = "UPDATE leases SET expires = 0, id = '' WHERE location = (SELECT n FROM locations WHERE id = ?)"
-
-
-def _lease(location: LocationId, row: tuple[Any, ...]) -> Lease:
-    fence, expires, *holder = row
-    return Lease(location, Holder(*holder), fence, expires)
-
-
-@decoding()
-def _is_held(lease: Lease, now: Instant) -> bool:
-    return bool(lease.holder.id) and lease.expires > now and not _is_dead(lease.holder)
-
-
-def _lease_row(lease: Lease) -> tuple[object, ...]:
-    holder = lease.holder
-    return (
-        lease.fence,
-        lease.expires,
-        holder.id,
-        holder.who,
-        holder.operation,
-        holder.host,
-        holder.pid,
-        holder.version,
-        holder.created,
-        holder.run_url,
-    )
-
-
-def _is_dead(holder: Holder) -> bool:
-    """Whether the holder is a process of this host that is no more."""
-    if holder.host != socket.gethostname():
-        return False
-    try:
-        os.kill(holder.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
