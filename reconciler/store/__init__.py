@@ -13,9 +13,10 @@ from urllib.parse import quote, unquote
 from reconciler.core.errors import StateError, UsageError
 from reconciler.core.names import LocationId
 from reconciler.ports import StateReader, StateStore
-from reconciler.store import connection
+from reconciler.store import sqlite
 from reconciler.store.places import PlacesReader, PlacesStore
-from reconciler.store.sql import SqlReader, SqlStore
+from reconciler.store.reader import SqlReader
+from reconciler.store.sql import SqlStore
 
 if TYPE_CHECKING:
     from reconciler.store.bucket import Obstore
@@ -39,7 +40,7 @@ def open_reader(url: str) -> AbstractContextManager[StateReader]:
         with _extra("postgres"):
             from reconciler.store import postgres
         return SqlReader(postgres.open_for_reading(url))
-    return SqlReader(connection.open_for_reading(_sqlite_path(url)))
+    return SqlReader(sqlite.open_for_reading(_sqlite_path(url)))
 
 
 def open_store(url: str) -> AbstractContextManager[StateStore]:
@@ -55,7 +56,7 @@ def open_store(url: str) -> AbstractContextManager[StateStore]:
         with _extra("postgres"):
             from reconciler.store import postgres
         return SqlStore(postgres.open_for_writing(url))
-    return SqlStore(connection.open_for_writing(_sqlite_path(url)))
+    return SqlStore(sqlite.open_for_writing(_sqlite_path(url)))
 
 
 def folder(location: LocationId) -> str:

@@ -15,7 +15,7 @@ from typing import Self
 
 from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, StateCorrupted
-from reconciler.core.journal import RunHeader, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunHeader, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, refusal
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
@@ -54,6 +54,10 @@ class ObjectReader:
         self._replica.catch_up()
         return self._replica.store.runs(location)
 
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        self._replica.catch_up()
+        return self._replica.store.batches(run)
+
 
 class ObjectStore:
     """One location's state to be changed; each method is durable for all when it returns."""
@@ -84,6 +88,10 @@ class ObjectStore:
     def runs(self, location: LocationId) -> Sequence[RunRecord]:
         self._replica.catch_up()
         return self._replica.store.runs(location)
+
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        self._replica.catch_up()
+        return self._replica.store.batches(run)
 
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         if not self._probed:
@@ -146,6 +154,9 @@ class ObjectStore:
 
     def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
         self._replica.append("withdraw", lease, number, changed, now)
+
+    def prune(self, lease: Lease, keep: int) -> None:
+        self._replica.append("prune", lease, keep)
 
     def _take(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         """The lease object made ours; raises LockHeld."""

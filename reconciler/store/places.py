@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from reconciler.core.batching import Batch
-from reconciler.core.journal import RunHeader, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunHeader, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
@@ -32,6 +32,9 @@ class Opened(Generic[T]):
         if location not in self._found:
             self._found[location] = self._stack.enter_context(self._open_one(location))
         return self._found[location]
+
+    def __contains__(self, location: object) -> bool:
+        return location in self._found
 
     def close(self) -> None:
         self._stack.close()
@@ -61,6 +64,9 @@ class PlacesReader:
     def runs(self, location: LocationId) -> Sequence[RunRecord]:
         return self._at[location].runs(location)
 
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        return _batches(self._at, self._names(), run)
+
 
 class PlacesStore:
     """State to be changed. `names` tells which locations have state."""
@@ -85,6 +91,9 @@ class PlacesStore:
 
     def runs(self, location: LocationId) -> Sequence[RunRecord]:
         return self._at[location].runs(location)
+
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        return _batches(self._at, self._names(), run)
 
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         return self._at[location].acquire(location, holder, now)
@@ -124,3 +133,14 @@ class PlacesStore:
 
     def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
         self._at[lease.location].withdraw(lease, number, changed, now)
+
+    def prune(self, lease: Lease, keep: int) -> None:
+        self._at[lease.location].prune(lease, keep)
+
+
+def _batches(at: Opened[T], names: Sequence[LocationId], run: str) -> Sequence[BatchRecord]:
+    """A run's id does not tell its location: what is open already is asked first."""
+    for location in sorted(names, key=lambda each: each not in at):
+        if found := at[location].batches(run):
+            return found
+    return ()

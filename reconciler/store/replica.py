@@ -26,9 +26,9 @@ from typing import Any
 from reconciler.core.errors import LeaseLost, StateCorrupted, StateError, StateTooNew
 from reconciler.store.bucket import Bucket
 from reconciler.store.codec import Call, Unreadable, decode, encode
-from reconciler.store.connection import SqliteDatabase, open_for_writing
 from reconciler.store.database import Undecodable, first
 from reconciler.store.sql import SqlStore
+from reconciler.store.sqlite import SqliteDatabase, open_for_writing
 
 TRIES = 5
 READERS = 16
@@ -39,6 +39,7 @@ METHODS: Mapping[str, Callable[..., Any]] = {
     "begin_run": SqlStore.begin,
     "end_run": lambda store, lease, run, status, now, sizes: store.end_run(lease, run, status, now, set_sizes=sizes),
     "learn": SqlStore.learn,
+    "prune": SqlStore.prune,
     "intend": SqlStore.intend,
     "record": SqlStore.record,
     "withdraw": SqlStore.withdraw,
