@@ -72,13 +72,14 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Mission:
-    """What a run is given besides its plan."""
+    """What a run is given besides its plan. `history_keep`: so many runs keep their rows, None: all of them."""
 
     desired: Mapping[LocationId, Desired]
     options: Mapping[LocationId, PlanOptions]
     holder: Holder
     commit: str = ""
     lock_timeout_ms: int = 0
+    history_keep: int | None = None
 
 
 async def apply(approved: ApprovedPlan, mission: Mission, world: World) -> tuple[LocationReport, ...]:
@@ -119,6 +120,7 @@ async def _under_lease(
         started=world.clock.now(),
         change_digest=approved.plan.change_digest,
         commit=mission.commit,
+        allowed=tuple(f"{each.flag}: {each.allowed}" for each in plan.guards if each.allowed),
     )
     number = world.store.begin_run(tenure.lease, header)
     options = mission.options[plan.location]
@@ -128,6 +130,7 @@ async def _under_lease(
         options=options,
         state=world.store.load(plan.location),
         tenure=tenure,
+        history_keep=mission.history_keep,
         number=number,
         world=world,
         pace=Pace(options.rate),
@@ -169,6 +172,7 @@ class _Run:
     options: PlanOptions
     state: Snapshot
     tenure: Tenure
+    history_keep: int | None
     number: str
     world: World
     pace: Pace
@@ -208,6 +212,8 @@ class _Run:
             self.world.clock.now(),
             set_sizes=sizes if whole else None,
         )
+        if self.history_keep is not None:
+            self.world.store.prune(self.tenure.lease, self.history_keep)
 
     def _reported(self, status: RunStatus) -> LocationReport:
         return LocationReport(

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from reconciler.core.batching import Batch
 from reconciler.core.event import Event
-from reconciler.core.journal import RunHeader, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunHeader, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
@@ -56,6 +56,9 @@ class StateReader(Protocol):
 
     def runs(self, location: LocationId) -> Sequence[RunRecord]: ...
 
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        """The batches of a run in their order; none where there is no such run."""
+
 
 class StateStore(StateReader, Protocol):
     """State to be changed. Every change is one durable transaction, refused with LeaseLost under a lost lease."""
@@ -96,3 +99,6 @@ class StateStore(StateReader, Protocol):
 
     def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
         """Batch `number` is known to have had no effect."""
+
+    def prune(self, lease: Lease, keep: int) -> None:
+        """Gives up the rows of all but the last `keep` runs that sent anything; the runs stay listed."""

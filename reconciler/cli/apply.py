@@ -126,5 +126,6 @@ async def _send(
             holder=current_holder("apply"),
             commit=git_commit(session.directory),
             lock_timeout_ms=round(1000 * options["lock_timeout"]),
+            history_keep=session.settings.history_keep,
         )
         return await apply(approved, mission, World(apis.__getitem__, store, SystemClock(), console))

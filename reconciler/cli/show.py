@@ -9,21 +9,47 @@ import click
 
 from reconciler.cli.console import Console, rows
 from reconciler.cli.options import FORMATS, common, output
+from reconciler.cli.runs import find_run, read_log
+from reconciler.cli.whose import settings_of, whose_state
+from reconciler.core.errors import PlanFileError
+from reconciler.core.view.history import log_view
 from reconciler.core.view.plan import plan_view
 from reconciler.planfile import load_plan
-from reconciler.render.json import plan_json
+from reconciler.render.json import log_json, plan_json
+from reconciler.store import open_reader
+
+LONGEST = 12
 
 
-@click.command(epilog="Example: reconciler show plan.json --all")
-@click.argument("plan", type=click.Path(path_type=Path), metavar="PLAN")
+@click.command(epilog="Example: reconciler show plan.json --all   or   reconciler show 3f0c9e1b2a4d")
+@click.argument("what", metavar="PLAN | RUN")
+@whose_state
 @output(*FORMATS)
 @common
-def command(plan: Path, output: str, whole: bool, **options: Any) -> int:
-    """Render a saved plan again, in any format."""
+def command(what: str, manifests: Path, output: str, whole: bool, **options: Any) -> int:
+    """Render a saved plan again, or tell what a run changed.
+
+    PLAN is a file that `plan --out` wrote. RUN is an id that `history` lists: per tag and per contact what became of
+    it, who ran it, when, and from which change digest and commit.
+    """
     console = Console.of(options)
-    saved = load_plan(plan)
+    if not Path(what).is_file() and not _is_run(what):
+        raise PlanFileError(f"there is no plan {what}, and it is no run", hint="`reconciler history` lists the runs")
+    if Path(what).is_file():
+        saved = load_plan(Path(what))
+        if output == "json":
+            console.answer(plan_json(saved))
+        else:
+            console.show(plan_view(saved, most=rows(whole)))
+        return 0
+    with open_reader(settings_of(manifests, options).state) as reader:
+        log = read_log(reader, find_run(reader, what))
     if output == "json":
-        console.answer(plan_json(saved))
+        console.answer(log_json(log))
     else:
-        console.show(plan_view(saved, most=rows(whole)))
+        console.show(log_view(log, most=rows(whole)))
     return 0
+
+
+def _is_run(text: str) -> bool:
+    return 0 < len(text) <= LONGEST and all(char in "0123456789abcdef" for char in text)

@@ -1,11 +1,13 @@
-"""What the journal holds of a run: who, why, and how it ended."""
+"""What the journal holds of a run: who, why, what was asked and answered, and how it ended."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
+from reconciler.core.outcome import Action, Verdict
 
 
 class RunStatus(StrEnum):
@@ -15,9 +17,21 @@ class RunStatus(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class BatchStatus(StrEnum):
+    """INTENDED: may have been sent, no answer so far. WITHDRAWN: known to have had no effect."""
+
+    INTENDED = "intended"
+    ANSWERED = "answered"
+    WITHDRAWN = "withdrawn"
+    IN_DOUBT = "in_doubt"
+
+
 @dataclass(frozen=True, slots=True)
 class RunHeader:
-    """A run as it begins. `commit` is the manifests' Git commit, empty where there is none."""
+    """A run as it begins. `commit` is the manifests' Git commit, empty where there is none.
+
+    `allowed`: the guards that were lifted for it, each with the reason given.
+    """
 
     location: LocationId
     operation: str
@@ -25,11 +39,12 @@ class RunHeader:
     started: Instant
     change_digest: str = ""
     commit: str = ""
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as the journal shows it. `rows` counts its response rows."""
+    """A run as the journal shows it. `rows` counts its response rows that are kept."""
 
     id: str
     header: RunHeader
@@ -37,3 +52,36 @@ class RunRecord:
     ended: Instant | None
     requests: int
     rows: int
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether its rows were given up, as those of older runs are."""
+        return self.requests > 0 and self.rows == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one contact of a batch ended; None: not known so far. `released`: what left its ledger with the answer."""
+
+    verdict: Verdict | None
+    released: TagSet = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """One request, as the journal shows it; `answers` is empty where its rows are no longer kept."""
+
+    action: Action
+    tags: tuple[Tag, ...]
+    intended: Instant
+    ended: Instant | None
+    status: BatchStatus
+    answers: Mapping[ContactId, Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class RunLog:
+    """A run with all of its batches, in the order in which they were sent."""
+
+    record: RunRecord
+    batches: tuple[BatchRecord, ...]

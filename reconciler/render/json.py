@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +11,11 @@ from reconciler.core.compare import Comparison, SettingMove
 from reconciler.core.document import FORMAT_VERSION, plan_document
 from reconciler.core.drift import DriftReport
 from reconciler.core.errors import Problem
-from reconciler.core.names import Instant, iso
+from reconciler.core.journal import RunLog, RunRecord
+from reconciler.core.names import Instant, LocationId, iso
 from reconciler.core.observed import Known
 from reconciler.core.plan import Plan, Snapshot
+from reconciler.core.portable import batch_document, run_document
 from reconciler.core.report import LocationReport
 
 
@@ -43,6 +45,23 @@ def state_json(snapshots: Sequence[Snapshot]) -> str:
         for each in snapshots
     ]
     return _document(locations=locations)
+
+
+def history_json(runs: Mapping[LocationId, Sequence[RunRecord]]) -> str:
+    """`locations`, each with its `runs`, the oldest first."""
+    return _document(
+        locations=[
+            {"location": location, "runs": [run_document(run) for run in found]} for location, found in runs.items()
+        ]
+    )
+
+
+def log_json(log: RunLog) -> str:
+    """One run with its `batches`: per batch what was asked, and `rows`, each for the contacts that ended alike."""
+    location = log.record.header.location
+    return _document(
+        location=location, **run_document(log.record), batches=[batch_document(each) for each in log.batches]
+    )
 
 
 def compare_json(comparisons: Sequence[Comparison], settings: Sequence[SettingMove]) -> str:

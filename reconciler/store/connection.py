@@ -2,79 +2,35 @@
 
 Rules
 1. Rollback journal and synchronous=FULL: when a transaction is acknowledged, the one file holds it, whoever copies it.
-2. 0600 in a directory 0700 that we made; a file that is not ours, damaged, or of a newer version is refused untouched.
+2. 0600 in a directory 0700 that we made; a file that is no state, damaged, or of a newer version is refused untouched.
+3. So is a symbolic link, a file of another user, and one that others may write to: whoever can change the state can
+   make us send what nobody approved.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from reconciler.core.errors import StateCorrupted, StateError, StateTooNew
-from reconciler.core.names import LocationId
-from reconciler.store.database import COLUMNS, Given, Undecodable
+from reconciler.store.database import Undecodable
+from reconciler.store.disk import DISK, Disk
 from reconciler.store.schema import APPLICATION_ID, TABLES, VERSION
 
 BUSY_TIMEOUT_S = 10.0
 
 
-class SqliteDatabase:
-    """One connection to the file at `path`."""
-
-    for_update = ""
-
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self.connection = connection
-        self._path = path
-
-    def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
-        return self.connection.execute(statement, parameters)
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        with errors(self._path):
-            self.connection.execute("BEGIN")
-            try:
-                yield
-            finally:
-                self.connection.execute("ROLLBACK")
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        with errors(self._path), transaction(self.connection):
-            yield
-
-    def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
-        self.connection.execute(f"DELETE FROM temp.{table}")
-        marks = ", ".join("?" * len(COLUMNS[table].split(", ")))
-        self.connection.executemany(f"INSERT INTO temp.{table} VALUES ({marks})", rows)
-
-    def add_shared(self) -> None:
-        """One writer at a time is SQLite's rule anyhow."""
-
-    def hold(self, location: LocationId, fence: int) -> None:
-        """A file knows no sessions."""
-
-    def let_go(self, location: LocationId, fence: int) -> None:
-        """A file knows no sessions."""
-
-    def has_ended(self, location: LocationId, fence: int) -> bool:  # noqa: ARG002 (a file knows no sessions)
-        return False
-
-    def close(self) -> None:
-        self.connection.close()
-
-
-def open_for_reading(path: Path) -> SqliteDatabase | None:
+def open_for_reading(path: Path, disk: Disk = DISK) -> sqlite3.Connection | None:
     """A connection that cannot write; None where there is no state yet."""
     with errors(path):
-        if not path.exists():
+        if not is_there(path):
             return None
         # not mode=ro, which cannot roll back what a killed writer left half done
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
+        connection = disk.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
         try:
             connection.execute("PRAGMA query_only = ON")
             if _is_empty(connection, path):
@@ -84,14 +40,15 @@ def open_for_reading(path: Path) -> SqliteDatabase | None:
         except BaseException:
             connection.close()
             raise
-        return SqliteDatabase(connection, path)
+        return connection
 
 
-def open_for_writing(path: Path) -> SqliteDatabase:
+def open_for_writing(path: Path, disk: Disk = DISK) -> sqlite3.Connection:
     """A connection to the state, made if there is none yet."""
     with errors(path):
-        _prepare(path)
-        connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        if not is_there(path):
+            _prepare(path)
+        connection = disk.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         try:
             if not _is_empty(connection, path):
                 _check(connection, path)
@@ -99,13 +56,35 @@ def open_for_writing(path: Path) -> SqliteDatabase:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             _create(connection)
-            connection.execute("PRAGMA temp_store = MEMORY")
-            for table, columns in COLUMNS.items():
-                connection.execute(f"CREATE TEMP TABLE {table} ({columns})")
         except BaseException:
             connection.close()
             raise
-        return SqliteDatabase(connection, path)
+        return connection
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file, and one that can be trusted."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    wrong = _mistrust(found)
+    if wrong:
+        raise StateError(f"the state {path} {wrong[0]}", hint=wrong[1])
+    return True
+
+
+def _mistrust(found: os.stat_result) -> tuple[str, str] | None:
+    """What is wrong with the file and what to do about it."""
+    if stat.S_ISLNK(found.st_mode):
+        return "is a symbolic link", "name the file itself with --state"
+    if not stat.S_ISREG(found.st_mode):
+        return "is not a file", "point --state at another place"
+    if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+        return f"belongs to another user (number {found.st_uid})", "run as that user, or chown the file"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "may be written to by others", "if nobody did: chmod go-w"
+    return None
 
 
 def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
@@ -118,7 +97,7 @@ def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
 def _prepare(path: Path) -> None:
     if not path.parent.exists():
         path.parent.mkdir(mode=0o700, parents=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -26,7 +26,7 @@ COLUMNS = {
     Given.CONTACTS: "id TEXT NOT NULL, known INTEGER NOT NULL",
     Given.ANSWERS: (
         "id TEXT NOT NULL, outcome TEXT NOT NULL, old INTEGER, added INTEGER NOT NULL, removed INTEGER NOT NULL,"
-        " message TEXT"
+        " message TEXT, released INTEGER"
     ),
 }
 
@@ -62,6 +62,9 @@ class Database(Protocol):
 
     def add_shared(self) -> None:
         """Until the transaction ends, nobody else adds to what the locations share."""
+
+    def back_up(self) -> None:
+        """Puts a copy beside the state, where it is a file of ours."""
 
     def hold(self, location: LocationId, fence: int) -> None:
         """This connection's session holds the lease from here on, where sessions can."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from reconciler.core.journal import RunHeader, RunRecord, RunStatus
-from reconciler.core.names import ContactId, LocationId, SetName
+from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
+from reconciler.core.names import ContactId, LocationId, SetName, TagSet
 from reconciler.core.observed import Known, Observed
+from reconciler.core.outcome import REJECTIONS, Action, Outcome, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.store.database import Database, decoding, first
 from reconciler.store.interning import Interning, tags_of
@@ -18,10 +21,19 @@ FROM runs JOIN batches ON batches.run = runs.n JOIN tagsets ON batches.tags = ta
 WHERE runs.location = ? AND batches.status = 'intended' ORDER BY batches.n
 """
 _RUNS = """
-SELECT runs.id, operation, who, started, change_digest, commit_id, runs.status, runs.ended,
+SELECT runs.id, operation, who, started, change_digest, commit_id, allowed, runs.status, runs.ended,
     (SELECT count(*) FROM batches WHERE run = runs.n),
     (SELECT count(*) FROM rows JOIN batches ON rows.batch = batches.n WHERE run = runs.n)
 FROM runs JOIN locations ON runs.location = locations.n WHERE locations.id = ? ORDER BY runs.n
+"""
+_BATCHES = """
+SELECT batches.n, action, tagsets.tags, intended, batches.ended, batches.status
+FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n WHERE runs.id = ?
+ORDER BY batches.n
+"""
+_ROWS = """
+SELECT contacts.id, outcome, old, added, removed, message, released
+FROM rows JOIN contacts ON rows.contact = contacts.n WHERE batch = ? ORDER BY contacts.id
 """
 
 
@@ -46,13 +58,13 @@ def runs(database: Database, location: LocationId) -> Sequence[RunRecord]:
     return tuple(
         RunRecord(
             id=run,
-            header=RunHeader(location, operation, who, started, digest, commit),
+            header=RunHeader(location, operation, who, started, digest, commit, tuple(json.loads(allowed))),
             status=RunStatus(status),
             ended=ended,
             requests=requests,
             rows=rows,
         )
-        for run, operation, who, started, digest, commit, status, ended, requests, rows in database.execute(
+        for run, operation, who, started, digest, commit, allowed, status, ended, requests, rows in database.execute(
             _RUNS, (location,)
         )
     )
@@ -79,3 +91,34 @@ def doubts(database: Database, location: int, observed: Observed) -> dict[Contac
 def read_sizes(database: Database, location: int) -> Mapping[SetName, int]:
     stored = database.execute("SELECT name, size FROM set_sizes WHERE location = ?", (location,))
     return {SetName(name): size for name, size in stored}
+
+
+@decoding()
+def batches(database: Database, run: str) -> Sequence[BatchRecord]:
+    """The batches of a run; contacts that were answered alike share one Answer."""
+    tagsets = {number: tags_of(text) for number, text in database.execute("SELECT n, tags FROM tagsets")}
+    alike: dict[tuple[Any, ...], Answer] = {}
+
+    def answers(number: int) -> dict[ContactId, Answer]:
+        stored = ((contact, tuple(row)) for contact, *row in database.execute(_ROWS, (number,)))
+        return {contact: alike.get(row) or alike.setdefault(row, _answer(row, tagsets)) for contact, row in stored}
+
+    return tuple(
+        BatchRecord(Action(action), tuple(sorted(tags_of(tags))), intended, ended, BatchStatus(status), answers(number))
+        for number, action, tags, intended, ended, status in database.execute(_BATCHES, (run,)).fetchall()
+    )
+
+
+def _answer(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Answer:
+    outcome, old, added, removed, message, released = row
+    if outcome is None:
+        return Answer(None)
+    verdict = Verdict(
+        outcome=Outcome(outcome),
+        message=message or "",
+        rejection=REJECTIONS.get(message) if outcome == Outcome.REJECTED else None,
+        old=None if old is None else tagsets[old],
+        added=frozenset() if added is None else tagsets[added],
+        removed=frozenset() if removed is None else tagsets[removed],
+    )
+    return Answer(verdict, frozenset() if released is None else tagsets[released])

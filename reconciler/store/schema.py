@@ -1,5 +1,7 @@
 """The tables of the SQLite state, version by version.
 
+Version 2: `runs.allowed` (guards lifted, with reasons), `rows.released` (what left the ledger with an answer).
+
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
 number. `rows` is the journal: written with the intent, completed by the answer. Contact ids and tags are all that is
 stored of a contact.
@@ -8,7 +10,7 @@ stored of a contact.
 from __future__ import annotations
 
 APPLICATION_ID = 0x7265636E
-VERSION = 1
+VERSION = 2
 
 TABLES = """
 CREATE TABLE locations (
@@ -58,7 +60,8 @@ CREATE TABLE runs (
     commit_id TEXT NOT NULL,
     started INTEGER NOT NULL,
     ended INTEGER,
-    status TEXT NOT NULL
+    status TEXT NOT NULL,
+    allowed TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE TABLE batches (
     n INTEGER PRIMARY KEY,
@@ -78,6 +81,7 @@ CREATE TABLE rows (
     added INTEGER,
     removed INTEGER,
     message TEXT,
+    released INTEGER,
     PRIMARY KEY (batch, contact)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE leases (
@@ -94,3 +98,11 @@ CREATE TABLE leases (
     run_url TEXT NOT NULL
 ) STRICT;
 """
+
+STEPS = {
+    1: """
+ALTER TABLE runs ADD COLUMN allowed TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE rows ADD COLUMN released INTEGER;
+""",
+}
+"""From each older version to the next; `tests/store/golden` has a state of every version that there was."""

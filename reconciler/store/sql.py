@@ -1,7 +1,8 @@
-"""The state in the tables of a database: a reader that cannot write, and the store of the run that holds the lease."""
+"""The state in the tables of a database, as the store of the run that holds the lease."""
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,49 +10,15 @@ from types import TracebackType
 from typing import Self
 
 from reconciler.core.batching import Batch
-from reconciler.core.journal import RunHeader, RunRecord, RunStatus
-from reconciler.core.lease import TTL_MS, Holder, Lease, not_the_lease
+from reconciler.core.journal import BatchRecord, RunHeader, RunRecord, RunStatus
+from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import UNKNOWN, Known
 from reconciler.core.outcome import Outcome, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.store import leases, reading
 from reconciler.store.database import Database, Given, first
-from reconciler.store.interning import Interning
-
-
-class SqlReader:
-    """State to look at; None for a database is a state that is not there yet."""
-
-    def __init__(self, database: Database | None) -> None:
-        self._database = database
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._database is not None:
-            self._database.close()
-
-    def load(self, location: LocationId) -> Snapshot:
-        if self._database is None:
-            return Snapshot(location)
-        with self._database.reading():
-            return reading.load(self._database, location)
-
-    def locations(self) -> Sequence[LocationId]:
-        if self._database is None:
-            return ()
-        with self._database.reading():
-            return reading.locations(self._database)
-
-    def runs(self, location: LocationId) -> Sequence[RunRecord]:
-        if self._database is None:
-            return ()
-        with self._database.reading():
-            return reading.runs(self._database, location)
+from reconciler.store.interning import Interning, tags_of
 
 
 class SqlStore:
@@ -81,12 +48,29 @@ class SqlStore:
         with self.database.reading():
             return reading.runs(self.database, location)
 
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        with self.database.reading():
+            return reading.batches(self.database, run)
+
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         self._interning.forget()
         with self._changing() as database:
             lease = leases.take(database, self._location(location, str(uuid.uuid4())), location, holder, now)
             database.hold(location, lease.fence)
             return lease
+
+    def take(self, lease: Lease, lineage: str) -> None:
+        """Makes `lease` the location's, unless a later one is; `lineage` is that of a location not seen before."""
+        with self._changing() as database:
+            number = self._location(lease.location, lineage)
+            if leases.last_fence(database, lease.location) > lease.fence:
+                raise lost(lease)
+            leases.put(database, number, lease)
+
+    def last_fence(self, location: LocationId) -> int:
+        """The highest fencing number so far, 0 before the first."""
+        with self.database.reading():
+            return leases.last_fence(self.database, location)
 
     def renew(self, lease: Lease, now: Instant) -> Lease:
         renewed = Lease(lease.location, lease.holder, lease.fence, Instant(now + TTL_MS))
@@ -102,22 +86,27 @@ class SqlStore:
 
     def unlock(self, location: LocationId, lease: str) -> Lease:
         with self._changing() as database:
-            found = first(database.execute("SELECT n FROM locations WHERE id = ?", (location,)))
+            found = first(database.execute("SELECT n FROM locations WHERE id = ?" + database.for_update, (location,)))
             if found is None:
                 raise not_the_lease(location, lease, None)
             return leases.unlock(database, int(found[0]), location, lease)
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
-        row = (header.operation, header.who, header.change_digest, header.commit, header.started, RunStatus.RUNNING)
+        self.database.back_up()
+        self.begin(lease, header, run)
+        return run
+
+    def begin(self, lease: Lease, header: RunHeader, run: str) -> None:
+        """Begins the run of that id."""
+        who = (header.operation, header.who, header.change_digest, header.commit, header.started)
         with self._holding(lease) as (database, number):
             self._end_interrupted(database, number)
             database.execute(
-                "INSERT INTO runs (id, location, operation, who, change_digest, commit_id, started, status)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (run, number, *row),
+                "INSERT INTO runs (id, location, operation, who, change_digest, commit_id, started, allowed, status)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (run, number, *who, json.dumps(header.allowed), RunStatus.RUNNING),
             )
-        return run
 
     def end_run(
         self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
@@ -152,9 +141,10 @@ class SqlStore:
         now: Instant,
     ) -> None:
         with self._holding(lease) as (database, location):
+            released = self._released(database, number, changed)
             self._write_known(database, location, changed)
             # made before they are given: new tag sets may have to be stored on the way
-            rows = [self._answer(contact, verdict) for contact, verdict in verdicts.items()]
+            rows = [(*self._answer(contact, verdict), released.get(contact)) for contact, verdict in verdicts.items()]
             database.give(Given.ANSWERS, rows)
             database.execute(_ANSWER, (number, location))
             database.execute("UPDATE batches SET status = 'answered', ended = ? WHERE n = ?", (now, number))
@@ -163,6 +153,20 @@ class SqlStore:
         tags = (self._interning.optional(each) for each in (verdict.old, verdict.added, verdict.removed))
         as_expected = verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
         return (contact, verdict.outcome, *tags, None if as_expected else verdict.message)
+
+    def _released(self, database: Database, number: int, changed: Mapping[ContactId, Known]) -> dict[ContactId, int]:
+        """The tags that leave the ledger of the batch's contacts, by number; contacts that lose none are left out."""
+        found: dict[ContactId, int] = {}
+        for contact, ledger in database.execute(_LEDGERS, (number,)).fetchall():
+            after = changed.get(contact)
+            gone = tags_of(ledger) - after.ledger if after is not None else frozenset()
+            if gone:
+                found[contact] = self._interning.tagset(gone)
+        return found
+
+    def prune(self, lease: Lease, keep: int) -> None:
+        with self._holding(lease) as (database, number):
+            database.execute(_PRUNE, (number, number, keep))
 
     def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
         with self._holding(lease) as (database, location):
@@ -237,9 +241,20 @@ INSERT INTO rows (batch, contact)
 SELECT ?, contacts.n FROM {Given.CONTACTS} AS given JOIN contacts ON contacts.id = given.id
 WHERE contacts.location = ? ORDER BY contacts.n
 """
+_LEDGERS = """
+SELECT contacts.id, tagsets.tags FROM rows JOIN contacts ON rows.contact = contacts.n
+    JOIN known ON contacts.known = known.n JOIN tagsets ON known.ledger = tagsets.n
+WHERE rows.batch = ? AND tagsets.tags <> '[]'
+"""
+_PRUNE = """
+DELETE FROM rows WHERE batch IN (
+    SELECT batches.n FROM batches JOIN runs ON batches.run = runs.n WHERE runs.location = ? AND runs.n NOT IN (
+        SELECT runs.n FROM runs WHERE runs.location = ? AND EXISTS (SELECT 1 FROM batches WHERE run = runs.n)
+        ORDER BY runs.n DESC LIMIT ?))
+"""
 _ANSWER = f"""
 UPDATE rows SET outcome = given.outcome, old = given.old, added = given.added, removed = given.removed,
-    message = given.message
+    message = given.message, released = given.released
 FROM {Given.ANSWERS} AS given JOIN contacts ON contacts.id = given.id
 WHERE rows.batch = ? AND contacts.location = ? AND rows.contact = contacts.n
 """

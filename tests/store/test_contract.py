@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, LockHeld, UsageError
-from reconciler.core.journal import RunHeader, RunStatus
+from reconciler.core.journal import Answer, RunHeader, RunStatus
 from reconciler.core.lease import TTL_MS, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.observed import UNKNOWN, Known, Origin
@@ -335,6 +335,87 @@ def test_runs_are_listed_in_their_order(home: Home) -> None:
     ]
 
 
+def answers(store: StateReader, run: str) -> list[dict[ContactId, Answer]]:
+    return [dict(each.answers) for each in store.batches(run)]
+
+
+def test_a_run_remembers_what_was_asked_and_answered(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    run = store.begin_run(lease, header())
+    number = store.intend(lease, run, batch(ANNA, BERT, CARA, names=["y", "x"]), {}, START)
+    rejected = Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+    doubtful = Verdict(Outcome.IN_DOUBT, "no row in the answer")
+    store.record(lease, number, {ANNA: applied("x", old=["y"]), BERT: rejected, CARA: doubtful}, {}, LATER)
+    second = store.intend(lease, run, batch(ANNA, action=Action.REMOVE), {}, LATER)
+    store.withdraw(lease, second, {}, LATER)
+    store.intend(lease, run, batch(BERT), {}, LATER)
+
+    first, withdrawn, open_one = home.reader().batches(run)
+    assert (first.action, first.tags, first.intended, first.ended) == (Action.ADD, ("x", "y"), START, LATER)
+    assert [each.status for each in (first, withdrawn, open_one)] == ["answered", "withdrawn", "intended"]
+    assert dict(first.answers) == {
+        # what the API says of a success tells nothing
+        ANNA: Answer(replace(applied("x", old=["y"]), message="")),
+        BERT: Answer(rejected),
+        CARA: Answer(doubtful),
+    }
+    assert dict(withdrawn.answers) == {ANNA: Answer(Verdict(Outcome.NOT_SENT))}
+    assert (dict(open_one.answers), open_one.ended) == ({BERT: Answer(None)}, None)
+
+
+def test_a_run_that_never_was_has_no_batches(home: Home) -> None:
+    assert list(home.reader().batches("nothing")) == []
+    assert list(home.store().batches("nothing")) == []
+
+
+def test_an_answer_remembers_what_left_the_ledger_with_it(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.learn(lease, {ANNA: Known(ledger=tags("x", "y")), BERT: seen("x"), CARA: Known(ledger=tags("x"))})
+    run = store.begin_run(lease, header())
+    removing = batch(ANNA, BERT, CARA, action=Action.REMOVE)
+    number = store.intend(lease, run, removing, {}, START)
+    gone = Verdict(Outcome.APPLIED, "", old=tags("x"), removed=tags("x"))
+    after = {ANNA: Known(ledger=tags("y")), BERT: seen(), CARA: Known(ledger=tags("x"))}
+    store.record(lease, number, dict.fromkeys((ANNA, BERT, CARA), gone), after, LATER)
+
+    (found,) = answers(home.reader(), run)
+    assert {contact: each.released for contact, each in found.items()} == {ANNA: tags("x"), BERT: tags(), CARA: tags()}
+
+
+def test_a_run_remembers_which_guards_were_lifted(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    told = replace(header(), allowed=('empties_tag:tag=vip: the "trial" is over', "max_adds: grün"))
+    store.begin_run(lease, told)
+
+    assert home.reader().runs(HERE)[0].header == told
+
+
+def test_older_runs_give_up_their_rows_and_stay_listed(home: Home) -> None:
+    store = home.store()
+    lease, there = taken(store), taken(store, THERE)
+    elsewhere = store.begin_run(there, header(THERE))
+    store.intend(there, elsewhere, batch(ANNA), {}, START)
+    runs = []
+    for _ in range(4):
+        runs.append(store.begin_run(lease, header()))
+        number = store.intend(lease, runs[-1], batch(ANNA, BERT), {}, START)
+        store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
+        # a run that sends nothing does not count
+        store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes=None)
+    before = contents(store.load(HERE))
+    store.prune(lease, 2)
+
+    listed = {each.id: each for each in home.reader().runs(HERE)}
+    assert [listed[run].is_pruned for run in runs] == [True, True, False, False]
+    assert [listed[run].requests for run in runs] == [1, 1, 1, 1]
+    assert [len(each) for run in runs for each in answers(store, run)] == [0, 0, 2, 2]
+    assert [len(each) for each in answers(store, elsewhere)] == [1]
+    assert contents(store.load(HERE)) == before
+
+
 def test_a_lease_is_refused_while_another_holds_it(home: Home) -> None:
     taken(home.store())
     with pytest.raises(LockHeld) as caught:
@@ -483,6 +564,7 @@ WRITES: dict[str, Callable[[StateStore, Lease, str, int], object]] = {
         lease, number, {ANNA: applied("x")}, {ANNA: seen("stolen")}, LATER
     ),
     "withdraw": lambda store, lease, run, number: store.withdraw(lease, number, {ANNA: seen("stolen")}, LATER),
+    "prune": lambda store, lease, run, number: store.prune(lease, 0),
 }
 
 

@@ -1,0 +1,233 @@
+"""State as a portable JSON document, and back: what `state pull` prints and `state push` takes. Pure.
+
+Rules
+1. `format_version` is "MAJOR.MINOR": a reader ignores unknown fields and refuses an unknown MAJOR.
+2. Contacts that share everything known stand together, and so do contacts of a batch that were answered alike.
+3. `pull` then `push` into an empty state gives the same content, the same runs and the same document.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant, iso
+from reconciler.core.observed import Known, Observed, Origin
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.plan import Snapshot
+from reconciler.core.source import Source
+
+FORMAT_VERSION = "1.0"
+T = TypeVar("T", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Portable:
+    """All there is of a location: its content and its journal."""
+
+    state: Snapshot
+    runs: tuple[RunLog, ...]
+
+
+def state_document(locations: Iterable[Portable]) -> dict[str, Any]:
+    return {"format_version": FORMAT_VERSION, "locations": [_location_document(each) for each in locations]}
+
+
+def _location_document(each: Portable) -> dict[str, Any]:
+    state = each.state
+    return {
+        "location": state.location,
+        "lineage": state.lineage,
+        "serial": state.serial,
+        "set_sizes": dict(sorted(state.set_sizes.items())),
+        "known": [known_document(known) | {"contacts": ids} for known, ids in _grouped(state.observed.items())],
+        "runs": [
+            run_document(log.record) | {"batches": [batch_document(batch) for batch in log.batches]}
+            for log in each.runs
+        ],
+    }
+
+
+def _grouped(items: Iterable[tuple[ContactId, T]]) -> list[tuple[T, list[ContactId]]]:
+    """The contacts of each value, in the order of the first contact."""
+    found: defaultdict[T, list[ContactId]] = defaultdict(list)
+    for contact, value in sorted(items, key=lambda item: item[0]):
+        found[value].append(contact)
+    return list(found.items())
+
+
+def known_document(known: Known) -> dict[str, Any]:
+    return {
+        "observed": None if known.observed is None else sorted(known.observed),
+        "observed_at": _iso(known.observed_at),
+        "origin": known.origin,
+        "ledger": sorted(known.ledger),
+        "kept": sorted(known.kept),
+        "doubt": sorted(known.doubt),
+        "doubt_at": _iso(known.doubt_at),
+        "quarantine": known.quarantine,
+        "quarantined_at": _iso(known.quarantined_at),
+    }
+
+
+def run_document(run: RunRecord) -> dict[str, Any]:
+    header = run.header
+    return {
+        "id": run.id,
+        "operation": header.operation,
+        "who": header.who,
+        "started": iso(header.started),
+        "ended": _iso(run.ended),
+        "status": run.status,
+        "change_digest": header.change_digest,
+        "commit": header.commit,
+        "allowed": list(header.allowed),
+        "requests": run.requests,
+        "kept_rows": run.rows,
+    }
+
+
+def batch_document(batch: BatchRecord) -> dict[str, Any]:
+    return {
+        "action": batch.action,
+        "tags": list(batch.tags),
+        "intended": iso(batch.intended),
+        "ended": _iso(batch.ended),
+        "status": batch.status,
+        "rows": [_answer_document(answer) | {"contacts": ids} for answer, ids in _grouped(batch.answers.items())],
+    }
+
+
+def _answer_document(answer: Answer) -> dict[str, Any]:
+    verdict = answer.verdict
+    if verdict is None:
+        return {"outcome": None}
+    return {
+        "outcome": verdict.outcome,
+        "old": None if verdict.old is None else sorted(verdict.old),
+        "added": sorted(verdict.added),
+        "removed": sorted(verdict.removed),
+        "released": sorted(answer.released),
+        "message": verdict.message,
+        "rejection": verdict.rejection,
+    }
+
+
+def _iso(moment: Instant | None) -> str | None:
+    return None if moment is None else iso(moment)
+
+
+def read_state(document: object, *, path: str) -> tuple[Portable, ...]:
+    """The locations of a document; raises InvalidInput for anything else. `path` names it in the message."""
+    if not isinstance(document, dict) or not isinstance(document.get("format_version"), str):
+        raise _refused(path, "this is no state: `format_version` is missing", "`reconciler state pull` writes one")
+    version = document["format_version"]
+    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        known = f"this reconciler reads {FORMAT_VERSION}"
+        raise _refused(path, f"state format {version[:20]!r} is not known here; {known}", "upgrade reconciler")
+    try:
+        return tuple(_location(item) for item in document["locations"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _refused(path, f"the state lacks something: {type(error).__name__} {error}", "pull it again") from error
+
+
+def _refused(path: str, message: str, hint: str) -> InvalidInput:
+    return InvalidInput([Problem(Source(path), message, "state", hint=hint)])
+
+
+def _location(item: Mapping[str, Any]) -> Portable:
+    location = LocationId(_text(item["location"]))
+    observed = Observed()
+    for group in item["known"]:
+        known = _known(group)
+        observed.update({ContactId(_text(contact)): known for contact in group["contacts"]})
+    sizes = {SetName(name): _number(size) for name, size in item["set_sizes"].items()}
+    state = Snapshot(location, _text(item["lineage"]), _number(item["serial"]), observed, sizes)
+    return Portable(state, tuple(_log(location, run) for run in item["runs"]))
+
+
+def _known(item: Mapping[str, Any]) -> Known:
+    return Known(
+        observed=_optional_tags(item["observed"]),
+        observed_at=_instant(item["observed_at"]),
+        origin=Origin(item["origin"]),
+        ledger=_tags(item["ledger"]),
+        kept=_tags(item["kept"]),
+        doubt=_tags(item["doubt"]),
+        doubt_at=_instant(item["doubt_at"]),
+        quarantine=None if item["quarantine"] is None else Rejection(item["quarantine"]),
+        quarantined_at=_instant(item["quarantined_at"]),
+    )
+
+
+def _log(location: LocationId, item: Mapping[str, Any]) -> RunLog:
+    header = RunHeader(
+        location=location,
+        operation=_text(item["operation"]),
+        who=_text(item["who"]),
+        started=instant(item["started"]),
+        change_digest=_text(item["change_digest"]),
+        commit=_text(item["commit"]),
+        allowed=tuple(map(_text, item["allowed"])),
+    )
+    batches = tuple(_batch(batch) for batch in item["batches"])
+    rows = sum(len(batch.answers) for batch in batches)
+    status, ended = RunStatus(item["status"]), _instant(item["ended"])
+    return RunLog(RunRecord(_text(item["id"]), header, status, ended, len(batches), rows), batches)
+
+
+def _batch(item: Mapping[str, Any]) -> BatchRecord:
+    answers: dict[ContactId, Answer] = {}
+    for row in item["rows"]:
+        answer = _answer(row)
+        answers.update({ContactId(_text(contact)): answer for contact in row["contacts"]})
+    return BatchRecord(
+        action=Action(item["action"]),
+        tags=tuple(sorted(_tags(item["tags"]))),
+        intended=instant(item["intended"]),
+        ended=_instant(item["ended"]),
+        status=BatchStatus(item["status"]),
+        answers=answers,
+    )
+
+
+def _answer(item: Mapping[str, Any]) -> Answer:
+    if item["outcome"] is None:
+        return Answer(None)
+    verdict = Verdict(
+        outcome=Outcome(item["outcome"]),
+        message=_text(item["message"]),
+        rejection=None if item["rejection"] is None else Rejection(item["rejection"]),
+        old=_optional_tags(item["old"]),
+        added=_tags(item["added"]),
+        removed=_tags(item["removed"]),
+    )
+    return Answer(verdict, _tags(item["released"]))
+
+
+def _instant(text: str | None) -> Instant | None:
+    return None if text is None else instant(text)
+
+
+def _tags(items: Sequence[str]) -> TagSet:
+    return frozenset(Tag(_text(item)) for item in items)
+
+
+def _optional_tags(items: Sequence[str] | None) -> TagSet | None:
+    return None if items is None else _tags(items)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[:40]!r} is not text")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{str(value)[:40]!r} is not a count")
+    return value

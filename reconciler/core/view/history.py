@@ -1,0 +1,156 @@
+"""What the journal holds: the runs, and one run with everything that it changed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import nsmallest
+
+from reconciler.core.journal import Answer, BatchRecord, RunLog, RunRecord, RunStatus
+from reconciler.core.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.outcome import Action, Outcome
+from reconciler.core.view.blocks import (
+    ROWS,
+    Block,
+    Cell,
+    Column,
+    Lines,
+    Section,
+    Style,
+    Table,
+    View,
+    counted,
+    duration,
+    moment,
+    number,
+    table,
+)
+
+_STATUS = {
+    RunStatus.RUNNING: Cell("running, or killed", Style.WARN),
+    RunStatus.COMPLETE: Cell("complete", Style.GOOD),
+    RunStatus.STOPPED: Cell("stopped", Style.WARN),
+    RunStatus.INTERRUPTED: Cell("interrupted", Style.WARN),
+}
+_UNCHANGED = (Outcome.REJECTED, Outcome.HELD, Outcome.IN_DOUBT, Outcome.NOT_SENT)
+_CHANGED = {Action.ADD: "added", Action.REMOVE: "removed"}
+
+
+def history_view(runs: Mapping[LocationId, Sequence[RunRecord]], *, most: int | None = ROWS) -> View:
+    """The newest run first."""
+    return View("History", tuple(_runs(location, found, most) for location, found in runs.items()))
+
+
+def _runs(location: LocationId, runs: Sequence[RunRecord], most: int | None) -> Section:
+    columns = (
+        Column("run"),
+        Column("began"),
+        Column("took", right=True),
+        Column("what"),
+        Column("who"),
+        Column("requests", right=True),
+        Column("rows", right=True),
+        Column("ended"),
+        Column("commit"),
+    )
+    rows = [_run(run) for run in reversed(runs)]
+    verdict = Cell(f"{counted(len(runs), 'run')}.", Style.STRONG)
+    return Section(f"Location {location}", verdict, (table("", columns, rows, most=most),) if rows else ())
+
+
+def _run(run: RunRecord) -> tuple[Cell, ...]:
+    header = run.header
+    return (
+        Cell(run.id, Style.STRONG),
+        Cell(moment(header.started)),
+        Cell("" if run.ended is None else duration((run.ended - header.started) / 1000)),
+        Cell(header.operation),
+        Cell(header.who),
+        number(run.requests),
+        Cell("given up", Style.FAINT) if run.is_pruned else number(run.rows),
+        _STATUS[run.status],
+        Cell(header.commit[:12], Style.FAINT),
+    )
+
+
+def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
+    """One run: who, when, what was approved, and what became of each tag and contact."""
+    run = log.record
+    blocks: list[Block] = [_facts(run)]
+    if run.is_pruned:
+        text = "What it changed is no longer known: the rows of older runs are given up (history_keep)."
+        blocks.append(Lines("", (Cell(text, Style.WARN),)))
+    elif log.batches:
+        blocks += [_tags(log.batches), _contacts(log.batches, most)]
+    title = f"Run {run.id}, location {run.header.location}"
+    return View("Run", (Section(title, _STATUS[run.status], tuple(blocks)),))
+
+
+def _facts(run: RunRecord) -> Lines:
+    header = run.header
+    facts = [
+        f"{header.operation} by {header.who}",
+        f"began {moment(header.started)}, ended {moment(run.ended)}",
+        counted(run.requests, "request"),
+        *([f"change digest {header.change_digest}"] if header.change_digest else []),
+        *([f"commit {header.commit}"] if header.commit else []),
+        *(f"guard lifted: {text}" for text in header.allowed),
+    ]
+    return Lines("", tuple(map(Cell, facts)))
+
+
+def _tags(batches: Sequence[BatchRecord]) -> Table:
+    found: defaultdict[Tag, Counter[str]] = defaultdict(Counter)
+    for batch in batches:
+        for answer, contacts in Counter(batch.answers.values()).items():
+            for tag in batch.tags:
+                found[tag][_word(batch, answer, tag)] += contacts
+    words = [*_CHANGED.values(), "was so already", *(each.replace("_", " ") for each in _UNCHANGED), "no answer"]
+    shown = [word for word in words if any(counts[word] for counts in found.values())]
+    rows = [(Cell(tag), *(number(found[tag][word]) for word in shown)) for tag in sorted(found)]
+    return table("Tags, in contacts", (Column("tag"), *(Column(word, right=True) for word in shown)), rows, most=None)
+
+
+def _word(batch: BatchRecord, answer: Answer, tag: Tag) -> str:
+    verdict = answer.verdict
+    if verdict is None:
+        return "no answer"
+    if verdict.outcome in _UNCHANGED:
+        return verdict.outcome.replace("_", " ")
+    return _CHANGED[batch.action] if tag in verdict.added | verdict.removed else "was so already"
+
+
+def _contacts(batches: Sequence[BatchRecord], most: int | None) -> Table:
+    columns = (Column("contact"), Column("asked for"), Column("outcome"), Column("changed"), Column("the API said"))
+    total = sum(len(batch.answers) for batch in batches)
+    ordered = sorted(_each(batches), key=_by_contact) if most is None else nsmallest(most, _each(batches), _by_contact)
+    rows = tuple(_contact(*each) for each in ordered)
+    return Table("Contacts", columns, rows, total - len(rows))
+
+
+Entry = tuple[ContactId, BatchRecord, Answer]
+
+
+def _each(batches: Sequence[BatchRecord]) -> Iterator[Entry]:
+    for batch in batches:
+        for contact, answer in batch.answers.items():
+            yield contact, batch, answer
+
+
+def _by_contact(entry: Entry) -> tuple[ContactId, Instant]:
+    contact, batch, _ = entry
+    return contact, batch.intended
+
+
+def _contact(contact: ContactId, batch: BatchRecord, answer: Answer) -> tuple[Cell, ...]:
+    verdict = answer.verdict
+    changed = (
+        () if verdict is None else (*(f"+{tag}" for tag in verdict.added), *(f"-{tag}" for tag in verdict.removed))
+    )
+    return (
+        Cell(contact),
+        Cell(f"{batch.action} {', '.join(batch.tags)}"),
+        Cell("no answer" if verdict is None else verdict.outcome.replace("_", " ")),
+        Cell(" ".join(sorted(changed)), Style.ADD if batch.action is Action.ADD else Style.REMOVE),
+        Cell("" if verdict is None else verdict.message),
+    )

@@ -1,0 +1,81 @@
+"""What was run, and what a run changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import LOCATION, Command, contact_id
+
+Manifest = Callable[..., None]
+
+
+@pytest.fixture
+def applied(reconciler: Command, manifest: Manifest) -> list[str]:
+    """Two runs: one adds and meets a deleted contact, one removes under a lifted guard. Their ids."""
+    manifest(customers=([0, 1, 8], ["customer"], []), trial=([0, 1], ["trial"], []))
+    assert reconciler("apply", "--auto-approve").code == 3
+    manifest(customers=([0, 1, 8], ["customer"], []))
+    lifting = ("--allow", "empties_tag:tag=trial", "--reason", "the trial is over")
+    assert reconciler("apply", "--auto-approve", *lifting).code == 0
+    (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
+    return [run["id"] for run in location["runs"]]
+
+
+def test_history_lists_the_runs_newest_first(reconciler: Command, applied: list[str]) -> None:
+    out = reconciler("history").out
+    assert out.index(applied[1]) < out.index(applied[0])
+    assert "complete" in out
+    assert "2 runs." in out
+
+
+def test_show_tells_what_a_run_changed_per_tag_and_contact(reconciler: Command, applied: list[str]) -> None:
+    first = reconciler("show", applied[0])
+    assert first.code == 0
+    for words in ("apply by", "change digest sha256:", "2 requests", "+customer", "contact is deleted", contact_id(8)):
+        assert words in first.out
+    second = reconciler("show", applied[1][:6]).out
+    assert "guard lifted: empties_tag:tag=trial: the trial is over" in second
+    assert "-trial" in second
+
+
+def test_show_as_json_has_every_row(reconciler: Command, applied: list[str]) -> None:
+    shown = json.loads(reconciler("show", applied[0], "--format", "json").out)
+    assert (shown["location"], shown["id"], shown["status"]) == (LOCATION, applied[0], "complete")
+    rows = [row for batch in shown["batches"] for row in batch["rows"]]
+    assert {contact: row["outcome"] for row in rows for contact in row["contacts"]} == {
+        contact_id(0): "applied",
+        contact_id(1): "applied",
+        contact_id(8): "rejected",
+    }
+    (removed,) = json.loads(reconciler("show", applied[1], "--format", "json").out)["batches"][0]["rows"]
+    assert (removed["removed"], removed["released"]) == (["trial"], ["trial"])
+
+
+@pytest.mark.parametrize("given", ["ffffffffffff", "abc", "nothing.json", "", "../x"])
+@pytest.mark.usefixtures("applied")
+def test_show_of_what_is_neither_plan_nor_run(reconciler: Command, given: str) -> None:
+    ended = reconciler("show", given)
+    assert ended.code in (1, 64)
+    assert "hint" in ended.err
+
+
+def test_history_before_the_first_run(reconciler: Command, manifest: Manifest, project: Path) -> None:
+    ended = reconciler("history")
+    assert ended.code == 0
+    assert "no run yet" in ended.err
+    assert not (project / ".reconciler").exists()
+
+
+def test_older_runs_give_up_their_rows(reconciler: Command, manifest: Manifest, project: Path) -> None:
+    (project / "manifests" / "reconciler.yaml").write_text("history_keep: 1\n")
+    for number in range(3):
+        manifest(customers=(range(number + 1), ["customer"], []))
+        assert reconciler("apply", "--auto-approve").code == 0
+    (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
+    assert [run["kept_rows"] for run in location["runs"]] == [0, 0, 1]
+    assert "given up" in reconciler("history").out
+    assert "history_keep" in reconciler("show", location["runs"][0]["id"]).out

@@ -1,0 +1,54 @@
+"""A state with something of everything, as golden files hold it."""
+
+from __future__ import annotations
+
+from reconciler.core.batching import Batch
+from reconciler.core.journal import RunHeader, RunStatus
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.observed import UNKNOWN, Known, Origin
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.ports import StateStore
+from tests.fakes import START, a_holder
+
+HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
+ANNA, BERT, CARA, DORA = (ContactId(name * 5) for name in ("Anna", "Bert", "Cara", "Dora"))
+
+
+def tags(text: str) -> TagSet:
+    return frozenset(map(Tag, text.split()))
+
+
+def at(seconds: int) -> Instant:
+    return Instant(START + 1_000 * seconds)
+
+
+KNOWN = {
+    ANNA: Known(tags("vip grün"), at(3), Origin.WRITE, ledger=tags("vip"), kept=tags("vip")),
+    BERT: Known(tags("old"), at(3), Origin.SEARCH, ledger=tags("x"), doubt=tags("x"), doubt_at=at(4)),
+    CARA: Known(quarantine=Rejection.DELETED, quarantined_at=at(3)),
+    DORA: UNKNOWN,
+}
+
+
+def fill(store: StateStore) -> None:
+    """A run that completes, one that is withdrawn and stops, one that is killed before its answer."""
+    lease = store.acquire(HERE, a_holder(), START)
+    run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(1), "sha256:abc", "0123abc"))
+    adding = Batch(Action.ADD, (ANNA, BERT, CARA), (Tag("vip"),))
+    number = store.intend(lease, run, adding, {ANNA: Known(ledger=tags("vip"))}, at(2))
+    verdicts = {
+        ANNA: Verdict(Outcome.APPLIED, "", None, tags("grün"), tags("vip")),
+        BERT: Verdict(Outcome.HELD, "what?"),
+        CARA: Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED),
+    }
+    store.record(lease, number, verdicts, KNOWN, at(3))
+    store.end_run(lease, run, RunStatus.COMPLETE, at(4), set_sizes={SetName("vips"): 3})
+    run = store.begin_run(lease, RunHeader(HERE, "apply", "bert", at(5), "sha256:def"))
+    number = store.intend(lease, run, Batch(Action.REMOVE, (BERT,), (Tag("old"),)), {}, at(6))
+    store.withdraw(lease, number, {}, at(7))
+    store.end_run(lease, run, RunStatus.STOPPED, at(8), set_sizes=None)
+    run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(9)))
+    store.intend(lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: Known(ledger=tags("vip"))}, at(10))
+    there = store.acquire(THERE, a_holder("two"), START)
+    store.learn(there, {ANNA: Known(tags("z"), at(1), Origin.IMPORT)})
+    store.release(there)
