@@ -11,26 +11,36 @@ Rules
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import Ceiling, ceiling, within
 from reconciler.core.desired import Desired
-from reconciler.core.errors import ApiError, InDoubt, NotApplied, ReconcilerError, StalePlan, StateError, Unfinished
+from reconciler.core.diff import Delta, demands_of
+from reconciler.core.errors import (
+    ApiError,
+    InDoubt,
+    LeaseLost,
+    NotApplied,
+    ReconcilerError,
+    StalePlan,
+    StateError,
+    Unfinished,
+)
 from reconciler.core.event import BatchAnswered, Event, RoundStarted, Waiting
-from reconciler.core.guard import Before, Counts, count
+from reconciler.core.guard import Before, Counts, Measured, count, measure
 from reconciler.core.journal import RunHeader, RunStatus
-from reconciler.core.lease import HEARTBEAT_MS, Holder, Lease
-from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
-from reconciler.core.observed import Known, absorb, adopt, intend, release, withdraw
+from reconciler.core.lease import Holder
+from reconciler.core.names import ContactId, LocationId, Tag, TagSet
+from reconciler.core.observed import Known, Observed, absorb, adopt, intend, release, withdraw
 from reconciler.core.outcome import Action, Outcome, Row, Verdict, judge
 from reconciler.core.pace import Pace
 from reconciler.core.plan import (
     ApprovedPlan,
     LocationPlan,
+    Plan,
     PlanOptions,
     Snapshot,
     before_run,
@@ -38,13 +48,15 @@ from reconciler.core.plan import (
     pairs_of,
     plan_location,
 )
-from reconciler.core.report import Finding, LocationReport
+from reconciler.core.reassert import NO_REASSERTION
+from reconciler.core.report import LocationReport
+from reconciler.core.tally import Tally
 from reconciler.ports import Clock, Reporter, StateStore, TagWriter
+from reconciler.tenure import Tenure, take
 from reconciler.wire import BulkUpdate
 
 MAX_ROUNDS = 10
 PAUSES_MS = (500, 1_000, 2_000, 4_000)
-SLICE_MS = 5_000
 NONE: TagSet = frozenset()
 
 
@@ -66,6 +78,7 @@ class Mission:
     options: Mapping[LocationId, PlanOptions]
     holder: Holder
     commit: str = ""
+    lock_timeout_ms: int = 0
 
 
 async def apply(approved: ApprovedPlan, mission: Mission, world: World) -> tuple[LocationReport, ...]:
@@ -74,29 +87,31 @@ async def apply(approved: ApprovedPlan, mission: Mission, world: World) -> tuple
 
 
 async def _apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World) -> LocationReport:
-    if plan.is_empty and not plan.deferrals:
-        return LocationReport(plan.location, "", RunStatus.COMPLETE)
+    if plan.is_empty and not plan.observations:
+        return _nothing_sent(plan, RunStatus.COMPLETE)
     try:
-        lease = world.store.acquire(plan.location, mission.holder, world.clock.now())
+        tenure = await take(
+            plan.location,
+            mission.holder,
+            store=world.store,
+            clock=world.clock,
+            report=world.report,
+            lock_timeout_ms=mission.lock_timeout_ms,
+        )
     except ReconcilerError as error:
-        return _failed(LocationReport(plan.location, "", RunStatus.STOPPED), error)
+        return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
     try:
-        return await _under_lease(lease, plan, approved, mission, world)
+        return await _under_lease(tenure, plan, approved, mission, world)
     except ReconcilerError as error:
-        return _failed(LocationReport(plan.location, "", RunStatus.STOPPED), error)
+        return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
     finally:
-        with suppress(StateError):
-            world.store.release(lease)
+        tenure.release()
 
 
 async def _under_lease(
-    lease: Lease, plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World
+    tenure: Tenure, plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World
 ) -> LocationReport:
-    state = world.store.load(plan.location)
-    if plan.lineage not in (None, state.lineage):
-        raise StalePlan(
-            f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
-        )
+    _refuse_stale(plan, approved.plan, world.store)
     header = RunHeader(
         location=plan.location,
         operation=mission.holder.operation,
@@ -105,19 +120,40 @@ async def _under_lease(
         change_digest=approved.plan.change_digest,
         commit=mission.commit,
     )
-    number = world.store.begin_run(lease, header)
+    number = world.store.begin_run(tenure.lease, header)
+    options = mission.options[plan.location]
     run = _Run(
         plan=plan,
         desired=mission.desired[plan.location],
-        options=mission.options[plan.location],
+        options=options,
         state=world.store.load(plan.location),
-        before=before_run(state),
-        lease=lease,
+        tenure=tenure,
         number=number,
         world=world,
-        pace=Pace(mission.options[plan.location].rate),
+        pace=Pace(options.rate),
     )
     return await run.carry_out()
+
+
+def _nothing_sent(plan: LocationPlan, status: RunStatus) -> LocationReport:
+    return LocationReport(
+        plan.location, "", status, pairs=Tally(planned=pairs_of(plan.deltas)).pairs(plan.deferrals, Observed())
+    )
+
+
+def _refuse_stale(plan: LocationPlan, whole: Plan, store: StateStore) -> None:
+    """A plan is of one lineage, and used up by the run that completes it."""
+    state = store.load(plan.location)
+    if plan.lineage not in (None, state.lineage):
+        raise StalePlan(
+            f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
+        )
+    if plan.serial == state.serial:
+        return
+    for run in store.runs(plan.location):
+        same = run.header.change_digest == whole.change_digest and run.header.started >= whole.as_of
+        if same and run.status is RunStatus.COMPLETE:
+            raise StalePlan(f"the plan is used up: run {run.id} carried it out", hint="run plan again")
 
 
 def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:
@@ -132,42 +168,39 @@ class _Run:
     desired: Desired
     options: PlanOptions
     state: Snapshot
-    before: Before
-    lease: Lease
+    tenure: Tenure
     number: str
     world: World
     pace: Pace
     rounds: int = 0
     requests: int = 0
-    planned: int = 0
     outside: int = 0
     adopted: int = 0
     released: int = 0
-    renewed: Instant = Instant(0)
     done: Counts = field(default_factory=Counts)
-    pairs: Counter[Outcome] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
-    spent: dict[ContactId, TagSet] = field(default_factory=dict)
-    unions: dict[tuple[TagSet, TagSet], TagSet] = field(default_factory=dict)
-    failed: set[ContactId] = field(default_factory=set)
+    tally: Tally = field(default_factory=Tally)
     learnt: Counter[Tag] = field(default_factory=Counter)
+    before: Before = field(init=False)
 
     async def carry_out(self) -> LocationReport:
+        problem: ReconcilerError | None = None
         try:
             await self._rounds()
-        except StateError as error:
-            # the journal cannot be written: what it holds is the truth, and the next run reads it
-            return _failed(self._reported(RunStatus.STOPPED), error)
         except ReconcilerError as error:
-            self._end(RunStatus.STOPPED)
-            return _failed(self._reported(RunStatus.STOPPED), error)
-        self._end(RunStatus.COMPLETE)
-        return self._reported(RunStatus.COMPLETE)
+            problem = error
+        # where the journal cannot be written, what it holds is the truth: the next run reads it
+        if not isinstance(problem, StateError):
+            try:
+                self._end(RunStatus.STOPPED if problem else RunStatus.COMPLETE)
+            except StateError as error:
+                problem = problem or error
+        report = self._reported(RunStatus.STOPPED if problem else RunStatus.COMPLETE)
+        return _failed(report, problem) if problem else report
 
     def _end(self, status: RunStatus) -> None:
         sizes = {each.name: len(each.members) for each in self.desired.sets}
         self.world.store.end_run(
-            self.lease,
+            self.tenure.lease,
             self.number,
             status,
             self.world.clock.now(),
@@ -175,7 +208,6 @@ class _Run:
         )
 
     def _reported(self, status: RunStatus) -> LocationReport:
-        pairs = self.pairs | Counter({Outcome.NOT_SENT: self.planned - self.pairs.total()})
         return LocationReport(
             location=self.plan.location,
             run=self.number,
@@ -184,13 +216,14 @@ class _Run:
             requests=self.requests,
             adopted=self.adopted,
             released=self.released,
-            pairs={outcome: pairs[outcome] for outcome in Outcome if pairs[outcome]},
-            findings=tuple(self.findings),
+            pairs=self.tally.pairs(self.plan.deferrals, self.state.observed),
+            findings=tuple(self.tally.findings),
             outside=self.outside,
         )
 
     async def _rounds(self) -> None:
         self._store_observations()
+        self.before = before_run(self.state)
         limit: Ceiling | None = None
         current = self.plan
         if self.state.serial != self.plan.serial:
@@ -206,16 +239,25 @@ class _Run:
 
     def _inside(self, limit: Ceiling) -> LocationPlan:
         """What is left to do, as far as it was approved and the guards let it pass."""
+        # what would be sent again is not in what was approved
+        options = replace(self.options, reassertion=NO_REASSERTION)
         fresh = plan_location(
-            self.desired, self.state, self.options, spent=self.spent, done=self.done, before=self._before()
+            self.desired, self.state, options, spent=self.tally.spent, done=self.done, before=self._before()
         )
-        deltas, self.outside = within(fresh.deltas, limit)
-        batches = make_batches(deltas, self.options.caps)
-        inside = replace(fresh, deltas=deltas, batches=batches.batches)
+        deltas, self.outside = within(fresh.deltas, limit, failed=self.tally.failed)
+        inside = fresh
+        if deltas != fresh.deltas:
+            batches = make_batches(demands_of(deltas), options.caps, effort=options.effort).batches
+            inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measured(deltas, len(batches)))
         if inside.batches and inside.refused:
-            self.planned += pairs_of(deltas)
+            self.tally.planned += pairs_of(deltas)
             raise Unfinished("\n".join(explain_refusals((inside,))), hint="what is left is in the next plan")
         return inside
+
+    def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
+        counts = self.done + count(deltas, requests=requests)
+        limits, allowances = self.options.limits, self.options.allowances
+        return measure(counts, self._before(), self.desired, limits=limits, allowances=allowances)
 
     def _before(self) -> Before:
         """What was there before the run, with what the answers told of contacts never observed."""
@@ -224,8 +266,8 @@ class _Run:
     async def _round(self, current: LocationPlan) -> None:
         self.world.report(RoundStarted(self.plan.location, self.rounds, len(current.batches)))
         self._record_ledger(current)
-        self.planned += pairs_of(current.deltas)
-        self.done = self.done + count(current.deltas, requests=len(current.batches))
+        self.tally.planned += pairs_of(current.deltas) + current.summary.reasserted
+        self.done = self.done + count(current.deltas, current.reasserted, requests=len(current.batches))
         for done, batch in enumerate(current.batches, start=1):
             await self._batch(batch, done=done, of=len(current.batches))
 
@@ -238,7 +280,7 @@ class _Run:
             for contact, known in seen.absorb(observed, settle_ms=settle_ms)
         }
         if changed:
-            self.world.store.learn(self.lease, changed)
+            self.world.store.learn(self.tenure.lease, changed)
             observed.update(changed)
 
     def _record_ledger(self, current: LocationPlan) -> None:
@@ -251,38 +293,43 @@ class _Run:
                 known = release(adopt(self.state.observed[contact], adopted, keep=NONE), released)
                 changed[contact] = replace(known, kept=frozenset(change.kept))
         if changed:
-            self.world.store.learn(self.lease, changed)
+            self.world.store.learn(self.tenure.lease, changed)
             self.state.observed.update(changed)
 
     async def _batch(self, batch: Batch, *, done: int, of: int) -> None:
-        if batch.action is Action.REMOVE and self.failed:
-            batch = replace(batch, contacts=tuple(each for each in batch.contacts if each not in self.failed))
+        if batch.action is Action.REMOVE and self.tally.failed:
+            batch = replace(batch, contacts=tuple(each for each in batch.contacts if each not in self.tally.failed))
         if not batch.contacts:
             return
+        # before the intent: whoever is killed while it waits has sent nothing, and leaves no doubt
+        await self._ready()
         tags = frozenset(batch.tags)
         before = {contact: self.state.observed[contact] for contact in batch.contacts}
         intended = {contact: self._intended(contact, batch.action, tags, known) for contact, known in before.items()}
-        number = self.world.store.intend(self.lease, self.number, batch, intended, self.world.clock.now())
-        self.state.observed.update(intended)
+        number = self.world.store.intend(self.tenure.lease, self.number, batch, intended, self.world.clock.now())
         sent = self.world.clock.now()
         try:
             verdicts = await self._send(batch)
-        except ApiError:
+        except (ApiError, LeaseLost):
             withdrawn = {contact: withdraw(intended[contact], before[contact]) for contact in batch.contacts}
-            self.world.store.withdraw(self.lease, number, withdrawn, self.world.clock.now())
-            self.state.observed.update(withdrawn)
+            self.world.store.withdraw(self.tenure.lease, number, withdrawn, self.world.clock.now())
             raise
         now = self.world.clock.now()
-        take = partial(
+        learn = partial(
             absorb, action=batch.action, tags=tags, sent=sent, answered=now, settle_ms=self.options.settle_ms
         )
-        learnt = {contact: take(intended[contact], verdict) for contact, verdict in verdicts.items()}
-        self.world.store.record(self.lease, number, verdicts, learnt, now)
+        learnt = {contact: learn(intended[contact], verdict) for contact, verdict in verdicts.items()}
+        try:
+            self.world.store.record(self.tenure.lease, number, verdicts, learnt, now)
+        except StateError as error:
+            lost = Verdict(Outcome.IN_DOUBT, f"its answer could not be recorded: {error.message}")
+            self.tally.take(batch, dict.fromkeys(batch.contacts, lost))
+            raise
         self.state.observed.update(learnt)
         for contact, verdict in verdicts.items():
             if before[contact].observed is None and verdict.old is not None:
                 self.learnt.update(verdict.old)
-        self._tally(batch, verdicts)
+        self.tally.take(batch, verdicts)
         self.world.report(_answered(self.plan.location, batch, verdicts, done=done, of=of))
 
     def _intended(self, contact: ContactId, action: Action, tags: TagSet, known: Known) -> Known:
@@ -298,57 +345,33 @@ class _Run:
         return judge(batch.action, batch.contacts, batch.tags, rows)
 
     async def _attempts(self, update: BulkUpdate) -> tuple[Row, ...]:
-        writer = self.world.writer(self.plan.location)
         for pause in (*PAUSES_MS, None):
-            await self._wait(self.pace.wait(self.world.clock.now()), "rate limit")
-            self._renew()
+            await self._ready()
             self.requests += 1
             try:
-                return await writer.update_tags(update)
+                return await self._once(update)
             except NotApplied as error:
                 if pause is None:
                     raise
                 await self._wait(max(pause, error.retry_after_ms or 0), error.message)
-            finally:
-                # counted from its end: the server cannot have seen it later
-                self.pace.note(self.world.clock.now())
         raise AssertionError("the last attempt returns or raises")
+
+    async def _once(self, update: BulkUpdate) -> tuple[Row, ...]:
+        try:
+            return await self.tenure.during(self.world.writer(self.plan.location).update_tags(update))
+        finally:
+            # counted from its end: the server cannot have seen it later
+            self.pace.note(self.world.clock.now())
+
+    async def _ready(self) -> None:
+        """Within the rate limit, and under a lease that is alive."""
+        await self._wait(self.pace.wait(self.world.clock.now()), "rate limit")
+        self.tenure.renew()
 
     async def _wait(self, milliseconds: int, why: str) -> None:
         if milliseconds > 0:
             self.world.report(Waiting(self.plan.location, milliseconds, why))
-        while milliseconds > 0:
-            await self.world.clock.sleep(min(milliseconds, SLICE_MS))
-            milliseconds -= SLICE_MS
-            self._renew()
-
-    def _renew(self) -> None:
-        now = self.world.clock.now()
-        if now - self.renewed >= HEARTBEAT_MS:
-            self.lease = self.world.store.renew(self.lease, now)
-            self.renewed = now
-
-    def _tally(self, batch: Batch, verdicts: Mapping[ContactId, Verdict]) -> None:
-        tags = frozenset(batch.tags)
-        for contact, verdict in verdicts.items():
-            self._spend(contact, tags)
-            changed = len(verdict.added | verdict.removed)
-            if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
-                self.pairs[Outcome.APPLIED] += changed
-                self.pairs[Outcome.NOOP] += len(tags) - changed
-                continue
-            self.pairs[verdict.outcome] += len(tags)
-            self.findings.append(Finding(contact, verdict.outcome, batch.action, batch.tags, verdict.message))
-            if batch.action is Action.ADD:
-                self.failed.add(contact)
-
-    def _spend(self, contact: ContactId, tags: TagSet) -> None:
-        before = self.spent.get(contact, NONE)
-        key = (before, tags)
-        union = self.unions.get(key)
-        if union is None:
-            union = self.unions[key] = before | tags
-        self.spent[contact] = union
+        await self.tenure.sleep(milliseconds)
 
 
 def _answered(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from reconciler.core.names import Instant
+
+T = TypeVar("T")
 
 
 class SystemClock:
@@ -14,3 +18,12 @@ class SystemClock:
 
     async def sleep(self, milliseconds: int) -> None:
         await asyncio.sleep(milliseconds / 1000)
+
+    async def during(self, work: Awaitable[T], beat: Callable[[], None], *, every_ms: int) -> T:
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=every_ms / 1000))[0]:
+                beat()
+            return task.result()
+        finally:
+            task.cancel()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from reconciler.core.batching import Batch
 from reconciler.core.event import Event
@@ -15,11 +15,16 @@ from reconciler.core.outcome import Row, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.wire import BulkUpdate, ContactRead, Page
 
+T = TypeVar("T")
+
 
 class Clock(Protocol):
     def now(self) -> Instant: ...
 
     async def sleep(self, milliseconds: int) -> None: ...
+
+    async def during(self, work: Awaitable[T], beat: Callable[[], None], *, every_ms: int) -> T:
+        """The result of `work`; `beat`, which does not raise, is called every `every_ms` while it lasts."""
 
 
 class Reporter(Protocol):
@@ -44,7 +49,8 @@ class TagReader(Protocol):
 class StateReader(Protocol):
     """State as it is; a location without state is an empty snapshot."""
 
-    def load(self, location: LocationId) -> Snapshot: ...
+    def load(self, location: LocationId) -> Snapshot:
+        """What is known; a batch intended and not answered so far leaves its contacts in doubt."""
 
     def locations(self) -> Sequence[LocationId]: ...
 
@@ -61,8 +67,11 @@ class StateStore(StateReader, Protocol):
 
     def release(self, lease: Lease) -> None: ...
 
+    def unlock(self, location: LocationId, lease: str) -> Lease:
+        """Ends the lease whose holder has exactly this id, and returns it; raises UsageError where it is another."""
+
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
-        """The id of the new run. Batches that an earlier run left unanswered become doubts of their contacts."""
+        """The id of the new run. The doubts that an earlier run's unanswered batches leave are now content."""
 
     def end_run(
         self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
@@ -70,7 +79,7 @@ class StateStore(StateReader, Protocol):
         """`set_sizes`: those of a run that completed, None for one that did not."""
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
-        """What became known without a request: adoptions, observations."""
+        """What became known without a request: adoptions, observations. The serial grows where that is new."""
 
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
         """The intent to send `batch`, durable before it leaves, and what it makes of its contacts; a batch number."""

@@ -19,12 +19,15 @@ INTERRUPTED = 130
 USAGE = 64
 
 COMMANDS = {
+    "init": "Write a small repository to begin with.",
     "validate": "Check manifests and settings: every problem at once.",
+    "schema": "Print the JSON Schema of a manifest, or of the settings.",
+    "diff": "Say what a change to manifests means: who gains and loses what.",
     "plan": "Preview what would change, and what it costs.",
     "show": "Render a saved plan again.",
     "apply": "Send the fewest requests that do what was planned.",
     "drift": "Report what others changed.",
-    "state": "Look at what is known of each contact.",
+    "state": "Look at what is known of each contact, and mend it.",
     "demo": "See the whole job on an emulated location.",
     "sandbox": "Run the emulated API for yourself.",
 }

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import click
 from reconciler.apply import Mission, World, apply
 from reconciler.cli.console import Console, rows
 from reconciler.cli.holder import current_holder, git_commit
-from reconciler.cli.options import FORMATS, allowing, common, narrowing, output, refreshing
+from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
 from reconciler.cli.plan import preview
-from reconciler.cli.session import Session, look, make_plan, open_api, open_session, plan_options
+from reconciler.cli.session import Session, look, make_plan, open_api, open_session, plan_options, strays
 from reconciler.clock import SystemClock
-from reconciler.core.errors import ExitCode, StalePlan, UsageError
+from reconciler.core.errors import ExitCode, ReconcilerError, StalePlan, UsageError
+from reconciler.core.guard import Allowance
 from reconciler.core.journal import RunStatus
-from reconciler.core.plan import ApprovedPlan, Plan, approve
+from reconciler.core.plan import ApprovedPlan, LocationPlan, Plan, PlanOptions, approve
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.settings import OriginKind
 from reconciler.core.view.run import run_view
@@ -41,6 +43,8 @@ from reconciler.store import open_reader, open_store
 @narrowing
 @refreshing
 @allowing
+@batching
+@locking
 @output(*FORMATS)
 @common
 def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, **options: Any) -> int:
@@ -50,13 +54,13 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     that. Needs the token of each location, by default in HIGHLEVEL_TOKEN.
     """
     console = Console.of(options)
-    plan, session = _plan(target, manifests, console, options)
+    plan, session, left = _plan(target, manifests, console, options)
     if dry_run:
-        preview(plan, session, console, options)
+        preview(plan, session, console, options, left)
         return ExitCode.GUARD if plan.refused else ExitCode.DONE
     reviewed = target.is_file() and auto_approve
     if options["output"] == "text" and not reviewed:
-        preview(plan, session, console, options)
+        preview(plan, session, console, options, left)
     approved = approve(plan)
     if plan.is_empty:
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
@@ -71,14 +75,18 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     return exit_code(reports)
 
 
-def _plan(target: Path, manifests: Path | None, console: Console, options: Mapping[str, Any]) -> tuple[Plan, Session]:
+def _plan(
+    target: Path, manifests: Path | None, console: Console, options: Mapping[str, Any]
+) -> tuple[Plan, Session, list[str]]:
+    """The plan, the manifests as they are now, and what else there is to say."""
     if target.is_file():
         plan = load_plan(target)
-        return plan, _session_of(plan, manifests or Path(plan.manifests), options)
+        return plan, _session_of(plan, manifests or Path(plan.manifests), options), []
     session = open_session(target, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-    return make_plan(session, present, options), session
+        left = strays(session, reader, options)
+    return make_plan(session, present, options), session, left
 
 
 def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Session:
@@ -103,7 +111,8 @@ def _ask(auto_approve: bool) -> None:
             "apply asks before it sends, and there is no terminal to ask on",
             hint="review the plan, then add --auto-approve",
         )
-    click.confirm("Send this?", abort=True, err=True)
+    if not click.confirm("Send this?", err=True):
+        raise ReconcilerError("not approved: nothing was sent")
 
 
 def _refuse_implicit_state(session: Session, *, create: bool) -> None:
@@ -127,8 +136,18 @@ async def _send(
         store = stack.enter_context(open_store(session.settings.state))
         mission = Mission(
             desired=session.desired,
-            options={each: plan_options(session, each, options) for each in locations},
+            options={
+                each.location: _options_of(each, approved.plan, session, options) for each in approved.plan.locations
+            },
             holder=current_holder("apply"),
             commit=git_commit(session.directory),
+            lock_timeout_ms=round(1000 * options["lock_timeout"]),
         )
         return await apply(approved, mission, World(apis.__getitem__, store, SystemClock(), console))
+
+
+def _options_of(location: LocationPlan, plan: Plan, session: Session, options: Mapping[str, Any]) -> PlanOptions:
+    """As the plan was made: narrowed alike, with the guards lifted that were lifted then."""
+    now = plan_options(session, location.location, options)
+    lifted = tuple(Allowance(each.guard, each.scope, each.allowed) for each in location.guards if each.allowed)
+    return replace(now, selection=plan.selection, allowances=now.allowances + lifted)

@@ -7,7 +7,7 @@ import traceback
 import click
 
 from reconciler import __version__
-from reconciler.core.errors import ExitCode, ReconcilerError
+from reconciler.core.errors import ExitCode, InvalidInput, ReconcilerError
 from reconciler.core.printable import visible
 
 
@@ -17,8 +17,9 @@ def tell(error: Exception) -> int:
         traceback.print_exception(error)
         click.echo(f"this is a bug of reconciler {__version__}: please report it with the lines above", err=True)
         return ExitCode.ERROR
+    mark = "" if isinstance(error, InvalidInput) else "error: "
     for line in error.message.split("\n"):
-        click.echo(f"error: {visible(line)}", err=True)
+        click.echo(f"{mark}{visible(line)}", err=True)
     if error.hint:
         click.echo(f"  hint: {visible(error.hint)}", err=True)
     return error.exit_code

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 from reconciler import __version__
+from reconciler.cli.ci import actor, run_url
 from reconciler.clock import SystemClock
 from reconciler.core.lease import Holder
 
@@ -23,28 +24,18 @@ def current_holder(operation: str) -> Holder:
         pid=os.getpid(),
         version=__version__,
         created=SystemClock().now(),
-        run_url=_run_url(),
+        run_url=run_url(os.environ),
     )
 
 
 def _user() -> str:
     """The CI's actor, else the account."""
-    actor = os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN")
-    if actor:
-        return actor
+    if person := actor(os.environ):
+        return person
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-def _run_url() -> str:
-    """The page of the CI job, where the CI tells it."""
-    environment = os.environ
-    if environment.get("GITHUB_RUN_ID"):
-        server, repository = environment.get("GITHUB_SERVER_URL", ""), environment.get("GITHUB_REPOSITORY", "")
-        return f"{server}/{repository}/actions/runs/{environment['GITHUB_RUN_ID']}"
-    return environment.get("CI_JOB_URL") or environment.get("BUILD_URL") or environment.get("CIRCLE_BUILD_URL") or ""
 
 
 def git_commit(directory: Path) -> str:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from reconciler.core.cover import EFFORT
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 FORMATS = ("text", "json")
@@ -47,6 +49,18 @@ def common(function: F) -> F:
     return function
 
 
+def locking(function: F) -> F:
+    """--lock-timeout."""
+    return click.option(
+        "--lock-timeout",
+        type=click.FloatRange(min=0),
+        default=0,
+        show_default=True,
+        metavar="S",
+        help="Wait so many seconds for a location that somebody else works on.",
+    )(function)
+
+
 def manifests(function: F) -> F:
     """The MANIFESTS argument."""
     return click.argument(
@@ -76,6 +90,24 @@ def refreshing(function: F) -> F:
         type=click.Choice(REFRESHES),
         help="Read contacts first: get, one request a contact; search, 500 a request, a few minutes old.",
     )(function)
+
+
+def batching(function: F) -> F:
+    """--reassert and --plan-effort."""
+    reassert = click.option(
+        "--reassert",
+        type=click.Choice(["inert", "always", "never"]),
+        help="Which pairs may be sent again where that saves a request.",
+    )
+    effort = click.option(
+        "--plan-effort",
+        type=click.IntRange(0, 1000),
+        default=EFFORT,
+        show_default=True,
+        metavar="N",
+        help="Rounds of search for fewer requests; more is never worse.",
+    )
+    return reassert(effort(function))
 
 
 def allowing(function: F) -> F:

@@ -11,6 +11,7 @@ from typing import Any
 
 from reconciler.clock import SystemClock
 from reconciler.core.batching import Caps
+from reconciler.core.cover import EFFORT
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.diff import Selection, selected
 from reconciler.core.errors import Problem, UsageError
@@ -20,6 +21,7 @@ from reconciler.core.names import ContactId, Instant, LocationId, SetName, norma
 from reconciler.core.observed import Known, Seen
 from reconciler.core.pace import Pace, Rate
 from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.reassert import Reassertion
 from reconciler.core.settings import Settings
 from reconciler.core.view.blocks import moment
 from reconciler.highlevel.client import HighLevel
@@ -53,6 +55,15 @@ class Session:
         ]
 
 
+def strays(session: Session, reader: StateReader, options: Mapping[str, Any]) -> list[str]:
+    """A line for each location that has state and no manifest any more; nothing where locations were chosen."""
+    left = [] if options.get("locations") else sorted(set(reader.locations()) - session.desired.keys())
+    return [
+        f"location {location} has state but no manifest: left untouched (to empty it, declare `contact_sets: {{}}`)"
+        for location in left
+    ]
+
+
 def _when(start: Instant | None, until: Instant | None, now: Instant) -> str:
     if start is not None and now < start:
         return f"becomes active {moment(start)}"
@@ -62,14 +73,19 @@ def _when(start: Instant | None, until: Instant | None, now: Instant) -> str:
 def open_session(directory: Path, options: Mapping[str, Any]) -> Session:
     """Loads and resolves; raises InvalidInput with every problem. `options`: the command's own."""
     now = SystemClock().now()
-    flags = {"state": options["state"]} if options.get("state") else {}
-    loaded = load(directory, environment=os.environ, flags=flags, now=now)
+    loaded = load(directory, environment=os.environ, flags=flags_of(options), now=now)
     chosen = [LocationId(each) for each in options.get("locations", ())]
     desired = {
         location: resolve(manifests, now=now, shared_rules=loaded.settings.rules, authority=loaded.settings.authority)
         for location, manifests in _by_location(loaded.manifests, chosen).items()
     }
     return Session(directory, now, loaded.settings, desired, loaded.problems)
+
+
+def flags_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """The options that override settings, by the setting's key."""
+    given = {"state": options.get("state"), "plan.reassert": options.get("reassert")}
+    return {key: value for key, value in given.items() if value}
 
 
 def _by_location(manifests: Iterable[Manifest], chosen: Sequence[LocationId]) -> dict[LocationId, list[Manifest]]:
@@ -93,8 +109,15 @@ def plan_options(session: Session, location: LocationId, options: Mapping[str, A
         limits=session.settings.guards,
         allowances=(*_reviewed(session, location), *_allowances(options)),
         selection=selection(session, options),
+        reassertion=_reassertion(session),
+        effort=options.get("plan_effort", EFFORT),
         settle_ms=_settle_ms(session.settings),
     )
+
+
+def _reassertion(session: Session) -> Reassertion:
+    plan = session.settings.plan
+    return Reassertion(plan.reassert, Instant(session.now - 1000 * plan.reassert_max_age_s))
 
 
 def _settle_ms(settings: Settings) -> int:
@@ -197,4 +220,5 @@ def make_plan(session: Session, present: Iterable[Present], options: Mapping[str
         )
         for each in present
     ]
-    return combine(plans, as_of=session.now, manifests=str(session.directory))
+    chosen = selection(session, options)
+    return combine(plans, as_of=session.now, manifests=str(session.directory), selection=chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,29 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import common, manifests
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ExitCode, InvalidInput, Problem, Severity
+from reconciler.core.names import LocationId
 from reconciler.core.printable import visible
 from reconciler.core.view.blocks import counted
-from reconciler.loading import load
+from reconciler.core.view.settings import settings_view
+from reconciler.loading import load, load_settings
+from reconciler.render.github import problems_github
 from reconciler.render.json import problems_json
 
 
 @click.command(epilog="Example: reconciler validate manifests/ --strict")
 @manifests
 @click.option("--strict", is_flag=True, help="Warnings are errors.")
+@click.option("--show-settings", is_flag=True, help="Show every setting and where it comes from; no token is shown.")
 @click.option(
-    "--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to answer."
+    "--format",
+    "output",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="How to answer; github: annotations of a workflow run.",
 )
 @common
-def command(manifests: Path, strict: bool, output: str, **options: Any) -> int:
+def command(manifests: Path, strict: bool, show_settings: bool, output: str, **options: Any) -> int:
     """Check manifests and settings: every problem at once, each with its place.
 
     Needs no token, no state and no network. Exit code 0 without errors, 1 with.
@@ -33,6 +43,8 @@ def command(manifests: Path, strict: bool, output: str, **options: Any) -> int:
     console = Console.of(options)
     flags = {"state": options["state"]} if options["state"] else {}
     summary = ""
+    if show_settings:
+        return _show_settings(manifests, flags, console)
     try:
         loaded = load(manifests, environment=os.environ, flags=flags, now=SystemClock().now(), strict=strict)
         problems = loaded.problems
@@ -42,10 +54,20 @@ def command(manifests: Path, strict: bool, output: str, **options: Any) -> int:
         problems = error.problems
     if output == "json":
         console.answer(problems_json(problems))
+    elif output == "github":
+        console.answer(problems_github(problems))
     else:
         console.answer("".join(f"{_lines(problem)}\n" for problem in problems))
         console.answer(f"{summary or _count(problems)}\n")
     return ExitCode.DONE if summary else ExitCode.ERROR
+
+
+def _show_settings(manifests: Path, flags: Mapping[str, str], console: Console) -> int:
+    settings = load_settings(manifests, environment=os.environ, flags=flags)
+    locations = {*settings.locations, LocationId("any other")}
+    tokens = {each: bool(os.environ.get(settings.location(each).token_env)) for each in locations}
+    console.show(settings_view(settings, tokens))
+    return ExitCode.DONE
 
 
 def _lines(problem: Problem) -> str:

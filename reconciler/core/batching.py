@@ -1,8 +1,10 @@
-"""From deltas to batches: which requests send the changes, in which order they may leave.
+"""From demands to batches: which requests send the changes, in which order they may leave.
 
 Rules
-1. A batch is a rectangle contacts x tags of one action, within the API's caps.
+1. A batch is a rectangle contacts x tags of one action, within the API's caps; the batch planner (`core.cover`) finds
+   the fewest.
 2. Adds come first; a contact's removes wait for the batches that hold its adds.
+3. Whatever a batch sends beyond what is needed is a re-assertion, and listed as one.
 """
 
 from __future__ import annotations
@@ -10,13 +12,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from reconciler.core.diff import Delta
+from reconciler.core.cover import EFFORT, Cover, Demand, cover, schedule
+from reconciler.core.diff import Demands
 from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.outcome import Action
 
-T = TypeVar("T")
+NONE: TagSet = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,54 +40,87 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Batches:
-    """The batches of a plan, and how few any plan could do with."""
+class Reasserted:
+    """Pairs that are sent although nobody needs them, since that saves a request."""
 
-    batches: tuple[Batch, ...]
+    action: Action
+    tags: tuple[Tag, ...]
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What is known of how few requests an action needs.
+
+    `stage`: the method that found the batches. `proven`: fewer are not possible. `certificate`: needed pairs no two
+    of which can share a request.
+    """
+
+    action: Action
+    requests: int
     lower_bound: int
+    stage: str
+    proven: bool
+    certificate: tuple[tuple[ContactId, Tag], ...]
 
 
-def make_batches(deltas: Sequence[Delta], caps: Caps) -> Batches:
-    """One rectangle per group of contacts with equal tags to add (or remove), cut to the caps."""
-    adds, removes = (_rectangles(action, deltas, caps) for action in (Action.ADD, Action.REMOVE))
-    bound = sum(_lower_bound(action, deltas, caps) for action in (Action.ADD, Action.REMOVE))
-    return Batches((*adds, *_scheduled(adds, removes)), bound)
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The batches of a plan, what they send again, and how few any plan could do with."""
+
+    batches: tuple[Batch, ...] = ()
+    reasserted: tuple[Reasserted, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+
+    @property
+    def lower_bound(self) -> int:
+        return sum(proof.lower_bound for proof in self.proofs)
 
 
-def _rectangles(action: Action, deltas: Iterable[Delta], caps: Caps) -> tuple[Batch, ...]:
-    groups: defaultdict[tuple[Tag, ...], list[ContactId]] = defaultdict(list)
-    for delta in deltas:
-        if tags := tuple(sorted(delta.tags(action))):
-            groups[tags].extend(delta.contacts)
-    return tuple(
-        Batch(action, some_contacts, some_tags)
-        for tags, contacts in sorted(groups.items())
-        for some_tags in _chunks(tags, caps.tags)
-        for some_contacts in _chunks(tuple(sorted(contacts)), caps.contacts)
+def make_batches(
+    demands: Demands,
+    caps: Caps,
+    *,
+    repeatable_adds: TagSet = NONE,
+    repeatable_removes: TagSet = NONE,
+    effort: int = EFFORT,
+) -> Batches:
+    """The fewest batches found. The repeatable tags may be sent more than once, where a demand's `may` has them."""
+    if not demands.adds and not demands.removes:
+        return Batches()
+    adds = _cover(demands.adds, repeatable_adds, caps, effort)
+    removes = _cover(demands.removes, repeatable_removes, caps, effort)
+    steps = schedule(adds.rectangles, removes.rectangles)
+    batches = tuple(Batch(step.action, step.rectangle.contacts, step.rectangle.tags, step.after) for step in steps)
+    found = ((Action.ADD, demands.adds, adds), (Action.REMOVE, demands.removes, removes))
+    return Batches(
+        batches=batches,
+        reasserted=tuple(again for action, needed, _ in found for again in _reasserted(action, needed, batches)),
+        proofs=tuple(_proof(action, result) for action, needed, result in found if needed),
     )
 
 
-def _chunks(items: tuple[T, ...], size: int) -> Iterable[tuple[T, ...]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _cover(demands: Sequence[Demand], repeatable: TagSet, caps: Caps, effort: int) -> Cover:
+    return cover(demands, repeatable=repeatable, max_contacts=caps.contacts, max_tags=caps.tags, effort=effort)
 
 
-def _lower_bound(action: Action, deltas: Iterable[Delta], caps: Caps) -> int:
-    """No request holds more than the caps, so these many contacts, or tags, need at least that many requests."""
-    contacts, tags = 0, set[Tag]()
-    for delta in deltas:
-        needed: TagSet = delta.tags(action)
-        contacts += len(delta.contacts) if needed else 0
-        tags |= needed
-    return max(-(-contacts // caps.contacts), -(-len(tags) // caps.tags))
+def _proof(action: Action, found: Cover) -> Proof:
+    requests = len(found.rectangles)
+    return Proof(action, requests, found.lower_bound, found.stage, found.proven, found.certificate)
 
 
-def _scheduled(adds: Sequence[Batch], removes: Sequence[Batch]) -> Iterable[Batch]:
-    """The removes, each after the adds that share a contact with it."""
-    adding: defaultdict[ContactId, list[int]] = defaultdict(list)
-    wanted = {contact for batch in removes for contact in batch.contacts}
-    for index, batch in enumerate(adds):
-        for contact in wanted.intersection(batch.contacts):
-            adding[contact].append(index)
-    for batch in removes:
-        after = {index for contact in batch.contacts for index in adding.get(contact, ())}
-        yield Batch(batch.action, batch.contacts, batch.tags, tuple(sorted(after)))
+def _reasserted(action: Action, demands: Iterable[Demand], batches: Iterable[Batch]) -> list[Reasserted]:
+    """What the batches send beyond one sending of each needed pair."""
+    mine = [batch for batch in batches if batch.action is action]
+    needed = sum(len(demand.must) * len(demand.contacts) for demand in demands)
+    if sum(len(batch.tags) * len(batch.contacts) for batch in mine) == needed:
+        return []
+    open_pairs = {contact: demand.must for demand in demands for contact in demand.contacts}
+    again: defaultdict[tuple[Tag, ...], list[ContactId]] = defaultdict(list)
+    for batch in mine:
+        tags = frozenset(batch.tags)
+        for contact in batch.contacts:
+            if extra := tags - open_pairs[contact]:
+                again[tuple(sorted(extra))].append(contact)
+            open_pairs[contact] -= tags
+    return [Reasserted(action, tags, tuple(sorted(contacts))) for tags, contacts in sorted(again.items())]

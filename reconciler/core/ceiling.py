@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from reconciler.core.diff import Change, Delta
@@ -42,27 +42,34 @@ def _raise(approved: dict[ContactId, TagSet], contacts: Iterable[ContactId], tag
         approved[contact] = tags if before is None else before | tags
 
 
-def within(deltas: Iterable[Delta], limit: Ceiling) -> tuple[tuple[Delta, ...], int]:
+def within(
+    deltas: Iterable[Delta], limit: Ceiling, *, failed: Collection[ContactId] = ()
+) -> tuple[tuple[Delta, ...], int]:
     """The part of the deltas that the ceiling allows, and how many pairs it does not.
 
-    Where it does not allow one of a contact's adds, the contact's removals wait with it.
+    Where it does not allow one of a contact's adds, the contact's removals wait with it. `failed`: contacts whose
+    adds did not end well; their removes are left out.
     """
     kept: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
     outside = 0
     for delta in deltas:
+        adding = tuple(change for change in delta.changes if change.action is Action.ADD)
         parts: dict[tuple[TagSet, TagSet], tuple[Change, ...]] = {}
         for contact in delta.contacts:
-            approved = limit.adds.get(contact, NONE), limit.removes.get(contact, NONE)
+            ended_badly = contact in failed
+            wanted = adding if ended_badly else delta.changes
+            approved = limit.adds.get(contact, NONE), NONE if ended_badly else limit.removes.get(contact, NONE)
             part = parts.get(approved)
             if part is None:
                 part = parts[approved] = _part(delta.changes, *approved)
-            outside += len(delta.changes) - len(part)
+            outside += len(wanted) - len(part)
             if part:
                 kept[part].append(contact)
     return tuple(Delta(changes, tuple(sorted(contacts))) for changes, contacts in sorted(kept.items())), outside
 
 
 def _part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet) -> tuple[Change, ...]:
+    """Of a contact's changes those that are approved; its removals only with all of its adds."""
     adding = [change for change in changes if change.action is Action.ADD]
     allowed = tuple(change for change in adding if change.tag in adds)
     if len(allowed) < len(adding):

@@ -3,7 +3,7 @@
 Rules
 1. Membership ignores `from` and `until`; only declaring obeys them.
 2. A contact's present and absent tags are unions over its active sets; the strongest authority of those sets holds.
-3. The other tags of a declared tag's group are absent.
+3. The other tags of a declared tag's group are absent, and so is the tag that a declared one was renamed from.
 4. Contacts that belong to the same sets share one `Want`: there is never an object per contact and tag.
 """
 
@@ -130,8 +130,8 @@ def resolve(
     rules = dict(shared_rules or {}) | {tag: rule for manifest in manifests for tag, rule in manifest.rules.items()}
     members = members_of([each for each, _ in sets])
     patterns, contacts = _belonging([members[each.name] for each, _ in sets])
-    groups = _groups(rules)
-    wants = tuple(_want([sets[index] for index in pattern], groups, now=now) for pattern in patterns)
+    groups, renamed = _groups(rules), _renamed(rules)
+    wants = tuple(_want([sets[index] for index in pattern], groups, renamed, now=now) for pattern in patterns)
     resolved = tuple(
         ResolvedSet(each.name, each.source, members[each.name], is_active(each, now), each.start, each.until)
         for each, _ in sets
@@ -142,7 +142,7 @@ def resolve(
         contacts=contacts,
         sets=resolved,
         rules=rules,
-        owned=_owned(manifests, groups),
+        owned=_owned(manifests, groups, renamed),
         leave_alone=_leave_alone([each for each, _ in sets]),
         valid_until=_next_boundary([each for each, _ in sets], now),
         digest=_digest(manifests[0].location, wants, contacts, rules),
@@ -221,7 +221,18 @@ def _groups(rules: Mapping[Tag, TagRule]) -> dict[Tag, TagSet]:
     return {tag: frozenset(tags - {tag}) for tags in tags_of.values() for tag in tags}
 
 
-def _want(sets: Sequence[tuple[ContactSet, Authority]], groups: Mapping[Tag, TagSet], *, now: Instant) -> Want:
+def _renamed(rules: Mapping[Tag, TagRule]) -> dict[Tag, Tag]:
+    """For each renamed tag, its old name."""
+    return {tag: rule.renamed_from for tag, rule in rules.items() if rule.renamed_from is not None}
+
+
+def _want(
+    sets: Sequence[tuple[ContactSet, Authority]],
+    groups: Mapping[Tag, TagSet],
+    renamed: Mapping[Tag, Tag],
+    *,
+    now: Instant,
+) -> Want:
     active = [(each, authority) for each, authority in sets if is_active(each, now)]
     present = _sources([use for each, _ in active for use in each.tags])
     asked_absent = _sources([use for each, _ in active for use in each.absent])
@@ -230,7 +241,13 @@ def _want(sets: Sequence[tuple[ContactSet, Authority]], groups: Mapping[Tag, Tag
         for tag, sources in present.items()
         for other in groups.get(tag, frozenset())
         if other not in present
-    } | {tag: Cause(Reason.ABSENT, sources) for tag, sources in asked_absent.items()}
+    }
+    absent |= {
+        renamed[tag]: Cause(Reason.RENAMED, sources)
+        for tag, sources in present.items()
+        if tag in renamed and renamed[tag] not in present
+    }
+    absent |= {tag: Cause(Reason.ABSENT, sources) for tag, sources in asked_absent.items()}
     expired = [use for each, _ in sets if not is_active(each, now) for use in each.tags if use.tag not in present]
     firm = {use.tag for each, _ in active if each.on_leave is OnLeave.REMOVE for use in each.tags}
     return Want(
@@ -250,11 +267,12 @@ def _sources(uses: Iterable[object]) -> dict[Tag, tuple[Source, ...]]:
     return {tag: tuple(sorted(set(found[tag]))) for tag in sorted(found)}
 
 
-def _owned(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet]) -> TagSet:
-    """A shared rule may put a tag into the group of a named one: what the group excludes is owned too."""
+def _owned(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet], renamed: Mapping[Tag, Tag]) -> TagSet:
+    """A shared rule may group a named tag, or name its old name: what follows from that is owned too."""
     named = {use.tag for manifest in manifests for each in manifest.sets for use in each.tags + each.absent}
     named |= {tag for manifest in manifests for tag in manifest.rules}
-    return frozenset(named).union(*(groups[tag] for tag in named if tag in groups))
+    old_names = {renamed[tag] for tag in named if tag in renamed}
+    return frozenset(named | old_names).union(*(groups[tag] for tag in named if tag in groups))
 
 
 def _leave_alone(sets: Iterable[ContactSet]) -> TagSet:

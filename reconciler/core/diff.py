@@ -19,16 +19,18 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from reconciler.core.cover import Demand
 from reconciler.core.desired import NOTHING, Cause, Desired, Reason, Want
 from reconciler.core.manifest import Authority
 from reconciler.core.names import ContactId, SetName, Tag, TagSet
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
+from reconciler.core.reassert import NO_REASSERTION, Reassertion
 from reconciler.core.source import Source
 
 NONE: TagSet = frozenset()
@@ -53,6 +55,14 @@ class Delta:
 
     def tags(self, action: Action) -> TagSet:
         return frozenset(change.tag for change in self.changes if change.action is action)
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """Per action, the contacts by what they need and what they may be sent."""
+
+    adds: tuple[Demand, ...] = ()
+    removes: tuple[Demand, ...] = ()
 
 
 class Postponed(StrEnum):
@@ -97,9 +107,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """Everything that sets desired and observed apart, sorted."""
+    """Everything that sets desired and observed apart, sorted. `demands`: what the batch planner has to send."""
 
     deltas: tuple[Delta, ...]
+    demands: Demands
     deferrals: tuple[Deferral, ...]
     ledger: tuple[LedgerChange, ...]
     held: tuple[Listed, ...]
@@ -125,9 +136,11 @@ EVERYTHING = Selection()
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What one pattern of contacts needs."""
+    """What one pattern of contacts needs. `may_add`, `may_remove`: what may be sent again besides."""
 
     changes: tuple[Change, ...] = ()
+    may_add: TagSet = NONE
+    may_remove: TagSet = NONE
     deferred: tuple[tuple[Postponed, tuple[Tag, ...]], ...] = ()
     ledger: tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None = None
     held: tuple[Tag, ...] = ()
@@ -139,6 +152,9 @@ class _Collected:
     """Contacts per thing they need, while the patterns are walked."""
 
     changes: defaultdict[tuple[Change, ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
+    demands: defaultdict[tuple[Action, TagSet, TagSet], list[ContactId]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     deferred: defaultdict[tuple[Postponed, tuple[Tag, ...]], list[ContactId]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -149,6 +165,9 @@ class _Collected:
     def put(self, verdict: _Verdict, contacts: list[ContactId]) -> None:
         if verdict.changes:
             self.changes[verdict.changes].extend(contacts)
+        for action, again in ((Action.ADD, verdict.may_add), (Action.REMOVE, verdict.may_remove)):
+            if must := frozenset(change.tag for change in verdict.changes if change.action is action):
+                self.demands[action, must, must | again].extend(contacts)
         for deferral in verdict.deferred:
             self.deferred[deferral].extend(contacts)
         if verdict.ledger is not None:
@@ -164,15 +183,17 @@ def diff(
     observed: Observed,
     *,
     selection: Selection = EVERYTHING,
+    reassertion: Reassertion = NO_REASSERTION,
     spent: Mapping[ContactId, TagSet] | None = None,
 ) -> Diff:
     """What has to change. `spent`: the tags per contact whose outcome the present run knows already."""
     collected = _Collected()
     unobserved = 0
     owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
-    alike = _alike(desired, observed, owned)
+    alike = _alike(desired, observed, owned, reassertion)
     for (want, known, done), contacts in _patterns(desired, observed, selection, spent or {}, alike).items():
-        decision = _Decision(desired, owned, _want(desired, want), observed.patterns[known], selection, done)
+        pattern = observed.patterns[known]
+        decision = _Decision(desired, owned, _want(desired, want), pattern, selection, reassertion, done)
         collected.put(decision.verdict(), contacts)
         if want >= 0 and observed.patterns[known].observed is None:
             unobserved += len(contacts)
@@ -183,9 +204,11 @@ def _want(desired: Desired, index: int) -> Want:
     return desired.wants[index] if index >= 0 else NOTHING
 
 
-def _alike(desired: Desired, observed: Observed, owned: TagSet) -> list[int]:
-    """For each pattern of what is known, the first one that comes to the same: when it was learnt does not matter,
-    nor, where no set is exact, do the foreign tags."""
+def _alike(desired: Desired, observed: Observed, owned: TagSet, reassertion: Reassertion) -> list[int]:
+    """For each pattern of what is known, the first one that comes to the same.
+
+    When it was learnt matters only for sending it again, and foreign tags only where a set is exact.
+    """
     first: dict[tuple[object, ...], int] = {}
     exact = any(want.authority is Authority.EXACT for want in desired.wants)
     return [
@@ -196,6 +219,7 @@ def _alike(desired: Desired, observed: Observed, owned: TagSet) -> list[int]:
                 known.kept,
                 known.doubt,
                 known.quarantine,
+                reassertion.is_fresh(known),
             ),
             index,
         )
@@ -240,6 +264,7 @@ class _Decision:
     want: Want
     known: Known
     selection: Selection
+    reassertion: Reassertion
     spent: TagSet
 
     def verdict(self) -> _Verdict:
@@ -250,7 +275,14 @@ class _Decision:
         sent = [change for tag, change in adds.items() if tag not in held and tag not in self.spent]
         removes, deferred = self._split(removals, adding=bool(sent), waits=not held.isdisjoint(adds))
         changes = sent + [change for change in removes if change.tag not in held]
-        return _Verdict(tuple(sorted(changes)), deferred, self._ledger(), tuple(sorted(held)))
+        return _Verdict(
+            changes=tuple(sorted(changes)),
+            may_add=self.reassertion.adds(self._chosen(self.want.present), self.known, self.desired.rules),
+            may_remove=self.reassertion.removes(removals.keys(), self.known, self.desired.rules),
+            deferred=deferred,
+            ledger=self._ledger(),
+            held=tuple(sorted(held)),
+        )
 
     def _held(self) -> TagSet:
         """The pairs in doubt; asked to retry them, those that this run brought into doubt once more."""
@@ -292,7 +324,7 @@ class _Decision:
             and tag not in self.spent
             and self.selection.takes(tag)
             and not self._safe(tag)
-            and not (bare and cause.reason is Reason.GROUP)
+            and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED))
         }
 
     def _pruned(self, tag: Tag) -> Cause:
@@ -348,7 +380,7 @@ class _Decision:
             return None
         return tuple(sorted(adopted)), tuple(sorted(released)), tuple(sorted(kept))
 
-    def _chosen(self, tags: TagSet) -> TagSet:
+    def _chosen(self, tags: Iterable[Tag]) -> TagSet:
         return frozenset(tag for tag in tags if self.selection.takes(tag))
 
 
@@ -363,9 +395,28 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
     quarantined = [Listed(why, (), tuple(sorted(contacts))) for why, contacts in collected.quarantined.items()]
     return Diff(
         deltas=tuple(sorted(deltas, key=lambda delta: (delta.changes, delta.contacts))),
+        demands=Demands(_demands(Action.ADD, collected), _demands(Action.REMOVE, collected)),
         deferrals=tuple(sorted(deferrals, key=lambda each: (each.reason, each.tags, each.contacts))),
         ledger=tuple(sorted(ledger, key=lambda each: (each.adopted, each.released, each.kept, each.contacts))),
         held=tuple(sorted(held, key=lambda each: each.tags)),
         quarantined=tuple(sorted(quarantined, key=lambda each: each.why)),
         unobserved=unobserved,
     )
+
+
+def _demands(action: Action, collected: _Collected) -> tuple[Demand, ...]:
+    found = (
+        Demand(must, may, tuple(sorted(contacts)))
+        for (kind, must, may), contacts in collected.demands.items()
+        if kind is action
+    )
+    return tuple(sorted(found, key=lambda each: each.contacts))
+
+
+def demands_of(deltas: Collection[Delta]) -> Demands:
+    """What these deltas need, and nothing that may be sent again."""
+    found = {
+        action: tuple(Demand(tags, tags, delta.contacts) for delta in deltas if (tags := delta.tags(action)))
+        for action in Action
+    }
+    return Demands(found[Action.ADD], found[Action.REMOVE])

@@ -13,12 +13,12 @@ from dataclasses import asdict, fields
 from math import isfinite
 from typing import Any, TypeVar
 
-from reconciler.core.batching import Batch
+from reconciler.core.batching import Batch, Proof, Reasserted
 from reconciler.core.desired import Reason
-from reconciler.core.diff import Change, Deferral, Delta, LedgerChange, Listed, Postponed
+from reconciler.core.diff import Change, Deferral, Delta, LedgerChange, Listed, Postponed, Selection
 from reconciler.core.errors import PlanFileError
 from reconciler.core.guard import Guard, Measured
-from reconciler.core.names import ContactId, Instant, LocationId, Tag, instant, iso
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, instant, iso
 from reconciler.core.observed import Origin, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, Plan, Summary, change_digest
@@ -37,6 +37,12 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "as_of": iso(plan.as_of),
         "valid_until": _iso(plan.valid_until),
         "manifests": plan.manifests,
+        "selection": {
+            "sets": sorted(plan.selection.sets),
+            "tags": sorted(plan.selection.tags),
+            "retry_held": plan.selection.retry_held,
+            "retry_rejected": plan.selection.retry_rejected,
+        },
         "locations": [_location_document(location) for location in plan.locations],
     }
     return document | {"digest": seal(document)}
@@ -90,6 +96,11 @@ def _location_document(plan: LocationPlan) -> dict[str, Any]:
             for each in plan.observations
         ],
         "triggers": list(plan.triggers),
+        "reasserted": [
+            {"action": each.action, "tags": list(each.tags), "contacts": list(each.contacts)}
+            for each in plan.reasserted
+        ],
+        "proofs": [_proof_document(each) for each in plan.proofs],
     }
 
 
@@ -104,6 +115,17 @@ def _change_document(change: Change) -> dict[str, Any]:
 
 def _listed_document(each: Listed) -> dict[str, Any]:
     return {"why": each.why, "tags": list(each.tags), "contacts": list(each.contacts)}
+
+
+def _proof_document(each: Proof) -> dict[str, Any]:
+    return {
+        "action": each.action,
+        "requests": each.requests,
+        "lower_bound": each.lower_bound,
+        "stage": each.stage,
+        "proven": each.proven,
+        "certificate": [list(pair) for pair in each.certificate],
+    }
 
 
 def _guard_document(each: Measured) -> dict[str, Any]:
@@ -147,6 +169,16 @@ def _plan(document: Mapping[str, Any]) -> Plan:
         locations=_each(_location, document["locations"]),
         change_digest=_text(document["change_digest"]),
         manifests=_text(document["manifests"]),
+        selection=_selection(document["selection"]),
+    )
+
+
+def _selection(item: Mapping[str, Any]) -> Selection:
+    return Selection(
+        sets=frozenset(SetName(name) for name in _tags(item["sets"])),
+        tags=frozenset(_tags(item["tags"])),
+        retry_held=_flag(item["retry_held"]),
+        retry_rejected=_flag(item["retry_rejected"]),
     )
 
 
@@ -202,6 +234,8 @@ def _location(item: Mapping[str, Any]) -> LocationPlan:
         guards=_each(_guard, item["guards"]),
         observations=_each(_seen, item["observations"]),
         triggers=_tags(item["triggers"]),
+        reasserted=_each(_reasserted, item["reasserted"]),
+        proofs=_each(_proof, item["proofs"]),
     )
 
 
@@ -264,3 +298,23 @@ def _guard(item: Mapping[str, Any]) -> Measured:
 
 def _seen(item: Mapping[str, Any]) -> Seen:
     return Seen(frozenset(_tags(item["tags"])), instant(item["at"]), Origin(item["origin"]), _contacts(item))
+
+
+def _reasserted(item: Mapping[str, Any]) -> Reasserted:
+    return Reasserted(Action(item["action"]), _tags(item["tags"]), _contacts(item))
+
+
+def _proof(item: Mapping[str, Any]) -> Proof:
+    return Proof(
+        action=Action(item["action"]),
+        requests=_integer(item["requests"]),
+        lower_bound=_integer(item["lower_bound"]),
+        stage=_text(item["stage"]),
+        proven=_flag(item["proven"]),
+        certificate=_each(_pair, item["certificate"]),
+    )
+
+
+def _pair(item: object) -> tuple[ContactId, Tag]:
+    contact, tag = _each(_text, item)
+    return ContactId(contact), Tag(tag)

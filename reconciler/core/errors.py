@@ -18,6 +18,7 @@
         RequestRefused         1   permanent: the whole request was refused (400, 404, 422, a redirect)
         AuthRefused            7   permanent: 401 or 403, or no token
         QuotaExhausted         8
+      PortUnavailable          1   the sandbox cannot listen there (defined with it)
       Interrupted          129/130/143   a signal asked us to stop
 
 A message says what, limit, measure and remedy, in lower case; our own errors never show a traceback.
@@ -175,7 +176,13 @@ class RequestRefused(ApiError):
 
 
 class AuthRefused(ApiError):
+    """`status` is the HTTP status, 0 where nothing was asked for want of a token."""
+
     exit_code = ExitCode.AUTH
+
+    def __init__(self, message: str, *, status: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class QuotaExhausted(ApiError):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from reconciler.core.batching import Reasserted
 from reconciler.core.desired import Desired, Reason
 from reconciler.core.diff import Delta
 from reconciler.core.names import SetName, Tag
@@ -121,8 +122,12 @@ class Before:
         return self.holders.total()
 
 
-def count(deltas: Iterable[Delta], *, requests: int) -> Counts:
+def count(deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, requests: int) -> Counts:
+    """The pairs of the deltas, and those that are sent again: a re-assertion may turn out to be a change."""
     counts = Counts(requests=requests)
+    for again in reasserted:
+        for tag in again.tags:
+            (counts.adds if again.action is Action.ADD else counts.removes)[tag] += len(again.contacts)
     for delta in deltas:
         for change in delta.changes:
             adding = change.action is Action.ADD

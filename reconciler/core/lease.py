@@ -4,16 +4,23 @@ Rules
 1. A lease names its holder, so that who is refused knows whom to ask.
 2. It ends by release, or `TTL_MS` after the last heartbeat; a dead holder on the same host loses it at once.
 3. Each new lease has a higher fencing number; a write under an older one is refused.
+4. A heartbeat every `HEARTBEAT_MS` renews it, so that a request starts with at least the difference left. Whoever finds
+   its lease past its end, having been paused, sends nothing more.
 """
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from reconciler.core.errors import LeaseLost, LockHeld, UsageError
 from reconciler.core.names import Instant, LocationId, iso
 
 TTL_MS = 90_000
 HEARTBEAT_MS = 15_000
+FIRST_PAUSE_MS = 1_000
+LONGEST_PAUSE_MS = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +53,47 @@ def describe(lease: Lease) -> str:
         f"location {lease.location} is locked by {holder.who}@{holder.host} (process {holder.pid}, "
         f"{holder.operation} since {iso(holder.created)}{page}); lease {holder.id} ends {iso(lease.expires)}"
     )
+
+
+def refusal(lease: Lease) -> LockHeld:
+    """The error of whoever finds the location locked: who holds it, and the command that ends a lease left behind."""
+    command = f"reconciler state unlock {shlex.quote(lease.holder.id)} --location {shlex.quote(lease.location)}"
+    return LockHeld(
+        describe(lease),
+        hint=f"wait for it (--lock-timeout SECONDS); if that process is gone for good: {command}",
+    )
+
+
+def lost(lease: Lease) -> LeaseLost:
+    """The error of whoever writes under a lease that is over."""
+    return LeaseLost(
+        f"the lease {lease.holder.id} on location {lease.location} was taken over",
+        hint="run plan again: what was in flight is listed as in doubt",
+    )
+
+
+def slept_through(lease: Lease, now: Instant) -> LeaseLost:
+    """The error of whoever wakes after its lease ended."""
+    return LeaseLost(
+        f"the lease {lease.holder.id} on location {lease.location} ended {iso(lease.expires)}, and it is {iso(now)}: "
+        "this process was paused, and sends nothing more",
+        hint="run apply again: it goes on from what the journal holds",
+    )
+
+
+def not_the_lease(location: LocationId, given: str, held: Lease | None) -> UsageError:
+    """The error of `state unlock` with another id than that of the lease."""
+    if held is None:
+        return UsageError(f"location {location} is not locked", hint="there is nothing to unlock")
+    return UsageError(
+        f"{given!r} is not the lease of location {location}; nothing was unlocked", hint=f"{describe(held)}"
+    )
+
+
+def pauses(timeout_ms: int) -> Iterator[int]:
+    """How long to wait between attempts: from 1 second doubling to 16, together `timeout_ms`."""
+    pause = FIRST_PAUSE_MS
+    while timeout_ms > 0:
+        yield min(pause, timeout_ms)
+        timeout_ms -= pause
+        pause = min(2 * pause, LONGEST_PAUSE_MS)

@@ -6,7 +6,9 @@ Every id and tag is text. A tag is compared lower-cased and trimmed, as HighLeve
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import NewType
 
 ContactId = NewType("ContactId", str)
@@ -19,6 +21,7 @@ Instant = NewType("Instant", int)
 
 TagSet = frozenset[Tag]
 
+_CHOICES = 500
 _FIREBASE_ID = re.compile(r"[A-Za-z0-9]{20}")
 
 
@@ -30,6 +33,12 @@ def normalise_tag(text: str) -> Tag:
 def looks_like_contact_id(text: str) -> bool:
     """Whether HighLevel could have issued this id: 20 letters and digits (a Firebase id)."""
     return _FIREBASE_ID.fullmatch(text) is not None
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """A hint that names what was probably meant; empty where nothing is close, or there is too much to choose from."""
+    close = get_close_matches(name[:100], known, n=1, cutoff=0.6) if len(known) <= _CHOICES else []
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 def iso(instant: Instant) -> str:

@@ -12,7 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 
-from reconciler.core.batching import Batch, Caps, make_batches
+from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
+from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.desired import Desired
 from reconciler.core.diff import (
     EVERYTHING,
@@ -30,6 +31,7 @@ from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, 
 from reconciler.core.observed import SETTLE_MS, Observed, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.pace import Rate, duration
+from reconciler.core.reassert import NO_REASSERTION, Reassertion
 
 WORST = 3
 
@@ -57,6 +59,8 @@ class PlanOptions:
     limits: GuardLimits = GuardLimits()
     allowances: tuple[Allowance, ...] = ()
     selection: Selection = EVERYTHING
+    reassertion: Reassertion = NO_REASSERTION
+    effort: int = EFFORT
     settle_ms: int = SETTLE_MS
 
 
@@ -99,6 +103,8 @@ class LocationPlan:
     guards: tuple[Measured, ...]
     observations: tuple[Seen, ...] = ()
     triggers: tuple[Tag, ...] = ()
+    reasserted: tuple[Reasserted, ...] = ()
+    proofs: tuple[Proof, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -112,13 +118,17 @@ class LocationPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All locations of a run. `manifests`: where they were read. `change_digest`: what a reviewer approves."""
+    """All locations of a run. `change_digest`: what a reviewer approves.
+
+    `manifests`: where they were read. `selection`: the part of the whole that was asked for.
+    """
 
     as_of: Instant
     valid_until: Instant | None
     locations: tuple[LocationPlan, ...]
     change_digest: str
     manifests: str = ""
+    selection: Selection = EVERYTHING
 
     @property
     def is_empty(self) -> bool:
@@ -145,9 +155,10 @@ def plan_location(
     are the tags per contact whose outcome is known already, `done` what earlier rounds did and `before` what was
     there when the run began; the guards measure the whole run.
     """
-    found = diff(desired, state.observed, selection=options.selection, spent=spent)
-    batches = make_batches(found.deltas, options.caps)
-    counts = (done or Counts()) + count(found.deltas, requests=len(batches.batches))
+    again = options.reassertion
+    found = diff(desired, state.observed, selection=options.selection, reassertion=again, spent=spent)
+    batches = _batches(found, desired, options)
+    counts = (done or Counts()) + count(found.deltas, batches.reasserted, requests=len(batches.batches))
     then = before or before_run(state)
     return LocationPlan(
         location=desired.location,
@@ -155,7 +166,7 @@ def plan_location(
         serial=state.serial,
         manifests_digest=desired.digest,
         valid_until=desired.valid_until,
-        summary=_summarise(found, batches.batches, batches.lower_bound, options.rate),
+        summary=_summarise(found, batches, options.rate),
         deltas=found.deltas,
         batches=batches.batches,
         deferrals=found.deferrals,
@@ -165,18 +176,40 @@ def plan_location(
         guards=measure(counts, then, desired, limits=options.limits, allowances=options.allowances),
         observations=observations,
         triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
+        reasserted=batches.reasserted,
+        proofs=batches.proofs,
     )
+
+
+def _batches(found: Diff, desired: Desired, options: PlanOptions) -> Batches:
+    repeatable = {
+        action: options.reassertion.repeatable(action, _tags_of(demands), desired.rules)
+        for action, demands in ((Action.ADD, found.demands.adds), (Action.REMOVE, found.demands.removes))
+    }
+    return make_batches(
+        found.demands,
+        options.caps,
+        repeatable_adds=repeatable[Action.ADD],
+        repeatable_removes=repeatable[Action.REMOVE],
+        effort=options.effort,
+    )
+
+
+def _tags_of(demands: Iterable[Demand]) -> TagSet:
+    return frozenset(tag for demand in demands for tag in demand.may)
 
 
 def before_run(state: Snapshot) -> Before:
     return Before(holders(state.observed), state.set_sizes)
 
 
-def combine(locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str) -> Plan:
+def combine(
+    locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str, selection: Selection = EVERYTHING
+) -> Plan:
     """One plan of all locations, sorted by location."""
     ordered = tuple(sorted(locations, key=lambda each: each.location))
     ends = [each.valid_until for each in ordered if each.valid_until is not None]
-    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests)
+    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests, selection)
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:
@@ -200,7 +233,8 @@ def change_digest(locations: Sequence[LocationPlan]) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def _summarise(found: Diff, batches: Sequence[Batch], bound: int, rate: Rate) -> Summary:
+def _summarise(found: Diff, planned: Batches, rate: Rate) -> Summary:
+    requests = len(planned.batches)
     return Summary(
         contacts=_contacts(found.deltas),
         unobserved=found.unobserved,
@@ -208,14 +242,14 @@ def _summarise(found: Diff, batches: Sequence[Batch], bound: int, rate: Rate) ->
         removes=_pairs(found.deltas, Action.REMOVE),
         adopted=sum(len(each.adopted) * len(each.contacts) for each in found.ledger),
         released=sum(len(each.released) * len(each.contacts) for each in found.ledger),
-        reasserted=0,
+        reasserted=sum(len(each.tags) * len(each.contacts) for each in planned.reasserted),
         deferred=_contacts(found.deferrals),
         held=_contacts(found.held),
         quarantined=_contacts(found.quarantined),
-        requests=len(batches),
-        lower_bound=bound,
-        eta_seconds=duration(len(batches), rate) / 1000,
-        daily_quota_share=round(len(batches) / rate.per_day, 6),
+        requests=requests,
+        lower_bound=planned.lower_bound,
+        eta_seconds=duration(requests, rate) / 1000,
+        daily_quota_share=round(requests / rate.per_day, 6),
     )
 
 

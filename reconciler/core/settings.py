@@ -14,6 +14,7 @@ from reconciler.core.drift import DriftClass
 from reconciler.core.guard import Guard, GuardLimits
 from reconciler.core.manifest import Authority, TagRule
 from reconciler.core.names import Instant, LocationId, Tag
+from reconciler.core.reassert import Reassert
 from reconciler.core.source import Source
 
 DEFAULT_TOKEN_ENV = "HIGHLEVEL_TOKEN"  # noqa: S105 (a name, no token)
@@ -41,14 +42,6 @@ class Origin:
 
     def __str__(self) -> str:
         return str(self.kind) if self.source is None else f"{self.kind} {self.source}"
-
-
-class Reassert(StrEnum):
-    """Which tags may be sent again where that saves a request."""
-
-    INERT = "inert"
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True)

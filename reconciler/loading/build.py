@@ -14,9 +14,10 @@ from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, 
 from reconciler.core.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading.files import CannotRead, Files, inside, shown
+from reconciler.loading.gathering import Wanted, repetition
 from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, TagRuleModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
-from reconciler.loading.tables import Wanted, read_table
+from reconciler.loading.tables import read_table
 
 Report = Callable[[Problem], None]
 
@@ -97,21 +98,22 @@ class SetBuilder:
 
     def _inline(self, ids: Sequence, place: Source) -> Listed | None:
         seen: dict[str, None] = {}
-        lines, columns, doubles, sound = array("L"), array("L"), 0, True
+        lines, columns, sound = array("L"), array("L"), True
+        doubles: list[Scalar] = []
         for item in ids.items:
             text = item.text.strip() if isinstance(item, Scalar) else ""
-            if not text or not text.isprintable():
+            if not isinstance(item, Scalar) or not text or not text.isprintable():
                 sound = False
                 self._report(Problem(item.source, "expected a contact id", "contact-id"))
             elif text in seen:
-                doubles += 1
+                doubles.append(item)
             else:
                 seen[text] = None
                 lines.append(item.source.line)
                 columns.append(item.source.column)
         if doubles:
-            message = f"{doubles:,} ids are given more than once and count once"
-            self._report(Problem(place, message, "duplicate-id", Severity.INFO))
+            message = repetition(len(doubles), doubles[0].text)
+            self._report(Problem(doubles[0].source, message, "duplicate-id", Severity.INFO))
         if not sound:
             return None
         return Listed(tuple(map(ContactId, seen)), place, "", lines, columns)

@@ -71,23 +71,26 @@ def _number(value: object) -> float:
 
 def _moment(value: object) -> datetime:
     """A time with zone; a bare date becomes a midnight without zone, which the settings' time zone completes."""
-    if not isinstance(value, str):
-        raise _expected("a date or a time", value)
-    found = _TIME.fullmatch(value)
+    text = value if isinstance(value, str) else ""
+    found = _TIME.fullmatch(text)
+    if found is None and not _DATE.fullmatch(text):
+        raise _expected("a date such as 2026-12-31 or a time such as 2026-12-31T18:00:00Z", value)
     if found is not None and found["zone"] is None:
-        raise _wrong(f"a time needs a zone: write {value}Z or {value}+01:00")
+        raise _wrong(f"a time needs a zone: write {text}Z or {text}+01:00")
     try:
-        if found is not None:
-            moment = datetime.fromisoformat(value.replace(" +", "+").replace(" -", "-").replace(" Z", "Z").upper())
-        elif _DATE.fullmatch(value):
-            moment = datetime.combine(date.fromisoformat(value), time())
-        else:
-            raise _expected("a date such as 2026-12-31 or a time such as 2026-12-31T18:00:00Z", value)
+        moment = _parsed(text)
     except ValueError:
-        raise _wrong(f"no such date or time: {value!r}") from None
+        raise _wrong(f"no such date or time: {text!r}") from None
     if moment.year not in _YEARS:
-        raise _wrong(f"a year from {_YEARS.start} to {_YEARS.stop - 1} is needed, found {value!r}")
+        raise _wrong(f"a year from {_YEARS.start} to {_YEARS.stop - 1} is needed, found {text!r}")
     return moment
+
+
+def _parsed(text: str) -> datetime:
+    if _DATE.fullmatch(text):
+        return datetime.combine(date.fromisoformat(text), time())
+    day, clock = text[:10], text[11:].replace(" ", "").upper()
+    return datetime.fromisoformat(f"{day}T{clock}")
 
 
 def _tag(value: str) -> str:
@@ -169,12 +172,13 @@ Name = Annotated[str, AfterValidator(_name), _TEXT_SCALAR]
 LocationText = Annotated[
     str,
     AfterValidator(_location),
-    WithJsonSchema({"type": ["string", "number"], "pattern": f"^{_LOCATION.pattern}$"}),
+    WithJsonSchema({**_ANY_SCALAR, "pattern": f"^{_LOCATION.pattern}$"}),
 ]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Count = Annotated[int, BeforeValidator(_whole)]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
 Positive = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
-Percent = Annotated[float, BeforeValidator(_number)]
+Percent = Annotated[float, BeforeValidator(_number), Field(ge=0)]
+Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=100)]
 Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema(_MOMENT_SCHEMA)]
 Variable = Annotated[str, AfterValidator(_variable)]
 Version = Annotated[str, AfterValidator(_version), _TEXT_SCALAR]

@@ -9,8 +9,9 @@ Rules
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar, parse
 from reconciler.loading.settings import Overrides, read_settings
 from reconciler.loading.text import MAX_BYTES, decode
+
+MAX_ALIKE = 100
+
+# Stands in for a location that is missing or wrong, while the rest of its manifest is looked at.
+_UNKNOWN = "unknown"
 
 _NO_OVERRIDES: Mapping[str, str] = {}
 
@@ -100,15 +106,26 @@ def load_files(
 
 
 def _judged(problems: Iterable[Problem], strict: bool) -> tuple[Problem, ...]:
-    raised = [
-        Problem(found.source, found.message, found.check, Severity.ERROR, found.hint)
-        if strict and found.severity is Severity.WARNING
-        else found
-        for found in problems
-    ]
-    if any(found.severity is Severity.ERROR for found in raised):
-        raise InvalidInput(raised)
-    return tuple(sorted(raised, key=lambda found: found.sort_key))
+    """The problems sorted by place, at most `MAX_ALIKE` of one check in one file; raises where one is an error."""
+    found = sorted((_strictly(problem) if strict else problem for problem in problems), key=lambda each: each.sort_key)
+    alike = Counter((problem.check, problem.source.path) for problem in found)
+    listed: list[Problem] = []
+    seen: Counter[tuple[str, str]] = Counter()
+    for problem in found:
+        kind = problem.check, problem.source.path
+        seen[kind] += 1
+        if seen[kind] <= MAX_ALIKE:
+            listed.append(problem)
+        elif seen[kind] == alike[kind]:
+            message = f"and {alike[kind] - MAX_ALIKE:,} more problems of this kind up to here"
+            listed.append(replace(problem, message=message, hint=""))
+    if any(problem.severity is Severity.ERROR for problem in listed):
+        raise InvalidInput(listed)
+    return tuple(sorted(listed, key=lambda problem: problem.sort_key))
+
+
+def _strictly(problem: Problem) -> Problem:
+    return replace(problem, severity=Severity.ERROR) if problem.severity is Severity.WARNING else problem
 
 
 class _Loading:
@@ -167,7 +184,7 @@ class _Loading:
         """A file's document; None where it has none, or none that can be used."""
         path = shown(self._files, name)
         if not name.isprintable():
-            self._report(Source(ascii(path)), "a file name with characters that cannot be shown", "path")
+            self._report(Source(ascii(path)[1:-1]), "a file name with characters that cannot be shown", "path")
             self.complete = False
             return None
         try:
@@ -202,8 +219,11 @@ class _Loading:
         location = LocationId(model.location)
         builder = SetBuilder(self._files, name, settings.timezone, self.problems.append)
         sets = self._sets(model, root, builder, broken)
-        self.broken |= {(location, SetName(lost)) for lost in broken}
         rules = tag_rules(model.tags, root.get("tags"), self.problems.append)
+        written = root.get("location")
+        if not isinstance(written, Scalar) or written.text != location:
+            return None
+        self.broken |= {(location, SetName(lost)) for lost in broken}
         return manifest_of(path, location, root, sets, rules, model.authority)
 
     def _sets(self, model: ManifestModel, root: MappingNode, builder: SetBuilder, broken: set[str]) -> list[ContactSet]:
@@ -231,6 +251,7 @@ class _Loading:
         except ValidationError as error:
             self.problems += mistakes.problems(error, root, ManifestModel)
             broken = _cut(data, [detail["loc"] for detail in error.errors(include_url=False, include_input=False)])
+            data.setdefault("location", _UNKNOWN)
         try:
             return ManifestModel.model_validate(data), broken
         except ValidationError:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.core.errors import Problem
+from reconciler.core.names import did_you_mean
 from reconciler.core.source import Source
 from reconciler.loading.fields import kind
 from reconciler.loading.nodes import Mapping, Node, Scalar
@@ -25,18 +25,19 @@ _WANTED = {
     "union_tag_not_found": "a list of contact ids, a mapping with `file`, or a mapping with `sets`",
 }
 
+MAX_MISTAKES = 100
+
 Location = Sequence[int | str]
 
 
 def problems(error: ValidationError, root: Node, model: type[BaseModel]) -> list[Problem]:
-    """Every finding, at the place in the nodes that it is about."""
-    return [_problem(detail, root, model) for detail in error.errors(include_url=False)]
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """A hint that names what was probably meant, or nothing."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else ""
+    """The findings, each at the place in the nodes that it is about; of very many the first, and how many more."""
+    found = error.errors(include_url=False)
+    listed = [_problem(detail, root, model) for detail in found[:MAX_MISTAKES]]
+    if len(found) > MAX_MISTAKES:
+        more = f"and {len(found) - MAX_MISTAKES:,} more problems from here on"
+        listed.append(Problem(locate(root, found[MAX_MISTAKES]["loc"]), more, "value"))
+    return listed
 
 
 def _problem(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> Problem:
@@ -44,7 +45,7 @@ def _problem(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> Proble
     place = locate(root, location, of_key=rule == "extra_forbidden")
     if rule == "extra_forbidden":
         keys = keys_at(model, location[:-1])
-        hint = suggestion(str(location[-1]), keys) or "known keys: " + ", ".join(keys)
+        hint = did_you_mean(str(location[-1]), keys) or "known keys: " + ", ".join(keys)
         return Problem(place, f"unknown key {location[-1]!r}", "unknown-key", hint=hint)
     if rule == "missing":
         return Problem(place, f"key {location[-1]!r} is missing", "missing-key")

@@ -21,7 +21,7 @@ from reconciler.loading.strict import COMMENT, Strictness
 from reconciler.loading.text import place
 
 MAX_DEPTH = 20
-MAX_VALUES = 700_000
+MAX_VALUES = 400_000
 MAX_PROBLEMS = 100
 
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

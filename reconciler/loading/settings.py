@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from reconciler.core.errors import Problem, Severity
 from reconciler.core.guard import GuardLimits
-from reconciler.core.names import LocationId, Tag, normalise_tag
+from reconciler.core.names import LocationId, Tag, did_you_mean, normalise_tag
 from reconciler.core.settings import (
     Allowed,
     ApiSettings,
@@ -87,7 +87,7 @@ class Overrides:
         prefixes = tuple(f"{PREFIX}{section.upper()}_" for section in SECTIONS)
         for name in sorted(set(self.environment) - known):
             if name.startswith(prefixes):
-                hint = mistakes.suggestion(name, known)
+                hint = did_you_mean(name, sorted(known))
                 yield Problem(Source(name), "no such setting", "variable", Severity.WARNING, hint)
 
 

@@ -7,12 +7,12 @@ from pydantic import Field
 from reconciler.core.drift import DriftClass
 from reconciler.core.guard import Guard, GuardLimits
 from reconciler.core.manifest import Authority
+from reconciler.core.reassert import Reassert
 from reconciler.core.settings import (
     DEFAULT_STATE,
     DEFAULT_TOKEN_ENV,
     ApiSettings,
     PlanSettings,
-    Reassert,
 )
 from reconciler.loading.fields import (
     BaseUrl,
@@ -25,6 +25,7 @@ from reconciler.loading.fields import (
     Name,
     Percent,
     Positive,
+    Share,
     TagText,
     Text,
     TimeZone,
@@ -88,7 +89,7 @@ class GuardsModel(Strict):
     """The most tags removed, counted as pairs of contact and tag."""
     max_adds_pct: Percent | None = _GUARDS.max_adds_pct
     """The most tags added, in percent of the pairs observed before."""
-    max_removes_pct: Percent | None = Field(_GUARDS.max_removes_pct, le=100)
+    max_removes_pct: Share | None = _GUARDS.max_removes_pct
     """The most tags removed, in percent of the pairs observed before; counts from 6 removes on."""
     empties_tag: Flag = _GUARDS.empties_tag
     """Whether a plan is refused after which nobody would carry a tag that somebody carries now."""
@@ -96,7 +97,7 @@ class GuardsModel(Strict):
     """The fewest contacts that must carry each tag afterwards."""
     max_requests: Count | None = _GUARDS.max_requests
     """The most requests of one run."""
-    shrink_pct: Percent | None = Field(_GUARDS.shrink_pct, le=100)
+    shrink_pct: Share | None = _GUARDS.shrink_pct
     """How much a set of 10 contacts and more may shrink since the last apply, in percent."""
     grow_pct: Percent | None = _GUARDS.grow_pct
     """How much a set of 10 contacts and more may grow since the last apply, in percent."""

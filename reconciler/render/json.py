@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from reconciler.core.compare import Comparison, SettingMove
 from reconciler.core.document import FORMAT_VERSION, plan_document
 from reconciler.core.drift import DriftReport
 from reconciler.core.errors import Problem
@@ -42,6 +43,11 @@ def state_json(snapshots: Sequence[Snapshot]) -> str:
         for each in snapshots
     ]
     return _document(locations=locations)
+
+
+def compare_json(comparisons: Sequence[Comparison], settings: Sequence[SettingMove]) -> str:
+    """What a change to manifests means: per location tags, sets and contacts; and the settings that changed."""
+    return _document(locations=[asdict(each) for each in comparisons], settings=[asdict(each) for each in settings])
 
 
 def problems_json(problems: Iterable[Problem]) -> str:

@@ -9,45 +9,110 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from reconciler.core.errors import StateCorrupted, StateError, StateTooNew
+from reconciler.core.names import LocationId
+from reconciler.store.database import COLUMNS, Given, Undecodable
 from reconciler.store.schema import APPLICATION_ID, TABLES, VERSION
 
 BUSY_TIMEOUT_S = 10.0
 
 
-def open_for_reading(path: Path) -> sqlite3.Connection | None:
-    """A connection that cannot write; None where there is no file."""
-    if not path.exists():
-        return None
+class SqliteDatabase:
+    """One connection to the file at `path`."""
+
+    for_update = ""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.connection = connection
+        self._path = path
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+        return self.connection.execute(statement, parameters)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with errors(self._path):
+            self.connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self.connection.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with errors(self._path), transaction(self.connection):
+            yield
+
+    def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
+        self.connection.execute(f"DELETE FROM temp.{table}")
+        marks = ", ".join("?" * len(COLUMNS[table].split(", ")))
+        self.connection.executemany(f"INSERT INTO temp.{table} VALUES ({marks})", rows)
+
+    def add_shared(self) -> None:
+        """One writer at a time is SQLite's rule anyhow."""
+
+    def hold(self, location: LocationId, fence: int) -> None:
+        """A file knows no sessions."""
+
+    def let_go(self, location: LocationId, fence: int) -> None:
+        """A file knows no sessions."""
+
+    def has_ended(self, location: LocationId, fence: int) -> bool:  # noqa: ARG002 (a file knows no sessions)
+        return False
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def open_for_reading(path: Path) -> SqliteDatabase | None:
+    """A connection that cannot write; None where there is no state yet."""
     with errors(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+        if not path.exists():
+            return None
+        # not mode=ro, which cannot roll back what a killed writer left half done
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
         try:
+            connection.execute("PRAGMA query_only = ON")
+            if _is_empty(connection, path):
+                connection.close()
+                return None
             _check(connection, path)
         except BaseException:
             connection.close()
             raise
-        return connection
+        return SqliteDatabase(connection, path)
 
 
-def open_for_writing(path: Path) -> sqlite3.Connection:
+def open_for_writing(path: Path) -> SqliteDatabase:
     """A connection to the state, made if there is none yet."""
     with errors(path):
         _prepare(path)
         connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         try:
+            if not _is_empty(connection, path):
+                _check(connection, path)
             connection.execute("PRAGMA journal_mode = DELETE")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             _create(connection)
-            _check(connection, path)
+            connection.execute("PRAGMA temp_store = MEMORY")
+            for table, columns in COLUMNS.items():
+                connection.execute(f"CREATE TEMP TABLE {table} ({columns})")
         except BaseException:
             connection.close()
             raise
-        return connection
+        return SqliteDatabase(connection, path)
+
+
+def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
+    """No byte was ever committed: whoever made the file was stopped before the tables were there."""
+    # asked of SQLite first, as that rolls back what a journal holds; it takes a byte or two for nothing
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    return bool(pages == 0 and path.stat().st_size == 0)
 
 
 def _prepare(path: Path) -> None:
@@ -68,9 +133,7 @@ def _create(connection: sqlite3.Connection) -> None:
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise StateCorrupted(
-            f"{path} is a database, but not a state of reconciler", hint="point --state at another file"
-        )
+        raise StateCorrupted(f"{path} is not a state of reconciler", hint="point --state at another file")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise StateTooNew(
@@ -103,12 +166,18 @@ def errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _DAMAGED:
-            raise StateCorrupted(
-                f"the state {path} is damaged: {error}",
-                hint="restore it from a backup, or move it away to start from what the API will tell",
-            ) from error
+            raise _damaged(path, error) from error
         raise StateError(
             f"the state {path} cannot be used: {error}", hint="see the disk and the file's permissions"
         ) from error
+    except (Undecodable, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from error
     except OSError as error:
         raise StateError(f"the state {path} cannot be opened: {error.strerror}") from error
+
+
+def _damaged(path: Path, error: Exception) -> StateCorrupted:
+    return StateCorrupted(
+        f"the state {path} is damaged: {error}",
+        hint="restore it from a backup, or move it away to start from what the API will tell",
+    )

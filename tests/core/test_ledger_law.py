@@ -123,7 +123,7 @@ class History:
     def round(self, found: Diff, spent: dict[ContactId, TagSet]) -> None:
         self.record(found)
         failed: set[ContactId] = set()
-        for batch in make_batches(found.deltas, Caps(contacts=2, tags=2)).batches:
+        for batch in make_batches(found.demands, Caps(contacts=2, tags=2)).batches:
             left = tuple(each for each in batch.contacts if batch.action is Action.ADD or each not in failed)
             if left:
                 failed |= self.send(replace(batch, contacts=left), spent)

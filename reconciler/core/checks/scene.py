@@ -13,6 +13,8 @@ from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
 
 Members = frozenset[ContactId]
 
+# Sets of sets may come to this many contacts in all, and this many for each listed one: enough for any real use, and
+# little enough that a hostile manifest ends neither memory nor patience.
 MEMBERS_FLOOR = 2_000_000
 MEMBERS_FACTOR = 10
 
@@ -56,7 +58,12 @@ class Location:
         self.broken = frozenset(name for place, name in whole.broken if place == location)
         self.complete = whole.complete and not self.broken
         self.order, self.cycles = components({name: references(found) for name, found in self.sets.items()})
+        listed_size = sum(len(listed.ids) for _, listed in self.listed())
+        self.size_limit = MEMBERS_FLOOR + MEMBERS_FACTOR * listed_size
+        self.combined_size = self._combined_size(listed_size)
+        self.resolvable = self.combined_size <= self.size_limit
         self._members: dict[SetName, Members] = {}
+        self._resolved = False
 
     def all_sets(self) -> Iterator[ContactSet]:
         """Every set as written, those with a name used twice included."""
@@ -77,18 +84,10 @@ class Location:
             if isinstance(contact_set.contacts, Listed):
                 yield contact_set, contact_set.contacts
 
-    @property
-    def resolvable(self) -> bool:
-        """Whether working out the combined sets stays within bounds (`too_many`)."""
-        return self.combined_size() <= self.size_limit()
-
-    def size_limit(self) -> int:
-        return MEMBERS_FLOOR + MEMBERS_FACTOR * self._listed_size()
-
-    def combined_size(self) -> int:
-        """The most contacts that all combined sets together can come to."""
+    def _combined_size(self, bound: int) -> int:
+        """The most contacts that all combined sets together can come to, of `bound` in all."""
         sizes: dict[SetName, int] = {}
-        total, bound = 0, self._listed_size()
+        total = 0
         for name in self.order:
             contacts = self.sets[name].contacts
             if isinstance(contacts, Listed):
@@ -98,18 +97,13 @@ class Location:
             total += sizes[name]
         return total
 
-    def _listed_size(self) -> int:
-        return sum(len(listed.ids) for _, listed in self.listed())
-
     def members(self, name: SetName) -> Members:
         """Who is in a set; nobody in a set that is not there, lies in a cycle, or cannot be worked out."""
-        if not self._members and self.resolvable:
-            for combined in self.order:
+        if not self._resolved:
+            self._resolved = True
+            for combined in self.order if self.resolvable else ():
                 self._resolve(combined)
-        found = self.sets.get(name)
-        if name not in self._members and found is not None and isinstance(found.contacts, Listed):
-            self._members[name] = frozenset(found.contacts.ids)
-        return self._members.get(name, frozenset())
+        return self._known(name)
 
     def _resolve(self, name: SetName) -> None:
         contacts = self.sets[name].contacts
@@ -124,7 +118,7 @@ class Location:
         self._members[name] = found
 
     def _known(self, name: SetName) -> Members:
-        """The members of a set that `order` puts before the one that is being resolved."""
+        """The members of a set that is listed, or was resolved before."""
         contacts = self.sets[name].contacts if name in self.sets else None
         if name not in self._members and isinstance(contacts, Listed):
             self._members[name] = frozenset(contacts.ids)

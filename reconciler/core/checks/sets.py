@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from itertools import filterfalse
 
 from reconciler.core.checks.finding import Finding
 from reconciler.core.checks.scene import Location, Manifests
 from reconciler.core.manifest import Authority, Combined, ContactSet, Listed, SetUse
-from reconciler.core.names import ContactId, iso, looks_like_contact_id
+from reconciler.core.names import ContactId, did_you_mean, iso, looks_like_contact_id
 
 LISTED = 5
+SUGGESTED = 50
 
 
 def unique_names(manifests: Manifests) -> Iterator[Finding]:
@@ -28,11 +28,12 @@ def known_sets(manifests: Manifests) -> Iterator[Finding]:
     if not manifests.complete:
         return
     for location in manifests.locations:
-        names = [*location.sets, *location.broken]
+        names, suggested = [*location.sets, *location.broken], 0
         for use in _set_uses(location):
             if use.name not in location.sets and use.name not in location.broken:
-                close = get_close_matches(use.name, names, n=1, cutoff=0.6)
-                hint = f"did you mean {close[0]!r}?" if close else "sets of other locations cannot be used"
+                suggested += 1
+                hint = did_you_mean(use.name, names) if suggested <= SUGGESTED else ""
+                hint = hint or "sets of other locations cannot be used"
                 yield Finding(use.source, f"no contact set {use.name!r} in this location", hint)
 
 
@@ -53,8 +54,8 @@ def cycles(manifests: Manifests) -> Iterator[Finding]:
 def sizes(manifests: Manifests) -> Iterator[Finding]:
     for location in manifests.locations:
         if not location.resolvable:
-            message = f"the combined sets of location {location.location} come to {location.combined_size():,} contacts"
-            limit = f"the limit is {location.size_limit():,}"
+            message = f"the combined sets of location {location.location} come to {location.combined_size:,} contacts"
+            limit = f"the limit is {location.size_limit:,}"
             yield Finding(location.files[0].source, f"{message}, {limit}", "combine fewer sets of sets")
 
 
@@ -91,15 +92,12 @@ def idle_sets(manifests: Manifests) -> Iterator[Finding]:
         if not location.complete:
             continue
         used = {use.name for use in _set_uses(location)}
+        authority = {manifest.path: manifest.authority for manifest in location.files}
         for contact_set in location.sets.values():
-            says_something = contact_set.tags or contact_set.absent or _decides(location, contact_set)
-            if not says_something and contact_set.name not in used:
+            own = contact_set.authority or authority[contact_set.source.path] or Authority.ADDITIVE
+            silent = not contact_set.tags and not contact_set.absent and own is Authority.ADDITIVE
+            if silent and contact_set.name not in used:
                 yield Finding(contact_set.source, f"contact set {contact_set.name!r} declares no tags and is not used")
-
-
-def _decides(location: Location, contact_set: ContactSet) -> bool:
-    own = next(manifest.authority for manifest in location.files if contact_set in manifest.sets)
-    return (contact_set.authority or own or Authority.ADDITIVE) is not Authority.ADDITIVE
 
 
 def contact_ids(manifests: Manifests) -> Iterator[Finding]:

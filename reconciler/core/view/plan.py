@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from reconciler.core.batching import Proof, Reasserted
 from reconciler.core.desired import Reason
 from reconciler.core.diff import Change, Delta, Listed, Postponed
 from reconciler.core.guard import Measured
@@ -33,9 +34,18 @@ from reconciler.core.view.blocks import (
 
 
 def plan_view(
-    plan: Plan, *, names: Mapping[LocationId, str] | None = None, notes: Iterable[str] = (), most: int | None = ROWS
+    plan: Plan,
+    *,
+    names: Mapping[LocationId, str] | None = None,
+    notes: Iterable[str] = (),
+    most: int | None = ROWS,
+    explain: bool = False,
 ) -> View:
-    """`names`: what people call the locations. `notes`: what else there is to say, such as sets that become active."""
+    """The preview.
+
+    `names`: what people call the locations. `notes`: what else there is to say, such as sets that become active.
+    `explain`: show why no plan needs fewer requests.
+    """
     closing = [Cell(note, Style.WARN) for note in notes]
     if plan.refused:
         closing.append(Cell("Refused by guards: apply would send nothing.", Style.BAD))
@@ -44,16 +54,20 @@ def plan_view(
             Cell(f"Valid until {moment(plan.valid_until)}, when a set becomes active or expires.", Style.FAINT)
         )
     closing.append(Cell(f"Change digest {plan.change_digest}", Style.FAINT))
-    sections = tuple(_section(location, (names or {}).get(location.location, ""), most) for location in plan.locations)
+    sections = tuple(
+        _section(location, (names or {}).get(location.location, ""), most, explain) for location in plan.locations
+    )
     return View("Plan", sections, tuple(closing))
 
 
-def _section(plan: LocationPlan, name: str, most: int | None) -> Section:
+def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> Section:
     called = f"{name} ({plan.location})" if name else plan.location
     since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
     blocks = [
         _tags(plan, most),
         _deltas(plan, most),
+        _reasserted(plan),
+        *(_certificate(proof, most) for proof in plan.proofs if explain),
         _deferrals(plan),
         _listed("Held: in doubt, not planned until an observation settles them", plan.held, most),
         _listed("Quarantined: rejected for good, not planned", plan.quarantined, most),
@@ -67,19 +81,33 @@ def _verdict(plan: LocationPlan) -> Cell:
     if plan.is_empty:
         waits = f" ({counted(summary.deferred, 'contact')} wait for an observation)" if summary.deferred else ""
         return Cell(f"No changes: what was observed is as the manifests want it.{waits}", Style.GOOD)
-    parts = [
-        f"{counted(summary.adds, 'tag')} to add",
-        f"{summary.removes:,} to remove",
-        f"{summary.adopted:,} adopted" if summary.adopted else "",
-        f"{summary.released:,} released" if summary.released else "",
+    recorded = [
+        f"{pairs:,} {word}" for pairs, word in ((summary.adopted, "adopted"), (summary.released, "released")) if pairs
     ]
+    if not plan.batches:
+        return Cell(f"Nothing to send. To record: {', '.join(recorded) or 'what stays on leaving'}.", Style.STRONG)
+    sent = [
+        f"{counted(pairs, 'tag')} to {word}"
+        for pairs, word in ((summary.adds, "add"), (summary.removes, "remove"))
+        if pairs
+    ]
+    changes = ", ".join([*sent, *recorded])
+    return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {_cost(plan)}.", Style.STRONG)
+
+
+def _bound(plan: LocationPlan) -> str:
+    if all(proof.proven for proof in plan.proofs):
+        return "fewer are not possible"
+    return f"no plan needs fewer than {plan.summary.lower_bound:,}"
+
+
+def _cost(plan: LocationPlan) -> str:
+    summary = plan.summary
     time = f", {duration(summary.eta_seconds)} at the rate limit" if summary.eta_seconds else ""
-    cost = (
-        f"{counted(summary.requests, 'request')} (no plan needs fewer than {summary.lower_bound:,}), "
+    return (
+        f"{counted(summary.requests, 'request')} ({_bound(plan)}), "
         f"{100 * summary.daily_quota_share:.2g} % of a day's quota{time}"
     )
-    changes = ", ".join(part for part in parts if part)
-    return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {cost}.", Style.STRONG)
 
 
 @dataclass(slots=True)
@@ -144,6 +172,27 @@ def _delta_row(delta: Delta) -> tuple[Cell, ...]:
 
 def _signed(change: Change) -> str:
     return f"{'+' if change.action is Action.ADD else '-'}{change.tag}"
+
+
+def _reasserted(plan: LocationPlan) -> Block | None:
+    items = tuple(Cell(_again(each)) for each in plan.reasserted)
+    return Lines("Sent again, since that saves requests", items) if items else None
+
+
+def _again(each: Reasserted) -> str:
+    who = f"{counted(len(each.contacts), 'contact')}: {sample(each.contacts)}"
+    return f"{each.action} {', '.join(each.tags)} again on {who}"
+
+
+def _certificate(proof: Proof, most: int | None) -> Block:
+    """Pairs that a reader can check: put any two into one request, and it would send something nobody wants."""
+    known = "fewer are not possible" if proof.proven else f"no plan needs fewer than {proof.lower_bound:,}"
+    title = (
+        f"Batches that {proof.action}: {counted(proof.requests, 'request')}, {known} (found by: {proof.stage}). "
+        f"No two of these {counted(len(proof.certificate), 'pair')} can share a request:"
+    )
+    rows = [(Cell(contact), Cell(tag)) for contact, tag in proof.certificate]
+    return table(title, (Column("contact"), Column("tag")), rows, most=most)
 
 
 def _deferrals(plan: LocationPlan) -> Block | None:

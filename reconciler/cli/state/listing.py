@@ -1,8 +1,7 @@
-"""`reconciler state`"""
+"""`reconciler state list`"""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +9,22 @@ import click
 
 from reconciler.cli.console import Console, rows
 from reconciler.cli.options import FORMATS, common, output
+from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.names import LocationId
 from reconciler.core.view.state import state_view
-from reconciler.loading import load_settings
 from reconciler.render.json import state_json
 from reconciler.store import open_reader
 
 
-@click.group(epilog="Example: reconciler state list --location asdrwHvLUxlfw5SqKVCN")
-def command() -> None:
-    """Look at what is known of each contact."""
-
-
-@command.command("list", epilog="Example: reconciler state list --format json")
+@click.command("list", epilog="Example: reconciler state list --format json")
 @click.option("--location", "locations", multiple=True, metavar="L", help="Only this location; repeatable.")
-@click.option(
-    "--manifests",
-    type=click.Path(path_type=Path),
-    default=Path("manifests"),
-    metavar="DIR",
-    help="Whose reconciler.yaml names the state.  [default: manifests]",
-)
+@whose_state
 @output(*FORMATS)
 @common
-def list_contacts(manifests: Path, locations: tuple[str, ...], output: str, whole: bool, **options: Any) -> int:
+def command(manifests: Path, locations: tuple[str, ...], output: str, whole: bool, **options: Any) -> int:
     """List contacts with their observed and managed tags."""
     console = Console.of(options)
-    flags = {"state": options["state"]} if options["state"] else {}
-    settings = load_settings(manifests, environment=os.environ, flags=flags)
+    settings = settings_of(manifests, options)
     with open_reader(settings.state) as reader:
         chosen = [LocationId(each) for each in locations] or reader.locations()
         snapshots = [reader.load(location) for location in chosen]

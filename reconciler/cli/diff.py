@@ -1,0 +1,88 @@
+"""`reconciler diff`"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.cli.console import Console, rows
+from reconciler.cli.options import common, manifests, output
+from reconciler.cli.revision import files_at
+from reconciler.clock import SystemClock
+from reconciler.core.compare import compare
+from reconciler.core.desired import Desired, resolve
+from reconciler.core.errors import ExitCode
+from reconciler.core.manifest import Manifest, TagRule
+from reconciler.core.names import Instant, LocationId
+from reconciler.core.settings import Settings, shown
+from reconciler.core.view.compare import compare_view
+from reconciler.explain import differences
+from reconciler.loading import Directory, Loaded, load_files
+from reconciler.loading.files import Files
+from reconciler.render.json import compare_json
+from reconciler.render.markdown import render_markdown
+
+
+@click.command(epilog="Example: reconciler diff --base origin/main --format markdown")
+@manifests
+@click.option("--base", default="HEAD", show_default=True, metavar="REV", help="The revision to compare with.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where something changed.")
+@output("text", "markdown", "json")
+@common
+def command(manifests: Path, base: str, detailed_exitcode: bool, **options: Any) -> int:
+    """Say what a change to manifests means: who gains and loses what.
+
+    Needs no token, no API and no state, so that it works on a pull request from a fork. Compares the files below
+    MANIFESTS as they are now with those at REV.
+    """
+    console, now = Console.of(options), SystemClock().now()
+    then = files_at(base, manifests)
+    before = _load(then, now) if then.names() else Loaded(Settings(), (), ())
+    after = _load(Directory(manifests), now)
+    old, new = _desired(before, now), _desired(after, now)
+    comparisons = [compare(each, old.get(each), new.get(each)) for each in sorted(old.keys() | new.keys())]
+    moves = differences(_settings(before), _settings(after))
+    if options["output"] == "json":
+        console.answer(compare_json(comparisons, moves))
+    else:
+        view = compare_view(comparisons, moves, base=base, most=rows(options["whole"]))
+        if options["output"] == "markdown":
+            console.answer(render_markdown(view))
+        else:
+            console.show(view)
+    changed = bool(moves) or any(not each.is_empty for each in comparisons)
+    return ExitCode.CHANGES if detailed_exitcode and changed else ExitCode.DONE
+
+
+def _load(files: Files, now: Instant) -> Loaded:
+    """Without the environment: what is compared is what the files say."""
+    return load_files(files, now=now)
+
+
+def _desired(loaded: Loaded, now: Instant) -> dict[LocationId, Desired]:
+    groups: dict[LocationId, list[Manifest]] = {}
+    for manifest in loaded.manifests:
+        groups.setdefault(manifest.location, []).append(manifest)
+    settings = loaded.settings
+    return {
+        location: resolve(group, now=now, shared_rules=settings.rules, authority=settings.authority)
+        for location, group in groups.items()
+    }
+
+
+def _settings(loaded: Loaded) -> dict[str, Any]:
+    """Settings and tag rules as a tree of plain values."""
+    tree: dict[str, Any] = {each.key: each.value for each in shown(loaded.settings)}
+    rules = {f"tags.{tag}": _rule(rule) for tag, rule in loaded.settings.rules.items()}
+    for manifest in loaded.manifests:
+        rules |= {f"{manifest.location}.tags.{tag}": _rule(rule) for tag, rule in manifest.rules.items()}
+    return tree | rules
+
+
+def _rule(rule: TagRule) -> dict[str, Any]:
+    """What a rule says, without what it leaves at the default."""
+    default = asdict(TagRule(rule.tag, rule.source))
+    return {key: value for key, value in asdict(rule).items() if value != default[key]}

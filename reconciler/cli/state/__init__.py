@@ -1,0 +1,16 @@
+"""`reconciler state`: a command a file."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli.state import listing, unlock
+
+
+@click.group(epilog="Example: reconciler state list --location asdrwHvLUxlfw5SqKVCN")
+def command() -> None:
+    """Look at what is known of each contact, and mend it."""
+
+
+for each in (listing, unlock):
+    command.add_command(each.command)

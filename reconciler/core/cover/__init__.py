@@ -1,0 +1,52 @@
+"""The batch planner: the fewest rectangles contacts × tags that send every needed pair and nothing that may
+not be sent.
+
+Law: a function from values to a value, the same on every machine, for every order of its input and every hash
+seed. Importing
+this package does not import numpy; `cover` and `schedule` do, when called.
+
+Rules
+1. A needed pair in a tag that is not repeatable is sent exactly once, any other pair of that tag never (a
+   *partition*).
+2. A tag that is repeatable may be sent more than once wherever `may` allows (a *cover*).
+3. What leaves is verified cell by cell. It is never more than one rectangle a delta, nor one a tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from reconciler.core.cover.model import Cover, Demand, Rectangle, Step
+from reconciler.core.names import TagSet
+
+__all__ = ["EFFORT", "Cover", "Demand", "Rectangle", "Step", "cover", "schedule"]
+
+EFFORT = 8
+"""How many rounds of search a plan gets unless told otherwise: about 10 s for a million contacts."""
+
+
+def cover(
+    demands: Iterable[Demand],
+    *,
+    repeatable: TagSet,
+    max_contacts: int,
+    max_tags: int,
+    effort: int = EFFORT,
+) -> Cover:
+    """The fewest rectangles for these demands, at most `max_contacts` × `max_tags` each.
+
+    `effort`: rounds of search, each of bounded work; 0 takes the best plan that needs no search, and more is
+    never worse. Ctrl-C stops it at once: nothing is held or written.
+    Raises ValueError for a must outside its may, a contact in two demands, a cap below 1.
+    """
+    from reconciler.core.cover.planner import plan
+
+    return plan(tuple(demands), repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
+
+
+def schedule(adds: Sequence[Rectangle], removes: Sequence[Rectangle] = ()) -> tuple[Step, ...]:
+    """The batches in the order to send them; two that share a contact are ordered, a contact's adds before
+    its removes."""
+    from reconciler.core.cover.ordering import order
+
+    return order(adds, removes)

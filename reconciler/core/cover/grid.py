@@ -1,0 +1,158 @@
+"""The uncapped problem, made as small as equal rows and columns allow, as bit masks in Python integers.
+
+Rules
+1. Patterns that may be sent the same are one row, which needs what any of them needs; unless some of it may
+   be
+   sent once only, since then it matters to each with what: those have to need the same, too.
+2. Tags that may be sent to the same are one column, needed where any of them is; it is a tag that is not
+   repeatable if any of them is.
+3. Row masks hold columns, column masks hold rows. All work is on whole rows and columns.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from reconciler.core.cover.bits import (
+    Bits,
+    Ints,
+    distinct_rows,
+    little,
+    members,
+    pack_bools,
+    ranges,
+    some,
+    unpack,
+    words,
+)
+from reconciler.core.cover.draft import Block
+from reconciler.core.cover.problem import Problem
+
+Box = tuple[int, int]
+"""A rectangle: mask of rows, mask of columns."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """Masks by row and by column of what is needed and allowed; `once`: the columns that are not
+    repeatable."""
+
+    need_rows: tuple[int, ...]
+    need_columns: tuple[int, ...]
+    allow_rows: tuple[int, ...]
+    allow_columns: tuple[int, ...]
+    once: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classes:
+    """Which row a pattern went into, which column a tag."""
+
+    row: Ints
+    column: Ints
+
+
+def ones(mask: int) -> Iterator[int]:
+    """The places of the ones of a mask, ascending."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+def mask_of(places: Iterable[int]) -> int:
+    """The mask with ones at the given places."""
+    found = 0
+    for place in places:
+        found |= 1 << place
+    return found
+
+
+def reduce(problem: Problem) -> tuple[Grid, Classes]:
+    """The grid of a problem, and where its patterns and tags are in it."""
+    width = len(problem.tags)
+    strict = np.where(some(problem.may & problem.once)[:, None], problem.must, np.uint64(0))
+    first, row = distinct_rows(np.concatenate([problem.may, strict], axis=1))
+    rows = len(first)
+    need = np.zeros((rows, width), np.bool_)
+    np.logical_or.at(need, row, unpack(problem.must, width))
+    allow = unpack(problem.may[first], width)
+    first_column, column = distinct_rows(pack_bools(allow.T))
+    needed = np.zeros((len(first_column), rows), np.bool_)
+    np.logical_or.at(needed, column, need.T)
+    once = np.zeros(len(first_column), np.bool_)
+    np.logical_or.at(once, column, unpack(problem.once[None], width)[0])
+    allowed = allow[:, first_column]
+    needed |= once[:, None] & allowed.T
+    grid = Grid(
+        need_rows=_masks(pack_bools(needed.T)),
+        need_columns=_masks(pack_bools(needed)),
+        allow_rows=_masks(pack_bools(allowed)),
+        allow_columns=_masks(pack_bools(allowed.T)),
+        once=mask_of(np.flatnonzero(once).tolist()),
+    )
+    return grid, Classes(row, column)
+
+
+def _masks(packed: Bits) -> tuple[int, ...]:
+    """The rows as Python integers."""
+    return tuple(int.from_bytes(row.tobytes(), "little") for row in little(packed))
+
+
+def expand(problem: Problem, classes: Classes, boxes: Iterable[Box]) -> tuple[Block, ...]:
+    """The blocks of contacts and tags that the boxes stand for, without what none of their members needs."""
+    by_row, by_column = _grouped(classes.row), [mask_of(group) for group in _grouped(classes.column)]
+    musts = _masks(problem.must)
+    masks: list[int] = []
+    users: list[list[int]] = [[] for _ in musts]
+    for number, (rows, columns) in enumerate(boxes):
+        masks.append(union(by_column[column] for column in ones(columns)))
+        for pattern in (pattern for row in ones(rows) for pattern in by_row[row]):
+            users[pattern].append(number)
+    kept: list[list[int]] = [[] for _ in masks]
+    for pattern, numbers in enumerate(users):
+        for number in _needed(musts[pattern], numbers, masks):
+            kept[number].append(pattern)
+    return tuple(
+        _block(problem, mask & union(musts[pattern] for pattern in patterns), patterns)
+        for mask, patterns in zip(masks, kept, strict=True)
+        if patterns
+    )
+
+
+def union(masks: Iterable[int]) -> int:
+    """The ones of any of the masks."""
+    return functools.reduce(operator.or_, masks, 0)
+
+
+def intersection(masks: Iterable[int]) -> int:
+    """The ones of all of the masks, of which there is at least one."""
+    return functools.reduce(operator.and_, masks)
+
+
+def _grouped(kind: Ints) -> list[list[int]]:
+    groups: list[list[int]] = [[] for _ in range(int(kind.max()) + 1)]
+    for member, number in enumerate(kind.tolist()):
+        groups[number].append(member)
+    return groups
+
+
+def _needed(must: int, numbers: list[int], masks: list[int]) -> list[int]:
+    """The boxes that a pattern cannot do without, when the smallest are given up first."""
+    kept = sorted(numbers, key=lambda number: ((masks[number] & must).bit_count(), number))
+    for number in tuple(kept):
+        others = union(masks[other] for other in kept if other != number)
+        if not must & ~others:
+            kept.remove(number)
+    return kept
+
+
+def _block(problem: Problem, mask: int, patterns: list[int]) -> Block:
+    rows = np.array(patterns, np.int64)
+    packed = np.frombuffer(mask.to_bytes(8 * words(len(problem.tags)), "little"), "<u8")
+    return Block(members(packed), ranges(problem.start[rows], problem.counts[rows]))

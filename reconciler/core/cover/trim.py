@@ -1,0 +1,193 @@
+"""Takes part-filled requests out of a capped plan, by moving their contacts into the free places of others.
+
+Rules
+1. A set with load n takes ceil(n / K) requests, so it has (-n) mod K free places; those cost nothing to use.
+2. A request of a set is dissolved when as many of its contacts as do not fill a whole one can be served by
+   the free
+   places of other sets: by one other set each where there is one, else by two. All of them move, or none.
+3. A pattern of which only a part moves is split; the parts are patterns of their own from then on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reconciler.core.cover.assign import Pairs
+from reconciler.core.cover.bits import Bits, Ints, ranges, sizes, some
+from reconciler.core.cover.problem import Problem
+
+
+class Parts:
+    """Patterns cut into parts. `pattern`, `count`: of each part; `picked`: parts × places, the sets it is
+    sent, -1 for none."""
+
+    def __init__(self, problem: Problem, sets: Bits, options: Pairs, taken: Pairs) -> None:
+        self.problem = problem
+        self.sets = np.concatenate([sets, np.zeros((1, sets.shape[1]), np.uint64)])
+        self.options = options.sets
+        rows = len(problem.must)
+        self.first = np.searchsorted(options.patterns, np.arange(rows + 1))
+        self.pattern = np.arange(rows)
+        self.count = problem.counts.copy()
+        starts = np.searchsorted(taken.patterns, np.arange(rows + 1))
+        most = int(np.diff(starts).max())
+        self.picked = np.full((rows, most + 2), -1, np.int64)
+        self.picked[taken.patterns, np.arange(len(taken.sets)) - starts[taken.patterns]] = taken.sets
+        by_set = np.argsort(taken.sets, kind="stable")
+        cuts = np.searchsorted(taken.sets[by_set], np.arange(1, len(sets)))
+        self.seen = np.split(taken.patterns[by_set], cuts)
+        self.load = np.bincount(taken.sets, problem.counts[taken.patterns], len(sets)).astype(np.int64)
+
+    @property
+    def free(self) -> Ints:
+        return -self.load % self.problem.max_contacts
+
+    def users(self, number: int) -> Ints:
+        """The parts that are sent a set; `seen` also holds those that once were."""
+        seen = np.unique(self.seen[number])
+        found: Ints = seen[(self.picked[seen] == number).any(axis=1)]
+        return found
+
+    def needs(self, users: Ints, number: int) -> Bits:
+        """What the users of a set need it for: what none of their other sets holds."""
+        left = self.problem.must[self.pattern[users]].copy()
+        for place in range(self.picked.shape[1]):
+            picked = self.picked[users, place]
+            left &= ~self.sets[np.where(picked == number, -1, picked)]
+        return left
+
+
+def dissolve(parts: Parts, number: int) -> bool:
+    """Saves the last request of a set if its contacts find free places; says whether it did."""
+    wanted = int(parts.load[number] % parts.problem.max_contacts)
+    users = parts.users(number)
+    needs = parts.needs(users, number)
+    free = parts.free
+    free[number] = 0
+    moves: list[tuple[Ints, Ints, Ints]] = []
+    idle = ~some(needs)
+    if idle.any():
+        moves.append((users[idle], np.full((int(idle.sum()), 2), -1), parts.count[users[idle]]))
+        wanted -= int(parts.count[users[idle]].sum())
+    users, needs = users[~idle], needs[~idle]
+    for steps in (_by_one, _by_one, _by_two, _by_two):
+        if wanted <= 0 or not len(users):
+            break
+        who, sets = steps(parts, users, needs, free)
+        if not len(who):
+            continue
+        amount = _admit(parts.count[users[who]], sets, free, wanted)
+        served = amount > 0
+        who, sets, amount = who[served], sets[served], amount[served]
+        moves.append((users[who], sets, amount))
+        wanted -= int(amount.sum())
+        rest = np.ones(len(users), np.bool_)
+        rest[who] = False
+        users, needs = users[rest], needs[rest]
+    if wanted > 0:
+        return False
+    for who, sets, amount in moves:
+        _move(parts, number, who, sets, amount)
+    return True
+
+
+def _entries(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints, Ints]:
+    """For every user and set with free places that it could take instead: user number, set, how much of the
+    need it holds."""
+    pattern = parts.pattern[users]
+    first, last = parts.first[pattern], parts.first[pattern + 1]
+    owner = np.repeat(np.arange(len(users)), last - first)
+    sets = parts.options[ranges(first, last - first)]
+    keep = free[sets] > 0
+    owner, sets = owner[keep], sets[keep]
+    need, offered = needs[owner], parts.sets[sets]
+    gain = sizes(need & offered)
+    keep = (gain > 0) & ~some(offered & ~need & parts.problem.once)
+    return owner[keep], sets[keep], gain[keep]
+
+
+def _by_one(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints]:
+    """Users that one other set serves, and that set: the one with most free places."""
+    owner, sets, gain = _entries(parts, users, needs, free)
+    whole = gain == sizes(needs)[owner]
+    owner, sets = owner[whole], sets[whole]
+    best = _first_best(owner, free[sets])
+    return owner[best], np.stack([sets[best], np.full(len(best), -1)], axis=1)
+
+
+def _by_two(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints]:
+    """Users that two other sets serve: the one that holds most of the need, and one that holds the rest."""
+    owner, sets, gain = _entries(parts, users, needs, free)
+    best = _first_best(owner, gain)
+    who, one = owner[best], sets[best]
+    rest = needs[who] & ~parts.sets[one]
+    owner, sets, gain = _entries(parts, users[who], rest, free)
+    whole = gain == sizes(rest)[owner]
+    owner, sets = owner[whole], sets[whole]
+    best = _first_best(owner, free[sets])
+    return who[owner[best]], np.stack([one[owner[best]], sets[best]], axis=1)
+
+
+def _first_best(owner: Ints, score: Ints) -> Ints:
+    """For each owner (sorted) where its first highest score is."""
+    if not len(owner):
+        return owner
+    order = np.lexsort((-score, owner))
+    found: Ints = order[np.concatenate([[True], owner[order][1:] != owner[order][:-1]])]
+    return found
+
+
+def _admit(count: Ints, sets: Ints, free: Ints, wanted: int) -> Ints:
+    """How many of each user's contacts find places: in turn, as long as all their sets have some, `wanted` in
+    all."""
+    amount = np.zeros(len(count), np.int64)
+    for user, (size, one, other) in enumerate(zip(count.tolist(), *sets.T.tolist(), strict=True)):
+        room = min(size, wanted, int(free[one]), size if other < 0 else int(free[other]))
+        if room > 0:
+            amount[user] = room
+            free[one] -= room
+            if other >= 0:
+                free[other] -= room
+            wanted -= room
+    return amount
+
+
+def _move(parts: Parts, number: int, who: Ints, sets: Ints, amount: Ints) -> None:
+    """Sends so many contacts of each part the given sets (-1: none) instead of the numbered one."""
+    who = _split(parts, who, amount)
+    rows = parts.picked[who]
+    rows[rows == number] = -1
+    parts.load[number] -= amount.sum()
+    for place in (0, 1):
+        taking = np.flatnonzero(sets[:, place] >= 0)
+        empty = np.argmax(rows[taking] < 0, axis=1)
+        rows[taking, empty] = sets[taking, place]
+        np.add.at(parts.load, sets[taking, place], amount[taking])
+        _see(parts, who[taking], sets[taking, place])
+    parts.picked[who] = rows
+    if (rows >= 0).sum(axis=1).max() > rows.shape[1] - 2:
+        parts.picked = np.pad(parts.picked, ((0, 0), (0, 2)), constant_values=-1)
+
+
+def _split(parts: Parts, who: Ints, amount: Ints) -> Ints:
+    """The parts to move: those that move whole, and new ones for those that do not."""
+    partly = np.flatnonzero(amount < parts.count[who])
+    if not len(partly):
+        return who
+    old = who[partly]
+    parts.count[old] -= amount[partly]
+    fresh = len(parts.count) + np.arange(len(old))
+    parts.pattern = np.concatenate([parts.pattern, parts.pattern[old]])
+    parts.count = np.concatenate([parts.count, amount[partly]])
+    parts.picked = np.concatenate([parts.picked, parts.picked[old]])
+    for place in range(parts.picked.shape[1]):
+        held = parts.picked[old, place] >= 0
+        _see(parts, fresh[held], parts.picked[old[held], place])
+    moved = who.copy()
+    moved[partly] = fresh
+    return moved
+
+
+def _see(parts: Parts, who: Ints, sets: Ints) -> None:
+    for number in np.unique(sets).tolist():
+        parts.seen[number] = np.concatenate([parts.seen[number], who[sets == number]])

@@ -1,0 +1,100 @@
+"""What a change to manifests means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reconciler.core.compare import Comparison, Moved, SetMove, SettingMove, TagMove
+from reconciler.core.view.blocks import (
+    ROWS,
+    Block,
+    Cell,
+    Column,
+    Section,
+    Style,
+    View,
+    counted,
+    number,
+    sample,
+    table,
+)
+
+
+def compare_view(
+    comparisons: Sequence[Comparison], settings: Sequence[SettingMove], *, base: str, most: int | None = ROWS
+) -> View:
+    """`base`: the revision that the manifests are compared with."""
+    sections = [_section(each, base, most) for each in comparisons]
+    if settings:
+        sections.append(_settings(settings, most))
+    return View("Difference", tuple(sections))
+
+
+def _section(each: Comparison, base: str, most: int | None) -> Section:
+    if each.is_empty:
+        return Section(f"Location {each.location}", Cell(f"Says the same as at {base}.", Style.GOOD), ())
+    gained, lost = sum(move.gained for move in each.tags), sum(move.lost for move in each.tags)
+    verdict = f"Against {base}: {counted(gained, 'tag')} gained, {lost:,} lost, by contact."
+    blocks: list[Block] = []
+    if each.tags:
+        names = ("gain it", "lose it", "must not have it now", "may have it now")
+        columns = (Column("tag"), *(Column(name, right=True) for name in names))
+        blocks.append(table("Tags, in contacts", columns, [_tag(move) for move in each.tags], most=most))
+    if each.sets:
+        columns = (
+            Column("set"),
+            Column("before", right=True),
+            Column("after", right=True),
+            Column("joined"),
+            Column("left"),
+        )
+        blocks.append(table("Contact sets", columns, [_set(move) for move in each.sets], most=most))
+    if each.moved:
+        columns = (Column("contacts", right=True), Column("change"), Column("which"))
+        ordered = sorted(each.moved, key=lambda moved: -len(moved.contacts))
+        blocks.append(table("Contacts that change alike", columns, [_moved(moved) for moved in ordered], most=most))
+    return Section(f"Location {each.location}", Cell(verdict, Style.STRONG), tuple(blocks))
+
+
+def _tag(move: TagMove) -> tuple[Cell, ...]:
+    return (
+        Cell(move.tag),
+        number(move.gained, Style.ADD),
+        number(move.lost, Style.REMOVE),
+        number(move.forbidden, Style.REMOVE),
+        number(move.allowed),
+    )
+
+
+def _set(move: SetMove) -> tuple[Cell, ...]:
+    return (
+        Cell(move.name),
+        Cell("none" if move.before is None else f"{move.before:,}"),
+        Cell("none" if move.after is None else f"{move.after:,}"),
+        Cell(_who(move.joined), Style.ADD),
+        Cell(_who(move.left), Style.REMOVE),
+    )
+
+
+def _who(contacts: Sequence[str]) -> str:
+    return f"{len(contacts):,}" if contacts else "none"
+
+
+def _moved(moved: Moved) -> tuple[Cell, ...]:
+    signed = [f"+{tag}" for tag in moved.gained] + [f"-{tag}" for tag in moved.lost]
+    style = Style.REMOVE if moved.lost else Style.ADD
+    return number(len(moved.contacts)), Cell(" ".join(signed), style), Cell(sample(moved.contacts), Style.FAINT)
+
+
+def _settings(settings: Sequence[SettingMove], most: int | None) -> Section:
+    columns = (Column("setting"), Column("before"), Column("after"))
+    rows = [
+        (Cell(move.key), Cell(_value(move.before), Style.REMOVE), Cell(_value(move.after), Style.ADD))
+        for move in settings
+    ]
+    verdict = Cell(f"{counted(len(settings), 'value')} changed.", Style.STRONG)
+    return Section("Settings and tag rules", verdict, (table("", columns, rows, most=most),))
+
+
+def _value(text: str | None) -> str:
+    return "none" if text is None else text

@@ -1,0 +1,190 @@
+"""The lease of a run: waited for, kept alive, and once it is lost nothing more is sent or written."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.clock import SystemClock
+from reconciler.core.errors import ExitCode, LeaseLost, LockHeld
+from reconciler.core.event import Event, Waiting
+from reconciler.core.journal import RunStatus
+from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, pauses
+from reconciler.core.names import Instant
+from reconciler.core.pace import Rate
+from reconciler.store import open_reader, open_store
+from reconciler.tenure import take
+from tests.apply.stage import Scene, who
+from tests.build import HERE, a_set, declare
+from tests.fakes import START, FakeClock, a_holder
+
+ALL = declare(a_set("s", who("anna bert cara"), "vip"))
+NOBODY = {"anna": "", "bert": "", "cara": ""}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path, NOBODY)
+
+
+def take_over(scene: Scene, *, at: int) -> None:
+    """Somebody else comes, at a time when the lease is over, and goes again."""
+    with open_store(scene.url) as other:
+        other.release(other.acquire(HERE, a_holder("two"), Instant(at)))
+
+
+def test_the_pauses_of_a_wait_double_up_to_16_seconds() -> None:
+    assert list(pauses(60_000)) == [1_000, 2_000, 4_000, 8_000, 16_000, 16_000, 13_000]
+    assert list(pauses(2_500)) == [1_000, 1_500]
+    assert list(pauses(0)) == []
+
+
+def test_a_locked_location_is_refused_at_once(scene: Scene) -> None:
+    with open_store(scene.url) as other:
+        other.acquire(HERE, a_holder("two"), START)
+        report = scene.run(ALL)
+
+    assert (report.exit_code, scene.sent) == (ExitCode.LOCKED, [])
+    assert "two@elsewhere" in report.error
+    assert f"reconciler state unlock lease-two --location {HERE}" in report.hint
+
+
+def test_a_wait_for_the_lock_ends_when_the_lease_does(scene: Scene) -> None:
+    with open_store(scene.url) as other:
+        other.acquire(HERE, a_holder("two"), START)
+        report = scene.run(ALL, lock_timeout_ms=120_000)
+
+    waits = [each.milliseconds for each in scene.told if isinstance(each, Waiting)]
+    assert report.exit_code == ExitCode.DONE
+    assert waits == [1_000, 2_000, 4_000, 8_000, 16_000, 16_000, 16_000, 16_000, 16_000]
+
+
+def test_a_wait_for_the_lock_ends_with_its_time(scene: Scene) -> None:
+    with open_store(scene.url) as other:
+        other.acquire(HERE, a_holder("two"), START)
+        report = scene.run(ALL, lock_timeout_ms=20_000)
+
+    assert (report.exit_code, scene.clock.ms - START) == (ExitCode.LOCKED, 20_000)
+
+
+def test_the_lease_is_alive_during_requests_of_any_length(scene: Scene) -> None:
+    def nobody_comes_between(nth: int) -> None:
+        with open_store(scene.url) as other, pytest.raises(LockHeld):
+            other.acquire(HERE, a_holder("two"), scene.clock.now())
+
+    scene.takes_ms = 10 * TTL_MS
+    scene.after = nobody_comes_between
+    report = scene.run(ALL)
+
+    assert (report.exit_code, len(scene.sent)) == (ExitCode.DONE, 3)
+
+
+def test_the_lease_is_alive_during_waits_of_any_length(tmp_path: Path) -> None:
+    clock = FakeClock()
+
+    async def wait() -> None:
+        with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
+            tenure = await take(HERE, a_holder(), store=store, clock=clock, report=lambda _: None)
+            await tenure.sleep(20 * TTL_MS)
+            assert tenure.lease.expires > clock.now() + TTL_MS - HEARTBEAT_MS - 5_000
+
+    asyncio.run(wait())
+
+
+def test_a_lost_lease_ends_the_run_before_the_next_request(scene: Scene) -> None:
+    scene.after = lambda nth: take_over(scene, at=START + 10 * TTL_MS)
+    report = scene.run(ALL)
+
+    assert (report.exit_code, report.status, len(scene.sent)) == (ExitCode.ERROR, RunStatus.STOPPED, 1)
+    assert "was taken over" in report.error
+    with open_reader(scene.url) as reader:
+        # the answer of the one request was refused: what is left of it is a doubt
+        assert [contact for contact, known in reader.load(HERE).observed.items() if known.doubt] == [who("anna")]
+
+
+def test_a_lease_lost_before_an_intent_leaves_nothing_behind(scene: Scene) -> None:
+    with open_store(scene.url) as store:
+        scene.before = lambda nth: take_over(scene, at=START + 10 * TTL_MS) if nth == 2 else None
+        report = scene.run_on(store, ALL)
+
+    assert (report.status, len(scene.sent)) == (RunStatus.STOPPED, 2)
+    assert scene.tags("cara") == set()
+
+
+def test_a_paused_process_sends_nothing_when_it_wakes_after_its_lease(scene: Scene) -> None:
+    def sleep_through(nth: int) -> None:
+        scene.clock.ms += TTL_MS
+
+    scene.after = sleep_through
+    report = scene.run(ALL)
+
+    assert (report.status, len(scene.sent)) == (RunStatus.STOPPED, 1)
+    assert "this process was paused" in report.error
+    scene.after = lambda nth: None
+    assert scene.run(ALL, holder=a_holder("two")).exit_code == ExitCode.DONE
+    assert [scene.tags(name) for name in NOBODY] == [{"vip"}] * 3
+
+
+def test_a_process_paused_just_before_a_request_leaves_no_doubt(scene: Scene) -> None:
+    scene.options = replace(scene.options, rate=Rate(per_window=1))
+
+    def sleep_through_the_wait(event: Event) -> None:
+        scene.clock.ms += TTL_MS if isinstance(event, Waiting) else 0
+
+    scene.hear = sleep_through_the_wait
+    report = scene.run(ALL)
+
+    assert (report.status, len(scene.sent)) == (RunStatus.STOPPED, 1)
+    with open_reader(scene.url) as reader:
+        assert not any(known.doubt for _, known in reader.load(HERE).observed.items())
+
+
+def test_a_paused_process_that_wakes_in_time_goes_on(scene: Scene) -> None:
+    def nap(nth: int) -> None:
+        scene.clock.ms += TTL_MS - 1
+
+    scene.after = nap
+    assert (scene.run(ALL).exit_code, len(scene.sent)) == (ExitCode.DONE, 3)
+
+
+def test_what_a_paused_process_writes_after_a_take_over_is_refused(scene: Scene) -> None:
+    with open_store(scene.url) as store:
+        lease = store.acquire(HERE, a_holder(), START)
+        take_over(scene, at=START + TTL_MS)
+        for write in (store.renew, store.release):
+            with pytest.raises(LeaseLost):
+                write(lease, START) if write == store.renew else write(lease)
+
+
+def test_the_real_clock_beats_while_work_lasts() -> None:
+    beats: list[int] = []
+    done = asyncio.Event()
+
+    async def work() -> str:
+        await done.wait()
+        return "done"
+
+    def beat() -> None:
+        beats.append(len(beats))
+        if len(beats) == 3:
+            done.set()
+
+    async def main() -> str:
+        return await SystemClock().during(work(), beat, every_ms=1)
+
+    assert asyncio.run(main()) == "done"
+    assert beats == [0, 1, 2]
+
+
+def test_the_real_clock_passes_an_error_on() -> None:
+    async def work() -> None:
+        raise LeaseLost("gone")
+
+    async def main() -> None:
+        await SystemClock().during(work(), lambda: None, every_ms=1_000)
+
+    with pytest.raises(LeaseLost):
+        asyncio.run(main())

@@ -1,0 +1,196 @@
+"""Laws of the checks: order does not matter, conflicts are exactly those of a naive definition, sizes stay bounded."""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.core.checks import CHECKS, Manifests, check
+from reconciler.core.checks.conflicts import Demand, clashes, rivals
+from reconciler.core.checks.scene import components
+from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.manifest import Combined, ContactSet, Listed, Manifest, SetUse, TagUse
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.source import Source
+from reconciler.loading import Snapshot, load_files
+
+LOCATION = LocationId("asdrwHvLUxlfw5SqKVCN")
+NAMES = "abcde"
+CONTACTS = ["qFSqySFkVvNzOSqgGqF" + char for char in "0123"]
+TAGS = ["lead", "customer", "VIP", "vip", "trial"]
+
+times = st.sampled_from([None, "2026-01-01", "2026-06-01", "2027-01-01", "2028-01-01"])
+references = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3)
+contacts = st.one_of(
+    st.lists(st.sampled_from(CONTACTS), max_size=4),
+    st.fixed_dictionaries({"sets": references}, optional={"except": references, "only": references}),
+)
+contact_sets = st.fixed_dictionaries(
+    {"contacts": contacts, "tags": st.lists(st.sampled_from(TAGS), max_size=2)},
+    optional={"absent": st.lists(st.sampled_from(TAGS), max_size=2), "from": times, "until": times},
+)
+RULES = {"lead": {"group": "life"}, "customer": {"group": "life"}, "unused": {"inert": "true"}}
+
+
+def problems(manifests: dict[str, dict[str, Any]]) -> set[tuple[str, str]]:
+    """The checks that speak, and of what, whatever the places are."""
+    files = {name: yaml.safe_dump(content, sort_keys=False).encode() for name, content in manifests.items()}
+    try:
+        found: tuple[Problem, ...] = load_files(Snapshot(files), now=Instant(1_780_000_000_000)).problems
+    except InvalidInput as error:
+        found = error.problems
+    return {(problem.check, problem.severity) for problem in found}
+
+
+def without_nothing(contact_set: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in contact_set.items() if value is not None}
+
+
+@settings(deadline=None, max_examples=60)
+@given(sets=st.dictionaries(st.sampled_from(NAMES), contact_sets, min_size=1), seed=st.randoms(use_true_random=False))
+def test_the_order_of_files_and_keys_does_not_matter(sets: dict[str, Any], seed: random.Random) -> None:
+    entries = [(name, without_nothing(content)) for name, content in sets.items()]
+    half = len(entries) // 2
+
+    def whole(first: str, second: str) -> dict[str, dict[str, Any]]:
+        seed.shuffle(entries)
+        chosen = sorted(entries)[:half]
+        return {
+            first: {
+                "location": LOCATION,
+                "tags": RULES,
+                "contact_sets": dict(each for each in entries if each in chosen),
+            },
+            second: {"contact_sets": dict(each for each in entries if each not in chosen), "location": LOCATION},
+        }
+
+    assert problems(whole("a.yaml", "b.yaml")) == problems(whole("b.yaml", "a.yaml"))
+
+
+def listed_set(number: int, ids: list[str], tag: str, window: tuple[int | None, int | None]) -> ContactSet:
+    place = Source("m.yaml", number + 1, 1)
+    start, until = (None if end is None else Instant(end) for end in window)
+    return ContactSet(
+        SetName(f"s{number}"),
+        place,
+        Listed(tuple(map(ContactId, dict.fromkeys(ids))), place),
+        (TagUse(Tag(tag), tag, place),),
+        start=start,
+        until=until,
+    )
+
+
+windows = st.tuples(st.one_of(st.none(), st.integers(0, 6)), st.one_of(st.none(), st.integers(0, 6)))
+random_sets = st.lists(
+    st.tuples(st.lists(st.sampled_from(CONTACTS), max_size=3), st.sampled_from(["x", "y", "z"]), windows), max_size=7
+)
+
+
+def overlap(one: Demand, other: Demand) -> bool:
+    alive = one.start < one.until and other.start < other.until
+    return alive and max(one.start, other.start) < min(one.until, other.until)
+
+
+@settings(deadline=None)
+@given(entries=random_sets)
+def test_clashes_are_those_of_the_naive_definition(entries: list[Any]) -> None:
+    sets = [listed_set(number, *entry) for number, entry in enumerate(entries)]
+    scene = Manifests((Manifest("m.yaml", LOCATION, Source("m.yaml"), tuple(sets)),))
+    demands = [Demand(each, each.tags[0].tag, each.tags[0]) for each in sets]
+    clashing = {
+        (one.set.name, other.set.name): contact
+        for one, other in combinations(demands, 2)
+        if one.label != other.label and overlap(one, other)
+        for contact in set(one.set.contacts.ids) & set(other.set.contacts.ids)  # type: ignore[union-attr]
+    }
+    found = clashes(scene.locations[0], demands, None)
+    assert {(clash.one.set.name, clash.other.set.name) for clash in found} <= clashing.keys()
+    assert bool(found) == bool(clashing)
+    told = {contact for clash in found for contact in _common(clash.one, clash.other)}
+    assert told == {contact for pair in clashing for contact in _common(*(_of(demands, name) for name in pair))}
+
+
+def _common(one: Demand, other: Demand) -> set[str]:
+    return set(one.set.contacts.ids) & set(other.set.contacts.ids)  # type: ignore[union-attr]
+
+
+def _of(demands: list[Demand], name: str) -> Demand:
+    return next(demand for demand in demands if demand.set.name == name)
+
+
+@given(entries=random_sets)
+def test_a_rival_is_found_wherever_there_is_one(entries: list[Any]) -> None:
+    sets = [listed_set(number, *entry) for number, entry in enumerate(entries)]
+    demands = [demand for each in sets if (demand := Demand(each, each.tags[0].tag, each.tags[0])).start < demand.until]
+    pairs = [
+        (one, other) for one, other in combinations(demands, 2) if one.label != other.label and overlap(one, other)
+    ]
+    found = list(rivals(demands))
+    assert bool(found) == bool(pairs)
+    assert all(one.label != other.label and overlap(one, other) for one, other in found)
+
+
+graphs = st.dictionaries(
+    st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdefg"), max_size=3).map(tuple), max_size=6
+)
+
+
+@given(graph=graphs)
+def test_references_come_first_unless_they_are_in_a_cycle(graph: Any) -> None:
+    order, cycles = components(graph)
+    assert sorted(order) == sorted(graph)
+    in_cycle = {name for names in cycles for name in names}
+    for name, below in graph.items():
+        for reference in below:
+            if reference in graph and not {name, reference} <= in_cycle:
+                assert order.index(reference) < order.index(name)
+    for name in graph:
+        assert (name in in_cycle) == _reaches(graph, name, name)
+
+
+def _reaches(graph: Any, start: str, goal: str) -> bool:
+    seen: set[str] = set()
+    work = list(graph[start])
+    while work:
+        name = work.pop()
+        if name == goal:
+            return True
+        if name not in seen:
+            seen.add(name)
+            work += graph.get(name, ())
+    return False
+
+
+def test_sets_of_sets_are_bounded_before_they_are_worked_out() -> None:
+    place = Source("m.yaml", 1, 1)
+    base = ContactSet(SetName("s0"), place, Listed(tuple(ContactId(str(n)) for n in range(10_000)), place))
+    chain = [
+        ContactSet(
+            SetName(f"s{n}"),
+            place,
+            Combined((SetUse(SetName("s0"), place),), (SetUse(SetName(f"s{n - 1}"), place),), (), place),
+        )
+        for n in range(1, 3000)
+    ]
+    scene = Manifests((Manifest("m.yaml", LOCATION, place, (base, *chain)),))
+    assert scene.locations[0].members(SetName("s5")) == frozenset()
+    found = [problem for problem in check(scene) if problem.check == "set-size"]
+    assert "come to 29,990,000 contacts, the limit is 2,100,000" in found[0].message
+
+
+def test_checks_have_names_of_their_own() -> None:
+    assert len({entry.name for entry in CHECKS}) == len(CHECKS)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_nothing_follows_from_absence_in_an_incomplete_whole(complete: bool) -> None:
+    place = Source("m.yaml", 1, 1)
+    lonely = ContactSet(SetName("a"), place, Combined((SetUse(SetName("gone"), place),), (), (), place))
+    scene = Manifests((Manifest("m.yaml", LOCATION, place, (lonely,)),), complete=complete)
+    assert ("unknown-set" in {problem.check for problem in check(scene)}) == complete

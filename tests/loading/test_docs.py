@@ -1,0 +1,90 @@
+"""docs/manifests.md is true: its examples load without a word, and it names every key, variable and check."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from reconciler.core.checks import CHECKS
+from reconciler.core.names import instant
+from reconciler.loading import Loaded, Snapshot, load_files
+from reconciler.loading.nodes import Mapping, Node, Sequence, parse
+from reconciler.loading.schema import Kind, schema
+from reconciler.loading.settings import keys, variable
+
+DOC = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```yaml (manifest|settings)\n(.*?)^```", DOC, flags=re.MULTILINE | re.DOTALL)
+
+A, B = "qFSqySFkVvNzOSqgGqFi", "Bb2bhnV7j3n3a9r2moDx"
+FILES = {
+    "contacts/customers.csv": f"contact_id,plan,country\n{A},gold,DE\n{B},silver,FR\n",
+    "contacts/churned.txt": f"{A}\n",
+    "contacts/concierge.jsonl": f'{{"id": "{A}", "plan": "gold"}}\n',
+}
+ANY_MANIFEST = (
+    "location: asdrwHvLUxlfw5SqKVCN\ncontact_sets: {a: {contacts: [qFSqySFkVvNzOSqgGqFi], tags: [founder]}}\n"
+)
+
+
+def load(kind: str, text: str) -> Loaded:
+    named = {"acme.yaml": text} if kind == "manifest" else {"acme.yaml": ANY_MANIFEST, "reconciler.yaml": text}
+    files = {name: content.encode() for name, content in {**FILES, **named}.items()}
+    return load_files(Snapshot(files), now=instant("2026-11-01T00:00:00Z"), strict=True)
+
+
+@pytest.mark.parametrize(("kind", "text"), EXAMPLES)
+def test_an_example_loads_without_a_word(kind: str, text: str) -> None:
+    assert load(kind, text).problems == ()
+
+
+@pytest.mark.parametrize(("kind", "text"), EXAMPLES)
+def test_an_example_is_valid_in_an_editor(kind: str, text: str) -> None:
+    value = typed(parse(text, "example").root)
+    assert list(Draft202012Validator(schema(Kind(kind))).iter_errors(value)) == []
+
+
+def typed(node: Node | None) -> Any:
+    """What an editor makes of a text: the types of YAML 1.2's core schema."""
+    if isinstance(node, Mapping):
+        return {key: typed(value) for key, (_, value) in node.items.items()}
+    if isinstance(node, Sequence):
+        return [typed(item) for item in node.items]
+    assert node is not None
+    if node.plain and re.fullmatch(r"true|false|null|[-+]?[0-9]+|[-+]?[0-9]+\.[0-9]*", node.text):
+        return json.loads(re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", node.text))
+    return node.text
+
+
+def test_there_are_examples_of_both_kinds_and_none_is_unmarked() -> None:
+    assert {kind for kind, _ in EXAMPLES} == {"manifest", "settings"}
+    assert len(EXAMPLES) == DOC.count("```yaml")
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_every_key_is_explained_and_shown_in_an_example(kind: Kind) -> None:
+    whole = schema(kind)
+    names = [key for each in (whole, *whole["$defs"].values()) for key in each.get("properties", {})]
+    examples = "".join(text for _, text in EXAMPLES)
+    assert [key for key in names if not re.search(rf"`([a-z_]+\.)?{key}[:`]", DOC) and key not in _IN_PROSE] == []
+    assert [key for key in names if not re.search(rf"\b{key}:", examples)] == []
+
+
+_IN_PROSE = {"api", "plan", "guards", "name"}
+
+
+def test_every_setting_is_listed_with_its_variable() -> None:
+    assert [key for key in keys() if f"| `{key}` | `{variable(key)}` |" not in DOC] == []
+
+
+def test_every_check_is_listed_with_its_severity() -> None:
+    assert [check.name for check in CHECKS if f"| `{check.name}` | {check.severity} |" not in DOC] == []
+
+
+def test_the_settings_example_shows_the_defaults_of_the_api() -> None:
+    settings = next(load(kind, text).settings for kind, text in EXAMPLES if kind == "settings")
+    assert settings.api == load("manifest", ANY_MANIFEST.replace("founder", "x")).settings.api

@@ -1,0 +1,213 @@
+"""Contact files: what counts as a row, what is refused with which line, and that memory stays flat."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.errors import InvalidInput
+from reconciler.core.source import Source
+from reconciler.loading.gathering import Gathering, Table, Wanted
+from reconciler.loading.tables import read_table, rows, text_lines
+
+ASKED = Source("m.yaml", 3, 5)
+
+
+def table(name: str, data: bytes | BinaryIO, **wanted: Any) -> Table:
+    stream = io.BytesIO(data) if isinstance(data, bytes) else data
+    return read_table(stream, Wanted(name, ASKED, **wanted))
+
+
+def ids(name: str, data: bytes, **wanted: Any) -> tuple[str, ...]:
+    return table(name, data, **wanted).ids
+
+
+def problems(name: str, data: bytes, **wanted: Any) -> list[str]:
+    with pytest.raises(InvalidInput) as caught:
+        table(name, data, **wanted)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_the_column_is_contact_id_else_id_else_the_one_that_is_named() -> None:
+    assert ids("c.csv", b"id,contact_id\nA,B\n") == ("B",)
+    assert ids("c.csv", b"id,other\nA,B\n") == ("A",)
+    assert ids("c.csv", b"id,Other Id\nA,B\n", column="Other Id") == ("B",)
+    assert ids("c.jsonl", b'{"id": "A", "contact_id": "B"}\n') == ("B",)
+
+
+def test_where_keeps_the_rows_that_are_equal_in_every_column() -> None:
+    data = b"id,plan,country\nA,gold,DE\nB,gold,FR\nC,silver,DE\n"
+    assert ids("c.csv", data, where={"plan": "gold", "country": "DE"}) == ("A",)
+    lines = b'{"id": "A", "n": 5, "ok": true}\n{"id": "B", "n": "5", "ok": false}\n{"id": "C"}\n'
+    assert ids("c.jsonl", lines, where={"n": "5"}) == ("A", "B")
+    assert ids("c.jsonl", lines, where={"ok": "true"}) == ("A",)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"id,n\nA,1\nB,2\n",
+        b"id,n\r\nA,1\r\nB,2",
+        b"\xef\xbb\xbfid,n\nA,1\nB,2\n",
+        b"\n\nid,n\n\nA,1\n\nB,2\n\n",
+        b' id ,n\n" A ",1\nB,"two\nlines, and ""quotes"""\n',
+    ],
+    ids=["plain", "crlf", "bom", "empty lines", "quoted"],
+)
+def test_ways_to_write_the_same_ids(data: bytes) -> None:
+    assert ids("c.csv", data) == ("A", "B")
+
+
+def test_the_line_of_each_id_is_the_one_its_row_starts_on() -> None:
+    found = table("c.csv", b'id,n\nA,"x\ny"\nB,1\n\nC,2\n')
+    assert list(found.lines) == [2, 4, 6]
+    assert list(table("c.txt", b"A\n\n B \n").lines) == [1, 3]
+
+
+def test_an_id_given_again_counts_once_and_is_told() -> None:
+    found = table("c.txt", b"A\nB\nA\nA\n")
+    assert found.ids == ("A", "B")
+    assert [str(problem) for problem in found.problems] == [
+        "c.txt:3: info: 2 ids are given again and counted once, for example 'A'"
+    ]
+
+
+def test_many_faults_of_a_kind_are_counted_not_listed() -> None:
+    found = problems("c.csv", b"id,n\n" + b"A\n" * 1000 + b",1\n")
+    assert len(found) == 6
+    assert found[4] == "c.csv:6: a row of 1 fields under a header of 2 (and 995 more rows like it)"
+    assert found[5] == "c.csv:1002: a row without an id"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("c.csv", b"id\nA\n\xff\n", "c.csv:3: not UTF-8: byte 0xff"),
+        ("c.csv", b"id\nA\0\n", "c.csv:2: a NUL character"),
+        ("c.csv", b'id\n"A\nB\n', "c.csv:2: not a table: unexpected end of data"),
+        ("c.csv", b"id,id\nA,B\n", "c.csv:1: column 'id' is there more than once"),
+        ("c.csv", b"id\nA\x1b[31m\n", "c.csv:2: an id with characters that cannot be seen: 'A\\x1b[31m'"),
+        ("c.txt", b"x" * 1_048_577, "c.txt:1: a line longer than 1,048,576 bytes"),
+        ("c.jsonl", b"[" * 100_000, "c.jsonl:1: not JSON: nested too deeply"),
+        ("c.jsonl", b'{"id": "\\ud83d"}', "c.jsonl:1: an id with characters that cannot be seen: '\\ud83d'"),
+        ("c.jsonl", b'{"id": 1' + b"0" * 5000 + b"}", "c.jsonl:1: not JSON"),
+        ("c.xlsx", b"", "m.yaml:3:5: not a contact file: c.xlsx"),
+    ],
+)
+def test_what_cannot_be_trusted_is_refused_with_its_line(name: str, data: bytes, told: str) -> None:
+    assert problems(name, data)[0].startswith(told)
+
+
+def test_a_missing_column_lists_the_columns_that_are_there() -> None:
+    found = problems("c.csv", b"Contact Id,Name\nA,B\n")
+    assert found == [
+        "c.csv:1: no column 'contact_id' or 'id'; the columns are 'Contact Id', 'Name'\n"
+        "  hint: name it in the manifest: column: Contact Id"
+    ]
+    assert "and 80 more" in problems("c.csv", ",".join(map(str, range(100))).encode())[0]
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.tsv", "c.jsonl", "c.txt"])
+@given(data=st.binary(max_size=300))
+def test_hostile_bytes_give_no_other_exception(name: str, data: bytes) -> None:
+    with suppress(InvalidInput):
+        table(name, data)
+
+
+@given(
+    values=st.lists(
+        st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=2, max_size=2),
+        max_size=8,
+    )
+)
+def test_what_the_standard_writer_writes_is_read_back(values: list[list[str]]) -> None:
+    made = io.StringIO(newline="")
+    csv.writer(made).writerows(values)
+    gathering = Gathering(Wanted("c.csv", ASKED))
+    lines = text_lines(io.BytesIO(("\ufeff" + made.getvalue()).encode()), gathering)
+    assert [row for _, row in rows(lines, gathering, ",")] == values
+
+
+def test_csv_spectrum(corpora: Path) -> None:
+    for case in json.loads((corpora / "csv-spectrum.json").read_text()):
+        gathering = Gathering(Wanted("c.csv", ASKED))
+        found = [
+            row
+            for _, row in rows(text_lines(io.BytesIO(base64.b64decode(case["csv_base64"])), gathering), gathering, ",")
+        ]
+        assert [dict(zip(found[0], row, strict=True)) for row in found[1:]] == case["rows"], case["name"]
+
+
+class Endless(io.RawIOBase):
+    """A file that is made while it is read."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = next(self._parts, b"")
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def test_rows_that_are_filtered_out_cost_no_memory() -> None:
+    body = (b"%020d,silver,%s\n" % (number, b"x" * 1000) for number in range(20_000))
+    stream = io.BufferedReader(Endless(part for source in ([b"id,plan,name\n"], body) for part in source), 4096)
+    tracemalloc.start()
+    try:
+        found = table("c.csv", stream, where={"plan": "gold"})  # type: ignore[arg-type]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.ids == ()
+    assert peak < 1_000_000, "20 MB went by"
+
+
+def test_parquet_without_the_extra_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    assert problems("c.parquet", b"PAR1") == [
+        "m.yaml:3:5: c.parquet needs the extra [bulk]\n  hint: install it: pip install 'reconciler[bulk]'"
+    ]
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Path:
+    duckdb = pytest.importorskip("duckdb")
+    path = tmp_path / "it's.parquet"
+    target = str(path).replace("'", "''")
+    duckdb.sql(
+        "COPY (SELECT * FROM (VALUES ('A', 'gold', 1), ('B', 'silver', 2), ('A', 'gold', 3), (NULL, 'none', 4)) "
+        f'AS t("the ""id", plan, n)) TO \'{target}\' (FORMAT parquet)'
+    )
+    return path
+
+
+def test_parquet(parquet: Path) -> None:
+    wanted: dict[str, Any] = {"column": 'the "id', "where": {"plan": "gold"}}
+    with parquet.open("rb") as stream:
+        assert table(str(parquet), stream, **wanted).ids == ("A",)
+    assert ids("c.parquet", parquet.read_bytes(), **wanted) == ("A",), "from memory"
+    assert ids("c.parquet", parquet.read_bytes(), column='the "id', where={"n": "2"}) == ("B",)
+
+
+def test_parquet_that_cannot_be_trusted(parquet: Path) -> None:
+    data = parquet.read_bytes()
+    assert "no column 'contact_id' or 'id'" in problems("c.parquet", data)[0]
+    assert "a row without an id" in problems("c.parquet", data, column='the "id')[0]
+    assert "an id that is not text" in problems("c.parquet", data, column="n")[0]
+    assert "not Parquet" in problems("c.parquet", b"PAR1 but not really")[0]

@@ -1,0 +1,614 @@
+"""What every store promises, whatever it is made of. Looks at a store through its interface only."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+
+from reconciler.core.batching import Batch
+from reconciler.core.errors import LeaseLost, LockHeld, UsageError
+from reconciler.core.journal import RunHeader, RunStatus
+from reconciler.core.lease import TTL_MS, Lease
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.observed import UNKNOWN, Known, Origin
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.plan import Snapshot
+from reconciler.ports import StateReader, StateStore
+from tests.fakes import START, a_holder
+from tests.store.conftest import Home
+
+HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
+ANNA, BERT, CARA = (ContactId(name * 5) for name in ("Anna", "Bert", "Cara"))
+LATER = Instant(START + 1_000)
+
+
+def tags(*names: str) -> frozenset[Tag]:
+    return frozenset(map(Tag, names))
+
+
+def seen(*names: str, at: int = START) -> Known:
+    return Known(observed=tags(*names), observed_at=Instant(at), origin=Origin.GET)
+
+
+def batch(*contacts: ContactId, names: Iterable[str] = ("x",), action: Action = Action.ADD) -> Batch:
+    return Batch(action, contacts, tuple(map(Tag, names)))
+
+
+def header(location: LocationId = HERE) -> RunHeader:
+    return RunHeader(location, "apply", "anna@example", START, "sha256:abc", "0123abc")
+
+
+def applied(*names: str, old: Iterable[str] = ()) -> Verdict:
+    return Verdict(Outcome.APPLIED, "Tags updated", old=tags(*old), added=tags(*names))
+
+
+def contents(state: Snapshot) -> tuple[object, ...]:
+    """A snapshot as a value: numbering and order of the patterns do not matter."""
+    return state.location, state.lineage, state.serial, dict(state.observed.items()), dict(state.set_sizes)
+
+
+def taken(store: StateStore, location: LocationId = HERE, *, name: str = "one", now: int = START) -> Lease:
+    return store.acquire(location, a_holder(name), Instant(now))
+
+
+def test_a_location_never_seen_is_empty(home: Home) -> None:
+    for state in (home.reader(), home.store()):
+        assert contents(state.load(HERE)) == (HERE, None, 0, {}, {})
+        assert list(state.locations()) == []
+        assert list(state.runs(HERE)) == []
+
+
+def test_a_location_has_one_lineage_for_ever(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    lineage = store.load(HERE).lineage
+    store.learn(lease, {ANNA: seen("a")})
+    store.release(lease)
+    taken(home.store(), name="two", now=START + TTL_MS)
+
+    assert lineage
+    assert home.reader().load(HERE).lineage == lineage
+
+
+def test_lineages_differ(home: Home) -> None:
+    store = home.store()
+    taken(store)
+    taken(store, THERE)
+
+    assert store.load(HERE).lineage != store.load(THERE).lineage
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        UNKNOWN,
+        seen(),
+        seen("a", "b"),
+        Known(ledger=tags("l"), kept=tags("l")),
+        seen("a", at=1).in_doubt(tags("d"), LATER),
+        Known(quarantine=Rejection.DELETED, quarantined_at=LATER),
+        Known(tags("a"), START, Origin.SEARCH, tags("l", "k"), tags("k"), tags("d"), LATER, Rejection.FOREIGN, LATER),
+    ],
+)
+def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: Known) -> None:
+    store = home.store()
+    store.learn(taken(store), {ANNA: known})
+
+    for state in (store, home.reader(), home.store()):
+        assert state.load(HERE).observed[ANNA] == known
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "grün",
+        "e\u0301 is not \u00e9",
+        "日本語",
+        "👩‍👩‍👧 family",
+        "مرحبا",
+        "\u202ereversed",
+        "a,b;c'd\"e\\f",
+        "a\nb\tc",
+        "\x00nul",
+        "[]",
+        "null",
+        "",
+        "%s ? {0}",
+        "\ud800 alone",
+        "x" * 10_000,
+    ],
+    ids=ascii,
+)
+def test_any_text_is_a_tag(home: Home, tag: str) -> None:
+    store = home.store()
+    known = Known(tags(tag, "a"), START, Origin.WRITE, ledger=tags(tag))
+    store.learn(taken(store), {ANNA: known})
+
+    assert home.reader().load(HERE).observed[ANNA] == known
+
+
+def test_different_spellings_are_different_tags(home: Home) -> None:
+    store = home.store()
+    store.learn(taken(store), {ANNA: seen("é"), BERT: seen("e\u0301")})
+    observed = home.reader().load(HERE).observed
+
+    assert observed[ANNA].observed == tags("é")
+    assert observed[BERT].observed == tags("e\u0301")
+
+
+def test_any_text_is_a_contact_id(home: Home) -> None:
+    strange = [ContactId(text) for text in ("", "x' OR 1=1 --", "ünï", "a\x00b", "../..", "A", "a", "1", "01")]
+    store = home.store()
+    store.learn(taken(store), {contact: seen(str(nth)) for nth, contact in enumerate(strange)})
+
+    observed = home.reader().load(HERE).observed
+    assert [observed[contact].observed for contact in strange] == [tags(str(nth)) for nth in range(len(strange))]
+
+
+def test_the_last_word_on_a_contact_counts(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.learn(lease, {ANNA: seen("a"), BERT: seen("b")})
+    store.learn(lease, {ANNA: seen("c")})
+
+    assert dict(store.load(HERE).observed.items()) == {ANNA: seen("c"), BERT: seen("b")}
+
+
+def test_locations_do_not_see_one_another(home: Home) -> None:
+    store = home.store()
+    here, there = taken(store), taken(store, THERE)
+    store.learn(here, {ANNA: seen("a")})
+    store.learn(there, {ANNA: seen("z"), CARA: seen()})
+    run = store.begin_run(there, header(THERE))
+    store.end_run(there, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 3})
+
+    assert list(store.locations()) == sorted([HERE, THERE])
+    assert dict(store.load(HERE).observed.items()) == {ANNA: seen("a")}
+    assert dict(store.load(THERE).observed.items()) == {ANNA: seen("z"), CARA: seen()}
+    assert (list(store.runs(HERE)), dict(store.load(HERE).set_sizes)) == ([], {})
+
+
+def test_the_serial_grows_with_each_change_of_content(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    serials = [store.load(HERE).serial]
+    for known in (seen("a"), seen("b"), seen("b", at=LATER), Known(ledger=tags("b"))):
+        store.learn(lease, {ANNA: known})
+        serials.append(store.load(HERE).serial)
+
+    assert serials == sorted(set(serials))
+
+
+def same_content(store: StateStore, lease: Lease) -> None:
+    store.learn(lease, {})
+    store.learn(lease, {ANNA: seen("a")})
+
+
+def a_lease_more(store: StateStore, lease: Lease) -> None:
+    store.release(store.renew(lease, LATER))
+    taken(store, name="two")
+
+
+def a_run_without_effect(store: StateStore, lease: Lease) -> None:
+    store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 2})
+
+
+def a_stopped_run(store: StateStore, lease: Lease) -> None:
+    store.end_run(lease, store.begin_run(lease, header()), RunStatus.STOPPED, LATER, set_sizes=None)
+
+
+@pytest.mark.parametrize("step", [same_content, a_lease_more, a_run_without_effect, a_stopped_run])
+@pytest.mark.parametrize("reopened", [False, True])
+def test_the_serial_stays_where_the_content_does(
+    home: Home, step: Callable[[StateStore, Lease], None], reopened: bool
+) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.learn(lease, {ANNA: seen("a")})
+    a_run_without_effect(store, lease)
+    before = contents(store.load(HERE))
+    step(home.store() if reopened else store, lease)
+
+    assert contents(store.load(HERE)) == before
+
+
+def test_an_intent_is_durable_before_its_answer(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    run = store.begin_run(lease, header())
+    store.intend(lease, run, batch(ANNA, BERT), {ANNA: Known(ledger=tags("x")), BERT: seen()}, START)
+
+    state = home.reader()
+    assert state.load(HERE).observed[ANNA].ledger == tags("x")
+    assert [(each.requests, each.rows, each.status) for each in state.runs(HERE)] == [(1, 2, RunStatus.RUNNING)]
+
+
+def test_an_intent_without_an_answer_is_seen_as_a_doubt(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    intended = Known(ledger=tags("x"))
+    store.intend(lease, store.begin_run(lease, header()), batch(ANNA), {ANNA: intended}, LATER)
+
+    assert home.reader().load(HERE).observed[ANNA] == intended.in_doubt(tags("x"), LATER)
+
+
+def test_an_unanswered_batch_is_a_doubt_from_the_next_run_on(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    run = store.begin_run(lease, header())
+    store.intend(lease, run, batch(ANNA, BERT, names=("x", "y")), {ANNA: seen("a"), BERT: UNKNOWN}, LATER)
+    before = store.load(HERE).serial
+    again = taken(home.store(), name="two", now=START + TTL_MS + 1)
+    store.begin_run(again, header())
+
+    state = home.reader()
+    loaded = state.load(HERE)
+    assert loaded.observed[ANNA] == seen("a").in_doubt(tags("x", "y"), LATER)
+    assert loaded.observed[BERT] == UNKNOWN.in_doubt(tags("x", "y"), LATER)
+    assert loaded.serial > before
+    assert [each.status for each in state.runs(HERE)] == [RunStatus.INTERRUPTED, RunStatus.RUNNING]
+
+
+def test_doubts_of_several_unanswered_batches_add_up(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    run = store.begin_run(lease, header())
+    store.intend(lease, run, batch(ANNA, names=["x"]), {ANNA: UNKNOWN}, START)
+    store.intend(lease, run, batch(ANNA, names=["y"], action=Action.REMOVE), {}, LATER)
+    store.begin_run(lease, header())
+
+    assert store.load(HERE).observed[ANNA] == UNKNOWN.in_doubt(tags("x", "y"), LATER)
+
+
+def test_an_answered_or_withdrawn_batch_is_no_doubt(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    run = store.begin_run(lease, header())
+    first = store.intend(lease, run, batch(ANNA), {ANNA: UNKNOWN}, START)
+    store.record(lease, first, {ANNA: applied("x")}, {ANNA: seen("x")}, LATER)
+    second = store.intend(lease, run, batch(BERT), {BERT: Known(ledger=tags("x"))}, START)
+    store.withdraw(lease, second, {BERT: UNKNOWN}, LATER)
+    store.begin_run(lease, header())
+
+    assert dict(store.load(HERE).observed.items()) == {ANNA: seen("x"), BERT: UNKNOWN}
+
+
+def test_a_batch_of_contacts_never_heard_of_is_journalled(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.intend(lease, store.begin_run(lease, header()), batch(ANNA, action=Action.REMOVE), {}, START)
+    store.begin_run(lease, header())
+
+    assert store.load(HERE).observed[ANNA].doubt == tags("x")
+    assert store.runs(HERE)[0].rows == 1
+
+
+def test_an_answer_and_its_observations_are_recorded_together(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    number = store.intend(lease, store.begin_run(lease, header()), batch(ANNA, BERT), {}, START)
+    verdicts = {ANNA: applied("x", old=["a"]), BERT: Verdict(Outcome.HELD, "what?")}
+    store.record(lease, number, verdicts, {ANNA: seen("a", "x"), BERT: UNKNOWN.in_doubt(tags("x"), START)}, LATER)
+
+    observed = home.reader().load(HERE).observed
+    assert observed[ANNA] == seen("a", "x")
+    assert observed[BERT].doubt == tags("x")
+
+
+def test_set_sizes_are_those_of_the_last_run_that_completed(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    sizes = [{"a": 3, "b": 1}, None, {"b": 2}, {}]
+    found = []
+    for each in sizes:
+        run = store.begin_run(lease, header())
+        named = None if each is None else {SetName(name): size for name, size in each.items()}
+        store.end_run(lease, run, RunStatus.STOPPED if each is None else RunStatus.COMPLETE, LATER, set_sizes=named)
+        found.append(dict(home.reader().load(HERE).set_sizes))
+
+    assert found == [{"a": 3, "b": 1}, {"a": 3, "b": 1}, {"b": 2}, {}]
+
+
+def test_runs_are_listed_in_their_order(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    first = store.begin_run(lease, header())
+    number = store.intend(lease, first, batch(ANNA, BERT), {ANNA: UNKNOWN, BERT: UNKNOWN}, START)
+    store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
+    store.end_run(lease, first, RunStatus.COMPLETE, LATER, set_sizes={})
+    second = store.begin_run(lease, replace(header(), operation="refresh", change_digest="", commit=""))
+
+    runs = home.reader().runs(HERE)
+    assert first != second
+    assert [(each.id, each.status, each.ended, each.requests, each.rows) for each in runs] == [
+        (first, RunStatus.COMPLETE, LATER, 1, 2),
+        (second, RunStatus.RUNNING, None, 0, 0),
+    ]
+    assert [each.header for each in runs] == [
+        header(),
+        replace(header(), operation="refresh", change_digest="", commit=""),
+    ]
+
+
+def test_a_lease_is_refused_while_another_holds_it(home: Home) -> None:
+    taken(home.store())
+    with pytest.raises(LockHeld) as caught:
+        taken(home.store(), name="two", now=START + TTL_MS - 1)
+
+    for part in (HERE, "one@elsewhere", "4242", "apply", "lease-one", "https://ci.example/7"):
+        assert part in caught.value.message
+    assert caught.value.exit_code == 6
+
+
+def test_a_refusal_changes_nothing(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.learn(lease, {ANNA: seen("a")})
+    before = contents(store.load(HERE))
+    with pytest.raises(LockHeld):
+        taken(home.store(), name="two")
+    store.learn(lease, {ANNA: seen("a")})
+
+    assert contents(store.load(HERE)) == before
+
+
+def test_a_refusal_tells_the_command_that_ends_a_lease_left_behind(home: Home) -> None:
+    taken(home.store())
+    with pytest.raises(LockHeld) as caught:
+        taken(home.store(), name="two")
+
+    assert f"reconciler state unlock lease-one --location {HERE}" in caught.value.hint
+
+
+def test_unlock_ends_the_lease_of_a_holder_that_is_gone(home: Home) -> None:
+    lease = taken(home.store())
+    ended = home.store().unlock(HERE, "lease-one")
+    second = taken(home.store(), name="two")
+
+    assert (ended.holder, ended.fence) == (lease.holder, lease.fence)
+    assert second.fence > lease.fence
+
+
+@pytest.mark.parametrize("given", ["lease-two", "lease", "", "LEASE-ONE", "lease-one "])
+def test_unlock_with_another_id_changes_nothing(home: Home, given: str) -> None:
+    store = home.store()
+    lease = taken(store)
+    with pytest.raises(UsageError) as caught:
+        home.store().unlock(HERE, given)
+    store.learn(lease, {ANNA: seen("a")})
+
+    assert "lease-one" in caught.value.hint
+
+
+def test_there_is_nothing_to_unlock_where_nobody_works(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.release(lease)
+    for location, given in ((HERE, "lease-one"), (HERE, ""), (THERE, "lease-one")):
+        with pytest.raises(UsageError) as caught:
+            store.unlock(location, given)
+        assert "is not locked" in caught.value.message
+
+
+def test_whoever_was_unlocked_is_refused(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    home.store().unlock(HERE, "lease-one")
+    with pytest.raises(LeaseLost):
+        store.learn(lease, {ANNA: seen("a")})
+
+    assert contents(home.reader().load(HERE))[3] == {}
+
+
+def test_a_lease_of_another_location_is_no_hindrance(home: Home) -> None:
+    store = home.store()
+    taken(store)
+
+    assert taken(home.store(), THERE, name="two").location == THERE
+
+
+def test_a_released_lease_is_free(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.release(lease)
+
+    assert taken(home.store(), name="two").fence > lease.fence
+
+
+def test_an_expired_lease_is_taken_over_with_a_higher_fence(home: Home) -> None:
+    lease = taken(home.store())
+    second = taken(home.store(), name="two", now=lease.expires)
+
+    assert second.fence > lease.fence
+    assert second.expires == lease.expires + TTL_MS
+
+
+def test_a_renewed_lease_lives_longer(home: Home) -> None:
+    store = home.store()
+    lease = store.renew(taken(store), Instant(START + 60_000))
+    with pytest.raises(LockHeld):
+        taken(home.store(), name="two", now=START + TTL_MS)
+
+    assert lease.expires == START + 60_000 + TTL_MS
+
+
+def test_an_expired_lease_that_nobody_took_is_still_good(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    renewed = store.renew(lease, Instant(lease.expires + 1))
+
+    assert (renewed.fence, renewed.holder) == (lease.fence, lease.holder)
+
+
+def test_a_dead_holder_on_this_host_loses_its_lease_at_once(home: Home) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    store = home.store()
+    first = store.acquire(HERE, a_holder("one", host=socket.gethostname(), pid=dead.pid), START)
+
+    assert taken(home.store(), name="two").fence > first.fence
+
+
+def test_a_living_holder_on_this_host_keeps_its_lease(home: Home) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as alive:
+        home.store().acquire(HERE, a_holder("one", host=socket.gethostname(), pid=alive.pid), START)
+        with pytest.raises(LockHeld):
+            taken(home.store(), name="two")
+        alive.communicate(b"\n")
+
+
+def test_a_dead_process_of_the_same_number_elsewhere_tells_nothing(home: Home) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    home.store().acquire(HERE, a_holder("one", host="elsewhere", pid=dead.pid), START)
+    with pytest.raises(LockHeld):
+        taken(home.store(), name="two")
+
+
+WRITES: dict[str, Callable[[StateStore, Lease, str, int], object]] = {
+    "renew": lambda store, lease, run, number: store.renew(lease, LATER),
+    "release": lambda store, lease, run, number: store.release(lease),
+    "begin_run": lambda store, lease, run, number: store.begin_run(lease, header()),
+    "end_run": lambda store, lease, run, number: store.end_run(
+        lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 9}
+    ),
+    "learn": lambda store, lease, run, number: store.learn(lease, {ANNA: seen("stolen")}),
+    "intend": lambda store, lease, run, number: store.intend(lease, run, batch(ANNA), {ANNA: seen("stolen")}, LATER),
+    "record": lambda store, lease, run, number: store.record(
+        lease, number, {ANNA: applied("x")}, {ANNA: seen("stolen")}, LATER
+    ),
+    "withdraw": lambda store, lease, run, number: store.withdraw(lease, number, {ANNA: seen("stolen")}, LATER),
+}
+
+
+@pytest.mark.parametrize("write", sorted(WRITES))
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str, taken_over: bool) -> None:
+    old, new = home.store(), home.store()
+    lease = taken(old)
+    run = old.begin_run(lease, header())
+    number = old.intend(lease, run, batch(ANNA), {ANNA: UNKNOWN}, START)
+    if taken_over:
+        taken(new, name="two", now=lease.expires)
+    else:
+        old.release(lease)
+    before = contents(new.load(HERE)), list(new.runs(HERE))
+    with pytest.raises(LeaseLost):
+        WRITES[write](old, lease, run, number)
+
+    assert (contents(new.load(HERE)), list(new.runs(HERE))) == before
+
+
+def test_the_same_holder_under_a_newer_fence_makes_the_older_lease_void(home: Home) -> None:
+    store = home.store()
+    first = taken(store)
+    second = taken(store, now=first.expires)
+    with pytest.raises(LeaseLost):
+        store.learn(first, {ANNA: seen("a")})
+    store.learn(second, {ANNA: seen("b")})
+
+    assert store.load(HERE).observed[ANNA] == seen("b")
+
+
+def test_patterns_that_nobody_has_any_more_are_swept(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    for nth in range(50):
+        store.learn(lease, {ANNA: seen(str(nth)), BERT: seen("b")})
+    store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={})
+
+    loaded = home.reader().load(HERE).observed
+    assert set(loaded.patterns) == {UNKNOWN, seen("49"), seen("b")}
+    assert (loaded[ANNA], loaded[BERT]) == (seen("49"), seen("b"))
+
+
+def test_after_a_sweep_everything_can_be_learnt_again(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    for known in (seen("a"), seen("b"), seen("a")):
+        store.learn(lease, {ANNA: known})
+        store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={})
+
+    assert home.reader().load(HERE).observed[ANNA] == seen("a")
+
+
+def test_contacts_that_share_everything_share_a_pattern(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    for nth in range(20):
+        store.learn(lease, {ContactId(f"c{nth}"): seen("a")})
+    taken(home.store(), THERE)
+    home.store().learn(lease, {ContactId("another"): seen("a")})
+
+    loaded = home.reader().load(HERE).observed
+    assert (len(loaded), len(loaded.patterns)) == (21, 2)
+
+
+def test_a_refused_write_leaves_no_trace_in_the_next_one(home: Home) -> None:
+    store, other = home.store(), home.store()
+    lease = taken(store)
+    other_lease = taken(other, THERE, name="two")
+    with pytest.raises(LeaseLost):
+        store.learn(replace(lease, fence=99), {ANNA: seen("a", "b")})
+    other.learn(other_lease, {ANNA: seen("something else")})
+    store.learn(lease, {ANNA: seen("a", "b")})
+
+    assert home.reader().load(HERE).observed[ANNA] == seen("a", "b")
+
+
+def test_whoever_opens_it_after_a_step_sees_the_same(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+
+    def everybody_sees_the_same() -> None:
+        states: list[StateReader] = [store, home.reader(), home.store()]
+        first, *rest = [(contents(each.load(HERE)), list(each.runs(HERE)), list(each.locations())) for each in states]
+        assert rest == [first, first]
+
+    everybody_sees_the_same()
+    store.learn(lease, {ANNA: seen("a")})
+    everybody_sees_the_same()
+    run = store.begin_run(lease, header())
+    everybody_sees_the_same()
+    number = store.intend(lease, run, batch(ANNA, CARA), {ANNA: seen("a"), CARA: Known(ledger=tags("x"))}, START)
+    everybody_sees_the_same()
+    store.record(lease, number, {ANNA: applied("x"), CARA: applied("x")}, {ANNA: seen("a", "x")}, LATER)
+    everybody_sees_the_same()
+    number = store.intend(lease, run, batch(BERT), {BERT: Known(ledger=tags("x"))}, START)
+    store.withdraw(lease, number, {BERT: UNKNOWN}, LATER)
+    everybody_sees_the_same()
+    store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 1})
+    everybody_sees_the_same()
+    store.release(lease)
+    everybody_sees_the_same()
+
+
+def test_a_reader_sees_what_was_written_after_it_opened(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    reader = home.reader()
+    store.learn(lease, {ANNA: seen("a")})
+    first = reader.load(HERE)
+    store.learn(lease, {ANNA: seen("b")})
+
+    assert first.observed[ANNA] == seen("a")
+    assert reader.load(HERE).observed[ANNA] == seen("b")
+
+
+def test_a_store_that_comes_back_after_another_one_knows_what_that_one_swept(home: Home) -> None:
+    first, second = home.store(), home.store()
+    lease = taken(first)
+    first.learn(lease, {ANNA: seen("a")})
+    first.release(lease)
+    lease = taken(second, name="two")
+    second.learn(lease, {ANNA: seen("b")})
+    second.end_run(lease, second.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={})
+    second.release(lease)
+    first.learn(taken(first), {ANNA: seen("a")})
+
+    assert home.reader().load(HERE).observed[ANNA] == seen("a")

@@ -1,0 +1,216 @@
+"""Law: whatever is done to a store, in whatever order, it shows what a few dictionaries would."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from reconciler.core.batching import Batch
+from reconciler.core.errors import LeaseLost, LockHeld
+from reconciler.core.journal import RunHeader, RunStatus
+from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, Lease
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.observed import UNKNOWN, Known, Origin
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.ports import StateStore
+from reconciler.store import open_reader, open_store
+from tests.fakes import START, a_holder
+from tests.store.conftest import HOMES
+
+LOCATIONS = [LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")]
+CONTACTS = [ContactId(f"contact-{nth}") for nth in range(6)]
+T = TypeVar("T")
+TAGS = [Tag(text) for text in ("a", "b", "grün", "x,y")]
+
+
+@dataclass
+class Place:
+    """A location as the model has it."""
+
+    contacts: dict[ContactId, Known] = field(default_factory=dict)
+    sizes: dict[SetName, int] = field(default_factory=dict)
+    runs: dict[str, tuple[RunStatus, int, int]] = field(default_factory=dict)
+    unanswered: dict[int, tuple[Batch, Instant]] = field(default_factory=dict)
+    lease: Lease | None = None
+    expires: int = 0
+    by: int = 0
+    run: str = ""
+
+    def shown(self) -> dict[ContactId, Known]:
+        found = dict(self.contacts)
+        for batch, at in self.unanswered.values():
+            for contact in batch.contacts:
+                found[contact] = found.get(contact, UNKNOWN).in_doubt(frozenset(batch.tags), at)
+        return found
+
+    def content(self) -> tuple[dict[ContactId, Known], dict[SetName, int]]:
+        return dict(self.contacts), dict(self.sizes)
+
+
+class Play:
+    """One random sequence of operations on two stores of the same home, and on the model."""
+
+    def __init__(self, url: str, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.url = url
+        self.stores = [open_store(url), open_store(url)]
+        self.places = {location: Place() for location in LOCATIONS}
+        self.now = int(START)
+        self.taken = 0
+
+    def close(self) -> None:
+        for store in self.stores:
+            store.__exit__(None, None, None)
+
+    def step(self) -> None:
+        self.now += self.chance.choice((1, 1_000, 40_000))
+        location = self.chance.choice(LOCATIONS)
+        place = self.places[location]
+        # a lease is used by the one who took it
+        nth = self.chance.randrange(2) if place.lease is None or place.expires <= self.now else place.by
+        if self.chance.random() < 0.1:
+            self.reopen(nth)
+        operations: list[Callable[[StateStore, LocationId, Place], None]] = [
+            self.acquire, self.renew, self.release, self.begin, self.end, self.learn, self.intend, self.answer,
+            self.learn, self.intend, self.answer, self.answer, self.stale,
+        ]  # fmt: skip
+        before, serial = place.content(), self._serial(location)
+        operation = self.acquire if nth != place.by else self.chance.choice(operations)
+        operation(self.stores[nth], location, place)
+        assert (self._serial(location) > serial) == (place.content() != before)
+
+    def reopen(self, nth: int) -> None:
+        self.stores[nth].__exit__(None, None, None)
+        self.stores[nth] = open_store(self.url)
+        if self.url.startswith("postgres"):
+            # the session that took the leases has ended
+            for place in self.places.values():
+                if place.by == nth and place.lease is not None:
+                    place.expires = place.lease.expires - TTL_MS + HEARTBEAT_MS
+
+    def _serial(self, location: LocationId) -> int:
+        return self.stores[0].load(location).serial
+
+    def acquire(self, store: StateStore, location: LocationId, place: Place) -> None:
+        self.taken += 1
+        holder = a_holder(str(self.taken))
+        if place.lease is not None and place.expires > self.now:
+            with pytest.raises(LockHeld):
+                store.acquire(location, holder, Instant(self.now))
+            return
+        lease = store.acquire(location, holder, Instant(self.now))
+        assert place.lease is None or lease.fence > place.lease.fence
+        place.lease, place.expires, place.run = lease, self.now + TTL_MS, ""
+        place.by = self.stores.index(store)
+
+    def renew(self, store: StateStore, location: LocationId, place: Place) -> None:
+        if place.lease is not None:
+            place.lease = store.renew(place.lease, Instant(self.now))
+            place.expires = self.now + TTL_MS
+
+    def release(self, store: StateStore, location: LocationId, place: Place) -> None:
+        if place.lease is not None:
+            store.release(place.lease)
+            place.lease, place.run = None, ""
+
+    def stale(self, store: StateStore, location: LocationId, place: Place) -> None:
+        if place.lease is not None:
+            older = Lease(location, place.lease.holder, place.lease.fence - 1, place.lease.expires)
+            with pytest.raises(LeaseLost):
+                store.learn(older, {CONTACTS[0]: self.known()})
+
+    def begin(self, store: StateStore, location: LocationId, place: Place) -> None:
+        if place.lease is None:
+            return
+        run = store.begin_run(place.lease, RunHeader(location, "apply", "anna", Instant(self.now)))
+        place.contacts, place.unanswered = place.shown(), {}
+        for name, (status, requests, rows) in place.runs.items():
+            if status is RunStatus.RUNNING:
+                place.runs[name] = (RunStatus.INTERRUPTED, requests, rows)
+        place.runs[run], place.run = (RunStatus.RUNNING, 0, 0), run
+
+    def end(self, store: StateStore, location: LocationId, place: Place) -> None:
+        if place.lease is None or not place.run:
+            return
+        complete = self.chance.random() < 0.5
+        sizes = {SetName(name): self.chance.randrange(3) for name in self.chance.sample(["s", "t"], 1)}
+        status = RunStatus.COMPLETE if complete else RunStatus.STOPPED
+        store.end_run(place.lease, place.run, status, Instant(self.now), set_sizes=sizes if complete else None)
+        place.runs[place.run] = (status, *place.runs[place.run][1:])
+        place.sizes = sizes if complete else place.sizes
+        place.run = ""
+
+    def learn(self, store: StateStore, location: LocationId, place: Place) -> None:
+        if place.lease is not None:
+            changed = {contact: self.known() for contact in self.some(CONTACTS)}
+            store.learn(place.lease, changed)
+            place.contacts |= changed
+
+    def intend(self, store: StateStore, location: LocationId, place: Place) -> None:
+        if place.lease is None or not place.run:
+            return
+        contacts, tags = tuple(self.some(CONTACTS)), tuple(self.some(TAGS))
+        batch = Batch(self.chance.choice(list(Action)), contacts, tags)
+        changed = {contact: self.known() for contact in contacts}
+        number = store.intend(place.lease, place.run, batch, changed, Instant(self.now))
+        place.contacts |= changed
+        place.unanswered[number] = batch, Instant(self.now)
+        status, requests, rows = place.runs[place.run]
+        place.runs[place.run] = status, requests + 1, rows + len(contacts)
+
+    def answer(self, store: StateStore, location: LocationId, place: Place) -> None:
+        if place.lease is None or not place.unanswered:
+            return
+        number = self.chance.choice(sorted(place.unanswered))
+        batch, _ = place.unanswered.pop(number)
+        changed = {contact: self.known() for contact in batch.contacts}
+        if self.chance.random() < 0.3:
+            store.withdraw(place.lease, number, changed, Instant(self.now))
+        else:
+            verdict = Verdict(Outcome.APPLIED, "", None, frozenset(), frozenset(batch.tags))
+            store.record(place.lease, number, dict.fromkeys(batch.contacts, verdict), changed, Instant(self.now))
+        place.contacts |= changed
+
+    def known(self) -> Known:
+        """One of not too many values, so that some come again."""
+        kind, tags = self.chance.randrange(5), frozenset(self.some(TAGS))
+        at = Instant(START + self.chance.randrange(2))
+        return (
+            UNKNOWN,
+            Known(tags, at, Origin.WRITE),
+            Known(ledger=tags, kept=tags & {TAGS[0]}),
+            Known(tags, at, Origin.SEARCH, doubt=tags, doubt_at=at),
+            Known(quarantine=self.chance.choice(list(Rejection)), quarantined_at=at),
+        )[kind]
+
+    def some(self, items: Sequence[T]) -> list[T]:
+        return self.chance.sample(items, self.chance.randrange(1, len(items)))
+
+    def check(self) -> None:
+        with open_reader(self.url) as reader:
+            for state in (reader, *self.stores):
+                for location, place in self.places.items():
+                    loaded = state.load(location)
+                    assert dict(loaded.observed.items()) == place.shown()
+                    assert dict(loaded.set_sizes) == place.sizes
+                    runs = {each.id: (each.status, each.requests, each.rows) for each in state.runs(location)}
+                    assert list(runs.items()) == list(place.runs.items())
+
+
+@pytest.mark.parametrize("home", sorted(HOMES))
+@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 400), marks=pytest.mark.slow)], ids=str)
+def test_any_sequence_of_operations_equals_the_model(home: str, seeds: range, tmp_path: Path) -> None:
+    for seed in seeds:
+        (tmp_path / str(seed)).mkdir()
+        play = Play(HOMES[home](tmp_path / str(seed)), seed)
+        try:
+            for _ in range(60):
+                play.step()
+            play.check()
+        finally:
+            play.close()

@@ -1,0 +1,332 @@
+"""What the SQLite state promises beyond the contract: about the file, whatever was done to it."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.errors import StateCorrupted, StateError, StateTooNew, UsageError
+from reconciler.core.journal import RunStatus
+from reconciler.core.lease import TTL_MS
+from reconciler.core.names import ContactId, Instant, SetName
+from reconciler.core.observed import UNKNOWN, Known
+from reconciler.store import open_reader, open_store
+from reconciler.store.schema import VERSION
+from tests.fakes import START
+from tests.store.test_contract import ANNA, BERT, HERE, LATER, applied, batch, contents, header, seen, tags, taken
+
+OPENINGS = {"reader": open_reader, "store": open_store}
+opened = pytest.mark.parametrize("opening", sorted(OPENINGS))
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def filled(path: Path, contacts: int = 400) -> Path:
+    """A state of several pages, with a run of each ending."""
+    with open_store(url(path)) as store:
+        lease = taken(store)
+        store.learn(lease, {ContactId(f"contact-{nth:04}"): seen(f"tag {nth}") for nth in range(contacts)})
+        run = store.begin_run(lease, header())
+        number = store.intend(lease, run, batch(ANNA, BERT), {ANNA: Known(ledger=tags("x"))}, START)
+        store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("x")}, LATER)
+        store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 2})
+        store.intend(lease, store.begin_run(lease, header()), batch(BERT), {BERT: UNKNOWN}, START)
+    return path
+
+
+@pytest.fixture(scope="module")
+def a_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return filled(tmp_path_factory.mktemp("state") / "state.db")
+
+
+def use(path: Path) -> None:
+    """Everything that can be asked of a state, and a change."""
+    with open_reader(url(path)) as reader:
+        for location in (*reader.locations(), HERE):
+            reader.load(location)
+            reader.runs(location)
+    with open_store(url(path)) as store:
+        lease = taken(store, name="two", now=START + TTL_MS)
+        run = store.begin_run(lease, header())
+        store.learn(lease, {ContactId("contact-0000"): seen("new"), ContactId("new"): seen("new")})
+        store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={})
+
+
+def seen_in(path: Path, opening: str) -> tuple[object, ...]:
+    with OPENINGS[opening](url(path)) as state:
+        return contents(state.load(HERE)), tuple(state.runs(HERE))
+
+
+def test_what_we_make_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "state.db"
+    with open_store(url(path)) as store:
+        taken(store)
+
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_a_directory_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with open_store(url(tmp_path / "state.db")):
+        pass
+
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_reader_creates_nothing(tmp_path: Path, there: bool) -> None:
+    directory = tmp_path / "none"
+    if there:
+        directory.mkdir()
+    with open_reader(url(directory / "state.db")) as reader:
+        reader.load(HERE)
+        reader.runs(HERE)
+        reader.locations()
+
+    assert (directory.exists(), list(tmp_path.rglob("*.db*"))) == (there, [])
+
+
+def test_a_reader_writes_nothing(a_state: Path) -> None:
+    before = a_state.read_bytes(), a_state.stat().st_mtime_ns
+    with open_reader(url(a_state)) as reader:
+        reader.load(HERE)
+        reader.runs(HERE)
+
+    assert (a_state.read_bytes(), a_state.stat().st_mtime_ns) == before
+    assert [each.name for each in a_state.parent.iterdir()] == ["state.db"]
+
+
+def test_a_reader_of_a_file_that_nobody_may_write(tmp_path: Path) -> None:
+    path = filled(tmp_path / "state.db")
+    path.chmod(0o400)
+    with open_reader(url(path)) as reader:
+        assert reader.load(HERE).observed[ANNA] == seen("x")
+
+
+def test_one_reads_while_another_writes(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with open_store(url(path)) as store, open_reader(url(filled(path))) as reader:
+        lease = taken(store, now=START + TTL_MS)
+        for nth in range(20):
+            store.learn(lease, {ANNA: seen(str(nth))})
+            assert reader.load(HERE).observed[ANNA] == seen(str(nth))
+            assert list(reader.runs(HERE)) == list(store.runs(HERE))
+
+
+def with_version(path: Path) -> None:
+    filled(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    connection.close()
+
+
+@opened
+def test_a_newer_schema_is_refused_untouched(tmp_path: Path, opening: str) -> None:
+    path = tmp_path / "state.db"
+    with_version(path)
+    before = path.read_bytes()
+    with pytest.raises(StateTooNew) as caught:
+        OPENINGS[opening](url(path))
+
+    assert str(path) in caught.value.message
+    assert str(VERSION + 1) in caught.value.message
+    assert "upgrade" in caught.value.hint
+    assert path.read_bytes() == before
+
+
+def a_foreign_database(*, journal: str = "DELETE", marks: bool = False, table: bool = True) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+        if table:
+            connection.execute("CREATE TABLE theirs (x)")
+        if marks:
+            connection.execute("PRAGMA application_id = 77")
+        connection.close()
+
+    return make
+
+
+def cut(share: float) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        whole = filled(path).read_bytes()
+        path.write_bytes(whole[: int(len(whole) * share)])
+
+    return make
+
+
+NOT_A_STATE: dict[str, Callable[[Path], object]] = {
+    "text": lambda path: path.write_text("location: asdrwHvLUxlfw5SqKVCN\n" * 100),
+    "one byte": lambda path: path.write_bytes(b"x"),
+    "zeros": lambda path: path.write_bytes(bytes(8192)),
+    "another program's": a_foreign_database(),
+    "another program's, in WAL mode": a_foreign_database(journal="WAL"),
+    "another program's, still empty": a_foreign_database(marks=True, table=False),
+    "only a header": cut(0.002),
+    "a third": cut(0.33),
+    "half": cut(0.5),
+    "nearly all": cut(0.97),
+}
+
+
+@opened
+@pytest.mark.parametrize("kind", sorted(NOT_A_STATE))
+def test_what_is_no_whole_state_is_refused_untouched(tmp_path: Path, kind: str, opening: str) -> None:
+    path = tmp_path / "state.db"
+    NOT_A_STATE[kind](path)
+    before = path.read_bytes()
+    with pytest.raises(StateCorrupted) as caught:
+        seen_in(path, opening)
+
+    assert str(path) in caught.value.message
+    assert caught.value.hint
+    assert caught.value.exit_code == 1
+    assert path.read_bytes() == before
+
+
+def damaged(whole: bytes, seed: int) -> bytes:
+    """A page overwritten, or some bytes of one, or two pages exchanged."""
+    chance = random.Random(seed)
+    damaged, size = bytearray(whole), 4096
+    page = chance.randrange(len(whole) // size) * size
+    kind = chance.randrange(4)
+    if kind == 0:
+        damaged[page : page + size] = chance.randbytes(size)
+    elif kind == 1:
+        damaged[page : page + size] = bytes(size)
+    elif kind == 2:
+        for _ in range(chance.randrange(1, 9)):
+            damaged[page + chance.randrange(size)] = chance.randrange(256)
+    else:
+        other = chance.randrange(len(whole) // size) * size
+        damaged[page : page + size], damaged[other : other + size] = whole[other : other + size], whole[page:][:size]
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("seeds", [range(150), pytest.param(range(150, 5_000), marks=pytest.mark.slow)], ids=str)
+def test_damage_is_told_plainly_or_does_no_harm(a_state: Path, tmp_path: Path, seeds: range) -> None:
+    whole, path = a_state.read_bytes(), tmp_path / "state.db"
+    told = []
+    for seed in seeds:
+        path.write_bytes(damaged(whole, seed))
+        try:
+            use(path)
+        except StateError as error:
+            told.append(error.message)
+        path.with_name("state.db-journal").unlink(missing_ok=True)
+
+    assert len(told) > len(seeds) / 4
+    assert [message for message in told if str(path) not in message] == []
+
+
+@pytest.mark.parametrize("text", ["", "state.db", "sqlite:", "sqlite:///", "sqlite://state.db", "mysql:///x", "C:\\x"])
+def test_a_url_that_names_no_state(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_store(text)
+    assert caught.value.exit_code == 64
+
+
+def test_a_password_in_a_url_is_not_repeated() -> None:
+    with pytest.raises(UsageError) as caught:
+        open_store("mysql://anna:hunter2@db.example/state")
+    assert "hunter2" not in caught.value.message + caught.value.hint
+
+
+@opened
+def test_a_directory_in_place_of_the_file(tmp_path: Path, opening: str) -> None:
+    with pytest.raises(StateError) as caught:
+        OPENINGS[opening](url(tmp_path))
+    assert str(tmp_path) in caught.value.message
+
+
+def test_a_file_in_place_of_the_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StateError) as caught:
+        open_store(url(tmp_path / "file" / "state.db"))
+    assert "state.db" in caught.value.message
+
+
+class Camera:
+    """Copies the file, and its journal if there is one, as a power cut would leave them."""
+
+    def __init__(self, path: Path, into: Path) -> None:
+        self._path, self._into = path, into
+        self.copies: list[Path] = []
+
+    def __call__(self, statement: str) -> None:
+        copy = self._into / str(len(self.copies))
+        copy.mkdir()
+        for each in self._path.parent.glob("state.db*"):
+            shutil.copyfile(each, copy / each.name)
+        self.copies.append(copy / "state.db")
+
+
+@opened
+def test_at_every_statement_the_file_is_old_or_new(tmp_path: Path, opening: str) -> None:
+    path = tmp_path / "live" / "state.db"
+    states: list[tuple[object, ...]] = []
+    with open_store(url(path)) as store:
+        camera = Camera(path, tmp_path)
+        store.database.connection.set_trace_callback(camera)
+        # a small cache writes pages before the commit: only the journal can bring the old ones back
+        store.database.connection.execute("PRAGMA cache_size = 5")
+        marks: list[int] = []
+
+        def done() -> None:
+            states.append((contents(store.load(HERE)), tuple(store.runs(HERE))))
+            marks.append(len(camera.copies))
+
+        done()
+        lease = taken(store)
+        done()
+        store.learn(lease, {ContactId(f"contact-{nth:04}"): seen(f"tag {nth}") for nth in range(150)})
+        done()
+        run = store.begin_run(lease, header())
+        done()
+        number = store.intend(lease, run, batch(ANNA, BERT), {ANNA: Known(ledger=tags("x"))}, START)
+        done()
+        store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("x")}, LATER)
+        done()
+        store.intend(lease, run, batch(BERT), {BERT: UNKNOWN}, START)
+        done()
+        store.begin_run(store.renew(lease, Instant(START + 1)), header())
+        done()
+        store.database.connection.set_trace_callback(None)
+
+    begins = [0, *marks]
+    for step, after in enumerate(states):
+        allowed = {repr(each) for each in (states[max(0, step - 1)], after)}
+        for copy in camera.copies[begins[step] : begins[step + 1]]:
+            assert repr(seen_in(copy, opening)) in allowed
+    assert len(camera.copies) > 500
+
+
+@opened
+def test_a_file_whose_maker_was_stopped_is_an_empty_state(tmp_path: Path, opening: str) -> None:
+    path = tmp_path / "state.db"
+    path.touch()
+    assert seen_in(path, opening) == ((HERE, None, 0, {}, {}), ())
+
+
+@opened
+def test_a_journal_left_by_a_killed_writer_is_rolled_back(tmp_path: Path, opening: str) -> None:
+    path = filled(tmp_path / "live" / "state.db")
+    before = seen_in(path, "reader")
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("PRAGMA cache_size = 2")
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("UPDATE locations SET serial = 99")
+    writer.execute("DELETE FROM contacts")
+    camera = Camera(path, tmp_path)
+    camera("killed here")
+    writer.close()
+
+    assert camera.copies[0].with_name("state.db-journal").stat().st_size > 0
+    assert seen_in(camera.copies[0], opening) == before

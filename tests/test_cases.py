@@ -1,0 +1,89 @@
+"""Golden folders: manifests and what was observed in, plan out. `pytest --bless` rewrites the plans; review the diff.
+
+`tests/cases/<name>/`: `manifests/`, `observed.json` (`now`, and per location `serial` and contacts), and the plan as
+`plan.json` and `plan.txt`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.desired import resolve
+from reconciler.core.document import plan_document
+from reconciler.core.manifest import Manifest
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant
+from reconciler.core.observed import Known, Observed, Origin
+from reconciler.core.outcome import Rejection
+from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.view.plan import plan_view
+from reconciler.loading import load
+from reconciler.render.text import render_text
+
+CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
+LINEAGE = "00000000-0000-4000-8000-000000000000"
+
+
+def _tags(names: list[str]) -> TagSet:
+    return frozenset(Tag(name) for name in names)
+
+
+def _known(item: dict[str, Any], now: Instant) -> Known:
+    observed, doubt = item.get("observed"), _tags(item.get("doubt", []))
+    return Known(
+        observed=None if observed is None else _tags(observed),
+        observed_at=None if observed is None else now,
+        origin=Origin.NEVER if observed is None else Origin.WRITE,
+        ledger=_tags(item.get("ledger", [])),
+        kept=_tags(item.get("kept", [])),
+        doubt=doubt,
+        doubt_at=now if doubt else None,
+        quarantine=Rejection(item["quarantine"]) if "quarantine" in item else None,
+        quarantined_at=now if "quarantine" in item else None,
+    )
+
+
+def _state(location: LocationId, document: dict[str, Any], now: Instant) -> Snapshot:
+    found = document.get(location)
+    if found is None:
+        return Snapshot(location)
+    observed = Observed()
+    observed.update({ContactId(contact): _known(item, now) for contact, item in found["contacts"].items()})
+    sizes = {SetName(name): size for name, size in found.get("set_sizes", {}).items()}
+    return Snapshot(location, LINEAGE, found["serial"], observed, sizes)
+
+
+def _plan(case: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.chdir(case)
+    document = json.loads((case / "observed.json").read_text())
+    now = instant(document.pop("now"))
+    loaded = load("manifests", now=now)
+    manifests: dict[LocationId, list[Manifest]] = {}
+    for manifest in loaded.manifests:
+        manifests.setdefault(manifest.location, []).append(manifest)
+    options = PlanOptions(limits=loaded.settings.guards)
+    plans = [
+        plan_location(
+            resolve(group, now=now, shared_rules=loaded.settings.rules, authority=loaded.settings.authority),
+            _state(location, document, now),
+            options,
+        )
+        for location, group in manifests.items()
+    ]
+    return combine(plans, as_of=now, manifests="manifests")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(case: Path, monkeypatch: pytest.MonkeyPatch, bless: bool) -> None:
+    plan = _plan(case, monkeypatch)
+    found = {
+        "plan.json": json.dumps(plan_document(plan), indent=1, ensure_ascii=False) + "\n",
+        "plan.txt": render_text(plan_view(plan)),
+    }
+    for name, text in found.items():
+        if bless:
+            (case / name).write_text(text)
+        assert (case / name).read_text() == text
