@@ -21,10 +21,6 @@ class Ceiling:
     adds: dict[ContactId, TagSet]
     removes: dict[ContactId, TagSet]
 
-    def allows(self, contact: ContactId, change: Change) -> bool:
-        approved = self.adds if change.action is Action.ADD else self.removes
-        return change.tag in approved.get(contact, NONE)
-
 
 def ceiling(plan: LocationPlan) -> Ceiling:
     """Its changes, and what its deferrals may at most become."""
@@ -73,19 +69,25 @@ def within(
     kept: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
     outside = 0
     for delta in deltas:
-        adds = sum(change.action is Action.ADD for change in delta.changes)
+        adding = tuple(change for change in delta.changes if change.action is Action.ADD)
+        parts: dict[tuple[TagSet, TagSet], tuple[Change, ...]] = {}
         for contact in delta.contacts:
-            wanted = [change for change in delta.changes if change.action is Action.ADD or contact not in failed]
-            changes = tuple(change for change in wanted if limit.allows(contact, change))
-            if adds and len(changes) < len(wanted):
-                changes = _with_their_adds(changes, adds)
-            outside += len(wanted) - len(changes)
-            if changes:
-                kept[changes].append(contact)
+            ended_badly = contact in failed
+            wanted = adding if ended_badly else delta.changes
+            approved = limit.adds.get(contact, NONE), NONE if ended_badly else limit.removes.get(contact, NONE)
+            part = parts.get(approved)
+            if part is None:
+                part = parts[approved] = _part(delta.changes, *approved)
+            outside += len(wanted) - len(part)
+            if part:
+                kept[part].append(contact)
     return tuple(Delta(changes, tuple(sorted(contacts))) for changes, contacts in sorted(kept.items())), outside
 
 
-def _with_their_adds(allowed: tuple[Change, ...], adds: int) -> tuple[Change, ...]:
-    """What is left of the allowed changes of a contact that needs so many adds."""
-    adding = tuple(change for change in allowed if change.action is Action.ADD)
-    return allowed if len(adding) == adds else adding
+def _part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet) -> tuple[Change, ...]:
+    """Of a contact's changes those that are approved; its removals only with all of its adds."""
+    adding = [change for change in changes if change.action is Action.ADD]
+    allowed = tuple(change for change in adding if change.tag in adds)
+    if len(allowed) < len(adding):
+        return allowed
+    return allowed + tuple(change for change in changes if change.action is Action.REMOVE and change.tag in removes)

@@ -19,7 +19,7 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -195,7 +195,8 @@ def diff(
     collected = _Collected()
     unobserved = 0
     owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
-    for (want, known, done), contacts in _patterns(desired, observed, selection, spent or {}).items():
+    alike = _alike(desired, observed, owned, reassertion)
+    for (want, known, done), contacts in _patterns(desired, observed, selection, spent or {}, alike).items():
         pattern = observed.patterns[known]
         decision = _Decision(desired, owned, _want(desired, want), pattern, selection, reassertion, done)
         collected.put(decision.verdict(), contacts)
@@ -208,19 +209,46 @@ def _want(desired: Desired, index: int) -> Want:
     return desired.wants[index] if index >= 0 else NOTHING
 
 
+def _alike(desired: Desired, observed: Observed, owned: TagSet, reassertion: Reassertion) -> list[int]:
+    """For each pattern of what is known, the first one that comes to the same.
+
+    When it was learnt matters only for sending it again, and foreign tags only where a set is exact.
+    """
+    first: dict[tuple[object, ...], int] = {}
+    exact = any(want.authority is Authority.EXACT for want in desired.wants)
+    return [
+        first.setdefault(
+            (
+                known.observed if exact or known.observed is None else known.observed & owned,
+                known.ledger,
+                known.kept,
+                known.doubt,
+                known.quarantine,
+                reassertion.is_fresh(known),
+            ),
+            index,
+        )
+        for index, known in enumerate(observed.patterns)
+    ]
+
+
 def _patterns(
-    desired: Desired, observed: Observed, selection: Selection, spent: Mapping[ContactId, TagSet]
+    desired: Desired,
+    observed: Observed,
+    selection: Selection,
+    spent: Mapping[ContactId, TagSet],
+    alike: Sequence[int],
 ) -> dict[tuple[int, int, TagSet], list[ContactId]]:
     """The contacts by what is wanted of them, what is known of them and what was already done; -1: nothing wanted."""
     wanted, known = desired.contacts, observed.contacts
     groups: defaultdict[tuple[int, int, TagSet], list[ContactId]] = defaultdict(list)
     for contact in selected(desired, selection):
-        groups[wanted.get(contact, -1), known.get(contact, 0), spent.get(contact, NONE)].append(contact)
+        groups[wanted.get(contact, -1), alike[known.get(contact, 0)], spent.get(contact, NONE)].append(contact)
     if selection.sets:
         return groups
     for contact, index in known.items():
         if contact not in wanted:
-            groups[-1, index, spent.get(contact, NONE)].append(contact)
+            groups[-1, alike[index], spent.get(contact, NONE)].append(contact)
     return groups
 
 

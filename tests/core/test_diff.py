@@ -6,9 +6,10 @@ import pytest
 
 from reconciler.core.diff import Diff, diff
 from reconciler.core.manifest import Authority, OnLeave, TagRule
-from reconciler.core.names import ContactId
+from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Rejection
+from reconciler.core.reassert import Reassert, Reassertion
 from reconciler.core.source import Source
 from tests.build import (
     NOW,
@@ -114,6 +115,18 @@ def test_every_change_names_the_place_that_asked_for_it() -> None:
 def test_contacts_that_need_the_same_share_a_delta() -> None:
     found = diff(declare(a_set("a", "cara anna bert", "x")), state(bert=carries("y"), cara=carries("z")))
     assert [delta.contacts for delta in found.deltas] == [ids("anna bert cara")]
+
+
+def test_when_it_was_learnt_parts_contacts_only_where_a_pair_may_be_sent_again() -> None:
+    desired = declare(a_set("a", "anna bert", "x y"), rule=[a_rule("x", inert=True)])
+    observed = state(anna=carries("x wf", ledger="x", at=NOW - 1), bert=carries("x", ledger="x", at=NOW - 2))
+    again = Reassertion(Reassert.INERT, fresh_since=Instant(NOW - 1))
+    found = diff(desired, observed, reassertion=again)
+    assert [delta.contacts for delta in found.deltas] == [ids("anna bert")]
+    assert {each.contacts: each.may for each in found.demands.adds} == {
+        ids("anna"): tags("x y"),
+        ids("bert"): tags("y"),
+    }
 
 
 # unobserved
