@@ -206,7 +206,6 @@ def test_tags_stay_on_leaving_only_where_every_set_that_declares_them_keeps_them
     assert desired.want(ANNA).keep == tags("x y")
     assert desired.want(BERT).keep == tags("x")
     assert desired.want(CARA).keep == tags("")
-    assert desired.leave_alone == tags("x")
 
 
 def test_owned_tags_are_those_named_in_the_locations_manifests() -> None:
