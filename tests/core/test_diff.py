@@ -347,7 +347,7 @@ def test_what_was_kept_on_purpose_stays_on_the_contact_and_leaves_the_ledger() -
 
 def test_what_other_contacts_keep_says_nothing_of_a_pair_that_was_put_there_to_be_pruned() -> None:
     found = left(carries("x", ledger="x"), on_leave=KEEP)
-    assert changes(found) == {"anna": "-x"}
+    assert changes(found) == {"anna": {"-x pruned"}}
 
 
 def test_the_ledger_notes_what_is_to_stay_on_leaving() -> None:
