@@ -77,7 +77,7 @@ class World:
         active = [each for each in own if each.until is None or each.until > NOW]
         present = {use.tag for each in active for use in each.tags}
         strengths = {each.authority for each in active}
-        named = {tag for tag, _ in uses} | {use.tag for each in self.sets for use in each.absent}
+        named = {use.tag for each in self.sets for use in each.tags + each.absent}
         known = self.observed.get(contact, Known())
         return Case(
             present=present,
