@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,15 @@ from reconciler.cli.console import Console, rows
 from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
 from reconciler.cli.plan import preview
-from reconciler.cli.session import Session, look, make_plan, open_api, open_session, plan_options, strays
+from reconciler.cli.saved import open_saved, options_of
+from reconciler.cli.session import Session, look, make_plan, open_api, open_session, strays
 from reconciler.clock import SystemClock
-from reconciler.core.errors import ExitCode, ReconcilerError, StalePlan, UsageError
-from reconciler.core.guard import Allowance
+from reconciler.core.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.journal import RunStatus
-from reconciler.core.plan import ApprovedPlan, LocationPlan, Plan, PlanOptions, approve
+from reconciler.core.plan import ApprovedPlan, Plan, approve, refuse_over_quota
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.settings import OriginKind
 from reconciler.core.view.run import run_view
-from reconciler.planfile import load_plan
 from reconciler.render.json import run_json
 from reconciler.store import open_reader, open_store
 
@@ -62,10 +60,11 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     if options["output"] == "text" and not reviewed:
         preview(plan, session, console, options, left)
     approved = approve(plan)
-    if plan.is_empty:
+    if plan.is_empty and not any(each.observations for each in plan.locations):
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
     else:
-        _ask(auto_approve)
+        _ask(auto_approve or plan.is_empty)
+        refuse_over_quota(plan, session.settings.api.requests_per_day)
         _refuse_implicit_state(session, create=options["create_state"])
         reports = asyncio.run(_send(approved, session, console, options))
     if options["output"] == "json":
@@ -80,27 +79,12 @@ def _plan(
 ) -> tuple[Plan, Session, list[str]]:
     """The plan, the manifests as they are now, and what else there is to say."""
     if target.is_file():
-        plan = load_plan(target)
-        return plan, _session_of(plan, manifests or Path(plan.manifests), options), []
+        return (*open_saved(target, manifests, options), [])
     session = open_session(target, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
         left = strays(session, reader, options)
     return make_plan(session, present, options), session, left
-
-
-def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Session:
-    """The manifests as they are now; raises StalePlan where they no longer say what was planned."""
-    session = open_session(directory, dict(options) | {"locations": [each.location for each in plan.locations]})
-    if plan.valid_until is not None and session.now >= plan.valid_until:
-        raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
-    for each in plan.locations:
-        if session.desired[each.location].digest != each.manifests_digest:
-            raise StalePlan(
-                f"the plan is stale: the manifests of location {each.location} have changed since",
-                hint="plan again, or apply with the manifests that were planned (--manifests DIR)",
-            )
-    return session
 
 
 def _ask(auto_approve: bool) -> None:
@@ -137,7 +121,7 @@ async def _send(
         mission = Mission(
             desired=session.desired,
             options={
-                each.location: _options_of(each, approved.plan, session, options) for each in approved.plan.locations
+                each.location: options_of(each, approved.plan, session, options) for each in approved.plan.locations
             },
             holder=current_holder("apply"),
             commit=git_commit(session.directory),
@@ -145,10 +129,3 @@ async def _send(
             history_keep=session.settings.history_keep,
         )
         return await apply(approved, mission, World(apis.__getitem__, store, SystemClock(), console))
-
-
-def _options_of(location: LocationPlan, plan: Plan, session: Session, options: Mapping[str, Any]) -> PlanOptions:
-    """As the plan was made: narrowed alike, with the guards lifted that were lifted then."""
-    now = plan_options(session, location.location, options)
-    lifted = tuple(Allowance(each.guard, each.scope, each.allowed) for each in location.guards if each.allowed)
-    return replace(now, selection=plan.selection, allowances=now.allowances + lifted)

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.cli.options import flags_of
 from reconciler.clock import SystemClock
 from reconciler.core.batching import Caps
 from reconciler.core.cover import EFFORT
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.diff import Selection, selected
-from reconciler.core.errors import Problem, UsageError
+from reconciler.core.errors import Problem, StalePlan, UsageError
 from reconciler.core.guard import Allowance, Guard
 from reconciler.core.manifest import Manifest
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, normalise_tag
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, did_you_mean, normalise_tag
 from reconciler.core.observed import Known, Seen
 from reconciler.core.pace import Pace, Rate
 from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
@@ -80,12 +81,6 @@ def open_session(directory: Path, options: Mapping[str, Any]) -> Session:
         for location, manifests in _by_location(loaded.manifests, chosen).items()
     }
     return Session(directory, now, loaded.settings, desired, loaded.problems)
-
-
-def flags_of(options: Mapping[str, Any]) -> dict[str, str]:
-    """The options that override settings, by the setting's key."""
-    given = {"state": options.get("state"), "plan.reassert": options.get("reassert")}
-    return {key: value for key, value in given.items() if value}
 
 
 def _by_location(manifests: Iterable[Manifest], chosen: Sequence[LocationId]) -> dict[LocationId, list[Manifest]]:
@@ -186,19 +181,50 @@ class Present:
 async def look(session: Session, reader: StateReader, options: Mapping[str, Any], report: Reporter) -> list[Present]:
     """The state of every location, refreshed where --refresh asks for it. Holds no writer."""
     method = options.get("refresh")
+    states = {location: _pinned(reader.load(location), session.settings) for location in session.desired}
+    _refuse_unknown_tags(session, states.values(), options)
     if not method:
-        return [Present(reader.load(location)) for location in session.desired]
+        return [Present(state) for state in states.values()]
     async with AsyncExitStack() as stack:
         found = []
         for location, desired in session.desired.items():
             api = await stack.enter_async_context(open_api(session, location))
             reading = Reading(api, SystemClock(), report, Pace(_rate(session.settings)))
             if method == "get":
-                seen = await read_contacts(location, sorted(selected(desired, selection(session, options))), reading)
+                chosen = selection(session, options)
+                seen = await read_contacts(location, _concerned(desired, states[location], chosen), reading)
             else:
                 seen = await scan(location, reading)
-            found.append(_refreshed(reader.load(location), seen, _settle_ms(session.settings)))
+            found.append(_refreshed(states[location], seen, _settle_ms(session.settings)))
         return found
+
+
+def _pinned(state: Snapshot, settings: Settings) -> Snapshot:
+    """The state, unless it is not of the lineage that the settings pin."""
+    if settings.lineage and state.lineage and state.lineage != settings.lineage:
+        raise StalePlan(
+            f"the state of location {state.location} is of lineage {state.lineage}, and the settings pin "
+            f"{settings.lineage}",
+            hint="name the right state with --state, or change `lineage` in reconciler.yaml",
+        )
+    return state
+
+
+def _refuse_unknown_tags(session: Session, states: Iterable[Snapshot], options: Mapping[str, Any]) -> None:
+    """A --tag that neither manifests nor ledger know is a slip of the finger."""
+    known = {tag for desired in session.desired.values() for tag in desired.owned}
+    known |= {tag for state in states for pattern in state.observed.patterns for tag in pattern.ledger}
+    if unknown := sorted(selection(session, options).tags - known):
+        near = did_you_mean(unknown[0], sorted(known))
+        raise UsageError(f"no manifest and no ledger has the tag {unknown[0]!r}", hint=near)
+
+
+def _concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[ContactId]:
+    """The contacts to read one by one: those that are declared, and those that the ledger still holds."""
+    declared = set(selected(desired, chosen))
+    if chosen.sets:
+        return sorted(declared)
+    return sorted(declared | {contact for contact, known in state.observed.items() if known.ledger})
 
 
 def _refreshed(state: Snapshot, seen: tuple[Seen, ...], settle_ms: int) -> Present:

@@ -40,7 +40,7 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 
 def _missing_extra(gathering: Gathering) -> InvalidInput:
     wanted = gathering.wanted
-    hint = "install it: pip install 'reconciler[bulk]'"
+    hint = "install reconciler with the extra [bulk], such as pip install '.[bulk]' in its checkout"
     return InvalidInput([Problem(wanted.source, f"{wanted.path} needs the extra [bulk]", "extra", hint=hint)])
 
 

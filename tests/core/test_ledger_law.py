@@ -133,7 +133,7 @@ class History:
             for contact in entry.contacts:
                 known = self.observed[contact]
                 self.ours |= {(contact, tag) for tag in entry.adopted if tag in self.carried[contact]}
-                on_purpose = known.kept | self.desired.leave_alone
+                on_purpose = known.kept
                 self.ours -= {(contact, tag) for tag in entry.released if tag in on_purpose}
                 after = release(adopt(known, frozenset(entry.adopted), keep=NONE), frozenset(entry.released))
                 self.observed.update({contact: replace(after, kept=frozenset(entry.kept))})
