@@ -83,6 +83,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("servers")
 
 
+def pytest_sessionfinish() -> None:
+    servers.RUNNING.close()
+
+
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
     with directory_in_memory() as directory:

