@@ -49,6 +49,7 @@ from reconciler.core.plan import (
 )
 from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.report import Finding, LocationReport
+from reconciler.core.revert import Reversal, plan_revert
 from reconciler.ports import Clock, Reporter, StateStore, TagWriter
 from reconciler.tenure import Tenure, take
 from reconciler.wire import BulkUpdate
@@ -70,12 +71,14 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Mission:
-    """What a run is given besides its plan. `history_keep`: so many runs keep their rows, None: all of them."""
+    """What a run is given besides its plan. `reversals`: the runs that it undoes, where it does not carry out what
+    is desired. `history_keep`: so many runs keep their rows, None: all of them."""
 
     desired: Mapping[LocationId, Desired]
     options: Mapping[LocationId, PlanOptions]
     holder: Holder
     commit: str = ""
+    reversals: Mapping[LocationId, Reversal] = field(default_factory=dict)
     lock_timeout_ms: int = 0
     history_keep: int | None = None
 
@@ -129,6 +132,7 @@ async def _under_lease(
         plan=plan,
         desired=mission.desired[plan.location],
         options=mission.options[plan.location],
+        reversal=mission.reversals.get(plan.location),
         state=world.store.load(plan.location),
         before=before_run(state),
         tenure=tenure,
@@ -151,6 +155,7 @@ class _Run:
     plan: LocationPlan
     desired: Desired
     options: PlanOptions
+    reversal: Reversal | None
     state: Snapshot
     before: Before
     tenure: Tenure
@@ -191,7 +196,7 @@ class _Run:
             self.number,
             status,
             self.world.clock.now(),
-            set_sizes=sizes if status is RunStatus.COMPLETE else None,
+            set_sizes=sizes if status is RunStatus.COMPLETE and self.reversal is None else None,
         )
         if self.history_keep is not None:
             self.world.store.prune(self.tenure.lease, self.history_keep)
@@ -230,9 +235,8 @@ class _Run:
         """What is left to do, as far as it was approved and the guards let it pass."""
         # what would be sent again is not in what was approved
         options = replace(self.options, reassertion=NO_REASSERTION)
-        fresh = plan_location(
-            self.desired, self.state, options, spent=self.spent, done=self.done, before=self._before()
-        )
+        plan = plan_location if self.reversal is None else partial(plan_revert, self.reversal)
+        fresh = plan(self.desired, self.state, options, spent=self.spent, done=self.done, before=self._before())
         deltas, self.outside = within(fresh.deltas, limit)
         inside = fresh
         if self.outside:
@@ -314,7 +318,9 @@ class _Run:
         self.world.report(_answered(self.plan.location, batch, verdicts, done=done, of=of))
 
     def _intended(self, contact: ContactId, action: Action, tags: TagSet, known: Known) -> Known:
-        return intend(known, action, tags, keep=self.desired.want(contact).keep)
+        # what a reversal gives back is ours again only where it was
+        ours = tags if self.reversal is None else self.reversal.managed(contact, tags, self.desired)
+        return intend(known, action, ours, keep=self.desired.want(contact).keep)
 
     async def _send(self, batch: Batch) -> dict[ContactId, Verdict]:
         """A verdict a contact; an answer that cannot be known leaves them all in doubt."""

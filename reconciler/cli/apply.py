@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
-from reconciler.apply import Mission, World, apply
-from reconciler.cli.console import Console, rows
-from reconciler.cli.holder import current_holder, git_commit
+from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
 from reconciler.cli.plan import preview
-from reconciler.cli.session import Session, look, make_plan, open_api, open_session, plan_options
-from reconciler.clock import SystemClock
+from reconciler.cli.sending import ask, send, tell
+from reconciler.cli.session import Session, look, make_plan, open_session
 from reconciler.core.errors import ExitCode, StalePlan, UsageError
 from reconciler.core.journal import RunStatus
-from reconciler.core.plan import ApprovedPlan, Plan, approve
-from reconciler.core.report import LocationReport, exit_code
+from reconciler.core.plan import Plan, approve
+from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
-from reconciler.core.view.run import run_view
 from reconciler.planfile import load_plan
-from reconciler.render.json import run_json
-from reconciler.store import open_reader, open_store
+from reconciler.store import open_reader
 
 
 @click.command(epilog="Example: reconciler apply plan.json   or   reconciler apply manifests/ --auto-approve")
@@ -63,14 +57,10 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     if plan.is_empty:
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
     else:
-        _ask(auto_approve)
+        ask(auto_approve)
         _refuse_implicit_state(session, create=options["create_state"])
-        reports = asyncio.run(_send(approved, session, console, options))
-    if options["output"] == "json":
-        console.answer(run_json(reports))
-    else:
-        console.show(run_view(reports, most=rows(options["whole"])))
-    return exit_code(reports)
+        reports = asyncio.run(send(approved, session, console, options, operation="apply"))
+    return tell(reports, console, options)
 
 
 def _plan(target: Path, manifests: Path | None, console: Console, options: Mapping[str, Any]) -> tuple[Plan, Session]:
@@ -97,17 +87,6 @@ def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Sess
     return session
 
 
-def _ask(auto_approve: bool) -> None:
-    if auto_approve:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "apply asks before it sends, and there is no terminal to ask on",
-            hint="review the plan, then add --auto-approve",
-        )
-    click.confirm("Send this?", abort=True, err=True)
-
-
 def _refuse_implicit_state(session: Session, *, create: bool) -> None:
     """In CI a missing default state is more likely forgotten than meant: every run would be a first run."""
     if create or not os.environ.get("CI") or session.settings.origin("state").kind is not OriginKind.DEFAULT:
@@ -118,21 +97,3 @@ def _refuse_implicit_state(session: Session, *, create: bool) -> None:
                 f"there is no state at the default {session.settings.state}, and in CI none is made unasked",
                 hint="name the state with --state or in reconciler.yaml, or add --create-state for the first run",
             )
-
-
-async def _send(
-    approved: ApprovedPlan, session: Session, console: Console, options: Mapping[str, Any]
-) -> tuple[LocationReport, ...]:
-    locations = [each.location for each in approved.plan.locations]
-    async with AsyncExitStack() as stack:
-        apis = {each: await stack.enter_async_context(open_api(session, each)) for each in locations}
-        store = stack.enter_context(open_store(session.settings.state))
-        mission = Mission(
-            desired=session.desired,
-            options={each: plan_options(session, each, options) for each in locations},
-            holder=current_holder("apply"),
-            commit=git_commit(session.directory),
-            lock_timeout_ms=round(1000 * options["lock_timeout"]),
-            history_keep=session.settings.history_keep,
-        )
-        return await apply(approved, mission, World(apis.__getitem__, store, SystemClock(), console))

@@ -174,8 +174,18 @@ class Present:
     earlier: Mapping[ContactId, Known] | None = None
 
 
-async def look(session: Session, reader: StateReader, options: Mapping[str, Any], report: Reporter) -> list[Present]:
-    """The state of every location, refreshed where --refresh asks for it. Holds no writer."""
+async def look(
+    session: Session,
+    reader: StateReader,
+    options: Mapping[str, Any],
+    report: Reporter,
+    *,
+    contacts: Sequence[ContactId] | None = None,
+) -> list[Present]:
+    """The state of every location, refreshed where --refresh asks for it. Holds no writer.
+
+    `contacts`: whom `--refresh get` reads, where it is not whom the manifests declare.
+    """
     method = options.get("refresh")
     if not method:
         return [Present(reader.load(location)) for location in session.desired]
@@ -185,7 +195,8 @@ async def look(session: Session, reader: StateReader, options: Mapping[str, Any]
             api = await stack.enter_async_context(open_api(session, location))
             reading = Reading(api, SystemClock(), report, Pace(_rate(session.settings)))
             if method == "get":
-                seen = await read_contacts(location, sorted(selected(desired, selection(session, options))), reading)
+                whom = sorted(selected(desired, selection(session, options))) if contacts is None else contacts
+                seen = await read_contacts(location, whom, reading)
             else:
                 seen = await scan(location, reading)
             found.append(_refreshed(reader.load(location), seen, _settle_ms(session.settings)))
