@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from reconciler.core.batching import Batch
 from reconciler.core.event import Event
-from reconciler.core.journal import BatchRecord, RunHeader, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
@@ -59,6 +59,12 @@ class StateReader(Protocol):
     def batches(self, run: str) -> Sequence[BatchRecord]:
         """The batches of a run in their order; none where there is no such run."""
 
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        """The id of the run, and the batch with the answers of this contact alone, of every batch that had it."""
+
+    def check(self) -> Sequence[str]:
+        """What is wrong with how the state is stored, a line each."""
+
 
 class StateStore(StateReader, Protocol):
     """State to be changed. Every change is one durable transaction, refused with LeaseLost under a lost lease."""
@@ -102,3 +108,9 @@ class StateStore(StateReader, Protocol):
 
     def prune(self, lease: Lease, keep: int) -> None:
         """Gives up the rows of all but the last `keep` runs that sent anything; the runs stay listed."""
+
+    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+        """Nothing is known of these contacts any more, nor of what became of them in earlier runs."""
+
+    def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        """The location becomes `state`, lineage and serial included, with the journal `runs`."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.errors import InvalidInput, Problem, StateError
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant, iso
 from reconciler.core.observed import Known, Observed, Origin
@@ -231,3 +231,34 @@ def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise TypeError(f"{str(value)[:40]!r} is not a count")
     return value
+
+
+def accept(present: Portable, new: Portable) -> Portable | None:
+    """What a push makes of a location: None where there is nothing to do; raises StateError where it would lose.
+
+    A push into an empty state takes lineage and serial over. Elsewhere the lineage must be the same, the serial not
+    older than that of the state, and no run may be missing.
+    """
+    state = present.state
+    if not state.serial and not present.runs and not len(state.observed):
+        return new
+    if new.state.lineage != state.lineage:
+        raise StateError(
+            f"the state of location {state.location} is of lineage {state.lineage}, and this is of {new.state.lineage}",
+            hint="they have nothing to do with one another: see that --state names the right one",
+        )
+    missing = {log.record.id for log in present.runs} - {log.record.id for log in new.runs}
+    if new.state.serial < state.serial or missing:
+        lacks = f", and lacks run {min(missing)}" if missing else ""
+        raise StateError(
+            f"this is older than the state: serial {new.state.serial}, there {state.serial}{lacks}",
+            hint="pull again, and make the change once more",
+        )
+    if _content(new) == _content(present):
+        return None
+    serial = max(new.state.serial, state.serial + 1)
+    return replace(new, state=replace(new.state, serial=serial))
+
+
+def _content(each: Portable) -> tuple[object, ...]:
+    return dict(each.state.observed.items()), dict(each.state.set_sizes), [log.record.id for log in each.runs]

@@ -102,27 +102,49 @@ FROM rows JOIN contacts ON rows.contact = contacts.n WHERE batch = ? ORDER BY co
 """
 
 
+_TRAIL = """
+SELECT runs.id, batches.action, tagsets.tags, intended, batches.ended, batches.status,
+    outcome, old, added, removed, message, released
+FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
+    JOIN rows ON rows.batch = batches.n AND rows.contact = (SELECT n FROM contacts WHERE location = ?1 AND id = ?2)
+WHERE runs.location = ?1 ORDER BY batches.n
+"""
+
+
 @decoding()
 def batches_of(connection: sqlite3.Connection, run: str) -> Sequence[BatchRecord]:
     """The batches of a run; contacts that were answered alike share one Answer."""
     with _snapshot(connection):
         tagsets = {number: tags_of(text) for number, text in connection.execute("SELECT n, tags FROM tagsets")}
         alike: dict[tuple[Any, ...], Answer] = {}
+
+        def answer(row: tuple[Any, ...]) -> Answer:
+            return alike.get(row) or alike.setdefault(row, _answer(row, tagsets))
+
         return tuple(
-            BatchRecord(
-                action=Action(action),
-                tags=tuple(sorted(tags_of(tags))),
-                intended=intended,
-                ended=ended,
-                status=BatchStatus(status),
-                answers={
-                    ContactId(contact): alike.get(row) or alike.setdefault(row, _answer(row, tagsets))
-                    for contact, *values in connection.execute(_ROWS, (number,))
-                    if (row := tuple(values)) is not None
-                },
+            _batch(
+                asked,
+                {ContactId(contact): answer(tuple(row)) for contact, *row in connection.execute(_ROWS, (number,))},
             )
-            for number, action, tags, intended, ended, status in connection.execute(_BATCHES, (run,)).fetchall()
+            for number, *asked in connection.execute(_BATCHES, (run,)).fetchall()
         )
+
+
+@decoding()
+def trail_of(
+    connection: sqlite3.Connection, location: LocationId, contact: ContactId
+) -> Sequence[tuple[str, BatchRecord]]:
+    """The batches with a row of the contact, each with that row alone, and the id of its run."""
+    with _snapshot(connection):
+        found = connection.execute("SELECT n FROM locations WHERE id = ?", (location,)).fetchone()
+        rows = connection.execute(_TRAIL, (found[0], contact)).fetchall() if found else []
+        tagsets = {number: tags_of(text) for number, text in connection.execute("SELECT n, tags FROM tagsets")}
+        return tuple((run, _batch(rest[:5], {contact: _answer(tuple(rest[5:]), tagsets)})) for run, *rest in rows)
+
+
+def _batch(asked: Sequence[Any], answers: dict[ContactId, Answer]) -> BatchRecord:
+    action, tags, intended, ended, status = asked
+    return BatchRecord(Action(action), tuple(sorted(tags_of(tags))), intended, ended, BatchStatus(status), answers)
 
 
 def _answer(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from reconciler.core.batching import Batch
-from reconciler.core.journal import BatchRecord, RunHeader, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease, refusal
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import UNKNOWN, Known
@@ -25,7 +25,8 @@ from reconciler.store.disk import DISK, Disk
 from reconciler.store.interning import Interning, tags_of
 from reconciler.store.leases import end_lease, find_lease, is_held, put_lease
 from reconciler.store.migration import migrate, migrated_copy
-from reconciler.store.reading import batches_of, doubts_in, load, observed_in, runs_of
+from reconciler.store.reading import batches_of, doubts_in, load, observed_in, runs_of, trail_of
+from reconciler.store.whole import check, forget, replace_all
 
 
 class SqliteReader:
@@ -63,6 +64,14 @@ class SqliteReader:
         with errors(self._path):
             return batches_of(self._connection, run) if self._connection else ()
 
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        with errors(self._path):
+            return trail_of(self._connection, location, contact) if self._connection else ()
+
+    def check(self) -> Sequence[str]:
+        with errors(self._path):
+            return tuple(check(self._connection)) if self._connection else ()
+
 
 class SqliteStore:
     """State to be changed; each method is one durable transaction."""
@@ -97,6 +106,14 @@ class SqliteStore:
     def batches(self, run: str) -> Sequence[BatchRecord]:
         with errors(self._path):
             return batches_of(self._connection, run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        with errors(self._path):
+            return trail_of(self._connection, location, contact)
+
+    def check(self) -> Sequence[str]:
+        with errors(self._path):
+            return tuple(check(self._connection))
 
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         self._interning.forget()
@@ -222,6 +239,16 @@ class SqliteStore:
             if gone:
                 found[contact] = self._interning.tagset(gone)
         return found
+
+    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+        with self._holding(lease) as (connection, number):
+            forget(connection, number, contacts)
+
+    def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        with errors(self._path):
+            back_up(self._connection, self._path, self._disk)
+        with self._holding(lease) as (connection, number):
+            replace_all(connection, self._interning, number, state, runs)
 
     def prune(self, lease: Lease, keep: int) -> None:
         with self._holding(lease) as (connection, number):
