@@ -29,9 +29,7 @@ def plot(points: Sequence[Mapping[str, object]]) -> str:
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (math.log10(value) - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif"'
-    ]
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif"']
     parts[0] += ' font-size="12"><rect width="100%" height="100%" fill="white"/>'
     for power in range(left, right + 1):
         parts.append(_line(x(10**power), TOP, x(10**power), HEIGHT - BOTTOM))
@@ -43,9 +41,7 @@ def plot(points: Sequence[Mapping[str, object]]) -> str:
     for place, (key, label, colour) in enumerate(SERIES):
         path = " ".join(f"{x(a):.1f},{y(_number(row, key)):.1f}" for a, row in zip(across, rows, strict=True))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(
-            f'<g fill="{colour}">{_text(WIDTH - RIGHT + 12, TOP + 16 + 20 * place, label, "start")}</g>'
-        )
+        parts.append(f'<g fill="{colour}">{_text(WIDTH - RIGHT + 12, TOP + 16 + 20 * place, label, "start")}</g>')
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -11,14 +11,14 @@ Rules
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import Ceiling, ceiling, within
 from reconciler.core.desired import Desired
-from reconciler.core.diff import demands_of
+from reconciler.core.diff import Delta, demands_of
 from reconciler.core.errors import (
     ApiError,
     InDoubt,
@@ -30,16 +30,17 @@ from reconciler.core.errors import (
     Unfinished,
 )
 from reconciler.core.event import BatchAnswered, Event, RoundStarted, Waiting
-from reconciler.core.guard import Before, Counts, count
+from reconciler.core.guard import Before, Counts, Measured, count, measure
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import Holder
 from reconciler.core.names import ContactId, LocationId, Tag, TagSet
-from reconciler.core.observed import Known, absorb, adopt, intend, release, withdraw
+from reconciler.core.observed import Known, Observed, absorb, adopt, intend, release, withdraw
 from reconciler.core.outcome import Action, Outcome, Row, Verdict, judge
 from reconciler.core.pace import Pace
 from reconciler.core.plan import (
     ApprovedPlan,
     LocationPlan,
+    Plan,
     PlanOptions,
     Snapshot,
     before_run,
@@ -48,8 +49,9 @@ from reconciler.core.plan import (
     plan_location,
 )
 from reconciler.core.reassert import NO_REASSERTION
-from reconciler.core.report import Finding, LocationReport
+from reconciler.core.report import LocationReport
 from reconciler.core.revert import Reversal, plan_revert
+from reconciler.core.tally import Tally
 from reconciler.ports import Clock, Reporter, StateStore, TagWriter
 from reconciler.tenure import Tenure, take
 from reconciler.wire import BulkUpdate
@@ -89,8 +91,8 @@ async def apply(approved: ApprovedPlan, mission: Mission, world: World) -> tuple
 
 
 async def _apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World) -> LocationReport:
-    if plan.is_empty and not plan.deferrals:
-        return LocationReport(plan.location, "", RunStatus.COMPLETE)
+    if plan.is_empty and not plan.observations:
+        return _nothing_sent(plan, RunStatus.COMPLETE)
     try:
         tenure = await take(
             plan.location,
@@ -101,11 +103,11 @@ async def _apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: M
             lock_timeout_ms=mission.lock_timeout_ms,
         )
     except ReconcilerError as error:
-        return _failed(LocationReport(plan.location, "", RunStatus.STOPPED), error)
+        return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
     try:
         return await _under_lease(tenure, plan, approved, mission, world)
     except ReconcilerError as error:
-        return _failed(LocationReport(plan.location, "", RunStatus.STOPPED), error)
+        return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
     finally:
         tenure.release()
 
@@ -113,11 +115,7 @@ async def _apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: M
 async def _under_lease(
     tenure: Tenure, plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World
 ) -> LocationReport:
-    state = world.store.load(plan.location)
-    if plan.lineage not in (None, state.lineage):
-        raise StalePlan(
-            f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
-        )
+    _refuse_stale(plan, approved.plan, world.store)
     header = RunHeader(
         location=plan.location,
         operation=mission.holder.operation,
@@ -128,20 +126,41 @@ async def _under_lease(
         allowed=tuple(f"{each.flag}: {each.allowed}" for each in plan.guards if each.allowed),
     )
     number = world.store.begin_run(tenure.lease, header)
+    options = mission.options[plan.location]
     run = _Run(
         plan=plan,
         desired=mission.desired[plan.location],
-        options=mission.options[plan.location],
+        options=options,
         reversal=mission.reversals.get(plan.location),
         state=world.store.load(plan.location),
-        before=before_run(state),
         tenure=tenure,
         history_keep=mission.history_keep,
         number=number,
         world=world,
-        pace=Pace(mission.options[plan.location].rate),
+        pace=Pace(options.rate),
     )
     return await run.carry_out()
+
+
+def _nothing_sent(plan: LocationPlan, status: RunStatus) -> LocationReport:
+    return LocationReport(
+        plan.location, "", status, pairs=Tally(planned=pairs_of(plan.deltas)).pairs(plan.deferrals, Observed())
+    )
+
+
+def _refuse_stale(plan: LocationPlan, whole: Plan, store: StateStore) -> None:
+    """A plan is of one lineage, and used up by the run that completes it."""
+    state = store.load(plan.location)
+    if plan.lineage not in (None, state.lineage):
+        raise StalePlan(
+            f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
+        )
+    if plan.serial == state.serial:
+        return
+    for run in store.runs(plan.location):
+        same = run.header.change_digest == whole.change_digest and run.header.started >= whole.as_of
+        if same and run.status is RunStatus.COMPLETE:
+            raise StalePlan(f"the plan is used up: run {run.id} carried it out", hint="run plan again")
 
 
 def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:
@@ -157,7 +176,6 @@ class _Run:
     options: PlanOptions
     reversal: Reversal | None
     state: Snapshot
-    before: Before
     tenure: Tenure
     history_keep: int | None
     number: str
@@ -165,29 +183,28 @@ class _Run:
     pace: Pace
     rounds: int = 0
     requests: int = 0
-    planned: int = 0
     outside: int = 0
     adopted: int = 0
     released: int = 0
     done: Counts = field(default_factory=Counts)
-    pairs: Counter[Outcome] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
-    spent: dict[ContactId, TagSet] = field(default_factory=dict)
-    unions: dict[tuple[TagSet, TagSet], TagSet] = field(default_factory=dict)
-    failed: set[ContactId] = field(default_factory=set)
+    tally: Tally = field(default_factory=Tally)
     learnt: Counter[Tag] = field(default_factory=Counter)
+    before: Before = field(init=False)
 
     async def carry_out(self) -> LocationReport:
+        problem: ReconcilerError | None = None
         try:
             await self._rounds()
-        except StateError as error:
-            # the journal cannot be written: what it holds is the truth, and the next run reads it
-            return _failed(self._reported(RunStatus.STOPPED), error)
         except ReconcilerError as error:
-            self._end(RunStatus.STOPPED)
-            return _failed(self._reported(RunStatus.STOPPED), error)
-        self._end(RunStatus.COMPLETE)
-        return self._reported(RunStatus.COMPLETE)
+            problem = error
+        # where the journal cannot be written, what it holds is the truth: the next run reads it
+        if not isinstance(problem, StateError):
+            try:
+                self._end(RunStatus.STOPPED if problem else RunStatus.COMPLETE)
+            except StateError as error:
+                problem = problem or error
+        report = self._reported(RunStatus.STOPPED if problem else RunStatus.COMPLETE)
+        return _failed(report, problem) if problem else report
 
     def _end(self, status: RunStatus) -> None:
         sizes = {each.name: len(each.members) for each in self.desired.sets}
@@ -202,7 +219,6 @@ class _Run:
             self.world.store.prune(self.tenure.lease, self.history_keep)
 
     def _reported(self, status: RunStatus) -> LocationReport:
-        pairs = self.pairs | Counter({Outcome.NOT_SENT: self.planned - self.pairs.total()})
         return LocationReport(
             location=self.plan.location,
             run=self.number,
@@ -211,13 +227,14 @@ class _Run:
             requests=self.requests,
             adopted=self.adopted,
             released=self.released,
-            pairs={outcome: pairs[outcome] for outcome in Outcome if pairs[outcome]},
-            findings=tuple(self.findings),
+            pairs=self.tally.pairs(self.plan.deferrals, self.state.observed),
+            findings=tuple(self.tally.findings),
             outside=self.outside,
         )
 
     async def _rounds(self) -> None:
         self._store_observations()
+        self.before = before_run(self.state)
         limit: Ceiling | None = None
         current = self.plan
         if self.state.serial != self.plan.serial:
@@ -236,16 +253,21 @@ class _Run:
         # what would be sent again is not in what was approved
         options = replace(self.options, reassertion=NO_REASSERTION)
         plan = plan_location if self.reversal is None else partial(plan_revert, self.reversal)
-        fresh = plan(self.desired, self.state, options, spent=self.spent, done=self.done, before=self._before())
-        deltas, self.outside = within(fresh.deltas, limit)
+        fresh = plan(self.desired, self.state, options, spent=self.tally.spent, done=self.done, before=self._before())
+        deltas, self.outside = within(fresh.deltas, limit, failed=self.tally.failed)
         inside = fresh
-        if self.outside:
-            batches = make_batches(demands_of(deltas), options.caps, effort=options.effort)
-            inside = replace(fresh, deltas=deltas, batches=batches.batches)
+        if deltas != fresh.deltas:
+            batches = make_batches(demands_of(deltas), options.caps, effort=options.effort).batches
+            inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measured(deltas, len(batches)))
         if inside.batches and inside.refused:
-            self.planned += pairs_of(deltas)
+            self.tally.planned += pairs_of(deltas)
             raise Unfinished("\n".join(explain_refusals((inside,))), hint="what is left is in the next plan")
         return inside
+
+    def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
+        counts = self.done + count(deltas, requests=requests)
+        limits, allowances = self.options.limits, self.options.allowances
+        return measure(counts, self._before(), self.desired, limits=limits, allowances=allowances)
 
     def _before(self) -> Before:
         """What was there before the run, with what the answers told of contacts never observed."""
@@ -254,7 +276,7 @@ class _Run:
     async def _round(self, current: LocationPlan) -> None:
         self.world.report(RoundStarted(self.plan.location, self.rounds, len(current.batches)))
         self._record_ledger(current)
-        self.planned += pairs_of(current.deltas) + current.summary.reasserted
+        self.tally.planned += pairs_of(current.deltas) + current.summary.reasserted
         self.done = self.done + count(current.deltas, current.reasserted, requests=len(current.batches))
         for done, batch in enumerate(current.batches, start=1):
             await self._batch(batch, done=done, of=len(current.batches))
@@ -285,8 +307,8 @@ class _Run:
             self.state.observed.update(changed)
 
     async def _batch(self, batch: Batch, *, done: int, of: int) -> None:
-        if batch.action is Action.REMOVE and self.failed:
-            batch = replace(batch, contacts=tuple(each for each in batch.contacts if each not in self.failed))
+        if batch.action is Action.REMOVE and self.tally.failed:
+            batch = replace(batch, contacts=tuple(each for each in batch.contacts if each not in self.tally.failed))
         if not batch.contacts:
             return
         # before the intent: whoever is killed while it waits has sent nothing, and leaves no doubt
@@ -295,26 +317,29 @@ class _Run:
         before = {contact: self.state.observed[contact] for contact in batch.contacts}
         intended = {contact: self._intended(contact, batch.action, tags, known) for contact, known in before.items()}
         number = self.world.store.intend(self.tenure.lease, self.number, batch, intended, self.world.clock.now())
-        self.state.observed.update(intended)
         sent = self.world.clock.now()
         try:
             verdicts = await self._send(batch)
         except (ApiError, LeaseLost):
             withdrawn = {contact: withdraw(intended[contact], before[contact]) for contact in batch.contacts}
             self.world.store.withdraw(self.tenure.lease, number, withdrawn, self.world.clock.now())
-            self.state.observed.update(withdrawn)
             raise
         now = self.world.clock.now()
-        take = partial(
+        learn = partial(
             absorb, action=batch.action, tags=tags, sent=sent, answered=now, settle_ms=self.options.settle_ms
         )
-        learnt = {contact: take(intended[contact], verdict) for contact, verdict in verdicts.items()}
-        self.world.store.record(self.tenure.lease, number, verdicts, learnt, now)
+        learnt = {contact: learn(intended[contact], verdict) for contact, verdict in verdicts.items()}
+        try:
+            self.world.store.record(self.tenure.lease, number, verdicts, learnt, now)
+        except StateError as error:
+            lost = Verdict(Outcome.IN_DOUBT, f"its answer could not be recorded: {error.message}")
+            self.tally.take(batch, dict.fromkeys(batch.contacts, lost))
+            raise
         self.state.observed.update(learnt)
         for contact, verdict in verdicts.items():
             if before[contact].observed is None and verdict.old is not None:
                 self.learnt.update(verdict.old)
-        self._tally(batch, verdicts)
+        self.tally.take(batch, verdicts)
         self.world.report(_answered(self.plan.location, batch, verdicts, done=done, of=of))
 
     def _intended(self, contact: ContactId, action: Action, tags: TagSet, known: Known) -> Known:
@@ -332,20 +357,23 @@ class _Run:
         return judge(batch.action, batch.contacts, batch.tags, rows)
 
     async def _attempts(self, update: BulkUpdate) -> tuple[Row, ...]:
-        writer = self.world.writer(self.plan.location)
         for pause in (*PAUSES_MS, None):
             await self._ready()
             self.requests += 1
             try:
-                return await self.tenure.during(writer.update_tags(update))
+                return await self._once(update)
             except NotApplied as error:
                 if pause is None:
                     raise
                 await self._wait(max(pause, error.retry_after_ms or 0), error.message)
-            finally:
-                # counted from its end: the server cannot have seen it later
-                self.pace.note(self.world.clock.now())
         raise AssertionError("the last attempt returns or raises")
+
+    async def _once(self, update: BulkUpdate) -> tuple[Row, ...]:
+        try:
+            return await self.tenure.during(self.world.writer(self.plan.location).update_tags(update))
+        finally:
+            # counted from its end: the server cannot have seen it later
+            self.pace.note(self.world.clock.now())
 
     async def _ready(self) -> None:
         """Within the rate limit, and under a lease that is alive."""
@@ -356,28 +384,6 @@ class _Run:
         if milliseconds > 0:
             self.world.report(Waiting(self.plan.location, milliseconds, why))
         await self.tenure.sleep(milliseconds)
-
-    def _tally(self, batch: Batch, verdicts: Mapping[ContactId, Verdict]) -> None:
-        tags = frozenset(batch.tags)
-        for contact, verdict in verdicts.items():
-            self._spend(contact, tags)
-            changed = len(verdict.added | verdict.removed)
-            if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
-                self.pairs[Outcome.APPLIED] += changed
-                self.pairs[Outcome.NOOP] += len(tags) - changed
-                continue
-            self.pairs[verdict.outcome] += len(tags)
-            self.findings.append(Finding(contact, verdict.outcome, batch.action, batch.tags, verdict.message))
-            if batch.action is Action.ADD:
-                self.failed.add(contact)
-
-    def _spend(self, contact: ContactId, tags: TagSet) -> None:
-        before = self.spent.get(contact, NONE)
-        key = (before, tags)
-        union = self.unions.get(key)
-        if union is None:
-            union = self.unions[key] = before | tags
-        self.spent[contact] = union
 
 
 def _answered(

@@ -14,7 +14,11 @@ from reconciler.core.plan import Plan
 
 def dumps(plan: Plan) -> str:
     """The document as one line of ASCII: any terminal, any tool."""
-    return json.dumps(plan_document(plan), separators=(",", ":"), ensure_ascii=True) + "\n"
+    return _spell(plan_document(plan))
+
+
+def _spell(document: object) -> str:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=True) + "\n"
 
 
 def write_plan(plan: Plan, path: Path) -> None:
@@ -35,14 +39,25 @@ def write_plan(plan: Plan, path: Path) -> None:
 
 
 def load_plan(path: Path) -> Plan:
-    """The plan in the file; raises PlanFileError naming the file for anything but a whole plan."""
+    """The plan in the file; raises PlanFileError naming the file for anything but a whole plan, byte for byte."""
     try:
-        document = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise PlanFileError(f"the plan file {path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise PlanFileError(f"the plan file {path} is damaged: it is not JSON", hint="plan again") from error
     try:
-        return read_plan(document)
+        return loads(content)
     except PlanFileError as error:
-        raise PlanFileError(f"{path}: {error.message}", hint=error.hint) from error
+        raise PlanFileError(f"the plan file {path}: {error.message}", hint=error.hint) from error
+
+
+def loads(content: bytes) -> Plan:
+    """The inverse of `dumps`. Fields that a later minor version knows may be there; another spelling may not."""
+    try:
+        document = json.loads(content)
+        as_written = content == _spell(document).encode()
+    except (ValueError, RecursionError) as error:
+        raise PlanFileError("it is damaged: not JSON", hint="plan again") from error
+    plan = read_plan(document)
+    if not as_written:
+        raise PlanFileError("it was rewritten after it was saved", hint="apply the file as plan wrote it")
+    return plan

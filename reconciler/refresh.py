@@ -4,6 +4,7 @@ Rules
 1. `get` reads contacts one by one: an observation of the moment.
 2. `search` reads pages of 500 from an index that lags: a row is an observation made `INDEX_LAG_MS` before it was read.
 3. A row without tags tells nothing, and nothing follows from a contact that is not among the rows.
+4. A contact that the token may not see is another location's, unless it may see none: then the token is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from reconciler.core.errors import InDoubt, NotApplied
+from reconciler.core.errors import AuthRefused, InDoubt, NotApplied
 from reconciler.core.event import Read, Waiting
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.observed import Origin, Seen
@@ -24,6 +25,8 @@ from reconciler.wire import ContactRead
 
 INDEX_LAG_MS = 300_000
 PAUSES_MS = (500, 1_000, 2_000, 4_000)
+FORBIDDEN = 403
+MOST_FORBIDDEN = 20
 T = TypeVar("T")
 
 
@@ -57,8 +60,15 @@ async def read_contacts(location: LocationId, contacts: Sequence[ContactId], rea
     """Each of `contacts`, one request a contact; all of one call count as read when the call began."""
     notes = _Notes(Origin.GET)
     began = reading.clock.now()
+    forbidden = 0
     for done, contact in enumerate(contacts, start=1):
-        found = await _paced(location, partial(reading.reader.get_contact, contact), reading)
+        try:
+            found = await _paced(location, partial(reading.reader.get_contact, contact), reading)
+        except AuthRefused as error:
+            forbidden += 1
+            if error.status != FORBIDDEN or (not notes.seen and forbidden >= min(MOST_FORBIDDEN, len(contacts))):
+                raise
+            found = None
         if found is not None and found.location == location:
             notes.take(found, began)
         reading.report(Read(location, done, len(contacts)))
@@ -70,10 +80,13 @@ async def scan(location: LocationId, reading: Reading) -> tuple[Seen, ...]:
     notes = _Notes(Origin.SEARCH)
     at = Instant(reading.clock.now() - INDEX_LAG_MS)
     cursor, read = None, 0
+    taken: set[ContactId] = set()
     while True:
         page = await _paced(location, partial(reading.reader.search, location, cursor), reading)
         for contact in page.contacts:
-            notes.take(contact, at)
+            if contact.location in (location, "") and contact.id not in taken:
+                taken.add(contact.id)
+                notes.take(contact, at)
         read += len(page.contacts)
         reading.report(Read(location, read, page.total))
         if page.cursor is None or page.cursor == cursor:

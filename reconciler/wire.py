@@ -7,6 +7,7 @@ or overwriting them, has no spelling here. Source: the vendor's OpenAPI of 2026-
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ BULK_PATH = "/contacts/bulk/tags/update/"
 SEARCH_PATH = "/contacts/search"
 API_VERSION = "2021-07-28"
 SEARCH_PAGE_LIMIT = 500
+MESSAGE_LIMIT = 200
 
 
 class Unreadable(ValueError):
@@ -83,7 +85,7 @@ def _row(item: object) -> Row:
     return Row(
         contact=ContactId(_text(item, "contactId")),
         type=_text(item, "type"),
-        message=_text(item, "message"),
+        message=one_line(_text(item, "message")),
         old=_tags(item.get("oldTags")),
         added=_tags(item.get("tagsAdded")),
         removed=_tags(item.get("tagsRemoved")),
@@ -144,6 +146,12 @@ def read_error(body: bytes) -> str:
     return " ".join(text.split())
 
 
+def one_line(text: str) -> str:
+    """What a server says, as one short printable line."""
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(printable.split())[:MESSAGE_LIMIT]
+
+
 def bulk_answer(rows: Sequence[Row]) -> dict[str, Any]:
     """The document with which the vendor answers; the sandbox's side of `read_bulk_answer`."""
     errors = sum(row.type == "error" for row in rows)
@@ -169,6 +177,9 @@ def _contact(item: dict[str, Any]) -> ContactRead:
     )
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def _object(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
@@ -187,6 +198,7 @@ def _text(item: dict[str, Any], key: str, *, default: str | None = None) -> str:
 
 
 def _tags(value: object) -> TagSet | None:
-    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+    """None where it is not a list of texts; half a surrogate pair is no text."""
+    if not isinstance(value, list) or not all(isinstance(tag, str) and not _SURROGATE.search(tag) for tag in value):
         return None
     return frozenset(normalise_tag(tag) for tag in value)

@@ -1,16 +1,30 @@
-"""Options of the test run: `--bless` rewrites goldens; `--corpora DIR`, `--vendor=DIR` bring files of third parties."""
+"""Options of the test run.
+
+`--bless` rewrites goldens; `--corpora=DIR`, `--matrices=DIR` and `--vendor=DIR` bring files of third parties (write the
+equals sign: with a blank, pytest takes DIR for a place to look for tests).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("reconciler", deadline=None, max_examples=50)
+settings.load_profile("reconciler")
+
+THIRD_PARTY = {
+    "corpora": "hostile input, such as yaml-test-suite.json",
+    "matrices": "published 0/1 matrices for the batch planner",
+    "vendor": "the OpenAPI files of HighLevel",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="rewrite the expected files of golden cases")
-    parser.addoption("--corpora", type=Path, metavar="DIR", help="third-party test data, such as yaml-test-suite.json")
-    parser.addoption("--vendor", type=Path, metavar="DIR", help="the OpenAPI files of HighLevel; write --vendor=DIR")
+    for name, what in THIRD_PARTY.items():
+        parser.addoption(f"--{name}", type=Path, metavar="DIR", help=f"{what}; write --{name}=DIR")
 
 
 @pytest.fixture
@@ -18,27 +32,30 @@ def bless(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--bless"))
 
 
+def _directory(request: pytest.FixtureRequest, name: str) -> Path:
+    found: Path | None = request.config.getoption(f"--{name}")
+    if found is None:
+        pytest.skip(f"{THIRD_PARTY[name]}: run with --{name}=DIR")
+    return found
+
+
 @pytest.fixture(scope="session")
 def corpora(request: pytest.FixtureRequest) -> Path:
-    found: Path | None = request.config.getoption("--corpora")
-    if found is None:
-        pytest.skip("third-party test data: run with --corpora DIR")
-    return found
+    return _directory(request, "corpora")
+
+
+@pytest.fixture(scope="session")
+def matrices(request: pytest.FixtureRequest) -> Path:
+    return _directory(request, "matrices")
 
 
 @pytest.fixture(scope="session")
 def vendor(request: pytest.FixtureRequest) -> Path:
-    found: Path | None = request.config.getoption("--vendor")
-    if found is None:
-        pytest.skip("the vendor's OpenAPI files: run with --vendor=DIR")
-    return found
-
-
-_THIRD_PARTY = frozenset({"corpora", "matrices", "vendor"})
+    return _directory(request, "vendor")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for third-party data is marked so."""
     for item in items:
-        if _THIRD_PARTY & set(getattr(item, "fixturenames", ())):
+        if THIRD_PARTY.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker("third_party")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from reconciler.core.lease import Holder
@@ -11,6 +14,14 @@ from reconciler.core.names import Instant
 
 T = TypeVar("T")
 START = Instant(1_795_000_000_000)
+MEMORY = Path("/dev/shm")
+
+
+@contextmanager
+def directory_in_memory() -> Iterator[Path]:
+    """A directory in memory where the system has such a place: durable writes, some ten thousand, take their time."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
+        yield Path(directory)
 
 
 @dataclass

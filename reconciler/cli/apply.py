@@ -14,7 +14,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
 from reconciler.cli.plan import preview
 from reconciler.cli.sending import ask, send, tell
-from reconciler.cli.session import Session, look, make_plan, open_session
+from reconciler.cli.session import Session, look, make_plan, open_session, strays
 from reconciler.core.errors import ExitCode, StalePlan, UsageError
 from reconciler.core.journal import RunStatus
 from reconciler.core.plan import Plan, approve
@@ -46,13 +46,13 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     that. Needs the token of each location, by default in HIGHLEVEL_TOKEN.
     """
     console = Console.of(options)
-    plan, session = _plan(target, manifests, console, options)
+    plan, session, left = _plan(target, manifests, console, options)
     if dry_run:
-        preview(plan, session, console, options)
+        preview(plan, session, console, options, left)
         return ExitCode.GUARD if plan.refused else ExitCode.DONE
     reviewed = target.is_file() and auto_approve
     if options["output"] == "text" and not reviewed:
-        preview(plan, session, console, options)
+        preview(plan, session, console, options, left)
     approved = approve(plan)
     if plan.is_empty:
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
@@ -63,14 +63,18 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     return tell(reports, console, options)
 
 
-def _plan(target: Path, manifests: Path | None, console: Console, options: Mapping[str, Any]) -> tuple[Plan, Session]:
+def _plan(
+    target: Path, manifests: Path | None, console: Console, options: Mapping[str, Any]
+) -> tuple[Plan, Session, list[str]]:
+    """The plan, the manifests as they are now, and what else there is to say."""
     if target.is_file():
         plan = load_plan(target)
-        return plan, _session_of(plan, manifests or Path(plan.manifests), options)
+        return plan, _session_of(plan, manifests or Path(plan.manifests), options), []
     session = open_session(target, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-    return make_plan(session, present, options), session
+        left = strays(session, reader, options)
+    return make_plan(session, present, options), session, left
 
 
 def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from reconciler.cli.console import Console, rows
 from reconciler.cli.options import FORMATS, allowing, batching, common, manifests, narrowing, output, refreshing
-from reconciler.cli.session import Session, look, make_plan, open_session
+from reconciler.cli.session import Session, look, make_plan, open_session, strays
 from reconciler.core.errors import ExitCode, Severity
 from reconciler.core.plan import Plan
 from reconciler.core.view.plan import plan_view
@@ -40,16 +41,19 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     session = open_session(manifests, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
+        left = strays(session, reader, options)
     plan = make_plan(session, present, options)
-    preview(plan, session, console, options)
+    preview(plan, session, console, options, left)
     if out is not None:
         write_plan(plan, out)
         console.note(f"saved: reconciler apply {out} sends exactly this")
     return exit_code(plan, detailed=detailed_exitcode)
 
 
-def preview(plan: Plan, session: Session, console: Console, options: dict[str, Any]) -> None:
-    """Shows the plan in the format asked for."""
+def preview(
+    plan: Plan, session: Session, console: Console, options: Mapping[str, Any], notes: Sequence[str] = ()
+) -> None:
+    """Shows the plan in the format asked for. `notes`: what else there is to say."""
     for problem in session.problems:
         if problem.severity is not Severity.INFO:
             console.note(str(problem))
@@ -60,7 +64,7 @@ def preview(plan: Plan, session: Session, console: Console, options: dict[str, A
         plan_view(
             plan,
             names=session.called(),
-            notes=session.notes(),
+            notes=[*session.notes(), *notes],
             most=rows(options["whole"]),
             explain=options.get("explain_batches", False),
         )

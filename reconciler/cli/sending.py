@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -14,9 +15,10 @@ from reconciler.cli.console import Console, rows
 from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.session import Session, open_api, plan_options
 from reconciler.clock import SystemClock
-from reconciler.core.errors import UsageError
+from reconciler.core.errors import ReconcilerError, UsageError
+from reconciler.core.guard import Allowance
 from reconciler.core.names import LocationId
-from reconciler.core.plan import ApprovedPlan
+from reconciler.core.plan import ApprovedPlan, LocationPlan, Plan, PlanOptions
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.core.view.run import run_view
@@ -33,7 +35,8 @@ def ask(auto_approve: bool) -> None:
             "apply asks before it sends, and there is no terminal to ask on",
             hint="review the plan, then add --auto-approve",
         )
-    click.confirm("Send this?", abort=True, err=True)
+    if not click.confirm("Send this?", err=True):
+        raise ReconcilerError("not approved: nothing was sent")
 
 
 async def send(
@@ -51,7 +54,9 @@ async def send(
         store = stack.enter_context(open_store(session.settings.state))
         mission = Mission(
             desired=session.desired,
-            options={each: plan_options(session, each, options) for each in locations},
+            options={
+                each.location: _options_of(each, approved.plan, session, options) for each in approved.plan.locations
+            },
             holder=current_holder(operation),
             commit=git_commit(session.directory),
             reversals=reversals or {},
@@ -59,6 +64,13 @@ async def send(
             history_keep=session.settings.history_keep,
         )
         return await apply(approved, mission, World(apis.__getitem__, store, SystemClock(), console))
+
+
+def _options_of(location: LocationPlan, plan: Plan, session: Session, options: Mapping[str, Any]) -> PlanOptions:
+    """As the plan was made: narrowed alike, with the guards lifted that were lifted then."""
+    now = plan_options(session, location.location, options)
+    lifted = tuple(Allowance(each.guard, each.scope, each.allowed) for each in location.guards if each.allowed)
+    return replace(now, selection=plan.selection, allowances=now.allowances + lifted)
 
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:

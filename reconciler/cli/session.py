@@ -55,6 +55,15 @@ class Session:
         ]
 
 
+def strays(session: Session, reader: StateReader, options: Mapping[str, Any]) -> list[str]:
+    """A line for each location that has state and no manifest any more; nothing where locations were chosen."""
+    left = [] if options.get("locations") else sorted(set(reader.locations()) - session.desired.keys())
+    return [
+        f"location {location} has state but no manifest: left untouched (to empty it, declare `contact_sets: {{}}`)"
+        for location in left
+    ]
+
+
 def _when(start: Instant | None, until: Instant | None, now: Instant) -> str:
     if start is not None and now < start:
         return f"becomes active {moment(start)}"
@@ -222,4 +231,5 @@ def make_plan(session: Session, present: Iterable[Present], options: Mapping[str
         )
         for each in present
     ]
-    return combine(plans, as_of=session.now, manifests=str(session.directory))
+    chosen = selection(session, options)
+    return combine(plans, as_of=session.now, manifests=str(session.directory), selection=chosen)

@@ -241,11 +241,10 @@ class _Decision:
     spent: TagSet
 
     def verdict(self) -> _Verdict:
-        adds, removals = self._adds(), self._removals()
+        adds, removals, held = self._adds(), self._removals(), self._held()
         if self.known.quarantine and (self.spent or not self.selection.retry_rejected):
-            needed = adds or self._present(removals)
+            needed = adds or self._present(removals) or held
             return _Verdict(ledger=self._ledger(), quarantine=self.known.quarantine.value if needed else "")
-        held = self._held()
         sent = [change for tag, change in adds.items() if tag not in held and tag not in self.spent]
         removes, deferred = self._split(removals, adding=bool(sent), waits=not held.isdisjoint(adds))
         changes = sent + [change for change in removes if change.tag not in held]
@@ -379,11 +378,12 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
 
 
 def _demands(action: Action, collected: _Collected) -> tuple[Demand, ...]:
-    return tuple(
-        Demand(must, may, tuple(contacts))
+    found = (
+        Demand(must, may, tuple(sorted(contacts)))
         for (kind, must, may), contacts in collected.demands.items()
         if kind is action
     )
+    return tuple(sorted(found, key=lambda each: each.contacts))
 
 
 def demands_of(deltas: Collection[Delta]) -> Demands:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
+from math import isfinite
 from typing import Any, TypeVar
 
 from reconciler.core.batching import Batch, Proof, Reasserted
 from reconciler.core.desired import Reason
-from reconciler.core.diff import Change, Deferral, Delta, LedgerChange, Listed, Postponed
+from reconciler.core.diff import Change, Deferral, Delta, LedgerChange, Listed, Postponed, Selection
 from reconciler.core.errors import PlanFileError
 from reconciler.core.guard import Guard, Measured
-from reconciler.core.names import ContactId, Instant, LocationId, Tag, instant, iso
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, instant, iso
 from reconciler.core.observed import Origin, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, Plan, Summary, change_digest
@@ -36,6 +37,12 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "as_of": iso(plan.as_of),
         "valid_until": _iso(plan.valid_until),
         "manifests": plan.manifests,
+        "selection": {
+            "sets": sorted(plan.selection.sets),
+            "tags": sorted(plan.selection.tags),
+            "retry_held": plan.selection.retry_held,
+            "retry_rejected": plan.selection.retry_rejected,
+        },
         "locations": [_location_document(location) for location in plan.locations],
     }
     return document | {"digest": seal(document)}
@@ -148,7 +155,7 @@ def read_plan(document: object) -> Plan:
         raise PlanFileError("the plan was changed after it was written: its digest does not fit", hint="plan again")
     try:
         plan = _plan(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise PlanFileError(f"the plan lacks something: {type(error).__name__} {error}", hint="plan again") from error
     if plan.change_digest != change_digest(plan.locations):
         raise PlanFileError("the plan's change_digest does not fit its changes", hint="plan again")
@@ -160,13 +167,50 @@ def _plan(document: Mapping[str, Any]) -> Plan:
         as_of=instant(document["as_of"]),
         valid_until=_instant(document["valid_until"]),
         locations=_each(_location, document["locations"]),
-        change_digest=document["change_digest"],
-        manifests=document["manifests"],
+        change_digest=_text(document["change_digest"]),
+        manifests=_text(document["manifests"]),
+        selection=_selection(document["selection"]),
     )
 
 
-def _each(read: Callable[[Any], T], items: Iterable[Any]) -> tuple[T, ...]:
+def _selection(item: Mapping[str, Any]) -> Selection:
+    return Selection(
+        sets=frozenset(SetName(name) for name in _tags(item["sets"])),
+        tags=frozenset(_tags(item["tags"])),
+        retry_held=_flag(item["retry_held"]),
+        retry_rejected=_flag(item["retry_rejected"]),
+    )
+
+
+def _each(read: Callable[[Any], T], items: object) -> tuple[T, ...]:
+    if not isinstance(items, list):
+        raise TypeError("a list is of another type")
     return tuple(read(item) for item in items)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is of another type")
+    return value
+
+
+def _number(value: object) -> Any:
+    """A finite number; an integer stays one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise TypeError("a number is of another type")
+    return value
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("an integer is of another type")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("a flag is of another type")
+    return value
 
 
 def _instant(text: str | None) -> Instant | None:
@@ -175,12 +219,12 @@ def _instant(text: str | None) -> Instant | None:
 
 def _location(item: Mapping[str, Any]) -> LocationPlan:
     return LocationPlan(
-        location=LocationId(item["location"]),
-        lineage=item["lineage"],
-        serial=item["serial"],
-        manifests_digest=item["manifests_digest"],
+        location=LocationId(_text(item["location"])),
+        lineage=None if item["lineage"] is None else _text(item["lineage"]),
+        serial=_integer(item["serial"]),
+        manifests_digest=_text(item["manifests_digest"]),
         valid_until=_instant(item["valid_until"]),
-        summary=Summary(**{each.name: item["summary"][each.name] for each in fields(Summary)}),
+        summary=Summary(**{each.name: _number(item["summary"][each.name]) for each in fields(Summary)}),
         deltas=_each(_delta, item["deltas"]),
         batches=_each(_batch, item["batches"]),
         deferrals=_each(_deferral, item["deferrals"]),
@@ -195,12 +239,24 @@ def _location(item: Mapping[str, Any]) -> LocationPlan:
     )
 
 
-def _tags(items: Sequence[str]) -> tuple[Tag, ...]:
-    return tuple(Tag(item) for item in items)
+def _tags(items: object) -> tuple[Tag, ...]:
+    return _each(_tag, items)
+
+
+def _tag(item: object) -> Tag:
+    return Tag(_text(item))
 
 
 def _contacts(item: Mapping[str, Any]) -> tuple[ContactId, ...]:
-    return tuple(ContactId(contact) for contact in item["contacts"])
+    return _each(_contact, item["contacts"])
+
+
+def _contact(item: object) -> ContactId:
+    return ContactId(_text(item))
+
+
+def _source(item: object) -> Source:
+    return Source.parse(_text(item))
 
 
 def _delta(item: Mapping[str, Any]) -> Delta:
@@ -208,13 +264,11 @@ def _delta(item: Mapping[str, Any]) -> Delta:
 
 
 def _change(item: Mapping[str, Any]) -> Change:
-    return Change(
-        Action(item["action"]), Tag(item["tag"]), Reason(item["reason"]), _each(Source.parse, item["sources"])
-    )
+    return Change(Action(item["action"]), _tag(item["tag"]), Reason(item["reason"]), _each(_source, item["sources"]))
 
 
 def _batch(item: Mapping[str, Any]) -> Batch:
-    return Batch(Action(item["action"]), _contacts(item), _tags(item["tags"]), tuple(map(int, item["after"])))
+    return Batch(Action(item["action"]), _contacts(item), _tags(item["tags"]), _each(_integer, item["after"]))
 
 
 def _deferral(item: Mapping[str, Any]) -> Deferral:
@@ -226,19 +280,19 @@ def _ledger(item: Mapping[str, Any]) -> LedgerChange:
 
 
 def _listed(item: Mapping[str, Any]) -> Listed:
-    return Listed(item["why"], _tags(item["tags"]), _contacts(item))
+    return Listed(_text(item["why"]), _tags(item["tags"]), _contacts(item))
 
 
 def _guard(item: Mapping[str, Any]) -> Measured:
     return Measured(
         guard=Guard(item["guard"]),
-        scope=item["tag"],
-        limit=item["limit"],
-        measure=item["measure"],
-        refused=item["refused"],
-        numerator=item["numerator"],
-        denominator=item["denominator"],
-        allowed=item["allowed"],
+        scope=_text(item["tag"]),
+        limit=_number(item["limit"]),
+        measure=_number(item["measure"]),
+        refused=_flag(item["refused"]),
+        numerator=_integer(item["numerator"]),
+        denominator=_integer(item["denominator"]),
+        allowed=_text(item["allowed"]),
     )
 
 
@@ -253,9 +307,14 @@ def _reasserted(item: Mapping[str, Any]) -> Reasserted:
 def _proof(item: Mapping[str, Any]) -> Proof:
     return Proof(
         action=Action(item["action"]),
-        requests=item["requests"],
-        lower_bound=item["lower_bound"],
-        stage=item["stage"],
-        proven=item["proven"],
-        certificate=tuple((ContactId(contact), Tag(tag)) for contact, tag in item["certificate"]),
+        requests=_integer(item["requests"]),
+        lower_bound=_integer(item["lower_bound"]),
+        stage=_text(item["stage"]),
+        proven=_flag(item["proven"]),
+        certificate=_each(_pair, item["certificate"]),
     )
+
+
+def _pair(item: object) -> tuple[ContactId, Tag]:
+    contact, tag = _each(_text, item)
+    return ContactId(contact), Tag(tag)

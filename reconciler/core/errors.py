@@ -176,7 +176,13 @@ class RequestRefused(ApiError):
 
 
 class AuthRefused(ApiError):
+    """`status` is the HTTP status, 0 where nothing was asked for want of a token."""
+
     exit_code = ExitCode.AUTH
+
+    def __init__(self, message: str, *, status: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class QuotaExhausted(ApiError):

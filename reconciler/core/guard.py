@@ -9,6 +9,7 @@ Rules
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -82,9 +83,13 @@ class Measured:
 
     @property
     def flag(self) -> str:
-        """The option that lifts it, as typed."""
+        """The option that lifts it, as typed in a shell."""
         kind = "set" if self.guard in (Guard.SHRINK_PCT, Guard.GROW_PCT) else "tag"
-        return f"{self.guard}:{kind}={self.scope}" if self.scope else self.guard.value
+        return shlex.quote(f"{self.guard}:{kind}={self.scope}" if self.scope else self.guard.value)
+
+    @property
+    def is_share(self) -> bool:
+        return self.guard.endswith("_pct")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +211,9 @@ def _share(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float | None) 
 
 
 def _percent(guard: Guard, scope: str, part: int, whole: int, limit: float, *, floor: int) -> Measured:
-    """A share of nothing is everything."""
-    share = round(100.0 * part / whole, 1) if whole else (100.0 if part else 0.0)
-    return Measured(guard, scope, limit, share, part > floor and share > limit, part, whole)
+    """A share of nothing is everything. Judged as it is, shown to a tenth."""
+    share = 100.0 * part / whole if whole else (100.0 if part else 0.0)
+    return Measured(guard, scope, limit, round(share, 1), part > floor and share > limit, part, whole)
 
 
 def _holders_left(case: _Case) -> Iterator[Measured]:

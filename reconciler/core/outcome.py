@@ -94,9 +94,12 @@ def _judge_rows(action: Action, wanted: TagSet, rows: list[Row]) -> Verdict:
     if len(rows) != 1:
         return Verdict(Outcome.IN_DOUBT, f"{len(rows)} rows in the answer" if rows else "no row in the answer")
     row = rows[0]
+    if row.type == "error" and (row.added or row.removed):
+        return Verdict(Outcome.IN_DOUBT, "an error row that tells of a change")
     if row.type == "error":
         rejection = REJECTIONS.get(row.message)
-        return Verdict(Outcome.REJECTED if rejection else Outcome.HELD, row.message, rejection)
+        message = row.message or "an error without a message"
+        return Verdict(Outcome.REJECTED if rejection else Outcome.HELD, message, rejection)
     if row.type != "success":
         return Verdict(Outcome.HELD, row.message or "a row of unknown type")
     return _judge_success(action, wanted, row)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
 from reconciler.core.cover import EFFORT, Demand
@@ -25,12 +26,14 @@ from reconciler.core.diff import (
     diff,
 )
 from reconciler.core.errors import GuardRefused
-from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders, measure
+from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import SETTLE_MS, Observed, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.pace import Rate, duration
 from reconciler.core.reassert import NO_REASSERTION, Reassertion
+
+WORST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +118,17 @@ class LocationPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All locations of a run. `manifests`: where they were read. `change_digest`: what a reviewer approves."""
+    """All locations of a run. `change_digest`: what a reviewer approves.
+
+    `manifests`: where they were read. `selection`: the part of the whole that was asked for.
+    """
 
     as_of: Instant
     valid_until: Instant | None
     locations: tuple[LocationPlan, ...]
     change_digest: str
     manifests: str = ""
+    selection: Selection = EVERYTHING
 
     @property
     def is_empty(self) -> bool:
@@ -210,21 +217,28 @@ def before_run(state: Snapshot) -> Before:
     return Before(holders(state.observed), state.set_sizes)
 
 
-def combine(locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str) -> Plan:
+def combine(
+    locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str, selection: Selection = EVERYTHING
+) -> Plan:
     """One plan of all locations, sorted by location."""
     ordered = tuple(sorted(locations, key=lambda each: each.location))
     ends = [each.valid_until for each in ordered if each.valid_until is not None]
-    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests)
+    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests, selection)
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:
-    """SHA-256 over location, sorted changes and ceilings: equal wherever a reviewer would see the same."""
+    """SHA-256 over location, sorted changes and ceilings: equal wherever a reviewer would see the same.
+
+    The places that asked for a change are no part of it: they move with every comment.
+    """
     digest = hashlib.sha256()
     for each in locations:
         digest.update(json.dumps(["location", each.location]).encode())
+        alike: defaultdict[tuple[tuple[str, str, str], ...], list[ContactId]] = defaultdict(list)
         for delta in each.deltas:
-            changes = [[change.action, change.tag, change.reason] for change in delta.changes]
-            digest.update(json.dumps(["delta", changes, delta.contacts]).encode())
+            alike[tuple((change.action, change.tag, change.reason) for change in delta.changes)] += delta.contacts
+        for changes, contacts in sorted(alike.items()):
+            digest.update(json.dumps(["delta", changes, sorted(contacts)]).encode())
         for deferral in each.deferrals:
             digest.update(json.dumps(["ceiling", deferral.reason.name, deferral.tags, deferral.contacts]).encode())
         for change in each.ledger:
@@ -268,15 +282,16 @@ def _pairs(deltas: Iterable[Delta], action: Action) -> int:
 _MADE_HERE = object()
 
 
+@dataclass(frozen=True, slots=True)
 class ApprovedPlan:
     """A plan that no guard refuses. Only `approve` makes one; apply accepts nothing else."""
 
-    __slots__ = ("plan",)
+    plan: Plan
+    made_by: InitVar[object]
 
-    def __init__(self, plan: Plan, made_by: object) -> None:
+    def __post_init__(self, made_by: object) -> None:
         if made_by is not _MADE_HERE:
             raise TypeError("an approved plan comes from approve(plan)")
-        self.plan = plan
 
 
 def approve(plan: Plan) -> ApprovedPlan:
@@ -287,17 +302,36 @@ def approve(plan: Plan) -> ApprovedPlan:
 
 
 def explain_refusals(locations: Iterable[LocationPlan]) -> tuple[str, ...]:
-    """A line a refusal: guard, where, measure, numerator and denominator, limit."""
+    """A line a refusal: guard, where, measure, numerator and denominator, limit, and the tags it is most about."""
     return tuple(_explain(location, each) for location in locations for each in location.refused)
 
 
 def _explain(location: LocationPlan, each: Measured) -> str:
     scope = f" of {each.scope!r}" if each.scope else ""
-    counted = f" ({each.numerator} of {each.denominator})" if each.denominator else ""
+    counted = f" ({each.numerator} of {each.denominator})" if each.denominator or each.is_share else ""
     return (
         f"guard {each.guard} refuses location {location.location}{scope}: "
-        f"measured {each.measure:g}{counted}, limit {each.limit:g}"
+        f"measured {each.measure:g}{counted}, limit {each.limit:g}{_worst(location, each)}"
     )
+
+
+_ABOUT = {
+    Guard.MAX_ADDS: Action.ADD,
+    Guard.MAX_ADDS_PCT: Action.ADD,
+    Guard.MAX_REMOVES: Action.REMOVE,
+    Guard.MAX_REMOVES_PCT: Action.REMOVE,
+}
+
+
+def _worst(location: LocationPlan, each: Measured) -> str:
+    """The tags that a guard on the whole location is most about."""
+    if each.scope or each.guard not in _ABOUT:
+        return ""
+    pairs: Counter[Tag] = Counter()
+    for delta in location.deltas:
+        pairs.update(dict.fromkeys(delta.tags(_ABOUT[each.guard]), len(delta.contacts)))
+    worst = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:WORST]
+    return f"; most of {', '.join(f'{tag!r} ({number})' for tag, number in worst)}" if worst else ""
 
 
 def _lifting(refused: Sequence[Measured]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
+_MARKS = re.compile(r"(:(?=:)|#(?=#))")
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
@@ -11,10 +13,10 @@ def visible(text: str) -> str:
     """The text in one line, with nothing in it that a terminal or a CI runner would act on.
 
     What is not printable, or turns the direction of writing, is shown as `\\u{…}`; a backslash is doubled, so that
-    the text can be recovered. A text that would start a CI runner's command (`::`) starts with a backslash.
+    the text can be recovered. The marks of a CI runner's commands (`::`, `##`) are parted by a backslash, wherever they
+    are: a runner skips blanks before them, or looks for them in the middle of a line, and a renderer folds lines.
     """
-    shown = "".join(map(_shown, text))
-    return "\\" + shown if shown.startswith("::") else shown
+    return _MARKS.sub(r"\1\\", "".join(map(_shown, text)))
 
 
 def _shown(char: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_PLACE = re.compile(r"(.+?):([1-9][0-9]*)(?::([1-9][0-9]*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -20,9 +23,6 @@ class Source:
 
     @classmethod
     def parse(cls, text: str) -> Source:
-        """The inverse of `str`."""
-        path, *numbers = text.rsplit(":", 2)
-        if len(numbers) == 2 and all(number.isdigit() for number in numbers):
-            return cls(path, int(numbers[0]), int(numbers[1]))
-        path, _, line = text.rpartition(":")
-        return cls(path, int(line)) if path and line.isdigit() else cls(text)
+        """The inverse of `str` where line and column are given; else a path that ends in `:7` is taken for a line."""
+        found = _PLACE.fullmatch(text)
+        return cls(found[1], int(found[2]), int(found[3] or 0)) if found else cls(text)

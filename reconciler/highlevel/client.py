@@ -9,7 +9,9 @@ Rules
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -28,6 +30,7 @@ from reconciler.wire import (
     bulk_body,
     bulk_path,
     contact_path,
+    one_line,
     read_bulk_answer,
     read_contact,
     read_error,
@@ -37,7 +40,16 @@ from reconciler.wire import (
 
 T = TypeVar("T")
 
-MESSAGE_LIMIT = 200
+UNSENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+"""What httpx raises before the API can have seen the request."""
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -68,15 +80,18 @@ class HighLevel:
     ) -> None:
         url = httpx.URL(base_url)
         self._token = token
+        self._timeout_s = timeout_s
         self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
         self._client = httpx.AsyncClient(
             base_url=url,
             auth=_Token(token, url),
             headers={"Version": version, "Accept": "application/json", "Content-Type": "application/json"},
-            timeout=timeout_s,
+            # half of it for the connection: a time-out in that is known to have had no effect
+            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
             follow_redirects=False,
             # a proxy from the environment has no business between this process and loopback
             trust_env=url.host not in LOOPBACK,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             transport=transport,
         )
 
@@ -110,18 +125,19 @@ class HighLevel:
         return self._read(read_page, body)
 
     async def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """The body of a 2xx answer."""
+        """The body of a 2xx answer; it ends within the time-out, however slowly it comes."""
         try:
-            response = await self._client.request(method, path, content=body)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._client.request(method, path, content=body)
+        except UNSENT as error:
+            # from None: what httpx says may hold anything, the token too
             raise NotApplied(
-                f"cannot reach {self._where}: {self._clean(str(error)) or type(error).__name__}",
-                hint="see api.base_url and the network",
-            ) from error
-        except httpx.TransportError as error:
-            raise InDoubt(f"no answer from {self._where}: {self._clean(str(error)) or type(error).__name__}") from error
+                f"cannot reach {self._where}: {self._told(error)}", hint="see api.base_url and the network"
+            ) from None
+        except (httpx.RequestError, TimeoutError) as error:
+            raise InDoubt(f"no answer from {self._where}: {self._told(error)}") from None
         except httpx.InvalidURL as error:
-            raise RequestRefused(f"a path that HTTP cannot carry: {self._clean(str(error))}", status=0) from error
+            raise RequestRefused(f"a path that HTTP cannot carry: {self._told(error)}", status=0) from None
         if response.is_success:
             return response.content
         raise self._failure(response)
@@ -131,7 +147,9 @@ class HighLevel:
         said = self._clean(read_error(response.content))
         told = f"{self._where} answered {status}" + (f": {said}" if said else "")
         if status in (401, 403):
-            return AuthRefused(told, hint="see that the token is of this location and has the scopes it needs")
+            return AuthRefused(
+                told, status=status, hint="see that the token is of this location and has the scopes it needs"
+            )
         if status == httpx.codes.TOO_MANY_REQUESTS:
             return NotApplied(told, retry_after_ms=_retry_after(response))
         if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
@@ -144,9 +162,11 @@ class HighLevel:
         except Unreadable as error:
             raise InDoubt(f"an answer of {self._where} cannot be read: {error}") from error
 
+    def _told(self, error: Exception) -> str:
+        return self._clean(str(error)) or type(error).__name__
+
     def _clean(self, text: str) -> str:
-        printable = "".join(char if char.isprintable() else " " for char in text.replace(self._token, "***"))
-        return " ".join(printable.split())[:MESSAGE_LIMIT]
+        return one_line(text.replace(self._token, "***"))
 
 
 def _retry_after(response: httpx.Response) -> int | None:

@@ -14,14 +14,24 @@ COMMAND_TIMEOUT_S = 60
 
 
 def find_token(
-    location: LocationId, environment: Mapping[str, str], *, variable: str = DEFAULT_VARIABLE, command: str = ""
+    location: LocationId,
+    environment: Mapping[str, str],
+    *,
+    variable: str = DEFAULT_VARIABLE,
+    command: str = "",
+    timeout_s: float = COMMAND_TIMEOUT_S,
 ) -> str:
     """The token of a location; raises AuthRefused naming the variable or the command, never the token."""
     token = environment.get(variable, "").strip()
     where = f"environment variable {variable}"
     if not token and command:
-        token = _ask(command)
+        token = _ask(command, timeout_s)
         where = "token_command"
+    if not token and command:
+        raise AuthRefused(
+            f"no token for location {location}: {variable} is not set and token_command printed nothing",
+            hint="try the command in a terminal",
+        )
     if not token:
         raise AuthRefused(
             f"no token for location {location}: environment variable {variable} is not set",
@@ -34,12 +44,13 @@ def find_token(
     return token
 
 
-def _ask(command: str) -> str:
+def _ask(command: str, timeout_s: float) -> str:
     """What the command prints. It runs without a shell; its errors are told without its output."""
     try:
-        done = subprocess.run(shlex.split(command), capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False)
+        done = subprocess.run(shlex.split(command), capture_output=True, timeout=timeout_s, check=False)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        raise AuthRefused(f"token_command did not run: {type(error).__name__}", hint="try it in a terminal") from error
+        # from None: the error holds what the command printed so far
+        raise AuthRefused(f"token_command did not run: {type(error).__name__}", hint="try it in a terminal") from None
     if done.returncode:
         raise AuthRefused(f"token_command ended with exit code {done.returncode}", hint="try it in a terminal")
     return done.stdout.decode("ascii", "replace").strip()

@@ -14,9 +14,10 @@ from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, 
 from reconciler.core.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading.files import CannotRead, Files, inside, shown
+from reconciler.loading.gathering import Wanted, repetition
 from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, TagRuleModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
-from reconciler.loading.tables import Wanted, read_table, repetition
+from reconciler.loading.tables import read_table
 
 Report = Callable[[Problem], None]
 

@@ -1,7 +1,7 @@
 """Contact files in Parquet, through duckdb (extra `[bulk]`): the home of duckdb.
 
-Rules: imported only when a manifest names a .parquet file; reads that one file, from an in-memory database that may
-not load extensions; a row of Parquet has no line, its line is 0.
+Rules: duckdb is imported only when a manifest names a .parquet file; it reads that one file, from an in-memory database
+that may not load extensions; a row of Parquet has no line, its line is 0.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from reconciler.core.errors import InvalidInput, Problem
-from reconciler.loading.tables import Gathering, find_column
+from reconciler.loading.gathering import Gathering, find_column
 
 _BATCH = 50_000
 
@@ -31,7 +31,11 @@ def read_parquet(stream: BinaryIO, gathering: Gathering) -> None:
             raise gathering.stop("contact-file", 0, f"not Parquet: {str(error).splitlines()[0]}") from None
 
 
-_CONFIG = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "threads": "2"}
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "threads": 2,
+}
 
 
 def _missing_extra(gathering: Gathering) -> InvalidInput:

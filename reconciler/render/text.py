@@ -2,13 +2,14 @@
 
 Rules
 1. Outside text cannot change the structure: whatever is not printable, and what turns the direction of writing, is
-   shown as an escape; a line that would start with `::` is not a command to a CI runner.
+   shown as an escape; nothing in a line, folded or not, is a command to a CI runner.
 2. Colour never carries meaning alone.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -30,6 +31,10 @@ _COLOURS = {
 }
 
 
+_TRAILING = re.compile(r"(?: |\x1b\[[0-9;]*m)+$", re.MULTILINE)
+"""Blanks before the end of a line, among the escapes that switch colours."""
+
+
 def render_text(view: View, *, colour: bool = False, width: int = 120) -> str:
     """The whole view, ending with a new line; `width` in columns."""
     sink = io.StringIO()
@@ -48,7 +53,7 @@ def render_text(view: View, *, colour: bool = False, width: int = 120) -> str:
         _section(console, section)
     for cell in view.closing:
         console.print(_text(cell))
-    return "\n".join(line.rstrip() for line in sink.getvalue().split("\n"))
+    return _TRAILING.sub(lambda found: found[0].replace(" ", ""), sink.getvalue())
 
 
 def _text(cell: Cell) -> Text:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from typing import Any
 
 from reconciler.core.names import Tag, TagSet
 from reconciler.core.observed import UNKNOWN, Known, Origin
 from reconciler.core.outcome import Rejection
-from reconciler.store.connection import decoding
+from reconciler.store.database import Database, decoding, first
 
 _COLUMNS = "observed, observed_at, origin, ledger, kept, doubt, doubt_at, quarantine, quarantined_at"
+_TAGSET = "SELECT n FROM tagsets WHERE tags = ?"
 
 
 class Interning:
     """The numbers of values within one connection; made as they are needed, inside the caller's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._tagsets: dict[TagSet, int] = {}
         self._known: dict[int, dict[Known, int]] = {}
 
@@ -32,8 +32,11 @@ class Interning:
         if number is None:
             # in ASCII: half a surrogate pair, which an answer may hold, is no text to SQLite
             text = json.dumps(sorted(tags))
-            self._connection.execute("INSERT OR IGNORE INTO tagsets (tags) VALUES (?)", (text,))
-            found = self._connection.execute("SELECT n FROM tagsets WHERE tags = ?", (text,)).fetchone()
+            found = first(self._database.execute(_TAGSET, (text,)))
+            if found is None:
+                self._database.add_shared()
+                self._database.execute("INSERT INTO tagsets (tags) VALUES (?) ON CONFLICT DO NOTHING", (text,))
+                found = first(self._database.execute(_TAGSET, (text,)))
             number = self._tagsets[tags] = int(found[0])
         return number
 
@@ -63,8 +66,8 @@ class Interning:
             known.quarantined_at,
         )
         marks = ", ".join("?" * len(row))
-        inserted = self._connection.execute(f"INSERT INTO known (location, {_COLUMNS}) VALUES ({marks})", row)
-        return int(inserted.lastrowid or 0)
+        insert = f"INSERT INTO known (location, {_COLUMNS}) VALUES ({marks}) RETURNING n"
+        return int(first(self._database.execute(insert, row))[0])
 
     def read(self, location: int) -> tuple[dict[int, int], list[Known]]:
         """The location's patterns, UNKNOWN first, and the place of each stored number among them."""
@@ -74,16 +77,16 @@ class Interning:
 
     @decoding()
     def _stored(self, location: int) -> list[tuple[int, Known]]:
-        tagsets = {number: tags_of(text) for number, text in self._connection.execute("SELECT n, tags FROM tagsets")}
-        stored = self._connection.execute(f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n", (location,))
+        tagsets = {number: tags_of(text) for number, text in self._database.execute("SELECT n, tags FROM tagsets")}
+        stored = self._database.execute(f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n", (location,))
         return [(number, _known(tuple(row), tagsets)) for number, *row in stored]
 
     def sweep(self, location: int) -> None:
         """Drops the patterns that no contact has any more."""
-        self._connection.execute(
-            "DELETE FROM known WHERE location = ?1"
-            " AND n NOT IN (SELECT DISTINCT known FROM contacts WHERE location = ?1)",
-            (location,),
+        self._database.execute(
+            "DELETE FROM known WHERE n IN"
+            " (SELECT n FROM known WHERE location = ? EXCEPT SELECT known FROM contacts WHERE location = ?)",
+            (location, location),
         )
         self._known.pop(location, None)
 

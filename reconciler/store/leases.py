@@ -1,35 +1,43 @@
-"""The lease's row in a SQLite state, and whether its holder still has it."""
+"""Leases as the state's tables hold them, and whether a holder is still there."""
 
 from __future__ import annotations
 
 import os
 import socket
-import sqlite3
-from typing import Any
 
-from reconciler.core.lease import Holder, Lease
+from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, Holder, Lease, lost, not_the_lease, refusal
 from reconciler.core.names import Instant, LocationId
-from reconciler.store.connection import decoding
+from reconciler.store.database import Database, decoding, first
 
 _COLUMNS = "fence, expires, id, who, operation, host, pid, version, created, run_url"
+_SET = f"""
+INSERT INTO leases (location, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (location) DO UPDATE SET
+    {", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", "))}
+"""
+_HELD = """
+SELECT leases.location FROM leases JOIN locations ON leases.location = locations.n
+WHERE locations.id = ? AND leases.id = ? AND fence = ?
+"""
 
 
-@decoding()
-def find_lease(connection: sqlite3.Connection, location: LocationId) -> Lease | None:
-    """The last lease on a location; one that was released has no holder's id."""
-    found = connection.execute(
-        f"SELECT {_COLUMNS} FROM leases WHERE location = (SELECT n FROM locations WHERE id = ?)", (location,)
-    ).fetchone()
-    if found is None:
-        return None
-    fence, expires, *holder = found
-    return Lease(location, Holder(*holder), fence, expires)
+def take(database: Database, number: int, location: LocationId, holder: Holder, now: Instant) -> Lease:
+    """The lease on the location of that number; raises LockHeld where another one is good."""
+    last = _read(database, number, location)
+    if last is not None and is_held(last, now, session_ended=database.has_ended(location, last.fence)):
+        raise refusal(last)
+    lease = next_lease(last, location, holder, now)
+    put(database, number, lease)
+    return lease
 
 
-def put_lease(connection: sqlite3.Connection, number: int, lease: Lease) -> None:
-    """`number` is the location's."""
+def next_lease(last: Lease | None, location: LocationId, holder: Holder, now: Instant) -> Lease:
+    return Lease(location, holder, last.fence + 1 if last else 1, Instant(now + TTL_MS))
+
+
+def put(database: Database, number: int, lease: Lease) -> None:
     holder = lease.holder
-    row: tuple[Any, ...] = (
+    row = (
         lease.fence,
         lease.expires,
         holder.id,
@@ -41,19 +49,50 @@ def put_lease(connection: sqlite3.Connection, number: int, lease: Lease) -> None
         holder.created,
         holder.run_url,
     )
-    marks = ", ".join("?" * (len(row) + 1))
-    connection.execute(f"INSERT OR REPLACE INTO leases (location, {_COLUMNS}) VALUES ({marks})", (number, *row))
+    database.execute(_SET, (number, *row))
 
 
-def end_lease(connection: sqlite3.Connection, location: LocationId) -> None:
-    connection.execute(
-        "UPDATE leases SET expires = 0, id = '' WHERE location = (SELECT n FROM locations WHERE id = ?)", (location,)
-    )
+def held_location(database: Database, lease: Lease) -> int:
+    """The number of the lease's location, under which nobody else writes now; raises LeaseLost."""
+    found = first(database.execute(_HELD + database.for_update, (lease.location, lease.holder.id, lease.fence)))
+    if found is None:
+        raise lost(lease)
+    return int(found[0])
+
+
+def end(database: Database, number: int) -> None:
+    """Nobody holds the location of that number any more; the fencing number stays."""
+    database.execute("UPDATE leases SET expires = 0, id = '' WHERE location = ?", (number,))
+
+
+def unlock(database: Database, number: int, location: LocationId, lease: str) -> Lease:
+    """Ends the lease of exactly that id, whoever holds it; raises UsageError for any other."""
+    held = _read(database, number, location)
+    if held is None or not held.holder.id or held.holder.id != lease:
+        raise not_the_lease(location, lease, held if held and held.holder.id else None)
+    end(database, number)
+    return held
 
 
 @decoding()
-def is_held(lease: Lease, now: Instant) -> bool:
-    return bool(lease.holder.id) and lease.expires > now and not _is_dead(lease.holder)
+def _read(database: Database, number: int, location: LocationId) -> Lease | None:
+    found = first(database.execute(f"SELECT {_COLUMNS} FROM leases WHERE location = ?", (number,)))
+    if found is None:
+        return None
+    fence, expires, *holder = found
+    return Lease(location, Holder(*holder), fence, expires)
+
+
+@decoding()
+def is_held(lease: Lease, now: Instant, *, session_ended: bool = False) -> bool:
+    """Whether nobody else may take the location.
+
+    Where only the holder's session with the database ended, its process may live: it finds out with its next
+    heartbeat, and sends nothing after that.
+    """
+    if not lease.holder.id or _is_dead(lease.holder):
+        return False
+    return now < lease.expires - (TTL_MS - HEARTBEAT_MS if session_ended else 0)
 
 
 def _is_dead(holder: Holder) -> bool:

@@ -1,11 +1,9 @@
-"""What is read from a SQLite state: a location's content, its runs and their rows."""
+"""What the state's tables hold, as our values. Each function is one or several queries inside the caller's view."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
@@ -13,30 +11,8 @@ from reconciler.core.names import ContactId, LocationId, SetName, TagSet
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import REJECTIONS, Action, Outcome, Verdict
 from reconciler.core.plan import Snapshot
-from reconciler.store.connection import decoding
+from reconciler.store.database import Database, decoding, first
 from reconciler.store.interning import Interning, tags_of
-
-
-@decoding()
-def load(connection: sqlite3.Connection, location: LocationId) -> Snapshot:
-    with _snapshot(connection):
-        found = connection.execute("SELECT n, lineage, serial FROM locations WHERE id = ?", (location,)).fetchone()
-        if found is None:
-            return Snapshot(location)
-        number, lineage, serial = found
-        observed = observed_in(connection, number)
-        observed.update(doubts_in(connection, number, observed))
-        sizes = connection.execute("SELECT name, size FROM set_sizes WHERE location = ?", (number,))
-        set_sizes = {SetName(name): size for name, size in sizes}
-        return Snapshot(location, lineage, serial, observed, set_sizes)
-
-
-@decoding()
-def observed_in(connection: sqlite3.Connection, location: int) -> Observed:
-    indices, patterns = Interning(connection).read(location)
-    stored = connection.execute("SELECT id, known FROM contacts WHERE location = ?", (location,))
-    return Observed({ContactId(contact): indices[known] for contact, known in stored}, patterns)
-
 
 _UNANSWERED = """
 SELECT contacts.id, tagsets.tags, batches.intended
@@ -44,51 +20,12 @@ FROM runs JOIN batches ON batches.run = runs.n JOIN tagsets ON batches.tags = ta
     JOIN rows ON rows.batch = batches.n JOIN contacts ON rows.contact = contacts.n
 WHERE runs.location = ? AND batches.status = 'intended' ORDER BY batches.n
 """
-
-
-@decoding()
-def doubts_in(connection: sqlite3.Connection, location: int, observed: Observed) -> dict[ContactId, Known]:
-    """Whatever was intended and never seen answered may have had its effect."""
-    found: dict[ContactId, Known] = {}
-    for contact, tags, intended in connection.execute(_UNANSWERED, (location,)):
-        known = found.get(contact) or observed[contact]
-        found[contact] = known.in_doubt(tags_of(tags), intended)
-    return found
-
-
-@contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """One consistent view for several queries."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-
-
 _RUNS = """
 SELECT runs.id, operation, who, started, change_digest, commit_id, allowed, runs.status, runs.ended,
     (SELECT count(*) FROM batches WHERE run = runs.n),
     (SELECT count(*) FROM rows JOIN batches ON rows.batch = batches.n WHERE run = runs.n)
 FROM runs JOIN locations ON runs.location = locations.n WHERE locations.id = ? ORDER BY runs.n
 """
-
-
-@decoding()
-def runs_of(connection: sqlite3.Connection, location: LocationId) -> Sequence[RunRecord]:
-    return tuple(
-        RunRecord(
-            id=run,
-            header=RunHeader(location, operation, who, started, digest, commit, tuple(json.loads(allowed))),
-            status=RunStatus(status),
-            ended=ended,
-            requests=requests,
-            rows=rows,
-        )
-        for run, operation, who, started, digest, commit, allowed, status, ended, requests, rows in connection.execute(
-            _RUNS, (location,)
-        )
-    )
 
 
 _BATCHES = """
@@ -100,46 +37,97 @@ _ROWS = """
 SELECT contacts.id, outcome, old, added, removed, message, released
 FROM rows JOIN contacts ON rows.contact = contacts.n WHERE batch = ? ORDER BY contacts.id
 """
-
-
 _TRAIL = """
 SELECT runs.id, batches.action, tagsets.tags, intended, batches.ended, batches.status,
     outcome, old, added, removed, message, released
 FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
-    JOIN rows ON rows.batch = batches.n AND rows.contact = (SELECT n FROM contacts WHERE location = ?1 AND id = ?2)
-WHERE runs.location = ?1 ORDER BY batches.n
+    JOIN rows ON rows.batch = batches.n JOIN contacts ON rows.contact = contacts.n
+    JOIN locations ON contacts.location = locations.n
+WHERE locations.id = ? AND contacts.id = ? ORDER BY batches.n
 """
 
 
 @decoding()
-def batches_of(connection: sqlite3.Connection, run: str) -> Sequence[BatchRecord]:
-    """The batches of a run; contacts that were answered alike share one Answer."""
-    with _snapshot(connection):
-        tagsets = {number: tags_of(text) for number, text in connection.execute("SELECT n, tags FROM tagsets")}
-        alike: dict[tuple[Any, ...], Answer] = {}
-
-        def answer(row: tuple[Any, ...]) -> Answer:
-            return alike.get(row) or alike.setdefault(row, _answer(row, tagsets))
-
-        return tuple(
-            _batch(
-                asked,
-                {ContactId(contact): answer(tuple(row)) for contact, *row in connection.execute(_ROWS, (number,))},
-            )
-            for number, *asked in connection.execute(_BATCHES, (run,)).fetchall()
-        )
+def load(database: Database, location: LocationId) -> Snapshot:
+    found = first(database.execute("SELECT n, lineage, serial FROM locations WHERE id = ?", (location,)))
+    if found is None:
+        return Snapshot(location)
+    number, lineage, serial = found
+    observed = read_observed(database, number)
+    observed.update(doubts(database, number, observed))
+    return Snapshot(location, lineage, serial, observed, read_sizes(database, number))
 
 
 @decoding()
-def trail_of(
-    connection: sqlite3.Connection, location: LocationId, contact: ContactId
-) -> Sequence[tuple[str, BatchRecord]]:
+def locations(database: Database) -> Sequence[LocationId]:
+    return tuple(LocationId(row[0]) for row in database.execute("SELECT id FROM locations ORDER BY id"))
+
+
+@decoding()
+def runs(database: Database, location: LocationId) -> Sequence[RunRecord]:
+    return tuple(
+        RunRecord(
+            id=run,
+            header=RunHeader(location, operation, who, started, digest, commit, tuple(json.loads(allowed))),
+            status=RunStatus(status),
+            ended=ended,
+            requests=requests,
+            rows=rows,
+        )
+        for run, operation, who, started, digest, commit, allowed, status, ended, requests, rows in database.execute(
+            _RUNS, (location,)
+        )
+    )
+
+
+@decoding()
+def read_observed(database: Database, location: int) -> Observed:
+    indices, patterns = Interning(database).read(location)
+    stored = database.execute("SELECT id, known FROM contacts WHERE location = ?", (location,))
+    return Observed({contact: indices[known] for contact, known in stored}, patterns)
+
+
+@decoding()
+def doubts(database: Database, location: int, observed: Observed) -> dict[ContactId, Known]:
+    """Whatever was intended and never seen answered may have had its effect."""
+    found: dict[ContactId, Known] = {}
+    for contact, tags, intended in database.execute(_UNANSWERED, (location,)):
+        known = found.get(contact) or observed[contact]
+        found[contact] = known.in_doubt(tags_of(tags), intended)
+    return found
+
+
+@decoding()
+def read_sizes(database: Database, location: int) -> Mapping[SetName, int]:
+    stored = database.execute("SELECT name, size FROM set_sizes WHERE location = ?", (location,))
+    return {SetName(name): size for name, size in stored}
+
+
+@decoding()
+def batches(database: Database, run: str) -> Sequence[BatchRecord]:
+    """The batches of a run; contacts that were answered alike share one Answer."""
+    tagsets = _tagsets(database)
+    alike: dict[tuple[Any, ...], Answer] = {}
+
+    def answer(row: tuple[Any, ...]) -> Answer:
+        return alike.get(row) or alike.setdefault(row, _answer(row, tagsets))
+
+    return tuple(
+        _batch(asked, {ContactId(who): answer(tuple(row)) for who, *row in database.execute(_ROWS, (number,))})
+        for number, *asked in database.execute(_BATCHES, (run,)).fetchall()
+    )
+
+
+@decoding()
+def trail(database: Database, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
     """The batches with a row of the contact, each with that row alone, and the id of its run."""
-    with _snapshot(connection):
-        found = connection.execute("SELECT n FROM locations WHERE id = ?", (location,)).fetchone()
-        rows = connection.execute(_TRAIL, (found[0], contact)).fetchall() if found else []
-        tagsets = {number: tags_of(text) for number, text in connection.execute("SELECT n, tags FROM tagsets")}
-        return tuple((run, _batch(rest[:5], {contact: _answer(tuple(rest[5:]), tagsets)})) for run, *rest in rows)
+    rows = database.execute(_TRAIL, (location, contact)).fetchall()
+    tagsets = _tagsets(database)
+    return tuple((run, _batch(rest[:5], {contact: _answer(tuple(rest[5:]), tagsets)})) for run, *rest in rows)
+
+
+def _tagsets(database: Database) -> dict[int, TagSet]:
+    return {number: tags_of(text) for number, text in database.execute("SELECT n, tags FROM tagsets")}
 
 
 def _batch(asked: Sequence[Any], answers: dict[ContactId, Answer]) -> BatchRecord:

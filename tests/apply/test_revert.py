@@ -14,7 +14,7 @@ from reconciler.core.guard import GuardLimits
 from reconciler.core.manifest import Authority, OnLeave
 from reconciler.core.revert import CHANGED_SINCE, DEMANDED, UNCLEAR_THEN
 from reconciler.store import open_store
-from tests.apply.scene import Scene, who
+from tests.apply.stage import Scene, who
 from tests.build import a_rule, a_set, declare, tags
 
 NOTHING = declare()

@@ -17,7 +17,7 @@ from reconciler.core.names import Instant
 from reconciler.core.pace import Rate
 from reconciler.store import open_reader, open_store
 from reconciler.tenure import take
-from tests.apply.scene import Scene, who
+from tests.apply.stage import Scene, who
 from tests.build import HERE, a_set, declare
 from tests.fakes import START, FakeClock, a_holder
 

@@ -232,3 +232,46 @@ def test_in_ci_the_default_state_is_not_made_unasked(
     assert "--create-state" in refused.err
     assert reconciler("apply", "--auto-approve", "--create-state").code == 0
     assert reconciler("apply", "--auto-approve").code == 0
+
+
+def test_a_narrowed_plan_stays_narrow_when_it_is_applied(reconciler: Command, manifest: Manifest, world: World) -> None:
+    manifest(customers=(range(3), ["customer"], []), vip=([0, 5], ["vip"], ["trial"]))
+    assert reconciler("plan", "--set", "vip", "--tag", "vip", "--tag", "trial", "--out", "plan.json").code == 0
+    assert reconciler("apply", "plan.json", "--auto-approve").code == 0
+    assert world.holders("vip") == {contact_id(0), contact_id(5)}
+    assert world.holders("customer") == frozenset()
+    assert world.tags_of(contact_id(0)) == {"vip"}
+
+
+def test_guards_lifted_in_a_plan_stay_lifted_for_its_run(reconciler: Command, manifest: Manifest, world: World) -> None:
+    manifest(customers=(range(8), ["customer"], []))
+    reconciler("apply", "--auto-approve")
+    manifest()
+    lift = ["max_removes_pct", "max_removes_pct:tag=customer", "empties_tag:tag=customer"]
+    flags = [part for guard in lift for part in ("--allow", guard)]
+    assert reconciler("plan", "--out", "plan.json", *flags, "--reason", "we close down").code == 0
+    assert reconciler("apply", "plan.json", "--auto-approve").code == 0
+    assert world.holders("customer") == frozenset()
+
+
+def test_a_location_without_manifest_is_listed_and_left_untouched(
+    reconciler: Command, manifest: Manifest, world: World, project: Path
+) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    reconciler("apply", "--auto-approve")
+    text = (project / "manifests" / "acme.yaml").read_text()
+    (project / "manifests" / "acme.yaml").write_text(text.replace(LOCATION, "another0000000000000"))
+    planned = reconciler("plan")
+    assert f"location {LOCATION} has state but no manifest: left untouched" in planned.out
+    assert len(world.holders("customer")) == 3
+
+
+def test_a_saved_plan_is_used_up_by_its_run(reconciler: Command, manifest: Manifest, world: World) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    reconciler("plan", "--out", "plan.json")
+    assert reconciler("apply", "plan.json", "--auto-approve").code == 0
+    before = len(world.transitions)
+    ended = reconciler("apply", "plan.json", "--auto-approve")
+    assert ended.code == 4
+    assert "used up" in ended.out
+    assert len(world.transitions) == before

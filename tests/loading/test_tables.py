@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from reconciler.core.errors import InvalidInput
 from reconciler.core.source import Source
-from reconciler.loading.tables import Gathering, Table, Wanted, read_table, rows, text_lines
+from reconciler.loading.gathering import Gathering, Table, Wanted
+from reconciler.loading.tables import read_table, rows, text_lines
 
 ASKED = Source("m.yaml", 3, 5)
 

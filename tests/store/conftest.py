@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from reconciler.ports import StateReader, StateStore
 from reconciler.store import open_reader, open_store
+from tests.fakes import directory_in_memory
+from tests.store import servers
+
+RUN = uuid.uuid4().hex
 
 
 class Home:
@@ -26,7 +33,37 @@ class Home:
         return self._stack.enter_context(open_reader(self.url))
 
 
-HOMES = {"sqlite": lambda directory: f"sqlite:///{directory / 'state' / 'state.db'}"}
+def on_postgres(directory: Path) -> str:
+    base = servers.postgres()
+    return f"{base}{'&' if '?' in base else '?'}schema={quote(_unique(directory))}"
+
+
+def _unique(directory: Path) -> str:
+    """A name of its own for each test of each test run, the same for the same directory."""
+    return f"{directory.name} {hashlib.sha256(f'{RUN}{directory}'.encode()).hexdigest()[:12]}"[-40:]
+
+
+HOMES: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda directory: f"sqlite:///{directory / 'state' / 'state.db'}",
+    "postgres": on_postgres,
+}
+"""The URL of an empty state for the test that was given the directory."""
+
+WITH_SERVER = {"postgres"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever runs on a home that is a server is marked so."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if WITH_SERVER & {each for each in parameters.values() if isinstance(each, str)}:
+            item.add_marker("servers")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with directory_in_memory() as directory:
+        yield directory
 
 
 @pytest.fixture(params=sorted(HOMES))

@@ -17,7 +17,6 @@ from reconciler.store import open_reader, open_store
 from reconciler.store.disk import DISK
 from reconciler.store.migration import migrate, version_of
 from reconciler.store.schema import STEPS, VERSION
-from reconciler.store.sqlite import SqliteReader
 from tests.fakes import START
 from tests.store.sample import fill
 from tests.store.test_contract import header, taken
@@ -128,7 +127,7 @@ def test_two_that_carry_it_forward_at_once_do_it_once(tmp_path: Path, version: i
     migrate(second, path, DISK)
     first.close()
     second.close()
-    with SqliteReader(path) as reader:
+    with open_reader(url(path)) as reader:
         assert document(reader) == json.loads((GOLDEN / f"version-{version}.json").read_text())
 
 

@@ -13,7 +13,7 @@ import pytest
 from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, LockHeld
 from reconciler.core.journal import RunHeader, RunStatus
-from reconciler.core.lease import TTL_MS, Lease
+from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.observed import UNKNOWN, Known, Origin
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
@@ -74,8 +74,7 @@ class Play:
         # a lease is used by the one who took it
         nth = self.chance.randrange(2) if place.lease is None or place.expires <= self.now else place.by
         if self.chance.random() < 0.1:
-            self.stores[nth].__exit__(None, None, None)
-            self.stores[nth] = open_store(self.url)
+            self.reopen(nth)
         operations: list[Callable[[StateStore, LocationId, Place], None]] = [
             self.acquire, self.renew, self.release, self.begin, self.end, self.learn, self.intend, self.answer,
             self.learn, self.intend, self.answer, self.answer, self.stale,
@@ -84,6 +83,15 @@ class Play:
         operation = self.acquire if nth != place.by else self.chance.choice(operations)
         operation(self.stores[nth], location, place)
         assert (self._serial(location) > serial) == (place.content() != before)
+
+    def reopen(self, nth: int) -> None:
+        self.stores[nth].__exit__(None, None, None)
+        self.stores[nth] = open_store(self.url)
+        if self.url.startswith("postgres"):
+            # the session that took the leases has ended
+            for place in self.places.values():
+                if place.by == nth and place.lease is not None:
+                    place.expires = place.lease.expires - TTL_MS + HEARTBEAT_MS
 
     def _serial(self, location: LocationId) -> int:
         return self.stores[0].load(location).serial

@@ -236,7 +236,7 @@ def test_a_url_that_names_no_state(text: str) -> None:
 
 def test_a_password_in_a_url_is_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
-        open_store("postgresql://anna:hunter2@db.example/state")
+        open_store("mysql://anna:hunter2@db.example/state")
     assert "hunter2" not in caught.value.message + caught.value.hint
 
 
@@ -275,9 +275,9 @@ def test_at_every_statement_the_file_is_old_or_new(tmp_path: Path, opening: str)
     states: list[tuple[object, ...]] = []
     with open_store(url(path)) as store:
         camera = Camera(path, tmp_path)
-        store._connection.set_trace_callback(camera)
+        store.database.connection.set_trace_callback(camera)
         # a small cache writes pages before the commit: only the journal can bring the old ones back
-        store._connection.execute("PRAGMA cache_size = 5")
+        store.database.connection.execute("PRAGMA cache_size = 5")
         marks: list[int] = []
 
         def done() -> None:
@@ -299,7 +299,7 @@ def test_at_every_statement_the_file_is_old_or_new(tmp_path: Path, opening: str)
         done()
         store.begin_run(store.renew(lease, Instant(START + 1)), header())
         done()
-        store._connection.set_trace_callback(None)
+        store.database.connection.set_trace_callback(None)
 
     begins = [0, *marks]
     for step, after in enumerate(states):

@@ -36,7 +36,7 @@ def cover(
     """The fewest rectangles for these demands, at most `max_contacts` × `max_tags` each.
 
     `effort`: rounds of search, each of bounded work; 0 takes the best plan that needs no search, and more is
-    never worse.
+    never worse. Ctrl-C stops it at once: nothing is held or written.
     Raises ValueError for a must outside its may, a contact in two demands, a cap below 1.
     """
     from reconciler.core.cover.planner import plan

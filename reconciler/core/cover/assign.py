@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconciler.core.cover.bits import Bits, Ints, column, members, sizes
+from reconciler.core.cover.bits import Bits, Ints, column, members, sizes, some
 from reconciler.core.cover.problem import Problem
 
 _BLOCK = 1 << 19
@@ -32,28 +32,28 @@ class Pairs:
 
 
 def sorted_pairs(patterns: Ints, sets: Ints) -> Pairs:
-    """The pairs in their order."""
-    order = np.lexsort((sets, patterns))
+    """The pairs in their order, given in the order of their sets."""
+    order = np.argsort(patterns, kind="stable")
     return Pairs(patterns[order], sets[order])
 
 
 def fits(problem: Problem, sets: Bits) -> Pairs:
     """Every pair of a pattern and a set that it may be sent and that holds something it needs."""
-    holders: dict[int, Ints] = {}
-    found_patterns, found_sets = [], []
+    may, must = np.ascontiguousarray(problem.may.T), np.ascontiguousarray(problem.must.T)
     usage = np.array([np.count_nonzero(column(problem.may, tag)) for tag in range(len(problem.tags))])
-    for number, one in enumerate(sets):
-        tags = members(one)
-        rarest = int(tags[np.argmin(usage[tags])])
-        if rarest not in holders:
-            holders[rarest] = np.flatnonzero(column(problem.may, rarest))
-        rows = holders[rarest]
-        inside = ~(one & ~problem.may[rows]).any(axis=1)
-        rows = rows[inside]
-        rows = rows[(one & problem.must[rows]).any(axis=1)]
-        found_patterns.append(rows)
-        found_sets.append(np.full(len(rows), number))
-    return sorted_pairs(np.concatenate(found_patterns), np.concatenate(found_sets))
+    rarest = [int(tags[np.argmin(usage[tags])]) for tags in map(members, sets)]
+    holders = {tag: np.flatnonzero(column(problem.may, tag)).astype(np.int32) for tag in set(rarest)}
+    found = []
+    for one, tag in zip(sets, rarest, strict=True):
+        rows = holders[tag]
+        for word in np.flatnonzero(one).tolist():
+            rows = rows[may[word, rows] & one[word] == one[word]]
+        needed = np.zeros(len(rows), np.bool_)
+        for word in np.flatnonzero(one).tolist():
+            needed |= must[word, rows] & one[word] != 0
+        found.append(rows[needed])
+    numbers = np.repeat(np.arange(len(sets), dtype=np.int32), [len(rows) for rows in found])
+    return sorted_pairs(np.concatenate(found), numbers)
 
 
 def choose(problem: Problem, sets: Bits, options: Pairs) -> Pairs:
@@ -64,9 +64,10 @@ def choose(problem: Problem, sets: Bits, options: Pairs) -> Pairs:
         for top, bottom in zip(cuts, [*cuts[1:], len(options.patterns)], strict=True)
         if top < bottom
     ]
-    return sorted_pairs(
-        np.concatenate([block.patterns for block in blocks]), np.concatenate([block.sets for block in blocks])
-    )
+    patterns = np.concatenate([block.patterns for block in blocks])
+    numbers = np.concatenate([block.sets for block in blocks])
+    order = np.lexsort((numbers, patterns))
+    return Pairs(patterns[order], numbers[order])
 
 
 def _choose(problem: Problem, sets: Bits, options: Pairs) -> Pairs:
@@ -76,7 +77,7 @@ def _choose(problem: Problem, sets: Bits, options: Pairs) -> Pairs:
     while len(options.patterns):
         mine, theirs = left[options.patterns - first], sets[options.sets]
         gain = sizes(mine & theirs)
-        usable = (gain > 0) & ~(theirs & ~mine & problem.once).any(axis=1)
+        usable = (gain > 0) & ~some(theirs & ~mine & problem.once)
         options, gain = options.only(np.flatnonzero(usable)), gain[usable]
         if not len(gain):
             break
@@ -85,7 +86,7 @@ def _choose(problem: Problem, sets: Bits, options: Pairs) -> Pairs:
         left[patterns - first] &= ~sets[chosen]
         taken_patterns.append(patterns)
         taken_sets.append(chosen)
-        options = options.only(np.flatnonzero(left[options.patterns - first].any(axis=1)))
+        options = options.only(np.flatnonzero(some(left)[options.patterns - first]))
     return Pairs(np.concatenate(taken_patterns), np.concatenate(taken_sets))
 
 

@@ -28,7 +28,7 @@ from heapq import nsmallest
 
 import numpy as np
 
-from reconciler.core.cover.bits import Bools, Ints, column, distinct_rows, members, pack, sizes
+from reconciler.core.cover.bits import Bools, Ints, column, distinct_rows, members, pack, sizes, some
 from reconciler.core.cover.grid import Grid, ones
 from reconciler.core.cover.problem import Problem
 
@@ -64,7 +64,7 @@ def _split(problem: Problem, tags: Ints) -> tuple[Ints, Ints, Bools]:
     allowed = sizes(problem.may & chosen)
     rows = np.flatnonzero(allowed == 1)
     needed = problem.must[rows] & chosen
-    rows, needed = rows[needed.any(axis=1)], needed[needed.any(axis=1)]
+    rows, needed = rows[some(needed)], needed[some(needed)]
     word = np.argmax(needed > 0, axis=1)
     bit = np.bitwise_count(needed[np.arange(len(rows)), word] - np.uint64(1))
     return rows, 64 * word + bit, np.equal(allowed, 0)

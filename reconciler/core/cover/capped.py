@@ -64,7 +64,7 @@ def _joined(problem: Problem, sets: Bits, options: Pairs, least: float) -> tuple
         new = fits(problem, more)
         options = sorted_pairs(
             np.concatenate([options.patterns, new.patterns]),
-            np.concatenate([options.sets, new.sets + len(sets)]),
+            np.concatenate([options.sets, new.sets + np.int32(len(sets))]),
         )
         sets = np.concatenate([sets, more])
         taken = choose(problem, sets, options)

@@ -1,7 +1,9 @@
 """The uncapped problem, made as small as equal rows and columns allow, as bit masks in Python integers.
 
 Rules
-1. Patterns that may be sent the same are one row, which needs what any of them needs.
+1. Patterns that may be sent the same are one row, which needs what any of them needs; unless some of it may
+   be
+   sent once only, since then it matters to each with what: those have to need the same, too.
 2. Tags that may be sent to the same are one column, needed where any of them is; it is a tag that is not
    repeatable if any of them is.
 3. Row masks hold columns, column masks hold rows. All work is on whole rows and columns.
@@ -24,6 +26,7 @@ from reconciler.core.cover.bits import (
     members,
     pack_bools,
     ranges,
+    some,
     unpack,
     words,
 )
@@ -73,7 +76,8 @@ def mask_of(places: Iterable[int]) -> int:
 def reduce(problem: Problem) -> tuple[Grid, Classes]:
     """The grid of a problem, and where its patterns and tags are in it."""
     width = len(problem.tags)
-    first, row = distinct_rows(problem.may)
+    strict = np.where(some(problem.may & problem.once)[:, None], problem.must, np.uint64(0))
+    first, row = distinct_rows(np.concatenate([problem.may, strict], axis=1))
     rows = len(first)
     need = np.zeros((rows, width), np.bool_)
     np.logical_or.at(need, row, unpack(problem.must, width))

@@ -26,6 +26,9 @@ from reconciler.core.cover.grid import Box, Grid, intersection, mask_of, ones, u
 
 Cell = tuple[int, int]
 
+_ALLOWANCE = 4_000_000
+"""Masks that may be looked at: about a second or two."""
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -76,15 +79,17 @@ class _Work:
 
 
 def kernel(grid: Grid) -> Kernel:
-    """The notes of a grid, to a fixpoint."""
+    """The notes of a grid, to a fixpoint or until the allowance is used up: what was noted holds at any
+    time."""
     work = _Work(grid)
     notes: list[Note] = []
-    seen = -1
-    while seen != len(notes):
+    seen, left = -1, _ALLOWANCE
+    while seen != len(notes) and left > 0:
         seen = len(notes)
-        for cell in [(row, column) for row, mask in enumerate(work.rows) for column in ones(mask)]:
-            if work.rows[cell[0]] >> cell[1] & 1:
-                notes += _visit(work, cell)
+        for row, column in [(row, column) for row, mask in enumerate(work.rows) for column in ones(mask)]:
+            if left > 0 and work.rows[row] >> column & 1:
+                left -= grid.allow_rows[row].bit_count() + grid.allow_columns[column].bit_count()
+                notes += _visit(work, (row, column))
     return Kernel(tuple(notes), tuple(work.rows))
 
 

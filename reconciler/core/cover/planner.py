@@ -12,6 +12,10 @@ from reconciler.core.cover.problem import Problem, collapse
 from reconciler.core.cover.verify import faults
 from reconciler.core.names import ContactId, TagSet
 
+_LOOSE = 1.05
+"""Where the caps cut the boxes of a plan without caps into hardly more requests, a plan under caps has little
+to gain."""
+
 
 def plan(demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int, effort: int) -> Cover:
     """See `reconciler.core.cover.cover`."""
@@ -34,26 +38,27 @@ def plan(demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, ma
 def _search(problem: Problem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
     """The cheapest plan, a lower bound, and a certificate of (contact, tag) numbers."""
     best, (bound, certificate) = naive(problem), groups(problem)
+    tight = True
     if roles.small(problem):
         core = roles.reduced(problem)
         bound, certificate = max(bound, core.bound), max(core.certificate, certificate, key=len)
-        best = _cheapest(best, roles.plans(core, effort=effort), bound)
-    if best.cost > bound and _capped(problem):
+        drafts = roles.plans(core, effort=effort)
+        first = next(drafts)
+        tight = first.cost > _LOOSE * len(first.blocks)
+        best = _cheapest(min(best, first, key=_cost), drafts, bound)
+    if tight and best.cost > bound:
         best = _cheapest(best, capped.plans(problem, effort=effort), bound)
     return best, bound, certificate
 
 
-def _capped(problem: Problem) -> bool:
-    """Whether a cap can matter: more contacts than a request holds, or more tags."""
-    return len(problem.contacts) > problem.max_contacts or len(problem.tags) > problem.max_tags
+def _cost(plan: Draft) -> int:
+    return plan.cost
 
 
 def _cheapest(best: Draft, drafts: Iterator[Draft], bound: int) -> Draft:
     """The first of the cheapest plans; none is made once the bound is reached."""
-    for found in drafts:
-        best = min(best, found, key=lambda plan: plan.cost)
-        if best.cost == bound:
-            break
+    while best.cost > bound and (found := next(drafts, None)):
+        best = min(best, found, key=_cost)
     return best
 
 

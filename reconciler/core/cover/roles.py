@@ -23,7 +23,11 @@ from reconciler.core.cover.problem import Problem
 from reconciler.core.cover.search import fill, improve, transposed
 
 STEPS = 150
-"""Steps of the search a round."""
+"""Steps of the search a round, at most; fewer where each is long."""
+
+_STEP_WORK = 60_000_000
+_EASY = 20_000
+"""Patterns × tags up to which every round's plan is looked at."""
 
 _CAPPED = 1.5
 """Where the caps cut the boxes into this many times as many requests, fewer boxes are not worth a search."""
@@ -61,6 +65,13 @@ def reduced(problem: Problem) -> Reduced:
     return Reduced(problem, grid, classes, whole if grid.once else core, bound, pairs)
 
 
+def _steps(grid: Grid) -> int:
+    """As many as a round has time for: a step is the longer the more rows allow what is needed."""
+    columns = zip(grid.need_columns, grid.allow_columns, strict=True)
+    work = sum(need.bit_count() * allow.bit_count() for need, allow in columns)
+    return max(1, min(STEPS, _STEP_WORK // max(1, work)))
+
+
 def _pair(problem: Problem, classes: Classes, cell: Cell) -> Cell:
     """A contact and a tag that make the cell needed."""
     for row in np.flatnonzero(classes.row == cell[0]).tolist():
@@ -71,19 +82,23 @@ def _pair(problem: Problem, classes: Classes, cell: Cell) -> Cell:
 
 
 def plans(one: Reduced, *, effort: int) -> Iterator[Draft]:
-    """A plan for each round of search that finds fewer boxes."""
+    """A plan for each round of search that finds fewer boxes; for every round, where plans are quickly made.
+
+    Under caps, as many boxes may take fewer requests.
+    """
     boxes = _start(one)
     enough = one.bound - len(one.kernel.seeds)
     first = _draft(one, boxes)
     yield first
     if first.cost > _CAPPED * len(first.blocks):
         return
-    fewest = len(boxes)
+    fewest, steps = len(boxes), _steps(one.grid)
+    easy = len(one.problem.must) * len(one.problem.tags) <= _EASY
     for turn in range(effort):
         if fewest <= enough:
             return
-        boxes = improve(one.grid, one.kernel.need_rows, boxes, steps=STEPS, enough=enough, seed=turn)
-        if len(boxes) < fewest:
+        boxes = improve(one.grid, one.kernel.need_rows, boxes, steps=steps, enough=enough, seed=turn)
+        if len(boxes) < fewest or easy:
             fewest = len(boxes)
             yield _draft(one, boxes)
 

@@ -16,11 +16,13 @@ Rules
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from reconciler.core.cover.grid import Box, Grid, intersection, ones, union
 
 _MOST_OPENED = 8
+_THIN = 0.3
 _BIASES = (0.0, 0.0, 1e9, -1e9)
 
 Open = dict[int, int]
@@ -29,7 +31,7 @@ Open = dict[int, int]
 
 def fill(grid: Grid, need: Sequence[int]) -> list[Box]:
     """Boxes that cover what is needed, by row: the greedy alone."""
-    return _fill(grid, {row: mask for row, mask in enumerate(need) if mask}, lambda: 0.0)
+    return _fill(grid, {row: mask for row, mask in enumerate(need) if mask}, _Taste())
 
 
 def improve(grid: Grid, need: Sequence[int], boxes: Sequence[Box], *, steps: int, enough: int, seed: int) -> list[Box]:
@@ -43,7 +45,8 @@ def improve(grid: Grid, need: Sequence[int], boxes: Sequence[Box], *, steps: int
         chosen = _neighbours(kept, draw)
         rest = [box for number, box in enumerate(kept) if number not in chosen]
         rows = _uncovered(need, [kept[number] for number in sorted(chosen)], rest)
-        fresh = _fill(grid, rows, draw.random, bias=draw.choice(_BIASES))
+        thin = bool(grid.once) and draw.random() < _THIN
+        fresh = _fill(grid, rows, _Taste(draw, draw.choice(_BIASES), thin))
         if len(fresh) <= len(chosen):
             kept = rest + fresh
     return kept
@@ -70,16 +73,34 @@ def _uncovered(need: Sequence[int], chosen: Sequence[Box], rest: Sequence[Box]) 
     return {row: mask & need[row] for row, mask in rows.items() if mask & need[row]}
 
 
-def _fill(grid: Grid, rows: Open, noise: Callable[[], float], *, bias: float = 0.0) -> list[Box]:
+@dataclass(frozen=True, slots=True)
+class _Taste:
+    """How a fill chooses. `draw`: breaks ties; `bias`: towards rows; `thin`: leaves out some of what a box
+    may hold
+    besides what it is for, since what is sent once may be better off in another box."""
+
+    draw: random.Random | None = None
+    bias: float = 0.0
+    thin: bool = False
+
+    def noise(self) -> float:
+        return self.draw.random() if self.draw else 0.0
+
+    def some(self, mask: int) -> int:
+        return mask & self.draw.getrandbits(mask.bit_length() + 1) if self.draw and self.thin else mask
+
+
+def _fill(grid: Grid, rows: Open, taste: _Taste) -> list[Box]:
     columns = transposed(rows)
+    noise = taste.noise
     boxes = []
     while rows:
         row_size, row = min((mask.bit_count() + noise(), row) for row, mask in rows.items())
         column_size, column = min((mask.bit_count() + noise(), column) for column, mask in columns.items())
-        if row_size <= column_size + bias:
-            box = _close_row(grid, rows, columns, rows[row])
+        if row_size <= column_size + taste.bias:
+            box = _close_row(grid, rows, columns, row, taste)
         else:
-            box = _close_column(grid, rows, columns, columns[column])
+            box = _close_column(grid, rows, columns, column, taste)
         boxes.append(box)
         _take(rows, box[0], box[1])
         _take(columns, box[1], box[0])
@@ -104,18 +125,24 @@ def transposed(rows: Open) -> Open:
     return columns
 
 
-def _close_row(grid: Grid, rows: Open, columns: Open, wanted: int) -> Box:
+def _close_row(grid: Grid, rows: Open, columns: Open, row: int, taste: _Taste) -> Box:
+    wanted = rows[row]
     tall = intersection(_allowed_column(grid, columns, column) for column in ones(wanted))
     tall &= union(columns[column] for column in ones(wanted))
-    wide = intersection(_allowed_row(grid, rows, row) for row in ones(tall))
-    return intersection(_allowed_column(grid, columns, column) for column in ones(wide)), wide
+    tall = 1 << row | taste.some(tall)
+    wide = wanted | taste.some(intersection(_allowed_row(grid, rows, other) for other in ones(tall)))
+    more = intersection(_allowed_column(grid, columns, column) for column in ones(wide))
+    return tall | taste.some(more), wide
 
 
-def _close_column(grid: Grid, rows: Open, columns: Open, wanted: int) -> Box:
+def _close_column(grid: Grid, rows: Open, columns: Open, column: int, taste: _Taste) -> Box:
+    wanted = columns[column]
     wide = intersection(_allowed_row(grid, rows, row) for row in ones(wanted))
     wide &= union(rows[row] for row in ones(wanted))
-    tall = intersection(_allowed_column(grid, columns, column) for column in ones(wide))
-    return tall, intersection(_allowed_row(grid, rows, row) for row in ones(tall))
+    wide = 1 << column | taste.some(wide)
+    tall = wanted | taste.some(intersection(_allowed_column(grid, columns, other) for other in ones(wide)))
+    more = intersection(_allowed_row(grid, rows, row) for row in ones(tall))
+    return tall, wide | taste.some(more)
 
 
 def _allowed_row(grid: Grid, rows: Open, row: int) -> int:

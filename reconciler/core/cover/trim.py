@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from reconciler.core.cover.assign import Pairs
-from reconciler.core.cover.bits import Bits, Ints, ranges, sizes
+from reconciler.core.cover.bits import Bits, Ints, ranges, sizes, some
 from reconciler.core.cover.problem import Problem
 
 
@@ -65,7 +65,7 @@ def dissolve(parts: Parts, number: int) -> bool:
     free = parts.free
     free[number] = 0
     moves: list[tuple[Ints, Ints, Ints]] = []
-    idle = ~needs.any(axis=1)
+    idle = ~some(needs)
     if idle.any():
         moves.append((users[idle], np.full((int(idle.sum()), 2), -1), parts.count[users[idle]]))
         wanted -= int(parts.count[users[idle]].sum())
@@ -77,8 +77,8 @@ def dissolve(parts: Parts, number: int) -> bool:
         if not len(who):
             continue
         amount = _admit(parts.count[users[who]], sets, free, wanted)
-        some = amount > 0
-        who, sets, amount = who[some], sets[some], amount[some]
+        served = amount > 0
+        who, sets, amount = who[served], sets[served], amount[served]
         moves.append((users[who], sets, amount))
         wanted -= int(amount.sum())
         rest = np.ones(len(users), np.bool_)
@@ -102,7 +102,7 @@ def _entries(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, 
     owner, sets = owner[keep], sets[keep]
     need, offered = needs[owner], parts.sets[sets]
     gain = sizes(need & offered)
-    keep = (gain > 0) & ~(offered & ~need & parts.problem.once).any(axis=1)
+    keep = (gain > 0) & ~some(offered & ~need & parts.problem.once)
     return owner[keep], sets[keep], gain[keep]
 
 
@@ -159,11 +159,11 @@ def _move(parts: Parts, number: int, who: Ints, sets: Ints, amount: Ints) -> Non
     rows[rows == number] = -1
     parts.load[number] -= amount.sum()
     for place in (0, 1):
-        some = np.flatnonzero(sets[:, place] >= 0)
-        empty = np.argmax(rows[some] < 0, axis=1)
-        rows[some, empty] = sets[some, place]
-        np.add.at(parts.load, sets[some, place], amount[some])
-        _see(parts, who[some], sets[some, place])
+        taking = np.flatnonzero(sets[:, place] >= 0)
+        empty = np.argmax(rows[taking] < 0, axis=1)
+        rows[taking, empty] = sets[taking, place]
+        np.add.at(parts.load, sets[taking, place], amount[taking])
+        _see(parts, who[taking], sets[taking, place])
     parts.picked[who] = rows
     if (rows >= 0).sum(axis=1).max() > rows.shape[1] - 2:
         parts.picked = np.pad(parts.picked, ((0, 0), (0, 2)), constant_values=-1)
@@ -181,8 +181,8 @@ def _split(parts: Parts, who: Ints, amount: Ints) -> Ints:
     parts.count = np.concatenate([parts.count, amount[partly]])
     parts.picked = np.concatenate([parts.picked, parts.picked[old]])
     for place in range(parts.picked.shape[1]):
-        some = parts.picked[old, place] >= 0
-        _see(parts, fresh[some], parts.picked[old[some], place])
+        held = parts.picked[old, place] >= 0
+        _see(parts, fresh[held], parts.picked[old[held], place])
     moved = who.copy()
     moved[partly] = fresh
     return moved

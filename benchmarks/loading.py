@@ -1,0 +1,91 @@
+"""A million contacts from a file: seconds and peak memory of ours beside a plain csv loop and polars, in the same run.
+
+    python benchmarks/loading.py [--rows N] [--peer polars]
+
+Each candidate runs in a process of its own on the same file. `polars` needs `pip install polars`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+LOCATION = "asdrwHvLUxlfw5SqKVCN"
+CANDIDATES = {
+    "csv loop": """
+import csv
+with open(directory + "/contacts.csv", newline="") as file:
+    found = {row["contact_id"] for row in csv.DictReader(file)}
+""",
+    "load": """
+from reconciler.loading import load
+found = load(directory).manifests[0].sets[0].contacts.ids
+""",
+    "load and resolve": """
+from reconciler.core.desired import resolve
+from reconciler.loading import load
+found = resolve(load(directory).manifests, now=0).contacts
+""",
+    "load, resolve and plan": """
+from reconciler.core.desired import resolve
+from reconciler.core.plan import PlanOptions, Snapshot, plan_location
+from reconciler.loading import load
+desired = resolve(load(directory).manifests, now=0)
+found = desired.contacts
+plan_location(desired, Snapshot(desired.location), PlanOptions())
+""",
+    "polars": """
+import polars
+found = polars.read_csv(directory + "/contacts.csv").get_column("contact_id").unique().to_list()
+""",
+}
+MEASURED = """
+import sys, time
+directory, rows = sys.argv[1], int(sys.argv[2])
+began = time.perf_counter()
+{code}
+assert len(found) == rows, len(found)
+seconds = time.perf_counter() - began
+peak = int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024
+print(seconds, peak)
+"""
+
+
+def write(directory: Path, rows: int) -> None:
+    with (directory / "contacts.csv").open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["contact_id", "plan", "city"])
+        out.writerows(
+            (f"contact{number:013d}", "gold" if number % 10 == 0 else "free", "Wien") for number in range(rows)
+        )
+    (directory / "acme.yaml").write_text(
+        f"location: {LOCATION}\ncontact_sets:\n  all:\n    contacts: {{file: contacts.csv}}\n    tags: [customer]\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--peer", action="append", choices=["polars"], default=[])
+    arguments = parser.parse_args()
+    names = [name for name in CANDIDATES if name != "polars" or "polars" in arguments.peer]
+    with tempfile.TemporaryDirectory() as place:
+        write(Path(place), arguments.rows)
+        print(f"{'candidate':24} {'seconds':>8} {'peak MiB':>9}   {arguments.rows:,} rows")
+        for name in names:
+            began = time.perf_counter()
+            program = MEASURED.format(code=CANDIDATES[name])
+            done = subprocess.run(
+                [sys.executable, "-c", program, place, str(arguments.rows)], capture_output=True, text=True, check=True
+            )
+            seconds, peak = done.stdout.split()
+            print(f"{name:24} {float(seconds):8.2f} {peak:>9}   (process {time.perf_counter() - began:.1f} s)")
+
+
+if __name__ == "__main__":
+    main()

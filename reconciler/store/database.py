@@ -1,0 +1,99 @@
+"""What the state's tables ask of a database. The SQL above this line is what SQLite and PostgreSQL both understand.
+
+Rules
+1. `?` marks a parameter, and stands nowhere else in a statement; nor does `%`.
+2. Rows in bulk go into a temporary table first (`give`); from there one statement takes them over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from enum import StrEnum
+from typing import Any, Protocol
+
+from reconciler.core.names import LocationId
+
+
+class Given(StrEnum):
+    """The temporary tables; they are empty at the start of a transaction."""
+
+    CONTACTS = "given_contacts"
+    ANSWERS = "given_answers"
+
+
+COLUMNS = {
+    Given.CONTACTS: "id TEXT NOT NULL, known INTEGER NOT NULL",
+    Given.ANSWERS: (
+        "id TEXT NOT NULL, outcome TEXT NOT NULL, old INTEGER, added INTEGER NOT NULL, removed INTEGER NOT NULL,"
+        " message TEXT, released INTEGER"
+    ),
+}
+
+
+class Rows(Protocol):
+    """What a statement answers."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Database(Protocol):
+    """One connection."""
+
+    @property
+    def for_update(self) -> str:
+        """What ends a SELECT whose row nobody else may change until the transaction ends."""
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> Rows: ...
+
+    def reading(self) -> AbstractContextManager[None]:
+        """One consistent view for several queries; errors are told as ours."""
+
+    def writing(self) -> AbstractContextManager[None]:
+        """All or nothing, durable at its end; errors are told as ours."""
+
+    def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
+        """Fills a temporary table with `rows`, whose ids are different."""
+
+    def add_shared(self) -> None:
+        """Until the transaction ends, nobody else adds to what the locations share."""
+
+    def hold(self, location: LocationId, fence: int) -> None:
+        """This connection's session holds the lease from here on, where sessions can."""
+
+    def let_go(self, location: LocationId, fence: int) -> None: ...
+
+    def has_ended(self, location: LocationId, fence: int) -> bool:
+        """Whether the session that took the lease is known to be no more."""
+
+    def back_up(self) -> None:
+        """Puts a copy beside the state, where nobody else makes backups of it."""
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with how the database stores it, a line each."""
+
+    def close(self) -> None: ...
+
+
+class Undecodable(Exception):
+    """What is stored is not what we store."""
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Around what turns stored values into ours: whatever it stumbles over is damage."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise Undecodable(f"{type(error).__name__} {error}") from error
+
+
+def first(rows: Rows) -> Any:
+    """The first row, None where there is none; the statement is at its end."""
+    found = rows.fetchall()
+    return found[0] if found else None

@@ -1,0 +1,262 @@
+"""The state in the tables of a database: a reader that cannot write, and the store of the run that holds the lease."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from reconciler.core.batching import Batch
+from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.lease import TTL_MS, Holder, Lease, not_the_lease
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Outcome, Verdict
+from reconciler.core.plan import Snapshot
+from reconciler.store import leases, reading, whole
+from reconciler.store.database import Database, Given, first
+from reconciler.store.interning import Interning
+
+NONE: TagSet = frozenset()
+
+
+class SqlReader:
+    """State to look at; None for a database is a state that is not there yet."""
+
+    def __init__(self, database: Database | None) -> None:
+        self._database = database
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._database is not None:
+            self._database.close()
+
+    def load(self, location: LocationId) -> Snapshot:
+        if self._database is None:
+            return Snapshot(location)
+        with self._database.reading():
+            return reading.load(self._database, location)
+
+    def locations(self) -> Sequence[LocationId]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return reading.locations(self._database)
+
+    def runs(self, location: LocationId) -> Sequence[RunRecord]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return reading.runs(self._database, location)
+
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return reading.batches(self._database, run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return reading.trail(self._database, location, contact)
+
+    def check(self) -> Sequence[str]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return tuple(whole.check(self._database))
+
+
+class SqlStore:
+    """State to be changed; each method is one durable transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._interning = Interning(database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.database.close()
+
+    def load(self, location: LocationId) -> Snapshot:
+        with self.database.reading():
+            return reading.load(self.database, location)
+
+    def locations(self) -> Sequence[LocationId]:
+        with self.database.reading():
+            return reading.locations(self.database)
+
+    def runs(self, location: LocationId) -> Sequence[RunRecord]:
+        with self.database.reading():
+            return reading.runs(self.database, location)
+
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        with self.database.reading():
+            return reading.batches(self.database, run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        with self.database.reading():
+            return reading.trail(self.database, location, contact)
+
+    def check(self) -> Sequence[str]:
+        with self.database.reading():
+            return tuple(whole.check(self.database))
+
+    def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+        self._interning.forget()
+        with self._changing() as database:
+            lease = leases.take(database, self._location(location, str(uuid.uuid4())), location, holder, now)
+            database.hold(location, lease.fence)
+            return lease
+
+    def renew(self, lease: Lease, now: Instant) -> Lease:
+        renewed = Lease(lease.location, lease.holder, lease.fence, Instant(now + TTL_MS))
+        with self._holding(lease) as (database, number):
+            database.hold(lease.location, lease.fence)
+            database.execute("UPDATE leases SET expires = ? WHERE location = ?", (renewed.expires, number))
+        return renewed
+
+    def release(self, lease: Lease) -> None:
+        with self._holding(lease) as (database, number):
+            leases.end(database, number)
+            database.let_go(lease.location, lease.fence)
+
+    def unlock(self, location: LocationId, lease: str) -> Lease:
+        with self._changing() as database:
+            found = first(database.execute("SELECT n FROM locations WHERE id = ?", (location,)))
+            if found is None:
+                raise not_the_lease(location, lease, None)
+            return leases.unlock(database, int(found[0]), location, lease)
+
+    def begin_run(self, lease: Lease, header: RunHeader) -> str:
+        run = uuid.uuid4().hex[:12]
+        self.database.back_up()
+        with self._holding(lease) as (database, number):
+            self._end_interrupted(database, number)
+            whole.put_run(database, number, RunRecord(run, header, RunStatus.RUNNING, None, 0, 0))
+        return run
+
+    def end_run(
+        self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
+    ) -> None:
+        with self._holding(lease) as (database, number):
+            database.execute("UPDATE runs SET status = ?, ended = ? WHERE id = ?", (status, now, run))
+            if set_sizes is not None:
+                self._set_sizes(database, number, set_sizes)
+            self._interning.sweep(number)
+
+    def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
+        with self._holding(lease) as (database, number):
+            self._write_known(database, number, changed)
+
+    def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
+        with self._holding(lease) as (database, number):
+            self._write_known(database, number, changed)
+            tags = self._interning.tagset(frozenset(batch.tags))
+            key = whole.put_batch(database, run, (batch.action, tags, now, None, BatchStatus.INTENDED))
+            whole.put_rows(database, self._interning, key, number, batch.contacts)
+        return key
+
+    def record(
+        self,
+        lease: Lease,
+        number: int,
+        verdicts: Mapping[ContactId, Verdict],
+        changed: Mapping[ContactId, Known],
+        now: Instant,
+    ) -> None:
+        with self._holding(lease) as (database, location):
+            released = whole.released(database, number, changed)
+            self._write_known(database, location, changed)
+            answers = {contact: Answer(verdict, released.get(contact, NONE)) for contact, verdict in verdicts.items()}
+            whole.put_answers(database, self._interning, number, location, answers)
+            database.execute("UPDATE batches SET status = 'answered', ended = ? WHERE n = ?", (now, number))
+
+    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
+        with self._holding(lease) as (database, location):
+            self._write_known(database, location, changed)
+            database.execute("UPDATE rows SET outcome = ? WHERE batch = ?", (Outcome.NOT_SENT, number))
+            database.execute("UPDATE batches SET status = 'withdrawn', ended = ? WHERE n = ?", (now, number))
+
+    def prune(self, lease: Lease, keep: int) -> None:
+        with self._holding(lease) as (database, number):
+            whole.prune(database, number, keep)
+
+    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+        with self._holding(lease) as (database, number):
+            whole.forget(database, number, contacts)
+
+    def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        self.database.back_up()
+        with self._holding(lease) as (database, number):
+            whole.replace_all(database, self._interning, number, state, runs)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Database]:
+        """A transaction; what was interned in one that failed is forgotten."""
+        try:
+            with self.database.writing():
+                yield self.database
+        except BaseException:
+            self._interning.forget()
+            raise
+
+    @contextmanager
+    def _holding(self, lease: Lease) -> Iterator[tuple[Database, int]]:
+        """A transaction under `lease`, with the location's number."""
+        with self._changing() as database:
+            yield database, leases.held_location(database, lease)
+
+    def _location(self, location: LocationId, lineage: str) -> int:
+        """The location's number; nobody else takes its lease until the transaction ends."""
+        self.database.execute(
+            "INSERT INTO locations (id, lineage, serial) VALUES (?, ?, 0) ON CONFLICT DO NOTHING", (location, lineage)
+        )
+        found = self.database.execute("SELECT n FROM locations WHERE id = ?" + self.database.for_update, (location,))
+        return int(first(found)[0])
+
+    def _write_known(self, database: Database, location: int, changed: Mapping[ContactId, Known]) -> None:
+        if not changed:
+            return
+        # in order: the pages that hold them are full then, and next to one another
+        rows = [(contact, self._interning.known(location, changed[contact])) for contact in sorted(changed)]
+        database.give(Given.CONTACTS, rows)
+        if database.execute(whole.ADD_CONTACTS + _REPLACE_KNOWN, (location,)).rowcount:
+            database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
+
+    def _set_sizes(self, database: Database, location: int, sizes: Mapping[SetName, int]) -> None:
+        if reading.read_sizes(database, location) == sizes:
+            return
+        database.execute("DELETE FROM set_sizes WHERE location = ?", (location,))
+        for name, size in sizes.items():
+            database.execute("INSERT INTO set_sizes (location, name, size) VALUES (?, ?, ?)", (location, name, size))
+        database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
+
+    def _end_interrupted(self, database: Database, location: int) -> None:
+        """What runs left behind that never ended: their doubts are written down."""
+        database.execute(
+            "UPDATE runs SET status = ? WHERE location = ? AND status = ?",
+            (RunStatus.INTERRUPTED, location, RunStatus.RUNNING),
+        )
+        if first(database.execute(_INTENDED, (location,))):
+            found = reading.doubts(database, location, reading.read_observed(database, location))
+            self._write_known(database, location, found)
+            database.execute(_DOUBT_ROWS, (Outcome.IN_DOUBT, location))
+            database.execute(_DOUBT_BATCHES, (location,))
+
+
+_REPLACE_KNOWN = "DO UPDATE SET known = excluded.known WHERE contacts.known <> excluded.known"
+_INTENDED = "SELECT batches.n FROM batches JOIN runs ON run = runs.n WHERE location = ? AND batches.status = 'intended'"
+_DOUBT_ROWS = f"UPDATE rows SET outcome = ? WHERE batch IN ({_INTENDED})"
+_DOUBT_BATCHES = f"UPDATE batches SET status = 'in_doubt' WHERE n IN ({_INTENDED})"

@@ -1,0 +1,155 @@
+"""A run on a stage: the real shell, client and SQLite state, the sandbox for a network, and a clock of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reconciler.apply import Mission, World, apply
+from reconciler.core.batching import Caps
+from reconciler.core.desired import Desired
+from reconciler.core.event import Event
+from reconciler.core.journal import RunLog
+from reconciler.core.lease import Holder
+from reconciler.core.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.observed import Known
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, plan_location
+from reconciler.core.report import LocationReport
+from reconciler.core.revert import Reversal, plan_revert, reverse
+from reconciler.highlevel.client import HighLevel
+from reconciler.ports import StateStore
+from reconciler.sandbox.app import DEMO_TOKEN, App
+from reconciler.sandbox.transport import SandboxTransport
+from reconciler.sandbox.world import Contact
+from reconciler.sandbox.world import World as Emulated
+from reconciler.store import open_reader, open_store
+from reconciler.wire import BulkUpdate
+from tests.build import HERE
+from tests.fakes import START, FakeClock, a_holder
+
+Hook = Callable[[int], None]
+
+
+def who(text: str) -> str:
+    """Names of four letters as ids that HighLevel could have issued."""
+    return " ".join(name * 5 for name in text.split())
+
+
+@dataclass
+class Watched:
+    """A writer that counts what is sent, and lets a test act before and after a request."""
+
+    api: HighLevel
+    before: Hook
+    after: Hook
+    clock: FakeClock
+    takes_ms: int
+    sent: list[BulkUpdate] = field(default_factory=list)
+
+    async def update_tags(self, update: BulkUpdate) -> Any:
+        self.sent.append(update)
+        self.before(len(self.sent))
+        await self.clock.sleep(self.takes_ms)
+        rows = await self.api.update_tags(update)
+        self.after(len(self.sent))
+        return rows
+
+
+@dataclass
+class Scene:
+    """One location, its state, and the contacts as the emulated API has them."""
+
+    directory: Path
+    carried: Mapping[str, str]
+    clock: FakeClock = field(default_factory=FakeClock)
+    before: Hook = lambda nth: None
+    after: Hook = lambda nth: None
+    hear: Callable[[Event], None] = lambda event: None
+    takes_ms: int = 0
+    options: PlanOptions = PlanOptions(caps=Caps(contacts=1))
+    told: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        since = Instant(START - 86_400_000)
+        contacts = [
+            Contact(ContactId(who(name)), HERE, frozenset(map(Tag, text.split())), since, since, None)
+            for name, text in self.carried.items()
+        ]
+        self.world = Emulated(HERE, contacts)
+        self.sent: list[BulkUpdate] = []
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.directory / 'state.db'}"
+
+    def tags(self, name: str) -> set[str]:
+        return set(self.world.tags_of(ContactId(who(name))))
+
+    def _listen(self, event: Event) -> None:
+        self.told.append(event)
+        self.hear(event)
+
+    def plan(self, desired: Desired, location: LocationId = HERE) -> Plan:
+        with open_reader(self.url) as reader:
+            state = reader.load(location)
+        return combine([plan_location(desired, state, self.options)], as_of=self.clock.now(), manifests="manifests")
+
+    def log(self, run: str) -> RunLog:
+        with open_reader(self.url) as reader:
+            record = next(each for each in reader.runs(HERE) if each.id == run)
+            return RunLog(record, tuple(reader.batches(run)))
+
+    def known(self, name: str) -> Known:
+        with open_reader(self.url) as reader:
+            return reader.load(HERE).observed[ContactId(who(name))]
+
+    def others(self, name: str, *, add: str = "", remove: str = "") -> None:
+        """Somebody works by hand."""
+        contact, now = ContactId(who(name)), self.clock.now()
+        self.world.add(contact, add.split(), now=now, by="somebody")
+        self.world.remove(contact, remove.split(), now=now, by="somebody")
+
+    def reversal(self, run: str) -> Reversal:
+        with open_reader(self.url) as reader:
+            ids = [each.id for each in reader.runs(HERE)]
+        return reverse(self.log(run), [self.log(each) for each in ids[ids.index(run) + 1 :]])
+
+    def plan_revert(self, run: str, desired: Desired) -> LocationPlan:
+        with open_reader(self.url) as reader:
+            return plan_revert(self.reversal(run), desired, reader.load(HERE), self.options)
+
+    def revert(self, run: str, desired: Desired) -> LocationReport:
+        plan = combine([self.plan_revert(run, desired)], as_of=self.clock.now(), manifests="manifests")
+        return self.run(desired, plan=plan, reversals={HERE: self.reversal(run)})
+
+    def run(
+        self, desired: Desired, *, plan: Plan | None = None, holder: Holder | None = None, **more: Any
+    ) -> LocationReport:
+        """One apply; `more` goes into its Mission."""
+        with open_store(self.url) as store:
+            return self.run_on(store, desired, plan=plan, holder=holder, **more)
+
+    def run_on(
+        self,
+        store: StateStore,
+        desired: Desired,
+        *,
+        plan: Plan | None = None,
+        holder: Holder | None = None,
+        **more: Any,
+    ) -> LocationReport:
+        mission = Mission({HERE: desired}, {HERE: self.options}, holder or a_holder(), **more)
+        approved = approve(plan or self.plan(desired))
+
+        async def act() -> tuple[LocationReport, ...]:
+            transport = SandboxTransport(App(self.world), now=self.clock.now)
+            async with HighLevel("https://api.example", token=DEMO_TOKEN, transport=transport) as api:
+                writer = Watched(api, self.before, self.after, self.clock, self.takes_ms)
+                self.sent = writer.sent
+                return await apply(approved, mission, World(lambda _: writer, store, self.clock, self._listen))
+
+        (report,) = asyncio.run(act())
+        return report

@@ -1,0 +1,604 @@
+"""What a run does, scene by scene. `Scene.apply` checks the invariants of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.diff import Postponed
+from reconciler.core.errors import ExitCode, LockHeld
+from reconciler.core.event import Waiting
+from reconciler.core.guard import GuardLimits
+from reconciler.core.journal import RunStatus
+from reconciler.core.lease import TTL_MS
+from reconciler.core.manifest import Authority
+from reconciler.core.names import Instant, LocationId, Tag
+from reconciler.core.observed import Known, Origin, Seen
+from reconciler.core.outcome import Action
+from reconciler.core.pace import Rate
+from reconciler.core.plan import Plan, PlanOptions, combine, plan_location
+from reconciler.core.report import LocationReport
+from reconciler.highlevel.client import HighLevel
+from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.limiter import Limits
+from reconciler.store import open_reader, open_store
+from tests.apply.scene import HERE, THERE, Killed, Scene, a_rule, a_set, contact, name, without_limits
+from tests.fakes import START, a_holder
+
+FREE = without_limits()
+
+
+def faults(*kinds: Kind | None) -> FaultPlan:
+    """The n-th request meets the n-th fault."""
+    return FaultPlan({nth: Fault(kind) for nth, kind in enumerate(kinds) if kind is not None})
+
+
+def status(scene: Scene) -> list[RunStatus]:
+    with open_reader(scene.url) as reader:
+        return [each.status for each in reader.runs(HERE)]
+
+
+def pairs(report: LocationReport) -> dict[str, int]:
+    return {outcome.value: number for outcome, number in report.pairs.items()}
+
+
+def converged(scene: Scene) -> None:
+    """Another run sends nothing."""
+    before = len(scene.here.sent)
+    plan = scene.plan(scene.options)
+    assert plan.is_empty
+    assert scene.apply(plan).exit_code == ExitCode.DONE
+    assert len(scene.here.sent) == before
+
+
+def test_a_first_run_adds_and_then_removes_what_it_found(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "trial"), contact("bert"), options=FREE)
+    scene.want(a_set("vip", ["anna", "bert"], "vip", absent=["trial"]))
+    report = scene.apply()
+
+    assert (report.rounds, report.requests, pairs(report)) == (2, 2, {"applied": 3})
+    assert (scene.tags("anna"), scene.tags("bert")) == ({"vip"}, {"vip"})
+    assert [(each.action, each.contacts) for each in scene.here.sent] == [
+        (Action.ADD, [name("anna"), name("bert")]),
+        (Action.REMOVE, [name("anna")]),
+    ]
+    assert (report.exit_code, status(scene)) == (ExitCode.DONE, [RunStatus.COMPLETE])
+    converged(scene)
+
+
+def test_who_leaves_a_set_loses_its_tags_and_nothing_else(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert", "own"), options=FREE)
+    scene.want(a_set("vip", ["anna", "bert"], "vip"))
+    scene.apply()
+    scene.want(a_set("vip", ["anna"], "vip"))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report)) == (1, {"applied": 1})
+    assert (scene.tags("anna"), scene.tags("bert")) == ({"vip"}, {"own"})
+    converged(scene)
+
+
+def test_what_is_there_already_is_adopted_without_a_request(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "vip"), options=FREE)
+    scene.want(a_set("others", ["anna"], "other"))
+    scene.apply()
+    scene.want(a_set("others", ["anna"], "other"), a_set("vip", ["anna"], "vip"))
+    report = scene.apply()
+
+    assert (report.requests, report.adopted, report.exit_code) == (0, 1, ExitCode.DONE)
+    converged(scene)
+    scene.want(a_set("others", ["anna"], "other"))
+    scene.apply()
+    assert scene.tags("anna") == {"other"}
+
+
+def test_rejected_contacts_are_quarantined_and_the_run_is_partial(tmp_path: Path) -> None:
+    scene = Scene(
+        tmp_path, contact("anna"), contact("gone", deleted=True), contact("away", location=THERE), options=FREE
+    )
+    invalid = a_set("odd", ["anna", "gone", "away"], "vip")
+    scene.want(replace(invalid, contacts=replace(invalid.contacts, ids=(*invalid.contacts.ids, "no-id"))))  # type: ignore[call-arg]
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1, "rejected": 3}, ExitCode.PARTIAL)
+    assert sorted((each.contact, each.message) for each in report.findings) == [
+        (name("away"), "contact does not belong to location"),
+        (name("gone"), "contact is deleted"),
+        ("no-id", "contact id is not a valid firebase id"),
+    ]
+    plan = scene.plan()
+    assert sorted((each.why, len(each.contacts)) for each in plan.locations[0].quarantined) == [
+        ("deleted", 1),
+        ("invalid", 1),
+        ("other location", 1),
+    ]
+    converged(scene)
+
+
+def test_a_rejected_pair_leaves_the_ledger(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("gone", deleted=True), options=FREE)
+    scene.want(a_set("vip", ["gone"], "vip"))
+    scene.apply()
+    scene.want()
+
+    assert scene.plan().is_empty
+
+
+def test_a_contact_is_never_without_a_tag_of_its_group(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    rules = [a_rule("lead", group="cycle"), a_rule("customer", group="cycle")]
+    scene.want(a_set("s", ["anna"], "lead"), rules=rules)
+    scene.apply()
+    scene.want(a_set("s", ["anna"], "customer"), rules=rules)
+    report = scene.apply()
+
+    assert [(each.action, each.tags) for each in scene.here.sent[1:]] == [
+        (Action.ADD, ["customer"]),
+        (Action.REMOVE, ["lead"]),
+    ]
+    assert report.rounds == 1
+    converged(scene)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [
+        (Kind.TIMEOUT_AFTER, "in_doubt"),
+        (Kind.TIMEOUT_BEFORE, "in_doubt"),
+        (Kind.ERROR_AFTER, "in_doubt"),
+        (Kind.UNREADABLE, "in_doubt"),
+    ],
+)
+def test_what_goes_waits_for_what_comes(tmp_path: Path, kind: Kind, outcome: str) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE)
+    rules = [a_rule("lead", group="cycle"), a_rule("customer", group="cycle")]
+    scene.want(a_set("s", ["anna", "bert"], "lead"), rules=rules)
+    scene.apply()
+    scene.want(a_set("s", ["anna"], "customer"), a_set("t", ["bert"], "lead"), rules=rules)
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({outcome: 1, "not_sent": 1}, ExitCode.PARTIAL)
+    assert (report.rounds, report.error, status(scene)[-1]) == (1, "", RunStatus.COMPLETE)
+    assert "lead" in scene.tags("anna")
+    (held,) = scene.plan().locations[0].deferrals
+    assert held.reason is Postponed.UNTIL_SETTLED
+
+
+def test_what_goes_stays_where_what_comes_is_rejected(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "old"), contact("bert", "old"), options=FREE)
+    scene.want(a_set("s", ["anna", "bert"], "old"))
+    scene.apply()
+    scene.here.crm.delete(name("bert"), now=scene.clock.now())
+    scene.want(a_set("s", ["anna", "bert"], "new"))
+    report = scene.apply()
+
+    assert pairs(report) == {"applied": 2, "rejected": 1, "not_sent": 1}
+    assert [each.contacts for each in scene.here.sent[1:]] == [[name("anna"), name("bert")], [name("anna")]]
+    converged(scene)
+
+
+def test_a_deferral_of_a_contact_in_doubt_is_told_as_deferred(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "trial"), faults=faults(Kind.RESET_AFTER), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip", absent=["trial"]))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"in_doubt": 1, "deferred": 1}, ExitCode.PARTIAL)
+    assert len(scene.here.sent) == 1
+
+
+@pytest.mark.parametrize("retry_after", [True, False])
+def test_too_many_requests_are_waited_for(tmp_path: Path, retry_after: bool) -> None:
+    scene = Scene(
+        tmp_path, contact("anna"), faults=faults(Kind.TOO_MANY, Kind.TOO_MANY), options=FREE, retry_after=retry_after
+    )
+    scene.want(a_set("s", ["anna"], "vip"))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (3, {"applied": 1}, ExitCode.DONE)
+    assert sum(isinstance(each, Waiting) for each in scene.events) == 2
+    converged(scene)
+
+
+def test_an_unreachable_api_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), faults=faults(*[Kind.REFUSED] * 5), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"), a_set("t", ["bert"], "b"))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (5, {"not_sent": 2}, ExitCode.ERROR)
+    assert "cannot reach https://api.example" in report.error
+    assert scene.known("anna") == Known()
+    assert status(scene) == [RunStatus.STOPPED]
+    assert pairs(scene.apply()) == {"applied": 1, "rejected": 1}
+
+
+def test_the_ledger_of_a_contact_is_as_before_when_nothing_was_sent(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), faults=faults(None, *[Kind.REFUSED] * 5), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"))
+    scene.apply()
+    before = scene.known("anna")
+    scene.want(a_set("s", ["anna"], "vip", "new"))
+    scene.apply()
+
+    assert scene.known("anna") == before
+
+
+DOUBTFUL = [kind for kind in Kind if kind not in (Kind.REFUSED, Kind.TOO_MANY)]
+
+
+@pytest.mark.parametrize("kind", DOUBTFUL)
+@pytest.mark.parametrize("action", list(Action))
+def test_an_unknown_effect_is_held_and_never_sent_again(tmp_path: Path, kind: Kind, action: Action) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE)
+    scene.want(a_set("s", ["anna", "bert"], "one", *(["vip"] if action is Action.REMOVE else [])))
+    scene.apply()
+    scene.want(a_set("s", ["anna", "bert"], "one", *(["vip"] if action is Action.ADD else [])))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"in_doubt": 2}, ExitCode.PARTIAL)
+    assert status(scene)[-1] is RunStatus.COMPLETE
+    (held,) = scene.plan().locations[0].held
+    assert (held.tags, held.contacts) == (("vip",), (name("anna"), name("bert")))
+    converged(scene)
+
+
+def test_a_doubt_is_not_settled_by_an_answer_about_something_else(tmp_path: Path) -> None:
+    plan = FaultPlan({1: Fault(Kind.LATE, delay_ms=80_000)})
+    scene = Scene(tmp_path, contact("anna"), faults=plan, options=FREE)
+    scene.want(a_set("s", ["anna"], "one"))
+    scene.apply()
+    scene.want(a_set("s", ["anna"], "one", "late"))
+    scene.apply()
+    scene.want(a_set("s", ["anna"], "one", "late", "another"))
+    scene.apply()
+
+    assert [each.tags for each in scene.plan().locations[0].held] == [("late",)]
+    scene.clock.ms += 90_000
+    scene.here.network.land(scene.clock.now())
+    assert scene.adds()[name("anna"), Tag("late")] == 1
+
+
+def observed_by_hand(scene: Scene, *contacts: str) -> tuple[Seen, ...]:
+    return tuple(
+        Seen(frozenset(scene.here.crm.tags_of(name(each))), scene.clock.now(), Origin.GET, (name(each),))
+        for each in contacts
+    )
+
+
+def refreshed(scene: Scene, seen: tuple[Seen, ...]) -> Plan:
+    """A plan on what was just read, as the command line makes it."""
+    with open_reader(scene.url) as reader:
+        state = reader.load(HERE)
+    for each in seen:
+        state.observed.update(dict(each.absorb(state.observed)))
+    located = plan_location(scene.wanted[HERE], state, scene.options, observations=seen)
+    return combine([located], as_of=scene.clock.now(), manifests="")
+
+
+@pytest.mark.parametrize("kind", [Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER])
+def test_a_later_observation_settles_a_doubt_and_an_early_one_does_not(tmp_path: Path, kind: Kind) -> None:
+    scene = Scene(tmp_path, contact("anna"), faults=faults(kind), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"))
+    scene.apply()
+    early = refreshed(scene, observed_by_hand(scene, "anna"))
+    assert early.is_empty
+    scene.apply(early)
+    assert scene.known("anna").doubt == {"vip"}  # type: ignore[attr-defined]
+    scene.clock.ms += 90_000
+    report = scene.apply(refreshed(scene, observed_by_hand(scene, "anna")))
+
+    assert report.exit_code == ExitCode.DONE
+    assert (scene.tags("anna"), sum(scene.adds().values())) == ({"vip"}, 1)
+    converged(scene)
+
+
+def test_guards_in_later_rounds_know_what_a_refresh_brought(tmp_path: Path) -> None:
+    crowd = [f"c{nth:03}" for nth in range(40)]
+    scene = Scene(tmp_path, *(contact(each, "old") for each in crowd))
+    scene.want(a_set("s", crowd[:10], "new", authority=Authority.OWNED), rules=[a_rule("old")])
+    plan = refreshed(scene, observed_by_hand(scene, *crowd))
+    with open_store(scene.url) as store:
+        lease = store.acquire(HERE, a_holder("other"), START)
+        store.learn(lease, {name("zzz"): Known(observed=frozenset())})
+        store.release(lease)
+    report = scene.apply(plan)
+
+    assert (pairs(report), report.exit_code, report.error) == ({"applied": 20}, ExitCode.DONE, "")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_between_intent_and_answer(tmp_path: Path, when: str) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"), a_set("t", ["bert"], "late"))
+
+    def kill(nth: int) -> None:
+        if nth == 0:
+            raise Killed
+
+    setattr(scene.here, when, kill)
+    with pytest.raises(Killed):
+        scene.apply()
+    scene.die()
+    (first,) = scene.plan().locations
+    assert [(each.tags, each.contacts) for each in first.held] == [(("late",), (name("bert"),))]
+    report = scene.apply()
+
+    assert pairs(report) == {"applied": 1}
+    assert status(scene) == [RunStatus.INTERRUPTED, RunStatus.COMPLETE]
+    assert [(each.tags, each.contacts) for each in scene.plan().locations[0].held] == [(("late",), (name("bert"),))]
+    assert sum(each.tags == ["late"] for each in scene.here.sent) == 1
+    converged(scene)
+
+
+def test_a_plan_from_before_the_crash_does_not_send_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"))
+    plan = scene.plan()
+
+    def kill(nth: int) -> None:
+        raise Killed
+
+    scene.here.after = kill
+    with pytest.raises(Killed):
+        scene.apply(plan)
+    scene.die()
+    report = scene.apply(plan)
+
+    assert (report.requests, sum(scene.adds().values())) == (0, 1)
+
+
+@pytest.mark.parametrize("fatal", [401, 403])
+def test_a_token_that_is_refused_ends_the_run(tmp_path: Path, fatal: int) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+
+    def revoke(nth: int) -> None:
+        if nth == 1 and fatal == 401:
+            scene.here.app._accesses.clear()
+        elif nth == 1:
+            scene.here.crm.location = LocationId("elsewhere")
+
+    scene.here.before = revoke
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (2, {"applied": 1, "not_sent": 1}, ExitCode.AUTH)
+    assert scene.known("bert") == Known()
+    assert status(scene) == [RunStatus.STOPPED]
+
+
+def test_a_refused_request_ends_the_run_and_is_withdrawn(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE, longest_tag=3)
+    scene.want(a_set("s", ["anna"], "too long"))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (1, {"not_sent": 1}, ExitCode.ERROR)
+    assert scene.known("anna") == Known()
+
+
+def test_a_lease_held_by_another_sends_nothing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"))
+    with open_store(scene.url) as store:
+        store.acquire(HERE, a_holder("other"), START)
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (0, {"not_sent": 1}, ExitCode.LOCKED)
+    assert "other@elsewhere" in report.error
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_lost_lease_ends_the_run_without_another_request(tmp_path: Path, when: str) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), contact("cara"), options=FREE)
+    scene.want(*(a_set(each, [each], each[0]) for each in ("anna", "bert", "cara")))
+
+    def pause(nth: int) -> None:
+        """The process is stopped for longer than its lease lives, while its request is on its way."""
+        if nth == 1:
+            scene.clock.ms += TTL_MS
+            with open_store(scene.url) as other:
+                other.acquire(HERE, a_holder("other"), scene.clock.now())
+
+    setattr(scene.here, when, pause)
+    report = scene.apply()
+
+    assert (report.requests, report.exit_code) == (2, ExitCode.ERROR)
+    assert "taken over" in report.error
+    assert pairs(report) == {"applied": 1, "in_doubt": 1, "not_sent": 1}
+    assert [each.contacts for each in scene.plan().locations[0].held] == [(name("bert"),)]
+
+
+def test_a_run_stopped_before_its_first_request_sends_none_under_a_lost_lease(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=replace(FREE, rate=Rate(1, 120_000)))
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+
+    def steal(nth: int) -> None:
+        with open_store(scene.url) as other:
+            other.acquire(HERE, a_holder("other"), Instant(scene.clock.ms + TTL_MS))
+
+    scene.here.after = steal
+    report = scene.apply()
+
+    assert (report.requests, pairs(report)) == (1, {"in_doubt": 1, "not_sent": 1})
+
+
+def test_a_plan_that_the_state_has_outrun_sends_what_was_approved(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), contact("cara", "x"), options=FREE)
+    scene.want(a_set("s", ["anna", "bert"], "vip"))
+    plan = scene.plan()
+    with open_store(scene.url) as store:
+        lease = store.acquire(HERE, a_holder("other"), START)
+        seen = Known(frozenset({Tag("vip")}), START, Origin.GET)
+        pruned = Known(frozenset({Tag("x")}), START, Origin.GET, ledger=frozenset({Tag("x")}))
+        store.learn(lease, {name("anna"): seen, name("cara"): pruned})
+        store.release(lease)
+    scene.here.crm.add(name("anna"), ["vip"], now=START, by="human")
+    report = scene.apply(plan)
+
+    assert [each.contacts for each in scene.here.sent] == [[name("bert")]]
+    assert (pairs(report), report.outside, report.exit_code) == ({"applied": 1}, 1, ExitCode.PARTIAL)
+    assert scene.tags("cara") == {"x"}
+
+
+def test_guards_look_at_what_is_sent_not_at_what_is_left_out(tmp_path: Path) -> None:
+    crowd = [f"c{nth:03}" for nth in range(20)]
+    scene = Scene(tmp_path, contact("anna"), *(contact(each, "x") for each in crowd))
+    scene.want(a_set("s", ["anna"], "vip"))
+    plan = scene.plan()
+    with open_store(scene.url) as store:
+        lease = store.acquire(HERE, a_holder("other"), START)
+        pruned = Known(frozenset({Tag("x")}), START, Origin.GET, ledger=frozenset({Tag("x")}))
+        store.learn(lease, dict.fromkeys(map(name, crowd), pruned))
+        store.release(lease)
+    report = scene.apply(plan)
+
+    assert (pairs(report), report.outside, report.error) == ({"applied": 1}, 20, "")
+
+
+def test_another_lineage_is_stale(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"))
+    scene.apply()
+    scene.want(a_set("s", ["anna"], "vip", "more"))
+    plan = scene.plan()
+    scene.path.unlink()
+    report = scene.apply(plan)
+
+    assert (report.requests, pairs(report), report.exit_code) == (0, {"not_sent": 1}, ExitCode.STALE)
+
+
+def test_a_guard_that_refuses_a_later_round_leaves_its_pairs_not_sent(tmp_path: Path) -> None:
+    crowd = [f"c{nth:03}" for nth in range(20)]
+    scene = Scene(tmp_path, *(contact(each, "old") for each in crowd))
+    scene.want(a_set("s", crowd, "new", authority=Authority.OWNED), rules=[a_rule("old")])
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 20, "not_sent": 20}, ExitCode.PARTIAL)
+    assert "guard max_removes_pct refuses" in report.error
+    assert all(scene.tags(each) == {"old", "new"} for each in crowd)
+    assert status(scene) == [RunStatus.STOPPED]
+
+
+def test_a_guard_measures_the_whole_run(tmp_path: Path) -> None:
+    options = replace(FREE, limits=replace(FREE.limits, max_requests=1))
+    scene = Scene(tmp_path, contact("anna", "old"), options=options)
+    scene.want(a_set("s", ["anna"], "new", absent=["old"]))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report)) == (1, {"applied": 1, "not_sent": 1})
+    assert "max_requests" in report.error
+
+
+def test_tags_that_others_changed_are_taken_as_found(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"))
+    scene.apply()
+    scene.edit("anna", add=["theirs", "b"], remove=["a"])
+    scene.want(a_set("s", ["anna"], "a", "b"))
+    report = scene.apply()
+
+    assert (pairs(report), report.outside, report.exit_code) == ({"noop": 1}, 1, ExitCode.PARTIAL)
+    assert scene.known("anna").observed == {"b", "theirs"}  # type: ignore[attr-defined]
+    scene.apply()
+    assert scene.tags("anna") == {"a", "b", "theirs"}
+    converged(scene)
+
+
+def test_a_location_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), faults=faults(*[Kind.REFUSED] * 5), options=FREE)
+    scene.add_place(THERE, contact("bert", location=THERE))
+    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", ["bert"], "b"), location=THERE)
+    first, second = scene.apply_all()
+
+    assert (first.location, first.exit_code, pairs(first)) == (HERE, ExitCode.ERROR, {"not_sent": 1})
+    assert (second.location, second.exit_code, pairs(second)) == (THERE, ExitCode.DONE, {"applied": 1})
+    assert scene.tags("bert", THERE) == {"b"}
+
+
+@pytest.mark.parametrize("latency_ms", [10, 900])
+def test_a_long_run_keeps_its_lease_and_the_rate_limit(tmp_path: Path, latency_ms: int) -> None:
+    crowd = [f"c{nth:04}" for nth in range(1_000)]
+    options = replace(FREE, caps=replace(FREE.caps, contacts=1))
+    scene = Scene(tmp_path, *map(contact, crowd), options=options, latency_ms=latency_ms, limits=Limits(100, 10_000))
+    scene.want(a_set("s", crowd, "vip"))
+    refused: list[int] = []
+
+    def try_to_steal(nth: int) -> None:
+        if nth % 200 == 199:
+            refused.append(intruder(scene))
+
+    scene.here.before = try_to_steal
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (1_000, {"applied": 1_000}, ExitCode.DONE)
+    assert refused == [ExitCode.LOCKED] * 5
+    assert {each.status for each in scene.here.sent} == {201}
+    assert scene.clock.ms - START >= 90_000
+
+
+def intruder(scene: Scene) -> int:
+    """Another process that would apply at this very moment."""
+    with open_store(scene.url) as store:
+        try:
+            store.acquire(HERE, a_holder("intruder"), scene.clock.now())
+        except LockHeld as error:
+            return error.exit_code
+    return ExitCode.DONE
+
+
+def test_a_quota_shared_with_others_is_waited_for(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"))
+    scene.here.app.limiter.spend(100, now=scene.clock.now())
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1}, ExitCode.DONE)
+
+
+def test_a_run_that_cannot_record_its_answer_says_so(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.here.after = lambda nth: scene.path.write_bytes(b"gone" * 10_000)
+    plan = scene.plan()
+    with open_store(scene.url):
+        pass
+    report = scene.apply(plan)
+
+    assert (report.requests, report.exit_code) == (1, ExitCode.ERROR)
+    assert pairs(report) == {"in_doubt": 1, "not_sent": 1}
+    assert str(scene.path) in report.error
+
+
+def test_a_dry_plan_takes_no_lease_and_writes_nothing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"))
+    scene.plan()
+
+    assert not scene.path.exists()
+    assert scene.here.sent == []
+
+
+def test_only_an_approved_plan_is_applied(tmp_path: Path) -> None:
+    options = PlanOptions(limits=GuardLimits(max_adds=0))
+    scene = Scene(tmp_path, contact("anna"), options=options)
+    scene.want(a_set("s", ["anna"], "vip"))
+    with pytest.raises(Exception, match="guard max_adds refuses"):
+        scene.apply()
+
+    assert scene.here.sent == []
+
+
+def test_an_exact_set_waits_for_the_next_plan_with_what_it_found(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "theirs"), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip", authority=Authority.EXACT))
+    report = scene.apply()
+
+    assert (pairs(report), report.outside, scene.tags("anna")) == ({"applied": 1}, 1, {"theirs", "vip"})
+    scene.apply()
+    assert scene.tags("anna") == {"vip"}
+    converged(scene)
+
+
+def test_the_client_of_a_scene_is_the_real_one(tmp_path: Path) -> None:
+    assert isinstance(Scene(tmp_path).api(HERE), HighLevel)

@@ -1,0 +1,86 @@
+"""On a real terminal: apply asks, colour and width are the terminal's, Ctrl-C ends cleanly; and the demo plays."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from reconciler.sandbox.world import World
+from tests.cli.conftest import Command
+
+Manifest = Callable[..., None]
+ROOT = Path(__file__).parent.parent.parent
+
+
+@contextmanager
+def on_terminal(*arguments: str, cwd: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command whose three streams are a terminal, and our end of it."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "90"}
+    command = [sys.executable, "-m", "reconciler", *arguments]
+    with subprocess.Popen(command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        try:
+            yield process, ours
+        finally:
+            os.close(ours)
+
+
+def read_until(terminal: int, words: str) -> str:
+    """What is shown until `words` are; all of it where they never are."""
+    shown = b""
+    while words.encode() not in shown:
+        try:
+            chunk = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not chunk:
+            break
+        shown += chunk
+    return shown.decode()
+
+
+@pytest.mark.parametrize(("answer", "code", "holders"), [("y\n", 0, 3), ("n\n", 1, 0)])
+def test_apply_asks(manifest: Manifest, project: Path, world: World, answer: str, code: int, holders: int) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    with on_terminal("apply", cwd=project) as (process, terminal):
+        shown = read_until(terminal, "Send this? [y/N]:")
+        assert "3 tags to add" in shown
+        assert "\x1b[" in shown
+        os.write(terminal, answer.encode())
+        read_until(terminal, "no such words")
+        assert process.wait(timeout=30) == code
+    assert len(world.holders("customer")) == holders
+
+
+def test_ctrl_c_before_anything_is_sent(manifest: Manifest, project: Path, world: World) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    with on_terminal("apply", cwd=project) as (process, terminal):
+        read_until(terminal, "Send this? [y/N]:")
+        process.send_signal(signal.SIGINT)
+        shown = read_until(terminal, "no such words")
+        assert process.wait(timeout=30) == 130
+    assert "Traceback" not in shown
+    assert not world.transitions
+
+
+def test_the_demo_is_true_and_leaves_its_scene(reconciler: Command, project: Path, world: World) -> None:
+    ended = reconciler("demo", "--keep", "scene")
+    assert ended.code == 0, ended.out + ended.err
+    assert "No changes" in ended.out
+    assert "Everything above is true" in ended.out
+    scene = project / "scene"
+    assert {"manifests", "state.db", "sandbox.json", "plan.json"} <= {path.name for path in scene.iterdir()}
+    assert reconciler("plan", "scene/manifests", "--state", "sqlite:///scene/state.db", "--detailed-exitcode").code == 0
+    again = reconciler("demo", "--keep", "scene")
+    assert again.code == 64
+    shutil.rmtree(scene)

@@ -1,0 +1,70 @@
+"""The ceiling: nothing that was not approved passes, and what passes is what was needed."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from reconciler.core.ceiling import ceiling, within
+from reconciler.core.diff import Delta
+from reconciler.core.outcome import Action
+from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, plan_location
+from tests.build import HERE, a_rule, a_set, carries, declare, state, state_of, unseen
+from tests.core.test_diff_laws import World, worlds
+
+Pair = tuple[str, str, str]
+
+
+def plan_of(world: World) -> LocationPlan:
+    return plan_location(world.desired, Snapshot(HERE, observed=state_of(world.observed)), PlanOptions())
+
+
+def pairs(deltas: tuple[Delta, ...]) -> set[Pair]:
+    return {
+        (change.action, contact, change.tag)
+        for delta in deltas
+        for contact in delta.contacts
+        for change in delta.changes
+    }
+
+
+def approved(plan: LocationPlan) -> set[Pair]:
+    deferred = {("remove", contact, tag) for each in plan.deferrals for contact in each.contacts for tag in each.tags}
+    return pairs(plan.deltas) | deferred
+
+
+@given(worlds(), worlds())
+def test_only_approved_pairs_pass(reviewed: World, needed: World) -> None:
+    plan, later = plan_of(reviewed), plan_of(needed)
+    kept, outside = within(later.deltas, ceiling(plan))
+    assert pairs(kept) <= approved(plan) & pairs(later.deltas)
+    assert outside == len(pairs(later.deltas)) - len(pairs(kept))
+    without_add = {contact for action, contact, _ in pairs(later.deltas) - pairs(kept) if action == Action.ADD}
+    assert not {contact for action, contact, _ in pairs(kept) if action == Action.REMOVE} & without_add
+    left = {
+        pair for pair in pairs(later.deltas) & approved(plan) if pair[0] == Action.ADD or pair[1] not in without_add
+    }
+    assert pairs(kept) == left
+
+
+@given(worlds())
+def test_a_plan_is_within_its_own_ceiling(world: World) -> None:
+    plan = plan_of(world)
+    assert within(plan.deltas, ceiling(plan)) == (plan.deltas, 0)
+
+
+def test_a_group_is_not_emptied_where_the_add_was_not_approved() -> None:
+    group = [a_rule(tag, group="g") for tag in ("lead", "customer")]
+    desired = declare(a_set("s", "anna", "customer"), rule=group)
+
+    def plan(text: str) -> LocationPlan:
+        return plan_location(desired, Snapshot(HERE, observed=state(anna=carries(text))), PlanOptions())
+
+    assert within(plan("lead").deltas, ceiling(plan("lead customer"))) == ((), 2)
+
+
+def test_a_deferral_is_approved_up_to_the_tags_that_it_names() -> None:
+    desired = declare(a_set("s", "anna", "x", absent="w"))
+    reviewed = plan_location(desired, Snapshot(HERE, observed=state(anna=unseen())), PlanOptions())
+    after = Snapshot(HERE, observed=state(anna=carries("x w old", ledger="x old")))
+    kept, outside = within(plan_location(desired, after, PlanOptions()).deltas, ceiling(reviewed))
+    assert (pairs(kept), outside) == ({("remove", "anna", "w")}, 1)

@@ -1,0 +1,208 @@
+"""Laws of diff: the contract's formulas for any small world, nothing desired or foreign removed, two rounds suffice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.desired import Desired
+from reconciler.core.diff import Diff, diff
+from reconciler.core.manifest import Authority, ContactSet, OnLeave, TagRule
+from reconciler.core.names import ContactId, Instant, Tag
+from reconciler.core.observed import Known, Observed, absorb, adopt, intend, release
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from tests.build import DAY, NOW, a_rule, a_set, carries, declare, state_of, unseen
+from tests.core.reference import Case, Expected, expect
+
+TAGS = ("a", "b", "g1", "g2", "wf-1", "z")
+PEOPLE = ("anna", "bert", "cara")
+GROUP = {"g1": "g2", "g2": "g1"}
+
+
+def some(words: tuple[str, ...], most: int = 3) -> st.SearchStrategy[str]:
+    return st.lists(st.sampled_from(words), unique=True, max_size=most).map(" ".join)
+
+
+@st.composite
+def sets(draw: st.DrawFn) -> list[ContactSet]:
+    """No tag is both present and absent, nor are two of the group declared: the loader's checks see to that."""
+    kind = draw(st.sampled_from(("a g1", "a g2", "a b", "b z")))
+    others = tuple(tag for tag in TAGS if tag not in kind.split() and tag not in GROUP)
+    return [
+        a_set(
+            f"s{number}",
+            draw(some(PEOPLE)),
+            draw(some(tuple(kind.split()))),
+            absent=draw(some(others, 1)),
+            authority=draw(st.none() | st.sampled_from(Authority)),
+            ignore=draw(st.sampled_from(("", "wf-*", "z"))),
+            on_leave=draw(st.sampled_from(OnLeave)),
+            until=draw(st.none() | st.sampled_from((NOW, NOW + 1))),
+        )
+        for number in range(draw(st.integers(0, 3)))
+    ]
+
+
+rules = st.tuples(
+    st.builds(a_rule, st.just("a"), once=st.booleans()),
+    st.builds(a_rule, st.just("b"), protected=st.booleans()),
+    st.just(a_rule("g1", group="g")),
+    st.just(a_rule("g2", group="g")),
+)
+
+
+@st.composite
+def knowns(draw: st.DrawFn, *, calm: bool = False) -> Known:
+    """`calm`: nothing in doubt, nobody in quarantine."""
+    ledger = draw(some(TAGS))
+    kept = draw(some(tuple(ledger.split()))) if ledger else ""
+    doubt = "" if calm else draw(st.just("") | some(TAGS, 2))
+    quarantine = None if calm else draw(st.sampled_from((None, None, Rejection.DELETED)))
+    if draw(st.booleans()):
+        return unseen(ledger=ledger, kept=kept, doubt=doubt, quarantine=quarantine)
+    return carries(draw(some(TAGS, 5)), ledger=ledger, kept=kept, doubt=doubt, quarantine=quarantine)
+
+
+@dataclass(frozen=True)
+class World:
+    desired: Desired
+    sets: list[ContactSet]
+    observed: dict[ContactId, Known]
+
+    def case(self, contact: ContactId) -> Case:
+        """The contact as the contract sees it, worked out from the manifest alone."""
+        own = [each for each in self.sets if contact in each.contacts.ids]  # type: ignore[union-attr]
+        active = [each for each in own if each.until is None or each.until > NOW]
+        present = {use.tag for each in active for use in each.tags}
+        strengths = {each.authority for each in active}
+        uses = [(use.tag, each.on_leave) for each in self.sets for use in each.tags]
+        named = {tag for tag, _ in uses} | {use.tag for each in self.sets for use in each.absent}
+        known = self.observed.get(contact, Known())
+        return Case(
+            present=present,
+            absent={use.tag for each in active for use in each.absent}
+            | {Tag(GROUP[tag]) for tag in present if tag in GROUP},
+            authority="exact" if Authority.EXACT in strengths else "owned" if Authority.OWNED in strengths else "",
+            ignore=tuple(pattern for each in active for pattern in each.ignore),
+            observed=known.observed,
+            ledger=known.ledger,
+            keep=known.kept | ({tag for tag, _ in uses} - {tag for tag, leave in uses if leave is OnLeave.REMOVE}),
+            doubt=known.doubt,
+            quarantined=known.quarantine is not None,
+            owned=named | set(self.desired.rules) | {tag for each in self.observed.values() for tag in each.ledger},
+            protected={tag for tag, rule in self.desired.rules.items() if rule.protected},
+            once={tag for tag, rule in self.desired.rules.items() if rule.once},
+        )
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, calm: bool = False) -> World:
+    declared: list[ContactSet] = draw(sets())
+    given_rules: tuple[TagRule, ...] = draw(rules)
+    observed = draw(st.dictionaries(st.sampled_from(PEOPLE).map(ContactId), knowns(calm=calm)))
+    return World(declare(*declared, rule=given_rules), declared, observed)
+
+
+def got(found: Diff, contact: ContactId) -> Expected:
+    changes = [change for delta in found.deltas if contact in delta.contacts for change in delta.changes]
+    ledger = [each for each in found.ledger if contact in each.contacts]
+    return Expected(
+        adds={change.tag for change in changes if change.action is Action.ADD},
+        removes={change.tag for change in changes if change.action is Action.REMOVE},
+        deferred={tag for each in found.deferrals if contact in each.contacts for tag in each.tags},
+        held={tag for each in found.held if contact in each.contacts for tag in each.tags},
+        adopted={tag for each in ledger for tag in each.adopted},
+        released={tag for each in ledger for tag in each.released},
+        quarantined=any(contact in each.contacts for each in found.quarantined),
+    )
+
+
+@given(worlds())
+def test_diff_is_what_the_contracts_formulas_say(world: World) -> None:
+    found = diff(world.desired, state_of(world.observed))
+    for contact in map(ContactId, PEOPLE):
+        assert got(found, contact) == expect(world.case(contact)), contact
+
+
+@given(worlds())
+def test_nothing_desired_is_removed_and_nothing_foreign_but_under_exact(world: World) -> None:
+    found = diff(world.desired, state_of(world.observed))
+    for contact in map(ContactId, PEOPLE):
+        case, result = world.case(contact), got(found, contact)
+        assert not result.removes & case.present
+        assert not result.deferred & case.present
+        assert case.authority == "exact" or result.removes <= case.owned
+        assert not result.removes & case.protected
+        assert not (result.adds | result.removes) & case.doubt
+
+
+@given(worlds())
+def test_each_contact_is_in_one_delta_and_each_delta_is_sorted(world: World) -> None:
+    found = diff(world.desired, state_of(world.observed))
+    everyone = [contact for delta in found.deltas for contact in delta.contacts]
+    assert len(everyone) == len(set(everyone))
+    assert all(list(delta.contacts) == sorted(delta.contacts) for delta in found.deltas)
+    assert all(list(delta.changes) == sorted(set(delta.changes)) for delta in found.deltas)
+    assert list(found.deltas) == sorted(found.deltas, key=lambda delta: (delta.changes, delta.contacts))
+
+
+@given(worlds())
+def test_the_order_in_which_contacts_became_known_means_nothing(world: World) -> None:
+    again = dict(reversed(world.observed.items()))
+    assert diff(world.desired, state_of(again)) == diff(world.desired, state_of(world.observed))
+
+
+@given(worlds(calm=True), st.data())
+def test_two_rounds_converge(world: World, data: st.DataObject) -> None:
+    carried = {ContactId(each): _real(world, ContactId(each), data) for each in PEOPLE}
+    observed = state_of(world.observed)
+    for _ in range(2):
+        _send(diff(world.desired, observed), world.desired, observed, carried)
+    last = diff(world.desired, observed)
+    assert (last.deltas, last.ledger) == ((), ())
+    assert not any(each.tags and each.reason.name == "UNTIL_OBSERVED" for each in last.deferrals)
+    settled = replace(world, observed=dict(observed.items()))
+    for contact in map(ContactId, PEOPLE):
+        expected = expect(settled.case(contact))
+        assert (expected.adds, expected.removes) == (set(), set())
+        assert observed[contact].observed in (None, carried[contact])
+
+
+def _real(world: World, contact: ContactId, data: st.DataObject) -> frozenset[Tag]:
+    known = world.observed.get(contact)
+    if known is not None and known.observed is not None:
+        return known.observed
+    return frozenset(map(Tag, data.draw(some(TAGS, 5)).split()))
+
+
+def _send(found: Diff, desired: Desired, observed: Observed, carried: dict[ContactId, frozenset[Tag]]) -> None:
+    """As apply does: the ledger first, then every add, then every removal, all of them answered."""
+    for entry in found.ledger:
+        for contact in entry.contacts:
+            adopted = adopt(observed[contact], frozenset(entry.adopted), keep=frozenset())
+            known = release(adopted, frozenset(entry.released))
+            observed.update({contact: replace(known, kept=frozenset(entry.kept))})
+    for action in (Action.ADD, Action.REMOVE):
+        for delta in found.deltas:
+            for contact in delta.contacts if delta.tags(action) else ():
+                _write(action, delta.tags(action), contact, desired, observed, carried)
+
+
+def _write(
+    action: Action,
+    tags: frozenset[Tag],
+    contact: ContactId,
+    desired: Desired,
+    observed: Observed,
+    carried: dict[ContactId, frozenset[Tag]],
+) -> None:
+    old = carried[contact]
+    added = tags - old if action is Action.ADD else frozenset()
+    removed = tags & old if action is Action.REMOVE else frozenset()
+    carried[contact] = (old | added) - removed
+    verdict = Verdict(Outcome.APPLIED, old=old, added=added, removed=removed)
+    known = intend(observed[contact], action, tags, keep=desired.want(contact).keep)
+    when = Instant(NOW + DAY)
+    observed.update({contact: absorb(known, verdict, action, tags, sent=when, answered=when)})

@@ -1,0 +1,201 @@
+"""A plan as document and file: back as it was, refused when touched, open to later minor versions only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.document import FORMAT_VERSION, plan_document, read_plan, seal
+from reconciler.core.errors import PlanFileError
+from reconciler.core.guard import GuardLimits
+from reconciler.core.names import Instant, instant, iso
+from reconciler.core.plan import PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.source import Source
+from reconciler.planfile import dumps, load_plan, loads, write_plan
+from tests.build import HERE, NOW, a_set, carries, declare, state, state_of
+from tests.core.scenes import a_busy_plan
+from tests.core.test_diff_laws import World, worlds
+
+REFUSING = GuardLimits(max_adds=0)
+
+
+def small_plan() -> Any:
+    observed = state(anna=carries("é", ledger="é"))
+    location = plan_location(declare(a_set("s", "anna", "x")), Snapshot(HERE, "l", 1, observed), PlanOptions())
+    return combine([location], as_of=NOW, manifests="m")
+
+
+def sealed(document: dict[str, Any]) -> dict[str, Any]:
+    return document | {"digest": seal(document)}
+
+
+@pytest.mark.parametrize("limits", [GuardLimits(), REFUSING])
+def test_a_plan_comes_back_from_its_document(limits: GuardLimits) -> None:
+    plan = a_busy_plan(limits=limits)
+    assert read_plan(plan_document(plan)) == plan
+    assert read_plan(json.loads(dumps(plan))) == plan
+
+
+@given(worlds(), st.integers(0, 4_000_000_000_000), st.text())
+def test_any_plan_comes_back_from_its_document(world: World, as_of: int, manifests: str) -> None:
+    location = plan_location(world.desired, Snapshot(HERE, observed=state_of(world.observed)), PlanOptions())
+    plan = combine([location], as_of=Instant(as_of), manifests=manifests)
+    assert read_plan(json.loads(dumps(plan))) == plan
+
+
+def test_the_document_has_every_field_of_the_contract() -> None:
+    document = plan_document(a_busy_plan())
+    assert {"format_version", "digest", "change_digest", "as_of", "valid_until", "locations"} <= document.keys()
+    location = document["locations"][0]
+    assert {"location", "lineage", "serial", "summary", "deltas", "batches", "deferrals", "guards"} <= location.keys()
+    counted = "contacts unobserved adds removes adopted reasserted deferred held quarantined requests lower_bound"
+    assert {*counted.split(), "eta_seconds", "daily_quota_share"} <= location["summary"].keys()
+    assert location["deltas"][0].keys() == {"changes", "contacts"}
+    assert location["deltas"][0]["changes"][0].keys() == {"action", "tag", "reason", "sources"}
+    assert location["batches"][0].keys() == {"action", "contacts", "tags", "after"}
+    assert location["deferrals"][0].keys() == {"contacts", "tags", "reason"}
+    assert {"guard", "tag", "limit", "measure", "refused"} <= location["guards"][0].keys()
+
+
+def test_a_file_is_one_line_of_ascii() -> None:
+    text = dumps(small_plan())
+    assert text.isascii()
+    assert text.endswith("}\n")
+    assert text.count("\n") == 1
+
+
+def test_a_file_is_private_and_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("older")
+    path.chmod(0o644)
+    write_plan(a_busy_plan(), path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_plan(path) == a_busy_plan()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PlanFileError, match=r"nowhere/plan\.json cannot be written"):
+        write_plan(a_busy_plan(), tmp_path / "nowhere" / "plan.json")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(PlanFileError, match="cannot be read"):
+            load_plan(path)
+
+
+def refused(content: bytes) -> bool:
+    try:
+        loads(content)
+    except PlanFileError:
+        return True
+    return False
+
+
+def test_every_change_of_a_single_byte_is_refused() -> None:
+    content = dumps(small_plan()).encode()
+    assert not refused(content)
+    for place, byte in enumerate(content):
+        for other in {byte ^ 1, byte ^ 0x20, ord(" "), ord("e")} - {byte}:
+            assert refused(content[:place] + bytes([other]) + content[place + 1 :]), (place, chr(byte), chr(other))
+
+
+def test_every_byte_taken_away_or_put_in_is_refused() -> None:
+    content = dumps(small_plan()).encode()
+    for place in range(len(content)):
+        assert refused(content[:place]), "truncated"
+        assert refused(content[:place] + content[place + 1 :])
+        assert refused(content[:place] + b" " + content[place:])
+    assert refused(content + content)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"null", b"[]", b"{}", b"7", b'"plan"', b"[" * 100_000, b"\xff\xfe"])
+def test_what_is_no_plan_is_refused_and_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "plan.json"
+    path.write_bytes(content)
+    with pytest.raises(PlanFileError, match=r"plan file .*/plan\.json: "):
+        load_plan(path)
+
+
+def test_fields_of_a_later_minor_version_are_ignored() -> None:
+    document = plan_document(a_busy_plan()) | {"format_version": "1.99", "new": [1]}
+    document["locations"][0]["new"] = {"deep": True}
+    document["locations"][0]["summary"]["new"] = 1
+    assert read_plan(sealed(document)) == a_busy_plan()
+    assert loads(json.dumps(sealed(document), separators=(",", ":")).encode() + b"\n") == a_busy_plan()
+
+
+@pytest.mark.parametrize("version", ["2.0", "0.9", "10.0", "", "one", "11"])
+def test_another_major_version_is_refused_and_told(version: str) -> None:
+    with pytest.raises(PlanFileError, match=f"reads {FORMAT_VERSION}"):
+        read_plan(sealed(plan_document(a_busy_plan()) | {"format_version": version}))
+
+
+@pytest.mark.parametrize("version", [None, 1, 1.0, ["1.0"]])
+def test_a_version_that_is_no_text_is_no_plan(version: object) -> None:
+    with pytest.raises(PlanFileError, match="no plan"):
+        read_plan(sealed(plan_document(a_busy_plan()) | {"format_version": version}))
+
+
+def test_changes_that_do_not_fit_their_change_digest_are_refused() -> None:
+    document = plan_document(small_plan())
+    document["locations"][0]["deltas"][0]["contacts"].append("bert")
+    with pytest.raises(PlanFileError, match="change_digest"):
+        read_plan(sealed(document))
+
+
+def paths(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, child in children for found in paths(child, (*path, key)))]
+
+
+PLACES = [path for path in paths(plan_document(a_busy_plan())) if path]
+ODD: tuple[object, ...] = (
+    None,
+    True,
+    -1,
+    10**400,
+    0.5,
+    float("nan"),
+    "text",
+    "0001-01-01T00:00:00+23:59",
+    [],
+    {},
+    [None],
+    [[]],
+    {"a": 1},
+)
+
+
+@given(st.sampled_from(PLACES), st.sampled_from(ODD) | st.just(...))
+def test_a_field_that_is_missing_or_of_another_type_ends_in_no_traceback(path: tuple[Any, ...], value: object) -> None:
+    """Sealed anew, as by somebody who knows how: it is a plan, or it is refused with a message."""
+    document: Any = plan_document(a_busy_plan())
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    try:
+        plan = read_plan(sealed(document))
+    except PlanFileError:
+        return
+    assert read_plan(plan_document(plan)) == plan
+
+
+@given(st.builds(Source, st.text(min_size=1), st.integers(1, 10**6), st.integers(1, 10**6)))
+def test_a_place_comes_back_from_its_text_whatever_the_file_is_called(source: Source) -> None:
+    assert Source.parse(str(source)) == source
+
+
+@given(st.integers(0, 250_000_000_000_000).map(Instant))
+def test_an_instant_comes_back_from_its_text(moment: Instant) -> None:
+    assert instant(iso(moment)) == moment

@@ -1,0 +1,102 @@
+"""Drift: who moved, told from the ledger and from what was observed before."""
+
+from __future__ import annotations
+
+from reconciler.core.desired import Desired
+from reconciler.core.drift import DriftClass, DriftReport, find_drift
+from reconciler.core.manifest import Authority
+from reconciler.core.names import ContactId
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Rejection
+from tests.build import DAY, NOW, a_rule, a_set, carries, declare, only, state, unseen
+
+VIP = declare(a_set("s", "anna", "vip", absent="trial"))
+
+
+def drifted(report: DriftReport) -> set[str]:
+    """Such as {"missing vip anna"}."""
+    return {f"{each.drift} {each.tag} {contact}" for each in report.drifted for contact in each.contacts}
+
+
+def drift(desired: Desired, anna: Known, earlier: Known | None = None) -> set[str]:
+    before = None if earlier is None else {ContactId("anna"): earlier}
+    return drifted(find_drift(desired, state(anna=anna), serial=1, earlier=before))
+
+
+def test_nothing_drifted_where_everything_is_as_declared() -> None:
+    assert drift(VIP, carries("vip other", ledger="vip")) == set()
+
+
+def test_what_we_put_there_and_others_removed_is_missing() -> None:
+    assert drift(VIP, carries("", ledger="vip")) == {"missing vip anna"}
+
+
+def test_what_was_never_put_there_is_pending() -> None:
+    assert drift(VIP, carries("")) == {"pending vip anna"}
+
+
+def test_what_others_added_since_it_was_last_observed_is_unexpected() -> None:
+    known = carries("vip trial", ledger="vip")
+    assert drift(VIP, known, carries("vip", ledger="vip")) == {"unexpected trial anna"}
+
+
+def test_what_was_there_before_is_pending() -> None:
+    known = carries("vip trial", ledger="vip")
+    assert drift(VIP, known) == {"pending trial anna"}
+    assert drift(VIP, known, known) == {"pending trial anna"}
+    assert drift(VIP, known, unseen(ledger="vip")) == {"pending trial anna"}
+
+
+def test_what_nobody_declares_any_more_is_pending() -> None:
+    known = carries("vip old", ledger="vip old")
+    assert drift(VIP, known, carries("vip", ledger="vip old")) == {"pending old anna"}
+
+
+def test_under_owned_and_exact_what_others_added_is_unexpected() -> None:
+    desired = declare(a_set("s", "anna", "vip", authority=Authority.EXACT))
+    assert drift(desired, carries("vip new", ledger="vip"), carries("vip", ledger="vip")) == {"unexpected new anna"}
+
+
+def test_a_tag_that_additive_leaves_is_no_drift() -> None:
+    assert drift(VIP, carries("vip new", ledger="vip"), carries("vip", ledger="vip")) == set()
+
+
+def test_a_tag_that_may_be_consumed_is_not_missing() -> None:
+    desired = declare(a_set("s", "anna", "vip"), rule=[a_rule("vip", once=True)])
+    assert drift(desired, carries("", ledger="vip")) == set()
+
+
+def test_a_rejected_contact_is_unreachable() -> None:
+    assert drift(VIP, carries("", ledger="vip", quarantine=Rejection.DELETED)) == {"unreachable  anna"}
+    assert drift(VIP, unseen(quarantine=Rejection.DELETED)) == {"unreachable  anna"}
+
+
+def test_what_was_never_observed_is_unobserved_and_never_without_drift() -> None:
+    assert drift(VIP, unseen()) == {"unobserved  anna", "pending vip anna"}
+    assert drift(declare(a_set("s", "anna", "")), unseen()) == {"unobserved  anna"}
+
+
+def test_a_report_counts_and_tells_how_old_it_is() -> None:
+    desired = declare(a_set("s", "anna bert cara", "vip"))
+    observed = state(anna=carries("", ledger="vip"), bert=carries("", ledger="vip", at=NOW - 2 * DAY))
+    report = find_drift(desired, observed, serial=7)
+    assert (report.serial, report.observed, report.oldest, report.newest) == (7, 2, NOW - 2 * DAY, NOW - DAY)
+    assert report.count(DriftClass.MISSING) == 2
+    assert report.count(DriftClass.UNOBSERVED) == 1
+    assert not report.refreshed
+    assert find_drift(desired, observed, serial=7, earlier={}).refreshed
+
+
+def test_a_selection_limits_the_report() -> None:
+    desired = declare(a_set("a", "anna", "vip x"), a_set("b", "bert", "vip"))
+    observed = state(anna=carries("", ledger="vip x"), bert=carries("", ledger="vip"))
+    report = find_drift(desired, observed, serial=1, selection=only(sets="a", tag="vip"))
+    assert drifted(report) == {"missing vip anna"}
+    assert report.observed == 1
+
+
+def test_missing_comes_before_unexpected_before_pending() -> None:
+    desired = declare(a_set("s", "anna", "vip new", absent="trial"))
+    before = {ContactId("anna"): carries("vip", ledger="vip")}
+    report = find_drift(desired, state(anna=carries("trial", ledger="vip")), serial=1, earlier=before)
+    assert [each.drift for each in report.drifted] == ["missing", "unexpected", "pending"]

@@ -1,0 +1,249 @@
+"""No pair is orphaned, after any history of partial runs, lost answers, crashes and moving manifests.
+
+The history keeps its own books of what is really ours: a tag that a request of ours put on a contact, or that was
+adopted there, until somebody takes it off or it is left there on purpose. What is ours, or may still become so, is in
+the ledger; and what the ledger holds is desired, or the next plan says what becomes of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import pytest
+
+from reconciler.core.batching import Batch, Caps, make_batches
+from reconciler.core.desired import Desired
+from reconciler.core.diff import Deferral, Diff, Listed, diff
+from reconciler.core.manifest import Authority, ContactSet, OnLeave
+from reconciler.core.names import ContactId, Instant, Tag, TagSet
+from reconciler.core.observed import Observed, Origin, absorb, adopt, intend, observe, release, withdraw
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from tests.build import NOW, SETTLE, a_rule, a_set, declare, ids, only
+
+PEOPLE = ids("anna bert")
+TAGS = tuple(map(Tag, "abc"))
+STEPS_MS = (1_000, 1_000, 20_000, SETTLE, 600_000)
+NONE: TagSet = frozenset()
+Pair = tuple[ContactId, Tag]
+
+
+class Crashed(Exception):
+    pass
+
+
+@dataclass
+class Effect:
+    """A write of ours that lands later than its answer was given up."""
+
+    at: int
+    action: Action
+    contact: ContactId
+    tags: TagSet
+
+
+@dataclass
+class History:
+    """A location, what state holds of it, and the books."""
+
+    random: Random
+    now: int = NOW
+    desired: Desired = field(default_factory=declare)
+    observed: Observed = field(default_factory=Observed)
+    carried: dict[ContactId, set[Tag]] = field(default_factory=lambda: {each: set() for each in PEOPLE})
+    deleted: set[ContactId] = field(default_factory=set)
+    late: list[Effect] = field(default_factory=list)
+    ours: set[Pair] = field(default_factory=set)
+    log: list[str] = field(default_factory=list)
+
+    def live(self, steps: int) -> None:
+        kinds = (self.change_manifests, self.others_change, self.refresh, self.run, self.run)
+        for _ in range(steps):
+            self.pass_time()
+            self.random.choice(kinds)()
+            self.check()
+
+    def pass_time(self) -> None:
+        self.now += self.random.choice(STEPS_MS)
+        due = [each for each in self.late if each.at <= self.now]
+        self.late = [each for each in self.late if each.at > self.now]
+        for each in due:
+            self.land(each.action, each.contact, each.tags)
+
+    def some(self, chance: float = 0.4) -> TagSet:
+        return frozenset(tag for tag in TAGS if self.random.random() < chance)
+
+    def change_manifests(self) -> None:
+        sets = [self.some_set(number) for number in range(self.random.randrange(3))]
+        rule = [a_rule("a", protected=self.random.random() < 0.1), a_rule("b", once=self.random.random() < 0.2)]
+        self.desired = declare(*sets, rule=rule, now=self.now)
+        self.log.append(f"manifests {[(each.name, each.contacts, each.tags) for each in sets]}")
+
+    def some_set(self, number: int) -> ContactSet:
+        present = self.some()
+        return a_set(
+            f"s{number}",
+            " ".join(each for each in PEOPLE if self.random.random() < 0.6),
+            " ".join(present if not number else present - {"a"}),
+            absent="c" if number and "c" not in present and self.random.random() < 0.3 else "",
+            authority=self.random.choice((None, None, None, Authority.OWNED, Authority.EXACT)),
+            on_leave=self.random.choice((OnLeave.REMOVE, OnLeave.REMOVE, OnLeave.KEEP)),
+            ignore=self.random.choice(("", "", "b")),
+        )
+
+    def others_change(self) -> None:
+        contact = self.random.choice(PEOPLE)
+        self.carried[contact] ^= self.some(0.3)
+        self.forget_what_is_gone(contact)
+        self.deleted ^= {contact} if self.random.random() < 0.2 else set()
+        self.log.append(f"others {contact} {sorted(self.carried[contact])} deleted {sorted(self.deleted)}")
+
+    def forget_what_is_gone(self, contact: ContactId) -> None:
+        self.ours -= {(contact, tag) for tag in TAGS if tag not in self.carried[contact]}
+
+    def refresh(self) -> None:
+        lag = self.random.choice((0, 300_000))
+        for contact in set(PEOPLE) - self.deleted:
+            seen = frozenset(self.carried[contact])
+            at = Instant(self.now - lag)
+            known = observe(self.observed[contact], seen, at=at, origin=Origin.GET, settle_ms=SETTLE)
+            self.observed.update({contact: known})
+        self.log.append(f"refresh {lag}")
+
+    def run(self) -> None:
+        spent: dict[ContactId, TagSet] = {}
+        self.log.append("run")
+        try:
+            retry = only(retry_held=self.random.random() < 0.3, retry_rejected=self.random.random() < 0.3)
+            for _ in range(self.random.choice((1, 2, 3))):
+                self.round(diff(self.desired, self.observed, selection=retry, spent=spent), spent)
+        except Crashed:
+            self.log.append("crashed")
+
+    def round(self, found: Diff, spent: dict[ContactId, TagSet]) -> None:
+        self.record(found)
+        failed: set[ContactId] = set()
+        for batch in make_batches(found.demands, Caps(contacts=2, tags=2)).batches:
+            left = tuple(each for each in batch.contacts if batch.action is Action.ADD or each not in failed)
+            if left:
+                failed |= self.send(replace(batch, contacts=left), spent)
+
+    def record(self, found: Diff) -> None:
+        for entry in found.ledger:
+            for contact in entry.contacts:
+                known = self.observed[contact]
+                self.ours |= {(contact, tag) for tag in entry.adopted if tag in self.carried[contact]}
+                on_purpose = known.kept | self.desired.leave_alone
+                self.ours -= {(contact, tag) for tag in entry.released if tag in on_purpose}
+                after = release(adopt(known, frozenset(entry.adopted), keep=NONE), frozenset(entry.released))
+                self.observed.update({contact: replace(after, kept=frozenset(entry.kept))})
+
+    def send(self, batch: Batch, spent: dict[ContactId, TagSet]) -> set[ContactId]:
+        """One request with one of its many ends; the contacts that did not end well."""
+        tags, sent = frozenset(batch.tags), Instant(self.now)
+        before = {contact: self.observed[contact] for contact in batch.contacts}
+        for contact, known in before.items():
+            self.observed.update({contact: intend(known, batch.action, tags, keep=self.desired.want(contact).keep)})
+        end = self.random.choice(("answered", "answered", "answered", "lost", "withdrawn", "crash", "killed"))
+        self.log.append(f"{batch.action} {batch.contacts} {batch.tags} {end}")
+        if end == "killed":
+            self.doubt(batch, sent)
+            raise Crashed
+        if end == "withdrawn":
+            self.observed.update({each: withdraw(self.observed[each], before[each]) for each in before})
+            raise Crashed
+        verdicts = {contact: self.arrive(batch.action, contact, tags, end) for contact in batch.contacts}
+        if end == "crash":
+            self.doubt(batch, sent)
+            raise Crashed
+        self.now += 500
+        for contact, verdict in verdicts.items():
+            spent[contact] = spent.get(contact, NONE) | tags
+            known = absorb(
+                self.observed[contact],
+                verdict,
+                batch.action,
+                tags,
+                sent=sent,
+                answered=Instant(self.now),
+                settle_ms=SETTLE,
+            )
+            self.observed.update({contact: known})
+        bad = {each for each, verdict in verdicts.items() if verdict.outcome not in (Outcome.APPLIED, Outcome.NOOP)}
+        return bad if batch.action is Action.ADD else set()
+
+    def doubt(self, batch: Batch, sent: Instant) -> None:
+        """What state makes of a batch that it never saw answered."""
+        tags = frozenset(batch.tags)
+        self.observed.update({each: self.observed[each].in_doubt(tags, sent) for each in batch.contacts})
+
+    def arrive(self, action: Action, contact: ContactId, tags: TagSet, end: str) -> Verdict:
+        """What the API does with one contact of a request, now or later or never, and what it answers."""
+        if contact in self.deleted:
+            rejected = Verdict(Outcome.REJECTED, rejection=Rejection.DELETED)
+            return rejected if end == "answered" else Verdict(Outcome.IN_DOUBT)
+        if end == "answered" and self.random.random() < 0.8:
+            old = frozenset(self.carried[contact])
+            added = tags - old if action is Action.ADD else NONE
+            removed = tags & old if action is Action.REMOVE else NONE
+            self.land(action, contact, tags)
+            return Verdict(Outcome.APPLIED if added or removed else Outcome.NOOP, old=old, added=added, removed=removed)
+        match self.random.choice(("now", "later", "later", "never")):
+            case "now":
+                self.land(action, contact, tags)
+            case "later":
+                self.late.append(Effect(self.now + self.random.randrange(1, SETTLE), action, contact, tags))
+        return Verdict(Outcome.IN_DOUBT)
+
+    def land(self, action: Action, contact: ContactId, tags: TagSet) -> None:
+        if action is Action.ADD:
+            self.carried[contact] |= tags
+            self.ours |= {(contact, tag) for tag in tags}
+        else:
+            self.carried[contact] -= tags
+            self.forget_what_is_gone(contact)
+
+    def check(self) -> None:
+        coming = {(each.contact, tag) for each in self.late if each.action is Action.ADD for tag in each.tags}
+        for contact, tag in self.ours | coming:
+            assert tag in self.observed[contact].ledger, f"{contact} {tag} is ours and not in the ledger"
+        found = diff(self.desired, self.observed)
+        for contact in PEOPLE:
+            told = self.told(found, contact)
+            for tag in self.observed[contact].ledger:
+                assert tag in told, f"{contact} {tag} is in the ledger, and no plan says a word of it"
+
+    def told(self, found: Diff, contact: ContactId) -> set[str]:
+        """The tags of a contact that are desired, kept on purpose, or of which the plan says what becomes of them."""
+        want = self.desired.want(contact)
+        told: set[str] = {*want.present, *want.ignore}
+        told |= {tag for tag, rule in self.desired.rules.items() if rule.protected}
+        if any(contact in each.contacts for each in found.quarantined):
+            told |= set(TAGS)
+        for delta in found.deltas:
+            told |= delta.tags(Action.REMOVE) if contact in delta.contacts else NONE
+        listings: tuple[Deferral | Listed, ...] = (*found.deferrals, *found.held)
+        for listed in listings:
+            told |= set(listed.tags) if contact in listed.contacts else NONE
+        for entry in found.ledger:
+            told |= set(entry.released) if contact in entry.contacts else NONE
+        return told
+
+
+def live(seed: int) -> None:
+    history = History(Random(seed))
+    try:
+        history.live(steps=16)
+    except AssertionError as error:
+        raise AssertionError(f"history {seed}: {error}\n" + "\n".join(history.log)) from error
+
+
+def test_no_pair_is_orphaned() -> None:
+    for seed in range(1_500):
+        live(seed)
+
+
+@pytest.mark.slow
+def test_no_pair_is_orphaned_in_120000_histories() -> None:
+    for seed in range(2_000, 122_000):
+        live(seed)

@@ -1,0 +1,239 @@
+"""What the PostgreSQL state promises beyond the contract."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.errors import LeaseLost, LockHeld, StateCorrupted, StateError, StateTooNew, UsageError
+from reconciler.core.lease import HEARTBEAT_MS, TTL_MS
+from reconciler.core.names import ContactId, Instant, LocationId
+from reconciler.core.outcome import Outcome, Verdict
+from reconciler.store import open_reader, open_store
+from reconciler.store.schema import VERSION
+from tests.fakes import START, a_holder
+from tests.store.conftest import HOMES
+from tests.store.test_contract import ANNA, HERE, LATER, THERE, batch, header, seen, tags, taken
+
+OPENINGS = {"reader": open_reader, "store": open_store}
+opened = pytest.mark.parametrize("opening", sorted(OPENINGS))
+SCHEMA = "trim('\"' from current_setting('search_path'))"
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return HOMES["postgres"](tmp_path)
+
+
+@pytest.fixture
+def sql(url: str) -> Iterator[Callable[[str], list[Any]]]:
+    """Runs a statement on the state's tables."""
+    import psycopg
+
+    from reconciler.store.postgres import address
+
+    place = address(url)
+    with psycopg.connect(place.url, autocommit=True) as connection:
+        connection.execute("SELECT set_config('search_path', %s, false)", (f'"{place.schema}"',))
+
+        def run(statement: str) -> list[Any]:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+        yield run
+
+
+def filled(url: str) -> None:
+    with open_store(url) as store:
+        lease = taken(store)
+        store.learn(lease, {ANNA: seen("a")})
+        store.release(lease)
+
+
+def test_a_reader_creates_nothing(url: str, sql: Callable[[str], list[Any]]) -> None:
+    with open_reader(url) as reader:
+        assert (reader.load(HERE).lineage, list(reader.locations()), list(reader.runs(HERE))) == (None, [], [])
+
+    assert sql("SELECT count(*) FROM pg_namespace WHERE nspname = trim('\"' from current_setting('search_path'))") == [
+        (0,)
+    ]
+
+
+def test_a_reader_cannot_write(url: str) -> None:
+    from reconciler.store.postgres import open_for_reading
+
+    filled(url)
+    database = open_for_reading(url)
+    assert database is not None
+    with pytest.raises(StateError, match="read-only"), database.writing():
+        database.execute("DELETE FROM contacts")
+    database.close()
+
+
+@opened
+def test_a_newer_schema_is_refused(url: str, sql: Callable[[str], list[Any]], opening: str) -> None:
+    filled(url)
+    sql(f"UPDATE reconciler_version SET version = {VERSION + 1}")
+    with pytest.raises(StateTooNew, match=f"version {VERSION + 1}") as caught:
+        OPENINGS[opening](url)
+    assert "upgrade" in caught.value.hint
+
+
+DAMAGE = {
+    "a table is gone": "DROP TABLE rows CASCADE; DROP TABLE contacts",
+    "a column is gone": "ALTER TABLE known DROP COLUMN ledger",
+    "no version": "DELETE FROM reconciler_version",
+    "two versions": "INSERT INTO reconciler_version VALUES (1)",
+    "no tags": "UPDATE tagsets SET tags = 'x' || tags",
+    "an unknown pattern": "UPDATE contacts SET known = 99",
+    "an unknown word": "UPDATE known SET origin = 'hearsay'",
+}
+
+
+@opened
+@pytest.mark.parametrize("damage", sorted(DAMAGE))
+def test_damage_is_told_plainly(url: str, sql: Callable[[str], list[Any]], damage: str, opening: str) -> None:
+    filled(url)
+    for statement in DAMAGE[damage].split("; "):
+        sql(statement)
+    with pytest.raises(StateCorrupted) as caught, OPENINGS[opening](url) as state:
+        state.load(HERE)
+    assert "postgresql://" in caught.value.message
+    assert caught.value.hint
+
+
+def test_another_program_with_tables_of_our_names_is_left_alone(url: str, sql: Callable[[str], list[Any]]) -> None:
+    schema = sql("SELECT current_setting('search_path')")[0][0]
+    sql(f"CREATE SCHEMA {schema}")
+    sql("CREATE TABLE runs (x INTEGER)")
+    with pytest.raises(StateCorrupted, match="runs"):
+        open_store(url)
+    assert sql(f"SELECT tablename FROM pg_tables WHERE schemaname = {SCHEMA}") == [("runs",)]
+
+
+def test_the_first_runs_of_many_make_one_state(url: str) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        for store in list(threads.map(lambda _: open_store(url), range(8))):
+            store.__exit__(None, None, None)
+
+
+def test_two_schemas_of_a_database_are_two_states(tmp_path: Path) -> None:
+    one, other = (HOMES["postgres"](tmp_path / name) for name in ("one", "Other one"))
+    filled(one)
+    with open_store(other) as store:
+        assert list(store.locations()) == []
+
+
+def test_a_holder_whose_session_ended_is_waited_for_one_heartbeat(url: str) -> None:
+    with open_store(url) as first:
+        lease = taken(first)
+    with open_store(url) as second:
+        with pytest.raises(LockHeld):
+            taken(second, name="two", now=START + HEARTBEAT_MS - 1)
+        assert taken(second, name="two", now=START + HEARTBEAT_MS).fence == lease.fence + 1
+
+
+def test_a_session_that_lives_holds_its_lease_for_its_whole_time(url: str) -> None:
+    with open_store(url) as first, open_store(url) as second:
+        first.renew(taken(first), Instant(START + 1))
+        with pytest.raises(LockHeld):
+            taken(second, name="two", now=START + TTL_MS)
+        with pytest.raises(LockHeld):
+            taken(first, name="two", now=START + TTL_MS)
+
+
+def test_a_holder_that_wakes_after_it_was_taken_over_is_refused(url: str) -> None:
+    with open_store(url) as first, open_store(url) as second:
+        lease = taken(first)
+        taken(second, name="two", now=lease.expires)
+        with pytest.raises(LeaseLost):
+            first.learn(lease, {ANNA: seen("stolen")})
+
+
+def test_a_session_that_the_server_ended_is_an_error_of_ours(url: str, sql: Callable[[str], list[Any]]) -> None:
+    with open_store(f"{url}&application_name=doomed") as store:
+        lease = taken(store)
+        sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'doomed'")
+        for _ in range(2):
+            with pytest.raises(StateError):
+                store.learn(lease, {ANNA: seen("a")})
+            with pytest.raises(StateError):
+                store.load(HERE)
+
+
+def test_locations_that_learn_the_same_tags_in_different_orders_do_not_lock_one_another_out(url: str) -> None:
+    def learn(location: LocationId, step: int) -> None:
+        with open_store(url) as store:
+            lease = store.acquire(location, a_holder(location), START)
+            for nth in range(0, 40):
+                known = [seen(f"{nth}-{each}") for each in range(10)][::step]
+                store.learn(lease, {ContactId(str(each)): value for each, value in enumerate(known)})
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(learn, (HERE, THERE), (1, -1)))
+    with open_reader(url) as reader:
+        assert {each.observed for each in reader.load(HERE).observed.patterns} == {
+            each.observed for each in reader.load(THERE).observed.patterns
+        }
+
+
+def test_any_text_is_a_message(url: str, sql: Callable[[str], list[Any]]) -> None:
+    with open_store(url) as store:
+        lease = taken(store)
+        number = store.intend(lease, store.begin_run(lease, header()), batch(ANNA), {}, START)
+        store.record(lease, number, {ANNA: Verdict(Outcome.HELD, "a\x00b \ud800 \x1a")}, {ANNA: seen("x")}, LATER)
+    assert sql("SELECT message FROM rows") == [("a\x1a0000b \x1ad800 \x1a001a",)]
+
+
+def test_an_acknowledged_change_is_on_disk(tmp_path: Path) -> None:
+    from reconciler.store.postgres import open_for_writing
+
+    base = HOMES["postgres"](tmp_path)
+    for given, expected in (("off", "on"), ("on", "on"), ("remote_apply", "remote_apply")):
+        database = open_for_writing(f"{base}&options=-csynchronous_commit%3D{given}")
+        assert database.execute("SHOW synchronous_commit").fetchall() == [(expected,)]
+        database.close()
+
+
+@opened
+@pytest.mark.parametrize("place", ["anna:hunter2@localhost:1/state", "localhost:1/state?password=hunter2&user=anna"])
+def test_a_server_that_is_not_there_is_told_without_the_password(place: str, opening: str) -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(StateError) as caught:
+        OPENINGS[opening](f"postgresql://{place}")
+    assert "localhost:1/state" in caught.value.message
+    assert "hunter2" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["postgresql://anna:hunter2@db:x/state", "postgres://anna:hunter2@[db/state"])
+def test_a_url_that_cannot_be_read_is_not_repeated(text: str) -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(UsageError) as caught:
+        open_store(text)
+    assert "hunter2" not in caught.value.message + caught.value.hint
+
+
+def test_tags_of_a_pattern_survive_as_text(url: str, sql: Callable[[str], list[Any]]) -> None:
+    filled(url)
+    assert ('["a"]',) in sql("SELECT tags FROM tagsets")
+    with open_reader(url) as reader:
+        assert reader.load(HERE).observed[ANNA].observed == tags("a")
+
+
+def test_without_the_extra_the_command_that_installs_it_is_told() -> None:
+    script = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from reconciler.core.errors import StateError\n"
+        "from reconciler.store import open_reader\n"
+        "try: open_reader('postgresql://db.example/state')\n"
+        "except StateError as error: print(error.hint)"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "pip install 'reconciler[postgres]'"
