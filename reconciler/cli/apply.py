@@ -14,7 +14,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
 from reconciler.cli.plan import preview
 from reconciler.cli.sending import ask, send, tell
-from reconciler.cli.session import Session, look, make_plan, open_session, strays
+from reconciler.cli.session import Session, check_pin, look, make_plan, open_session, strays
 from reconciler.core.errors import ExitCode, StalePlan, UsageError
 from reconciler.core.journal import RunStatus
 from reconciler.core.plan import Plan, approve
@@ -88,6 +88,7 @@ def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Sess
                 f"the plan is stale: the manifests of location {each.location} have changed since",
                 hint="plan again, or apply with the manifests that were planned (--manifests DIR)",
             )
+        check_pin(session.settings, each.location, each.lineage)
     return session
 
 

@@ -14,7 +14,7 @@ from reconciler.core.batching import Caps
 from reconciler.core.cover import EFFORT
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.diff import Selection, selected
-from reconciler.core.errors import Problem, UsageError
+from reconciler.core.errors import Problem, StateError, UsageError
 from reconciler.core.guard import Allowance, Guard
 from reconciler.core.manifest import Manifest
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, normalise_tag
@@ -22,7 +22,7 @@ from reconciler.core.observed import Known, Seen
 from reconciler.core.pace import Pace, Rate
 from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
 from reconciler.core.reassert import Reassertion
-from reconciler.core.settings import Settings
+from reconciler.core.settings import Settings, redacted
 from reconciler.core.view.blocks import moment
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.token import find_token
@@ -183,6 +183,19 @@ class Present:
     earlier: Mapping[ContactId, Known] | None = None
 
 
+def check_pin(settings: Settings, location: LocationId, lineage: str | None) -> None:
+    """Raises StateError where the state is another than the one that the settings pin."""
+    pin = settings.pin(location)
+    if pin is None or pin == lineage:
+        return
+    where = redacted(settings.state)
+    there = f"lineage {lineage}" if lineage else "none there"
+    raise StateError(
+        f"the state of location {location} is pinned to lineage {pin}, and {where} has {there}",
+        hint="see that `state` names the right one; the pin is `lineage` in reconciler.yaml",
+    )
+
+
 async def look(
     session: Session,
     reader: StateReader,
@@ -197,7 +210,7 @@ async def look(
     """
     method = options.get("refresh")
     if not method:
-        return [Present(reader.load(location)) for location in session.desired]
+        return [Present(_loaded(session, reader, location)) for location in session.desired]
     async with AsyncExitStack() as stack:
         found = []
         for location, desired in session.desired.items():
@@ -208,8 +221,14 @@ async def look(
                 seen = await read_contacts(location, whom, reading)
             else:
                 seen = await scan(location, reading)
-            found.append(_refreshed(reader.load(location), seen, _settle_ms(session.settings)))
+            found.append(_refreshed(_loaded(session, reader, location), seen, _settle_ms(session.settings)))
         return found
+
+
+def _loaded(session: Session, reader: StateReader, location: LocationId) -> Snapshot:
+    state = reader.load(location)
+    check_pin(session.settings, location, state.lineage)
+    return state
 
 
 def _refreshed(state: Snapshot, seen: tuple[Seen, ...], settle_ms: int) -> Present:
