@@ -11,7 +11,8 @@ Rules
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -19,6 +20,7 @@ from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import Ceiling, ceiling, within
 from reconciler.core.desired import Desired
 from reconciler.core.diff import Delta, demands_of
+from reconciler.core.emergency import Lost, nothing_sent
 from reconciler.core.errors import (
     ApiError,
     InDoubt,
@@ -33,7 +35,7 @@ from reconciler.core.event import BatchAnswered, Event, RoundStarted, Waiting
 from reconciler.core.guard import Before, Counts, Measured, count, measure
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import Holder
-from reconciler.core.names import ContactId, LocationId, Tag, TagSet
+from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.observed import Known, Observed, absorb, adopt, intend, release, withdraw
 from reconciler.core.outcome import Action, Outcome, Row, Verdict, judge
 from reconciler.core.pace import Pace
@@ -52,7 +54,7 @@ from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.report import LocationReport
 from reconciler.core.revert import Reversal, plan_revert
 from reconciler.core.tally import Tally
-from reconciler.ports import Clock, Reporter, StateStore, TagWriter
+from reconciler.ports import Clock, Emergency, Reporter, StateStore, TagWriter
 from reconciler.tenure import Tenure, take
 from reconciler.wire import BulkUpdate
 
@@ -61,14 +63,19 @@ PAUSES_MS = (500, 1_000, 2_000, 4_000)
 NONE: TagSet = frozenset()
 
 
+def _nowhere(lost: Lost, /) -> str:  # noqa: ARG001 (nothing is kept)
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a run needs of the world. `writer` gives the API of a location."""
+    """What a run needs of the world. `writer` gives the API of a location; `emergency` keeps what `store` cannot."""
 
     writer: Callable[[LocationId], TagWriter]
     store: StateStore
     clock: Clock
     report: Reporter
+    emergency: Emergency = _nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +329,9 @@ class _Run:
             verdicts = await self._send(batch)
         except (ApiError, LeaseLost):
             withdrawn = {contact: withdraw(intended[contact], before[contact]) for contact in batch.contacts}
-            self.world.store.withdraw(self.tenure.lease, number, withdrawn, self.world.clock.now())
+            now = self.world.clock.now()
+            with self._or_kept(number, nothing_sent(batch), withdrawn, now):
+                self.world.store.withdraw(self.tenure.lease, number, withdrawn, now)
             raise
         now = self.world.clock.now()
         learn = partial(
@@ -330,7 +339,8 @@ class _Run:
         )
         learnt = {contact: learn(intended[contact], verdict) for contact, verdict in verdicts.items()}
         try:
-            self.world.store.record(self.tenure.lease, number, verdicts, learnt, now)
+            with self._or_kept(number, verdicts, learnt, now):
+                self.world.store.record(self.tenure.lease, number, verdicts, learnt, now)
         except StateError as error:
             lost = Verdict(Outcome.IN_DOUBT, f"its answer could not be recorded: {error.message}")
             self.tally.take(batch, dict.fromkeys(batch.contacts, lost))
@@ -341,6 +351,20 @@ class _Run:
                 self.learnt.update(verdict.old)
         self.tally.take(batch, verdicts)
         self.world.report(_answered(self.plan.location, batch, verdicts, done=done, of=of))
+
+    @contextmanager
+    def _or_kept(
+        self, number: int, verdicts: Mapping[ContactId, Verdict], learnt: Mapping[ContactId, Known], now: Instant
+    ) -> Iterator[None]:
+        """What the state does not take goes into the emergency journal, which the error then names."""
+        try:
+            yield
+        except StateError as error:
+            lost = Lost(self.plan.location, self.state.lineage, self.number, number, now, verdicts, learnt)
+            if place := self.world.emergency(lost):
+                error.message += f"; what was answered is in {place}"
+                error.hint = f"once the state can be written, and before the next run: reconciler state recover {place}"
+            raise
 
     def _intended(self, contact: ContactId, action: Action, tags: TagSet, known: Known) -> Known:
         # what a reversal gives back is ours again only where it was

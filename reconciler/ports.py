@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from reconciler.core.batching import Batch
+from reconciler.core.emergency import Lost
 from reconciler.core.event import Event
 from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
@@ -31,6 +32,12 @@ class Reporter(Protocol):
     """Told what happens, as it happens."""
 
     def __call__(self, event: Event, /) -> None: ...
+
+
+class Emergency(Protocol):
+    """Keeps what the state cannot take, and says where; empty where there is no place for it."""
+
+    def __call__(self, lost: Lost, /) -> str: ...
 
 
 class TagWriter(Protocol):

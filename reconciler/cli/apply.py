@@ -59,7 +59,8 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     else:
         ask(auto_approve)
         _refuse_implicit_state(session, create=options["create_state"])
-        reports = asyncio.run(send(approved, session, console, options, operation="apply"))
+        beside = target if target.is_file() else Path("reconciler")
+        reports = asyncio.run(send(approved, session, console, options, operation="apply", plan=beside))
     return tell(reports, console, options)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +23,7 @@ from reconciler.core.plan import ApprovedPlan, LocationPlan, Plan, PlanOptions
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.core.view.run import run_view
+from reconciler.emergency import EmergencyJournal
 from reconciler.render.json import run_json
 from reconciler.store import open_store
 
@@ -47,7 +49,9 @@ async def send(
     *,
     operation: str,
     reversals: Mapping[LocationId, Reversal] | None = None,
+    plan: Path = Path("reconciler"),
 ) -> tuple[LocationReport, ...]:
+    """Carries it out. `plan`: the file beside which an emergency journal would be written."""
     locations = [each.location for each in approved.plan.locations]
     async with AsyncExitStack() as stack:
         apis = {each: await stack.enter_async_context(open_api(session, each)) for each in locations}
@@ -63,7 +67,8 @@ async def send(
             lock_timeout_ms=round(1000 * options["lock_timeout"]),
             history_keep=session.settings.history_keep,
         )
-        return await apply(approved, mission, World(apis.__getitem__, store, SystemClock(), console))
+        world = World(apis.__getitem__, store, SystemClock(), console, EmergencyJournal(plan))
+        return await apply(approved, mission, world)
 
 
 def _options_of(location: LocationPlan, plan: Plan, session: Session, options: Mapping[str, Any]) -> PlanOptions:

@@ -44,12 +44,20 @@ def _location_document(each: Portable) -> dict[str, Any]:
         "lineage": state.lineage,
         "serial": state.serial,
         "set_sizes": dict(sorted(state.set_sizes.items())),
-        "known": [known_document(known) | {"contacts": ids} for known, ids in _grouped(state.observed.items())],
+        "known": contacts_document(dict(state.observed.items())),
         "runs": [
             run_document(log.record) | {"batches": [batch_document(batch) for batch in log.batches]}
             for log in each.runs
         ],
     }
+
+
+def contacts_document(contacts: Mapping[ContactId, Known]) -> list[dict[str, Any]]:
+    return [known_document(known) | {"contacts": ids} for known, ids in _grouped(contacts.items())]
+
+
+def answers_document(answers: Mapping[ContactId, Answer]) -> list[dict[str, Any]]:
+    return [_answer_document(answer) | {"contacts": ids} for answer, ids in _grouped(answers.items())]
 
 
 def _grouped(items: Iterable[tuple[ContactId, T]]) -> list[tuple[T, list[ContactId]]]:
@@ -98,7 +106,7 @@ def batch_document(batch: BatchRecord) -> dict[str, Any]:
         "intended": iso(batch.intended),
         "ended": _iso(batch.ended),
         "status": batch.status,
-        "rows": [_answer_document(answer) | {"contacts": ids} for answer, ids in _grouped(batch.answers.items())],
+        "rows": answers_document(batch.answers),
     }
 
 
@@ -141,13 +149,19 @@ def _refused(path: str, message: str, hint: str) -> InvalidInput:
 
 def _location(item: Mapping[str, Any]) -> Portable:
     location = LocationId(_text(item["location"]))
-    observed = Observed()
-    for group in item["known"]:
-        known = _known(group)
-        observed.update({ContactId(_text(contact)): known for contact in group["contacts"]})
+    observed = read_contacts(item["known"])
     sizes = {SetName(name): _number(size) for name, size in item["set_sizes"].items()}
     state = Snapshot(location, _text(item["lineage"]), _number(item["serial"]), observed, sizes)
     return Portable(state, tuple(_log(location, run) for run in item["runs"]))
+
+
+def read_contacts(groups: Iterable[Mapping[str, Any]]) -> Observed:
+    """The inverse of `contacts_document`."""
+    observed = Observed()
+    for group in groups:
+        known = _known(group)
+        observed.update({ContactId(_text(contact)): known for contact in group["contacts"]})
+    return observed
 
 
 def _known(item: Mapping[str, Any]) -> Known:
@@ -181,18 +195,23 @@ def _log(location: LocationId, item: Mapping[str, Any]) -> RunLog:
 
 
 def _batch(item: Mapping[str, Any]) -> BatchRecord:
-    answers: dict[ContactId, Answer] = {}
-    for row in item["rows"]:
-        answer = _answer(row)
-        answers.update({ContactId(_text(contact)): answer for contact in row["contacts"]})
     return BatchRecord(
         action=Action(item["action"]),
         tags=tuple(sorted(_tags(item["tags"]))),
         intended=instant(item["intended"]),
         ended=_instant(item["ended"]),
         status=BatchStatus(item["status"]),
-        answers=answers,
+        answers=read_answers(item["rows"]),
     )
+
+
+def read_answers(rows: Iterable[Mapping[str, Any]]) -> dict[ContactId, Answer]:
+    """The inverse of `answers_document`."""
+    answers: dict[ContactId, Answer] = {}
+    for row in rows:
+        answer = _answer(row)
+        answers.update({ContactId(_text(contact)): answer for contact in row["contacts"]})
+    return answers
 
 
 def _answer(item: Mapping[str, Any]) -> Answer:

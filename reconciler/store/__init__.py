@@ -9,6 +9,7 @@ from pathlib import Path
 from reconciler.core.errors import StateError, UsageError
 from reconciler.ports import StateReader, StateStore
 from reconciler.store import connection
+from reconciler.store.disk import DISK, Disk
 from reconciler.store.sql import SqlReader, SqlStore
 
 DEFAULT_URL = "sqlite:///.reconciler/state.db"
@@ -24,13 +25,13 @@ def open_reader(url: str) -> AbstractContextManager[StateReader]:
     return SqlReader(connection.open_for_reading(_sqlite_path(url)))
 
 
-def open_store(url: str) -> AbstractContextManager[StateStore]:
-    """State to change; made on first use."""
+def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateStore]:
+    """State to change; made on first use. `disk`: what a file is stored on."""
     if _scheme(url) in POSTGRES:
         with _extra("postgres"):
             from reconciler.store import postgres
         return SqlStore(postgres.open_for_writing(url))
-    return SqlStore(connection.open_for_writing(_sqlite_path(url)))
+    return SqlStore(connection.open_for_writing(_sqlite_path(url), disk))
 
 
 def _scheme(url: str) -> str:

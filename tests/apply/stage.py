@@ -19,6 +19,7 @@ from reconciler.core.observed import Known
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, plan_location
 from reconciler.core.report import LocationReport
 from reconciler.core.revert import Reversal, plan_revert, reverse
+from reconciler.emergency import EmergencyJournal
 from reconciler.highlevel.client import HighLevel
 from reconciler.ports import StateStore
 from reconciler.sandbox.app import DEMO_TOKEN, App
@@ -97,6 +98,10 @@ class Scene:
             state = reader.load(location)
         return combine([plan_location(desired, state, self.options)], as_of=self.clock.now(), manifests="manifests")
 
+    def shell(self, writer: Watched, store: StateStore) -> World:
+        emergency = EmergencyJournal(self.directory / "plan.json")
+        return World(lambda _: writer, store, self.clock, self._listen, emergency)
+
     def log(self, run: str) -> RunLog:
         with open_reader(self.url) as reader:
             record = next(each for each in reader.runs(HERE) if each.id == run)
@@ -149,7 +154,7 @@ class Scene:
             async with HighLevel("https://api.example", token=DEMO_TOKEN, transport=transport) as api:
                 writer = Watched(api, self.before, self.after, self.clock, self.takes_ms)
                 self.sent = writer.sent
-                return await apply(approved, mission, World(lambda _: writer, store, self.clock, self._listen))
+                return await apply(approved, mission, self.shell(writer, store))
 
         (report,) = asyncio.run(act())
         return report
