@@ -11,7 +11,8 @@ Rules
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -19,6 +20,7 @@ from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import Ceiling, ceiling, within
 from reconciler.core.desired import Desired
 from reconciler.core.diff import Delta, demands_of
+from reconciler.core.emergency import Lost, nothing_sent
 from reconciler.core.errors import (
     ApiError,
     InDoubt,
@@ -33,7 +35,7 @@ from reconciler.core.event import BatchAnswered, Event, RoundStarted, Waiting
 from reconciler.core.guard import Before, Counts, Measured, count, measure
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import Holder
-from reconciler.core.names import ContactId, LocationId, Tag, TagSet
+from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.observed import Known, Observed, absorb, adopt, intend, release, withdraw
 from reconciler.core.outcome import Action, Outcome, Row, Verdict, judge
 from reconciler.core.pace import Pace
@@ -50,8 +52,9 @@ from reconciler.core.plan import (
 )
 from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.report import LocationReport
+from reconciler.core.revert import Reversal, plan_revert
 from reconciler.core.tally import Tally
-from reconciler.ports import Clock, Reporter, StateStore, TagWriter
+from reconciler.ports import Clock, Emergency, Reporter, StateStore, TagWriter
 from reconciler.tenure import Tenure, take
 from reconciler.wire import BulkUpdate
 
@@ -60,24 +63,31 @@ PAUSES_MS = (500, 1_000, 2_000, 4_000)
 NONE: TagSet = frozenset()
 
 
+def _nowhere(lost: Lost, /) -> str:  # noqa: ARG001 (nothing is kept)
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a run needs of the world. `writer` gives the API of a location."""
+    """What a run needs of the world. `writer` gives the API of a location; `emergency` keeps what `store` cannot."""
 
     writer: Callable[[LocationId], TagWriter]
     store: StateStore
     clock: Clock
     report: Reporter
+    emergency: Emergency = _nowhere
 
 
 @dataclass(frozen=True, slots=True)
 class Mission:
-    """What a run is given besides its plan. `history_keep`: so many runs keep their rows, None: all of them."""
+    """What a run is given besides its plan. `reversals`: the runs that it undoes, where it does not carry out what
+    is desired. `history_keep`: so many runs keep their rows, None: all of them."""
 
     desired: Mapping[LocationId, Desired]
     options: Mapping[LocationId, PlanOptions]
     holder: Holder
     commit: str = ""
+    reversals: Mapping[LocationId, Reversal] = field(default_factory=dict)
     lock_timeout_ms: int = 0
     history_keep: int | None = None
 
@@ -128,6 +138,7 @@ async def _under_lease(
         plan=plan,
         desired=mission.desired[plan.location],
         options=options,
+        reversal=mission.reversals.get(plan.location),
         state=world.store.load(plan.location),
         tenure=tenure,
         history_keep=mission.history_keep,
@@ -170,6 +181,7 @@ class _Run:
     plan: LocationPlan
     desired: Desired
     options: PlanOptions
+    reversal: Reversal | None
     state: Snapshot
     tenure: Tenure
     history_keep: int | None
@@ -203,8 +215,9 @@ class _Run:
 
     def _end(self, status: RunStatus) -> None:
         sizes = {each.name: len(each.members) for each in self.desired.sets}
-        # of a part of the whole nothing follows for the size of a set
-        whole = status is RunStatus.COMPLETE and not (self.options.selection.sets or self.options.selection.tags)
+        # of a part of the whole nothing follows for the size of a set, nor of what undoes a run
+        chosen = self.options.selection
+        whole = status is RunStatus.COMPLETE and self.reversal is None and not (chosen.sets or chosen.tags)
         self.world.store.end_run(
             self.tenure.lease,
             self.number,
@@ -249,9 +262,8 @@ class _Run:
         """What is left to do, as far as it was approved and the guards let it pass."""
         # what would be sent again is not in what was approved
         options = replace(self.options, reassertion=NO_REASSERTION)
-        fresh = plan_location(
-            self.desired, self.state, options, spent=self.tally.spent, done=self.done, before=self._before()
-        )
+        plan = plan_location if self.reversal is None else partial(plan_revert, self.reversal)
+        fresh = plan(self.desired, self.state, options, spent=self.tally.spent, done=self.done, before=self._before())
         deltas, self.outside = within(fresh.deltas, limit, failed=self.tally.failed)
         inside = fresh
         if deltas != fresh.deltas:
@@ -320,7 +332,9 @@ class _Run:
             verdicts = await self._send(batch)
         except (ApiError, LeaseLost):
             withdrawn = {contact: withdraw(intended[contact], before[contact]) for contact in batch.contacts}
-            self.world.store.withdraw(self.tenure.lease, number, withdrawn, self.world.clock.now())
+            now = self.world.clock.now()
+            with self._or_kept(number, nothing_sent(batch), withdrawn, now):
+                self.world.store.withdraw(self.tenure.lease, number, withdrawn, now)
             raise
         now = self.world.clock.now()
         learn = partial(
@@ -328,7 +342,8 @@ class _Run:
         )
         learnt = {contact: learn(intended[contact], verdict) for contact, verdict in verdicts.items()}
         try:
-            self.world.store.record(self.tenure.lease, number, verdicts, learnt, now)
+            with self._or_kept(number, verdicts, learnt, now):
+                self.world.store.record(self.tenure.lease, number, verdicts, learnt, now)
         except StateError as error:
             lost = Verdict(Outcome.IN_DOUBT, f"its answer could not be recorded: {error.message}")
             self.tally.take(batch, dict.fromkeys(batch.contacts, lost))
@@ -340,8 +355,24 @@ class _Run:
         self.tally.take(batch, verdicts)
         self.world.report(_answered(self.plan.location, batch, verdicts, done=done, of=of))
 
+    @contextmanager
+    def _or_kept(
+        self, number: int, verdicts: Mapping[ContactId, Verdict], learnt: Mapping[ContactId, Known], now: Instant
+    ) -> Iterator[None]:
+        """What the state does not take goes into the emergency journal, which the error then names."""
+        try:
+            yield
+        except StateError as error:
+            lost = Lost(self.plan.location, self.state.lineage, self.number, number, now, verdicts, learnt)
+            if place := self.world.emergency(lost):
+                error.message += f"; what was answered is in {place}"
+                error.hint = f"once the state can be written, and before the next run: reconciler state recover {place}"
+            raise
+
     def _intended(self, contact: ContactId, action: Action, tags: TagSet, known: Known) -> Known:
-        return intend(known, action, tags, keep=self.desired.want(contact).keep)
+        # what a reversal gives back is ours again only where it was
+        ours = tags if self.reversal is None else self.reversal.managed(contact, tags, self.desired)
+        return intend(known, action, ours, keep=self.desired.want(contact).keep)
 
     async def _send(self, batch: Batch) -> dict[ContactId, Verdict]:
         """A verdict a contact; an answer that cannot be known leaves them all in doubt."""

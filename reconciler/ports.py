@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from reconciler.core.batching import Batch
+from reconciler.core.emergency import Lost
 from reconciler.core.event import Event
-from reconciler.core.journal import BatchRecord, RunHeader, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
@@ -31,6 +32,12 @@ class Reporter(Protocol):
     """Told what happens, as it happens."""
 
     def __call__(self, event: Event, /) -> None: ...
+
+
+class Emergency(Protocol):
+    """Keeps what the state cannot take, and says where; empty where there is no place for it."""
+
+    def __call__(self, lost: Lost, /) -> str: ...
 
 
 class TagWriter(Protocol):
@@ -58,6 +65,12 @@ class StateReader(Protocol):
 
     def batches(self, run: str) -> Sequence[BatchRecord]:
         """The batches of a run in their order; none where there is no such run."""
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        """The id of the run, and the batch with the answers of this contact alone, of every batch that had it."""
+
+    def check(self) -> Sequence[str]:
+        """What is wrong with how the state is stored, a line each."""
 
 
 class StateStore(StateReader, Protocol):
@@ -102,3 +115,9 @@ class StateStore(StateReader, Protocol):
 
     def prune(self, lease: Lease, keep: int) -> None:
         """Gives up the rows of all but the last `keep` runs that sent anything; the runs stay listed."""
+
+    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+        """Nothing is known of these contacts any more, nor of what became of them in earlier runs."""
+
+    def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        """The location becomes `state`, lineage and serial included, with the journal `runs`."""

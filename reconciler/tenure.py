@@ -72,9 +72,11 @@ class Tenure:
             self.renew()
 
     def release(self) -> None:
-        """Ends the lease; one that is lost, or cannot be written, ends by itself."""
-        with suppress(StateError):
-            self.store.release(self.lease)
+        """Ends the lease, at the second attempt if need be; one that is lost, or cannot be written, ends by itself."""
+        for _ in range(2):
+            with suppress(StateError):
+                self.store.release(self.lease)
+                return
 
     def _beat(self) -> None:
         with suppress(StateError):

@@ -115,6 +115,13 @@ def read_page(body: bytes) -> Page:
     return Page(tuple(_contact(item) for item in items), total, cursor)
 
 
+def read_rows(items: object) -> tuple[ContactRead, ...]:
+    """Rows as the search shows them, from a dump; raises Unreadable."""
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise Unreadable("a dump is a list of contacts")
+    return tuple(_contact(item) for item in items)
+
+
 def contact_path(contact: ContactId) -> str:
     """The path of one contact; raises ValueError for an id that would change the path's structure."""
     if not contact.isascii() or not contact.replace("-", "").replace("_", "").isalnum():

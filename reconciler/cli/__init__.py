@@ -27,6 +27,7 @@ COMMANDS = {
     "show": "Render a saved plan again, or tell what a run changed.",
     "apply": "Send the fewest requests that do what was planned.",
     "history": "List what was run: when, by whom, how it ended.",
+    "revert": "Undo what a run changed.",
     "drift": "Report what others changed.",
     "state": "Look at what is known of each contact, and mend it.",
     "demo": "See the whole job on an emulated location.",

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     OWNED = "owned"
     EXACT = "exact"
     EXCLUSIVE = "exclusive"
+    REVERTED = "reverted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from reconciler.core.reassert import NO_REASSERTION, Reassertion
 from reconciler.core.source import Source
 
 NONE: TagSet = frozenset()
+IN_DOUBT = "in doubt"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -403,7 +404,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
         LedgerChange(adopted, released, kept, tuple(sorted(contacts)))
         for (adopted, released, kept), contacts in collected.ledger.items()
     ]
-    held = [Listed("in doubt", tags, tuple(sorted(contacts))) for tags, contacts in collected.held.items()]
+    held = [Listed(IN_DOUBT, tags, tuple(sorted(contacts))) for tags, contacts in collected.held.items()]
     quarantined = [Listed(why, (), tuple(sorted(contacts))) for why, contacts in collected.quarantined.items()]
     spared = [Listed("protected or ignored", tags, tuple(sorted(ids))) for tags, ids in collected.spared.items()]
     return Diff(

@@ -158,6 +158,20 @@ def plan_location(
     """
     again = options.reassertion
     found = diff(desired, state.observed, selection=options.selection, reassertion=again, spent=spent)
+    return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
+
+
+def plan_of(
+    found: Diff,
+    desired: Desired,
+    state: Snapshot,
+    options: PlanOptions,
+    *,
+    done: Counts | None = None,
+    before: Before | None = None,
+    observations: tuple[Seen, ...] = (),
+) -> LocationPlan:
+    """The plan that makes the changes of `found`; the other arguments are those of `plan_location`."""
     batches = _batches(found, desired, options)
     counts = (done or Counts()) + count(found.deltas, batches.reasserted, requests=len(batches.batches))
     then = before or before_run(state)

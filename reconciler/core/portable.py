@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.errors import InvalidInput, Problem, StateError
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant, iso
 from reconciler.core.observed import Known, Observed, Origin
@@ -44,12 +44,20 @@ def _location_document(each: Portable) -> dict[str, Any]:
         "lineage": state.lineage,
         "serial": state.serial,
         "set_sizes": dict(sorted(state.set_sizes.items())),
-        "known": [known_document(known) | {"contacts": ids} for known, ids in _grouped(state.observed.items())],
+        "known": contacts_document(dict(state.observed.items())),
         "runs": [
             run_document(log.record) | {"batches": [batch_document(batch) for batch in log.batches]}
             for log in each.runs
         ],
     }
+
+
+def contacts_document(contacts: Mapping[ContactId, Known]) -> list[dict[str, Any]]:
+    return [known_document(known) | {"contacts": ids} for known, ids in _grouped(contacts.items())]
+
+
+def answers_document(answers: Mapping[ContactId, Answer]) -> list[dict[str, Any]]:
+    return [_answer_document(answer) | {"contacts": ids} for answer, ids in _grouped(answers.items())]
 
 
 def _grouped(items: Iterable[tuple[ContactId, T]]) -> list[tuple[T, list[ContactId]]]:
@@ -98,7 +106,7 @@ def batch_document(batch: BatchRecord) -> dict[str, Any]:
         "intended": iso(batch.intended),
         "ended": _iso(batch.ended),
         "status": batch.status,
-        "rows": [_answer_document(answer) | {"contacts": ids} for answer, ids in _grouped(batch.answers.items())],
+        "rows": answers_document(batch.answers),
     }
 
 
@@ -141,13 +149,19 @@ def _refused(path: str, message: str, hint: str) -> InvalidInput:
 
 def _location(item: Mapping[str, Any]) -> Portable:
     location = LocationId(_text(item["location"]))
-    observed = Observed()
-    for group in item["known"]:
-        known = _known(group)
-        observed.update({ContactId(_text(contact)): known for contact in group["contacts"]})
+    observed = read_contacts(item["known"])
     sizes = {SetName(name): _number(size) for name, size in item["set_sizes"].items()}
     state = Snapshot(location, _text(item["lineage"]), _number(item["serial"]), observed, sizes)
     return Portable(state, tuple(_log(location, run) for run in item["runs"]))
+
+
+def read_contacts(groups: Iterable[Mapping[str, Any]]) -> Observed:
+    """The inverse of `contacts_document`."""
+    observed = Observed()
+    for group in groups:
+        known = _known(group)
+        observed.update({ContactId(_text(contact)): known for contact in group["contacts"]})
+    return observed
 
 
 def _known(item: Mapping[str, Any]) -> Known:
@@ -181,18 +195,23 @@ def _log(location: LocationId, item: Mapping[str, Any]) -> RunLog:
 
 
 def _batch(item: Mapping[str, Any]) -> BatchRecord:
-    answers: dict[ContactId, Answer] = {}
-    for row in item["rows"]:
-        answer = _answer(row)
-        answers.update({ContactId(_text(contact)): answer for contact in row["contacts"]})
     return BatchRecord(
         action=Action(item["action"]),
         tags=tuple(sorted(_tags(item["tags"]))),
         intended=instant(item["intended"]),
         ended=_instant(item["ended"]),
         status=BatchStatus(item["status"]),
-        answers=answers,
+        answers=read_answers(item["rows"]),
     )
+
+
+def read_answers(rows: Iterable[Mapping[str, Any]]) -> dict[ContactId, Answer]:
+    """The inverse of `answers_document`."""
+    answers: dict[ContactId, Answer] = {}
+    for row in rows:
+        answer = _answer(row)
+        answers.update({ContactId(_text(contact)): answer for contact in row["contacts"]})
+    return answers
 
 
 def _answer(item: Mapping[str, Any]) -> Answer:
@@ -231,3 +250,34 @@ def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise TypeError(f"{str(value)[:40]!r} is not a count")
     return value
+
+
+def accept(present: Portable, new: Portable) -> Portable | None:
+    """What a push makes of a location: None where there is nothing to do; raises StateError where it would lose.
+
+    A push into an empty state takes lineage and serial over. Elsewhere the lineage must be the same, the serial not
+    older than that of the state, and no run may be missing.
+    """
+    state = present.state
+    if not state.serial and not present.runs and not len(state.observed):
+        return new
+    if new.state.lineage != state.lineage:
+        raise StateError(
+            f"the state of location {state.location} is of lineage {state.lineage}, and this is of {new.state.lineage}",
+            hint="they have nothing to do with one another: see that --state names the right one",
+        )
+    missing = {log.record.id for log in present.runs} - {log.record.id for log in new.runs}
+    if new.state.serial < state.serial or missing:
+        lacks = f", and lacks run {min(missing)}" if missing else ""
+        raise StateError(
+            f"this is older than the state: serial {new.state.serial}, there {state.serial}{lacks}",
+            hint="pull again, and make the change once more",
+        )
+    if _content(new) == _content(present):
+        return None
+    serial = max(new.state.serial, state.serial + 1)
+    return replace(new, state=replace(new.state, serial=serial))
+
+
+def _content(each: Portable) -> tuple[object, ...]:
+    return dict(each.state.observed.items()), dict(each.state.set_sizes), [log.record.id for log in each.runs]

@@ -66,13 +66,17 @@ class PlanSettings:
 
 @dataclass(frozen=True, slots=True)
 class LocationSettings:
-    """One location: a name for people, and where its token comes from (a command's output before a variable)."""
+    """One location: a name for people, and where its token comes from (a command's output before a variable).
+
+    `lineage`: the one that its state must have, None where any will do.
+    """
 
     location: LocationId
     source: Source
     name: str = ""
     token_env: str = DEFAULT_TOKEN_ENV
     token_command: str = ""
+    lineage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,10 @@ class Settings:
     def location(self, location: LocationId) -> LocationSettings:
         """What is said of a location; the defaults where nothing is."""
         return self.locations.get(location) or LocationSettings(location, Source("default"))
+
+    def pin(self, location: LocationId) -> str | None:
+        """The lineage that the location's state must have."""
+        return self.location(location).lineage or self.lineage
 
 
 @dataclass(frozen=True, slots=True)

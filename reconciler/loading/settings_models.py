@@ -78,6 +78,8 @@ class LocationModel(Strict):
     """The environment variable that holds the token."""
     token_command: Line = Field("", examples=["op read op://crm/acme/token"], validate_default=False)
     """A command that prints the token; instead of token_env."""
+    lineage: Lineage | None = Field(None, examples=["6f1c1f0e-8a43-4a57-9b0c-0a3a2f1f5d11"])
+    """The lineage that the location's state must have: a pin against the wrong state."""
 
 
 class GuardsModel(Strict):
@@ -141,7 +143,7 @@ class SettingsModel(Strict):
     state: Line = Field(DEFAULT_STATE, examples=["postgresql://crm@db/reconciler", "s3://bucket/{location}"])
     """Where state lives; `{location}` stands for the location's id."""
     lineage: Lineage | None = Field(None, examples=["6f1c1f0e-8a43-4a57-9b0c-0a3a2f1f5d11"])
-    """The lineage that the state must have: a pin against the wrong state."""
+    """The lineage that the state of every location must have, where the location names none of its own."""
     timezone: TimeZone = Field("UTC", examples=["Europe/Berlin"])
     """The time zone of bare dates in from and until."""
     authority: Authority = Authority.ADDITIVE

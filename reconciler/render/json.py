@@ -15,8 +15,10 @@ from reconciler.core.journal import RunLog, RunRecord
 from reconciler.core.names import Instant, LocationId, iso
 from reconciler.core.observed import Known
 from reconciler.core.plan import Plan, Snapshot
-from reconciler.core.portable import batch_document, run_document
+from reconciler.core.portable import Portable, batch_document, known_document, run_document, state_document
 from reconciler.core.report import LocationReport
+from reconciler.core.source import Source
+from reconciler.core.view.contact import ContactStory
 
 
 def plan_json(plan: Plan) -> str:
@@ -62,6 +64,37 @@ def log_json(log: RunLog) -> str:
     return _document(
         location=location, **run_document(log.record), batches=[batch_document(each) for each in log.batches]
     )
+
+
+def portable_json(locations: Iterable[Portable]) -> str:
+    return _text(state_document(locations))
+
+
+def contact_json(stories: Sequence[ContactStory]) -> str:
+    """`locations`: what is known of the contact in each, what the manifests declare, and its `trail`."""
+    return _document(locations=[_story(each) for each in stories])
+
+
+def _story(story: ContactStory) -> dict[str, Any]:
+    want = story.want
+    declared = None
+    if want is not None:
+        absent = {
+            tag: {"reason": cause.reason, "sources": _places(cause.sources)} for tag, cause in want.absent.items()
+        }
+        declared = {"present": {tag: _places(found) for tag, found in want.present.items()}, "absent": absent}
+    return {
+        "location": story.location,
+        "contact": story.contact,
+        **known_document(story.known),
+        "observed_by": story.observed_by or None,
+        "declared": declared,
+        "trail": [{"run": run} | batch_document(batch) for run, batch in story.trail],
+    }
+
+
+def _places(sources: Iterable[Source]) -> list[str]:
+    return [str(source) for source in sources]
 
 
 def compare_json(comparisons: Sequence[Comparison], settings: Sequence[SettingMove]) -> str:

@@ -14,6 +14,7 @@ from reconciler.core.errors import StateError, UsageError
 from reconciler.core.names import LocationId
 from reconciler.ports import StateReader, StateStore
 from reconciler.store import sqlite
+from reconciler.store.disk import DISK, Disk
 from reconciler.store.places import PlacesReader, PlacesStore
 from reconciler.store.reader import SqlReader
 from reconciler.store.sql import SqlStore
@@ -43,20 +44,20 @@ def open_reader(url: str) -> AbstractContextManager[StateReader]:
     return SqlReader(sqlite.open_for_reading(_sqlite_path(url)))
 
 
-def open_store(url: str) -> AbstractContextManager[StateStore]:
-    """State to change; made on first use."""
+def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateStore]:
+    """State to change; made on first use. `disk`: what a file is stored on."""
     if _scheme(url) in OBJECTS:
         bucket = _bucket(url)
         with _extra("objects"):
             from reconciler.store.object import ObjectStore
         return PlacesStore(lambda location: ObjectStore(bucket, folder(location)), partial(_folders, bucket))
     if LOCATION in url:
-        return PlacesStore(lambda location: open_store(_placed(url, location)), partial(_names, url))
+        return PlacesStore(lambda location: open_store(_placed(url, location), disk=disk), partial(_names, url))
     if _scheme(url) in POSTGRES:
         with _extra("postgres"):
             from reconciler.store import postgres
         return SqlStore(postgres.open_for_writing(url))
-    return SqlStore(sqlite.open_for_writing(_sqlite_path(url)))
+    return SqlStore(sqlite.open_for_writing(_sqlite_path(url), disk))
 
 
 def folder(location: LocationId) -> str:

@@ -6,8 +6,9 @@ was replaced is the journal's chain (`replica.py`), in which each lease begins w
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -15,12 +16,13 @@ from typing import Self
 
 from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, StateCorrupted
-from reconciler.core.journal import BatchRecord, RunHeader, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, refusal
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Verdict
 from reconciler.core.plan import Snapshot
+from reconciler.core.portable import Portable, state_document
 from reconciler.store.bucket import Bucket, Found, probe
 from reconciler.store.codec import Call, decode, encode
 from reconciler.store.database import Undecodable
@@ -58,6 +60,14 @@ class ObjectReader:
         self._replica.catch_up()
         return self._replica.store.batches(run)
 
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        self._replica.catch_up()
+        return self._replica.store.trail(location, contact)
+
+    def check(self) -> Sequence[str]:
+        self._replica.catch_up()
+        return self._replica.store.check()
+
 
 class ObjectStore:
     """One location's state to be changed; each method is durable for all when it returns."""
@@ -92,6 +102,14 @@ class ObjectStore:
     def batches(self, run: str) -> Sequence[BatchRecord]:
         self._replica.catch_up()
         return self._replica.store.batches(run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        self._replica.catch_up()
+        return self._replica.store.trail(location, contact)
+
+    def check(self) -> Sequence[str]:
+        self._replica.catch_up()
+        return self._replica.store.check()
 
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         if not self._probed:
@@ -157,6 +175,12 @@ class ObjectStore:
 
     def prune(self, lease: Lease, keep: int) -> None:
         self._replica.append("prune", lease, keep)
+
+    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+        self._replica.append("forget", lease, tuple(sorted(set(contacts))))
+
+    def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        self._replica.append("replace", lease, json.dumps(state_document([Portable(state, tuple(runs))])))
 
     def _take(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         """The lease object made ours; raises LockHeld."""

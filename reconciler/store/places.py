@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from reconciler.core.batching import Batch
-from reconciler.core.journal import BatchRecord, RunHeader, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
@@ -67,6 +67,12 @@ class PlacesReader:
     def batches(self, run: str) -> Sequence[BatchRecord]:
         return _batches(self._at, self._names(), run)
 
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        return self._at[location].trail(location, contact)
+
+    def check(self) -> Sequence[str]:
+        return _faults(self._at, self._names())
+
 
 class PlacesStore:
     """State to be changed. `names` tells which locations have state."""
@@ -94,6 +100,12 @@ class PlacesStore:
 
     def batches(self, run: str) -> Sequence[BatchRecord]:
         return _batches(self._at, self._names(), run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        return self._at[location].trail(location, contact)
+
+    def check(self) -> Sequence[str]:
+        return _faults(self._at, self._names())
 
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         return self._at[location].acquire(location, holder, now)
@@ -137,6 +149,12 @@ class PlacesStore:
     def prune(self, lease: Lease, keep: int) -> None:
         self._at[lease.location].prune(lease, keep)
 
+    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+        self._at[lease.location].forget(lease, contacts)
+
+    def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        self._at[lease.location].replace(lease, state, runs)
+
 
 def _batches(at: Opened[T], names: Sequence[LocationId], run: str) -> Sequence[BatchRecord]:
     """A run's id does not tell its location: what is open already is asked first."""
@@ -144,3 +162,7 @@ def _batches(at: Opened[T], names: Sequence[LocationId], run: str) -> Sequence[B
         if found := at[location].batches(run):
             return found
     return ()
+
+
+def _faults(at: Opened[T], names: Sequence[LocationId]) -> Sequence[str]:
+    return tuple(f"location {location}: {line}" for location in names for line in at[location].check())

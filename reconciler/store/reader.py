@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Self
 
 from reconciler.core.journal import BatchRecord, RunRecord
-from reconciler.core.names import LocationId
+from reconciler.core.names import ContactId, LocationId
 from reconciler.core.plan import Snapshot
-from reconciler.store import reading
+from reconciler.store import reading, whole
 from reconciler.store.database import Database
 
 
@@ -51,3 +51,15 @@ class SqlReader:
             return ()
         with self._database.reading():
             return reading.batches(self._database, run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return reading.trail(self._database, location, contact)
+
+    def check(self) -> Sequence[str]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return tuple(whole.check(self._database))

@@ -35,6 +35,14 @@ _ROWS = """
 SELECT contacts.id, outcome, old, added, removed, message, released
 FROM rows JOIN contacts ON rows.contact = contacts.n WHERE batch = ? ORDER BY contacts.id
 """
+_TRAIL = """
+SELECT runs.id, batches.action, tagsets.tags, intended, batches.ended, batches.status,
+    outcome, old, added, removed, message, released
+FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
+    JOIN rows ON rows.batch = batches.n JOIN contacts ON rows.contact = contacts.n
+    JOIN locations ON contacts.location = locations.n
+WHERE locations.id = ? AND contacts.id = ? ORDER BY batches.n
+"""
 
 
 @decoding()
@@ -96,17 +104,33 @@ def read_sizes(database: Database, location: int) -> Mapping[SetName, int]:
 @decoding()
 def batches(database: Database, run: str) -> Sequence[BatchRecord]:
     """The batches of a run; contacts that were answered alike share one Answer."""
-    tagsets = {number: tags_of(text) for number, text in database.execute("SELECT n, tags FROM tagsets")}
+    tagsets = _tagsets(database)
     alike: dict[tuple[Any, ...], Answer] = {}
 
-    def answers(number: int) -> dict[ContactId, Answer]:
-        stored = ((contact, tuple(row)) for contact, *row in database.execute(_ROWS, (number,)))
-        return {contact: alike.get(row) or alike.setdefault(row, _answer(row, tagsets)) for contact, row in stored}
+    def answer(row: tuple[Any, ...]) -> Answer:
+        return alike.get(row) or alike.setdefault(row, _answer(row, tagsets))
 
     return tuple(
-        BatchRecord(Action(action), tuple(sorted(tags_of(tags))), intended, ended, BatchStatus(status), answers(number))
-        for number, action, tags, intended, ended, status in database.execute(_BATCHES, (run,)).fetchall()
+        _batch(asked, {ContactId(who): answer(tuple(row)) for who, *row in database.execute(_ROWS, (number,))})
+        for number, *asked in database.execute(_BATCHES, (run,)).fetchall()
     )
+
+
+@decoding()
+def trail(database: Database, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+    """The batches with a row of the contact, each with that row alone, and the id of its run."""
+    rows = database.execute(_TRAIL, (location, contact)).fetchall()
+    tagsets = _tagsets(database)
+    return tuple((run, _batch(rest[:5], {contact: _answer(tuple(rest[5:]), tagsets)})) for run, *rest in rows)
+
+
+def _tagsets(database: Database) -> dict[int, TagSet]:
+    return {number: tags_of(text) for number, text in database.execute("SELECT n, tags FROM tagsets")}
+
+
+def _batch(asked: Sequence[Any], answers: dict[ContactId, Answer]) -> BatchRecord:
+    action, tags, intended, ended, status = asked
+    return BatchRecord(Action(action), tuple(sorted(tags_of(tags))), intended, ended, BatchStatus(status), answers)
 
 
 def _answer(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Answer:

@@ -15,6 +15,7 @@ Rules
 
 from __future__ import annotations
 
+import json
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.errors import LeaseLost, StateCorrupted, StateError, StateTooNew
+from reconciler.core.lease import Lease
+from reconciler.core.portable import read_state
 from reconciler.store.bucket import Bucket
 from reconciler.store.codec import Call, Unreadable, decode, encode
 from reconciler.store.database import Undecodable, first
@@ -33,6 +36,14 @@ from reconciler.store.sqlite import SqliteDatabase, open_for_writing
 TRIES = 5
 READERS = 16
 LASTING = frozenset({"take", "release"})
+
+
+def _replace(store: SqlStore, lease: Lease, document: str) -> None:
+    """The location becomes what the document says: that of `state pull`, whose format says its own version."""
+    (found,) = read_state(json.loads(document), path="the journal")
+    store.become(lease, found.state, found.runs)
+
+
 METHODS: Mapping[str, Callable[..., Any]] = {
     "take": SqlStore.take,
     "release": SqlStore.release,
@@ -43,6 +54,8 @@ METHODS: Mapping[str, Callable[..., Any]] = {
     "intend": SqlStore.intend,
     "record": SqlStore.record,
     "withdraw": SqlStore.withdraw,
+    "forget": SqlStore.forget,
+    "replace": _replace,
 }
 
 
@@ -97,10 +110,10 @@ class Replica:
         path = self._new_path()
         with self._errors():
             execute = self._database.connection.execute
-            execute("CREATE TABLE IF NOT EXISTS compacted (position INTEGER NOT NULL) STRICT")
-            execute("DELETE FROM compacted")
+            execute("CREATE TABLE compacted (position INTEGER NOT NULL) STRICT")
             execute("INSERT INTO compacted VALUES (?)", (self._position,))
             execute("VACUUM INTO ?", (str(path),))
+            execute("DROP TABLE compacted")
         content = path.read_bytes()
         path.unlink()
         if self._version is None:
@@ -180,7 +193,9 @@ class Replica:
 
     def _position_of(self, database: SqliteDatabase) -> int:
         with self._errors(), database.reading():
-            return int(first(database.execute("SELECT position FROM compacted"))[0])
+            position = int(first(database.execute("SELECT position FROM compacted"))[0])
+        database.execute("DROP TABLE compacted")
+        return position
 
     def _publish(self, call: Call, content: bytes) -> Any:
         """Makes the change here and, as the last thing before it is committed, for all."""

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from reconciler.core.batching import Batch
-from reconciler.core.journal import BatchRecord, RunHeader, RunRecord, RunStatus
+from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease
-from reconciler.core.names import ContactId, Instant, LocationId, SetName
-from reconciler.core.observed import UNKNOWN, Known
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
+from reconciler.core.observed import Known
 from reconciler.core.outcome import Outcome, Verdict
 from reconciler.core.plan import Snapshot
-from reconciler.store import leases, reading
+from reconciler.store import leases, reading, whole
 from reconciler.store.database import Database, Given, first
-from reconciler.store.interning import Interning, tags_of
+from reconciler.store.interning import Interning
+
+NONE: TagSet = frozenset()
 
 
 class SqlStore:
@@ -51,6 +52,14 @@ class SqlStore:
     def batches(self, run: str) -> Sequence[BatchRecord]:
         with self.database.reading():
             return reading.batches(self.database, run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        with self.database.reading():
+            return reading.trail(self.database, location, contact)
+
+    def check(self) -> Sequence[str]:
+        with self.database.reading():
+            return tuple(whole.check(self.database))
 
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         self._interning.forget()
@@ -98,15 +107,10 @@ class SqlStore:
         return run
 
     def begin(self, lease: Lease, header: RunHeader, run: str) -> None:
-        """Begins the run of that id."""
-        who = (header.operation, header.who, header.change_digest, header.commit, header.started)
+        """Begins the run of that id; makes no backup."""
         with self._holding(lease) as (database, number):
             self._end_interrupted(database, number)
-            database.execute(
-                "INSERT INTO runs (id, location, operation, who, change_digest, commit_id, started, allowed, status)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (run, number, *who, json.dumps(header.allowed), RunStatus.RUNNING),
-            )
+            whole.put_run(database, number, RunRecord(run, header, RunStatus.RUNNING, None, 0, 0))
 
     def end_run(
         self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
@@ -124,12 +128,9 @@ class SqlStore:
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
         with self._holding(lease) as (database, number):
             self._write_known(database, number, changed)
-            row = (run, batch.action, self._interning.tagset(frozenset(batch.tags)), now)
-            key = int(first(database.execute(_INTEND, row))[0])
-            unknown = self._interning.known(number, UNKNOWN)
-            database.give(Given.CONTACTS, ((contact, unknown) for contact in batch.contacts))
-            database.execute(_ADD_CONTACTS + "DO NOTHING", (number,))
-            database.execute(_ADD_ROWS, (key, number))
+            tags = self._interning.tagset(frozenset(batch.tags))
+            key = whole.put_batch(database, run, (batch.action, tags, now, None, BatchStatus.INTENDED))
+            whole.put_rows(database, self._interning, key, number, batch.contacts)
         return key
 
     def record(
@@ -141,40 +142,34 @@ class SqlStore:
         now: Instant,
     ) -> None:
         with self._holding(lease) as (database, location):
-            released = self._released(database, number, changed)
+            released = whole.released(database, number, changed)
             self._write_known(database, location, changed)
-            # made before they are given: new tag sets may have to be stored on the way
-            rows = [(*self._answer(contact, verdict), released.get(contact)) for contact, verdict in verdicts.items()]
-            database.give(Given.ANSWERS, rows)
-            database.execute(_UNANSWER, (number, location))
-            database.execute(_ANSWER, (number, location))
+            answers = {contact: Answer(verdict, released.get(contact, NONE)) for contact, verdict in verdicts.items()}
+            whole.put_answers(database, self._interning, number, location, answers)
             database.execute("UPDATE batches SET status = 'answered', ended = ? WHERE n = ?", (now, number))
-
-    def _answer(self, contact: ContactId, verdict: Verdict) -> tuple[object, ...]:
-        given = (verdict.old, verdict.added or None, verdict.removed or None)
-        tags = (self._interning.optional(each) for each in given)
-        as_expected = verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
-        return (contact, verdict.outcome, *tags, None if as_expected else verdict.message)
-
-    def _released(self, database: Database, number: int, changed: Mapping[ContactId, Known]) -> dict[ContactId, int]:
-        """The tags that leave the ledger of the batch's contacts, by number; contacts that lose none are left out."""
-        found: dict[ContactId, int] = {}
-        for contact, ledger in database.execute(_LEDGERS, (number,)).fetchall():
-            after = changed.get(contact)
-            gone = tags_of(ledger) - after.ledger if after is not None else frozenset()
-            if gone:
-                found[contact] = self._interning.tagset(gone)
-        return found
-
-    def prune(self, lease: Lease, keep: int) -> None:
-        with self._holding(lease) as (database, number):
-            database.execute(_PRUNE, (number, number, keep))
 
     def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
         with self._holding(lease) as (database, location):
             self._write_known(database, location, changed)
             database.execute("UPDATE rows SET outcome = ? WHERE batch = ?", (Outcome.NOT_SENT, number))
             database.execute("UPDATE batches SET status = 'withdrawn', ended = ? WHERE n = ?", (now, number))
+
+    def prune(self, lease: Lease, keep: int) -> None:
+        with self._holding(lease) as (database, number):
+            whole.prune(database, number, keep)
+
+    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+        with self._holding(lease) as (database, number):
+            whole.forget(database, number, contacts)
+
+    def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        self.database.back_up()
+        self.become(lease, state, runs)
+
+    def become(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        """As `replace`; makes no backup."""
+        with self._holding(lease) as (database, number):
+            whole.replace_all(database, self._interning, number, state, runs)
 
     @contextmanager
     def _changing(self) -> Iterator[Database]:
@@ -206,7 +201,7 @@ class SqlStore:
         # in order: the pages that hold them are full then, and next to one another
         rows = [(contact, self._interning.known(location, changed[contact])) for contact in sorted(changed)]
         database.give(Given.CONTACTS, rows)
-        if database.execute(_ADD_CONTACTS + _REPLACE_KNOWN, (location,)).rowcount:
+        if database.execute(whole.ADD_CONTACTS + _REPLACE_KNOWN, (location,)).rowcount:
             database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
 
     def _set_sizes(self, database: Database, location: int, sizes: Mapping[SetName, int]) -> None:
@@ -230,42 +225,7 @@ class SqlStore:
             database.execute(_DOUBT_BATCHES, (location,))
 
 
-_ADD_CONTACTS = f"""
-INSERT INTO contacts (location, id, known) SELECT ?, id, known FROM {Given.CONTACTS} WHERE true
-ON CONFLICT (location, id) """
 _REPLACE_KNOWN = "DO UPDATE SET known = excluded.known WHERE contacts.known <> excluded.known"
-_INTEND = """
-INSERT INTO batches (run, action, tags, intended, status)
-VALUES ((SELECT n FROM runs WHERE id = ?), ?, ?, ?, 'intended') RETURNING n
-"""
-_ADD_ROWS = f"""
-INSERT INTO rows (batch, contact)
-SELECT ?, contacts.n FROM {Given.CONTACTS} AS given JOIN contacts ON contacts.id = given.id
-WHERE contacts.location = ? ORDER BY contacts.n
-"""
-_LEDGERS = """
-SELECT contacts.id, tagsets.tags FROM rows JOIN contacts ON rows.contact = contacts.n
-    JOIN known ON contacts.known = known.n JOIN tagsets ON known.ledger = tagsets.n
-WHERE rows.batch = ? AND tagsets.tags <> '[]'
-"""
-_PRUNE = """
-DELETE FROM rows WHERE batch IN (
-    SELECT batches.n FROM batches JOIN runs ON batches.run = runs.n WHERE runs.location = ? AND runs.n NOT IN (
-        SELECT runs.n FROM runs WHERE runs.location = ? AND EXISTS (SELECT 1 FROM batches WHERE run = runs.n)
-        ORDER BY runs.n DESC LIMIT ?))
-"""
-# written anew and not changed: rows that grow where they are leave pages half empty
-_UNANSWER = f"""
-DELETE FROM rows WHERE batch = ? AND contact IN (
-    SELECT contacts.n FROM {Given.ANSWERS} AS given JOIN contacts ON contacts.id = given.id
-    WHERE contacts.location = ?)
-"""
-_ANSWER = f"""
-INSERT INTO rows (batch, contact, outcome, old, added, removed, message, released)
-SELECT ?, contacts.n, given.outcome, given.old, given.added, given.removed, given.message, given.released
-FROM {Given.ANSWERS} AS given JOIN contacts ON contacts.id = given.id
-WHERE contacts.location = ? ORDER BY contacts.n
-"""
 _INTENDED = "SELECT batches.n FROM batches JOIN runs ON run = runs.n WHERE location = ? AND batches.status = 'intended'"
 _DOUBT_ROWS = f"UPDATE rows SET outcome = ? WHERE batch IN ({_INTENDED})"
 _DOUBT_BATCHES = f"UPDATE batches SET status = 'in_doubt' WHERE n IN ({_INTENDED})"

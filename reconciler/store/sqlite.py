@@ -14,6 +14,7 @@ from reconciler.store.connection import errors, transaction
 from reconciler.store.database import COLUMNS, Given
 from reconciler.store.disk import DISK, Disk
 from reconciler.store.migration import migrate, migrated_copy
+from reconciler.store.schema import TABLES
 
 CACHE_KIB = 65_536
 """Most of the pages of a million contacts: those of a batch lie all over them."""
@@ -70,8 +71,25 @@ class SqliteDatabase:
     def has_ended(self, location: LocationId, fence: int) -> bool:  # noqa: ARG002 (a file knows no sessions)
         return False
 
+    def faults(self) -> Iterator[str]:
+        for (found,) in self.connection.execute("PRAGMA integrity_check(20)"):
+            if found != "ok":
+                yield f"the file is damaged: {found}"
+        for table, _, parent, _ in self.connection.execute("PRAGMA foreign_key_check"):
+            yield f"a row of the table {table} refers to one of {parent} that is missing"
+        expected = sqlite3.connect(":memory:")
+        expected.executescript(TABLES)
+        if _shape(self.connection) != _shape(expected):
+            yield "the tables are not those of this version"
+        expected.close()
+
     def close(self) -> None:
         self.connection.close()
+
+
+def _shape(connection: sqlite3.Connection) -> dict[str, list[tuple[str, ...]]]:
+    tables = connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall()
+    return {name: connection.execute(f"SELECT * FROM pragma_table_info('{name}')").fetchall() for (name,) in tables}
 
 
 def open_for_reading(path: Path, disk: Disk = DISK) -> SqliteDatabase | None:

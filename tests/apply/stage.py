@@ -12,10 +12,14 @@ from reconciler.apply import Mission, World, apply
 from reconciler.core.batching import Caps
 from reconciler.core.desired import Desired
 from reconciler.core.event import Event
+from reconciler.core.journal import RunLog
 from reconciler.core.lease import Holder
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
-from reconciler.core.plan import Plan, PlanOptions, approve, combine, plan_location
+from reconciler.core.observed import Known
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, plan_location
 from reconciler.core.report import LocationReport
+from reconciler.core.revert import Reversal, plan_revert, reverse
+from reconciler.emergency import EmergencyJournal
 from reconciler.highlevel.client import HighLevel
 from reconciler.ports import StateStore
 from reconciler.sandbox.app import DEMO_TOKEN, App
@@ -94,6 +98,38 @@ class Scene:
             state = reader.load(location)
         return combine([plan_location(desired, state, self.options)], as_of=self.clock.now(), manifests="manifests")
 
+    def shell(self, writer: Watched, store: StateStore) -> World:
+        emergency = EmergencyJournal(self.directory / "plan.json")
+        return World(lambda _: writer, store, self.clock, self._listen, emergency)
+
+    def log(self, run: str) -> RunLog:
+        with open_reader(self.url) as reader:
+            record = next(each for each in reader.runs(HERE) if each.id == run)
+            return RunLog(record, tuple(reader.batches(run)))
+
+    def known(self, name: str) -> Known:
+        with open_reader(self.url) as reader:
+            return reader.load(HERE).observed[ContactId(who(name))]
+
+    def others(self, name: str, *, add: str = "", remove: str = "") -> None:
+        """Somebody works by hand."""
+        contact, now = ContactId(who(name)), self.clock.now()
+        self.world.add(contact, add.split(), now=now, by="somebody")
+        self.world.remove(contact, remove.split(), now=now, by="somebody")
+
+    def reversal(self, run: str) -> Reversal:
+        with open_reader(self.url) as reader:
+            ids = [each.id for each in reader.runs(HERE)]
+        return reverse(self.log(run), [self.log(each) for each in ids[ids.index(run) + 1 :]])
+
+    def plan_revert(self, run: str, desired: Desired) -> LocationPlan:
+        with open_reader(self.url) as reader:
+            return plan_revert(self.reversal(run), desired, reader.load(HERE), self.options)
+
+    def revert(self, run: str, desired: Desired) -> LocationReport:
+        plan = combine([self.plan_revert(run, desired)], as_of=self.clock.now(), manifests="manifests")
+        return self.run(desired, plan=plan, reversals={HERE: self.reversal(run)})
+
     def run(
         self, desired: Desired, *, plan: Plan | None = None, holder: Holder | None = None, **more: Any
     ) -> LocationReport:
@@ -118,7 +154,7 @@ class Scene:
             async with HighLevel("https://api.example", token=DEMO_TOKEN, transport=transport) as api:
                 writer = Watched(api, self.before, self.after, self.clock, self.takes_ms)
                 self.sent = writer.sent
-                return await apply(approved, mission, World(lambda _: writer, store, self.clock, self._listen))
+                return await apply(approved, mission, self.shell(writer, store))
 
         (report,) = asyncio.run(act())
         return report

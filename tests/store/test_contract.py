@@ -12,15 +12,19 @@ import pytest
 
 from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, LockHeld, UsageError
-from reconciler.core.journal import Answer, RunHeader, RunStatus
+from reconciler.core.integrity import verify
+from reconciler.core.journal import Answer, RunHeader, RunLog, RunStatus
 from reconciler.core.lease import TTL_MS, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.observed import UNKNOWN, Known, Origin
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.core.plan import Snapshot
+from reconciler.core.portable import Portable, state_document
 from reconciler.ports import StateReader, StateStore
 from tests.fakes import START, a_holder
+from tests.store import sample
 from tests.store.conftest import Home
+from tests.store.sample import fill
 
 HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
 ANNA, BERT, CARA = (ContactId(name * 5) for name in ("Anna", "Bert", "Cara"))
@@ -564,6 +568,8 @@ WRITES: dict[str, Callable[[StateStore, Lease, str, int], object]] = {
         lease, number, {ANNA: applied("x")}, {ANNA: seen("stolen")}, LATER
     ),
     "withdraw": lambda store, lease, run, number: store.withdraw(lease, number, {ANNA: seen("stolen")}, LATER),
+    "forget": lambda store, lease, run, number: store.forget(lease, [ANNA]),
+    "replace": lambda store, lease, run, number: store.replace(lease, Snapshot(HERE, "x", 9), ()),
     "prune": lambda store, lease, run, number: store.prune(lease, 0),
 }
 
@@ -694,3 +700,70 @@ def test_a_store_that_comes_back_after_another_one_knows_what_that_one_swept(hom
     first.learn(taken(first), {ANNA: seen("a")})
 
     assert home.reader().load(HERE).observed[ANNA] == seen("a")
+
+
+def everything(store: StateReader, location: LocationId = HERE) -> Portable:
+    return Portable(
+        store.load(location), tuple(RunLog(run, tuple(store.batches(run.id))) for run in store.runs(location))
+    )
+
+
+def documents(store: StateReader) -> list[object]:
+    return [state_document([everything(store, location)]) for location in store.locations()]
+
+
+def test_everything_can_be_replaced_by_what_another_state_holds(home: Home) -> None:
+    store = home.store()
+    fill(store)
+    before = documents(store)
+    saved = everything(store)
+    lease = taken(store, now=START + TTL_MS)
+    store.learn(lease, {ANNA: seen("other"), ContactId("more"): seen("z")})
+    store.begin_run(lease, header())
+    store.replace(lease, saved.state, saved.runs)
+
+    assert documents(home.reader()) == before
+    store.learn(lease, {ANNA: seen("other")})
+    assert store.load(HERE).observed[ANNA] == seen("other")
+    assert list(store.check()) == []
+
+
+def test_a_forgotten_contact_is_nowhere_any_more(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.learn(lease, {ANNA: seen("a"), BERT: seen("b")})
+    run = store.begin_run(lease, header())
+    number = store.intend(lease, run, batch(ANNA, BERT), {}, START)
+    store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
+    serial = store.load(HERE).serial
+    store.forget(lease, [ANNA, CARA])
+
+    state = home.reader()
+    assert dict(state.load(HERE).observed.items()) == {BERT: seen("b")}
+    assert state.load(HERE).serial > serial
+    assert [list(each) for each in answers(state, run)] == [[BERT]]
+    store.forget(lease, [ANNA, CARA])
+    assert state.load(HERE).serial == serial + 1
+    store.learn(lease, {ANNA: seen("new")})
+    assert state.load(HERE).observed[ANNA] == seen("new")
+
+
+def test_the_trail_of_a_contact_is_what_was_done_to_it(home: Home) -> None:
+    store = home.store()
+    fill(store)
+    first, _, third = store.runs(HERE)
+    state = home.reader()
+
+    assert [(run, tuple(each.answers)) for run, each in state.trail(HERE, sample.ANNA)] == [(first.id, (sample.ANNA,))]
+    assert [run for run, _ in state.trail(HERE, sample.DORA)] == [third.id]
+    assert list(state.trail(HERE, ContactId("nobody"))) == list(state.trail(THERE, sample.DORA)) == []
+
+
+def test_a_state_that_we_wrote_is_sound(home: Home) -> None:
+    store = home.store()
+    assert list(home.reader().check()) == []
+    fill(store)
+
+    assert list(store.check()) == list(home.reader().check()) == []
+    for location in store.locations():
+        assert verify(everything(store, location), now=Instant(START + 60_000)) == ()

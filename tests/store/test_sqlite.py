@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
@@ -331,3 +332,90 @@ def test_a_journal_left_by_a_killed_writer_is_rolled_back(tmp_path: Path, openin
 
     assert camera.copies[0].with_name("state.db-journal").stat().st_size > 0
     assert seen_in(camera.copies[0], opening) == before
+
+
+def linked(path: Path) -> None:
+    path.rename(path.with_name("elsewhere.db"))
+    path.symlink_to("elsewhere.db")
+
+
+def dangling(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere.db")
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@opened
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (linked, "symbolic link"),
+        (dangling, "symbolic link"),
+        (lambda path: path.chmod(0o620), "written to by others"),
+        (lambda path: path.chmod(0o602), "written to by others"),
+        (piped, "is not a file"),
+    ],
+    ids=["link", "dangling link", "group", "others", "pipe"],
+)
+def test_a_file_that_others_may_have_a_hand_in_is_refused(
+    tmp_path: Path, harm: Callable[[Path], object], told: str, opening: str
+) -> None:
+    path = filled(tmp_path / "state.db")
+    harm(path)
+    with pytest.raises(StateError) as caught:
+        OPENINGS[opening](url(path))
+
+    assert told in caught.value.message
+    assert str(path) in caught.value.message
+    assert caught.value.hint
+    assert not (tmp_path / "nowhere.db").exists()
+
+
+@opened
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_refused(tmp_path: Path, opening: str) -> None:
+    path = filled(tmp_path / "state.db")
+    os.chown(path, 65_534, -1)
+    with pytest.raises(StateError) as caught:
+        OPENINGS[opening](url(path))
+
+    assert "another user (number 65534)" in caught.value.message
+
+
+def test_a_file_that_others_may_read_is_taken(tmp_path: Path) -> None:
+    path = filled(tmp_path / "state.db")
+    path.chmod(0o644)
+    with open_reader(url(path)) as reader:
+        assert reader.load(HERE).observed[ANNA] == seen("x")
+
+
+def test_before_each_run_a_copy_of_one_generation_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    copy = path.with_name("state.db.backup")
+    with open_store(url(path)) as store:
+        lease = taken(store)
+        for nth in range(3):
+            store.learn(lease, {ANNA: seen(str(nth))})
+            store.begin_run(lease, header())
+            store.learn(lease, {ANNA: seen("after")})
+            with open_reader(url(copy)) as reader:
+                assert reader.load(HERE).observed[ANNA] == seen(str(nth))
+                assert len(reader.runs(HERE)) == nth
+
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["state.db", "state.db.backup"]
+
+
+def test_a_copy_does_not_follow_a_link(tmp_path: Path) -> None:
+    path, prey = tmp_path / "state.db", tmp_path / "prey"
+    prey.write_text("precious")
+    path.with_name("state.db.backup").symlink_to(prey)
+    with open_store(url(path)) as store:
+        store.begin_run(taken(store), header())
+
+    assert prey.read_text() == "precious"
+    assert not path.with_name("state.db.backup").is_symlink()

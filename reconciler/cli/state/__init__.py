@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.state import listing, unlock
+from reconciler.cli.state import forget, importing, listing, migrate, pull, push, recover, show, unlock, verify
 
 
 @click.group(epilog="Example: reconciler state list --location asdrwHvLUxlfw5SqKVCN")
@@ -12,5 +12,5 @@ def command() -> None:
     """Look at what is known of each contact, and mend it."""
 
 
-for each in (listing, unlock):
+for each in (listing, show, importing, forget, pull, push, migrate, verify, unlock, recover):
     command.add_command(each.command)

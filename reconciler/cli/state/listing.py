@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +10,54 @@ import click
 
 from reconciler.cli.console import Console, rows
 from reconciler.cli.options import FORMATS, common, output
+from reconciler.cli.state.working import chosen
 from reconciler.cli.whose import settings_of, whose_state
-from reconciler.core.names import LocationId
+from reconciler.clock import SystemClock
+from reconciler.core.errors import UsageError
+from reconciler.core.filter import Filter, Status
+from reconciler.core.names import Instant, normalise_tag
 from reconciler.core.view.state import state_view
 from reconciler.render.json import state_json
 from reconciler.store import open_reader
 
+_AGE = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 
-@click.command("list", epilog="Example: reconciler state list --format json")
+
+@click.command("list", epilog="Example: reconciler state list --tag vip --status quarantined --older-than 30d")
 @click.option("--location", "locations", multiple=True, metavar="L", help="Only this location; repeatable.")
+@click.option("--tag", "tags", multiple=True, metavar="T", help="Only contacts with this tag; repeatable: with any.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice([status.value for status in Status]),
+    help="Only contacts of this status; repeatable: of any.",
+)
+@click.option("--older-than", default="", metavar="AGE", help="Only contacts not observed since, such as 12h, 30d.")
 @whose_state
 @output(*FORMATS)
 @common
-def command(manifests: Path, locations: tuple[str, ...], output: str, whole: bool, **options: Any) -> int:
+def command(
+    manifests: Path,
+    locations: tuple[str, ...],
+    tags: tuple[str, ...],
+    statuses: tuple[str, ...],
+    older_than: str,
+    output: str,
+    whole: bool,
+    **options: Any,
+) -> int:
     """List contacts with their observed and managed tags."""
     console = Console.of(options)
     settings = settings_of(manifests, options)
+    wanted = Filter(
+        tags=frozenset(map(normalise_tag, tags)),
+        statuses=frozenset(map(Status, statuses)),
+        before=_before(older_than),
+    )
     with open_reader(settings.state) as reader:
-        chosen = [LocationId(each) for each in locations] or reader.locations()
-        snapshots = [reader.load(location) for location in chosen]
+        snapshots = [wanted.of(reader.load(location)) for location in chosen(reader, locations)]
     if output == "json":
         console.answer(state_json(snapshots))
     else:
@@ -35,3 +65,12 @@ def command(manifests: Path, locations: tuple[str, ...], output: str, whole: boo
     if not snapshots:
         console.note(f"no state yet at {settings.state}: the first apply makes it")
     return 0
+
+
+def _before(age: str) -> Instant | None:
+    if not age:
+        return None
+    found = _AGE.fullmatch(age)
+    if found is None:
+        raise UsageError(f"--older-than {age!r} is no age", hint="write a number and s, m, h, d or w, such as 30d")
+    return Instant(SystemClock().now() - int(found[1]) * _UNITS[found[2]])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.batching import Proof, Reasserted
 from reconciler.core.desired import Reason
-from reconciler.core.diff import Change, Delta, Listed, Postponed
+from reconciler.core.diff import IN_DOUBT, Change, Delta, Listed, Postponed
 from reconciler.core.guard import Measured
 from reconciler.core.names import LocationId, Tag
 from reconciler.core.outcome import Action
@@ -69,7 +69,8 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
         _reasserted(plan),
         *(_certificate(proof, most) for proof in plan.proofs if explain),
         _deferrals(plan),
-        _listed("Held: in doubt, not planned until an observation settles them", plan.held, most),
+        _listed("Held: in doubt, not planned until an observation settles them", _held(plan, doubtful=True), most),
+        _listed("Left out", _held(plan, doubtful=False), most),
         _listed("Quarantined: rejected for good, not planned", plan.quarantined, most),
         _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
         _guards(plan),
@@ -79,6 +80,8 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
 
 def _verdict(plan: LocationPlan) -> Cell:
     summary = plan.summary
+    if plan.is_empty and _held(plan, doubtful=False):
+        return Cell("Nothing to send: see what is left out.", Style.STRONG)
     if plan.is_empty:
         waits = f" ({counted(summary.deferred, 'contact')} wait for an observation)" if summary.deferred else ""
         return Cell(f"No changes: what was observed is as the manifests want it.{waits}", Style.GOOD)
@@ -208,6 +211,10 @@ def _deferrals(plan: LocationPlan) -> Block | None:
         style = Style.WARN if each.reason is Postponed.NEEDS_REFRESH else Style.PLAIN
         items.append(Cell(f"{counted(len(each.contacts), 'contact')}{tags} ({each.reason})", style))
     return Lines("Deferred: not decidable before an observation", tuple(items)) if items else None
+
+
+def _held(plan: LocationPlan, *, doubtful: bool) -> tuple[Listed, ...]:
+    return tuple(each for each in plan.held if (each.why == IN_DOUBT) is doubtful)
 
 
 def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block | None:

@@ -1,0 +1,79 @@
+"""From an approved plan to what a person is told of the run: what `apply` and `revert` share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.apply import Mission, World, apply
+from reconciler.cli.console import Console, rows
+from reconciler.cli.holder import current_holder, git_commit
+from reconciler.cli.saved import options_of
+from reconciler.cli.session import Session, open_api
+from reconciler.clock import SystemClock
+from reconciler.core.errors import ReconcilerError, UsageError
+from reconciler.core.names import LocationId
+from reconciler.core.plan import ApprovedPlan
+from reconciler.core.report import LocationReport, exit_code
+from reconciler.core.revert import Reversal
+from reconciler.core.view.run import run_view
+from reconciler.emergency import EmergencyJournal
+from reconciler.render.json import run_json
+from reconciler.store import open_store
+
+
+def ask(auto_approve: bool) -> None:
+    """Goes on only where somebody agrees."""
+    if auto_approve:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "apply asks before it sends, and there is no terminal to ask on",
+            hint="review the plan, then add --auto-approve",
+        )
+    if not click.confirm("Send this?", err=True):
+        raise ReconcilerError("not approved: nothing was sent")
+
+
+async def send(
+    approved: ApprovedPlan,
+    session: Session,
+    console: Console,
+    options: Mapping[str, Any],
+    *,
+    operation: str,
+    reversals: Mapping[LocationId, Reversal] | None = None,
+    plan: Path = Path("reconciler"),
+) -> tuple[LocationReport, ...]:
+    """Carries it out. `plan`: the file beside which an emergency journal would be written."""
+    locations = [each.location for each in approved.plan.locations]
+    async with AsyncExitStack() as stack:
+        apis = {each: await stack.enter_async_context(open_api(session, each)) for each in locations}
+        store = stack.enter_context(open_store(session.settings.state))
+        mission = Mission(
+            desired=session.desired,
+            options={
+                each.location: options_of(each, approved.plan, session, options) for each in approved.plan.locations
+            },
+            holder=current_holder(operation),
+            commit=git_commit(session.directory),
+            reversals=reversals or {},
+            lock_timeout_ms=round(1000 * options["lock_timeout"]),
+            history_keep=session.settings.history_keep,
+        )
+        world = World(apis.__getitem__, store, SystemClock(), console, EmergencyJournal(plan))
+        return await apply(approved, mission, world)
+
+
+def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:
+    """The answer of a run; its exit code."""
+    if options["output"] == "json":
+        console.answer(run_json(reports))
+    else:
+        console.show(run_view(reports, most=rows(options["whole"])))
+    return exit_code(reports)

@@ -1,0 +1,57 @@
+"""`reconciler state recover`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.cli.console import Console
+from reconciler.cli.options import common, locking
+from reconciler.cli.state.working import locked
+from reconciler.cli.whose import settings_of, whose_state
+from reconciler.core.emergency import Lost, is_open
+from reconciler.core.errors import StateError
+from reconciler.core.view.blocks import counted
+from reconciler.emergency import load_emergency
+from reconciler.ports import StateStore
+from reconciler.store import open_store
+
+OPERATION = "state recover"
+
+
+@click.command("recover", epilog="Example: reconciler state recover plan.json.emergency-3f0c9e1b2a4d-7.json")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@whose_state
+@locking
+@common
+def command(file: Path, manifests: Path, **options: Any) -> int:
+    """Write down what a run learnt when the state could not be written.
+
+    FILE is the emergency journal that the run named. Possible until the next run begins; after that, what is in doubt
+    is settled by `--refresh get`.
+    """
+    console = Console.of(options)
+    lost = load_emergency(file)
+    with (
+        open_store(settings_of(manifests, options).state) as store,
+        locked(store, lost.location, operation=OPERATION, console=console, options=options) as hands,
+    ):
+        _refuse_what_is_over(store, lost)
+        if lost.had_no_effect:
+            store.withdraw(hands.lease, lost.number, lost.learnt, lost.answered)
+        else:
+            store.record(hands.lease, lost.number, lost.verdicts, lost.learnt, lost.answered)
+    console.answer(f"run {lost.run}: recorded the answer of {counted(len(lost.verdicts), 'contact')}\n")
+    return 0
+
+
+def _refuse_what_is_over(store: StateStore, lost: Lost) -> None:
+    runs = store.runs(lost.location)
+    same = store.load(lost.location).lineage == lost.lineage
+    if not same or not is_open(lost, runs[-1] if runs else None, tuple(store.batches(lost.run))):
+        raise StateError(
+            f"the state does not wait for this answer of run {lost.run}: it has it, or a later run has begun",
+            hint="plan with --refresh get to settle what is in doubt",
+        )

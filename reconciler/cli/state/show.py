@@ -1,0 +1,73 @@
+"""`reconciler state show`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.cli.console import Console, rows
+from reconciler.cli.options import FORMATS, common, output
+from reconciler.cli.session import open_session
+from reconciler.cli.state.working import chosen
+from reconciler.cli.whose import settings_of, whose_state
+from reconciler.core.desired import NOTHING, Want
+from reconciler.core.errors import InvalidInput, ReconcilerError, UsageError
+from reconciler.core.names import ContactId, LocationId
+from reconciler.core.view.contact import ContactStory, contact_view
+from reconciler.ports import StateReader
+from reconciler.render.json import contact_json
+from reconciler.store import open_reader
+
+
+@click.command("show", epilog="Example: reconciler state show qFSqySFkVvNzOSqgGqFi")
+@click.argument("contact", metavar="CONTACT")
+@click.option("--location", "locations", multiple=True, metavar="L", help="Only this location.")
+@whose_state
+@output(*FORMATS)
+@common
+def command(contact: str, locations: tuple[str, ...], manifests: Path, output: str, whole: bool, **options: Any) -> int:
+    """Tell all that is known of a contact: its tags, who declares them, since when, from which run, what was done."""
+    console = Console.of(options)
+    with open_reader(settings_of(manifests, options).state) as reader:
+        stories = [
+            story
+            for location in chosen(reader, locations)
+            if (story := _story(reader, location, ContactId(contact), manifests, console, options)) is not None
+        ]
+    if not stories:
+        raise UsageError(f"nothing is known of contact {contact!r}", hint="`reconciler state list` lists the contacts")
+    if output == "json":
+        console.answer(contact_json(stories))
+    else:
+        console.show(contact_view(stories, most=rows(whole)))
+    return 0
+
+
+def _story(
+    reader: StateReader, location: LocationId, contact: ContactId, manifests: Path, console: Console, options: Any
+) -> ContactStory | None:
+    observed = reader.load(location).observed
+    if contact not in observed.contacts:
+        return None
+    return ContactStory(
+        location=location,
+        contact=contact,
+        known=observed[contact],
+        want=_want(location, contact, manifests, console, options),
+        trail=tuple(reader.trail(location, contact)),
+        runs=tuple(reader.runs(location)),
+    )
+
+
+def _want(location: LocationId, contact: ContactId, manifests: Path, console: Console, options: Any) -> Want | None:
+    """What the manifests declare; None where there are none to ask."""
+    if not manifests.is_dir():
+        return None
+    try:
+        session = open_session(manifests, options)
+    except (InvalidInput, ReconcilerError) as error:
+        console.note(f"the manifests cannot be asked: {error.message.splitlines()[0]}")
+        return None
+    return session.desired[location].want(contact) if location in session.desired else NOTHING

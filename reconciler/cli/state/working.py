@@ -1,0 +1,74 @@
+"""Changing a state by hand: under the lease, and written into the history."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.cli.console import Console
+from reconciler.cli.holder import current_holder
+from reconciler.clock import SystemClock
+from reconciler.core.errors import StateError
+from reconciler.core.journal import RunHeader, RunLog, RunStatus
+from reconciler.core.lease import Lease
+from reconciler.core.names import LocationId
+from reconciler.core.portable import Portable
+from reconciler.ports import StateReader, StateStore
+from reconciler.tenure import take
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """On the state of one location, as long as the lease lasts."""
+
+    store: StateStore
+    lease: Lease
+
+
+@contextmanager
+def locked(
+    store: StateStore, location: LocationId, *, operation: str, console: Console, options: Mapping[str, Any]
+) -> Iterator[Hands]:
+    """The lease on a location."""
+    timeout_ms = round(1000 * options["lock_timeout"])
+    waiting = take(
+        location,
+        current_holder(operation),
+        store=store,
+        clock=SystemClock(),
+        report=console,
+        lock_timeout_ms=timeout_ms,
+    )
+    tenure = asyncio.run(waiting)
+    try:
+        yield Hands(store, tenure.lease)
+    finally:
+        tenure.release()
+
+
+@contextmanager
+def journalled(hands: Hands, operation: str) -> Iterator[None]:
+    """A run of the history, which ends as stopped where something goes wrong."""
+    holder, clock = hands.lease.holder, SystemClock()
+    run = hands.store.begin_run(hands.lease, RunHeader(hands.lease.location, operation, holder.who, clock.now()))
+    try:
+        yield
+    except BaseException:
+        with suppress(StateError):
+            hands.store.end_run(hands.lease, run, RunStatus.STOPPED, clock.now(), set_sizes=None)
+        raise
+    hands.store.end_run(hands.lease, run, RunStatus.COMPLETE, clock.now(), set_sizes=None)
+
+
+def whole(reader: StateReader, location: LocationId) -> Portable:
+    """All there is of a location."""
+    runs = tuple(RunLog(run, tuple(reader.batches(run.id))) for run in reader.runs(location))
+    return Portable(reader.load(location), runs)
+
+
+def chosen(reader: StateReader, given: tuple[str, ...]) -> list[LocationId]:
+    """The locations that were asked for, all of them where none was."""
+    return [LocationId(each) for each in given] or list(reader.locations())

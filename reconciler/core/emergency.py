@@ -1,0 +1,86 @@
+"""What a run learnt and the state could not take: enough to write it down later as it would have been. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.core.batching import Batch
+from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunRecord, RunStatus
+from reconciler.core.names import ContactId, Instant, LocationId, instant, iso
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Outcome, Verdict
+from reconciler.core.portable import (
+    FORMAT_VERSION,
+    answers_document,
+    contacts_document,
+    read_answers,
+    read_contacts,
+)
+from reconciler.core.source import Source
+
+KIND = "emergency journal"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The answer to batch `number` of a run, and what it makes of the contacts. `lineage` is the state's."""
+
+    location: LocationId
+    lineage: str | None
+    run: str
+    number: int
+    answered: Instant
+    verdicts: Mapping[ContactId, Verdict]
+    learnt: Mapping[ContactId, Known]
+
+    @property
+    def had_no_effect(self) -> bool:
+        return all(verdict.outcome is Outcome.NOT_SENT for verdict in self.verdicts.values())
+
+
+def lost_document(lost: Lost) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "kind": KIND,
+        "location": lost.location,
+        "lineage": lost.lineage,
+        "run": lost.run,
+        "batch": lost.number,
+        "answered": iso(lost.answered),
+        "rows": answers_document({contact: Answer(verdict) for contact, verdict in lost.verdicts.items()}),
+        "known": contacts_document(lost.learnt),
+    }
+
+
+def read_lost(document: object, *, path: str) -> Lost:
+    """The inverse of `lost_document`; raises InvalidInput."""
+    if not isinstance(document, dict) or document.get("kind") != KIND:
+        raise InvalidInput([Problem(Source(path), "this is no emergency journal", "emergency")])
+    try:
+        answers = read_answers(document["rows"])
+        return Lost(
+            location=LocationId(str(document["location"])),
+            lineage=document["lineage"],
+            run=str(document["run"]),
+            number=int(document["batch"]),
+            answered=instant(document["answered"]),
+            verdicts={contact: each.verdict for contact, each in answers.items() if each.verdict is not None},
+            learnt=dict(read_contacts(document["known"]).items()),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidInput([Problem(Source(path), f"it lacks something: {error}", "emergency")]) from error
+
+
+def is_open(lost: Lost, last: RunRecord | None, batches: tuple[BatchRecord, ...]) -> bool:
+    """Whether the state still waits for this answer: its run is the last one, and the batch is not settled."""
+    if last is None or last.id != lost.run or last.status is not RunStatus.RUNNING:
+        return False
+    waiting = [each for each in batches if each.status is BatchStatus.INTENDED]
+    return any(each.answers.keys() == lost.verdicts.keys() for each in waiting)
+
+
+def nothing_sent(batch: Batch) -> dict[ContactId, Verdict]:
+    return dict.fromkeys(batch.contacts, Verdict(Outcome.NOT_SENT))

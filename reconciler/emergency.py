@@ -1,0 +1,57 @@
+"""The emergency journal: a file beside the plan, for what the state cannot take. Law: sees ports and core."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.core.emergency import Lost, lost_document, read_lost
+from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencyJournal:
+    """Writes beside `plan`; where that cannot be written, among the system's temporary files."""
+
+    plan: Path
+
+    def __call__(self, lost: Lost) -> str:
+        """The path of the file; empty where there is no place left to write to."""
+        name = f"{self.plan.name}.emergency-{lost.run}-{lost.number}.json"
+        text = json.dumps(lost_document(lost), separators=(",", ":")) + "\n"
+        for directory in (self.plan.parent, Path(tempfile.gettempdir())):
+            if _written(directory / name, text):
+                return str(directory / name)
+        return ""
+
+
+def _written(path: Path, text: str) -> bool:
+    """Durable, private, and whole or not there."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError:
+        return False
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def load_emergency(path: Path) -> Lost:
+    """What the file holds; raises InvalidInput."""
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InvalidInput([Problem(Source(str(path)), f"cannot be read: {error.strerror}", "emergency")]) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput([Problem(Source(str(path)), "is not JSON", "emergency")]) from error
+    return read_lost(document, path=str(path))

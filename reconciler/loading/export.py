@@ -1,0 +1,134 @@
+"""What somebody else wrote down about contacts: a CSV export of the CRM, or a dump of search rows.
+
+Rules
+1. CSV: a header with `contact_id`, `contact id` or `id`, and `tags`, in any case; tags are parted by commas.
+2. JSON: a list of rows, an object with a list `contacts`, or one of these a line; a row is as the search shows it.
+3. A row that does not tell its tags tells nothing; an empty list of tags says that there are none.
+4. Nothing is taken from a file with a mistake in it: every problem is told with its place.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.names import ContactId, LocationId, TagSet, normalise_tag
+from reconciler.core.source import Source
+from reconciler.wire import Unreadable, read_rows
+
+ID_COLUMNS = ("contact_id", "contact id", "contactid", "id")
+MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Contacts by their tags; how many rows were of other locations, and how many did not tell their tags."""
+
+    contacts: dict[TagSet, tuple[ContactId, ...]]
+    elsewhere: int
+    without_tags: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    line: int
+    contact: ContactId
+    tags: TagSet | None
+    location: str = ""
+
+
+def read_export(path: Path, location: LocationId) -> Exported:
+    """The contacts of `location`; raises InvalidInput with every problem."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InvalidInput([_problem(path, 0, f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput([_problem(path, 0, f"is not UTF-8 text at byte {error.start}")]) from error
+    rows = list(_json_rows(path, text) if text.lstrip()[:1] in ("{", "[") else _csv_rows(path, text))
+    _refuse_twice(path, rows)
+    found: defaultdict[TagSet, list[ContactId]] = defaultdict(list)
+    here = [row for row in rows if row.location in ("", location)]
+    for row in here:
+        if row.tags is not None:
+            found[row.tags].append(row.contact)
+    return Exported(
+        contacts={tags: tuple(contacts) for tags, contacts in found.items()},
+        elsewhere=len(rows) - len(here),
+        without_tags=sum(row.tags is None for row in here),
+    )
+
+
+def _problem(path: Path, line: int, message: str, hint: str = "") -> Problem:
+    return Problem(Source(str(path), line), message, "export", hint=hint)
+
+
+def _refuse_twice(path: Path, rows: Sequence[_Row]) -> None:
+    first: dict[ContactId, _Row] = {}
+    problems = []
+    for row in rows:
+        if not row.contact:
+            problems.append(_problem(path, row.line, "a row without a contact's id"))
+        before = first.setdefault(row.contact, row)
+        if before.tags != row.tags:
+            message = f"contact {row.contact} has other tags than in line {before.line}"
+            problems.append(_problem(path, row.line, message))
+    if problems:
+        raise InvalidInput(problems[:MOST_PROBLEMS])
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[_Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        names = [name.strip().lower() for name in next(reader, [])]
+        contact = next((names.index(name) for name in ID_COLUMNS if name in names), None)
+        if contact is None or "tags" not in names:
+            hint = f"it has {', '.join(names[:10])}" if names else "it is empty"
+            raise InvalidInput([_problem(path, 1, "a CSV export has the columns contact_id and tags", hint)])
+        tags = names.index("tags")
+        for cells in reader:
+            if not any(cells):
+                continue
+            if len(cells) != len(names):
+                message = f"{len(cells)} cells, where the header has {len(names)}"
+                raise InvalidInput([_problem(path, reader.line_num, message)])
+            yield _Row(reader.line_num, ContactId(cells[contact].strip()), _split(cells[tags]))
+    except csv.Error as error:
+        raise InvalidInput([_problem(path, reader.line_num, f"no CSV: {error}")]) from error
+
+
+def _split(cell: str) -> TagSet:
+    return frozenset(normalise_tag(tag) for tag in cell.split(",") if tag.strip())
+
+
+def _json_rows(path: Path, text: str) -> Iterator[_Row]:
+    for line, document in _documents(path, text):
+        items = document.get("contacts", [document]) if isinstance(document, dict) else document
+        try:
+            for found in read_rows(items):
+                yield _Row(line, found.id, found.tags, found.location)
+        except Unreadable as error:
+            raise InvalidInput([_problem(path, line, f"no search row: {error}")]) from error
+
+
+def _documents(path: Path, text: str) -> list[tuple[int, object]]:
+    """The one document of the file, or those of its lines."""
+    try:
+        return [(1, json.loads(text))]
+    except RecursionError as error:
+        raise InvalidInput([_problem(path, 1, "is nested too deeply")]) from error
+    except ValueError:
+        pass
+    found = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            found += [(number, json.loads(line))] if line.strip() else []
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput([_problem(path, number, "is not JSON")]) from error
+    return found

@@ -1,0 +1,260 @@
+"""Undoing a run, through the real shell: the exact inverse of what it changed, as far as that still stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from reconciler.core.desired import Desired, Reason
+from reconciler.core.errors import ExitCode, GuardRefused
+from reconciler.core.guard import GuardLimits
+from reconciler.core.manifest import Authority, OnLeave
+from reconciler.core.revert import CHANGED_SINCE, DEMANDED, UNCLEAR_THEN
+from reconciler.store import open_store
+from tests.apply.stage import Scene, who
+from tests.build import a_rule, a_set, declare, tags
+
+NOTHING = declare()
+NO_GUARDS = GuardLimits(max_removes_pct=None, empties_tag=False, shrink_pct=None, grow_pct=None)
+PEOPLE = {"anna": "old", "bert": "vip", "cara": ""}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    found = Scene(tmp_path, PEOPLE)
+    found.options = replace(found.options, limits=NO_GUARDS)
+    return found
+
+
+def carried(scene: Scene) -> dict[str, set[str]]:
+    return {name: scene.tags(name) for name in scene.carried}
+
+
+def left_out(scene: Scene, run: str, desired: Desired) -> dict[str, tuple[str, ...]]:
+    return {each.why: each.tags for each in scene.plan_revert(run, desired).held}
+
+
+def of(names: str, text: str, **more: object) -> Desired:
+    return declare(a_set("s", who(names), text, **more))  # type: ignore[arg-type]
+
+
+def test_what_a_run_added_is_taken_away_and_nothing_else(scene: Scene) -> None:
+    run = scene.run(of("anna bert cara", "vip")).run
+    assert scene.revert(run, NOTHING).exit_code == ExitCode.DONE
+    # bert had it before the run
+    assert carried(scene) == {"anna": {"old"}, "bert": {"vip"}, "cara": set()}
+    assert scene.known("anna").ledger == scene.known("cara").ledger == frozenset()
+
+
+def test_what_a_run_removed_is_given_back(scene: Scene) -> None:
+    run = scene.run(of("anna bert", "new", absent="old vip")).run
+    assert carried(scene)["anna"] == {"new"}
+    assert scene.revert(run, NOTHING).exit_code == ExitCode.DONE
+    assert carried(scene) == {"anna": {"old"}, "bert": {"vip"}, "cara": set()}
+
+
+def test_a_tag_that_never_was_ours_comes_back_as_foreign(scene: Scene) -> None:
+    run = scene.run(of("anna", "new", absent="old")).run
+    scene.revert(run, NOTHING)
+    assert scene.known("anna").ledger == frozenset()
+    assert scene.plan(NOTHING).is_empty
+    assert scene.tags("anna") == {"old"}
+
+
+def test_a_tag_that_was_ours_is_under_management_again(scene: Scene) -> None:
+    before = of("anna cara", "vip")
+    scene.run(before)
+    run = scene.run(NOTHING).run
+    assert scene.known("anna").ledger == frozenset()
+    assert scene.revert(run, before).exit_code == ExitCode.DONE
+    assert scene.known("anna").ledger == tags("vip")
+    assert scene.plan(before).is_empty
+    assert carried(scene)["anna"] == {"old", "vip"}
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "demanded"),
+    [
+        (NOTHING, of("anna", "vip"), ("vip",)),
+        (NOTHING, of("anna", "new", absent="old"), ("new", "old")),
+        (of("anna", "vip"), NOTHING, ("vip",)),
+    ],
+    ids=["declared", "absent", "pruned"],
+)
+def test_what_the_manifests_still_demand_is_left_out(
+    scene: Scene, first: Desired, then: Desired, demanded: tuple[str, ...]
+) -> None:
+    scene.run(first)
+    run = scene.run(then).run
+    assert left_out(scene, run, then) == {DEMANDED: demanded}
+    assert scene.plan_revert(run, then).is_empty
+
+
+def test_what_exact_authority_would_remove_again_is_left_out(scene: Scene) -> None:
+    exact = of("anna", "new", authority=Authority.EXACT)
+    scene.run(exact)
+    # what it removes is known once the add was answered
+    run = scene.run(exact).run
+    assert scene.tags("anna") == {"new"}
+    assert left_out(scene, run, exact) == {DEMANDED: ("old",)}
+    ignoring = of("anna", "new", authority=Authority.EXACT, ignore="ol*")
+    assert left_out(scene, run, ignoring) == {}
+    assert scene.revert(run, ignoring).exit_code == ExitCode.DONE
+    assert scene.tags("anna") == {"new", "old"}
+
+
+def test_what_others_changed_since_is_left_alone(scene: Scene) -> None:
+    run = scene.run(of("anna cara", "vip", absent="old")).run
+    scene.others("anna", add="old", remove="vip")
+    # the next answer tells
+    scene.run(of("anna cara", "vip other"))
+    assert left_out(scene, run, NOTHING) == {CHANGED_SINCE: ("old", "vip")}
+    scene.revert(run, NOTHING)
+    assert carried(scene)["cara"] == {"other"}
+    assert scene.tags("anna") == {"old", "other"}
+
+
+def test_what_a_later_run_changed_again_is_left_alone(scene: Scene) -> None:
+    run = scene.run(of("anna", "vip")).run
+    scene.run(NOTHING)
+    scene.run(of("anna", "vip"))
+    assert left_out(scene, run, NOTHING) == {CHANGED_SINCE: ("vip",)}
+
+
+def test_a_tag_added_and_taken_away_in_one_run_was_not_changed(scene: Scene) -> None:
+    desired = declare(a_set("s", who("anna"), "gold"), rule=[a_rule("gold", group="g"), a_rule("old", group="g")])
+    run = scene.run(desired).run
+    assert scene.tags("anna") == {"gold"}
+    scene.revert(run, NOTHING)
+    assert scene.tags("anna") == {"old"}
+
+
+def test_a_revert_can_be_reverted(scene: Scene) -> None:
+    run = scene.run(of("anna cara", "vip", absent="old")).run
+    after = carried(scene)
+    again = scene.revert(run, NOTHING).run
+    assert carried(scene)["anna"] == {"old"}
+    assert scene.revert(again, of("anna cara", "vip")).exit_code == ExitCode.DONE
+    assert carried(scene) == after
+
+
+def test_guards_hold_for_a_revert(scene: Scene) -> None:
+    run = scene.run(of("anna cara", "vip new")).run
+    scene.options = replace(scene.options, limits=GuardLimits())
+    with pytest.raises(GuardRefused) as caught:
+        scene.revert(run, NOTHING)
+    assert "empties_tag" in caught.value.message
+    assert scene.tags("anna") == {"old", "vip", "new"}
+
+
+def test_a_revert_leaves_the_sizes_of_the_sets_alone(scene: Scene) -> None:
+    run = scene.run(of("anna cara", "vip")).run
+    scene.revert(run, NOTHING)
+    with open_store(scene.url) as store:
+        assert dict(store.load(next(iter(store.locations()))).set_sizes) == {"s": 2}
+
+
+def test_what_the_run_itself_left_in_doubt_is_listed(scene: Scene) -> None:
+    def die(nth: int) -> None:
+        raise KeyboardInterrupt
+
+    scene.after = die
+    with pytest.raises(KeyboardInterrupt):
+        scene.run(of("anna", "vip"))
+    scene.after = lambda nth: None
+    killed = scene.run(of("cara", "x"))
+    with open_store(scene.url) as store:
+        first = store.runs(next(iter(store.locations())))[0].id
+    assert left_out(scene, first, NOTHING) == {UNCLEAR_THEN: ("vip",)}
+    assert killed.exit_code == ExitCode.DONE
+
+
+def test_what_is_in_doubt_now_is_left_out(scene: Scene) -> None:
+    run = scene.run(of("anna", "vip")).run
+
+    def die(nth: int) -> None:
+        raise KeyboardInterrupt
+
+    scene.after = die
+    with pytest.raises(KeyboardInterrupt):
+        scene.run(NOTHING)
+    assert left_out(scene, run, NOTHING) == {CHANGED_SINCE: ("vip",)}
+    assert scene.plan_revert(run, NOTHING).is_empty
+
+
+def test_a_revert_that_was_killed_is_taken_up_again(scene: Scene) -> None:
+    run = scene.run(of("anna bert cara", "new")).run
+
+    def die(nth: int) -> None:
+        if nth == 2:
+            raise KeyboardInterrupt
+
+    scene.before = die
+    with pytest.raises(KeyboardInterrupt):
+        scene.revert(run, NOTHING)
+    scene.before = lambda nth: None
+    scene.clock.ms += 600_000
+    assert scene.revert(run, NOTHING).exit_code == ExitCode.DONE
+    # one was taken away before, one is in doubt, one is taken away now
+    assert sorted(len(scene.tags(name) & {"new"}) for name in PEOPLE) == [0, 0, 1]
+    assert left_out(scene, run, NOTHING) == {CHANGED_SINCE: ("new",)}
+
+
+def test_every_change_of_a_revert_says_that_it_is_one(scene: Scene) -> None:
+    run = scene.run(of("anna", "vip", absent="old")).run
+    changes = [change for delta in scene.plan_revert(run, NOTHING).deltas for change in delta.changes]
+    assert {change.reason for change in changes} == {Reason.REVERTED}
+
+
+def some_desired(chance: Random) -> Desired:
+    names = [name for name in PEOPLE if chance.random() < 0.7]
+    present = [tag for tag in ("old", "vip", "new", "x") if chance.random() < 0.4]
+    absent = [tag for tag in ("old", "vip", "y") if tag not in present and chance.random() < 0.4]
+    if not names or not present + absent:
+        return NOTHING
+    authority = chance.choice([Authority.ADDITIVE, Authority.ADDITIVE, Authority.OWNED])
+    leaving = chance.choice([OnLeave.REMOVE, OnLeave.REMOVE, OnLeave.KEEP])
+    return of(" ".join(names), " ".join(present), absent=" ".join(absent), authority=authority, on_leave=leaving)
+
+
+@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 240), marks=pytest.mark.slow)], ids=str)
+def test_law_a_run_and_its_revert_under_the_old_manifests_change_nothing(tmp_path: Path, seeds: range) -> None:
+    """And under any manifests, the next plan undoes nothing of what the revert did."""
+    for seed in seeds:
+        chance = Random(seed)
+        (tmp_path / str(seed)).mkdir()
+        scene = Scene(tmp_path / str(seed), PEOPLE)
+        scene.options = replace(scene.options, limits=NO_GUARDS)
+        first, second, third = (some_desired(chance) for _ in range(3))
+        for _ in range(3):
+            scene.run(first)
+        before = carried(scene)
+        run = scene.run(second).run
+        if not run:
+            continue
+        now = first if chance.random() < 0.5 else third
+        report = scene.revert(run, now)
+        assert report.exit_code == ExitCode.DONE, seed
+        if now is first:
+            demanded = {name: set(first.want(scene.world.find(who(name)).id).present) for name in PEOPLE}
+            assert {name: scene.tags(name) | demanded[name] for name in PEOPLE} == {
+                name: before[name] | demanded[name] for name in PEOPLE
+            }, seed
+        if report.run:
+            done = {
+                (contact, tag)
+                for batch in scene.log(report.run).batches
+                for contact, answer in batch.answers.items()
+                if answer.verdict
+                for tag in answer.verdict.added | answer.verdict.removed
+            }
+            planned = {
+                (contact, change.tag)
+                for delta in scene.plan(now).locations[0].deltas
+                for change in delta.changes
+                for contact in delta.contacts
+            }
+            assert not done & planned, seed

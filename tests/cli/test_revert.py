@@ -1,0 +1,99 @@
+"""Undoing a run, as a person does it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.sandbox.server import Running
+from reconciler.sandbox.world import World
+from tests.cli.conftest import Command, contact_id
+
+Manifest = Callable[..., None]
+
+
+def last_run(reconciler: Command) -> str:
+    (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
+    return str(location["runs"][-1]["id"])
+
+
+@pytest.fixture
+def mistake(reconciler: Command, manifest: Manifest) -> str:
+    """A run that took a tag from two contacts and gave another to three; the commit is reverted since."""
+    manifest(customers=(range(3), ["customer"], ["trial"]))
+    assert reconciler("apply", "--auto-approve", "--allow", "empties_tag:tag=trial", "--reason", "x").code == 0
+    manifest(vip=([5], ["vip"], []))
+    return last_run(reconciler)
+
+
+LIFT = ("--allow", "empties_tag:tag=customer", "--allow", "max_removes_pct", "--reason", "a mistake")
+
+
+def test_a_mistake_is_undone(reconciler: Command, world: World, mistake: str) -> None:
+    previewed = reconciler("revert", mistake, "--dry-run", *LIFT)
+    assert previewed.code == 0
+    assert "3 contacts: 2 tags to add, 3 tags to remove" in previewed.out
+    assert "reverted" in previewed.out
+    assert len(world.transitions) == 5
+    ended = reconciler("revert", mistake, "--auto-approve", *LIFT)
+    assert ended.code == 0
+    assert world.holders("trial") == {contact_id(0), contact_id(1)}
+    assert world.holders("customer") == frozenset()
+    shown = reconciler("show", last_run(reconciler)).out
+    assert f"revert {mistake}" in shown
+    assert "a mistake" in shown
+    again = reconciler("revert", mistake, "--auto-approve", *LIFT)
+    assert again.code == 0
+    assert "nothing of run" in again.err
+
+
+def test_a_revert_goes_through_the_guards(reconciler: Command, world: World, mistake: str) -> None:
+    ended = reconciler("revert", mistake, "--auto-approve")
+    assert ended.code == 5
+    assert "--allow empties_tag:tag=customer" in ended.err
+    assert len(world.transitions) == 5
+
+
+def test_a_revert_asks(reconciler: Command, world: World, mistake: str) -> None:
+    ended = reconciler("revert", mistake, *LIFT)
+    assert ended.code == 64
+    assert "--auto-approve" in ended.err
+    assert len(world.transitions) == 5
+
+
+def test_the_commit_comes_first(reconciler: Command, manifest: Manifest, world: World, mistake: str) -> None:
+    manifest(customers=(range(3), ["customer"], ["trial"]))
+    ended = reconciler("revert", mistake, "--auto-approve")
+    assert ended.code == 0
+    (location,) = json.loads(reconciler("revert", mistake, "--dry-run", "--format", "json").out)["locations"]
+    assert {each["why"] for each in location["held"]} == {"still demanded: revert the commit first"}
+    assert len(world.transitions) == 5
+
+
+def test_a_refresh_tells_what_others_changed_since(
+    reconciler: Command, world: World, sandbox: Running, mistake: str
+) -> None:
+    sandbox.do(lambda world, now: world.remove(contact_id(0), ["customer"], now=now, by="somebody"))
+    planned = reconciler("revert", mistake, "--dry-run", "--refresh", "get", *LIFT)
+    assert "2 tags to remove" in planned.out
+    assert "changed since" in planned.out
+
+
+def test_a_run_whose_rows_are_gone_cannot_be_undone(
+    reconciler: Command, manifest: Manifest, project: Path, mistake: str
+) -> None:
+    (project / "manifests" / "reconciler.yaml").write_text("history_keep: 1\n")
+    assert reconciler("apply", "--auto-approve", *LIFT).code == 0
+    ended = reconciler("revert", mistake)
+    assert ended.code == 64
+    assert "history_keep" in ended.err
+
+
+@pytest.mark.usefixtures("mistake")
+def test_a_run_that_never_was(reconciler: Command) -> None:
+    ended = reconciler("revert", "ffffffffffff")
+    assert ended.code == 64
+    assert "reconciler history" in ended.err

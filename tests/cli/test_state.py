@@ -1,0 +1,331 @@
+"""The commands that look into a state, and those that mend it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.clock import SystemClock
+from reconciler.sandbox.world import World
+from reconciler.store import open_store
+from tests.cli.conftest import LOCATION, Command, contact_id
+from tests.fakes import a_holder
+
+Manifest = Callable[..., None]
+STATE = "sqlite:///.reconciler/state.db"
+HERE = ("--location", LOCATION)
+
+
+@pytest.fixture
+def applied(reconciler: Command, manifest: Manifest) -> None:
+    manifest(customers=([0, 1, 8], ["customer"], []), vip=([5], ["vip"], []))
+    assert reconciler("apply", "--auto-approve").code == 3
+
+
+def listed(reconciler: Command, *arguments: str) -> list[str]:
+    (location,) = json.loads(reconciler("state", "list", "--format", "json", *arguments).out)["locations"]
+    return [each["contact"] for each in location["contacts"]]
+
+
+def pulled(reconciler: Command, *arguments: str) -> Any:
+    return json.loads(reconciler("state", "pull", *arguments).out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "numbers"),
+    [
+        ([], [0, 1, 5, 8]),
+        (["--tag", "Trial "], [0, 1]),
+        (["--tag", "trial", "--tag", "vip"], [0, 1, 5]),
+        (["--status", "quarantined"], [8]),
+        (["--status", "unobserved"], [8]),
+        (["--status", "managed", "--tag", "vip"], [5]),
+        (["--status", "in-doubt"], []),
+        (["--older-than", "1h"], [8]),
+        (["--older-than", "0s", "--status", "observed"], [0, 1, 5]),
+    ],
+)
+@pytest.mark.usefixtures("applied")
+def test_list_filters_by_tag_status_and_age(reconciler: Command, arguments: list[str], numbers: list[int]) -> None:
+    assert listed(reconciler, *arguments) == [contact_id(number) for number in numbers]
+
+
+@pytest.mark.parametrize("age", ["tomorrow", "5", "-3d", "3 d"])
+@pytest.mark.usefixtures("applied")
+def test_an_age_that_is_none(reconciler: Command, age: str) -> None:
+    assert reconciler("state", "list", f"--older-than={age}").code == 64
+
+
+@pytest.mark.usefixtures("applied")
+def test_show_tells_a_contacts_story(reconciler: Command) -> None:
+    (run,) = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"]
+    out = reconciler("state", "show", contact_id(0)).out
+    for words in ("customer", "trial", f"run {run['id']}", "present: manifests/acme.yaml:", "+customer", "yes"):
+        assert words in out
+    (story,) = json.loads(reconciler("state", "show", contact_id(0), "--format", "json").out)["locations"]
+    assert story["observed_by"] == run["id"]
+    assert list(story["declared"]["present"]) == ["customer"]
+    assert [step["run"] for step in story["trail"]] == [run["id"]]
+    assert "quarantined since" in reconciler("state", "show", contact_id(8)).out
+
+
+@pytest.mark.usefixtures("applied")
+def test_show_of_a_contact_that_nobody_knows(reconciler: Command) -> None:
+    ended = reconciler("state", "show", "nobody")
+    assert ended.code == 64
+    assert "state list" in ended.err
+
+
+@pytest.mark.usefixtures("applied")
+def test_show_works_without_manifests(reconciler: Command, project: Path) -> None:
+    (project / "manifests" / "acme.yaml").write_text("location: [")
+    ended = reconciler("state", "show", contact_id(0))
+    assert ended.code == 0
+    assert "manifests cannot be asked" in ended.err
+
+
+@pytest.mark.usefixtures("applied")
+def test_what_is_pulled_can_be_pushed_into_an_empty_state(reconciler: Command, project: Path) -> None:
+    before = pulled(reconciler)
+    (project / "state.json").write_text(json.dumps(before))
+    assert reconciler("state", "push", "state.json", "--state", "sqlite:///new.db").code == 0
+    assert pulled(reconciler, "--state", "sqlite:///new.db") == before
+    assert reconciler("plan", "--detailed-exitcode", "--state", "sqlite:///new.db").code == 0
+    assert reconciler("state", "verify", "--state", "sqlite:///new.db").code == 0
+    again = reconciler("state", "push", "state.json", "--state", "sqlite:///new.db")
+    assert "already" in again.out
+    assert pulled(reconciler, "--state", "sqlite:///new.db") == before
+
+
+@pytest.mark.usefixtures("applied")
+def test_a_pulled_state_can_be_mended_and_pushed_back(reconciler: Command, project: Path) -> None:
+    state = pulled(reconciler)
+    serial = state["locations"][0]["serial"]
+    for group in state["locations"][0]["known"]:
+        group["quarantine"] = group["quarantined_at"] = None
+    (project / "state.json").write_text(json.dumps(state))
+    assert reconciler("state", "push", "state.json").code == 0
+    assert pulled(reconciler)["locations"][0]["serial"] == serial + 1
+    assert listed(reconciler, "--status", "quarantined") == []
+
+
+def older(state: Any) -> None:
+    state["locations"][0]["serial"] -= 1
+
+
+def foreign(state: Any) -> None:
+    state["locations"][0]["lineage"] = "00000000-0000-4000-8000-000000000000"
+
+
+def without_a_run(state: Any) -> None:
+    state["locations"][0]["runs"] = []
+
+
+def contradictory(state: Any) -> None:
+    state["locations"][0]["known"][0]["observed_at"] = None
+
+
+def from_the_future(state: Any) -> None:
+    state["format_version"] = "2.0"
+
+
+def cut(state: Any) -> None:
+    del state["locations"][0]["runs"][0]["who"]
+
+
+@pytest.mark.parametrize("harm", [older, foreign, without_a_run, contradictory, from_the_future, cut])
+@pytest.mark.usefixtures("applied")
+def test_a_push_that_would_lose_something_is_refused(
+    reconciler: Command, project: Path, harm: Callable[[Any], None]
+) -> None:
+    before = pulled(reconciler)
+    state = pulled(reconciler)
+    harm(state)
+    (project / "state.json").write_text(json.dumps(state))
+    ended = reconciler("state", "push", "state.json")
+    assert ended.code == 1
+    assert ended.err
+    assert pulled(reconciler) == before
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", "no", '{"format_version": 1}', "[" * 100_000])
+def test_a_push_of_what_is_no_state(reconciler: Command, project: Path, content: str | None) -> None:
+    if content is not None:
+        (project / "state.json").write_text(content)
+    ended = reconciler("state", "push", "state.json")
+    assert ended.code == 1
+    assert "state.json" in ended.err
+
+
+@pytest.mark.usefixtures("applied")
+def test_forget_leaves_nothing_behind(reconciler: Command, project: Path) -> None:
+    ended = reconciler("state", "forget", contact_id(0), "nobody", *HERE)
+    assert ended.code == 0
+    assert "keeps customer, which nobody manages" in ended.err
+    assert "nothing was known of nobody" in ended.err
+    assert contact_id(0) not in listed(reconciler)
+    assert contact_id(0) not in json.dumps(pulled(reconciler))
+    assert reconciler("state", "verify").code == 0
+    history = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"]
+    assert [run["operation"] for run in history] == ["apply", "state forget"]
+
+
+def test_a_location_is_adopted_without_a_write(
+    reconciler: Command, manifest: Manifest, project: Path, world: World
+) -> None:
+    manifest(customers=([2, 3], ["customer"], []), trial=([0, 1], ["trial"], []))
+    (project / "export.csv").write_text(
+        f'\ufeffContact Id,First Name,Tags\n{contact_id(0)},Anna,"Trial, hot lead"\n{contact_id(1)},Bert,trial\n'
+        f"{contact_id(2)},Cara,customer\n{contact_id(3)},Dora,customer\n"
+    )
+    ended = reconciler("state", "import", "export.csv", *HERE)
+    assert ended.code == 0
+    assert "learnt the tags of 4 contacts" in ended.out
+    assert "Nothing to send. To record: 4 adopted." in reconciler("plan").out
+    assert reconciler("apply", "--auto-approve").code == 0
+    assert not world.transitions
+    assert reconciler("plan", "--detailed-exitcode").code == 0
+    assert listed(reconciler, "--status", "managed") == [contact_id(number) for number in range(4)]
+    # no name is ever stored
+    assert b"Anna" not in (project / ".reconciler" / "state.db").read_bytes()
+
+
+ROWS = [
+    {"id": contact_id(0), "locationId": LOCATION, "tags": ["Trial"], "email": "anna@example.com"},
+    {"id": contact_id(1), "locationId": LOCATION, "tags": []},
+    {"id": contact_id(2), "locationId": LOCATION},
+    {"id": contact_id(9), "locationId": "zzzrwHvLUxlfw5SqKVCN", "tags": ["x"]},
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(ROWS),
+        json.dumps({"contacts": ROWS, "total": 4}),
+        "\n".join(map(json.dumps, ROWS)),
+        json.dumps({"contacts": ROWS[:2]}) + "\n\n" + json.dumps({"contacts": ROWS[2:]}) + "\n",
+    ],
+    ids=["list", "page", "rows", "pages"],
+)
+def test_a_dump_of_search_rows_is_taken_in(reconciler: Command, project: Path, text: str) -> None:
+    (project / "dump.json").write_text(text)
+    ended = reconciler("state", "import", "dump.json", *HERE, "--observed-at", "2026-01-02T03:04:05Z")
+    assert ended.code == 0
+    assert "2026-01-02 03:04:05Z" in ended.out
+    assert "left out 1 contact of other locations" in ended.err
+    assert "left out 1 row" in ended.err
+    assert listed(reconciler) == [contact_id(0), contact_id(1)]
+    assert listed(reconciler, "--tag", "trial") == [contact_id(0)]
+
+
+@pytest.mark.usefixtures("applied")
+def test_what_is_known_from_later_is_kept(reconciler: Command, project: Path) -> None:
+    (project / "export.csv").write_text(f"id,tags\n{contact_id(0)},nothing\n{contact_id(3)},new\n")
+    ended = reconciler("state", "import", "export.csv", *HERE, "--observed-at", "2026-01-02")
+    assert "learnt the tags of 1 contact" in ended.out
+    assert listed(reconciler, "--tag", "nothing") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "cannot be read"),
+        (b"", "columns contact_id and tags"),
+        (b"name,tags\na,b\n", "columns contact_id and tags"),
+        (b"id,tags\na\n", ":2: 1 cells"),
+        (b"id,tags\na,b\na,c\n", ":3: contact a has other tags"),
+        (b"id,tags\n,c\n", ":2: a row without"),
+        (b'id,tags\n"a,b\n', "no CSV"),
+        (b"\xff\xfe", "UTF-8"),
+        (b'[{"tags": []}]', "no search row"),
+        (b"[1]", "no search row"),
+        (b'{"id": "a"', "is not JSON"),
+        (b"[" * 100_000, "nested"),
+    ],
+)
+def test_an_export_with_a_mistake_is_refused_whole(
+    reconciler: Command, project: Path, content: bytes | None, expected: str
+) -> None:
+    if content is not None:
+        (project / "export").write_bytes(content)
+    ended = reconciler("state", "import", "export", *HERE)
+    assert ended.code == 1
+    assert expected in ended.err
+    assert not (project / ".reconciler").exists()
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2126-01-01", "2026-13-01"])
+def test_a_time_that_an_export_cannot_be_of(reconciler: Command, project: Path, time: str) -> None:
+    (project / "export.csv").write_text("id,tags\n")
+    assert reconciler("state", "import", "export.csv", *HERE, "--observed-at", time).code == 64
+
+
+@pytest.mark.usefixtures("applied")
+def test_a_state_moves_to_another_place(reconciler: Command, manifest: Manifest, project: Path) -> None:
+    before = pulled(reconciler)
+    ended = reconciler("state", "migrate", "sqlite:///moved/state.db")
+    assert ended.code == 0
+    assert "state: sqlite:///moved/state.db" in ended.out
+    (project / "manifests" / "reconciler.yaml").write_text("state: sqlite:///moved/state.db\n")
+    assert pulled(reconciler) == before
+    assert reconciler("state", "verify").code == 0
+    manifest(customers=([0], ["customer"], []), vip=([5], ["vip"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+
+
+@pytest.mark.usefixtures("applied")
+def test_a_state_does_not_move_onto_another_one(reconciler: Command, project: Path) -> None:
+    for state in ("sqlite:///one.db", "sqlite:///two.db"):
+        reconciler("apply", "--auto-approve", "--state", state)
+    before = (project / "two.db").read_bytes()
+    ended = reconciler("state", "migrate", "sqlite:///two.db", "--state", "sqlite:///one.db")
+    assert ended.code == 1
+    assert "lineage" in ended.err
+    assert pulled(reconciler, "--state", "sqlite:///two.db")
+    assert len((project / "two.db").read_bytes()) == len(before)
+    assert reconciler("state", "migrate", STATE).code == 64
+
+
+@pytest.mark.usefixtures("applied")
+def test_verify_finds_what_does_not_hang_together(reconciler: Command, project: Path) -> None:
+    assert "is whole: 1 location" in reconciler("state", "verify").out
+    for harm, found in (
+        ("UPDATE known SET observed_at = NULL WHERE observed IS NOT NULL", "without a time"),
+        ("DELETE FROM known", "knowledge is missing"),
+        ("ALTER TABLE runs ADD COLUMN more TEXT", "the tables are not those"),
+    ):
+        with sqlite3.connect(project / ".reconciler" / "state.db") as connection:
+            connection.execute(harm)
+        connection.close()
+        ended = reconciler("state", "verify")
+        assert ended.code == 1
+        assert found in ended.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["forget", contact_id(0), *HERE],
+        ["import", "export.csv", *HERE],
+        ["push", "state.json"],
+        ["migrate", "sqlite:///moved.db"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.usefixtures("applied")
+def test_whatever_changes_a_state_takes_the_lease(reconciler: Command, project: Path, arguments: list[str]) -> None:
+    (project / "export.csv").write_text(f"id,tags\n{contact_id(0)},nothing\n")
+    (project / "state.json").write_text(json.dumps(pulled(reconciler)))
+    with open_store(STATE) as store:
+        store.acquire(LOCATION, a_holder("anna"), SystemClock().now())
+    before = pulled(reconciler)
+    ended = reconciler("state", *arguments)
+    assert ended.code == 6
+    assert "state unlock lease-anna" in ended.err
+    assert pulled(reconciler) == before

@@ -1,0 +1,195 @@
+"""A disk that fails: at each write of a run, once and for ever, in each of its ways.
+
+Whatever write fails, the state is as it was before or after a step, what we put on contacts is under management, the
+lock is released or runs out, and what the state could not take is in the emergency journal that the message names.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.emergency import Lost
+from reconciler.core.errors import StateError
+from reconciler.core.guard import GuardLimits
+from reconciler.core.integrity import verify
+from reconciler.core.journal import RunLog
+from reconciler.core.lease import TTL_MS
+from reconciler.core.names import Instant
+from reconciler.core.portable import Portable
+from reconciler.core.report import LocationReport
+from reconciler.emergency import load_emergency
+from reconciler.store import open_reader, open_store
+from reconciler.store.disk import Disk
+from tests.apply.stage import Scene, who
+from tests.build import HERE, a_set, declare
+from tests.fakes import a_holder
+
+ERRORS = {
+    "ENOSPC": (sqlite3.SQLITE_FULL, "database or disk is full"),
+    "EIO": (sqlite3.SQLITE_IOERR, "disk I/O error"),
+    "EROFS": (sqlite3.SQLITE_READONLY, "attempt to write a readonly database"),
+    "EACCES": (sqlite3.SQLITE_CANTOPEN, "unable to open database file"),
+}
+WRITES = ("BEGIN IMMEDIATE", "INSERT", "UPDATE", "DELETE", "COMMIT", "CREATE TABLE", "ALTER")
+BEFORE = declare(a_set("s", who("anna bert"), "old"))
+AFTER = declare(a_set("s", who("anna cara"), "new"))
+NO_GUARDS = GuardLimits(max_removes_pct=None, empties_tag=False, shrink_pct=None, grow_pct=None)
+
+
+@dataclass
+class Trouble:
+    """Write number `at` fails (from 1); `for_ever`: and every one after it. `late`: the commit's effect stays."""
+
+    error: str
+    at: int
+    for_ever: bool
+    late: bool = False
+    writes: int = 0
+
+    @property
+    def struck(self) -> bool:
+        return self.writes >= self.at
+
+    def write(self) -> bool:
+        """Whether this write fails."""
+        self.writes += 1
+        return self.writes == self.at or (self.for_ever and self.writes > self.at)
+
+    def problem(self) -> sqlite3.OperationalError:
+        code, text = ERRORS[self.error]
+        error = sqlite3.OperationalError(text)
+        error.sqlite_errorcode = code
+        return error
+
+    def disk(self) -> Disk:
+        trouble = self
+
+        class Failing(sqlite3.Connection):
+            def execute(self, statement: str, *more: Any) -> sqlite3.Cursor:
+                failing = statement.lstrip().startswith(WRITES) and trouble.write()
+                if failing and not (trouble.late and statement == "COMMIT"):
+                    raise trouble.problem()
+                cursor = super().execute(statement, *more)
+                if failing:
+                    raise trouble.problem()
+                return cursor
+
+            def backup(self, *arguments: Any, **options: Any) -> None:
+                if trouble.write():
+                    raise trouble.problem()
+                super().backup(*arguments, **options)
+
+        def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            return sqlite3.connect(*arguments, **options, factory=Failing)
+
+        def replace(source: Path, target: Path) -> None:
+            if trouble.write():
+                raise OSError(28, "No space left on device")
+            source.replace(target)
+
+        return Disk(connect=connect, replace=replace)
+
+
+def a_scene(directory: Path) -> Scene:
+    directory.mkdir()
+    scene = Scene(directory, {"anna": "", "bert": "", "cara": ""})
+    scene.options = replace(scene.options, limits=NO_GUARDS)
+    scene.run(BEFORE)
+    return scene
+
+
+def run(scene: Scene, trouble: Trouble) -> LocationReport | None:
+    """None where the state could not even be opened."""
+    try:
+        with open_store(scene.url, disk=trouble.disk()) as store:
+            return scene.run_on(store, AFTER, holder=a_holder("two"))
+    except StateError:
+        return None
+
+
+def sound(scene: Scene) -> None:
+    with open_reader(scene.url) as reader:
+        assert list(reader.check()) == []
+        runs = tuple(RunLog(each, tuple(reader.batches(each.id))) for each in reader.runs(HERE))
+        assert verify(Portable(reader.load(HERE), runs), now=scene.clock.now()) == ()
+        observed = reader.load(HERE).observed
+        for name in scene.carried:
+            known = observed[who(name)]  # type: ignore[index]
+            assert scene.tags(name) <= known.ledger | known.doubt
+
+
+def recover(scene: Scene, path: Path) -> Lost:
+    lost = load_emergency(path)
+    with open_store(scene.url) as store:
+        now = scene.clock.now()
+        lease = store.acquire(HERE, a_holder("three"), Instant(now + TTL_MS))
+        write: Callable[[], None] = lambda: (  # noqa: E731
+            store.withdraw(lease, lost.number, lost.learnt, now)
+            if lost.had_no_effect
+            else store.record(lease, lost.number, lost.verdicts, lost.learnt, now)
+        )
+        write()
+        store.release(lease)
+    return lost
+
+
+def check(scene: Scene, trouble: Trouble, report: LocationReport | None) -> None:
+    sound(scene)
+    assert report is None or report.exit_code in (0, 1)
+    kept = sorted(scene.directory.glob("plan.json.emergency-*.json"))
+    if kept:
+        assert report is not None
+        assert str(kept[0]) in report.error
+        assert "reconciler state recover" in report.hint
+        if not trouble.late:
+            recover(scene, kept[0])
+            sound(scene)
+    with open_store(scene.url) as store:
+        # failing once, the lock is released; failing for ever, or taken by a commit that said it failed, it runs out
+        runs_out = (trouble.for_ever or trouble.late) and trouble.struck
+        at = scene.clock.now() + (TTL_MS if runs_out else 0)
+        lease = store.acquire(HERE, a_holder("four"), Instant(at))
+        store.release(lease)
+    scene.clock.ms += 10 * TTL_MS
+    finished = scene.run(AFTER, holder=a_holder("five"))
+    assert finished.exit_code == 0
+    if not trouble.late:
+        # with the emergency journal nothing is in doubt any more: everything is done, nothing twice
+        assert {name: scene.tags(name) for name in scene.carried} == {"anna": {"new"}, "bert": set(), "cara": {"new"}}
+        assert len(scene.world.transitions) == 6
+
+
+def loop(directory: Path, error: str, *, for_ever: bool, late: bool = False) -> int:
+    """Fails the 1st, the 2nd, … write until a run is clean; how many there were."""
+    at = 0
+    while True:
+        at += 1
+        scene = a_scene(directory / str(at))
+        trouble = Trouble(error, at, for_ever, late)
+        report = run(scene, trouble)
+        check(scene, trouble, report)
+        if not trouble.struck:
+            assert report is not None
+            assert report.exit_code == 0
+            return at
+
+
+SLOW = [
+    pytest.param(error, for_ever, marks=pytest.mark.slow) for error in sorted(ERRORS)[1:] for for_ever in (False, True)
+]
+
+
+@pytest.mark.parametrize(("error", "for_ever"), [("EACCES", False), ("EACCES", True), *SLOW])
+def test_each_write_of_a_run_may_fail(tmp_path: Path, error: str, for_ever: bool) -> None:
+    assert loop(tmp_path, error, for_ever=for_ever) > 30
+
+
+@pytest.mark.slow
+def test_each_commit_may_fail_after_it_took_effect(tmp_path: Path) -> None:
+    assert loop(tmp_path, "EIO", for_ever=False, late=True) > 30
