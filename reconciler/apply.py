@@ -215,12 +215,14 @@ class _Run:
 
     def _end(self, status: RunStatus) -> None:
         sizes = {each.name: len(each.members) for each in self.desired.sets}
+        # of a part of the whole nothing follows for the size of a set
+        whole = status is RunStatus.COMPLETE and not (self.options.selection.sets or self.options.selection.tags)
         self.world.store.end_run(
             self.tenure.lease,
             self.number,
             status,
             self.world.clock.now(),
-            set_sizes=sizes if status is RunStatus.COMPLETE and self.reversal is None else None,
+            set_sizes=sizes if whole and self.reversal is None else None,
         )
         if self.history_keep is not None:
             self.world.store.prune(self.tenure.lease, self.history_keep)
@@ -268,7 +270,7 @@ class _Run:
             inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measured(deltas, len(batches)))
         if inside.batches and inside.refused:
             self.tally.planned += pairs_of(deltas)
-            raise Unfinished("\n".join(explain_refusals((inside,))), hint="what is left is in the next plan")
+            raise Unfinished("; ".join(explain_refusals((inside,))), hint="what is left is in the next plan")
         return inside
 
     def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:

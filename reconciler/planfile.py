@@ -22,7 +22,10 @@ def _spell(document: object) -> str:
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Old or new, never half: 0600, replaced in one step."""
+    """Old or new, never half: 0600, replaced in one step; a link is followed, and only a file is ever replaced."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise PlanFileError(f"the plan file {path} is there already, and is no file", hint="choose another name")
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:

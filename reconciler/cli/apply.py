@@ -13,14 +13,14 @@ import click
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
 from reconciler.cli.plan import preview
+from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
-from reconciler.cli.session import Session, check_pin, look, make_plan, open_session, strays
-from reconciler.core.errors import ExitCode, StalePlan, UsageError
+from reconciler.cli.session import Session, look, make_plan, open_session, strays
+from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.journal import RunStatus
-from reconciler.core.plan import Plan, approve
+from reconciler.core.plan import Plan, approve, refuse_over_quota
 from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
-from reconciler.planfile import load_plan
 from reconciler.store import open_reader
 
 
@@ -54,10 +54,11 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     if options["output"] == "text" and not reviewed:
         preview(plan, session, console, options, left)
     approved = approve(plan)
-    if plan.is_empty:
+    if plan.is_empty and not any(each.observations for each in plan.locations):
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
     else:
-        ask(auto_approve)
+        ask(auto_approve or plan.is_empty)
+        refuse_over_quota(plan, session.settings.api.requests_per_day)
         _refuse_implicit_state(session, create=options["create_state"])
         beside = target if target.is_file() else Path("reconciler")
         reports = asyncio.run(send(approved, session, console, options, operation="apply", plan=beside))
@@ -69,28 +70,12 @@ def _plan(
 ) -> tuple[Plan, Session, list[str]]:
     """The plan, the manifests as they are now, and what else there is to say."""
     if target.is_file():
-        plan = load_plan(target)
-        return plan, _session_of(plan, manifests or Path(plan.manifests), options), []
+        return (*open_saved(target, manifests, options), [])
     session = open_session(target, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
         left = strays(session, reader, options)
     return make_plan(session, present, options), session, left
-
-
-def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Session:
-    """The manifests as they are now; raises StalePlan where they no longer say what was planned."""
-    session = open_session(directory, dict(options) | {"locations": [each.location for each in plan.locations]})
-    if plan.valid_until is not None and session.now >= plan.valid_until:
-        raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
-    for each in plan.locations:
-        if session.desired[each.location].digest != each.manifests_digest:
-            raise StalePlan(
-                f"the plan is stale: the manifests of location {each.location} have changed since",
-                hint="plan again, or apply with the manifests that were planned (--manifests DIR)",
-            )
-        check_pin(session.settings, each.location, each.lineage)
-    return session
 
 
 def _refuse_implicit_state(session: Session, *, create: bool) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from reconciler.core.cover import EFFORT
+from reconciler.loading.settings import flag, keys
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -17,7 +18,7 @@ REFRESHES = ("get", "search")
 
 
 def common(function: F) -> F:
-    """--state, --quiet, --log-level, --log-format, --color: these stand after the command."""
+    """--state, --quiet, --log-level, --log-format, --color, and a flag for each setting: after the command."""
     for option in reversed(
         (
             click.option("--state", metavar="URL", help="Where state lives, such as sqlite:///path/to/state.db."),
@@ -46,7 +47,26 @@ def common(function: F) -> F:
         )
     ):
         function = option(function)
+    for key in _FLAG_KEYS:
+        function = click.option(flag(key), _parameter(key), hidden=True, metavar="VALUE")(function)
     return function
+
+
+_FLAG_KEYS = tuple(key for key in keys() if key != "state")
+"""Every simple setting has a flag of its own; there are too many to list in each command's help."""
+
+
+def _parameter(key: str) -> str:
+    return "setting_" + key.replace(".", "_")
+
+
+def flags_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """The options that override settings, by the setting's key."""
+    given = {key: options.get(_parameter(key)) for key in _FLAG_KEYS}
+    given |= {"state": options.get("state")}
+    if options.get("reassert"):
+        given["plan.reassert"] = options["reassert"]
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def locking(function: F) -> F:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ import click
 from reconciler.apply import Mission, World, apply
 from reconciler.cli.console import Console, rows
 from reconciler.cli.holder import current_holder, git_commit
-from reconciler.cli.session import Session, open_api, plan_options
+from reconciler.cli.saved import options_of
+from reconciler.cli.session import Session, open_api
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ReconcilerError, UsageError
-from reconciler.core.guard import Allowance
 from reconciler.core.names import LocationId
-from reconciler.core.plan import ApprovedPlan, LocationPlan, Plan, PlanOptions
+from reconciler.core.plan import ApprovedPlan
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.core.view.run import run_view
@@ -59,7 +58,7 @@ async def send(
         mission = Mission(
             desired=session.desired,
             options={
-                each.location: _options_of(each, approved.plan, session, options) for each in approved.plan.locations
+                each.location: options_of(each, approved.plan, session, options) for each in approved.plan.locations
             },
             holder=current_holder(operation),
             commit=git_commit(session.directory),
@@ -69,13 +68,6 @@ async def send(
         )
         world = World(apis.__getitem__, store, SystemClock(), console, EmergencyJournal(plan))
         return await apply(approved, mission, world)
-
-
-def _options_of(location: LocationPlan, plan: Plan, session: Session, options: Mapping[str, Any]) -> PlanOptions:
-    """As the plan was made: narrowed alike, with the guards lifted that were lifted then."""
-    now = plan_options(session, location.location, options)
-    lifted = tuple(Allowance(each.guard, each.scope, each.allowed) for each in location.guards if each.allowed)
-    return replace(now, selection=plan.selection, allowances=now.allowances + lifted)
 
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.cli.options import flags_of
 from reconciler.clock import SystemClock
 from reconciler.core.batching import Caps
 from reconciler.core.cover import EFFORT
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.diff import Selection, selected
-from reconciler.core.errors import Problem, StateError, UsageError
+from reconciler.core.errors import Problem, StalePlan, UsageError
 from reconciler.core.guard import Allowance, Guard
 from reconciler.core.manifest import Manifest
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, normalise_tag
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, did_you_mean, normalise_tag
 from reconciler.core.observed import Known, Seen
 from reconciler.core.pace import Pace, Rate
 from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
@@ -80,12 +81,6 @@ def open_session(directory: Path, options: Mapping[str, Any]) -> Session:
         for location, manifests in _by_location(loaded.manifests, chosen).items()
     }
     return Session(directory, now, loaded.settings, desired, loaded.problems)
-
-
-def flags_of(options: Mapping[str, Any]) -> dict[str, str]:
-    """The options that override settings, by the setting's key."""
-    given = {"state": options.get("state"), "plan.reassert": options.get("reassert")}
-    return {key: value for key, value in given.items() if value}
 
 
 def _by_location(manifests: Iterable[Manifest], chosen: Sequence[LocationId]) -> dict[LocationId, list[Manifest]]:
@@ -184,13 +179,13 @@ class Present:
 
 
 def check_pin(settings: Settings, location: LocationId, lineage: str | None) -> None:
-    """Raises StateError where the state is another than the one that the settings pin."""
+    """Raises StalePlan where the state is another than the one that the settings pin."""
     pin = settings.pin(location)
     if pin is None or pin == lineage:
         return
     where = redacted(settings.state)
     there = f"lineage {lineage}" if lineage else "none there"
-    raise StateError(
+    raise StalePlan(
         f"the state of location {location} is pinned to lineage {pin}, and {where} has {there}",
         hint="see that `state` names the right one; the pin is `lineage` in reconciler.yaml",
     )
@@ -209,26 +204,46 @@ async def look(
     `contacts`: whom `--refresh get` reads, where it is not whom the manifests declare.
     """
     method = options.get("refresh")
+    states = {location: _pinned(reader.load(location), session.settings) for location in session.desired}
+    _refuse_unknown_tags(session, states.values(), options)
     if not method:
-        return [Present(_loaded(session, reader, location)) for location in session.desired]
+        return [Present(state) for state in states.values()]
     async with AsyncExitStack() as stack:
         found = []
         for location, desired in session.desired.items():
             api = await stack.enter_async_context(open_api(session, location))
             reading = Reading(api, SystemClock(), report, Pace(_rate(session.settings)))
             if method == "get":
-                whom = sorted(selected(desired, selection(session, options))) if contacts is None else contacts
+                chosen = selection(session, options)
+                whom = _concerned(desired, states[location], chosen) if contacts is None else contacts
                 seen = await read_contacts(location, whom, reading)
             else:
                 seen = await scan(location, reading)
-            found.append(_refreshed(_loaded(session, reader, location), seen, _settle_ms(session.settings)))
+            found.append(_refreshed(states[location], seen, _settle_ms(session.settings)))
         return found
 
 
-def _loaded(session: Session, reader: StateReader, location: LocationId) -> Snapshot:
-    state = reader.load(location)
-    check_pin(session.settings, location, state.lineage)
+def _pinned(state: Snapshot, settings: Settings) -> Snapshot:
+    """The state, unless it is not of the lineage that the settings pin."""
+    check_pin(settings, state.location, state.lineage)
     return state
+
+
+def _refuse_unknown_tags(session: Session, states: Iterable[Snapshot], options: Mapping[str, Any]) -> None:
+    """A --tag that neither manifests nor ledger know is a slip of the finger."""
+    known = {tag for desired in session.desired.values() for tag in desired.owned}
+    known |= {tag for state in states for pattern in state.observed.patterns for tag in pattern.ledger}
+    if unknown := sorted(selection(session, options).tags - known):
+        near = did_you_mean(unknown[0], sorted(known))
+        raise UsageError(f"no manifest and no ledger has the tag {unknown[0]!r}", hint=near)
+
+
+def _concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[ContactId]:
+    """The contacts to read one by one: those that are declared, and those that the ledger still holds."""
+    declared = set(selected(desired, chosen))
+    if chosen.sets:
+        return sorted(declared)
+    return sorted(declared | {contact for contact, known in state.observed.items() if known.ledger})
 
 
 def _refreshed(state: Snapshot, seen: tuple[Seen, ...], settle_ms: int) -> Present:

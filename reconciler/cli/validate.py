@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console
-from reconciler.cli.options import common, manifests
+from reconciler.cli.options import common, flags_of, manifests
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ExitCode, InvalidInput, Problem, Severity
 from reconciler.core.names import LocationId
@@ -41,7 +41,7 @@ def command(manifests: Path, strict: bool, show_settings: bool, output: str, **o
     Needs no token, no state and no network. Exit code 0 without errors, 1 with.
     """
     console = Console.of(options)
-    flags = {"state": options["state"]} if options["state"] else {}
+    flags = flags_of(options)
     summary = ""
     if show_settings:
         return _show_settings(manifests, flags, console)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from reconciler.cli.options import flags_of
 from reconciler.core.settings import Settings
 from reconciler.loading import load_settings
 
@@ -28,5 +29,5 @@ def whose_state(function: F) -> F:
 
 def settings_of(directory: Path, options: Mapping[str, Any]) -> Settings:
     """The settings of a manifests directory, under the environment and the common options."""
-    flags = {"state": options["state"]} if options["state"] else {}
+    flags = flags_of(options)
     return load_settings(directory, environment=os.environ, flags=flags)

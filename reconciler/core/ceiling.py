@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.core.diff import Change, Delta
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan
+from reconciler.core.plan import LocationPlan, pairs_of
 
 NONE: TagSet = frozenset()
 
@@ -20,10 +20,6 @@ class Ceiling:
 
     adds: dict[ContactId, TagSet]
     removes: dict[ContactId, TagSet]
-
-    def allows(self, contact: ContactId, change: Change) -> bool:
-        approved = self.adds if change.action is Action.ADD else self.removes
-        return change.tag in approved.get(contact, NONE)
 
 
 def ceiling(plan: LocationPlan) -> Ceiling:
@@ -36,6 +32,22 @@ def ceiling(plan: LocationPlan) -> Ceiling:
     for deferral in plan.deferrals:
         _raise(removes, deferral.contacts, frozenset(deferral.tags))
     return Ceiling(adds, removes)
+
+
+def sends_what_it_says(plan: LocationPlan) -> bool:
+    """Whether its batches send its changes and what it lists as sent again, and nothing else."""
+    limit = ceiling(replace(plan, deferrals=()))
+    for again in plan.reasserted:
+        approved = limit.adds if again.action is Action.ADD else limit.removes
+        _raise(approved, again.contacts, frozenset(again.tags))
+    for index, batch in enumerate(plan.batches):
+        approved, tags = limit.adds if batch.action is Action.ADD else limit.removes, frozenset(batch.tags)
+        if not all(tags <= approved.get(contact, NONE) for contact in batch.contacts):
+            return False
+        if not all(0 <= before < index for before in batch.after):
+            return False
+    said = pairs_of(plan.deltas) + sum(len(each.tags) * len(each.contacts) for each in plan.reasserted)
+    return said == sum(len(batch.tags) * len(batch.contacts) for batch in plan.batches)
 
 
 def _raise(approved: dict[ContactId, TagSet], contacts: Iterable[ContactId], tags: TagSet) -> None:
@@ -57,19 +69,25 @@ def within(
     kept: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
     outside = 0
     for delta in deltas:
-        adds = sum(change.action is Action.ADD for change in delta.changes)
+        adding = tuple(change for change in delta.changes if change.action is Action.ADD)
+        parts: dict[tuple[TagSet, TagSet], tuple[Change, ...]] = {}
         for contact in delta.contacts:
-            wanted = [change for change in delta.changes if change.action is Action.ADD or contact not in failed]
-            changes = tuple(change for change in wanted if limit.allows(contact, change))
-            if adds and len(changes) < len(wanted):
-                changes = _with_their_adds(changes, adds)
-            outside += len(wanted) - len(changes)
-            if changes:
-                kept[changes].append(contact)
+            ended_badly = contact in failed
+            wanted = adding if ended_badly else delta.changes
+            approved = limit.adds.get(contact, NONE), NONE if ended_badly else limit.removes.get(contact, NONE)
+            part = parts.get(approved)
+            if part is None:
+                part = parts[approved] = _part(delta.changes, *approved)
+            outside += len(wanted) - len(part)
+            if part:
+                kept[part].append(contact)
     return tuple(Delta(changes, tuple(sorted(contacts))) for changes, contacts in sorted(kept.items())), outside
 
 
-def _with_their_adds(allowed: tuple[Change, ...], adds: int) -> tuple[Change, ...]:
-    """What is left of the allowed changes of a contact that needs so many adds."""
-    adding = tuple(change for change in allowed if change.action is Action.ADD)
-    return allowed if len(adding) == adds else adding
+def _part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet) -> tuple[Change, ...]:
+    """Of a contact's changes those that are approved; its removals only with all of its adds."""
+    adding = [change for change in changes if change.action is Action.ADD]
+    allowed = tuple(change for change in adding if change.tag in adds)
+    if len(allowed) < len(adding):
+        return allowed
+    return allowed + tuple(change for change in changes if change.action is Action.REMOVE and change.tag in removes)

@@ -90,9 +90,9 @@ class ResolvedSet:
 class Desired:
     """The desired tags of one location. `contacts` maps a contact to its index in `wants`.
 
-    `owned`: tags named in the location's manifests, and the groups of those. `leave_alone`: tags that every set
-    declaring them keeps on leaving. `valid_until`: the next `from` or `until`, when all this may change. `digest`
-    identifies the resolved tags and rules: comments, order, file names and contacts without a wish do not move it.
+    `owned`: tags named in the location's manifests, their groups and their old names. `valid_until`: the next `from`
+    or `until`, when all this may change. `digest` identifies the resolved tags and rules: comments, order, file names
+    and contacts without a wish do not move it.
     """
 
     location: LocationId
@@ -101,7 +101,6 @@ class Desired:
     sets: tuple[ResolvedSet, ...]
     rules: Mapping[Tag, TagRule]
     owned: TagSet
-    leave_alone: TagSet
     valid_until: Instant | None
     digest: str
 
@@ -144,7 +143,6 @@ def resolve(
         sets=resolved,
         rules=rules,
         owned=_owned(manifests, groups, renamed),
-        leave_alone=_leave_alone([each for each, _ in sets]),
         valid_until=_next_boundary([each for each, _ in sets], now),
         digest=_digest(manifests[0].location, wants, contacts, rules),
     )
@@ -274,14 +272,6 @@ def _owned(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet], renamed:
     named |= {tag for manifest in manifests for tag in manifest.rules}
     old_names = {renamed[tag] for tag in named if tag in renamed}
     return frozenset(named | old_names).union(*(groups[tag] for tag in named if tag in groups))
-
-
-def _leave_alone(sets: Iterable[ContactSet]) -> TagSet:
-    kept: set[Tag] = set()
-    firm: set[Tag] = set()
-    for each in sets:
-        (kept if each.on_leave is OnLeave.KEEP else firm).update(use.tag for use in each.tags)
-    return frozenset(kept - firm)
 
 
 def _next_boundary(sets: Iterable[ContactSet], now: Instant) -> Instant | None:

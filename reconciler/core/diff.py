@@ -19,7 +19,7 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -116,6 +116,7 @@ class Diff:
     ledger: tuple[LedgerChange, ...]
     held: tuple[Listed, ...]
     quarantined: tuple[Listed, ...]
+    spared: tuple[Listed, ...]
     unobserved: int
 
 
@@ -145,6 +146,7 @@ class _Verdict:
     deferred: tuple[tuple[Postponed, tuple[Tag, ...]], ...] = ()
     ledger: tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None = None
     held: tuple[Tag, ...] = ()
+    spared: tuple[Tag, ...] = ()
     quarantine: str = ""
 
 
@@ -162,6 +164,7 @@ class _Collected:
     ledger: defaultdict[tuple[tuple[Tag, ...], ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     held: defaultdict[tuple[Tag, ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     quarantined: defaultdict[str, list[ContactId]] = field(default_factory=lambda: defaultdict(list))
+    spared: defaultdict[tuple[Tag, ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
 
     def put(self, verdict: _Verdict, contacts: list[ContactId]) -> None:
         if verdict.changes:
@@ -175,6 +178,8 @@ class _Collected:
             self.ledger[verdict.ledger].extend(contacts)
         if verdict.held:
             self.held[verdict.held].extend(contacts)
+        if verdict.spared:
+            self.spared[verdict.spared].extend(contacts)
         if verdict.quarantine:
             self.quarantined[verdict.quarantine].extend(contacts)
 
@@ -191,7 +196,8 @@ def diff(
     collected = _Collected()
     unobserved = 0
     owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
-    for (want, known, done), contacts in _patterns(desired, observed, selection, spent or {}).items():
+    alike = _alike(desired, observed, owned, reassertion)
+    for (want, known, done), contacts in _patterns(desired, observed, selection, spent or {}, alike).items():
         pattern = observed.patterns[known]
         decision = _Decision(desired, owned, _want(desired, want), pattern, selection, reassertion, done)
         collected.put(decision.verdict(), contacts)
@@ -204,19 +210,46 @@ def _want(desired: Desired, index: int) -> Want:
     return desired.wants[index] if index >= 0 else NOTHING
 
 
+def _alike(desired: Desired, observed: Observed, owned: TagSet, reassertion: Reassertion) -> list[int]:
+    """For each pattern of what is known, the first one that comes to the same.
+
+    When it was learnt matters only for sending it again, and foreign tags only where a set is exact.
+    """
+    first: dict[tuple[object, ...], int] = {}
+    exact = any(want.authority is Authority.EXACT for want in desired.wants)
+    return [
+        first.setdefault(
+            (
+                known.observed if exact or known.observed is None else known.observed & owned,
+                known.ledger,
+                known.kept,
+                known.doubt,
+                known.quarantine,
+                reassertion.is_fresh(known),
+            ),
+            index,
+        )
+        for index, known in enumerate(observed.patterns)
+    ]
+
+
 def _patterns(
-    desired: Desired, observed: Observed, selection: Selection, spent: Mapping[ContactId, TagSet]
+    desired: Desired,
+    observed: Observed,
+    selection: Selection,
+    spent: Mapping[ContactId, TagSet],
+    alike: Sequence[int],
 ) -> dict[tuple[int, int, TagSet], list[ContactId]]:
     """The contacts by what is wanted of them, what is known of them and what was already done; -1: nothing wanted."""
     wanted, known = desired.contacts, observed.contacts
     groups: defaultdict[tuple[int, int, TagSet], list[ContactId]] = defaultdict(list)
     for contact in selected(desired, selection):
-        groups[wanted.get(contact, -1), known.get(contact, 0), spent.get(contact, NONE)].append(contact)
+        groups[wanted.get(contact, -1), alike[known.get(contact, 0)], spent.get(contact, NONE)].append(contact)
     if selection.sets:
         return groups
     for contact, index in known.items():
         if contact not in wanted:
-            groups[-1, index, spent.get(contact, NONE)].append(contact)
+            groups[-1, alike[index], spent.get(contact, NONE)].append(contact)
     return groups
 
 
@@ -255,7 +288,14 @@ class _Decision:
             deferred=deferred,
             ledger=self._ledger(),
             held=tuple(sorted(held)),
+            spared=tuple(sorted(filter(self._spares, self.known.ledger | self.want.absent.keys()))),
         )
+
+    def _spares(self, tag: Tag) -> bool:
+        """Whether the tag would be removed, were it not protected or ignored: kept on purpose, and told."""
+        there = self.known.observed is None or tag in self.known.observed
+        asked = tag in self.want.absent or (tag in self.known.ledger and not self._kept(tag))
+        return asked and there and tag not in self.want.present and self.selection.takes(tag) and self._safe(tag)
 
     def _held(self) -> TagSet:
         """The pairs in doubt; asked to retry them, those that this run brought into doubt once more."""
@@ -305,7 +345,7 @@ class _Decision:
         return Cause(Reason.PRUNED) if expired is None else Cause(Reason.EXPIRED, expired)
 
     def _kept(self, tag: Tag) -> bool:
-        return tag in self.known.kept or tag in self.desired.leave_alone
+        return tag in self.known.kept
 
     def _safe(self, tag: Tag) -> bool:
         rule = self.desired.rules.get(tag)
@@ -366,6 +406,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
     ]
     held = [Listed(IN_DOUBT, tags, tuple(sorted(contacts))) for tags, contacts in collected.held.items()]
     quarantined = [Listed(why, (), tuple(sorted(contacts))) for why, contacts in collected.quarantined.items()]
+    spared = [Listed("protected or ignored", tags, tuple(sorted(ids))) for tags, ids in collected.spared.items()]
     return Diff(
         deltas=tuple(sorted(deltas, key=lambda delta: (delta.changes, delta.contacts))),
         demands=Demands(_demands(Action.ADD, collected), _demands(Action.REMOVE, collected)),
@@ -373,6 +414,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
         ledger=tuple(sorted(ledger, key=lambda each: (each.adopted, each.released, each.kept, each.contacts))),
         held=tuple(sorted(held, key=lambda each: each.tags)),
         quarantined=tuple(sorted(quarantined, key=lambda each: each.why)),
+        spared=tuple(sorted(spared, key=lambda each: each.tags)),
         unobserved=unobserved,
     )
 

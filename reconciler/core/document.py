@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from reconciler.core.batching import Batch, Proof, Reasserted
+from reconciler.core.ceiling import sends_what_it_says
 from reconciler.core.desired import Reason
 from reconciler.core.diff import Change, Deferral, Delta, LedgerChange, Listed, Postponed, Selection
 from reconciler.core.errors import PlanFileError
@@ -90,6 +91,7 @@ def _location_document(plan: LocationPlan) -> dict[str, Any]:
         ],
         "held": [_listed_document(each) for each in plan.held],
         "quarantined": [_listed_document(each) for each in plan.quarantined],
+        "spared": [_listed_document(each) for each in plan.spared],
         "guards": [_guard_document(each) for each in plan.guards],
         "observations": [
             {"tags": sorted(each.tags), "at": iso(each.at), "origin": each.origin, "contacts": list(each.contacts)}
@@ -159,6 +161,8 @@ def read_plan(document: object) -> Plan:
         raise PlanFileError(f"the plan lacks something: {type(error).__name__} {error}", hint="plan again") from error
     if plan.change_digest != change_digest(plan.locations):
         raise PlanFileError("the plan's change_digest does not fit its changes", hint="plan again")
+    if not all(map(sends_what_it_says, plan.locations)):
+        raise PlanFileError("the plan's batches do not send its changes and nothing else", hint="plan again")
     return plan
 
 
@@ -231,6 +235,7 @@ def _location(item: Mapping[str, Any]) -> LocationPlan:
         ledger=_each(_ledger, item["ledger"]),
         held=_each(_listed, item["held"]),
         quarantined=_each(_listed, item["quarantined"]),
+        spared=_each(_listed, item["spared"]),
         guards=_each(_guard, item["guards"]),
         observations=_each(_seen, item["observations"]),
         triggers=_tags(item["triggers"]),

@@ -11,7 +11,7 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,9 +69,9 @@ def find_drift(
     found = diff(desired, observed, selection=selection)
     groups: defaultdict[tuple[DriftClass, Tag, str], list[ContactId]] = defaultdict(list)
     for delta in found.deltas:
-        for contact in delta.contacts:
-            for change in delta.changes:
-                groups[_classify(change, contact, observed, earlier or {}), change.tag, change.reason].append(contact)
+        for change in delta.changes:
+            for drift, contacts in _classified(change, delta.contacts, observed, earlier or {}):
+                groups[drift, change.tag, change.reason].extend(contacts)
     for listed in found.quarantined:
         groups[DriftClass.UNREACHABLE, Tag(""), listed.why].extend(listed.contacts)
     chosen = selected(desired, selection)
@@ -87,6 +87,7 @@ def find_drift(
         drifted=tuple(
             Drifted(drift, tag, reason, tuple(sorted(contacts)))
             for (drift, tag, reason), contacts in sorted(groups.items(), key=lambda item: (_RANK[item[0][0]], item[0]))
+            if contacts
         ),
         observed=len(chosen) - len(unobserved),
         oldest=min(ages, default=None),
@@ -98,10 +99,17 @@ def find_drift(
 _RANK = {drift: rank for rank, drift in enumerate(DriftClass)}
 
 
-def _classify(change: Change, contact: ContactId, observed: Observed, earlier: Mapping[ContactId, Known]) -> DriftClass:
+def _classified(
+    change: Change, contacts: Sequence[ContactId], observed: Observed, earlier: Mapping[ContactId, Known]
+) -> Iterator[tuple[DriftClass, Sequence[ContactId]]]:
+    """The contacts that need a change, by who moved."""
     if change.action is Action.ADD:
-        return DriftClass.MISSING if change.reason is Reason.RESTORED else DriftClass.PENDING
-    before = earlier.get(contact)
-    if before is None or before.observed is None or change.tag in observed[contact].ledger:
-        return DriftClass.PENDING
-    return DriftClass.PENDING if change.tag in before.observed else DriftClass.UNEXPECTED
+        yield DriftClass.MISSING if change.reason is Reason.RESTORED else DriftClass.PENDING, contacts
+        return
+    others = {each for each in earlier.keys() & contacts if _came_since(change.tag, earlier[each], observed[each])}
+    yield DriftClass.UNEXPECTED, [each for each in contacts if each in others]
+    yield DriftClass.PENDING, [each for each in contacts if each not in others]
+
+
+def _came_since(tag: Tag, before: Known, now: Known) -> bool:
+    return before.observed is not None and tag not in before.observed and tag not in now.ledger

@@ -94,11 +94,13 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Pairs per tag: added, removed, and those of the removed that nobody asked for by name."""
+    """Pairs per tag: added, removed; of the removed those that nobody asked for by name, of the added those that are
+    added again."""
 
     adds: Counter[Tag] = field(default_factory=Counter)
     removes: Counter[Tag] = field(default_factory=Counter)
     unnamed: Counter[Tag] = field(default_factory=Counter)
+    again: Counter[Tag] = field(default_factory=Counter)
     requests: int = 0
 
     def __add__(self, other: Counts) -> Counts:
@@ -106,6 +108,7 @@ class Counts:
             self.adds + other.adds,
             self.removes + other.removes,
             self.unnamed + other.unnamed,
+            self.again + other.again,
             self.requests + other.requests,
         )
 
@@ -127,7 +130,9 @@ def count(deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, req
     counts = Counts(requests=requests)
     for again in reasserted:
         for tag in again.tags:
-            (counts.adds if again.action is Action.ADD else counts.removes)[tag] += len(again.contacts)
+            adding = again.action is Action.ADD
+            (counts.adds if adding else counts.removes)[tag] += len(again.contacts)
+            counts.again[tag] += len(again.contacts) if adding else 0
     for delta in deltas:
         for change in delta.changes:
             adding = change.action is Action.ADD
@@ -218,7 +223,8 @@ def _percent(guard: Guard, scope: str, part: int, whole: int, limit: float, *, f
 
 def _holders_left(case: _Case) -> Iterator[Measured]:
     for tag in sorted(case.counts.unnamed):
-        removed, added = case.counts.unnamed[tag], case.counts.adds[tag]
+        # by name or not, what is removed is gone; a pair added again was there before
+        removed, added = case.counts.removes[tag], case.counts.adds[tag] - case.counts.again[tag]
         # a removal on a contact never observed is of a holder nobody counted
         before = max(case.before.holders[tag], removed)
         left = before - removed + added

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 
 from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
 from reconciler.core.cover import EFFORT, Demand
@@ -25,7 +25,7 @@ from reconciler.core.diff import (
     Selection,
     diff,
 )
-from reconciler.core.errors import GuardRefused
+from reconciler.core.errors import GuardRefused, QuotaExhausted
 from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import SETTLE_MS, Observed, Seen
@@ -101,6 +101,7 @@ class LocationPlan:
     held: tuple[Listed, ...]
     quarantined: tuple[Listed, ...]
     guards: tuple[Measured, ...]
+    spared: tuple[Listed, ...] = ()
     observations: tuple[Seen, ...] = ()
     triggers: tuple[Tag, ...] = ()
     reasserted: tuple[Reasserted, ...] = ()
@@ -187,6 +188,7 @@ def plan_of(
         ledger=found.ledger,
         held=found.held,
         quarantined=found.quarantined,
+        spared=found.spared,
         guards=measure(counts, then, desired, limits=options.limits, allowances=options.allowances),
         observations=observations,
         triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
@@ -213,6 +215,23 @@ def _tags_of(demands: Iterable[Demand]) -> TagSet:
     return frozenset(tag for demand in demands for tag in demand.may)
 
 
+def remeasured(plan: LocationPlan, desired: Desired, state: Snapshot, options: PlanOptions) -> LocationPlan:
+    """A saved plan under the limits that hold now, and against what is known now."""
+    counts = count(plan.deltas, plan.reasserted, requests=len(plan.batches))
+    limits, allowances = options.limits, options.allowances
+    return replace(plan, guards=measure(counts, before_run(state), desired, limits=limits, allowances=allowances))
+
+
+def refuse_over_quota(plan: Plan, per_day: int) -> None:
+    """A plan that cannot be done with a day's requests is not begun; raises QuotaExhausted."""
+    for each in plan.locations:
+        if each.summary.requests > per_day:
+            raise QuotaExhausted(
+                f"location {each.location} needs {each.summary.requests:,} requests, and a day has {per_day:,}",
+                hint="apply a part of it today (--set, --tag), or see api.requests_per_day",
+            )
+
+
 def before_run(state: Snapshot) -> Before:
     return Before(holders(state.observed), state.set_sizes)
 
@@ -227,7 +246,7 @@ def combine(
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:
-    """SHA-256 over location, sorted changes and ceilings: equal wherever a reviewer would see the same.
+    """SHA-256 over location, sorted changes, ceilings and what is sent again: equal wherever a reviewer sees the same.
 
     The places that asked for a change are no part of it: they move with every comment.
     """
@@ -241,6 +260,8 @@ def change_digest(locations: Sequence[LocationPlan]) -> str:
             digest.update(json.dumps(["delta", changes, sorted(contacts)]).encode())
         for deferral in each.deferrals:
             digest.update(json.dumps(["ceiling", deferral.reason.name, deferral.tags, deferral.contacts]).encode())
+        for again in each.reasserted:
+            digest.update(json.dumps(["again", again.action, again.tags, again.contacts]).encode())
         for change in each.ledger:
             entry = ["ledger", change.adopted, change.released, change.kept, change.contacts]
             digest.update(json.dumps(entry).encode())

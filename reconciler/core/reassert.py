@@ -49,9 +49,15 @@ class Reassertion:
             return False
         return action is Action.REMOVE or self.mode is Reassert.ALWAYS or (rule is not None and rule.inert)
 
+    def is_fresh(self, known: Known) -> bool:
+        """Whether a contact was observed recently enough to add to it again."""
+        return (
+            self.mode is not Reassert.NEVER and known.observed_at is not None and known.observed_at >= self.fresh_since
+        )
+
     def adds(self, present: Collection[Tag], known: Known, rules: Mapping[Tag, TagRule]) -> TagSet:
         """What may be added again to a contact: `present` is desired."""
-        if known.observed is None or known.observed_at is None or known.observed_at < self.fresh_since:
+        if known.observed is None or not self.is_fresh(known):
             return NONE
         return self.repeatable(Action.ADD, known.observed.intersection(present) - known.doubt, rules)
 

@@ -133,7 +133,7 @@ def undo(reversal: Reversal, desired: Desired, observed: Observed, *, spent: Map
         key = (desired.contacts.get(contact, -1), observed.contacts.get(contact, 0), net, done, since)
         verdict = verdicts.get(key)
         if verdict is None:
-            case = _Case(desired.want(contact), observed[contact], net, since, done, owned, desired.leave_alone)
+            case = _Case(desired.want(contact), observed[contact], net, since, done, owned)
             verdict = verdicts[key] = case.verdict()
         if verdict.changes and observed[contact].quarantine is not None:
             refused[str(observed[contact].quarantine)].append(contact)
@@ -157,6 +157,7 @@ def _diff(
         ledger=(),
         held=tuple(Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in sorted(left.items())),
         quarantined=tuple(Listed(why, (), tuple(sorted(contacts))) for why, contacts in sorted(refused.items())),
+        spared=(),
         unobserved=0,
     )
 
@@ -177,7 +178,6 @@ class _Case:
     since: TagSet
     spent: TagSet
     owned: TagSet
-    leave_alone: TagSet
 
     def verdict(self) -> _Verdict:
         take, give = self.net.added - self.spent, self.net.removed - self.spent
@@ -209,7 +209,7 @@ class _Case:
         if want.authority is Authority.EXACT or (want.authority is Authority.OWNED and tag in self.owned):
             return True
         ours = self.net.released | self.known.ledger
-        return tag in ours and tag not in self.leave_alone and tag not in self.known.kept
+        return tag in ours and tag not in self.known.kept
 
 
 def _reasons(tags: Mapping[str, TagSet]) -> tuple[tuple[str, tuple[Tag, ...]], ...]:

@@ -82,7 +82,7 @@ class Directory:
             found += [
                 posixpath.normpath(posixpath.join(base, name))
                 for name in names
-                if name.endswith(MANIFEST_ENDINGS) and not name.startswith(".")
+                if name.lower().endswith(MANIFEST_ENDINGS) and not name.startswith(".")
             ]
         return sorted(found)
 
@@ -116,7 +116,7 @@ class Snapshot:
         return sorted(
             name
             for name in self.content
-            if name.endswith(MANIFEST_ENDINGS) and not any(part.startswith(".") for part in name.split("/"))
+            if name.lower().endswith(MANIFEST_ENDINGS) and not any(part.startswith(".") for part in name.split("/"))
         )
 
     def open(self, name: str) -> BinaryIO:

@@ -116,9 +116,21 @@ def _jsonl(lines: Iterable[str], gathering: Gathering) -> None:
         raise gathering.stop("column", 1, f"no row has the key {unseen[0]!r} that `where` asks for")
 
 
+class _Doubled(ValueError):
+    msg = "a key stands twice"
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object, unless one of its keys would hide another."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Doubled
+    return found
+
+
 def _json_object(line: str, number: int, gathering: Gathering) -> dict[str, object] | None:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         gathering.fault("contact-file", number, f"not JSON: {getattr(error, 'msg', 'nested too deeply')}")
         return None

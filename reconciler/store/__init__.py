@@ -2,36 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from reconciler.core.errors import StateError, UsageError
+from reconciler.core.names import LocationId
 from reconciler.ports import StateReader, StateStore
-from reconciler.store import connection
+from reconciler.store import sqlite
 from reconciler.store.disk import DISK, Disk
-from reconciler.store.sql import SqlReader, SqlStore
+from reconciler.store.places import PlacesReader, PlacesStore
+from reconciler.store.reader import SqlReader
+from reconciler.store.sql import SqlStore
+
+if TYPE_CHECKING:
+    from reconciler.store.bucket import Obstore
 
 DEFAULT_URL = "sqlite:///.reconciler/state.db"
+LOCATION = "{location}"
 POSTGRES = ("postgresql", "postgres")
+OBJECTS = ("s3", "az", "memory")
 
 
 def open_reader(url: str) -> AbstractContextManager[StateReader]:
     """State to look at; what is not there is an empty state and is not created."""
+    if _scheme(url) in OBJECTS:
+        bucket = _bucket(url)
+        with _extra("objects"):
+            from reconciler.store.object import ObjectReader
+        return PlacesReader(lambda location: ObjectReader(bucket, folder(location)), partial(_folders, bucket))
+    if LOCATION in url:
+        return PlacesReader(lambda location: open_reader(_placed(url, location)), partial(_names, url))
     if _scheme(url) in POSTGRES:
         with _extra("postgres"):
             from reconciler.store import postgres
         return SqlReader(postgres.open_for_reading(url))
-    return SqlReader(connection.open_for_reading(_sqlite_path(url)))
+    return SqlReader(sqlite.open_for_reading(_sqlite_path(url)))
 
 
 def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateStore]:
     """State to change; made on first use. `disk`: what a file is stored on."""
+    if _scheme(url) in OBJECTS:
+        bucket = _bucket(url)
+        with _extra("objects"):
+            from reconciler.store.object import ObjectStore
+        return PlacesStore(lambda location: ObjectStore(bucket, folder(location)), partial(_folders, bucket))
+    if LOCATION in url:
+        return PlacesStore(lambda location: open_store(_placed(url, location)), partial(_names, url))
     if _scheme(url) in POSTGRES:
         with _extra("postgres"):
             from reconciler.store import postgres
         return SqlStore(postgres.open_for_writing(url))
-    return SqlStore(connection.open_for_writing(_sqlite_path(url), disk))
+    return SqlStore(sqlite.open_for_writing(_sqlite_path(url), disk))
+
+
+def folder(location: LocationId) -> str:
+    """The location as a part of a path."""
+    return quote(location, safe="").replace(".", "%2E")
+
+
+def _placed(url: str, location: LocationId) -> str:
+    return url.replace(LOCATION, folder(location))
+
+
+def _bucket(url: str) -> Obstore:
+    with _extra("objects"):
+        from reconciler.store.bucket import open_bucket
+    path, mark, parameters = url.partition("?")
+    path = path.removesuffix("/").removesuffix(f"/{LOCATION}")
+    if LOCATION in path + parameters:
+        raise UsageError(
+            f"in {_without_secrets(url)!r} {LOCATION} is not at the end of the path",
+            hint=f"write {_scheme(url)}://bucket/prefix/{LOCATION}; each location has a place of its own anyhow",
+        )
+    return open_bucket(path + mark + parameters)
+
+
+def _folders(bucket: Obstore) -> Sequence[LocationId]:
+    return sorted(LocationId(unquote(each)) for each in bucket.folders())
+
+
+def _names(url: str) -> Sequence[LocationId]:
+    """The locations that have state under a URL with {location}."""
+    if _scheme(url) in POSTGRES:
+        raise UsageError(f"the locations of {_without_secrets(url)} cannot be listed", hint="name them with --location")
+    pattern = str(_sqlite_path(url))
+    known = re.compile(
+        re.escape(pattern).replace(re.escape(LOCATION), "([^/]*)", 1).replace(re.escape(LOCATION), "[^/]*")
+    )
+    start = Path(pattern[: pattern.index(LOCATION)] + "x").parent
+    matches = (known.fullmatch(str(path)) for path in start.rglob("*"))
+    return sorted(LocationId(unquote(found[1])) for found in matches if found)
 
 
 def _scheme(url: str) -> str:
@@ -54,7 +119,8 @@ def _sqlite_path(url: str) -> Path:
     if not separator or scheme != "sqlite" or not path:
         raise UsageError(
             f"unknown state {_without_secrets(url)!r}",
-            hint="write sqlite:///relative/path.db, sqlite:////absolute/path.db, or postgresql://user@host/database",
+            hint="write sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host/database, "
+            "s3://bucket/prefix or az://container/prefix",
         )
     return Path(path)
 
@@ -62,4 +128,4 @@ def _sqlite_path(url: str) -> Path:
 def _without_secrets(url: str) -> str:
     """The URL without what stands before an `@`: a password has no place in a message."""
     scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if rest else scheme
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}" if rest else scheme

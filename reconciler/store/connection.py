@@ -12,94 +12,22 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from reconciler.core.errors import StateCorrupted, StateError, StateTooNew
-from reconciler.core.names import LocationId
-from reconciler.store.backup import back_up
-from reconciler.store.database import COLUMNS, Given, Undecodable
+from reconciler.store.database import Undecodable
 from reconciler.store.disk import DISK, Disk
-from reconciler.store.migration import migrate, migrated_copy, transaction
 from reconciler.store.schema import APPLICATION_ID, TABLES, VERSION
 
 BUSY_TIMEOUT_S = 10.0
 
 
-class SqliteDatabase:
-    """One connection to the file at `path`."""
-
-    for_update = ""
-
-    def __init__(self, connection: sqlite3.Connection, path: Path, disk: Disk = DISK) -> None:
-        self.connection = connection
-        self._path = path
-        self._disk = disk
-
-    def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
-        return self.connection.execute(statement, parameters)
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        with errors(self._path):
-            self.connection.execute("BEGIN")
-            try:
-                yield
-            finally:
-                self.connection.execute("ROLLBACK")
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        with errors(self._path), transaction(self.connection):
-            yield
-
-    def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
-        self.connection.execute(f"DELETE FROM temp.{table}")
-        marks = ", ".join("?" * len(COLUMNS[table].split(", ")))
-        self.connection.executemany(f"INSERT INTO temp.{table} VALUES ({marks})", rows)
-
-    def add_shared(self) -> None:
-        """One writer at a time is SQLite's rule anyhow."""
-
-    def hold(self, location: LocationId, fence: int) -> None:
-        """A file knows no sessions."""
-
-    def let_go(self, location: LocationId, fence: int) -> None:
-        """A file knows no sessions."""
-
-    def has_ended(self, location: LocationId, fence: int) -> bool:  # noqa: ARG002 (a file knows no sessions)
-        return False
-
-    def back_up(self) -> None:
-        with errors(self._path):
-            back_up(self.connection, self._path, self._disk)
-
-    def faults(self) -> Iterator[str]:
-        for (found,) in self.connection.execute("PRAGMA integrity_check(20)"):
-            if found != "ok":
-                yield f"the file is damaged: {found}"
-        for table, _, parent, _ in self.connection.execute("PRAGMA foreign_key_check"):
-            yield f"a row of the table {table} refers to one of {parent} that is missing"
-        expected = sqlite3.connect(":memory:")
-        expected.executescript(TABLES)
-        if _shape(self.connection) != _shape(expected):
-            yield "the tables are not those of this version"
-        expected.close()
-
-    def close(self) -> None:
-        self.connection.close()
-
-
-def _shape(connection: sqlite3.Connection) -> dict[str, list[tuple[str, ...]]]:
-    tables = connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall()
-    return {name: connection.execute(f"SELECT * FROM pragma_table_info('{name}')").fetchall() for (name,) in tables}
-
-
-def open_for_reading(path: Path, disk: Disk = DISK) -> SqliteDatabase | None:
+def open_for_reading(path: Path, disk: Disk = DISK) -> sqlite3.Connection | None:
     """A connection that cannot write; None where there is no state yet."""
     with errors(path):
-        if not _is_there(path):
+        if not is_there(path):
             return None
         # not mode=ro, which cannot roll back what a killed writer left half done
         connection = disk.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
@@ -109,16 +37,16 @@ def open_for_reading(path: Path, disk: Disk = DISK) -> SqliteDatabase | None:
                 connection.close()
                 return None
             _check(connection, path)
-            return SqliteDatabase(migrated_copy(connection), path, disk)
         except BaseException:
             connection.close()
             raise
+        return connection
 
 
-def open_for_writing(path: Path, disk: Disk = DISK) -> SqliteDatabase:
+def open_for_writing(path: Path, disk: Disk = DISK) -> sqlite3.Connection:
     """A connection to the state, made if there is none yet."""
     with errors(path):
-        if not _is_there(path):
+        if not is_there(path):
             _prepare(path)
         connection = disk.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         try:
@@ -128,17 +56,13 @@ def open_for_writing(path: Path, disk: Disk = DISK) -> SqliteDatabase:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             _create(connection)
-            migrate(connection, path, disk)
-            connection.execute("PRAGMA temp_store = MEMORY")
-            for table, columns in COLUMNS.items():
-                connection.execute(f"CREATE TEMP TABLE {table} ({columns})")
         except BaseException:
             connection.close()
             raise
-        return SqliteDatabase(connection, path, disk)
+        return connection
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     """Whether there is a file, and one that can be trusted."""
     try:
         found = path.lstat()
@@ -195,6 +119,19 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has schema version {version}; this reconciler knows versions up to {VERSION}",
             hint="upgrade reconciler to at least the version that wrote it",
         )
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All or nothing, durable at its end."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

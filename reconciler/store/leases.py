@@ -26,13 +26,15 @@ def take(database: Database, number: int, location: LocationId, holder: Holder, 
     last = _read(database, number, location)
     if last is not None and is_held(last, now, session_ended=database.has_ended(location, last.fence)):
         raise refusal(last)
-    lease = next_lease(last, location, holder, now)
+    lease = Lease(location, holder, last.fence + 1 if last else 1, Instant(now + TTL_MS))
     put(database, number, lease)
     return lease
 
 
-def next_lease(last: Lease | None, location: LocationId, holder: Holder, now: Instant) -> Lease:
-    return Lease(location, holder, last.fence + 1 if last else 1, Instant(now + TTL_MS))
+def last_fence(database: Database, location: LocationId) -> int:
+    query = "SELECT fence FROM leases JOIN locations ON leases.location = locations.n WHERE locations.id = ?"
+    found = first(database.execute(query, (location,)))
+    return int(found[0]) if found else 0
 
 
 def put(database: Database, number: int, lease: Lease) -> None:
@@ -67,10 +69,16 @@ def end(database: Database, number: int) -> None:
 
 def unlock(database: Database, number: int, location: LocationId, lease: str) -> Lease:
     """Ends the lease of exactly that id, whoever holds it; raises UsageError for any other."""
-    held = _read(database, number, location)
-    if held is None or not held.holder.id or held.holder.id != lease:
-        raise not_the_lease(location, lease, held if held and held.holder.id else None)
+    held = exactly(_read(database, number, location), location, lease)
     end(database, number)
+    return held
+
+
+def exactly(last: Lease | None, location: LocationId, given: str) -> Lease:
+    """The last lease on the location, if it is held under exactly the id given; raises UsageError."""
+    held = last if last is not None and last.holder.id else None
+    if held is None or held.holder.id != given:
+        raise not_the_lease(location, given, held)
     return held
 
 

@@ -26,8 +26,6 @@ SELECT runs.id, operation, who, started, change_digest, commit_id, allowed, runs
     (SELECT count(*) FROM rows JOIN batches ON rows.batch = batches.n WHERE run = runs.n)
 FROM runs JOIN locations ON runs.location = locations.n WHERE locations.id = ? ORDER BY runs.n
 """
-
-
 _BATCHES = """
 SELECT batches.n, action, tagsets.tags, intended, batches.ended, batches.status
 FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n WHERE runs.id = ?

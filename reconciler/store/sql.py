@@ -1,4 +1,4 @@
-"""The state in the tables of a database: a reader that cannot write, and the store of the run that holds the lease."""
+"""The state in the tables of a database, as the store of the run that holds the lease."""
 
 from __future__ import annotations
 
@@ -9,69 +9,15 @@ from types import TracebackType
 from typing import Self
 
 from reconciler.core.batching import Batch
-from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
-from reconciler.core.lease import TTL_MS, Holder, Lease, not_the_lease
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
+from reconciler.core.journal import BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease
+from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Outcome, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.store import leases, reading, whole
 from reconciler.store.database import Database, Given, first
 from reconciler.store.interning import Interning
-
-NONE: TagSet = frozenset()
-
-
-class SqlReader:
-    """State to look at; None for a database is a state that is not there yet."""
-
-    def __init__(self, database: Database | None) -> None:
-        self._database = database
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._database is not None:
-            self._database.close()
-
-    def load(self, location: LocationId) -> Snapshot:
-        if self._database is None:
-            return Snapshot(location)
-        with self._database.reading():
-            return reading.load(self._database, location)
-
-    def locations(self) -> Sequence[LocationId]:
-        if self._database is None:
-            return ()
-        with self._database.reading():
-            return reading.locations(self._database)
-
-    def runs(self, location: LocationId) -> Sequence[RunRecord]:
-        if self._database is None:
-            return ()
-        with self._database.reading():
-            return reading.runs(self._database, location)
-
-    def batches(self, run: str) -> Sequence[BatchRecord]:
-        if self._database is None:
-            return ()
-        with self._database.reading():
-            return reading.batches(self._database, run)
-
-    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
-        if self._database is None:
-            return ()
-        with self._database.reading():
-            return reading.trail(self._database, location, contact)
-
-    def check(self) -> Sequence[str]:
-        if self._database is None:
-            return ()
-        with self._database.reading():
-            return tuple(whole.check(self._database))
 
 
 class SqlStore:
@@ -120,6 +66,19 @@ class SqlStore:
             database.hold(location, lease.fence)
             return lease
 
+    def take(self, lease: Lease, lineage: str) -> None:
+        """Makes `lease` the location's, unless a later one is; `lineage` is that of a location not seen before."""
+        with self._changing() as database:
+            number = self._location(lease.location, lineage)
+            if leases.last_fence(database, lease.location) > lease.fence:
+                raise lost(lease)
+            leases.put(database, number, lease)
+
+    def last_fence(self, location: LocationId) -> int:
+        """The highest fencing number so far, 0 before the first."""
+        with self.database.reading():
+            return leases.last_fence(self.database, location)
+
     def renew(self, lease: Lease, now: Instant) -> Lease:
         renewed = Lease(lease.location, lease.holder, lease.fence, Instant(now + TTL_MS))
         with self._holding(lease) as (database, number):
@@ -134,7 +93,7 @@ class SqlStore:
 
     def unlock(self, location: LocationId, lease: str) -> Lease:
         with self._changing() as database:
-            found = first(database.execute("SELECT n FROM locations WHERE id = ?", (location,)))
+            found = first(database.execute("SELECT n FROM locations WHERE id = ?" + database.for_update, (location,)))
             if found is None:
                 raise not_the_lease(location, lease, None)
             return leases.unlock(database, int(found[0]), location, lease)
@@ -142,10 +101,14 @@ class SqlStore:
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
         self.database.back_up()
+        self.begin(lease, header, run)
+        return run
+
+    def begin(self, lease: Lease, header: RunHeader, run: str) -> None:
+        """Begins the run of that id."""
         with self._holding(lease) as (database, number):
             self._end_interrupted(database, number)
             whole.put_run(database, number, RunRecord(run, header, RunStatus.RUNNING, None, 0, 0))
-        return run
 
     def end_run(
         self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
@@ -177,9 +140,8 @@ class SqlStore:
         now: Instant,
     ) -> None:
         with self._holding(lease) as (database, location):
-            released = whole.released(database, number, changed)
+            answers = whole.answered(database, number, verdicts, changed)
             self._write_known(database, location, changed)
-            answers = {contact: Answer(verdict, released.get(contact, NONE)) for contact, verdict in verdicts.items()}
             whole.put_answers(database, self._interning, number, location, answers)
             database.execute("UPDATE batches SET status = 'answered', ended = ? WHERE n = ?", (now, number))
 
@@ -199,6 +161,10 @@ class SqlStore:
 
     def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
         self.database.back_up()
+        self.put(lease, state, runs)
+
+    def put(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        """The location becomes that, and no copy is made before."""
         with self._holding(lease) as (database, number):
             whole.replace_all(database, self._interning, number, state, runs)
 

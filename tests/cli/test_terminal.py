@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from reconciler.sandbox.world import World
 from tests.cli.conftest import Command
 
 Manifest = Callable[..., None]
+PATIENCE_S = 30
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -36,10 +38,12 @@ def on_terminal(*arguments: str, cwd: Path) -> Iterator[tuple[subprocess.Popen[b
 
 
 def read_until(terminal: int, words: str) -> str:
-    """What is shown until `words` are; all of it where they never are."""
+    """What is shown until `words` are; all of it where they never are, or nothing more comes for long."""
     shown = b""
     while words.encode() not in shown:
         try:
+            if not select.select([terminal], [], [], PATIENCE_S)[0]:
+                break
             chunk = os.read(terminal, 4096)
         except OSError:
             break

@@ -6,9 +6,10 @@ import pytest
 
 from reconciler.core.diff import Diff, diff
 from reconciler.core.manifest import Authority, OnLeave, TagRule
-from reconciler.core.names import ContactId
+from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Rejection
+from reconciler.core.reassert import Reassert, Reassertion
 from reconciler.core.source import Source
 from tests.build import (
     NOW,
@@ -114,6 +115,18 @@ def test_every_change_names_the_place_that_asked_for_it() -> None:
 def test_contacts_that_need_the_same_share_a_delta() -> None:
     found = diff(declare(a_set("a", "cara anna bert", "x")), state(bert=carries("y"), cara=carries("z")))
     assert [delta.contacts for delta in found.deltas] == [ids("anna bert cara")]
+
+
+def test_when_it_was_learnt_parts_contacts_only_where_a_pair_may_be_sent_again() -> None:
+    desired = declare(a_set("a", "anna bert", "x y"), rule=[a_rule("x", inert=True)])
+    observed = state(anna=carries("x wf", ledger="x", at=NOW - 1), bert=carries("x", ledger="x", at=NOW - 2))
+    again = Reassertion(Reassert.INERT, fresh_since=Instant(NOW - 1))
+    found = diff(desired, observed, reassertion=again)
+    assert [delta.contacts for delta in found.deltas] == [ids("anna bert")]
+    assert {each.contacts: each.may for each in found.demands.adds} == {
+        ids("anna"): tags("x y"),
+        ids("bert"): tags("y"),
+    }
 
 
 # unobserved
@@ -332,9 +345,9 @@ def test_what_was_kept_on_purpose_stays_on_the_contact_and_leaves_the_ledger() -
     assert (changes(found), recorded(found)["anna"]) == ({}, "-x")
 
 
-def test_what_every_set_now_keeps_stays_though_it_was_not_kept_before() -> None:
+def test_what_other_contacts_keep_says_nothing_of_a_pair_that_was_put_there_to_be_pruned() -> None:
     found = left(carries("x", ledger="x"), on_leave=KEEP)
-    assert (changes(found), recorded(found)["anna"]) == ({}, "-x")
+    assert changes(found) == {"anna": {"-x pruned"}}
 
 
 def test_the_ledger_notes_what_is_to_stay_on_leaving() -> None:

@@ -77,8 +77,7 @@ class World:
         active = [each for each in own if each.until is None or each.until > NOW]
         present = {use.tag for each in active for use in each.tags}
         strengths = {each.authority for each in active}
-        uses = [(use.tag, each.on_leave) for each in self.sets for use in each.tags]
-        named = {tag for tag, _ in uses} | {use.tag for each in self.sets for use in each.absent}
+        named = {use.tag for each in self.sets for use in each.tags + each.absent}
         known = self.observed.get(contact, Known())
         return Case(
             present=present,
@@ -88,7 +87,7 @@ class World:
             ignore=tuple(pattern for each in active for pattern in each.ignore),
             observed=known.observed,
             ledger=known.ledger,
-            keep=known.kept | ({tag for tag, _ in uses} - {tag for tag, leave in uses if leave is OnLeave.REMOVE}),
+            keep=known.kept,
             doubt=known.doubt,
             quarantined=known.quarantine is not None,
             owned=named | set(self.desired.rules) | {tag for each in self.observed.values() for tag in each.ledger},

@@ -32,7 +32,7 @@ def refusals(
 ) -> set[str]:
     """The guards that refuse, such as {"max_adds", "max_adds of x"}. `named`: removals asked for by name."""
     unnamed = Counter[Tag](removes or {})  # type: ignore[arg-type]
-    counts = Counts(Counter(adds or {}), unnamed + Counter(named or {}), unnamed, requests)  # type: ignore[arg-type]
+    counts = Counts(Counter(adds or {}), unnamed + Counter(named or {}), unnamed, requests=requests)  # type: ignore[arg-type]
     before = Before(Counter(holders or {}), {SetName(name): size for name, size in (sizes or {}).items()})  # type: ignore[arg-type]
     found = measure(counts, before, desired or declare(), limits=limits, allowances=allow)
     return {f"{each.guard} of {each.scope}" if each.scope else str(each.guard) for each in found if each.refused}

@@ -168,7 +168,7 @@ class History:
             for contact in entry.contacts:
                 known = self.observed[contact]
                 self.ours |= {(contact, tag) for tag in entry.adopted if tag in self.carried[contact]}
-                on_purpose = known.kept | self.desired.leave_alone
+                on_purpose = known.kept
                 self.ours -= {(contact, tag) for tag in entry.released if tag in on_purpose}
                 after = release(adopt(known, frozenset(entry.adopted), keep=NONE), frozenset(entry.released))
                 self.observed.update({contact: replace(after, kept=frozenset(entry.kept))})
@@ -205,7 +205,8 @@ class History:
                 answered=Instant(self.now),
                 settle_ms=SETTLE,
             )
-            answers[contact] = Answer(verdict, self.observed[contact].ledger - known.ledger)
+            ledger = self.observed[contact].ledger
+            answers[contact] = Answer(verdict, (ledger - known.ledger) | (ledger & verdict.removed))
             self.observed.update({contact: known})
         self.journal[-1].append(a_record(batch, sent, answers, BatchStatus.ANSWERED))
         bad = {each for each, verdict in verdicts.items() if verdict.outcome not in (Outcome.APPLIED, Outcome.NOOP)}

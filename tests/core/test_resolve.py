@@ -206,7 +206,6 @@ def test_tags_stay_on_leaving_only_where_every_set_that_declares_them_keeps_them
     assert desired.want(ANNA).keep == tags("x y")
     assert desired.want(BERT).keep == tags("x")
     assert desired.want(CARA).keep == tags("")
-    assert desired.leave_alone == tags("x")
 
 
 def test_owned_tags_are_those_named_in_the_locations_manifests() -> None:
@@ -346,7 +345,7 @@ def meaning(desired: Desired) -> tuple[object, ...]:
     """All of it but the numbering of the wants."""
     wants: dict[ContactId, Want] = {each: desired.want(each) for each in desired.contacts}
     sets = {each.name: (each.active, frozenset(each.members)) for each in desired.sets}
-    return (wants, sets, desired.rules, desired.owned, desired.leave_alone, desired.valid_until, desired.digest)
+    return (wants, sets, desired.rules, desired.owned, desired.valid_until, desired.digest)
 
 
 @given(some_sets(), st.data())

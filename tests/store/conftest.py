@@ -38,6 +38,24 @@ def on_postgres(directory: Path) -> str:
     return f"{base}{'&' if '?' in base else '?'}schema={quote(_unique(directory))}"
 
 
+def on_s3(directory: Path) -> str:
+    return _below(servers.s3(), directory)
+
+
+def on_azure(directory: Path) -> str:
+    return _below(servers.azure(), directory)
+
+
+def _below(url: str, directory: Path) -> str:
+    path, _, parameters = url.partition("?")
+    return f"{path}/{quote(_unique(directory), safe='')}?{parameters}"
+
+
+def in_memory(directory: Path) -> str:
+    pytest.importorskip("obstore", reason="the extra reconciler[objects] is not installed")
+    return f"memory:///{quote(_unique(directory), safe='')}"
+
+
 def _unique(directory: Path) -> str:
     """A name of its own for each test of each test run, the same for the same directory."""
     return f"{directory.name} {hashlib.sha256(f'{RUN}{directory}'.encode()).hexdigest()[:12]}"[-40:]
@@ -46,10 +64,15 @@ def _unique(directory: Path) -> str:
 HOMES: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda directory: f"sqlite:///{directory / 'state' / 'state.db'}",
     "postgres": on_postgres,
+    "s3": on_s3,
+    "azure": on_azure,
 }
 """The URL of an empty state for the test that was given the directory."""
 
-WITH_SERVER = {"postgres"}
+IN_PROCESS: dict[str, Callable[[Path], str]] = {"memory": in_memory}
+"""Homes that another process does not see."""
+
+WITH_SERVER = {"azure", "postgres", "s3"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,7 +89,7 @@ def tmp_path() -> Iterator[Path]:
         yield directory
 
 
-@pytest.fixture(params=sorted(HOMES))
+@pytest.fixture(params=sorted(HOMES | IN_PROCESS))
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     with ExitStack() as stack:
-        yield Home(HOMES[request.param](tmp_path), stack)
+        yield Home((HOMES | IN_PROCESS)[request.param](tmp_path), stack)

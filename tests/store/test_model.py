@@ -20,7 +20,7 @@ from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.ports import StateStore
 from reconciler.store import open_reader, open_store
 from tests.fakes import START, a_holder
-from tests.store.conftest import HOMES
+from tests.store.conftest import HOMES, IN_PROCESS
 
 LOCATIONS = [LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")]
 CONTACTS = [ContactId(f"contact-{nth}") for nth in range(6)]
@@ -202,12 +202,12 @@ class Play:
                     assert list(runs.items()) == list(place.runs.items())
 
 
-@pytest.mark.parametrize("home", sorted(HOMES))
+@pytest.mark.parametrize("home", sorted(HOMES | IN_PROCESS))
 @pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 400), marks=pytest.mark.slow)], ids=str)
 def test_any_sequence_of_operations_equals_the_model(home: str, seeds: range, tmp_path: Path) -> None:
     for seed in seeds:
         (tmp_path / str(seed)).mkdir()
-        play = Play(HOMES[home](tmp_path / str(seed)), seed)
+        play = Play((HOMES | IN_PROCESS)[home](tmp_path / str(seed)), seed)
         try:
             for _ in range(60):
                 play.step()

@@ -16,6 +16,7 @@ from reconciler.core.lease import HEARTBEAT_MS, TTL_MS
 from reconciler.core.names import ContactId, Instant, LocationId
 from reconciler.core.outcome import Outcome, Verdict
 from reconciler.store import open_reader, open_store
+from reconciler.store.address import address
 from reconciler.store.schema import VERSION
 from tests.fakes import START, a_holder
 from tests.store.conftest import HOMES
@@ -36,8 +37,6 @@ def url(tmp_path: Path) -> str:
 def sql(url: str) -> Iterator[Callable[[str], list[Any]]]:
     """Runs a statement on the state's tables."""
     import psycopg
-
-    from reconciler.store.postgres import address
 
     place = address(url)
     with psycopg.connect(place.url, autocommit=True) as connection:
@@ -84,6 +83,30 @@ def test_a_newer_schema_is_refused(url: str, sql: Callable[[str], list[Any]], op
     with pytest.raises(StateTooNew, match=f"version {VERSION + 1}") as caught:
         OPENINGS[opening](url)
     assert "upgrade" in caught.value.hint
+
+
+def as_version_1(sql: Callable[[str], list[Any]]) -> None:
+    sql("ALTER TABLE runs DROP COLUMN allowed")
+    sql("ALTER TABLE rows DROP COLUMN released")
+    sql("UPDATE reconciler_version SET version = 1")
+
+
+def test_an_older_schema_is_carried_forward_by_whoever_changes_it(url: str, sql: Callable[[str], list[Any]]) -> None:
+    filled(url)
+    shape = "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns" + (
+        f" WHERE table_schema = {SCHEMA} ORDER BY 1, 2"
+    )
+    before = sql(shape)
+    as_version_1(sql)
+    with pytest.raises(StateError, match="version 1"):
+        open_reader(url)
+    with ThreadPoolExecutor(4) as threads:
+        for store in list(threads.map(lambda _: open_store(url), range(4))):
+            store.__exit__(None, None, None)
+
+    assert (sql("SELECT version FROM reconciler_version"), sql(shape)) == ([(VERSION,)], before)
+    with open_reader(url) as reader:
+        assert reader.load(HERE).observed[ANNA] == seen("a")
 
 
 DAMAGE = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from reconciler.core.checks.finding import Finding
 from reconciler.core.checks.scene import Location, Manifests
@@ -42,6 +43,23 @@ def contradictions(manifests: Manifests) -> Iterator[Finding]:
             yield Finding(rule.source, f"tag {rule.tag!r} cannot be both inert and {other}: inert tags start nothing")
         if rule.renamed_from == rule.tag:
             yield Finding(rule.source, f"tag {rule.tag!r} is renamed from itself")
+        if rule.protected and rule.exclusive:
+            message = f"tag {rule.tag!r} cannot be both protected and exclusive: one never removes it, the other does"
+            yield Finding(rule.source, message)
+    yield from _unremovable(manifests)
+
+
+def _unremovable(manifests: Manifests) -> Iterator[Finding]:
+    """A tag that a set wants absent, and that nothing may remove."""
+    for location in manifests.locations:
+        rules = dict(manifests.shared) | location.rules
+        for contact_set in location.all_sets():
+            for use in contact_set.absent:
+                rule = rules.get(use.tag)
+                if rule is not None and rule.protected:
+                    yield Finding(use.source, f"tag {use.tag!r} is absent here, but protected at {rule.source}")
+                if any(fnmatchcase(use.tag, pattern) for pattern in contact_set.ignore):
+                    yield Finding(use.source, f"tag {use.tag!r} is absent here, but ignored by the same set")
 
 
 def _all_rules(manifests: Manifests) -> Iterator[TagRule]:

@@ -72,6 +72,7 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
         _listed("Held: in doubt, not planned until an observation settles them", _held(plan, doubtful=True), most),
         _listed("Left out", _held(plan, doubtful=False), most),
         _listed("Quarantined: rejected for good, not planned", plan.quarantined, most),
+        _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
         _guards(plan),
     ]
     return Section(f"Location {called}, {since}", _verdict(plan), tuple(block for block in blocks if block is not None))
@@ -98,6 +99,10 @@ def _verdict(plan: LocationPlan) -> Cell:
     return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {_cost(plan)}.", Style.STRONG)
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:,.0f} %" if share >= 1 else f"{100 * share:.2g} %"
+
+
 def _bound(plan: LocationPlan) -> str:
     if all(proof.proven for proof in plan.proofs):
         return "fewer are not possible"
@@ -109,7 +114,7 @@ def _cost(plan: LocationPlan) -> str:
     time = f", {duration(summary.eta_seconds)} at the rate limit" if summary.eta_seconds else ""
     return (
         f"{counted(summary.requests, 'request')} ({_bound(plan)}), "
-        f"{100 * summary.daily_quota_share:.2g} % of a day's quota{time}"
+        f"{_percent(summary.daily_quota_share)} of a day's quota{time}"
     )
 
 

@@ -1,0 +1,65 @@
+"""A saved plan, when it is to be applied: as narrow as it was made, under the limits and manifests that hold now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from reconciler.cli.session import Session, check_pin, open_session, plan_options
+from reconciler.core.errors import StalePlan, UsageError
+from reconciler.core.guard import Allowance
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, remeasured
+from reconciler.planfile import load_plan
+from reconciler.store import open_reader
+
+NOT_WITH_A_PLAN = ("locations", "sets", "tags", "retry_held", "retry_rejected", "refresh", "reassert")
+
+
+def open_saved(path: Path, directory: Path | None, options: Mapping[str, Any]) -> tuple[Plan, Session]:
+    """The plan, its guards measured anew, and the manifests as they are now (`directory`: not where they were).
+
+    Raises PlanFileError, StalePlan where the manifests no longer say what was planned, and UsageError for options
+    that would make another plan of it.
+    """
+    given = [name for name in NOT_WITH_A_PLAN if options.get(name)]
+    if given:
+        raise UsageError(
+            f"--{given[0].removesuffix('s').replace('_', '-')} does not go with a saved plan: it is sent as it is",
+            hint="give it to plan, and apply what that saves",
+        )
+    plan = load_plan(path)
+    session = _session_of(plan, directory or Path(plan.manifests), options)
+    with open_reader(session.settings.state) as reader:
+        locations = tuple(
+            remeasured(
+                each,
+                session.desired[each.location],
+                reader.load(each.location),
+                options_of(each, plan, session, options),
+            )
+            for each in plan.locations
+        )
+    return replace(plan, locations=locations), session
+
+
+def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Session:
+    session = open_session(directory, dict(options) | {"locations": [each.location for each in plan.locations]})
+    if plan.valid_until is not None and session.now >= plan.valid_until:
+        raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
+    for each in plan.locations:
+        if session.desired[each.location].digest != each.manifests_digest:
+            raise StalePlan(
+                f"the plan is stale: the manifests of location {each.location} have changed since",
+                hint="plan again, or apply with the manifests that were planned (--manifests DIR)",
+            )
+        check_pin(session.settings, each.location, each.lineage)
+    return session
+
+
+def options_of(location: LocationPlan, plan: Plan, session: Session, options: Mapping[str, Any]) -> PlanOptions:
+    """As the plan was made: narrowed alike, with the guards lifted that were lifted then."""
+    now = plan_options(session, location.location, options)
+    lifted = tuple(Allowance(each.guard, each.scope, each.allowed) for each in location.guards if each.allowed)
+    return replace(now, selection=plan.selection, allowances=now.allowances + lifted)

@@ -1,0 +1,187 @@
+"""Objects under conditional writes: what the object store is asked, and obstore as the answer.
+
+Rules
+1. Every write is conditional: put where there is nothing, or replace exactly the version that was read.
+2. A store that ignores conditions is refused: two runs could hold one lease there.
+3. A request that was sent again after a lost answer may find its own work: whoever is refused looks at what is there.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
+from obstore.store import MemoryStore, ObjectStore, from_url
+
+from reconciler.core.errors import StateError, UsageError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object and the version of it that was read."""
+
+    content: bytes
+    version: str
+
+
+class Bucket(Protocol):
+    """Objects by key. Errors are told as StateError, with the store's name and without its secrets."""
+
+    @property
+    def name(self) -> str: ...
+
+    def get(self, key: str) -> Found | None: ...
+
+    def version(self, key: str) -> str | None:
+        """The version of the object, None where there is none."""
+
+    def create(self, key: str, content: bytes) -> str | None:
+        """The new object's version; None where there is one already."""
+
+    def replace(self, key: str, content: bytes, version: str) -> str | None:
+        """The new version; None where it is no longer `version` that is there."""
+
+    def keys(self, prefix: str, *, after: str = "") -> Sequence[str]:
+        """The keys that begin with `prefix`, a whole part of a path, in their order."""
+
+    def folders(self) -> Sequence[str]:
+        """The first parts of the keys."""
+
+    def delete(self, keys: Sequence[str]) -> None: ...
+
+
+class Obstore:
+    """A bucket, or a prefix of one, through obstore."""
+
+    def __init__(self, store: ObjectStore, name: str) -> None:
+        self._store = store
+        self.name = name
+
+    def get(self, key: str) -> Found | None:
+        with self._errors():
+            try:
+                found = obstore.get(self._store, key)
+                return Found(bytes(found.bytes()), found.meta["e_tag"] or "")
+            except (NotFoundError, FileNotFoundError):
+                return None
+
+    def version(self, key: str) -> str | None:
+        with self._errors():
+            try:
+                return obstore.head(self._store, key)["e_tag"]
+            except (NotFoundError, FileNotFoundError):
+                return None
+
+    def create(self, key: str, content: bytes) -> str | None:
+        with self._errors():
+            try:
+                return obstore.put(self._store, key, content, mode="create", use_multipart=False)["e_tag"]
+            except AlreadyExistsError:
+                return None
+
+    def replace(self, key: str, content: bytes, version: str) -> str | None:
+        with self._errors():
+            try:
+                return obstore.put(self._store, key, content, mode={"e_tag": version}, use_multipart=False)["e_tag"]
+            except (PreconditionError, NotFoundError, FileNotFoundError):
+                return None
+
+    def keys(self, prefix: str, *, after: str = "") -> Sequence[str]:
+        with self._errors():
+            listed = obstore.list(self._store, prefix, offset=after or None).collect()
+            # not every server knows an offset
+            return sorted(each["path"] for each in listed if each["path"] > after)
+
+    def folders(self) -> Sequence[str]:
+        with self._errors():
+            return sorted(obstore.list_with_delimiter(self._store)["common_prefixes"])
+
+    def delete(self, keys: Sequence[str]) -> None:
+        if keys:
+            with self._errors():
+                obstore.delete(self._store, list(keys))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseError as error:
+            # a signature may stand in the address
+            told = re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", str(error).strip().splitlines()[0])
+            raise StateError(
+                f"the state {self.name} cannot be used: {told}",
+                hint="see that the bucket is there and that the credentials of the environment may read and write it",
+            ) from None
+
+
+def open_bucket(url: str) -> Obstore:
+    """The bucket of an s3:// or az:// URL, or one in memory. Parameters are obstore's: `endpoint`, `region`, …"""
+    parts = urlsplit(url)
+    if parts.scheme == "memory":
+        return Obstore(_memory(url), url)
+    name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    config = dict(parse_qsl(parts.query))
+    local = urlsplit(config.get("endpoint", "")).hostname in LOOPBACK
+    options: dict[str, Any] = {
+        "config": config or None,
+        "client_options": {"timeout": "30s", "connect_timeout": "5s"} | ({"allow_http": True} if local else {}),
+        "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=45)},
+    }
+    try:
+        store = from_url(parts._replace(query="").geturl(), **options)
+    except (BaseError, ValueError) as error:
+        told = str(error).strip().splitlines()[0].split("?")[0]
+        raise UsageError(
+            f"the state {name} cannot be opened: {told}", hint="write s3://bucket/prefix or az://container/prefix"
+        ) from None
+    return Obstore(store, name)
+
+
+@cache
+def _memory(_url: str) -> ObjectStore:
+    """The objects under a memory:/// URL, which last as long as this process."""
+    return MemoryStore()
+
+
+def probe(bucket: Bucket, prefix: str) -> None:
+    """Raises StateError where the store does not do what it is asked under a condition."""
+    key = f"{prefix}/probe-{uuid.uuid4().hex}"
+    try:
+        first = bucket.create(key, b"first") or _version_of(bucket, key, b"first")
+        if first is None:
+            raise _refused(bucket, "it did not put an object where there was none")
+        if bucket.create(key, b"second") is not None:
+            raise _refused(bucket, "it put an object where there was one, though asked not to (If-None-Match)")
+        second = bucket.replace(key, b"third", first) or _version_of(bucket, key, b"third")
+        if second is None:
+            raise _refused(bucket, "it did not replace the version that was there (If-Match)")
+        if bucket.replace(key, b"fourth", first) is not None:
+            raise _refused(bucket, "it replaced another version than the one it was asked to (If-Match)")
+        if bucket.get(key) != Found(b"third", second):
+            raise _refused(bucket, "it does not return what was written last")
+    finally:
+        bucket.delete([key])
+
+
+def _version_of(bucket: Bucket, key: str, content: bytes) -> str | None:
+    """The version of the object if that is its content: our own work, where an answer was lost."""
+    found = bucket.get(key)
+    return found.version if found is not None and found.content == content else None
+
+
+def _refused(bucket: Bucket, reason: str) -> StateError:
+    return StateError(
+        f"the state {bucket.name} is refused: {reason}; two runs could write at once there",
+        hint="use a store with conditional writes, such as Amazon S3 or Azure Blob Storage, or PostgreSQL",
+    )

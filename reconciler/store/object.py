@@ -1,0 +1,241 @@
+"""The state of a location in object storage: a reader, and the store of the run that holds the lease.
+
+The lease is one object, changed under compare-and-swap; it says who may begin. What refuses a write of a holder that
+was replaced is the journal's chain (`replica.py`), in which each lease begins with a call of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from reconciler.core.batching import Batch
+from reconciler.core.errors import LeaseLost, StateCorrupted
+from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.lease import TTL_MS, Holder, Lease, lost, refusal
+from reconciler.core.names import ContactId, Instant, LocationId, SetName
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Verdict
+from reconciler.core.plan import Snapshot
+from reconciler.core.portable import Portable, state_document
+from reconciler.store.bucket import Bucket, Found, probe
+from reconciler.store.codec import Call, decode, encode
+from reconciler.store.database import Undecodable
+from reconciler.store.leases import exactly, is_held
+from reconciler.store.replica import Replica
+
+
+class ObjectReader:
+    """One location's state to look at."""
+
+    def __init__(self, bucket: Bucket, folder: str) -> None:
+        self._replica = Replica(bucket, folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._replica.close()
+
+    def load(self, location: LocationId) -> Snapshot:
+        self._replica.catch_up()
+        return self._replica.store.load(location)
+
+    def locations(self) -> Sequence[LocationId]:
+        self._replica.catch_up()
+        return self._replica.store.locations()
+
+    def runs(self, location: LocationId) -> Sequence[RunRecord]:
+        self._replica.catch_up()
+        return self._replica.store.runs(location)
+
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        self._replica.catch_up()
+        return self._replica.store.batches(run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        self._replica.catch_up()
+        return self._replica.store.trail(location, contact)
+
+    def check(self) -> Sequence[str]:
+        self._replica.catch_up()
+        return self._replica.store.check()
+
+
+class ObjectStore:
+    """One location's state to be changed; each method is durable for all when it returns."""
+
+    def __init__(self, bucket: Bucket, folder: str) -> None:
+        self._bucket = bucket
+        self._folder = folder
+        self._lease = f"{folder}/lease.json"
+        self._replica = Replica(bucket, folder)
+        self._probed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._replica.close()
+
+    def load(self, location: LocationId) -> Snapshot:
+        self._replica.catch_up()
+        return self._replica.store.load(location)
+
+    def locations(self) -> Sequence[LocationId]:
+        self._replica.catch_up()
+        return self._replica.store.locations()
+
+    def runs(self, location: LocationId) -> Sequence[RunRecord]:
+        self._replica.catch_up()
+        return self._replica.store.runs(location)
+
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        self._replica.catch_up()
+        return self._replica.store.batches(run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        self._replica.catch_up()
+        return self._replica.store.trail(location, contact)
+
+    def check(self) -> Sequence[str]:
+        self._replica.catch_up()
+        return self._replica.store.check()
+
+    def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+        if not self._probed:
+            probe(self._bucket, self._folder)
+            self._probed = True
+        lease = self._take(location, holder, now)
+        self._replica.catch_up()
+        lineage = str(uuid.uuid4())
+        # once more where a snapshot came in between: a holder that was replaced may just have ended
+        self._replica.append("take", lease, lineage)
+        while self._replica.catch_up():
+            self._replica.append("take", lease, lineage)
+        return lease
+
+    def renew(self, lease: Lease, now: Instant) -> Lease:
+        renewed = replace(lease, expires=Instant(now + TTL_MS))
+        self._swap(lease, renewed)
+        return renewed
+
+    def release(self, lease: Lease) -> None:
+        self._replica.append("release", lease)
+        try:
+            self._replica.compact()
+        finally:
+            self._swap(lease, _ended(lease))
+
+    def unlock(self, location: LocationId, lease: str) -> Lease:
+        found = self._bucket.get(self._lease)
+        held = exactly(self._decoded(found) if found else None, location, lease)
+        self._swap(held, _ended(held))
+        with suppress(LeaseLost):  # somebody else has it by now: whoever was unlocked is refused all the same
+            self._replica.append("release", held)
+        return held
+
+    def begin_run(self, lease: Lease, header: RunHeader) -> str:
+        run = uuid.uuid4().hex[:12]
+        self._replica.append("begin_run", lease, header, run)
+        return run
+
+    def end_run(
+        self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
+    ) -> None:
+        self._replica.append("end_run", lease, run, status, now, set_sizes)
+
+    def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
+        self._replica.append("learn", lease, changed)
+
+    def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
+        return int(self._replica.append("intend", lease, run, batch, changed, now))
+
+    def record(
+        self,
+        lease: Lease,
+        number: int,
+        verdicts: Mapping[ContactId, Verdict],
+        changed: Mapping[ContactId, Known],
+        now: Instant,
+    ) -> None:
+        self._replica.append("record", lease, number, verdicts, changed, now)
+
+    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
+        self._replica.append("withdraw", lease, number, changed, now)
+
+    def prune(self, lease: Lease, keep: int) -> None:
+        self._replica.append("prune", lease, keep)
+
+    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+        self._replica.append("forget", lease, tuple(contacts))
+
+    def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        self._replica.append("replace", lease, json.dumps(state_document([Portable(state, tuple(runs))])))
+
+    def _take(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+        """The lease object made ours; raises LockHeld."""
+        while True:
+            found = self._bucket.get(self._lease)
+            last = self._decoded(found) if found else None
+            if last is not None and is_held(last, now):
+                raise refusal(last)
+            lease = Lease(location, holder, 1 + self._last_fence(location, last), Instant(now + TTL_MS))
+            content = _encoded(lease)
+            version = (
+                self._bucket.replace(self._lease, content, found.version)
+                if found
+                else self._bucket.create(self._lease, content)
+            )
+            if version is not None or self._is(content):
+                return lease
+
+    def _last_fence(self, location: LocationId, last: Lease | None) -> int:
+        if last is not None:
+            return last.fence
+        # somebody may have deleted the lease object: the journal still knows
+        self._replica.catch_up()
+        return self._replica.store.last_fence(location)
+
+    def _swap(self, lease: Lease, to: Lease) -> None:
+        """Replaces the lease object while it is this lease's; raises LeaseLost."""
+        content = _encoded(to)
+        while True:
+            found = self._bucket.get(self._lease)
+            present = self._decoded(found) if found else None
+            if found is None or present is None or (present.fence, present.holder.id) != (lease.fence, lease.holder.id):
+                raise lost(lease)
+            if self._bucket.replace(self._lease, content, found.version) is not None or self._is(content):
+                return
+
+    def _is(self, content: bytes) -> bool:
+        """Whether the lease object is what we wrote: the answer to an earlier attempt may have been lost."""
+        found = self._bucket.get(self._lease)
+        return found is not None and found.content == content
+
+    def _decoded(self, found: Found) -> Lease:
+        try:
+            lease: Lease = decode(found.content).arguments[0]
+        except (Undecodable, IndexError) as error:
+            raise StateCorrupted(
+                f"the state {self._bucket.name}/{self._lease} is damaged: {error}",
+                hint="see that no run works on the location, then delete that object",
+            ) from error
+        return lease
+
+
+def _ended(lease: Lease) -> Lease:
+    return replace(lease, holder=replace(lease.holder, id=""), expires=Instant(0))
+
+
+def _encoded(lease: Lease) -> bytes:
+    return encode(Call(uuid.uuid4().hex, "lease", (lease,)))

@@ -1,0 +1,168 @@
+"""States that are apart for each location: one store a location, opened when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from reconciler.core.batching import Batch
+from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.lease import Holder, Lease
+from reconciler.core.names import ContactId, Instant, LocationId, SetName
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Verdict
+from reconciler.core.plan import Snapshot
+from reconciler.ports import StateReader, StateStore
+
+T = TypeVar("T", bound=StateReader)
+Names = Callable[[], Sequence[LocationId]]
+
+
+class Opened(Generic[T]):
+    """What was opened so far, by location."""
+
+    def __init__(self, open_one: Callable[[LocationId], AbstractContextManager[T]]) -> None:
+        self._open_one = open_one
+        self._stack = ExitStack()
+        self._found: dict[LocationId, T] = {}
+
+    def __getitem__(self, location: LocationId) -> T:
+        if location not in self._found:
+            self._found[location] = self._stack.enter_context(self._open_one(location))
+        return self._found[location]
+
+    def __contains__(self, location: object) -> bool:
+        return location in self._found
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+class PlacesReader:
+    """State to look at. `names` tells which locations have state."""
+
+    def __init__(self, open_one: Callable[[LocationId], AbstractContextManager[StateReader]], names: Names) -> None:
+        self._at = Opened(open_one)
+        self._names = names
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._at.close()
+
+    def load(self, location: LocationId) -> Snapshot:
+        return self._at[location].load(location)
+
+    def locations(self) -> Sequence[LocationId]:
+        return self._names()
+
+    def runs(self, location: LocationId) -> Sequence[RunRecord]:
+        return self._at[location].runs(location)
+
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        return _batches(self._at, self._names(), run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        return self._at[location].trail(location, contact)
+
+    def check(self) -> Sequence[str]:
+        return _check(self._at, self._names())
+
+
+class PlacesStore:
+    """State to be changed. `names` tells which locations have state."""
+
+    def __init__(self, open_one: Callable[[LocationId], AbstractContextManager[StateStore]], names: Names) -> None:
+        self._at = Opened(open_one)
+        self._names = names
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._at.close()
+
+    def load(self, location: LocationId) -> Snapshot:
+        return self._at[location].load(location)
+
+    def locations(self) -> Sequence[LocationId]:
+        return self._names()
+
+    def runs(self, location: LocationId) -> Sequence[RunRecord]:
+        return self._at[location].runs(location)
+
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        return _batches(self._at, self._names(), run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        return self._at[location].trail(location, contact)
+
+    def check(self) -> Sequence[str]:
+        return _check(self._at, self._names())
+
+    def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+        return self._at[location].acquire(location, holder, now)
+
+    def renew(self, lease: Lease, now: Instant) -> Lease:
+        return self._at[lease.location].renew(lease, now)
+
+    def release(self, lease: Lease) -> None:
+        self._at[lease.location].release(lease)
+
+    def unlock(self, location: LocationId, lease: str) -> Lease:
+        return self._at[location].unlock(location, lease)
+
+    def begin_run(self, lease: Lease, header: RunHeader) -> str:
+        return self._at[lease.location].begin_run(lease, header)
+
+    def end_run(
+        self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
+    ) -> None:
+        self._at[lease.location].end_run(lease, run, status, now, set_sizes=set_sizes)
+
+    def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
+        self._at[lease.location].learn(lease, changed)
+
+    def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
+        return self._at[lease.location].intend(lease, run, batch, changed, now)
+
+    def record(
+        self,
+        lease: Lease,
+        number: int,
+        verdicts: Mapping[ContactId, Verdict],
+        changed: Mapping[ContactId, Known],
+        now: Instant,
+    ) -> None:
+        self._at[lease.location].record(lease, number, verdicts, changed, now)
+
+    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
+        self._at[lease.location].withdraw(lease, number, changed, now)
+
+    def prune(self, lease: Lease, keep: int) -> None:
+        self._at[lease.location].prune(lease, keep)
+
+    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+        self._at[lease.location].forget(lease, contacts)
+
+    def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        self._at[lease.location].replace(lease, state, runs)
+
+
+def _batches(at: Opened[T], names: Sequence[LocationId], run: str) -> Sequence[BatchRecord]:
+    """A run's id does not tell its location: what is open already is asked first."""
+    for location in sorted(names, key=lambda each: each not in at):
+        if found := at[location].batches(run):
+            return found
+    return ()
+
+
+def _check(at: Opened[T], names: Sequence[LocationId]) -> Sequence[str]:
+    return tuple(f"location {location}: {line}" for location in names for line in at[location].check())

@@ -1,0 +1,65 @@
+"""The state in the tables of a database, to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from reconciler.core.journal import BatchRecord, RunRecord
+from reconciler.core.names import ContactId, LocationId
+from reconciler.core.plan import Snapshot
+from reconciler.store import reading, whole
+from reconciler.store.database import Database
+
+
+class SqlReader:
+    """State to look at; None for a database is a state that is not there yet."""
+
+    def __init__(self, database: Database | None) -> None:
+        self._database = database
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._database is not None:
+            self._database.close()
+
+    def load(self, location: LocationId) -> Snapshot:
+        if self._database is None:
+            return Snapshot(location)
+        with self._database.reading():
+            return reading.load(self._database, location)
+
+    def locations(self) -> Sequence[LocationId]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return reading.locations(self._database)
+
+    def runs(self, location: LocationId) -> Sequence[RunRecord]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return reading.runs(self._database, location)
+
+    def batches(self, run: str) -> Sequence[BatchRecord]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return reading.batches(self._database, run)
+
+    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return reading.trail(self._database, location, contact)
+
+    def check(self) -> Sequence[str]:
+        if self._database is None:
+            return ()
+        with self._database.reading():
+            return tuple(whole.check(self._database))

@@ -1,0 +1,260 @@
+"""The state of one location in a bucket: a snapshot, and the journal of what was done since, replayed into SQLite here.
+
+    LOCATION/state.db                   the snapshot, a SQLite state that says up to which journal object it reaches
+    LOCATION/journal/000000000042.json  one call that changed the state
+    LOCATION/lease.json                 see `object.py`
+
+Rules
+1. The journal is one chain of numbers. A change is made by putting the next object where there is none: whoever lacks
+   the last one is refused, and looks first. So there is one order, and everybody who replays it has the same state.
+2. A call is tried here before it is put, and stays here only if it was: what cannot be replayed is never in the chain.
+3. A snapshot is replaced under compare-and-swap; journal objects go only after a snapshot holds them. Those that begin
+   or end a lease stay for ever: the next number of whoever was replaced is taken, however late it wakes.
+4. The journal is listed before the snapshot is looked at: what the list lacks, the snapshot has.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reconciler.core.errors import LeaseLost, StateCorrupted, StateError, StateTooNew
+from reconciler.core.lease import Lease
+from reconciler.core.portable import read_state
+from reconciler.store.bucket import Bucket
+from reconciler.store.codec import Call, Unreadable, decode, encode
+from reconciler.store.database import Undecodable, first
+from reconciler.store.sql import SqlStore
+from reconciler.store.sqlite import SqliteDatabase, open_for_writing
+
+TRIES = 5
+READERS = 16
+LASTING = frozenset({"take", "release"})
+
+
+def _replace(store: SqlStore, lease: Lease, document: str) -> None:
+    """`document`: the location in the portable format."""
+    (new,) = read_state(json.loads(document), path="a journal object")
+    store.put(lease, new.state, new.runs)
+
+
+METHODS: Mapping[str, Callable[..., Any]] = {
+    "take": SqlStore.take,
+    "release": SqlStore.release,
+    "begin_run": SqlStore.begin,
+    "end_run": lambda store, lease, run, status, now, sizes: store.end_run(lease, run, status, now, set_sizes=sizes),
+    "learn": SqlStore.learn,
+    "prune": SqlStore.prune,
+    "forget": SqlStore.forget,
+    "replace": _replace,
+    "intend": SqlStore.intend,
+    "record": SqlStore.record,
+    "withdraw": SqlStore.withdraw,
+}
+
+
+class _Taken(Exception):
+    """Another call has the next number."""
+
+
+class Replica:
+    """What this process knows of a location's state, in a file of its own."""
+
+    def __init__(self, bucket: Bucket, folder: str) -> None:
+        self._bucket = bucket
+        self._folder = folder
+        self._directory = tempfile.TemporaryDirectory(prefix="reconciler-")
+        self._files = 0
+        self._spent: list[str] = []
+        self._position = 0
+        self._version: str | None = None
+        self._database = self._opened(self._new_path())
+        self.store = SqlStore(self._database)
+
+    def close(self) -> None:
+        self._database.close()
+        self._directory.cleanup()
+
+    def catch_up(self) -> bool:
+        """Replays what is new; whether there was anything."""
+        before = self._position, self._version
+        for _ in range(TRIES):
+            if self._catch_up():
+                return (self._position, self._version) != before
+        raise StateCorrupted(
+            f"the state {self._name} is damaged: journal object {self._key(self._position + 1)} is missing",
+            hint="restore the snapshot and its journal together from a backup of the bucket",
+        )
+
+    def append(self, method: str, *arguments: object) -> Any:
+        """Makes the change, durable for all, and returns what the store's method does; raises LeaseLost."""
+        call = Call(uuid.uuid4().hex, method, arguments)
+        content = encode(call)
+        while True:
+            try:
+                return self._publish(call, content)
+            except _Taken:
+                self.catch_up()
+            except LeaseLost:
+                if not self.catch_up():
+                    raise
+
+    def compact(self) -> None:
+        """Puts a snapshot of what is known here, unless somebody else has put one since; the journal it holds goes."""
+        path = self._new_path()
+        with self._errors():
+            execute = self._database.connection.execute
+            execute("CREATE TABLE IF NOT EXISTS compacted (position INTEGER NOT NULL) STRICT")
+            execute("DELETE FROM compacted")
+            execute("INSERT INTO compacted VALUES (?)", (self._position,))
+            execute("VACUUM INTO ?", (str(path),))
+        content = path.read_bytes()
+        path.unlink()
+        if self._version is None:
+            version = self._bucket.create(self._snapshot, content)
+        else:
+            version = self._bucket.replace(self._snapshot, content, self._version)
+        if version is not None:
+            self._version = version
+            self._bucket.delete(self._spent)
+            self._spent = []
+
+    @property
+    def _name(self) -> str:
+        return f"{self._bucket.name}/{self._folder}"
+
+    @property
+    def _snapshot(self) -> str:
+        return f"{self._folder}/state.db"
+
+    def _key(self, position: int) -> str:
+        return f"{self._folder}/journal/{position:012}.json"
+
+    def _catch_up(self) -> bool:
+        """Whether this replica now has all that there was when it began."""
+        keys = self._bucket.keys(f"{self._folder}/journal", after=self._key(self._position))
+        version = self._bucket.version(self._snapshot)
+        if version != self._version:
+            self._take_snapshot()
+            return False
+        for key, content in zip(keys, self._contents(keys), strict=True):
+            if key != self._key(self._position + 1) or content is None:
+                return False
+            call = self._decoded(key, content)
+            with self._errors():
+                METHODS[call.method](self.store, *call.arguments)
+            self._advance(call)
+        return True
+
+    def _contents(self, keys: Sequence[str]) -> list[bytes | None]:
+        with ThreadPoolExecutor(READERS) as threads:
+            return [found.content if found else None for found in threads.map(self._bucket.get, keys)]
+
+    def _decoded(self, key: str, content: bytes) -> Call:
+        try:
+            call = decode(content)
+        except Unreadable as error:
+            raise self._too_new(key, str(error)) from error
+        except Undecodable as error:
+            raise StateCorrupted(
+                f"the state {self._bucket.name}/{key} is damaged: {error}",
+                hint="restore the snapshot and its journal together from a backup of the bucket",
+            ) from error
+        if call.method not in METHODS:
+            raise self._too_new(key, f"method {call.method!r}")
+        return call
+
+    def _too_new(self, key: str, what: str) -> StateTooNew:
+        return StateTooNew(
+            f"{self._bucket.name}/{key} holds {what}, which this reconciler does not know",
+            hint="upgrade reconciler to at least the version that wrote it",
+        )
+
+    def _take_snapshot(self) -> None:
+        found = self._bucket.get(self._snapshot)
+        if found is None:
+            raise StateCorrupted(f"the state {self._name}/state.db has gone", hint="restore it from a backup")
+        path = self._new_path()
+        path.write_bytes(found.content)
+        database = self._opened(path)
+        position = self._position_of(database)
+        self._version = found.version
+        if position <= self._position:
+            database.close()
+            return
+        self._database.close()
+        self._database, self.store, self._position, self._spent = database, SqlStore(database), position, []
+
+    def _position_of(self, database: SqliteDatabase) -> int:
+        with self._errors(), database.reading():
+            return int(first(database.execute("SELECT position FROM compacted"))[0])
+
+    def _publish(self, call: Call, content: bytes) -> Any:
+        """Makes the change here and, as the last thing before it is committed, for all."""
+        published = False
+
+        def publish() -> None:
+            nonlocal published
+            self._put(content)
+            published = True
+
+        self._database.before_commit = publish
+        try:
+            with self._errors():
+                result = METHODS[call.method](self.store, *call.arguments)
+        except BaseException:
+            if published:
+                self._begin_again()
+            raise
+        finally:
+            self._database.before_commit = None
+        self._advance(call)
+        return result
+
+    def _put(self, content: bytes) -> None:
+        key = self._key(self._position + 1)
+        if self._bucket.create(key, content) is None:
+            found = self._bucket.get(key)
+            # our own, where the answer to an earlier attempt was lost
+            if found is None or found.content != content:
+                raise _Taken
+
+    def _advance(self, call: Call) -> None:
+        self._position += 1
+        if call.method not in LASTING:
+            self._spent.append(self._key(self._position))
+
+    def _begin_again(self) -> None:
+        """What is here is not what the chain says: the next look replays it all."""
+        self._database.close()
+        self._database = self._opened(self._new_path())
+        self.store, self._position, self._version, self._spent = SqlStore(self._database), 0, None, []
+
+    def _new_path(self) -> Path:
+        self._files += 1
+        return Path(self._directory.name) / f"{self._files}.db"
+
+    def _opened(self, path: Path) -> SqliteDatabase:
+        with self._errors():
+            database = open_for_writing(path)
+            # the bucket is what lasts
+            database.connection.execute("PRAGMA synchronous = OFF")
+            return database
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Errors of the file here, told of the place that people know."""
+        try:
+            yield
+        except (LeaseLost, _Taken):
+            raise
+        except StateError as error:
+            error.message = error.message.replace(self._directory.name, self._name)
+            error.args = (error.message,)
+            raise

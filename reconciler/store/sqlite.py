@@ -1,0 +1,113 @@
+"""One SQLite file as a database of the store: opened, carried forward where it is of an older version, backed up."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from reconciler.core.names import LocationId
+from reconciler.store import connection as files
+from reconciler.store.backup import back_up
+from reconciler.store.connection import errors, transaction
+from reconciler.store.database import COLUMNS, Given
+from reconciler.store.disk import DISK, Disk
+from reconciler.store.migration import migrate, migrated_copy
+from reconciler.store.schema import TABLES
+
+
+class SqliteDatabase:
+    """One connection to the file at `path`."""
+
+    for_update = ""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, disk: Disk = DISK) -> None:
+        self.connection = connection
+        self.before_commit: Callable[[], None] | None = None
+        """Called with all of a transaction done but the commit; it may still refuse."""
+        self._path, self._disk = path, disk
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+        return self.connection.execute(statement, parameters)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with errors(self._path):
+            self.connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self.connection.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with errors(self._path), transaction(self.connection):
+            yield
+            if self.before_commit is not None:
+                self.before_commit()
+
+    def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
+        self.connection.execute(f"DELETE FROM temp.{table}")
+        marks = ", ".join("?" * len(COLUMNS[table].split(", ")))
+        self.connection.executemany(f"INSERT INTO temp.{table} VALUES ({marks})", rows)
+
+    def add_shared(self) -> None:
+        """One writer at a time is SQLite's rule anyhow."""
+
+    def back_up(self) -> None:
+        with errors(self._path):
+            back_up(self.connection, self._path, self._disk)
+
+    def faults(self) -> Iterator[str]:
+        for (found,) in self.connection.execute("PRAGMA integrity_check(20)"):
+            if found != "ok":
+                yield f"the file is damaged: {found}"
+        for table, _, parent, _ in self.connection.execute("PRAGMA foreign_key_check"):
+            yield f"a row of the table {table} refers to one of {parent} that is missing"
+        expected = sqlite3.connect(":memory:")
+        expected.executescript(TABLES)
+        for (table,) in expected.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"):
+            if _columns(self.connection, table) != _columns(expected, table):
+                yield f"the table {table} is not that of this version"
+        expected.close()
+
+    def hold(self, location: LocationId, fence: int) -> None:
+        """A file knows no sessions."""
+
+    def let_go(self, location: LocationId, fence: int) -> None:
+        """A file knows no sessions."""
+
+    def has_ended(self, location: LocationId, fence: int) -> bool:  # noqa: ARG002 (a file knows no sessions)
+        return False
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
+    return connection.execute(f"SELECT * FROM pragma_table_info('{table}')").fetchall()
+
+
+def open_for_reading(path: Path, disk: Disk = DISK) -> SqliteDatabase | None:
+    """A connection that cannot write; None where there is no state yet."""
+    connection = files.open_for_reading(path, disk)
+    if connection is None:
+        return None
+    with errors(path):
+        return SqliteDatabase(migrated_copy(connection), path, disk)
+
+
+def open_for_writing(path: Path, disk: Disk = DISK) -> SqliteDatabase:
+    """A connection to the state, made if there is none yet."""
+    connection = files.open_for_writing(path, disk)
+    try:
+        with errors(path):
+            migrate(connection, path, disk)
+            connection.execute("PRAGMA temp_store = MEMORY")
+            for table, columns in COLUMNS.items():
+                connection.execute(f"CREATE TEMP TABLE {table} ({columns})")
+    except BaseException:
+        connection.close()
+        raise
+    return SqliteDatabase(connection, path, disk)

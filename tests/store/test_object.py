@@ -1,0 +1,396 @@
+"""What the state in object storage promises beyond the contract: conditions, crashes, traffic."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("obstore", reason="the extra reconciler[objects] is not installed")
+
+from reconciler.core.errors import LeaseLost, LockHeld, StateCorrupted, StateError, StateTooNew, UsageError
+from reconciler.core.journal import RunRecord, RunStatus
+from reconciler.core.lease import TTL_MS
+from reconciler.core.names import ContactId, LocationId
+from reconciler.core.observed import UNKNOWN, Known
+from reconciler.store import open_reader, open_store
+from reconciler.store.bucket import Bucket, Found, open_bucket, probe
+from reconciler.store.object import ObjectReader, ObjectStore
+from tests.fakes import START
+from tests.store import servers
+from tests.store.conftest import in_memory
+from tests.store.test_contract import ANNA, BERT, CARA, HERE, LATER, applied, batch, contents, header, seen, taken
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Bucket:
+    return open_bucket(in_memory(tmp_path))
+
+
+def nothing(_method: str, _key: str) -> None:
+    """Is done where a test wants nothing."""
+
+
+@dataclass
+class Wire:
+    """A bucket that counts what passes, and fails or acts where a test says so."""
+
+    bucket: Bucket
+    up: int = 0
+    down: int = 0
+    writes: int = 0
+    fail_at: int = 0
+    lose_answers: bool = False
+    before: Callable[[str, str], None] = nothing
+    largest: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.bucket.name
+
+    def get(self, key: str) -> Found | None:
+        self.before("get", key)
+        found = self.bucket.get(key)
+        self.down += len(found.content) if found else 0
+        return found
+
+    def version(self, key: str) -> str | None:
+        self.before("version", key)
+        return self.bucket.version(key)
+
+    def create(self, key: str, content: bytes) -> str | None:
+        return self._write("create", key, content, lambda: self.bucket.create(key, content))
+
+    def replace(self, key: str, content: bytes, version: str) -> str | None:
+        return self._write("replace", key, content, lambda: self.bucket.replace(key, content, version))
+
+    def _write(self, method: str, key: str, content: bytes, write: Callable[[], str | None]) -> str | None:
+        self.before(method, key)
+        self.writes += 1
+        if self.writes == self.fail_at and not self.lose_answers:
+            raise StateError("the network is gone")
+        self.up += len(content)
+        kind = key.split("/")[1]
+        self.largest[kind] = max(self.largest.get(kind, 0), len(content))
+        version = write()
+        if self.writes == self.fail_at:
+            raise StateError("the answer is lost")
+        # sent again by the client, as the first answer did not arrive
+        return write() if self.lose_answers and not self.fail_at else version
+
+    def keys(self, prefix: str, *, after: str = "") -> Sequence[str]:
+        self.before("keys", prefix)
+        return self.bucket.keys(prefix, after=after)
+
+    def folders(self) -> Sequence[str]:
+        return self.bucket.folders()
+
+    def delete(self, keys: Sequence[str]) -> None:
+        self.before("delete", "")
+        self.bucket.delete(keys)
+
+
+def shown(bucket: Bucket) -> tuple[tuple[object, ...], tuple[RunRecord, ...]]:
+    """The state as somebody sees it who has never looked before."""
+    with ObjectReader(bucket, HERE) as reader:
+        return contents(reader.load(HERE)), tuple(reader.runs(HERE))
+
+
+def a_run(store: ObjectStore, batches: int = 3, size: int = 500) -> None:
+    lease = taken(store)
+    run = store.begin_run(lease, header())
+    for nth in range(batches):
+        contacts = [ContactId(f"contact-{nth}-{each:012}") for each in range(size)]
+        number = store.intend(lease, run, batch(*contacts), dict.fromkeys(contacts, UNKNOWN), START)
+        store.record(lease, number, dict.fromkeys(contacts, applied("x")), dict.fromkeys(contacts, seen("x")), LATER)
+    store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={})
+    store.release(lease)
+
+
+def test_a_batch_costs_what_the_batch_holds_not_what_the_state_does(bucket: Bucket) -> None:
+    with ObjectStore(bucket, HERE) as store:
+        lease = taken(store)
+        many = {ContactId(f"known-{nth:014}"): seen(str(nth % 9)) for nth in range(50_000)}
+        store.learn(lease, many)
+        store.release(lease)
+    whole = bucket.get(f"{HERE}/state.db")
+    wire = Wire(bucket)
+    with ObjectStore(wire, HERE) as store:
+        a_run(store, batches=20)
+
+    assert whole is not None
+    # an intent and an answer a batch, each of its 500 contacts by name and little more
+    assert wire.largest["journal"] < 500 * 90
+    # the state itself goes over the wire twice: read at the beginning, written at the end
+    assert wire.up < wire.largest["state.db"] + 2 * 20 * 500 * 90
+    assert wire.down < len(whole.content) + 100_000
+    assert wire.largest["state.db"] < 1.5 * len(whole.content)
+
+
+def test_after_a_run_there_is_a_snapshot_and_no_journal_but_who_held_it(bucket: Bucket) -> None:
+    with ObjectStore(bucket, HERE) as store:
+        a_run(store, size=2)
+        a_run(store, size=2)
+
+    journal = bucket.keys(f"{HERE}/journal")
+    assert len(journal) == 4
+    assert len(bucket.keys(HERE)) == len(journal) + 2
+
+
+def test_at_every_write_that_fails_the_state_is_old_or_new(tmp_path: Path) -> None:
+    """Each of a run's writes fails once, before or after it was done; the next run goes on from there."""
+    refused = 0
+    for lost in (False, True):
+        for nth in range(1, 30):
+            bucket = open_bucket(in_memory(tmp_path / f"{lost}{nth}"))
+            wire = Wire(bucket, fail_at=nth, lose_answers=lost)
+            with ObjectStore(wire, HERE) as store:
+                try:
+                    a_run(store, size=2)
+                except StateError:
+                    refused += 1
+                before = shown(bucket)
+            with ObjectStore(bucket, HERE) as again:
+                assert contents(again.load(HERE)) == before[0]
+                lease = taken(again, name="two", now=START + TTL_MS)
+                assert (contents(again.load(HERE))[3:], tuple(again.runs(HERE))) == (before[0][3:], before[1])
+                again.begin_run(lease, header())
+                again.release(lease)
+            assert shown(bucket)[0][3] == before[0][3]
+    assert refused > 20
+
+
+def test_a_request_that_was_sent_twice_counts_once(bucket: Bucket, tmp_path: Path) -> None:
+    with ObjectStore(Wire(bucket, lose_answers=True), HERE) as store:
+        lease = taken(store)
+        for nth in range(5):
+            store.learn(lease, {ANNA: seen(str(nth))})
+        lease = store.renew(lease, LATER)
+        store.release(lease)
+
+    assert shown(bucket)[0][2:4] == (5, {ANNA: seen("4")})
+
+
+def test_a_holder_that_wakes_late_is_refused_whatever_its_successors_did(bucket: Bucket) -> None:
+    with ObjectStore(bucket, HERE) as late, ObjectStore(bucket, HERE) as second:
+        lease = taken(late)
+        run = late.begin_run(lease, header())
+        for nth in range(3):
+            now = START + (nth + 1) * TTL_MS
+            other = taken(second, name=f"two-{nth}", now=now)
+            second.learn(other, {BERT: seen(str(nth))})
+            second.release(other)
+        before = shown(bucket)
+        for write in (
+            lambda: late.intend(lease, run, batch(ANNA), {ANNA: Known()}, LATER),
+            lambda: late.learn(lease, {ANNA: seen("stolen")}),
+            lambda: late.renew(lease, LATER),
+            lambda: late.release(lease),
+        ):
+            with pytest.raises(LeaseLost):
+                write()
+        assert shown(bucket) == before
+
+
+@pytest.mark.parametrize("moment", ["keys", "version", "create"])
+def test_a_holder_that_ends_while_it_is_replaced_takes_nothing_with_it(bucket: Bucket, moment: str) -> None:
+    """The old holder's last journal objects, its snapshot and its clearing come at the worst of moments."""
+    wire = Wire(bucket)
+    with ObjectStore(bucket, HERE) as old, ObjectStore(wire, HERE) as new:
+        lease = taken(old)
+        old.learn(lease, {ANNA: seen("a")})
+
+        def end(method: str, key: str) -> None:
+            if method == moment and ("/journal" in key or method == "version"):
+                wire.before = nothing
+                old.learn(lease, {BERT: seen("b")})
+                with pytest.raises(LeaseLost):
+                    old.release(lease)
+
+        wire.before = end
+        second = taken(new, name="two", now=START + TTL_MS)
+        new.learn(second, {CARA: seen("c")})
+        new.release(second)
+    with ObjectReader(bucket, HERE) as reader:
+        assert set(reader.load(HERE).observed.contacts) == {ANNA, BERT, CARA}
+
+
+@pytest.mark.parametrize("moment", ["keys", "version"])
+def test_a_reader_looks_while_the_journal_is_compacted(bucket: Bucket, moment: str) -> None:
+    wire = Wire(bucket)
+    with ObjectStore(bucket, HERE) as store, ObjectReader(wire, HERE) as reader:
+        lease = taken(store)
+        store.learn(lease, {ANNA: seen("a")})
+        reader.load(HERE)
+        store.learn(lease, {ANNA: seen("b")})
+
+        def compact(method: str, key: str) -> None:
+            if method == moment:
+                wire.before = nothing
+                store.release(lease)
+
+        wire.before = compact
+        assert reader.load(HERE).observed[ANNA] == seen("b")
+        assert reader.load(HERE).observed[ANNA] == seen("b")
+
+
+def test_a_deleted_lease_object_does_not_let_an_old_holder_back_in(bucket: Bucket) -> None:
+    with ObjectStore(bucket, HERE) as first, ObjectStore(bucket, HERE) as second:
+        taken(first)
+        lease = taken(first, now=START + TTL_MS)
+        bucket.delete([f"{HERE}/lease.json"])
+        assert taken(second, name="two").fence > lease.fence
+        with pytest.raises(LeaseLost):
+            first.learn(lease, {ANNA: seen("a")})
+
+
+def damage_journal(bucket: Bucket, content: bytes) -> None:
+    key = bucket.keys(f"{HERE}/journal")[-1]
+    bucket.delete([key])
+    bucket.create(key, content)
+
+
+DAMAGE: dict[str, tuple[Callable[[Bucket], object], type[StateError]]] = {
+    "no JSON": (lambda bucket: damage_journal(bucket, b"\x00"), StateCorrupted),
+    "another JSON": (lambda bucket: damage_journal(bucket, b"[]"), StateCorrupted),
+    "a newer format": (lambda bucket: damage_journal(bucket, b'{"format": 99}'), StateTooNew),
+    "an unknown call": (
+        lambda bucket: damage_journal(
+            bucket, b'{"format": 1, "id": "x", "method": "guess", "values": [], "arguments": []}'
+        ),
+        StateTooNew,
+    ),
+    "a hole": (lambda bucket: bucket.delete(bucket.keys(f"{HERE}/journal")[-2:-1]), StateCorrupted),
+    "no snapshot": (lambda bucket: bucket.delete([f"{HERE}/state.db"]), StateCorrupted),
+    "another snapshot": (
+        lambda bucket: (bucket.delete([f"{HERE}/state.db"]), bucket.create(f"{HERE}/state.db", b"x" * 4096)),
+        StateCorrupted,
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGE))
+def test_damage_is_told_plainly(bucket: Bucket, damage: str) -> None:
+    with ObjectStore(bucket, HERE) as store:
+        a_run(store, size=2)
+        lease = taken(store)
+        for nth in range(3):
+            store.learn(lease, {ANNA: seen(str(nth))})
+    make, expected = DAMAGE[damage]
+    make(bucket)
+    with ObjectReader(bucket, HERE) as reader, pytest.raises(StateError) as caught:
+        reader.load(HERE)
+    assert type(caught.value) is expected
+    assert bucket.name in caught.value.message
+    assert caught.value.hint
+
+
+@dataclass
+class Careless:
+    """A bucket that ignores one of the conditions."""
+
+    bucket: Bucket
+    creates: bool = False
+    replaces: bool = False
+    name: str = "s3://careless"
+
+    def create(self, key: str, content: bytes) -> str | None:
+        found = self.bucket.get(key)
+        if self.creates and found:
+            return self.bucket.replace(key, content, found.version)
+        return self.bucket.create(key, content)
+
+    def replace(self, key: str, content: bytes, version: str) -> str | None:
+        found = self.bucket.get(key)
+        return self.bucket.replace(key, content, found.version if self.replaces and found else version)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.bucket, name)
+
+
+@pytest.mark.parametrize(("condition", "told"), [("creates", "If-None-Match"), ("replaces", "If-Match")])
+def test_a_store_that_ignores_a_condition_is_refused(bucket: Bucket, condition: str, told: str) -> None:
+    careless = Careless(bucket, **{condition: True})
+    with pytest.raises(StateError, match=told) as caught:
+        probe(careless, HERE)
+    assert "s3://careless" in caught.value.message
+    assert list(bucket.keys(HERE)) == []
+
+
+@pytest.mark.servers
+def test_a_server_that_ignores_conditions_is_refused() -> None:
+    with open_store(servers.s3_without_conditions()) as store, pytest.raises(StateError, match="If-None-Match"):
+        taken(store)
+
+
+@pytest.mark.servers
+def test_a_bucket_that_is_not_there_is_told_without_the_keys() -> None:
+    url = servers.s3().replace("test&secret", "nobody&secret")
+    with pytest.raises(StateError) as caught, open_store(url) as store:
+        taken(store)
+    assert "s3://state/tests" in caught.value.message
+    assert "testtest" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["s3://bucket/{location}/x", "s3://{location}/state", "s3://", "s3:///x"])
+def test_a_url_that_names_no_bucket(text: str) -> None:
+    with pytest.raises(UsageError):
+        open_store(text)
+
+
+def test_location_at_the_end_of_the_path_is_what_happens_anyhow(tmp_path: Path) -> None:
+    url = in_memory(tmp_path)
+    with open_store(url) as store:
+        taken(store)
+    with open_reader(f"{url}") as reader:
+        assert list(reader.locations()) == [HERE]
+
+
+def test_any_location_has_a_place_of_its_own(tmp_path: Path) -> None:
+    names = [LocationId(text) for text in (".", "..", "a/b", "a", "ü", "%2E", "a b?c#d")]
+    with open_store(in_memory(tmp_path)) as store:
+        for nth, name in enumerate(names):
+            store.learn(taken(store, name), {ANNA: seen(str(nth))})
+        assert sorted(store.locations()) == sorted(names)
+        for nth, name in enumerate(names):
+            assert store.load(name).observed[ANNA] == seen(str(nth))
+
+
+def test_nothing_is_left_in_the_directory_for_temporary_files(bucket: Bucket, tmp_path: Path) -> None:
+    script = (
+        "from tests.store.test_object import *\n"
+        "with ObjectStore(open_bucket('memory:///x'), HERE) as store: a_run(store, size=2)"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seeds", [range(30), pytest.param(range(30, 1_000), marks=pytest.mark.slow)], ids=str)
+def test_whatever_fails_whoever_looks_sees_one_history(seeds: range, tmp_path: Path) -> None:
+    """Two holders in turn, each with a network that fails at random: what was acknowledged is there, in its order."""
+    for seed in seeds:
+        chance = random.Random(seed)
+        bucket = open_bucket(in_memory(tmp_path / str(seed)))
+        acknowledged, tried = 0, 0
+        for turn in range(6):
+            wire = Wire(bucket, fail_at=chance.randrange(1, 14), lose_answers=chance.random() < 0.5)
+            with ObjectStore(wire, HERE) as store:
+                try:
+                    lease = taken(store, name=str(turn), now=START + turn * TTL_MS)
+                    for _ in range(chance.randrange(6)):
+                        tried += 1
+                        store.learn(lease, {ANNA: seen("a", at=tried)})
+                        acknowledged = tried
+                    store.release(lease)
+                except (StateError, LockHeld):
+                    pass
+            with ObjectReader(bucket, HERE) as reader:
+                known = reader.load(HERE).observed[ANNA]
+            assert acknowledged <= (known.observed_at or 0) <= tried
