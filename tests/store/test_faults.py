@@ -152,7 +152,7 @@ def check(scene: Scene, trouble: Trouble, report: LocationReport | None) -> None
             sound(scene)
     with open_store(scene.url) as store:
         # failing once, the lock is released; failing for ever, it cannot be, and runs out
-        at = scene.clock.now() + (TTL_MS if trouble.for_ever and trouble.struck else 0)
+        at = scene.clock.now() + (TTL_MS if trouble.struck and (trouble.for_ever or trouble.late) else 0)
         lease = store.acquire(HERE, a_holder("four"), Instant(at))
         store.release(lease)
     scene.clock.ms += 10 * TTL_MS
