@@ -49,9 +49,13 @@ class Console:
         click.echo(text, nl=False)
 
     def note(self, text: str) -> None:
-        """A line for people, on stderr."""
+        """A line for people, on stderr; not when they asked for quiet."""
         if not self.quiet:
-            click.echo(visible(text), err=True)
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """What is told in any case."""
+        click.echo(json.dumps({"note": text}) if self.log_format == "json" else visible(text), err=True)
 
     def __call__(self, event: Event) -> None:
         """Tells an event; the Reporter of the stages."""

@@ -14,9 +14,9 @@ from reconciler.cli.revision import files_at
 from reconciler.clock import SystemClock
 from reconciler.core.compare import compare
 from reconciler.core.desired import Desired, resolve
-from reconciler.core.errors import ExitCode
-from reconciler.core.manifest import Manifest, TagRule
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.errors import ExitCode, UsageError
+from reconciler.core.manifest import ContactSet, Manifest, TagRule
+from reconciler.core.names import Instant, LocationId, iso
 from reconciler.core.settings import Settings, shown
 from reconciler.core.view.compare import compare_view
 from reconciler.explain import differences
@@ -41,7 +41,10 @@ def command(manifests: Path, base: str, detailed_exitcode: bool, **options: Any)
     console, now = Console.of(options), SystemClock().now()
     then = files_at(base, manifests)
     before = _load(then, now) if then.names() else Loaded(Settings(), (), ())
-    after = _load(Directory(manifests), now)
+    present = Directory(manifests)
+    after = _load(present, now) if manifests.is_dir() and present.names() else Loaded(Settings(), (), ())
+    if not before.manifests and not after.manifests:
+        raise UsageError(f"there is no manifest below {manifests}, neither now nor at {base}")
     old, new = _desired(before, now), _desired(after, now)
     comparisons = [compare(each, old.get(each), new.get(each)) for each in sorted(old.keys() | new.keys())]
     moves = differences(_settings(before), _settings(after))
@@ -79,7 +82,19 @@ def _settings(loaded: Loaded) -> dict[str, Any]:
     rules = {f"tags.{tag}": _rule(rule) for tag, rule in loaded.settings.rules.items()}
     for manifest in loaded.manifests:
         rules |= {f"{manifest.location}.tags.{tag}": _rule(rule) for tag, rule in manifest.rules.items()}
+        rules |= {f"{manifest.location}.contact_sets.{each.name}": _declares(each, manifest) for each in manifest.sets}
     return tree | rules
+
+
+def _declares(each: ContactSet, manifest: Manifest) -> dict[str, Any]:
+    """How a set declares, beside whom and what."""
+    return {
+        "authority": str(each.authority or manifest.authority or "as in the settings"),
+        "ignore": ", ".join(each.ignore) or None,
+        "on_leave": str(each.on_leave),
+        "from": None if each.start is None else iso(each.start),
+        "until": None if each.until is None else iso(each.until),
+    }
 
 
 def _rule(rule: TagRule) -> dict[str, Any]:

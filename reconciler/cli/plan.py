@@ -56,7 +56,7 @@ def preview(
     """Shows the plan in the format asked for. `notes`: what else there is to say."""
     for problem in session.problems:
         if problem.severity is not Severity.INFO:
-            console.note(str(problem))
+            console.warn(str(problem))
     if options["output"] == "json":
         console.answer(plan_json(plan))
         return

@@ -30,7 +30,9 @@ def command() -> None:
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where to write the data.")
 @click.option("--location", metavar="L", help="Which location, where the manifests have several.")
 @click.option("--seed", default=1, show_default=True, help="Another seed, another world.")
-@click.option("--extra", default=200, show_default=True, help="Contacts that no manifest names.")
+@click.option(
+    "--extra", type=click.IntRange(min=0), default=200, show_default=True, help="Contacts that no manifest names."
+)
 @common
 def make(manifests: Path, data: Path, location: str | None, seed: int, extra: int, **options: Any) -> int:
     """Make up a location in which the contacts of the manifests live."""
@@ -61,7 +63,9 @@ LIVED_WITH = ("newsletter", "trial", "webinar 2025", "imported-2024", "invoice o
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Made by `sandbox make`.")
 @click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @click.option("--token", default=DEMO_TOKEN, metavar="TOKEN", help="The token to accept.  [default: the sandbox's own]")
-@click.option("--latency-ms", default=0, show_default=True, help="How long an answer takes.")
+@click.option(
+    "--latency-ms", type=click.IntRange(min=0), default=0, show_default=True, help="How long an answer takes."
+)
 @common
 def serve(data: Path, port: int, token: str, latency_ms: int, **options: Any) -> int:
     """Serve the location in FILE on 127.0.0.1 until Ctrl-C; then what changed is written back to FILE."""

@@ -49,16 +49,17 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What changed in one location; sorted."""
+    """What changed in one location; sorted. `gone`: no manifest names it any more, so it is left untouched."""
 
     location: LocationId
+    gone: bool
     tags: tuple[TagMove, ...]
     sets: tuple[SetMove, ...]
     moved: tuple[Moved, ...]
 
     @property
     def is_empty(self) -> bool:
-        return not self.tags and not self.sets
+        return not self.tags and not self.sets and not self.gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,9 @@ class SettingMove:
 
 def compare(location: LocationId, before: Desired | None, after: Desired | None) -> Comparison:
     """None: the location has no manifest on that side."""
+    if after is None:
+        # nothing is pruned from a location that no manifest names any more
+        return Comparison(location, gone=True, tags=(), sets=(), moved=())
     groups = _groups(before, after)
     moves: defaultdict[Tag, Counter[str]] = defaultdict(Counter)
     moved: defaultdict[tuple[tuple[Tag, ...], tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
@@ -86,6 +90,7 @@ def compare(location: LocationId, before: Desired | None, after: Desired | None)
             moved[tuple(sorted(gained)), tuple(sorted(lost))].extend(contacts)
     return Comparison(
         location=location,
+        gone=False,
         tags=tuple(TagMove(tag, *(moves[tag][name] for name in _NAMES)) for tag in sorted(moves)),
         sets=tuple(_set_moves(before, after)),
         moved=tuple(Moved(*tags, tuple(sorted(contacts))) for tags, contacts in sorted(moved.items())),

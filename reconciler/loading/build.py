@@ -142,7 +142,9 @@ class SetBuilder:
 
 def _tag_uses(node: Node | None) -> tuple[TagUse, ...]:
     return tuple(
-        TagUse(normalise_tag(scalar.text), scalar.text, scalar.source, scalar.commented) for scalar in _scalars(node)
+        TagUse(normalise_tag(scalar.text), scalar.text, scalar.source, scalar.commented)
+        for scalar in _scalars(node)
+        if scalar.text.strip()
     )
 
 

@@ -258,11 +258,30 @@ class _Loading:
             return None, broken
 
 
+def _mended(sets: Any, location: tuple[int | str, ...]) -> bool:
+    """Whether the error lay in one item of a set's list of words, in whose place there now stands a sound one."""
+    if len(location) < 4 or location[0] != "contact_sets" or location[2] not in _WORDS:
+        return False
+    listed = sets.get(location[1], {}).get(location[2]) if isinstance(sets, dict) else None
+    if not isinstance(listed, list) or not isinstance(location[3], int):
+        return False
+    listed[location[3]] = "sound"
+    return True
+
+
+_WORDS = ("tags", "absent", "ignore")
+
+
 def _cut(data: dict[str, Any], locations: Iterable[tuple[int | str, ...]]) -> set[str]:
-    """Takes out of `data` whatever an error lies in; answers the names of the contact sets among it."""
+    """Takes out of `data` whatever an error lies in; answers the names of the contact sets among it.
+
+    Of a list of tags only the wrong one is replaced, so that what else is wrong with the set is told too.
+    """
     broken: set[str] = set()
     for location in locations:
         top = data.get(str(location[0]))
+        if _mended(top, location):
+            continue
         if len(location) > 1 and isinstance(top, dict):
             top.pop(location[1], None)
             if location[0] == "contact_sets":

@@ -26,6 +26,8 @@ def read_parquet(stream: BinaryIO, gathering: Gathering) -> None:
         raise _missing_extra(gathering) from None
     with _on_disk(stream) as path, duckdb.connect(":memory:", config=_CONFIG) as database:
         try:
+            # its progress would go to stdout, which is the answer's
+            database.execute("SET enable_progress_bar = false")
             _select(database, path, gathering)
         except duckdb.Error as error:
             raise gathering.stop("contact-file", 0, f"not Parquet: {str(error).splitlines()[0]}") from None
@@ -40,7 +42,7 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 
 def _missing_extra(gathering: Gathering) -> InvalidInput:
     wanted = gathering.wanted
-    hint = "install it: pip install 'reconciler[bulk]'"
+    hint = "install reconciler with the extra [bulk], such as pip install '.[bulk]' in its checkout"
     return InvalidInput([Problem(wanted.source, f"{wanted.path} needs the extra [bulk]", "extra", hint=hint)])
 
 

@@ -25,7 +25,7 @@ class Given(StrEnum):
 COLUMNS = {
     Given.CONTACTS: "id TEXT NOT NULL, known INTEGER NOT NULL",
     Given.ANSWERS: (
-        "id TEXT NOT NULL, outcome TEXT NOT NULL, old INTEGER, added INTEGER NOT NULL, removed INTEGER NOT NULL,"
+        "id TEXT NOT NULL, outcome TEXT NOT NULL, old INTEGER, added INTEGER, removed INTEGER,"
         " message TEXT, released INTEGER"
     ),
 }

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -104,6 +104,10 @@ class PostgresDatabase:
         return iter(())
 
     def close(self) -> None:
+        # the server notices a little later that a session has ended
+        with suppress(psycopg.Error):
+            for key in self._held:
+                self._unlock(key)
         self.connection.close()
 
     def _try_lock(self, key: int) -> bool:

@@ -34,11 +34,17 @@ INSERT INTO rows (batch, contact)
 SELECT ?, contacts.n FROM {Given.CONTACTS} AS given JOIN contacts ON contacts.id = given.id
 WHERE contacts.location = ? ORDER BY contacts.n
 """
+# written anew and not changed: rows that grow where they are leave pages half empty
+_UNANSWER = f"""
+DELETE FROM rows WHERE batch = ? AND contact IN (
+    SELECT contacts.n FROM {Given.ANSWERS} AS given JOIN contacts ON contacts.id = given.id
+    WHERE contacts.location = ?)
+"""
 _ANSWER = f"""
-UPDATE rows SET outcome = given.outcome, old = given.old, added = given.added, removed = given.removed,
-    message = given.message, released = given.released
+INSERT INTO rows (batch, contact, outcome, old, added, removed, message, released)
+SELECT ?, contacts.n, given.outcome, given.old, given.added, given.removed, given.message, given.released
 FROM {Given.ANSWERS} AS given JOIN contacts ON contacts.id = given.id
-WHERE rows.batch = ? AND contacts.location = ? AND rows.contact = contacts.n
+WHERE contacts.location = ? ORDER BY contacts.n
 """
 _LEDGERS = """
 SELECT contacts.id, tagsets.tags FROM rows JOIN contacts ON rows.contact = contacts.n
@@ -100,6 +106,7 @@ def put_answers(
     # made before they are given: new tag sets may have to be stored on the way
     rows = [(contact, *row) for contact, answer in answers.items() if (row := _row(interning, answer))]
     database.give(Given.ANSWERS, rows)
+    database.execute(_UNANSWER, (batch, number))
     database.execute(_ANSWER, (batch, number))
 
 
@@ -107,7 +114,7 @@ def _row(interning: Interning, answer: Answer) -> tuple[object, ...]:
     verdict = answer.verdict
     if verdict is None:
         return ()
-    tags = (interning.optional(each) for each in (verdict.old, verdict.added, verdict.removed))
+    tags = (interning.optional(each) for each in (verdict.old, verdict.added or None, verdict.removed or None))
     as_expected = verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
     released = interning.tagset(answer.released) if answer.released else None
     return (verdict.outcome, *tags, None if as_expected else verdict.message, released)

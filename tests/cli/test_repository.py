@@ -126,3 +126,27 @@ def test_settings_are_shown_with_their_origin_and_without_secrets(
     assert "flag" in lines["state"]
     assert lines[LOCATION].split() == [LOCATION, "ACME_TOKEN", "set"]
     assert "pit-very-secret" not in ended.out + ended.err
+
+
+@pytest.mark.usefixtures("committed")
+def test_diff_tells_how_sets_declare(reconciler: Command, project: Path) -> None:
+    path = project / "manifests" / "acme.yaml"
+    path.write_text(
+        path.read_text().replace("    tags: [vip]", "    tags: [vip]\n    authority: exact\n    on_leave: keep")
+    )
+    found = reconciler("diff", "--detailed-exitcode", "--format", "json")
+    assert found.code == 2
+    moved = {each["key"]: each["after"] for each in json.loads(found.out)["settings"]}
+    assert moved == {
+        f"{LOCATION}.contact_sets.vip.authority": "exact",
+        f"{LOCATION}.contact_sets.vip.on_leave": "keep",
+    }
+
+
+@pytest.mark.usefixtures("committed")
+def test_diff_of_a_location_that_no_manifest_names_any_more(reconciler: Command, project: Path) -> None:
+    (project / "manifests" / "acme.yaml").unlink()
+    told = reconciler("diff")
+    assert told.code == 0
+    assert "left untouched" in told.out
+    assert "lost" not in told.out

@@ -214,3 +214,11 @@ def test_very_many_problems_of_a_kind_are_counted(tmp_path: Path) -> None:
 
 def test_loaded_is_a_value(tmp_path: Path) -> None:
     assert isinstance(load(write(tmp_path, m_yaml=listing(f"[{A}]"))), Loaded)
+
+
+def test_a_wrong_tag_hides_nothing_else_of_its_set(tmp_path: Path) -> None:
+    text = f"{LOCATION}contact_sets:\n  a:\n    contacts: {{sets: [nosuch]}}\n    tags: ['', x, ' ']\n    absent: [x]\n"
+    found = problems(write(tmp_path, m_yaml=text))
+    assert [each.split(":")[1] for each in found] == ["4", "5", "5", "6"]
+    assert any("nosuch" in each for each in found)
+    assert any("both under tags" in each for each in found)

@@ -216,9 +216,9 @@ def test_any_text_is_a_message(url: str, sql: Callable[[str], list[Any]]) -> Non
 
 
 def test_an_acknowledged_change_is_on_disk(tmp_path: Path) -> None:
+    base = HOMES["postgres"](tmp_path)  # skips without the extra
     from reconciler.store.postgres import open_for_writing
 
-    base = HOMES["postgres"](tmp_path)
     for given, expected in (("off", "on"), ("on", "on"), ("remote_apply", "remote_apply")):
         database = open_for_writing(f"{base}&options=-csynchronous_commit%3D{given}")
         assert database.execute("SHOW synchronous_commit").fetchall() == [(expected,)]

@@ -33,6 +33,9 @@ def compare_view(
 def _section(each: Comparison, base: str, most: int | None) -> Section:
     if each.is_empty:
         return Section(f"Location {each.location}", Cell(f"Says the same as at {base}.", Style.GOOD), ())
+    if each.gone:
+        told = "No manifest names it any more: it is left untouched. To empty it, keep one with `contact_sets: {}`."
+        return Section(f"Location {each.location}", Cell(told, Style.WARN), ())
     gained, lost = sum(move.gained for move in each.tags), sum(move.lost for move in each.tags)
     verdict = f"Against {base}: {counted(gained, 'tag')} gained, {lost:,} lost, by contact."
     blocks: list[Block] = []
@@ -93,7 +96,7 @@ def _settings(settings: Sequence[SettingMove], most: int | None) -> Section:
         for move in settings
     ]
     verdict = Cell(f"{counted(len(settings), 'value')} changed.", Style.STRONG)
-    return Section("Settings and tag rules", verdict, (table("", columns, rows, most=most),))
+    return Section("Settings, tag rules and how sets declare", verdict, (table("", columns, rows, most=most),))
 
 
 def _value(text: str | None) -> str:
