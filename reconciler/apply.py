@@ -215,14 +215,15 @@ class _Run:
 
     def _end(self, status: RunStatus) -> None:
         sizes = {each.name: len(each.members) for each in self.desired.sets}
-        # of a part of the whole nothing follows for the size of a set
-        whole = status is RunStatus.COMPLETE and not (self.options.selection.sets or self.options.selection.tags)
+        # of a part of the whole nothing follows for the size of a set, nor of what undoes a run
+        chosen = self.options.selection
+        whole = status is RunStatus.COMPLETE and self.reversal is None and not (chosen.sets or chosen.tags)
         self.world.store.end_run(
             self.tenure.lease,
             self.number,
             status,
             self.world.clock.now(),
-            set_sizes=sizes if whole and self.reversal is None else None,
+            set_sizes=sizes if whole else None,
         )
         if self.history_keep is not None:
             self.world.store.prune(self.tenure.lease, self.history_keep)

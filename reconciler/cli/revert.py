@@ -18,7 +18,7 @@ from reconciler.cli.session import Session, look, open_session, plan_options
 from reconciler.cli.whose import settings_of
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.names import LocationId
-from reconciler.core.plan import Plan, approve, combine
+from reconciler.core.plan import Plan, approve, combine, refuse_over_quota
 from reconciler.core.revert import Reversal, plan_revert, reverse
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
@@ -61,6 +61,7 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
         console.note(f"nothing of run {reversal.run} is left to undo")
         return ExitCode.DONE
     ask(auto_approve)
+    refuse_over_quota(plan, session.settings.api.requests_per_day)
     operation = f"revert {reversal.run}"
     sending = send(approved, session, console, options, operation=operation, reversals={location: reversal})
     return tell(asyncio.run(sending), console, options)

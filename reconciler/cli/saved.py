@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.cli.session import Session, check_pin, open_session, plan_options
+from reconciler.cli.session import Session, load_pinned, open_session, plan_options
 from reconciler.core.errors import StalePlan, UsageError
 from reconciler.core.guard import Allowance
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions, remeasured
@@ -36,7 +36,7 @@ def open_saved(path: Path, directory: Path | None, options: Mapping[str, Any]) -
             remeasured(
                 each,
                 session.desired[each.location],
-                reader.load(each.location),
+                load_pinned(session, reader, each.location),
                 options_of(each, plan, session, options),
             )
             for each in plan.locations
@@ -54,7 +54,6 @@ def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Sess
                 f"the plan is stale: the manifests of location {each.location} have changed since",
                 hint="plan again, or apply with the manifests that were planned (--manifests DIR)",
             )
-        check_pin(session.settings, each.location, each.lineage)
     return session
 
 

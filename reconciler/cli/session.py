@@ -15,7 +15,7 @@ from reconciler.core.batching import Caps
 from reconciler.core.cover import EFFORT
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.diff import Selection, selected
-from reconciler.core.errors import Problem, StalePlan, UsageError
+from reconciler.core.errors import Problem, StateError, UsageError
 from reconciler.core.guard import Allowance, Guard
 from reconciler.core.manifest import Manifest
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, did_you_mean, normalise_tag
@@ -178,14 +178,15 @@ class Present:
     earlier: Mapping[ContactId, Known] | None = None
 
 
-def check_pin(settings: Settings, location: LocationId, lineage: str | None) -> None:
-    """Raises StalePlan where the state is another than the one that the settings pin."""
-    pin = settings.pin(location)
-    if pin is None or pin == lineage:
-        return
-    where = redacted(settings.state)
-    there = f"lineage {lineage}" if lineage else "none there"
-    raise StalePlan(
+def load_pinned(session: Session, reader: StateReader, location: LocationId) -> Snapshot:
+    """The state; raises StateError where it is another than the one that the settings pin."""
+    state = reader.load(location)
+    pin = session.settings.pin(location)
+    if pin in (None, state.lineage):
+        return state
+    where = redacted(session.settings.state)
+    there = f"lineage {state.lineage}" if state.lineage else "none there"
+    raise StateError(
         f"the state of location {location} is pinned to lineage {pin}, and {where} has {there}",
         hint="see that `state` names the right one; the pin is `lineage` in reconciler.yaml",
     )
@@ -204,7 +205,7 @@ async def look(
     `contacts`: whom `--refresh get` reads, where it is not whom the manifests declare.
     """
     method = options.get("refresh")
-    states = {location: _pinned(reader.load(location), session.settings) for location in session.desired}
+    states = {location: load_pinned(session, reader, location) for location in session.desired}
     _refuse_unknown_tags(session, states.values(), options)
     if not method:
         return [Present(state) for state in states.values()]
@@ -214,19 +215,14 @@ async def look(
             api = await stack.enter_async_context(open_api(session, location))
             reading = Reading(api, SystemClock(), report, Pace(_rate(session.settings)))
             if method == "get":
-                chosen = selection(session, options)
-                whom = _concerned(desired, states[location], chosen) if contacts is None else contacts
+                whom = (
+                    _concerned(desired, states[location], selection(session, options)) if contacts is None else contacts
+                )
                 seen = await read_contacts(location, whom, reading)
             else:
                 seen = await scan(location, reading)
             found.append(_refreshed(states[location], seen, _settle_ms(session.settings)))
         return found
-
-
-def _pinned(state: Snapshot, settings: Settings) -> Snapshot:
-    """The state, unless it is not of the lineage that the settings pin."""
-    check_pin(settings, state.location, state.lineage)
-    return state
 
 
 def _refuse_unknown_tags(session: Session, states: Iterable[Snapshot], options: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateSt
             from reconciler.store.object import ObjectStore
         return PlacesStore(lambda location: ObjectStore(bucket, folder(location)), partial(_folders, bucket))
     if LOCATION in url:
-        return PlacesStore(lambda location: open_store(_placed(url, location)), partial(_names, url))
+        return PlacesStore(lambda location: open_store(_placed(url, location), disk=disk), partial(_names, url))
     if _scheme(url) in POSTGRES:
         with _extra("postgres"):
             from reconciler.store import postgres

@@ -63,9 +63,6 @@ class Database(Protocol):
     def add_shared(self) -> None:
         """Until the transaction ends, nobody else adds to what the locations share."""
 
-    def back_up(self) -> None:
-        """Puts a copy beside the state, where it is a file of ours."""
-
     def hold(self, location: LocationId, fence: int) -> None:
         """This connection's session holds the lease from here on, where sessions can."""
 
@@ -73,6 +70,9 @@ class Database(Protocol):
 
     def has_ended(self, location: LocationId, fence: int) -> bool:
         """Whether the session that took the lease is known to be no more."""
+
+    def back_up(self) -> None:
+        """Puts a copy beside the state, where nobody else makes backups of it."""
 
     def faults(self) -> Iterator[str]:
         """What is wrong with how the database stores it, a line each."""

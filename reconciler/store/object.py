@@ -177,7 +177,7 @@ class ObjectStore:
         self._replica.append("prune", lease, keep)
 
     def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
-        self._replica.append("forget", lease, tuple(contacts))
+        self._replica.append("forget", lease, tuple(sorted(set(contacts))))
 
     def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
         self._replica.append("replace", lease, json.dumps(state_document([Portable(state, tuple(runs))])))

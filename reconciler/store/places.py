@@ -71,7 +71,7 @@ class PlacesReader:
         return self._at[location].trail(location, contact)
 
     def check(self) -> Sequence[str]:
-        return _check(self._at, self._names())
+        return _faults(self._at, self._names())
 
 
 class PlacesStore:
@@ -105,7 +105,7 @@ class PlacesStore:
         return self._at[location].trail(location, contact)
 
     def check(self) -> Sequence[str]:
-        return _check(self._at, self._names())
+        return _faults(self._at, self._names())
 
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         return self._at[location].acquire(location, holder, now)
@@ -164,5 +164,5 @@ def _batches(at: Opened[T], names: Sequence[LocationId], run: str) -> Sequence[B
     return ()
 
 
-def _check(at: Opened[T], names: Sequence[LocationId]) -> Sequence[str]:
+def _faults(at: Opened[T], names: Sequence[LocationId]) -> Sequence[str]:
     return tuple(f"location {location}: {line}" for location in names for line in at[location].check())

@@ -78,9 +78,6 @@ class PostgresDatabase:
         # two transactions that add the same tag sets in different orders would wait for one another
         self.connection.execute("SELECT pg_advisory_xact_lock(%s)", (self._key("shared"),))
 
-    def back_up(self) -> None:
-        """Backups are the server's business."""
-
     def hold(self, location: LocationId, fence: int) -> None:
         key = self._key(location, fence)
         if key not in self._held and self._try_lock(key):
@@ -98,6 +95,9 @@ class PostgresDatabase:
             return False
         self._unlock(key)
         return True
+
+    def back_up(self) -> None:
+        """A server has its own backups."""
 
     def faults(self) -> Iterator[str]:
         """The server sees to its constraints."""

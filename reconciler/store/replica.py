@@ -39,9 +39,9 @@ LASTING = frozenset({"take", "release"})
 
 
 def _replace(store: SqlStore, lease: Lease, document: str) -> None:
-    """`document`: the location in the portable format."""
-    (new,) = read_state(json.loads(document), path="a journal object")
-    store.put(lease, new.state, new.runs)
+    """The location becomes what the document says: that of `state pull`, whose format says its own version."""
+    (found,) = read_state(json.loads(document), path="the journal")
+    store.become(lease, found.state, found.runs)
 
 
 METHODS: Mapping[str, Callable[..., Any]] = {
@@ -51,11 +51,11 @@ METHODS: Mapping[str, Callable[..., Any]] = {
     "end_run": lambda store, lease, run, status, now, sizes: store.end_run(lease, run, status, now, set_sizes=sizes),
     "learn": SqlStore.learn,
     "prune": SqlStore.prune,
-    "forget": SqlStore.forget,
-    "replace": _replace,
     "intend": SqlStore.intend,
     "record": SqlStore.record,
     "withdraw": SqlStore.withdraw,
+    "forget": SqlStore.forget,
+    "replace": _replace,
 }
 
 
@@ -110,10 +110,10 @@ class Replica:
         path = self._new_path()
         with self._errors():
             execute = self._database.connection.execute
-            execute("CREATE TABLE IF NOT EXISTS compacted (position INTEGER NOT NULL) STRICT")
-            execute("DELETE FROM compacted")
+            execute("CREATE TABLE compacted (position INTEGER NOT NULL) STRICT")
             execute("INSERT INTO compacted VALUES (?)", (self._position,))
             execute("VACUUM INTO ?", (str(path),))
+            execute("DROP TABLE compacted")
         content = path.read_bytes()
         path.unlink()
         if self._version is None:
@@ -193,7 +193,9 @@ class Replica:
 
     def _position_of(self, database: SqliteDatabase) -> int:
         with self._errors(), database.reading():
-            return int(first(database.execute("SELECT position FROM compacted"))[0])
+            position = int(first(database.execute("SELECT position FROM compacted"))[0])
+        database.execute("DROP TABLE compacted")
+        return position
 
     def _publish(self, call: Call, content: bytes) -> Any:
         """Makes the change here and, as the last thing before it is committed, for all."""

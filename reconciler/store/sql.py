@@ -105,7 +105,7 @@ class SqlStore:
         return run
 
     def begin(self, lease: Lease, header: RunHeader, run: str) -> None:
-        """Begins the run of that id."""
+        """Begins the run of that id; makes no backup."""
         with self._holding(lease) as (database, number):
             self._end_interrupted(database, number)
             whole.put_run(database, number, RunRecord(run, header, RunStatus.RUNNING, None, 0, 0))
@@ -161,10 +161,10 @@ class SqlStore:
 
     def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
         self.database.back_up()
-        self.put(lease, state, runs)
+        self.become(lease, state, runs)
 
-    def put(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
-        """The location becomes that, and no copy is made before."""
+    def become(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+        """As `replace`; makes no backup."""
         with self._holding(lease) as (database, number):
             whole.replace_all(database, self._interning, number, state, runs)
 

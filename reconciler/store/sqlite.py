@@ -62,19 +62,6 @@ class SqliteDatabase:
         with errors(self._path):
             back_up(self.connection, self._path, self._disk)
 
-    def faults(self) -> Iterator[str]:
-        for (found,) in self.connection.execute("PRAGMA integrity_check(20)"):
-            if found != "ok":
-                yield f"the file is damaged: {found}"
-        for table, _, parent, _ in self.connection.execute("PRAGMA foreign_key_check"):
-            yield f"a row of the table {table} refers to one of {parent} that is missing"
-        expected = sqlite3.connect(":memory:")
-        expected.executescript(TABLES)
-        for (table,) in expected.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"):
-            if _columns(self.connection, table) != _columns(expected, table):
-                yield f"the table {table} is not that of this version"
-        expected.close()
-
     def hold(self, location: LocationId, fence: int) -> None:
         """A file knows no sessions."""
 
@@ -84,12 +71,25 @@ class SqliteDatabase:
     def has_ended(self, location: LocationId, fence: int) -> bool:  # noqa: ARG002 (a file knows no sessions)
         return False
 
+    def faults(self) -> Iterator[str]:
+        for (found,) in self.connection.execute("PRAGMA integrity_check(20)"):
+            if found != "ok":
+                yield f"the file is damaged: {found}"
+        for table, _, parent, _ in self.connection.execute("PRAGMA foreign_key_check"):
+            yield f"a row of the table {table} refers to one of {parent} that is missing"
+        expected = sqlite3.connect(":memory:")
+        expected.executescript(TABLES)
+        if _shape(self.connection) != _shape(expected):
+            yield "the tables are not those of this version"
+        expected.close()
+
     def close(self) -> None:
         self.connection.close()
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
-    return connection.execute(f"SELECT * FROM pragma_table_info('{table}')").fetchall()
+def _shape(connection: sqlite3.Connection) -> dict[str, list[tuple[str, ...]]]:
+    tables = connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall()
+    return {name: connection.execute(f"SELECT * FROM pragma_table_info('{name}')").fetchall() for (name,) in tables}
 
 
 def open_for_reading(path: Path, disk: Disk = DISK) -> SqliteDatabase | None:

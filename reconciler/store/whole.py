@@ -114,7 +114,8 @@ def _row(interning: Interning, answer: Answer) -> tuple[object, ...]:
     verdict = answer.verdict
     if verdict is None:
         return ()
-    tags = (interning.optional(each) for each in (verdict.old, verdict.added or None, verdict.removed or None))
+    given = (verdict.old, verdict.added or None, verdict.removed or None)
+    tags = (interning.optional(each) for each in given)
     as_expected = verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
     released = interning.tagset(answer.released) if answer.released else None
     return (verdict.outcome, *tags, None if as_expected else verdict.message, released)

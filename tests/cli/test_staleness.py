@@ -37,7 +37,7 @@ def test_a_pinned_lineage_refuses_any_other_state(reconciler: Command, project: 
     before = len(world.transitions)
     for command in COMMANDS:
         ended = reconciler(*command)
-        assert ended.code == 4
+        assert ended.code == 1
         assert f"pinned to lineage {OTHER}" in ended.err
     assert len(world.transitions) == before
     settings.write_text(text.format(lineage_of(reconciler)[0], LOCATION))
@@ -51,7 +51,7 @@ def test_a_pinned_lineage_refuses_a_missing_state(reconciler: Command, manifest:
     (project / "manifests" / "reconciler.yaml").write_text(f"lineage: {OTHER}\n")
     for command in COMMANDS[:3]:
         ended = reconciler(*command)
-        assert ended.code == 4
+        assert ended.code == 1
         assert "none there" in ended.err
     assert not (project / ".reconciler").exists()
 

@@ -298,7 +298,7 @@ def test_verify_finds_what_does_not_hang_together(reconciler: Command, project: 
     for harm, found in (
         ("UPDATE known SET observed_at = NULL WHERE observed IS NOT NULL", "without a time"),
         ("DELETE FROM known", "knowledge is missing"),
-        ("ALTER TABLE runs ADD COLUMN more TEXT", "the table runs is not that"),
+        ("ALTER TABLE runs ADD COLUMN more TEXT", "the tables are not those"),
     ):
         with sqlite3.connect(project / ".reconciler" / "state.db") as connection:
             connection.execute(harm)

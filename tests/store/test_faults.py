@@ -151,8 +151,9 @@ def check(scene: Scene, trouble: Trouble, report: LocationReport | None) -> None
             recover(scene, kept[0])
             sound(scene)
     with open_store(scene.url) as store:
-        # failing once, the lock is released; failing for ever, it cannot be, and runs out
-        at = scene.clock.now() + (TTL_MS if trouble.struck and (trouble.for_ever or trouble.late) else 0)
+        # failing once, the lock is released; failing for ever, or taken by a commit that said it failed, it runs out
+        runs_out = (trouble.for_ever or trouble.late) and trouble.struck
+        at = scene.clock.now() + (TTL_MS if runs_out else 0)
         lease = store.acquire(HERE, a_holder("four"), Instant(at))
         store.release(lease)
     scene.clock.ms += 10 * TTL_MS
