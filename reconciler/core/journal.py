@@ -61,7 +61,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one contact of a batch ended; None: not known so far. `released`: what left its ledger with the answer."""
+    """How one contact of a batch ended; None: not known so far. `released`: what was under management and is gone."""
 
     verdict: Verdict | None
     released: TagSet = frozenset()

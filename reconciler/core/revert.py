@@ -208,7 +208,8 @@ class _Case:
             return False
         if want.authority is Authority.EXACT or (want.authority is Authority.OWNED and tag in self.owned):
             return True
-        return tag in self.net.released
+        ours = self.net.released | self.known.ledger
+        return tag in ours and tag not in self.known.kept
 
 
 def _reasons(tags: Mapping[str, TagSet]) -> tuple[tuple[str, tuple[Tag, ...]], ...]:

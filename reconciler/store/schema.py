@@ -1,6 +1,6 @@
 """The tables of the SQLite state, version by version.
 
-Version 2: `runs.allowed` (guards lifted, with reasons), `rows.released` (what left the ledger with an answer).
+Version 2: `runs.allowed` (guards lifted, with reasons), `rows.released` (what was under management and is gone).
 
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
 number. `rows` is the journal: written with the intent, completed by the answer. Contact ids and tags are all that is

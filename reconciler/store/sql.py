@@ -9,17 +9,15 @@ from types import TracebackType
 from typing import Self
 
 from reconciler.core.batching import Batch
-from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
+from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Outcome, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.store import leases, reading, whole
 from reconciler.store.database import Database, Given, first
 from reconciler.store.interning import Interning
-
-NONE: TagSet = frozenset()
 
 
 class SqlStore:
@@ -142,9 +140,8 @@ class SqlStore:
         now: Instant,
     ) -> None:
         with self._holding(lease) as (database, location):
-            released = whole.released(database, number, changed)
+            answers = whole.answered(database, number, verdicts, changed)
             self._write_known(database, location, changed)
-            answers = {contact: Answer(verdict, released.get(contact, NONE)) for contact, verdict in verdicts.items()}
             whole.put_answers(database, self._interning, number, location, answers)
             database.execute("UPDATE batches SET status = 'answered', ended = ? WHERE n = ?", (now, number))
 

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from reconciler.core.journal import Answer, BatchStatus, RunLog, RunRecord
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import UNKNOWN, Known
-from reconciler.core.outcome import Outcome
+from reconciler.core.outcome import Outcome, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.store.database import Database, Given, decoding, first
 from reconciler.store.interning import Interning, tags_of
+
+NONE: TagSet = frozenset()
 
 ADD_CONTACTS = f"""
 INSERT INTO contacts (location, id, known) SELECT ?, id, known FROM {Given.CONTACTS} WHERE true
@@ -120,11 +122,18 @@ def _row(interning: Interning, answer: Answer) -> tuple[object, ...]:
 
 
 @decoding()
-def released(database: Database, batch: int, changed: Mapping[ContactId, Known]) -> dict[ContactId, TagSet]:
-    """What leaves the ledger of each contact of the batch that loses something when they become `changed`."""
+def answered(
+    database: Database, batch: int, verdicts: Mapping[ContactId, Verdict], changed: Mapping[ContactId, Known]
+) -> dict[ContactId, Answer]:
+    """The answers to a batch, with what was under management and is gone, before its contacts become `changed`."""
     ledgers = {ContactId(contact): tags_of(tags) for contact, tags in database.execute(_LEDGERS, (batch,))}
-    lost = {who: ledger - changed[who].ledger for who, ledger in ledgers.items() if who in changed}
-    return {contact: tags for contact, tags in lost.items() if tags}
+    answers = {}
+    for contact, verdict in verdicts.items():
+        ledger, after = ledgers.get(contact, NONE), changed.get(contact)
+        # taken away by the answer, though a doubt may keep it in the ledger a while longer
+        gone = ledger & verdict.removed
+        answers[contact] = Answer(verdict, gone if after is None else gone | (ledger - after.ledger))
+    return answers
 
 
 def prune(database: Database, number: int, keep: int) -> None:

@@ -1,4 +1,4 @@
-"""No pair is orphaned, after any history of partial runs, lost answers, crashes and moving manifests.
+"""No pair is orphaned, after any history of partial runs and reverts, lost answers, crashes and moving manifests.
 
 The history keeps its own books of what is really ours: a tag that a request of ours put on a contact, or that was
 adopted there, until somebody takes it off or it is left there on purpose. What is ours, or may still become so, is in
@@ -16,11 +16,13 @@ import pytest
 from reconciler.core.batching import Batch
 from reconciler.core.desired import Desired
 from reconciler.core.diff import Deferral, Diff, Listed, diff
+from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.manifest import Authority, ContactSet, OnLeave
 from reconciler.core.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.observed import Observed, Origin, absorb, adopt, intend, observe, release, withdraw
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
-from tests.build import NOW, SETTLE, a_rule, a_set, declare, ids, only
+from reconciler.core.revert import Reversal, reverse, undo
+from tests.build import HERE, NOW, SETTLE, a_rule, a_set, declare, ids, only
 
 PEOPLE = ids("anna bert")
 TAGS = tuple(map(Tag, "abc"))
@@ -49,6 +51,7 @@ class Effect:
     action: Action
     contact: ContactId
     tags: TagSet
+    ours: TagSet
 
 
 @dataclass
@@ -63,10 +66,13 @@ class History:
     deleted: set[ContactId] = field(default_factory=set)
     late: list[Effect] = field(default_factory=list)
     ours: set[Pair] = field(default_factory=set)
+    taken: set[Pair] = field(default_factory=set)
+    journal: list[list[BatchRecord]] = field(default_factory=list)
+    undoing: Reversal | None = None
     log: list[str] = field(default_factory=list)
 
     def live(self, steps: int) -> None:
-        kinds = (self.change_manifests, self.others_change, self.refresh, self.run, self.run)
+        kinds = (self.change_manifests, self.others_change, self.refresh, self.run, self.run, self.revert)
         for _ in range(steps):
             self.pass_time()
             self.random.choice(kinds)()
@@ -77,7 +83,7 @@ class History:
         due = [each for each in self.late if each.at <= self.now]
         self.late = [each for each in self.late if each.at > self.now]
         for each in due:
-            self.land(each.action, each.contact, each.tags)
+            self.land(each.action, each.contact, each.tags, each.ours)
 
     def some(self, chance: float = 0.4) -> TagSet:
         return frozenset(tag for tag in TAGS if self.random.random() < chance)
@@ -102,7 +108,9 @@ class History:
 
     def others_change(self) -> None:
         contact = self.random.choice(PEOPLE)
-        self.carried[contact] ^= self.some(0.3)
+        toggled = self.some(0.3)
+        self.carried[contact] ^= toggled
+        self.taken -= {(contact, tag) for tag in toggled}
         self.forget_what_is_gone(contact)
         self.deleted ^= {contact} if self.random.random() < 0.2 else set()
         self.log.append(f"others {contact} {sorted(self.carried[contact])} deleted {sorted(self.deleted)}")
@@ -119,8 +127,35 @@ class History:
             self.observed.update({contact: known})
         self.log.append(f"refresh {lag}")
 
+    def revert(self) -> None:
+        """Undoes one of the last runs, or what is left of it."""
+        if not self.journal:
+            return
+        nth = self.random.randrange(max(0, len(self.journal) - 4), len(self.journal))
+        log, *later = (a_log(batches) for batches in self.journal[nth:])
+        self.undoing, spent = reverse(log, later), {}
+        self.journal.append([])
+        self.log.append(f"revert {nth}")
+        try:
+            for _ in range(self.random.choice((1, 2))):
+                self.round(undo(self.undoing, self.desired, self.observed, spent=spent), spent)
+        except Crashed:
+            self.log.append("crashed")
+        self.undoing = None
+
+    def managed(self, contact: ContactId, tags: TagSet) -> TagSet:
+        return tags if self.undoing is None else self.undoing.managed(contact, tags, self.desired)
+
+    def expected(self, contact: ContactId, tags: TagSet) -> TagSet:
+        """By the books: what a revert gives back is ours where it is desired, or was ours when we took it away."""
+        if self.undoing is None:
+            return tags
+        present = self.desired.want(contact).present
+        return frozenset(tag for tag in tags if tag in present or (contact, tag) in self.taken)
+
     def run(self) -> None:
         spent: dict[ContactId, TagSet] = {}
+        self.journal.append([])
         self.log.append("run")
         try:
             retry = only(retry_held=self.random.random() < 0.3, retry_rejected=self.random.random() < 0.3)
@@ -152,7 +187,8 @@ class History:
         tags, sent = frozenset(batch.tags), Instant(self.now)
         before = {contact: self.observed[contact] for contact in batch.contacts}
         for contact, known in before.items():
-            self.observed.update({contact: intend(known, batch.action, tags, keep=self.desired.want(contact).keep)})
+            ours = self.managed(contact, tags)
+            self.observed.update({contact: intend(known, batch.action, ours, keep=self.desired.want(contact).keep)})
         end = self.random.choice(("answered", "answered", "answered", "lost", "withdrawn", "crash", "killed"))
         self.log.append(f"{batch.action} {batch.contacts} {batch.tags} {end}")
         if end == "killed":
@@ -166,6 +202,7 @@ class History:
             self.doubt(batch, sent)
             raise Crashed
         self.now += 500
+        answers = {}
         for contact, verdict in verdicts.items():
             spent[contact] = spent.get(contact, NONE) | tags
             known = absorb(
@@ -177,13 +214,18 @@ class History:
                 answered=Instant(self.now),
                 settle_ms=SETTLE,
             )
+            ledger = self.observed[contact].ledger
+            answers[contact] = Answer(verdict, (ledger - known.ledger) | (ledger & verdict.removed))
             self.observed.update({contact: known})
+        self.journal[-1].append(a_record(batch, sent, answers, BatchStatus.ANSWERED))
         bad = {each for each, verdict in verdicts.items() if verdict.outcome not in (Outcome.APPLIED, Outcome.NOOP)}
         return bad if batch.action is Action.ADD else set()
 
     def doubt(self, batch: Batch, sent: Instant) -> None:
         """What state makes of a batch that it never saw answered."""
         tags = frozenset(batch.tags)
+        unclear = dict.fromkeys(batch.contacts, Answer(Verdict(Outcome.IN_DOUBT)))
+        self.journal[-1].append(a_record(batch, sent, unclear, BatchStatus.IN_DOUBT))
         self.observed.update({each: self.observed[each].in_doubt(tags, sent) for each in batch.contacts})
 
     def arrive(self, action: Action, contact: ContactId, tags: TagSet, end: str) -> Verdict:
@@ -195,25 +237,28 @@ class History:
             old = frozenset(self.carried[contact])
             added = tags - old if action is Action.ADD else NONE
             removed = tags & old if action is Action.REMOVE else NONE
-            self.land(action, contact, tags)
+            self.land(action, contact, tags, self.expected(contact, tags))
             return Verdict(Outcome.APPLIED if added or removed else Outcome.NOOP, old=old, added=added, removed=removed)
+        ours = self.expected(contact, tags)
         match self.random.choice(("now", "later", "later", "never")):
             case "now":
-                self.land(action, contact, tags)
+                self.land(action, contact, tags, ours)
             case "later":
-                self.late.append(Effect(self.now + self.random.randrange(1, SETTLE), action, contact, tags))
+                self.late.append(Effect(self.now + self.random.randrange(1, SETTLE), action, contact, tags, ours))
         return Verdict(Outcome.IN_DOUBT)
 
-    def land(self, action: Action, contact: ContactId, tags: TagSet) -> None:
+    def land(self, action: Action, contact: ContactId, tags: TagSet, ours: TagSet) -> None:
+        """`ours`: what of an add is under management, and not only given back."""
         if action is Action.ADD:
             self.carried[contact] |= tags
-            self.ours |= {(contact, tag) for tag in tags}
+            self.ours |= {(contact, tag) for tag in ours}
         else:
+            self.taken |= {(contact, tag) for tag in tags if (contact, tag) in self.ours}
             self.carried[contact] -= tags
             self.forget_what_is_gone(contact)
 
     def check(self) -> None:
-        coming = {(each.contact, tag) for each in self.late if each.action is Action.ADD for tag in each.tags}
+        coming = {(each.contact, tag) for each in self.late if each.action is Action.ADD for tag in each.ours}
         for contact, tag in self.ours | coming:
             assert tag in self.observed[contact].ledger, f"{contact} {tag} is ours and not in the ledger"
         found = diff(self.desired, self.observed)
@@ -239,6 +284,15 @@ class History:
         return told
 
 
+def a_record(batch: Batch, sent: Instant, answers: dict[ContactId, Answer], status: BatchStatus) -> BatchRecord:
+    return BatchRecord(batch.action, batch.tags, sent, None, status, answers)
+
+
+def a_log(batches: list[BatchRecord]) -> RunLog:
+    header = RunHeader(HERE, "apply", "anna", Instant(NOW))
+    return RunLog(RunRecord("run", header, RunStatus.COMPLETE, None, len(batches), 0), tuple(batches))
+
+
 def live(seed: int) -> None:
     history = History(Random(seed))
     try:
@@ -248,7 +302,7 @@ def live(seed: int) -> None:
 
 
 def test_no_pair_is_orphaned() -> None:
-    for seed in range(1_500):
+    for seed in range(2_000):
         live(seed)
 
 
