@@ -11,11 +11,21 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console
-from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
+from reconciler.cli.options import (
+    FORMATS,
+    allowing,
+    batching,
+    common,
+    deferring,
+    locking,
+    narrowing,
+    output,
+    refreshing,
+)
 from reconciler.cli.plan import preview
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
-from reconciler.cli.session import Session, look, make_plan, open_session, strays
+from reconciler.cli.session import Session, look, make_plan, open_session, respelt, strays
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.journal import RunStatus
 from reconciler.core.plan import Plan, approve, refuse_over_quota
@@ -33,6 +43,7 @@ from reconciler.store import open_reader
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--create-state", is_flag=True, help="In CI: begin with an empty state where the default one is missing.")
 @narrowing
+@deferring
 @refreshing
 @allowing
 @batching
@@ -74,7 +85,7 @@ def _plan(
     session = open_session(target, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = strays(session, reader, options)
+        left = [*strays(session, reader, options), *respelt(session, present)]
     return make_plan(session, present, options), session, left
 
 

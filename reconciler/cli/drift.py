@@ -42,6 +42,7 @@ def command(manifests: Path, fail_on: str, **options: Any) -> int:
             serial=each.state.serial,
             earlier=each.earlier,
             selection=selection(session, options),
+            aliases=each.state.facts.aliases,
         )
         for each in present
     ]

@@ -103,6 +103,15 @@ def narrowing(function: F) -> F:
     return function
 
 
+def deferring(function: F) -> F:
+    """--apply-deferrals."""
+    return click.option(
+        "--apply-deferrals",
+        is_flag=True,
+        help="Under exact authority: remove in the same run what an add's answer shows besides.",
+    )(function)
+
+
 def refreshing(function: F) -> F:
     """--refresh."""
     return click.option(

@@ -12,9 +12,10 @@ from typing import Any
 from reconciler.cli.options import flags_of
 from reconciler.clock import SystemClock
 from reconciler.core.batching import Caps
+from reconciler.core.change import Selection
 from reconciler.core.cover import EFFORT
 from reconciler.core.desired import Desired, resolve
-from reconciler.core.diff import Selection, selected
+from reconciler.core.diff import selected
 from reconciler.core.errors import Problem, StateError, UsageError
 from reconciler.core.guard import Allowance, Guard
 from reconciler.core.manifest import Manifest
@@ -65,6 +66,16 @@ def strays(session: Session, reader: StateReader, options: Mapping[str, Any]) ->
     ]
 
 
+def respelt(session: Session, present: Iterable[Present]) -> list[str]:
+    """A line for each declared tag that a location keeps in another spelling."""
+    return [
+        f"location {each.state.location} keeps the tag {sent!r} as {back!r}, and it is taken for that: declare it so"
+        for each in present
+        for sent, back in each.state.facts.aliases
+        if sent in session.desired[each.state.location].owned
+    ]
+
+
 def _when(start: Instant | None, until: Instant | None, now: Instant) -> str:
     if start is not None and now < start:
         return f"becomes active {moment(start)}"
@@ -107,6 +118,7 @@ def plan_options(session: Session, location: LocationId, options: Mapping[str, A
         reassertion=_reassertion(session),
         effort=options.get("plan_effort", EFFORT),
         settle_ms=_settle_ms(session.settings),
+        now=session.now,
     )
 
 
@@ -133,6 +145,7 @@ def selection(session: Session, options: Mapping[str, Any]) -> Selection:
         tags=frozenset(normalise_tag(each) for each in options.get("tags", ())),
         retry_held=options.get("retry_held", False),
         retry_rejected=options.get("retry_rejected", False),
+        apply_deferrals=options.get("apply_deferrals", False),
     )
 
 

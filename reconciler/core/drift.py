@@ -11,12 +11,14 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciler.core.change import EVERYTHING, Change, Selection
 from reconciler.core.desired import Desired, Reason
-from reconciler.core.diff import EVERYTHING, Change, Selection, diff, selected
+from reconciler.core.diff import diff, selected
+from reconciler.core.facts import Alias
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
@@ -64,9 +66,13 @@ def find_drift(
     serial: int,
     earlier: Mapping[ContactId, Known] | None = None,
     selection: Selection = EVERYTHING,
+    aliases: Iterable[Alias] = (),
 ) -> DriftReport:
-    """`earlier`: what was known, before a refresh, of the contacts that it read; None without a refresh."""
-    found = diff(desired, observed, selection=selection)
+    """`earlier`: what was known, before a refresh, of the contacts that it read; None without a refresh.
+
+    `aliases`: what the location spells otherwise.
+    """
+    found = diff(desired, observed, selection=selection, aliases=aliases)
     groups: defaultdict[tuple[DriftClass, Tag, str], list[ContactId]] = defaultdict(list)
     for delta in found.deltas:
         for change in delta.changes:

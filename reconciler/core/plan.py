@@ -13,23 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 
 from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
+from reconciler.core.change import EVERYTHING, Deferral, Delta, Diff, LedgerChange, Listed, Selection
 from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.desired import Desired
-from reconciler.core.diff import (
-    EVERYTHING,
-    Deferral,
-    Delta,
-    Diff,
-    LedgerChange,
-    Listed,
-    Selection,
-    diff,
-)
+from reconciler.core.diff import diff
 from reconciler.core.errors import GuardRefused, QuotaExhausted
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import SETTLE_MS, Observed, Seen
+from reconciler.core.observed import SETTLE_MS, UNTIMED, Observed, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.pace import Rate, duration
 from reconciler.core.reassert import NO_REASSERTION, Reassertion
@@ -53,7 +45,8 @@ class Snapshot:
 class PlanOptions:
     """What bears on a plan, and on a run of it, other than manifests and state.
 
-    `settle_ms`: how long a request of unknown effect may still land.
+    `settle_ms`: how long a request of unknown effect may still land. `now`: for what time heals, a quarantine or a
+    pair put back lately.
     """
 
     caps: Caps = Caps()
@@ -64,6 +57,7 @@ class PlanOptions:
     reassertion: Reassertion = NO_REASSERTION
     effort: int = EFFORT
     settle_ms: int = SETTLE_MS
+    now: Instant = UNTIMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +152,15 @@ def plan_location(
     are the tags per contact whose outcome is known already, `done` what earlier rounds did and `before` what was
     there when the run began; the guards measure the whole run.
     """
-    again = options.reassertion
-    found = diff(desired, state.observed, selection=options.selection, reassertion=again, spent=spent)
+    found = diff(
+        desired,
+        state.observed,
+        selection=options.selection,
+        reassertion=options.reassertion,
+        spent=spent,
+        aliases=state.facts.aliases,
+        now=options.now,
+    )
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 
 
@@ -174,7 +175,7 @@ def plan_of(
     observations: tuple[Seen, ...] = (),
 ) -> LocationPlan:
     """The plan that makes the changes of `found`; the other arguments are those of `plan_location`."""
-    batches = _batches(found, desired, options)
+    batches = _batches(found, desired, replace(options, caps=options.caps.within(state.facts)))
     counts = (done or Counts()) + count(found.deltas, batches.reasserted, requests=len(batches.batches))
     then = before or before_run(state)
     return LocationPlan(
