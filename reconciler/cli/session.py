@@ -25,7 +25,8 @@ from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_loca
 from reconciler.core.reassert import Reassertion
 from reconciler.core.settings import Settings, redacted
 from reconciler.core.view.blocks import moment
-from reconciler.highlevel.client import HighLevel
+from reconciler.highlevel.connection import Connection
+from reconciler.highlevel.reader import HighLevelReader
 from reconciler.highlevel.token import find_token
 from reconciler.loading import load
 from reconciler.ports import Reporter, StateReader
@@ -162,11 +163,16 @@ def _allowance(text: str, reason: str) -> Allowance:
     return Allowance(Guard(name), normalise_tag(value) if kind == "tag" else value, reason)
 
 
-def open_api(session: Session, location: LocationId) -> HighLevel:
-    """The API of a location; raises AuthRefused without a token."""
-    place, api = session.settings.location(location), session.settings.api
-    token = find_token(location, os.environ, variable=place.token_env, command=place.token_command)
-    return HighLevel(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s)
+def token_of(session: Session, location: LocationId) -> str:
+    """Raises AuthRefused without a token."""
+    place = session.settings.location(location)
+    return find_token(location, os.environ, variable=place.token_env, command=place.token_command)
+
+
+def open_reading(session: Session, location: LocationId) -> HighLevelReader:
+    """The API of a location, to read; raises AuthRefused without a token."""
+    api, token = session.settings.api, token_of(session, location)
+    return HighLevelReader(Connection(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +218,7 @@ async def look(
     async with AsyncExitStack() as stack:
         found = []
         for location, desired in session.desired.items():
-            api = await stack.enter_async_context(open_api(session, location))
+            api = await stack.enter_async_context(open_reading(session, location))
             reading = Reading(api, SystemClock(), report, Pace(_rate(session.settings)))
             if method == "get":
                 whom = (
