@@ -13,8 +13,9 @@ from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import Known, Observed, Origin, Seen
 from reconciler.core.outcome import Rejection
 from reconciler.core.pace import Pace, Rate
+from reconciler.core.refreshing import INDEX_LAG_MS
 from reconciler.highlevel.client import HighLevel
-from reconciler.refresh import INDEX_LAG_MS, Reading, read_contacts, scan
+from reconciler.refresh import Reading, read_contacts, scan
 from reconciler.sandbox.app import DEMO_TOKEN, Access, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind, Network
@@ -58,10 +59,10 @@ class Library:
         self.reading = Reading(api, self.clock, self.events.append, Pace(rate or Rate()))
 
     def get(self, *contacts: ContactId) -> dict[ContactId, Seen]:
-        return by_contact(asyncio.run(read_contacts(HERE, contacts, self.reading)))
+        return by_contact(asyncio.run(read_contacts(HERE, contacts, self.reading)).seen)
 
     def scan(self) -> dict[ContactId, Seen]:
-        return by_contact(asyncio.run(scan(HERE, self.reading)))
+        return by_contact(asyncio.run(scan(HERE, self.reading)).seen)
 
     def requests(self) -> int:
         return len(self.reading.pace.sent)
@@ -170,14 +171,14 @@ class Pages:
     async def get_contact(self, contact: ContactId) -> ContactRead | None:
         raise AssertionError("not asked for")
 
-    async def search(self, location: LocationId, cursor: tuple[object, ...] | None) -> Page:
+    async def search(self, location: LocationId, cursor: tuple[object, ...] | None, *, tag: str = "") -> Page:
         return self._pages.pop(0)
 
 
 def scanned(*pages: Page) -> dict[ContactId, Seen]:
     clock = FakeClock()
     reading = Reading(Pages(*pages), clock, lambda event: None, Pace(Rate()))
-    return by_contact(asyncio.run(scan(HERE, reading)))
+    return by_contact(asyncio.run(scan(HERE, reading)).seen)
 
 
 def row(nth: int, location: str = HERE) -> ContactRead:
@@ -208,7 +209,7 @@ def test_a_lagging_row_never_replaces_a_newer_observation() -> None:
     older = Known(frozenset({Tag("b")}), Instant(START - INDEX_LAG_MS - 1), Origin.WRITE)
     observed = Observed()
     observed.update({name(1): written, name(2): older})
-    for each in asyncio.run(scan(HERE, library.reading)):
+    for each in asyncio.run(scan(HERE, library.reading)).seen:
         observed.update(dict(each.absorb(observed)))
 
     assert observed[name(1)] == written
@@ -221,7 +222,7 @@ def test_a_lagging_row_does_not_bring_back_a_contact_rejected_since(age_ms: int,
     observed = Observed()
     rejected = Known(quarantine=Rejection.DELETED, quarantined_at=Instant(START - age_ms))
     observed.update({name(1): rejected})
-    for each in asyncio.run(scan(HERE, library.reading)):
+    for each in asyncio.run(scan(HERE, library.reading)).seen:
         observed.update(dict(each.absorb(observed)))
 
     assert (observed[name(1)].quarantine is None) is lifted
@@ -231,7 +232,7 @@ def test_a_lagging_row_does_not_settle_a_doubt() -> None:
     library = Library(contact(1, "a"))
     observed = Observed()
     observed.update({name(1): Known().in_doubt(frozenset({Tag("a")}), Instant(START - INDEX_LAG_MS))})
-    for each in asyncio.run(scan(HERE, library.reading)):
+    for each in asyncio.run(scan(HERE, library.reading)).seen:
         observed.update(dict(each.absorb(observed)))
 
     assert observed[name(1)].doubt == {"a"}

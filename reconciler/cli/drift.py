@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console, rows
+from reconciler.cli.looking import look
 from reconciler.cli.options import FORMATS, common, manifests, narrowing, output, refreshing
-from reconciler.cli.session import look, open_session, selection
+from reconciler.cli.session import open_session, selection
 from reconciler.core.drift import DriftClass, find_drift
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.view.drift import drift_view

@@ -45,5 +45,5 @@ class HighLevel:
     async def get_contact(self, contact: ContactId) -> ContactRead | None:
         return await self._reader.get_contact(contact)
 
-    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None) -> Page:
-        return await self._reader.search(location, cursor)
+    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
+        return await self._reader.search(location, cursor, tag=tag)

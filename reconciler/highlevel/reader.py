@@ -45,6 +45,6 @@ class HighLevelReader:
             return None
         return self._connection.read(read_contact, body)
 
-    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None) -> Page:
-        body = await self._connection.send("POST", SEARCH_PATH, search_body(location, cursor))
+    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
+        body = await self._connection.send("POST", SEARCH_PATH, search_body(location, cursor, tag=tag))
         return self._connection.read(read_page, body)
