@@ -76,7 +76,7 @@ async def _present(
     session: Session, state: Snapshot, wanted: Wanted, options: Mapping[str, Any], report: Reporter
 ) -> Present:
     found = await read(session, state.location, wanted, report)
-    declared = _concerned(session.desired[state.location], state, selection(session, options))
+    declared = concerned(session.desired[state.location], state, selection(session, options))
     earlier = absorbed(state, found.seen, settle_ms_of(session.settings))
     return Present(
         state=state,
@@ -109,10 +109,10 @@ def wanted_of(
 ) -> Wanted:
     """What the options ask to be read in one location."""
     chosen, desired = selection(session, options), session.desired[state.location]
-    concerned = _concerned(desired, state, chosen) if contacts is None else list(contacts)
+    whom = concerned(desired, state, chosen) if contacts is None else contacts
     age = milliseconds("max-age", options.get("max_age"))
     before = None if age is None else Instant(session.now - age)
-    due = tuple(outdated(concerned, state.observed, before))
+    due = tuple(outdated(whom, state.observed, before))
     return Wanted(
         method=Method(options["refresh"]),
         contacts=due,
@@ -137,7 +137,7 @@ def _refuse_unknown_tags(session: Session, states: Iterable[Snapshot], options: 
         raise UsageError(f"no manifest and no ledger has the tag {unknown[0]!r}", hint=near)
 
 
-def _concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[ContactId]:
+def concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[ContactId]:
     """The contacts that matter: those that are declared, and those that the ledger still holds."""
     declared = set(selected(desired, chosen))
     if chosen.sets:

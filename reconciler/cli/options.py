@@ -92,19 +92,29 @@ def manifests(function: F) -> F:
     )(function)
 
 
-def narrowing(function: F) -> F:
-    """--location, --set, --tag, --retry-held, --retry-rejected: a part of the whole."""
+def narrowed(function: F) -> F:
+    """--location, --set, --tag: a part of the whole."""
     for option in reversed(
         (
             click.option("--location", "locations", multiple=True, metavar="L", help="Only this location; repeatable."),
             click.option("--set", "sets", multiple=True, metavar="S", help="Only members of this set; repeatable."),
             click.option("--tag", "tags", multiple=True, metavar="T", help="Only this tag; repeatable."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def narrowing(function: F) -> F:
+    """--location, --set, --tag, --retry-held, --retry-rejected: a part of the whole, and more of it."""
+    for option in reversed(
+        (
             click.option("--retry-held", is_flag=True, help="Plan pairs in doubt once more."),
             click.option("--retry-rejected", is_flag=True, help="Plan quarantined contacts once more."),
         )
     ):
         function = option(function)
-    return function
+    return narrowed(function)
 
 
 def refreshing(function: F) -> F:

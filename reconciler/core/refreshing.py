@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
-from reconciler.core.names import ContactId, Instant, TagSet
+from reconciler.core.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.observed import Observed, Seen
 from reconciler.core.pace import Rate, duration
 
@@ -130,3 +130,19 @@ def outdated(contacts: Iterable[ContactId], observed: Observed, before: Instant 
 
 def doubtful(contacts: Iterable[ContactId], observed: Observed) -> list[ContactId]:
     return [contact for contact in contacts if observed[contact].doubt]
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a refresh stored. `read`: contacts whose tags were told; `changed`: those of whom that is news.
+
+    `since`: the oldest of what was read; `run`: its id in the history, empty where nothing had to be read.
+    """
+
+    location: LocationId
+    run: str
+    read: int
+    changed: int
+    since: Instant | None
+    gone: Mapping[ContactId, Gone]
+    incomplete: str

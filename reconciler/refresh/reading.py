@@ -5,7 +5,8 @@ Rules
 2. `search` reads pages of 500 from an index that lags: a row is an observation made `INDEX_LAG_MS` before it was read.
 3. A row without tags tells nothing; from who is not among the rows something follows only after a complete scan.
 4. A contact that the token may not see is another location's, unless it may see none: then the token is.
-5. What was learnt is handed on lot by lot (`keep`): whoever stores it loses one lot at the most when interrupted.
+5. What was learnt is handed on lot by lot (`keep`), and before an error or a signal ends it: whoever stores it loses
+   what was in flight.
 """
 
 from __future__ import annotations
@@ -154,12 +155,14 @@ class _Refresh:
         for start in range(0, len(contacts), LOT):
             lot = _Lot(self.reading.clock.now(), Origin.GET)
             some = contacts[start : start + LOT]
-            if not start:
-                # alone: a token that is no good is told by one request
-                await self._get_one(some[0], lot, len(contacts))
-                some = some[1:]
-            await at_once((partial(self._get_one, contact, lot, len(contacts)) for contact in some), AT_ONCE)
-            self._hand_on(lot)
+            try:
+                # the very first alone: a token that is no good is told by one request
+                for contact in () if start else some[:1]:
+                    await self._get_one(contact, lot, len(contacts))
+                rest = some if start else some[1:]
+                await at_once((partial(self._get_one, contact, lot, len(contacts)) for contact in rest), AT_ONCE)
+            finally:
+                self._hand_on(lot)
 
     async def _get_one(self, contact: ContactId, lot: _Lot, of: int) -> None:
         try:
@@ -195,10 +198,10 @@ class _Refresh:
 
     async def _holders(self, tag: Tag) -> None:
         """Who carries the tag; a row that does not tell its tags is read by id, since the search says it does."""
-        before = self.searched
-        self.searched = replace(before, tags=before.tags | {tag}, since=self._since())
         if len(tag) > LONGEST_TAG_SOUGHT:
             return
+        before = self.searched
+        self.searched = replace(before, tags=before.tags | {tag}, since=self._since())
         self.silent.clear()
         asked = self.reading.clock.now()
         holders = await self._pages(await self.page(None, tag), asked, tag)
@@ -222,12 +225,16 @@ class _Refresh:
                 lot = _lot(self.reading.clock.now())
             if found.ended:
                 return found
-            page = await self.page(page.cursor, tag)
+            try:
+                page = await self.page(page.cursor, tag)
+            except BaseException:
+                self._hand_on(lot)
+                raise
 
     def _since(self) -> Instant:
         return Instant(self.began - INDEX_LAG_MS)
 
     def _hand_on(self, lot: _Lot) -> None:
-        values = lot.values()
-        self.seen += values
-        self.keep(values)
+        if values := lot.values():
+            self.seen += values
+            self.keep(values)

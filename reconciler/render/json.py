@@ -16,6 +16,7 @@ from reconciler.core.names import Instant, LocationId, iso
 from reconciler.core.observed import Known
 from reconciler.core.plan import Plan, Snapshot
 from reconciler.core.portable import Portable, batch_document, known_document, run_document, state_document
+from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
 from reconciler.core.view.contact import ContactStory
@@ -34,6 +35,11 @@ def run_json(reports: Sequence[LocationReport]) -> str:
 def drift_json(reports: Sequence[DriftReport]) -> str:
     locations = [asdict(each) | {"oldest": _iso(each.oldest), "newest": _iso(each.newest)} for each in reports]
     return _document(locations=locations)
+
+
+def refresh_json(reports: Sequence[Refreshed]) -> str:
+    """`locations`: what was read, what of it was news, and who is not there."""
+    return _document(locations=[asdict(each) | {"since": _iso(each.since)} for each in reports])
 
 
 def state_json(snapshots: Sequence[Snapshot]) -> str:
