@@ -70,7 +70,7 @@ class Library:
         return by_contact(asyncio.run(scan(HERE, self.reading)).seen)
 
     def requests(self) -> int:
-        return len(self.reading.pace.sent)
+        return self.reading.pace.departed
 
 
 def by_contact(seen: tuple[Seen, ...]) -> dict[ContactId, Seen]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from reconciler.cli.options import milliseconds
@@ -16,7 +17,7 @@ from reconciler.core.errors import UsageError
 from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.observed import Known, Seen
-from reconciler.core.pace import Pace
+from reconciler.core.pace import Pace, Quota
 from reconciler.core.plan import Plan, Snapshot, combine, plan_location
 from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated
 from reconciler.core.view.blocks import counted
@@ -95,9 +96,15 @@ async def read(
     if not wanted.contacts and not wanted.exclusive:
         return Found()
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(open_reading(session, location))
-        reading = Reading(api, SystemClock(), report, Pace(rate_of(session.settings)))
+        clock, pace = SystemClock(), Pace(rate_of(session.settings))
+        heard = partial(_heard, pace, clock)
+        api = await stack.enter_async_context(open_reading(session, location, heard=heard))
+        reading = Reading(api, clock, report, pace)
         return await refresh(location, wanted, reading, keep)
+
+
+def _heard(pace: Pace, clock: SystemClock, quota: Quota) -> None:
+    pace.heard(quota, clock.now())
 
 
 def wanted_of(

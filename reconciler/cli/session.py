@@ -23,7 +23,7 @@ from reconciler.core.plan import PlanOptions, Snapshot
 from reconciler.core.reassert import Reassertion
 from reconciler.core.settings import Settings, redacted
 from reconciler.core.view.blocks import moment
-from reconciler.highlevel.connection import Connection
+from reconciler.highlevel.connection import Connection, Heard, ignore
 from reconciler.highlevel.reader import HighLevelReader
 from reconciler.highlevel.token import find_token
 from reconciler.loading import load
@@ -118,7 +118,8 @@ def settle_ms_of(settings: Settings) -> int:
 
 
 def rate_of(settings: Settings) -> Rate:
-    return Rate(per_window=settings.api.requests_per_10s, per_day=settings.api.requests_per_day)
+    api = settings.api
+    return Rate(per_window=api.requests_per_10s, per_day=api.requests_per_day, reserve_pct=api.reserve_pct)
 
 
 def selection(session: Session, options: Mapping[str, Any]) -> Selection:
@@ -166,10 +167,11 @@ def token_of(session: Session, location: LocationId) -> str:
     return find_token(location, os.environ, variable=place.token_env, command=place.token_command)
 
 
-def open_reading(session: Session, location: LocationId) -> HighLevelReader:
-    """The API of a location, to read; raises AuthRefused without a token."""
+def open_reading(session: Session, location: LocationId, *, heard: Heard = ignore) -> HighLevelReader:
+    """The API of a location, to read; raises AuthRefused without a token. `heard`: told of its limits."""
     api, token = session.settings.api, token_of(session, location)
-    return HighLevelReader(Connection(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s))
+    connection = Connection(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s, heard=heard)
+    return HighLevelReader(connection)
 
 
 def load_pinned(session: Session, reader: StateReader, location: LocationId) -> Snapshot:

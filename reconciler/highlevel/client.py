@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from reconciler.core.names import ContactId, LocationId
+from reconciler.core.names import ContactId, Instant, LocationId
 from reconciler.core.outcome import Row
-from reconciler.highlevel.connection import Connection
+from reconciler.highlevel.connection import Connection, Heard, ignore, wall_clock
 from reconciler.highlevel.reader import HighLevelReader
 from reconciler.wire import API_VERSION, BulkUpdate, ContactRead, Page, bulk_body, bulk_path, read_bulk_answer
 
 
 class HighLevel:
-    """A TagWriter and TagReader over HTTP. `transport` replaces the network in tests."""
+    """A TagWriter and TagReader over HTTP; the arguments are those of its Connection."""
 
     def __init__(
         self,
@@ -25,8 +26,18 @@ class HighLevel:
         version: str = API_VERSION,
         timeout_s: float = 60.0,
         transport: httpx.AsyncBaseTransport | None = None,
+        heard: Heard = ignore,
+        now: Callable[[], Instant] = wall_clock,
     ) -> None:
-        self._connection = Connection(base_url, token=token, version=version, timeout_s=timeout_s, transport=transport)
+        self._connection = Connection(
+            base_url,
+            token=token,
+            version=version,
+            timeout_s=timeout_s,
+            transport=transport,
+            heard=heard,
+            now=now,
+        )
         self._reader = HighLevelReader(self._connection)
 
     async def __aenter__(self) -> Self:
