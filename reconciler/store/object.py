@@ -16,6 +16,7 @@ from typing import Self
 
 from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, StateCorrupted
+from reconciler.core.facts import Facts
 from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, refusal
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
@@ -156,6 +157,9 @@ class ObjectStore:
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         self._replica.append("learn", lease, changed)
+
+    def note(self, lease: Lease, facts: Facts) -> None:
+        self._replica.append("note", lease, facts)
 
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
         return int(self._replica.append("intend", lease, run, batch, changed, now))
