@@ -12,7 +12,7 @@ import httpx
 
 from reconciler.core.diagnosis import HEADERS, Answered
 from reconciler.core.names import Instant, LocationId
-from reconciler.highlevel.client import LOOPBACK
+from reconciler.highlevel.connection import LOOPBACK
 from reconciler.wire import SEARCH_PATH, one_line, probe_body, read_error, tags_path
 
 
