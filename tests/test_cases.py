@@ -1,7 +1,7 @@
 """Golden folders: manifests and what was observed in, plan out. `pytest --bless` rewrites the plans; review the diff.
 
-`tests/cases/<name>/`: `manifests/`, `observed.json` (`now`, per location `serial` and contacts, and `searched`: exclusive
-tags whose holders were looked for), and the plan as `plan.json` and `plan.txt`.
+`tests/cases/<name>/`: `manifests/`, `observed.json` (`now`, per location `serial` and contacts, and `searched`: the
+exclusive tags whose holders were looked for), and the plan as `plan.json` and `plan.txt`.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ COMMANDS = {
     "refresh": "Read what contacts carry now, and store it.",
     "drift": "Report what others changed.",
     "state": "Look at what is known of each contact, and mend it.",
+    "export": "Write manifests that declare what contacts carry: adopt a location that exists.",
     "demo": "See the whole job on an emulated location.",
     "sandbox": "Run the emulated API for yourself.",
 }
