@@ -20,6 +20,7 @@ from reconciler.core.observed import Known, Seen
 from reconciler.core.pace import Pace, Quota
 from reconciler.core.plan import Plan, Snapshot, combine, plan_location
 from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated
+from reconciler.core.settings import Settings
 from reconciler.core.view.blocks import counted
 from reconciler.ports import Reporter, StateReader
 from reconciler.refresh import Keep, Reading, keep_nothing, refresh
@@ -76,7 +77,7 @@ async def look(
 async def _present(
     session: Session, state: Snapshot, wanted: Wanted, options: Mapping[str, Any], report: Reporter
 ) -> Present:
-    found = await read(session, state.location, wanted, report)
+    found = await read(session.settings, state.location, wanted, report)
     declared = concerned(session.desired[state.location], state, selection(session, options))
     earlier = absorbed(state, found.seen, settle_ms_of(session.settings))
     return Present(
@@ -90,15 +91,15 @@ async def _present(
 
 
 async def read(
-    session: Session, location: LocationId, wanted: Wanted, report: Reporter, keep: Keep = keep_nothing
+    settings: Settings, location: LocationId, wanted: Wanted, report: Reporter, keep: Keep = keep_nothing
 ) -> Found:
     """Asks the API of a location."""
-    if not wanted.contacts and not wanted.exclusive:
+    if wanted.is_empty:
         return Found()
     async with AsyncExitStack() as stack:
-        clock, pace = SystemClock(), Pace(rate_of(session.settings))
+        clock, pace = SystemClock(), Pace(rate_of(settings))
         heard = partial(_heard, pace, clock)
-        api = await stack.enter_async_context(open_reading(session, location, heard=heard))
+        api = await stack.enter_async_context(open_reading(settings, location, heard=heard))
         reading = Reading(api, clock, report, pace)
         return await refresh(location, wanted, reading, keep)
 

@@ -30,7 +30,7 @@ from reconciler.store import open_store
 
 def open_api(session: Session, location: LocationId) -> HighLevel:
     """The API of a location, to read and to write; raises AuthRefused without a token."""
-    api, token = session.settings.api, token_of(session, location)
+    api, token = session.settings.api, token_of(session.settings, location)
     return HighLevel(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s)
 
 

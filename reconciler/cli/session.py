@@ -161,26 +161,31 @@ def _allowance(text: str, reason: str) -> Allowance:
     return Allowance(Guard(name), normalise_tag(value) if kind == "tag" else value, reason)
 
 
-def token_of(session: Session, location: LocationId) -> str:
+def token_of(settings: Settings, location: LocationId) -> str:
     """Raises AuthRefused without a token."""
-    place = session.settings.location(location)
+    place = settings.location(location)
     return find_token(location, os.environ, variable=place.token_env, command=place.token_command)
 
 
-def open_reading(session: Session, location: LocationId, *, heard: Heard = ignore) -> HighLevelReader:
+def open_reading(settings: Settings, location: LocationId, *, heard: Heard = ignore) -> HighLevelReader:
     """The API of a location, to read; raises AuthRefused without a token. `heard`: told of its limits."""
-    api, token = session.settings.api, token_of(session, location)
+    api, token = settings.api, token_of(settings, location)
     connection = Connection(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s, heard=heard)
     return HighLevelReader(connection)
 
 
 def load_pinned(session: Session, reader: StateReader, location: LocationId) -> Snapshot:
+    """As `load_state`, by the settings of a session."""
+    return load_state(session.settings, reader, location)
+
+
+def load_state(settings: Settings, reader: StateReader, location: LocationId) -> Snapshot:
     """The state; raises StateError where it is another than the one that the settings pin."""
     state = reader.load(location)
-    pin = session.settings.pin(location)
+    pin = settings.pin(location)
     if pin in (None, state.lineage):
         return state
-    where = redacted(session.settings.state)
+    where = redacted(settings.state)
     there = f"lineage {state.lineage}" if state.lineage else "none there"
     raise StateError(
         f"the state of location {location} is pinned to lineage {pin}, and {where} has {there}",

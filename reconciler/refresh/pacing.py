@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from reconciler.core.errors import InDoubt, NotApplied
@@ -19,12 +19,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What reading needs of the world."""
+    """What reading needs of the world. `turn`: one request at a time waits for its place, and says so."""
 
     reader: TagReader
     clock: Clock
     report: Reporter
     pace: Pace
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 async def paced(location: LocationId, request: Callable[[], Awaitable[T]], reading: Reading) -> T:
@@ -40,10 +41,11 @@ async def paced(location: LocationId, request: Callable[[], Awaitable[T]], readi
 
 
 async def _once(location: LocationId, request: Callable[[], Awaitable[T]], reading: Reading) -> T:
-    while wait := reading.pace.wait(reading.clock.now()):
-        reading.report(Waiting(location, wait, "rate limit"))
-        await reading.clock.sleep(wait)
-    ticket, answered = reading.pace.leave(reading.clock.now()), False
+    async with reading.turn:
+        while wait := reading.pace.wait(reading.clock.now()):
+            reading.report(Waiting(location, wait, "rate limit"))
+            await reading.clock.sleep(wait)
+        ticket, answered = reading.pace.leave(reading.clock.now()), False
     try:
         found = await request()
         answered = True
