@@ -26,7 +26,7 @@ def test_a_pause_is_bounded_and_no_shorter_than_asked_for(
 
 
 def test_ceilings_double_up_to_the_highest() -> None:
-    assert [Backoff(1_000, 9_000).ceiling(attempt) for attempt in range(6)] == [1_000, 2_000, 4_000, 8_000, 9_000, 9_000]
+    assert [Backoff(1_000, 9_000).ceiling(nth) for nth in range(6)] == [1_000, 2_000, 4_000, 8_000, 9_000, 9_000]
     assert Backoff().ceiling(10**9) == 30_000
 
 
