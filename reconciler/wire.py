@@ -22,6 +22,8 @@ SEARCH_PATH = "/contacts/search"
 API_VERSION = "2021-07-28"
 SEARCH_PAGE_LIMIT = 500
 MESSAGE_LIMIT = 200
+LONGEST_TAG_SOUGHT = 75
+"""The longest value that a filter of the search takes."""
 LONGEST_PAUSE_MS = 3_600_000
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "apply": "Send the fewest requests that do what was planned.",
     "history": "List what was run: when, by whom, how it ended.",
     "revert": "Undo what a run changed.",
+    "refresh": "Read what contacts carry now, and store it.",
     "drift": "Report what others changed.",
     "state": "Look at what is known of each contact, and mend it.",
     "demo": "See the whole job on an emulated location.",
