@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console, rows
+from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import (
     FORMATS,
     allowing,
@@ -21,7 +22,7 @@ from reconciler.cli.options import (
     output,
     refreshing,
 )
-from reconciler.cli.session import Session, look, make_plan, open_session, respelt, strays
+from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.errors import ExitCode, Severity
 from reconciler.core.plan import Plan
 from reconciler.core.view.plan import plan_view
@@ -52,9 +53,9 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     session = open_session(manifests, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = [*strays(session, reader, options), *respelt(session, present)]
+        left = strays(session, reader, options)
     plan = make_plan(session, present, options)
-    preview(plan, session, console, options, left)
+    preview(plan, session, console, options, [*left, *(note for each in present for note in each.notes())])
     if out is not None:
         write_plan(plan, out)
         console.note(f"saved: reconciler apply {out} sends exactly this")

@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from reconciler.apply import Mission, World, apply
+from reconciler.cli.connecting import connection_of
 from reconciler.cli.console import Console, rows
 from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.saved import options_of
-from reconciler.cli.session import Session, open_api
+from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.core.names import LocationId
@@ -23,8 +24,14 @@ from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.core.view.run import run_view
 from reconciler.emergency import EmergencyJournal
+from reconciler.highlevel.client import HighLevel
 from reconciler.render.json import run_json
 from reconciler.store import open_store
+
+
+def open_api(session: Session, location: LocationId) -> HighLevel:
+    """The API of a location, to read and to write; raises AuthRefused without a token."""
+    return HighLevel.over(connection_of(session.settings, location, session.pace(location)))
 
 
 def ask(auto_approve: bool) -> None:

@@ -53,6 +53,8 @@ class Postponed(StrEnum):
     OPEN = "exact authority: whatever else the add's answer shows is removed in the same run"
     NEEDS_REFRESH = "needs a refresh: the contact was never observed"
     UNTIL_SETTLED = "waits until the contact's adds in doubt are settled"
+    EXCLUSIVE = "exclusive: needs a refresh, which searches who else carries it"
+    INCOMPLETE = "exclusive: the search was not complete, others may carry it"
 
 
 @dataclass(frozen=True, slots=True)

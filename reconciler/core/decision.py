@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from reconciler.core.alias import Spelling
 from reconciler.core.change import FLAPPING, IN_DOUBT, Change, Postponed, Selection
 from reconciler.core.desired import Cause, Desired, Reason, Want
+from reconciler.core.exclusive import Searched
 from reconciler.core.manifest import Authority
 from reconciler.core.names import Tag, TagSet
 from reconciler.core.observed import Known
@@ -54,6 +55,7 @@ class Decision:
     selection: Selection
     reassertion: Reassertion
     spent: TagSet
+    searched: Searched
     barred: bool
     flapping: TagSet
     spelling: Spelling
@@ -132,6 +134,7 @@ class Decision:
             causes |= dict.fromkeys(known.observed or NONE, Cause(Reason.EXACT))
         if want.authority is not Authority.ADDITIVE:
             causes |= dict.fromkeys(self.owned, Cause(Reason.OWNED))
+        causes |= {tag: self._exclusive(tag) for tag in self.searched.tags if self.searched.holds(known, tag)}
         causes |= {tag: self._pruned(tag) for tag in known.ledger if not self._kept(tag)}
         causes |= want.absent
         flapping = self._flapping()
@@ -146,6 +149,9 @@ class Decision:
             and not self._safe(tag)
             and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED))
         }
+
+    def _exclusive(self, tag: Tag) -> Cause:
+        return Cause(Reason.EXCLUSIVE, (self.desired.rules[tag].source,))
 
     def _pruned(self, tag: Tag) -> Cause:
         expired = self.want.expired.get(tag)

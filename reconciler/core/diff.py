@@ -16,13 +16,14 @@ Rules
    restored, at most once in 7 days: after that it is flapping, and held.
 7. What a group excludes is not removed while the selection leaves out the tag that takes its place, or it is flapping.
 8. A tag that the location spells otherwise is there under its alias, and is removed by the spelling that is there.
-9. The work is done once per pattern of contacts (`decision.py`), never per contact and tag.
+9. An exclusive tag is taken from whoever a search for its holders showed, and from nobody without one.
+10. The work is done once per pattern of contacts (`decision.py`), never per contact and tag.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.alias import spelling
@@ -41,6 +42,7 @@ from reconciler.core.change import (
 from reconciler.core.cover import Demand
 from reconciler.core.decision import Decision, Verdict
 from reconciler.core.desired import NOTHING, Desired
+from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.facts import Alias
 from reconciler.core.manifest import Authority
 from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
@@ -93,6 +95,7 @@ def diff(
     selection: Selection = EVERYTHING,
     reassertion: Reassertion = NO_REASSERTION,
     spent: Mapping[ContactId, TagSet] | None = None,
+    searched: Searched = NOT_SEARCHED,
     aliases: Iterable[Alias] = (),
     now: Instant = UNTIMED,
 ) -> Diff:
@@ -101,7 +104,7 @@ def diff(
     `aliases`: what the location spells otherwise. `now`: without it no quarantine ends and nothing is flapping.
     """
     owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
-    case = _Case(desired, owned, selection, reassertion, tuple(aliases), now)
+    case = _Case(desired, owned, selection, reassertion, searched, tuple(aliases), now)
     collected = _Collected()
     unobserved = 0
     for (want, known, done), contacts in _patterns(case, observed, spent or {}).items():
@@ -109,7 +112,19 @@ def diff(
         collected.put(_decision(case, want, pattern, done).verdict(), contacts)
         if want >= 0 and pattern.observed is None:
             unobserved += len(contacts)
+    collected.deferred.update({waits: [] for waits in _others(desired, selection, searched)})
     return _sorted(collected, unobserved)
+
+
+def _others(desired: Desired, selection: Selection, searched: Searched) -> Iterator[tuple[Postponed, tuple[Tag, ...]]]:
+    """The exclusive tags that others may carry for all we know; a chosen set has no others."""
+    tags = NONE if selection.sets else frozenset(filter(selection.takes, exclusive_tags(desired)))
+    for why, found in (
+        (Postponed.EXCLUSIVE, tags - searched.tags),
+        (Postponed.INCOMPLETE, (tags & searched.tags) - searched.complete),
+    ):
+        if found:
+            yield why, tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +135,7 @@ class _Case:
     owned: TagSet
     selection: Selection
     reassertion: Reassertion
+    searched: Searched
     aliases: tuple[Alias, ...]
     now: Instant
 
@@ -139,6 +155,7 @@ def _decision(case: _Case, index: int, known: Known, spent: TagSet) -> Decision:
         selection=case.selection,
         reassertion=case.reassertion,
         spent=spent,
+        searched=case.searched,
         barred=known.is_barred(membership, case.now),
         flapping=read.flapping(case.now),
         spelling=spelt,
@@ -166,6 +183,7 @@ def _alike(case: _Case, observed: Observed) -> list[int]:
                 known.is_barred(known.membership or NOWHERE, case.now),
                 known.flapping(case.now),
                 case.reassertion.is_fresh(known),
+                case.searched.shows(known),
             ),
             index,
         )

@@ -17,7 +17,8 @@ from reconciler.core.change import EVERYTHING, Deferral, Delta, Diff, LedgerChan
 from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.desired import Desired
 from reconciler.core.diff import diff
-from reconciler.core.errors import GuardRefused, QuotaExhausted
+from reconciler.core.errors import GuardRefused
+from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
@@ -45,8 +46,8 @@ class Snapshot:
 class PlanOptions:
     """What bears on a plan, and on a run of it, other than manifests and state.
 
-    `settle_ms`: how long a request of unknown effect may still land. `now`: for what time heals, a quarantine or a
-    pair put back lately.
+    `settle_ms`: how long a request of unknown effect may still land. `searched`: exclusive tags whose holders were
+    looked for. `now`: for what time heals, a quarantine or a pair put back lately.
     """
 
     caps: Caps = Caps()
@@ -57,6 +58,7 @@ class PlanOptions:
     reassertion: Reassertion = NO_REASSERTION
     effort: int = EFFORT
     settle_ms: int = SETTLE_MS
+    searched: Searched = NOT_SEARCHED
     now: Instant = UNTIMED
 
 
@@ -102,6 +104,7 @@ class LocationPlan:
     triggers: tuple[Tag, ...] = ()
     reasserted: tuple[Reasserted, ...] = ()
     proofs: tuple[Proof, ...] = ()
+    searched: Searched = NOT_SEARCHED
 
     @property
     def is_empty(self) -> bool:
@@ -158,6 +161,7 @@ def plan_location(
         selection=options.selection,
         reassertion=options.reassertion,
         spent=spent,
+        searched=options.searched,
         aliases=state.facts.aliases,
         now=options.now,
     )
@@ -197,6 +201,7 @@ def plan_of(
         triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
         reasserted=batches.reasserted,
         proofs=batches.proofs,
+        searched=options.searched,
     )
 
 
@@ -223,16 +228,6 @@ def remeasured(plan: LocationPlan, desired: Desired, state: Snapshot, options: P
     counts = count(plan.deltas, plan.reasserted, requests=len(plan.batches))
     limits, allowances = options.limits, options.allowances
     return replace(plan, guards=measure(counts, before_run(state), desired, limits=limits, allowances=allowances))
-
-
-def refuse_over_quota(plan: Plan, per_day: int) -> None:
-    """A plan that cannot be done with a day's requests is not begun; raises QuotaExhausted."""
-    for each in plan.locations:
-        if each.summary.requests > per_day:
-            raise QuotaExhausted(
-                f"location {each.location} needs {each.summary.requests:,} requests, and a day has {per_day:,}",
-                hint="apply a part of it today (--set, --tag), or see api.requests_per_day",
-            )
 
 
 def before_run(state: Snapshot) -> Before:

@@ -46,7 +46,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """How the API is spoken to. Times in seconds; `settle_s`: how long an effect in doubt may still land."""
+    """How the API is spoken to. Times in seconds; `settle_s`: how long an effect in doubt may still land.
+
+    `reserve_pct`: the part of every limit that is left to the location's other integrations.
+    """
 
     base_url: str = "https://services.leadconnectorhq.com"
     version: str = "2021-07-28"
@@ -54,6 +57,7 @@ class ApiSettings:
     max_tags: int = 50
     requests_per_10s: int = 100
     requests_per_day: int = 200_000
+    reserve_pct: float = 3
     timeout_s: int = 60
     settle_s: int = 90
 
@@ -94,12 +98,15 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedDrift:
-    """Drift that somebody else makes on purpose. `tag` is a tag or a pattern such as `wf-*`; no `classes`: all."""
+    """Drift that somebody else makes on purpose. `tag` is a tag or a pattern such as `wf-*`; no `classes`: all; no
+    `set`: on everybody.
+    """
 
     tag: str
     source: Source
     classes: frozenset[DriftClass] = frozenset()
     reason: str = ""
+    set: str | None = None
     location: LocationId | None = None
     until: Instant | None = None
 
