@@ -39,6 +39,21 @@ class Guard(StrEnum):
     GROW_PCT = "grow_pct"
     PROTECTED = "protected"
 
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What it holds for, and may be lifted on: the location as a whole (empty), a tag, a set."""
+        return _SCOPES.get(self, ("", "tag"))
+
+
+_SCOPES = {
+    Guard.MAX_REQUESTS: ("",),
+    Guard.EMPTIES_TAG: ("tag",),
+    Guard.MIN_HOLDERS: ("tag",),
+    Guard.PROTECTED: ("tag",),
+    Guard.SHRINK_PCT: ("set",),
+    Guard.GROW_PCT: ("set",),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
@@ -84,7 +99,7 @@ class Measured:
     @property
     def flag(self) -> str:
         """The option that lifts it, as typed in a shell."""
-        kind = "set" if self.guard in (Guard.SHRINK_PCT, Guard.GROW_PCT) else "tag"
+        kind = self.guard.scopes[-1]
         return shlex.quote(f"{self.guard}:{kind}={self.scope}" if self.scope else self.guard.value)
 
     @property
