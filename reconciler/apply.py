@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.core.alias import aliases_in
+from reconciler.core.approval import ApprovedPlan, explain_refusals
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import Ceiling, ceiling, within
 from reconciler.core.change import Delta, demands_of
@@ -40,20 +41,11 @@ from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.observed import Known, Observed, absorb, adopt, intend, release, withdraw
 from reconciler.core.outcome import Action, Outcome, Row, Verdict, judge
 from reconciler.core.pace import Pace
-from reconciler.core.plan import (
-    ApprovedPlan,
-    LocationPlan,
-    Plan,
-    PlanOptions,
-    Snapshot,
-    before_run,
-    explain_refusals,
-    pairs_of,
-    plan_location,
-)
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, before_run, plan_location
 from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.report import LocationReport
 from reconciler.core.revert import Reversal, plan_revert
+from reconciler.core.summary import pairs_of
 from reconciler.core.tally import Tally
 from reconciler.ports import Clock, Emergency, Reporter, StateStore, TagWriter
 from reconciler.tenure import Tenure, take

@@ -30,9 +30,10 @@ from reconciler.cli.plan import preview
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
+from reconciler.core.approval import approve
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.journal import RunStatus
-from reconciler.core.plan import Plan, approve
+from reconciler.core.plan import Plan
 from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
 from reconciler.store import open_reader

@@ -24,7 +24,7 @@ from reconciler.core.outcome import Action
 
 PCT_FLOOR = 5
 SIZE_FLOOR = 10
-_BY_NAME = (Reason.ABSENT, Reason.RENAMED)
+BY_NAME = (Reason.ABSENT, Reason.RENAMED)
 
 
 class Guard(StrEnum):
@@ -152,7 +152,7 @@ def count(deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, req
         for change in delta.changes:
             adding = change.action is Action.ADD
             (counts.adds if adding else counts.removes)[change.tag] += len(delta.contacts)
-            if not adding and change.reason not in _BY_NAME:
+            if not adding and change.reason not in BY_NAME:
                 counts.unnamed[change.tag] += len(delta.contacts)
     return counts
 
