@@ -16,7 +16,8 @@ from reconciler.core.names import LocationId
 from reconciler.core.pace import Quota
 from reconciler.core.plan import Plan
 from reconciler.core.quota import refuse, sent_today
-from reconciler.highlevel.connection import Connection
+from reconciler.highlevel.connection import Arguments, Connection
+from reconciler.highlevel.exchange import Agency
 from reconciler.highlevel.reader import HighLevelReader
 from reconciler.highlevel.token import find_token
 from reconciler.store import open_reader
@@ -24,14 +25,19 @@ from reconciler.store import open_reader
 
 def open_reading(session: Session, location: LocationId) -> HighLevelReader:
     """To read, and nothing else; raises AuthRefused without a token."""
-    return HighLevelReader(connection_of(session, location))
+    return HighLevelReader(Connection(session.settings.api.base_url, **arguments_of(session, location)))
 
 
-def connection_of(session: Session, location: LocationId) -> Connection:
-    """What it hears of the limits goes to `session.pace`."""
-    api, token = session.settings.api, token_of(session, location)
-    heard = partial(_heard, session, location)
-    return Connection(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s, heard=heard)
+def arguments_of(session: Session, location: LocationId) -> Arguments:
+    """Of the connection to a location; what is heard of the limits goes to `session.pace`."""
+    api, company = session.settings.api, session.settings.company(location)
+    return Arguments(
+        token=token_of(session, location),
+        agency=Agency(company, location) if company else None,
+        version=api.version,
+        timeout_s=api.timeout_s,
+        heard=partial(_heard, session, location),
+    )
 
 
 def token_of(session: Session, location: LocationId) -> str:
