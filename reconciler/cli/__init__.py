@@ -32,6 +32,8 @@ COMMANDS = {
     "drift": "Report what others changed.",
     "state": "Look at what is known of each contact, and mend it.",
     "export": "Write manifests that declare what contacts carry: adopt a location that exists.",
+    "doctor": "Look whether everything is in place to plan and apply: changes nothing.",
+    "completion": "Print the script that makes a shell complete commands and options.",
     "demo": "See the whole job on an emulated location.",
     "sandbox": "Run the emulated API for yourself.",
 }

@@ -27,6 +27,7 @@ from reconciler.core.diff import (
 )
 from reconciler.core.errors import GuardRefused, QuotaExhausted
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
+from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import SETTLE_MS, Observed, Seen
@@ -46,6 +47,7 @@ class Snapshot:
     serial: int = 0
     observed: Observed = field(default_factory=Observed)
     set_sizes: Mapping[SetName, int] = field(default_factory=dict)
+    facts: Facts = NO_FACTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,14 @@ from reconciler.core.journal import RunLog, RunRecord
 from reconciler.core.names import Instant, LocationId, iso
 from reconciler.core.observed import Known
 from reconciler.core.plan import Plan, Snapshot
-from reconciler.core.portable import Portable, batch_document, known_document, run_document, state_document
+from reconciler.core.portable import (
+    Portable,
+    batch_document,
+    facts_document,
+    known_document,
+    run_document,
+    state_document,
+)
 from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
@@ -60,11 +67,28 @@ def state_json(snapshots: Sequence[Snapshot]) -> str:
             "location": each.location,
             "lineage": each.lineage,
             "serial": each.serial,
+            "facts": facts_document(each.facts),
             "contacts": [{"contact": contact} | _known(known) for contact, known in sorted(each.observed.items())],
         }
         for each in snapshots
     ]
     return _document(locations=locations)
+
+
+def facts_json(snapshots: Sequence[Snapshot]) -> str:
+    """`locations`: each as a whole, and what it taught us."""
+    return _document(
+        locations=[
+            {
+                "location": each.location,
+                "lineage": each.lineage,
+                "serial": each.serial,
+                "contacts": len(each.observed),
+                "facts": facts_document(each.facts),
+            }
+            for each in snapshots
+        ]
+    )
 
 
 def history_json(runs: Mapping[LocationId, Sequence[RunRecord]]) -> str:
