@@ -11,8 +11,18 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console
-from reconciler.cli.looking import look, make_plan
-from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
+from reconciler.cli.looking import look, make_plan, respelt
+from reconciler.cli.options import (
+    FORMATS,
+    allowing,
+    batching,
+    common,
+    deferring,
+    locking,
+    narrowing,
+    output,
+    refreshing,
+)
 from reconciler.cli.plan import preview
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
@@ -34,6 +44,7 @@ from reconciler.store import open_reader
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--create-state", is_flag=True, help="In CI: begin with an empty state where the default one is missing.")
 @narrowing
+@deferring
 @refreshing
 @allowing
 @batching
@@ -75,7 +86,7 @@ def _plan(
     session = open_session(target, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = strays(session, reader, options)
+        left = [*strays(session, reader, options), *respelt(session, present)]
     notes = [note for each in present for note in each.notes()]
     return make_plan(session, present, options), session, [*left, *notes]
 
