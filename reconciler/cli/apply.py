@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
 from reconciler.cli.looking import look, make_plan, respelt
 from reconciler.cli.options import (
@@ -22,6 +23,7 @@ from reconciler.cli.options import (
     narrowing,
     output,
     refreshing,
+    spilling,
 )
 from reconciler.cli.plan import preview
 from reconciler.cli.saved import open_saved
@@ -29,7 +31,7 @@ from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.journal import RunStatus
-from reconciler.core.plan import Plan, approve, refuse_over_quota
+from reconciler.core.plan import Plan, approve
 from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
 from reconciler.store import open_reader
@@ -49,6 +51,7 @@ from reconciler.store import open_reader
 @allowing
 @batching
 @locking
+@spilling
 @output(*FORMATS)
 @common
 def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, **options: Any) -> int:
@@ -70,7 +73,7 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
     else:
         ask(auto_approve or plan.is_empty)
-        refuse_over_quota(plan, session.settings.api.requests_per_day)
+        refuse_over_quota(plan, session, options)
         _refuse_implicit_state(session, create=options["create_state"])
         beside = target if target.is_file() else Path("reconciler")
         reports = asyncio.run(send(approved, session, console, options, operation="apply", plan=beside))

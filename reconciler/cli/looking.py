@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
+from reconciler.cli.connecting import open_reading
 from reconciler.cli.options import milliseconds
-from reconciler.cli.session import Session, load_pinned, open_reading, plan_options, rate_of, selection, settle_ms_of
+from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
 from reconciler.clock import SystemClock
 from reconciler.core.change import Selection
 from reconciler.core.desired import Desired
@@ -18,7 +18,7 @@ from reconciler.core.errors import UsageError
 from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.observed import Known, Seen
-from reconciler.core.pace import Pace, Quota
+from reconciler.core.pace import Pace
 from reconciler.core.plan import Plan, Snapshot, combine, plan_location
 from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated
 from reconciler.core.settings import Settings
@@ -88,7 +88,8 @@ async def look(
 async def _present(
     session: Session, state: Snapshot, wanted: Wanted, options: Mapping[str, Any], report: Reporter
 ) -> Present:
-    found = await read(session.settings, state.location, wanted, report)
+    pace = session.pace(state.location)
+    found = await read(session.settings, state.location, wanted, report, pace=pace)
     declared = concerned(session.desired[state.location], state, selection(session, options))
     earlier = absorbed(state, found.seen, settle_ms_of(session.settings))
     return Present(
@@ -102,21 +103,21 @@ async def _present(
 
 
 async def read(
-    settings: Settings, location: LocationId, wanted: Wanted, report: Reporter, keep: Keep = keep_nothing
+    settings: Settings,
+    location: LocationId,
+    wanted: Wanted,
+    report: Reporter,
+    *,
+    pace: Pace,
+    keep: Keep = keep_nothing,
 ) -> Found:
     """Asks the API of a location."""
     if wanted.is_empty:
         return Found()
     async with AsyncExitStack() as stack:
-        clock, pace = SystemClock(), Pace(rate_of(settings))
-        heard = partial(_heard, pace, clock)
-        api = await stack.enter_async_context(open_reading(settings, location, heard=heard))
-        reading = Reading(api, clock, report, pace)
+        api = await stack.enter_async_context(open_reading(settings, location, pace))
+        reading = Reading(api, SystemClock(), report, pace)
         return await refresh(location, wanted, reading, keep)
-
-
-def _heard(pace: Pace, clock: SystemClock, quota: Quota) -> None:
-    pace.heard(quota, clock.now())
 
 
 def wanted_of(

@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from reconciler.apply import Mission, World, apply
+from reconciler.cli.connecting import connection_of
 from reconciler.cli.console import Console, rows
 from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.saved import options_of
-from reconciler.cli.session import Session, token_of
+from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.core.names import LocationId
@@ -30,8 +31,7 @@ from reconciler.store import open_store
 
 def open_api(session: Session, location: LocationId) -> HighLevel:
     """The API of a location, to read and to write; raises AuthRefused without a token."""
-    api, token = session.settings.api, token_of(session.settings, location)
-    return HighLevel(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s)
+    return HighLevel.over(connection_of(session.settings, location, session.pace(location)))
 
 
 def ask(auto_approve: bool) -> None:

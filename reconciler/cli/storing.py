@@ -10,12 +10,13 @@ from typing import Any
 from reconciler.cli.console import Console
 from reconciler.cli.holder import current_holder
 from reconciler.cli.looking import read
-from reconciler.cli.session import load_state, settle_ms_of
+from reconciler.cli.session import load_state, rate_of, settle_ms_of
 from reconciler.clock import SystemClock
 from reconciler.core.errors import StateError
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.names import ContactId, Instant, LocationId
 from reconciler.core.observed import Known, Seen
+from reconciler.core.pace import Pace
 from reconciler.core.plan import Snapshot
 from reconciler.core.refreshing import Found, Wanted
 from reconciler.core.settings import Settings
@@ -73,8 +74,9 @@ async def _journalled(settings: Settings, wanted: Wanted, diary: _Diary, console
     header = RunHeader(location, holder.operation, holder.who, clock.now())
     stored.run = tenure.store.begin_run(tenure.lease, header)
     status = RunStatus.INTERRUPTED
+    pace = Pace(rate_of(settings))
     try:
-        stored.found = await tenure.during(read(settings, location, wanted, console, diary.keep))
+        stored.found = await tenure.during(read(settings, location, wanted, console, pace=pace, keep=diary.keep))
         status = RunStatus.COMPLETE
     except Exception:
         status = RunStatus.STOPPED
