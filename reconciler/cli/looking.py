@@ -11,14 +11,17 @@ from reconciler.cli.connecting import open_reading
 from reconciler.cli.options import milliseconds
 from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
 from reconciler.clock import SystemClock
+from reconciler.core.change import Selection
 from reconciler.core.desired import Desired
-from reconciler.core.diff import Selection, selected
+from reconciler.core.diff import selected
 from reconciler.core.errors import UsageError
 from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.observed import Known, Seen
+from reconciler.core.pace import Pace
 from reconciler.core.plan import Plan, Snapshot, combine, plan_location
 from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated
+from reconciler.core.settings import Settings
 from reconciler.core.view.blocks import counted
 from reconciler.ports import Reporter, StateReader
 from reconciler.refresh import Keep, Reading, keep_nothing, refresh
@@ -50,6 +53,16 @@ class Present:
         return found
 
 
+def respelt(session: Session, present: Iterable[Present]) -> list[str]:
+    """A line for each declared tag that a location keeps in another spelling."""
+    return [
+        f"location {each.state.location} keeps the tag {sent!r} as {back!r}, and it is taken for that: declare it so"
+        for each in present
+        for sent, back in each.state.facts.aliases
+        if sent in session.desired[each.state.location].owned
+    ]
+
+
 async def look(
     session: Session,
     reader: StateReader,
@@ -75,7 +88,8 @@ async def look(
 async def _present(
     session: Session, state: Snapshot, wanted: Wanted, options: Mapping[str, Any], report: Reporter
 ) -> Present:
-    found = await read(session, state.location, wanted, report)
+    pace = session.pace(state.location)
+    found = await read(session.settings, state.location, wanted, report, pace=pace)
     declared = concerned(session.desired[state.location], state, selection(session, options))
     earlier = absorbed(state, found.seen, settle_ms_of(session.settings))
     return Present(
@@ -89,14 +103,20 @@ async def _present(
 
 
 async def read(
-    session: Session, location: LocationId, wanted: Wanted, report: Reporter, keep: Keep = keep_nothing
+    settings: Settings,
+    location: LocationId,
+    wanted: Wanted,
+    report: Reporter,
+    *,
+    pace: Pace,
+    keep: Keep = keep_nothing,
 ) -> Found:
     """Asks the API of a location."""
-    if not wanted.contacts and not wanted.exclusive:
+    if wanted.is_empty:
         return Found()
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(open_reading(session, location))
-        reading = Reading(api, SystemClock(), report, session.pace(location))
+        api = await stack.enter_async_context(open_reading(settings, location, pace))
+        reading = Reading(api, SystemClock(), report, pace)
         return await refresh(location, wanted, reading, keep)
 
 

@@ -31,7 +31,8 @@ from reconciler.store import open_store
 
 def open_api(session: Session, location: LocationId) -> HighLevel:
     """The API of a location, to read and to write; raises AuthRefused without a token."""
-    return HighLevel(session.settings.api.base_url, **arguments_of(session, location))
+    pace = session.pace(location)
+    return HighLevel(session.settings.api.base_url, **arguments_of(session.settings, location, pace))
 
 
 def ask(auto_approve: bool) -> None:
