@@ -14,6 +14,7 @@ from reconciler.apply import Mission, World, apply
 from reconciler.cli.connecting import arguments_of
 from reconciler.cli.console import Console, rows
 from reconciler.cli.holder import current_holder, git_commit
+from reconciler.cli.reporting import Document, take
 from reconciler.cli.saved import options_of
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
@@ -80,6 +81,7 @@ async def send(
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:
     """The answer of a run; its exit code."""
+    take(Document(lambda most: run_view(reports, most=most), lambda: run_json(reports)), options)
     if options["output"] == "json":
         console.answer(run_json(reports))
     else:
