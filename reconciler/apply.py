@@ -396,11 +396,13 @@ class _Run:
         raise AssertionError("the last attempt returns or raises")
 
     async def _once(self, update: BulkUpdate) -> tuple[Row, ...]:
+        ticket, answered = self.pace.leave(self.world.clock.now()), False
         try:
-            return await self.tenure.during(self.world.writer(self.plan.location).update_tags(update))
+            rows = await self.tenure.during(self.world.writer(self.plan.location).update_tags(update))
+            answered = True
         finally:
-            # counted from its end: the server cannot have seen it later
-            self.pace.note(self.world.clock.now())
+            self.pace.end(ticket, self.world.clock.now(), answered=answered)
+        return rows
 
     async def _ready(self) -> None:
         """Within the rate limit, and under a lease that is alive."""

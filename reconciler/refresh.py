@@ -111,7 +111,10 @@ async def _once(location: LocationId, request: Callable[[], Awaitable[T]], readi
     if wait:
         reading.report(Waiting(location, wait, "rate limit"))
         await reading.clock.sleep(wait)
+    ticket, answered = reading.pace.leave(reading.clock.now()), False
     try:
-        return await request()
+        found = await request()
+        answered = True
     finally:
-        reading.pace.note(reading.clock.now())
+        reading.pace.end(ticket, reading.clock.now(), answered=answered)
+    return found

@@ -64,7 +64,7 @@ class Library:
         return by_contact(asyncio.run(scan(HERE, self.reading)))
 
     def requests(self) -> int:
-        return len(self.reading.pace.sent)
+        return self.reading.pace.departed
 
 
 def by_contact(seen: tuple[Seen, ...]) -> dict[ContactId, Seen]:

@@ -120,7 +120,8 @@ def _settle_ms(settings: Settings) -> int:
 
 
 def _rate(settings: Settings) -> Rate:
-    return Rate(per_window=settings.api.requests_per_10s, per_day=settings.api.requests_per_day)
+    api = settings.api
+    return Rate(per_window=api.requests_per_10s, per_day=api.requests_per_day, reserve_pct=api.reserve_pct)
 
 
 def selection(session: Session, options: Mapping[str, Any]) -> Selection:

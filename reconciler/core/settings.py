@@ -46,7 +46,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """How the API is spoken to. Times in seconds; `settle_s`: how long an effect in doubt may still land."""
+    """How the API is spoken to. Times in seconds; `settle_s`: how long an effect in doubt may still land.
+
+    `reserve_pct`: the part of every limit that is left to the location's other integrations.
+    """
 
     base_url: str = "https://services.leadconnectorhq.com"
     version: str = "2021-07-28"
@@ -54,6 +57,7 @@ class ApiSettings:
     max_tags: int = 50
     requests_per_10s: int = 100
     requests_per_day: int = 200_000
+    reserve_pct: float = 3
     timeout_s: int = 60
     settle_s: int = 90
 

@@ -5,11 +5,13 @@ Rules
    that cannot be read. Refused for good: the other 4xx, and redirects, which are never followed.
 2. The token leaves in the Authorization header to the configured origin; it is cut out of every message.
 3. What the server says reaches a message as one short printable line.
+4. What any answer says of the limits, an error too, is told to `heard` before anything else comes of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Generator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
@@ -17,9 +19,10 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied, RequestRefused
-from reconciler.core.names import ContactId, LocationId
+from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted, RequestRefused
+from reconciler.core.names import ContactId, Instant, LocationId, iso
 from reconciler.core.outcome import Row
+from reconciler.core.pace import Quota
 from reconciler.wire import (
     API_VERSION,
     SEARCH_PATH,
@@ -35,6 +38,8 @@ from reconciler.wire import (
     read_contact,
     read_error,
     read_page,
+    read_pause,
+    read_quota,
     search_body,
 )
 
@@ -50,7 +55,17 @@ UNSENT = (
 )
 """What httpx raises before the API can have seen the request."""
 
+Heard = Callable[[Quota], None]
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def ignore(quota: Quota) -> None:
+    """Nobody wants to know of the limits."""
+
+
+def _wall_clock() -> Instant:
+    return Instant(time.time_ns() // 1_000_000)
 
 
 class _Token(httpx.Auth):
@@ -67,7 +82,10 @@ class _Token(httpx.Auth):
 
 
 class HighLevel:
-    """A TagWriter and TagReader over HTTP. `transport` replaces the network in tests."""
+    """A TagWriter and TagReader over HTTP. `transport` replaces the network in tests, and `now` the time of day.
+
+    `heard` is told what each answer says of the limits.
+    """
 
     def __init__(
         self,
@@ -77,10 +95,13 @@ class HighLevel:
         version: str = API_VERSION,
         timeout_s: float = 60.0,
         transport: httpx.AsyncBaseTransport | None = None,
+        heard: Heard = ignore,
+        now: Callable[[], Instant] = _wall_clock,
     ) -> None:
         url = httpx.URL(base_url)
         self._token = token
         self._timeout_s = timeout_s
+        self._heard, self._now = heard, now
         self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
         self._client = httpx.AsyncClient(
             base_url=url,
@@ -138,11 +159,13 @@ class HighLevel:
             raise InDoubt(f"no answer from {self._where}: {self._told(error)}") from None
         except httpx.InvalidURL as error:
             raise RequestRefused(f"a path that HTTP cannot carry: {self._told(error)}", status=0) from None
+        quota = read_quota(response.headers)
+        self._heard(quota)
         if response.is_success:
             return response.content
-        raise self._failure(response)
+        raise self._failure(response, quota)
 
-    def _failure(self, response: httpx.Response) -> ApiError:
+    def _failure(self, response: httpx.Response, quota: Quota) -> ApiError:
         status = response.status_code
         said = self._clean(read_error(response.content))
         told = f"{self._where} answered {status}" + (f": {said}" if said else "")
@@ -151,10 +174,21 @@ class HighLevel:
                 told, status=status, hint="see that the token is of this location and has the scopes it needs"
             )
         if status == httpx.codes.TOO_MANY_REQUESTS:
-            return NotApplied(told, retry_after_ms=_retry_after(response))
+            return self._too_many(told, response, quota)
         if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
             return InDoubt(told)
         return RequestRefused(told, status=status)
+
+    def _too_many(self, told: str, response: httpx.Response, quota: Quota) -> ApiError:
+        now = self._now()
+        if quota.daily_remaining != 0:
+            return NotApplied(told, retry_after_ms=read_pause(response.headers, now))
+        resets = quota.resets_at(now)
+        return QuotaExhausted(
+            f"{told}: today's quota is used up until {iso(resets)}",
+            hint="run again then, or let the run wait with --quota-spill",
+            resets=resets,
+        )
 
     def _read(self, reader: Callable[[bytes], T], body: bytes) -> T:
         try:
@@ -167,11 +201,3 @@ class HighLevel:
 
     def _clean(self, text: str) -> str:
         return one_line(text.replace(self._token, "***"))
-
-
-def _retry_after(response: httpx.Response) -> int | None:
-    """Milliseconds; None for a header that is missing, or not a number of seconds of an hour at most."""
-    text = response.headers.get("Retry-After", "")
-    if not text.isascii() or not text.isdigit() or len(text) > 4:
-        return None
-    return min(int(text), 3600) * 1000

@@ -54,6 +54,8 @@ class ApiModel(Strict):
     """Requests in 10 seconds that a location allows."""
     requests_per_day: Positive = _API.requests_per_day
     """Requests a day that a location allows."""
+    reserve_pct: Share = Field(_API.reserve_pct, le=90)
+    """What is left of both limits to the location's other integrations, in percent."""
     timeout_s: Positive = Field(_API.timeout_s, le=3600)
     """Seconds until a request without an answer is given up as in doubt."""
     settle_s: Count = Field(_API.settle_s, le=86_400)
