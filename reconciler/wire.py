@@ -41,12 +41,16 @@ class BulkUpdate:
 
 @dataclass(frozen=True, slots=True)
 class ContactRead:
-    """A contact as the API shows it. `tags` is None where the answer lacks them (unknown, not empty)."""
+    """A contact as the API shows it. `tags` is None where the answer lacks them (unknown, not empty).
+
+    `served`: the server's time when it answered, where it said.
+    """
 
     id: ContactId
     location: LocationId
     tags: TagSet | None
     updated: Instant | None
+    served: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,14 @@ def read_contact(body: bytes) -> ContactRead:
     if not isinstance(document, dict):
         raise Unreadable("the answer has no object `contact`")
     return _contact(document)
+
+
+def read_date(headers: Mapping[str, str]) -> Instant | None:
+    """The server's time when it answered, to the second; None where it does not say."""
+    try:
+        return Instant(round(parsedate_to_datetime(headers["Date"]).timestamp() * 1000))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def read_error(body: bytes) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console
+from reconciler.cli.halting import CANARY, STOP_ON
 from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
 from reconciler.cli.plan import preview
 from reconciler.cli.saved import open_saved
@@ -21,6 +22,7 @@ from reconciler.core.journal import RunStatus
 from reconciler.core.plan import Plan, approve, refuse_over_quota
 from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
+from reconciler.core.settling import may_have_work
 from reconciler.store import open_reader
 
 
@@ -32,6 +34,8 @@ from reconciler.store import open_reader
 @click.option("--dry-run", is_flag=True, help="Preview and send nothing.")
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--create-state", is_flag=True, help="In CI: begin with an empty state where the default one is missing.")
+@CANARY
+@STOP_ON
 @narrowing
 @refreshing
 @allowing
@@ -54,7 +58,7 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     if options["output"] == "text" and not reviewed:
         preview(plan, session, console, options, left)
     approved = approve(plan)
-    if plan.is_empty and not any(each.observations for each in plan.locations):
+    if not any(may_have_work(each) for each in plan.locations):
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
     else:
         ask(auto_approve or plan.is_empty)

@@ -12,17 +12,21 @@ import click
 
 from reconciler.apply import Mission, World, apply
 from reconciler.cli.console import Console, rows
+from reconciler.cli.halting import stop_on, stopping
 from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.saved import options_of
 from reconciler.cli.session import Session, open_api
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.core.names import LocationId
+from reconciler.core.pace import Pace
 from reconciler.core.plan import ApprovedPlan
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.core.view.run import run_view
 from reconciler.emergency import EmergencyJournal
+from reconciler.highlevel.client import Heard
+from reconciler.ports import Clock
 from reconciler.render.json import run_json
 from reconciler.store import open_store
 
@@ -51,23 +55,36 @@ async def send(
     plan: Path = Path("reconciler"),
 ) -> tuple[LocationReport, ...]:
     """Carries it out. `plan`: the file beside which an emergency journal would be written."""
-    locations = [each.location for each in approved.plan.locations]
+    settings, clock = session.settings, SystemClock()
+    given = {each.location: options_of(each, approved.plan, session, options) for each in approved.plan.locations}
+    paces = {location: Pace(each.rate) for location, each in given.items()}
     async with AsyncExitStack() as stack:
-        apis = {each: await stack.enter_async_context(open_api(session, each)) for each in locations}
-        store = stack.enter_context(open_store(session.settings.state))
+        apis = {
+            location: await stack.enter_async_context(open_api(session, location, heard=_listener(pace, clock)))
+            for location, pace in paces.items()
+        }
+        store = stack.enter_context(open_store(settings.state))
+        stop = stack.enter_context(stopping(console))
         mission = Mission(
             desired=session.desired,
-            options={
-                each.location: options_of(each, approved.plan, session, options) for each in approved.plan.locations
-            },
+            options=given,
             holder=current_holder(operation),
             commit=git_commit(session.directory),
             reversals=reversals or {},
             lock_timeout_ms=round(1000 * options["lock_timeout"]),
-            history_keep=session.settings.history_keep,
+            history_keep=settings.history_keep,
+            in_flight=settings.apply.max_in_flight,
+            stop_on=stop_on(settings.apply, options),
+            canary=options.get("canary"),
         )
-        world = World(apis.__getitem__, store, SystemClock(), console, EmergencyJournal(plan))
+        journal = EmergencyJournal(plan)
+        api = apis.__getitem__
+        world = World(api, store, clock, console, journal, reader=api, pace=paces.__getitem__, stop=stop)
         return await apply(approved, mission, world)
+
+
+def _listener(pace: Pace, clock: Clock) -> Heard:
+    return lambda quota: pace.heard(quota, clock.now())
 
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:

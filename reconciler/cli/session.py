@@ -25,7 +25,7 @@ from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_loca
 from reconciler.core.reassert import Reassertion
 from reconciler.core.settings import Settings, redacted
 from reconciler.core.view.blocks import moment
-from reconciler.highlevel.client import HighLevel
+from reconciler.highlevel.client import Heard, HighLevel, ignore
 from reconciler.highlevel.token import find_token
 from reconciler.loading import load
 from reconciler.ports import Reporter, StateReader
@@ -163,11 +163,11 @@ def _allowance(text: str, reason: str) -> Allowance:
     return Allowance(Guard(name), normalise_tag(value) if kind == "tag" else value, reason)
 
 
-def open_api(session: Session, location: LocationId) -> HighLevel:
-    """The API of a location; raises AuthRefused without a token."""
+def open_api(session: Session, location: LocationId, *, heard: Heard = ignore) -> HighLevel:
+    """The API of a location; `heard` is told what it says of its limits. Raises AuthRefused without a token."""
     place, api = session.settings.location(location), session.settings.api
     token = find_token(location, os.environ, variable=place.token_env, command=place.token_command)
-    return HighLevel(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s)
+    return HighLevel(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s, heard=heard)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -36,6 +37,7 @@ from reconciler.wire import (
     one_line,
     read_bulk_answer,
     read_contact,
+    read_date,
     read_error,
     read_page,
     read_pause,
@@ -132,21 +134,26 @@ class HighLevel:
     async def get_contact(self, contact: ContactId) -> ContactRead | None:
         """None where the API does not have the contact: an invalid id, or one that it calls gone."""
         try:
-            body = await self._send("GET", contact_path(contact))
+            response = await self._answer("GET", contact_path(contact))
         except RequestRefused as error:
             if error.status in (400, 404, 422):
                 return None
             raise
         except ValueError:
             return None
-        return self._read(read_contact, body)
+        found = self._read(read_contact, response.content)
+        return replace(found, served=read_date(response.headers))
 
     async def search(self, location: LocationId, cursor: tuple[Any, ...] | None) -> Page:
         body = await self._send("POST", SEARCH_PATH, search_body(location, cursor))
         return self._read(read_page, body)
 
     async def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """The body of a 2xx answer; it ends within the time-out, however slowly it comes."""
+        """The body of a 2xx answer."""
+        return (await self._answer(method, path, body)).content
+
+    async def _answer(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
+        """A 2xx answer; it ends within the time-out, however slowly it comes."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._client.request(method, path, content=body)
@@ -162,7 +169,7 @@ class HighLevel:
         quota = read_quota(response.headers)
         self._heard(quota)
         if response.is_success:
-            return response.content
+            return response
         raise self._failure(response, quota)
 
     def _failure(self, response: httpx.Response, quota: Quota) -> ApiError:
