@@ -22,6 +22,8 @@ SEARCH_PATH = "/contacts/search"
 API_VERSION = "2021-07-28"
 SEARCH_PAGE_LIMIT = 500
 MESSAGE_LIMIT = 200
+LONGEST_TAG_SOUGHT = 75
+"""The longest value that a filter of the search takes."""
 LONGEST_PAUSE_MS = 3_600_000
 
 
@@ -109,6 +111,16 @@ def search_body(location: LocationId, cursor: tuple[Any, ...] | None, *, tag: st
     return json.dumps(document).encode()
 
 
+def probe_body(location: LocationId) -> bytes:
+    """A search for any one contact of `location`: whether it may be read at all."""
+    return json.dumps({"locationId": location, "pageLimit": 1}).encode()
+
+
+def tags_path(location: LocationId) -> str:
+    """The path of a location's list of tags; raises ValueError for an id that would change the path's structure."""
+    return f"/locations/{_segment(location)}/tags"
+
+
 def read_page(body: bytes) -> Page:
     """A page is the last one when it is empty; its cursor is the `searchAfter` of its last contact."""
     document = _object(body)
@@ -131,9 +143,13 @@ def read_rows(items: object) -> tuple[ContactRead, ...]:
 
 def contact_path(contact: ContactId) -> str:
     """The path of one contact; raises ValueError for an id that would change the path's structure."""
-    if not contact.isascii() or not contact.replace("-", "").replace("_", "").isalnum():
+    return f"/contacts/{_segment(contact)}"
+
+
+def _segment(name: str) -> str:
+    if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError("an id with characters that a path cannot carry")
-    return f"/contacts/{contact}"
+    return name
 
 
 def read_contact(body: bytes) -> ContactRead:
@@ -145,10 +161,7 @@ def read_contact(body: bytes) -> ContactRead:
 
 def read_date(headers: Mapping[str, str]) -> Instant | None:
     """The server's time when it answered, to the second; None where it does not say."""
-    try:
-        return Instant(round(parsedate_to_datetime(headers["Date"]).timestamp() * 1000))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
+    return _date({name.lower(): value for name, value in headers.items()}.get("date", ""))
 
 
 def read_error(body: bytes) -> str:

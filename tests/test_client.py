@@ -385,7 +385,8 @@ def test_an_exception_that_holds_the_token_is_told_without_it() -> None:
 
 def test_the_token_is_in_no_repr() -> None:
     api = client(Wire())
-    for text in (repr(api), str(api), repr(api._client), repr(api._client.auth), repr(vars(api._client).keys())):
+    inner = api._connection._client
+    for text in (repr(api), str(api), repr(inner), repr(inner.auth), repr(vars(inner).keys())):
         assert TOKEN not in text
 
 

@@ -12,11 +12,12 @@ import click
 
 from reconciler.cli.console import Console
 from reconciler.cli.halting import CANARY, STOP_ON
+from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
 from reconciler.cli.plan import preview
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
-from reconciler.cli.session import Session, look, make_plan, open_session, strays
+from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.journal import RunStatus
 from reconciler.core.plan import Plan, approve, refuse_over_quota
@@ -79,7 +80,8 @@ def _plan(
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
         left = strays(session, reader, options)
-    return make_plan(session, present, options), session, left
+    notes = [note for each in present for note in each.notes()]
+    return make_plan(session, present, options), session, [*left, *notes]
 
 
 def _refuse_implicit_state(session: Session, *, create: bool) -> None:

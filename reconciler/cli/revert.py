@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console
+from reconciler.cli.looking import look
 from reconciler.cli.options import FORMATS, allowing, common, locking, output, refreshing
 from reconciler.cli.plan import preview
 from reconciler.cli.runs import find_run, read_log
 from reconciler.cli.sending import ask, send, tell
-from reconciler.cli.session import Session, look, open_session, plan_options
+from reconciler.cli.session import Session, open_session, plan_options
 from reconciler.cli.whose import settings_of
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.names import LocationId

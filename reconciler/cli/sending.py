@@ -15,7 +15,7 @@ from reconciler.cli.console import Console, rows
 from reconciler.cli.halting import stop_on, stopping
 from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.saved import options_of
-from reconciler.cli.session import Session, open_api
+from reconciler.cli.session import Session, token_of
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.core.names import LocationId
@@ -25,10 +25,17 @@ from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.core.view.run import run_view
 from reconciler.emergency import EmergencyJournal
-from reconciler.highlevel.client import Heard
+from reconciler.highlevel.client import HighLevel
+from reconciler.highlevel.connection import Heard
 from reconciler.ports import Clock
 from reconciler.render.json import run_json
 from reconciler.store import open_store
+
+
+def open_api(session: Session, location: LocationId, *, heard: Heard) -> HighLevel:
+    """The API of a location, to read and to write; raises AuthRefused without a token. `heard`: told of its limits."""
+    api, token = session.settings.api, token_of(session, location)
+    return HighLevel(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s, heard=heard)
 
 
 def ask(auto_approve: bool) -> None:

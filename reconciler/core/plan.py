@@ -26,6 +26,7 @@ from reconciler.core.diff import (
     diff,
 )
 from reconciler.core.errors import GuardRefused, QuotaExhausted
+from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
@@ -53,7 +54,8 @@ class Snapshot:
 class PlanOptions:
     """What bears on a plan, and on a run of it, other than manifests and state.
 
-    `settle_ms`: how long a request of unknown effect may still land.
+    `settle_ms`: how long a request of unknown effect may still land. `searched`: exclusive tags whose holders were
+    looked for.
     """
 
     caps: Caps = Caps()
@@ -64,6 +66,7 @@ class PlanOptions:
     reassertion: Reassertion = NO_REASSERTION
     effort: int = EFFORT
     settle_ms: int = SETTLE_MS
+    searched: Searched = NOT_SEARCHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class LocationPlan:
     triggers: tuple[Tag, ...] = ()
     reasserted: tuple[Reasserted, ...] = ()
     proofs: tuple[Proof, ...] = ()
+    searched: Searched = NOT_SEARCHED
 
     @property
     def is_empty(self) -> bool:
@@ -159,7 +163,8 @@ def plan_location(
     there when the run began; the guards measure the whole run.
     """
     again = options.reassertion
-    found = diff(desired, state.observed, selection=options.selection, reassertion=again, spent=spent)
+    chosen, searched = options.selection, options.searched
+    found = diff(desired, state.observed, selection=chosen, reassertion=again, spent=spent, searched=searched)
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 
 
@@ -196,6 +201,7 @@ def plan_of(
         triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
         reasserted=batches.reasserted,
         proofs=batches.proofs,
+        searched=options.searched,
     )
 
 

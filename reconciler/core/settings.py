@@ -107,12 +107,15 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedDrift:
-    """Drift that somebody else makes on purpose. `tag` is a tag or a pattern such as `wf-*`; no `classes`: all."""
+    """Drift that somebody else makes on purpose. `tag` is a tag or a pattern such as `wf-*`; no `classes`: all; no
+    `set`: on everybody.
+    """
 
     tag: str
     source: Source
     classes: frozenset[DriftClass] = frozenset()
     reason: str = ""
+    set: str | None = None
     location: LocationId | None = None
     until: Instant | None = None
 

@@ -192,6 +192,7 @@ def _expected(model: SettingsModel, places: Iterable[yaml_nodes.Node]) -> Iterat
             source=place.source,
             classes=frozenset(entry.classes),
             reason=entry.reason,
+            set=entry.set,
             location=_location(entry.location),
             until=instant(entry.until, model.timezone),
         )

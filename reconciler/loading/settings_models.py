@@ -144,6 +144,8 @@ class ExpectedDriftModel(Strict):
     """A tag, or a pattern of tags."""
     classes: list[DriftClass] = Field(default_factory=list, examples=[["unexpected"]])
     """The classes of drift that are expected; without it all."""
+    set: Name | None = Field(None, examples=["customers"])
+    """On members of this set only."""
     location: LocationText | None = None
     """In this location only."""
     reason: Text = Field("", examples=["the onboarding workflow owns these"])
