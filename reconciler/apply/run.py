@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from reconciler.apply.stop import Halted
 from reconciler.apply.world import Mission, World
+from reconciler.core.backoff import Backoff
 from reconciler.core.batching import Batch, Caps
 from reconciler.core.ceiling import Ceiling
 from reconciler.core.desired import Desired
-from reconciler.core.errors import ReconcilerError
+from reconciler.core.errors import InDoubt, NotApplied, ReconcilerError
 from reconciler.core.event import Event, Waiting
 from reconciler.core.facts import Facts
 from reconciler.core.guard import Counts
@@ -23,6 +24,7 @@ from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Verdict
 from reconciler.core.pace import Pace
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot
+from reconciler.core.quota import room
 from reconciler.core.rates import Rates
 from reconciler.core.revert import Reversal
 from reconciler.core.splitting import capped
@@ -30,6 +32,7 @@ from reconciler.core.tally import Tally
 from reconciler.tenure import Tenure
 
 T = TypeVar("T")
+BACKOFF = Backoff(retries=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +140,35 @@ class Run:
             raise Halted
 
     async def turn(self) -> int:
-        """Waits until a request may leave, within the rate limit and under a lease that is alive; its ticket.
+        """Waits until a request may leave, within rate limit and quota and under a lease that is alive; its ticket.
 
-        Raises Halted, or LeaseLost.
+        Raises Halted, LeaseLost or QuotaExhausted.
         """
         async with self._gate:
             self.check()
-            while wait := self.pace.wait(self.now()):
-                await self.pause(wait, "rate limit")
+            while wait := self._wait():
+                await self.pause(*wait)
             self.tenure.renew()
             return self.pace.leave(self.now())
+
+    def _wait(self) -> tuple[int, str] | None:
+        """How long nothing may leave, and why."""
+        now = self.now()
+        if quota := room(self.location, self.pace, now, spill=self.mission.spill):
+            return quota, "today's quota is used up"
+        wait = self.pace.wait(now)
+        return (wait, "rate limit") if wait else None
+
+    async def once_more(self, attempt: int, error: NotApplied | InDoubt) -> bool:
+        """Whether a request that may be sent again may; the pause before it is over then."""
+        asked = error.retry_after_ms if isinstance(error, NotApplied) else None
+        pause = BACKOFF.pause(attempt, self.world.chance(), asked_ms=asked)
+        if pause is None:
+            return False
+        if asked:
+            self.pace.back_off(Instant(self.now() + asked))
+        await self.pause(pause, error.message)
+        return True
 
     async def asked(self, ticket: int, request: Awaitable[T]) -> T:
         """The answer to a request that had its turn, with heartbeats while it lasts."""

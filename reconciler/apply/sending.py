@@ -12,18 +12,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 
 from reconciler.apply.run import Rejected, Run, Verdicts, Witness
 from reconciler.core.batching import Batch
 from reconciler.core.emergency import Lost, nothing_sent
-from reconciler.core.errors import ApiError, AuthRefused, InDoubt, LeaseLost, NotApplied, StateError, Unfinished
+from reconciler.core.errors import (
+    ApiError,
+    AuthRefused,
+    InDoubt,
+    LeaseLost,
+    NotApplied,
+    QuotaExhausted,
+    StateError,
+    Unfinished,
+)
 from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known, absorb, intend, withdraw
 from reconciler.core.outcome import Outcome, Verdict, judge
 from reconciler.core.rates import surprise
 from reconciler.wire import BulkUpdate
 
-PAUSES_MS = (500, 1_000, 2_000, 4_000)
 MOST_SILENT = 10
 """So many requests in a row may end in doubt: then the API is not well, and nothing more is sent."""
 
@@ -42,7 +51,7 @@ class _Letter:
 async def send(run: Run, batch: Batch) -> Verdicts:
     """Sends one request's worth; a verdict a contact. Raises Halted, StateError, and ApiError where it was refused or
     never applied."""
-    for pause in (*PAUSES_MS, None):
+    for attempt in count():
         # before the intent: whoever is killed while it waits has sent nothing, and leaves no doubt
         ticket = await run.turn()
         # an intent for each attempt: a doubt lasts from when the request really left
@@ -51,13 +60,19 @@ async def send(run: Run, batch: Batch) -> Verdicts:
             verdicts = await _delivered(run, letter, ticket)
         except (ApiError, LeaseLost) as error:
             _withdraw(run, letter)
-            if not isinstance(error, NotApplied) or pause is None:
+            if not await _may_go_again(run, attempt, error):
                 raise _placed(run, error) from None
-            await _wait(run, error, pause)
         else:
             _record(run, letter, verdicts)
             return verdicts
     raise AssertionError("the last attempt returns or raises")
+
+
+async def _may_go_again(run: Run, attempt: int, error: ApiError | LeaseLost) -> bool:
+    """Where it was never applied; what today's quota has no room for may wait for tomorrow's."""
+    if isinstance(error, QuotaExhausted):
+        return run.mission.spill
+    return isinstance(error, NotApplied) and await run.once_more(attempt, error)
 
 
 def _placed(run: Run, error: ApiError | LeaseLost) -> ApiError | LeaseLost:
@@ -102,12 +117,6 @@ def _silence(error: InDoubt) -> Unfinished:
         f"{MOST_SILENT} requests in a row are of unknown effect, the last one: {error.message}",
         hint="apply again when the API is well: what is in doubt is settled first",
     )
-
-
-async def _wait(run: Run, error: NotApplied, pause: int) -> None:
-    if error.retry_after_ms:
-        run.pace.back_off(Instant(run.now() + error.retry_after_ms))
-    await run.pause(max(pause, error.retry_after_ms or 0), error.message)
 
 
 def _withdraw(run: Run, letter: _Letter) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from reconciler.apply.run import Doubt, Rejected, Run
 from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied
@@ -33,7 +34,6 @@ from reconciler.core.settling import (
 )
 from reconciler.wire import ContactRead
 
-PAUSES_MS = (500, 1_000, 2_000, 4_000)
 FORBIDDEN = 403
 MOST_FORBIDDEN = 20
 MOST_FAILED = 10
@@ -122,15 +122,14 @@ async def _read(run: Run, contact: ContactId, readings: _Readings) -> None:
 async def _attempts(run: Run, contact: ContactId) -> tuple[Instant, ContactRead | None]:
     """Reading twice harms nobody: whatever may pass is tried again, with pauses."""
     assert run.world.reader is not None
-    for pause in (*PAUSES_MS, None):
+    for attempt in count():
         ticket = await run.turn()
         asked, run.reads = run.now(), run.reads + 1
         try:
             return asked, await run.asked(ticket, run.world.reader(run.location).get_contact(contact))
         except (NotApplied, InDoubt) as error:
-            if pause is None:
+            if not await run.once_more(attempt, error):
                 raise
-            await run.pause(max(pause, getattr(error, "retry_after_ms", None) or 0), error.message)
     raise AssertionError("the last attempt returns or raises")
 
 

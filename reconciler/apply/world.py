@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import random
 
 from reconciler.apply.stop import Stop
 from reconciler.core.desired import Desired
@@ -28,6 +29,7 @@ def _nowhere(lost: Lost, /) -> str:  # noqa: ARG001 (nothing is kept)
 class World:
     """What a run needs of the world. `writer` gives the API of a location, and `reader` the means to settle doubts,
     without which they are held; `pace`: shared by all that ask the location. `emergency` keeps what `store` cannot.
+    `chance`: drawn evenly from 0 to 1, for the pauses.
     """
 
     writer: Callable[[LocationId], TagWriter]
@@ -38,13 +40,15 @@ class World:
     reader: Callable[[LocationId], TagReader] | None = None
     pace: Callable[[LocationId], Pace] | None = None
     stop: Stop = field(default_factory=Stop)
+    chance: Callable[[], float] = random
 
 
 @dataclass(frozen=True, slots=True)
 class Mission:
     """What a run is given besides its plan. `reversals`: the runs that it undoes, where it does not carry out what
     is desired. `history_keep`: so many runs keep their rows, None: all of them. `in_flight`: so many requests of a
-    location may be under way at once. `canary`: whom to begin with, None: everybody at once.
+    location may be under way at once. `canary`: whom to begin with, None: everybody at once. `spill`: it may wait
+    for the next day's quota.
     """
 
     desired: Mapping[LocationId, Desired]
@@ -57,3 +61,4 @@ class Mission:
     in_flight: int = IN_FLIGHT
     stop_on: StopOn = StopOn()
     canary: Canary | None = None
+    spill: bool = False

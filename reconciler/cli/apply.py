@@ -10,17 +10,18 @@ from typing import Any
 
 import click
 
+from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
 from reconciler.cli.halting import CANARY, STOP_ON
 from reconciler.cli.looking import look, make_plan
-from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
+from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing, spilling
 from reconciler.cli.plan import preview
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.journal import RunStatus
-from reconciler.core.plan import Plan, approve, refuse_over_quota
+from reconciler.core.plan import Plan, approve
 from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
 from reconciler.core.settling import may_have_work
@@ -42,6 +43,7 @@ from reconciler.store import open_reader
 @allowing
 @batching
 @locking
+@spilling
 @output(*FORMATS)
 @common
 def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, **options: Any) -> int:
@@ -63,7 +65,7 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
     else:
         ask(auto_approve or plan.is_empty)
-        refuse_over_quota(plan, session.settings.api.requests_per_day)
+        refuse_over_quota(plan, session, options)
         _refuse_implicit_state(session, create=options["create_state"])
         beside = target if target.is_file() else Path("reconciler")
         reports = asyncio.run(send(approved, session, console, options, operation="apply", plan=beside))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
+from reconciler.cli.connecting import open_reading
 from reconciler.cli.options import milliseconds
-from reconciler.cli.session import Session, load_pinned, open_reading, plan_options, rate_of, selection, settle_ms_of
+from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
 from reconciler.clock import SystemClock
 from reconciler.core.desired import Desired
 from reconciler.core.diff import Selection, selected
@@ -17,7 +17,6 @@ from reconciler.core.errors import UsageError
 from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.observed import Known, Seen
-from reconciler.core.pace import Pace, Quota
 from reconciler.core.plan import Plan, Snapshot, combine, plan_location
 from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated
 from reconciler.core.view.blocks import counted
@@ -96,15 +95,9 @@ async def read(
     if not wanted.contacts and not wanted.exclusive:
         return Found()
     async with AsyncExitStack() as stack:
-        clock, pace = SystemClock(), Pace(rate_of(session.settings))
-        heard = partial(_heard, pace, clock)
-        api = await stack.enter_async_context(open_reading(session, location, heard=heard))
-        reading = Reading(api, clock, report, pace)
+        api = await stack.enter_async_context(open_reading(session, location))
+        reading = Reading(api, SystemClock(), report, session.pace(location))
         return await refresh(location, wanted, reading, keep)
-
-
-def _heard(pace: Pace, clock: SystemClock, quota: Quota) -> None:
-    pace.heard(quota, clock.now())
 
 
 def wanted_of(

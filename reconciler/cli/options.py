@@ -85,6 +85,15 @@ def locking(function: F) -> F:
     )(function)
 
 
+def spilling(function: F) -> F:
+    """--quota-spill."""
+    return click.option(
+        "--quota-spill",
+        is_flag=True,
+        help="Where today's quota does not suffice: send what fits, and wait for the next day to go on.",
+    )(function)
+
+
 def manifests(function: F) -> F:
     """The MANIFESTS argument."""
     return click.argument(

@@ -11,31 +11,28 @@ from typing import Any
 import click
 
 from reconciler.apply import Mission, World, apply
+from reconciler.cli.connecting import connection_of
 from reconciler.cli.console import Console, rows
 from reconciler.cli.halting import stop_on, stopping
 from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.saved import options_of
-from reconciler.cli.session import Session, token_of
+from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.core.names import LocationId
-from reconciler.core.pace import Pace
 from reconciler.core.plan import ApprovedPlan
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.core.view.run import run_view
 from reconciler.emergency import EmergencyJournal
 from reconciler.highlevel.client import HighLevel
-from reconciler.highlevel.connection import Heard
-from reconciler.ports import Clock
 from reconciler.render.json import run_json
 from reconciler.store import open_store
 
 
-def open_api(session: Session, location: LocationId, *, heard: Heard) -> HighLevel:
-    """The API of a location, to read and to write; raises AuthRefused without a token. `heard`: told of its limits."""
-    api, token = session.settings.api, token_of(session, location)
-    return HighLevel(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s, heard=heard)
+def open_api(session: Session, location: LocationId) -> HighLevel:
+    """The API of a location, to read and to write; raises AuthRefused without a token."""
+    return HighLevel.over(connection_of(session, location))
 
 
 def ask(auto_approve: bool) -> None:
@@ -62,19 +59,16 @@ async def send(
     plan: Path = Path("reconciler"),
 ) -> tuple[LocationReport, ...]:
     """Carries it out. `plan`: the file beside which an emergency journal would be written."""
-    settings, clock = session.settings, SystemClock()
-    given = {each.location: options_of(each, approved.plan, session, options) for each in approved.plan.locations}
-    paces = {location: Pace(each.rate) for location, each in given.items()}
+    settings, locations = session.settings, [each.location for each in approved.plan.locations]
     async with AsyncExitStack() as stack:
-        apis = {
-            location: await stack.enter_async_context(open_api(session, location, heard=_listener(pace, clock)))
-            for location, pace in paces.items()
-        }
+        apis = {each: await stack.enter_async_context(open_api(session, each)) for each in locations}
         store = stack.enter_context(open_store(settings.state))
         stop = stack.enter_context(stopping(console))
         mission = Mission(
             desired=session.desired,
-            options=given,
+            options={
+                each.location: options_of(each, approved.plan, session, options) for each in approved.plan.locations
+            },
             holder=current_holder(operation),
             commit=git_commit(session.directory),
             reversals=reversals or {},
@@ -83,15 +77,11 @@ async def send(
             in_flight=settings.apply.max_in_flight,
             stop_on=stop_on(settings.apply, options),
             canary=options.get("canary"),
+            spill=options["quota_spill"],
         )
-        journal = EmergencyJournal(plan)
-        api = apis.__getitem__
-        world = World(api, store, clock, console, journal, reader=api, pace=paces.__getitem__, stop=stop)
+        api, journal = apis.__getitem__, EmergencyJournal(plan)
+        world = World(api, store, SystemClock(), console, journal, reader=api, pace=session.pace, stop=stop)
         return await apply(approved, mission, world)
-
-
-def _listener(pace: Pace, clock: Clock) -> Heard:
-    return lambda quota: pace.heard(quota, clock.now())
 
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +18,31 @@ from reconciler.core.errors import Problem, StateError, UsageError
 from reconciler.core.guard import Allowance, Guard
 from reconciler.core.manifest import Manifest
 from reconciler.core.names import Instant, LocationId, SetName, normalise_tag
-from reconciler.core.pace import Rate
+from reconciler.core.pace import Pace, Rate
 from reconciler.core.plan import PlanOptions, Snapshot
 from reconciler.core.reassert import Reassertion
 from reconciler.core.settings import Settings, redacted
 from reconciler.core.view.blocks import moment
-from reconciler.highlevel.connection import Connection, Heard, ignore
-from reconciler.highlevel.reader import HighLevelReader
-from reconciler.highlevel.token import find_token
 from reconciler.loading import load
 from reconciler.ports import StateReader
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The manifests of a directory, resolved at `now`. `problems`: warnings and infos."""
+    """The manifests of a directory, resolved at `now`. `problems`: warnings and infos.
+
+    `paces`: of the locations that were asked so far; all that ask a location go by one.
+    """
 
     directory: Path
     now: Instant
     settings: Settings
     desired: Mapping[LocationId, Desired]
     problems: tuple[Problem, ...]
+    paces: dict[LocationId, Pace] = field(default_factory=dict)
+
+    def pace(self, location: LocationId) -> Pace:
+        return self.paces.setdefault(location, Pace(rate_of(self.settings)))
 
     def called(self) -> dict[LocationId, str]:
         """What people call the locations."""
@@ -159,19 +163,6 @@ def _allowance(text: str, reason: str) -> Allowance:
         guards = ", ".join(sorted(Guard))
         raise UsageError(f"--allow {text!r} is not GUARD, GUARD:tag=T or GUARD:set=S", hint=f"the guards are {guards}")
     return Allowance(Guard(name), normalise_tag(value) if kind == "tag" else value, reason)
-
-
-def token_of(session: Session, location: LocationId) -> str:
-    """Raises AuthRefused without a token."""
-    place = session.settings.location(location)
-    return find_token(location, os.environ, variable=place.token_env, command=place.token_command)
-
-
-def open_reading(session: Session, location: LocationId, *, heard: Heard = ignore) -> HighLevelReader:
-    """The API of a location, to read; raises AuthRefused without a token. `heard`: told of its limits."""
-    api, token = session.settings.api, token_of(session, location)
-    connection = Connection(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s, heard=heard)
-    return HighLevelReader(connection)
 
 
 def load_pinned(session: Session, reader: StateReader, location: LocationId) -> Snapshot:

@@ -118,6 +118,7 @@ class Pace:
         """A request leaves; a ticket, with which it ends."""
         self.departed += 1
         self._log[self.departed] = _Departure(now)
+        self._turn_day(now)
         if self._left_today is not None:
             self._left_today -= 1
         return self.departed
@@ -143,19 +144,29 @@ class Pace:
             self._left_today = quota.daily_remaining - self.in_flight
             self._resets = quota.resets_at(now)
 
+    def assume(self, sent: int, now: Instant) -> None:
+        """`sent` requests left today before this process; the day has what was configured, until the API says more."""
+        if self._left_today is None:
+            self._left_today, self._resets = self.rate.per_day - sent - self.departed, next_midnight(now)
+
     def back_off(self, until: Instant) -> None:
         """Nothing leaves before `until`: the server asked for a pause."""
         self.not_before = max(self.not_before, until)
 
     def left_today(self, now: Instant) -> int | None:
-        """Requests that may still be ours until the daily quota starts anew; None where nothing is known of today."""
-        if self._left_today is None or now >= self._resets:
+        """Requests that may still be ours until the daily quota starts anew; None where nobody said anything."""
+        self._turn_day(now)
+        if self._left_today is None:
             return None
         return max(0, self._left_today - self.rate.reserve(self.rate.per_day))
 
     def resets_at(self, now: Instant) -> Instant:
         """When the daily quota starts anew: as was heard, else at the next midnight of UTC."""
         return self._resets if now < self._resets else next_midnight(now)
+
+    def _turn_day(self, now: Instant) -> None:
+        if self._left_today is not None and now >= self._resets:
+            self._left_today, self._resets = self.rate.per_day - self.in_flight, next_midnight(now)
 
     @property
     def in_flight(self) -> int:

@@ -25,7 +25,7 @@ from reconciler.core.diff import (
     Selection,
     diff,
 )
-from reconciler.core.errors import GuardRefused, QuotaExhausted
+from reconciler.core.errors import GuardRefused
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, count, holders, measure
@@ -228,16 +228,6 @@ def remeasured(plan: LocationPlan, desired: Desired, state: Snapshot, options: P
     counts = count(plan.deltas, plan.reasserted, requests=len(plan.batches))
     limits, allowances = options.limits, options.allowances
     return replace(plan, guards=measure(counts, before_run(state), desired, limits=limits, allowances=allowances))
-
-
-def refuse_over_quota(plan: Plan, per_day: int) -> None:
-    """A plan that cannot be done with a day's requests is not begun; raises QuotaExhausted."""
-    for each in plan.locations:
-        if each.summary.requests > per_day:
-            raise QuotaExhausted(
-                f"location {each.location} needs {each.summary.requests:,} requests, and a day has {per_day:,}",
-                hint="apply a part of it today (--set, --tag), or see api.requests_per_day",
-            )
 
 
 def before_run(state: Snapshot) -> Before:

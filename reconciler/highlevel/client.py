@@ -40,6 +40,13 @@ class HighLevel:
         )
         self._reader = HighLevelReader(self._connection)
 
+    @classmethod
+    def over(cls, connection: Connection) -> Self:
+        """On a connection that is there already."""
+        made = cls.__new__(cls)
+        made._connection, made._reader = connection, HighLevelReader(connection)
+        return made
+
     async def __aenter__(self) -> Self:
         return self
 

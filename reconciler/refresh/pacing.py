@@ -5,38 +5,47 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
+from random import random
 from typing import Any, TypeVar
 
+from reconciler.core.backoff import Backoff
 from reconciler.core.errors import InDoubt, NotApplied
 from reconciler.core.event import Waiting
-from reconciler.core.names import LocationId
+from reconciler.core.names import Instant, LocationId
 from reconciler.core.pace import Pace
 from reconciler.ports import Clock, Reporter, TagReader
 
-PAUSES_MS = (500, 1_000, 2_000, 4_000)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What reading needs of the world."""
+    """What reading needs of the world. `chance`: drawn evenly from 0 to 1, for the pauses."""
 
     reader: TagReader
     clock: Clock
     report: Reporter
     pace: Pace
+    backoff: Backoff = Backoff(retries=4)
+    chance: Callable[[], float] = random
 
 
 async def paced(location: LocationId, request: Callable[[], Awaitable[T]], reading: Reading) -> T:
     """The answer to one request, which is sent again where that may help."""
-    for pause in PAUSES_MS:
+    for attempt in count():
         try:
             return await _once(location, request, reading)
         except (NotApplied, InDoubt) as error:
-            asked = getattr(error, "retry_after_ms", None) or 0
-            reading.report(Waiting(location, max(pause, asked), error.message))
-            await reading.clock.sleep(max(pause, asked))
-    return await _once(location, request, reading)
+            asked = error.retry_after_ms if isinstance(error, NotApplied) else None
+            pause = reading.backoff.pause(attempt, reading.chance(), asked_ms=asked)
+            if pause is None:
+                raise
+            if asked:
+                reading.pace.back_off(Instant(reading.clock.now() + asked))
+            reading.report(Waiting(location, pause, error.message))
+            await reading.clock.sleep(pause)
+    raise AssertionError("the last attempt returns or raises")
 
 
 async def _once(location: LocationId, request: Callable[[], Awaitable[T]], reading: Reading) -> T:

@@ -310,7 +310,14 @@ class Scene:
             # a process of its own each time: it knows of no request of another
             self._paces = {location: Pace(options.rate) for location in self.places}
             world = World(
-                self.api, store, self.clock, self.events.append, reader=reader, pace=self.pace, stop=self.stop
+                self.api,
+                store,
+                self.clock,
+                self.events.append,
+                reader=reader,
+                pace=self.pace,
+                stop=self.stop,
+                chance=lambda: 0.5,
             )
             given = {"in_flight": self.in_flight} | dict(more)
             mission = Mission(self.wanted, dict.fromkeys(self.wanted, options), holder, **given)  # type: ignore[arg-type]

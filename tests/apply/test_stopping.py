@@ -12,6 +12,7 @@ from reconciler.core.errors import ExitCode
 from reconciler.core.journal import RunStatus
 from reconciler.core.rates import StopOn
 from reconciler.core.waves import Canary
+from reconciler.sandbox.limiter import Limits
 from reconciler.store import open_store
 from tests.apply.scene import THERE, Killed, Scene, a_set, contact, name
 from tests.apply.test_scenarios import FREE, converged, pairs, status
@@ -202,3 +203,24 @@ def test_a_signal_ends_the_wait_for_a_doubt(tmp_path: Path) -> None:
 
     assert (pairs(report), report.exit_code) == ({"in_doubt": 1}, 143)
     assert scene.clock.ms - began < 5_000
+
+
+def test_a_quota_that_shrinks_on_the_way_ends_the_run(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, CROWD[:40]), options=LONE, in_flight=4, limits=Limits(100, 10_000, 1_000))
+    scene.want(a_set("s", CROWD[:40], "vip"))
+    scene.here.after = lambda nth: scene.here.app.limiter.spend(100 if nth < 10 else 0, now=scene.clock.now())
+    report = scene.apply()
+
+    assert (report.exit_code, "quota" in report.error) == (ExitCode.QUOTA, True)
+    assert set(pairs(report)) == {"applied", "not_sent"}
+
+
+def test_a_run_may_wait_for_the_next_day(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, CROWD[:40]), options=LONE, in_flight=4, limits=Limits(100, 10_000, 1_000))
+    scene.want(a_set("s", CROWD[:40], "vip"))
+    scene.here.after = lambda nth: scene.here.app.limiter.spend(100 if nth < 10 else 0, now=scene.clock.now())
+    began = scene.clock.ms
+    report = scene.apply(spill=True)
+
+    assert (pairs(report), report.exit_code) == ({"applied": 40}, ExitCode.DONE)
+    assert scene.clock.ms // 86_400_000 == began // 86_400_000 + 1

@@ -206,9 +206,19 @@ def test_what_is_left_today() -> None:
     pace.leave(NOW)
     assert pace.left_today(Instant(NOW + 59_999)) == 398
     assert pace.resets_at(NOW) == NOW + 60_000
-    assert pace.left_today(Instant(NOW + 60_000)) is None
+    # a new day has everything but what is still in flight
+    assert pace.left_today(Instant(NOW + 60_000)) == 1_000 - 1 - 100
     pace.heard(Quota(daily_remaining=3), NOW)
     assert pace.left_today(NOW) == 0
+
+
+def test_what_was_sent_before_counts_until_the_api_knows_better() -> None:
+    pace = Pace(Rate(per_day=1_000))
+    pace.assume(300, NOW)
+    assert pace.left_today(NOW) == 700
+    pace.heard(Quota(daily_remaining=20), NOW)
+    pace.assume(300, NOW)
+    assert pace.left_today(NOW) == 20
 
 
 @pytest.mark.parametrize(
