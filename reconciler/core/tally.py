@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.batching import Batch, Reasserted
 from reconciler.core.ceiling import Ceiling
-from reconciler.core.diff import Deferral, Delta
+from reconciler.core.change import Deferral, Delta
 from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.observed import Observed
 from reconciler.core.outcome import Action, Outcome, Verdict
@@ -65,7 +65,7 @@ class Tally:
         tags = frozenset(batch.tags)
         for contact, verdict in verdicts.items():
             if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
-                changed = (verdict.added | verdict.removed) & tags
+                changed = _changed(batch.action, tags, verdict)
                 applied = frozenset(tag for tag, fate in self._of(contact) if fate is Outcome.APPLIED)
                 self.put(contact, changed, Outcome.APPLIED)
                 self.put(contact, tags - changed - applied, Outcome.NOOP)
@@ -183,3 +183,11 @@ class Tally:
 
     def _of(self, contact: ContactId) -> Fates:
         return self.fates.get(contact, _NO_FATES)
+
+
+def _changed(action: Action, tags: TagSet, verdict: Verdict) -> TagSet:
+    """The tags, as they were sent, that the answer says to have changed; it may spell them otherwise."""
+    told = verdict.added | verdict.removed
+    if told <= tags or verdict.old is None:
+        return told & tags
+    return tags - verdict.old if action is Action.ADD else tags & verdict.old

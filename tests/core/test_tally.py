@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.batching import Batch
+from reconciler.core.change import Change, Deferral, Delta, Postponed
 from reconciler.core.desired import Reason
-from reconciler.core.diff import Change, Deferral, Delta, Postponed
 from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.observed import Known, Observed, Origin
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
