@@ -7,7 +7,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.facts import Alias
@@ -48,10 +48,8 @@ class Spelling:
         return tags.difference(*self.others.values()).union(there, tags.intersection(named))
 
     def there(self, tag: Tag, observed: TagSet | None) -> TagSet:
-        """The spellings under which a removal of `tag` finds it."""
-        others = self.others.get(tag)
-        if others is None:
-            return frozenset({tag})
+        """The spellings under which a removal of `tag`, which has others, finds it."""
+        others = self.others.get(tag, NONE)
         return others if observed is None else observed & (others | {tag})
 
     def every(self, tags: Collection[Tag]) -> tuple[Tag, ...]:
@@ -62,12 +60,14 @@ class Spelling:
 AS_SENT = Spelling({})
 
 
-def spelling(aliases: Iterable[Alias], present: Collection[Tag]) -> Spelling:
+def spelling(aliases: Sequence[Alias], present: Collection[Tag]) -> Spelling:
     """What holds of the location's aliases where `present` is desired."""
+    if not aliases:
+        return AS_SENT
     others: dict[Tag, TagSet] = {}
     desired: set[Tag] = set()
     for sent, back in aliases:
         tag, other = (back, sent) if back in present and sent not in present else (sent, back)
         others[tag] = others.get(tag, NONE) | {other}
         desired |= {other} if tag in present else set()
-    return Spelling(others, frozenset(desired)) if others else AS_SENT
+    return Spelling(others, frozenset(desired))

@@ -15,7 +15,7 @@ from reconciler.core.desired import Cause, Desired, Reason, Want
 from reconciler.core.exclusive import Searched
 from reconciler.core.manifest import Authority
 from reconciler.core.names import Tag, TagSet
-from reconciler.core.observed import Known, taken_away
+from reconciler.core.observed import Known
 from reconciler.core.outcome import Action
 from reconciler.core.reassert import Reassertion
 
@@ -69,7 +69,7 @@ class Decision:
             reason = self.known.quarantine.value if wrong and self.known.quarantine else ""
             return Verdict(ledger=self._ledger(), quarantine=reason)
         flapping = self._flapping()
-        adds = {tag: change for tag, change in needed.items() if tag not in flapping}
+        adds = {tag: change for tag, change in needed.items() if tag not in flapping} if flapping else needed
         sent = [change for tag, change in adds.items() if tag not in held and tag not in self.spent]
         removes, deferred = self._split(removals, adding=bool(sent), waits=not held.isdisjoint(adds))
         changes = [*sent, *self._spelt(change for change in removes if change.tag not in held)]
@@ -87,9 +87,11 @@ class Decision:
     def _spelt(self, removals: Iterable[Change]) -> Iterator[Change]:
         """The removals by the spellings that are there."""
         for change in removals:
-            for tag in self.spelling.there(change.tag, self.carried):
-                if tag == change.tag or tag not in self.spent:
-                    yield replace(change, tag=tag)
+            if change.tag in self.spelling.others:
+                there = self.spelling.there(change.tag, self.carried) - self.spent
+                yield from (replace(change, tag=tag) for tag in there)
+            else:
+                yield change
 
     def _spares(self, tag: Tag) -> bool:
         """Whether the tag would be removed, were it not protected or ignored: kept on purpose, and told."""
@@ -104,7 +106,9 @@ class Decision:
 
     def _flapping(self) -> TagSet:
         """Put back already, and gone again: held, unless asked for once more; what this run sent is neither."""
-        return NONE if self.selection.retry_held else self.flapping & self._chosen(self._missing()) - self.spent
+        if not self.flapping or self.selection.retry_held:
+            return NONE
+        return self.flapping & self._chosen(self._missing()) - self.spent
 
     def _adds(self) -> dict[Tag, Change]:
         return {tag: self._add(tag) for tag in self._missing() if self.selection.takes(tag)}
@@ -115,7 +119,8 @@ class Decision:
         return [tag for tag in self.want.present if tag not in there and not self._satisfied(tag)]
 
     def _add(self, tag: Tag) -> Change:
-        restored = tag in taken_away(self.known, frozenset({tag}))
+        known = self.known
+        restored = known.observed is not None and tag in known.ledger and tag not in known.doubt
         return Change(Action.ADD, tag, Reason.RESTORED if restored else Reason.DECLARED, self.want.present[tag])
 
     def _satisfied(self, tag: Tag) -> bool:
