@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from reconciler.core.alias import aliases_in
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import Ceiling, ceiling, within
+from reconciler.core.change import Delta, demands_of
 from reconciler.core.desired import Desired
-from reconciler.core.diff import Delta, demands_of
 from reconciler.core.emergency import Lost, nothing_sent
 from reconciler.core.errors import (
     ApiError,
@@ -267,7 +268,8 @@ class _Run:
         deltas, self.outside = within(fresh.deltas, limit, failed=self.tally.failed)
         inside = fresh
         if deltas != fresh.deltas:
-            batches = make_batches(demands_of(deltas), options.caps, effort=options.effort).batches
+            caps = options.caps.within(self.state.facts)
+            batches = make_batches(demands_of(deltas), caps, effort=options.effort).batches
             inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measured(deltas, len(batches)))
         if inside.batches and inside.refused:
             self.tally.planned += pairs_of(deltas)
@@ -325,8 +327,9 @@ class _Run:
         await self._ready()
         tags = frozenset(batch.tags)
         before = {contact: self.state.observed[contact] for contact in batch.contacts}
-        intended = {contact: self._intended(contact, batch.action, tags, known) for contact, known in before.items()}
-        number = self.world.store.intend(self.tenure.lease, self.number, batch, intended, self.world.clock.now())
+        sent = self.world.clock.now()
+        intended = {each: self._intended(each, batch.action, tags, known, sent) for each, known in before.items()}
+        number = self.world.store.intend(self.tenure.lease, self.number, batch, intended, sent)
         sent = self.world.clock.now()
         try:
             verdicts = await self._send(batch)
@@ -340,7 +343,10 @@ class _Run:
         learn = partial(
             absorb, action=batch.action, tags=tags, sent=sent, answered=now, settle_ms=self.options.settle_ms
         )
-        learnt = {contact: learn(intended[contact], verdict) for contact, verdict in verdicts.items()}
+        learnt = {
+            contact: learn(intended[contact], verdict, membership=self.desired.membership(contact))
+            for contact, verdict in verdicts.items()
+        }
         try:
             with self._or_kept(number, verdicts, learnt, now):
                 self.world.store.record(self.tenure.lease, number, verdicts, learnt, now)
@@ -353,7 +359,18 @@ class _Run:
             if before[contact].observed is None and verdict.old is not None:
                 self.learnt.update(verdict.old)
         self.tally.take(batch, verdicts)
+        self._note_aliases(batch, verdicts)
         self.world.report(_answered(self.plan.location, batch, verdicts, done=done, of=of))
+
+    def _note_aliases(self, batch: Batch, verdicts: Mapping[ContactId, Verdict]) -> None:
+        """Tags that came back spelt otherwise: remembered, so that they are taken for the tag from here on."""
+        if batch.action is Action.REMOVE:
+            return
+        facts = self.state.facts
+        found = aliases_in(frozenset(batch.tags), (verdict.observed for verdict in verdicts.values()))
+        if new := sorted(set(found) - set(facts.aliases)):
+            self.state = replace(self.state, facts=facts.with_aliases(new))
+            self.world.store.note(self.tenure.lease, self.state.facts)
 
     @contextmanager
     def _or_kept(
@@ -369,10 +386,10 @@ class _Run:
                 error.hint = f"once the state can be written, and before the next run: reconciler state recover {place}"
             raise
 
-    def _intended(self, contact: ContactId, action: Action, tags: TagSet, known: Known) -> Known:
+    def _intended(self, contact: ContactId, action: Action, tags: TagSet, known: Known, now: Instant) -> Known:
         # what a reversal gives back is ours again only where it was
         ours = tags if self.reversal is None else self.reversal.managed(contact, tags, self.desired)
-        return intend(known, action, ours, keep=self.desired.want(contact).keep)
+        return intend(known, action, ours, keep=self.desired.want(contact).keep, at=now)
 
     async def _send(self, batch: Batch) -> dict[ContactId, Verdict]:
         """A verdict a contact; an answer that cannot be known leaves them all in doubt."""

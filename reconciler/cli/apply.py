@@ -12,8 +12,19 @@ import click
 
 from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
-from reconciler.cli.looking import look, make_plan
-from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing, spilling
+from reconciler.cli.looking import look, make_plan, respelt
+from reconciler.cli.options import (
+    FORMATS,
+    allowing,
+    batching,
+    common,
+    deferring,
+    locking,
+    narrowing,
+    output,
+    refreshing,
+    spilling,
+)
 from reconciler.cli.plan import preview
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
@@ -35,6 +46,7 @@ from reconciler.store import open_reader
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--create-state", is_flag=True, help="In CI: begin with an empty state where the default one is missing.")
 @narrowing
+@deferring
 @refreshing
 @allowing
 @batching
@@ -77,7 +89,7 @@ def _plan(
     session = open_session(target, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = strays(session, reader, options)
+        left = [*strays(session, reader, options), *respelt(session, present)]
     notes = [note for each in present for note in each.notes()]
     return make_plan(session, present, options), session, [*left, *notes]
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from reconciler.apply import Mission, World, apply
-from reconciler.cli.connecting import connection_of
+from reconciler.cli.connecting import arguments_of
 from reconciler.cli.console import Console, rows
 from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.saved import options_of
@@ -31,7 +31,8 @@ from reconciler.store import open_store
 
 def open_api(session: Session, location: LocationId) -> HighLevel:
     """The API of a location, to read and to write; raises AuthRefused without a token."""
-    return HighLevel.over(connection_of(session.settings, location, session.pace(location)))
+    pace = session.pace(location)
+    return HighLevel(session.settings.api.base_url, **arguments_of(session.settings, location, pace))
 
 
 def ask(auto_approve: bool) -> None:

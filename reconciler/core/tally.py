@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.batching import Batch
-from reconciler.core.diff import Deferral
+from reconciler.core.change import Deferral
 from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.observed import Observed
 from reconciler.core.outcome import Action, Outcome, Verdict
