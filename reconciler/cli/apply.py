@@ -13,7 +13,8 @@ import click
 from reconciler.cli.approved import refuse_odd_approval, refuse_unapproved
 from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
-from reconciler.cli.looking import look, make_plan
+from reconciler.cli.halting import CANARY, STOP_ON
+from reconciler.cli.looking import look, make_plan, respelt
 from reconciler.cli.options import (
     FORMATS,
     allowing,
@@ -27,6 +28,7 @@ from reconciler.cli.options import (
     spilling,
 )
 from reconciler.cli.plan import preview
+from reconciler.cli.reporting import reported
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
@@ -36,6 +38,7 @@ from reconciler.core.journal import RunStatus
 from reconciler.core.plan import Plan
 from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
+from reconciler.core.settling import may_have_work
 from reconciler.store import open_reader
 
 
@@ -48,6 +51,8 @@ from reconciler.store import open_reader
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--approved", default="", metavar="DIGEST", help="Send without asking what has this change digest only.")
 @click.option("--create-state", is_flag=True, help="In CI: begin with an empty state where the default one is missing.")
+@CANARY
+@STOP_ON
 @narrowing
 @deferring
 @refreshing
@@ -55,6 +60,7 @@ from reconciler.store import open_reader
 @batching
 @locking
 @spilling
+@reported
 @output(*FORMATS)
 @common
 def command(
@@ -82,7 +88,7 @@ def command(
         for note in left:
             console.note(note)
     fit = approve(plan)
-    if plan.is_empty and not any(each.observations for each in plan.locations):
+    if not any(may_have_work(each) for each in plan.locations):
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
     else:
         ask(auto_approve or bool(approved) or plan.is_empty)
@@ -102,7 +108,7 @@ def _plan(
     session = open_session(target, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = strays(session, reader, options)
+        left = [*strays(session, reader, options), *respelt(session, present)]
     notes = [note for each in present for note in each.notes()]
     return make_plan(session, present, options), session, [*left, *notes]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
-from reconciler.core.change import EVERYTHING, Deferral, Delta, Diff, LedgerChange, Listed, Selection
+from reconciler.core.change import EVERYTHING, IN_DOUBT, Deferral, Delta, Diff, LedgerChange, Listed, Selection
 from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.desired import Desired
 from reconciler.core.diff import diff
@@ -44,8 +44,8 @@ class Snapshot:
 class PlanOptions:
     """What bears on a plan, and on a run of it, other than manifests and state.
 
-    `settle_ms`: how long a request of unknown effect may still land. `searched`: exclusive tags whose holders were
-    looked for. `now`: for what time heals, a quarantine or a pair put back lately.
+    `settle_ms`: how long a request of unknown effect may still land. `now`: for what time heals, a quarantine or a
+    pair put back lately. `searched`: exclusive tags whose holders were looked for.
     """
 
     caps: Caps = Caps()
@@ -139,9 +139,9 @@ def plan_location(
         selection=options.selection,
         reassertion=options.reassertion,
         spent=spent,
-        searched=options.searched,
         aliases=state.facts.aliases,
         now=options.now,
+        searched=options.searched,
     )
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 
@@ -222,7 +222,7 @@ def combine(
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:
-    """SHA-256 over location, sorted changes, ceilings and what is sent again: equal wherever a reviewer sees the same.
+    """SHA-256 over location, changes, ceilings, doubts, what is sent again: equal where a reviewer sees the same.
 
     The places that asked for a change are no part of it: they move with every comment.
     """
@@ -236,6 +236,10 @@ def change_digest(locations: Sequence[LocationPlan]) -> str:
             digest.update(json.dumps(["delta", changes, sorted(contacts)]).encode())
         for deferral in each.deferrals:
             digest.update(json.dumps(["ceiling", deferral.reason.name, deferral.tags, deferral.contacts]).encode())
+        for held in each.held:
+            # a reading may settle it, and let it be sent
+            if held.why == IN_DOUBT:
+                digest.update(json.dumps(["in doubt", held.tags, held.contacts]).encode())
         for again in each.reasserted:
             digest.update(json.dumps(["again", again.action, again.tags, again.contacts]).encode())
         for change in each.ledger:

@@ -115,6 +115,12 @@ class Assumptions:
     refused_requests_count: bool = False
     """?: requests that were answered with 429 count as well."""
 
+    location_token_s: int = 86_399
+    """S (by example): how long a location token lasts that an agency's token was exchanged for."""
+
+    exchange_revokes: bool = False
+    """?: an exchange ends the location tokens that were issued before."""
+
     def spell(self, text: str) -> Tag:
         """How the API stores a tag; empty for one that it leaves out."""
         if self.trims_tags:
