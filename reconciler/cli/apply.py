@@ -27,6 +27,7 @@ from reconciler.cli.options import (
     spilling,
 )
 from reconciler.cli.plan import preview
+from reconciler.cli.reporting import reported
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
@@ -56,6 +57,7 @@ from reconciler.store import open_reader
 @batching
 @locking
 @spilling
+@reported
 @output(*FORMATS)
 @common
 def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, **options: Any) -> int:

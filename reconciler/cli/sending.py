@@ -15,6 +15,7 @@ from reconciler.cli.connecting import arguments_of
 from reconciler.cli.console import Console, rows
 from reconciler.cli.halting import stop_on, stopping
 from reconciler.cli.holder import current_holder, git_commit
+from reconciler.cli.reporting import Document, take
 from reconciler.cli.saved import options_of
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
@@ -87,6 +88,7 @@ async def send(
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:
     """The answer of a run; its exit code."""
+    take(Document(lambda most: run_view(reports, most=most), lambda: run_json(reports)), options)
     if options["output"] == "json":
         console.answer(run_json(reports))
     else:
