@@ -67,10 +67,10 @@ def _report(
         earlier=present.earlier,
         evidence=Evidence(present.searched, present.gone, present.incomplete),
         selection=selection(session, options),
-        aliases=state.facts.aliases,
-        now=session.now,
         stale_before=None if age is None else Instant(session.now - age),
         foreign=foreign,
+        aliases=state.facts.aliases,
+        now=session.now,
     )
     told = blamed(found, state.observed, present.earlier or {}, reader.runs(state.location), reader.batches)
     return silenced(told, session.settings.expected_drift, desired, now=session.now)

@@ -43,24 +43,16 @@ class Present:
     incomplete: str = ""
 
     def notes(self) -> list[str]:
-        """What a person should know of the reading."""
+        """What a person should know of the reading, and of how the location spells tags."""
         where = f"location {self.state.location}"
         found = [f"{where}: {counted(len(self.gone), 'declared contact')} not there: see drift"] if self.gone else []
         if self.incomplete:
             found.append(
                 f"{where}: the search was not complete ({self.incomplete}): nothing follows from who is missing"
             )
+        aliases = self.state.facts.aliases
+        found += [f"{where} keeps the tag {sent!r} as {back!r}, and it is taken for that" for sent, back in aliases]
         return found
-
-
-def respelt(session: Session, present: Iterable[Present]) -> list[str]:
-    """A line for each declared tag that a location keeps in another spelling."""
-    return [
-        f"location {each.state.location} keeps the tag {sent!r} as {back!r}, and it is taken for that: declare it so"
-        for each in present
-        for sent, back in each.state.facts.aliases
-        if sent in session.desired[each.state.location].owned
-    ]
 
 
 async def look(
