@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console, rows
-from reconciler.cli.looking import look, make_plan, respelt
+from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import (
     FORMATS,
     allowing,
@@ -56,7 +56,7 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     session = open_session(manifests, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = [*strays(session, reader, options), *respelt(session, present)]
+        left = strays(session, reader, options)
     plan = make_plan(session, present, options)
     preview(plan, session, console, options, [*left, *(note for each in present for note in each.notes())])
     if out is not None:
