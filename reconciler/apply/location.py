@@ -134,7 +134,7 @@ def _end(run: Run, status: RunStatus) -> None:
 
 
 def _reported(run: Run, status: RunStatus) -> LocationReport:
-    run.tally.close(run.limit, run.state.observed)
+    run.tally.close(run.present, run.state.observed)
     return LocationReport(
         location=run.location,
         run=run.number,

@@ -88,7 +88,7 @@ class _Rounds:
     async def _settle(self) -> Again | None:
         """What may be sent once more; None where nothing was in doubt that could be settled."""
         run = self.run
-        doubts = {contact: run.state.observed[contact] for contact in run.doubtful}
+        doubts = {who: run.state.observed[who] for who in run.doubtful if who not in run.tally.rejected}
         if not doubts or run.world.reader is None:
             return None
         again = await settle_doubts(run, doubts)

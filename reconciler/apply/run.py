@@ -198,6 +198,13 @@ class Run:
         more = (known.adds | tags, known.removes) if adding else (known.adds, known.removes | tags)
         self.doubtful[contact] = Doubt(*more)
 
+    def present(self, contact: ContactId) -> TagSet:
+        """The tags that are to be on a contact when all is done."""
+        if self.reversal is None:
+            return frozenset(self.desired.want(contact).present)
+        net = self.reversal.changed.get(contact)
+        return frozenset() if net is None else net.removed
+
     def learn(self, facts: Facts) -> None:
         """What the location taught us, durable, and heeded from here on."""
         if facts != self.facts:
