@@ -139,6 +139,7 @@ def plan_location(
         selection=options.selection,
         reassertion=options.reassertion,
         spent=spent,
+        searched=options.searched,
         aliases=state.facts.aliases,
         now=options.now,
     )
