@@ -12,6 +12,7 @@ import click
 
 from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
+from reconciler.cli.halting import CANARY, STOP_ON
 from reconciler.cli.looking import look, make_plan, respelt
 from reconciler.cli.options import (
     FORMATS,
@@ -26,6 +27,7 @@ from reconciler.cli.options import (
     spilling,
 )
 from reconciler.cli.plan import preview
+from reconciler.cli.reporting import reported
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
@@ -34,6 +36,7 @@ from reconciler.core.journal import RunStatus
 from reconciler.core.plan import Plan, approve
 from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
+from reconciler.core.settling import may_have_work
 from reconciler.store import open_reader
 
 
@@ -45,6 +48,8 @@ from reconciler.store import open_reader
 @click.option("--dry-run", is_flag=True, help="Preview and send nothing.")
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--create-state", is_flag=True, help="In CI: begin with an empty state where the default one is missing.")
+@CANARY
+@STOP_ON
 @narrowing
 @deferring
 @refreshing
@@ -52,6 +57,7 @@ from reconciler.store import open_reader
 @batching
 @locking
 @spilling
+@reported
 @output(*FORMATS)
 @common
 def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, **options: Any) -> int:
@@ -69,7 +75,7 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     if options["output"] == "text" and not reviewed:
         preview(plan, session, console, options, left)
     approved = approve(plan)
-    if plan.is_empty and not any(each.observations for each in plan.locations):
+    if not any(may_have_work(each) for each in plan.locations):
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
     else:
         ask(auto_approve or plan.is_empty)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from reconciler.cli.options import (
     output,
     refreshing,
 )
+from reconciler.cli.reporting import Document, reported, take
 from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.errors import ExitCode, Severity
 from reconciler.core.plan import Plan
@@ -41,6 +43,7 @@ from reconciler.store import open_reader
 @refreshing
 @allowing
 @batching
+@reported
 @output(*FORMATS)
 @common
 def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **options: Any) -> int:
@@ -69,18 +72,18 @@ def preview(
     for problem in session.problems:
         if problem.severity is not Severity.INFO:
             console.warn(str(problem))
+    view = partial(
+        plan_view,
+        plan,
+        names=session.called(),
+        notes=[*session.notes(), *notes],
+        explain=options.get("explain_batches", False),
+    )
+    take(Document(lambda most: view(most=most), lambda: plan_json(plan)), options)
     if options["output"] == "json":
         console.answer(plan_json(plan))
-        return
-    console.show(
-        plan_view(
-            plan,
-            names=session.called(),
-            notes=[*session.notes(), *notes],
-            most=rows(options["whole"]),
-            explain=options.get("explain_batches", False),
-        )
-    )
+    else:
+        console.show(view(most=rows(options["whole"])))
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> int:

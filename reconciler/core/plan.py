@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 
 from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
-from reconciler.core.change import EVERYTHING, Deferral, Delta, Diff, LedgerChange, Listed, Selection
+from reconciler.core.change import EVERYTHING, IN_DOUBT, Deferral, Delta, Diff, LedgerChange, Listed, Selection
 from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.desired import Desired
 from reconciler.core.diff import diff
@@ -244,7 +244,7 @@ def combine(
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:
-    """SHA-256 over location, sorted changes, ceilings and what is sent again: equal wherever a reviewer sees the same.
+    """SHA-256 over location, changes, ceilings, doubts, what is sent again: equal where a reviewer sees the same.
 
     The places that asked for a change are no part of it: they move with every comment.
     """
@@ -258,6 +258,10 @@ def change_digest(locations: Sequence[LocationPlan]) -> str:
             digest.update(json.dumps(["delta", changes, sorted(contacts)]).encode())
         for deferral in each.deferrals:
             digest.update(json.dumps(["ceiling", deferral.reason.name, deferral.tags, deferral.contacts]).encode())
+        for held in each.held:
+            # a reading may settle it, and let it be sent
+            if held.why == IN_DOUBT:
+                digest.update(json.dumps(["in doubt", held.tags, held.contacts]).encode())
         for again in each.reasserted:
             digest.update(json.dumps(["again", again.action, again.tags, again.contacts]).encode())
         for change in each.ledger:
