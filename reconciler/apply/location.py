@@ -8,12 +8,13 @@ from reconciler.apply.rounds import carry_out
 from reconciler.apply.run import Run, until
 from reconciler.apply.stop import Halted
 from reconciler.apply.world import Mission, World
+from reconciler.core.approval import ApprovedPlan
 from reconciler.core.ceiling import ceiling
 from reconciler.core.errors import ReconcilerError, StalePlan, StateError
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.observed import Observed
 from reconciler.core.pace import Pace
-from reconciler.core.plan import ApprovedPlan, LocationPlan, Plan
+from reconciler.core.plan import LocationPlan, Plan
 from reconciler.core.report import LocationReport
 from reconciler.core.settling import may_have_work, open_doubts
 from reconciler.core.tally import Tally

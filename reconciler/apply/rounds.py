@@ -16,6 +16,7 @@ from reconciler.apply.flying import fly
 from reconciler.apply.run import Run
 from reconciler.apply.sending import passed_over
 from reconciler.apply.settling import Again, settle_doubts
+from reconciler.core.approval import explain_refusals
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import within
 from reconciler.core.change import Delta, Demands, demands_of
@@ -26,7 +27,7 @@ from reconciler.core.guard import Before, Counts, Measured, count, measure
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known, adopt, release
 from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, before_run, explain_refusals, plan_location
+from reconciler.core.plan import LocationPlan, before_run, plan_location
 from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.revert import plan_revert
 from reconciler.core.settling import open_doubts

@@ -15,6 +15,7 @@ import httpx
 
 from reconciler.apply import Mission, Stop, World, apply
 from reconciler.apply.world import IN_FLIGHT
+from reconciler.core.approval import approve
 from reconciler.core.change import IN_DOUBT, Postponed
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.event import Event
@@ -23,9 +24,10 @@ from reconciler.core.manifest import Authority, ContactSet, Listed, Manifest, On
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.pace import Pace
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, pairs_of, plan_location
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
+from reconciler.core.summary import pairs_of
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
