@@ -31,8 +31,9 @@ _UNCLEAR = (Outcome.IN_DOUBT, Outcome.HELD)
 
 
 def is_open(known: Known, settle_ms: int) -> bool:
-    """Whether a reading could settle what is in doubt on the contact: none was made since the request could land."""
-    if not known.doubt:
+    """Whether a reading could settle what is in doubt on the contact: none was made since the request could land, and
+    the API did not refuse the contact for good."""
+    if not known.doubt or known.quarantine is not None:
         return False
     return known.observed_at is None or known.doubt_at is None or known.observed_at < known.doubt_at + settle_ms
 
