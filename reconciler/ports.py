@@ -51,7 +51,8 @@ class TagReader(Protocol):
     async def get_contact(self, contact: ContactId) -> ContactRead | None:
         """The contact, None where the API says that there is none."""
 
-    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None) -> Page: ...
+    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
+        """A page of the contacts, those that carry `tag` where one is given."""
 
 
 class StateReader(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 
 from reconciler.core.compare import Comparison, SettingMove
 from reconciler.core.document import FORMAT_VERSION, plan_document
-from reconciler.core.drift import DriftReport
+from reconciler.core.drift import Drifted, DriftReport
 from reconciler.core.errors import Problem
 from reconciler.core.journal import RunLog, RunRecord
 from reconciler.core.names import Instant, LocationId, iso
@@ -23,6 +23,7 @@ from reconciler.core.portable import (
     run_document,
     state_document,
 )
+from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
 from reconciler.core.view.contact import ContactStory
@@ -39,8 +40,25 @@ def run_json(reports: Sequence[LocationReport]) -> str:
 
 
 def drift_json(reports: Sequence[DriftReport]) -> str:
-    locations = [asdict(each) | {"oldest": _iso(each.oldest), "newest": _iso(each.newest)} for each in reports]
+    """`locations`, each with `drifted`: what drifted alike, since when, who set it before, what is expected."""
+    locations = [
+        asdict(each)
+        | {"oldest": _iso(each.oldest), "newest": _iso(each.newest), "drifted": [_drifted(one) for one in each.drifted]}
+        for each in reports
+    ]
     return _document(locations=locations)
+
+
+def _drifted(each: Drifted) -> dict[str, Any]:
+    setter = each.set_by
+    moments = {name: _iso(getattr(each, name)) for name in ("after", "oldest", "newest")}
+    set_by = None if setter is None else {"run": setter.run, "who": setter.who, "at": iso(setter.at)}
+    return asdict(each) | moments | {"set_by": set_by}
+
+
+def refresh_json(reports: Sequence[Refreshed]) -> str:
+    """`locations`: what was read, what of it was news, and who is not there."""
+    return _document(locations=[asdict(each) | {"since": _iso(each.since)} for each in reports])
 
 
 def state_json(snapshots: Sequence[Snapshot]) -> str:

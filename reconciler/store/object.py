@@ -113,9 +113,13 @@ class ObjectStore:
         finally:
             self._swap(lease, _ended(lease))
 
-    def unlock(self, location: LocationId, lease: str) -> Lease:
+    def last_lease(self) -> Lease | None:
+        """The last lease on the location, held or not."""
         found = self._bucket.get(self._lease)
-        held = exactly(self._decoded(found) if found else None, location, lease)
+        return self._decoded(found) if found else None
+
+    def unlock(self, location: LocationId, lease: str) -> Lease:
+        held = exactly(self.last_lease(), location, lease)
         self._swap(held, _ended(held))
         with suppress(LeaseLost):  # somebody else has it by now: whoever was unlocked is refused all the same
             self._replica.append("release", held)
