@@ -18,7 +18,8 @@ from reconciler.core.errors import LeaseLost, LockHeld, StateCorrupted, StateErr
 from reconciler.core.journal import RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS
 from reconciler.core.names import ContactId, LocationId
-from reconciler.core.observed import UNKNOWN, Known
+from reconciler.core.observed import UNKNOWN, Known, Observed
+from reconciler.core.plan import Snapshot
 from reconciler.store import open_reader, open_store
 from reconciler.store.bucket import Bucket, Found, open_bucket, probe
 from reconciler.store.object import ObjectStore, open_object
@@ -249,6 +250,54 @@ def test_a_deleted_lease_object_does_not_let_an_old_holder_back_in(bucket: Bucke
         assert taken(second, name="two").fence > lease.fence
         with pytest.raises(LeaseLost):
             first.learn(lease, {ANNA: seen("a")})
+
+
+def test_a_forgotten_contact_is_in_no_object_once_the_lease_ended(bucket: Bucket) -> None:
+    with ObjectStore(bucket, HERE) as store:
+        lease = taken(store)
+        run = store.begin_run(lease, header())
+        number = store.intend(lease, run, batch(ANNA, BERT), {ANNA: seen("a")}, START)
+        store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("a", "x")}, LATER)
+        store.release(lease)
+        lease = taken(store, name="two")
+        store.forget(lease, [ANNA])
+        with open_object(bucket, HERE) as reader:
+            assert set(reader.load(HERE).observed.contacts) == {BERT}
+        store.release(lease)
+
+    objects = [found.content for key in bucket.keys(HERE) if (found := bucket.get(key))]
+    assert [ANNA.encode() in each for each in objects] == [False] * len(objects)
+    assert any(BERT.encode() in each for each in objects)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("change", ["forget", "replace"])
+def test_forgetting_or_replacing_is_done_whole_or_not_at_all(bucket: Bucket, change: str, lost: bool) -> None:
+    """The write fails before or after it was done; whoever comes next sees the state as it was, or as it became."""
+    wire = Wire(bucket)
+    with ObjectStore(wire, HERE) as store, ObjectStore(bucket, HERE) as other:
+        lease = taken(store)
+        store.learn(lease, {ANNA: seen("a"), BERT: seen("b")})
+        before = shown(bucket)
+        wire.fail_at, wire.lose_answers = wire.writes + 1, lost
+        writes: dict[str, Callable[[], None]] = {
+            "forget": lambda: store.forget(lease, [ANNA]),
+            "replace": lambda: store.replace(lease, Snapshot(HERE, "other", 7, only(BERT, seen("b"))), ()),
+        }
+        with pytest.raises(StateError):
+            writes[change]()
+        after = shown(bucket)
+        assert (after == before) is not lost
+        assert after[0][3] == ({BERT: seen("b")} if lost else {ANNA: seen("a"), BERT: seen("b")})
+        assert (contents(store.load(HERE)), contents(other.load(HERE))) == (after[0], after[0])
+        store.learn(lease, {CARA: seen("c")})
+        assert other.load(HERE).observed[CARA] == seen("c")
+
+
+def only(contact: ContactId, known: Known) -> Observed:
+    observed = Observed()
+    observed.update({contact: known})
+    return observed
 
 
 def damage_journal(bucket: Bucket, content: bytes) -> None:
