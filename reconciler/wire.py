@@ -44,12 +44,16 @@ class BulkUpdate:
 
 @dataclass(frozen=True, slots=True)
 class ContactRead:
-    """A contact as the API shows it. `tags` is None where the answer lacks them (unknown, not empty)."""
+    """A contact as the API shows it. `tags` is None where the answer lacks them (unknown, not empty).
+
+    `served`: the server's time when it answered, where it said.
+    """
 
     id: ContactId
     location: LocationId
     tags: TagSet | None
     updated: Instant | None
+    served: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,11 @@ def read_contact(body: bytes) -> ContactRead:
     if not isinstance(document, dict):
         raise Unreadable("the answer has no object `contact`")
     return _contact(document)
+
+
+def read_date(headers: Mapping[str, str]) -> Instant | None:
+    """The server's time when it answered, to the second; None where it does not say."""
+    return _date({name.lower(): value for name, value in headers.items()}.get("date", ""))
 
 
 def read_error(body: bytes) -> str:

@@ -69,8 +69,6 @@ def _report(
         selection=selection(session, options),
         stale_before=None if age is None else Instant(session.now - age),
         foreign=foreign,
-        aliases=state.facts.aliases,
-        now=session.now,
     )
     told = blamed(found, state.observed, present.earlier or {}, reader.runs(state.location), reader.batches)
     return silenced(told, session.settings.expected_drift, desired, now=session.now)

@@ -43,15 +43,13 @@ class Present:
     incomplete: str = ""
 
     def notes(self) -> list[str]:
-        """What a person should know of the reading, and of how the location spells tags."""
+        """What a person should know of the reading."""
         where = f"location {self.state.location}"
         found = [f"{where}: {counted(len(self.gone), 'declared contact')} not there: see drift"] if self.gone else []
         if self.incomplete:
             found.append(
                 f"{where}: the search was not complete ({self.incomplete}): nothing follows from who is missing"
             )
-        aliases = self.state.facts.aliases
-        found += [f"{where} keeps the tag {sent!r} as {back!r}, and it is taken for that" for sent, back in aliases]
         return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from reconciler.cli.connecting import quota_notes
 from reconciler.cli.console import Console, rows
 from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import (
@@ -76,7 +77,7 @@ def preview(
         plan_view,
         plan,
         names=session.called(),
-        notes=[*session.notes(), *notes],
+        notes=[*session.notes(), *notes, *quota_notes(plan, session)],
         explain=options.get("explain_batches", False),
     )
     take(Document(lambda most: view(most=most), lambda: plan_json(plan)), options)

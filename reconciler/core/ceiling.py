@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from reconciler.core.change import Change, Delta, Postponed
+from reconciler.core.change import IN_DOUBT, Change, Delta, Postponed
 from reconciler.core.desired import Reason
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, pairs_of
+from reconciler.core.plan import LocationPlan
+from reconciler.core.summary import pairs_of
 
 NONE: TagSet = frozenset()
 
@@ -28,7 +29,7 @@ class Ceiling:
 
 
 def ceiling(plan: LocationPlan) -> Ceiling:
-    """Its changes, and what its deferrals may at most become."""
+    """Its changes, what its deferrals may at most become, and what is in doubt, which a reading may settle."""
     adds: dict[ContactId, TagSet] = {}
     removes: dict[ContactId, TagSet] = {}
     for delta in plan.deltas:
@@ -36,13 +37,17 @@ def ceiling(plan: LocationPlan) -> Ceiling:
         _raise(removes, delta.contacts, delta.tags(Action.REMOVE))
     for deferral in plan.deferrals:
         _raise(removes, deferral.contacts, frozenset(deferral.tags))
+    for held in plan.held:
+        if held.why == IN_DOUBT:
+            _raise(adds, held.contacts, frozenset(held.tags))
+            _raise(removes, held.contacts, frozenset(held.tags))
     is_open = (each.contacts for each in plan.deferrals if each.reason is Postponed.OPEN)
     return Ceiling(adds, removes, frozenset().union(*is_open))
 
 
 def sends_what_it_says(plan: LocationPlan) -> bool:
     """Whether its batches send its changes and what it lists as sent again, and nothing else."""
-    limit = ceiling(replace(plan, deferrals=()))
+    limit = ceiling(replace(plan, deferrals=(), held=()))
     for again in plan.reasserted:
         approved = limit.adds if again.action is Action.ADD else limit.removes
         _raise(approved, again.contacts, frozenset(again.tags))

@@ -193,8 +193,6 @@ def read_contacts(groups: Iterable[Mapping[str, Any]]) -> Observed:
 
 
 def _known(item: Mapping[str, Any]) -> Known:
-    # whoever mends a state by hand ends a quarantine by its first two words
-    refused = {} if item["quarantine"] is None else item
     return Known(
         observed=_optional_tags(item["observed"]),
         observed_at=_instant(item["observed_at"]),
@@ -205,8 +203,8 @@ def _known(item: Mapping[str, Any]) -> Known:
         doubt_at=_instant(item["doubt_at"]),
         quarantine=None if item["quarantine"] is None else Rejection(item["quarantine"]),
         quarantined_at=_instant(item["quarantined_at"]),
-        quarantined_since=_instant(refused.get("quarantined_since")),
-        membership=_membership(refused.get("membership")),
+        quarantined_since=_instant(item.get("quarantined_since")),
+        membership=_membership(item.get("membership")),
         restored=tuple(sorted((Tag(tag), instant(at)) for tag, at in item.get("restored", {}).items())),
     )
 

@@ -71,6 +71,15 @@ class PlanSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplySettings:
+    """How a run goes: requests under way at once in a location, and the shares, in percent, that stop it."""
+
+    max_in_flight: int = 50
+    max_error_pct: float | None = None
+    max_surprise_pct: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LocationSettings:
     """One location: a name for people, and where its token comes from (a command's output before a variable).
 
@@ -89,7 +98,10 @@ class LocationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A reviewed exception to a guard until an instant; without `tag` and `location` it holds for all of them."""
+    """A reviewed exception to a guard until an instant: on a tag, a set, or without both on a location as a whole.
+
+    Without `location` it holds in all of them.
+    """
 
     guard: Guard
     reason: str
@@ -125,6 +137,7 @@ class Settings:
     authority: Authority = Authority.ADDITIVE
     api: ApiSettings = ApiSettings()
     plan: PlanSettings = PlanSettings()
+    apply: ApplySettings = ApplySettings()
     rules: Mapping[Tag, TagRule] = field(default_factory=dict)
     locations: Mapping[LocationId, LocationSettings] = field(default_factory=dict)
     guards: GuardLimits = GuardLimits()
@@ -167,7 +180,8 @@ def shown(settings: Settings) -> Iterator[Shown]:
         ("timezone", settings.timezone),
         ("authority", settings.authority),
     ]
-    for name, section in (("api", settings.api), ("plan", settings.plan), ("guards", settings.guards)):
+    sections = (("api", settings.api), ("plan", settings.plan), ("apply", settings.apply), ("guards", settings.guards))
+    for name, section in sections:
         simple += [(f"{name}.{each.name}", getattr(section, each.name)) for each in fields(section)]
     simple.append(("history_keep", settings.history_keep))
     for key, value in simple:

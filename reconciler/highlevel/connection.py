@@ -135,7 +135,11 @@ class Connection:
         await self._client.aclose()
 
     async def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """The body of a 2xx answer; it ends within the time-out, however slowly it comes."""
+        """The body of a 2xx answer."""
+        return (await self.answer(method, path, body)).content
+
+    async def answer(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
+        """A 2xx answer; it ends within the time-out, however slowly it comes."""
         token = await self.token()
         response = await self._ask(method, path, body, token)
         if response.status_code == httpx.codes.UNAUTHORIZED and self._agency is not None:
@@ -161,11 +165,11 @@ class Connection:
         except httpx.InvalidURL as error:
             raise RequestRefused(f"a path that HTTP cannot carry: {self._told(error)}", status=0) from None
 
-    def _taken(self, response: httpx.Response) -> bytes:
+    def _taken(self, response: httpx.Response) -> httpx.Response:
         quota = read_quota(response.headers)
         self._heard(quota)
         if response.is_success:
-            return response.content
+            return response
         raise self._failure(response, quota)
 
     async def _exchanged(self) -> LocationToken:

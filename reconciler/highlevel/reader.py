@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from reconciler.wire import (
     Page,
     contact_path,
     read_contact,
+    read_date,
     read_page,
     search_body,
 )
@@ -36,14 +38,15 @@ class HighLevelReader:
     async def get_contact(self, contact: ContactId) -> ContactRead | None:
         """None where the API does not have the contact: an invalid id, or one that it calls gone."""
         try:
-            body = await self._connection.send("GET", contact_path(contact))
+            response = await self._connection.answer("GET", contact_path(contact))
         except RequestRefused as error:
             if error.status in (400, 404, 422):
                 return None
             raise
         except ValueError:
             return None
-        return self._connection.read(read_contact, body)
+        found = self._connection.read(read_contact, response.content)
+        return replace(found, served=read_date(response.headers))
 
     async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
         body = await self._connection.send("POST", SEARCH_PATH, search_body(location, cursor, tag=tag))

@@ -12,6 +12,7 @@ from reconciler.core.settings import (
     DEFAULT_STATE,
     DEFAULT_TOKEN_ENV,
     ApiSettings,
+    ApplySettings,
     PlanSettings,
 )
 from reconciler.loading.fields import (
@@ -37,6 +38,7 @@ from reconciler.loading.models import Strict, TagRuleModel
 
 _API = ApiSettings()
 _PLAN = PlanSettings()
+_APPLY = ApplySettings()
 _GUARDS = GuardLimits()
 
 
@@ -72,6 +74,17 @@ class PlanModel(Strict):
     """Which tags may be sent again where that saves requests: inert ones (default), always, never."""
     reassert_max_age_s: Count = _PLAN.reassert_max_age_s
     """The oldest observation, in seconds, on which a tag may be sent again."""
+
+
+class ApplyModel(Strict):
+    """How a run goes."""
+
+    max_in_flight: Positive = Field(_APPLY.max_in_flight, le=100)
+    """The most requests under way at once in a location."""
+    max_error_pct: Share | None = _APPLY.max_error_pct
+    """A run stops where more rows than this end badly, in percent."""
+    max_surprise_pct: Share | None = _APPLY.max_surprise_pct
+    """A run stops where more contacts than this carry other tags than last observed, in percent."""
 
 
 class LocationModel(Strict):
@@ -161,6 +174,8 @@ class SettingsModel(Strict):
     """How the API is spoken to."""
     plan: PlanModel = PlanModel()
     """How plans are made."""
+    apply: ApplyModel = ApplyModel()
+    """How a run goes."""
     tags: dict[TagText, TagRuleModel] = Field(default_factory=dict)
     """Rules for single tags, shared by all locations."""
     locations: dict[LocationText, LocationModel] = Field(default_factory=dict)

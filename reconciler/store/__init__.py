@@ -130,7 +130,8 @@ def _extra(name: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise StateError(
-            f"this state needs an extra that is not installed: {error}", hint=f"pip install 'reconciler[{name}]'"
+            f"this state needs an extra that is not installed: {error}",
+            hint=f"install reconciler with the extra [{name}], such as pip install '.[{name}]' in its checkout",
         ) from error
 
 

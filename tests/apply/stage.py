@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reconciler.apply import Mission, World, apply
+from reconciler.core.approval import approve
 from reconciler.core.batching import Caps
 from reconciler.core.desired import Desired
 from reconciler.core.event import Event
@@ -16,7 +16,7 @@ from reconciler.core.journal import RunLog
 from reconciler.core.lease import Holder
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import Known
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, plan_location
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.report import LocationReport
 from reconciler.core.revert import Reversal, plan_revert, reverse
 from reconciler.emergency import EmergencyJournal
@@ -70,6 +70,7 @@ class Scene:
     after: Hook = lambda nth: None
     hear: Callable[[Event], None] = lambda event: None
     takes_ms: int = 0
+    in_flight: int = 1
     options: PlanOptions = PlanOptions(caps=Caps(contacts=1))
     told: list[Event] = field(default_factory=list)
 
@@ -146,7 +147,9 @@ class Scene:
         holder: Holder | None = None,
         **more: Any,
     ) -> LocationReport:
-        mission = Mission({HERE: desired}, {HERE: self.options}, holder or a_holder(), **more)
+        mission = Mission(
+            {HERE: desired}, {HERE: self.options}, holder or a_holder(), **{"in_flight": self.in_flight} | more
+        )
         approved = approve(plan or self.plan(desired))
 
         async def act() -> tuple[LocationReport, ...]:
@@ -156,5 +159,5 @@ class Scene:
                 self.sent = writer.sent
                 return await apply(approved, mission, self.shell(writer, store))
 
-        (report,) = asyncio.run(act())
+        (report,) = self.clock.run(act())
         return report

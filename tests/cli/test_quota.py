@@ -18,6 +18,9 @@ def test_a_plan_beyond_the_configured_day_is_not_begun(
     reconciler: Command, two_requests: None, sandbox: Running
 ) -> None:
     small = ("--api-requests-per-day", "1", "--api-reserve-pct", "0")
+    shown = reconciler("plan", *small)
+    assert shown.code == 0
+    assert "apply would be refused, or wait under --quota-spill" in " ".join(shown.out.split())
     ended = reconciler("apply", "--auto-approve", *small)
     assert ended.code == 8
     assert "needs 2 requests" in ended.err
@@ -36,7 +39,7 @@ def test_what_earlier_runs_sent_today_counts(reconciler: Command, two_requests: 
 
 def test_spilling_over_lets_it_begin(reconciler: Command, two_requests: None, sandbox: Running) -> None:
     """The API allows more than was configured, and says so."""
-    small = ("--api-requests-per-day", "1", "--quota-spill")
+    small = ("--api-requests-per-day", "1", "--api-reserve-pct", "0", "--quota-spill")
     assert reconciler("apply", "--auto-approve", *small).code == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from reconciler.core.ceiling import ceiling, within
-from reconciler.core.change import Delta, Selection
+from reconciler.core.change import IN_DOUBT, Delta, Selection
 from reconciler.core.manifest import Authority
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, plan_location
@@ -31,7 +31,9 @@ def pairs(deltas: tuple[Delta, ...]) -> set[Pair]:
 
 def approved(plan: LocationPlan) -> set[Pair]:
     deferred = {("remove", contact, tag) for each in plan.deferrals for contact in each.contacts for tag in each.tags}
-    return pairs(plan.deltas) | deferred
+    doubtful = [each for each in plan.held if each.why == IN_DOUBT]
+    held = {(action, who, tag) for each in doubtful for who in each.contacts for tag in each.tags for action in Action}
+    return pairs(plan.deltas) | deferred | held
 
 
 @given(worlds(), worlds())
