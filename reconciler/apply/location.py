@@ -123,8 +123,7 @@ def _end(run: Run, status: RunStatus) -> None:
     store, lease = run.world.store, run.tenure.lease
     if run.rejected:
         # only now: a token that is wrong refuses everybody, and says nothing of them
-        wrong = run.rates.looks_wrong
-        store.learn(lease, {who: each.disbelieved if wrong else each.believed for who, each in run.rejected.items()})
+        store.learn(lease, run.rejected if run.wrong else {who: run.state.observed[who] for who in run.rejected})
     sizes = {each.name: len(each.members) for each in run.desired.sets}
     # of a part of the whole nothing follows for the size of a set, nor of what undoes a run
     chosen = run.options.selection

@@ -23,7 +23,7 @@ from reconciler.core.change import Delta, Demands, demands_of
 from reconciler.core.cover import Demand
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
-from reconciler.core.guard import Before, Counts, Measured, count, measure
+from reconciler.core.guard import Before, Counts, Guard, Measured, count, measure
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known, adopt, release
 from reconciler.core.outcome import Action
@@ -47,7 +47,8 @@ async def carry_out(run: Run) -> None:
     run.tally.defer(run.plan.deferrals)
     rounds = _Rounds(run, before_run(run.state))
     moved = run.state.serial != run.plan.serial
-    if left := open_doubts(run.state.observed, run.options.settle_ms):
+    # what undoes a run leaves the doubts of others to them
+    if run.reversal is None and (left := open_doubts(run.state.observed, run.options.settle_ms)):
         await settle_doubts(run, left)
         moved = True
     if run.mission.canary is None:
@@ -104,8 +105,19 @@ class _Rounds:
             )
             for action in Action
         }
-        found = make_batches(Demands(demands[Action.ADD], demands[Action.REMOVE]), self.run.caps)
-        await self._send(found.batches)
+        batches = make_batches(Demands(demands[Action.ADD], demands[Action.REMOVE]), self.run.caps).batches
+        self._refuse_requests(len(batches))
+        self.run.done = self.run.done + Counts(requests=len(batches))
+        await self._send(batches)
+
+    def _refuse_requests(self, number: int) -> None:
+        """The pairs were counted when they were sent first; the requests were not."""
+        refused = tuple(
+            each for each in self._measured((), number) if each.guard is Guard.MAX_REQUESTS and each.refused
+        )
+        if refused:
+            plan = replace(self.run.plan, guards=refused)
+            raise Unfinished("; ".join(explain_refusals((plan,))), hint="what is left is in the next plan")
 
     async def _round(self, current: LocationPlan) -> None:
         run = self.run

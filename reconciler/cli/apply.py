@@ -14,7 +14,7 @@ from reconciler.cli.approved import refuse_odd_approval, refuse_unapproved
 from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
 from reconciler.cli.halting import CANARY, STOP_ON
-from reconciler.cli.looking import look, make_plan, respelt
+from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import (
     FORMATS,
     allowing,
@@ -108,7 +108,7 @@ def _plan(
     session = open_session(target, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = [*strays(session, reader, options), *respelt(session, present)]
+        left = strays(session, reader, options)
     notes = [note for each in present for note in each.notes()]
     return make_plan(session, present, options), session, [*left, *notes]
 

@@ -44,8 +44,8 @@ class Snapshot:
 class PlanOptions:
     """What bears on a plan, and on a run of it, other than manifests and state.
 
-    `settle_ms`: how long a request of unknown effect may still land. `now`: for what time heals, a quarantine or a
-    pair put back lately. `searched`: exclusive tags whose holders were looked for.
+    `settle_ms`: how long a request of unknown effect may still land. `searched`: exclusive tags whose holders were
+    looked for. `now`: for what time heals, a quarantine or a pair put back lately.
     """
 
     caps: Caps = Caps()
@@ -139,9 +139,9 @@ def plan_location(
         selection=options.selection,
         reassertion=options.reassertion,
         spent=spent,
+        searched=options.searched,
         aliases=state.facts.aliases,
         now=options.now,
-        searched=options.searched,
     )
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 

@@ -176,7 +176,7 @@ class Place(httpx.AsyncBaseTransport):
             response = await self._inner.handle_async_request(request)
         finally:
             # what others did meanwhile, and what lands late of an earlier request, is not this one's
-            own = {(contact, tag) for _, contact, tag in sent.pairs()}
+            own = {(contact, self.crm.assumptions.spell(tag)) for _, contact, tag in sent.pairs()}
             moved = [(each.contact, each.tag) for each in self.crm.transitions[seen:] if each.by == "api"]
             sent.effect.update(pair for pair in moved if pair in own)
         self.after(nth)
