@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 import click
 
 from reconciler.core.event import BatchAnswered, Event, Read, RoundStarted, Waiting
-from reconciler.core.printable import visible
+from reconciler.core.printable import json_line, visible
 from reconciler.core.view.blocks import ROWS, View, counted, duration
 from reconciler.render.text import render_text
 
@@ -55,14 +54,15 @@ class Console:
 
     def warn(self, text: str) -> None:
         """What is told in any case."""
-        click.echo(json.dumps({"note": text}) if self.log_format == "json" else visible(text), err=True)
+        told = json_line({"note": text}) if self.log_format == "json" else f"{visible(text)}\n"
+        click.echo(told, err=True, nl=False)
 
     def __call__(self, event: Event) -> None:
         """Tells an event; the Reporter of the stages."""
         if self.quiet or self.log_level in ("warning", "error"):
             return
         if self.log_format == "json":
-            click.echo(json.dumps({"event": type(event).__name__} | asdict(event)), err=True)
+            click.echo(json_line({"event": type(event).__name__} | asdict(event)), err=True, nl=False)
         elif self.log_level == "debug" or _worth_a_line(event):
             click.echo(visible(_sentence(event)), err=True)
 

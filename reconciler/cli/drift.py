@@ -8,13 +8,12 @@ from typing import Any
 
 import click
 
-from reconciler.cli.console import Console, rows
+from reconciler.cli.answers import drift_answer, tell
+from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, manifests, narrowing, output, refreshing
 from reconciler.cli.session import look, open_session, selection
 from reconciler.core.drift import DriftClass, find_drift
 from reconciler.core.errors import ExitCode, UsageError
-from reconciler.core.view.drift import drift_view
-from reconciler.render.json import drift_json
 from reconciler.store import open_reader
 
 
@@ -45,10 +44,7 @@ def command(manifests: Path, fail_on: str, **options: Any) -> int:
         )
         for each in present
     ]
-    if options["output"] == "json":
-        console.answer(drift_json(reports))
-    else:
-        console.show(drift_view(reports, most=rows(options["whole"])))
+    tell(drift_answer(reports), console, options)
     found = any(report.count(drift) for report in reports for drift in classes)
     return ExitCode.CHANGES if found else ExitCode.DONE
 

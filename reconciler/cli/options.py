@@ -13,7 +13,7 @@ from reconciler.loading.settings import flag, keys
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FORMATS = ("text", "json")
+FORMATS = ("text", "markdown", "json", "csv", "html")
 REFRESHES = ("get", "search")
 
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import click
 
-from reconciler.cli.console import Console, rows
+from reconciler.cli.answers import plan_answer, tell
+from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, allowing, batching, common, manifests, narrowing, output, refreshing
 from reconciler.cli.session import Session, look, make_plan, open_session, strays
 from reconciler.core.errors import ExitCode, Severity
 from reconciler.core.plan import Plan
-from reconciler.core.view.plan import plan_view
 from reconciler.planfile import write_plan
-from reconciler.render.json import plan_json
 from reconciler.store import open_reader
 
 
@@ -57,18 +56,13 @@ def preview(
     for problem in session.problems:
         if problem.severity is not Severity.INFO:
             console.warn(str(problem))
-    if options["output"] == "json":
-        console.answer(plan_json(plan))
-        return
-    console.show(
-        plan_view(
-            plan,
-            names=session.called(),
-            notes=[*session.notes(), *notes],
-            most=rows(options["whole"]),
-            explain=options.get("explain_batches", False),
-        )
+    answer = plan_answer(
+        plan,
+        names=session.called(),
+        notes=[*session.notes(), *notes],
+        explain=options.get("explain_batches", False),
     )
+    tell(answer, console, options)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> int:

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from reconciler.apply import Mission, World, apply
-from reconciler.cli.console import Console, rows
+from reconciler.cli import answers
+from reconciler.cli.console import Console
 from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.saved import options_of
 from reconciler.cli.session import Session, open_api
@@ -21,9 +22,7 @@ from reconciler.core.names import LocationId
 from reconciler.core.plan import ApprovedPlan
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
-from reconciler.core.view.run import run_view
 from reconciler.emergency import EmergencyJournal
-from reconciler.render.json import run_json
 from reconciler.store import open_store
 
 
@@ -72,8 +71,5 @@ async def send(
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:
     """The answer of a run; its exit code."""
-    if options["output"] == "json":
-        console.answer(run_json(reports))
-    else:
-        console.show(run_view(reports, most=rows(options["whole"])))
+    answers.tell(answers.run_answer(reports), console, options)
     return exit_code(reports)

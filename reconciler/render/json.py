@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +15,7 @@ from reconciler.core.names import Instant, LocationId, iso
 from reconciler.core.observed import Known
 from reconciler.core.plan import Plan, Snapshot
 from reconciler.core.portable import Portable, batch_document, known_document, run_document, state_document
+from reconciler.core.printable import json_line
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
 from reconciler.core.view.contact import ContactStory
@@ -139,4 +139,4 @@ def _document(**fields: Any) -> str:
 
 
 def _text(document: dict[str, Any]) -> str:
-    return json.dumps(document, ensure_ascii=True, separators=(",", ":")) + "\n"
+    return json_line(document)

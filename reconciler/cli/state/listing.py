@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from reconciler.cli.console import Console, rows
+from reconciler.cli.answers import state_answer, tell
+from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.state.working import chosen
 from reconciler.cli.whose import settings_of, whose_state
@@ -16,8 +17,6 @@ from reconciler.clock import SystemClock
 from reconciler.core.errors import UsageError
 from reconciler.core.filter import Filter, Status
 from reconciler.core.names import Instant, normalise_tag
-from reconciler.core.view.state import state_view
-from reconciler.render.json import state_json
 from reconciler.store import open_reader
 
 _AGE = re.compile(r"(\d{1,6})([smhdw])")
@@ -44,8 +43,6 @@ def command(
     tags: tuple[str, ...],
     statuses: tuple[str, ...],
     older_than: str,
-    output: str,
-    whole: bool,
     **options: Any,
 ) -> int:
     """List contacts with their observed and managed tags."""
@@ -58,10 +55,7 @@ def command(
     )
     with open_reader(settings.state) as reader:
         snapshots = [wanted.of(reader.load(location)) for location in chosen(reader, locations)]
-    if output == "json":
-        console.answer(state_json(snapshots))
-    else:
-        console.show(state_view(snapshots, most=rows(whole)))
+    tell(state_answer(snapshots), console, options)
     if not snapshots:
         console.note(f"no state yet at {settings.state}: the first apply makes it")
     return 0
