@@ -29,6 +29,8 @@ from reconciler.render.html.drawing import draw
 
 PART = 100
 """Rows that are laid out together."""
+SAMPLE = 200
+WIDEST = 50
 
 
 def render_html(
@@ -36,10 +38,10 @@ def render_html(
 ) -> str:
     """The page. `charts`: those of each section. `most`: how many rows of `records` it has (None: all of them)."""
     environment = _environment()
-    style, script = _source("report.css"), _source("report.js")
+    rows, total = _rows(records, most)
+    style, script = _source("report.css") + _widths(records, rows), _source("report.js")
     drawn = [[draw(chart) for chart in found] for found in charts]
     drawn += [[] for _ in range(len(view.sections) - len(drawn))]
-    rows, total = _rows(records, most)
     return environment.get_template("report.html").render(
         view=view,
         sections=list(zip(view.sections, drawn, strict=True)),
@@ -59,6 +61,14 @@ def _rows(records: Records, most: int | None) -> tuple[list[Row], int]:
     every = records.rows()
     rows = list(islice(every, most))
     return rows, len(rows) + sum(1 for _ in every)
+
+
+def _widths(records: Records, rows: Sequence[Row]) -> str:
+    """The columns of the long table, by what its first rows have in them: a browser that lays out a part at a time
+    cannot know."""
+    cells = [(column.name, *(row[index] for row in rows[:SAMPLE])) for index, column in enumerate(records.columns)]
+    widths = [min(WIDEST, max(len(text) for text in column)) + 3 for column in cells]
+    return f".records tr {{ grid-template-columns: {' '.join(f'minmax(0, {width}fr)' for width in widths)}; }}\n"
 
 
 def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

@@ -17,6 +17,7 @@ HEIGHT = 220
 EDGE = 10
 FOOT = 28
 LEFT = 56
+NUMBERS = 110
 TICKS = 4
 LONGEST = 26
 
@@ -88,7 +89,7 @@ def _bars(chart: Bars) -> BarChart:
     longest = max(sum(parts) for _, parts in chart.bars)
     kinds = tuple((name, _kind(style)) for name, style in chart.series)
     bars = tuple(
-        _bar(label, parts, kinds, y=EDGE + ROW * index, scale=(WIDTH - LABEL - LEFT) / longest)
+        _bar(label, parts, kinds, y=EDGE + ROW * index, scale=(WIDTH - LABEL - NUMBERS) / longest)
         for index, (label, parts) in enumerate(chart.bars)
     )
     legend = kinds if len(kinds) > 1 else ()
