@@ -3,7 +3,7 @@
 Rules
 1. Others changed a tag where an answer's `oldTags` differ from what the answer before it, of the same contact, left.
 2. Holders are counted among the contacts that the runs were told of: what was never told is not "no tags".
-3. Runs whose rows were given up tell nothing, and have no point.
+3. Runs that were answered nothing, or whose rows were given up, have no point.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ def trend(logs: Iterable[RunLog]) -> Trend:
     drifted: list[tuple[Instant, int]] = []
     held: dict[Tag, list[tuple[Instant, int]]] = {}
     for log in logs:
-        if not log.batches or log.record.is_pruned:
-            continue
         at, ours, theirs = log.record.header.started, 0, 0
-        for contact, verdict in _told(log):
+        told = list(_told(log))
+        if not told:
+            continue
+        for contact, verdict in told:
             now = verdict.observed or frozenset()
             ours += len(verdict.added) + len(verdict.removed)
             before = last.get(contact)

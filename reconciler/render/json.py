@@ -1,4 +1,7 @@
-"""The public JSON documents: one line of ASCII each, versioned; nothing from outside can leave its string."""
+"""The public JSON documents: one line of ASCII each, versioned; nothing from outside can leave its string.
+
+`report` says what a document is. `schema.py` describes them.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,12 @@ def plan_json(plan: Plan) -> str:
 def run_json(reports: Sequence[LocationReport]) -> str:
     """`locations`: a run each, with `pairs` per outcome and `findings` per contact that did not end well."""
     locations = [asdict(report) | {"exit_code": int(report.exit_code)} for report in reports]
-    return _document(locations=locations)
+    return _document(report="run", locations=locations)
 
 
 def drift_json(reports: Sequence[DriftReport]) -> str:
     locations = [asdict(each) | {"oldest": _iso(each.oldest), "newest": _iso(each.newest)} for each in reports]
-    return _document(locations=locations)
+    return _document(report="drift", locations=locations)
 
 
 def state_json(snapshots: Sequence[Snapshot]) -> str:
@@ -46,24 +49,24 @@ def state_json(snapshots: Sequence[Snapshot]) -> str:
         }
         for each in snapshots
     ]
-    return _document(locations=locations)
+    return _document(report="state", locations=locations)
 
 
 def history_json(runs: Mapping[LocationId, Sequence[RunRecord]]) -> str:
     """`locations`, each with its `runs`, the oldest first."""
     return _document(
+        report="history",
         locations=[
             {"location": location, "runs": [run_document(run) for run in found]} for location, found in runs.items()
-        ]
+        ],
     )
 
 
 def log_json(log: RunLog) -> str:
     """One run with its `batches`: per batch what was asked, and `rows`, each for the contacts that ended alike."""
     location = log.record.header.location
-    return _document(
-        location=location, **run_document(log.record), batches=[batch_document(each) for each in log.batches]
-    )
+    batches = [batch_document(each) for each in log.batches]
+    return _document(report="log", location=location, **run_document(log.record), batches=batches)
 
 
 def portable_json(locations: Iterable[Portable]) -> str:
@@ -72,7 +75,7 @@ def portable_json(locations: Iterable[Portable]) -> str:
 
 def contact_json(stories: Sequence[ContactStory]) -> str:
     """`locations`: what is known of the contact in each, what the manifests declare, and its `trail`."""
-    return _document(locations=[_story(each) for each in stories])
+    return _document(report="contact", locations=[_story(each) for each in stories])
 
 
 def _story(story: ContactStory) -> dict[str, Any]:
@@ -99,7 +102,9 @@ def _places(sources: Iterable[Source]) -> list[str]:
 
 def compare_json(comparisons: Sequence[Comparison], settings: Sequence[SettingMove]) -> str:
     """What a change to manifests means: per location tags, sets and contacts; and the settings that changed."""
-    return _document(locations=[asdict(each) for each in comparisons], settings=[asdict(each) for each in settings])
+    return _document(
+        report="diff", locations=[asdict(each) for each in comparisons], settings=[asdict(each) for each in settings]
+    )
 
 
 def problems_json(problems: Iterable[Problem]) -> str:
@@ -115,7 +120,7 @@ def problems_json(problems: Iterable[Problem]) -> str:
         }
         for each in problems
     ]
-    return _document(problems=found)
+    return _document(report="problems", problems=found)
 
 
 def _known(known: Known) -> dict[str, Any]:

@@ -21,6 +21,7 @@ LIMIT = 60_000
 
 _ACTIVE = "&<>\"'`*_{}[]()#+-.!|~\\$:@/="
 _ENTITIES = {ord(char): f"&#{ord(char)};" for char in _ACTIVE}
+_EDGE = re.compile(r"^\s|\s\Z")
 _MENTION = re.compile("&#(?:35|64);")
 
 
@@ -89,7 +90,8 @@ def _told(shown: int, every: int, what: str) -> list[str]:
 
 def _escaped(text: str, cut: _Cut) -> str:
     whole = printable(text)
-    return (whole if len(whole) <= cut.text else whole[: cut.text] + "…").translate(_ENTITIES)
+    shown = (whole if len(whole) <= cut.text else whole[: cut.text] + "…").translate(_ENTITIES)
+    return _EDGE.sub(lambda blank: f"&#{ord(blank[0])};", shown)
 
 
 def _plain(text: str, cut: _Cut) -> str:
@@ -100,8 +102,7 @@ def _plain(text: str, cut: _Cut) -> str:
 def _words(cell: Cell, cut: _Cut) -> str:
     """A sentence; what is bad or to be watched is strong."""
     text = _plain(cell.text, cut)
-    strong = cell.style in (Style.BAD, Style.STRONG, Style.WARN) and text.strip() == text != ""
-    return f"**{text}**" if strong else text
+    return f"**{text}**" if text and cell.style in (Style.BAD, Style.STRONG, Style.WARN) else text
 
 
 def _code(cell: Cell, cut: _Cut) -> str:

@@ -107,9 +107,8 @@ def lines(title: str, items: Sequence[Cell], *, most: int | None = ROWS, key: bo
 
 
 def totals(*named: tuple[str, int, Style]) -> tuple[Total, ...]:
-    """Those that are not zero; all of them where every one is."""
-    every = tuple(Total(name, number(value, style)) for name, value, style in named)
-    return tuple(each for each, (_, value, _) in zip(every, named, strict=True) if value) or every
+    """Those that are not zero."""
+    return tuple(Total(name, number(value, style)) for name, value, style in named if value)
 
 
 def number(value: int | float, style: Style = Style.PLAIN) -> Cell:

@@ -125,7 +125,7 @@ def _lines(title: str, curves: Sequence[Curve], hidden: int) -> LineChart:
     top = _round_up(max(number for curve in curves for _, number in curve.points))
     frame = _Frame(first, last, top)
     paths = tuple(_path(curve, f"line{index}", frame) for index, curve in enumerate(curves))
-    legend = tuple((curve.name, f"line{index}") for index, curve in enumerate(curves))
+    legend = tuple((curve.name, f"line{index}") for index, curve in enumerate(curves)) if len(curves) > 1 else ()
     return LineChart(
         title, HEIGHT, legend, paths, tuple(frame.ticks()), moment(first)[:16], moment(last)[:16], _hidden(hidden)
     )
