@@ -15,9 +15,9 @@ from reconciler.render.schema import SCHEMAS, published
 @click.argument("kind", type=click.Choice([*Kind, *SCHEMAS]), default=Kind.MANIFEST.value)
 @common
 def command(kind: str, **options: Any) -> int:
-    """Print the JSON Schema of a manifest, or of the settings: editors complete and check with it.
+    """Print the JSON Schema of a manifest, of the settings, or of what --format json prints.
 
-    `report` and `plan` are of what `--format json` prints: for programs that read it.
+    Editors complete and check with `manifest` and `settings`; `report` and `plan` are for programs that read answers.
     """
     click.echo(published(kind) if kind in SCHEMAS else schema_text(Kind(kind)), nl=False)
     return 0

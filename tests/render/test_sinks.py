@@ -33,13 +33,14 @@ from reconciler.core.view.contact import ContactStory
 from reconciler.planfile import dumps, loads
 from reconciler.render.github import problems_github
 from reconciler.render.json import problems_json
+from reconciler.render.markdown import render_markdown
 from reconciler.render.text import render_text
 from tests.build import HERE, NOW, a_manifest, a_rule, a_set, carries, declare, state
 from tests.render import judges
 from tests.render.hostile import HOSTILE
 
 PLAIN = "plain"
-WIDE = 6_000
+WIDE = 400
 
 
 def a_plan(text: str) -> Answer:
@@ -107,8 +108,10 @@ def check_html(name: str, text: str) -> None:
 
 
 def check_markdown(name: str, text: str) -> None:
-    shown = spelt(DOCUMENTS[name](text), "markdown")
-    judged, plain = judges.of_markdown(shown), judges.of_markdown(spelt(EXPECTED[name], "markdown"))
+    shown, expected = (
+        render_markdown(each.view(None), limit=1_000_000) for each in (DOCUMENTS[name](text), EXPECTED[name])
+    )
+    judged, plain = judges.of_markdown(shown), judges.of_markdown(expected)
     # a mark that would call people stands in code of its own
     code = ("html_inline", "", "<code>"), ("html_inline", "", "</code>")
     assert [each for each in judged.structure if each not in code] == [
@@ -150,9 +153,10 @@ def strings(value: object) -> Iterator[str]:
 
 def check_text(name: str, text: str) -> None:
     answer = DOCUMENTS[name](text)
-    for width in (40, 120, WIDE):
-        assert not judges.commands(render_text(answer.view(None), width=width))
-    wide, plain = render_text(answer.view(None), width=WIDE), render_text(EXPECTED[name].view(None), width=WIDE)
+    width = WIDE + 40 * len(text)
+    wide, plain = (render_text(each.view(None), width=width) for each in (answer, EXPECTED[name]))
+    assert not judges.commands(render_text(answer.view(None), width=40))
+    assert not judges.commands(wide)
     assert wide.count("\n") == plain.count("\n")
     assert all(char.isprintable() or char == "\n" or char in _BLANKS for char in wide)
     assert text in judges.recovered(wide)
@@ -217,7 +221,7 @@ def test_a_plan_file_takes_any_text_and_gives_it_back() -> None:
 @pytest.fixture(scope="module")
 def foreign(corpora: Path) -> list[str]:
     groups = json.loads((corpora / "hostile-tags.json").read_text(encoding="utf-8"))
-    return [text for group in groups.values() for text in group]
+    return list(dict.fromkeys(text for group in groups.values() for text in group))
 
 
 @pytest.mark.parametrize("kind", CHECKS)
