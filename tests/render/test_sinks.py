@@ -27,6 +27,7 @@ from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.printable import printable
 from reconciler.core.report import Finding, LocationReport
 from reconciler.core.source import Source
 from reconciler.core.view.contact import ContactStory
@@ -153,7 +154,7 @@ def strings(value: object) -> Iterator[str]:
 
 def check_text(name: str, text: str) -> None:
     answer = DOCUMENTS[name](text)
-    width = WIDE + 40 * len(text)
+    width = WIDE + 6 * len(printable(text))
     wide, plain = (render_text(each.view(None), width=width) for each in (answer, EXPECTED[name]))
     assert not judges.commands(render_text(answer.view(None), width=40))
     assert not judges.commands(wide)

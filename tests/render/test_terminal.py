@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.printable import printable
 from reconciler.render.text import render_text
 from tests.render import judges
 from tests.render.hostile import HOSTILE
@@ -39,7 +40,7 @@ def check(texts: Sequence[str], names: Iterable[str]) -> None:
     for made in map(DOCUMENTS.__getitem__, names):
         plain = on_screen(render_text(made(PLAIN).view(None), colour=True, width=300), 300)
         for text in texts:
-            columns = 300 + 40 * len(text)
+            columns = 300 + 4 * len(printable(text))
             shown = on_screen(render_text(made(text).view(None), colour=True, width=columns), columns)
             assert [colours for _, colours in shown] == [colours for _, colours in plain]
             found = "\n".join(line for line, _ in shown)
