@@ -1,8 +1,7 @@
 """The synthetic families that the batch planner is measured on; same numbers on every run.
 
-200 tags in 30 overlapping segments of 1–5 tags, of Zipf popularity (exponent 0.7); a contact is in 1 +
-Poisson(1.5) segments, and 5 % of
-contacts carry 1–2 stray tags besides.
+200 tags in 30 overlapping segments of 1–5 tags, of Zipf popularity (exponent 0.7); a contact is in 1 + Poisson(1.5)
+segments, and 5 % of contacts carry 1–2 stray tags besides.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ _TAG_NAMES = [Tag(f"t{number:03}") for number in range(TAGS)]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """`present`: the share of the desired pairs that is there already. `removes`: contacts that leave a
-    segment instead."""
+    """`present`: the share of the desired pairs that is there already. `removes`: contacts that leave a segment
+    instead."""
 
     name: str
     contacts: int
@@ -47,8 +46,9 @@ FAMILIES = (
     Family("100k", 100_000),
     Family("10k", 10_000),
     Family("10k, no stray tags", 10_000, stray=0.0),
-    Family("removes from 1M", 1_000_000, removes=True),
-    Family("removes from 10k", 10_000, removes=True),
+    Family("5M", 5_000_000),
+    Family("removes, 310k", 1_126_000, removes=True),
+    Family("removes, 3k", 11_000, removes=True),
 )
 
 

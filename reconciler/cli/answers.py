@@ -12,6 +12,7 @@ from reconciler.core.drift import DriftReport
 from reconciler.core.journal import RunLog, RunRecord
 from reconciler.core.names import LocationId
 from reconciler.core.plan import Plan, Snapshot
+from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
 from reconciler.core.trend import Trend
 from reconciler.core.view import charts
@@ -30,9 +31,12 @@ from reconciler.core.view.records import (
     history_records,
     log_records,
     plan_records,
+    refresh_records,
     run_records,
     state_records,
+    view_records,
 )
+from reconciler.core.view.refresh import refresh_view
 from reconciler.core.view.run import run_view
 from reconciler.core.view.state import state_view
 from reconciler.render.csv import csv_chunks
@@ -43,6 +47,7 @@ from reconciler.render.json import (
     history_json,
     log_json,
     plan_json,
+    refresh_json,
     run_json,
     state_json,
 )
@@ -68,11 +73,14 @@ class Answer:
 
 
 def tell(answer: Answer, console: Console, options: Mapping[str, Any]) -> None:
-    """Answers on stdout, in the format of `--format`."""
+    """Answers on stdout, in the format of `--format`, and in the file of `--report`."""
+    if (report := options.get("report")) is not None:
+        report.take(answer)
+    whole = options.get("whole", False)
     if options["output"] == "text":
-        console.show(answer.view(rows(options["whole"])))
+        console.show(answer.view(rows(whole)))
         return
-    for chunk in spell(answer, options["output"], whole=options["whole"]):
+    for chunk in spell(answer, options["output"], whole=whole):
         console.answer(chunk)
 
 
@@ -135,13 +143,26 @@ def run_answer(reports: Sequence[LocationReport]) -> Answer:
     )
 
 
-def drift_answer(reports: Sequence[DriftReport]) -> Answer:
+def drift_answer(reports: Sequence[DriftReport], *, notes: Sequence[str] = ()) -> Answer:
     return Answer(
-        view=lambda most: drift_view(reports, most=most),
+        view=lambda most: drift_view(reports, notes=notes, most=most),
         records=drift_records(reports),
         json=lambda: drift_json(reports),
         charts=lambda: list(map(charts.drift_charts, reports)),
     )
+
+
+def refresh_answer(reports: Sequence[Refreshed]) -> Answer:
+    return Answer(
+        view=lambda most: refresh_view(reports, most=most),
+        records=refresh_records(reports),
+        json=lambda: refresh_json(reports),
+    )
+
+
+def short_answer(view: View, json: Callable[[], str]) -> Answer:
+    """A document that nobody folds."""
+    return Answer(lambda _most: view, view_records(view), json)
 
 
 def history_answer(runs: Mapping[LocationId, Sequence[RunRecord]], trends: Mapping[LocationId, Trend]) -> Answer:

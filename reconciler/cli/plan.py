@@ -11,8 +11,20 @@ import click
 
 from reconciler.cli.answers import plan_answer, tell
 from reconciler.cli.console import Console
-from reconciler.cli.options import FORMATS, allowing, batching, common, manifests, narrowing, output, refreshing
-from reconciler.cli.session import Session, look, make_plan, open_session, strays
+from reconciler.cli.looking import look, make_plan, respelt
+from reconciler.cli.options import (
+    FORMATS,
+    allowing,
+    batching,
+    common,
+    deferring,
+    manifests,
+    narrowing,
+    output,
+    refreshing,
+)
+from reconciler.cli.reporting import reported
+from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.errors import ExitCode, Severity
 from reconciler.core.plan import Plan
 from reconciler.planfile import write_plan
@@ -25,9 +37,11 @@ from reconciler.store import open_reader
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where there are changes.")
 @click.option("--explain-batches", is_flag=True, help="Show why no plan needs fewer requests.")
 @narrowing
+@deferring
 @refreshing
 @allowing
 @batching
+@reported
 @output(*FORMATS)
 @common
 def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **options: Any) -> int:
@@ -40,9 +54,9 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     session = open_session(manifests, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = strays(session, reader, options)
+        left = [*strays(session, reader, options), *respelt(session, present)]
     plan = make_plan(session, present, options)
-    preview(plan, session, console, options, left)
+    preview(plan, session, console, options, [*left, *(note for each in present for note in each.notes())])
     if out is not None:
         write_plan(plan, out)
         console.note(f"saved: reconciler apply {out} sends exactly this")

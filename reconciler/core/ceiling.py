@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from reconciler.core.diff import Change, Delta
+from reconciler.core.change import IN_DOUBT, Change, Delta, Postponed
+from reconciler.core.desired import Reason
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, pairs_of
@@ -16,14 +17,18 @@ NONE: TagSet = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """The approved tags of each contact, per action."""
+    """The approved tags of each contact, per action.
+
+    `open`: contacts from which whatever exact authority removes was approved (`--apply-deferrals`).
+    """
 
     adds: dict[ContactId, TagSet]
     removes: dict[ContactId, TagSet]
+    open: frozenset[ContactId] = frozenset()
 
 
 def ceiling(plan: LocationPlan) -> Ceiling:
-    """Its changes, and what its deferrals may at most become."""
+    """Its changes, what its deferrals may at most become, and what is in doubt, which a reading may settle."""
     adds: dict[ContactId, TagSet] = {}
     removes: dict[ContactId, TagSet] = {}
     for delta in plan.deltas:
@@ -31,12 +36,17 @@ def ceiling(plan: LocationPlan) -> Ceiling:
         _raise(removes, delta.contacts, delta.tags(Action.REMOVE))
     for deferral in plan.deferrals:
         _raise(removes, deferral.contacts, frozenset(deferral.tags))
-    return Ceiling(adds, removes)
+    for held in plan.held:
+        if held.why == IN_DOUBT:
+            _raise(adds, held.contacts, frozenset(held.tags))
+            _raise(removes, held.contacts, frozenset(held.tags))
+    is_open = (each.contacts for each in plan.deferrals if each.reason is Postponed.OPEN)
+    return Ceiling(adds, removes, frozenset().union(*is_open))
 
 
 def sends_what_it_says(plan: LocationPlan) -> bool:
     """Whether its batches send its changes and what it lists as sent again, and nothing else."""
-    limit = ceiling(replace(plan, deferrals=()))
+    limit = ceiling(replace(plan, deferrals=(), held=()))
     for again in plan.reasserted:
         approved = limit.adds if again.action is Action.ADD else limit.removes
         _raise(approved, again.contacts, frozenset(again.tags))
@@ -70,11 +80,12 @@ def within(
     outside = 0
     for delta in deltas:
         adding = tuple(change for change in delta.changes if change.action is Action.ADD)
-        parts: dict[tuple[TagSet, TagSet], tuple[Change, ...]] = {}
+        parts: dict[tuple[TagSet, TagSet, bool], tuple[Change, ...]] = {}
         for contact in delta.contacts:
             ended_badly = contact in failed
             wanted = adding if ended_badly else delta.changes
-            approved = limit.adds.get(contact, NONE), NONE if ended_badly else limit.removes.get(contact, NONE)
+            removes = NONE if ended_badly else limit.removes.get(contact, NONE)
+            approved = limit.adds.get(contact, NONE), removes, contact in limit.open and not ended_badly
             part = parts.get(approved)
             if part is None:
                 part = parts[approved] = _part(delta.changes, *approved)
@@ -84,10 +95,13 @@ def within(
     return tuple(Delta(changes, tuple(sorted(contacts))) for changes, contacts in sorted(kept.items())), outside
 
 
-def _part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet) -> tuple[Change, ...]:
+def _part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet, is_open: bool) -> tuple[Change, ...]:
     """Of a contact's changes those that are approved; its removals only with all of its adds."""
     adding = [change for change in changes if change.action is Action.ADD]
     allowed = tuple(change for change in adding if change.tag in adds)
     if len(allowed) < len(adding):
         return allowed
-    return allowed + tuple(change for change in changes if change.action is Action.REMOVE and change.tag in removes)
+    removing = (change for change in changes if change.action is Action.REMOVE)
+    return allowed + tuple(
+        each for each in removing if each.tag in removes or (is_open and each.reason is Reason.EXACT)
+    )

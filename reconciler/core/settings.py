@@ -46,7 +46,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """How the API is spoken to. Times in seconds; `settle_s`: how long an effect in doubt may still land."""
+    """How the API is spoken to. Times in seconds; `settle_s`: how long an effect in doubt may still land.
+
+    `reserve_pct`: the part of every limit that is left to the location's other integrations. `company_id`: the agency
+    whose tokens the locations' tokens are, empty where they are the locations' own.
+    """
 
     base_url: str = "https://services.leadconnectorhq.com"
     version: str = "2021-07-28"
@@ -54,6 +58,8 @@ class ApiSettings:
     max_tags: int = 50
     requests_per_10s: int = 100
     requests_per_day: int = 200_000
+    reserve_pct: float = 3
+    company_id: str = ""
     timeout_s: int = 60
     settle_s: int = 90
 
@@ -65,9 +71,19 @@ class PlanSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplySettings:
+    """How a run goes: requests under way at once in a location, and the shares, in percent, that stop it."""
+
+    max_in_flight: int = 50
+    max_error_pct: float | None = None
+    max_surprise_pct: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LocationSettings:
     """One location: a name for people, and where its token comes from (a command's output before a variable).
 
+    `company_id`: the agency whose token it is, empty for a token of the location's own, None where `api` tells.
     `lineage`: the one that its state must have, None where any will do.
     """
 
@@ -76,6 +92,7 @@ class LocationSettings:
     name: str = ""
     token_env: str = DEFAULT_TOKEN_ENV
     token_command: str = ""
+    company_id: str | None = None
     lineage: str | None = None
 
 
@@ -94,12 +111,15 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedDrift:
-    """Drift that somebody else makes on purpose. `tag` is a tag or a pattern such as `wf-*`; no `classes`: all."""
+    """Drift that somebody else makes on purpose. `tag` is a tag or a pattern such as `wf-*`; no `classes`: all; no
+    `set`: on everybody.
+    """
 
     tag: str
     source: Source
     classes: frozenset[DriftClass] = frozenset()
     reason: str = ""
+    set: str | None = None
     location: LocationId | None = None
     until: Instant | None = None
 
@@ -114,6 +134,7 @@ class Settings:
     authority: Authority = Authority.ADDITIVE
     api: ApiSettings = ApiSettings()
     plan: PlanSettings = PlanSettings()
+    apply: ApplySettings = ApplySettings()
     rules: Mapping[Tag, TagRule] = field(default_factory=dict)
     locations: Mapping[LocationId, LocationSettings] = field(default_factory=dict)
     guards: GuardLimits = GuardLimits()
@@ -128,6 +149,11 @@ class Settings:
     def location(self, location: LocationId) -> LocationSettings:
         """What is said of a location; the defaults where nothing is."""
         return self.locations.get(location) or LocationSettings(location, Source("default"))
+
+    def company(self, location: LocationId) -> str:
+        """The agency whose token the location's is; empty where it is the location's own."""
+        own = self.location(location).company_id
+        return self.api.company_id if own is None else own
 
     def pin(self, location: LocationId) -> str | None:
         """The lineage that the location's state must have."""
@@ -151,7 +177,8 @@ def shown(settings: Settings) -> Iterator[Shown]:
         ("timezone", settings.timezone),
         ("authority", settings.authority),
     ]
-    for name, section in (("api", settings.api), ("plan", settings.plan), ("guards", settings.guards)):
+    sections = (("api", settings.api), ("plan", settings.plan), ("apply", settings.apply), ("guards", settings.guards))
+    for name, section in sections:
         simple += [(f"{name}.{each.name}", getattr(section, each.name)) for each in fields(section)]
     simple.append(("history_keep", settings.history_keep))
     for key, value in simple:

@@ -12,10 +12,12 @@ from reconciler.core.settings import (
     DEFAULT_STATE,
     DEFAULT_TOKEN_ENV,
     ApiSettings,
+    ApplySettings,
     PlanSettings,
 )
 from reconciler.loading.fields import (
     BaseUrl,
+    Company,
     Count,
     Flag,
     Line,
@@ -36,6 +38,7 @@ from reconciler.loading.models import Strict, TagRuleModel
 
 _API = ApiSettings()
 _PLAN = PlanSettings()
+_APPLY = ApplySettings()
 _GUARDS = GuardLimits()
 
 
@@ -54,6 +57,10 @@ class ApiModel(Strict):
     """Requests in 10 seconds that a location allows."""
     requests_per_day: Positive = _API.requests_per_day
     """Requests a day that a location allows."""
+    reserve_pct: Share = Field(_API.reserve_pct, le=90)
+    """What is left of both limits to the location's other integrations, in percent."""
+    company_id: Company = Field(_API.company_id, examples=["ve9EPM428h8vShlRW1KT"])
+    """The agency that the tokens are of; each is then exchanged for a token of its location."""
     timeout_s: Positive = Field(_API.timeout_s, le=3600)
     """Seconds until a request without an answer is given up as in doubt."""
     settle_s: Count = Field(_API.settle_s, le=86_400)
@@ -69,6 +76,17 @@ class PlanModel(Strict):
     """The oldest observation, in seconds, on which a tag may be sent again."""
 
 
+class ApplyModel(Strict):
+    """How a run goes."""
+
+    max_in_flight: Positive = Field(_APPLY.max_in_flight, le=100)
+    """The most requests under way at once in a location."""
+    max_error_pct: Share | None = _APPLY.max_error_pct
+    """A run stops where more rows than this end badly, in percent."""
+    max_surprise_pct: Share | None = _APPLY.max_surprise_pct
+    """A run stops where more contacts than this carry other tags than last observed, in percent."""
+
+
 class LocationModel(Strict):
     """One location: a name for people, and where its token comes from."""
 
@@ -78,6 +96,8 @@ class LocationModel(Strict):
     """The environment variable that holds the token."""
     token_command: Line = Field("", examples=["op read op://crm/acme/token"], validate_default=False)
     """A command that prints the token; instead of token_env."""
+    company_id: Company | None = Field(None, examples=["ve9EPM428h8vShlRW1KT"])
+    """The agency that the token is of; it is then exchanged for one of the location. Empty: it is its own."""
     lineage: Lineage | None = Field(None, examples=["6f1c1f0e-8a43-4a57-9b0c-0a3a2f1f5d11"])
     """The lineage that the location's state must have: a pin against the wrong state."""
 
@@ -129,6 +149,8 @@ class ExpectedDriftModel(Strict):
     """A tag, or a pattern of tags."""
     classes: list[DriftClass] = Field(default_factory=list, examples=[["unexpected"]])
     """The classes of drift that are expected; without it all."""
+    set: Name | None = Field(None, examples=["customers"])
+    """On members of this set only."""
     location: LocationText | None = None
     """In this location only."""
     reason: Text = Field("", examples=["the onboarding workflow owns these"])
@@ -152,6 +174,8 @@ class SettingsModel(Strict):
     """How the API is spoken to."""
     plan: PlanModel = PlanModel()
     """How plans are made."""
+    apply: ApplyModel = ApplyModel()
+    """How a run goes."""
     tags: dict[TagText, TagRuleModel] = Field(default_factory=dict)
     """Rules for single tags, shared by all locations."""
     locations: dict[LocationText, LocationModel] = Field(default_factory=dict)

@@ -11,26 +11,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-from reconciler.core.batching import Proof
 from reconciler.core.compare import Comparison, SettingMove
 from reconciler.core.desired import Reason
-from reconciler.core.diff import Postponed
-from reconciler.core.document import FORMAT_VERSION
+from reconciler.core.diagnosis import Verdict
 from reconciler.core.drift import DriftReport
 from reconciler.core.errors import Severity
-from reconciler.core.guard import Guard
 from reconciler.core.journal import BatchStatus, RunStatus
 from reconciler.core.observed import Origin
 from reconciler.core.outcome import Action, Outcome, Rejection
-from reconciler.core.plan import Summary
+from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
+from reconciler.render.plan_schema import plan_schema
 from reconciler.render.shapes import (
     COUNT,
+    DIALECT,
     FLAG,
     MOMENT,
-    NUMBER,
     TEXT,
     TEXTS,
+    VERSION,
     Schema,
     list_of,
     maybe,
@@ -38,10 +37,6 @@ from reconciler.render.shapes import (
     one_of,
     shape_of,
 )
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-_VERSION: Schema = {"type": "string", "pattern": rf"^{FORMAT_VERSION.partition('.')[0]}\.[0-9]+$"}
 
 _WHERE = {"location": TEXT}
 
@@ -109,6 +104,34 @@ def _drift() -> dict[str, Schema]:
     return {"locations": list_of(shape_of(DriftReport))}
 
 
+def _learnt() -> Schema:
+    return object_of(
+        "What the location's API taught us; null: not known so far.",
+        moves_updated=maybe(FLAG),
+        max_contacts=maybe(COUNT),
+        max_tags=maybe(COUNT),
+        aliases={"type": "object", "additionalProperties": TEXT},
+    )
+
+
+def _refresh() -> dict[str, Schema]:
+    return {"locations": list_of(shape_of(Refreshed))}
+
+
+def _facts() -> dict[str, Schema]:
+    place = object_of("", **_WHERE, lineage=maybe(TEXT), serial=COUNT, contacts=COUNT, facts=_learnt())
+    return {"locations": list_of(place)}
+
+
+def _doctor() -> dict[str, Schema]:
+    remark = object_of("", subject=TEXT, verdict=one_of(Verdict), found=TEXT, remedy=TEXT)
+    return {"examined": list_of(object_of("", title=TEXT, remarks=list_of(remark)))}
+
+
+def _error() -> dict[str, Schema]:
+    return {"error": TEXT, "hint": TEXT, "exit_code": COUNT}
+
+
 def _history() -> dict[str, Schema]:
     return {"locations": list_of(object_of("", **_WHERE, runs=list_of(object_of("", **_RUN))))}
 
@@ -119,7 +142,11 @@ def _log() -> dict[str, Schema]:
 
 def _state() -> dict[str, Schema]:
     contact = object_of("", contact=TEXT, **_KNOWN, **_QUARANTINE)
-    return {"locations": list_of(object_of("", **_WHERE, lineage=maybe(TEXT), serial=COUNT, contacts=list_of(contact)))}
+    return {
+        "locations": list_of(
+            object_of("", **_WHERE, lineage=maybe(TEXT), serial=COUNT, facts=_learnt(), contacts=list_of(contact))
+        )
+    }
 
 
 def _contact() -> dict[str, Schema]:
@@ -137,6 +164,13 @@ def _contact() -> dict[str, Schema]:
         doubt_at=maybe(MOMENT),
         **_QUARANTINE,
         quarantined_at=maybe(MOMENT),
+        quarantined_since=maybe(MOMENT),
+        membership={**maybe(TEXTS), "description": "The sets it belonged to when it was quarantined; null: not known."},
+        restored={
+            "type": "object",
+            "additionalProperties": MOMENT,
+            "description": "Tags that we put back after others had removed them, and when we last did.",
+        },
         observed_by={**maybe(TEXT), "description": "The run that the observation is from."},
         declared=maybe(declared),
         trail=list_of(object_of("One request that had this contact.", run=TEXT, **_BATCH)),
@@ -165,6 +199,10 @@ def _problems() -> dict[str, Schema]:
 _REPORTS: Mapping[str, tuple[str, Callable[[], dict[str, Schema]]]] = {
     "run": ("What `apply` and `revert` did.", _run),
     "drift": ("What `drift` found.", _drift),
+    "refresh": ("What `refresh` read.", _refresh),
+    "facts": ("Each location as a whole, of `state show` without a contact.", _facts),
+    "doctor": ("What `doctor` found.", _doctor),
+    "error": ("What ended a command, in the file of `--report`.", _error),
     "history": ("The runs, the oldest first.", _history),
     "log": ("One run with everything it asked and was answered, of `show RUN`.", _log),
     "diff": ("What a change to manifests means.", _diff),
@@ -177,7 +215,7 @@ _REPORTS: Mapping[str, tuple[str, Callable[[], dict[str, Schema]]]] = {
 def report_schema() -> Schema:
     """Of every document but the plan; `report` tells which it is."""
     kinds = {
-        name: object_of(told, format_version=_VERSION, report={"const": name}, **made())
+        name: object_of(told, format_version=VERSION, report={"const": name}, **made())
         for name, (told, made) in _REPORTS.items()
     }
     return {
@@ -185,76 +223,6 @@ def report_schema() -> Schema:
         "title": "reconciler report",
         "oneOf": [{"$ref": f"#/$defs/{name}"} for name in kinds],
         "$defs": kinds,
-    }
-
-
-def plan_schema() -> Schema:
-    """Of `plan --format json`, `show PLAN --format json` and the plan file."""
-    whole = object_of(
-        "What a run would do. `digest` is over everything else in it; `change_digest` is what a reviewer approves.",
-        format_version=_VERSION,
-        digest=TEXT,
-        change_digest=TEXT,
-        as_of=MOMENT,
-        valid_until=maybe(MOMENT),
-        manifests=TEXT,
-        selection=object_of("", sets=TEXTS, tags=TEXTS, retry_held=FLAG, retry_rejected=FLAG),
-        locations=list_of(object_of("", **_plan_location())),
-    )
-    return {"$schema": DIALECT, "title": "reconciler plan", **whole}
-
-
-def _plan_location() -> dict[str, Schema]:
-    change = object_of("", action=one_of(Action), tag=TEXT, reason=one_of(Reason), sources=TEXTS)
-    listed = list_of(object_of("", why=TEXT, tags=TEXTS, contacts=TEXTS))
-    proof = shape_of(Proof)
-    proof["properties"]["certificate"] = list_of({"type": "array", "prefixItems": [TEXT, TEXT], "items": False})
-    return {
-        **_WHERE,
-        "lineage": maybe(TEXT),
-        "serial": COUNT,
-        "manifests_digest": TEXT,
-        "valid_until": maybe(MOMENT),
-        "summary": shape_of(Summary),
-        "deltas": list_of(object_of("Changes that contacts share.", changes=list_of(change), contacts=TEXTS)),
-        "batches": list_of(
-            object_of(
-                "One request; `after`: the batches, by index, that must have ended before.",
-                action=one_of(Action),
-                contacts=TEXTS,
-                tags=TEXTS,
-                after=list_of(COUNT),
-            )
-        ),
-        "deferrals": list_of(
-            object_of(
-                "Removals that need an observation first; contacts times tags is what they may at most become.",
-                contacts=TEXTS,
-                tags=TEXTS,
-                reason={"enum": [each.name.lower() for each in Postponed]},
-            )
-        ),
-        "ledger": list_of(object_of("", adopted=TEXTS, released=TEXTS, kept=TEXTS, contacts=TEXTS)),
-        "held": listed,
-        "quarantined": listed,
-        "spared": listed,
-        "guards": list_of(
-            object_of(
-                "",
-                guard=one_of(Guard),
-                tag={**TEXT, "description": "A tag, a set's name, or empty for the location as a whole."},
-                limit=NUMBER,
-                measure=NUMBER,
-                refused=FLAG,
-                numerator={"type": "integer"},
-                denominator={"type": "integer"},
-                allowed=TEXT,
-            )
-        ),
-        "observations": list_of(object_of("", tags=TEXTS, at=MOMENT, origin=one_of(Origin), contacts=TEXTS)),
-        "triggers": TEXTS,
-        "reasserted": list_of(object_of("", action=one_of(Action), tags=TEXTS, contacts=TEXTS)),
-        "proofs": list_of(proof),
     }
 
 

@@ -13,23 +13,30 @@ from reconciler.cli.answers import (
     history_answer,
     log_answer,
     plan_answer,
+    refresh_answer,
     run_answer,
+    short_answer,
     state_answer,
 )
+from reconciler.core.blame import Setter
 from reconciler.core.compare import SettingMove, compare
 from reconciler.core.desired import Desired
-from reconciler.core.drift import DriftReport, find_drift
+from reconciler.core.drift import DriftClass, Drifted, DriftReport, find_drift
+from reconciler.core.facts import Facts
 from reconciler.core.guard import GuardLimits
 from reconciler.core.journal import Answer as Answered
 from reconciler.core.journal import BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.core.plan import Snapshot, combine
+from reconciler.core.refreshing import Gone, Refreshed
 from reconciler.core.report import Finding, LocationReport
 from reconciler.core.source import Source
 from reconciler.core.trend import Trend, trend
 from reconciler.core.view.contact import ContactStory
-from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, state, tags, unseen
+from reconciler.core.view.facts import facts_view
+from reconciler.render.json import facts_json
+from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, many, state, tags, unseen
 from tests.core.scenes import ELSEWHERE, a_busy_plan
 
 REFUSING = GuardLimits(max_adds=1, max_removes_pct=1.0)
@@ -55,6 +62,49 @@ def some_drift() -> list[DriftReport]:
     earlier = {ContactId("anna"): carries("vip", ledger="vip")}
     here = find_drift(a_desired(), a_state().observed, serial=41, earlier=earlier)
     return [here, replace(here, drifted=(), refreshed=False)]
+
+
+WHOLE = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
+
+
+def a_drift_of_all_classes() -> DriftReport:
+    """One of each class, with who had set it, since when, and what is expected."""
+    set_by = Setter("5f0c1a2b3c4d", "ci@example", Instant(NOW - 3 * DAY))
+    return DriftReport(
+        location=HERE,
+        serial=41,
+        drifted=tuple(
+            Drifted(
+                drift,
+                Tag("" if drift in WHOLE else f"tag of {drift}"),
+                "deleted",
+                ids(many(2 + nth)),
+                set_by=set_by if drift in (DriftClass.MISSING, DriftClass.FLAPPING) else None,
+                after=Instant(NOW - 2 * DAY) if drift in (DriftClass.MISSING, DriftClass.UNEXPECTED) else None,
+                oldest=None if drift is DriftClass.UNOBSERVED else Instant(NOW - DAY),
+                newest=None if drift is DriftClass.UNOBSERVED else NOW,
+                expected="a workflow consumes it" if drift is DriftClass.UNEXPECTED else None,
+            )
+            for nth, drift in enumerate(DriftClass)
+        ),
+        observed=1_200,
+        oldest=Instant(NOW - 9 * DAY),
+        newest=NOW,
+        refreshed=True,
+        incomplete="1,198 contacts came, and 1,200 were counted",
+        waiting=(Tag("board"),),
+    )
+
+
+def some_refreshes() -> list[Refreshed]:
+    gone = {ContactId("dora"): Gone.UNSHOWN, ContactId("emil"): Gone.ELSEWHERE, ContactId("fred"): Gone.UNSHOWN}
+    read = Refreshed(HERE, "5f0c1a2b3c4d", 1_200, 17, Instant(NOW - 300_000), gone, "")
+    return [read, replace(read, gone={}, incomplete="a contact came twice"), Refreshed(HERE, "", 0, 0, None, {}, "")]
+
+
+def some_facts() -> Answer:
+    learnt = replace(a_state(), facts=Facts(True, 400, None, ((Tag("vip"), Tag("v.i.p.")),)))
+    return short_answer(facts_view([learnt]), lambda: facts_json([learnt]))
 
 
 def some_runs() -> tuple[LocationReport, ...]:
@@ -148,6 +198,11 @@ ANSWERS: Mapping[str, Callable[[], Answer]] = {
     "plan-empty": lambda: plan_answer(combine([], as_of=NOW, manifests="")),
     "run": lambda: run_answer(some_runs()),
     "drift": lambda: drift_answer(some_drift()),
+    "drift-classes": lambda: drift_answer(
+        [a_drift_of_all_classes()], notes=["location X has state but no manifest: left untouched"]
+    ),
+    "refresh": lambda: refresh_answer(some_refreshes()),
+    "facts": some_facts,
     "history": a_history,
     "log": lambda: log_answer(some_logs()[1]),
     "diff": a_comparison,

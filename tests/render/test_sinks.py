@@ -183,7 +183,7 @@ def check_log(text: str) -> None:
     """Progress and warnings on stderr, for people and for programs."""
     for kind in ("text", "json"):
         sink = io.StringIO()
-        console = Console(colour=False, quiet=False, log_level="debug", log_format=kind)
+        console = Console.of({"color": "never", "quiet": False, "log_level": "debug", "log_format": kind})
         with redirect_stderr(sink):
             console.note(text)
             console(Waiting(LocationId(text), 5_000, text))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import contact_answer, tell
+from reconciler.cli.answers import contact_answer, short_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.session import open_session
@@ -17,19 +17,27 @@ from reconciler.core.desired import NOTHING, Want
 from reconciler.core.errors import InvalidInput, ReconcilerError, UsageError
 from reconciler.core.names import ContactId, LocationId
 from reconciler.core.view.contact import ContactStory
+from reconciler.core.view.facts import facts_view
 from reconciler.ports import StateReader
+from reconciler.render.json import facts_json
 from reconciler.store import open_reader
 
 
 @click.command("show", epilog="Example: reconciler state show qFSqySFkVvNzOSqgGqFi")
-@click.argument("contact", metavar="CONTACT")
+@click.argument("contact", default="", metavar="[CONTACT]")
 @click.option("--location", "locations", multiple=True, metavar="L", help="Only this location.")
 @whose_state
 @output(*FORMATS)
 @common
 def command(contact: str, locations: tuple[str, ...], manifests: Path, **options: Any) -> int:
-    """Tell all that is known of a contact: its tags, who declares them, since when, from which run, what was done."""
+    """Tell all that is known of a contact: its tags, who declares them, since when, from which run, what was done.
+
+    Without CONTACT: each location's serial and lineage, and what its API taught us: limits of a request, tags that it
+    spells otherwise, whether a write of tags moves `dateUpdated`.
+    """
     console = Console.of(options)
+    if not contact:
+        return _whole(manifests, locations, console, options)
     with open_reader(settings_of(manifests, options).state) as reader:
         stories = [
             story
@@ -39,6 +47,13 @@ def command(contact: str, locations: tuple[str, ...], manifests: Path, **options
     if not stories:
         raise UsageError(f"nothing is known of contact {contact!r}", hint="`reconciler state list` lists the contacts")
     tell(contact_answer(stories), console, options)
+    return 0
+
+
+def _whole(manifests: Path, locations: tuple[str, ...], console: Console, options: Any) -> int:
+    with open_reader(settings_of(manifests, options).state) as reader:
+        snapshots = [reader.load(location) for location in chosen(reader, locations)]
+    tell(short_answer(facts_view(snapshots), lambda: facts_json(snapshots)), console, options)
     return 0
 
 

@@ -1,12 +1,10 @@
 """The plan under caps: a dictionary of tag sets, a choice for every pattern, part-filled requests dissolved.
 
 Rules
-1. Starts differ in how common a set has to be for the dictionary; they are made in a fixed order, and the
-   cheapest plan
-   of all is kept, so more of them are never worse.
-2. A start's work is counted in (pattern, set) options, and in sets; starts are made until the allowance of
-   the effort is
-   used up.
+1. Starts differ in how common a set has to be for the dictionary; they are made in a fixed order, and the cheapest
+   plan of all is kept, so more of them are never worse.
+2. A start's work is counted in (pattern, set) options, and in sets; starts are made until the allowance of the effort
+   is used up.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ def plans(problem: Problem, *, effort: int) -> Iterator[Draft]:
         options = fits(problem, sets)
         left -= len(options.sets) + _SET * len(sets)
         sets, options, taken = _joined(problem, sets, options, together * problem.max_contacts)
-        yield _trimmed(problem, sets, options, taken)
+        yield trimmed(problem, sets, options, taken, stage="capped")
 
 
 def _dictionary(problem: Problem, always: Bits, least: float) -> Bits:
@@ -71,7 +69,7 @@ def _joined(problem: Problem, sets: Bits, options: Pairs, least: float) -> tuple
     return sets, options, taken
 
 
-def _trimmed(problem: Problem, sets: Bits, options: Pairs, taken: Pairs) -> Draft:
+def trimmed(problem: Problem, sets: Bits, options: Pairs, taken: Pairs, *, stage: str) -> Draft:
     """The plan of a choice, with as many part-filled requests dissolved as can be."""
     parts = Parts(problem, sets, options, taken)
     for _ in range(_PASSES):
@@ -80,7 +78,7 @@ def _trimmed(problem: Problem, sets: Bits, options: Pairs, taken: Pairs) -> Draf
         for number in turn[over[turn] > 0].tolist():
             if parts.load[number] % problem.max_contacts:
                 dissolve(parts, number)
-    return draft(problem, "capped", blocks(parts))
+    return draft(problem, stage, blocks(parts))
 
 
 def blocks(parts: Parts) -> Iterator[Block]:

@@ -84,19 +84,38 @@ def run_charts(report: LocationReport) -> tuple[Chart, ...]:
 
 
 def drift_charts(report: DriftReport) -> tuple[Chart, ...]:
-    by_class: Counter[str] = Counter()
+    by_class: defaultdict[str, Counter[int]] = defaultdict(Counter)
     by_tag: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for each in report.drifted:
-        by_class[each.drift] += len(each.contacts)
+        by_class[each.drift][_age(each.oldest, report.newest)] += len(each.contacts)
         if each.tag and each.drift in ("missing", "unexpected"):
             by_tag[each.tag][each.drift] += len(each.contacts)
-    classes = {name: (count,) for name, count in by_class.items()}
+    classes = {name: tuple(ages[index] for index in range(len(_AGES))) for name, ages in by_class.items()}
+    named = [(name, style) for name, style, _ in _AGES]
     tags = {tag: (counts["missing"], counts["unexpected"]) for tag, counts in by_tag.items()}
     both = (("missing", Style.REMOVE), ("unexpected", Style.ADD))
     return (
-        *_bars("Drift by class, in contacts", (("contacts", Style.PLAIN),), classes),
+        *_bars("Drift by class and age of what was observed, in contacts", named, classes),
         *_bars("Tags by what others changed", both, tags),
     )
+
+
+_HOUR_MS = 3_600_000
+_AGES = (
+    ("within an hour", Style.PLAIN, _HOUR_MS),
+    ("within a day", Style.ADD, 24 * _HOUR_MS),
+    ("within a week", Style.WARN, 7 * 24 * _HOUR_MS),
+    ("older, or never", Style.REMOVE, 0),
+)
+"""Up to how old, beside the newest observation of the report."""
+
+
+def _age(oldest: Instant | None, newest: Instant | None) -> int:
+    """Which of `_AGES`."""
+    if oldest is None or newest is None:
+        return len(_AGES) - 1
+    young = (index for index, (_, _, limit) in enumerate(_AGES) if newest - oldest <= limit)
+    return next(young, len(_AGES) - 1)
 
 
 def state_charts(state: Snapshot) -> tuple[Chart, ...]:

@@ -1,12 +1,14 @@
-"""What others changed."""
+"""What others changed: the classes of drift, who set it before, since when, and how old what we know is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from reconciler.core.drift import DriftClass, Drifted, DriftReport
+from reconciler.core.names import Instant
 from reconciler.core.view.blocks import (
     ROWS,
+    Block,
     Cell,
     Column,
     Lines,
@@ -16,55 +18,120 @@ from reconciler.core.view.blocks import (
     counted,
     moment,
     number,
-    sample,
     table,
 )
 
-_STYLES = {DriftClass.MISSING: Style.REMOVE, DriftClass.UNEXPECTED: Style.ADD, DriftClass.UNREACHABLE: Style.WARN}
+_STYLES = {
+    DriftClass.MISSING: Style.REMOVE,
+    DriftClass.UNEXPECTED: Style.ADD,
+    DriftClass.UNREACHABLE: Style.WARN,
+    DriftClass.FLAPPING: Style.WARN,
+    DriftClass.STALE: Style.WARN,
+}
 _MEANING = {
-    DriftClass.MISSING: "others removed what we put there",
-    DriftClass.UNEXPECTED: "others added what the manifests forbid",
-    DriftClass.PENDING: "the manifests moved since the last apply",
-    DriftClass.UNREACHABLE: "the API refuses the contact",
+    DriftClass.MISSING: "others removed it",
+    DriftClass.UNEXPECTED: "others added it",
+    DriftClass.PENDING: "the manifests moved",
+    DriftClass.FLAPPING: "comes and goes, held",
+    DriftClass.TOLERATED: "owned, not declared, left",
+    DriftClass.FOREIGN: "no manifest names it",
+    DriftClass.STALE: "observed too long ago",
     DriftClass.UNOBSERVED: "never observed",
 }
+_COLUMNS = (
+    Column("contacts", right=True),
+    Column("class"),
+    Column("tag"),
+    Column("meaning"),
+    Column("was right"),
+    Column("seen"),
+    Column("set by"),
+    Column("which"),
+)
+_OURS = (DriftClass.MISSING, DriftClass.UNEXPECTED)
 
 
-def drift_view(reports: Sequence[DriftReport], *, most: int | None = ROWS) -> View:
-    return View("Drift", tuple(_section(report, most) for report in reports))
+def drift_view(reports: Sequence[DriftReport], *, notes: Iterable[str] = (), most: int | None = ROWS) -> View:
+    """`notes`: what else there is to say."""
+    closing = tuple(Cell(note, Style.WARN) for note in notes)
+    return View("Drift", tuple(_section(report, most) for report in reports), closing)
 
 
 def _section(report: DriftReport, most: int | None) -> Section:
-    columns = (Column("contacts", right=True), Column("class"), Column("tag"), Column("meaning"), Column("which"))
-    rows = [_row(each) for each in report.drifted]
-    blocks = [table("", columns, rows, most=most)] if rows else []
-    return Section(
-        f"Location {report.location}, state serial {report.serial}",
-        _verdict(report),
-        (*blocks, Lines("", (_age(report),))),
-    )
+    told = [each for each in report.drifted if each.expected is None]
+    expected = [each for each in report.drifted if each.expected is not None]
+    blocks: list[Block] = [_table("", told, most)] if told else []
+    if expected:
+        blocks.append(_table("Expected, as the settings say", expected, most))
+    lines = (*_proofs(report), _age(report))
+    title = f"Location {report.location}, state serial {report.serial}"
+    return Section(title, _verdict(report), (*blocks, Lines("", lines)))
+
+
+def _table(title: str, rows: Sequence[Drifted], most: int | None) -> Block:
+    """Columns in which nothing stands are left out."""
+    cells = [_row(each) for each in rows]
+    used = [any(row[index].text for row in cells) for index in range(len(_COLUMNS))]
+    kept = [tuple(cell for cell, use in zip(row, used, strict=True) if use) for row in cells]
+    columns = [column for column, use in zip(_COLUMNS, used, strict=True) if use]
+    return table(title, columns, kept, most=most)
 
 
 def _verdict(report: DriftReport) -> Cell:
-    missing, unexpected = report.count(DriftClass.MISSING), report.count(DriftClass.UNEXPECTED)
+    missing, unexpected = (report.count(drift) for drift in _OURS)
+    also = [
+        f"{report.count(drift):,} {drift}"
+        for drift in (DriftClass.UNREACHABLE, DriftClass.FLAPPING, DriftClass.STALE, DriftClass.UNOBSERVED)
+        if report.count(drift)
+    ]
+    more = f" Besides: {', '.join(also)}." if also else ""
     if missing or unexpected:
-        return Cell(f"Drift: {counted(missing, 'tag')} missing, {unexpected:,} unexpected.", Style.WARN)
-    return Cell("No drift among what was observed.", Style.GOOD)
+        return Cell(f"Drift: {counted(missing, 'tag')} missing, {unexpected:,} unexpected.{more}", Style.WARN)
+    return Cell(f"No drift among what was observed.{more}", Style.STRONG if more else Style.GOOD)
+
+
+def _proofs(report: DriftReport) -> list[Cell]:
+    """What the reading does not prove."""
+    lines = []
+    if report.incomplete:
+        text = f"The search was not complete: {report.incomplete}. Who is missing among its rows may still be there."
+        lines.append(Cell(text, Style.WARN))
+    if report.waiting:
+        tags = ", ".join(report.waiting)
+        lines.append(
+            Cell(f"Who else carries what is exclusive is not known without a whole search: {tags}", Style.WARN)
+        )
+    return lines
 
 
 def _age(report: DriftReport) -> Cell:
     text = f"{counted(report.observed, 'contact')} observed between {moment(report.oldest)} and {moment(report.newest)}"
     if report.refreshed:
         return Cell(f"{text}.", Style.FAINT)
-    return Cell(f"{text}; nothing observed since. `--refresh get` or `--refresh search` reads again.", Style.FAINT)
+    return Cell(f"{text}; nothing observed since. `--refresh auto` reads again.", Style.FAINT)
 
 
 def _row(each: Drifted) -> tuple[Cell, ...]:
+    """It was right at one time and seen otherwise at another: whoever moved it did so in between."""
     style = _STYLES.get(each.drift, Style.PLAIN)
+    setter = each.set_by
     return (
         number(len(each.contacts)),
         Cell(each.drift, style),
         Cell(each.tag),
-        Cell(each.reason if each.drift is DriftClass.UNREACHABLE else _MEANING[each.drift]),
-        Cell(sample(each.contacts), Style.FAINT),
+        Cell(each.expected if each.expected is not None else _MEANING.get(each.drift, each.reason)),
+        Cell(_minute(each.after)),
+        Cell(_minute(each.oldest)),
+        Cell("" if setter is None else f"run {setter.run[:8]}, {setter.who}"),
+        Cell(_which(each), Style.FAINT),
     )
+
+
+def _which(each: Drifted) -> str:
+    """The first one; there is little room beside what there is to say."""
+    more = len(each.contacts) - 1
+    return f"{each.contacts[0]} and {more:,} more" if more > 0 else "".join(each.contacts)
+
+
+def _minute(at: Instant | None) -> str:
+    return "" if at is None else f"{moment(at)[:16]}Z"

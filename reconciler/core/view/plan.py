@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.batching import Proof, Reasserted
+from reconciler.core.change import FLAPPING, IN_DOUBT, Change, Delta, Listed, Postponed
 from reconciler.core.desired import Reason
-from reconciler.core.diff import IN_DOUBT, Change, Delta, Listed, Postponed
 from reconciler.core.guard import Measured
 from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.outcome import Action
@@ -73,8 +73,9 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
         _reasserted(plan, most),
         *(_certificate(proof, most) for proof in plan.proofs if explain),
         _deferrals(plan, most),
-        _listed("Held: in doubt, not planned until an observation settles them", _held(plan, doubtful=True), most),
-        _listed("Left out", _held(plan, doubtful=False), most),
+        _listed("Held: in doubt, not planned until an observation settles them", _held(plan, IN_DOUBT), most),
+        _listed("Held: put back lately and gone again, not planned for a week", _held(plan, FLAPPING), most),
+        _listed("Left out", _left_out(plan), most),
         _listed("Quarantined: rejected for good, not planned", plan.quarantined, most),
         _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
     ]
@@ -101,8 +102,10 @@ def _totals(plan: LocationPlan) -> tuple[Total, ...]:
 
 def _verdict(plan: LocationPlan) -> Cell:
     summary = plan.summary
-    if plan.is_empty and _held(plan, doubtful=False):
+    if plan.is_empty and _left_out(plan):
         return Cell("Nothing to send: see what is left out.", Style.STRONG)
+    if plan.is_empty and plan.held:
+        return Cell("Nothing to send: see what is held.", Style.STRONG)
     if plan.is_empty:
         waits = f" ({counted(summary.deferred, 'contact')} wait for an observation)" if summary.deferred else ""
         return Cell(f"No changes: what was observed is as the manifests want it.{waits}", Style.GOOD)
@@ -248,18 +251,26 @@ def _certificate(proof: Proof, most: int | None) -> Block:
     return table(title, (Column("contact"), Column("tag")), rows, most=most)
 
 
+_BLIND = (Postponed.NEEDS_REFRESH, Postponed.EXCLUSIVE, Postponed.INCOMPLETE)
+
+
 def _deferrals(plan: LocationPlan, most: int | None) -> Block | None:
     items = []
     for each in plan.deferrals:
         ceiling = len(each.tags) * len(each.contacts)
         tags = f": at most {counted(ceiling, 'removal')} of {', '.join(each.tags)}" if each.tags else ""
-        style = Style.WARN if each.reason is Postponed.NEEDS_REFRESH else Style.PLAIN
-        items.append(Cell(f"{counted(len(each.contacts), 'contact')}{tags} ({each.reason})", style))
+        style = Style.WARN if each.reason in _BLIND else Style.PLAIN
+        who = f"{counted(len(each.contacts), 'contact')}{tags}" if each.contacts else ", ".join(each.tags)
+        items.append(Cell(f"{who} ({each.reason})", style))
     return lines("Deferred: not decidable before an observation", items, most=most) if items else None
 
 
-def _held(plan: LocationPlan, *, doubtful: bool) -> tuple[Listed, ...]:
-    return tuple(each for each in plan.held if (each.why == IN_DOUBT) is doubtful)
+def _held(plan: LocationPlan, why: str) -> tuple[Listed, ...]:
+    return tuple(each for each in plan.held if each.why == why)
+
+
+def _left_out(plan: LocationPlan) -> tuple[Listed, ...]:
+    return tuple(each for each in plan.held if each.why not in (IN_DOUBT, FLAPPING))
 
 
 def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block | None:

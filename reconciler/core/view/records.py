@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from reconciler.core.change import LedgerChange, Listed
 from reconciler.core.compare import Comparison, SettingMove
-from reconciler.core.diff import LedgerChange, Listed
 from reconciler.core.drift import DriftReport
 from reconciler.core.journal import BatchRecord, RunLog, RunRecord
 from reconciler.core.names import ContactId, Instant, LocationId, iso
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Verdict
 from reconciler.core.plan import LocationPlan, Plan, Snapshot
+from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
-from reconciler.core.view.blocks import Column
+from reconciler.core.view.blocks import Block, Column, Lines, View
 from reconciler.core.view.contact import ContactStory
 
 Row = tuple[str, ...]
@@ -105,13 +106,43 @@ def _words(outcome: str) -> str:
 
 
 def drift_records(reports: Sequence[DriftReport]) -> Records:
-    columns = "location class contact tag why"
+    columns = "location class contact tag why expected was_right_at observed_at set_by_run set_by"
     return _records("Every contact and tag", columns, lambda: (row for each in reports for row in _drift(each)))
 
 
 def _drift(report: DriftReport) -> Iterator[Row]:
     for each in report.drifted:
-        yield from ((report.location, each.drift, contact, each.tag, each.reason) for contact in each.contacts)
+        setter = each.set_by
+        who = ("", "") if setter is None else (setter.run, setter.who)
+        told = (each.tag, each.reason, each.expected or "", _iso(each.after), _iso(each.oldest), *who)
+        yield from ((report.location, each.drift, contact, *told) for contact in each.contacts)
+
+
+def refresh_records(reports: Sequence[Refreshed]) -> Records:
+    """Who is not there."""
+    columns = "location run contact why"
+    return _records(
+        "Who is not there",
+        columns,
+        lambda: ((each.location, each.run, contact, why) for each in reports for contact, why in each.gone.items()),
+    )
+
+
+def view_records(view: View) -> Records:
+    """A short document line by line."""
+    return _records("Line by line", "section told", lambda: _lines_of(view))
+
+
+def _lines_of(view: View) -> Iterator[Row]:
+    for section in view.sections:
+        yield section.title, section.verdict.text
+        yield from ((section.title, text) for block in section.blocks for text in _texts(block))
+
+
+def _texts(block: Block) -> Iterator[str]:
+    if isinstance(block, Lines):
+        return (cell.text for cell in block.items)
+    return (", ".join(cell.text for cell in row if cell.text) for row in block.rows)
 
 
 def history_records(runs: Mapping[LocationId, Sequence[RunRecord]]) -> Records:

@@ -1,0 +1,65 @@
+"""A location's API, opened: a connection, a pace and a token of its own; and whether today's quota lets a run begin.
+
+Law: holds no writer; who writes makes one of a connection.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from reconciler.cli.session import Session
+from reconciler.clock import SystemClock
+from reconciler.core.names import LocationId
+from reconciler.core.pace import Pace, Quota
+from reconciler.core.plan import Plan
+from reconciler.core.quota import refuse, sent_today
+from reconciler.core.settings import Settings
+from reconciler.highlevel.connection import Arguments, Connection
+from reconciler.highlevel.exchange import Agency
+from reconciler.highlevel.reader import HighLevelReader
+from reconciler.highlevel.token import find_token
+from reconciler.store import open_reader
+
+
+def open_reading(settings: Settings, location: LocationId, pace: Pace) -> HighLevelReader:
+    """To read, and nothing else; raises AuthRefused without a token."""
+    return HighLevelReader(Connection(settings.api.base_url, **arguments_of(settings, location, pace)))
+
+
+def arguments_of(settings: Settings, location: LocationId, pace: Pace) -> Arguments:
+    """Of the connection to a location; what is heard of the limits goes to `pace`."""
+    api, company = settings.api, settings.company(location)
+    return Arguments(
+        token=token_of(settings, location),
+        agency=Agency(company, location) if company else None,
+        version=api.version,
+        timeout_s=api.timeout_s,
+        heard=partial(_heard, pace),
+    )
+
+
+def token_of(settings: Settings, location: LocationId) -> str:
+    """Raises AuthRefused without a token."""
+    place = settings.location(location)
+    return find_token(location, os.environ, variable=place.token_env, command=place.token_command)
+
+
+def _heard(pace: Pace, quota: Quota) -> None:
+    pace.heard(quota, SystemClock().now())
+
+
+def refuse_over_quota(plan: Plan, session: Session, options: Mapping[str, Any]) -> None:
+    """A plan that does not fit into what is left of today is not begun, unless --quota-spill lets it wait.
+
+    What runs of this state sent today counts until the API says more. Raises QuotaExhausted.
+    """
+    now = SystemClock().now()
+    with open_reader(session.settings.state) as reader:
+        for each in plan.locations:
+            pace = session.pace(each.location)
+            pace.assume(sent_today(reader.runs(each.location), now), now)
+            if not options["quota_spill"]:
+                refuse(each.location, each.summary.requests, pace, now)
