@@ -244,6 +244,16 @@ def test_a_refusal_of_a_share_of_nothing_says_so_too() -> None:
     assert "measured 100 (6 of 0), limit 30" in explained(plan)
 
 
+def test_a_share_is_most_of_what_nobody_asked_for_by_name() -> None:
+    holding = {f"c{number}": carries("x w", ledger="x") for number in range(6)}
+    plan = plan_location(
+        declare(a_set("gone", many(6), "", absent="w")),
+        Snapshot(HERE, observed=state(**holding)),
+        PlanOptions(limits=replace(NO_LIMITS, max_removes_pct=1.0)),
+    )
+    assert "measured 50 (6 of 12), limit 1; most of 'x' (6)\n" in explained(plan)
+
+
 def test_every_refusal_is_told_at_once() -> None:
     text = explained(a_plan(GuardLimits(max_removes=1, max_requests=0, max_removes_pct=1.0)))
     assert {line.split()[1] for line in text.splitlines()[:-1]} == {"max_removes", "max_requests"}
