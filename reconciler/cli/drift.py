@@ -62,8 +62,6 @@ def _report(
         earlier=present.earlier,
         evidence=Evidence(present.searched, present.gone, present.incomplete),
         selection=selection(session, options),
-        aliases=state.facts.aliases,
-        now=session.now,
         stale_before=None if age is None else Instant(session.now - age),
         foreign=foreign,
     )

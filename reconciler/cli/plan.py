@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from reconciler.cli.answers import plan_answer, tell
+from reconciler.cli.connecting import quota_notes
 from reconciler.cli.console import Console
-from reconciler.cli.looking import look, make_plan, respelt
+from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import (
     FORMATS,
     allowing,
@@ -54,7 +55,7 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     session = open_session(manifests, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = [*strays(session, reader, options), *respelt(session, present)]
+        left = strays(session, reader, options)
     plan = make_plan(session, present, options)
     preview(plan, session, console, options, [*left, *(note for each in present for note in each.notes())])
     if out is not None:
@@ -73,7 +74,7 @@ def preview(
     answer = plan_answer(
         plan,
         names=session.called(),
-        notes=[*session.notes(), *notes],
+        notes=[*session.notes(), *notes, *quota_notes(plan, session)],
         explain=options.get("explain_batches", False),
     )
     tell(answer, console, options)

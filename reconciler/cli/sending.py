@@ -19,9 +19,9 @@ from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.saved import options_of
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
+from reconciler.core.approval import ApprovedPlan
 from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.core.names import LocationId
-from reconciler.core.plan import ApprovedPlan
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.emergency import EmergencyJournal

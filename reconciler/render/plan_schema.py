@@ -8,7 +8,7 @@ from reconciler.core.desired import Reason
 from reconciler.core.guard import Guard
 from reconciler.core.observed import Origin
 from reconciler.core.outcome import Action
-from reconciler.core.plan import Summary
+from reconciler.core.summary import Summary
 from reconciler.render.shapes import (
     COUNT,
     DIALECT,

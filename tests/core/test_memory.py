@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.alias import aliases_in
-from reconciler.core.change import FLAPPING, Diff, Postponed, diff
+from reconciler.core.change import FLAPPING, Diff, Postponed
+from reconciler.core.diff import diff
 from reconciler.core.facts import Alias, Facts
 from reconciler.core.manifest import Authority
 from reconciler.core.names import Instant, SetName, Tag, folded

@@ -6,13 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from reconciler.core.approval import explain_refusals
 from reconciler.core.batching import Proof, Reasserted
 from reconciler.core.change import FLAPPING, IN_DOUBT, Change, Delta, Listed, Postponed
 from reconciler.core.desired import Reason
 from reconciler.core.guard import Measured
 from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, Plan, explain_refusals
+from reconciler.core.plan import LocationPlan, Plan
 from reconciler.core.source import Source
 from reconciler.core.view.blocks import (
     ROWS,
