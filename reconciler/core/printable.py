@@ -25,7 +25,8 @@ def visible(text: str) -> str:
     As `printable`; and the marks of a CI runner's commands (`::`, `##`) are parted by a backslash, wherever they are: a
     runner skips blanks before them, or looks for them in the middle of a line, and a renderer folds lines.
     """
-    return _MARKS.sub(r"\1\\", printable(text))
+    shown = printable(text)
+    return _MARKS.sub(r"\1\\", shown) if "::" in shown or "##" in shown else shown
 
 
 def json_line(document: object) -> str:

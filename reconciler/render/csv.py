@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from reconciler.core.printable import visible
 from reconciler.core.view.records import Records
@@ -41,6 +42,8 @@ def _safe(row: Iterable[str]) -> list[str]:
     return [_cell(text) for text in row]
 
 
+@lru_cache(maxsize=4_096)
 def _cell(text: str) -> str:
+    """Most texts of a report come again and again: locations, tags, reasons."""
     shown = visible(text)
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

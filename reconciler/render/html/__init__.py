@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import islice
 from typing import Any
@@ -92,8 +92,12 @@ def _environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
+    return value if not isinstance(value, str) or isinstance(value, Markup) else _escaped(value)
+
+
+@lru_cache(maxsize=4_096)
+def _escaped(value: str) -> Markup:
+    """Most texts of a report come again and again: locations, tags, reasons."""
     return Markup(str(escape(printable(value))).replace("##", "#&#35;"))  # noqa: S704  escaped here
 
 
