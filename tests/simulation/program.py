@@ -1,0 +1,126 @@
+"""The program as its command line puts it together, for the length of one run: look, plan, approve, apply."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reconciler.apply import Mission, World, apply
+from reconciler.core.desired import Desired
+from reconciler.core.event import Event
+from reconciler.core.names import LocationId
+from reconciler.core.observed import Seen
+from reconciler.core.pace import Pace
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, plan_location
+from reconciler.core.report import LocationReport
+from reconciler.highlevel.client import HighLevel
+from reconciler.planfile import dumps, loads
+from reconciler.refresh import Reading, read_contacts, scan
+from reconciler.store import open_store
+from tests.fakes import a_holder
+from tests.simulation.declared import Declared, as_desired
+from tests.simulation.place import ORIGIN, Place, Wire, token_of
+from tests.simulation.process import Fate, MortalStore, Process, ProcessClock
+
+if TYPE_CHECKING:
+    from tests.simulation.town import Town
+
+
+@dataclass
+class Run:
+    """One run, and everything of it that can be known from outside.
+
+    `refresh`: how it looks at contacts before it plans, `get`, `search` or not at all. `saved`: the plan file that it
+    applies. `only_plans`: it writes such a file and sends nothing.
+    """
+
+    name: str
+    options: PlanOptions
+    refresh: str = ""
+    saved: bytes = b""
+    only_plans: bool = False
+    waits_ms: int = 120_000
+    fate: Fate | None = None
+    declared: dict[LocationId, Declared] = field(default_factory=dict)
+    plan: Plan | None = None
+    reports: tuple[LocationReport, ...] = ()
+    problem: str = ""
+    killed: bool = False
+    met_its_fate: bool = False
+    began: int = 0
+    ended: int = 0
+    events: list[Event] = field(default_factory=list)
+
+    def planned(self, location: LocationId) -> LocationPlan | None:
+        return next((each for each in self.plan.locations if each.location == location), None) if self.plan else None
+
+    def report(self, location: LocationId) -> LocationReport | None:
+        return next((each for each in self.reports if each.location == location), None)
+
+    def file(self) -> bytes:
+        """The plan file that it wrote."""
+        assert self.plan is not None
+        return dumps(self.plan).encode()
+
+
+@dataclass
+class Program:
+    """A run at work: what it holds open."""
+
+    run: Run
+    process: Process
+    clock: ProcessClock
+    store: Any
+    apis: dict[LocationId, HighLevel]
+    desired: dict[LocationId, Desired]
+
+    async def work(self) -> None:
+        mine = self.run
+        if mine.saved:
+            mine.plan = loads(mine.saved)
+        else:
+            plans = [await self.plan(location) for location in self.desired]
+            mine.plan = combine(plans, as_of=self.clock.now(), manifests="manifests")
+        if not mine.only_plans:
+            mine.reports = await apply(approve(mine.plan), self.mission(), self.world())
+
+    async def plan(self, location: LocationId) -> LocationPlan:
+        state = self.store.load(location)
+        seen = await self.look(location)
+        for each in seen:
+            state.observed.update(dict(each.absorb(state.observed, settle_ms=self.run.options.settle_ms)))
+        return plan_location(self.desired[location], state, self.run.options, observations=seen)
+
+    async def look(self, location: LocationId) -> tuple[Seen, ...]:
+        reading = Reading(self.apis[location], self.clock, self.run.events.append, Pace(self.run.options.rate))
+        match self.run.refresh:
+            case "get":
+                return await read_contacts(location, sorted(self.desired[location].contacts), reading)
+            case "search":
+                return await scan(location, reading)
+        return ()
+
+    def mission(self) -> Mission:
+        options = dict.fromkeys(self.desired, self.run.options)
+        return Mission(self.desired, options, a_holder(self.run.name), lock_timeout_ms=self.run.waits_ms)
+
+    def world(self) -> World:
+        return World(self.apis.__getitem__, self.store, self.clock, self.run.events.append)
+
+
+async def perform(run: Run, process: Process, town: Town) -> None:
+    """From the command to its end."""
+    now = town.clock.now()
+    async with AsyncExitStack() as stack:
+        apis = {
+            location: await stack.enter_async_context(_api(run, process, place))
+            for location, place in town.places.items()
+        }
+        store = MortalStore(stack.enter_context(open_store(town.url)), process)
+        desired = {location: as_desired(declared, location, now) for location, declared in run.declared.items()}
+        await Program(run, process, ProcessClock(process), store, apis, desired).work()
+
+
+def _api(run: Run, process: Process, place: Place) -> HighLevel:
+    return HighLevel(ORIGIN, token=token_of(run.name), transport=Wire(place, process))
