@@ -54,7 +54,9 @@ def _run(town: Town, run: Run, location: LocationId) -> Iterator[tuple[str, str]
         if each.run == run.name and each.fault and not each.path.startswith(BULK):
             yield str(each.fault), Phase.SEARCHING if each.method == "POST" else Phase.READING
     always = set(_always(town, run))
-    changes = {(c.tag, who) for delta in plan.deltas for c in delta.changes for who in delta.contacts} if plan else set()
+    changes = (
+        {(c.tag, who) for delta in plan.deltas for c in delta.changes for who in delta.contacts} if plan else set()
+    )
     sent: set[Pair] = set()
     for write in writes_of(place, run.name):
         planned = any((tag, who) in changes for _, who, tag in write.pairs)
@@ -80,5 +82,7 @@ def table(found: Counter[tuple[str, str]]) -> str:
     lines = ["fault".ljust(16) + "".join(phase.rjust(11) for phase in Phase)]
     for kind in (*Kind, *Mischief):
         lines.append(kind.ljust(16) + "".join(str(found[kind, phase] or "").rjust(11) for phase in Phase))
-    lines += [f"{how} {what}: {number}" for (how, what), number in sorted(found.items()) if how[:6] in ("killed", "frozen")]
+    lines += [
+        f"{how} {what}: {number}" for (how, what), number in sorted(found.items()) if how[:6] in ("killed", "frozen")
+    ]
     return "\n".join(lines)

@@ -130,5 +130,3 @@ def _contact_set(name: str, text: SetText) -> ContactSet:
 
 def _uses(tags: Iterable[str]) -> tuple[TagUse, ...]:
     return tuple(TagUse(Tag(tag), tag, PLACE) for tag in tags)
-
-

@@ -1,4 +1,4 @@
-"""How a world has to end once the faults stopped and every contact was looked at: invariants 15 and 16, from outside."""
+"""How a world has to end once the faults stopped and every contact was looked at: invariants 15 and 16."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def _ending(town: Town, location: LocationId) -> Iterator[str]:
 
 def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> Iterator[str]:
     place, declared, carried = town.places[location], town.wanted(location), set(town.places[location].crm.tags_of(who))
-    listed = {tag for group in (plan.held, plan.quarantined) for each in group if who in each.contacts for tag in each.tags}
+    listed = {
+        tag for group in (plan.held, plan.quarantined) for each in group if who in each.contacts for tag in each.tags
+    }
     missing = declared.present(who) - carried - listed
     if declared.rules.once and ONCE in _ever_carried(place, who) | _ever_asked(town, location, who):
         missing.discard(ONCE)

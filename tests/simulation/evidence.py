@@ -72,7 +72,8 @@ def _write(exchange: Exchange) -> Write:
 def _rows(exchange: Exchange) -> dict[str, list[dict[str, Any]]]:
     found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in (document(exchange) or {}).get("responses", []):
-        found[row["contactId"]].append(row)
+        read = json.loads(row) if isinstance(row, str) else row
+        found[read["contactId"]].append(read)
     return found
 
 

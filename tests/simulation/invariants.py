@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 from reconciler.core.manifest import Authority
-from reconciler.core.names import LocationId
+from reconciler.core.names import Instant, LocationId
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan
 from reconciler.core.report import LocationReport
-from tests.simulation.declared import Declared
+from tests.simulation.declared import ONCE, Declared
 from tests.simulation.evidence import Pair, Said, Sight, Write, sights_of, writes_of
 from tests.simulation.place import ORIGIN, RUNS, Exchange, token_of
 from tests.simulation.program import Run
@@ -26,7 +26,9 @@ from tests.simulation.town import Town
 
 WRITE = re.compile(r"POST /contacts/bulk/tags/update/(add|remove)")
 READ = re.compile(r"GET /contacts/[A-Za-z0-9_-]+|POST /contacts/search")
+SEARCH = "/contacts/search"
 SETTLE_MS = 90_000
+INDEX_LAG_MS = 300_000
 GOOD = (Said.APPLIED, Said.NOOP)
 
 
@@ -70,7 +72,9 @@ def violations(town: Town, location: LocationId) -> Iterator[str]:
     for facts in known:
         for rule in (approval, removals, repeats, order, observations, partition):
             yield from rule(facts)
+    yield from doubts_of_others(known)
     yield from transitions(town, location, known)
+    yield from once(town, location)
     yield from one_applier(place.exchanges)
 
 
@@ -159,7 +163,7 @@ def _may_remove(who: str, tag: str, past: list[Declared]) -> bool:
 
 
 def repeats(facts: Facts) -> Iterator[str]:
-    """6: what is known is not sent again; what is in doubt is once, after a look, and adds only on proof."""
+    """6: what is known is not sent again; nor is what is in doubt, but once, and an add only on proof."""
     told: dict[Pair, tuple[Said, Write]] = {}
     doubts: Counter[Pair] = Counter()
     for write in facts.writes:
@@ -168,23 +172,52 @@ def repeats(facts: Facts) -> Iterator[str]:
             doubts[pair] += said is Said.DOUBT
             if said in (*GOOD, Said.REJECTED) and pair not in facts.again:
                 yield f"6: {facts.name} sends {pair} again, which ended {said}"
-            if said is Said.DOUBT and (doubts[pair] > 1 or not _justified(pair, before, write, facts)):
-                yield f"6: {facts.name} sends {pair} again while it is in doubt"
+            if said is Said.DOUBT and doubts[pair] > 1:
+                yield f"6: {facts.name} sends {pair} once more, in doubt for the second time"
+            if said is Said.DOUBT and pair[0] is Action.ADD and not _proven(pair, before, write, facts):
+                yield f"6: {facts.name} adds {pair} again, and nothing proves that the first time had no effect"
         told.update((pair, (said, write)) for pair, said in write.told())
 
 
-def _justified(pair: Pair, before: Write, write: Write, facts: Facts) -> bool:
-    """Whether the contact was read once nothing could land any more, and what was read lets the pair be sent again."""
-    action, who, tag = pair
+def _proven(pair: Pair, before: Write, write: Write, facts: Facts) -> bool:
+    """Whether a read, once nothing could land any more, showed the contact without the tag and untouched since."""
     sent = before.exchange.at
-    for sight in facts.sights:
-        exchange = sight.exchange
-        if sight.contact != who or exchange.at < sent + SETTLE_MS or (exchange.ended or 0) > write.exchange.at:
-            continue
-        if action is Action.REMOVE:
-            return tag in sight.tags
-        return tag not in sight.tags and sight.updated < sent
-    return False
+    return any(
+        sight.contact == pair[1]
+        and sight.exchange.at >= sent + SETTLE_MS
+        and (sight.exchange.ended or 0) <= write.exchange.at
+        and pair[2] not in sight.tags
+        and sight.updated < sent
+        for sight in facts.sights
+    )
+
+
+def doubts_of_others(known: list[Facts]) -> Iterator[str]:
+    """6: what any run left in doubt is sent again only once its contact was looked at, after nothing could land."""
+    writes = sorted((write for facts in known for write in facts.writes), key=lambda each: each.exchange.at)
+    looks = [(sight.contact, *_seen(sight.exchange)) for facts in known for sight in facts.sights]
+    looks += [
+        (who, *_seen(write.exchange))
+        for write in writes
+        for who, said in write.said.items()
+        if set(said.values()) & set(GOOD)
+    ]
+    told: dict[Pair, tuple[Said, Write]] = {}
+    for write in writes:
+        for pair in sorted(write.pairs & told.keys()):
+            said, before = told[pair]
+            since = before.exchange.at + SETTLE_MS
+            looked = any(who == pair[1] and at >= since and end <= write.exchange.at for who, at, end in looks)
+            if said is Said.DOUBT and not looked:
+                yield f"6: {write.exchange.run} sends {pair}, which {before.exchange.run} left in doubt"
+        told.update((pair, (said, write)) for pair, said in write.told())
+
+
+def _seen(exchange: Exchange) -> tuple[int, int]:
+    """Of what moment an answer tells, and when it came: the index of a search lags."""
+    lag = INDEX_LAG_MS if exchange.path == SEARCH else 0
+    at = exchange.ended if exchange.method == "POST" and not lag else exchange.at
+    return (at or exchange.at) - lag, exchange.ended or exchange.at
 
 
 def order(facts: Facts) -> Iterator[str]:
@@ -243,12 +276,39 @@ def transitions(town: Town, location: LocationId, known: list[Facts]) -> Iterato
     of = {facts.name: facts for facts in known}
     added: Counter[tuple[str, str, str]] = Counter()
     for each in town.places[location].crm.transitions:
-        if each.by in RUNS and each.action is Action.ADD and (each.action, each.contact, each.tag) not in of[each.by].again:
+        if (
+            each.by in RUNS
+            and each.action is Action.ADD
+            and (each.action, each.contact, each.tag) not in of[each.by].again
+        ):
             plan = of[each.by].run.plan
             added[f"{plan and (plan.change_digest, plan.as_of)}", each.contact, each.tag] += 1
     for (_, who, tag), number in added.items():
         if number > 1:
             yield f"7: one plan added {tag} to {who} {number} times"
+
+
+def once(town: Town, location: LocationId) -> Iterator[str]:
+    """7: a tag that is `once` is added once for as long as it stays declared, whoever consumes it."""
+    last: dict[str, int] = {}
+    for each in town.places[location].crm.transitions:
+        if each.by not in RUNS or each.tag != ONCE or each.action is not Action.ADD:
+            continue
+        before = last.get(each.contact, -1)
+        if before >= 0 and _stayed(town, location, each.contact, before, each.at):
+            yield f"7: {ONCE} was added to {each.contact} again, and it was declared all the time"
+        last[each.contact] = each.at
+
+
+def _stayed(town: Town, location: LocationId, who: str, start: int, end: int) -> bool:
+    """Whether the tag was declared, and `once`, under all manifests that held from start to end."""
+    since = [*town.since[location], Instant(end + 1)]
+    held = [
+        declared
+        for declared, (begun, over) in zip(town.history[location], pairwise(since), strict=True)
+        if begun <= end and over > start
+    ]
+    return all(each.rules.once and ONCE in each.present(who) for each in held)
 
 
 def one_applier(exchanges: list[Exchange]) -> Iterator[str]:

@@ -58,6 +58,7 @@ class Exchange:
     at: Instant
     method: str
     url: str
+    path: str
     headers: Mapping[str, str]
     body: bytes
     fault: Kind | Mischief | None = None
@@ -65,10 +66,6 @@ class Exchange:
     raised: str = ""
     status: int | None = None
     answer: bytes | None = None
-
-    @property
-    def path(self) -> str:
-        return httpx.URL(self.url).path
 
 
 @dataclass
@@ -153,7 +150,8 @@ class Wire(httpx.AsyncBaseTransport):
         self._process.at("send", BEFORE)
         clock, body = self._process.clock, await request.aread()
         headers = {name: ", ".join(request.headers.get_list(name)) for name in request.headers}
-        exchange = Exchange(self._process.name, clock.now(), request.method, str(request.url), headers, body)
+        url = request.url
+        exchange = Exchange(self._process.name, clock.now(), request.method, str(url), url.path, headers, body)
         self._place.exchanges.append(exchange)
         try:
             return await self._told(request, exchange)
@@ -185,7 +183,7 @@ def _spoilt(response: httpx.Response, how: Mischief) -> httpx.Response:
     if not response.is_success:
         return response
     document = json.loads(response.content)
-    rows: list[dict[str, Any]] = document["responses"]
+    rows: list[dict[str, Any]] = [json.loads(row) if isinstance(row, str) else row for row in document["responses"]]
     match how:
         case Mischief.ROW_MISSING:
             rows = rows[1:]

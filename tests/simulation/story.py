@@ -23,7 +23,6 @@ from tests.simulation.process import AFTER, BEFORE, Fate
 from tests.simulation.program import Run
 from tests.simulation.town import Town
 
-EPISODES = 3
 DAY_MS = 86_400_000
 NO_LIMITS = GuardLimits(max_removes_pct=None, empties_tag=False, shrink_pct=None, grow_pct=None)
 POINTS = ("send", "send", "send", "intend", "intend", "record", "record", "begin_run", "end_run", "learn", "acquire",
@@ -45,7 +44,7 @@ class Story:
         self.saved: Run | None = None
 
     def tell(self) -> None:
-        for nth in range(EPISODES):
+        for nth in range(self.chance.choice([2, 3])):
             self.commit(always=nth == 0)
             self.episode(nth)
             self.town.pass_ms(self.chance.choice([1_000, 30_000, 100_000, 3_600_000]))
@@ -63,7 +62,7 @@ class Story:
         if not always and self.chance.random() < 0.2:
             self.rules = replace(self.rules, renamed=True)
         for location in self.town.places:
-            self.town.history[location].append(write(self.chance, PEOPLE, self.rules))
+            self.town.commit(location, write(self.chance, PEOPLE, self.rules))
 
     def episode(self, nth: int) -> None:
         for location in self.town.places:
@@ -110,13 +109,15 @@ class Story:
             self.saved = None
 
     def late(self) -> None:
-        """The reviewed plan, if it still is of the manifests; if its applier dies, the same file once more."""
+        """The reviewed plan, if it still is of the manifests; if its applier dies, the same file once more, and where
+        somebody forgets that it was applied.
+        """
         saved, self.saved = self.saved, None
         if saved is None or saved.declared != {location: self.town.wanted(location) for location in self.town.places}:
             return self.one()
         first = self.run(saved=saved.file())
         self.town.execute(first, others=self.people())
-        if first.killed:
+        if first.killed or self.chance.random() < 0.5:
             self.town.execute(self.run(saved=saved.file()), others=self.people())
         return None
 
@@ -138,13 +139,14 @@ class Story:
         """The faults stop, whatever is on its way lands, workflows rest."""
         for place in self.town.places.values():
             place.befall(Trouble())
-        self.town.pass_ms(180_000)
+        self.town.pass_ms(600_000)
         for place in self.town.places.values():
             place.settle()
 
     def converge(self) -> None:
-        """Two runs, the first one on a look at every contact; a third has nothing to do. Others touch what is not ours."""
-        for refresh in ("get", "", ""):
+        """Two runs, the first one on a look at every contact; a third has nothing to do. Others touch what is theirs."""
+        silent = any(place.crm.assumptions.search_row_without_tags for place in self.town.places.values())
+        for refresh in ("get" if silent else self.chance.choice(["get", "search"]), "", ""):
             self.town.execute(self.town.new_run(self.options(), refresh=refresh))
             for location in self.town.places:
                 if not any(each.authority == "exact" for each in self.town.wanted(location).sets):

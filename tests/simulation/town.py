@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.errors import ReconcilerError
-from reconciler.core.names import ContactId, LocationId, Tag
+from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.plan import PlanOptions
+from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Crm
@@ -38,17 +39,40 @@ class Town:
         self.runs: list[Run] = []
         self.places = {location: self._found(location, limit) for location in (HERE, THERE)[:locations]}
         self.history: dict[LocationId, list[Declared]] = {location: [] for location in self.places}
+        self.since: dict[LocationId, list[Instant]] = {location: [] for location in self.places}
 
     def _found(self, location: LocationId, limit: int) -> Place:
         """Somebody's location, as it was before we came."""
         crowd = [self._contact(each, location) for each in PEOPLE]
         strangers = [replace(self._contact(GONE, location), deleted=START), self._contact(AWAY, LocationId("away"))]
-        crm = Crm(location, [*crowd, *strangers])
+        crm = Crm(location, [*crowd, *strangers], assumptions=self._assumptions())
         return Place(crm, self.clock, random.Random(self.chance.random()), Limits(requests=limit))
+
+    def _assumptions(self) -> Assumptions:
+        """What nobody can be sure of, one way or the other: a client that is right stays right."""
+        either = self.chance.choice
+        return Assumptions(
+            rows_as_sent=either([True, False]),
+            counts_errors=either([True, False]),
+            succeeds_with_errors=either([True, False]),
+            spells_succeded=either([True, False]),
+            rows_as_text=either([True, False]),
+            missing_contact_status=either([400, 404]),
+            tag_write_moves_date=either([True, True, False]),
+            noop_write_moves_date=either([True, False]),
+            search_row_without_tags=either([0, 3]),
+            retry_after=either([True, False]),
+            interval_slides=either([True, False]),
+        )
 
     def _contact(self, called: ContactId, location: LocationId) -> Contact:
         tags = self.chance.sample(CARRIED, self.chance.randrange(4))
         return Contact(called, location, frozenset(map(Tag, tags)), START, START)
+
+    def commit(self, location: LocationId, declared: Declared) -> None:
+        """Other manifests, from now on."""
+        self.history[location].append(declared)
+        self.since[location].append(self.clock.now())
 
     def wanted(self, location: LocationId) -> Declared:
         return self.history[location][-1]
@@ -65,9 +89,7 @@ class Town:
         """The runs side by side, each begun some time after the one before; `others` are at work meanwhile."""
         run(self._together(runs, apart_ms, others), self.loop)
 
-    async def _together(
-        self, runs: Iterable[Run], apart_ms: int, others: Iterable[Coroutine[Any, Any, None]]
-    ) -> None:
+    async def _together(self, runs: Iterable[Run], apart_ms: int, others: Iterable[Coroutine[Any, Any, None]]) -> None:
         meanwhile = [asyncio.ensure_future(each) for each in others]
         await asyncio.gather(*(self._begin(each, nth * apart_ms) for nth, each in enumerate(runs)))
         for each in meanwhile:
