@@ -108,7 +108,11 @@ def faults_of(nth: int) -> list[str]:
         third = scene.apply()
         if third.returncode != 0 or len(scene.world.transitions) != sent:
             found.append(f"the third run ended {third.returncode}: {third.stdout}{third.stderr}")
-        found += [f"{who} carries {set(scene.world.tags_of(who))}" for who in PEOPLE if scene.world.tags_of(who) != {"customer"}]
+        found += [
+            f"{who} carries {set(scene.world.tags_of(who))}"
+            for who in PEOPLE
+            if scene.world.tags_of(who) != {"customer"}
+        ]
         found += [f"added {number} times: {pair}" for pair, number in scene.added().items() if number > 1]
     return [f"killed at {nth}: {each}" for each in found]
 

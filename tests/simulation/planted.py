@@ -33,7 +33,7 @@ class Bug:
 
 BUGS = [
     Bug("trust a row that contradicts the request", "core/outcome.py",
-        "if opposite or changed != expected:", "if opposite and changed != expected and not row.old:", "10"),
+        "if opposite or changed != expected:", "if opposite and changed != expected and not row.old:", "6"),
     Bug("take the first of two rows of one contact", "core/outcome.py",
         "if len(rows) != 1:", "if not rows:", "10"),
     Bug("take any error for a rejection", "core/outcome.py",
