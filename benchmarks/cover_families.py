@@ -47,8 +47,9 @@ FAMILIES = (
     Family("100k", 100_000),
     Family("10k", 10_000),
     Family("10k, no stray tags", 10_000, stray=0.0),
-    Family("removes from 1M", 1_000_000, removes=True),
-    Family("removes from 10k", 10_000, removes=True),
+    Family("5M", 5_000_000),
+    Family("removes, 310k", 1_126_000, removes=True),
+    Family("removes, 3k", 11_000, removes=True),
 )
 
 

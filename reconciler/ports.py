@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from reconciler.core.batching import Batch
 from reconciler.core.emergency import Lost
 from reconciler.core.event import Event
+from reconciler.core.facts import Facts
 from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
@@ -50,7 +51,8 @@ class TagReader(Protocol):
     async def get_contact(self, contact: ContactId) -> ContactRead | None:
         """The contact, None where the API says that there is none."""
 
-    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None) -> Page: ...
+    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
+        """A page of the contacts, those that carry `tag` where one is given."""
 
 
 class StateReader(Protocol):
@@ -96,6 +98,9 @@ class StateStore(StateReader, Protocol):
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         """What became known without a request: adoptions, observations. The serial grows where that is new."""
+
+    def note(self, lease: Lease, facts: Facts) -> None:
+        """What the location taught us, all of it. The serial grows where that is new."""
 
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
         """The intent to send `batch`, durable before it leaves, and what it makes of its contacts; a batch number."""

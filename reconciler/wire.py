@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, instant, normalise_tag
 from reconciler.core.outcome import Action, Row
+from reconciler.core.pace import Quota
 
 BULK_PATH = "/contacts/bulk/tags/update/"
 SEARCH_PATH = "/contacts/search"
 API_VERSION = "2021-07-28"
 SEARCH_PAGE_LIMIT = 500
 MESSAGE_LIMIT = 200
+LONGEST_TAG_SOUGHT = 75
+"""The longest value that a filter of the search takes."""
+LONGEST_PAUSE_MS = 3_600_000
 
 
 class Unreadable(ValueError):
@@ -38,12 +43,16 @@ class BulkUpdate:
 
 @dataclass(frozen=True, slots=True)
 class ContactRead:
-    """A contact as the API shows it. `tags` is None where the answer lacks them (unknown, not empty)."""
+    """A contact as the API shows it. `tags` is None where the answer lacks them (unknown, not empty).
+
+    `served`: the server's time when it answered, where it said.
+    """
 
     id: ContactId
     location: LocationId
     tags: TagSet | None
     updated: Instant | None
+    served: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,16 @@ def search_body(location: LocationId, cursor: tuple[Any, ...] | None, *, tag: st
     return json.dumps(document).encode()
 
 
+def probe_body(location: LocationId) -> bytes:
+    """A search for any one contact of `location`: whether it may be read at all."""
+    return json.dumps({"locationId": location, "pageLimit": 1}).encode()
+
+
+def tags_path(location: LocationId) -> str:
+    """The path of a location's list of tags; raises ValueError for an id that would change the path's structure."""
+    return f"/locations/{_segment(location)}/tags"
+
+
 def read_page(body: bytes) -> Page:
     """A page is the last one when it is empty; its cursor is the `searchAfter` of its last contact."""
     document = _object(body)
@@ -124,9 +143,13 @@ def read_rows(items: object) -> tuple[ContactRead, ...]:
 
 def contact_path(contact: ContactId) -> str:
     """The path of one contact; raises ValueError for an id that would change the path's structure."""
-    if not contact.isascii() or not contact.replace("-", "").replace("_", "").isalnum():
+    return f"/contacts/{_segment(contact)}"
+
+
+def _segment(name: str) -> str:
+    if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError("an id with characters that a path cannot carry")
-    return f"/contacts/{contact}"
+    return name
 
 
 def read_contact(body: bytes) -> ContactRead:
@@ -134,6 +157,11 @@ def read_contact(body: bytes) -> ContactRead:
     if not isinstance(document, dict):
         raise Unreadable("the answer has no object `contact`")
     return _contact(document)
+
+
+def read_date(headers: Mapping[str, str]) -> Instant | None:
+    """The server's time when it answered, to the second; None where it does not say."""
+    return _date({name.lower(): value for name, value in headers.items()}.get("date", ""))
 
 
 def read_error(body: bytes) -> str:
@@ -144,6 +172,51 @@ def read_error(body: bytes) -> str:
         return ""
     text = "; ".join(map(str, message)) if isinstance(message, list) else str(message)
     return " ".join(text.split())
+
+
+def read_quota(headers: Mapping[str, str]) -> Quota:
+    """What the headers of an answer say of the limits; one that is no sensible number says nothing."""
+    given = {name.lower(): value for name, value in headers.items()}
+    limit = _number(given, "X-RateLimit-Max", least=1, most=1_000_000)
+    daily_limit = _number(given, "X-RateLimit-Limit-Daily", least=1, most=1_000_000_000)
+    return Quota(
+        limit=limit,
+        remaining=_number(given, "X-RateLimit-Remaining", most=limit or 1_000_000),
+        window_ms=_number(given, "X-RateLimit-Interval-Milliseconds", least=1, most=3_600_000),
+        daily_limit=daily_limit,
+        daily_remaining=_number(given, "X-RateLimit-Daily-Remaining", most=daily_limit or 1_000_000_000),
+        daily_reset=_number(given, "X-RateLimit-Daily-Reset", most=10_000_000_000_000),
+    )
+
+
+def read_pause(headers: Mapping[str, str], now: Instant) -> int | None:
+    """Milliseconds that `Retry-After` asks for, an hour at most; None where it is missing or makes no sense.
+
+    A date is taken by the server's own clock where the answer tells it.
+    """
+    given = {name.lower(): value for name, value in headers.items()}
+    text = given.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return min(int(text) * 1000, LONGEST_PAUSE_MS)
+    until, sent = _date(text), _date(given.get("date", ""))
+    if until is None:
+        return None
+    return max(0, min(until - (now if sent is None else sent), LONGEST_PAUSE_MS))
+
+
+def _number(given: Mapping[str, str], name: str, *, least: int = 0, most: int) -> int | None:
+    text = given.get(name.lower(), "").strip()
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(most)):
+        return None
+    return int(text) if least <= int(text) <= most else None
+
+
+def _date(text: str) -> Instant | None:
+    """A date as HTTP writes it."""
+    try:
+        return Instant(round(parsedate_to_datetime(text).timestamp() * 1000)) if text.isascii() else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def one_line(text: str) -> str:

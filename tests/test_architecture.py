@@ -50,3 +50,44 @@ def test_all_tags_cannot_be_removed_and_contacts_not_overwritten() -> None:
             assert "removeAllTags" not in text
             assert "/contacts/upsert" not in text
             assert '"PUT"' not in text
+
+
+def _reached(*modules: str) -> set[str]:
+    """Our modules that these can import, now or later: imports inside of functions count."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and (path := _path(name)) is not None:
+            found.add(name)
+            waiting += _named(ast.parse(path.read_text())) | {name.rpartition(".")[0]}
+    return found
+
+
+def _path(module: str) -> Path | None:
+    base = ROOT.parent.joinpath(*module.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def _named(tree: ast.AST) -> set[str]:
+    """Whatever an import may mean: `from a import b` names a, and perhaps a module a.b."""
+    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+WRITERS = {"reconciler.highlevel.client", "reconciler.apply", "reconciler.tenure", "reconciler.cli.sending"}
+
+
+@pytest.mark.parametrize("command", ["plan", "drift", "show", "diff", "history"])
+def test_who_only_looks_cannot_reach_a_writer(command: str) -> None:
+    assert not _reached(f"reconciler.cli.{command}") & WRITERS
+    assert _reached("reconciler.cli.apply") >= WRITERS
+
+
+def test_one_module_can_ask_for_a_write() -> None:
+    """Outside the sandbox, whoever can spell the bulk request is the client, by the words of `wire`."""
+    spelling = [path for path in FILES if "bulk_path" in path.read_text()]
+    assert [str(path.relative_to(ROOT)) for path in spelling] == ["highlevel/client.py", "wire.py"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import traceback
 from collections.abc import AsyncIterator, Callable
@@ -10,12 +11,21 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 
-from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied, ReconcilerError, RequestRefused
-from reconciler.core.names import ContactId, LocationId
+from reconciler.core.errors import (
+    ApiError,
+    AuthRefused,
+    InDoubt,
+    NotApplied,
+    QuotaExhausted,
+    ReconcilerError,
+    RequestRefused,
+)
+from reconciler.core.names import ContactId, LocationId, instant
 from reconciler.core.outcome import Action
+from reconciler.core.pace import Quota
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.token import find_token
-from reconciler.wire import BulkUpdate
+from reconciler.wire import BulkUpdate, read_quota
 
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
 ANNA, BERT = ContactId("Anna" * 5), ContactId("Bert" * 5)
@@ -273,16 +283,74 @@ def test_a_refused_token(status: int) -> None:
         ("1.5", None),
         ("٧", None),
         ("99999999999999999999", None),
-        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 60_000),
+        ("Wed, 21 Oct 2026 07:26:59 GMT", 0),
+        ("Thu, 22 Oct 2026 07:28:00 GMT", 3_600_000),
+        ("Wed, 99 Oct 2026 07:28:00 GMT", None),
         ("9999", 3_600_000),
     ],
 )
 def test_too_many_requests(header: str | None, expected: int | None) -> None:
-    headers = [] if header is None else [(b"Retry-After", header.encode())]
+    headers = [(b"Date", b"Wed, 21 Oct 2026 07:27:00 GMT")]
+    headers += [] if header is None else [(b"Retry-After", header.encode())]
     told = failure(httpx.Response(429, headers=headers, json={"message": "Too Many Requests"}))
 
     assert isinstance(told, NotApplied)
     assert told.retry_after_ms == expected
+
+
+def test_a_date_to_try_again_at_without_the_servers_own_clock() -> None:
+    answer = error(429, **{"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})
+    told = instant("2026-10-21T07:27:50Z")
+    api = HighLevel(ORIGIN, token=TOKEN, transport=Wire(answer), now=lambda: told)
+    with pytest.raises(NotApplied) as caught:
+        asyncio.run(api.update_tags(UPDATE))
+    assert caught.value.retry_after_ms == 10_000
+
+
+LIMITS = {
+    "X-RateLimit-Limit-Daily": "200000",
+    "X-RateLimit-Daily-Remaining": "199000",
+    "X-RateLimit-Interval-Milliseconds": "10000",
+    "X-RateLimit-Max": "100",
+    "x-ratelimit-remaining": "98",
+    "X-RateLimit-Daily-Reset": "86000000",
+}
+
+
+@pytest.mark.parametrize("status", [201, 400, 401, 422, 429, 500])
+def test_every_answer_tells_of_the_limits(status: int) -> None:
+    heard: list[Quota] = []
+    wire = Wire(httpx.Response(status, content=ROWS, headers=LIMITS))
+    with contextlib.suppress(ApiError):
+        asyncio.run(HighLevel(ORIGIN, token=TOKEN, transport=wire, heard=heard.append).update_tags(UPDATE))
+    assert heard == [Quota(100, 98, 10_000, 200_000, 199_000, 86_000_000)]
+
+
+@pytest.mark.parametrize(
+    "value", ["", "-1", "1.5", "1e3", "many", "٧", "100, 100", "0x10", "9" * 30, "99999999999999", "\x00"]
+)
+def test_limits_that_make_no_sense_say_nothing(value: str) -> None:
+    assert read_quota(dict.fromkeys(LIMITS, value)) == Quota()
+
+
+def test_a_limit_given_twice_or_contradicting_says_nothing() -> None:
+    twice = httpx.Headers([("X-RateLimit-Max", "100"), ("x-ratelimit-max", "25"), ("X-RateLimit-Remaining", "7")])
+    assert read_quota(twice) == Quota(remaining=7)
+    assert read_quota({"X-RateLimit-Max": "0", "X-RateLimit-Interval-Milliseconds": "0"}) == Quota()
+    assert read_quota({"X-RateLimit-Max": "25", "X-RateLimit-Remaining": "26"}) == Quota(limit=25)
+
+
+def test_a_day_that_is_used_up_is_told_apart() -> None:
+    used_up = LIMITS | {"X-RateLimit-Daily-Remaining": "0", "X-RateLimit-Daily-Reset": "60000"}
+    now = instant("2026-11-26T10:00:00Z")
+    api = HighLevel(ORIGIN, token=TOKEN, transport=Wire(error(429, **used_up)), now=lambda: now)
+    with pytest.raises(QuotaExhausted) as caught:
+        asyncio.run(api.update_tags(UPDATE))
+    assert caught.value.exit_code == 8
+    assert caught.value.resets == now + 60_000
+    assert "2026-11-26T10:01:00" in caught.value.message
+    assert "--quota-spill" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -317,7 +385,8 @@ def test_an_exception_that_holds_the_token_is_told_without_it() -> None:
 
 def test_the_token_is_in_no_repr() -> None:
     api = client(Wire())
-    for text in (repr(api), str(api), repr(api._client), repr(api._client.auth), repr(vars(api._client).keys())):
+    inner = api._connection._client
+    for text in (repr(api), str(api), repr(inner), repr(inner.auth), repr(vars(inner).keys())):
         assert TOKEN not in text
 
 

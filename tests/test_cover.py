@@ -6,14 +6,19 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations
+from operator import attrgetter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.cover import Demand, Rectangle, cover, schedule
+from reconciler.core.cover.draft import Block, draft
+from reconciler.core.cover.problem import collapse
 from reconciler.core.cover.verify import faults
 from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.outcome import Action
@@ -23,6 +28,8 @@ A, B, C = TAGS[:3]
 X, Y, Z = (ContactId(name) for name in "xyz")
 CAPS = st.integers(1, 9)
 UNCAPPED = 10**9
+NONE: TagSet = frozenset()
+ONE_BY_ONE = {"max_contacts": 1, "max_tags": 1}
 
 
 def tag_sets(least: int = 0) -> st.SearchStrategy[TagSet]:
@@ -262,3 +269,16 @@ def test_published_matrices_take_the_fewest_known(matrices: Path, name: str) -> 
     assert count(demands, every) <= fewest
     assert count(demands, every, (500, UNCAPPED)) <= capped
     assert count(demands, frozenset()) <= parts
+
+
+def test_of_two_plans_with_as_many_requests_the_one_that_keeps_more_in_flight_is_preferred() -> None:
+    contacts = tuple(ContactId(f"c{number:02}") for number in range(40))
+    problem = collapse([Demand(frozenset(TAGS[:2]), frozenset(TAGS), contacts)], repeatable=NONE, **ONE_BY_ONE)
+    numbers, both = np.arange(40), np.arange(2)
+    wide = draft(problem, "wide", [Block(both[:1], numbers), Block(both[1:], numbers)])
+    deep = replace(wide, depth=40)
+
+    assert (wide.cost, wide.depth) == (80, 2)
+    assert min(deep, wide, key=attrgetter("rank")) is wide
+    assert min(replace(deep, cost=79), wide, key=attrgetter("rank")).cost == 79
+    assert replace(wide, depth=4).rank == replace(wide, depth=1).rank  # twenty in flight are enough

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from reconciler.core.errors import AuthRefused, InDoubt, NotApplied
-from reconciler.core.event import Event, Read, Waiting
+from reconciler.core.event import Event, Priced, Read, Waiting
+from reconciler.core.exclusive import Searched
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import Known, Observed, Origin, Seen
 from reconciler.core.outcome import Rejection
 from reconciler.core.pace import Pace, Rate
+from reconciler.core.refreshing import INDEX_LAG_MS, Found, Method, Wanted
 from reconciler.highlevel.client import HighLevel
-from reconciler.refresh import INDEX_LAG_MS, Reading, read_contacts, scan
+from reconciler.refresh import Reading, read_contacts, refresh, scan
 from reconciler.sandbox.app import DEMO_TOKEN, Access, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind, Network
@@ -22,6 +27,7 @@ from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact, World
 from reconciler.wire import ContactRead, Page
+from tests.build import tags
 from tests.fakes import START, FakeClock
 
 HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
@@ -58,13 +64,13 @@ class Library:
         self.reading = Reading(api, self.clock, self.events.append, Pace(rate or Rate()))
 
     def get(self, *contacts: ContactId) -> dict[ContactId, Seen]:
-        return by_contact(asyncio.run(read_contacts(HERE, contacts, self.reading)))
+        return by_contact(asyncio.run(read_contacts(HERE, contacts, self.reading)).seen)
 
     def scan(self) -> dict[ContactId, Seen]:
-        return by_contact(asyncio.run(scan(HERE, self.reading)))
+        return by_contact(asyncio.run(scan(HERE, self.reading)).seen)
 
     def requests(self) -> int:
-        return len(self.reading.pace.sent)
+        return self.reading.pace.departed
 
 
 def by_contact(seen: tuple[Seen, ...]) -> dict[ContactId, Seen]:
@@ -75,6 +81,10 @@ def by_contact(seen: tuple[Seen, ...]) -> dict[ContactId, Seen]:
 
 def faults(*kinds: Kind) -> FaultPlan:
     return FaultPlan({nth: Fault(kind) for nth, kind in enumerate(kinds)})
+
+
+def broken(requests: range) -> FaultPlan:
+    return FaultPlan(dict.fromkeys(requests, Fault(Kind.ERROR_BEFORE)))
 
 
 def test_get_reads_each_contact_once() -> None:
@@ -170,14 +180,14 @@ class Pages:
     async def get_contact(self, contact: ContactId) -> ContactRead | None:
         raise AssertionError("not asked for")
 
-    async def search(self, location: LocationId, cursor: tuple[object, ...] | None) -> Page:
+    async def search(self, location: LocationId, cursor: tuple[object, ...] | None, *, tag: str = "") -> Page:
         return self._pages.pop(0)
 
 
 def scanned(*pages: Page) -> dict[ContactId, Seen]:
     clock = FakeClock()
     reading = Reading(Pages(*pages), clock, lambda event: None, Pace(Rate()))
-    return by_contact(asyncio.run(scan(HERE, reading)))
+    return by_contact(asyncio.run(scan(HERE, reading)).seen)
 
 
 def row(nth: int, location: str = HERE) -> ContactRead:
@@ -208,7 +218,7 @@ def test_a_lagging_row_never_replaces_a_newer_observation() -> None:
     older = Known(frozenset({Tag("b")}), Instant(START - INDEX_LAG_MS - 1), Origin.WRITE)
     observed = Observed()
     observed.update({name(1): written, name(2): older})
-    for each in asyncio.run(scan(HERE, library.reading)):
+    for each in asyncio.run(scan(HERE, library.reading)).seen:
         observed.update(dict(each.absorb(observed)))
 
     assert observed[name(1)] == written
@@ -221,7 +231,7 @@ def test_a_lagging_row_does_not_bring_back_a_contact_rejected_since(age_ms: int,
     observed = Observed()
     rejected = Known(quarantine=Rejection.DELETED, quarantined_at=Instant(START - age_ms))
     observed.update({name(1): rejected})
-    for each in asyncio.run(scan(HERE, library.reading)):
+    for each in asyncio.run(scan(HERE, library.reading)).seen:
         observed.update(dict(each.absorb(observed)))
 
     assert (observed[name(1)].quarantine is None) is lifted
@@ -231,7 +241,7 @@ def test_a_lagging_row_does_not_settle_a_doubt() -> None:
     library = Library(contact(1, "a"))
     observed = Observed()
     observed.update({name(1): Known().in_doubt(frozenset({Tag("a")}), Instant(START - INDEX_LAG_MS))})
-    for each in asyncio.run(scan(HERE, library.reading)):
+    for each in asyncio.run(scan(HERE, library.reading)).seen:
         observed.update(dict(each.absorb(observed)))
 
     assert observed[name(1)].doubt == {"a"}
@@ -273,3 +283,142 @@ def test_a_quota_shared_with_others_is_waited_for() -> None:
     library.app.limiter.spend(100, now=library.clock.now())
 
     assert library.get(name(1)).keys() == {name(1)}
+
+
+def test_what_was_read_before_it_broke_off_is_handed_on() -> None:
+    library = Library(*(contact(nth, "a") for nth in range(30)), faults=broken(range(20, 80)))
+    kept: list[Seen] = []
+    with pytest.raises(InDoubt):
+        asyncio.run(read_contacts(HERE, [name(nth) for nth in range(30)], library.reading, kept.extend))
+    assert 0 < sum(len(each.contacts) for each in kept) < 30
+
+
+def test_pages_that_were_read_before_it_broke_off_are_handed_on() -> None:
+    library = Library(*(contact(nth, "a") for nth in range(1_700)), faults=broken(range(2, 11)))
+    kept: list[Seen] = []
+    with pytest.raises(InDoubt):
+        asyncio.run(scan(HERE, library.reading, kept.extend))
+    assert sum(len(each.contacts) for each in kept) == 1_000
+
+
+def wanted(method: Method, number: int, **more: Any) -> Wanted:
+    return Wanted(method, tuple(name(nth) for nth in range(number)), **more)
+
+
+def asked(library: Library, want: Wanted) -> tuple[Found, Counter[str]]:
+    """What a refresh found, and how many requests of each kind it took."""
+    heard: list[str] = []
+
+    class Listener:
+        async def get_contact(self, contact: ContactId) -> ContactRead | None:
+            heard.append("get")
+            return await reader.get_contact(contact)
+
+        async def search(self, location: LocationId, cursor: Any, *, tag: str = "") -> Page:
+            heard.append(f"search {tag}".strip())
+            return await reader.search(location, cursor, tag=tag)
+
+    reader = library.reading.reader
+    found = asyncio.run(refresh(HERE, want, replace(library.reading, reader=Listener())))
+    return found, Counter(heard)
+
+
+@pytest.mark.parametrize(
+    ("want", "requests"),
+    [
+        (wanted(Method.GET, 40), {"get": 40}),
+        (wanted(Method.SEARCH, 40), {"search": 3}),
+        (wanted(Method.AUTO, 40), {"search": 3}),
+        (wanted(Method.AUTO, 1), {"get": 1}),
+        (wanted(Method.AUTO, 3, known=1_000), {"get": 3}),
+        (wanted(Method.AUTO, 40, lagging=False), {"get": 40}),
+        (wanted(Method.AUTO, 40, doubtful=(name(3), name(4))), {"search": 3, "get": 2}),
+        (wanted(Method.AUTO, 0), {}),
+        (wanted(Method.SEARCH, 0), {}),
+    ],
+)
+def test_auto_takes_the_cheapest_that_is_allowed(want: Wanted, requests: dict[str, int]) -> None:
+    library = Library(*(contact(nth, "a") for nth in range(700)))
+    found, took = asked(library, want)
+
+    assert took == requests
+    told = [each for each in library.events if isinstance(each, Priced)]
+    assert sum(each.requests for each in told) == sum(requests.values())
+    assert (found.shown is not None) is ("search" in requests)
+
+
+def test_auto_reads_one_by_one_where_counting_showed_that_it_is_cheaper() -> None:
+    library = Library(*(contact(nth, "a") for nth in range(6_000)))
+    _, took = asked(library, wanted(Method.AUTO, 9))
+
+    assert took == {"search": 1, "get": 9}
+
+
+def test_the_cost_is_told_before_it_is_spent() -> None:
+    library = Library(*(contact(nth, "a") for nth in range(1_200)), rate=Rate(100, 10_000, per_day=1_000))
+    asked(library, wanted(Method.GET, 1_200))
+
+    assert library.events[0] == Priced(HERE, "get", 1_200, 110_000, 1.2)
+
+
+def test_the_holders_of_an_exclusive_tag_are_found_by_a_search_for_it() -> None:
+    library = Library(*(contact(nth, "board" if nth in (3, 600) else "a") for nth in range(700)))
+    found, took = asked(library, wanted(Method.GET, 2, exclusive=tags("board")))
+
+    assert took == {"get": 2, "search board": 2}
+    assert found.searched == Searched(tags("board"), tags("board"), Instant(START - INDEX_LAG_MS))
+    assert {each for seen in found.seen if "board" in seen.tags for each in seen.contacts} == {name(3), name(600)}
+
+
+def test_a_complete_scan_that_tells_all_tags_finds_the_holders_too() -> None:
+    library = Library(*(contact(nth, "board") for nth in range(7)))
+    found, took = asked(library, wanted(Method.SEARCH, 2, exclusive=tags("board")))
+
+    assert took == {"search": 2}
+    assert found.searched.complete == {"board"}
+
+
+def test_a_holder_whose_row_lacks_tags_is_read_by_id() -> None:
+    library = Library(*(contact(nth, "board") for nth in range(7)), search_row_without_tags=2)
+    found, took = asked(library, wanted(Method.SEARCH, 2, exclusive=tags("board")))
+
+    assert took["search"] == 2
+    assert took["search board"] == 2
+    assert took["get"] > 0
+    assert found.searched.complete == {"board"}
+    assert {each for seen in found.seen for each in seen.contacts} == {name(nth) for nth in range(7)}
+
+
+def test_a_tag_too_long_to_be_searched_for_is_not() -> None:
+    long = "b" * 76
+    found, took = asked(Library(contact(1, long)), wanted(Method.GET, 1, exclusive=tags(long)))
+
+    assert took == {"get": 1}
+    assert found.searched.tags == frozenset()
+
+
+def test_thousands_are_read_some_at_a_time() -> None:
+    busy = most = 0
+
+    class Slow:
+        async def get_contact(self, contact: ContactId) -> ContactRead | None:
+            nonlocal busy, most
+            busy += 1
+            most = max(most, busy)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            busy -= 1
+            return row(int(contact))
+
+    reading = Reading(Slow(), FakeClock(), lambda event: None, Pace(Rate(100_000)))  # type: ignore[arg-type]
+    found = asyncio.run(read_contacts(HERE, [name(nth) for nth in range(1_200)], reading))
+
+    assert 5 < most <= 20
+    assert sum(len(each.contacts) for each in found.seen) == 1_200
+
+
+def test_an_error_ends_all_that_was_read_at_once() -> None:
+    library = Library(*(contact(nth) for nth in range(50)), faults=broken(range(10, 500)))
+    with pytest.raises(InDoubt):
+        library.get(*(name(nth) for nth in range(50)))
+    assert library.requests() < 160

@@ -28,8 +28,11 @@ COMMANDS = {
     "apply": "Send the fewest requests that do what was planned.",
     "history": "List what was run: when, by whom, how it ended.",
     "revert": "Undo what a run changed.",
+    "refresh": "Read what contacts carry now, and store it.",
     "drift": "Report what others changed.",
     "state": "Look at what is known of each contact, and mend it.",
+    "doctor": "Look whether everything is in place to plan and apply: changes nothing.",
+    "completion": "Print the script that makes a shell complete commands and options.",
     "demo": "See the whole job on an emulated location.",
     "sandbox": "Run the emulated API for yourself.",
 }

@@ -10,17 +10,21 @@ from typing import Any
 
 import click
 
+from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
-from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing
+from reconciler.cli.halting import CANARY, STOP_ON
+from reconciler.cli.looking import look, make_plan
+from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing, spilling
 from reconciler.cli.plan import preview
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
-from reconciler.cli.session import Session, look, make_plan, open_session, strays
+from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.journal import RunStatus
-from reconciler.core.plan import Plan, approve, refuse_over_quota
+from reconciler.core.plan import Plan, approve
 from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
+from reconciler.core.settling import may_have_work
 from reconciler.store import open_reader
 
 
@@ -32,11 +36,14 @@ from reconciler.store import open_reader
 @click.option("--dry-run", is_flag=True, help="Preview and send nothing.")
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--create-state", is_flag=True, help="In CI: begin with an empty state where the default one is missing.")
+@CANARY
+@STOP_ON
 @narrowing
 @refreshing
 @allowing
 @batching
 @locking
+@spilling
 @output(*FORMATS)
 @common
 def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, **options: Any) -> int:
@@ -54,11 +61,11 @@ def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: b
     if options["output"] == "text" and not reviewed:
         preview(plan, session, console, options, left)
     approved = approve(plan)
-    if plan.is_empty and not any(each.observations for each in plan.locations):
+    if not any(may_have_work(each) for each in plan.locations):
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
     else:
         ask(auto_approve or plan.is_empty)
-        refuse_over_quota(plan, session.settings.api.requests_per_day)
+        refuse_over_quota(plan, session, options)
         _refuse_implicit_state(session, create=options["create_state"])
         beside = target if target.is_file() else Path("reconciler")
         reports = asyncio.run(send(approved, session, console, options, operation="apply", plan=beside))
@@ -75,7 +82,8 @@ def _plan(
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
         left = strays(session, reader, options)
-    return make_plan(session, present, options), session, left
+    notes = [note for each in present for note in each.notes()]
+    return make_plan(session, present, options), session, [*left, *notes]
 
 
 def _refuse_implicit_state(session: Session, *, create: bool) -> None:

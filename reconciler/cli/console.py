@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from reconciler.core.event import BatchAnswered, Event, Read, RoundStarted, Waiting
+from reconciler.core.event import BatchAnswered, Event, Priced, Read, RoundStarted, Waiting
 from reconciler.core.printable import visible
 from reconciler.core.view.blocks import ROWS, View, counted, duration
 from reconciler.render.text import render_text
@@ -103,3 +103,11 @@ def _sentence(event: Event) -> str:
             return f"{event.location}: waiting {duration(event.milliseconds / 1000)}: {event.why}"
         case Read():
             return f"{event.location}: {event.done:,} of {counted(event.total, 'contact')} read"
+        case Priced():
+            return f"{event.location}: reading by {event.method}: {_price(event)}"
+
+
+def _price(event: Priced) -> str:
+    time = f", at least {duration(event.milliseconds / 1000)}" if event.milliseconds >= 1_000 else ""
+    more = f", and at least 2 for each of {counted(event.exclusive, 'exclusive tag')}" if event.exclusive else ""
+    return f"{counted(event.requests, 'request')}, {100 * event.share:.2g} % of a day's quota{time}{more}"

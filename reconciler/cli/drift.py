@@ -3,61 +3,83 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from reconciler.cli.console import Console, rows
-from reconciler.cli.options import FORMATS, common, manifests, narrowing, output, refreshing
-from reconciler.cli.session import look, open_session, selection
-from reconciler.core.drift import DriftClass, find_drift
+from reconciler.cli.looking import Present, look
+from reconciler.cli.options import FORMATS, common, manifests, milliseconds, narrowing, output, refreshing
+from reconciler.cli.session import Session, open_session, selection, strays
+from reconciler.core.drift import DriftClass, DriftReport, Evidence, find_drift
 from reconciler.core.errors import ExitCode, UsageError
+from reconciler.core.names import Instant
+from reconciler.core.suspicion import blamed, silenced
 from reconciler.core.view.drift import drift_view
+from reconciler.ports import StateReader
 from reconciler.render.json import drift_json
 from reconciler.store import open_reader
 
 
-@click.command(epilog="Example: reconciler drift --refresh search --fail-on missing,unexpected")
+@click.command(epilog="Example: reconciler drift --refresh auto --fail-on missing,unexpected --show foreign")
 @manifests
 @click.option("--fail-on", default="", metavar="CLASSES", help="Exit 2 where there is drift of these classes.")
+@click.option("--show", default="", metavar="CLASSES", help="Tell these classes too: foreign.")
 @narrowing
 @refreshing
 @output(*FORMATS)
 @common
-def command(manifests: Path, fail_on: str, **options: Any) -> int:
+def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
     """Report what others changed.
 
     Read-only. Without --refresh it tells from what earlier runs were answered; with it, contacts are read first.
+    --max-age names what is too old: it is stale, and --refresh reads nobody else.
     """
     console = Console.of(options)
-    classes = _classes(fail_on)
+    failing, shown = _classes("--fail-on", fail_on), _classes("--show", show)
     session = open_session(manifests, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-    reports = [
-        find_drift(
-            session.desired[each.state.location],
-            each.state.observed,
-            serial=each.state.serial,
-            earlier=each.earlier,
-            selection=selection(session, options),
-        )
-        for each in present
-    ]
+        foreign = DriftClass.FOREIGN in (*failing, *shown)
+        reports = [_report(session, each, reader, options, foreign=foreign) for each in present]
+        left = strays(session, reader, options)
     if options["output"] == "json":
         console.answer(drift_json(reports))
     else:
-        console.show(drift_view(reports, most=rows(options["whole"])))
-    found = any(report.count(drift) for report in reports for drift in classes)
-    return ExitCode.CHANGES if found else ExitCode.DONE
+        console.show(drift_view(reports, notes=left, most=rows(options["whole"])))
+    return ExitCode.CHANGES if _fails(reports, failing) else ExitCode.DONE
 
 
-def _classes(text: str) -> list[DriftClass]:
+def _report(
+    session: Session, present: Present, reader: StateReader, options: Mapping[str, Any], *, foreign: bool
+) -> DriftReport:
+    state, desired = present.state, session.desired[present.state.location]
+    age = milliseconds("max-age", options.get("max_age"))
+    found = find_drift(
+        desired,
+        state.observed,
+        serial=state.serial,
+        earlier=present.earlier,
+        evidence=Evidence(present.searched, present.gone, present.incomplete),
+        selection=selection(session, options),
+        stale_before=None if age is None else Instant(session.now - age),
+        foreign=foreign,
+    )
+    told = blamed(found, state.observed, present.earlier or {}, reader.runs(state.location), reader.batches)
+    return silenced(told, session.settings.expected_drift, desired, now=session.now)
+
+
+def _fails(reports: Iterable[DriftReport], failing: Iterable[DriftClass]) -> bool:
+    return any(report.count(drift) for report in reports for drift in failing)
+
+
+def _classes(option: str, text: str) -> list[DriftClass]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in list(DriftClass):
             raise UsageError(
-                f"--fail-on: no drift class is named {name!r}", hint=f"the classes are {', '.join(DriftClass)}"
+                f"{option}: no drift class is named {name!r}", hint=f"the classes are {', '.join(DriftClass)}"
             )
     return [DriftClass(name) for name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,12 +10,15 @@ from typing import Any, TypeVar
 import click
 
 from reconciler.core.cover import EFFORT
+from reconciler.core.errors import UsageError
 from reconciler.loading.settings import flag, keys
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FORMATS = ("text", "json")
-REFRESHES = ("get", "search")
+REFRESHES = ("auto", "get", "search")
+_AGE = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 
 
 def common(function: F) -> F:
@@ -81,6 +85,15 @@ def locking(function: F) -> F:
     )(function)
 
 
+def spilling(function: F) -> F:
+    """--quota-spill."""
+    return click.option(
+        "--quota-spill",
+        is_flag=True,
+        help="Where today's quota does not suffice: send what fits, and wait for the next day to go on.",
+    )(function)
+
+
 def manifests(function: F) -> F:
     """The MANIFESTS argument."""
     return click.argument(
@@ -88,28 +101,57 @@ def manifests(function: F) -> F:
     )(function)
 
 
-def narrowing(function: F) -> F:
-    """--location, --set, --tag, --retry-held, --retry-rejected: a part of the whole."""
+def narrowed(function: F) -> F:
+    """--location, --set, --tag: a part of the whole."""
     for option in reversed(
         (
             click.option("--location", "locations", multiple=True, metavar="L", help="Only this location; repeatable."),
             click.option("--set", "sets", multiple=True, metavar="S", help="Only members of this set; repeatable."),
             click.option("--tag", "tags", multiple=True, metavar="T", help="Only this tag; repeatable."),
-            click.option("--retry-held", is_flag=True, help="Plan pairs in doubt once more."),
-            click.option("--retry-rejected", is_flag=True, help="Plan quarantined contacts once more."),
         )
     ):
         function = option(function)
     return function
 
 
+def narrowing(function: F) -> F:
+    """--location, --set, --tag, --retry-held, --retry-rejected: a part of the whole, and more of it."""
+    for option in reversed(
+        (
+            click.option("--retry-held", is_flag=True, help="Plan pairs in doubt once more."),
+            click.option("--retry-rejected", is_flag=True, help="Plan quarantined contacts once more."),
+        )
+    ):
+        function = option(function)
+    return narrowed(function)
+
+
 def refreshing(function: F) -> F:
-    """--refresh."""
-    return click.option(
+    """--refresh and --max-age."""
+    method = click.option(
         "--refresh",
         type=click.Choice(REFRESHES),
-        help="Read contacts first: get, one request a contact; search, 500 a request, a few minutes old.",
+        help="Read contacts first: get, one request a contact; search, 500 a request, a few minutes old; auto, the "
+        "cheaper one.",
+    )
+    return method(max_age(function))
+
+
+def max_age(function: F) -> F:
+    """--max-age."""
+    return click.option(
+        "--max-age", metavar="AGE", help="Only what was not observed since, such as 24h or 7d, is read again."
     )(function)
+
+
+def milliseconds(name: str, age: str | None) -> int | None:
+    """An age such as 90s, 24h, 30d; None for none."""
+    if not age:
+        return None
+    found = _AGE.fullmatch(age)
+    if found is None:
+        raise UsageError(f"--{name} {age!r} is no age", hint="write a number and s, m, h, d or w, such as 30d")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def batching(function: F) -> F:

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console, rows
+from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import FORMATS, allowing, batching, common, manifests, narrowing, output, refreshing
-from reconciler.cli.session import Session, look, make_plan, open_session, strays
+from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.errors import ExitCode, Severity
 from reconciler.core.plan import Plan
 from reconciler.core.view.plan import plan_view
@@ -43,7 +44,7 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
         present = asyncio.run(look(session, reader, options, console))
         left = strays(session, reader, options)
     plan = make_plan(session, present, options)
-    preview(plan, session, console, options, left)
+    preview(plan, session, console, options, [*left, *(note for each in present for note in each.notes())])
     if out is not None:
         write_plan(plan, out)
         console.note(f"saved: reconciler apply {out} sends exactly this")

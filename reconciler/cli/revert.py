@@ -9,16 +9,18 @@ from typing import Any
 
 import click
 
+from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
-from reconciler.cli.options import FORMATS, allowing, common, locking, output, refreshing
+from reconciler.cli.looking import look
+from reconciler.cli.options import FORMATS, allowing, common, locking, output, refreshing, spilling
 from reconciler.cli.plan import preview
 from reconciler.cli.runs import find_run, read_log
 from reconciler.cli.sending import ask, send, tell
-from reconciler.cli.session import Session, look, open_session, plan_options
+from reconciler.cli.session import Session, open_session, plan_options
 from reconciler.cli.whose import settings_of
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.names import LocationId
-from reconciler.core.plan import Plan, approve, combine, refuse_over_quota
+from reconciler.core.plan import Plan, approve, combine
 from reconciler.core.revert import Reversal, plan_revert, reverse
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
@@ -38,6 +40,7 @@ from reconciler.store import open_reader
 @refreshing
 @allowing
 @locking
+@spilling
 @output(*FORMATS)
 @common
 def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **options: Any) -> int:
@@ -61,7 +64,7 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
         console.note(f"nothing of run {reversal.run} is left to undo")
         return ExitCode.DONE
     ask(auto_approve)
-    refuse_over_quota(plan, session.settings.api.requests_per_day)
+    refuse_over_quota(plan, session, options)
     operation = f"revert {reversal.run}"
     sending = send(approved, session, console, options, operation=operation, reversals={location: reversal})
     return tell(asyncio.run(sending), console, options)

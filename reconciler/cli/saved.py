@@ -61,4 +61,5 @@ def options_of(location: LocationPlan, plan: Plan, session: Session, options: Ma
     """As the plan was made: narrowed alike, with the guards lifted that were lifted then."""
     now = plan_options(session, location.location, options)
     lifted = tuple(Allowance(each.guard, each.scope, each.allowed) for each in location.guards if each.allowed)
-    return replace(now, selection=plan.selection, allowances=now.allowances + lifted)
+    allowed = now.allowances + lifted
+    return replace(now, selection=plan.selection, allowances=allowed, searched=location.searched)

@@ -11,10 +11,12 @@ from typing import Any
 import click
 
 from reconciler.apply import Mission, World, apply
+from reconciler.cli.connecting import connection_of
 from reconciler.cli.console import Console, rows
+from reconciler.cli.halting import stop_on, stopping
 from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.saved import options_of
-from reconciler.cli.session import Session, open_api
+from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.core.names import LocationId
@@ -23,8 +25,14 @@ from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.core.view.run import run_view
 from reconciler.emergency import EmergencyJournal
+from reconciler.highlevel.client import HighLevel
 from reconciler.render.json import run_json
 from reconciler.store import open_store
+
+
+def open_api(session: Session, location: LocationId) -> HighLevel:
+    """The API of a location, to read and to write; raises AuthRefused without a token."""
+    return HighLevel.over(connection_of(session, location))
 
 
 def ask(auto_approve: bool) -> None:
@@ -51,10 +59,11 @@ async def send(
     plan: Path = Path("reconciler"),
 ) -> tuple[LocationReport, ...]:
     """Carries it out. `plan`: the file beside which an emergency journal would be written."""
-    locations = [each.location for each in approved.plan.locations]
+    settings, locations = session.settings, [each.location for each in approved.plan.locations]
     async with AsyncExitStack() as stack:
         apis = {each: await stack.enter_async_context(open_api(session, each)) for each in locations}
-        store = stack.enter_context(open_store(session.settings.state))
+        store = stack.enter_context(open_store(settings.state))
+        stop = stack.enter_context(stopping(console))
         mission = Mission(
             desired=session.desired,
             options={
@@ -64,9 +73,14 @@ async def send(
             commit=git_commit(session.directory),
             reversals=reversals or {},
             lock_timeout_ms=round(1000 * options["lock_timeout"]),
-            history_keep=session.settings.history_keep,
+            history_keep=settings.history_keep,
+            in_flight=settings.apply.max_in_flight,
+            stop_on=stop_on(settings.apply, options),
+            canary=options.get("canary"),
+            spill=options["quota_spill"],
         )
-        world = World(apis.__getitem__, store, SystemClock(), console, EmergencyJournal(plan))
+        api, journal = apis.__getitem__, EmergencyJournal(plan)
+        world = World(api, store, SystemClock(), console, journal, reader=api, pace=session.pace, stop=stop)
         return await apply(approved, mission, world)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +13,36 @@ from reconciler.clock import SystemClock
 from reconciler.core.batching import Caps
 from reconciler.core.cover import EFFORT
 from reconciler.core.desired import Desired, resolve
-from reconciler.core.diff import Selection, selected
+from reconciler.core.diff import Selection
 from reconciler.core.errors import Problem, StateError, UsageError
 from reconciler.core.guard import Allowance, Guard
 from reconciler.core.manifest import Manifest
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, did_you_mean, normalise_tag
-from reconciler.core.observed import Known, Seen
+from reconciler.core.names import Instant, LocationId, SetName, normalise_tag
 from reconciler.core.pace import Pace, Rate
-from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.plan import PlanOptions, Snapshot
 from reconciler.core.reassert import Reassertion
 from reconciler.core.settings import Settings, redacted
 from reconciler.core.view.blocks import moment
-from reconciler.highlevel.client import HighLevel
-from reconciler.highlevel.token import find_token
 from reconciler.loading import load
-from reconciler.ports import Reporter, StateReader
-from reconciler.refresh import Reading, read_contacts, scan
+from reconciler.ports import StateReader
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The manifests of a directory, resolved at `now`. `problems`: warnings and infos."""
+    """The manifests of a directory, resolved at `now`. `problems`: warnings and infos.
+
+    `paces`: of the locations that were asked so far; all that ask a location go by one.
+    """
 
     directory: Path
     now: Instant
     settings: Settings
     desired: Mapping[LocationId, Desired]
     problems: tuple[Problem, ...]
+    paces: dict[LocationId, Pace] = field(default_factory=dict)
+
+    def pace(self, location: LocationId) -> Pace:
+        return self.paces.setdefault(location, Pace(rate_of(self.settings)))
 
     def called(self) -> dict[LocationId, str]:
         """What people call the locations."""
@@ -100,13 +102,13 @@ def plan_options(session: Session, location: LocationId, options: Mapping[str, A
     api = session.settings.api
     return PlanOptions(
         caps=Caps(api.max_contacts, api.max_tags),
-        rate=_rate(session.settings),
+        rate=rate_of(session.settings),
         limits=session.settings.guards,
         allowances=(*_reviewed(session, location), *_allowances(options)),
         selection=selection(session, options),
         reassertion=_reassertion(session),
         effort=options.get("plan_effort", EFFORT),
-        settle_ms=_settle_ms(session.settings),
+        settle_ms=settle_ms_of(session.settings),
     )
 
 
@@ -115,12 +117,13 @@ def _reassertion(session: Session) -> Reassertion:
     return Reassertion(plan.reassert, Instant(session.now - 1000 * plan.reassert_max_age_s))
 
 
-def _settle_ms(settings: Settings) -> int:
+def settle_ms_of(settings: Settings) -> int:
     return settings.api.settle_s * 1000
 
 
-def _rate(settings: Settings) -> Rate:
-    return Rate(per_window=settings.api.requests_per_10s, per_day=settings.api.requests_per_day)
+def rate_of(settings: Settings) -> Rate:
+    api = settings.api
+    return Rate(per_window=api.requests_per_10s, per_day=api.requests_per_day, reserve_pct=api.reserve_pct)
 
 
 def selection(session: Session, options: Mapping[str, Any]) -> Selection:
@@ -162,22 +165,6 @@ def _allowance(text: str, reason: str) -> Allowance:
     return Allowance(Guard(name), normalise_tag(value) if kind == "tag" else value, reason)
 
 
-def open_api(session: Session, location: LocationId) -> HighLevel:
-    """The API of a location; raises AuthRefused without a token."""
-    place, api = session.settings.location(location), session.settings.api
-    token = find_token(location, os.environ, variable=place.token_env, command=place.token_command)
-    return HighLevel(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Present:
-    """What is known of a location now. `observations` were read just now; `earlier`: what they replaced."""
-
-    state: Snapshot
-    observations: tuple[Seen, ...] = ()
-    earlier: Mapping[ContactId, Known] | None = None
-
-
 def load_pinned(session: Session, reader: StateReader, location: LocationId) -> Snapshot:
     """The state; raises StateError where it is another than the one that the settings pin."""
     state = reader.load(location)
@@ -190,76 +177,3 @@ def load_pinned(session: Session, reader: StateReader, location: LocationId) -> 
         f"the state of location {location} is pinned to lineage {pin}, and {where} has {there}",
         hint="see that `state` names the right one; the pin is `lineage` in reconciler.yaml",
     )
-
-
-async def look(
-    session: Session,
-    reader: StateReader,
-    options: Mapping[str, Any],
-    report: Reporter,
-    *,
-    contacts: Sequence[ContactId] | None = None,
-) -> list[Present]:
-    """The state of every location, refreshed where --refresh asks for it. Holds no writer.
-
-    `contacts`: whom `--refresh get` reads, where it is not whom the manifests declare.
-    """
-    method = options.get("refresh")
-    states = {location: load_pinned(session, reader, location) for location in session.desired}
-    _refuse_unknown_tags(session, states.values(), options)
-    if not method:
-        return [Present(state) for state in states.values()]
-    async with AsyncExitStack() as stack:
-        found = []
-        for location, desired in session.desired.items():
-            api = await stack.enter_async_context(open_api(session, location))
-            reading = Reading(api, SystemClock(), report, Pace(_rate(session.settings)))
-            if method == "get":
-                whom = (
-                    _concerned(desired, states[location], selection(session, options)) if contacts is None else contacts
-                )
-                seen = await read_contacts(location, whom, reading)
-            else:
-                seen = await scan(location, reading)
-            found.append(_refreshed(states[location], seen, _settle_ms(session.settings)))
-        return found
-
-
-def _refuse_unknown_tags(session: Session, states: Iterable[Snapshot], options: Mapping[str, Any]) -> None:
-    """A --tag that neither manifests nor ledger know is a slip of the finger."""
-    known = {tag for desired in session.desired.values() for tag in desired.owned}
-    known |= {tag for state in states for pattern in state.observed.patterns for tag in pattern.ledger}
-    if unknown := sorted(selection(session, options).tags - known):
-        near = did_you_mean(unknown[0], sorted(known))
-        raise UsageError(f"no manifest and no ledger has the tag {unknown[0]!r}", hint=near)
-
-
-def _concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[ContactId]:
-    """The contacts to read one by one: those that are declared, and those that the ledger still holds."""
-    declared = set(selected(desired, chosen))
-    if chosen.sets:
-        return sorted(declared)
-    return sorted(declared | {contact for contact, known in state.observed.items() if known.ledger})
-
-
-def _refreshed(state: Snapshot, seen: tuple[Seen, ...], settle_ms: int) -> Present:
-    """The state with what was read taken in, in memory only."""
-    observed = state.observed
-    earlier = {contact: observed[contact] for each in seen for contact in each.contacts}
-    for each in seen:
-        observed.update(dict(each.absorb(observed, settle_ms=settle_ms)))
-    return Present(state, seen, earlier)
-
-
-def make_plan(session: Session, present: Iterable[Present], options: Mapping[str, Any]) -> Plan:
-    plans = [
-        plan_location(
-            session.desired[each.state.location],
-            each.state,
-            plan_options(session, each.state.location, options),
-            observations=each.observations,
-        )
-        for each in present
-    ]
-    chosen = selection(session, options)
-    return combine(plans, as_of=session.now, manifests=str(session.directory), selection=chosen)

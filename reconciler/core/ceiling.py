@@ -23,7 +23,7 @@ class Ceiling:
 
 
 def ceiling(plan: LocationPlan) -> Ceiling:
-    """Its changes, and what its deferrals may at most become."""
+    """Its changes, what its deferrals may at most become, and what is held, which a reading may let go."""
     adds: dict[ContactId, TagSet] = {}
     removes: dict[ContactId, TagSet] = {}
     for delta in plan.deltas:
@@ -31,12 +31,15 @@ def ceiling(plan: LocationPlan) -> Ceiling:
         _raise(removes, delta.contacts, delta.tags(Action.REMOVE))
     for deferral in plan.deferrals:
         _raise(removes, deferral.contacts, frozenset(deferral.tags))
+    for held in plan.held:
+        _raise(adds, held.contacts, frozenset(held.tags))
+        _raise(removes, held.contacts, frozenset(held.tags))
     return Ceiling(adds, removes)
 
 
 def sends_what_it_says(plan: LocationPlan) -> bool:
     """Whether its batches send its changes and what it lists as sent again, and nothing else."""
-    limit = ceiling(replace(plan, deferrals=()))
+    limit = ceiling(replace(plan, deferrals=(), held=()))
     for again in plan.reasserted:
         approved = limit.adds if again.action is Action.ADD else limit.removes
         _raise(approved, again.contacts, frozenset(again.tags))

@@ -13,19 +13,21 @@ Rules
 5. A pair whose outcome this run knows already (`spent`) is not planned again.
 6. A tag that is `once` is satisfied while its pair is in the ledger.
 7. What a group excludes is not removed while the selection leaves out the tag that takes its place.
-8. The work is done once per pattern of contacts, never per contact and tag.
+8. An exclusive tag is taken from whoever a search for its holders showed, and from nobody without one.
+9. The work is done once per pattern of contacts, never per contact and tag.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from reconciler.core.cover import Demand
 from reconciler.core.desired import NOTHING, Cause, Desired, Reason, Want
+from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.manifest import Authority
 from reconciler.core.names import ContactId, SetName, Tag, TagSet
 from reconciler.core.observed import Known, Observed
@@ -73,6 +75,8 @@ class Postponed(StrEnum):
     EXACT = "exact authority: its tags are not known before the add's answer"
     NEEDS_REFRESH = "needs a refresh: the contact was never observed"
     UNTIL_SETTLED = "waits until the contact's adds in doubt are settled"
+    EXCLUSIVE = "exclusive: needs a refresh, which searches who else carries it"
+    INCOMPLETE = "exclusive: the search was not complete, others may carry it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,26 +195,41 @@ def diff(
     selection: Selection = EVERYTHING,
     reassertion: Reassertion = NO_REASSERTION,
     spent: Mapping[ContactId, TagSet] | None = None,
+    searched: Searched = NOT_SEARCHED,
 ) -> Diff:
     """What has to change. `spent`: the tags per contact whose outcome the present run knows already."""
     collected = _Collected()
     unobserved = 0
     owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
-    alike = _alike(desired, observed, owned, reassertion)
+    alike = _alike(desired, observed, owned, reassertion, searched)
     for (want, known, done), contacts in _patterns(desired, observed, selection, spent or {}, alike).items():
         pattern = observed.patterns[known]
-        decision = _Decision(desired, owned, _want(desired, want), pattern, selection, reassertion, done)
+        decision = _Decision(desired, owned, _want(desired, want), pattern, selection, reassertion, done, searched)
         collected.put(decision.verdict(), contacts)
         if want >= 0 and observed.patterns[known].observed is None:
             unobserved += len(contacts)
+    collected.deferred.update({waits: [] for waits in _others(desired, selection, searched)})
     return _sorted(collected, unobserved)
+
+
+def _others(desired: Desired, selection: Selection, searched: Searched) -> Iterator[tuple[Postponed, tuple[Tag, ...]]]:
+    """The exclusive tags that others may carry for all we know; a chosen set has no others."""
+    tags = NONE if selection.sets else frozenset(filter(selection.takes, exclusive_tags(desired)))
+    for why, found in (
+        (Postponed.EXCLUSIVE, tags - searched.tags),
+        (Postponed.INCOMPLETE, (tags & searched.tags) - searched.complete),
+    ):
+        if found:
+            yield why, tuple(sorted(found))
 
 
 def _want(desired: Desired, index: int) -> Want:
     return desired.wants[index] if index >= 0 else NOTHING
 
 
-def _alike(desired: Desired, observed: Observed, owned: TagSet, reassertion: Reassertion) -> list[int]:
+def _alike(
+    desired: Desired, observed: Observed, owned: TagSet, reassertion: Reassertion, searched: Searched
+) -> list[int]:
     """For each pattern of what is known, the first one that comes to the same.
 
     When it was learnt matters only for sending it again, and foreign tags only where a set is exact.
@@ -226,6 +245,7 @@ def _alike(desired: Desired, observed: Observed, owned: TagSet, reassertion: Rea
                 known.doubt,
                 known.quarantine,
                 reassertion.is_fresh(known),
+                searched.shows(known),
             ),
             index,
         )
@@ -272,6 +292,7 @@ class _Decision:
     selection: Selection
     reassertion: Reassertion
     spent: TagSet
+    searched: Searched
 
     def verdict(self) -> _Verdict:
         adds, removals, held = self._adds(), self._removals(), self._held()
@@ -327,6 +348,7 @@ class _Decision:
             causes |= dict.fromkeys(known.observed or NONE, Cause(Reason.EXACT))
         if want.authority is not Authority.ADDITIVE:
             causes |= dict.fromkeys(self.owned, Cause(Reason.OWNED))
+        causes |= {tag: self._exclusive(tag) for tag in self.searched.tags if self.searched.holds(known, tag)}
         causes |= {tag: self._pruned(tag) for tag in known.ledger if not self._kept(tag)}
         causes |= want.absent
         bare = not all(map(self.selection.takes, self._missing()))
@@ -339,6 +361,9 @@ class _Decision:
             and not self._safe(tag)
             and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED))
         }
+
+    def _exclusive(self, tag: Tag) -> Cause:
+        return Cause(Reason.EXCLUSIVE, (self.desired.rules[tag].source,))
 
     def _pruned(self, tag: Tag) -> Cause:
         expired = self.want.expired.get(tag)

@@ -18,6 +18,7 @@ from reconciler.core.ceiling import sends_what_it_says
 from reconciler.core.desired import Reason
 from reconciler.core.diff import Change, Deferral, Delta, LedgerChange, Listed, Postponed, Selection
 from reconciler.core.errors import PlanFileError
+from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.guard import Guard, Measured
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, instant, iso
 from reconciler.core.observed import Origin, Seen
@@ -103,6 +104,7 @@ def _location_document(plan: LocationPlan) -> dict[str, Any]:
             for each in plan.reasserted
         ],
         "proofs": [_proof_document(each) for each in plan.proofs],
+        **_searched_document(plan.searched),
     }
 
 
@@ -117,6 +119,14 @@ def _change_document(change: Change) -> dict[str, Any]:
 
 def _listed_document(each: Listed) -> dict[str, Any]:
     return {"why": each.why, "tags": list(each.tags), "contacts": list(each.contacts)}
+
+
+def _searched_document(searched: Searched) -> dict[str, Any]:
+    """Only of a plan for which holders of exclusive tags were looked for."""
+    if searched == NOT_SEARCHED:
+        return {}
+    tags, complete = sorted(searched.tags), sorted(searched.complete)
+    return {"searched": {"tags": tags, "complete": complete, "since": _iso(searched.since)}}
 
 
 def _proof_document(each: Proof) -> dict[str, Any]:
@@ -241,6 +251,7 @@ def _location(item: Mapping[str, Any]) -> LocationPlan:
         triggers=_tags(item["triggers"]),
         reasserted=_each(_reasserted, item["reasserted"]),
         proofs=_each(_proof, item["proofs"]),
+        searched=_searched(item["searched"]) if "searched" in item else NOT_SEARCHED,
     )
 
 
@@ -303,6 +314,11 @@ def _guard(item: Mapping[str, Any]) -> Measured:
 
 def _seen(item: Mapping[str, Any]) -> Seen:
     return Seen(frozenset(_tags(item["tags"])), instant(item["at"]), Origin(item["origin"]), _contacts(item))
+
+
+def _searched(item: Mapping[str, Any]) -> Searched:
+    tags, complete = frozenset(_tags(item["tags"])), frozenset(_tags(item["complete"]))
+    return Searched(tags, complete, _instant(item["since"]))
 
 
 def _reasserted(item: Mapping[str, Any]) -> Reasserted:

@@ -2,24 +2,30 @@
 
 Rules
 1. Drift is what a plan would mend, told by who moved: `pending`: the manifests did; `missing` and `unexpected`:
-   others did.
+   others did; and what it would not: `tolerated` and `foreign` tags, `flapping` pairs, `unreachable` contacts.
 2. A pair in the ledger that is observed gone is `missing`. A tag to remove that is not in the ledger, and was not
-   there when it was last observed before, is `unexpected`.
-3. What was never observed is `unobserved`, never "no drift".
+   there when it was last observed before, is `unexpected`; so is an exclusive tag on whom we never gave it to.
+3. What was never observed is `unobserved`, what was observed too long ago `stale`: never "no drift".
+4. A contact that is not there has no other drift.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reconciler.core.desired import Desired, Reason
-from reconciler.core.diff import EVERYTHING, Change, Selection, diff, selected
-from reconciler.core.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.blame import Setter
+from reconciler.core.desired import NOTHING, Desired, Reason, Want
+from reconciler.core.diff import EVERYTHING, IN_DOUBT, Change, Diff, Selection, diff, selected
+from reconciler.core.exclusive import NOT_SEARCHED, Searched
+from reconciler.core.manifest import Authority
+from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
+
+NONE: TagSet = frozenset()
 
 
 class DriftClass(StrEnum):
@@ -27,22 +33,38 @@ class DriftClass(StrEnum):
     UNEXPECTED = "unexpected"
     PENDING = "pending"
     UNREACHABLE = "unreachable"
+    FLAPPING = "flapping"
+    TOLERATED = "tolerated"
+    FOREIGN = "foreign"
+    STALE = "stale"
     UNOBSERVED = "unobserved"
 
 
 @dataclass(frozen=True, slots=True)
 class Drifted:
-    """Contacts that drifted alike. `tag` is empty where the whole contact is meant."""
+    """Contacts that drifted alike. `tag` is empty where the whole contact is meant.
+
+    `set_by`: the last run that made it as it should be, as far as the history reaches. `after`: when it was still so,
+    on the one of the contacts that drifted longest ago at the latest; `oldest` and `newest`: their observations.
+    `expected`: why this is expected, None where it is not.
+    """
 
     drift: DriftClass
     tag: Tag
     reason: str
     contacts: tuple[ContactId, ...]
+    set_by: Setter | None = None
+    after: Instant | None = None
+    oldest: Instant | None = None
+    newest: Instant | None = None
+    expected: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """The drift of one location. `observed_at`: oldest and newest observation of a declared contact."""
+    """The drift of one location. `oldest`, `newest`: observations of declared contacts. `incomplete`: why a search
+    proves nothing of those it did not show; `waiting`: exclusive tags whose other holders nobody looked for.
+    """
 
     location: LocationId
     serial: int
@@ -51,10 +73,26 @@ class DriftReport:
     oldest: Instant | None
     newest: Instant | None
     refreshed: bool
+    incomplete: str = ""
+    waiting: tuple[Tag, ...] = ()
 
     def count(self, drift: DriftClass) -> int:
-        """Pairs, or contacts where the class is of whole contacts."""
-        return sum(len(each.contacts) for each in self.drifted if each.drift is drift)
+        """Pairs, or contacts where the class is of whole contacts; without what is expected."""
+        return sum(len(each.contacts) for each in self.drifted if each.drift is drift and each.expected is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a refresh told besides tags. `gone`: declared contacts that are not there, and why."""
+
+    searched: Searched = NOT_SEARCHED
+    gone: Mapping[ContactId, str] = field(default_factory=dict)
+    incomplete: str = ""
+
+
+NO_REFRESH = Evidence()
+
+Groups = defaultdict[tuple[DriftClass, Tag, str], list[ContactId]]
 
 
 def find_drift(
@@ -63,40 +101,71 @@ def find_drift(
     *,
     serial: int,
     earlier: Mapping[ContactId, Known] | None = None,
+    evidence: Evidence = NO_REFRESH,
     selection: Selection = EVERYTHING,
+    stale_before: Instant | None = None,
+    foreign: bool = False,
 ) -> DriftReport:
-    """`earlier`: what was known, before a refresh, of the contacts that it read; None without a refresh."""
-    found = diff(desired, observed, selection=selection)
-    groups: defaultdict[tuple[DriftClass, Tag, str], list[ContactId]] = defaultdict(list)
-    for delta in found.deltas:
-        for change in delta.changes:
-            for drift, contacts in _classified(change, delta.contacts, observed, earlier or {}):
-                groups[drift, change.tag, change.reason].extend(contacts)
-    for listed in found.quarantined:
-        groups[DriftClass.UNREACHABLE, Tag(""), listed.why].extend(listed.contacts)
+    """`earlier`: what was known, before a refresh, of the contacts that it read; None without a refresh.
+
+    `stale_before`: who was not observed since is stale. `foreign`: tell the tags that nobody here manages, too.
+    """
+    found = diff(desired, observed, selection=selection, searched=evidence.searched)
     chosen = selected(desired, selection)
-    known = {observed.contacts.get(contact, 0) for contact in chosen}
-    ages = [at for at in (observed.patterns[index].observed_at for index in known) if at is not None]
-    unseen = {index for index in known if observed.patterns[index].observed is None}
-    unobserved = [contact for contact in chosen if observed.contacts.get(contact, 0) in unseen]
-    if strangers := [contact for contact in unobserved if observed[contact].quarantine is None]:
-        groups[DriftClass.UNOBSERVED, Tag(""), ""] = strangers
+    groups: Groups = defaultdict(list)
+    _moved(found, observed, earlier or {}, evidence, groups)
+    _unreachable(found, evidence, groups)
+    for listed in found.held:
+        if listed.why != IN_DOUBT:
+            for tag in listed.tags:
+                groups[DriftClass.FLAPPING, tag, listed.why].extend(listed.contacts)
+    _left_alone(desired, observed, evidence, selection, groups, foreign=foreign)
+    observations = _ages(chosen, observed, evidence, groups, stale_before)
     return DriftReport(
         location=desired.location,
         serial=serial,
         drifted=tuple(
-            Drifted(drift, tag, reason, tuple(sorted(contacts)))
-            for (drift, tag, reason), contacts in sorted(groups.items(), key=lambda item: (_RANK[item[0][0]], item[0]))
-            if contacts
+            _drifted(key, contacts, observed) for key, contacts in sorted(groups.items(), key=_rank) if contacts
         ),
-        observed=len(chosen) - len(unobserved),
-        oldest=min(ages, default=None),
-        newest=max(ages, default=None),
+        observed=observations[0],
+        oldest=observations[1],
+        newest=observations[2],
         refreshed=earlier is not None,
+        incomplete=evidence.incomplete,
+        waiting=tuple(sorted({tag for each in found.deferrals if not each.contacts for tag in each.tags})),
     )
 
 
 _RANK = {drift: rank for rank, drift in enumerate(DriftClass)}
+
+
+def _rank(item: tuple[tuple[DriftClass, Tag, str], list[ContactId]]) -> tuple[int, Tag, str]:
+    (drift, tag, reason), _ = item
+    return _RANK[drift], tag, reason
+
+
+def _drifted(key: tuple[DriftClass, Tag, str], contacts: Iterable[ContactId], observed: Observed) -> Drifted:
+    drift, tag, reason = key
+    ordered = tuple(sorted(contacts))
+    oldest, newest = observations_of(ordered, observed)
+    return Drifted(drift, tag, reason, ordered, oldest=oldest, newest=newest)
+
+
+def observations_of(contacts: Iterable[ContactId], observed: Observed) -> tuple[Instant | None, Instant | None]:
+    """The oldest and the newest observation of these contacts."""
+    patterns = {observed.contacts.get(contact, 0) for contact in contacts}
+    ages = [at for index in patterns if (at := observed.patterns[index].observed_at) is not None]
+    return min(ages, default=None), max(ages, default=None)
+
+
+def _moved(
+    found: Diff, observed: Observed, earlier: Mapping[ContactId, Known], evidence: Evidence, groups: Groups
+) -> None:
+    for delta in found.deltas:
+        there = [each for each in delta.contacts if each not in evidence.gone]
+        for change in delta.changes:
+            for drift, contacts in _classified(change, there, observed, earlier):
+                groups[drift, change.tag, change.reason].extend(contacts)
 
 
 def _classified(
@@ -106,10 +175,70 @@ def _classified(
     if change.action is Action.ADD:
         yield DriftClass.MISSING if change.reason is Reason.RESTORED else DriftClass.PENDING, contacts
         return
-    others = {each for each in earlier.keys() & contacts if _came_since(change.tag, earlier[each], observed[each])}
+    if change.reason is Reason.EXCLUSIVE:
+        others = {each for each in contacts if change.tag not in observed[each].ledger}
+    else:
+        others = {each for each in earlier.keys() & contacts if _came_since(change.tag, earlier[each], observed[each])}
     yield DriftClass.UNEXPECTED, [each for each in contacts if each in others]
     yield DriftClass.PENDING, [each for each in contacts if each not in others]
 
 
 def _came_since(tag: Tag, before: Known, now: Known) -> bool:
     return before.observed is not None and tag not in before.observed and tag not in now.ledger
+
+
+def _unreachable(found: Diff, evidence: Evidence, groups: Groups) -> None:
+    for listed in found.quarantined:
+        some = [each for each in listed.contacts if each not in evidence.gone]
+        groups[DriftClass.UNREACHABLE, Tag(""), listed.why].extend(some)
+    for contact, why in evidence.gone.items():
+        groups[DriftClass.UNREACHABLE, Tag(""), why].append(contact)
+
+
+def _left_alone(
+    desired: Desired, observed: Observed, evidence: Evidence, selection: Selection, groups: Groups, *, foreign: bool
+) -> None:
+    """Tags that nobody declares and no plan removes; worked out once per pattern."""
+    owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
+    alike: defaultdict[tuple[int, int], list[ContactId]] = defaultdict(list)
+    for contact in selected(desired, selection) if selection.sets else observed.contacts:
+        alike[desired.contacts.get(contact, -1), observed.contacts.get(contact, 0)].append(contact)
+    for (wanted, index), contacts in alike.items():
+        want, known = desired.wants[wanted] if wanted >= 0 else NOTHING, observed.patterns[index]
+        left = [tag for tag in _left(want, known, evidence.searched) if selection.takes(tag)]
+        there = [each for each in contacts if each not in evidence.gone] if left else []
+        for tag in left:
+            if tag in owned and want.authority is Authority.ADDITIVE:
+                groups[DriftClass.TOLERATED, tag, ""].extend(there)
+            elif tag not in owned and foreign and want.authority is not Authority.EXACT:
+                groups[DriftClass.FOREIGN, tag, ""].extend(there)
+
+
+def _left(want: Want, known: Known, searched: Searched) -> TagSet:
+    others = (known.observed or NONE) - want.present.keys() - want.absent.keys() - known.ledger - known.doubt
+    return frozenset(tag for tag in others if not searched.holds(known, tag))
+
+
+def _ages(
+    chosen: Iterable[ContactId],
+    observed: Observed,
+    evidence: Evidence,
+    groups: Groups,
+    stale_before: Instant | None,
+) -> tuple[int, Instant | None, Instant | None]:
+    """How many declared contacts are observed, and the oldest and newest of these observations."""
+    alike: defaultdict[int, list[ContactId]] = defaultdict(list)
+    for contact in chosen:
+        alike[observed.contacts.get(contact, 0)].append(contact)
+    seen: list[tuple[Instant, int]] = []
+    for index, contacts in alike.items():
+        known = observed.patterns[index]
+        if known.observed_at is None or known.observed is None:
+            unseen = [each for each in contacts if each not in evidence.gone and known.quarantine is None]
+            groups[DriftClass.UNOBSERVED, Tag(""), ""].extend(unseen)
+            continue
+        seen.append((known.observed_at, len(contacts)))
+        if stale_before is not None and known.observed_at < stale_before:
+            groups[DriftClass.STALE, Tag(""), ""].extend(each for each in contacts if each not in evidence.gone)
+    ages = [at for at, _ in seen]
+    return sum(number for _, number in seen), min(ages, default=None), max(ages, default=None)

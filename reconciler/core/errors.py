@@ -186,7 +186,14 @@ class AuthRefused(ApiError):
 
 
 class QuotaExhausted(ApiError):
+    """The daily quota does not suffice; known not applied. `resets`: when it starts anew, in milliseconds since 1970,
+    None where nobody said."""
+
     exit_code = ExitCode.QUOTA
+
+    def __init__(self, message: str, *, hint: str = "", resets: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.resets = resets
 
 
 class Interrupted(ReconcilerError):

@@ -50,4 +50,19 @@ class Read:
     total: int
 
 
-Event = RoundStarted | BatchAnswered | Waiting | Read
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What a reading is about to cost: requests, milliseconds at the least, share of a day's quota.
+
+    `exclusive`: tags whose holders are searched for besides, two requests each at the least.
+    """
+
+    location: LocationId
+    method: str
+    requests: int
+    milliseconds: int
+    share: float
+    exclusive: int = 0
+
+
+Event = RoundStarted | BatchAnswered | Waiting | Read | Priced

@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from reconciler.core.facts import Facts
 from reconciler.core.journal import BatchRecord, BatchStatus, RunLog, RunStatus
 from reconciler.core.names import ContactId, Instant, Tag, normalise_tag
 from reconciler.core.observed import Known, Origin
@@ -27,6 +28,7 @@ def verify(found: Portable, *, now: Instant) -> tuple[str, ...]:
     state = found.state
     lines = [] if _LINEAGE.fullmatch(state.lineage or "") else [f"the lineage {state.lineage!r} is none"]
     lines += [f"set {name!r} has a size of {size}" for name, size in state.set_sizes.items() if size < 0]
+    lines += _of_facts(state.facts)
     where: defaultdict[int, list[ContactId]] = defaultdict(list)
     for contact, index in state.observed.contacts.items():
         where[index].append(contact)
@@ -35,6 +37,17 @@ def verify(found: Portable, *, now: Instant) -> tuple[str, ...]:
         who = ", ".join(sorted(contacts)[:SAMPLE]) + (" …" if len(contacts) > SAMPLE else "")
         lines += [f"{len(contacts)} contacts ({who}): {text}" for text in wrong]
     return (*lines, *_of_runs(found.runs, now))
+
+
+def _of_facts(facts: Facts) -> Iterator[str]:
+    for what, limit in (("contacts", facts.max_contacts), ("tags", facts.max_tags)):
+        if limit is not None and limit < 1:
+            yield f"a request may hold {limit} {what}"
+    for sent, back in facts.aliases:
+        if sent == back or not _is_normal(sent) or not _is_normal(back):
+            yield f"the alias {sent!r} of {back!r} is none"
+    if len(dict(facts.aliases)) < len(facts.aliases):
+        yield "one tag has several aliases"
 
 
 def _of_known(known: Known, now: Instant) -> Iterator[str]:
@@ -46,10 +59,20 @@ def _of_known(known: Known, now: Instant) -> Iterator[str]:
         yield "a doubt without a time, or a time without a doubt"
     if (known.quarantine is None) != (known.quarantined_at is None):
         yield "a quarantine without a time, or a time without a quarantine"
-    for what, moment in (("observed", known.observed_at), ("sent", known.doubt_at), ("refused", known.quarantined_at)):
+    if not dict(known.restored).keys() <= known.ledger:
+        yield "tags that were put back, and are not under management"
+    since = known.quarantined_since
+    if since is not None and (known.quarantined_at is None or since > known.quarantined_at):
+        yield "first refused after it was last refused"
+    if known.quarantine is None and known.membership is not None:
+        yield "sets that it belonged to when it was refused, and no quarantine"
+    restored = [("restored", at) for _, at in known.restored]
+    moments = [("observed", known.observed_at), ("sent", known.doubt_at), ("refused", known.quarantined_at), *restored]
+    for what, moment in moments:
         if moment is not None and not 0 <= moment <= now + TOLERANCE_MS:
             yield f"{what} at a time that is yet to come"
-    odd = sorted(tag for tag in (known.observed or frozenset()) | known.ledger | known.doubt if not _is_normal(tag))
+    spelt = (known.observed or frozenset()) | known.ledger | known.doubt | dict(known.restored).keys()
+    odd = sorted(tag for tag in spelt if not _is_normal(tag))
     if odd:
         yield f"tags that are not in their one spelling, such as {odd[0]!r}"
     if known.origin is Origin.NEVER and known.observed is not None:

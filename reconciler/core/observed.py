@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reconciler.core.names import ContactId, Instant, TagSet
+from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 
 SETTLE_MS = 90_000
@@ -37,7 +37,10 @@ class Known:
     """All that is known of a contact. `observed` is None while nothing ever told (which is not "no tags").
 
     `kept`: part of the ledger that stays on the contact when nobody declares it any more. `doubt`: tags that a
-    request of unknown effect tried to change, the last one sent at `doubt_at`.
+    request of unknown effect tried to change, the last one sent at `doubt_at`. `quarantined_at`: when the API last
+    refused the contact for good; `quarantined_since`: when it first did, None where only the last is known;
+    `membership`: the sets that the contact belonged to then, None where that is not known. `restored`: the tags that
+    we put back after others had removed them, and when we last did, sorted.
     """
 
     observed: TagSet | None = None
@@ -49,6 +52,9 @@ class Known:
     doubt_at: Instant | None = None
     quarantine: Rejection | None = None
     quarantined_at: Instant | None = None
+    quarantined_since: Instant | None = None
+    membership: frozenset[SetName] | None = None
+    restored: tuple[tuple[Tag, Instant], ...] = ()
 
     def in_doubt(self, tags: TagSet, sent: Instant) -> Known:
         """A request about `tags`, sent at `sent`, whose effect is unknown."""

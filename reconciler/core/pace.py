@@ -1,48 +1,202 @@
-"""Rate-limit arithmetic: (now, history) -> how long to wait. A sliding log: never more than the limit in any window."""
+"""Rate-limit arithmetic: a sliding log of our own requests, and what the API says of its limits. Time is injected.
+
+Rules
+1. A request in flight holds its place: nobody knows yet when the API counts it.
+2. One that was answered is counted by the API between its departure and its end. A part of that time every request
+   takes, the same for all; what goes beyond may lie before the counting as well as after it. So a place is free one
+   window after the end, less what every recent request took: nothing is wasted where latencies are equal, and no
+   window holds more than the limit where they differ.
+3. What the API says of its limits rules over what was configured. Where it counts more requests than are ours, others
+   are at work: their requests hold places too.
+4. The reserve is left to others, of each window and of the day.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.names import Instant
+
+DAY_MS = 86_400_000
+SAMPLES = 100
+"""How many of the last answers tell how long an answer takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`per_window` requests in any `window_ms` milliseconds, `per_day` a day."""
+    """`per_window` requests in any `window_ms` milliseconds, `per_day` a day; `reserve_pct` percent of both are not
+    for us."""
 
     per_window: int = 100
     window_ms: int = 10_000
     per_day: int = 200_000
+    reserve_pct: float = 0
+
+    @property
+    def ours(self) -> int:
+        """The requests of a window that may be ours: one at least, or nothing would ever be sent."""
+        return max(1, self.per_window - self.reserve(self.per_window))
+
+    @property
+    def ours_a_day(self) -> int:
+        return self.per_day - self.reserve(self.per_day)
+
+    def reserve(self, limit: int) -> int:
+        """The part of a limit that is left to others, rounded up."""
+        return -int(-limit * self.reserve_pct // 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What one answer says of the limits; None where it does not say, or nothing that makes sense.
+
+    Of the interval: `limit`, `remaining`, `window_ms`. Of the day: `daily_limit`, `daily_remaining`, and `daily_reset`
+    in milliseconds, either until then or since 1970: no document says which.
+    """
+
+    limit: int | None = None
+    remaining: int | None = None
+    window_ms: int | None = None
+    daily_limit: int | None = None
+    daily_remaining: int | None = None
+    daily_reset: int | None = None
+
+    def resets_at(self, now: Instant) -> Instant:
+        """When the daily quota starts anew; the next midnight of UTC where that is not said."""
+        given = self.daily_reset
+        if given is not None and given <= DAY_MS:
+            return Instant(now + given)
+        if given is not None and now < given <= now + DAY_MS:
+            return Instant(given)
+        return next_midnight(now)
+
+
+def next_midnight(now: Instant) -> Instant:
+    """The midnight of UTC after `now`."""
+    return Instant((now // DAY_MS + 1) * DAY_MS)
+
+
+@dataclass(slots=True)
+class _Departure:
+    """A request on its way, or one that ended; `answered`: by the API."""
+
+    left: Instant
+    ended: Instant | None = None
+    answered: bool = False
 
 
 @dataclass(slots=True)
 class Pace:
-    """When the requests of the last window left.
+    """When our requests left and ended, and what the API said.
 
-    `wait` tells the milliseconds until one more may leave; `note` remembers that it did.
+    Before a request: `wait` until it is 0, asking again each time, as requests in flight may hold their places; then
+    `leave`. When it came to its end: `heard` with what the answer says, and `end`. `departed`: how many left.
     """
 
     rate: Rate
-    sent: deque[Instant] = field(default_factory=deque)
     not_before: int = 0
+    departed: int = 0
+    _log: dict[int, _Departure] = field(default_factory=dict)
+    _others: int = 0
+    _latencies: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    _fastest: int = 0
+    _slowest: int = 0
+    _left_today: int | None = None
+    _resets: Instant = Instant(0)
 
     def wait(self, now: Instant) -> int:
-        while self.sent and now - self.sent[0] >= self.rate.window_ms:
-            self.sent.popleft()
-        full = len(self.sent) >= self.rate.per_window
-        until = self.sent[len(self.sent) - self.rate.per_window] + self.rate.window_ms if full else now
-        return max(until, self.not_before) - now if max(until, self.not_before) > now else 0
+        """Milliseconds until one more may leave, at the earliest; 0: now."""
+        self._forget(now)
+        until = self.not_before
+        free_at = sorted(free for each in self._log.values() if (free := self._free_at(each, now)) > now)
+        if len(free_at) >= self.rate.ours:
+            until = max(until, free_at[len(free_at) - self.rate.ours])
+        return max(0, until - now)
 
-    def note(self, now: Instant) -> None:
-        self.sent.append(now)
+    def leave(self, now: Instant) -> int:
+        """A request leaves; a ticket, with which it ends."""
+        self.departed += 1
+        self._log[self.departed] = _Departure(now)
+        self._turn_day(now)
+        if self._left_today is not None:
+            self._left_today -= 1
+        return self.departed
+
+    def end(self, ticket: int, now: Instant, *, answered: bool = False) -> None:
+        """It came to its end. `answered`: by the API, so that it tells how long an answer takes."""
+        departure = self._log[ticket]
+        departure.ended, departure.answered = now, answered
+        if answered:
+            self._learn(max(0, now - departure.left))
+
+    def heard(self, quota: Quota, now: Instant) -> None:
+        """Takes in what an answer says."""
+        known = {"per_window": quota.limit, "window_ms": quota.window_ms, "per_day": quota.daily_limit}
+        self.rate = replace(self.rate, **{key: value for key, value in known.items() if value is not None})
+        if quota.remaining is not None:
+            self._forget(now)
+            # what it counts and is not ours, at the least: of ours it may not have counted some yet
+            for _ in range(self.rate.per_window - quota.remaining - len(self._log)):
+                self._others += 1
+                self._log[-self._others] = _Departure(now, ended=now)
+        if quota.daily_remaining is not None:
+            self._left_today = quota.daily_remaining - self.in_flight
+            self._resets = quota.resets_at(now)
+
+    def assume(self, sent: int, now: Instant) -> None:
+        """`sent` requests left today before this process; the day has what was configured, until the API says more."""
+        if self._left_today is None:
+            self._left_today, self._resets = self.rate.per_day - sent - self.departed, next_midnight(now)
 
     def back_off(self, until: Instant) -> None:
         """Nothing leaves before `until`: the server asked for a pause."""
         self.not_before = max(self.not_before, until)
 
+    def left_today(self, now: Instant) -> int | None:
+        """Requests that may still be ours until the daily quota starts anew; None where nobody said anything."""
+        self._turn_day(now)
+        if self._left_today is None:
+            return None
+        return max(0, self._left_today - self.rate.reserve(self.rate.per_day))
+
+    def resets_at(self, now: Instant) -> Instant:
+        """When the daily quota starts anew: as was heard, else at the next midnight of UTC."""
+        return self._resets if now < self._resets else next_midnight(now)
+
+    def _turn_day(self, now: Instant) -> None:
+        if self._left_today is not None and now >= self._resets:
+            self._left_today, self._resets = self.rate.per_day - self.in_flight, next_midnight(now)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(each.ended is None for each in self._log.values())
+
+    def _free_at(self, departure: _Departure, now: Instant) -> int:
+        """When its place is free; while it is in flight, as far as recent answers tell."""
+        window, credit = self.rate.window_ms, self._fastest
+        if departure.ended is not None:
+            return departure.ended + window - (credit if departure.answered else 0)
+        return max(now, departure.left + self._slowest) + window - credit
+
+    def _forget(self, now: Instant) -> None:
+        """Places that are free, once no answer on its way can count them any more."""
+        gone = [
+            ticket
+            for ticket, each in self._log.items()
+            if each.ended is not None and self._free_at(each, now) + self._slowest <= now
+        ]
+        for ticket in gone:
+            del self._log[ticket]
+
+    def _learn(self, latency: int) -> None:
+        """What every answer takes is trusted the less, the more answers differ."""
+        self._latencies.append(latency)
+        least, mean = min(self._latencies), sum(self._latencies) // len(self._latencies)
+        self._fastest = max(0, least - (mean - least) // 4)
+        self._slowest = max(self._latencies)
+
 
 def duration(requests: int, rate: Rate) -> int:
     """Milliseconds that the rate limit alone makes `requests` take, the first window being free."""
-    return max(0, (requests - 1) // rate.per_window) * rate.window_ms
+    return max(0, (requests - 1) // rate.ours) * rate.window_ms

@@ -25,7 +25,9 @@ from reconciler.core.diff import (
     Selection,
     diff,
 )
-from reconciler.core.errors import GuardRefused, QuotaExhausted
+from reconciler.core.errors import GuardRefused
+from reconciler.core.exclusive import NOT_SEARCHED, Searched
+from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import SETTLE_MS, Observed, Seen
@@ -45,13 +47,15 @@ class Snapshot:
     serial: int = 0
     observed: Observed = field(default_factory=Observed)
     set_sizes: Mapping[SetName, int] = field(default_factory=dict)
+    facts: Facts = NO_FACTS
 
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
     """What bears on a plan, and on a run of it, other than manifests and state.
 
-    `settle_ms`: how long a request of unknown effect may still land.
+    `settle_ms`: how long a request of unknown effect may still land. `searched`: exclusive tags whose holders were
+    looked for.
     """
 
     caps: Caps = Caps()
@@ -62,6 +66,7 @@ class PlanOptions:
     reassertion: Reassertion = NO_REASSERTION
     effort: int = EFFORT
     settle_ms: int = SETTLE_MS
+    searched: Searched = NOT_SEARCHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,7 @@ class LocationPlan:
     triggers: tuple[Tag, ...] = ()
     reasserted: tuple[Reasserted, ...] = ()
     proofs: tuple[Proof, ...] = ()
+    searched: Searched = NOT_SEARCHED
 
     @property
     def is_empty(self) -> bool:
@@ -157,7 +163,8 @@ def plan_location(
     there when the run began; the guards measure the whole run.
     """
     again = options.reassertion
-    found = diff(desired, state.observed, selection=options.selection, reassertion=again, spent=spent)
+    chosen, searched = options.selection, options.searched
+    found = diff(desired, state.observed, selection=chosen, reassertion=again, spent=spent, searched=searched)
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 
 
@@ -194,6 +201,7 @@ def plan_of(
         triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
         reasserted=batches.reasserted,
         proofs=batches.proofs,
+        searched=options.searched,
     )
 
 
@@ -220,16 +228,6 @@ def remeasured(plan: LocationPlan, desired: Desired, state: Snapshot, options: P
     counts = count(plan.deltas, plan.reasserted, requests=len(plan.batches))
     limits, allowances = options.limits, options.allowances
     return replace(plan, guards=measure(counts, before_run(state), desired, limits=limits, allowances=allowances))
-
-
-def refuse_over_quota(plan: Plan, per_day: int) -> None:
-    """A plan that cannot be done with a day's requests is not begun; raises QuotaExhausted."""
-    for each in plan.locations:
-        if each.summary.requests > per_day:
-            raise QuotaExhausted(
-                f"location {each.location} needs {each.summary.requests:,} requests, and a day has {per_day:,}",
-                hint="apply a part of it today (--set, --tag), or see api.requests_per_day",
-            )
 
 
 def before_run(state: Snapshot) -> Before:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from reconciler.core.errors import InvalidInput, Problem, StateError
+from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant, iso
 from reconciler.core.observed import Known, Observed, Origin
@@ -21,7 +22,7 @@ from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.core.source import Source
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 T = TypeVar("T", bound=Hashable)
 
 
@@ -44,11 +45,21 @@ def _location_document(each: Portable) -> dict[str, Any]:
         "lineage": state.lineage,
         "serial": state.serial,
         "set_sizes": dict(sorted(state.set_sizes.items())),
+        "facts": facts_document(state.facts),
         "known": contacts_document(dict(state.observed.items())),
         "runs": [
             run_document(log.record) | {"batches": [batch_document(batch) for batch in log.batches]}
             for log in each.runs
         ],
+    }
+
+
+def facts_document(facts: Facts) -> dict[str, Any]:
+    return {
+        "moves_updated": facts.moves_updated,
+        "max_contacts": facts.max_contacts,
+        "max_tags": facts.max_tags,
+        "aliases": dict(facts.aliases),
     }
 
 
@@ -79,6 +90,9 @@ def known_document(known: Known) -> dict[str, Any]:
         "doubt_at": _iso(known.doubt_at),
         "quarantine": known.quarantine,
         "quarantined_at": _iso(known.quarantined_at),
+        "quarantined_since": _iso(known.quarantined_since),
+        "membership": None if known.membership is None else sorted(known.membership),
+        "restored": {tag: iso(at) for tag, at in known.restored},
     }
 
 
@@ -151,8 +165,22 @@ def _location(item: Mapping[str, Any]) -> Portable:
     location = LocationId(_text(item["location"]))
     observed = read_contacts(item["known"])
     sizes = {SetName(name): _number(size) for name, size in item["set_sizes"].items()}
-    state = Snapshot(location, _text(item["lineage"]), _number(item["serial"]), observed, sizes)
+    # what version 1.0 did not know yet is not there
+    facts = _facts(item["facts"]) if "facts" in item else NO_FACTS
+    state = Snapshot(location, _text(item["lineage"]), _number(item["serial"]), observed, sizes, facts)
     return Portable(state, tuple(_log(location, run) for run in item["runs"]))
+
+
+def _facts(item: Mapping[str, Any]) -> Facts:
+    moves = item["moves_updated"]
+    if moves is not None and not isinstance(moves, bool):
+        raise TypeError(f"{str(moves)[:40]!r} is neither true nor false")
+    return Facts(
+        moves_updated=moves,
+        max_contacts=_optional_number(item["max_contacts"]),
+        max_tags=_optional_number(item["max_tags"]),
+        aliases=tuple(sorted((Tag(_text(sent)), Tag(_text(back))) for sent, back in item["aliases"].items())),
+    )
 
 
 def read_contacts(groups: Iterable[Mapping[str, Any]]) -> Observed:
@@ -175,6 +203,9 @@ def _known(item: Mapping[str, Any]) -> Known:
         doubt_at=_instant(item["doubt_at"]),
         quarantine=None if item["quarantine"] is None else Rejection(item["quarantine"]),
         quarantined_at=_instant(item["quarantined_at"]),
+        quarantined_since=_instant(item.get("quarantined_since")),
+        membership=_membership(item.get("membership")),
+        restored=tuple(sorted((Tag(tag), instant(at)) for tag, at in item.get("restored", {}).items())),
     )
 
 
@@ -240,6 +271,10 @@ def _optional_tags(items: Sequence[str] | None) -> TagSet | None:
     return None if items is None else _tags(items)
 
 
+def _membership(items: Sequence[str] | None) -> frozenset[SetName] | None:
+    return None if items is None else frozenset(SetName(_text(item)) for item in items)
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{str(value)[:40]!r} is not text")
@@ -250,6 +285,10 @@ def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise TypeError(f"{str(value)[:40]!r} is not a count")
     return value
+
+
+def _optional_number(value: object) -> int | None:
+    return None if value is None else _number(value)
 
 
 def accept(present: Portable, new: Portable) -> Portable | None:
@@ -280,4 +319,5 @@ def accept(present: Portable, new: Portable) -> Portable | None:
 
 
 def _content(each: Portable) -> tuple[object, ...]:
-    return dict(each.state.observed.items()), dict(each.state.set_sizes), [log.record.id for log in each.runs]
+    state = each.state
+    return dict(state.observed.items()), dict(state.set_sizes), state.facts, [log.record.id for log in each.runs]

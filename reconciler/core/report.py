@@ -23,11 +23,21 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Surprises:
+    """Contacts that were found with tags more, or tags less, than were last observed."""
+
+    appeared: tuple[Tag, ...]
+    vanished: tuple[Tag, ...]
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LocationReport:
     """A run in one location.
 
-    `pairs`: how many of the planned pairs ended how. `outside`: pairs that turned out to be needed and that nobody
-    approved: the next plan's. `error` and `hint`: what ended the run early, with `error_code` as its exit code.
+    `pairs`: how many of the planned pairs ended how. `requests` are writes, `reads` those that settled doubts.
+    `outside`: pairs that turned out to be needed and that nobody approved: the next plan's. `notes`: what a person
+    should know besides. `error` and `hint`: what ended the run early, with `error_code` as its exit code.
     """
 
     location: LocationId
@@ -39,6 +49,9 @@ class LocationReport:
     released: int = 0
     pairs: Mapping[Outcome, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    surprises: tuple[Surprises, ...] = ()
+    reads: int = 0
+    notes: tuple[str, ...] = ()
     outside: int = 0
     error: str = ""
     hint: str = ""

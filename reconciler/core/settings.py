@@ -46,7 +46,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """How the API is spoken to. Times in seconds; `settle_s`: how long an effect in doubt may still land."""
+    """How the API is spoken to. Times in seconds; `settle_s`: how long an effect in doubt may still land.
+
+    `reserve_pct`: the part of every limit that is left to the location's other integrations.
+    """
 
     base_url: str = "https://services.leadconnectorhq.com"
     version: str = "2021-07-28"
@@ -54,6 +57,7 @@ class ApiSettings:
     max_tags: int = 50
     requests_per_10s: int = 100
     requests_per_day: int = 200_000
+    reserve_pct: float = 3
     timeout_s: int = 60
     settle_s: int = 90
 
@@ -62,6 +66,15 @@ class ApiSettings:
 class PlanSettings:
     reassert: Reassert = Reassert.INERT
     reassert_max_age_s: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class ApplySettings:
+    """How a run goes: requests under way at once in a location, and the shares, in percent, that stop it."""
+
+    max_in_flight: int = 50
+    max_error_pct: float | None = None
+    max_surprise_pct: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +107,15 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedDrift:
-    """Drift that somebody else makes on purpose. `tag` is a tag or a pattern such as `wf-*`; no `classes`: all."""
+    """Drift that somebody else makes on purpose. `tag` is a tag or a pattern such as `wf-*`; no `classes`: all; no
+    `set`: on everybody.
+    """
 
     tag: str
     source: Source
     classes: frozenset[DriftClass] = frozenset()
     reason: str = ""
+    set: str | None = None
     location: LocationId | None = None
     until: Instant | None = None
 
@@ -114,6 +130,7 @@ class Settings:
     authority: Authority = Authority.ADDITIVE
     api: ApiSettings = ApiSettings()
     plan: PlanSettings = PlanSettings()
+    apply: ApplySettings = ApplySettings()
     rules: Mapping[Tag, TagRule] = field(default_factory=dict)
     locations: Mapping[LocationId, LocationSettings] = field(default_factory=dict)
     guards: GuardLimits = GuardLimits()
@@ -151,7 +168,8 @@ def shown(settings: Settings) -> Iterator[Shown]:
         ("timezone", settings.timezone),
         ("authority", settings.authority),
     ]
-    for name, section in (("api", settings.api), ("plan", settings.plan), ("guards", settings.guards)):
+    sections = (("api", settings.api), ("plan", settings.plan), ("apply", settings.apply), ("guards", settings.guards))
+    for name, section in sections:
         simple += [(f"{name}.{each.name}", getattr(section, each.name)) for each in fields(section)]
     simple.append(("history_keep", settings.history_keep))
     for key, value in simple:

@@ -1,71 +1,180 @@
-"""What a run has done so far, pair by pair: how each ended, and what must not be sent again."""
+"""What a run has done so far, pair by pair: how each ended, and what must not be sent again.
+
+Rules
+1. Every pair of the plan has exactly one fate from the beginning: not sent, or deferred.
+2. A pair that was applied stays so, whatever is sent again.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.core.batching import Batch
-from reconciler.core.diff import Deferral
+from reconciler.core.batching import Batch, Reasserted
+from reconciler.core.ceiling import Ceiling
+from reconciler.core.diff import Deferral, Delta
 from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.observed import Observed
 from reconciler.core.outcome import Action, Outcome, Verdict
-from reconciler.core.report import Finding
+from reconciler.core.rates import Surprise
+from reconciler.core.report import Finding, Surprises
 
 NONE: TagSet = frozenset()
+_OPEN = (Outcome.NOT_SENT, Outcome.DEFERRED)
+_WELL = (Outcome.APPLIED, Outcome.NOOP, Outcome.SEEN)
+_WORST_FIRST = (
+    Outcome.REJECTED,
+    Outcome.IN_DOUBT,
+    Outcome.HELD,
+    Outcome.NOT_SENT,
+    Outcome.APPLIED,
+    Outcome.NOOP,
+    Outcome.SEEN,
+)
+Fates = frozenset[tuple[Tag, Outcome]]
+_NO_FATES: Fates = frozenset()
 
 
 @dataclass(slots=True)
 class Tally:
-    """`planned`: pairs that were to be sent. `spent`: the tags per contact whose outcome is known, or in doubt.
-    `failed`: contacts whose adds did not all end well; their removes are held back.
-    """
+    """`fates`: of the pairs of each contact; contacts with the same share them. `failed`: the adds of a contact that
+    did not end well; its removes are held back. `given_up`: pairs that no request may hold."""
 
-    planned: int = 0
-    ended: Counter[Outcome] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
-    spent: dict[ContactId, TagSet] = field(default_factory=dict)
-    failed: set[ContactId] = field(default_factory=set)
-    unions: dict[tuple[TagSet, TagSet], TagSet] = field(default_factory=dict)
+    fates: dict[ContactId, Fates] = field(default_factory=dict)
+    failed: dict[ContactId, TagSet] = field(default_factory=dict)
+    given_up: dict[ContactId, TagSet] = field(default_factory=dict)
+    rejected: set[ContactId] = field(default_factory=set)
+    _findings: list[Finding] = field(default_factory=list)
+    _surprises: defaultdict[Surprise, list[ContactId]] = field(default_factory=lambda: defaultdict(list))
+    _put: dict[tuple[Fates, TagSet, Outcome], Fates] = field(default_factory=dict)
+
+    def plan(self, deltas: Iterable[Delta | Reasserted]) -> None:
+        """These pairs are to be sent."""
+        for each in deltas:
+            tags = frozenset(each.tags if isinstance(each, Reasserted) else (change.tag for change in each.changes))
+            self._begin(each.contacts, tags, Outcome.NOT_SENT)
+
+    def defer(self, deferrals: Iterable[Deferral]) -> None:
+        """These pairs may turn out to be needed."""
+        for each in deferrals:
+            self._begin(each.contacts, frozenset(each.tags), Outcome.DEFERRED)
 
     def take(self, batch: Batch, verdicts: Mapping[ContactId, Verdict]) -> None:
+        """How a batch ended."""
         tags = frozenset(batch.tags)
         for contact, verdict in verdicts.items():
-            self._spend(contact, tags)
-            changed = len(verdict.added | verdict.removed)
             if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
-                self.ended[Outcome.APPLIED] += changed
-                self.ended[Outcome.NOOP] += len(tags) - changed
-                continue
-            self.ended[verdict.outcome] += len(tags)
-            self.findings.append(Finding(contact, verdict.outcome, batch.action, batch.tags, verdict.message))
-            if batch.action is Action.ADD:
-                self.failed.add(contact)
+                changed = (verdict.added | verdict.removed) & tags
+                applied = frozenset(tag for tag, fate in self._of(contact) if fate is Outcome.APPLIED)
+                self.put(contact, changed, Outcome.APPLIED)
+                self.put(contact, tags - changed - applied, Outcome.NOOP)
+            else:
+                self.spoil(contact, batch.action, tags, verdict.outcome, verdict.message)
 
-    def pairs(self, deferrals: Iterable[Deferral], observed: Observed) -> dict[Outcome, int]:
-        """How every pair of the plan ended, `deferrals` being the plan's own."""
-        pairs = self.ended + Counter(
-            {
-                Outcome.NOT_SENT: self.planned - self.ended.total(),
-                Outcome.DEFERRED: sum(self._still(each, observed) for each in deferrals),
-            }
+    def put(self, contact: ContactId, tags: TagSet, outcome: Outcome) -> None:
+        """The pairs ended so."""
+        if not tags:
+            return
+        before = self._of(contact)
+        key = (before, tags, outcome)
+        after = self._put.get(key)
+        if after is None:
+            kept = frozenset(each for each in before if each[0] not in tags)
+            after = self._put[key] = kept | {(tag, outcome) for tag in tags}
+        self.fates[contact] = after
+        if outcome in _WELL:
+            self._mend(contact, tags)
+
+    def spoil(self, contact: ContactId, action: Action, tags: TagSet, outcome: Outcome, message: str) -> None:
+        """The pairs did not end well."""
+        self.put(contact, tags, outcome)
+        self._findings.append(Finding(contact, outcome, action, tuple(sorted(tags)), message))
+        if outcome is Outcome.REJECTED:
+            self.rejected.add(contact)
+        if outcome is Outcome.NOT_SENT:
+            self.given_up[contact] = self.given_up.get(contact, NONE) | tags
+        if action is Action.ADD:
+            self.failed[contact] = self.failed.get(contact, NONE) | tags
+
+    def worst(self, contact: ContactId, tags: TagSet) -> Outcome:
+        """How the contact fared with these tags, all in all."""
+        fates = {fate for tag, fate in self._of(contact) if tag in tags}
+        return next((each for each in _WORST_FIRST if each in fates), Outcome.NOT_SENT)
+
+    def wonder(self, contact: ContactId, surprise: Surprise) -> None:
+        self._surprises[surprise].append(contact)
+
+    def tags(self, contact: ContactId, *outcomes: Outcome) -> TagSet:
+        return frozenset(tag for tag, fate in self._of(contact) if fate in outcomes)
+
+    def is_unclear(self, contact: ContactId, tags: TagSet) -> bool:
+        """Whether nobody knows how one of these pairs ended."""
+        return any(fate in (Outcome.IN_DOUBT, Outcome.HELD) and tag in tags for tag, fate in self._of(contact))
+
+    @property
+    def spent(self) -> dict[ContactId, TagSet]:
+        """The tags per contact that were sent, or given up, and are not to be sent again."""
+        sent = {each: frozenset(tag for tag, fate in each if fate not in _OPEN) for each in set(self.fates.values())}
+        spent = {contact: tags for contact, fates in self.fates.items() if (tags := sent[fates])}
+        for contact, tags in self.given_up.items():
+            spent[contact] = spent.get(contact, NONE) | tags
+        return spent
+
+    def close(self, limit: Ceiling, observed: Observed) -> None:
+        """What was not sent, and turned out to be so already."""
+        for contact in [contact for contact in self.fates if self.tags(contact, Outcome.NOT_SENT)]:
+            known, open_tags = observed[contact], self.tags(contact, Outcome.NOT_SENT) - observed[contact].doubt
+            if known.observed is not None:
+                there = open_tags & limit.adds.get(contact, NONE) & known.observed
+                gone = (open_tags & limit.removes.get(contact, NONE)) - known.observed
+                self.put(contact, there | gone, Outcome.NOOP)
+
+    def pairs(self, observed: Observed) -> dict[Outcome, int]:
+        """How every pair of the plan ended."""
+        found: Counter[Outcome] = Counter()
+        for fates, number in Counter(self.fates.values()).items():
+            for _, fate in fates:
+                found[fate] += number
+        found[Outcome.DEFERRED] = sum(self._undecided(observed))
+        return {outcome: found[outcome] for outcome in Outcome if found[outcome]}
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What did not end well, and was not settled since."""
+        kept = []
+        for each in self._findings:
+            still = self.tags(each.contact, each.outcome).intersection(each.tags)
+            if still:
+                kept.append(Finding(each.contact, each.outcome, each.action, tuple(sorted(still)), each.message))
+        return tuple(dict.fromkeys(kept))
+
+    def surprises(self) -> tuple[Surprises, ...]:
+        found = (
+            Surprises(tuple(sorted(each.appeared)), tuple(sorted(each.vanished)), tuple(sorted(set(contacts))))
+            for each, contacts in self._surprises.items()
         )
-        return {outcome: pairs[outcome] for outcome in Outcome if pairs[outcome]}
+        return tuple(sorted(found, key=lambda each: (each.appeared, each.vanished)))
 
-    def _still(self, deferral: Deferral, observed: Observed) -> int:
-        """Pairs of the deferral that no answer has decided."""
-        undecided = (each for each in deferral.contacts if observed[each].observed is None or observed[each].doubt)
-        return sum(self._unspent(each, deferral.tags) for each in undecided)
+    def _undecided(self, observed: Observed) -> Iterable[int]:
+        """Deferred pairs of contacts of which no answer has told."""
+        for contact, fates in self.fates.items():
+            deferred = sum(fate is Outcome.DEFERRED for _, fate in fates)
+            if deferred and (observed[contact].observed is None or observed[contact].doubt):
+                yield deferred
 
-    def _unspent(self, contact: ContactId, tags: Iterable[Tag]) -> int:
-        spent = self.spent.get(contact, NONE)
-        return sum(tag not in spent for tag in tags)
+    def _begin(self, contacts: Iterable[ContactId], tags: TagSet, outcome: Outcome) -> None:
+        for contact in contacts:
+            before = self._of(contact)
+            known = frozenset(tag for tag, fate in before if fate is not Outcome.DEFERRED) if before else NONE
+            self.put(contact, tags - known if known else tags, outcome)
 
-    def _spend(self, contact: ContactId, tags: TagSet) -> None:
-        before = self.spent.get(contact, NONE)
-        key = (before, tags)
-        union = self.unions.get(key)
-        if union is None:
-            union = self.unions[key] = before | tags
-        self.spent[contact] = union
+    def _mend(self, contact: ContactId, tags: TagSet) -> None:
+        if contact in self.failed:
+            left = self.failed[contact] - tags
+            if left:
+                self.failed[contact] = left
+            else:
+                del self.failed[contact]
+
+    def _of(self, contact: ContactId) -> Fates:
+        return self.fates.get(contact, _NO_FATES)

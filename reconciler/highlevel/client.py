@@ -1,73 +1,22 @@
-"""One location's API: requests out, values in, every failure mapped once to the error tree.
-
-Rules
-1. Known not to have had an effect: refused connections, name look-ups, 429. Unknown: time-outs, resets, 5xx, bodies
-   that cannot be read. Refused for good: the other 4xx, and redirects, which are never followed.
-2. The token leaves in the Authorization header to the configured origin; it is cut out of every message.
-3. What the server says reaches a message as one short printable line.
-"""
+"""One location's API, to read and to write: what apply and revert hold. The only module that can ask for a write."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Generator
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 
-from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied, RequestRefused
-from reconciler.core.names import ContactId, LocationId
+from reconciler.core.names import ContactId, Instant, LocationId
 from reconciler.core.outcome import Row
-from reconciler.wire import (
-    API_VERSION,
-    SEARCH_PATH,
-    BulkUpdate,
-    ContactRead,
-    Page,
-    Unreadable,
-    bulk_body,
-    bulk_path,
-    contact_path,
-    one_line,
-    read_bulk_answer,
-    read_contact,
-    read_error,
-    read_page,
-    search_body,
-)
-
-T = TypeVar("T")
-
-UNSENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-)
-"""What httpx raises before the API can have seen the request."""
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-class _Token(httpx.Auth):
-    """Puts the token into the one header, for the one origin."""
-
-    def __init__(self, token: str, origin: httpx.URL) -> None:
-        self._token = token
-        self._origin = (origin.scheme, origin.host, origin.port)
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        if (request.url.scheme, request.url.host, request.url.port) == self._origin:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        yield request
+from reconciler.highlevel.connection import Connection, Heard, ignore, wall_clock
+from reconciler.highlevel.reader import HighLevelReader
+from reconciler.wire import API_VERSION, BulkUpdate, ContactRead, Page, bulk_body, bulk_path, read_bulk_answer
 
 
 class HighLevel:
-    """A TagWriter and TagReader over HTTP. `transport` replaces the network in tests."""
+    """A TagWriter and TagReader over HTTP; the arguments are those of its Connection."""
 
     def __init__(
         self,
@@ -77,23 +26,26 @@ class HighLevel:
         version: str = API_VERSION,
         timeout_s: float = 60.0,
         transport: httpx.AsyncBaseTransport | None = None,
+        heard: Heard = ignore,
+        now: Callable[[], Instant] = wall_clock,
     ) -> None:
-        url = httpx.URL(base_url)
-        self._token = token
-        self._timeout_s = timeout_s
-        self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            auth=_Token(token, url),
-            headers={"Version": version, "Accept": "application/json", "Content-Type": "application/json"},
-            # half of it for the connection: a time-out in that is known to have had no effect
-            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
-            follow_redirects=False,
-            # a proxy from the environment has no business between this process and loopback
-            trust_env=url.host not in LOOPBACK,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        self._connection = Connection(
+            base_url,
+            token=token,
+            version=version,
+            timeout_s=timeout_s,
             transport=transport,
+            heard=heard,
+            now=now,
         )
+        self._reader = HighLevelReader(self._connection)
+
+    @classmethod
+    def over(cls, connection: Connection) -> Self:
+        """On a connection that is there already."""
+        made = cls.__new__(cls)
+        made._connection, made._reader = connection, HighLevelReader(connection)
+        return made
 
     async def __aenter__(self) -> Self:
         return self
@@ -101,77 +53,15 @@ class HighLevel:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        await self._connection.__aexit__(kind, error, trace)
 
     async def update_tags(self, update: BulkUpdate) -> tuple[Row, ...]:
         """The rows of the answer. Raises NotApplied, InDoubt, RequestRefused or AuthRefused."""
-        body = await self._send("POST", bulk_path(update), bulk_body(update))
-        return self._read(read_bulk_answer, body)
+        body = await self._connection.send("POST", bulk_path(update), bulk_body(update))
+        return self._connection.read(read_bulk_answer, body)
 
     async def get_contact(self, contact: ContactId) -> ContactRead | None:
-        """None where the API does not have the contact: an invalid id, or one that it calls gone."""
-        try:
-            body = await self._send("GET", contact_path(contact))
-        except RequestRefused as error:
-            if error.status in (400, 404, 422):
-                return None
-            raise
-        except ValueError:
-            return None
-        return self._read(read_contact, body)
+        return await self._reader.get_contact(contact)
 
-    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None) -> Page:
-        body = await self._send("POST", SEARCH_PATH, search_body(location, cursor))
-        return self._read(read_page, body)
-
-    async def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """The body of a 2xx answer; it ends within the time-out, however slowly it comes."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                response = await self._client.request(method, path, content=body)
-        except UNSENT as error:
-            # from None: what httpx says may hold anything, the token too
-            raise NotApplied(
-                f"cannot reach {self._where}: {self._told(error)}", hint="see api.base_url and the network"
-            ) from None
-        except (httpx.RequestError, TimeoutError) as error:
-            raise InDoubt(f"no answer from {self._where}: {self._told(error)}") from None
-        except httpx.InvalidURL as error:
-            raise RequestRefused(f"a path that HTTP cannot carry: {self._told(error)}", status=0) from None
-        if response.is_success:
-            return response.content
-        raise self._failure(response)
-
-    def _failure(self, response: httpx.Response) -> ApiError:
-        status = response.status_code
-        said = self._clean(read_error(response.content))
-        told = f"{self._where} answered {status}" + (f": {said}" if said else "")
-        if status in (401, 403):
-            return AuthRefused(
-                told, status=status, hint="see that the token is of this location and has the scopes it needs"
-            )
-        if status == httpx.codes.TOO_MANY_REQUESTS:
-            return NotApplied(told, retry_after_ms=_retry_after(response))
-        if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
-            return InDoubt(told)
-        return RequestRefused(told, status=status)
-
-    def _read(self, reader: Callable[[bytes], T], body: bytes) -> T:
-        try:
-            return reader(body)
-        except Unreadable as error:
-            raise InDoubt(f"an answer of {self._where} cannot be read: {error}") from error
-
-    def _told(self, error: Exception) -> str:
-        return self._clean(str(error)) or type(error).__name__
-
-    def _clean(self, text: str) -> str:
-        return one_line(text.replace(self._token, "***"))
-
-
-def _retry_after(response: httpx.Response) -> int | None:
-    """Milliseconds; None for a header that is missing, or not a number of seconds of an hour at most."""
-    text = response.headers.get("Retry-After", "")
-    if not text.isascii() or not text.isdigit() or len(text) > 4:
-        return None
-    return min(int(text), 3600) * 1000
+    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
+        return await self._reader.search(location, cursor, tag=tag)

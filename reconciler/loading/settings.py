@@ -21,6 +21,7 @@ from reconciler.core.names import LocationId, Tag, did_you_mean, normalise_tag
 from reconciler.core.settings import (
     Allowed,
     ApiSettings,
+    ApplySettings,
     ExpectedDrift,
     LocationSettings,
     Origin,
@@ -35,7 +36,7 @@ from reconciler.loading.build import Report, instant, plain, tag_rules
 from reconciler.loading.settings_models import SettingsModel
 
 PREFIX = "RECONCILER_"
-SECTIONS = ("api", "plan", "guards")
+SECTIONS = ("api", "plan", "apply", "guards")
 _FROM_FILE_ONLY = ("tags", "locations", "allow", "expected_drift")
 
 
@@ -145,6 +146,7 @@ def _settings(
         authority=model.authority,
         api=ApiSettings(**model.api.model_dump()),
         plan=PlanSettings(**model.plan.model_dump()),
+        apply=ApplySettings(**model.apply.model_dump()),
         rules=tag_rules(model.tags, node.get("tags"), report),
         locations=_locations(model, node),
         guards=GuardLimits(**model.guards.model_dump()),
@@ -190,6 +192,7 @@ def _expected(model: SettingsModel, places: Iterable[yaml_nodes.Node]) -> Iterat
             source=place.source,
             classes=frozenset(entry.classes),
             reason=entry.reason,
+            set=entry.set,
             location=_location(entry.location),
             until=instant(entry.until, model.timezone),
         )

@@ -12,6 +12,7 @@ from reconciler.core.settings import (
     DEFAULT_STATE,
     DEFAULT_TOKEN_ENV,
     ApiSettings,
+    ApplySettings,
     PlanSettings,
 )
 from reconciler.loading.fields import (
@@ -36,6 +37,7 @@ from reconciler.loading.models import Strict, TagRuleModel
 
 _API = ApiSettings()
 _PLAN = PlanSettings()
+_APPLY = ApplySettings()
 _GUARDS = GuardLimits()
 
 
@@ -54,6 +56,8 @@ class ApiModel(Strict):
     """Requests in 10 seconds that a location allows."""
     requests_per_day: Positive = _API.requests_per_day
     """Requests a day that a location allows."""
+    reserve_pct: Share = Field(_API.reserve_pct, le=90)
+    """What is left of both limits to the location's other integrations, in percent."""
     timeout_s: Positive = Field(_API.timeout_s, le=3600)
     """Seconds until a request without an answer is given up as in doubt."""
     settle_s: Count = Field(_API.settle_s, le=86_400)
@@ -67,6 +71,17 @@ class PlanModel(Strict):
     """Which tags may be sent again where that saves requests: inert ones (default), always, never."""
     reassert_max_age_s: Count = _PLAN.reassert_max_age_s
     """The oldest observation, in seconds, on which a tag may be sent again."""
+
+
+class ApplyModel(Strict):
+    """How a run goes."""
+
+    max_in_flight: Positive = Field(_APPLY.max_in_flight, le=100)
+    """The most requests under way at once in a location."""
+    max_error_pct: Share | None = _APPLY.max_error_pct
+    """A run stops where more rows than this end badly, in percent."""
+    max_surprise_pct: Share | None = _APPLY.max_surprise_pct
+    """A run stops where more contacts than this carry other tags than last observed, in percent."""
 
 
 class LocationModel(Strict):
@@ -129,6 +144,8 @@ class ExpectedDriftModel(Strict):
     """A tag, or a pattern of tags."""
     classes: list[DriftClass] = Field(default_factory=list, examples=[["unexpected"]])
     """The classes of drift that are expected; without it all."""
+    set: Name | None = Field(None, examples=["customers"])
+    """On members of this set only."""
     location: LocationText | None = None
     """In this location only."""
     reason: Text = Field("", examples=["the onboarding workflow owns these"])
@@ -152,6 +169,8 @@ class SettingsModel(Strict):
     """How the API is spoken to."""
     plan: PlanModel = PlanModel()
     """How plans are made."""
+    apply: ApplyModel = ApplyModel()
+    """How a run goes."""
     tags: dict[TagText, TagRuleModel] = Field(default_factory=dict)
     """Rules for single tags, shared by all locations."""
     locations: dict[LocationText, LocationModel] = Field(default_factory=dict)

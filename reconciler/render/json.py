@@ -9,13 +9,21 @@ from typing import Any
 
 from reconciler.core.compare import Comparison, SettingMove
 from reconciler.core.document import FORMAT_VERSION, plan_document
-from reconciler.core.drift import DriftReport
+from reconciler.core.drift import Drifted, DriftReport
 from reconciler.core.errors import Problem
 from reconciler.core.journal import RunLog, RunRecord
 from reconciler.core.names import Instant, LocationId, iso
 from reconciler.core.observed import Known
 from reconciler.core.plan import Plan, Snapshot
-from reconciler.core.portable import Portable, batch_document, known_document, run_document, state_document
+from reconciler.core.portable import (
+    Portable,
+    batch_document,
+    facts_document,
+    known_document,
+    run_document,
+    state_document,
+)
+from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
 from reconciler.core.view.contact import ContactStory
@@ -32,8 +40,25 @@ def run_json(reports: Sequence[LocationReport]) -> str:
 
 
 def drift_json(reports: Sequence[DriftReport]) -> str:
-    locations = [asdict(each) | {"oldest": _iso(each.oldest), "newest": _iso(each.newest)} for each in reports]
+    """`locations`, each with `drifted`: what drifted alike, since when, who set it before, what is expected."""
+    locations = [
+        asdict(each)
+        | {"oldest": _iso(each.oldest), "newest": _iso(each.newest), "drifted": [_drifted(one) for one in each.drifted]}
+        for each in reports
+    ]
     return _document(locations=locations)
+
+
+def _drifted(each: Drifted) -> dict[str, Any]:
+    setter = each.set_by
+    moments = {name: _iso(getattr(each, name)) for name in ("after", "oldest", "newest")}
+    set_by = None if setter is None else {"run": setter.run, "who": setter.who, "at": iso(setter.at)}
+    return asdict(each) | moments | {"set_by": set_by}
+
+
+def refresh_json(reports: Sequence[Refreshed]) -> str:
+    """`locations`: what was read, what of it was news, and who is not there."""
+    return _document(locations=[asdict(each) | {"since": _iso(each.since)} for each in reports])
 
 
 def state_json(snapshots: Sequence[Snapshot]) -> str:
@@ -42,11 +67,28 @@ def state_json(snapshots: Sequence[Snapshot]) -> str:
             "location": each.location,
             "lineage": each.lineage,
             "serial": each.serial,
+            "facts": facts_document(each.facts),
             "contacts": [{"contact": contact} | _known(known) for contact, known in sorted(each.observed.items())],
         }
         for each in snapshots
     ]
     return _document(locations=locations)
+
+
+def facts_json(snapshots: Sequence[Snapshot]) -> str:
+    """`locations`: each as a whole, and what it taught us."""
+    return _document(
+        locations=[
+            {
+                "location": each.location,
+                "lineage": each.lineage,
+                "serial": each.serial,
+                "contacts": len(each.observed),
+                "facts": facts_document(each.facts),
+            }
+            for each in snapshots
+        ]
+    )
 
 
 def history_json(runs: Mapping[LocationId, Sequence[RunRecord]]) -> str:

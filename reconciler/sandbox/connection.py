@@ -14,6 +14,7 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 
 import h11
 
@@ -189,6 +190,7 @@ class Connection(asyncio.Protocol):
         headers = [
             (b"content-type", b"application/json; charset=utf-8"),
             (b"content-length", b"%d" % len(response.body)),
+            (b"date", formatdate(self._site.now() / 1000, usegmt=True).encode()),
             *((name.encode(), value.encode()) for name, value in response.headers),
         ]
         if self._closing:

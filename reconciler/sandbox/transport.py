@@ -8,6 +8,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from email.utils import formatdate
 
 import httpx
 
@@ -47,7 +48,7 @@ class SandboxTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("the sandbox refused the connection", request=request)
         if delivery.response is None:
             raise httpx.ReadError("the sandbox reset the connection", request=request)
-        return _as_received(delivery.response, cut=delivery.loss is Loss.TRUNCATED)
+        return _as_received(delivery.response, self._now(), cut=delivery.loss is Loss.TRUNCATED)
 
     async def _wait(self, seconds: float) -> None:
         if self._sleep is not None and seconds > 0:
@@ -70,9 +71,9 @@ async def _as_sent(request: httpx.Request) -> Request:
     return Request(request.method, request.url.raw_path.decode("ascii"), headers, await request.aread())
 
 
-def _as_received(response: Response, *, cut: bool) -> httpx.Response:
-    length = ("Content-Length", str(len(response.body)))
-    headers = [("Content-Type", "application/json; charset=utf-8"), length, *response.headers]
+def _as_received(response: Response, now: Instant, *, cut: bool) -> httpx.Response:
+    length, date = ("Content-Length", str(len(response.body))), ("Date", formatdate(now // 1000, usegmt=True))
+    headers = [("Content-Type", "application/json; charset=utf-8"), length, date, *response.headers]
     if cut:
         return httpx.Response(response.status, headers=headers, stream=_CutBody(response.body))
     return httpx.Response(response.status, headers=headers, content=response.body)

@@ -15,14 +15,17 @@ from enum import StrEnum
 from typing import Any
 
 from reconciler.core.batching import Batch
+from reconciler.core.facts import Facts
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.observed import Known, Origin
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.store.database import decoding
 
-FORMAT = 1
-CLASSES: dict[str, Any] = {each.__name__: each for each in (Batch, Holder, Known, Lease, RunHeader, Verdict)}
+FORMAT = 2
+"""Format 2: `note`, and what is known of a contact since schema version 3."""
+
+CLASSES: dict[str, Any] = {each.__name__: each for each in (Batch, Facts, Holder, Known, Lease, RunHeader, Verdict)}
 ENUMS: dict[str, type[StrEnum]] = {each.__name__: each for each in (Action, Origin, Outcome, Rejection, RunStatus)}
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reconciler.core.names import Tag, TagSet
+from reconciler.core.names import Instant, SetName, Tag, TagSet
 from reconciler.core.observed import UNKNOWN, Known, Origin
 from reconciler.core.outcome import Rejection
 from reconciler.store.database import Database, decoding, first
 
-_COLUMNS = "observed, observed_at, origin, ledger, kept, doubt, doubt_at, quarantine, quarantined_at"
+_COLUMNS = (
+    "observed, observed_at, origin, ledger, kept, doubt, doubt_at, quarantine, quarantined_at,"
+    " quarantined_since, membership, restored"
+)
 _TAGSET = "SELECT n FROM tagsets WHERE tags = ?"
 
 
@@ -64,6 +67,9 @@ class Interning:
             known.doubt_at,
             known.quarantine,
             known.quarantined_at,
+            known.quarantined_since,
+            None if known.membership is None else json.dumps(sorted(known.membership)),
+            json.dumps(known.restored),
         )
         marks = ", ".join("?" * len(row))
         insert = f"INSERT INTO known (location, {_COLUMNS}) VALUES ({marks}) RETURNING n"
@@ -96,7 +102,8 @@ def tags_of(text: str) -> TagSet:
 
 
 def _known(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Known:
-    observed, observed_at, origin, ledger, kept, doubt, doubt_at, quarantine, quarantined_at = row
+    observed, observed_at, origin, ledger, kept, doubt, doubt_at, *refused, restored = row
+    quarantine, quarantined_at, quarantined_since, membership = refused
     return Known(
         observed=None if observed is None else tagsets[observed],
         observed_at=observed_at,
@@ -107,4 +114,7 @@ def _known(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Known:
         doubt_at=doubt_at,
         quarantine=None if quarantine is None else Rejection(quarantine),
         quarantined_at=quarantined_at,
+        quarantined_since=quarantined_since,
+        membership=None if membership is None else frozenset(map(SetName, json.loads(membership))),
+        restored=tuple((Tag(tag), Instant(at)) for tag, at in json.loads(restored)),
     )

@@ -31,6 +31,12 @@ def take(database: Database, number: int, location: LocationId, holder: Holder, 
     return lease
 
 
+def last(database: Database, location: LocationId) -> Lease | None:
+    """The last lease on the location, held or not."""
+    found = first(database.execute("SELECT n FROM locations WHERE id = ?", (location,)))
+    return None if found is None else _read(database, int(found[0]), location)
+
+
 def last_fence(database: Database, location: LocationId) -> int:
     query = "SELECT fence FROM leases JOIN locations ON leases.location = locations.n WHERE locations.id = ?"
     found = first(database.execute(query, (location,)))

@@ -16,6 +16,7 @@ from typing import Self
 
 from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, StateCorrupted
+from reconciler.core.facts import Facts
 from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, refusal
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
@@ -136,9 +137,13 @@ class ObjectStore:
         finally:
             self._swap(lease, _ended(lease))
 
-    def unlock(self, location: LocationId, lease: str) -> Lease:
+    def last_lease(self) -> Lease | None:
+        """The last lease on the location, held or not."""
         found = self._bucket.get(self._lease)
-        held = exactly(self._decoded(found) if found else None, location, lease)
+        return self._decoded(found) if found else None
+
+    def unlock(self, location: LocationId, lease: str) -> Lease:
+        held = exactly(self.last_lease(), location, lease)
         self._swap(held, _ended(held))
         with suppress(LeaseLost):  # somebody else has it by now: whoever was unlocked is refused all the same
             self._replica.append("release", held)
@@ -156,6 +161,9 @@ class ObjectStore:
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         self._replica.append("learn", lease, changed)
+
+    def note(self, lease: Lease, facts: Facts) -> None:
+        self._replica.append("note", lease, facts)
 
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
         return int(self._replica.append("intend", lease, run, batch, changed, now))

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from reconciler.core.batching import Batch
+from reconciler.core.facts import Facts
 from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
@@ -129,6 +130,9 @@ class PlacesStore:
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         self._at[lease.location].learn(lease, changed)
+
+    def note(self, lease: Lease, facts: Facts) -> None:
+        self._at[lease.location].note(lease, facts)
 
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
         return self._at[lease.location].intend(lease, run, batch, changed, now)

@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Self
 
 from reconciler.core.journal import BatchRecord, RunRecord
+from reconciler.core.lease import Lease
 from reconciler.core.names import ContactId, LocationId
 from reconciler.core.plan import Snapshot
-from reconciler.store import reading, whole
+from reconciler.store import leases, reading, whole
 from reconciler.store.database import Database
 
 
@@ -57,6 +58,12 @@ class SqlReader:
             return ()
         with self._database.reading():
             return reading.trail(self._database, location, contact)
+
+    def last_lease(self, location: LocationId) -> Lease | None:
+        if self._database is None:
+            return None
+        with self._database.reading():
+            return leases.last(self._database, location)
 
     def check(self) -> Sequence[str]:
         if self._database is None:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
-from reconciler.core.names import ContactId, LocationId, SetName, TagSet
+from reconciler.core.names import ContactId, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import REJECTIONS, Action, Outcome, Verdict
 from reconciler.core.plan import Snapshot
@@ -35,6 +36,7 @@ _ROWS = """
 SELECT contacts.id, outcome, old, added, removed, message, released
 FROM rows JOIN contacts ON rows.contact = contacts.n WHERE batch = ? ORDER BY contacts.id
 """
+_FACTS = "SELECT moves_updated, max_contacts, max_tags, aliases FROM facts WHERE location = ?"
 _TRAIL = """
 SELECT runs.id, batches.action, tagsets.tags, intended, batches.ended, batches.status,
     outcome, old, added, removed, message, released
@@ -53,7 +55,7 @@ def load(database: Database, location: LocationId) -> Snapshot:
     number, lineage, serial = found
     observed = read_observed(database, number)
     observed.update(doubts(database, number, observed))
-    return Snapshot(location, lineage, serial, observed, read_sizes(database, number))
+    return Snapshot(location, lineage, serial, observed, read_sizes(database, number), read_facts(database, number))
 
 
 @decoding()
@@ -99,6 +101,20 @@ def doubts(database: Database, location: int, observed: Observed) -> dict[Contac
 def read_sizes(database: Database, location: int) -> Mapping[SetName, int]:
     stored = database.execute("SELECT name, size FROM set_sizes WHERE location = ?", (location,))
     return {SetName(name): size for name, size in stored}
+
+
+@decoding()
+def read_facts(database: Database, location: int) -> Facts:
+    found = first(database.execute(_FACTS, (location,)))
+    if found is None:
+        return NO_FACTS
+    moves_updated, max_contacts, max_tags, aliases = found
+    return Facts(
+        moves_updated=None if moves_updated is None else bool(moves_updated),
+        max_contacts=max_contacts,
+        max_tags=max_tags,
+        aliases=tuple((Tag(sent), Tag(back)) for sent, back in json.loads(aliases)),
+    )
 
 
 @decoding()

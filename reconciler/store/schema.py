@@ -1,6 +1,8 @@
 """The tables of the SQLite state, version by version.
 
 Version 2: `runs.allowed` (guards lifted, with reasons), `rows.released` (what was under management and is gone).
+Version 3: `facts` (what a location taught us); of a contact when it was first refused, the sets that it belonged to
+then (`membership`), and which tags were put back when (`restored`).
 
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
 number. `rows` is the journal: written with the intent, completed by the answer. Contact ids and tags are all that is
@@ -10,7 +12,7 @@ stored of a contact.
 from __future__ import annotations
 
 APPLICATION_ID = 0x7265636E
-VERSION = 2
+VERSION = 3
 
 TABLES = """
 CREATE TABLE locations (
@@ -34,7 +36,10 @@ CREATE TABLE known (
     doubt INTEGER NOT NULL REFERENCES tagsets,
     doubt_at INTEGER,
     quarantine TEXT,
-    quarantined_at INTEGER
+    quarantined_at INTEGER,
+    quarantined_since INTEGER,
+    membership TEXT,
+    restored TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE INDEX known_by_location ON known (location);
 CREATE TABLE contacts (
@@ -50,6 +55,13 @@ CREATE TABLE set_sizes (
     size INTEGER NOT NULL,
     PRIMARY KEY (location, name)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE facts (
+    location INTEGER PRIMARY KEY REFERENCES locations,
+    moves_updated INTEGER,
+    max_contacts INTEGER,
+    max_tags INTEGER,
+    aliases TEXT NOT NULL
+) STRICT;
 CREATE TABLE runs (
     n INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -103,6 +115,18 @@ STEPS = {
     1: """
 ALTER TABLE runs ADD COLUMN allowed TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE rows ADD COLUMN released INTEGER;
+""",
+    2: """
+ALTER TABLE known ADD COLUMN quarantined_since INTEGER;
+ALTER TABLE known ADD COLUMN membership TEXT;
+ALTER TABLE known ADD COLUMN restored TEXT NOT NULL DEFAULT '[]';
+CREATE TABLE facts (
+    location INTEGER PRIMARY KEY REFERENCES locations,
+    moves_updated INTEGER,
+    max_contacts INTEGER,
+    max_tags INTEGER,
+    aliases TEXT NOT NULL
+) STRICT;
 """,
 }
 """From each older version to the next; `tests/store/golden` has a state of every version that there was."""

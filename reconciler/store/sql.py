@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from reconciler.core.batching import Batch
+from reconciler.core.facts import Facts
 from reconciler.core.journal import BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
@@ -122,6 +123,12 @@ class SqlStore:
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         with self._holding(lease) as (database, number):
             self._write_known(database, number, changed)
+
+    def note(self, lease: Lease, facts: Facts) -> None:
+        with self._holding(lease) as (database, number):
+            if reading.read_facts(database, number) != facts:
+                whole.put_facts(database, number, facts)
+                database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (number,))
 
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
         with self._holding(lease) as (database, number):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from reconciler.core.facts import Facts
 from reconciler.core.journal import Answer, BatchStatus, RunLog, RunRecord
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import UNKNOWN, Known
@@ -57,6 +58,11 @@ DELETE FROM rows WHERE batch IN ({_BATCHES} AND runs.n NOT IN (
     SELECT runs.n FROM runs WHERE runs.location = ? AND EXISTS (SELECT 1 FROM batches WHERE run = runs.n)
     ORDER BY runs.n DESC LIMIT ?))
 """
+_PUT_FACTS = """
+INSERT INTO facts (location, moves_updated, max_contacts, max_tags, aliases) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (location) DO UPDATE SET moves_updated = excluded.moves_updated, max_contacts = excluded.max_contacts,
+    max_tags = excluded.max_tags, aliases = excluded.aliases
+"""
 _GIVEN = f"SELECT contacts.n FROM {Given.CONTACTS} AS given JOIN contacts ON contacts.id = given.id WHERE location = ?"
 _EMPTY = (
     f"DELETE FROM rows WHERE batch IN ({_BATCHES})",
@@ -65,6 +71,7 @@ _EMPTY = (
     "DELETE FROM contacts WHERE location = ?",
     "DELETE FROM known WHERE location = ?",
     "DELETE FROM set_sizes WHERE location = ?",
+    "DELETE FROM facts WHERE location = ?",
 )
 _LOOSE = {
     "contacts whose knowledge is missing": (
@@ -136,6 +143,12 @@ def answered(
     return answers
 
 
+def put_facts(database: Database, number: int, facts: Facts) -> None:
+    moves = None if facts.moves_updated is None else int(facts.moves_updated)
+    row = (number, moves, facts.max_contacts, facts.max_tags, json.dumps(facts.aliases))
+    database.execute(_PUT_FACTS, row)
+
+
 def prune(database: Database, number: int, keep: int) -> None:
     """Gives up the rows of all but the last `keep` runs with batches."""
     database.execute(_PRUNE, (number, number, keep))
@@ -161,6 +174,7 @@ def replace_all(database: Database, interning: Interning, number: int, state: Sn
     database.execute(ADD_CONTACTS + "DO NOTHING", (number,))
     for name, size in state.set_sizes.items():
         database.execute("INSERT INTO set_sizes (location, name, size) VALUES (?, ?, ?)", (number, name, size))
+    put_facts(database, number, state.facts)
     for log in runs:
         put_run(database, number, log.record)
         _put_batches(database, interning, number, log)

@@ -4,7 +4,6 @@ invariants of a run, read off what the location was asked and what happened in i
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections import Counter
@@ -14,13 +13,15 @@ from pathlib import Path
 
 import httpx
 
-from reconciler.apply import Mission, World, apply
+from reconciler.apply import Mission, Stop, World, apply
+from reconciler.apply.world import IN_FLIGHT
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.event import Event
 from reconciler.core.lease import Holder
 from reconciler.core.manifest import Authority, ContactSet, Listed, Manifest, OnLeave, TagRule, TagUse
-from reconciler.core.names import ContactId, LocationId, SetName, Tag, TagSet
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.outcome import Action, Outcome
+from reconciler.core.pace import Pace
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, pairs_of, plan_location
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
@@ -51,7 +52,8 @@ def name(text: str) -> ContactId:
 
 
 def contact(text: str, *tags: str, location: LocationId = HERE, deleted: bool = False) -> Contact:
-    return Contact(name(text), location, frozenset(map(Tag, tags)), START, START, START if deleted else None)
+    since = Instant(START - 86_400_000)
+    return Contact(name(text), location, frozenset(map(Tag, tags)), since, since, START if deleted else None)
 
 
 def a_set(
@@ -94,10 +96,21 @@ class Sent:
     effect: Counter[tuple[ContactId, Tag]] = field(default_factory=Counter)
     status: int | None = None
     readable: bool = False
+    lost: bool = True
+    began: int = 0
+    ended: int | None = None
+    alongside: tuple[Sent, ...] = ()
 
     @property
     def action(self) -> Action:
         return Action(self.path.rsplit("/", 1)[1])
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may have had an effect that no answer tells."""
+        if self.status is None:
+            return bool(self.effect) or self.lost
+        return self.status >= 500 or self.status == 201
 
     def pairs(self) -> set[tuple[Action, ContactId, Tag]]:
         return {(self.action, contact, tag) for contact in self.contacts for tag in self.tags}
@@ -119,6 +132,8 @@ class Place(httpx.AsyncBaseTransport):
         self.app = App(crm, limits=limits)
         self.network = Network(self.app, faults)
         self.sent: list[Sent] = []
+        self.reads: list[tuple[int, ContactId]] = []
+        self.read: Callable[[int], None] = lambda nth: None
         self.before: Callable[[int], None] = lambda nth: None
         self.after: Callable[[int], None] = lambda nth: None
         clock = scene.clock
@@ -127,18 +142,37 @@ class Place(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return await self._reading(request)
         body = json.loads(await request.aread() or b"{}")
-        sent = Sent(request.url.path, dict(request.headers), body, False)
+        now = self.scene.clock.ms
+        flying = tuple(each for each in self.sent if each.ended is None)
+        sent = Sent(request.url.path, dict(request.headers), body, False, began=now, alongside=flying)
         nth = len(self.sent)
         # in a long run every fiftieth: to look is to load the whole state
         sent.journalled = nth % 50 > 20 or self.scene.has_intent(self.crm.location, sent)
         self.sent.append(sent)
+        try:
+            return await self._writing(request, sent, nth)
+        except httpx.ConnectError:
+            sent.lost = False
+            raise
+        finally:
+            sent.ended = self.scene.clock.ms
+
+    async def _reading(self, request: httpx.Request) -> httpx.Response:
+        self.reads.append((self.scene.clock.ms, ContactId(request.url.path.rsplit("/", 1)[1])))
+        self.read(len(self.reads) - 1)
+        assert request.headers["authorization"] == f"Bearer {self.scene.token}"
+        return await self._inner.handle_async_request(request)
+
+    async def _writing(self, request: httpx.Request, sent: Sent, nth: int) -> httpx.Response:
         self.before(nth)
         seen = len(self.crm.transitions)
         try:
             response = await self._inner.handle_async_request(request)
         finally:
-            # what lands late of an earlier request is not this one's
+            # what others did meanwhile, and what lands late of an earlier request, is not this one's
             own = {(contact, tag) for _, contact, tag in sent.pairs()}
             moved = [(each.contact, each.tag) for each in self.crm.transitions[seen:] if each.by == "api"]
             sent.effect.update(pair for pair in moved if pair in own)
@@ -166,10 +200,14 @@ class Scene:
         limits: Limits | None = None,
         options: PlanOptions = DEFAULT,
         latency_ms: int = 200,
+        in_flight: int = IN_FLIGHT,
+        may_read: bool = True,
         **assumptions: object,
     ) -> None:
         self.clock = FakeClock()
         self.latency_ms = latency_ms
+        self.in_flight = in_flight
+        self.may_read = may_read
         self.url = f"sqlite:///{directory / 'state.db'}"
         self.path = directory / "state.db"
         self.options = options
@@ -178,6 +216,7 @@ class Scene:
         self.places: dict[LocationId, Place] = {}
         self.token = DEMO_TOKEN
         self.replanned = False
+        self._paces: dict[LocationId, Pace] = {}
         self._apis: dict[LocationId, HighLevel] = {}
         self._assumptions = Assumptions(**assumptions)  # type: ignore[arg-type]
         self.add_place(HERE, *contacts, faults=faults, limits=limits)
@@ -211,41 +250,78 @@ class Scene:
 
     def api(self, location: LocationId) -> HighLevel:
         if location not in self._apis:
-            self._apis[location] = HighLevel("https://api.example", token=self.token, transport=self.places[location])
+            self._apis[location] = HighLevel(
+                "https://api.example",
+                token=self.token,
+                transport=self.places[location],
+                heard=lambda quota: self.pace(location).heard(quota, self.clock.now()),
+                now=self.clock.now,
+            )
         return self._apis[location]
 
+    def pace(self, location: LocationId) -> Pace:
+        return self._paces[location]
+
     def apply(
-        self, plan: Plan | None = None, *, holder: Holder | None = None, options: PlanOptions | None = None
+        self,
+        plan: Plan | None = None,
+        *,
+        holder: Holder | None = None,
+        options: PlanOptions | None = None,
+        **more: object,
     ) -> LocationReport:
-        """Applies the plan, or a new one, checks the invariants, and returns the one report."""
-        (report,) = self.apply_all(plan, holder=holder, options=options)
+        """Applies the plan, or a new one, checks the invariants, and returns the one report. `more`: of the mission."""
+        (report,) = self.apply_all(plan, holder=holder, options=options, **more)
         return report
 
     def apply_all(
-        self, plan: Plan | None = None, *, holder: Holder | None = None, options: PlanOptions | None = None
+        self,
+        plan: Plan | None = None,
+        *,
+        holder: Holder | None = None,
+        options: PlanOptions | None = None,
+        **more: object,
     ) -> tuple[LocationReport, ...]:
         plan = plan or self.plan(options)
         # where the state moved since the plan, what is no longer needed is in no report
         self.replanned = any(self.serial(each.location) != each.serial for each in plan.locations)
         owned = {location: self._under_management(location) for location in self.places}
         first = {location: len(place.sent) for location, place in self.places.items()}
+        moved = {location: len(place.crm.transitions) for location, place in self.places.items()}
         try:
-            reports = self._apply(plan, holder or a_holder(str(self.clock.ms)), options or self.options)
+            reports = self._apply(plan, holder or a_holder(str(self.clock.ms)), options or self.options, more)
         except Killed:
             reports = ()
         for each in plan.locations:
             sent = self.places[each.location].sent[first[each.location] :]
             report = next((report for report in reports if report.location == each.location), None)
             self._check(each, sent, report, owned[each.location])
+            self._check_adds(each.location, moved[each.location])
         if not reports:
             raise Killed
         return reports
 
-    def _apply(self, plan: Plan, holder: Holder, options: PlanOptions) -> tuple[LocationReport, ...]:
+    def _apply(
+        self, plan: Plan, holder: Holder, options: PlanOptions, more: Mapping[str, object]
+    ) -> tuple[LocationReport, ...]:
         with open_store(self.url) as store:
-            world = World(self.api, store, self.clock, self.events.append)
-            mission = Mission(self.wanted, dict.fromkeys(self.wanted, options), holder)
-            return asyncio.run(apply(approve(plan), mission, world))
+            self.stop = Stop()
+            reader = self.api if self.may_read else None
+            # a process of its own each time: it knows of no request of another
+            self._paces = {location: Pace(options.rate) for location in self.places}
+            world = World(
+                self.api,
+                store,
+                self.clock,
+                self.events.append,
+                reader=reader,
+                pace=self.pace,
+                stop=self.stop,
+                chance=lambda: 0.5,
+            )
+            given = {"in_flight": self.in_flight} | dict(more)
+            mission = Mission(self.wanted, dict.fromkeys(self.wanted, options), holder, **given)  # type: ignore[arg-type]
+            return self.clock.run(apply(approve(plan), mission, world))
 
     def die(self) -> None:
         """As if the machine had been switched off: nothing of the killed process is left but its files."""
@@ -287,7 +363,7 @@ class Scene:
         wanted = self.wanted[plan.location]
         allowed = approved_pairs(plan)
         settled: set[tuple[Action, ContactId, Tag]] = set()
-        effects: Counter[tuple[Action, ContactId, Tag]] = Counter()
+        doubted: dict[tuple[Action, ContactId, Tag], int] = {}
         for each in sent:
             # 4, 11: one endpoint, three keys, one location, one token in one header
             assert PATH.fullmatch(each.path)
@@ -297,21 +373,47 @@ class Scene:
             assert sum(self.token in value for value in each.headers.values()) == 1
             # 1: nothing outside what was approved
             assert each.pairs() <= allowed
-            # 5: the intent is durable before it leaves
+            # 5: the intent is durable before it leaves; one contact is in one request at a time
             assert each.journalled
-            # 6: known outcomes, and doubts, are not sent again
+            assert not any(set(each.contacts) & set(other.contacts) for other in each.alongside)
+            # 6: known outcomes are not sent again, doubts only once they were read
             assert not each.pairs() & settled
-            if each.status != 429 and not (each.status is None and not each.effect):
+            again = each.pairs() & doubted.keys()
+            for pair in again:
+                assert self._was_read(plan.location, pair[1], doubted[pair] + self.options.settle_ms, each.began)
+            if each.readable:
                 settled |= each.pairs()
+            elif each.is_doubtful:
+                settled |= again
+                doubted |= dict.fromkeys(each.pairs() - again, each.began)
             for contact, tag in [(who, what) for action, who, what in each.pairs() if action is Action.REMOVE]:
                 want = wanted.want(contact)
                 # 2: owned tags only; 3: never one that is desired
                 assert tag not in want.present
                 assert tag in wanted.owned.union(*owned.values()) or want.authority is Authority.EXACT
-            effects.update((each.action, contact, tag) for contact, tag in each.effect)
-        # 7: one add transition per pair and plan
-        assert all(number == 1 for (action, _, _), number in effects.items() if action is Action.ADD)
+        self._check_order(plan.location, sent)
         self._check_report(plan, sent, report)
+
+    def _was_read(self, location: LocationId, contact: ContactId, since: int, until: int) -> bool:
+        return any(who == contact and since <= at <= until for at, who in self.places[location].reads)
+
+    def _check_order(self, location: LocationId, sent: list[Sent]) -> None:
+        """A contact's removes leave only after its adds ended well, or were seen."""
+        added: dict[ContactId, Sent] = {}
+        for each in sent:
+            for contact in each.contacts:
+                if each.action is Action.ADD:
+                    added[contact] = each
+                elif before := added.get(contact):
+                    ended = self.clock.ms + 1 if before.ended is None else before.ended
+                    assert ended <= each.began
+                    assert before.readable or self._was_read(location, contact, ended, each.began)
+
+    def _check_adds(self, location: LocationId, since: int) -> None:
+        """7: one add transition per pair and plan, whatever the requests were."""
+        log = self.places[location].crm.transitions[since:]
+        ours = Counter((each.contact, each.tag) for each in log if each.by == "api" and each.action is Action.ADD)
+        assert all(number == 1 for number in ours.values())
 
     def _check_report(self, plan: LocationPlan, sent: list[Sent], report: LocationReport | None) -> None:
         assert self.token.encode() not in (self.path.read_bytes() if self.path.exists() else b"")
@@ -322,7 +424,7 @@ class Scene:
         assert report.requests == len(sent)
         # 10: every pair ends as exactly one outcome
         fixed = pairs_of(plan.deltas)
-        deferred = sum(len(each.tags) * len(each.contacts) for each in plan.deferrals)
+        deferred = sum(len(each.tags) * len(each.contacts) for each in (*plan.deferrals, *plan.held))
         total = sum(report.pairs.values())
         assert fixed + deferred >= total
         assert total >= fixed or self.replanned
@@ -341,7 +443,14 @@ def approved_pairs(plan: LocationPlan) -> set[tuple[Action, ContactId, Tag]]:
     ceilings = {
         (Action.REMOVE, contact, tag) for each in plan.deferrals for contact in each.contacts for tag in each.tags
     }
-    return changes | ceilings
+    held = {
+        (action, contact, tag)
+        for each in plan.held
+        for contact in each.contacts
+        for tag in each.tags
+        for action in Action
+    }
+    return changes | ceilings | held
 
 
 def without_limits(options: PlanOptions = DEFAULT) -> PlanOptions:

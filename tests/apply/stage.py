@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +69,7 @@ class Scene:
     after: Hook = lambda nth: None
     hear: Callable[[Event], None] = lambda event: None
     takes_ms: int = 0
+    in_flight: int = 1
     options: PlanOptions = PlanOptions(caps=Caps(contacts=1))
     told: list[Event] = field(default_factory=list)
 
@@ -146,7 +146,9 @@ class Scene:
         holder: Holder | None = None,
         **more: Any,
     ) -> LocationReport:
-        mission = Mission({HERE: desired}, {HERE: self.options}, holder or a_holder(), **more)
+        mission = Mission(
+            {HERE: desired}, {HERE: self.options}, holder or a_holder(), **{"in_flight": self.in_flight} | more
+        )
         approved = approve(plan or self.plan(desired))
 
         async def act() -> tuple[LocationReport, ...]:
@@ -156,5 +158,5 @@ class Scene:
                 self.sent = writer.sent
                 return await apply(approved, mission, self.shell(writer, store))
 
-        (report,) = asyncio.run(act())
+        (report,) = self.clock.run(act())
         return report

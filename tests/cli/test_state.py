@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from reconciler.clock import SystemClock
+from reconciler.core.facts import Facts
+from reconciler.core.names import LocationId, Tag
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from tests.cli.conftest import LOCATION, Command, contact_id
@@ -72,6 +74,23 @@ def test_show_tells_a_contacts_story(reconciler: Command) -> None:
     assert list(story["declared"]["present"]) == ["customer"]
     assert [step["run"] for step in story["trail"]] == [run["id"]]
     assert "quarantined since" in reconciler("state", "show", contact_id(8)).out
+
+
+@pytest.mark.usefixtures("applied")
+def test_show_without_a_contact_tells_what_the_location_taught_us(reconciler: Command) -> None:
+    facts = Facts(moves_updated=True, max_tags=20, aliases=((Tag("x  y"), Tag("x y")),))
+    with open_store(STATE) as store:
+        store.note(store.acquire(LocationId(LOCATION), a_holder(), SystemClock().now()), facts)
+    out = reconciler("state", "show").out
+    for words in ("4 contacts, serial", "moves dateUpdated", "may hold 20 tags", "'x  y' is kept there as 'x y'"):
+        assert words in out
+    (shown,) = json.loads(reconciler("state", "show", "--format", "json").out)["locations"]
+    assert shown["facts"] == {
+        "moves_updated": True,
+        "max_contacts": None,
+        "max_tags": 20,
+        "aliases": {"x  y": "x y"},
+    }
 
 
 @pytest.mark.usefixtures("applied")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.batching import Batch
+from reconciler.core.facts import Facts
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import UNKNOWN, Known, Origin
@@ -23,9 +24,21 @@ def at(seconds: int) -> Instant:
 
 
 KNOWN = {
-    ANNA: Known(tags("vip grün"), at(3), Origin.WRITE, ledger=tags("vip"), kept=tags("vip")),
+    ANNA: Known(
+        tags("vip grün"),
+        at(3),
+        Origin.WRITE,
+        ledger=tags("vip"),
+        kept=tags("vip"),
+        restored=((Tag("vip"), at(2)),),
+    ),
     BERT: Known(tags("old"), at(3), Origin.SEARCH, ledger=tags("x"), doubt=tags("x"), doubt_at=at(4)),
-    CARA: Known(quarantine=Rejection.DELETED, quarantined_at=at(3)),
+    CARA: Known(
+        quarantine=Rejection.DELETED,
+        quarantined_at=at(3),
+        quarantined_since=at(-9),
+        membership=frozenset({SetName("vips")}),
+    ),
     DORA: UNKNOWN,
 }
 
@@ -49,6 +62,7 @@ def fill(store: StateStore) -> None:
     store.end_run(lease, run, RunStatus.STOPPED, at(8), set_sizes=None)
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(9)))
     store.intend(lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: Known(ledger=tags("vip"))}, at(10))
+    store.note(lease, Facts(True, 250, None, ((Tag("gru\u0308n"), Tag("grün")),)))
     there = store.acquire(THERE, a_holder("two"), START)
     store.learn(there, {ANNA: Known(tags("z"), at(1), Origin.IMPORT)})
     store.release(there)

@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, LockHeld, UsageError
+from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.integrity import verify
 from reconciler.core.journal import Answer, RunHeader, RunLog, RunStatus
 from reconciler.core.lease import TTL_MS, Lease
@@ -53,7 +54,7 @@ def applied(*names: str, old: Iterable[str] = ()) -> Verdict:
 
 def contents(state: Snapshot) -> tuple[object, ...]:
     """A snapshot as a value: numbering and order of the patterns do not matter."""
-    return state.location, state.lineage, state.serial, dict(state.observed.items()), dict(state.set_sizes)
+    return state.location, state.lineage, state.serial, dict(state.observed.items()), dict(state.set_sizes), state.facts
 
 
 def taken(store: StateStore, location: LocationId = HERE, *, name: str = "one", now: int = START) -> Lease:
@@ -62,7 +63,7 @@ def taken(store: StateStore, location: LocationId = HERE, *, name: str = "one", 
 
 def test_a_location_never_seen_is_empty(home: Home) -> None:
     for state in (home.reader(), home.store()):
-        assert contents(state.load(HERE)) == (HERE, None, 0, {}, {})
+        assert contents(state.load(HERE)) == (HERE, None, 0, {}, {}, NO_FACTS)
         assert list(state.locations()) == []
         assert list(state.runs(HERE)) == []
 
@@ -97,6 +98,14 @@ def test_lineages_differ(home: Home) -> None:
         seen("a", at=1).in_doubt(tags("d"), LATER),
         Known(quarantine=Rejection.DELETED, quarantined_at=LATER),
         Known(tags("a"), START, Origin.SEARCH, tags("l", "k"), tags("k"), tags("d"), LATER, Rejection.FOREIGN, LATER),
+        Known(
+            quarantine=Rejection.INVALID,
+            quarantined_at=LATER,
+            quarantined_since=START,
+            membership=frozenset({SetName("grün, alt"), SetName("b")}),
+        ),
+        Known(quarantine=Rejection.DELETED, quarantined_at=LATER, membership=frozenset()),
+        Known(ledger=tags("a", "grün"), restored=((Tag("a"), START), (Tag("grün"), LATER))),
     ],
 )
 def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: Known) -> None:
@@ -567,6 +576,7 @@ WRITES: dict[str, Callable[[StateStore, Lease, str, int], object]] = {
     "end_run": lambda store, lease, run, number: store.end_run(
         lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 9}
     ),
+    "note": lambda store, lease, run, number: store.note(lease, Facts(moves_updated=True)),
     "learn": lambda store, lease, run, number: store.learn(lease, {ANNA: seen("stolen")}),
     "intend": lambda store, lease, run, number: store.intend(lease, run, batch(ANNA), {ANNA: seen("stolen")}, LATER),
     "record": lambda store, lease, run, number: store.record(
@@ -595,6 +605,37 @@ def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str,
         WRITES[write](old, lease, run, number)
 
     assert (contents(new.load(HERE)), list(new.runs(HERE))) == before
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        NO_FACTS,
+        Facts(moves_updated=True),
+        Facts(moves_updated=False, max_contacts=250, max_tags=1),
+        Facts(aliases=((Tag("caf\u00e9"), Tag("cafe\u0301")), (Tag("x  y"), Tag("x y")))),
+    ],
+)
+def test_what_a_location_taught_us_comes_back_whole(home: Home, facts: Facts) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.note(lease, Facts(moves_updated=False, max_contacts=7))
+    store.note(lease, facts)
+
+    for state in (store, home.reader(), home.store()):
+        assert state.load(HERE).facts == facts
+
+
+def test_what_was_known_of_a_location_already_leaves_the_serial_alone(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    serials = [store.load(HERE).serial]
+    for facts in (NO_FACTS, Facts(max_tags=3), Facts(max_tags=3), Facts(max_tags=2)):
+        store.note(lease, facts)
+        serials.append(store.load(HERE).serial)
+
+    assert serials == [0, 0, 1, 1, 2]
+    assert store.load(THERE).facts == NO_FACTS
 
 
 def test_the_same_holder_under_a_newer_fence_makes_the_older_lease_void(home: Home) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, LockHeld
+from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
@@ -34,6 +35,7 @@ class Place:
 
     contacts: dict[ContactId, Known] = field(default_factory=dict)
     sizes: dict[SetName, int] = field(default_factory=dict)
+    facts: Facts = NO_FACTS
     runs: dict[str, tuple[RunStatus, int, int]] = field(default_factory=dict)
     unanswered: dict[int, tuple[Batch, Instant]] = field(default_factory=dict)
     lease: Lease | None = None
@@ -48,8 +50,8 @@ class Place:
                 found[contact] = found.get(contact, UNKNOWN).in_doubt(frozenset(batch.tags), at)
         return found
 
-    def content(self) -> tuple[dict[ContactId, Known], dict[SetName, int]]:
-        return dict(self.contacts), dict(self.sizes)
+    def content(self) -> tuple[dict[ContactId, Known], dict[SetName, int], Facts]:
+        return dict(self.contacts), dict(self.sizes), self.facts
 
 
 class Play:
@@ -77,7 +79,7 @@ class Play:
             self.reopen(nth)
         operations: list[Callable[[StateStore, LocationId, Place], None]] = [
             self.acquire, self.renew, self.release, self.begin, self.end, self.learn, self.intend, self.answer,
-            self.learn, self.intend, self.answer, self.answer, self.stale,
+            self.learn, self.intend, self.answer, self.answer, self.note, self.stale,
         ]  # fmt: skip
         before, serial = place.content(), self._serial(location)
         operation = self.acquire if nth != place.by else self.chance.choice(operations)
@@ -151,6 +153,11 @@ class Play:
             store.learn(place.lease, changed)
             place.contacts |= changed
 
+    def note(self, store: StateStore, location: LocationId, place: Place) -> None:
+        if place.lease is not None:
+            place.facts = Facts(self.chance.choice((None, True, False)), max_tags=self.chance.choice((None, 3)))
+            store.note(place.lease, place.facts)
+
     def intend(self, store: StateStore, location: LocationId, place: Place) -> None:
         if place.lease is None or not place.run:
             return
@@ -178,14 +185,19 @@ class Play:
 
     def known(self) -> Known:
         """One of not too many values, so that some come again."""
-        kind, tags = self.chance.randrange(5), frozenset(self.some(TAGS))
+        kind, tags = self.chance.randrange(6), frozenset(self.some(TAGS))
         at = Instant(START + self.chance.randrange(2))
         return (
             UNKNOWN,
             Known(tags, at, Origin.WRITE),
             Known(ledger=tags, kept=tags & {TAGS[0]}),
             Known(tags, at, Origin.SEARCH, doubt=tags, doubt_at=at),
-            Known(quarantine=self.chance.choice(list(Rejection)), quarantined_at=at),
+            Known(
+                quarantine=self.chance.choice(list(Rejection)),
+                quarantined_at=at,
+                membership=self.chance.choice((None, frozenset({SetName("s")}))),
+            ),
+            Known(ledger=tags, restored=tuple((tag, at) for tag in sorted(tags))),
         )[kind]
 
     def some(self, items: Sequence[T]) -> list[T]:
@@ -198,6 +210,7 @@ class Play:
                     loaded = state.load(location)
                     assert dict(loaded.observed.items()) == place.shown()
                     assert dict(loaded.set_sizes) == place.sizes
+                    assert loaded.facts == place.facts
                     runs = {each.id: (each.status, each.requests, each.rows) for each in state.runs(location)}
                     assert list(runs.items()) == list(place.runs.items())
 

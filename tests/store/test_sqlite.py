@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.errors import StateCorrupted, StateError, StateTooNew, UsageError
+from reconciler.core.facts import NO_FACTS
 from reconciler.core.journal import RunStatus
 from reconciler.core.lease import TTL_MS
 from reconciler.core.names import ContactId, Instant, SetName
@@ -314,7 +315,7 @@ def test_at_every_statement_the_file_is_old_or_new(tmp_path: Path, opening: str)
 def test_a_file_whose_maker_was_stopped_is_an_empty_state(tmp_path: Path, opening: str) -> None:
     path = tmp_path / "state.db"
     path.touch()
-    assert seen_in(path, opening) == ((HERE, None, 0, {}, {}), ())
+    assert seen_in(path, opening) == ((HERE, None, 0, {}, {}, NO_FACTS), ())
 
 
 @opened

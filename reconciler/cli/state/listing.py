@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from reconciler.cli.console import Console, rows
-from reconciler.cli.options import FORMATS, common, output
+from reconciler.cli.options import FORMATS, common, milliseconds, output
 from reconciler.cli.state.working import chosen
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
-from reconciler.core.errors import UsageError
 from reconciler.core.filter import Filter, Status
 from reconciler.core.names import Instant, normalise_tag
 from reconciler.core.view.state import state_view
 from reconciler.render.json import state_json
 from reconciler.store import open_reader
-
-_AGE = re.compile(r"(\d{1,6})([smhdw])")
-_UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 
 
 @click.command("list", epilog="Example: reconciler state list --tag vip --status quarantined --older-than 30d")
@@ -68,9 +63,5 @@ def command(
 
 
 def _before(age: str) -> Instant | None:
-    if not age:
-        return None
-    found = _AGE.fullmatch(age)
-    if found is None:
-        raise UsageError(f"--older-than {age!r} is no age", hint="write a number and s, m, h, d or w, such as 30d")
-    return Instant(SystemClock().now() - int(found[1]) * _UNITS[found[2]])
+    old = milliseconds("older-than", age)
+    return None if old is None else Instant(SystemClock().now() - old)

@@ -16,20 +16,27 @@ from reconciler.core.desired import NOTHING, Want
 from reconciler.core.errors import InvalidInput, ReconcilerError, UsageError
 from reconciler.core.names import ContactId, LocationId
 from reconciler.core.view.contact import ContactStory, contact_view
+from reconciler.core.view.facts import facts_view
 from reconciler.ports import StateReader
-from reconciler.render.json import contact_json
+from reconciler.render.json import contact_json, facts_json
 from reconciler.store import open_reader
 
 
 @click.command("show", epilog="Example: reconciler state show qFSqySFkVvNzOSqgGqFi")
-@click.argument("contact", metavar="CONTACT")
+@click.argument("contact", default="", metavar="[CONTACT]")
 @click.option("--location", "locations", multiple=True, metavar="L", help="Only this location.")
 @whose_state
 @output(*FORMATS)
 @common
 def command(contact: str, locations: tuple[str, ...], manifests: Path, output: str, whole: bool, **options: Any) -> int:
-    """Tell all that is known of a contact: its tags, who declares them, since when, from which run, what was done."""
+    """Tell all that is known of a contact: its tags, who declares them, since when, from which run, what was done.
+
+    Without CONTACT: each location's serial and lineage, and what its API taught us: limits of a request, tags that it
+    spells otherwise, whether a write of tags moves `dateUpdated`.
+    """
     console = Console.of(options)
+    if not contact:
+        return _whole(manifests, locations, output, console, options)
     with open_reader(settings_of(manifests, options).state) as reader:
         stories = [
             story
@@ -42,6 +49,16 @@ def command(contact: str, locations: tuple[str, ...], manifests: Path, output: s
         console.answer(contact_json(stories))
     else:
         console.show(contact_view(stories, most=rows(whole)))
+    return 0
+
+
+def _whole(manifests: Path, locations: tuple[str, ...], output: str, console: Console, options: Any) -> int:
+    with open_reader(settings_of(manifests, options).state) as reader:
+        snapshots = [reader.load(location) for location in chosen(reader, locations)]
+    if output == "json":
+        console.answer(facts_json(snapshots))
+    else:
+        console.show(facts_view(snapshots))
     return 0
 
 

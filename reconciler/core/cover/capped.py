@@ -46,7 +46,7 @@ def plans(problem: Problem, *, effort: int) -> Iterator[Draft]:
         options = fits(problem, sets)
         left -= len(options.sets) + _SET * len(sets)
         sets, options, taken = _joined(problem, sets, options, together * problem.max_contacts)
-        yield _trimmed(problem, sets, options, taken)
+        yield trimmed(problem, sets, options, taken, stage="capped")
 
 
 def _dictionary(problem: Problem, always: Bits, least: float) -> Bits:
@@ -71,7 +71,7 @@ def _joined(problem: Problem, sets: Bits, options: Pairs, least: float) -> tuple
     return sets, options, taken
 
 
-def _trimmed(problem: Problem, sets: Bits, options: Pairs, taken: Pairs) -> Draft:
+def trimmed(problem: Problem, sets: Bits, options: Pairs, taken: Pairs, *, stage: str) -> Draft:
     """The plan of a choice, with as many part-filled requests dissolved as can be."""
     parts = Parts(problem, sets, options, taken)
     for _ in range(_PASSES):
@@ -80,7 +80,7 @@ def _trimmed(problem: Problem, sets: Bits, options: Pairs, taken: Pairs) -> Draf
         for number in turn[over[turn] > 0].tolist():
             if parts.load[number] % problem.max_contacts:
                 dissolve(parts, number)
-    return draft(problem, "capped", blocks(parts))
+    return draft(problem, stage, blocks(parts))
 
 
 def blocks(parts: Parts) -> Iterator[Block]:

@@ -11,6 +11,9 @@ from reconciler.core.cover.bits import Ints, column, distinct_rows, members, ran
 from reconciler.core.cover.model import Rectangle
 from reconciler.core.cover.problem import Problem
 
+IN_FLIGHT = 20
+"""Requests at a time that keep a rate limit of ten a second busy where each takes two seconds."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
@@ -22,17 +25,28 @@ class Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
-    """A plan that a stage made. `cost`: its requests once cut to the caps."""
+    """A plan that a stage made. `cost`: its requests once cut to the caps. `depth`: the most requests that a
+    single contact is in, which have to go one after the other."""
 
     stage: str
     blocks: tuple[Block, ...]
     cost: int
+    depth: int
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Smaller is better: the requests, then how far they are from keeping `IN_FLIGHT` of them in flight."""
+        return self.cost, -min(IN_FLIGHT, self.cost // max(1, self.depth))
 
 
 def draft(problem: Problem, stage: str, blocks: Iterable[Block]) -> Draft:
-    """A draft with its cost."""
+    """A draft with its cost and depth."""
     made = tuple(blocks)
-    return Draft(stage, made, sum(problem.cost(len(block.contacts), len(block.tags)) for block in made))
+    cost = sum(problem.cost(len(block.contacts), len(block.tags)) for block in made)
+    requests = np.zeros(len(problem.contacts), np.int64)
+    for block in made:
+        requests[block.contacts] += -(-len(block.tags) // problem.max_tags)
+    return Draft(stage, made, cost, int(requests.max(initial=0)))
 
 
 def one_per_delta(problem: Problem) -> Draft:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reconciler.core.cover import capped, roles
+from reconciler.core.cover import capped, pack, roles
 from reconciler.core.cover.bounds import Cell, groups
 from reconciler.core.cover.draft import Draft, emit, naive
 from reconciler.core.cover.model import Cover, Demand, Rectangle
@@ -45,20 +45,21 @@ def _search(problem: Problem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]
         drafts = roles.plans(core, effort=effort)
         first = next(drafts)
         tight = first.cost > _LOOSE * len(first.blocks)
-        best = _cheapest(min(best, first, key=_cost), drafts, bound)
-    if tight and best.cost > bound:
+        best = _cheapest(min(best, first, key=_rank), drafts, bound)
+    best = _cheapest(best, pack.plans(problem, effort=effort), bound)
+    if tight:
         best = _cheapest(best, capped.plans(problem, effort=effort), bound)
     return best, bound, certificate
 
 
-def _cost(plan: Draft) -> int:
-    return plan.cost
+def _rank(plan: Draft) -> tuple[int, int]:
+    return plan.rank
 
 
 def _cheapest(best: Draft, drafts: Iterator[Draft], bound: int) -> Draft:
     """The first of the cheapest plans; none is made once the bound is reached."""
     while best.cost > bound and (found := next(drafts, None)):
-        best = min(best, found, key=_cost)
+        best = min(best, found, key=_rank)
     return best
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -56,12 +56,12 @@ def collapse(demands: Iterable[Demand], *, repeatable: TagSet, max_contacts: int
     """The problem of these demands; raises ValueError for a must outside may or a contact in two demands."""
     asked = [demand for demand in demands if demand.must and demand.contacts]
     _refuse_twice(asked)
-    names = sorted(frozenset[Tag]().union(*{demand.must for demand in asked}))
+    names = sorted(set(chain.from_iterable({demand.must for demand in asked})))
     once = np.array([tag not in repeatable for tag in names], np.bool_)
     cells, groups = _patterns(asked, names, once)
     sizes = np.array([len(group) for group in groups], np.int64)
     rows, columns = _colours(cells, sizes, once)
-    row_order = np.array(sorted(range(len(groups)), key=lambda row: (rows[row], groups[row][0])), np.int64)
+    row_order = _by_look(rows, [group[0] for group in groups])
     column_order = np.lexsort((np.arange(len(names)), columns))
     width = len(names)
     return Problem(
@@ -76,6 +76,16 @@ def collapse(demands: Iterable[Demand], *, repeatable: TagSet, max_contacts: int
     )
 
 
+def _by_look(colours: Bits, names: Sequence[ContactId]) -> Ints:
+    """The patterns by colour, those that look alike by name."""
+    order = np.argsort(colours, kind="stable")
+    cuts = np.flatnonzero(np.diff(colours[order])) + 1
+    tops, ends = np.append(0, cuts), np.append(cuts, len(order))
+    for top, end in np.stack([tops, ends], axis=1)[ends - tops > 1].tolist():
+        order[top:end] = sorted(order[top:end].tolist(), key=names.__getitem__)
+    return order
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cells:
     must: Bits
@@ -83,15 +93,14 @@ class _Cells:
 
 
 def _refuse_twice(demands: Sequence[Demand]) -> None:
-    contacts = [contact for demand in demands for contact in demand.contacts]
-    if len(set(contacts)) != len(contacts):
+    contacts = set(chain.from_iterable(demand.contacts for demand in demands))
+    if len(contacts) != sum(len(demand.contacts) for demand in demands):
         raise ValueError("a contact occurs twice in the demands")
 
 
 def _patterns(demands: Sequence[Demand], names: Sequence[Tag], once: Bools) -> tuple[_Cells, list[list[ContactId]]]:
     """The distinct patterns and the contacts of each, sorted."""
-    may = _encode([demand.may for demand in demands], names)
-    must = _encode([demand.must for demand in demands], names)
+    must, may = _encode([demand.must for demand in demands], [demand.may for demand in demands], names)
     if (must & ~may).any() or any(not demand.must <= demand.may for demand in demands):
         raise ValueError("a demand with a tag that must be sent but may not")
     mask = pack(np.zeros(once.sum(), np.int64), np.flatnonzero(once), shape=(1, len(names)))
@@ -105,17 +114,18 @@ def _patterns(demands: Sequence[Demand], names: Sequence[Tag], once: Bools) -> t
     return _Cells(must[first], may[first]), groups
 
 
-def _encode(sets: Sequence[TagSet], names: Sequence[Tag]) -> Bits:
+def _encode(musts: Sequence[TagSet], mays: Sequence[TagSet], names: Sequence[Tag]) -> tuple[Bits, Bits]:
     """The sets as packed rows; tags that are not in `names` are left out."""
     number: dict[TagSet, int] = {}
-    kind = [number.setdefault(one, len(number)) for one in sets]
+    kinds = [np.array([number.setdefault(one, len(number)) for one in sets], np.int64) for sets in (musts, mays)]
     index = {tag: place for place, tag in enumerate(names)}
     lengths = np.fromiter(map(len, number), np.int64, len(number))
-    flat = chain.from_iterable(number)
-    columns = np.fromiter((index.get(tag, -1) for tag in flat), np.int64, int(lengths.sum()))
+    flat = map(index.get, chain.from_iterable(number), repeat(-1))
+    columns = np.fromiter(flat, np.int64, int(lengths.sum()))
     rows = np.repeat(np.arange(len(number)), lengths)
     known = columns >= 0
-    return pack(rows[known], columns[known], shape=(len(number), len(names)))[np.array(kind, np.int64)]
+    packed = pack(rows[known], columns[known], shape=(len(number), len(names)))
+    return packed[kinds[0]], packed[kinds[1]]
 
 
 def _colours(cells: _Cells, sizes: Ints, once: Bools) -> tuple[Bits, Bits]:

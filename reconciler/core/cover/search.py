@@ -6,11 +6,12 @@ Rules
    none repeatable
    the boxes are a partition, with all of them a cover, and both are one search.
 2. The greedy takes the row or column with the fewest open cells and closes it: every row that allows them
-   all, every
-   column that those rows allow.
-3. A step of the search opens what only a few neighbouring boxes cover, and fills it again with ties broken at
-   random; it is
-   kept if that takes no more boxes. Random numbers are drawn from a fixed seed.
+   all, every column that those rows allow.
+3. Where some cells may be sent and need not be, closing can shut out rows that would fit with less. Growing
+   takes one row more at a time: the one with the most open cells that all rows so far allow.
+4. A step of the search opens what only a few neighbouring boxes cover, and fills it again, closing or growing,
+   with ties broken at random; it is kept if that takes no more boxes. Random numbers are drawn from a fixed
+   seed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from reconciler.core.cover.grid import Box, Grid, intersection, ones, union
 
 _MOST_OPENED = 8
 _THIN = 0.3
+_GROWN = 0.3
 _BIASES = (0.0, 0.0, 1e9, -1e9)
 
 Open = dict[int, int]
@@ -39,6 +41,7 @@ def improve(grid: Grid, need: Sequence[int], boxes: Sequence[Box], *, steps: int
     `enough`."""
     draw = random.Random(seed)  # noqa: S311 - repeatable on purpose, and no secret
     kept = list(boxes)
+    spare = any(allowed & ~needed for needed, allowed in zip(grid.need_rows, grid.allow_rows, strict=True))
     for _ in range(steps):
         if len(kept) <= max(1, enough):
             break
@@ -46,7 +49,8 @@ def improve(grid: Grid, need: Sequence[int], boxes: Sequence[Box], *, steps: int
         rest = [box for number, box in enumerate(kept) if number not in chosen]
         rows = _uncovered(need, [kept[number] for number in sorted(chosen)], rest)
         thin = bool(grid.once) and draw.random() < _THIN
-        fresh = _fill(grid, rows, _Taste(draw, draw.choice(_BIASES), thin))
+        grown = spare and draw.random() < _GROWN
+        fresh = _fill(grid, rows, _Taste(draw, draw.choice(_BIASES), thin, grown))
         if len(fresh) <= len(chosen):
             kept = rest + fresh
     return kept
@@ -76,12 +80,13 @@ def _uncovered(need: Sequence[int], chosen: Sequence[Box], rest: Sequence[Box]) 
 @dataclass(frozen=True, slots=True)
 class _Taste:
     """How a fill chooses. `draw`: breaks ties; `bias`: towards rows; `thin`: leaves out some of what a box
-    may hold
-    besides what it is for, since what is sent once may be better off in another box."""
+    may hold besides what it is for, since what is sent once may be better off in another box; `grown`: rows are
+    grown, not closed."""
 
     draw: random.Random | None = None
     bias: float = 0.0
     thin: bool = False
+    grown: bool = False
 
     def noise(self) -> float:
         return self.draw.random() if self.draw else 0.0
@@ -97,7 +102,9 @@ def _fill(grid: Grid, rows: Open, taste: _Taste) -> list[Box]:
     while rows:
         row_size, row = min((mask.bit_count() + noise(), row) for row, mask in rows.items())
         column_size, column = min((mask.bit_count() + noise(), column) for column, mask in columns.items())
-        if row_size <= column_size + taste.bias:
+        if taste.grown:
+            box = _grow_row(grid, rows, columns, row, taste)
+        elif row_size <= column_size + taste.bias:
             box = _close_row(grid, rows, columns, row, taste)
         else:
             box = _close_column(grid, rows, columns, column, taste)
@@ -133,6 +140,22 @@ def _close_row(grid: Grid, rows: Open, columns: Open, row: int, taste: _Taste) -
     wide = wanted | taste.some(intersection(_allowed_row(grid, rows, other) for other in ones(tall)))
     more = intersection(_allowed_column(grid, columns, column) for column in ones(wide))
     return tall | taste.some(more), wide
+
+
+def _grow_row(grid: Grid, rows: Open, columns: Open, row: int, taste: _Taste) -> Box:
+    """The row's open cells, and those of the rows that fit with them, the best first."""
+    tall, wide, free = 1 << row, rows[row], _allowed_row(grid, rows, row)
+    near = {other: _allowed_row(grid, rows, other) for other in rows if other != row}
+    while True:
+        near = {other: allowed for other, allowed in near.items() if not wide & ~allowed and rows[other] & free}
+        if not near:
+            break
+        _, best = max(((rows[other] & free).bit_count() + taste.noise(), other) for other in near)
+        tall |= 1 << best
+        wide |= rows[best] & free
+        free &= near.pop(best)
+    more = intersection(_allowed_column(grid, columns, column) for column in ones(wide))
+    return tall | more, wide
 
 
 def _close_column(grid: Grid, rows: Open, columns: Open, column: int, taste: _Taste) -> Box:

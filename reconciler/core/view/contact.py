@@ -87,9 +87,13 @@ def _declared(want: Want, tag: Tag) -> Cell:
 def _status(known: Known) -> Block | None:
     lines = []
     if known.quarantine is not None:
-        lines.append(Cell(f"quarantined since {moment(known.quarantined_at)}: {known.quarantine}", Style.WARN))
+        since = moment(known.quarantined_since or known.quarantined_at)
+        again = known.quarantined_since not in (None, known.quarantined_at)
+        last = f", refused last {moment(known.quarantined_at)}" if again else ""
+        lines.append(Cell(f"quarantined since {since}{last}: {known.quarantine}", Style.WARN))
     if known.doubt:
         lines.append(Cell(f"in doubt since a request of {moment(known.doubt_at)}", Style.WARN))
+    lines += [Cell(f"{tag!r} was put back {moment(at)}", Style.FAINT) for tag, at in known.restored]
     return Lines("", tuple(lines)) if lines else None
 
 

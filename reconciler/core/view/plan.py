@@ -203,13 +203,17 @@ def _certificate(proof: Proof, most: int | None) -> Block:
     return table(title, (Column("contact"), Column("tag")), rows, most=most)
 
 
+_BLIND = (Postponed.NEEDS_REFRESH, Postponed.EXCLUSIVE, Postponed.INCOMPLETE)
+
+
 def _deferrals(plan: LocationPlan) -> Block | None:
     items = []
     for each in plan.deferrals:
         ceiling = len(each.tags) * len(each.contacts)
         tags = f": at most {counted(ceiling, 'removal')} of {', '.join(each.tags)}" if each.tags else ""
-        style = Style.WARN if each.reason is Postponed.NEEDS_REFRESH else Style.PLAIN
-        items.append(Cell(f"{counted(len(each.contacts), 'contact')}{tags} ({each.reason})", style))
+        style = Style.WARN if each.reason in _BLIND else Style.PLAIN
+        who = f"{counted(len(each.contacts), 'contact')}{tags}" if each.contacts else ", ".join(each.tags)
+        items.append(Cell(f"{who} ({each.reason})", style))
     return Lines("Deferred: not decidable before an observation", tuple(items)) if items else None
 
 

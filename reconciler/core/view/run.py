@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reconciler.core.names import ContactId
 from reconciler.core.outcome import Outcome
-from reconciler.core.report import Finding, LocationReport
+from reconciler.core.report import Finding, LocationReport, Surprises
 from reconciler.core.view.blocks import (
     ROWS,
     Block,
@@ -38,7 +39,8 @@ def run_view(reports: Sequence[LocationReport], *, most: int | None = ROWS) -> V
 
 
 def _section(report: LocationReport, most: int | None) -> Section:
-    blocks = [_outcomes(report), _findings(report.findings, most), _notes(report)]
+    findings, surprises = _findings(report.findings, most), _surprises(report.surprises, most)
+    blocks = [_outcomes(report), findings, surprises, _notes(report)]
     title = f"Location {report.location}" + (f", run {report.run}" if report.run else "")
     return Section(title, _verdict(report), tuple(block for block in blocks if block is not None))
 
@@ -49,6 +51,8 @@ def _verdict(report: LocationReport) -> Cell:
     if not report.run:
         return Cell("Nothing to do.", Style.GOOD)
     done = f"{counted(report.requests, 'request')} in {counted(report.rounds, 'round')}"
+    if report.reads:
+        done += f", {counted(report.reads, 'contact')} read to settle doubts"
     if report.exit_code:
         return Cell(f"Done in part: {done}; see what was left below.", Style.WARN)
     return Cell(f"Done: {done}.", Style.GOOD)
@@ -84,8 +88,28 @@ def _findings(findings: Sequence[Finding], most: int | None) -> Block | None:
     return table("Contacts that did not end well", columns, rows, most=most)
 
 
+def _surprises(surprises: Sequence[Surprises], most: int | None) -> Block | None:
+    if not surprises:
+        return None
+    rows = [
+        (
+            number(len(each.contacts)),
+            Cell(", ".join(each.appeared)),
+            Cell(", ".join(each.vanished)),
+            _some(each.contacts),
+        )
+        for each in surprises
+    ]
+    columns = (Column("contacts", right=True), Column("had gained"), Column("had lost"), Column("such as"))
+    return table("Contacts that others had changed since they were last observed", columns, rows, most=most)
+
+
+def _some(contacts: Sequence[ContactId]) -> Cell:
+    return Cell(", ".join(contacts[:3]) + (", …" if len(contacts) > 3 else ""))
+
+
 def _notes(report: LocationReport) -> Block | None:
-    items = []
+    items = [Cell(note, Style.WARN) for note in report.notes]
     if report.outside:
         text = f"{counted(report.outside, 'pair')} turned out to be needed and nobody approved them: run plan again."
         items.append(Cell(text, Style.WARN))

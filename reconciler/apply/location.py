@@ -1,0 +1,182 @@
+"""A run in one location from its lease to its report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.apply.rounds import carry_out
+from reconciler.apply.run import Run, until
+from reconciler.apply.stop import Halted
+from reconciler.apply.world import Mission, World
+from reconciler.core.ceiling import ceiling
+from reconciler.core.errors import ReconcilerError, StalePlan, StateError
+from reconciler.core.journal import RunHeader, RunStatus
+from reconciler.core.observed import Observed
+from reconciler.core.pace import Pace
+from reconciler.core.plan import ApprovedPlan, LocationPlan, Plan
+from reconciler.core.report import LocationReport
+from reconciler.core.settling import may_have_work, open_doubts
+from reconciler.core.splitting import capped
+from reconciler.core.tally import Tally
+from reconciler.ports import StateStore
+from reconciler.tenure import Tenure, take
+
+
+async def apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World) -> LocationReport:
+    """Carries out the plan of one location; whatever goes wrong there is in the report."""
+    try:
+        if not _has_work(plan, mission, world):
+            return _nothing_sent(plan, RunStatus.COMPLETE)
+        tenure = await _taken(plan, mission, world)
+    except ReconcilerError as error:
+        return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
+    try:
+        return await _under_lease(tenure, plan, approved, mission, world)
+    except ReconcilerError as error:
+        return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
+    finally:
+        tenure.release()
+
+
+def _has_work(plan: LocationPlan, mission: Mission, world: World) -> bool:
+    """Something to send, to record, or to settle."""
+    if not plan.is_empty or plan.observations:
+        return True
+    if not may_have_work(plan) or world.reader is None:
+        return False
+    return bool(open_doubts(world.store.load(plan.location).observed, mission.options[plan.location].settle_ms))
+
+
+async def _taken(plan: LocationPlan, mission: Mission, world: World) -> Tenure:
+    """The lease; raises LockHeld, or Interrupted."""
+    taking = take(
+        plan.location,
+        mission.holder,
+        store=world.store,
+        clock=world.clock,
+        report=world.report,
+        lock_timeout_ms=mission.lock_timeout_ms,
+    )
+    if not mission.lock_timeout_ms:
+        return await taking
+    tenure = await until(world.stop.wait, taking)
+    if tenure is None:
+        assert world.stop.interrupted is not None
+        raise world.stop.interrupted
+    return tenure
+
+
+async def _under_lease(
+    tenure: Tenure, plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World
+) -> LocationReport:
+    _refuse_stale(plan, approved.plan, world.store)
+    header = RunHeader(
+        location=plan.location,
+        operation=mission.holder.operation,
+        who=mission.holder.who,
+        started=world.clock.now(),
+        change_digest=approved.plan.change_digest,
+        commit=mission.commit,
+        allowed=tuple(f"{each.flag}: {each.allowed}" for each in plan.guards if each.allowed),
+    )
+    number = world.store.begin_run(tenure.lease, header)
+    options = mission.options[plan.location]
+    state = world.store.load(plan.location)
+    run = Run(
+        plan=plan,
+        limit=ceiling(plan),
+        desired=mission.desired[plan.location],
+        options=options,
+        reversal=mission.reversals.get(plan.location),
+        state=state,
+        tenure=tenure,
+        mission=mission,
+        number=number,
+        began=header.started,
+        world=world,
+        pace=world.pace(plan.location) if world.pace else Pace(options.rate),
+        caps=capped(options.caps, state.facts),
+        facts=state.facts,
+    )
+    return await _to_its_end(run)
+
+
+async def _to_its_end(run: Run) -> LocationReport:
+    run.world.stop.listen(run.halt)
+    problem: ReconcilerError | None = None
+    try:
+        await carry_out(run)
+    except Halted:
+        problem = run.error
+    except ReconcilerError as error:
+        problem = error
+    finally:
+        run.world.stop.forget(run.halt)
+    # where the journal cannot be written, what it holds is the truth: the next run reads it
+    if not isinstance(problem, StateError):
+        try:
+            _end(run, RunStatus.STOPPED if problem else RunStatus.COMPLETE)
+        except StateError as error:
+            problem = problem or error
+    report = _reported(run, RunStatus.STOPPED if problem else RunStatus.COMPLETE)
+    return _failed(report, problem) if problem else report
+
+
+def _end(run: Run, status: RunStatus) -> None:
+    store, lease = run.world.store, run.tenure.lease
+    if run.rejected:
+        # only now: a token that is wrong refuses everybody, and says nothing of them
+        wrong = run.rates.looks_wrong
+        store.learn(lease, {who: each.disbelieved if wrong else each.believed for who, each in run.rejected.items()})
+    sizes = {each.name: len(each.members) for each in run.desired.sets}
+    # of a part of the whole nothing follows for the size of a set, nor of what undoes a run
+    chosen = run.options.selection
+    whole = status is RunStatus.COMPLETE and run.reversal is None and not (chosen.sets or chosen.tags)
+    store.end_run(lease, run.number, status, run.now(), set_sizes=sizes if whole else None)
+    if run.mission.history_keep is not None:
+        store.prune(lease, run.mission.history_keep)
+
+
+def _reported(run: Run, status: RunStatus) -> LocationReport:
+    run.tally.close(run.limit, run.state.observed)
+    return LocationReport(
+        location=run.location,
+        run=run.number,
+        status=status,
+        rounds=run.rounds,
+        requests=run.requests,
+        reads=run.reads,
+        adopted=run.adopted,
+        released=run.released,
+        pairs=run.tally.pairs(run.state.observed),
+        findings=run.tally.findings(),
+        surprises=run.tally.surprises(),
+        notes=tuple(run.notes),
+        outside=run.outside,
+    )
+
+
+def _nothing_sent(plan: LocationPlan, status: RunStatus) -> LocationReport:
+    tally = Tally()
+    tally.plan(plan.deltas)
+    tally.defer(plan.deferrals)
+    return LocationReport(plan.location, "", status, pairs=tally.pairs(Observed()))
+
+
+def _refuse_stale(plan: LocationPlan, whole: Plan, store: StateStore) -> None:
+    """A plan is of one lineage, and used up by the run that completes it."""
+    state = store.load(plan.location)
+    if plan.lineage not in (None, state.lineage):
+        raise StalePlan(
+            f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
+        )
+    if plan.serial == state.serial:
+        return
+    for run in store.runs(plan.location):
+        same = run.header.change_digest == whole.change_digest and run.header.started >= whole.as_of
+        if same and run.status is RunStatus.COMPLETE:
+            raise StalePlan(f"the plan is used up: run {run.id} carried it out", hint="run plan again")
+
+
+def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:
+    return replace(report, error=error.message, hint=error.hint, error_code=error.exit_code)

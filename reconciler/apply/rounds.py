@@ -1,0 +1,179 @@
+"""From the plan to where nothing is left to do: waves, rounds, doubts.
+
+Rules
+1. Nothing outside the approved plan and its ceilings is sent; a pair sent is not sent again, but once after a doubt.
+2. What an earlier run left in doubt is settled first. What this run leaves in doubt is settled when all else is done.
+3. After each round what is left is planned anew from the answers, under the guards of the whole run, until nothing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import partial
+
+from reconciler.apply.flying import fly
+from reconciler.apply.run import Run
+from reconciler.apply.sending import passed_over
+from reconciler.apply.settling import Again, settle_doubts
+from reconciler.core.batching import Batch, make_batches
+from reconciler.core.ceiling import within
+from reconciler.core.cover import Demand
+from reconciler.core.diff import Delta, Demands, demands_of
+from reconciler.core.errors import Unfinished
+from reconciler.core.event import RoundStarted
+from reconciler.core.guard import Before, Counts, Measured, count, measure
+from reconciler.core.names import ContactId, TagSet
+from reconciler.core.observed import Known, adopt, release
+from reconciler.core.outcome import Action
+from reconciler.core.plan import LocationPlan, before_run, explain_refusals, plan_location
+from reconciler.core.reassert import NO_REASSERTION
+from reconciler.core.revert import plan_revert
+from reconciler.core.settling import open_doubts
+from reconciler.core.waves import of_wave, waves
+
+MAX_ROUNDS = 10
+MAX_SETTLINGS = 3
+NONE: TagSet = frozenset()
+Wave = Collection[ContactId] | None
+
+
+async def carry_out(run: Run) -> None:
+    """All rounds of the run. Raises what stopped it."""
+    _store_observations(run)
+    run.tally.plan(run.plan.deltas)
+    run.tally.plan(run.plan.reasserted)
+    run.tally.defer(run.plan.deferrals)
+    rounds = _Rounds(run, before_run(run.state))
+    moved = run.state.serial != run.plan.serial
+    if left := open_doubts(run.state.observed, run.options.settle_ms):
+        await settle_doubts(run, left)
+        moved = True
+    if run.mission.canary is None:
+        await rounds.until_converged(rounds.inside() if moved else run.plan, None)
+        return
+    for wave in waves((*run.plan.deltas, *run.plan.deferrals), run.mission.canary):
+        await rounds.until_converged(rounds.inside(wave), wave)
+        if wave is not None and (passed := run.rates.over(run.mission.stop_on, few=1)):
+            raise passed_over(f"after the first {len(wave):,} contacts: {passed}")
+
+
+class _Rounds:
+    """The rounds of a run. `before`: what was there when it began."""
+
+    def __init__(self, run: Run, before: Before) -> None:
+        self.run = run
+        self._first = before
+
+    async def until_converged(self, current: LocationPlan, wave: Wave) -> None:
+        for _ in range(MAX_SETTLINGS):
+            current = await self._until_sent(current, wave)
+            again = await self._settle()
+            if again is None:
+                return
+            if again:
+                await self._once_more(again)
+            current = self.inside(wave)
+
+    async def _until_sent(self, current: LocationPlan, wave: Wave) -> LocationPlan:
+        rounds = 0
+        while current.batches or current.ledger:
+            if rounds == MAX_ROUNDS:
+                raise Unfinished(f"not converged after {MAX_ROUNDS} rounds", hint="run plan to see what is left")
+            rounds += 1
+            await self._round(current)
+            current = self.inside(wave)
+        return current
+
+    async def _settle(self) -> Again | None:
+        """What may be sent once more; None where nothing was in doubt that could be settled."""
+        run = self.run
+        doubts = {contact: run.state.observed[contact] for contact in run.doubtful}
+        if not doubts or run.world.reader is None:
+            return None
+        again = await settle_doubts(run, doubts)
+        # what no reading told stays in doubt, and is the next run's
+        run.doubtful.clear()
+        return again
+
+    async def _once_more(self, again: Again) -> None:
+        demands = {
+            action: tuple(
+                Demand(tags, tags, tuple(sorted(who))) for (what, tags), who in again.items() if what is action
+            )
+            for action in Action
+        }
+        found = make_batches(Demands(demands[Action.ADD], demands[Action.REMOVE]), self.run.caps)
+        await self._send(found.batches)
+
+    async def _round(self, current: LocationPlan) -> None:
+        run = self.run
+        _record_ledger(run, current)
+        run.tally.plan(current.deltas)
+        run.done = run.done + count(current.deltas, current.reasserted, requests=len(current.batches))
+        await self._send(current.batches)
+
+    async def _send(self, batches: Sequence[Batch]) -> None:
+        self.run.rounds += 1
+        self.run.tell(RoundStarted(self.run.location, self.run.rounds, len(batches)))
+        await fly(self.run, batches)
+
+    def inside(self, wave: Wave = None) -> LocationPlan:
+        """What is left to do, as far as it was approved, belongs to the wave, and the guards let it pass."""
+        run = self.run
+        fresh = self._fresh()
+        deltas, run.outside = within(fresh.deltas, run.limit, failed=run.tally.failed)
+        if wave is not None:
+            deltas = of_wave(deltas, wave)
+        inside = fresh
+        if deltas != fresh.deltas:
+            batches = make_batches(demands_of(deltas), run.caps, effort=run.options.effort).batches
+            inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measured(deltas, len(batches)))
+        if inside.batches and inside.refused:
+            run.tally.plan(deltas)
+            raise Unfinished("; ".join(explain_refusals((inside,))), hint="what is left is in the next plan")
+        return inside
+
+    def _fresh(self) -> LocationPlan:
+        """What would be planned now; what would be sent again is not in what was approved."""
+        run = self.run
+        options = replace(run.options, reassertion=NO_REASSERTION, caps=run.caps)
+        plan = plan_location if run.reversal is None else partial(plan_revert, run.reversal)
+        return plan(run.desired, run.state, options, spent=run.tally.spent, done=run.done, before=self._before())
+
+    def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
+        run = self.run
+        counts: Counts = run.done + count(deltas, requests=requests)
+        limits, allowances = run.options.limits, run.options.allowances
+        return measure(counts, self._before(), run.desired, limits=limits, allowances=allowances)
+
+    def _before(self) -> Before:
+        """What was there before the run, with what the answers told of contacts never observed."""
+        return replace(self._first, holders=self._first.holders + self.run.learnt)
+
+
+def _store_observations(run: Run) -> None:
+    """What the plan was made on and the state does not know yet."""
+    observed, settle_ms = run.state.observed, run.options.settle_ms
+    changed = {
+        contact: known
+        for seen in run.plan.observations
+        for contact, known in seen.absorb(observed, settle_ms=settle_ms)
+    }
+    if changed:
+        run.world.store.learn(run.tenure.lease, changed)
+        observed.update(changed)
+
+
+def _record_ledger(run: Run, current: LocationPlan) -> None:
+    changed: dict[ContactId, Known] = {}
+    for change in current.ledger:
+        adopted, released = frozenset(change.adopted), frozenset(change.released)
+        run.adopted += len(adopted) * len(change.contacts)
+        run.released += len(released) * len(change.contacts)
+        for contact in change.contacts:
+            known = release(adopt(run.state.observed[contact], adopted, keep=NONE), released)
+            changed[contact] = replace(known, kept=frozenset(change.kept))
+    if changed:
+        run.world.store.learn(run.tenure.lease, changed)
+        run.state.observed.update(changed)

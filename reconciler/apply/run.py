@@ -1,0 +1,227 @@
+"""One run in one location: what it was given, what it has done so far, and when its next request may leave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from reconciler.apply.stop import Halted
+from reconciler.apply.world import Mission, World
+from reconciler.core.backoff import Backoff
+from reconciler.core.batching import Batch, Caps
+from reconciler.core.ceiling import Ceiling
+from reconciler.core.desired import Desired
+from reconciler.core.errors import InDoubt, NotApplied, ReconcilerError
+from reconciler.core.event import Event, Waiting
+from reconciler.core.facts import Facts
+from reconciler.core.guard import Counts
+from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Action, Verdict
+from reconciler.core.pace import Pace
+from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot
+from reconciler.core.quota import room
+from reconciler.core.rates import Rates
+from reconciler.core.revert import Reversal
+from reconciler.core.splitting import capped
+from reconciler.core.tally import Tally
+from reconciler.tenure import Tenure
+
+T = TypeVar("T")
+BACKOFF = Backoff(retries=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A contact that the API refused: what is known of it if that is believed, and what if it is not."""
+
+    believed: Known
+    disbelieved: Known
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A write of this run that changed the contact's tags, sent and answered at these instants."""
+
+    contact: ContactId
+    sent: Instant
+    answered: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What requests of this run tried on a contact, nobody knows with which effect."""
+
+    adds: TagSet = frozenset()
+    removes: TagSet = frozenset()
+
+
+@dataclass(slots=True)
+class Run:
+    """`limit`: what was approved. `caps`: how much a request may hold, as far as is known. `error`: what lets no
+    further request leave.
+
+    `rejected`: whom the API refused, durable at the end of the run. `doubtful`: the doubts of this run; `tried`: what
+    was sent once more after one. `refused`: tags that no request may hold, and what the API said of them. `learnt`:
+    holders that the answers told of, on contacts never observed before. `silent`: requests of unknown effect in a row.
+    `extra`: requests spent on taking apart what was refused. `answered`: whether any answer came so far.
+    """
+
+    plan: LocationPlan
+    limit: Ceiling
+    desired: Desired
+    options: PlanOptions
+    reversal: Reversal | None
+    state: Snapshot
+    tenure: Tenure
+    mission: Mission
+    number: str
+    began: Instant
+    world: World
+    pace: Pace
+    caps: Caps
+    facts: Facts
+    rounds: int = 0
+    requests: int = 0
+    reads: int = 0
+    outside: int = 0
+    adopted: int = 0
+    released: int = 0
+    extra: int = 0
+    silent: int = 0
+    answered: bool = False
+    error: ReconcilerError | None = None
+    done: Counts = field(default_factory=Counts)
+    tally: Tally = field(default_factory=Tally)
+    rates: Rates = field(default_factory=Rates)
+    learnt: Counter[Tag] = field(default_factory=Counter)
+    rejected: dict[ContactId, Rejected] = field(default_factory=dict)
+    doubtful: dict[ContactId, Doubt] = field(default_factory=dict)
+    tried: dict[ContactId, TagSet] = field(default_factory=dict)
+    refused: dict[Tag, str] = field(default_factory=dict)
+    witness: Witness | None = None
+    notes: list[str] = field(default_factory=list)
+    splitting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _gate: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _halted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def location(self) -> LocationId:
+        return self.plan.location
+
+    @property
+    def room(self) -> int:
+        """How many requests may be under way: one, until the first answer shows that token and location are right."""
+        return self.mission.in_flight if self.answered else 1
+
+    def now(self) -> Instant:
+        return self.world.clock.now()
+
+    def tell(self, event: Event) -> None:
+        self.world.report(event)
+
+    def note(self, text: str) -> None:
+        """What the report shall tell, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def halt(self, error: ReconcilerError) -> None:
+        """Nothing more leaves; the first error is the run's."""
+        if self.error is None:
+            self.error = error
+            self._halted.set()
+
+    def check(self) -> None:
+        if self.error is not None:
+            raise Halted
+
+    async def turn(self) -> int:
+        """Waits until a request may leave, within rate limit and quota and under a lease that is alive; its ticket.
+
+        Raises Halted, LeaseLost or QuotaExhausted.
+        """
+        async with self._gate:
+            self.check()
+            while wait := self._wait():
+                await self.pause(*wait)
+            self.tenure.renew()
+            return self.pace.leave(self.now())
+
+    def _wait(self) -> tuple[int, str] | None:
+        """How long nothing may leave, and why."""
+        now = self.now()
+        if quota := room(self.location, self.pace, now, spill=self.mission.spill):
+            return quota, "today's quota is used up"
+        wait = self.pace.wait(now)
+        return (wait, "rate limit") if wait else None
+
+    async def once_more(self, attempt: int, error: NotApplied | InDoubt) -> bool:
+        """Whether a request that may be sent again may; the pause before it is over then."""
+        asked = error.retry_after_ms if isinstance(error, NotApplied) else None
+        pause = BACKOFF.pause(attempt, self.world.chance(), asked_ms=asked)
+        if pause is None:
+            return False
+        if asked:
+            self.pace.back_off(Instant(self.now() + asked))
+        await self.pause(pause, error.message)
+        return True
+
+    async def asked(self, ticket: int, request: Awaitable[T]) -> T:
+        """The answer to a request that had its turn, with heartbeats while it lasts."""
+        answered = False
+        try:
+            found = await self.tenure.during(request)
+            answered = True
+            return found
+        finally:
+            self.pace.end(ticket, self.now(), answered=answered)
+
+    async def pause(self, milliseconds: int, why: str) -> None:
+        """A wait, with heartbeats; raises Halted as soon as nothing more may leave."""
+        self.tell(Waiting(self.location, milliseconds, why))
+        await until(self._halted.wait, self.tenure.sleep(milliseconds))
+        self.check()
+
+    def doubt(self, contact: ContactId, action: Action, tags: TagSet) -> None:
+        """The contact is in doubt by a request of this run."""
+        known = self.doubtful.get(contact, Doubt())
+        adding = action is Action.ADD
+        more = (known.adds | tags, known.removes) if adding else (known.adds, known.removes | tags)
+        self.doubtful[contact] = Doubt(*more)
+
+    def learn(self, facts: Facts) -> None:
+        """What the location taught us, durable, and heeded from here on."""
+        if facts != self.facts:
+            self.world.store.note(self.tenure.lease, facts)
+            self.facts = facts
+            self.caps = capped(self.caps, facts)
+
+    def unwanted(self, batch: Batch) -> set[ContactId]:
+        """Whom the batch must leave out: whoever the API refused, whoever is in doubt with one of its tags (a pair may
+        be in two batches), and for removes whose adds did not end well."""
+        tags, removing, tally = frozenset(batch.tags), batch.action is Action.REMOVE, self.tally
+        return {
+            each
+            for each in batch.contacts
+            if each in tally.rejected or (removing and each in tally.failed) or tally.is_unclear(each, tags)
+        }
+
+
+async def until(stopped: Callable[[], Awaitable[object]], work: Awaitable[T]) -> T | None:
+    """The result of `work`, or None where `stopped` came first."""
+    stopping, working = asyncio.ensure_future(stopped()), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for each in (stopping, working):
+            each.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({each})
+
+
+Verdicts = dict[ContactId, Verdict]

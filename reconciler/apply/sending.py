@@ -1,0 +1,213 @@
+"""One batch: intent, request, answer, each durable before the next.
+
+Rules
+1. The intent is durable before the request leaves; the answer, with what it tells, in one transaction after it.
+2. Known to have had no effect: tried again, with pauses, and withdrawn in the end. Of unknown effect: in doubt.
+3. Whoever the API refuses is believed at the end of the run only: a wrong token refuses everybody.
+4. To be cancelled is to be killed: nothing is written, the next run finds the intent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+
+from reconciler.apply.run import Rejected, Run, Verdicts, Witness
+from reconciler.core.batching import Batch
+from reconciler.core.emergency import Lost, nothing_sent
+from reconciler.core.errors import (
+    ApiError,
+    AuthRefused,
+    InDoubt,
+    LeaseLost,
+    NotApplied,
+    QuotaExhausted,
+    StateError,
+    Unfinished,
+)
+from reconciler.core.names import ContactId, Instant
+from reconciler.core.observed import Known, absorb, intend, withdraw
+from reconciler.core.outcome import Outcome, Verdict, judge
+from reconciler.core.rates import surprise
+from reconciler.wire import BulkUpdate
+
+MOST_SILENT = 10
+"""So many requests in a row may end in doubt: then the API is not well, and nothing more is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """A batch whose intent is durable under `number`; what was known before it, and what is known with it."""
+
+    batch: Batch
+    number: int
+    sent: Instant
+    before: Mapping[ContactId, Known]
+    intended: Mapping[ContactId, Known]
+
+
+async def send(run: Run, batch: Batch) -> Verdicts:
+    """Sends one request's worth; a verdict a contact. Raises Halted, StateError, and ApiError where it was refused or
+    never applied."""
+    for attempt in count():
+        # before the intent: whoever is killed while it waits has sent nothing, and leaves no doubt
+        ticket = await run.turn()
+        # an intent for each attempt: a doubt lasts from when the request really left
+        letter = _intend(run, batch)
+        try:
+            verdicts = await _delivered(run, letter, ticket)
+        except (ApiError, LeaseLost) as error:
+            _withdraw(run, letter)
+            if not await _may_go_again(run, attempt, error):
+                raise _placed(run, error) from None
+        else:
+            _record(run, letter, verdicts)
+            return verdicts
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _may_go_again(run: Run, attempt: int, error: ApiError | LeaseLost) -> bool:
+    """Where it was never applied; what today's quota has no room for may wait for tomorrow's."""
+    if isinstance(error, QuotaExhausted):
+        return run.mission.spill
+    return isinstance(error, NotApplied) and await run.once_more(attempt, error)
+
+
+def _placed(run: Run, error: ApiError | LeaseLost) -> ApiError | LeaseLost:
+    """The error, with the location where it is about the token."""
+    if isinstance(error, AuthRefused):
+        error.message += f"; location {run.location} needs a token of its own, with the scope contacts.write"
+    return error
+
+
+def _intend(run: Run, batch: Batch) -> _Letter:
+    before = {contact: run.state.observed[contact] for contact in batch.contacts}
+    intended = {contact: _intended(run, contact, batch, known) for contact, known in before.items()}
+    now = run.now()
+    number = run.world.store.intend(run.tenure.lease, run.number, batch, intended, now)
+    return _Letter(batch, number, now, before, intended)
+
+
+def _intended(run: Run, contact: ContactId, batch: Batch, known: Known) -> Known:
+    # what a reversal gives back is ours again only where it was
+    tags = frozenset(batch.tags)
+    ours = tags if run.reversal is None else run.reversal.managed(contact, tags, run.desired)
+    return intend(known, batch.action, ours, keep=run.desired.want(contact).keep)
+
+
+async def _delivered(run: Run, letter: _Letter, ticket: int) -> Verdicts:
+    batch = letter.batch
+    update = BulkUpdate(batch.action, run.location, batch.contacts, batch.tags)
+    run.requests += 1
+    try:
+        rows = await run.asked(ticket, run.world.writer(run.location).update_tags(update))
+    except InDoubt as error:
+        run.silent += 1
+        if run.silent >= MOST_SILENT:
+            run.halt(_silence(error))
+        return dict.fromkeys(batch.contacts, Verdict(Outcome.IN_DOUBT, error.message))
+    run.silent, run.answered = 0, True
+    return judge(batch.action, batch.contacts, batch.tags, rows)
+
+
+def _silence(error: InDoubt) -> Unfinished:
+    return Unfinished(
+        f"{MOST_SILENT} requests in a row are of unknown effect, the last one: {error.message}",
+        hint="apply again when the API is well: what is in doubt is settled first",
+    )
+
+
+def _withdraw(run: Run, letter: _Letter) -> None:
+    withdrawn = {contact: withdraw(letter.intended[contact], letter.before[contact]) for contact in letter.before}
+    now = run.now()
+    with _or_kept(run, letter, nothing_sent(letter.batch), withdrawn, now):
+        run.world.store.withdraw(run.tenure.lease, letter.number, withdrawn, now)
+
+
+def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
+    now = run.now()
+    known = {contact: _absorbed(run, letter, contact, verdict, now) for contact, verdict in verdicts.items()}
+    rejected = {contact for contact, verdict in verdicts.items() if verdict.outcome is Outcome.REJECTED}
+    durable = known | {contact: letter.intended[contact] for contact in rejected}
+    try:
+        with _or_kept(run, letter, verdicts, durable, now):
+            run.world.store.record(run.tenure.lease, letter.number, verdicts, durable, now)
+    except StateError as error:
+        lost = Verdict(Outcome.IN_DOUBT, f"its answer could not be recorded: {error.message}")
+        run.tally.take(letter.batch, dict.fromkeys(letter.batch.contacts, lost))
+        raise
+    run.state.observed.update(known)
+    for contact in rejected:
+        disbelieved = withdraw(letter.intended[contact], letter.before[contact])
+        run.rejected[contact] = Rejected(known[contact], disbelieved)
+    run.tally.take(letter.batch, verdicts)
+    run.rates.take(letter.before, verdicts)
+    for contact, verdict in verdicts.items():
+        _notice(run, letter, contact, verdict, now)
+    _judge(run)
+
+
+def _absorbed(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now: Instant) -> Known:
+    return absorb(
+        letter.intended[contact],
+        verdict,
+        letter.batch.action,
+        frozenset(letter.batch.tags),
+        sent=letter.sent,
+        answered=now,
+        settle_ms=run.options.settle_ms,
+    )
+
+
+def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now: Instant) -> None:
+    """What one answer tells beyond its outcome."""
+    before = letter.before[contact]
+    if verdict.outcome is Outcome.IN_DOUBT:
+        run.doubt(contact, letter.batch.action, frozenset(letter.batch.tags))
+    if found := surprise(before, verdict):
+        run.tally.wonder(contact, found)
+    if before.observed is None and verdict.old is not None:
+        run.learnt.update(verdict.old)
+    if verdict.outcome is Outcome.APPLIED:
+        run.witness = Witness(contact, letter.sent, now)
+
+
+def _judge(run: Run) -> None:
+    """Whether to go on, as the run goes so far."""
+    if run.rates.looks_wrong:
+        run.halt(
+            Unfinished(
+                f"{run.rates.misplaced} of {run.rates.rows} rows were refused, and not as deleted: the token or the "
+                f"location {run.location} is probably wrong; nobody was quarantined",
+                hint="see that the token is of this location and the manifests name its contacts, then apply again",
+            )
+        )
+    elif passed := run.rates.over(run.mission.stop_on):
+        run.halt(passed_over(passed))
+
+
+def passed_over(passed: str) -> Unfinished:
+    return Unfinished(passed, hint="what was sent is told above; look at it, then plan and apply again to go on")
+
+
+@contextmanager
+def _or_kept(
+    run: Run, letter: _Letter, verdicts: Mapping[ContactId, Verdict], known: Mapping[ContactId, Known], now: Instant
+) -> Iterator[None]:
+    """What the state does not take goes into the emergency journal, which the error then names."""
+    try:
+        yield
+    except StateError as error:
+        lost = Lost(run.location, run.state.lineage, run.number, letter.number, now, verdicts, known)
+        if place := run.world.emergency(lost):
+            error.message += f"; what was answered is in {place}"
+            error.hint = f"once the state can be written, and before the next run: reconciler state recover {place}"
+        raise
+
+
+def without(batch: Batch, contacts: set[ContactId]) -> Batch:
+    if not contacts:
+        return batch
+    return replace(batch, contacts=tuple(each for each in batch.contacts if each not in contacts))

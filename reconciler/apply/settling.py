@@ -1,0 +1,224 @@
+"""Reading what is in doubt, and doing what the readings allow.
+
+Rules
+1. Nothing is read before the doubtful request can no longer land. Reads take their turn like writes.
+2. A token that may not read contacts leaves everything held, and the run goes on.
+3. What a reading tells is durable before anything is sent on it.
+4. A contact that cannot be found, though others can, is gone; one that may not be seen, though others may, is another
+   location's. Both are rejected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from reconciler.apply.run import Doubt, Rejected, Run
+from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied
+from reconciler.core.event import Read
+from reconciler.core.names import ContactId, Instant, TagSet
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Action, Outcome, Rejection
+from reconciler.core.settling import (
+    SLACK_ELSEWHERE_MS,
+    SLACK_MS,
+    Reading,
+    Settled,
+    first_doubt,
+    is_untouched,
+    lost_sight_of,
+    moves_updated,
+    settle,
+)
+from reconciler.wire import ContactRead
+
+FORBIDDEN = 403
+MOST_FORBIDDEN = 20
+MOST_FAILED = 10
+CHUNK = 200
+"""So many contacts are read before what they told is made durable."""
+
+NONE: TagSet = frozenset()
+
+
+@dataclass(slots=True)
+class _Readings:
+    """What reading told so far. `failed`: reads in a row that came to nothing; `blind`: no more is read, and why."""
+
+    found: dict[ContactId, Reading] = field(default_factory=dict)
+    missing: dict[ContactId, Rejection] = field(default_factory=dict)
+    failed: int = 0
+    blind: str = ""
+    saw_any: bool = False
+
+
+Again = dict[tuple[Action, TagSet], list[ContactId]]
+
+
+async def settle_doubts(run: Run, doubts: Mapping[ContactId, Known]) -> Again:
+    """Reads these contacts and takes in what that tells; what of this run may be sent once more, by action and tags."""
+    again: Again = {}
+    if run.world.reader is None or not doubts:
+        return again
+    last = max(known.doubt_at or run.now() for known in doubts.values())
+    if (wait := last + run.options.settle_ms - run.now()) > 0:
+        await run.pause(wait, f"what is in doubt settles: then {len(doubts):,} contacts are read")
+    readings = _Readings()
+    contacts = sorted(doubts)
+    for start in range(0, len(contacts), CHUNK):
+        chunk = contacts[start : start + CHUNK]
+        await _read_all(run, chunk, readings, done=start, total=len(contacts))
+        await _take_in(run, chunk, readings, again)
+    if readings.blind:
+        run.note(f"what is in doubt stays held: {readings.blind}")
+    return again
+
+
+async def _read_all(run: Run, contacts: Iterable[ContactId], readings: _Readings, *, done: int, total: int) -> None:
+    queue = iter(contacts)
+
+    async def reader() -> None:
+        nonlocal done
+        for contact in queue:
+            if readings.blind:
+                return
+            await _read(run, contact, readings)
+            done += 1
+            run.tell(Read(run.location, done, total))
+
+    workers = [asyncio.create_task(reader()) for _ in range(run.mission.in_flight)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for each in workers:
+            each.cancel()
+        await asyncio.wait(workers)
+
+
+async def _read(run: Run, contact: ContactId, readings: _Readings) -> None:
+    try:
+        asked, found = await _attempts(run, contact)
+    except AuthRefused as error:
+        _forbidden(run, contact, readings, error)
+        return
+    except ApiError as error:
+        readings.failed += 1
+        if readings.failed >= MOST_FAILED:
+            readings.blind = f"contacts cannot be read ({error.message})"
+        run.note(f"what could not be read stays in doubt: {error.message}")
+        return
+    readings.failed = 0
+    if found is None:
+        readings.missing[contact] = Rejection.DELETED
+    elif found.location != run.location:
+        readings.missing[contact] = Rejection.FOREIGN
+    elif found.tags is not None:
+        readings.saw_any = True
+        readings.found[contact] = Reading(found.tags, found.updated, asked, run.now(), found.served)
+
+
+async def _attempts(run: Run, contact: ContactId) -> tuple[Instant, ContactRead | None]:
+    """Reading twice harms nobody: whatever may pass is tried again, with pauses."""
+    assert run.world.reader is not None
+    for attempt in count():
+        ticket = await run.turn()
+        asked, run.reads = run.now(), run.reads + 1
+        try:
+            return asked, await run.asked(ticket, run.world.reader(run.location).get_contact(contact))
+        except (NotApplied, InDoubt) as error:
+            if not await run.once_more(attempt, error):
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _forbidden(run: Run, contact: ContactId, readings: _Readings, error: AuthRefused) -> None:
+    """One contact that may not be seen is another location's, unless none may: then the token may not read."""
+    readings.missing[contact] = Rejection.FOREIGN
+    if error.status != FORBIDDEN or (not readings.saw_any and len(readings.missing) >= MOST_FORBIDDEN):
+        readings.blind = f"the token may not read contacts of location {run.location} ({error.message})"
+
+
+async def _take_in(run: Run, contacts: Iterable[ContactId], readings: _Readings, again: Again) -> None:
+    changed: dict[ContactId, Known] = {}
+    for contact in contacts:
+        if contact in readings.found:
+            changed[contact] = await _settled(run, contact, readings.found.pop(contact), again)
+        elif contact in readings.missing and readings.saw_any and not readings.blind:
+            _reject(run, contact, readings.missing.pop(contact))
+    if changed:
+        run.world.store.learn(run.tenure.lease, changed)
+        run.state.observed.update(changed)
+
+
+async def _settled(run: Run, contact: ContactId, reading: Reading, again: Again) -> Known:
+    known = run.state.observed[contact]
+    adds = _adds(run, contact, known.doubt)
+    tried = run.tried.get(contact, NONE)
+    proven = await _proven(run, contact, reading, adds - reading.tags - tried)
+    found = settle(known, reading, adds, proven=proven, tried=tried, settle_ms=run.options.settle_ms)
+    _book(run, contact, found, adds, again)
+    return found.known
+
+
+def _adds(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:
+    """The tags in doubt that are to be there: as this run sent them, else as is desired."""
+    ours = run.doubtful.get(contact, Doubt())
+    return (doubt & ours.adds) | ((doubt - ours.removes) & frozenset(run.desired.want(contact).present))
+
+
+async def _proven(run: Run, contact: ContactId, reading: Reading, missing: TagSet) -> TagSet:
+    """The additions that may be sent once more."""
+    if not missing or not await _date_tells(run):
+        return NONE
+    trail = [batch for _, batch in run.world.store.trail(run.location, contact)]
+    proven = set()
+    for tag in missing:
+        since = first_doubt(contact, tag, trail)
+        slack = SLACK_MS if since is not None and since >= run.began else SLACK_ELSEWHERE_MS
+        if is_untouched(reading, since, slack_ms=slack):
+            proven.add(tag)
+    return frozenset(proven)
+
+
+async def _date_tells(run: Run) -> bool:
+    """Whether a tag write is known to move `dateUpdated` here; learnt from one reading after a known write."""
+    if run.facts.moves_updated is None and (witness := run.witness) is not None:
+        run.witness = None
+        readings = _Readings()
+        await _read(run, witness.contact, readings)
+        if reading := readings.found.get(witness.contact):
+            moves = moves_updated(reading, witness.sent, witness.answered)
+            run.learn(replace(run.facts, moves_updated=moves))
+    return run.facts.moves_updated is True
+
+
+def _book(run: Run, contact: ContactId, found: Settled, adds: TagSet, again: Again) -> None:
+    ours = run.tally.tags(contact, Outcome.IN_DOUBT)
+    run.tally.put(contact, found.seen, Outcome.SEEN)
+    for action, tags in ((Action.ADD, found.again & adds & ours), (Action.REMOVE, (found.again - adds) & ours)):
+        if tags:
+            run.tally.put(contact, tags, Outcome.NOT_SENT)
+            run.tried[contact] = run.tried.get(contact, NONE) | tags
+            again.setdefault((action, tags), []).append(contact)
+    for action, tags in ((Action.ADD, found.held & adds), (Action.REMOVE, found.held - adds)):
+        if tags:
+            run.tally.spoil(contact, action, tags, Outcome.HELD, _WHY[action])
+    run.doubtful.pop(contact, None)
+
+
+_WHY = {
+    Action.ADD: "not there when it was read; it may have been, and nothing proves that it was not",
+    Action.REMOVE: "still there when it was read, after it was sent twice",
+}
+
+
+def _reject(run: Run, contact: ContactId, why: Rejection) -> None:
+    """A contact that cannot be read while others can."""
+    known = run.state.observed[contact]
+    believed = lost_sight_of(known, why, run.now())
+    run.rejected[contact] = Rejected(believed, known)
+    run.state.observed.update({contact: believed})
+    run.tally.spoil(contact, Action.REMOVE, known.doubt, Outcome.REJECTED, f"not found when it was read: {why}")
+    run.doubtful.pop(contact, None)

@@ -1,0 +1,64 @@
+"""What a run needs of the world, and what it is given besides its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import random
+
+from reconciler.apply.stop import Stop
+from reconciler.core.desired import Desired
+from reconciler.core.emergency import Lost
+from reconciler.core.lease import Holder
+from reconciler.core.names import LocationId
+from reconciler.core.pace import Pace
+from reconciler.core.plan import PlanOptions
+from reconciler.core.rates import StopOn
+from reconciler.core.revert import Reversal
+from reconciler.core.waves import Canary
+from reconciler.ports import Clock, Emergency, Reporter, StateStore, TagReader, TagWriter
+
+IN_FLIGHT = 50
+
+
+def _nowhere(lost: Lost, /) -> str:  # noqa: ARG001 (nothing is kept)
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run needs of the world. `writer` gives the API of a location, and `reader` the means to settle doubts,
+    without which they are held; `pace`: shared by all that ask the location. `emergency` keeps what `store` cannot.
+    `chance`: drawn evenly from 0 to 1, for the pauses.
+    """
+
+    writer: Callable[[LocationId], TagWriter]
+    store: StateStore
+    clock: Clock
+    report: Reporter
+    emergency: Emergency = _nowhere
+    reader: Callable[[LocationId], TagReader] | None = None
+    pace: Callable[[LocationId], Pace] | None = None
+    stop: Stop = field(default_factory=Stop)
+    chance: Callable[[], float] = random
+
+
+@dataclass(frozen=True, slots=True)
+class Mission:
+    """What a run is given besides its plan. `reversals`: the runs that it undoes, where it does not carry out what
+    is desired. `history_keep`: so many runs keep their rows, None: all of them. `in_flight`: so many requests of a
+    location may be under way at once. `canary`: whom to begin with, None: everybody at once. `spill`: it may wait
+    for the next day's quota.
+    """
+
+    desired: Mapping[LocationId, Desired]
+    options: Mapping[LocationId, PlanOptions]
+    holder: Holder
+    commit: str = ""
+    reversals: Mapping[LocationId, Reversal] = field(default_factory=dict)
+    lock_timeout_ms: int = 0
+    history_keep: int | None = None
+    in_flight: int = IN_FLIGHT
+    stop_on: StopOn = StopOn()
+    canary: Canary | None = None
+    spill: bool = False

@@ -1,0 +1,58 @@
+"""A location's API, opened: a connection, a pace and a token of its own; and whether today's quota lets a run begin.
+
+Law: holds no writer; who writes makes one of a connection.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from reconciler.cli.session import Session
+from reconciler.clock import SystemClock
+from reconciler.core.names import LocationId
+from reconciler.core.pace import Quota
+from reconciler.core.plan import Plan
+from reconciler.core.quota import refuse, sent_today
+from reconciler.highlevel.connection import Connection
+from reconciler.highlevel.reader import HighLevelReader
+from reconciler.highlevel.token import find_token
+from reconciler.store import open_reader
+
+
+def open_reading(session: Session, location: LocationId) -> HighLevelReader:
+    """To read, and nothing else; raises AuthRefused without a token."""
+    return HighLevelReader(connection_of(session, location))
+
+
+def connection_of(session: Session, location: LocationId) -> Connection:
+    """What it hears of the limits goes to `session.pace`."""
+    api, token = session.settings.api, token_of(session, location)
+    heard = partial(_heard, session, location)
+    return Connection(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s, heard=heard)
+
+
+def token_of(session: Session, location: LocationId) -> str:
+    """Raises AuthRefused without a token."""
+    place = session.settings.location(location)
+    return find_token(location, os.environ, variable=place.token_env, command=place.token_command)
+
+
+def _heard(session: Session, location: LocationId, quota: Quota) -> None:
+    session.pace(location).heard(quota, SystemClock().now())
+
+
+def refuse_over_quota(plan: Plan, session: Session, options: Mapping[str, Any]) -> None:
+    """A plan that does not fit into what is left of today is not begun, unless --quota-spill lets it wait.
+
+    What runs of this state sent today counts until the API says more. Raises QuotaExhausted.
+    """
+    now = SystemClock().now()
+    with open_reader(session.settings.state) as reader:
+        for each in plan.locations:
+            pace = session.pace(each.location)
+            pace.assume(sent_today(reader.runs(each.location), now), now)
+            if not options["quota_spill"]:
+                refuse(each.location, each.summary.requests, pace, now)

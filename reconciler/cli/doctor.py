@@ -1,0 +1,156 @@
+"""`reconciler doctor`"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import sqlite3
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler import __version__
+from reconciler.cli.console import Console
+from reconciler.cli.options import FORMATS, common, flags_of, manifests
+from reconciler.clock import SystemClock
+from reconciler.core.diagnosis import (
+    Answered,
+    Examined,
+    Remark,
+    bad,
+    clock_remark,
+    exit_code,
+    good,
+    limit_remarks,
+    lock_remark,
+    read_remark,
+    state_remark,
+    watch,
+    write_remark,
+)
+from reconciler.core.errors import AuthRefused, ExitCode, InvalidInput, ReconcilerError
+from reconciler.core.names import Instant, LocationId
+from reconciler.core.settings import LocationSettings, OriginKind, Settings, redacted
+from reconciler.core.view.blocks import counted
+from reconciler.core.view.doctor import doctor_view
+from reconciler.highlevel.probe import probe
+from reconciler.highlevel.token import find_token
+from reconciler.loading import load, load_settings
+from reconciler.render.diagnosis import doctor_json
+from reconciler.store import open_reader, read_lease
+
+LIBRARIES = ("httpx", "pydantic", "numpy", "click")
+
+
+@click.command(epilog="Example: reconciler doctor manifests/ --location asdrwHvLUxlfw5SqKVCN")
+@manifests
+@click.option("--location", "locations", multiple=True, metavar="L", help="Only this location; repeatable.")
+@click.option("--offline", is_flag=True, help="Ask the API nothing.")
+@click.option(
+    "--format", "output", type=click.Choice(FORMATS), default="text", show_default=True, help="How to answer."
+)
+@common
+def command(manifests: Path, locations: tuple[str, ...], offline: bool, output: str, **options: Any) -> int:
+    """Look whether everything is in place to plan and apply: changes nothing.
+
+    Versions, manifests, state and lock; and for each location the token, what it may read, the clock and the limits,
+    from two requests that only read. Exit code 0 where nothing is bad, 7 where a token is refused, else 1.
+    """
+    console = Console.of(options)
+    settings = load_settings(manifests, environment=os.environ, flags=flags_of(options))
+    remarks, found = _manifests(manifests, options)
+    chosen = [LocationId(each) for each in locations] or sorted(found | settings.locations.keys())
+    examined = [Examined("This machine", (*_versions(), *_state_home(settings))), Examined("Manifests", remarks)]
+    examined += [_location(each, settings, offline=offline) for each in chosen]
+    if output == "json":
+        console.answer(doctor_json(examined))
+    else:
+        console.show(doctor_view(examined))
+    return exit_code(examined)
+
+
+def _versions() -> list[Remark]:
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    where = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {sys.platform}"
+    return [good("version", f"reconciler {__version__}, {where}"), good("libraries", libraries)]
+
+
+def _state_home(settings: Settings) -> list[Remark]:
+    place = f"{redacted(settings.state)} (from {settings.origin('state')})"
+    if os.environ.get("CI") and settings.origin("state").kind is OriginKind.DEFAULT:
+        remedy = "name a state that outlives the job: --state, RECONCILER_STATE or `state` in reconciler.yaml"
+        return [watch("state", f"{place}: the default, in CI", remedy)]
+    return [good("state", place)]
+
+
+def _manifests(directory: Path, options: Mapping[str, Any]) -> tuple[tuple[Remark, ...], set[LocationId]]:
+    """What is to be said of the manifests, and the locations they name."""
+    try:
+        loaded = load(directory, environment=os.environ, flags=flags_of(options), now=SystemClock().now())
+    except InvalidInput as error:
+        told = f"{directory}: {counted(len(error.problems), 'problem')}, first: {error.problems[0].message}"
+        return (bad("manifests", told, "reconciler validate shows all of them"),), set()
+    found = {each.location for each in loaded.manifests}
+    told = f"{directory}: {counted(len(loaded.manifests), 'manifest')}, {counted(len(found), 'location')}"
+    return (good("manifests", told),), found
+
+
+def _location(location: LocationId, settings: Settings, *, offline: bool) -> Examined:
+    name = settings.location(location).name
+    title = f"Location {name} ({location})" if name else f"Location {location}"
+    remarks = (*_state(location, settings), *_token(location, settings, offline=offline))
+    return Examined(title, remarks)
+
+
+def _state(location: LocationId, settings: Settings) -> list[Remark]:
+    try:
+        with open_reader(settings.state) as reader:
+            state = reader.load(location)
+        lease = read_lease(settings.state, location, SystemClock().now())
+    except ReconcilerError as error:
+        return [bad("state", error.message, error.hint or "reconciler state verify", error.exit_code)]
+    pin = settings.pin(location)
+    if pin not in (None, state.lineage):
+        told = f"pinned to lineage {pin}, found {state.lineage or 'none'}"
+        return [bad("state", told, "see that `state` names the right one"), lock_remark(lease)]
+    return [state_remark(state), lock_remark(lease)]
+
+
+def _token(location: LocationId, settings: Settings, *, offline: bool) -> Iterable[Remark]:
+    place = settings.location(location)
+    try:
+        token = find_token(location, os.environ, variable=place.token_env, command=place.token_command)
+    except AuthRefused as error:
+        return [bad("token", error.message, error.hint, ExitCode.AUTH)]
+    found = good("token", f"from {_origin(place)}")
+    if offline:
+        return [found]
+    return [found, *asyncio.run(_ask(location, settings, token))]
+
+
+def _origin(place: LocationSettings) -> str:
+    return f"variable {place.token_env}" if os.environ.get(place.token_env, "").strip() else "token_command"
+
+
+async def _ask(location: LocationId, settings: Settings, token: str) -> list[Remark]:
+    api, clock = settings.api, SystemClock()
+    before = clock.now()
+    search, tags = await probe(api.base_url, location, token=token, version=api.version, timeout_s=api.timeout_s)
+    return [
+        read_remark("contacts.readonly", search, needed=True),
+        read_remark("locations/tags.readonly", tags, needed=False),
+        write_remark(),
+        *_measured(search if search.status else tags, settings, before, clock.now()),
+    ]
+
+
+def _measured(answered: Answered, settings: Settings, before: Instant, after: Instant) -> list[Remark]:
+    """Clock and limits, where anything was answered at all."""
+    if not answered.status:
+        return []
+    return [clock_remark(answered.date, before, after), *limit_remarks(answered.limits, settings.api)]

@@ -1,0 +1,170 @@
+"""What is known of each location now: state, refreshed where asked for. Law: holds no writer, stores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reconciler.cli.connecting import open_reading
+from reconciler.cli.options import milliseconds
+from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
+from reconciler.clock import SystemClock
+from reconciler.core.desired import Desired
+from reconciler.core.diff import Selection, selected
+from reconciler.core.errors import UsageError
+from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
+from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_you_mean
+from reconciler.core.observed import Known, Seen
+from reconciler.core.plan import Plan, Snapshot, combine, plan_location
+from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated
+from reconciler.core.view.blocks import counted
+from reconciler.ports import Reporter, StateReader
+from reconciler.refresh import Keep, Reading, keep_nothing, refresh
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What is known of a location now.
+
+    `observations` were read just now; `earlier`: what they replaced, None where nothing was read. `gone`: declared
+    contacts that were looked for and are not there. `incomplete`: why nothing follows from who was not shown.
+    """
+
+    state: Snapshot
+    observations: tuple[Seen, ...] = ()
+    earlier: Mapping[ContactId, Known] | None = None
+    searched: Searched = NOT_SEARCHED
+    gone: Mapping[ContactId, Gone] = field(default_factory=dict)
+    incomplete: str = ""
+
+    def notes(self) -> list[str]:
+        """What a person should know of the reading."""
+        where = f"location {self.state.location}"
+        found = [f"{where}: {counted(len(self.gone), 'declared contact')} not there: see drift"] if self.gone else []
+        if self.incomplete:
+            found.append(
+                f"{where}: the search was not complete ({self.incomplete}): nothing follows from who is missing"
+            )
+        return found
+
+
+async def look(
+    session: Session,
+    reader: StateReader,
+    options: Mapping[str, Any],
+    report: Reporter,
+    *,
+    contacts: Sequence[ContactId] | None = None,
+) -> list[Present]:
+    """The state of every location, refreshed where --refresh asks for it.
+
+    `contacts`: whom to read, where it is not whom the manifests declare; an index that lags does not do for them.
+    """
+    states = {location: load_pinned(session, reader, location) for location in session.desired}
+    _refuse_unknown_tags(session, states.values(), options)
+    if not options.get("refresh"):
+        return [Present(state) for state in states.values()]
+    return [
+        await _present(session, state, wanted_of(session, state, options, contacts=contacts), options, report)
+        for state in states.values()
+    ]
+
+
+async def _present(
+    session: Session, state: Snapshot, wanted: Wanted, options: Mapping[str, Any], report: Reporter
+) -> Present:
+    found = await read(session, state.location, wanted, report)
+    declared = concerned(session.desired[state.location], state, selection(session, options))
+    earlier = absorbed(state, found.seen, settle_ms_of(session.settings))
+    return Present(
+        state=state,
+        observations=found.seen,
+        earlier=earlier,
+        searched=found.searched,
+        gone=found.unreachable(declared, state.observed),
+        incomplete=found.incomplete,
+    )
+
+
+async def read(
+    session: Session, location: LocationId, wanted: Wanted, report: Reporter, keep: Keep = keep_nothing
+) -> Found:
+    """Asks the API of a location."""
+    if not wanted.contacts and not wanted.exclusive:
+        return Found()
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(open_reading(session, location))
+        reading = Reading(api, SystemClock(), report, session.pace(location))
+        return await refresh(location, wanted, reading, keep)
+
+
+def wanted_of(
+    session: Session,
+    state: Snapshot,
+    options: Mapping[str, Any],
+    *,
+    contacts: Sequence[ContactId] | None = None,
+) -> Wanted:
+    """What the options ask to be read in one location."""
+    chosen, desired = selection(session, options), session.desired[state.location]
+    whom = concerned(desired, state, chosen) if contacts is None else contacts
+    age = milliseconds("max-age", options.get("max_age"))
+    before = None if age is None else Instant(session.now - age)
+    due = tuple(outdated(whom, state.observed, before))
+    return Wanted(
+        method=Method(options["refresh"]),
+        contacts=due,
+        doubtful=tuple(doubtful(due, state.observed)),
+        exclusive=frozenset() if contacts is not None else _sought(desired, chosen),
+        known=len(desired.contacts.keys() | state.observed.contacts.keys()),
+        lagging=may_search(max_age_ms=age, verifies=contacts is not None),
+    )
+
+
+def _sought(desired: Desired, chosen: Selection) -> TagSet:
+    """The exclusive tags whose other holders are looked for: a chosen set has no others."""
+    return frozenset() if chosen.sets else frozenset(filter(chosen.takes, exclusive_tags(desired)))
+
+
+def _refuse_unknown_tags(session: Session, states: Iterable[Snapshot], options: Mapping[str, Any]) -> None:
+    """A --tag that neither manifests nor ledger know is a slip of the finger."""
+    known = {tag for desired in session.desired.values() for tag in desired.owned}
+    known |= {tag for state in states for pattern in state.observed.patterns for tag in pattern.ledger}
+    if unknown := sorted(selection(session, options).tags - known):
+        near = did_you_mean(unknown[0], sorted(known))
+        raise UsageError(f"no manifest and no ledger has the tag {unknown[0]!r}", hint=near)
+
+
+def concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[ContactId]:
+    """The contacts that matter: those that are declared, and those that the ledger still holds."""
+    declared = set(selected(desired, chosen))
+    if chosen.sets:
+        return sorted(declared)
+    return sorted(declared | {contact for contact, known in state.observed.items() if known.ledger})
+
+
+def absorbed(state: Snapshot, seen: Iterable[Seen], settle_ms: int) -> dict[ContactId, Known]:
+    """Takes what was read into the state, in memory only; what was known before of those that were read."""
+    observed = state.observed
+    earlier: dict[ContactId, Known] = {}
+    for each in seen:
+        for contact in each.contacts:
+            earlier.setdefault(contact, observed[contact])
+        observed.update(dict(each.absorb(observed, settle_ms=settle_ms)))
+    return earlier
+
+
+def make_plan(session: Session, present: Iterable[Present], options: Mapping[str, Any]) -> Plan:
+    plans = [
+        plan_location(
+            session.desired[each.state.location],
+            each.state,
+            replace(plan_options(session, each.state.location, options), searched=each.searched),
+            observations=each.observations,
+        )
+        for each in present
+    ]
+    chosen = selection(session, options)
+    return combine(plans, as_of=session.now, manifests=str(session.directory), selection=chosen)

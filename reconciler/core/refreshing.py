@@ -1,0 +1,148 @@
+"""What a refresh is asked for, what it may cost, and what it found. Pure.
+
+Rules
+1. An index that lags is not asked where the answer must be of this moment: an apply is never verified by it, a doubt
+   never settled, and no age below the lag promised.
+2. `auto` takes the method that needs fewer requests, of those that are allowed.
+3. Who was observed within `max_age` is not read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from reconciler.core.exclusive import NOT_SEARCHED, Searched
+from reconciler.core.names import ContactId, Instant, LocationId, TagSet
+from reconciler.core.observed import Observed, Seen
+from reconciler.core.pace import Rate, duration
+
+INDEX_LAG_MS = 300_000
+"""How far the search may be behind, at the most that we reckon with."""
+
+PAGE = 500
+
+
+class Method(StrEnum):
+    GET = "get"
+    SEARCH = "search"
+    AUTO = "auto"
+
+
+class Gone(StrEnum):
+    """Why a declared contact cannot be reached, as far as reading tells."""
+
+    ABSENT = "the API does not have it"
+    ELSEWHERE = "it is in another location"
+    UNSHOWN = "a complete search does not show it"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a refresh of one location is for.
+
+    `contacts`: whom to observe anew. `doubtful`: those of them that only a reading of the moment settles. `exclusive`:
+    tags whose holders are to be found. `known`: how many contacts the location has at least. `lagging`: whether an
+    index that lags may answer.
+    """
+
+    method: Method
+    contacts: tuple[ContactId, ...]
+    doubtful: tuple[ContactId, ...] = ()
+    exclusive: TagSet = frozenset()
+    known: int = 0
+    lagging: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a refresh learnt.
+
+    `gone`: contacts that reading one by one did not find. `shown`: everybody, by a complete search that began at
+    `began` less the lag; None where there was none, and then `incomplete` says why, if there was one at all.
+    """
+
+    seen: tuple[Seen, ...] = ()
+    gone: Mapping[ContactId, Gone] = field(default_factory=dict)
+    searched: Searched = NOT_SEARCHED
+    shown: Set[ContactId] | None = None
+    since: Instant | None = None
+    incomplete: str = ""
+
+    def unreachable(self, declared: Iterable[ContactId], observed: Observed) -> dict[ContactId, Gone]:
+        """Those of `declared` that are not there: they were looked for, and nothing newer shows them."""
+        found = dict(self.gone)
+        if self.shown is not None and self.since is not None:
+            for contact in declared:
+                at = observed[contact].observed_at
+                if contact not in self.shown and (at is None or at < self.since):
+                    found.setdefault(contact, Gone.UNSHOWN)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """`milliseconds` at the least, at the rate limit; `share` of a day's quota."""
+
+    requests: int
+    milliseconds: int
+    share: float
+
+
+def price(requests: int, rate: Rate, *, each_ms: int = 0) -> Cost:
+    """`each_ms`: how long a request takes where the next one cannot start before its end."""
+    return Cost(requests, max(duration(requests, rate), requests * each_ms), requests / rate.per_day)
+
+
+def pages(contacts: int) -> int:
+    """Requests of a search that shows so many: the last page is empty, which proves the end."""
+    return -(-contacts // PAGE) + 1
+
+
+def may_search(*, max_age_ms: int | None, verifies: bool) -> bool:
+    """Whether an index that lags can give what is asked for."""
+    return not verifies and (max_age_ms is None or max_age_ms >= INDEX_LAG_MS)
+
+
+def without_asking(wanted: Wanted) -> Method | None:
+    """The method, where it is clear before anybody knows how many contacts the location has."""
+    if wanted.method is not Method.AUTO:
+        return wanted.method
+    if not wanted.lagging or len(wanted.contacts) <= pages(wanted.known) + len(wanted.doubtful):
+        return Method.GET
+    return None
+
+
+def cheaper(wanted: Wanted, total: int) -> Method:
+    """The method for a location of `total` contacts, the first page of which was read to count them."""
+    searching = pages(total) - 1 + len(wanted.doubtful)
+    return Method.GET if len(wanted.contacts) <= searching else Method.SEARCH
+
+
+def outdated(contacts: Iterable[ContactId], observed: Observed, before: Instant | None) -> list[ContactId]:
+    """Those not observed since `before`, in doubt, or never; all of them where there is no such instant."""
+    if before is None:
+        return list(contacts)
+    old = [known.observed_at is None or known.observed_at < before or bool(known.doubt) for known in observed.patterns]
+    return [contact for contact in contacts if old[observed.contacts.get(contact, 0)]]
+
+
+def doubtful(contacts: Iterable[ContactId], observed: Observed) -> list[ContactId]:
+    return [contact for contact in contacts if observed[contact].doubt]
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a refresh stored. `read`: contacts whose tags were told; `changed`: those of whom that is news.
+
+    `since`: the oldest of what was read; `run`: its id in the history, empty where nothing had to be read.
+    """
+
+    location: LocationId
+    run: str
+    read: int
+    changed: int
+    since: Instant | None
+    gone: Mapping[ContactId, Gone]
+    incomplete: str

@@ -1,0 +1,119 @@
+"""What a reading makes of the pairs in doubt on a contact. Pure.
+
+Rules
+1. A doubt is settled by what is read once its request can no longer land: `is_open` says which contacts that may help.
+2. As desired: seen. A removal that did not happen may be sent once more.
+3. An addition that is not there may have been, and been consumed by a workflow. It may be sent once more only where
+   `dateUpdated` proves the contact untouched since before the request, and tag writes are known to move that date here.
+4. Times are compared on the server's clock: an answer that was served at S and arrived at A tells that an instant T of
+   ours was S - A + T there, or later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from reconciler.core.journal import Answer, BatchRecord
+from reconciler.core.names import ContactId, Instant, Tag, TagSet
+from reconciler.core.observed import Known, Observed, Origin, observe
+from reconciler.core.outcome import Action, Outcome, Rejection
+from reconciler.core.plan import LocationPlan
+
+SLACK_MS = 2_000
+"""How far apart two readings of one clock may be: the server tells its time in whole seconds."""
+
+SLACK_ELSEWHERE_MS = 60_000
+"""How far the clock of the machine that an earlier run was on may be from ours."""
+
+NONE: TagSet = frozenset()
+_UNCLEAR = (Outcome.IN_DOUBT, Outcome.HELD)
+
+
+def is_open(known: Known, settle_ms: int) -> bool:
+    """Whether a reading could settle what is in doubt on the contact: none was made since the request could land."""
+    if not known.doubt:
+        return False
+    return known.observed_at is None or known.doubt_at is None or known.observed_at < known.doubt_at + settle_ms
+
+
+def open_doubts(observed: Observed, settle_ms: int) -> dict[ContactId, Known]:
+    """The contacts with doubts that a reading could settle; the work is done once per pattern."""
+    wanted = {index for index, known in enumerate(observed.patterns) if is_open(known, settle_ms)}
+    return {contact: observed.patterns[index] for contact, index in observed.contacts.items() if index in wanted}
+
+
+def may_have_work(plan: LocationPlan) -> bool:
+    """Whether there is something to send, to record, or perhaps to settle."""
+    return not plan.is_empty or bool(plan.observations or plan.held)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A contact as it was read: asked for and answered at these instants. `served`: the server's time then."""
+
+    tags: TagSet
+    updated: Instant | None
+    asked: Instant
+    answered: Instant
+    served: Instant | None
+
+    def there(self, ours: Instant) -> Instant | None:
+        """What the server's clock showed at our instant, at the least."""
+        return None if self.served is None else Instant(self.served - self.answered + ours)
+
+
+def is_untouched(reading: Reading, since: Instant | None, *, slack_ms: int = SLACK_MS) -> bool:
+    """Whether the contact's date proves that nothing came to it since that instant of ours."""
+    there = None if since is None else reading.there(since)
+    return there is not None and reading.updated is not None and reading.updated + slack_ms < there
+
+
+def moves_updated(reading: Reading, sent: Instant, answered: Instant) -> bool | None:
+    """Whether a write that changed the contact's tags moved its date; None where that cannot be told."""
+    there = reading.there(sent)
+    if there is None or reading.updated is None:
+        return None
+    if reading.updated < there - SLACK_MS:
+        return False
+    # what is earlier may be from before the request, what is later somebody else's
+    return True if there <= reading.updated <= there + (answered - sent) + SLACK_MS else None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The tags of a contact that were in doubt: as desired, to be sent once more, or held; what is known of it now."""
+
+    seen: TagSet
+    again: TagSet
+    held: TagSet
+    known: Known
+
+
+def settle(known: Known, reading: Reading, adds: TagSet, *, proven: TagSet, tried: TagSet, settle_ms: int) -> Settled:
+    """`adds`: the tags that are to be there, of those in doubt. `proven`: that may be added once more; `tried`: that
+    were sent once more already."""
+    doubt = known.doubt
+    seen = (doubt & adds & reading.tags) | (doubt - adds - reading.tags)
+    again = ((doubt - adds) | proven) - seen - tried
+    held = doubt - seen - again
+    after = observe(known, reading.tags, at=reading.asked, origin=Origin.GET, settle_ms=settle_ms)
+    if held:
+        after = replace(after, doubt=held, doubt_at=known.doubt_at)
+    return Settled(seen, again, held, after)
+
+
+def lost_sight_of(known: Known, why: Rejection, at: Instant) -> Known:
+    """A contact that is not there to be read: whatever was in doubt on it, it is no more."""
+    return replace(known, doubt=NONE, doubt_at=None, quarantine=why, quarantined_at=at)
+
+
+def first_doubt(contact: ContactId, tag: Tag, trail: Iterable[BatchRecord]) -> Instant | None:
+    """When the first request left that may have added the tag, as the journal tells; None where it does not."""
+    mine = [each for each in trail if each.action is Action.ADD and tag in each.tags]
+    unclear = [each.intended for each in mine if contact in each.answers and _is_unclear(each.answers[contact])]
+    return min(unclear, default=None)
+
+
+def _is_unclear(answer: Answer) -> bool:
+    return answer.verdict is None or answer.verdict.outcome in _UNCLEAR

@@ -1,0 +1,105 @@
+"""A drift report told apart by what made it: who set a pair last, since when it differs, and what was expected."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from reconciler.core.blame import Pair, Setter, last_set
+from reconciler.core.desired import Desired
+from reconciler.core.drift import DriftClass, Drifted, DriftReport, observations_of
+from reconciler.core.journal import BatchRecord, RunRecord
+from reconciler.core.names import ContactId, Instant
+from reconciler.core.observed import Known, Observed
+from reconciler.core.outcome import Action
+from reconciler.core.settings import ExpectedDrift
+
+_SET_BY = {DriftClass.MISSING: Action.ADD, DriftClass.FLAPPING: Action.ADD, DriftClass.UNEXPECTED: Action.REMOVE}
+
+
+def blamed(
+    report: DriftReport,
+    observed: Observed,
+    earlier: Mapping[ContactId, Known],
+    runs: Sequence[RunRecord],
+    batches: Callable[[str], Sequence[BatchRecord]],
+) -> DriftReport:
+    """Each class of others' doing by the run that last set the pair. `earlier`: what was known before a refresh."""
+    setters: dict[Action, dict[Pair, Setter]] = {}
+    for action in Action:
+        pairs = [
+            (contact, each.tag)
+            for each in report.drifted
+            if _SET_BY.get(each.drift) is action
+            for contact in each.contacts
+        ]
+        setters[action] = last_set(pairs, action, runs, batches) if pairs else {}
+    parts = [part for each in report.drifted for part in _by_setter(each, observed, earlier, setters)]
+    return replace(report, drifted=tuple(parts))
+
+
+def _by_setter(
+    each: Drifted,
+    observed: Observed,
+    earlier: Mapping[ContactId, Known],
+    setters: Mapping[Action, Mapping[Pair, Setter]],
+) -> Iterator[Drifted]:
+    action = _SET_BY.get(each.drift)
+    if action is None:
+        yield each
+        return
+    groups: defaultdict[Setter | None, list[ContactId]] = defaultdict(list)
+    for contact in each.contacts:
+        groups[setters[action].get((contact, each.tag))].append(contact)
+    for setter, contacts in sorted(groups.items(), key=lambda item: (item[0] is None, item[0] or _NOBODY)):
+        proofs = [_still(each, earlier.get(contact), setter, action) for contact in contacts]
+        after = min((at for at in proofs if at is not None), default=None)
+        oldest, newest = observations_of(contacts, observed)
+        yield replace(each, contacts=tuple(contacts), set_by=setter, after=after, oldest=oldest, newest=newest)
+
+
+_NOBODY = Setter("", "", Instant(0))
+
+
+def _still(each: Drifted, before: Known | None, setter: Setter | None, action: Action) -> Instant | None:
+    """When the pair was last known to be as it should."""
+    proofs = [] if setter is None else [setter.at]
+    there = action is Action.ADD
+    if before is not None and before.observed is not None and before.observed_at is not None:
+        proofs += [before.observed_at] if (each.tag in before.observed) is there else []
+    return max(proofs, default=None)
+
+
+def silenced(report: DriftReport, expected: Iterable[ExpectedDrift], desired: Desired, *, now: Instant) -> DriftReport:
+    """What the settings expect, marked with their reason; an entry that has expired expects nothing."""
+    entries = [
+        (each, _members(each, desired))
+        for each in expected
+        if each.location in (None, report.location) and (each.until is None or now < each.until)
+    ]
+    return replace(report, drifted=tuple(part for each in report.drifted for part in _parts(each, entries)))
+
+
+Entry = tuple[ExpectedDrift, frozenset[ContactId] | None]
+
+
+def _members(entry: ExpectedDrift, desired: Desired) -> frozenset[ContactId] | None:
+    """Whom an entry is about; None: everybody."""
+    if entry.set is None:
+        return None
+    return frozenset(contact for each in desired.sets if each.name == entry.set for contact in each.members)
+
+
+def _parts(each: Drifted, entries: Sequence[Entry]) -> Iterator[Drifted]:
+    left = each.contacts
+    for entry, members in entries:
+        if not fnmatchcase(each.tag, entry.tag) or (entry.classes and each.drift not in entry.classes):
+            continue
+        known = left if members is None else tuple(contact for contact in left if contact in members)
+        left = () if members is None else tuple(contact for contact in left if contact not in members)
+        if known:
+            yield replace(each, contacts=known, expected=entry.reason or str(entry.source))
+    if left:
+        yield replace(each, contacts=left)

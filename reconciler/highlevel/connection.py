@@ -1,0 +1,167 @@
+"""The connection to one location's API: requests out, bodies in, every failure mapped once to the error tree.
+
+Rules
+1. Known not to have had an effect: refused connections, name look-ups, 429. Unknown: time-outs, resets, 5xx, bodies
+   that cannot be read. Refused for good: the other 4xx, and redirects, which are never followed.
+2. The token leaves in the Authorization header to the configured origin; it is cut out of every message.
+3. What the server says reaches a message as one short printable line.
+4. What any answer says of the limits, an error too, is told to `heard` before anything else comes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted, RequestRefused
+from reconciler.core.names import Instant, iso
+from reconciler.core.pace import Quota
+from reconciler.wire import API_VERSION, Unreadable, one_line, read_error, read_pause, read_quota
+
+T = TypeVar("T")
+
+UNSENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+"""What httpx raises before the API can have seen the request."""
+
+Heard = Callable[[Quota], None]
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def ignore(quota: Quota) -> None:
+    """Nobody wants to know of the limits."""
+
+
+def wall_clock() -> Instant:
+    return Instant(time.time_ns() // 1_000_000)
+
+
+class _Token(httpx.Auth):
+    """Puts the token into the one header, for the one origin."""
+
+    def __init__(self, token: str, origin: httpx.URL) -> None:
+        self._token = token
+        self._origin = (origin.scheme, origin.host, origin.port)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if (request.url.scheme, request.url.host, request.url.port) == self._origin:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
+
+
+class Connection:
+    """HTTP to one origin with one token. `transport` replaces the network in tests, and `now` the time of day.
+
+    `heard` is told what each answer says of the limits.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str,
+        version: str = API_VERSION,
+        timeout_s: float = 60.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        heard: Heard = ignore,
+        now: Callable[[], Instant] = wall_clock,
+    ) -> None:
+        url = httpx.URL(base_url)
+        self._token = token
+        self._timeout_s = timeout_s
+        self._heard, self._now = heard, now
+        self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            auth=_Token(token, url),
+            headers={"Version": version, "Accept": "application/json", "Content-Type": "application/json"},
+            # half of it for the connection: a time-out in that is known to have had no effect
+            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
+            follow_redirects=False,
+            # a proxy from the environment has no business between this process and loopback
+            trust_env=url.host not in LOOPBACK,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            transport=transport,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """The body of a 2xx answer."""
+        return (await self.answer(method, path, body)).content
+
+    async def answer(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
+        """A 2xx answer; it ends within the time-out, however slowly it comes."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._client.request(method, path, content=body)
+        except UNSENT as error:
+            # from None: what httpx says may hold anything, the token too
+            raise NotApplied(
+                f"cannot reach {self._where}: {self._told(error)}", hint="see api.base_url and the network"
+            ) from None
+        except (httpx.RequestError, TimeoutError) as error:
+            raise InDoubt(f"no answer from {self._where}: {self._told(error)}") from None
+        except httpx.InvalidURL as error:
+            raise RequestRefused(f"a path that HTTP cannot carry: {self._told(error)}", status=0) from None
+        quota = read_quota(response.headers)
+        self._heard(quota)
+        if response.is_success:
+            return response
+        raise self._failure(response, quota)
+
+    def _failure(self, response: httpx.Response, quota: Quota) -> ApiError:
+        status = response.status_code
+        said = self._clean(read_error(response.content))
+        told = f"{self._where} answered {status}" + (f": {said}" if said else "")
+        if status in (401, 403):
+            return AuthRefused(
+                told, status=status, hint="see that the token is of this location and has the scopes it needs"
+            )
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            return self._too_many(told, response, quota)
+        if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
+            return InDoubt(told)
+        return RequestRefused(told, status=status)
+
+    def _too_many(self, told: str, response: httpx.Response, quota: Quota) -> ApiError:
+        now = self._now()
+        if quota.daily_remaining != 0:
+            return NotApplied(told, retry_after_ms=read_pause(response.headers, now))
+        resets = quota.resets_at(now)
+        return QuotaExhausted(
+            f"{told}: today's quota is used up until {iso(resets)}",
+            hint="run again then, or let the run wait with --quota-spill",
+            resets=resets,
+        )
+
+    def read(self, reader: Callable[[bytes], T], body: bytes) -> T:
+        try:
+            return reader(body)
+        except Unreadable as error:
+            raise InDoubt(f"an answer of {self._where} cannot be read: {error}") from error
+
+    def _told(self, error: Exception) -> str:
+        return self._clean(str(error)) or type(error).__name__
+
+    def _clean(self, text: str) -> str:
+        return one_line(text.replace(self._token, "***"))

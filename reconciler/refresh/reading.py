@@ -1,0 +1,240 @@
+"""Reading what contacts carry now. Holds a reader and no writer; what it reads is a value, stored by whoever may.
+
+Rules
+1. `get` reads contacts one by one: observations of the moment, dated when the reading of their lot began.
+2. `search` reads pages of 500 from an index that lags: a row is an observation made `INDEX_LAG_MS` before it was read.
+3. A row without tags tells nothing; from who is not among the rows something follows only after a complete scan.
+4. A contact that the token may not see is another location's, unless it may see none: then the token is.
+5. What was learnt is handed on lot by lot (`keep`), and before an error or a signal ends it: whoever stores it loses
+   what was in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from reconciler.core.errors import AuthRefused
+from reconciler.core.event import Priced, Read
+from reconciler.core.exclusive import Searched
+from reconciler.core.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.observed import Origin, Seen
+from reconciler.core.refreshing import (
+    INDEX_LAG_MS,
+    Found,
+    Gone,
+    Method,
+    Wanted,
+    cheaper,
+    pages,
+    price,
+    without_asking,
+)
+from reconciler.core.scan import Scan
+from reconciler.refresh.pacing import Reading, at_once, paced
+from reconciler.wire import LONGEST_TAG_SOUGHT, ContactRead, Page
+
+FORBIDDEN = 403
+MOST_FORBIDDEN = 20
+LOT = 500
+LOT_PAGES = 20
+AT_ONCE = 20
+
+Keep = Callable[[tuple[Seen, ...]], None]
+
+
+def keep_nothing(_: tuple[Seen, ...]) -> None:
+    """What is read goes nowhere but to the caller."""
+
+
+async def refresh(location: LocationId, wanted: Wanted, reading: Reading, keep: Keep = keep_nothing) -> Found:
+    """Everything that was asked for; the cost is told before the first request that could be saved."""
+    return await _Refresh(location, wanted, reading, keep, reading.clock.now()).carry_out()
+
+
+async def read_contacts(
+    location: LocationId, contacts: Sequence[ContactId], reading: Reading, keep: Keep = keep_nothing
+) -> Found:
+    """Each of `contacts`, one request a contact, some at once."""
+    work = _Refresh(location, Wanted(Method.GET, tuple(contacts)), reading, keep, reading.clock.now())
+    await work.get(contacts)
+    return work.found()
+
+
+async def scan(location: LocationId, reading: Reading, keep: Keep = keep_nothing) -> Found:
+    """Every contact that the search shows, 500 a request."""
+    work = _Refresh(location, Wanted(Method.SEARCH, ()), reading, keep, reading.clock.now())
+    await work.scan(await work.page(None), work.began)
+    return work.found()
+
+
+@dataclass(slots=True)
+class _Lot:
+    """Contacts by the tags that were read, all at one instant."""
+
+    at: Instant
+    origin: Origin
+    seen: dict[frozenset[Tag], list[ContactId]] = field(default_factory=dict)
+
+    def take(self, contact: ContactRead) -> None:
+        if contact.tags is not None:
+            self.seen.setdefault(contact.tags, []).append(contact.id)
+
+    def values(self) -> tuple[Seen, ...]:
+        ordered = sorted(self.seen.items(), key=lambda item: sorted(item[0]))
+        return tuple(Seen(tags, self.at, self.origin, tuple(sorted(contacts))) for tags, contacts in ordered)
+
+
+def _lot(asked: Instant) -> _Lot:
+    """Rows that were asked for from then on."""
+    return _Lot(Instant(asked - INDEX_LAG_MS), Origin.SEARCH)
+
+
+@dataclass(slots=True)
+class _Refresh:
+    """One refresh of one location, and what it learnt so far."""
+
+    location: LocationId
+    wanted: Wanted
+    reading: Reading
+    keep: Keep
+    began: Instant
+    seen: list[Seen] = field(default_factory=list)
+    gone: dict[ContactId, Gone] = field(default_factory=dict)
+    shown: set[ContactId] | None = None
+    searched: Searched = field(default_factory=Searched)
+    incomplete: str = ""
+    silent: dict[ContactId, None] = field(default_factory=dict)
+    done: int = 0
+    forbidden: int = 0
+
+    async def carry_out(self) -> Found:
+        if self.wanted.contacts:
+            await self._observe()
+        for tag in sorted(self.wanted.exclusive - self.searched.complete):
+            await self._holders(tag)
+        return self.found()
+
+    def found(self) -> Found:
+        return Found(
+            seen=tuple(self.seen),
+            gone=self.gone,
+            searched=self.searched,
+            shown=self.shown,
+            since=Instant(self.began - INDEX_LAG_MS),
+            incomplete=self.incomplete,
+        )
+
+    async def _observe(self) -> None:
+        """By the method that was asked for, or the cheaper one; the page that was read to find out is not wasted."""
+        wanted, page, method = self.wanted, None, without_asking(self.wanted)
+        left = self.reading.clock.now()
+        if method is not Method.GET:
+            page = await self.page(None)
+            method = method or cheaper(wanted, page.total)
+        if page is None or method is Method.GET:
+            self._tell_cost(Method.GET, len(wanted.contacts))
+            await self.get(wanted.contacts)
+            return
+        took = self.reading.clock.now() - left
+        self._tell_cost(Method.SEARCH, pages(page.total) + len(wanted.doubtful), each_ms=took)
+        await self.scan(page, left)
+        if wanted.method is Method.AUTO:
+            await self.get(wanted.doubtful)
+
+    def _tell_cost(self, method: Method, requests: int, *, each_ms: int = 0) -> None:
+        cost = price(requests, self.reading.pace.rate, each_ms=each_ms)
+        exclusive = len(self.wanted.exclusive)
+        self.reading.report(
+            Priced(self.location, method, cost.requests, cost.milliseconds, round(cost.share, 6), exclusive)
+        )
+
+    async def get(self, contacts: Sequence[ContactId]) -> None:
+        self.done = 0
+        for start in range(0, len(contacts), LOT):
+            lot = _Lot(self.reading.clock.now(), Origin.GET)
+            some = contacts[start : start + LOT]
+            try:
+                # the very first alone: a token that is no good is told by one request
+                for contact in () if start else some[:1]:
+                    await self._get_one(contact, lot, len(contacts))
+                rest = some if start else some[1:]
+                await at_once((partial(self._get_one, contact, lot, len(contacts)) for contact in rest), AT_ONCE)
+            finally:
+                self._hand_on(lot)
+
+    async def _get_one(self, contact: ContactId, lot: _Lot, of: int) -> None:
+        try:
+            found = await paced(self.location, partial(self.reading.reader.get_contact, contact), self.reading)
+            gone = Gone.ABSENT if found is None else Gone.ELSEWHERE
+        except AuthRefused as error:
+            self.forbidden += 1
+            nobody = not self.seen and not lot.seen
+            if error.status != FORBIDDEN or (nobody and self.forbidden >= min(MOST_FORBIDDEN, of)):
+                raise
+            found, gone = None, Gone.ELSEWHERE
+        if found is not None and found.location == self.location:
+            lot.take(found)
+        else:
+            self.gone[contact] = gone
+        self.done += 1
+        self.reading.report(Read(self.location, self.done, of))
+
+    async def page(self, cursor: tuple[object, ...] | None, tag: str = "") -> Page:
+        search = partial(self.reading.reader.search, self.location, cursor, tag=tag)
+        return await paced(self.location, search, self.reading)
+
+    async def scan(self, first: Page, asked: Instant) -> None:
+        """`asked`: when the first page was."""
+        everybody = await self._pages(first, asked, "")
+        self.incomplete = everybody.why_incomplete
+        if self.incomplete:
+            return
+        self.shown = everybody.shown
+        # who came without tags may carry anything
+        told = frozenset() if self.silent else self.wanted.exclusive
+        self.searched = replace(self.searched, tags=self.wanted.exclusive, complete=told, since=self._since())
+
+    async def _holders(self, tag: Tag) -> None:
+        """Who carries the tag; a row that does not tell its tags is read by id, since the search says it does."""
+        if len(tag) > LONGEST_TAG_SOUGHT:
+            return
+        before = self.searched
+        self.searched = replace(before, tags=before.tags | {tag}, since=self._since())
+        self.silent.clear()
+        asked = self.reading.clock.now()
+        holders = await self._pages(await self.page(None, tag), asked, tag)
+        await self.get(tuple(self.silent))
+        if not holders.why_incomplete:
+            self.searched = replace(self.searched, complete=before.complete | {tag})
+
+    async def _pages(self, page: Page, asked: Instant, tag: str) -> Scan:
+        found, number, read = Scan(self.location), 0, 0
+        lot = _lot(asked)
+        while True:
+            news = found.page([(each.id, each.location) for each in page.contacts], page.total, page.cursor)
+            for contact, new in zip(page.contacts, news, strict=True):
+                if new:
+                    lot.take(contact)
+                    self.silent |= {contact.id: None} if contact.tags is None else {}
+            number, read = number + 1, read + len(page.contacts)
+            self.reading.report(Read(self.location, read, page.total))
+            if found.ended or number % LOT_PAGES == 0:
+                self._hand_on(lot)
+                lot = _lot(self.reading.clock.now())
+            if found.ended:
+                return found
+            try:
+                page = await self.page(page.cursor, tag)
+            except BaseException:
+                self._hand_on(lot)
+                raise
+
+    def _since(self) -> Instant:
+        return Instant(self.began - INDEX_LAG_MS)
+
+    def _hand_on(self, lot: _Lot) -> None:
+        if values := lot.values():
+            self.seen += values
+            self.keep(values)

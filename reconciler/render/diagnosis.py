@@ -1,0 +1,22 @@
+"""What `doctor` found, as JSON for monitoring."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from reconciler.core.diagnosis import Examined, Remark
+
+
+def doctor_json(examined: Iterable[Examined]) -> str:
+    groups = [{"title": each.title, "remarks": [_remark(remark) for remark in each.remarks]} for each in examined]
+    return json.dumps({"format_version": "1.0", "examined": groups}, ensure_ascii=False, indent=2) + "\n"
+
+
+def _remark(remark: Remark) -> dict[str, str]:
+    return {
+        "subject": remark.subject,
+        "verdict": remark.verdict.value,
+        "found": remark.told,
+        "remedy": remark.remedy,
+    }

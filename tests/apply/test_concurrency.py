@@ -1,0 +1,137 @@
+"""Many requests at once: the rate limit is the bottleneck, and nothing else is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.errors import ExitCode
+from reconciler.core.event import Waiting
+from reconciler.core.names import LocationId
+from reconciler.core.pace import Rate
+from reconciler.sandbox.app import DEMO_TOKEN, Access
+from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.limiter import Limits
+from tests.apply.scene import HERE, THERE, Killed, Scene, a_set, contact, name
+from tests.apply.test_scenarios import FREE, pairs
+from tests.fakes import START
+
+LONE = replace(FREE, caps=replace(FREE.caps, contacts=1))
+
+
+def crowd(number: int) -> list[str]:
+    return [f"c{nth:04}" for nth in range(number)]
+
+
+def most_at_once(scene: Scene) -> int:
+    return max(len(each.alongside) + 1 for each in scene.here.sent)
+
+
+@pytest.mark.parametrize(("requests", "share"), [(400, 0.75), pytest.param(2_000, 0.95, marks=pytest.mark.slow)])
+def test_the_rate_limit_is_kept_busy_at_two_seconds_a_request(tmp_path: Path, requests: int, share: float) -> None:
+    """At 100 requests in 10 s, on 20 contacts each of which is in one request at a time."""
+    people = [f"p{nth:02}" for nth in range(20)]
+    options = replace(FREE, caps=replace(FREE.caps, contacts=1, tags=1), rate=Rate(100, 10_000))
+    scene = Scene(tmp_path, *map(contact, people), options=options, latency_ms=2_000, limits=Limits(100, 10_000))
+    scene.want(a_set("s", people, *(f"t{nth:03}" for nth in range(requests // 20))))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (requests, {"applied": requests}, ExitCode.DONE)
+    assert {each.status for each in scene.here.sent} == {201}
+    assert most_at_once(scene) == 20
+    # the first window is free
+    took = scene.here.sent[-1].began - scene.here.sent[0].began
+    assert (requests - 100) / (took / 10_000) >= share * 100
+
+
+def test_as_many_leave_as_may_and_no_more(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, crowd(40)), options=LONE, latency_ms=1_000, in_flight=7)
+    scene.want(a_set("s", crowd(40), "vip"))
+
+    assert pairs(scene.apply()) == {"applied": 40}
+    assert most_at_once(scene) == 7
+    # alone, until it is known that token and location are right
+    assert [len(each.alongside) for each in scene.here.sent[:3]] == [0, 0, 1]
+
+
+def test_a_wrong_token_is_found_out_by_one_request(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, crowd(40)), options=LONE)
+    scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=frozenset())}
+    scene.want(a_set("s", crowd(40), "vip"))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (1, {"not_sent": 40}, ExitCode.AUTH)
+    assert "not authorized for this scope" in report.error
+    assert f"location {HERE}" in report.error
+
+
+def test_what_is_under_way_when_a_run_must_stop_is_recorded(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, crowd(10)), options=LONE, in_flight=4)
+    scene.want(a_set("s", crowd(10), "vip"))
+
+    def revoke(nth: int) -> None:
+        if nth == 3:
+            scene.here.app._accesses.clear()
+
+    scene.here.after = revoke
+    report = scene.apply()
+
+    assert report.exit_code == ExitCode.AUTH
+    answered = sum(each.status == 201 for each in scene.here.sent)
+    assert pairs(report) == {"applied": answered, "not_sent": 10 - answered}
+    assert len(scene.here.sent) <= answered + 4
+
+
+def test_too_many_requests_make_everybody_wait(tmp_path: Path) -> None:
+    plan = FaultPlan({nth: Fault(Kind.TOO_MANY) for nth in (1, 3, 4)})
+    scene = Scene(tmp_path, *map(contact, crowd(30)), options=LONE, faults=plan)
+    scene.want(a_set("s", crowd(30), "vip"))
+    report = scene.apply()
+
+    assert (pairs(report), report.requests) == ({"applied": 30}, 33)
+    assert any(isinstance(each, Waiting) and "429" in each.why for each in scene.events)
+
+
+def test_killed_in_the_midst_of_many_nothing_is_sent_twice(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, crowd(30)), options=LONE, in_flight=8, latency_ms=1_000)
+    scene.want(a_set("s", crowd(30), "vip"))
+
+    def kill(nth: int) -> None:
+        if nth == 12:
+            raise Killed
+
+    scene.here.after = kill
+    plan = scene.plan()
+    with pytest.raises(Killed):
+        scene.apply(plan)
+    scene.die()
+    scene.here.after = lambda nth: None
+    report = scene.apply(plan)
+
+    assert all(number == 1 for number in scene.adds().values())
+    assert report.pairs.keys() <= {"applied", "seen", "noop", "held"}
+    assert sum(report.pairs.values()) == 30
+
+
+def test_locations_run_side_by_side_and_fail_alone(tmp_path: Path) -> None:
+    other = LocationId("third")
+    scene = Scene(tmp_path, *map(contact, crowd(20)), options=LONE, latency_ms=1_000)
+    scene.add_place(THERE, *(contact(each, location=THERE) for each in crowd(20)))
+    scene.add_place(other, contact("dora", location=other))
+    scene.places[other].app._accesses.clear()
+    scene.want(a_set("s", crowd(20), "a"))
+    scene.want(a_set("s", crowd(20), "b"), location=THERE)
+    scene.want(a_set("s", ["dora"], "c"), location=other)
+    reports = scene.apply_all()
+
+    assert {each.location: (pairs(each), each.exit_code) for each in reports} == {
+        HERE: ({"applied": 20}, ExitCode.DONE),
+        THERE: ({"applied": 20}, ExitCode.DONE),
+        other: ({"not_sent": 1}, ExitCode.AUTH),
+    }
+    assert scene.places[THERE].sent[0].began == scene.here.sent[0].began == START
+    assert scene.tags("c0003", THERE) == {"b"}
+    assert scene.known("c0003").ledger == {"a"}  # type: ignore[attr-defined]
+    assert name("dora") not in scene.here.crm.contacts

@@ -1,0 +1,256 @@
+"""What is in doubt is read once it has settled: seen, sent once more where that harms nobody, or held."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.errors import ExitCode
+from reconciler.core.event import Waiting
+from reconciler.core.names import Instant, Tag
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Action
+from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
+from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.store import open_reader
+from tests.apply.scene import HERE, Killed, Scene, a_set, contact, name
+from tests.apply.test_scenarios import DOUBTFUL, FREE, converged, faults, pairs
+
+LANDED = (Kind.TIMEOUT_AFTER, Kind.RESET_AFTER, Kind.ERROR_AFTER, Kind.TRUNCATED, Kind.UNREADABLE, Kind.LATE)
+LOST = (Kind.TIMEOUT_BEFORE, Kind.RESET_BEFORE, Kind.ERROR_BEFORE)
+
+
+def known(scene: Scene, who: str) -> Known:
+    found = scene.known(who)
+    assert isinstance(found, Known)
+    return found
+
+
+def facts(scene: Scene) -> object:
+    with open_reader(scene.url) as reader:
+        return reader.load(HERE).facts.moves_updated
+
+
+@pytest.mark.parametrize("kind", LANDED)
+def test_an_addition_that_landed_is_seen(tmp_path: Path, kind: Kind) -> None:
+    scene = Scene(tmp_path, contact("anna"), faults=faults(kind), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"))
+    report = scene.apply()
+
+    assert (pairs(report), report.reads, report.exit_code) == ({"seen": 1}, 1, ExitCode.DONE)
+    assert report.findings == ()
+    assert (len(scene.here.sent), known(scene, "anna").doubt) == (1, set())
+    converged(scene)
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_an_addition_that_did_not_land_is_sent_once_more_where_the_date_proves_it(tmp_path: Path, kind: Kind) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    report = scene.apply()
+
+    assert (pairs(report), report.requests, report.exit_code) == ({"applied": 2}, 3, ExitCode.DONE)
+    # one read of whoever is in doubt, one of a contact that was surely written
+    assert (report.reads, facts(scene)) == (2, True)
+    converged(scene)
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_nothing_is_proven_where_a_tag_write_does_not_move_the_date(tmp_path: Path, kind: Kind) -> None:
+    scene = Scene(
+        tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE, tag_write_moves_date=False
+    )
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    report = scene.apply()
+
+    assert (pairs(report), report.requests, report.exit_code) == ({"applied": 1, "held": 1}, 2, ExitCode.PARTIAL)
+    assert facts(scene) is False
+    assert "nothing proves" in report.findings[0].message
+    assert known(scene, "bert").doubt == {"b"}
+    converged(scene)
+
+
+def test_an_addition_that_a_workflow_may_have_consumed_is_held(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, Kind.TIMEOUT_AFTER), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+
+    def consume(nth: int) -> None:
+        scene.here.crm.remove(name("bert"), ["b"], now=scene.clock.now(), by="workflow")
+
+    scene.here.read = consume
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1, "held": 1}, ExitCode.PARTIAL)
+    assert scene.adds()[name("bert"), Tag("b")] == 1
+    reads = len(scene.here.reads)
+    # what was read and stayed held is not read again at every run
+    converged(scene)
+    assert len(scene.here.reads) == reads
+
+
+@pytest.mark.parametrize("kind", DOUBTFUL)
+def test_a_removal_in_doubt_is_seen_or_sent_once_more(tmp_path: Path, kind: Kind) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE)
+    scene.want(a_set("s", ["anna", "bert"], "one", "vip"))
+    scene.apply()
+    scene.want(a_set("s", ["anna", "bert"], "one"))
+    report = scene.apply()
+
+    assert report.exit_code == ExitCode.DONE
+    assert (scene.tags("anna"), scene.tags("bert")) == ({"one"}, {"one"})
+    assert sum(report.pairs.values()) == 2
+    converged(scene)
+
+
+def test_a_removal_that_is_lost_twice_is_held(tmp_path: Path) -> None:
+    lost = {1: Fault(Kind.TIMEOUT_BEFORE), 3: Fault(Kind.TIMEOUT_BEFORE)}
+    scene = Scene(tmp_path, contact("anna"), faults=FaultPlan(lost), options=FREE)
+    scene.want(a_set("s", ["anna"], "one", "vip"))
+    scene.apply()
+    scene.want(a_set("s", ["anna"], "one"))
+    report = scene.apply()
+
+    assert (pairs(report), report.requests, report.reads) == ({"held": 1}, 2, 2)
+    scene.apply()
+    assert scene.tags("anna") == {"one", "vip"}
+
+
+def test_what_goes_follows_once_what_comes_was_seen(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "trial"), faults=faults(Kind.RESET_AFTER), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip", absent=["trial"]))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1, "seen": 1}, ExitCode.DONE)
+    assert [each.action for each in scene.here.sent] == [Action.ADD, Action.REMOVE]
+    assert scene.tags("anna") == {"vip"}
+    converged(scene)
+
+
+def test_the_rest_is_sent_before_a_doubt_is_waited_for(tmp_path: Path) -> None:
+    crowd = [f"c{nth}" for nth in range(6)]
+    scene = Scene(tmp_path, *map(contact, crowd), faults=faults(None, Kind.RESET_AFTER), options=FREE)
+    scene.want(*(a_set(f"s{each}", [each], each) for each in crowd))
+    report = scene.apply()
+
+    assert pairs(report) == {"applied": 5, "seen": 1}
+    settling = [each for each in scene.events if isinstance(each, Waiting) and "settles" in each.why]
+    assert len(settling) == 1
+    assert max(each.began for each in scene.here.sent) < scene.here.reads[0][0]
+
+
+@pytest.mark.parametrize("scopes", [frozenset({WRITE_CONTACTS})])
+def test_without_the_scope_to_read_doubts_are_held_and_the_run_goes_on(tmp_path: Path, scopes: frozenset[str]) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(Kind.RESET_AFTER), options=FREE)
+    scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=scopes)}
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1, "in_doubt": 1}, ExitCode.PARTIAL)
+    assert "may not read contacts" in report.notes[0]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_a_killed_run_left_in_doubt_settles_first(tmp_path: Path, when: str) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip", "gold"), a_set("t", ["bert"], "late"))
+    plan = scene.plan()
+
+    def kill(nth: int) -> None:
+        if nth == 1:
+            raise Killed
+
+    setattr(scene.here, when, kill)
+    with pytest.raises(Killed):
+        scene.apply(plan)
+    scene.die()
+    report = scene.apply()
+
+    # this run has no write of its own that could tell whether the date moves: what was lost is held for the person
+    fate = {"seen": len(scene.here.sent[1].pairs())} if when == "after" else {"held": len(scene.here.sent[1].pairs())}
+    assert pairs(report) == fate
+    assert report.exit_code == (ExitCode.DONE if when == "after" else ExitCode.PARTIAL)
+
+
+def test_a_killed_run_is_resumed_without_a_person_where_the_date_tells(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, Kind.RESET_BEFORE), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"), a_set("t", ["bert"], "late"))
+    scene.apply()
+    assert facts(scene) is True
+    scene.clock.ms += 600_000
+    scene.want(a_set("s", ["anna"], "vip", "more"), a_set("t", ["bert"], "late"))
+
+    def kill(nth: int) -> None:
+        raise Killed
+
+    scene.here.before = kill
+    plan = scene.plan()
+    with pytest.raises(Killed):
+        scene.apply(plan)
+    scene.here.before = lambda nth: None
+    scene.die()
+    report = scene.apply(plan)
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1}, ExitCode.DONE)
+    assert scene.adds()[name("anna"), Tag("more")] == 1
+    converged(scene)
+
+
+def test_a_contact_that_is_gone_is_rejected_when_it_is_read(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(Kind.RESET_BEFORE), options=FREE)
+    scene.want(a_set("s", ["anna", "bert"], "a"))
+
+    def delete(nth: int) -> None:
+        scene.here.crm.delete(name("anna"), now=scene.clock.now())
+
+    scene.here.before = delete
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"rejected": 1, "held": 1}, ExitCode.PARTIAL)
+    assert (known(scene, "anna").quarantine, known(scene, "anna").doubt) == ("deleted", set())
+    converged(scene)
+
+
+def test_a_reading_that_fails_leaves_the_doubt_and_the_run_goes_on(tmp_path: Path) -> None:
+    broken = {nth: Fault(Kind.RESET_BEFORE) for nth in range(6)}
+    scene = Scene(tmp_path, contact("anna"), faults=FaultPlan(broken), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"))
+    report = scene.apply()
+
+    assert (pairs(report), report.reads, report.exit_code) == ({"in_doubt": 1}, 5, ExitCode.PARTIAL)
+    assert "stays in doubt" in report.notes[0]
+    scene.clock.ms += 90_000
+    # the next run reads it
+    assert (pairs(scene.apply()), known(scene, "anna").doubt) == ({"held": 1}, {"a"})
+
+
+def test_ten_requests_in_a_row_without_an_answer_stop_the_run(tmp_path: Path) -> None:
+    crowd = [f"c{nth:02}" for nth in range(30)]
+    scene = Scene(tmp_path, *map(contact, crowd), faults=FaultPlan(rate=1.0, kinds=(Kind.ERROR_BEFORE,)), options=FREE)
+    scene.want(*(a_set(f"s{each}", [each], each) for each in crowd))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report)) == (10, {"in_doubt": 10, "not_sent": 20})
+    assert (report.exit_code, "in a row are of unknown effect" in report.error) == (ExitCode.PARTIAL, True)
+
+
+def test_reads_take_their_turn_within_the_rate_limit(tmp_path: Path) -> None:
+    crowd = [f"c{nth:03}" for nth in range(300)]
+    scene = Scene(tmp_path, *map(contact, crowd), faults=faults(Kind.ERROR_AFTER), options=FREE)
+    scene.want(a_set("s", crowd, "a"))
+    report = scene.apply()
+
+    assert (pairs(report), report.reads) == ({"seen": 300}, 300)
+    assert scene.here.reads[-1][0] - scene.here.reads[0][0] >= 20_000
+    assert Instant(scene.here.reads[0][0]) >= scene.here.sent[0].began + 90_000
+
+
+def test_a_shorter_time_to_settle_is_waited_for(tmp_path: Path) -> None:
+    options = replace(FREE, settle_ms=5_000)
+    scene = Scene(tmp_path, contact("anna"), faults=faults(Kind.RESET_AFTER), options=options)
+    scene.want(a_set("s", ["anna"], "a"))
+    report = scene.apply()
+
+    assert pairs(report) == {"seen": 1}
+    assert scene.here.reads[0][0] - scene.here.sent[0].began == 5_000

@@ -1,0 +1,28 @@
+"""A sandbox that remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from reconciler.core.names import Instant
+from reconciler.sandbox.faults import Delivery, Network
+from reconciler.sandbox.message import Request
+
+
+class Listening(Network):
+    """A network without faults; `heard`: method and path of each request, ids left out."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self.heard: list[str] = []
+
+    def handle(self, request: Request, now: Instant) -> Delivery:
+        first, *rest = request.segments
+        tail = "/id" if request.method == "GET" and len(rest) == 1 else "".join(f"/{part}" for part in rest)
+        self.heard.append(f"{request.method} /{first}{tail}")
+        return super().handle(request, now)
+
+    def since(self) -> Counter[str]:
+        """What was heard since somebody last asked."""
+        heard, self.heard = Counter(self.heard), []
+        return heard

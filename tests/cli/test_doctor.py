@@ -1,0 +1,243 @@
+"""`doctor` tells what is in place and changes nothing; `completion` prints what a shell can run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from reconciler.cli.holder import current_holder
+from reconciler.core.diagnosis import Answered, Verdict, clock_remark, limit_remarks, read_remark
+from reconciler.core.names import Instant
+from reconciler.core.settings import ApiSettings
+from reconciler.highlevel.probe import probe
+from reconciler.sandbox.app import DEMO_TOKEN, READ_CONTACTS, Access, App
+from reconciler.sandbox.message import Request, Response
+from reconciler.sandbox.server import Running, in_background
+from reconciler.sandbox.world import World
+from reconciler.store import open_store, read_lease
+from tests.cli.conftest import LOCATION, Command
+
+WEAK = "pit-sandbox-weak"
+URL = "sqlite:///.reconciler/state.db"
+
+
+class Watched(App):
+    """Keeps which requests came."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, accesses=(Access(), Access(WEAK, frozenset({READ_CONTACTS}))))
+        self.asked: list[str] = []
+
+    def perform(self, request: Request, now: Instant) -> Response:
+        self.asked.append(f"{request.method} {request.path}")
+        return super().perform(request, now)
+
+
+@pytest.fixture
+def app(world: World) -> Watched:
+    return Watched(world)
+
+
+@pytest.fixture
+def sandbox(app: Watched) -> Iterator[Running]:
+    with in_background(app) as running:
+        yield running
+
+
+@pytest.fixture
+def applied(reconciler: Command, manifest: Callable[..., None], project: Path, app: Watched) -> Path:
+    """The state of a first run; what was asked for it is forgotten."""
+    manifest(customers=(range(3), ["customer"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    app.asked.clear()
+    return project / ".reconciler" / "state.db"
+
+
+def _remarks(reconciler: Command, *arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    ended = reconciler("doctor", "--format", "json", *arguments)
+    document = json.loads(ended.out)
+    found = [remark for group in document["examined"] for remark in group["remarks"]]
+    assert DEMO_TOKEN not in ended.out + ended.err
+    return ended.code, {each["subject"]: (each["verdict"], each["found"]) for each in found}
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_all_is_well_and_nothing_is_changed(reconciler: Command, applied: Path, app: Watched) -> None:
+    before, tags = _files(applied.parent), dict(app.world.contacts)
+    code, found = _remarks(reconciler)
+    assert code == 0
+    assert {subject: verdict for subject, (verdict, _) in found.items() if verdict != "ok"} == {}
+    assert found["token"] == ("ok", "from variable HIGHLEVEL_TOKEN")
+    assert found["daily quota"][1].startswith("200,000 requests a day, 199,9")
+    assert app.asked == ["POST /contacts/search", f"GET /locations/{LOCATION}/tags"]
+    assert _files(applied.parent) == before
+    assert dict(app.world.contacts) == tags
+
+
+def test_offline_asks_nothing(reconciler: Command, applied: Path, app: Watched) -> None:
+    code, found = _remarks(reconciler, "--offline")
+    assert (code, app.asked) == (0, [])
+    assert "clock" not in found
+
+
+def test_a_weak_token(reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch, app: Watched) -> None:
+    monkeypatch.setenv("HIGHLEVEL_TOKEN", WEAK)
+    code, found = _remarks(reconciler)
+    assert code == 0
+    assert found["scope locations/tags.readonly"][0] == "watch"
+    monkeypatch.setenv("HIGHLEVEL_TOKEN", "pit-wrong")
+    code, found = _remarks(reconciler)
+    assert code == 7
+    assert found["scope contacts.readonly"] == ("bad", "refused: 401 Invalid token: access token is invalid")
+
+
+def test_without_a_token(reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HIGHLEVEL_TOKEN")
+    code, found = _remarks(reconciler)
+    assert code == 7
+    assert found["token"][0] == "bad"
+
+
+def test_no_api_there(reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECONCILER_API_BASE_URL", "http://127.0.0.1:9")
+    code, found = _remarks(reconciler)
+    assert code == 1
+    assert found["scope contacts.readonly"] == ("bad", "no answer: ConnectError")
+
+
+def test_broken_manifests_and_state(reconciler: Command, applied: Path, project: Path) -> None:
+    (project / "manifests" / "broken.yaml").write_text("location: [\n")
+    applied.write_bytes(b"no database at all, but long enough to be taken for one" * 20)
+    code, found = _remarks(reconciler, "--location", LOCATION, "--offline")
+    assert code == 1
+    assert found["manifests"][0] == found["state"][0] == "bad"
+
+
+def test_a_held_lock_is_told_and_left(reconciler: Command, applied: Path) -> None:
+    with open_store(URL) as store:
+        held = current_holder("apply")
+        lease = store.acquire(LOCATION, held, held.created)
+        code, found = _remarks(reconciler, "--offline")
+        assert (code, found["lock"][0]) == (0, "watch")
+        assert read_lease(URL, LOCATION, held.created) == lease
+        store.release(lease)
+        assert read_lease(URL, LOCATION, held.created) is None
+
+
+@pytest.mark.parametrize("url", ["memory:///doctor", "sqlite:///{location}.db"])
+def test_the_lease_of_every_kind_of_home(url: str, project: Path) -> None:
+    pytest.importorskip("obstore")
+    holder = current_holder("apply")
+    assert read_lease(url, LOCATION, holder.created) is None
+    with open_store(url) as store:
+        lease = store.acquire(LOCATION, holder, holder.created)
+        assert read_lease(url, LOCATION, holder.created) == lease
+        assert read_lease(url, LOCATION, Instant(lease.expires + 1)) is None
+
+
+def test_another_lineage_than_the_pinned_one(reconciler: Command, applied: Path, project: Path) -> None:
+    pinned = "6f1c1f0e-8a43-4a57-9b0c-0a3a2f1f5d11"
+    (project / "manifests" / "reconciler.yaml").write_text(f"lineage: {pinned}\n")
+    code, found = _remarks(reconciler, "--offline")
+    assert code == 1
+    assert found["state"][1].startswith(f"pinned to lineage {pinned}, found ")
+
+
+def test_the_default_state_in_ci_is_worth_a_word(
+    reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    assert "worth" not in reconciler("doctor", "--offline").err
+    assert "the default, in CI" in reconciler("doctor", "--offline").out
+
+
+@pytest.mark.parametrize(
+    ("off_ms", "verdict"),
+    [(0, Verdict.GOOD), (4_000, Verdict.GOOD), (-5_900, Verdict.GOOD), (7_000, Verdict.BAD), (-7_000, Verdict.BAD)],
+)
+def test_the_clock(off_ms: int, verdict: Verdict) -> None:
+    now = Instant(1_800_000_000_000)
+    assert clock_remark(Instant(now + off_ms), now, now).verdict is verdict
+
+
+def test_a_slow_answer_is_no_wrong_clock() -> None:
+    assert clock_remark(Instant(1_000_000), Instant(1_000_000), Instant(1_050_000)).verdict is Verdict.GOOD
+    assert clock_remark(None, Instant(0), Instant(0)).verdict is Verdict.WATCH
+
+
+def test_lower_limits_than_the_settings_are_told() -> None:
+    limits = {
+        "x-ratelimit-max": 25,
+        "x-ratelimit-interval-milliseconds": 10_000,
+        "x-ratelimit-limit-daily": 10_000,
+        "x-ratelimit-daily-remaining": 9_000,
+    }
+    told = limit_remarks(limits, ApiSettings())
+    assert [each.remedy for each in told] == [
+        "set api.requests_per_10s to 25; it is 100",
+        "set api.requests_per_day to 10000; it is 200000",
+    ]
+    used_up = limits | {"x-ratelimit-daily-remaining": 3}
+    own = ApiSettings(requests_per_10s=25, requests_per_day=10_000)
+    assert [each.verdict for each in limit_remarks(used_up, own)] == [Verdict.GOOD, Verdict.WATCH]
+    assert [each.verdict for each in limit_remarks({}, own)] == [Verdict.WATCH]
+
+
+def test_an_answer_that_says_nothing_of_the_scope() -> None:
+    assert read_remark("contacts.readonly", Answered(503, "down"), needed=True).code == 1
+    assert read_remark("contacts.readonly", Answered(503, "down"), needed=False).verdict is Verdict.WATCH
+
+
+def test_the_token_goes_to_the_origin_only_and_into_no_message() -> None:
+    seen: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        if request.method == "GET":
+            return httpx.Response(302, headers={"Location": "https://evil.example/"})
+        return httpx.Response(403, json={"message": "pit-secret may not\n::error::"}, headers={"Date": "yesterday"})
+
+    asked = probe(
+        "https://api.example",
+        LOCATION,
+        token="pit-secret",
+        version="2021-07-28",
+        timeout_s=5,
+        transport=httpx.MockTransport(handle),
+    )
+    search, tags = asyncio.run(asked)
+    assert {request.url.host for request in seen} == {"api.example"}
+    assert (search.status, search.said, search.date) == (403, "*** may not ::error::", None)
+    assert tags.status == 302
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_of_the_shell(reconciler: Command, shell: str) -> None:
+    ended = reconciler("completion", shell)
+    assert ended.code == 0
+    assert "_RECONCILER_COMPLETE" in ended.out
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=ended.out, text=True, check=True)
+
+
+def test_completion_knows_commands_and_options() -> None:
+    def completed(*words: str) -> list[str]:
+        environment = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+        environment |= os.environ | {"_RECONCILER_COMPLETE": "bash_complete"}
+        program = [sys.executable, "-m", "reconciler"]
+        return subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("reconciler", "dr") == ["plain,drift"]
+    assert completed("reconciler", "plan", "--det") == ["plain,--detailed-exitcode"]

@@ -1,0 +1,48 @@
+"""A day's quota, through the command line: what does not fit is not begun."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.sandbox.limiter import Limits
+from reconciler.sandbox.server import Running
+from tests.cli.conftest import Command
+
+
+@pytest.fixture
+def two_requests(manifest) -> None:  # type: ignore[no-untyped-def]
+    manifest(customers=([0, 1, 2], ["customer"], []), vip=([0, 3], ["vip"], []))
+
+
+def test_a_plan_beyond_the_configured_day_is_not_begun(
+    reconciler: Command, two_requests: None, sandbox: Running
+) -> None:
+    small = ("--api-requests-per-day", "1", "--api-reserve-pct", "0")
+    ended = reconciler("apply", "--auto-approve", *small)
+    assert ended.code == 8
+    assert "needs 2 requests" in ended.err
+    assert "--quota-spill" in ended.err
+    assert sandbox.world.transitions == []
+
+
+def test_what_earlier_runs_sent_today_counts(reconciler: Command, two_requests: None, manifest) -> None:  # type: ignore[no-untyped-def]
+    three = ("--api-requests-per-day", "3", "--api-reserve-pct", "0")
+    assert reconciler("apply", "--auto-approve", *three).code == 0
+    manifest(customers=([0, 1, 2], ["customer", "paid"], []), vip=([0, 3], ["vip", "gold"], []))
+    ended = reconciler("apply", "--auto-approve", *three)
+    assert ended.code == 8
+    assert "has 1 left" in ended.err
+
+
+def test_spilling_over_lets_it_begin(reconciler: Command, two_requests: None, sandbox: Running) -> None:
+    """The API allows more than was configured, and says so."""
+    small = ("--api-requests-per-day", "1", "--quota-spill")
+    assert reconciler("apply", "--auto-approve", *small).code == 0
+
+
+def test_what_a_refresh_hears_of_the_quota_holds(reconciler: Command, two_requests: None, sandbox: Running) -> None:
+    sandbox.network.app.limiter.limits = Limits(requests_per_day=20)
+    sandbox.do(lambda world, now: sandbox.network.app.limiter.spend(14, now=now))
+    ended = reconciler("apply", "--auto-approve", "--refresh", "get", "--api-reserve-pct", "0")
+    assert ended.code == 8
+    assert "today's quota of 20 has 1 left" in ended.err

@@ -1,0 +1,101 @@
+"""What a location taught us: as a value, as a document, and as a part of a state that hangs together."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from reconciler.core.errors import InvalidInput
+from reconciler.core.facts import NO_FACTS, Facts
+from reconciler.core.integrity import verify
+from reconciler.core.names import ContactId, LocationId, SetName, Tag
+from reconciler.core.observed import Known, Observed
+from reconciler.core.outcome import Rejection
+from reconciler.core.plan import Snapshot
+from reconciler.core.portable import Portable, accept, read_state, state_document
+from tests.fakes import START
+
+HERE, ANNA = LocationId("asdrwHvLUxlfw5SqKVCN"), ContactId("Anna" * 5)
+LINEAGE = "6f1c8c4e-0000-4000-8000-000000000000"
+ALIAS = (Tag("x  y"), Tag("x y"))
+
+
+def portable(known: Known | None = None, facts: Facts = NO_FACTS, serial: int = 1) -> Portable:
+    observed = Observed()
+    observed.update({ANNA: known or Known()})
+    return Portable(Snapshot(HERE, LINEAGE, serial, observed, facts=facts), ())
+
+
+def test_the_last_answer_about_a_spelling_rules() -> None:
+    facts = Facts(max_tags=3).with_aliases([ALIAS, (Tag("a"), Tag("b"))]).with_aliases([(Tag("a"), Tag("c"))])
+    assert facts == Facts(max_tags=3, aliases=((Tag("a"), Tag("c")), ALIAS))
+
+
+@pytest.mark.parametrize("facts", [NO_FACTS, Facts(True, 1, 2, (ALIAS,)), Facts(moves_updated=False)])
+def test_facts_survive_a_document(facts: Facts) -> None:
+    (found,) = read_state(json.loads(json.dumps(state_document([portable(facts=facts)]))), path="x")
+    assert found.state.facts == facts
+
+
+def test_a_document_that_knows_no_facts_is_read() -> None:
+    document = json.loads(json.dumps(state_document([portable(facts=Facts(max_tags=3))])))
+    document["format_version"] = "1.0"
+    del document["locations"][0]["facts"]
+    for known in document["locations"][0]["known"]:
+        del known["quarantined_since"], known["membership"], known["restored"]
+    (found,) = read_state(document, path="x")
+    assert found.state.facts == NO_FACTS
+    assert found.state.observed[ANNA] == Known()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("moves_updated", 1), ("max_tags", -1), ("max_contacts", "9"), ("aliases", {"a": 1})]
+)
+def test_facts_of_another_type_are_refused(field: str, value: object) -> None:
+    document = json.loads(json.dumps(state_document([portable()])))
+    document["locations"][0]["facts"][field] = value
+    with pytest.raises(InvalidInput):
+        read_state(document, path="x")
+
+
+def test_a_push_of_other_facts_is_a_change() -> None:
+    present, new = portable(), portable(facts=Facts(max_tags=3))
+    assert accept(present, present) is None
+    accepted = accept(present, new)
+    assert accepted is not None
+    assert accepted.state.serial == 2
+
+
+@pytest.mark.parametrize(
+    ("known", "facts", "line"),
+    [
+        (Known(), Facts(max_tags=0), "a request may hold 0 tags"),
+        (Known(), Facts(aliases=((Tag("a"), Tag("a")),)), "the alias 'a' of 'a' is none"),
+        (Known(), Facts(aliases=((Tag("a"), Tag("B")),)), "the alias 'a' of 'B' is none"),
+        (Known(), Facts(aliases=((Tag("a"), Tag("b")), (Tag("a"), Tag("c")))), "one tag has several aliases"),
+        (Known(quarantined_since=START), NO_FACTS, "first refused after it was last refused"),
+        (Known(membership=frozenset({SetName("s")})), NO_FACTS, "and no quarantine"),
+        (Known(restored=((Tag("a"), START),)), NO_FACTS, "not under management"),
+        (
+            Known(ledger=frozenset({Tag("a")}), restored=((Tag("a"), START + 600_000),)),
+            NO_FACTS,
+            "restored at a time that is yet to come",
+        ),
+    ],
+)
+def test_what_does_not_hang_together_is_told(known: Known, facts: Facts, line: str) -> None:
+    (found,) = verify(portable(known, facts), now=START)
+    assert line in found
+
+
+def test_what_hangs_together_is_not() -> None:
+    quarantined = Known(
+        quarantine=Rejection.INVALID,
+        quarantined_at=START,
+        quarantined_since=START,
+        membership=frozenset(),
+        ledger=frozenset({Tag("a")}),
+        restored=((Tag("a"), START),),
+    )
+    assert verify(portable(quarantined, Facts(True, 1, 1, (ALIAS,))), now=START) == ()

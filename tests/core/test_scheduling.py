@@ -1,0 +1,62 @@
+"""Which batch may leave: no two under way share a contact, the order of the plan holds, and all of them leave."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.batching import Batch
+from reconciler.core.names import Tag
+from reconciler.core.outcome import Action
+from reconciler.core.scheduling import Schedule
+from tests.build import ids
+
+PEOPLE = ids("anna bert cara dora emil")
+
+
+@st.composite
+def some_batches(draw: st.DrawFn) -> list[Batch]:
+    number = draw(st.integers(0, 8))
+    return [
+        Batch(
+            Action.ADD,
+            tuple(sorted(draw(st.sets(st.sampled_from(PEOPLE), min_size=1)))),
+            (Tag("x"),),
+            tuple(draw(st.sets(st.integers(0, nth - 1)))) if nth else (),
+        )
+        for nth in range(number)
+    ]
+
+
+@given(some_batches(), st.integers(1, 4), st.data())
+def test_a_schedule_is_safe_and_comes_to_its_end(batches: list[Batch], room: int, data: st.DataObject) -> None:
+    schedule = Schedule(batches)
+    flying: list[int] = []
+    ended: list[int] = []
+    while len(ended) < len(batches):
+        while len(flying) < room and (index := schedule.start()) is not None:
+            assert set(batches[index].after) <= set(ended)
+            assert not any(set(batches[index].contacts) & set(batches[each].contacts) for each in flying)
+            flying.append(index)
+        if len(flying) < room:
+            # whoever stays behind has a reason
+            for index in set(range(len(batches))) - set(flying) - set(ended):
+                waits = not set(batches[index].after) <= set(ended)
+                assert waits or any(set(batches[index].contacts) & set(batches[each].contacts) for each in flying)
+        flying.remove(index := data.draw(st.sampled_from(flying)))
+        schedule.end(index)
+        ended.append(index)
+    assert schedule.start() is None
+    assert sorted(ended) == list(range(len(batches)))
+
+
+def test_one_that_must_wait_holds_up_nobody_else() -> None:
+    anna, bert, cara, *_ = PEOPLE
+    batches = [Batch(Action.ADD, (anna, bert), (Tag("x"),)), Batch(Action.ADD, (bert,), (Tag("y"),))]
+    schedule = Schedule([*batches, Batch(Action.ADD, (cara,), (Tag("x"),)), Batch(Action.REMOVE, (cara,), (), (2,))])
+
+    assert [schedule.start() for _ in range(3)] == [0, 2, None]
+    schedule.end(0)
+    assert [schedule.start(), schedule.start()] == [1, None]
+    schedule.end(2)
+    assert schedule.start() == 3

@@ -1,0 +1,49 @@
+"""docs/formats.md is true: the keys it names are those of the documents."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Command
+
+DOC = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+
+
+def _shape(title: str) -> set[str]:
+    block = re.search(rf"^## {title}\n\n```text\n(.*?)^```", DOC, re.M | re.S)
+    assert block is not None
+    return set(re.findall(r'"(\w+)"', block[1]))
+
+
+FREE = ("pairs", "findings")
+"""Their keys are outcomes, or told elsewhere."""
+
+
+def _keys(value: Any) -> set[str]:
+    if isinstance(value, list):
+        return {key for item in value for key in _keys(item)}
+    if not isinstance(value, dict):
+        return set()
+    return set(value) | {key for name, item in value.items() if name not in FREE for key in _keys(item)}
+
+
+@pytest.fixture
+def scene(reconciler: Command, manifest: Callable[..., None], project: Path) -> dict[str, Any]:
+    """The documents of each command after a run with a contact that the API refuses."""
+    manifest(customers=([0, 1, 8], ["customer"], []))
+    run = json.loads(reconciler("apply", "--auto-approve", "--format", "json").out)
+    number = run["locations"][0]["run"]
+    commands = {"drift": ["drift"], "history": ["history"], "show": ["show", number], "doctor": ["doctor", "--offline"]}
+    found = {name: json.loads(reconciler(*words, "--format", "json").out) for name, words in commands.items()}
+    return {"apply, revert": run, **found}
+
+
+def test_every_document_has_the_keys_that_are_told(scene: dict[str, Any]) -> None:
+    wrong = {name: _keys(document) ^ _shape(name) for name, document in scene.items()}
+    assert {name: keys for name, keys in wrong.items() if keys} == {}
