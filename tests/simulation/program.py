@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from reconciler.core.desired import Desired
 from reconciler.core.event import Event
 from reconciler.core.names import LocationId
 from reconciler.core.observed import Seen
-from reconciler.core.pace import Pace
+from reconciler.core.pace import Pace, Quota
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, plan_location
 from reconciler.core.report import LocationReport
 from reconciler.highlevel.client import HighLevel
@@ -73,7 +74,9 @@ class Program:
     clock: ProcessClock
     store: Any
     apis: dict[LocationId, HighLevel]
+    paces: dict[LocationId, Pace]
     desired: dict[LocationId, Desired]
+    chance: random.Random
 
     async def work(self) -> None:
         mine = self.run
@@ -93,12 +96,13 @@ class Program:
         return plan_location(self.desired[location], state, self.run.options, observations=seen)
 
     async def look(self, location: LocationId) -> tuple[Seen, ...]:
-        reading = Reading(self.apis[location], self.clock, self.run.events.append, Pace(self.run.options.rate))
+        api, pace = self.apis[location], self.paces[location]
+        reading = Reading(api, self.clock, self.run.events.append, pace, chance=self.chance.random)
         match self.run.refresh:
             case "get":
-                return await read_contacts(location, sorted(self.desired[location].contacts), reading)
+                return (await read_contacts(location, sorted(self.desired[location].contacts), reading)).seen
             case "search":
-                return await scan(location, reading)
+                return (await scan(location, reading)).seen
         return ()
 
     def mission(self) -> Mission:
@@ -106,21 +110,35 @@ class Program:
         return Mission(self.desired, options, a_holder(self.run.name), lock_timeout_ms=self.run.waits_ms)
 
     def world(self) -> World:
-        return World(self.apis.__getitem__, self.store, self.clock, self.run.events.append)
+        return World(
+            self.apis.__getitem__,
+            self.store,
+            self.clock,
+            self.run.events.append,
+            reader=self.apis.__getitem__,
+            pace=self.paces.__getitem__,
+            chance=self.chance.random,
+        )
 
 
 async def perform(run: Run, process: Process, town: Town) -> None:
     """From the command to its end."""
-    now = town.clock.now()
+    now, clock = town.clock.now(), ProcessClock(process)
+    paces = {location: Pace(run.options.rate) for location in town.places}
     async with AsyncExitStack() as stack:
         apis = {
-            location: await stack.enter_async_context(_api(run, process, place))
+            location: await stack.enter_async_context(_api(run, process, place, paces[location]))
             for location, place in town.places.items()
         }
         store = MortalStore(stack.enter_context(open_store(town.url)), process)
         desired = {location: as_desired(declared, location, now) for location, declared in run.declared.items()}
-        await Program(run, process, ProcessClock(process), store, apis, desired).work()
+        await Program(run, process, clock, store, apis, paces, desired, random.Random(run.name)).work()
 
 
-def _api(run: Run, process: Process, place: Place) -> HighLevel:
-    return HighLevel(ORIGIN, token=token_of(run.name), transport=Wire(place, process))
+def _api(run: Run, process: Process, place: Place, pace: Pace) -> HighLevel:
+    def heard(quota: Quota) -> None:
+        pace.heard(quota, process.clock.now())
+
+    return HighLevel(
+        ORIGIN, token=token_of(run.name), transport=Wire(place, process), heard=heard, now=process.clock.now
+    )

@@ -144,7 +144,7 @@ class Story:
             place.settle()
 
     def converge(self) -> None:
-        """Two runs, the first one on a look at every contact; a third has nothing to do. Others touch what is theirs."""
+        """Two runs, the first on a look at every contact; a third has nothing to do. Others touch what is theirs."""
         silent = any(place.crm.assumptions.search_row_without_tags for place in self.town.places.values())
         for refresh in ("get" if silent else self.chance.choice(["get", "search"]), "", ""):
             self.town.execute(self.town.new_run(self.options(), refresh=refresh))
