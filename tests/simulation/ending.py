@@ -32,15 +32,14 @@ def _ending(town: Town, location: LocationId) -> Iterator[str]:
         yield f"15: after two runs a third sends {writes_of(place, last.name)}"
     if plan.batches or plan.ledger:
         yield f"15: after two runs a third plans {plan.deltas or plan.ledger}"
-    for who in PEOPLE:
+    quarantined = {who for group in plan.quarantined for who in group.contacts}
+    for who in sorted(set(PEOPLE) - quarantined):
         yield from _contact(who, town, location, plan)
 
 
 def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> Iterator[str]:
     place, declared, carried = town.places[location], town.wanted(location), set(town.places[location].crm.tags_of(who))
-    listed = {
-        tag for group in (plan.held, plan.quarantined) for each in group if who in each.contacts for tag in each.tags
-    }
+    listed = {tag for each in plan.held if who in each.contacts for tag in each.tags}
     missing = declared.present(who) - carried - listed
     if declared.rules.once and ONCE in _ever_carried(place, who) | _ever_asked(town, location, who):
         missing.discard(ONCE)

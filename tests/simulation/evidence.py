@@ -127,5 +127,11 @@ def sights_of(place: Place, run: str) -> list[Sight]:
     return found
 
 
+def unfound_by(place: Place, run: str) -> set[str]:
+    """The contacts that a read did not find."""
+    reads = [each for each in place.exchanges if each.run == run and each.method == "GET"]
+    return {each.path.rpartition("/")[2] for each in reads if each.status in (400, 403, 404, 422)}
+
+
 def _moment(row: dict[str, Any]) -> int:
     return round(datetime.fromisoformat(row["dateUpdated"]).timestamp() * 1000)

@@ -13,7 +13,8 @@ import httpx
 
 from reconciler.core.names import Instant, LocationId, Tag
 from reconciler.core.outcome import Action
-from reconciler.sandbox.app import Access, App
+from reconciler.sandbox.app import NO_SCOPE, Access, App
+from reconciler.sandbox.bodies import NO_ACCESS
 from reconciler.sandbox.faults import FaultPlan, Kind, Network
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.transport import SandboxTransport
@@ -45,6 +46,8 @@ class Mischief(StrEnum):
 
 
 REFUSALS = (Mischief.REDIRECT, Mischief.UNAUTHORISED, Mischief.FORBIDDEN)
+# that one contact is forbidden says that it lives elsewhere, and no answer of the API is untrue
+MISCHIEF = {(False, True): tuple(Mischief), (False, False): REFUSALS, (True, False): REFUSALS[:2]}
 
 
 @dataclass
@@ -105,7 +108,7 @@ class Place:
     async def answer(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
         await self._pass()
         if self.chance.random() < self.trouble.mischief:
-            exchange.fault = self.chance.choice(list(Mischief if BULK in exchange.path else REFUSALS))
+            exchange.fault = self.chance.choice(MISCHIEF[exchange.method == "GET", BULK in exchange.path])
         if exchange.fault in REFUSALS:
             await self._pass()
             return _refusal(exchange.fault)
@@ -174,8 +177,8 @@ class Wire(httpx.AsyncBaseTransport):
 def _refusal(which: Kind | Mischief | None) -> httpx.Response:
     if which is Mischief.REDIRECT:
         return httpx.Response(307, headers={"Location": "https://elsewhere.example/contacts"})
-    status = 401 if which is Mischief.UNAUTHORISED else 403
-    return httpx.Response(status, json={"statusCode": status, "message": "The token is not authorized for this scope."})
+    status, message = (401, NO_SCOPE) if which is Mischief.UNAUTHORISED else (403, NO_ACCESS)
+    return httpx.Response(status, json={"statusCode": status, "message": message})
 
 
 def _spoilt(response: httpx.Response, how: Mischief) -> httpx.Response:

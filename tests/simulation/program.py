@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.apply import Mission, World, apply
 from reconciler.core.desired import Desired
 from reconciler.core.event import Event
-from reconciler.core.names import LocationId
+from reconciler.core.names import ContactId, LocationId
 from reconciler.core.observed import Seen
 from reconciler.core.pace import Pace, Quota
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, plan_location
@@ -90,17 +90,18 @@ class Program:
 
     async def plan(self, location: LocationId) -> LocationPlan:
         state = self.store.load(location)
-        seen = await self.look(location)
+        ours = {contact for contact, known in state.observed.items() if known.ledger}
+        seen = await self.look(location, sorted(ours | self.desired[location].contacts.keys()))
         for each in seen:
             state.observed.update(dict(each.absorb(state.observed, settle_ms=self.run.options.settle_ms)))
         return plan_location(self.desired[location], state, self.run.options, observations=seen)
 
-    async def look(self, location: LocationId) -> tuple[Seen, ...]:
+    async def look(self, location: LocationId, contacts: list[ContactId]) -> tuple[Seen, ...]:
         api, pace = self.apis[location], self.paces[location]
         reading = Reading(api, self.clock, self.run.events.append, pace, chance=self.chance.random)
         match self.run.refresh:
             case "get":
-                return (await read_contacts(location, sorted(self.desired[location].contacts), reading)).seen
+                return (await read_contacts(location, contacts, reading)).seen
             case "search":
                 return (await scan(location, reading)).seen
         return ()

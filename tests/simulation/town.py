@@ -19,7 +19,7 @@ from reconciler.sandbox.world import World as Crm
 from tests.fakes import START
 from tests.simulation.declared import AWAY, GONE, PEOPLE, Declared
 from tests.simulation.place import RUNS, Place
-from tests.simulation.process import Process
+from tests.simulation.process import Killed, Process
 from tests.simulation.program import Run, perform
 from tests.simulation.virtual import VirtualClock, VirtualLoop, run
 
@@ -35,6 +35,7 @@ class Town:
         self.url = f"sqlite:///{self.path}"
         self.chance = chance
         self.loop = VirtualLoop()
+        self.loop.set_exception_handler(_heed)
         self.clock = VirtualClock(self.loop)
         self.runs: list[Run] = []
         self.places = {location: self._found(location, limit) for location in (HERE, THERE)[:locations]}
@@ -112,3 +113,9 @@ class Town:
 
     def close(self) -> None:
         self.loop.close()
+
+
+def _heed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The tasks of a process that died die of it, and nobody asks what became of them."""
+    if not isinstance(context.get("exception"), Killed):
+        loop.default_exception_handler(context)
