@@ -40,7 +40,7 @@ class Story:
         self.rules = Rules(once=self.chance.random() < 0.5, inert=self.chance.random() < 0.5)
         self.rate = Rate(per_window=limit)
         self.caps = Caps(self.chance.choice([2, 3, 500, 500]), self.chance.choice([2, 50, 50, 50]))
-        self.mode = self.chance.choice([Reassert.NEVER, Reassert.NEVER, Reassert.NEVER])
+        self.mode = self.chance.choice(list(Reassert))
         self.saved: Run | None = None
 
     def tell(self) -> None:
