@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def _reached(*modules: str) -> set[str]:
         name = waiting.pop()
         if name not in found and (path := _path(name)) is not None:
             found.add(name)
-            waiting += _named(ast.parse(path.read_text())) | {name.rpartition(".")[0]}
+            waiting += _named(path) | {name.rpartition(".")[0]}
     return found
 
 
@@ -69,13 +70,15 @@ def _path(module: str) -> Path | None:
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
-def _named(tree: ast.AST) -> set[str]:
-    """Whatever an import may mean: `from a import b` names a, and perhaps a module a.b."""
+@cache
+def _named(path: Path) -> frozenset[str]:
+    """Whatever its imports may mean: `from a import b` names a, and perhaps a module a.b."""
+    tree = ast.parse(path.read_text())
     found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+    return frozenset(found)
 
 
 WRITERS = {"reconciler.highlevel.client", "reconciler.apply", "reconciler.tenure", "reconciler.cli.sending"}
@@ -85,6 +88,11 @@ WRITERS = {"reconciler.highlevel.client", "reconciler.apply", "reconciler.tenure
 def test_who_only_looks_cannot_reach_a_writer(command: str) -> None:
     assert not _reached(f"reconciler.cli.{command}") & WRITERS
     assert _reached("reconciler.cli.apply") >= WRITERS
+
+
+@pytest.mark.parametrize("command", ["refresh", "export", "validate", "state.importing"])
+def test_who_stores_what_it_reads_cannot_reach_a_writer_of_tags(command: str) -> None:
+    assert not _reached(f"reconciler.cli.{command}") & {"reconciler.highlevel.client", "reconciler.apply"}
 
 
 def test_one_module_can_ask_for_a_write() -> None:

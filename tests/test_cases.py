@@ -1,7 +1,7 @@
 """Golden folders: manifests and what was observed in, plan out. `pytest --bless` rewrites the plans; review the diff.
 
-`tests/cases/<name>/`: `manifests/`, `observed.json` (`now`, and per location `serial` and contacts), and the plan as
-`plan.json` and `plan.txt`.
+`tests/cases/<name>/`: `manifests/`, `observed.json` (`now`, per location `serial` and contacts, and `searched`: the
+exclusive tags whose holders were looked for), and the plan as `plan.json` and `plan.txt`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 
 from reconciler.core.desired import resolve
 from reconciler.core.document import plan_document
+from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.manifest import Manifest
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant
 from reconciler.core.observed import Known, Observed, Origin
@@ -56,6 +57,10 @@ def _state(location: LocationId, document: dict[str, Any], now: Instant) -> Snap
     return Snapshot(location, LINEAGE, found["serial"], observed, sizes)
 
 
+def _searched(item: dict[str, list[str]], now: Instant) -> Searched:
+    return Searched(_tags(item["tags"]), _tags(item["complete"]), now) if item else NOT_SEARCHED
+
+
 def _plan(case: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.chdir(case)
     document = json.loads((case / "observed.json").read_text())
@@ -64,7 +69,7 @@ def _plan(case: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     manifests: dict[LocationId, list[Manifest]] = {}
     for manifest in loaded.manifests:
         manifests.setdefault(manifest.location, []).append(manifest)
-    options = PlanOptions(limits=loaded.settings.guards)
+    options = PlanOptions(limits=loaded.settings.guards, searched=_searched(document.pop("searched", {}), now))
     plans = [
         plan_location(
             resolve(group, now=now, shared_rules=loaded.settings.rules, authority=loaded.settings.authority),

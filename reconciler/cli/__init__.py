@@ -33,6 +33,7 @@ COMMANDS = {
     "state": "Look at what is known of each contact, and mend it.",
     "doctor": "Look whether everything is in place to plan and apply: changes nothing.",
     "completion": "Print the script that makes a shell complete commands and options.",
+    "export": "Write manifests that declare what contacts carry: adopt a location that exists.",
     "demo": "See the whole job on an emulated location.",
     "sandbox": "Run the emulated API for yourself.",
 }

@@ -13,35 +13,36 @@ from typing import Any
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
 from reconciler.core.names import LocationId
-from reconciler.core.pace import Quota
+from reconciler.core.pace import Pace, Quota
 from reconciler.core.plan import Plan
 from reconciler.core.quota import refuse, sent_today
+from reconciler.core.settings import Settings
 from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.reader import HighLevelReader
 from reconciler.highlevel.token import find_token
 from reconciler.store import open_reader
 
 
-def open_reading(session: Session, location: LocationId) -> HighLevelReader:
+def open_reading(settings: Settings, location: LocationId, pace: Pace) -> HighLevelReader:
     """To read, and nothing else; raises AuthRefused without a token."""
-    return HighLevelReader(connection_of(session, location))
+    return HighLevelReader(connection_of(settings, location, pace))
 
 
-def connection_of(session: Session, location: LocationId) -> Connection:
-    """What it hears of the limits goes to `session.pace`."""
-    api, token = session.settings.api, token_of(session, location)
-    heard = partial(_heard, session, location)
+def connection_of(settings: Settings, location: LocationId, pace: Pace) -> Connection:
+    """What it hears of the limits goes to `pace`."""
+    api, token = settings.api, token_of(settings, location)
+    heard = partial(_heard, pace)
     return Connection(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s, heard=heard)
 
 
-def token_of(session: Session, location: LocationId) -> str:
+def token_of(settings: Settings, location: LocationId) -> str:
     """Raises AuthRefused without a token."""
-    place = session.settings.location(location)
+    place = settings.location(location)
     return find_token(location, os.environ, variable=place.token_env, command=place.token_command)
 
 
-def _heard(session: Session, location: LocationId, quota: Quota) -> None:
-    session.pace(location).heard(quota, SystemClock().now())
+def _heard(pace: Pace, quota: Quota) -> None:
+    pace.heard(quota, SystemClock().now())
 
 
 def refuse_over_quota(plan: Plan, session: Session, options: Mapping[str, Any]) -> None:

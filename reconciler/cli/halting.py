@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -35,13 +35,16 @@ def stopping(console: Console) -> Iterator[Stop]:
         stop.ask(signum)
         console.warn("stopping: nothing more is sent; what is under way ends first (once more: at once)")
 
-    for each in SIGNALS:
-        loop.add_signal_handler(each, ask, each)
+    # only the main thread, of a system that has them, is told of signals
+    with suppress(NotImplementedError, RuntimeError, ValueError):
+        for each in SIGNALS:
+            loop.add_signal_handler(each, ask, each)
     try:
         yield stop
     finally:
-        for each in SIGNALS:
-            loop.remove_signal_handler(each)
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            for each in SIGNALS:
+                loop.remove_signal_handler(each)
 
 
 def _canary(ctx: click.Context, param: click.Parameter, value: str | None) -> Canary | None:

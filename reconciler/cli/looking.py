@@ -17,8 +17,10 @@ from reconciler.core.errors import UsageError
 from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.observed import Known, Seen
+from reconciler.core.pace import Pace
 from reconciler.core.plan import Plan, Snapshot, combine, plan_location
 from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated
+from reconciler.core.settings import Settings
 from reconciler.core.view.blocks import counted
 from reconciler.ports import Reporter, StateReader
 from reconciler.refresh import Keep, Reading, keep_nothing, refresh
@@ -75,7 +77,8 @@ async def look(
 async def _present(
     session: Session, state: Snapshot, wanted: Wanted, options: Mapping[str, Any], report: Reporter
 ) -> Present:
-    found = await read(session, state.location, wanted, report)
+    pace = session.pace(state.location)
+    found = await read(session.settings, state.location, wanted, report, pace=pace)
     declared = concerned(session.desired[state.location], state, selection(session, options))
     earlier = absorbed(state, found.seen, settle_ms_of(session.settings))
     return Present(
@@ -89,14 +92,20 @@ async def _present(
 
 
 async def read(
-    session: Session, location: LocationId, wanted: Wanted, report: Reporter, keep: Keep = keep_nothing
+    settings: Settings,
+    location: LocationId,
+    wanted: Wanted,
+    report: Reporter,
+    *,
+    pace: Pace,
+    keep: Keep = keep_nothing,
 ) -> Found:
     """Asks the API of a location."""
-    if not wanted.contacts and not wanted.exclusive:
+    if wanted.is_empty:
         return Found()
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(open_reading(session, location))
-        reading = Reading(api, SystemClock(), report, session.pace(location))
+        api = await stack.enter_async_context(open_reading(settings, location, pace))
+        reading = Reading(api, SystemClock(), report, pace)
         return await refresh(location, wanted, reading, keep)
 
 

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from reconciler.cli.console import Console, rows
-from reconciler.cli.holder import current_holder
-from reconciler.cli.looking import concerned, read, wanted_of
+from reconciler.cli.looking import concerned, wanted_of
 from reconciler.cli.options import FORMATS, REFRESHES, common, locking, manifests, max_age, narrowed, output
-from reconciler.cli.session import Session, load_pinned, open_session, selection, settle_ms_of
-from reconciler.clock import SystemClock
-from reconciler.core.errors import ExitCode, StateError
-from reconciler.core.journal import RunHeader, RunStatus
-from reconciler.core.names import ContactId, Instant, LocationId
-from reconciler.core.observed import Known, Seen
-from reconciler.core.plan import Snapshot
-from reconciler.core.refreshing import Found, Refreshed, Wanted
+from reconciler.cli.session import Session, open_session, selection
+from reconciler.cli.storing import read_and_store
+from reconciler.core.errors import ExitCode
+from reconciler.core.names import LocationId
+from reconciler.core.refreshing import Refreshed
 from reconciler.core.view.refresh import refresh_view
 from reconciler.ports import StateStore
 from reconciler.render.json import refresh_json
 from reconciler.store import open_store
-from reconciler.tenure import Tenure, take
-
-OPERATION = "refresh"
 
 
 @click.command(epilog="Example: reconciler refresh manifests/ --method search --max-age 24h")
@@ -67,69 +59,15 @@ def command(manifests: Path, **options: Any) -> int:
 async def _refresh(
     session: Session, store: StateStore, location: LocationId, console: Console, options: Mapping[str, Any]
 ) -> Refreshed:
-    tenure = await take(
-        location,
-        current_holder(OPERATION),
-        store=store,
-        clock=SystemClock(),
-        report=console,
-        lock_timeout_ms=round(1000 * options["lock_timeout"]),
+    asked = partial(wanted_of, session, options=options)
+    stored = await read_and_store(session.settings, store, location, asked, console, options, operation="refresh")
+    declared = concerned(session.desired[location], stored.state, selection(session, options))
+    return Refreshed(
+        location=location,
+        run=stored.run,
+        read=stored.read,
+        changed=stored.changed,
+        since=stored.since,
+        gone=stored.found.unreachable(declared, stored.state.observed),
+        incomplete=stored.found.incomplete,
     )
-    try:
-        state = load_pinned(session, store, location)
-        wanted = wanted_of(session, state, options)
-        if not wanted.contacts and not wanted.exclusive:
-            return Refreshed(location, "", 0, 0, None, {}, "")
-        diary = _Diary(tenure, state, settle_ms_of(session.settings))
-        found, run = await _journalled(session, wanted, diary, console)
-        declared = concerned(session.desired[location], state, selection(session, options))
-        gone = found.unreachable(declared, state.observed)
-        return Refreshed(location, run, diary.read, diary.changed, diary.since, gone, found.incomplete)
-    finally:
-        tenure.release()
-
-
-async def _journalled(session: Session, wanted: Wanted, diary: _Diary, console: Console) -> tuple[Found, str]:
-    """The reading as a run of the history, and its id."""
-    tenure, clock, location = diary.tenure, SystemClock(), diary.state.location
-    header = RunHeader(location, OPERATION, tenure.lease.holder.who, clock.now())
-    run = tenure.store.begin_run(tenure.lease, header)
-    status = RunStatus.INTERRUPTED
-    try:
-        found = await tenure.during(read(session, location, wanted, console, diary.keep))
-        status = RunStatus.COMPLETE
-        return found, run
-    except Exception:
-        status = RunStatus.STOPPED
-        raise
-    finally:
-        with suppress(StateError):
-            tenure.store.end_run(tenure.lease, run, status, clock.now(), set_sizes=None)
-
-
-@dataclass(slots=True)
-class _Diary:
-    """Stores what is read, lot by lot, and counts it."""
-
-    tenure: Tenure
-    state: Snapshot
-    settle_ms: int
-    read: int = 0
-    changed: int = 0
-    since: Instant | None = None
-
-    def keep(self, lot: tuple[Seen, ...]) -> None:
-        """One transaction a lot."""
-        changed = {contact: known for seen in lot for contact, known in self._news(seen)}
-        if changed:
-            self.tenure.store.learn(self.tenure.lease, changed)
-            self.state.observed.update(changed)
-
-    def _news(self, seen: Seen) -> Iterator[tuple[ContactId, Known]]:
-        self.read += len(seen.contacts)
-        self.since = seen.at if self.since is None else min(self.since, seen.at)
-        for contact, after in seen.absorb(self.state.observed, settle_ms=self.settle_ms):
-            before = self.state.observed[contact]
-            if after != before:
-                self.changed += after.observed != before.observed
-                yield contact, after

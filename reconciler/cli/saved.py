@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.cli.session import Session, load_pinned, open_session, plan_options
+from reconciler.cli.looking import absorbed
+from reconciler.cli.session import Session, load_pinned, open_session, plan_options, settle_ms_of
 from reconciler.core.errors import StalePlan, UsageError
 from reconciler.core.guard import Allowance
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, remeasured
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, remeasured
 from reconciler.planfile import load_plan
+from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
 NOT_WITH_A_PLAN = ("locations", "sets", "tags", "retry_held", "retry_rejected", "refresh", "reassert")
@@ -36,12 +38,19 @@ def open_saved(path: Path, directory: Path | None, options: Mapping[str, Any]) -
             remeasured(
                 each,
                 session.desired[each.location],
-                load_pinned(session, reader, each.location),
+                _as_seen(each, session, reader),
                 options_of(each, plan, session, options),
             )
             for each in plan.locations
         )
     return replace(plan, locations=locations), session
+
+
+def _as_seen(location: LocationPlan, session: Session, reader: StateReader) -> Snapshot:
+    """The state with what the plan's refresh read: guards measure what was there before."""
+    state = load_pinned(session, reader, location.location)
+    absorbed(state, location.observations, settle_ms_of(session.settings))
+    return state
 
 
 def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Session:

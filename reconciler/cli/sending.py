@@ -32,7 +32,7 @@ from reconciler.store import open_store
 
 def open_api(session: Session, location: LocationId) -> HighLevel:
     """The API of a location, to read and to write; raises AuthRefused without a token."""
-    return HighLevel.over(connection_of(session, location))
+    return HighLevel.over(connection_of(session.settings, location, session.pace(location)))
 
 
 def ask(auto_approve: bool) -> None:

@@ -166,12 +166,17 @@ def _allowance(text: str, reason: str) -> Allowance:
 
 
 def load_pinned(session: Session, reader: StateReader, location: LocationId) -> Snapshot:
+    """As `load_state`, by the settings of a session."""
+    return load_state(session.settings, reader, location)
+
+
+def load_state(settings: Settings, reader: StateReader, location: LocationId) -> Snapshot:
     """The state; raises StateError where it is another than the one that the settings pin."""
     state = reader.load(location)
-    pin = session.settings.pin(location)
+    pin = settings.pin(location)
     if pin in (None, state.lineage):
         return state
-    where = redacted(session.settings.state)
+    where = redacted(settings.state)
     there = f"lineage {state.lineage}" if state.lineage else "none there"
     raise StateError(
         f"the state of location {location} is pinned to lineage {pin}, and {where} has {there}",

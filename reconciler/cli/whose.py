@@ -27,7 +27,10 @@ def whose_state(function: F) -> F:
     )(function)
 
 
-def settings_of(directory: Path, options: Mapping[str, Any]) -> Settings:
-    """The settings of a manifests directory, under the environment and the common options."""
+def settings_of(directory: Path, options: Mapping[str, Any], *, begins: bool = False) -> Settings:
+    """The settings of a manifests directory, under the environment and the common options.
+
+    `begins`: it need not be there yet.
+    """
     flags = flags_of(options)
-    return load_settings(directory, environment=os.environ, flags=flags)
+    return load_settings(directory, environment=os.environ, flags=flags, begins=begins)

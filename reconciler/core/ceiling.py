@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from reconciler.core.diff import Change, Delta
+from reconciler.core.diff import IN_DOUBT, Change, Delta
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, pairs_of
@@ -23,7 +23,7 @@ class Ceiling:
 
 
 def ceiling(plan: LocationPlan) -> Ceiling:
-    """Its changes, what its deferrals may at most become, and what is held, which a reading may let go."""
+    """Its changes, what its deferrals may at most become, and what is in doubt, which a reading may settle."""
     adds: dict[ContactId, TagSet] = {}
     removes: dict[ContactId, TagSet] = {}
     for delta in plan.deltas:
@@ -32,8 +32,9 @@ def ceiling(plan: LocationPlan) -> Ceiling:
     for deferral in plan.deferrals:
         _raise(removes, deferral.contacts, frozenset(deferral.tags))
     for held in plan.held:
-        _raise(adds, held.contacts, frozenset(held.tags))
-        _raise(removes, held.contacts, frozenset(held.tags))
+        if held.why == IN_DOUBT:
+            _raise(adds, held.contacts, frozenset(held.tags))
+            _raise(removes, held.contacts, frozenset(held.tags))
     return Ceiling(adds, removes)
 
 

@@ -44,7 +44,7 @@ class Wanted:
 
     `contacts`: whom to observe anew. `doubtful`: those of them that only a reading of the moment settles. `exclusive`:
     tags whose holders are to be found. `known`: how many contacts the location has at least. `lagging`: whether an
-    index that lags may answer.
+    index that lags may answer. `everybody`: everybody in the location is to be observed, by a search.
     """
 
     method: Method
@@ -53,6 +53,11 @@ class Wanted:
     exclusive: TagSet = frozenset()
     known: int = 0
     lagging: bool = True
+    everybody: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.contacts and not self.exclusive and not self.everybody
 
 
 @dataclass(frozen=True, slots=True)

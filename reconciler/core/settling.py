@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.names import ContactId, Instant, Tag, TagSet
-from reconciler.core.observed import Known, Observed, Origin, observe
+from reconciler.core.observed import Known, Observed, Origin, observe, release
 from reconciler.core.outcome import Action, Outcome, Rejection
 from reconciler.core.plan import LocationPlan
 
@@ -97,7 +97,9 @@ def settle(known: Known, reading: Reading, adds: TagSet, *, proven: TagSet, trie
     seen = (doubt & adds & reading.tags) | (doubt - adds - reading.tags)
     again = ((doubt - adds) | proven) - seen - tried
     held = doubt - seen - again
-    after = observe(known, reading.tags, at=reading.asked, origin=Origin.GET, settle_ms=settle_ms)
+    read = observe(known, reading.tags, at=reading.asked, origin=Origin.GET, settle_ms=settle_ms)
+    # what is proven never to have been added is not ours so far
+    after = release(read, again & adds)
     if held:
         after = replace(after, doubt=held, doubt_at=known.doubt_at)
     return Settled(seen, again, held, after)

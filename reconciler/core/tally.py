@@ -123,11 +123,12 @@ class Tally:
 
     def close(self, limit: Ceiling, observed: Observed) -> None:
         """What was not sent, and turned out to be so already."""
-        for contact in [contact for contact in self.fates if self.tags(contact, Outcome.NOT_SENT)]:
-            known, open_tags = observed[contact], self.tags(contact, Outcome.NOT_SENT) - observed[contact].doubt
+        for contact in list(self._with(Outcome.NOT_SENT)):
+            known = observed[contact]
             if known.observed is not None:
-                there = open_tags & limit.adds.get(contact, NONE) & known.observed
-                gone = (open_tags & limit.removes.get(contact, NONE)) - known.observed
+                unsent = self.tags(contact, Outcome.NOT_SENT) - known.doubt
+                there = unsent & limit.adds.get(contact, NONE) & known.observed
+                gone = (unsent & limit.removes.get(contact, NONE)) - known.observed
                 self.put(contact, there | gone, Outcome.NOOP)
 
     def pairs(self, observed: Observed) -> dict[Outcome, int]:
@@ -157,10 +158,14 @@ class Tally:
 
     def _undecided(self, observed: Observed) -> Iterable[int]:
         """Deferred pairs of contacts of which no answer has told."""
-        for contact, fates in self.fates.items():
-            deferred = sum(fate is Outcome.DEFERRED for _, fate in fates)
-            if deferred and (observed[contact].observed is None or observed[contact].doubt):
-                yield deferred
+        for contact in self._with(Outcome.DEFERRED):
+            if observed[contact].observed is None or observed[contact].doubt:
+                yield len(self.tags(contact, Outcome.DEFERRED))
+
+    def _with(self, outcome: Outcome) -> Iterable[ContactId]:
+        """The contacts with pairs of that fate; looked for once per pattern."""
+        alike = {fates for fates in set(self.fates.values()) if any(fate is outcome for _, fate in fates)}
+        return (contact for contact, fates in self.fates.items() if fates in alike) if alike else ()
 
     def _begin(self, contacts: Iterable[ContactId], tags: TagSet, outcome: Outcome) -> None:
         for contact in contacts:

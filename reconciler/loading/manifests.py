@@ -26,7 +26,7 @@ from reconciler.core.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading.build import SetBuilder, manifest_of, plain, tag_rules
 from reconciler.loading.bulk import without_cyclic_gc
-from reconciler.loading.files import SETTINGS_NAME, CannotRead, Directory, Files, shown
+from reconciler.loading.files import SETTINGS_NAME, CannotRead, Directory, Files, Snapshot, shown
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar, parse
@@ -73,9 +73,14 @@ def load_settings(
     *,
     environment: Mapping[str, str] = _NO_OVERRIDES,
     flags: Mapping[str, str] = _NO_OVERRIDES,
+    begins: bool = False,
 ) -> Settings:
-    """The settings of a directory, for what needs no manifest; raises InvalidInput with every problem of theirs."""
-    loading = _Loading(Directory(Path(directory)))
+    """The settings of a directory, for what needs no manifest; raises InvalidInput with every problem of theirs.
+
+    `begins`: a directory that is not there yet has no settings of its own.
+    """
+    place = Path(directory)
+    loading = _Loading(Snapshot({}, str(place)) if begins and not place.exists() else Directory(place))
     settings = loading.settings(Overrides(environment, flags))
     _judged(loading.problems, strict=False)
     return settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from random import random
 from typing import Any, TypeVar
@@ -21,12 +21,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What reading needs of the world. `chance`: drawn evenly from 0 to 1, for the pauses."""
+    """What reading needs of the world. `turn`: one request at a time waits for its place, and says so. `chance`:
+    drawn evenly from 0 to 1, for the pauses."""
 
     reader: TagReader
     clock: Clock
     report: Reporter
     pace: Pace
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     backoff: Backoff = Backoff(retries=4)
     chance: Callable[[], float] = random
 
@@ -49,10 +51,11 @@ async def paced(location: LocationId, request: Callable[[], Awaitable[T]], readi
 
 
 async def _once(location: LocationId, request: Callable[[], Awaitable[T]], reading: Reading) -> T:
-    while wait := reading.pace.wait(reading.clock.now()):
-        reading.report(Waiting(location, wait, "rate limit"))
-        await reading.clock.sleep(wait)
-    ticket, answered = reading.pace.leave(reading.clock.now()), False
+    async with reading.turn:
+        while wait := reading.pace.wait(reading.clock.now()):
+            reading.report(Waiting(location, wait, "rate limit"))
+            await reading.clock.sleep(wait)
+        ticket, answered = reading.pace.leave(reading.clock.now()), False
     try:
         found = await request()
         answered = True

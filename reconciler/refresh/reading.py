@@ -110,7 +110,7 @@ class _Refresh:
     forbidden: int = 0
 
     async def carry_out(self) -> Found:
-        if self.wanted.contacts:
+        if self.wanted.contacts or self.wanted.everybody:
             await self._observe()
         for tag in sorted(self.wanted.exclusive - self.searched.complete):
             await self._holders(tag)
@@ -142,6 +142,8 @@ class _Refresh:
         await self.scan(page, left)
         if wanted.method is Method.AUTO:
             await self.get(wanted.doubtful)
+        elif wanted.everybody:
+            await self.get(tuple(self.silent))
 
     def _tell_cost(self, method: Method, requests: int, *, each_ms: int = 0) -> None:
         cost = price(requests, self.reading.pace.rate, each_ms=each_ms)

@@ -16,6 +16,7 @@ import httpx
 from reconciler.apply import Mission, Stop, World, apply
 from reconciler.apply.world import IN_FLIGHT
 from reconciler.core.desired import Desired, resolve
+from reconciler.core.diff import IN_DOUBT
 from reconciler.core.event import Event
 from reconciler.core.lease import Holder
 from reconciler.core.manifest import Authority, ContactSet, Listed, Manifest, OnLeave, TagRule, TagUse
@@ -446,6 +447,7 @@ def approved_pairs(plan: LocationPlan) -> set[tuple[Action, ContactId, Tag]]:
     held = {
         (action, contact, tag)
         for each in plan.held
+        if each.why == IN_DOUBT
         for contact in each.contacts
         for tag in each.tags
         for action in Action

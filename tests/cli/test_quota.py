@@ -36,7 +36,7 @@ def test_what_earlier_runs_sent_today_counts(reconciler: Command, two_requests: 
 
 def test_spilling_over_lets_it_begin(reconciler: Command, two_requests: None, sandbox: Running) -> None:
     """The API allows more than was configured, and says so."""
-    small = ("--api-requests-per-day", "1", "--quota-spill")
+    small = ("--api-requests-per-day", "1", "--api-reserve-pct", "0", "--quota-spill")
     assert reconciler("apply", "--auto-approve", *small).code == 0
 
 

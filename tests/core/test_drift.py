@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from reconciler.core.desired import Desired
-from reconciler.core.drift import DriftClass, DriftReport, find_drift
+from reconciler.core.drift import DriftClass, DriftReport, Evidence, find_drift
+from reconciler.core.exclusive import Searched
 from reconciler.core.manifest import Authority
-from reconciler.core.names import ContactId
+from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Rejection
-from tests.build import DAY, NOW, a_rule, a_set, carries, declare, only, state, unseen
+from tests.build import DAY, NOW, a_rule, a_set, carries, declare, only, state, tags, unseen
 
 VIP = declare(a_set("s", "anna", "vip", absent="trial"))
 
@@ -74,6 +75,52 @@ def test_a_rejected_contact_is_unreachable() -> None:
 def test_what_was_never_observed_is_unobserved_and_never_without_drift() -> None:
     assert drift(VIP, unseen()) == {"unobserved  anna", "pending vip anna"}
     assert drift(declare(a_set("s", "anna", "")), unseen()) == {"unobserved  anna"}
+
+
+def test_owned_tags_that_additive_authority_leaves_are_tolerated() -> None:
+    desired = declare(a_set("s", "anna", "vip"), a_set("t", "bert", "x"))
+    observed = state(anna=carries("vip x other", ledger="vip"), bert=carries("x", ledger="x"), cara=carries("vip"))
+    report = find_drift(desired, observed, serial=1)
+    assert drifted(report) == {"tolerated x anna", "tolerated vip cara"}
+    assert drifted(find_drift(desired, observed, serial=1, foreign=True)) >= {"foreign other anna"}
+    assert drifted(find_drift(desired, observed, serial=1, selection=only(sets="s"))) == {"tolerated x anna"}
+
+
+def test_what_owned_or_exact_removes_is_not_tolerated() -> None:
+    for authority in (Authority.OWNED, Authority.EXACT):
+        desired = declare(a_set("s", "anna", "vip", authority=authority), a_set("t", "bert", "x"))
+        observed = state(anna=carries("vip x other", ledger="vip"), bert=carries("x", ledger="x"))
+        found = drifted(find_drift(desired, observed, serial=1, foreign=True))
+        assert "tolerated x anna" not in found
+        assert "pending x anna" in found
+        assert ("foreign other anna" in found) is (authority is Authority.OWNED)
+
+
+def test_a_contact_that_is_not_there_has_no_other_drift() -> None:
+    observed = state(anna=carries("x", ledger="vip"))
+    gone = Evidence(gone={ContactId("anna"): "nowhere"})
+    assert drifted(find_drift(VIP, observed, serial=1, evidence=gone, foreign=True)) == {"unreachable  anna"}
+    assert drifted(find_drift(VIP, state(), serial=1, evidence=gone)) == {"unreachable  anna"}
+
+
+def test_what_was_observed_too_long_ago_is_stale() -> None:
+    observed = state(anna=carries("vip", ledger="vip", at=NOW - DAY))
+    assert drifted(find_drift(VIP, observed, serial=1, stale_before=Instant(NOW - DAY + 1))) == {"stale  anna"}
+    assert drifted(find_drift(VIP, observed, serial=1, stale_before=Instant(NOW - DAY))) == set()
+
+
+BOARD = declare(a_set("s", "anna", "board"), a_set("t", "bert", "x"), rule=[a_rule("board", exclusive=True)])
+
+
+def test_an_exclusive_tag_on_others_is_unexpected_once_it_was_searched_for() -> None:
+    observed = state(anna=carries("board", ledger="board"), bert=carries("x board", ledger="x"), cara=carries("board"))
+    blind = find_drift(BOARD, observed, serial=1)
+    assert drifted(blind) == {"tolerated board bert", "tolerated board cara"}
+    assert blind.waiting == ("board",)
+    searched = Searched(tags("board"), tags("board"), Instant(NOW - DAY))
+    found = find_drift(BOARD, observed, serial=1, evidence=Evidence(searched))
+    assert drifted(found) == {"unexpected board bert", "unexpected board cara"}
+    assert found.waiting == ()
 
 
 def test_a_report_counts_and_tells_how_old_it_is() -> None:

@@ -74,7 +74,7 @@ def test_every_key_is_explained_and_shown_in_an_example(kind: Kind) -> None:
     assert [key for key in names if not re.search(rf"\b{key}:", examples)] == []
 
 
-_IN_PROSE = {"api", "plan", "guards", "name"}
+_IN_PROSE = {"api", "plan", "apply", "guards", "name"}
 
 
 def test_every_setting_is_listed_with_its_variable() -> None:

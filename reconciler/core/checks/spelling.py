@@ -27,11 +27,16 @@ _SKELETON = str.maketrans(
 
 def control_characters(manifests: Manifests) -> Iterator[Finding]:
     """Characters that no tag can hold."""
-    return _each(
-        manifests,
-        lambda char: unicodedata.category(char) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp"),
-        "a control character",
-    )
+    return _each(manifests, _is_control, "a control character")
+
+
+def _is_control(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def can_be_declared(tag: Tag) -> bool:
+    """Whether a manifest may name the tag."""
+    return bool(tag.strip()) and not any(_is_control(char) or char in _BIDI for char in tag)
 
 
 def bidi_characters(manifests: Manifests) -> Iterator[Finding]:

@@ -1,0 +1,88 @@
+"""The plan action: validate, plan, and tell the pull request, location by location."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from reconciler.core.names import LocationId
+from reconciler.core.plan import Plan
+from reconciler.core.view.blocks import View
+from reconciler.core.view.plan import plan_view
+from reconciler.planfile import load_plan
+from reconciler.render.markdown import render_markdown
+from reconciler_action.github import GitHub, Refused, marker
+from reconciler_action.runner import Runner
+from reconciler_action.settings import base, mask_tokens
+
+PLANNED = (0, 2, 5)
+"""The exit codes with which there is a plan."""
+
+
+def main(runner: Runner) -> int:
+    """The exit code of the step: that of plan, but 0 where there are changes."""
+    mask_tokens(runner)
+    manifests = Path(runner.given("manifests"))
+    checked = runner.run("validate", manifests, "--format", "github", commands=True)
+    if checked.code:
+        runner.summary("## Plan\n\nThe manifests are not valid: see the annotations.")
+        return _without_plan(runner, checked.code)
+    file = runner.scratch / "plan.json"
+    done = runner.run("plan", manifests, "--out", file, "--detailed-exitcode", *_narrowed(runner), *base(runner))
+    if done.code not in PLANNED:
+        runner.summary(f"## Plan\n\nThere is no plan: exit code {done.code}, see the log.")
+        return _without_plan(runner, done.code)
+    _tell(runner, load_plan(file), file, done.code)
+    return 0 if done.code == 2 else done.code
+
+
+def _without_plan(runner: Runner, code: int) -> int:
+    runner.output(exit_code=code, changes=0, requests=0, digest="", plan="", reports="")
+    return code
+
+
+def _narrowed(runner: Runner) -> list[str]:
+    refresh = runner.given("refresh")
+    chosen = [word for location in runner.words("location") for word in ("--location", location)]
+    return [*(["--refresh", refresh] if refresh else []), *chosen]
+
+
+def _tell(runner: Runner, plan: Plan, file: Path, code: int) -> None:
+    view = plan_view(plan)
+    markdown = render_markdown(view)
+    runner.summary(markdown)
+    (file.parent / "plan.md").write_text(markdown, encoding="utf-8")
+    runner.output(
+        exit_code=code,
+        changes=changes(plan),
+        requests=sum(each.summary.requests for each in plan.locations),
+        digest=plan.change_digest,
+        plan=file,
+        reports=f"{file}\n{file.with_suffix('.md')}",
+    )
+    number = (runner.event.get("pull_request") or {}).get("number")
+    if number and runner.wants("comment"):
+        comment(runner, int(number), plan, view)
+
+
+def changes(plan: Plan) -> int:
+    """Pairs: to add, to remove, and to record."""
+    found = [each.summary for each in plan.locations]
+    return sum(each.adds + each.removes + each.adopted + each.released for each in found)
+
+
+def comment(runner: Runner, number: int, plan: Plan, view: View) -> None:
+    """One comment a location. Where it cannot be made, the summary still has it: a warning, no failure."""
+    try:
+        github = GitHub.of(runner.environment, runner.given("comment-author"))
+        for location, markdown, changed in _parts(plan, view):
+            github.comment(number, marker("plan", location), markdown, create=changed)
+    except Refused as refused:
+        runner.command("warning", f"no comment on the pull request ({refused}): the plan is in the summary of this run")
+
+
+def _parts(plan: Plan, view: View) -> Iterator[tuple[LocationId, str, bool]]:
+    """For each location its part of the preview, and whether there is anything to say."""
+    for each, section in zip(plan.locations, view.sections, strict=True):
+        markdown = render_markdown(View(view.title, (section,), view.closing))
+        yield each.location, markdown, not each.is_empty or bool(each.refused)

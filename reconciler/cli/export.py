@@ -1,0 +1,132 @@
+"""`reconciler export`"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.cli.console import Console
+from reconciler.cli.options import common, locking
+from reconciler.cli.session import load_state
+from reconciler.cli.storing import read_and_store
+from reconciler.cli.whose import settings_of, whose_state
+from reconciler.core.errors import ExitCode, UsageError
+from reconciler.core.exporting import Export, GroupBy, export_sets
+from reconciler.core.names import ContactId, LocationId, normalise_tag
+from reconciler.core.plan import Snapshot
+from reconciler.core.printable import visible
+from reconciler.core.refreshing import Method, Wanted
+from reconciler.core.settings import Settings
+from reconciler.core.view.blocks import counted
+from reconciler.loading.writing import contacts_text, manifest_text, write_files
+from reconciler.store import open_reader, open_store
+
+
+@click.command(epilog="Example: reconciler export --location asdrwHvLUxlfw5SqKVCN --refresh search --out manifests")
+@click.option("--location", "locations", multiple=True, metavar="L", help="This location; repeatable.  [default: all]")
+@click.option("--tag", "tags", multiple=True, metavar="T", help="Only this tag, or pattern of tags; repeatable.")
+@click.option(
+    "--group-by",
+    type=click.Choice([each.value for each in GroupBy]),
+    default=GroupBy.ONE_SET_PER_TAG.value,
+    show_default=True,
+    help="tag: a manifest for each tag; one-set-per-tag: one manifest; combination: a contact is in one set.",
+)
+@click.option("--refresh", type=click.Choice(["search"]), help="Read the whole location first, and store it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("manifests"),
+    show_default=True,
+    metavar="DIR",
+    help="Where manifests and contact files are written; nothing is overwritten.",
+)
+@whose_state
+@locking
+@common
+def command(manifests: Path, out: Path, group_by: str, tags: tuple[str, ...], **options: Any) -> int:
+    """Write manifests that declare what contacts carry: adopt a location that exists.
+
+    From what was observed, or with --refresh search from what the location has now. The plan that follows adopts
+    what is there, and sends nothing.
+    """
+    console = Console.of(options)
+    settings = settings_of(manifests, options, begins=True)
+    files: dict[Path, str] = {}
+    for location in _locations(settings, options):
+        state, present = _state(settings, location, console, options)
+        export = export_sets(
+            state.observed,
+            group_by=GroupBy(group_by),
+            called=location,
+            patterns=[normalise_tag(each) for each in tags],
+            present=present,
+        )
+        files |= _files(location, export, GroupBy(group_by))
+        _tell(location, export, console)
+    if not files:
+        raise UsageError("nothing was observed that could be exported", hint="read the location: --refresh search")
+    write_files(out, files)
+    console.answer("".join(f"wrote {visible(str(out / path))}\n" for path in sorted(files) if path.suffix == ".yaml"))
+    console.note(f"next: reconciler plan {out}, which adopts what is there")
+    return ExitCode.DONE
+
+
+def _locations(settings: Settings, options: Mapping[str, Any]) -> list[LocationId]:
+    """Those that were named; else those that have state, or that the settings know where they are to be read."""
+    if options["locations"]:
+        return [LocationId(each) for each in options["locations"]]
+    with open_reader(settings.state) as reader:
+        known = set(reader.locations()) | (settings.locations.keys() if options["refresh"] else set())
+    if not known:
+        raise UsageError("no location is known", hint="name one: --location L --refresh search")
+    return sorted(known)
+
+
+def _state(
+    settings: Settings, location: LocationId, console: Console, options: Mapping[str, Any]
+) -> tuple[Snapshot, frozenset[ContactId] | None]:
+    """What is known, and who is there, where a search proved that."""
+    if not options["refresh"]:
+        with open_reader(settings.state) as reader:
+            return load_state(settings, reader, location), None
+    with open_store(settings.state) as store:
+        reading = read_and_store(settings, store, location, _everybody, console, options, operation="export")
+        stored = asyncio.run(reading)
+    if stored.found.incomplete:
+        console.warn(
+            f"location {location}: the search was not complete: {stored.found.incomplete}. Contacts may be missing"
+        )
+    return stored.state, None if stored.found.shown is None else frozenset(stored.found.shown)
+
+
+def _everybody(state: Snapshot) -> Wanted:
+    return Wanted(Method.SEARCH, (), known=len(state.observed), everybody=True)
+
+
+def _files(location: LocationId, export: Export, group_by: GroupBy) -> dict[Path, str]:
+    """One manifest of the location's name, or a directory of that name with one for each tag."""
+    apart = group_by is GroupBy.TAG
+    home, folder = (Path(location), "contacts") if apart else (Path(), f"contacts/{location}")
+    comment = "written by reconciler export: what contacts carried; review it, then it is yours"
+    files: dict[Path, str] = {}
+    for name, sets in export.manifests.items():
+        files[home / f"{name}.yaml"] = manifest_text(location, sets, folder=folder, comment=comment)
+        for each in sets:
+            files[home / folder / f"{each.name}.csv"] = contacts_text(each)
+    return files
+
+
+def _tell(location: LocationId, export: Export, console: Console) -> None:
+    sets = sum(map(len, export.manifests.values()))
+    held = f"{counted(export.contacts, 'contact')}, {counted(export.pairs, 'pair')}"
+    console.note(f"location {location}: {counted(sets, 'set')}, {held}")
+    if export.undeclarable:
+        some = ", ".join(ascii(tag) for tag in export.undeclarable[:5])
+        console.warn(f"left out, since no manifest can name them: {counted(len(export.undeclarable), 'tag')}: {some}")
+    if export.odd:
+        console.warn(f"left out {counted(export.odd, 'contact')} with an id that no file can hold")

@@ -1,0 +1,112 @@
+"""Reading that is stored: under the lease, as a run of the history, lot by lot. Holds no writer of tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.cli.console import Console
+from reconciler.cli.holder import current_holder
+from reconciler.cli.looking import read
+from reconciler.cli.session import load_state, rate_of, settle_ms_of
+from reconciler.clock import SystemClock
+from reconciler.core.errors import StateError
+from reconciler.core.journal import RunHeader, RunStatus
+from reconciler.core.names import ContactId, Instant, LocationId
+from reconciler.core.observed import Known, Seen
+from reconciler.core.pace import Pace
+from reconciler.core.plan import Snapshot
+from reconciler.core.refreshing import Found, Wanted
+from reconciler.core.settings import Settings
+from reconciler.ports import StateStore
+from reconciler.tenure import Tenure, take
+
+
+@dataclass(slots=True)
+class Stored:
+    """A reading that was stored: the state as it is now, what was found, and how much of it was news.
+
+    `run`: its id in the history, empty where nothing had to be read. `since`: the oldest of what was read.
+    """
+
+    state: Snapshot
+    found: Found = Found()
+    run: str = ""
+    read: int = 0
+    changed: int = 0
+    since: Instant | None = None
+
+
+async def read_and_store(
+    settings: Settings,
+    store: StateStore,
+    location: LocationId,
+    wanted_of: Callable[[Snapshot], Wanted],
+    console: Console,
+    options: Mapping[str, Any],
+    *,
+    operation: str,
+) -> Stored:
+    """Reads what `wanted_of` asks for, given the state; whatever was read is kept, however it ends."""
+    tenure = await take(
+        location,
+        current_holder(operation),
+        store=store,
+        clock=SystemClock(),
+        report=console,
+        lock_timeout_ms=round(1000 * options["lock_timeout"]),
+    )
+    try:
+        diary = Stored(load_state(settings, store, location))
+        wanted = wanted_of(diary.state)
+        if not wanted.is_empty:
+            await _journalled(settings, wanted, _Diary(tenure, diary, settle_ms_of(settings)), console)
+        return diary
+    finally:
+        tenure.release()
+
+
+async def _journalled(settings: Settings, wanted: Wanted, diary: _Diary, console: Console) -> None:
+    tenure, clock, stored = diary.tenure, SystemClock(), diary.stored
+    holder, location = tenure.lease.holder, stored.state.location
+    header = RunHeader(location, holder.operation, holder.who, clock.now())
+    stored.run = tenure.store.begin_run(tenure.lease, header)
+    status = RunStatus.INTERRUPTED
+    pace = Pace(rate_of(settings))
+    try:
+        stored.found = await tenure.during(read(settings, location, wanted, console, pace=pace, keep=diary.keep))
+        status = RunStatus.COMPLETE
+    except Exception:
+        status = RunStatus.STOPPED
+        raise
+    finally:
+        with suppress(StateError):
+            tenure.store.end_run(tenure.lease, stored.run, status, clock.now(), set_sizes=None)
+
+
+@dataclass(slots=True)
+class _Diary:
+    """Stores what is read, lot by lot, and counts it."""
+
+    tenure: Tenure
+    stored: Stored
+    settle_ms: int
+
+    def keep(self, lot: tuple[Seen, ...]) -> None:
+        """One transaction a lot."""
+        changed = {contact: known for seen in lot for contact, known in self._news(seen)}
+        if changed:
+            self.tenure.store.learn(self.tenure.lease, changed)
+            self.stored.state.observed.update(changed)
+
+    def _news(self, seen: Seen) -> Iterator[tuple[ContactId, Known]]:
+        stored, observed = self.stored, self.stored.state.observed
+        stored.read += len(seen.contacts)
+        stored.since = seen.at if stored.since is None else min(stored.since, seen.at)
+        for contact, after in seen.absorb(observed, settle_ms=self.settle_ms):
+            before = observed[contact]
+            if after != before:
+                stored.changed += after.observed != before.observed
+                yield contact, after

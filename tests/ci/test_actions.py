@@ -1,0 +1,193 @@
+"""The actions' steps as a runner starts them, against the sandbox and a fake of GitHub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from reconciler_action import apply, drift, plan
+from reconciler_action.github import marker
+
+from reconciler.sandbox.app import DEMO_TOKEN
+from reconciler.sandbox.server import Running
+from reconciler.sandbox.world import World
+from tests.ci.conftest import NUMBER, Step
+from tests.ci.github import FakeGitHub, served
+from tests.cli.conftest import LOCATION, Command, contact_id
+
+pytestmark = pytest.mark.slow
+
+Make = Callable[..., Step]
+Write = Callable[..., None]
+HOSTILE = "<!-- reconciler:plan:x --> ``` ::error::boo @everyone | [x](y)"
+
+
+@pytest.fixture
+def github() -> Iterator[tuple[FakeGitHub, dict[str, str]]]:
+    """The fake, and the variables by which a step finds it."""
+    fake = FakeGitHub()
+    with served(fake) as url:
+        yield fake, {"GITHUB_API_URL": url}
+
+
+def _plan(step: Make, **more: object) -> tuple[int, Step]:
+    one = step(comment="true", **more)
+    return plan.main(one.runner), one
+
+
+def test_a_plan_on_a_pull_request(
+    step: Make, manifest: Write, project: Path, github: tuple[FakeGitHub, dict[str, str]]
+) -> None:
+    fake, variables = github
+    manifest(customers=(range(3), ["customer", json.dumps(HOSTILE)], []))
+    code, one = _plan(step, variables=variables)
+    assert code == 0
+    saved = json.loads(Path(one.outputs["plan"]).read_text())
+    assert one.outputs | {"plan": "", "reports": ""} == {
+        "exit-code": "2",
+        "changes": "6",
+        "requests": "1",
+        "digest": saved["change_digest"],
+        "plan": "",
+        "reports": "",
+    }
+    assert [Path(each).name for each in one.outputs["reports"].splitlines()] == ["plan.json", "plan.md"]
+    (comment,) = fake.comments[NUMBER]
+    first, _, rest = comment["body"].partition("\n")
+    assert first == marker("plan", LOCATION)
+    assert "<!--" not in rest + one.summary
+    assert "```" not in rest
+    assert "customer" in one.summary
+
+
+def test_a_second_push_changes_the_comment_and_no_changes_make_none(
+    step: Make, manifest: Write, reconciler: Command, github: tuple[FakeGitHub, dict[str, str]]
+) -> None:
+    fake, variables = github
+    manifest(customers=(range(3), ["customer"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    _plan(step, variables=variables)
+    assert fake.comments == {}
+    manifest(customers=(range(4), ["customer"], []))
+    _plan(step, variables=variables)
+    manifest(customers=(range(3), ["customer"], []))
+    _plan(step, variables=variables)
+    (comment,) = fake.comments[NUMBER]
+    assert "No changes" in comment["body"]
+
+
+def test_without_the_right_to_comment_the_summary_has_it(
+    step: Make,
+    manifest: Write,
+    project: Path,
+    capfd: pytest.CaptureFixture[str],
+    github: tuple[FakeGitHub, dict[str, str]],
+) -> None:
+    fake, variables = github
+    fake.writes = False
+    manifest(customers=(range(3), ["customer"], []))
+    code, one = _plan(step, variables=variables)
+    assert code == 0
+    assert "customer" in one.summary
+    assert (
+        "::warning::no comment on the pull request (POST issues/7/comments: GitHub answered 403)"
+        in capfd.readouterr().out
+    )
+
+
+def test_no_pull_request_no_comment(step: Make, manifest: Write, project: Path) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    code, one = _plan(step, event={"ref": "refs/heads/main"}, variables={"GITHUB_API_URL": "http://127.0.0.1:1"})
+    assert (code, one.outputs["exit-code"]) == (0, "2")
+
+
+def test_broken_manifests_annotate_and_end_the_step(
+    step: Make, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (project / "manifests" / "acme.yaml").write_text(f"location: {LOCATION}\ncontact_sets: {{a: {{tags: [x]}}}}\n")
+    code, one = _plan(step)
+    assert (code, one.outputs["exit-code"], one.outputs["plan"]) == (1, "1", "")
+    assert "::error file=manifests/acme.yaml,line=2" in capfd.readouterr().out
+
+
+def test_a_guard_that_refuses_fails_the_step_and_is_told(
+    step: Make, manifest: Write, reconciler: Command, github: tuple[FakeGitHub, dict[str, str]]
+) -> None:
+    fake, variables = github
+    manifest(customers=(range(8), ["customer"], []))
+    reconciler("apply", "--auto-approve")
+    manifest(customers=([0], ["customer"], []))
+    code, one = _plan(step, variables=variables)
+    assert (code, one.outputs["exit-code"]) == (5, "5")
+    assert "Guards" in fake.comments[NUMBER][0]["body"]
+
+
+def test_tokens_are_masked_before_anything_runs(
+    step: Make, manifest: Write, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = f"locations: {{{LOCATION}: {{token_env: ACME_TOKEN}}}}\n"
+    (project / "manifests" / "reconciler.yaml").write_text(settings)
+    manifest(customers=(range(3), ["customer"], []))
+    plan.main(step(variables={"ACME_TOKEN": "pit-acme"}).runner)
+    said = capfd.readouterr().out.splitlines()
+    assert said[:2] == ["::add-mask::pit-acme", f"::add-mask::{DEMO_TOKEN}"]
+
+
+def _apply(step: Make, approved: str) -> tuple[int, Step]:
+    one = step(approved=approved, create_state="true")
+    return apply.main(one.runner), one
+
+
+def test_apply_sends_what_was_approved_and_nothing_else(
+    step: Make, manifest: Write, project: Path, world: World
+) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    _, planned = _plan(step, event={})
+    digest = planned.outputs["digest"]
+    manifest(customers=(range(4), ["customer"], []))
+    code, one = _apply(step, digest)
+    assert (code, one.outputs["exit-code"]) == (4, "4")
+    assert "not what was approved" in one.summary
+    assert "customer" not in world.tags_of(contact_id(0))
+    manifest(customers=(range(3), ["customer"], []))
+    code, one = _apply(step, digest)
+    assert (code, one.outputs["exit-code"], one.outputs["changes"]) == (0, "0", "3")
+    assert "customer" in world.tags_of(contact_id(0))
+    assert "3  applied" in one.summary
+
+
+@pytest.mark.parametrize("approved", ["", "sha256:0", "latest\nsha256:0"])
+def test_without_the_approved_digest_nothing_is_sent(
+    approved: str, step: Make, manifest: Write, project: Path, world: World
+) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    code, _ = _apply(step, approved)
+    assert code == (4 if approved else 64)
+    assert "customer" not in world.tags_of(contact_id(0))
+
+
+def test_drift_keeps_one_issue(
+    step: Make, manifest: Write, reconciler: Command, sandbox: Running, github: tuple[FakeGitHub, dict[str, str]]
+) -> None:
+    fake, variables = github
+    manifest(customers=(range(3), ["customer"], []))
+    reconciler("apply", "--auto-approve")
+
+    def look() -> Step:
+        one = step(fail_on="missing,unexpected", refresh="get", issue="true", event={}, variables=variables)
+        assert drift.main(one.runner) == 0
+        return one
+
+    assert look().outputs == {"exit-code": "0", "drifted": "false"}
+    assert fake.issues == []
+    sandbox.do(lambda world, now: world.remove(contact_id(0), ["customer"], now=now, by="somebody"))
+    assert look().outputs == {"exit-code": "2", "drifted": "true"}
+    look()
+    (issue,) = fake.issues
+    assert issue["body"].startswith(f"{marker('drift')}\n```text\n")
+    assert "https://github.example/acme/crm/actions/runs/42" in issue["body"]
+    reconciler("apply", "--auto-approve", "--refresh", "get")
+    look()
+    assert fake.issues[0]["state"] == "closed"

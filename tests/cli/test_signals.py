@@ -1,0 +1,117 @@
+"""A run that is asked to stop, as a process: it ends soon, says so, gives up its lock, and the next one goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from reconciler.clock import SystemClock
+from reconciler.core.outcome import Action
+from reconciler.sandbox.app import DEMO_TOKEN, App
+from reconciler.sandbox.server import Running, in_background
+from reconciler.sandbox.world import World
+from reconciler.store import open_reader, open_store
+from tests.cli.conftest import LOCATION, Command
+from tests.fakes import a_holder
+
+STATE = "sqlite:///.reconciler/state.db"
+LATENCY_MS = 400
+Manifest = Callable[..., None]
+
+
+@pytest.fixture
+def sandbox(world: World) -> Iterator[Running]:
+    with in_background(App(world), latency_ms=LATENCY_MS) as running:
+        yield running
+
+
+@contextmanager
+def applying(sandbox: Running) -> Iterator[subprocess.Popen[str]]:
+    """One request a contact, three at once; begins with the first answer."""
+    environment = os.environ | {
+        "RECONCILER_API_BASE_URL": sandbox.url,
+        "HIGHLEVEL_TOKEN": DEMO_TOKEN,
+        "RECONCILER_API_MAX_CONTACTS": "1",
+        "RECONCILER_APPLY_MAX_IN_FLIGHT": "3",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    more = ["--log-format", "json", "--log-level", "debug", "--format", "json"]
+    command = [sys.executable, "-m", "reconciler", "apply", "--auto-approve", *more]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if '"BatchAnswered"' in line:
+                break
+        yield process
+        process.kill()
+
+
+def added(world: World) -> int:
+    return sum(each.action is Action.ADD for each in world.transitions)
+
+
+@pytest.mark.parametrize(
+    "signum",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_a_run_in_order(
+    manifest: Manifest, project: Path, sandbox: Running, world: World, reconciler: Command, signum: int
+) -> None:
+    manifest(customers=(range(8), ["customer"], []))
+    with applying(sandbox) as process:
+        began = time.monotonic()
+        os.kill(process.pid, signum)
+        out, err = process.communicate(timeout=30)
+
+    assert process.returncode == 128 + signum
+    assert time.monotonic() - began < 5
+    assert "nothing more is sent" in err
+    assert f"stopped by signal {int(signum)}" in out
+    sent = added(world)
+    assert 1 <= sent < 8
+    with open_reader(STATE) as reader:
+        assert [run.status for run in reader.runs(LOCATION)] == ["stopped"]
+        observed = reader.load(LOCATION).observed
+    assert sum("customer" in (known.observed or ()) for _, known in observed.items()) == sent
+    with open_store(STATE) as store:
+        # nobody holds it any more
+        store.release(store.acquire(LOCATION, a_holder("next"), SystemClock().now()))
+    assert reconciler("apply", "--auto-approve").code == 0
+    assert added(world) == 8
+
+
+def test_a_second_signal_ends_it_at_once(
+    manifest: Manifest, project: Path, sandbox: Running, world: World, reconciler: Command
+) -> None:
+    manifest(customers=(range(8), ["customer"], []))
+    with applying(sandbox) as process:
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "nothing more is sent" in line:
+                break
+        began = time.monotonic()
+        os.kill(process.pid, signal.SIGTERM)
+        process.communicate(timeout=30)
+
+    assert process.returncode == 143
+    assert time.monotonic() - began < 1
+    # what was under way is in doubt, and the next run settles it without a person
+    ended = reconciler("apply", "--auto-approve", "--api-settle-s", "0", "--format", "json")
+    assert ended.code in (0, 3)
+    assert added(world) <= 8
+    assert all(list(world.transitions).count(each) == 1 for each in world.transitions)

@@ -1,0 +1,124 @@
+"""What a reading makes of a doubt: the proof that an addition may be sent once more, and how it is learnt."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.journal import Answer, BatchRecord, BatchStatus
+from reconciler.core.names import Instant, Tag, TagSet
+from reconciler.core.observed import Known, Origin
+from reconciler.core.outcome import Action, Outcome, Verdict
+from reconciler.core.settling import (
+    SLACK_MS,
+    Reading,
+    first_doubt,
+    is_open,
+    is_untouched,
+    moves_updated,
+    settle,
+)
+from tests.build import ids, tags
+from tests.fakes import START
+
+(ANNA,) = ids("anna")
+AHEAD = 3_600_000
+"""The server's clock is an hour ahead of ours."""
+
+
+def at(milliseconds: int) -> Instant:
+    return Instant(START + milliseconds)
+
+
+def a_reading(updated: int | None, *, carried: str = "", served: bool = True) -> Reading:
+    """Read after 100 s; the contact changed last at `updated`, by the server's clock."""
+    then = None if updated is None else at(AHEAD + updated)
+    return Reading(tags(carried), then, at(100_000), at(100_200), at(AHEAD + 100_200) if served else None)
+
+
+@pytest.mark.parametrize(
+    ("updated", "served", "untouched"),
+    [
+        (-60_000, True, True),
+        (-SLACK_MS - 1, True, True),
+        (-SLACK_MS, True, False),
+        (0, True, False),
+        (300, True, False),
+        (None, True, False),
+        (-60_000, False, False),
+    ],
+)
+def test_untouched_is_what_changed_before_the_request_on_the_servers_clock(
+    updated: int | None, served: bool, untouched: bool
+) -> None:
+    assert is_untouched(a_reading(updated, served=served), at(0)) is untouched
+
+
+def test_nothing_proves_anything_about_a_request_that_nobody_knows() -> None:
+    assert not is_untouched(a_reading(-60_000), None)
+
+
+@pytest.mark.parametrize(
+    ("updated", "moves"),
+    [(100, True), (0, True), (-1_000, None), (-60_000, False), (90_000, None), (None, None)],
+)
+def test_a_known_write_tells_whether_the_date_moves(updated: int | None, moves: bool | None) -> None:
+    assert moves_updated(a_reading(updated), at(0), at(300)) is moves
+
+
+def test_without_the_servers_time_nothing_is_learnt() -> None:
+    assert moves_updated(a_reading(100, served=False), at(0), at(300)) is None
+
+
+def record(intended: int, tag: str, outcome: Outcome | None, action: Action = Action.ADD) -> BatchRecord:
+    answer = Answer(None if outcome is None else Verdict(outcome))
+    return BatchRecord(action, (Tag(tag),), at(intended), None, BatchStatus.IN_DOUBT, {ANNA: answer})
+
+
+def test_a_doubt_begins_with_the_first_request_that_may_have_landed() -> None:
+    trail = [
+        record(1, "x", Outcome.NOT_SENT),
+        record(2, "x", Outcome.IN_DOUBT, Action.REMOVE),
+        record(3, "y", Outcome.IN_DOUBT),
+        record(4, "x", None),
+        record(5, "x", Outcome.IN_DOUBT),
+    ]
+    assert first_doubt(ANNA, Tag("x"), trail) == at(4)
+    assert first_doubt(ANNA, Tag("z"), trail) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "is_so"),
+    [
+        (Known(), False),
+        (Known(doubt=tags("x"), doubt_at=at(0)), True),
+        (Known(tags(""), at(5), Origin.GET, doubt=tags("x"), doubt_at=at(0)), True),
+        (Known(tags(""), at(10), Origin.GET, doubt=tags("x"), doubt_at=at(0)), False),
+    ],
+)
+def test_a_doubt_is_open_until_it_was_read_after_it_settled(known: Known, is_so: bool) -> None:
+    assert is_open(known, 10) is is_so
+
+
+some_tags = st.frozensets(st.sampled_from(tuple(sorted(tags("v w x y z")))))
+
+
+@given(some_tags, some_tags, some_tags, some_tags, some_tags)
+def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
+    doubt: TagSet, carried: TagSet, adds: TagSet, proven: TagSet, tried: TagSet
+) -> None:
+    adds &= doubt
+    before = Known(tags("v"), at(-9), Origin.GET, ledger=doubt, doubt=doubt, doubt_at=at(0) if doubt else None)
+    reading = Reading(carried, None, at(100), at(101), None)
+    found = settle(before, reading, adds, proven=proven & adds, tried=tried, settle_ms=50)
+
+    assert found.seen | found.again | found.held == doubt
+    assert len(found.seen) + len(found.again) + len(found.held) == len(doubt)
+    assert found.seen == {tag for tag in doubt if (tag in carried) == (tag in adds)}
+    assert not found.again & tried
+    assert (found.again & adds) <= proven
+    assert (found.known.observed, found.known.doubt) == (carried, found.held)
+    assert found.known.ledger == doubt - (found.again & adds)
+    # what stays held is not read again
+    assert not is_open(found.known, 50)

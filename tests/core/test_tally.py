@@ -1,0 +1,86 @@
+"""The tally of a run partitions the plan: every pair has one fate, from the beginning to the end."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.batching import Batch
+from reconciler.core.desired import Reason
+from reconciler.core.diff import Change, Deferral, Delta, Postponed
+from reconciler.core.names import ContactId, Tag, TagSet
+from reconciler.core.observed import Known, Observed, Origin
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.tally import Tally
+from tests.build import ids, tags
+from tests.fakes import START
+
+PEOPLE = ids("anna bert cara")
+ADDS, REMOVES = ("a", "b", "c"), ("x", "y")
+
+some_people = st.sets(st.sampled_from(PEOPLE), min_size=1).map(lambda who: tuple(sorted(who)))
+some_adds = st.sets(st.sampled_from(ADDS), min_size=1).map(lambda found: tuple(Tag(tag) for tag in sorted(found)))
+
+
+def verdict(asked: TagSet, kind: str) -> Verdict:
+    match kind:
+        case "applied":
+            return Verdict(Outcome.APPLIED, old=frozenset(), added=asked)
+        case "half":
+            return Verdict(Outcome.APPLIED, old=asked, added=frozenset(sorted(asked)[:1]))
+        case "noop":
+            return Verdict(Outcome.NOOP, old=asked)
+        case "rejected":
+            return Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+    return Verdict(Outcome.IN_DOUBT, "no answer")
+
+
+@given(
+    st.lists(st.tuples(some_people, some_adds), max_size=4),
+    st.lists(st.tuples(some_people, some_adds, st.sampled_from(("applied", "half", "noop", "rejected", "doubt")))),
+)
+def test_every_pair_has_one_fate(
+    planned: list[tuple[tuple[ContactId, ...], tuple[Tag, ...]]],
+    sent: list[tuple[tuple[ContactId, ...], tuple[Tag, ...], str]],
+) -> None:
+    tally = Tally()
+    deltas = [Delta(tuple(Change(Action.ADD, tag, Reason.DECLARED) for tag in found), who) for who, found in planned]
+    tally.plan(deltas)
+    pairs = {(contact, tag) for who, found in planned for contact in who for tag in found}
+    assert tally.pairs(Observed()) == ({Outcome.NOT_SENT: len(pairs)} if pairs else {})
+    for who, found, kind in sent:
+        tally.take(Batch(Action.ADD, who, found), dict.fromkeys(who, verdict(frozenset(found), kind)))
+        pairs |= {(contact, tag) for contact in who for tag in found}
+        assert sum(tally.pairs(Observed()).values()) == len(pairs)
+    for each in tally.findings():
+        assert tally.tags(each.contact, each.outcome) >= set(each.tags)
+
+
+def test_what_was_applied_stays_applied_when_it_is_sent_again() -> None:
+    anna, tally = PEOPLE[0], Tally()
+    for kind in ("applied", "noop"):
+        tally.take(Batch(Action.ADD, (anna,), (Tag("a"),)), {anna: verdict(tags("a"), kind)})
+    assert tally.pairs(Observed()) == {Outcome.APPLIED: 1}
+
+
+def test_a_deferral_is_open_until_an_answer_tells() -> None:
+    anna, bert, _ = PEOPLE
+    tally, observed = Tally(), Observed()
+    tally.defer([Deferral(Postponed.UNTIL_OBSERVED, (Tag("x"), Tag("y")), (anna, bert))])
+    assert tally.pairs(observed) == {Outcome.DEFERRED: 4}
+    observed.update({anna: Known(tags("x"), START, Origin.WRITE)})
+    tally.plan([Delta((Change(Action.REMOVE, Tag("x"), Reason.ABSENT),), (anna,))])
+    assert tally.pairs(observed) == {Outcome.DEFERRED: 2, Outcome.NOT_SENT: 1}
+
+
+def test_a_doubt_that_is_settled_lets_go_of_what_waited_for_it() -> None:
+    anna, tally = PEOPLE[0], Tally()
+    tally.take(Batch(Action.ADD, (anna,), (Tag("a"), Tag("b"))), {anna: verdict(tags("a b"), "doubt")})
+    assert tally.failed == {anna: tags("a b")}
+    tally.put(anna, tags("a"), Outcome.SEEN)
+    assert (tally.failed, tally.spent) == ({anna: tags("b")}, {anna: tags("a b")})
+    assert [each.tags for each in tally.findings()] == [("b",)]
+    tally.put(anna, tags("b"), Outcome.NOT_SENT)
+    assert tally.spent == {anna: tags("a")}
+    tally.take(Batch(Action.ADD, (anna,), (Tag("b"),)), {anna: verdict(tags("b"), "applied")})
+    assert (tally.failed, tally.findings()) == ({}, ())
