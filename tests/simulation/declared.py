@@ -16,7 +16,7 @@ from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.source import Source
 
 PLACE = Source("manifests/acme.yaml", 1, 1)
-PEOPLE = tuple(ContactId(f"p{nth}" * 10) for nth in range(6))
+PEOPLE = tuple(ContactId(f"p{nth}" * 10) for nth in range(5))
 GONE, AWAY, NOBODY = ContactId("gone" * 5), ContactId("away" * 5), ContactId("no-such-contact")
 PLAIN, GROUP = ("a", "b", "c"), ("lead", "customer")
 OLD, NEW, ONCE, SAFE, THEIRS, UNWANTED = "top", "gold", "welcome", "safe", "wf-7", "d"

@@ -6,6 +6,7 @@ Each check yields a sentence for every violation, which begins with the number o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -264,7 +265,8 @@ def partition(facts: Facts) -> Iterator[str]:
         return
     planned, total = len(facts.changes), sum(report.pairs.values())
     pairs = {(who, tag) for _, who, tag in facts.changes | facts.ceilings | facts.again}
-    if total > len(pairs) and facts.alone:
+    # doubts about contacts in quarantine are settled and told too, though no plan is made for them
+    if total > len(pairs) and facts.alone and not facts.plan.quarantined:
         yield f"10: {facts.name} reports {total} pairs, more than the plan has"
     if total < planned and facts.alone:
         yield f"10: {facts.name} reports {total} pairs, and {planned} were planned"
@@ -272,10 +274,12 @@ def partition(facts: Facts) -> Iterator[str]:
     counted = Counter(ends.values())
     unsent = len(pairs) - len(ends)
     unfound = sum(who in facts.unfound for who, _ in pairs)
+    # what was applied and is sent again may end otherwise
+    repeated = len(facts.again)
     spare = {Said.APPLIED: 0, Said.NOOP: unsent, Said.REJECTED: unfound}
     for said, more in spare.items():
         reported = report.pairs.get(Outcome(said), 0)
-        if reported > counted[said] + more or (reported < counted[said] and not report.error):
+        if reported > counted[said] + more or (reported + repeated < counted[said] and not report.error):
             yield f"10: {facts.name} reports {reported} pairs {said}, and the answers {counted[said]}"
 
 
@@ -288,20 +292,20 @@ def _ends(facts: Facts) -> dict[Pair, Said]:
 
 
 def transitions(town: Town, location: LocationId, known: list[Facts]) -> Iterator[str]:
-    """7: a plan makes a pair start its automations at most once, re-assertions aside."""
+    """7: a plan makes a pair start its automations at most once, re-assertions aside, however often it is applied."""
     of = {facts.name: facts for facts in known}
     added: Counter[tuple[str, str, str]] = Counter()
     for each in town.places[location].crm.transitions:
-        if (
-            each.by in RUNS
-            and each.action is Action.ADD
-            and (each.action, each.contact, each.tag) not in of[each.by].again
-        ):
-            plan = of[each.by].run.plan
-            added[f"{plan and (plan.change_digest, plan.as_of)}", each.contact, each.tag] += 1
-    for (_, who, tag), number in added.items():
+        if each.by not in RUNS or each.action is not Action.ADD:
+            continue
+        facts = of[each.by]
+        if (each.action, each.contact, each.tag) not in facts.again:
+            added[
+                hashlib.sha256(facts.run.saved).hexdigest() if facts.run.saved else each.by, each.contact, each.tag
+            ] += 1
+    for (plan, who, tag), number in added.items():
         if number > 1:
-            yield f"7: one plan added {tag} to {who} {number} times"
+            yield f"7: one plan, that of {plan}, added {tag} to {who} {number} times"
 
 
 def once(town: Town, location: LocationId) -> Iterator[str]:

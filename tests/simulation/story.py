@@ -44,7 +44,7 @@ class Story:
         self.saved: Run | None = None
 
     def tell(self) -> None:
-        for nth in range(self.chance.choice([2, 3])):
+        for nth in range(self.chance.choice([1, 2, 2, 3])):
             self.commit(always=nth == 0)
             self.episode(nth)
             self.town.pass_ms(self.chance.choice([1_000, 30_000, 100_000, 3_600_000]))
@@ -90,7 +90,7 @@ class Story:
         return Fate(what, chance.choice([BEFORE, AFTER]), chance.choice([0, 0, 1, 2, 3]), frozen)
 
     def run(self, **more: object) -> Run:
-        refresh = self.chance.choice(["", "", "", "get", "search"])
+        refresh = self.chance.choice(["", "", "", "", "get", "search", "search"])
         return self.town.new_run(self.options(), refresh=refresh, fate=self.fate(), **more)
 
     def one(self) -> None:
