@@ -44,7 +44,7 @@ class Story:
         self.saved: Run | None = None
 
     def tell(self) -> None:
-        for nth in range(self.chance.choice([1, 2, 2, 3])):
+        for nth in range(self.chance.choice([1, 1, 2, 3])):
             self.commit(always=nth == 0)
             self.episode(nth)
             self.town.pass_ms(self.chance.choice([1_000, 30_000, 100_000, 3_600_000]))
@@ -52,8 +52,9 @@ class Story:
         self.converge()
 
     def options(self) -> PlanOptions:
-        again = Reassertion(self.mode, Instant(self.town.clock.now() - 3_600_000))
-        return PlanOptions(caps=self.caps, rate=self.rate, limits=NO_LIMITS, reassertion=again, effort=0)
+        now = self.town.clock.now()
+        again = Reassertion(self.mode, Instant(now - 3_600_000))
+        return PlanOptions(caps=self.caps, rate=self.rate, limits=NO_LIMITS, reassertion=again, effort=0, now=now)
 
     def commit(self, *, always: bool) -> None:
         """Other manifests, perhaps; once in a while a tag gets another name."""
