@@ -1,8 +1,7 @@
 """The synthetic families that the batch planner is measured on; same numbers on every run.
 
-200 tags in 30 overlapping segments of 1–5 tags, of Zipf popularity (exponent 0.7); a contact is in 1 +
-Poisson(1.5) segments, and 5 % of
-contacts carry 1–2 stray tags besides.
+200 tags in 30 overlapping segments of 1–5 tags, of Zipf popularity (exponent 0.7); a contact is in 1 + Poisson(1.5)
+segments, and 5 % of contacts carry 1–2 stray tags besides.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ _TAG_NAMES = [Tag(f"t{number:03}") for number in range(TAGS)]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """`present`: the share of the desired pairs that is there already. `removes`: contacts that leave a
-    segment instead."""
+    """`present`: the share of the desired pairs that is there already. `removes`: contacts that leave a segment
+    instead."""
 
     name: str
     contacts: int

@@ -26,4 +26,7 @@ class SystemClock:
                 beat()
             return task.result()
         finally:
-            task.cancel()
+            if not task.done():
+                task.cancel()
+                # whatever it does before it ends is done before anybody goes on
+                await asyncio.wait({task})

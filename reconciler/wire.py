@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from reconciler.core.pace import Quota
 
 BULK_PATH = "/contacts/bulk/tags/update/"
 SEARCH_PATH = "/contacts/search"
+LOCATION_TOKEN_PATH = "/oauth/locationToken"  # noqa: S105 (a path)
 API_VERSION = "2021-07-28"
 SEARCH_PAGE_LIMIT = 500
 MESSAGE_LIMIT = 200
@@ -62,6 +63,37 @@ class Page:
     contacts: tuple[ContactRead, ...]
     total: int
     cursor: tuple[Any, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LocationToken:
+    """What an agency token was exchanged for. `location`: which it is for, as far as the answer says."""
+
+    token: str = field(repr=False)
+    lasts_ms: int | None
+    location: LocationId | None
+
+
+def location_token_body(company: str, location: LocationId) -> bytes:
+    """A form; raises ValueError for ids with characters that would change its structure."""
+    for each in (company, location):
+        if not each.isascii() or not each.replace("-", "").replace("_", "").isalnum():
+            raise ValueError("an id with characters that a form cannot carry")
+    return f"companyId={company}&locationId={location}".encode()
+
+
+def read_location_token(body: bytes) -> LocationToken:
+    """Raises Unreadable where there is no token that a header can carry; no message holds anything of the body."""
+    document = _object(body)
+    token, lasts, place = (document.get(key) for key in ("access_token", "expires_in", "locationId"))
+    if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise Unreadable("the answer has no usable `access_token`")
+    known = isinstance(lasts, int | float) and not isinstance(lasts, bool) and 0 < lasts < 10_000_000
+    return LocationToken(
+        token,
+        lasts_ms=round(1000 * lasts) if known else None,  # type: ignore[operator]
+        location=LocationId(place) if isinstance(place, str) and place else None,
+    )
 
 
 def bulk_path(update: BulkUpdate) -> str:

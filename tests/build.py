@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from reconciler.core.change import Diff, Selection
 from reconciler.core.desired import Desired, resolve
-from reconciler.core.diff import Diff, Selection
 from reconciler.core.manifest import Authority, Combined, ContactSet, Listed, Manifest, OnLeave, SetUse, TagRule, TagUse
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import Known, Observed, Origin

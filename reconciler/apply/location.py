@@ -16,7 +16,6 @@ from reconciler.core.pace import Pace
 from reconciler.core.plan import ApprovedPlan, LocationPlan, Plan
 from reconciler.core.report import LocationReport
 from reconciler.core.settling import may_have_work, open_doubts
-from reconciler.core.splitting import capped
 from reconciler.core.tally import Tally
 from reconciler.ports import StateStore
 from reconciler.tenure import Tenure, take
@@ -81,22 +80,19 @@ async def _under_lease(
     )
     number = world.store.begin_run(tenure.lease, header)
     options = mission.options[plan.location]
-    state = world.store.load(plan.location)
     run = Run(
         plan=plan,
         limit=ceiling(plan),
         desired=mission.desired[plan.location],
         options=options,
         reversal=mission.reversals.get(plan.location),
-        state=state,
+        state=world.store.load(plan.location),
         tenure=tenure,
         mission=mission,
         number=number,
         began=header.started,
         world=world,
         pace=world.pace(plan.location) if world.pace else Pace(options.rate),
-        caps=capped(options.caps, state.facts),
-        facts=state.facts,
     )
     return await _to_its_end(run)
 
@@ -138,7 +134,7 @@ def _end(run: Run, status: RunStatus) -> None:
 
 
 def _reported(run: Run, status: RunStatus) -> LocationReport:
-    run.tally.close(run.limit, run.state.observed)
+    run.tally.close(run.present, run.state.observed)
     return LocationReport(
         location=run.location,
         run=run.number,

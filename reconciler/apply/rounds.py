@@ -18,8 +18,8 @@ from reconciler.apply.sending import passed_over
 from reconciler.apply.settling import Again, settle_doubts
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import within
+from reconciler.core.change import Delta, Demands, demands_of
 from reconciler.core.cover import Demand
-from reconciler.core.diff import Delta, Demands, demands_of
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
 from reconciler.core.guard import Before, Counts, Measured, count, measure
@@ -88,7 +88,7 @@ class _Rounds:
     async def _settle(self) -> Again | None:
         """What may be sent once more; None where nothing was in doubt that could be settled."""
         run = self.run
-        doubts = {contact: run.state.observed[contact] for contact in run.doubtful}
+        doubts = {who: run.state.observed[who] for who in run.doubtful if who not in run.tally.rejected}
         if not doubts or run.world.reader is None:
             return None
         again = await settle_doubts(run, doubts)
@@ -137,7 +137,7 @@ class _Rounds:
     def _fresh(self) -> LocationPlan:
         """What would be planned now; what would be sent again is not in what was approved."""
         run = self.run
-        options = replace(run.options, reassertion=NO_REASSERTION, caps=run.caps)
+        options = replace(run.options, reassertion=NO_REASSERTION)
         plan = plan_location if run.reversal is None else partial(plan_revert, run.reversal)
         return plan(run.desired, run.state, options, spent=run.tally.spent, done=run.done, before=self._before())
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from reconciler.apply.stop import Halted
@@ -27,7 +27,6 @@ from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot
 from reconciler.core.quota import room
 from reconciler.core.rates import Rates
 from reconciler.core.revert import Reversal
-from reconciler.core.splitting import capped
 from reconciler.core.tally import Tally
 from reconciler.tenure import Tenure
 
@@ -62,8 +61,7 @@ class Doubt:
 
 @dataclass(slots=True)
 class Run:
-    """`limit`: what was approved. `caps`: how much a request may hold, as far as is known. `error`: what lets no
-    further request leave.
+    """`limit`: what was approved. `error`: what lets no further request leave.
 
     `rejected`: whom the API refused, durable at the end of the run. `doubtful`: the doubts of this run; `tried`: what
     was sent once more after one. `refused`: tags that no request may hold, and what the API said of them. `learnt`:
@@ -83,8 +81,6 @@ class Run:
     began: Instant
     world: World
     pace: Pace
-    caps: Caps
-    facts: Facts
     rounds: int = 0
     requests: int = 0
     reads: int = 0
@@ -112,6 +108,15 @@ class Run:
     @property
     def location(self) -> LocationId:
         return self.plan.location
+
+    @property
+    def facts(self) -> Facts:
+        return self.state.facts
+
+    @property
+    def caps(self) -> Caps:
+        """How much a request may hold, as far as is known."""
+        return self.options.caps.within(self.facts)
 
     @property
     def room(self) -> int:
@@ -193,12 +198,18 @@ class Run:
         more = (known.adds | tags, known.removes) if adding else (known.adds, known.removes | tags)
         self.doubtful[contact] = Doubt(*more)
 
+    def present(self, contact: ContactId) -> TagSet:
+        """The tags that are to be on a contact when all is done."""
+        if self.reversal is None:
+            return frozenset(self.desired.want(contact).present)
+        net = self.reversal.changed.get(contact)
+        return frozenset() if net is None else net.removed
+
     def learn(self, facts: Facts) -> None:
         """What the location taught us, durable, and heeded from here on."""
         if facts != self.facts:
             self.world.store.note(self.tenure.lease, facts)
-            self.facts = facts
-            self.caps = capped(self.caps, facts)
+            self.state = replace(self.state, facts=facts)
 
     def unwanted(self, batch: Batch) -> set[ContactId]:
         """Whom the batch must leave out: whoever the API refused, whoever is in doubt with one of its tags (a pair may

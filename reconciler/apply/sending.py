@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from reconciler.apply.run import Rejected, Run, Verdicts, Witness
+from reconciler.core.alias import aliases_in
 from reconciler.core.batching import Batch
 from reconciler.core.emergency import Lost, nothing_sent
 from reconciler.core.errors import (
@@ -29,7 +30,7 @@ from reconciler.core.errors import (
 )
 from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known, absorb, intend, withdraw
-from reconciler.core.outcome import Outcome, Verdict, judge
+from reconciler.core.outcome import Action, Outcome, Verdict, judge
 from reconciler.core.rates import surprise
 from reconciler.wire import BulkUpdate
 
@@ -83,18 +84,18 @@ def _placed(run: Run, error: ApiError | LeaseLost) -> ApiError | LeaseLost:
 
 
 def _intend(run: Run, batch: Batch) -> _Letter:
-    before = {contact: run.state.observed[contact] for contact in batch.contacts}
-    intended = {contact: _intended(run, contact, batch, known) for contact, known in before.items()}
     now = run.now()
+    before = {contact: run.state.observed[contact] for contact in batch.contacts}
+    intended = {contact: _intended(run, contact, batch, known, now) for contact, known in before.items()}
     number = run.world.store.intend(run.tenure.lease, run.number, batch, intended, now)
     return _Letter(batch, number, now, before, intended)
 
 
-def _intended(run: Run, contact: ContactId, batch: Batch, known: Known) -> Known:
+def _intended(run: Run, contact: ContactId, batch: Batch, known: Known, now: Instant) -> Known:
     # what a reversal gives back is ours again only where it was
     tags = frozenset(batch.tags)
     ours = tags if run.reversal is None else run.reversal.managed(contact, tags, run.desired)
-    return intend(known, batch.action, ours, keep=run.desired.want(contact).keep)
+    return intend(known, batch.action, ours, keep=run.desired.want(contact).keep, at=now)
 
 
 async def _delivered(run: Run, letter: _Letter, ticket: int) -> Verdicts:
@@ -146,7 +147,16 @@ def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
     run.rates.take(letter.before, verdicts)
     for contact, verdict in verdicts.items():
         _notice(run, letter, contact, verdict, now)
+    _note_aliases(run, letter.batch, verdicts)
     _judge(run)
+
+
+def _note_aliases(run: Run, batch: Batch, verdicts: Verdicts) -> None:
+    """Tags that came back spelt otherwise: remembered, so that they are taken for the tag from here on."""
+    if batch.action is Action.ADD:
+        found = aliases_in(frozenset(batch.tags), (verdict.observed for verdict in verdicts.values()))
+        if new := sorted(set(found) - set(run.facts.aliases)):
+            run.learn(run.facts.with_aliases(new))
 
 
 def _absorbed(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now: Instant) -> Known:
@@ -158,6 +168,7 @@ def _absorbed(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, n
         sent=letter.sent,
         answered=now,
         settle_ms=run.options.settle_ms,
+        membership=run.desired.membership(contact),
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from reconciler.apply.run import Doubt, Rejected, Run
+from reconciler.core.alias import spelling
 from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied
 from reconciler.core.event import Read
 from reconciler.core.names import ContactId, Instant, TagSet
@@ -156,10 +157,17 @@ async def _settled(run: Run, contact: ContactId, reading: Reading, again: Again)
     known = run.state.observed[contact]
     adds = _adds(run, contact, known.doubt)
     tried = run.tried.get(contact, NONE)
-    proven = await _proven(run, contact, reading, adds - reading.tags - tried)
-    found = settle(known, reading, adds, proven=proven, tried=tried, settle_ms=run.options.settle_ms)
+    carried = _spelt(run, contact, known.doubt, reading.tags)
+    proven = await _proven(run, contact, reading, adds - carried - tried)
+    found = settle(known, reading, adds, carried=carried, proven=proven, tried=tried, settle_ms=run.options.settle_ms)
     _book(run, contact, found, adds, again)
     return found.known
+
+
+def _spelt(run: Run, contact: ContactId, doubt: TagSet, tags: TagSet) -> TagSet:
+    """What was read, in the spellings that were sent."""
+    known = spelling(run.facts.aliases, run.desired.want(contact).present).read(Known(tags), doubt)
+    return (known.observed or NONE) | tags
 
 
 def _adds(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:
@@ -217,7 +225,7 @@ _WHY = {
 def _reject(run: Run, contact: ContactId, why: Rejection) -> None:
     """A contact that cannot be read while others can."""
     known = run.state.observed[contact]
-    believed = lost_sight_of(known, why, run.now())
+    believed = lost_sight_of(known, why, run.now(), membership=run.desired.membership(contact))
     run.rejected[contact] = Rejected(believed, known)
     run.state.observed.update({contact: believed})
     run.tally.spoil(contact, Action.REMOVE, known.doubt, Outcome.REJECTED, f"not found when it was read: {why}")

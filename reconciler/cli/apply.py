@@ -13,9 +13,21 @@ import click
 from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
 from reconciler.cli.halting import CANARY, STOP_ON
-from reconciler.cli.looking import look, make_plan
-from reconciler.cli.options import FORMATS, allowing, batching, common, locking, narrowing, output, refreshing, spilling
+from reconciler.cli.looking import look, make_plan, respelt
+from reconciler.cli.options import (
+    FORMATS,
+    allowing,
+    batching,
+    common,
+    deferring,
+    locking,
+    narrowing,
+    output,
+    refreshing,
+    spilling,
+)
 from reconciler.cli.plan import preview
+from reconciler.cli.reporting import reported
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
@@ -39,11 +51,13 @@ from reconciler.store import open_reader
 @CANARY
 @STOP_ON
 @narrowing
+@deferring
 @refreshing
 @allowing
 @batching
 @locking
 @spilling
+@reported
 @output(*FORMATS)
 @common
 def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, **options: Any) -> int:
@@ -81,7 +95,7 @@ def _plan(
     session = open_session(target, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = strays(session, reader, options)
+        left = [*strays(session, reader, options), *respelt(session, present)]
     notes = [note for each in present for note in each.notes()]
     return make_plan(session, present, options), session, [*left, *notes]
 

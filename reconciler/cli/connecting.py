@@ -17,7 +17,8 @@ from reconciler.core.pace import Pace, Quota
 from reconciler.core.plan import Plan
 from reconciler.core.quota import refuse, sent_today
 from reconciler.core.settings import Settings
-from reconciler.highlevel.connection import Connection
+from reconciler.highlevel.connection import Arguments, Connection
+from reconciler.highlevel.exchange import Agency
 from reconciler.highlevel.reader import HighLevelReader
 from reconciler.highlevel.token import find_token
 from reconciler.store import open_reader
@@ -25,14 +26,19 @@ from reconciler.store import open_reader
 
 def open_reading(settings: Settings, location: LocationId, pace: Pace) -> HighLevelReader:
     """To read, and nothing else; raises AuthRefused without a token."""
-    return HighLevelReader(connection_of(settings, location, pace))
+    return HighLevelReader(Connection(settings.api.base_url, **arguments_of(settings, location, pace)))
 
 
-def connection_of(settings: Settings, location: LocationId, pace: Pace) -> Connection:
-    """What it hears of the limits goes to `pace`."""
-    api, token = settings.api, token_of(settings, location)
-    heard = partial(_heard, pace)
-    return Connection(api.base_url, token=token, version=api.version, timeout_s=api.timeout_s, heard=heard)
+def arguments_of(settings: Settings, location: LocationId, pace: Pace) -> Arguments:
+    """Of the connection to a location; what is heard of the limits goes to `pace`."""
+    api, company = settings.api, settings.company(location)
+    return Arguments(
+        token=token_of(settings, location),
+        agency=Agency(company, location) if company else None,
+        version=api.version,
+        timeout_s=api.timeout_s,
+        heard=partial(_heard, pace),
+    )
 
 
 def token_of(settings: Settings, location: LocationId) -> str:

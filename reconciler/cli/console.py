@@ -1,24 +1,21 @@
-"""What a person sees: the answer on stdout, progress and errors on stderr. Colour is decided here and nowhere else."""
+"""What a person sees: the answer on stdout, progress and errors on stderr."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from reconciler.core.event import BatchAnswered, Event, Priced, Read, RoundStarted, Waiting
-from reconciler.core.printable import visible
-from reconciler.core.view.blocks import ROWS, View, counted, duration
+from reconciler.cli.progress import Progress, wants_colour
+from reconciler.core.event import Event
+from reconciler.core.printable import json_line, visible
+from reconciler.core.view.blocks import ROWS, View
 from reconciler.render.text import render_text
 
-LINES_A_ROUND = 20
-READ_A_LINE = 500
 FILE_WIDTH = 120
 
 
@@ -28,24 +25,24 @@ class Console:
 
     colour: bool
     quiet: bool
-    log_level: str
     log_format: str
+    progress: Progress
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Console:
-        """From the common options."""
-        return cls(
-            colour=_wants_colour(options["color"]),
-            quiet=options["quiet"],
-            log_level=options["log_level"],
-            log_format=options["log_format"],
-        )
+        """From the common options. What is drawn goes away when the command ends, however it ends."""
+        progress = Progress(options)
+        if (command := click.get_current_context(silent=True)) is not None:
+            command.call_on_close(progress.close)
+        return cls(wants_colour(options["color"], sys.stdout), options["quiet"], options["log_format"], progress)
 
     def show(self, view: View) -> None:
         width = shutil.get_terminal_size((FILE_WIDTH, 24)).columns if sys.stdout.isatty() else FILE_WIDTH
+        self.progress.close()
         click.echo(render_text(view, colour=self.colour, width=width), nl=False, color=self.colour)
 
     def answer(self, text: str) -> None:
+        self.progress.close()
         click.echo(text, nl=False)
 
     def note(self, text: str) -> None:
@@ -55,59 +52,15 @@ class Console:
 
     def warn(self, text: str) -> None:
         """What is told in any case."""
-        click.echo(json.dumps({"note": text}) if self.log_format == "json" else visible(text), err=True)
+        self.progress.close()
+        told = json_line({"note": text}) if self.log_format == "json" else f"{visible(text)}\n"
+        click.echo(told, err=True, nl=False)
 
     def __call__(self, event: Event) -> None:
         """Tells an event; the Reporter of the stages."""
-        if self.quiet or self.log_level in ("warning", "error"):
-            return
-        if self.log_format == "json":
-            click.echo(json.dumps({"event": type(event).__name__} | asdict(event)), err=True)
-        elif self.log_level == "debug" or _worth_a_line(event):
-            click.echo(visible(_sentence(event)), err=True)
+        self.progress(event)
 
 
 def rows(whole: bool) -> int | None:
     """How many rows a table may have: all of them under --all."""
     return None if whole else ROWS
-
-
-def _wants_colour(choice: str) -> bool:
-    if choice != "auto":
-        return choice == "always"
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not os.environ.get("CI")
-
-
-def _worth_a_line(event: Event) -> bool:
-    """Long rounds get some twenty lines, not thousands."""
-    match event:
-        case BatchAnswered(done=done, requests=all_of_them):
-            return done == all_of_them or done % max(1, all_of_them // LINES_A_ROUND) == 0
-        case Read(done=done, total=all_of_them):
-            return done == all_of_them or done % READ_A_LINE == 0
-        case Waiting(milliseconds=milliseconds):
-            return milliseconds >= 1_000
-    return True
-
-
-def _sentence(event: Event) -> str:
-    match event:
-        case RoundStarted():
-            return f"{event.location}: round {event.round}, {counted(event.requests, 'request')}"
-        case BatchAnswered():
-            ended = (("applied", event.applied), ("noop", event.noop), ("rejected", event.rejected))
-            told = ", ".join(f"{number:,} {word}" for word, number in (*ended, ("unclear", event.unclear)) if number)
-            asked = f"{event.action} {counted(event.tags, 'tag')}"
-            return f"{event.location}: {event.done:,} of {event.requests:,}: {asked}, contacts: {told}"
-        case Waiting():
-            return f"{event.location}: waiting {duration(event.milliseconds / 1000)}: {event.why}"
-        case Read():
-            return f"{event.location}: {event.done:,} of {counted(event.total, 'contact')} read"
-        case Priced():
-            return f"{event.location}: reading by {event.method}: {_price(event)}"
-
-
-def _price(event: Priced) -> str:
-    time = f", at least {duration(event.milliseconds / 1000)}" if event.milliseconds >= 1_000 else ""
-    more = f", and at least 2 for each of {counted(event.exclusive, 'exclusive tag')}" if event.exclusive else ""
-    return f"{counted(event.requests, 'request')}, {100 * event.share:.2g} % of a day's quota{time}{more}"

@@ -33,11 +33,13 @@ from reconciler.core.diagnosis import (
     watch,
     write_remark,
 )
-from reconciler.core.errors import AuthRefused, ExitCode, InvalidInput, ReconcilerError
+from reconciler.core.errors import ApiError, AuthRefused, ExitCode, InvalidInput, ReconcilerError
 from reconciler.core.names import Instant, LocationId
 from reconciler.core.settings import LocationSettings, OriginKind, Settings, redacted
 from reconciler.core.view.blocks import counted
 from reconciler.core.view.doctor import doctor_view
+from reconciler.highlevel.connection import Connection
+from reconciler.highlevel.exchange import Agency
 from reconciler.highlevel.probe import probe
 from reconciler.highlevel.token import find_token
 from reconciler.loading import load, load_settings
@@ -130,7 +132,10 @@ def _token(location: LocationId, settings: Settings, *, offline: bool) -> Iterab
     found = good("token", f"from {_origin(place)}")
     if offline:
         return [found]
-    return [found, *asyncio.run(_ask(location, settings, token))]
+    try:
+        return [found, *asyncio.run(_ask(location, settings, token))]
+    except ApiError as error:
+        return [found, bad("agency", error.message, error.hint or "try again", error.exit_code)]
 
 
 def _origin(place: LocationSettings) -> str:
@@ -138,7 +143,11 @@ def _origin(place: LocationSettings) -> str:
 
 
 async def _ask(location: LocationId, settings: Settings, token: str) -> list[Remark]:
-    api, clock = settings.api, SystemClock()
+    api, clock, company = settings.api, SystemClock(), settings.company(location)
+    if company:
+        agency = Agency(company, location)
+        async with Connection(api.base_url, token=token, agency=agency, timeout_s=api.timeout_s) as connection:
+            token = await connection.token()
     before = clock.now()
     search, tags = await probe(api.base_url, location, token=token, version=api.version, timeout_s=api.timeout_s)
     return [

@@ -12,6 +12,7 @@ import click
 from reconciler.cli.console import Console, rows
 from reconciler.cli.looking import Present, look
 from reconciler.cli.options import FORMATS, common, manifests, milliseconds, narrowing, output, refreshing
+from reconciler.cli.reporting import Document, reported, take
 from reconciler.cli.session import Session, open_session, selection, strays
 from reconciler.core.drift import DriftClass, DriftReport, Evidence, find_drift
 from reconciler.core.errors import ExitCode, UsageError
@@ -29,6 +30,7 @@ from reconciler.store import open_reader
 @click.option("--show", default="", metavar="CLASSES", help="Tell these classes too: foreign.")
 @narrowing
 @refreshing
+@reported
 @output(*FORMATS)
 @common
 def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
@@ -45,6 +47,7 @@ def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
         foreign = DriftClass.FOREIGN in (*failing, *shown)
         reports = [_report(session, each, reader, options, foreign=foreign) for each in present]
         left = strays(session, reader, options)
+    take(Document(lambda most: drift_view(reports, notes=left, most=most), lambda: drift_json(reports)), options)
     if options["output"] == "json":
         console.answer(drift_json(reports))
     else:
@@ -64,6 +67,8 @@ def _report(
         earlier=present.earlier,
         evidence=Evidence(present.searched, present.gone, present.incomplete),
         selection=selection(session, options),
+        aliases=state.facts.aliases,
+        now=session.now,
         stale_before=None if age is None else Instant(session.now - age),
         foreign=foreign,
     )

@@ -11,8 +11,9 @@ from reconciler.cli.connecting import open_reading
 from reconciler.cli.options import milliseconds
 from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
 from reconciler.clock import SystemClock
+from reconciler.core.change import Selection
 from reconciler.core.desired import Desired
-from reconciler.core.diff import Selection, selected
+from reconciler.core.diff import selected
 from reconciler.core.errors import UsageError
 from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_you_mean
@@ -50,6 +51,16 @@ class Present:
                 f"{where}: the search was not complete ({self.incomplete}): nothing follows from who is missing"
             )
         return found
+
+
+def respelt(session: Session, present: Iterable[Present]) -> list[str]:
+    """A line for each declared tag that a location keeps in another spelling."""
+    return [
+        f"location {each.state.location} keeps the tag {sent!r} as {back!r}, and it is taken for that: declare it so"
+        for each in present
+        for sent, back in each.state.facts.aliases
+        if sent in session.desired[each.state.location].owned
+    ]
 
 
 async def look(

@@ -126,6 +126,15 @@ def narrowing(function: F) -> F:
     return narrowed(function)
 
 
+def deferring(function: F) -> F:
+    """--apply-deferrals."""
+    return click.option(
+        "--apply-deferrals",
+        is_flag=True,
+        help="Under exact authority: remove in the same run what an add's answer shows besides.",
+    )(function)
+
+
 def refreshing(function: F) -> F:
     """--refresh and --max-age."""
     method = click.option(

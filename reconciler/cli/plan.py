@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from reconciler.cli.console import Console, rows
-from reconciler.cli.looking import look, make_plan
-from reconciler.cli.options import FORMATS, allowing, batching, common, manifests, narrowing, output, refreshing
+from reconciler.cli.looking import look, make_plan, respelt
+from reconciler.cli.options import (
+    FORMATS,
+    allowing,
+    batching,
+    common,
+    deferring,
+    manifests,
+    narrowing,
+    output,
+    refreshing,
+)
+from reconciler.cli.reporting import Document, reported, take
 from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.errors import ExitCode, Severity
 from reconciler.core.plan import Plan
@@ -27,9 +39,11 @@ from reconciler.store import open_reader
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where there are changes.")
 @click.option("--explain-batches", is_flag=True, help="Show why no plan needs fewer requests.")
 @narrowing
+@deferring
 @refreshing
 @allowing
 @batching
+@reported
 @output(*FORMATS)
 @common
 def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **options: Any) -> int:
@@ -42,7 +56,7 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     session = open_session(manifests, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = strays(session, reader, options)
+        left = [*strays(session, reader, options), *respelt(session, present)]
     plan = make_plan(session, present, options)
     preview(plan, session, console, options, [*left, *(note for each in present for note in each.notes())])
     if out is not None:
@@ -58,18 +72,18 @@ def preview(
     for problem in session.problems:
         if problem.severity is not Severity.INFO:
             console.warn(str(problem))
+    view = partial(
+        plan_view,
+        plan,
+        names=session.called(),
+        notes=[*session.notes(), *notes],
+        explain=options.get("explain_batches", False),
+    )
+    take(Document(lambda most: view(most=most), lambda: plan_json(plan)), options)
     if options["output"] == "json":
         console.answer(plan_json(plan))
-        return
-    console.show(
-        plan_view(
-            plan,
-            names=session.called(),
-            notes=[*session.notes(), *notes],
-            most=rows(options["whole"]),
-            explain=options.get("explain_batches", False),
-        )
-    )
+    else:
+        console.show(view(most=rows(options["whole"])))
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> int:

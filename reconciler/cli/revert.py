@@ -14,6 +14,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.looking import look
 from reconciler.cli.options import FORMATS, allowing, common, locking, output, refreshing, spilling
 from reconciler.cli.plan import preview
+from reconciler.cli.reporting import reported
 from reconciler.cli.runs import find_run, read_log
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, plan_options
@@ -41,6 +42,7 @@ from reconciler.store import open_reader
 @allowing
 @locking
 @spilling
+@reported
 @output(*FORMATS)
 @common
 def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **options: Any) -> int:

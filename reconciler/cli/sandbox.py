@@ -11,8 +11,9 @@ from reconciler.cli.options import common
 from reconciler.cli.session import open_session
 from reconciler.core.errors import UsageError
 from reconciler.core.names import LocationId
-from reconciler.sandbox.app import DEMO_TOKEN, Access, App
+from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, Access, App
 from reconciler.sandbox.datafile import load_world, save_world
+from reconciler.sandbox.oauth import Agency
 from reconciler.sandbox.population import make_world
 from reconciler.sandbox.server import run, url_of
 from reconciler.sandbox.world import World
@@ -64,19 +65,28 @@ LIVED_WITH = ("newsletter", "trial", "webinar 2025", "imported-2024", "invoice o
 @click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @click.option("--token", default=DEMO_TOKEN, metavar="TOKEN", help="The token to accept.  [default: the sandbox's own]")
 @click.option(
+    "--company",
+    default="",
+    metavar="ID",
+    help="The agency that the token is of: to be exchanged for location tokens.",
+)
+@click.option(
     "--latency-ms", type=click.IntRange(min=0), default=0, show_default=True, help="How long an answer takes."
 )
 @common
-def serve(data: Path, port: int, token: str, latency_ms: int, **options: Any) -> int:
+def serve(data: Path, port: int, token: str, company: str, latency_ms: int, **options: Any) -> int:
     """Serve the location in FILE on 127.0.0.1 until Ctrl-C; then what changed is written back to FILE."""
     world = load_world(data)
-    app = App(world, accesses=(Access(token),))
+    agency = Agency(token, company, SCOPES) if company else None
+    app = App(world, accesses=() if agency else (Access(token),), agency=agency)
 
     def ready(real: int) -> None:
         own = token == DEMO_TOKEN
         click.echo(f"location {world.location} at {url_of(real)}; in another terminal:")
         click.echo(f"  export RECONCILER_API_BASE_URL={url_of(real)}")
         click.echo(f"  export HIGHLEVEL_TOKEN={DEMO_TOKEN if own else '(the token you chose)'}")
+        if company:
+            click.echo(f"  export RECONCILER_API_COMPANY_ID={company}")
         click.echo("Ctrl-C stops")
 
     run(app, port=port, ready=ready, latency_ms=latency_ms)

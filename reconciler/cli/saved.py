@@ -16,7 +16,16 @@ from reconciler.planfile import load_plan
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
-NOT_WITH_A_PLAN = ("locations", "sets", "tags", "retry_held", "retry_rejected", "refresh", "reassert")
+NOT_WITH_A_PLAN = (
+    "locations",
+    "sets",
+    "tags",
+    "retry_held",
+    "retry_rejected",
+    "apply_deferrals",
+    "refresh",
+    "reassert",
+)
 
 
 def open_saved(path: Path, directory: Path | None, options: Mapping[str, Any]) -> tuple[Plan, Session]:

@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from reconciler.apply import Mission, World, apply
-from reconciler.cli.connecting import connection_of
+from reconciler.cli.connecting import arguments_of
 from reconciler.cli.console import Console, rows
 from reconciler.cli.halting import stop_on, stopping
 from reconciler.cli.holder import current_holder, git_commit
+from reconciler.cli.reporting import Document, take
 from reconciler.cli.saved import options_of
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
@@ -32,7 +33,8 @@ from reconciler.store import open_store
 
 def open_api(session: Session, location: LocationId) -> HighLevel:
     """The API of a location, to read and to write; raises AuthRefused without a token."""
-    return HighLevel.over(connection_of(session.settings, location, session.pace(location)))
+    pace = session.pace(location)
+    return HighLevel(session.settings.api.base_url, **arguments_of(session.settings, location, pace))
 
 
 def ask(auto_approve: bool) -> None:
@@ -86,6 +88,7 @@ async def send(
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:
     """The answer of a run; its exit code."""
+    take(Document(lambda most: run_view(reports, most=most), lambda: run_json(reports)), options)
     if options["output"] == "json":
         console.answer(run_json(reports))
     else:

@@ -11,9 +11,9 @@ from typing import Any
 from reconciler.cli.options import flags_of
 from reconciler.clock import SystemClock
 from reconciler.core.batching import Caps
+from reconciler.core.change import Selection
 from reconciler.core.cover import EFFORT
 from reconciler.core.desired import Desired, resolve
-from reconciler.core.diff import Selection
 from reconciler.core.errors import Problem, StateError, UsageError
 from reconciler.core.guard import Allowance, Guard
 from reconciler.core.manifest import Manifest
@@ -109,6 +109,7 @@ def plan_options(session: Session, location: LocationId, options: Mapping[str, A
         reassertion=_reassertion(session),
         effort=options.get("plan_effort", EFFORT),
         settle_ms=settle_ms_of(session.settings),
+        now=session.now,
     )
 
 
@@ -136,6 +137,7 @@ def selection(session: Session, options: Mapping[str, Any]) -> Selection:
         tags=frozenset(normalise_tag(each) for each in options.get("tags", ())),
         retry_held=options.get("retry_held", False),
         retry_rejected=options.get("retry_rejected", False),
+        apply_deferrals=options.get("apply_deferrals", False),
     )
 
 

@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from reconciler.core.change import Demands
 from reconciler.core.cover import EFFORT, Cover, Demand, cover, schedule
-from reconciler.core.diff import Demands
+from reconciler.core.facts import Facts
 from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.outcome import Action
 
@@ -27,6 +28,11 @@ class Caps:
 
     contacts: int = 500
     tags: int = 50
+
+    def within(self, facts: Facts) -> Caps:
+        """No more than the location was found to take."""
+        contacts, tags = facts.max_contacts or self.contacts, facts.max_tags or self.tags
+        return Caps(min(self.contacts, contacts), min(self.tags, tags))
 
 
 @dataclass(frozen=True, slots=True)

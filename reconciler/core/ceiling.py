@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from reconciler.core.diff import IN_DOUBT, Change, Delta
+from reconciler.core.change import IN_DOUBT, Change, Delta, Postponed
+from reconciler.core.desired import Reason
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, pairs_of
@@ -16,10 +17,14 @@ NONE: TagSet = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """The approved tags of each contact, per action."""
+    """The approved tags of each contact, per action.
+
+    `open`: contacts from which whatever exact authority removes was approved (`--apply-deferrals`).
+    """
 
     adds: dict[ContactId, TagSet]
     removes: dict[ContactId, TagSet]
+    open: frozenset[ContactId] = frozenset()
 
 
 def ceiling(plan: LocationPlan) -> Ceiling:
@@ -35,7 +40,8 @@ def ceiling(plan: LocationPlan) -> Ceiling:
         if held.why == IN_DOUBT:
             _raise(adds, held.contacts, frozenset(held.tags))
             _raise(removes, held.contacts, frozenset(held.tags))
-    return Ceiling(adds, removes)
+    is_open = (each.contacts for each in plan.deferrals if each.reason is Postponed.OPEN)
+    return Ceiling(adds, removes, frozenset().union(*is_open))
 
 
 def sends_what_it_says(plan: LocationPlan) -> bool:
@@ -74,11 +80,12 @@ def within(
     outside = 0
     for delta in deltas:
         adding = tuple(change for change in delta.changes if change.action is Action.ADD)
-        parts: dict[tuple[TagSet, TagSet], tuple[Change, ...]] = {}
+        parts: dict[tuple[TagSet, TagSet, bool], tuple[Change, ...]] = {}
         for contact in delta.contacts:
             ended_badly = contact in failed
             wanted = adding if ended_badly else delta.changes
-            approved = limit.adds.get(contact, NONE), NONE if ended_badly else limit.removes.get(contact, NONE)
+            removes = NONE if ended_badly else limit.removes.get(contact, NONE)
+            approved = limit.adds.get(contact, NONE), removes, contact in limit.open and not ended_badly
             part = parts.get(approved)
             if part is None:
                 part = parts[approved] = _part(delta.changes, *approved)
@@ -88,10 +95,13 @@ def within(
     return tuple(Delta(changes, tuple(sorted(contacts))) for changes, contacts in sorted(kept.items())), outside
 
 
-def _part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet) -> tuple[Change, ...]:
+def _part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet, is_open: bool) -> tuple[Change, ...]:
     """Of a contact's changes those that are approved; its removals only with all of its adds."""
     adding = [change for change in changes if change.action is Action.ADD]
     allowed = tuple(change for change in adding if change.tag in adds)
     if len(allowed) < len(adding):
         return allowed
-    return allowed + tuple(change for change in changes if change.action is Action.REMOVE and change.tag in removes)
+    removing = (change for change in changes if change.action is Action.REMOVE)
+    return allowed + tuple(
+        each for each in removing if each.tag in removes or (is_open and each.reason is Reason.EXACT)
+    )

@@ -88,7 +88,8 @@ class ResolvedSet:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The desired tags of one location. `contacts` maps a contact to its index in `wants`.
+    """The desired tags of one location. `contacts` maps a contact to its index in `wants` and in `memberships`, the
+    sets that it belongs to.
 
     `owned`: tags named in the location's manifests, their groups and their old names. `valid_until`: the next `from`
     or `until`, when all this may change. `digest` identifies the resolved tags and rules: comments, order, file names
@@ -103,10 +104,15 @@ class Desired:
     owned: TagSet
     valid_until: Instant | None
     digest: str
+    memberships: tuple[frozenset[SetName], ...]
 
     def want(self, contact: ContactId) -> Want:
         index = self.contacts.get(contact)
         return NOTHING if index is None else self.wants[index]
+
+    def membership(self, contact: ContactId) -> frozenset[SetName]:
+        index = self.contacts.get(contact)
+        return frozenset() if index is None else self.memberships[index]
 
 
 _STRENGTH = {Authority.ADDITIVE: 0, Authority.OWNED: 1, Authority.EXACT: 2}
@@ -145,6 +151,7 @@ def resolve(
         owned=_owned(manifests, groups, renamed),
         valid_until=_next_boundary([each for each, _ in sets], now),
         digest=_digest(manifests[0].location, wants, contacts, rules),
+        memberships=tuple(frozenset(sets[index][0].name for index in pattern) for pattern in patterns),
     )
 
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from reconciler.core.batching import Batch, Proof, Reasserted
 from reconciler.core.ceiling import sends_what_it_says
+from reconciler.core.change import Change, Deferral, Delta, LedgerChange, Listed, Postponed, Selection
 from reconciler.core.desired import Reason
-from reconciler.core.diff import Change, Deferral, Delta, LedgerChange, Listed, Postponed, Selection
 from reconciler.core.errors import PlanFileError
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.guard import Guard, Measured
@@ -44,6 +44,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             "tags": sorted(plan.selection.tags),
             "retry_held": plan.selection.retry_held,
             "retry_rejected": plan.selection.retry_rejected,
+            "apply_deferrals": plan.selection.apply_deferrals,
         },
         "locations": [_location_document(location) for location in plan.locations],
     }
@@ -193,6 +194,7 @@ def _selection(item: Mapping[str, Any]) -> Selection:
         tags=frozenset(_tags(item["tags"])),
         retry_held=_flag(item["retry_held"]),
         retry_rejected=_flag(item["retry_rejected"]),
+        apply_deferrals=_flag(item.get("apply_deferrals", False)),
     )
 
 

@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconciler.core.blame import Setter
-from reconciler.core.desired import NOTHING, Desired, Reason, Want
-from reconciler.core.diff import EVERYTHING, IN_DOUBT, Change, Diff, Selection, diff, selected
+from reconciler.core.change import EVERYTHING, FLAPPING, Change, Diff, Selection
+from reconciler.core.desired import Desired, Reason
+from reconciler.core.diff import diff, selected
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
-from reconciler.core.manifest import Authority
+from reconciler.core.facts import Alias
+from reconciler.core.leftover import left_alone
 from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
-from reconciler.core.observed import Known, Observed
+from reconciler.core.observed import UNTIMED, Known, Observed
 from reconciler.core.outcome import Action
-
-NONE: TagSet = frozenset()
 
 
 class DriftClass(StrEnum):
@@ -103,23 +103,28 @@ def find_drift(
     earlier: Mapping[ContactId, Known] | None = None,
     evidence: Evidence = NO_REFRESH,
     selection: Selection = EVERYTHING,
+    aliases: Iterable[Alias] = (),
+    now: Instant = UNTIMED,
     stale_before: Instant | None = None,
     foreign: bool = False,
 ) -> DriftReport:
     """`earlier`: what was known, before a refresh, of the contacts that it read; None without a refresh.
 
-    `stale_before`: who was not observed since is stale. `foreign`: tell the tags that nobody here manages, too.
+    `aliases`: what the location spells otherwise. `now`: without it nothing is flapping. `stale_before`: who was not
+    observed since is stale. `foreign`: tell the tags that nobody here manages, too.
     """
-    found = diff(desired, observed, selection=selection, searched=evidence.searched)
+    spelt = tuple(aliases)
+    found = diff(desired, observed, selection=selection, aliases=spelt, now=now, searched=evidence.searched)
     chosen = selected(desired, selection)
     groups: Groups = defaultdict(list)
     _moved(found, observed, earlier or {}, evidence, groups)
     _unreachable(found, evidence, groups)
     for listed in found.held:
-        if listed.why != IN_DOUBT:
+        if listed.why == FLAPPING:
             for tag in listed.tags:
                 groups[DriftClass.FLAPPING, tag, listed.why].extend(listed.contacts)
-    _left_alone(desired, observed, evidence, selection, groups, foreign=foreign)
+    respelt = frozenset(back for _, back in spelt)
+    _left_alone(desired, observed, evidence, selection, groups, respelt=respelt, foreign=foreign)
     observations = _ages(chosen, observed, evidence, groups, stale_before)
     return DriftReport(
         location=desired.location,
@@ -196,27 +201,19 @@ def _unreachable(found: Diff, evidence: Evidence, groups: Groups) -> None:
 
 
 def _left_alone(
-    desired: Desired, observed: Observed, evidence: Evidence, selection: Selection, groups: Groups, *, foreign: bool
+    desired: Desired,
+    observed: Observed,
+    evidence: Evidence,
+    selection: Selection,
+    groups: Groups,
+    *,
+    respelt: TagSet,
+    foreign: bool,
 ) -> None:
-    """Tags that nobody declares and no plan removes; worked out once per pattern."""
-    owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
-    alike: defaultdict[tuple[int, int], list[ContactId]] = defaultdict(list)
-    for contact in selected(desired, selection) if selection.sets else observed.contacts:
-        alike[desired.contacts.get(contact, -1), observed.contacts.get(contact, 0)].append(contact)
-    for (wanted, index), contacts in alike.items():
-        want, known = desired.wants[wanted] if wanted >= 0 else NOTHING, observed.patterns[index]
-        left = [tag for tag in _left(want, known, evidence.searched) if selection.takes(tag)]
-        there = [each for each in contacts if each not in evidence.gone] if left else []
-        for tag in left:
-            if tag in owned and want.authority is Authority.ADDITIVE:
-                groups[DriftClass.TOLERATED, tag, ""].extend(there)
-            elif tag not in owned and foreign and want.authority is not Authority.EXACT:
-                groups[DriftClass.FOREIGN, tag, ""].extend(there)
-
-
-def _left(want: Want, known: Known, searched: Searched) -> TagSet:
-    others = (known.observed or NONE) - want.present.keys() - want.absent.keys() - known.ledger - known.doubt
-    return frozenset(tag for tag in others if not searched.holds(known, tag))
+    for tag, owned, contacts in left_alone(desired, observed, selection, evidence.searched):
+        if tag not in respelt and (owned or foreign):
+            there = (each for each in contacts if each not in evidence.gone)
+            groups[DriftClass.TOLERATED if owned else DriftClass.FOREIGN, tag, ""].extend(there)
 
 
 def _ages(

@@ -19,7 +19,8 @@ class RoundStarted:
 
 @dataclass(frozen=True, slots=True)
 class BatchAnswered:
-    """`done` of `requests` of this round. The last four count contacts."""
+    """`done` of `requests` of this round. `applied` to `unclear` count contacts; `quota_left`: requests that this run
+    may still send today, None where nobody said."""
 
     location: LocationId
     action: Action
@@ -30,6 +31,7 @@ class BatchAnswered:
     noop: int
     rejected: int
     unclear: int
+    quota_left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

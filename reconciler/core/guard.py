@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from reconciler.core.batching import Reasserted
+from reconciler.core.change import Delta
 from reconciler.core.desired import Desired, Reason
-from reconciler.core.diff import Delta
 from reconciler.core.names import SetName, Tag
 from reconciler.core.observed import Observed
 from reconciler.core.outcome import Action

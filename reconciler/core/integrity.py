@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from reconciler.core.facts import Facts
 from reconciler.core.journal import BatchRecord, BatchStatus, RunLog, RunStatus
-from reconciler.core.names import ContactId, Instant, Tag, normalise_tag
+from reconciler.core.names import ContactId, Instant, Tag, alike_but_for_spelling, normalise_tag
 from reconciler.core.observed import Known, Origin
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.portable import Portable
@@ -121,5 +121,5 @@ def _of_batch(batch: BatchRecord, *, last: bool) -> Iterator[str]:
         mine, other = verdict.added, verdict.removed
         if batch.action is Action.REMOVE:
             mine, other = other, mine
-        if other or not mine <= tags or (verdict.outcome is Outcome.APPLIED) != bool(mine):
+        if other or not alike_but_for_spelling(mine - tags, tags) or (verdict.outcome is Outcome.APPLIED) != bool(mine):
             yield "a row that does not go with what was asked"

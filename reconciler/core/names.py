@@ -6,9 +6,11 @@ Every id and tag is text. A tag is compared lower-cased and trimmed, as HighLeve
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+import unicodedata
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import NewType
 
 ContactId = NewType("ContactId", str)
@@ -28,6 +30,19 @@ _FIREBASE_ID = re.compile(r"[A-Za-z0-9]{20}")
 def normalise_tag(text: str) -> Tag:
     """The one spelling under which a tag is compared: trimmed and lower-cased."""
     return Tag(text.strip().lower())
+
+
+@lru_cache(maxsize=4_096)
+def folded(tag: str) -> str:
+    """What is left of a tag without its spelling: case, Unicode's forms, white space, characters that show nothing."""
+    text = unicodedata.normalize("NFKC", tag).casefold()
+    shown = "".join(" " if each.isspace() else each for each in text if unicodedata.category(each) != "Cf")
+    return unicodedata.normalize("NFKC", " ".join(shown.split()))
+
+
+def alike_but_for_spelling(some: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether each of `some` is one of `others` in another spelling, or in the same."""
+    return {folded(tag) for tag in some} <= {folded(tag) for tag in others}
 
 
 def looks_like_contact_id(text: str) -> bool:

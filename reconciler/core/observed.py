@@ -18,6 +18,17 @@ from enum import StrEnum
 from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 
+NONE: TagSet = frozenset()
+DAY_MS = 86_400_000
+RESTORE_MS = 7 * DAY_MS
+"""A pair of ours that others removed is put back at most once in this time."""
+
+QUARANTINE_MS = 30 * DAY_MS
+"""After this time a contact that the API refused for good is tried once more."""
+
+UNTIMED = Instant(0)
+"""For `now` where nobody says: no quarantine ends, and nothing was put back lately."""
+
 SETTLE_MS = 90_000
 """How long after it was sent a request of unknown effect may still land, where the settings do not say."""
 
@@ -60,6 +71,18 @@ class Known:
         """A request about `tags`, sent at `sent`, whose effect is unknown."""
         return replace(self, doubt=self.doubt | tags, doubt_at=max(sent, self.doubt_at or sent))
 
+    def is_barred(self, membership: frozenset[SetName], now: Instant) -> bool:
+        """Refused for good, and still so as far as anybody knows: the contact belongs to the same sets as then."""
+        if self.quarantined_at is None:
+            return False
+        moved = self.membership is not None and self.membership != membership
+        return not moved and now < self.quarantined_at + QUARANTINE_MS
+
+    def flapping(self, now: Instant) -> TagSet:
+        """Tags of ours that others removed although they were put back lately."""
+        lately = frozenset(tag for tag, at in self.restored if abs(now - at) < RESTORE_MS)
+        return taken_away(self, lately) if lately else NONE
+
 
 UNKNOWN = Known()
 
@@ -96,16 +119,36 @@ class Observed:
         return index
 
 
-def intend(known: Known, action: Action, tags: TagSet, *, keep: TagSet) -> Known:
-    """What is known once the intent to send is durable: added pairs are under management from here on."""
+def taken_away(known: Known, tags: TagSet) -> TagSet:
+    """Those of `tags` that are under management and that others removed."""
+    return NONE if known.observed is None else (tags & known.ledger) - known.observed - known.doubt
+
+
+def intend(known: Known, action: Action, tags: TagSet, *, keep: TagSet, at: Instant) -> Known:
+    """What is known once the intent to send is durable: added pairs are under management from here on.
+
+    `at`: now; what is put back is remembered with it.
+    """
     if action is Action.REMOVE:
         return known
-    return replace(known, ledger=known.ledger | tags, kept=(known.kept - tags) | (keep & tags))
+    return replace(
+        known,
+        ledger=known.ledger | tags,
+        kept=(known.kept - tags) | (keep & tags),
+        restored=_put_back(known, taken_away(known, tags), at),
+    )
+
+
+def _put_back(known: Known, tags: TagSet, at: Instant) -> tuple[tuple[Tag, Instant], ...]:
+    if not tags and not known.restored:
+        return ()
+    lately = {tag: then for tag, then in known.restored if at - then < RESTORE_MS}
+    return tuple(sorted((lately | dict.fromkeys(tags, at)).items()))
 
 
 def withdraw(known: Known, before: Known) -> Known:
     """Undoes `intend`: the request is known to have had no effect. `before` is what was known before it."""
-    return replace(known, ledger=before.ledger, kept=before.kept)
+    return replace(known, ledger=before.ledger, kept=before.kept, restored=before.restored)
 
 
 def absorb(
@@ -117,10 +160,20 @@ def absorb(
     sent: Instant,
     answered: Instant,
     settle_ms: int = SETTLE_MS,
+    membership: frozenset[SetName] | None = None,
 ) -> Known:
-    """What is known after the answer: `verdict` on the contact, for a request sent and answered at those instants."""
+    """What is known after the answer: `verdict` on the contact, for a request sent and answered at those instants.
+
+    `membership`: the sets that it belongs to now.
+    """
     if verdict.outcome is Outcome.REJECTED:
-        rejected = replace(known, quarantine=verdict.rejection, quarantined_at=answered)
+        rejected = replace(
+            known,
+            quarantine=verdict.rejection,
+            quarantined_at=answered,
+            quarantined_since=known.quarantined_since or known.quarantined_at or answered,
+            membership=membership,
+        )
         return release(rejected, tags - known.doubt) if action is Action.ADD else rejected
     if verdict.observed is None:
         return known.in_doubt(tags, sent)
@@ -147,6 +200,8 @@ def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_m
         doubt_at=None if settled else known.doubt_at,
         quarantine=None if back else known.quarantine,
         quarantined_at=None if back else known.quarantined_at,
+        quarantined_since=None if back else known.quarantined_since,
+        membership=None if back else known.membership,
     )
 
 
@@ -157,7 +212,8 @@ def adopt(known: Known, tags: TagSet, *, keep: TagSet) -> Known:
 
 def release(known: Known, tags: TagSet) -> Known:
     """No longer under management."""
-    return replace(known, ledger=known.ledger - tags, kept=known.kept - tags)
+    restored = tuple(each for each in known.restored if each[0] not in tags)
+    return replace(known, ledger=known.ledger - tags, kept=known.kept - tags, restored=restored)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Rules
    contact in doubt.
 2. A documented error message rejects the contact. An unknown error message says nothing of the effect: held.
 3. A success row is the next observation: what the contact carries now is (old + added) - removed.
+4. A tag that comes back in another spelling is the tag that was sent (`alias.py` remembers it).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.names import ContactId, Tag, TagSet
+from reconciler.core.names import ContactId, Tag, TagSet, alike_but_for_spelling
 
 
 class Action(StrEnum):
@@ -105,12 +106,22 @@ def _judge_rows(action: Action, wanted: TagSet, rows: list[Row]) -> Verdict:
     return _judge_success(action, wanted, row)
 
 
+def _respelt(action: Action, wanted: TagSet, old: TagSet, changed: TagSet) -> bool:
+    """Whether nothing but spelling sets what changed apart from what was to change."""
+    if action is Action.REMOVE:
+        strange, missing = changed - wanted, (wanted & old) - changed
+        return not missing and changed <= old and alike_but_for_spelling(strange, wanted)
+    strange, missing = changed - wanted, wanted - old - changed
+    told = not changed & old and alike_but_for_spelling(strange, wanted)
+    return told and alike_but_for_spelling(missing, old | changed)
+
+
 def _judge_success(action: Action, wanted: TagSet, row: Row) -> Verdict:
     if row.old is None or row.added is None or row.removed is None:
         return Verdict(Outcome.IN_DOUBT, "a row without its tags")
     adding = action is Action.ADD
     changed, opposite = (row.added, row.removed) if adding else (row.removed, row.added)
     expected = wanted - row.old if adding else wanted & row.old
-    if opposite or changed != expected:
+    if opposite or (changed != expected and not _respelt(action, wanted, row.old, changed)):
         return Verdict(Outcome.IN_DOUBT, "a row that contradicts the request")
     return Verdict(Outcome.APPLIED if changed else Outcome.NOOP, row.message, None, row.old, row.added, row.removed)

@@ -13,24 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 
 from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
+from reconciler.core.change import EVERYTHING, IN_DOUBT, Deferral, Delta, Diff, LedgerChange, Listed, Selection
 from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.desired import Desired
-from reconciler.core.diff import (
-    EVERYTHING,
-    Deferral,
-    Delta,
-    Diff,
-    LedgerChange,
-    Listed,
-    Selection,
-    diff,
-)
+from reconciler.core.diff import diff
 from reconciler.core.errors import GuardRefused
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import SETTLE_MS, Observed, Seen
+from reconciler.core.observed import SETTLE_MS, UNTIMED, Observed, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.pace import Rate, duration
 from reconciler.core.reassert import NO_REASSERTION, Reassertion
@@ -54,8 +46,8 @@ class Snapshot:
 class PlanOptions:
     """What bears on a plan, and on a run of it, other than manifests and state.
 
-    `settle_ms`: how long a request of unknown effect may still land. `searched`: exclusive tags whose holders were
-    looked for.
+    `settle_ms`: how long a request of unknown effect may still land. `now`: for what time heals, a quarantine or a
+    pair put back lately. `searched`: exclusive tags whose holders were looked for.
     """
 
     caps: Caps = Caps()
@@ -67,6 +59,7 @@ class PlanOptions:
     effort: int = EFFORT
     settle_ms: int = SETTLE_MS
     searched: Searched = NOT_SEARCHED
+    now: Instant = UNTIMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +155,16 @@ def plan_location(
     are the tags per contact whose outcome is known already, `done` what earlier rounds did and `before` what was
     there when the run began; the guards measure the whole run.
     """
-    again = options.reassertion
-    chosen, searched = options.selection, options.searched
-    found = diff(desired, state.observed, selection=chosen, reassertion=again, spent=spent, searched=searched)
+    found = diff(
+        desired,
+        state.observed,
+        selection=options.selection,
+        reassertion=options.reassertion,
+        spent=spent,
+        aliases=state.facts.aliases,
+        now=options.now,
+        searched=options.searched,
+    )
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 
 
@@ -179,7 +179,7 @@ def plan_of(
     observations: tuple[Seen, ...] = (),
 ) -> LocationPlan:
     """The plan that makes the changes of `found`; the other arguments are those of `plan_location`."""
-    batches = _batches(found, desired, options)
+    batches = _batches(found, desired, replace(options, caps=options.caps.within(state.facts)))
     counts = (done or Counts()) + count(found.deltas, batches.reasserted, requests=len(batches.batches))
     then = before or before_run(state)
     return LocationPlan(
@@ -244,7 +244,7 @@ def combine(
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:
-    """SHA-256 over location, sorted changes, ceilings and what is sent again: equal wherever a reviewer sees the same.
+    """SHA-256 over location, changes, ceilings, doubts, what is sent again: equal where a reviewer sees the same.
 
     The places that asked for a change are no part of it: they move with every comment.
     """
@@ -258,6 +258,10 @@ def change_digest(locations: Sequence[LocationPlan]) -> str:
             digest.update(json.dumps(["delta", changes, sorted(contacts)]).encode())
         for deferral in each.deferrals:
             digest.update(json.dumps(["ceiling", deferral.reason.name, deferral.tags, deferral.contacts]).encode())
+        for held in each.held:
+            # a reading may settle it, and let it be sent
+            if held.why == IN_DOUBT:
+                digest.update(json.dumps(["in doubt", held.tags, held.contacts]).encode())
         for again in each.reasserted:
             digest.update(json.dumps(["again", again.action, again.tags, again.contacts]).encode())
         for change in each.ledger:

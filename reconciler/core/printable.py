@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 
@@ -17,6 +18,16 @@ def visible(text: str) -> str:
     are: a runner skips blanks before them, or looks for them in the middle of a line, and a renderer folds lines.
     """
     return _MARKS.sub(r"\1\\", "".join(map(_shown, text)))
+
+
+def json_line(document: object) -> str:
+    """The document as one line of ASCII, for any terminal and any tool, with its new line.
+
+    `##` opens a command of Azure Pipelines wherever it stands in a line. In JSON it can only stand in a string, where
+    an escape says the same.
+    """
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=True)
+    return text.replace("##", r"#\u0023") + "\n"
 
 
 def _shown(char: str) -> str:

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from reconciler.core.change import IN_DOUBT, Change, Delta, Diff, Listed, demands_of
 from reconciler.core.desired import Desired, Reason, Want
-from reconciler.core.diff import IN_DOUBT, Change, Delta, Diff, Listed, demands_of
 from reconciler.core.guard import Before, Counts
 from reconciler.core.journal import Answer, BatchRecord, RunLog
 from reconciler.core.manifest import Authority

@@ -48,7 +48,8 @@ class Origin:
 class ApiSettings:
     """How the API is spoken to. Times in seconds; `settle_s`: how long an effect in doubt may still land.
 
-    `reserve_pct`: the part of every limit that is left to the location's other integrations.
+    `reserve_pct`: the part of every limit that is left to the location's other integrations. `company_id`: the agency
+    whose tokens the locations' tokens are, empty where they are the locations' own.
     """
 
     base_url: str = "https://services.leadconnectorhq.com"
@@ -58,6 +59,7 @@ class ApiSettings:
     requests_per_10s: int = 100
     requests_per_day: int = 200_000
     reserve_pct: float = 3
+    company_id: str = ""
     timeout_s: int = 60
     settle_s: int = 90
 
@@ -81,6 +83,7 @@ class ApplySettings:
 class LocationSettings:
     """One location: a name for people, and where its token comes from (a command's output before a variable).
 
+    `company_id`: the agency whose token it is, empty for a token of the location's own, None where `api` tells.
     `lineage`: the one that its state must have, None where any will do.
     """
 
@@ -89,6 +92,7 @@ class LocationSettings:
     name: str = ""
     token_env: str = DEFAULT_TOKEN_ENV
     token_command: str = ""
+    company_id: str | None = None
     lineage: str | None = None
 
 
@@ -145,6 +149,11 @@ class Settings:
     def location(self, location: LocationId) -> LocationSettings:
         """What is said of a location; the defaults where nothing is."""
         return self.locations.get(location) or LocationSettings(location, Source("default"))
+
+    def company(self, location: LocationId) -> str:
+        """The agency whose token the location's is; empty where it is the location's own."""
+        own = self.location(location).company_id
+        return self.api.company_id if own is None else own
 
     def pin(self, location: LocationId) -> str | None:
         """The lineage that the location's state must have."""

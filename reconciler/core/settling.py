@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from reconciler.core.journal import Answer, BatchRecord
-from reconciler.core.names import ContactId, Instant, Tag, TagSet
+from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.observed import Known, Observed, Origin, observe, release
 from reconciler.core.outcome import Action, Outcome, Rejection
 from reconciler.core.plan import LocationPlan
@@ -31,8 +31,9 @@ _UNCLEAR = (Outcome.IN_DOUBT, Outcome.HELD)
 
 
 def is_open(known: Known, settle_ms: int) -> bool:
-    """Whether a reading could settle what is in doubt on the contact: none was made since the request could land."""
-    if not known.doubt:
+    """Whether a reading could settle what is in doubt on the contact: none was made since the request could land, and
+    the API did not refuse the contact for good."""
+    if not known.doubt or known.quarantine is not None:
         return False
     return known.observed_at is None or known.doubt_at is None or known.observed_at < known.doubt_at + settle_ms
 
@@ -90,11 +91,20 @@ class Settled:
     known: Known
 
 
-def settle(known: Known, reading: Reading, adds: TagSet, *, proven: TagSet, tried: TagSet, settle_ms: int) -> Settled:
-    """`adds`: the tags that are to be there, of those in doubt. `proven`: that may be added once more; `tried`: that
-    were sent once more already."""
+def settle(
+    known: Known,
+    reading: Reading,
+    adds: TagSet,
+    *,
+    carried: TagSet,
+    proven: TagSet,
+    tried: TagSet,
+    settle_ms: int,
+) -> Settled:
+    """`adds`: the tags that are to be there, of those in doubt; `carried`: those that were read, spelt as we send them.
+    `proven`: that may be added once more; `tried`: that were sent once more already."""
     doubt = known.doubt
-    seen = (doubt & adds & reading.tags) | (doubt - adds - reading.tags)
+    seen = (doubt & adds & carried) | (doubt - adds - carried)
     again = ((doubt - adds) | proven) - seen - tried
     held = doubt - seen - again
     read = observe(known, reading.tags, at=reading.asked, origin=Origin.GET, settle_ms=settle_ms)
@@ -105,9 +115,11 @@ def settle(known: Known, reading: Reading, adds: TagSet, *, proven: TagSet, trie
     return Settled(seen, again, held, after)
 
 
-def lost_sight_of(known: Known, why: Rejection, at: Instant) -> Known:
-    """A contact that is not there to be read: whatever was in doubt on it, it is no more."""
-    return replace(known, doubt=NONE, doubt_at=None, quarantine=why, quarantined_at=at)
+def lost_sight_of(known: Known, why: Rejection, at: Instant, *, membership: frozenset[SetName]) -> Known:
+    """A contact that is not there to be read: whatever was in doubt on it, it is no more. `membership`: its sets."""
+    since = known.quarantined_since or known.quarantined_at or at
+    settled = replace(known, doubt=NONE, doubt_at=None, quarantine=why)
+    return replace(settled, quarantined_at=at, quarantined_since=since, membership=membership)
 
 
 def first_doubt(contact: ContactId, tag: Tag, trail: Iterable[BatchRecord]) -> Instant | None:

@@ -35,11 +35,6 @@ def fits(batch: Batch, caps: Caps) -> bool:
     return len(batch.contacts) <= caps.contacts and len(batch.tags) <= caps.tags
 
 
-def capped(caps: Caps, facts: Facts) -> Caps:
-    """The caps, as far as the location is known to take so much."""
-    return Caps(min(caps.contacts, facts.max_contacts or caps.contacts), min(caps.tags, facts.max_tags or caps.tags))
-
-
 def narrowed(facts: Facts, refused: Batch, half: Batch) -> Facts:
     """What is known once both halves of a refused batch were taken: its size was at fault. `half`: the larger one."""
     if len(half.tags) < len(refused.tags):

@@ -8,12 +8,11 @@ Rules
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.batching import Batch, Reasserted
-from reconciler.core.ceiling import Ceiling
-from reconciler.core.diff import Deferral, Delta
+from reconciler.core.change import Deferral, Delta
 from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.observed import Observed
 from reconciler.core.outcome import Action, Outcome, Verdict
@@ -65,10 +64,9 @@ class Tally:
         tags = frozenset(batch.tags)
         for contact, verdict in verdicts.items():
             if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
-                changed = (verdict.added | verdict.removed) & tags
-                applied = frozenset(tag for tag, fate in self._of(contact) if fate is Outcome.APPLIED)
+                changed = _changed(batch.action, tags, verdict)
                 self.put(contact, changed, Outcome.APPLIED)
-                self.put(contact, tags - changed - applied, Outcome.NOOP)
+                self.put(contact, tags - changed, Outcome.NOOP)
             else:
                 self.spoil(contact, batch.action, tags, verdict.outcome, verdict.message)
 
@@ -80,8 +78,9 @@ class Tally:
         key = (before, tags, outcome)
         after = self._put.get(key)
         if after is None:
-            kept = frozenset(each for each in before if each[0] not in tags)
-            after = self._put[key] = kept | {(tag, outcome) for tag in tags}
+            applied = frozenset(tag for tag, fate in before if fate is Outcome.APPLIED)
+            kept = frozenset(each for each in before if each[0] not in tags or each[0] in applied)
+            after = self._put[key] = kept | {(tag, outcome) for tag in tags - applied}
         self.fates[contact] = after
         if outcome in _WELL:
             self._mend(contact, tags)
@@ -121,15 +120,14 @@ class Tally:
             spent[contact] = spent.get(contact, NONE) | tags
         return spent
 
-    def close(self, limit: Ceiling, observed: Observed) -> None:
-        """What was not sent, and turned out to be so already."""
+    def close(self, present: Callable[[ContactId], TagSet], observed: Observed) -> None:
+        """What was not sent, and turned out to be so already. `present`: the tags that are to be on a contact."""
         for contact in list(self._with(Outcome.NOT_SENT)):
             known = observed[contact]
             if known.observed is not None:
                 unsent = self.tags(contact, Outcome.NOT_SENT) - known.doubt
-                there = unsent & limit.adds.get(contact, NONE) & known.observed
-                gone = (unsent & limit.removes.get(contact, NONE)) - known.observed
-                self.put(contact, there | gone, Outcome.NOOP)
+                to_add = unsent & present(contact)
+                self.put(contact, (to_add & known.observed) | (unsent - to_add - known.observed), Outcome.NOOP)
 
     def pairs(self, observed: Observed) -> dict[Outcome, int]:
         """How every pair of the plan ended."""
@@ -183,3 +181,11 @@ class Tally:
 
     def _of(self, contact: ContactId) -> Fates:
         return self.fates.get(contact, _NO_FATES)
+
+
+def _changed(action: Action, tags: TagSet, verdict: Verdict) -> TagSet:
+    """The tags, as they were sent, that the answer says to have changed; it may spell them otherwise."""
+    told = verdict.added | verdict.removed
+    if told <= tags or verdict.old is None:
+        return told & tags
+    return tags - verdict.old if action is Action.ADD else tags & verdict.old

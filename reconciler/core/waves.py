@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from reconciler.core.diff import Deferral, Delta
+from reconciler.core.change import Deferral, Delta
 from reconciler.core.names import ContactId
 
 GROWTH = 10

@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
-import httpx
-
-from reconciler.core.names import ContactId, Instant, LocationId
+from reconciler.core.names import ContactId, LocationId
 from reconciler.core.outcome import Row
-from reconciler.highlevel.connection import Connection, Heard, ignore, wall_clock
+from reconciler.highlevel.connection import Arguments, Connection
 from reconciler.highlevel.reader import HighLevelReader
-from reconciler.wire import API_VERSION, BulkUpdate, ContactRead, Page, bulk_body, bulk_path, read_bulk_answer
+from reconciler.wire import BulkUpdate, ContactRead, Page, bulk_body, bulk_path, read_bulk_answer
 
 
 class HighLevel:
     """A TagWriter and TagReader over HTTP; the arguments are those of its Connection."""
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        token: str,
-        version: str = API_VERSION,
-        timeout_s: float = 60.0,
-        transport: httpx.AsyncBaseTransport | None = None,
-        heard: Heard = ignore,
-        now: Callable[[], Instant] = wall_clock,
-    ) -> None:
-        self._connection = Connection(
-            base_url,
-            token=token,
-            version=version,
-            timeout_s=timeout_s,
-            transport=transport,
-            heard=heard,
-            now=now,
-        )
+    def __init__(self, base_url: str, **arguments: Unpack[Arguments]) -> None:
+        self._connection = Connection(base_url, **arguments)
         self._reader = HighLevelReader(self._connection)
-
-    @classmethod
-    def over(cls, connection: Connection) -> Self:
-        """On a connection that is there already."""
-        made = cls.__new__(cls)
-        made._connection, made._reader = connection, HighLevelReader(connection)
-        return made
 
     async def __aenter__(self) -> Self:
         return self

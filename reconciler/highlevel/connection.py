@@ -6,6 +6,8 @@ Rules
 2. The token leaves in the Authorization header to the configured origin; it is cut out of every message.
 3. What the server says reaches a message as one short printable line.
 4. What any answer says of the limits, an error too, is told to `heard` before anything else comes of it.
+5. An agency token is exchanged for a location token. A request that was refused with 401 is known not applied: it is
+   sent once more with a new location token, and then refused for good.
 """
 
 from __future__ import annotations
@@ -15,14 +17,26 @@ import time
 from collections.abc import Callable, Generator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Required, Self, TypedDict, TypeVar
 
 import httpx
 
 from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted, RequestRefused
 from reconciler.core.names import Instant, iso
 from reconciler.core.pace import Quota
-from reconciler.wire import API_VERSION, Unreadable, one_line, read_error, read_pause, read_quota
+from reconciler.highlevel.exchange import Agency, Exchange
+from reconciler.wire import (
+    API_VERSION,
+    LOCATION_TOKEN_PATH,
+    LocationToken,
+    Unreadable,
+    location_token_body,
+    one_line,
+    read_error,
+    read_location_token,
+    read_pause,
+    read_quota,
+)
 
 T = TypeVar("T")
 
@@ -38,6 +52,8 @@ UNSENT = (
 
 Heard = Callable[[Quota], None]
 
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -62,10 +78,22 @@ class _Token(httpx.Auth):
         yield request
 
 
+class Arguments(TypedDict, total=False):
+    """What a connection is given besides its origin; `token` in any case."""
+
+    token: Required[str]
+    agency: Agency | None
+    version: str
+    timeout_s: float
+    transport: httpx.AsyncBaseTransport | None
+    heard: Heard
+    now: Callable[[], Instant]
+
+
 class Connection:
     """HTTP to one origin with one token. `transport` replaces the network in tests, and `now` the time of day.
 
-    `heard` is told what each answer says of the limits.
+    `agency`: what the token, then an agency's, is exchanged for. `heard` is told what each answer says of the limits.
     """
 
     def __init__(
@@ -73,6 +101,7 @@ class Connection:
         base_url: str,
         *,
         token: str,
+        agency: Agency | None = None,
         version: str = API_VERSION,
         timeout_s: float = 60.0,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -80,14 +109,14 @@ class Connection:
         now: Callable[[], Instant] = wall_clock,
     ) -> None:
         url = httpx.URL(base_url)
-        self._token = token
+        self._url, self._token, self._secrets = url, token, [token]
+        self._agency, self._exchange = agency, Exchange(self._exchanged, now)
         self._timeout_s = timeout_s
         self._heard, self._now = heard, now
         self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
         self._client = httpx.AsyncClient(
             base_url=url,
-            auth=_Token(token, url),
-            headers={"Version": version, "Accept": "application/json", "Content-Type": "application/json"},
+            headers={"Version": version, "Accept": JSON, "Content-Type": JSON},
             # half of it for the connection: a time-out in that is known to have had no effect
             timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
             follow_redirects=False,
@@ -111,9 +140,21 @@ class Connection:
 
     async def answer(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
         """A 2xx answer; it ends within the time-out, however slowly it comes."""
+        token = await self.token()
+        response = await self._ask(method, path, body, token)
+        if response.status_code == httpx.codes.UNAUTHORIZED and self._agency is not None:
+            response = await self._ask(method, path, body, await self._exchange.token(refused=token))
+        return self._taken(response)
+
+    async def token(self) -> str:
+        """What is sent: a token of the location, exchanged for the agency's where that is given."""
+        return self._token if self._agency is None else await self._exchange.token()
+
+    async def _ask(self, method: str, path: str, body: bytes | None, token: str, *, kind: str = JSON) -> httpx.Response:
+        auth, headers = _Token(token, self._url), {"Content-Type": kind}
         try:
             async with asyncio.timeout(self._timeout_s):
-                response = await self._client.request(method, path, content=body)
+                return await self._client.request(method, path, content=body, auth=auth, headers=headers)
         except UNSENT as error:
             # from None: what httpx says may hold anything, the token too
             raise NotApplied(
@@ -123,16 +164,55 @@ class Connection:
             raise InDoubt(f"no answer from {self._where}: {self._told(error)}") from None
         except httpx.InvalidURL as error:
             raise RequestRefused(f"a path that HTTP cannot carry: {self._told(error)}", status=0) from None
+
+    def _taken(self, response: httpx.Response) -> httpx.Response:
         quota = read_quota(response.headers)
         self._heard(quota)
         if response.is_success:
             return response
         raise self._failure(response, quota)
 
+    async def _exchanged(self) -> LocationToken:
+        """Whatever goes wrong with an exchange, the request that needed it was not sent."""
+        assert self._agency is not None
+        company, location = self._agency.company, self._agency.location
+        try:
+            body = location_token_body(company, location)
+            response = await self._ask("POST", LOCATION_TOKEN_PATH, body, self._token, kind=FORM)
+            found = read_location_token(response.content) if response.is_success else None
+        except (InDoubt, Unreadable) as error:
+            raise NotApplied(f"the agency token was not exchanged: {error}") from None
+        except ValueError as error:
+            raise AuthRefused(f"the agency token cannot be exchanged: {error}", hint="see company_id") from None
+        if found is None:
+            raise self._not_exchanged(response)
+        self._secrets.append(found.token)
+        if found.location not in (None, location):
+            raise AuthRefused(
+                f"the agency token was exchanged for a token of another location than {location}", hint="see company_id"
+            )
+        return found
+
+    def _not_exchanged(self, response: httpx.Response) -> ApiError:
+        status = response.status_code
+        told = f"the agency token was not exchanged for one of location {self._agency.location if self._agency else ''}"
+        told += f": {self._answered(response)}"
+        if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
+            return NotApplied(told, retry_after_ms=read_pause(response.headers, self._now()))
+        return AuthRefused(
+            told,
+            status=status,
+            hint="see that company_id is the agency's, that the token is the agency's and has the scope oauth.write, "
+            "and that its app is installed in the location",
+        )
+
+    def _answered(self, response: httpx.Response) -> str:
+        said = self._clean(read_error(response.content))
+        return f"{self._where} answered {response.status_code}" + (f": {said}" if said else "")
+
     def _failure(self, response: httpx.Response, quota: Quota) -> ApiError:
         status = response.status_code
-        said = self._clean(read_error(response.content))
-        told = f"{self._where} answered {status}" + (f": {said}" if said else "")
+        told = self._answered(response)
         if status in (401, 403):
             return AuthRefused(
                 told, status=status, hint="see that the token is of this location and has the scopes it needs"
@@ -164,4 +244,6 @@ class Connection:
         return self._clean(str(error)) or type(error).__name__
 
     def _clean(self, text: str) -> str:
-        return one_line(text.replace(self._token, "***"))
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return one_line(text)

@@ -111,6 +111,12 @@ def _location(value: str) -> str:
     return value
 
 
+def _company(value: str) -> str:
+    if value and not _LOCATION.fullmatch(value):
+        raise _wrong("expected the id of an agency: 1 to 64 letters, digits, - and _; never the token")
+    return value
+
+
 def _variable(value: str) -> str:
     if not _VARIABLE.fullmatch(value):
         raise _wrong("expected the name of an environment variable; the token itself never stands in a file")
@@ -173,6 +179,11 @@ LocationText = Annotated[
     str,
     AfterValidator(_location),
     WithJsonSchema({**_ANY_SCALAR, "pattern": f"^{_LOCATION.pattern}$"}),
+]
+Company = Annotated[
+    str,
+    AfterValidator(_company),
+    WithJsonSchema({**_ANY_SCALAR, "pattern": f"^({_LOCATION.pattern})?$"}),
 ]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]

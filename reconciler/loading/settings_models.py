@@ -17,6 +17,7 @@ from reconciler.core.settings import (
 )
 from reconciler.loading.fields import (
     BaseUrl,
+    Company,
     Count,
     Flag,
     Line,
@@ -58,6 +59,8 @@ class ApiModel(Strict):
     """Requests a day that a location allows."""
     reserve_pct: Share = Field(_API.reserve_pct, le=90)
     """What is left of both limits to the location's other integrations, in percent."""
+    company_id: Company = Field(_API.company_id, examples=["ve9EPM428h8vShlRW1KT"])
+    """The agency that the tokens are of; each is then exchanged for a token of its location."""
     timeout_s: Positive = Field(_API.timeout_s, le=3600)
     """Seconds until a request without an answer is given up as in doubt."""
     settle_s: Count = Field(_API.settle_s, le=86_400)
@@ -93,6 +96,8 @@ class LocationModel(Strict):
     """The environment variable that holds the token."""
     token_command: Line = Field("", examples=["op read op://crm/acme/token"], validate_default=False)
     """A command that prints the token; instead of token_env."""
+    company_id: Company | None = Field(None, examples=["ve9EPM428h8vShlRW1KT"])
+    """The agency that the token is of; it is then exchanged for one of the location. Empty: it is its own."""
     lineage: Lineage | None = Field(None, examples=["6f1c1f0e-8a43-4a57-9b0c-0a3a2f1f5d11"])
     """The lineage that the location's state must have: a pin against the wrong state."""
 

@@ -2,7 +2,8 @@
 
 Rules
 1. In this order: token, version, rate limit, path, scope, location, body. The first that fails answers.
-2. Every answer carries the headers of the rate limit; a request without a good token does not count.
+2. Every answer carries the headers of the rate limit; a request without a good token does not count, nor does an
+   exchange of an agency's token (A).
 3. Only the endpoints that concern tags exist. Writes of one contact are logged as done by `SOMEBODY`: reconciler itself
    only ever uses the bulk endpoint.
 """
@@ -19,6 +20,7 @@ from reconciler.core.outcome import Action, Row
 from reconciler.sandbox.bodies import NO_ACCESS, check_location, read_bulk, read_json, read_tags
 from reconciler.sandbox.limiter import Limiter, Limits
 from reconciler.sandbox.message import Refused, Request, Response, answer, error
+from reconciler.sandbox.oauth import Agency, Counter
 from reconciler.sandbox.search import Search, contact_document, read_query
 from reconciler.sandbox.world import Contact, World, made_up_id
 from reconciler.wire import API_VERSION, bulk_answer
@@ -50,10 +52,21 @@ class Access:
 
 
 class App:
-    """One location behind its API. Its only state is the world, the rate limit and the last search."""
+    """One location behind its API. Its only state is the world, the rate limit, the last search and issued tokens.
 
-    def __init__(self, world: World, *, accesses: Iterable[Access] = (Access(),), limits: Limits | None = None) -> None:
+    `agency`: whose token can be exchanged for tokens of the location.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        accesses: Iterable[Access] = (Access(),),
+        limits: Limits | None = None,
+        agency: Agency | None = None,
+    ) -> None:
         self.world = world
+        self.counter = None if agency is None else Counter(agency, world.location, world.assumptions)
         self.limiter = Limiter(limits or Limits(), world.assumptions)
         self._accesses = {access.token: access for access in accesses}
         self._search = Search(world)
@@ -64,17 +77,22 @@ class App:
 
     def admit(self, request: Request, now: Instant) -> Response | None:
         """The refusal of a request that comes too often, or None: then it has been counted."""
-        if self._access(request) is None or self.limiter.admit(now):
+        if self._access(request, now) is None or self.limiter.admit(now):
             return None
         return self._with_limits(self._too_many(now), now)
 
     def perform(self, request: Request, now: Instant) -> Response:
         """The answer to a request that has been counted already."""
         try:
-            response = self._route(request, self._authorise(request), now)
+            response = self._answer(request, now)
         except Refused as refused:
             response = refused.response
         return self._with_limits(response, now)
+
+    def _answer(self, request: Request, now: Instant) -> Response:
+        if self.counter is not None and _bearer(request) == self.counter.agency.token:
+            return self._exchange(self.counter, request, now)
+        return self._route(request, self._authorise(request, now), now)
 
     def too_many(self, now: Instant) -> Response:
         """The answer beyond the rate limit, as if others had used it up."""
@@ -88,18 +106,25 @@ class App:
     def _with_limits(self, response: Response, now: Instant) -> Response:
         return replace(response, headers=response.headers + self.limiter.headers(now))
 
-    def _access(self, request: Request) -> Access | None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        return self._accesses.get(token.strip()) if scheme.lower() == "bearer" else None
+    def _access(self, request: Request, now: Instant) -> Access | None:
+        token = _bearer(request)
+        if self.counter is not None and self.counter.is_good(token, now):
+            return Access(token, self.counter.agency.scopes)
+        return self._accesses.get(token)
 
-    def _authorise(self, request: Request) -> Access:
-        access = self._access(request)
+    def _authorise(self, request: Request, now: Instant) -> Access:
+        access = self._access(request, now)
         if access is None:
             raise Refused(401, NO_TOKEN)
-        version = request.headers.get("version", "")
-        if version not in _VERSIONS:
-            raise Refused(401, BAD_VERSION if version else NO_VERSION)
+        _check_version(request)
         return access
+
+    def _exchange(self, counter: Counter, request: Request, now: Instant) -> Response:
+        """An agency's token opens nothing else."""
+        _check_version(request)
+        if (request.method, request.segments) != ("POST", ["oauth", "locationToken"]):
+            raise Refused(401, NO_SCOPE)
+        return answer(200, counter.exchange(request, now))
 
     def _route(self, request: Request, access: Access, now: Instant) -> Response:
         match request.method, request.segments:
@@ -169,6 +194,17 @@ class App:
         if contact.location != self.world.location:
             raise Refused(403, NO_ACCESS)
         return contact
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _check_version(request: Request) -> None:
+    version = request.headers.get("version", "")
+    if version not in _VERSIONS:
+        raise Refused(401, BAD_VERSION if version else NO_VERSION)
 
 
 def _require(access: Access, scope: str) -> None:

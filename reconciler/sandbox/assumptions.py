@@ -6,6 +6,7 @@ third parties, A our assumption, ? unknown. A client that is right stays right u
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,6 +33,9 @@ class Assumptions:
 
     collapses_spaces: bool = False
     """?: white space inside a tag becomes one space, so that an added tag comes back spelt otherwise."""
+
+    composes_unicode: bool = False
+    """?: letters and their marks become one character (NFC), so that an added tag comes back spelt otherwise."""
 
     blank_tags_refused: bool = True
     """?: a tag of nothing but white space is answered with 422. Otherwise it is left out."""
@@ -111,6 +115,12 @@ class Assumptions:
     refused_requests_count: bool = False
     """?: requests that were answered with 429 count as well."""
 
+    location_token_s: int = 86_399
+    """S (by example): how long a location token lasts that an agency's token was exchanged for."""
+
+    exchange_revokes: bool = False
+    """?: an exchange ends the location tokens that were issued before."""
+
     def spell(self, text: str) -> Tag:
         """How the API stores a tag; empty for one that it leaves out."""
         if self.trims_tags:
@@ -119,4 +129,6 @@ class Assumptions:
             text = text.lower()
         if self.collapses_spaces:
             text = " ".join(text.split())
+        if self.composes_unicode:
+            text = unicodedata.normalize("NFC", text)
         return Tag(text if text.strip() else "")

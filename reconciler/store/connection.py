@@ -2,6 +2,8 @@
 
 Rules
 1. Rollback journal and synchronous=FULL: when a transaction is acknowledged, the one file holds it, whoever copies it.
+   The journal is cut to nothing, which is synchronised, and not deleted, which is not: a journal that came back with
+   the power would take the last transaction away.
 2. 0600 in a directory 0700 that we made; a file that is no state, damaged, or of a newer version is refused untouched.
 3. So is a symbolic link, a file of another user, and one that others may write to: whoever can change the state can
    make us send what nobody approved.
@@ -52,7 +54,7 @@ def open_for_writing(path: Path, disk: Disk = DISK) -> sqlite3.Connection:
         try:
             if not _is_empty(connection, path):
                 _check(connection, path)
-            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.execute("PRAGMA journal_mode = TRUNCATE")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             _create(connection)

@@ -20,14 +20,16 @@ class Given(StrEnum):
 
     CONTACTS = "given_contacts"
     ANSWERS = "given_answers"
+    ROWS = "given_rows"
 
 
 COLUMNS = {
     Given.CONTACTS: "id TEXT NOT NULL, known INTEGER NOT NULL",
     Given.ANSWERS: (
-        "id TEXT NOT NULL, outcome TEXT NOT NULL, old INTEGER, added INTEGER, removed INTEGER,"
+        "n INTEGER NOT NULL, outcome TEXT NOT NULL, old INTEGER, added INTEGER, removed INTEGER,"
         " message TEXT, released INTEGER"
     ),
+    Given.ROWS: "contact INTEGER NOT NULL, known INTEGER, answer INTEGER",
 }
 
 
@@ -49,6 +51,10 @@ class Database(Protocol):
     def for_update(self) -> str:
         """What ends a SELECT whose row nobody else may change until the transaction ends."""
 
+    @property
+    def next_known(self) -> str:
+        """What numbers a new row of `known`."""
+
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> Rows: ...
 
     def reading(self) -> AbstractContextManager[None]:
@@ -58,7 +64,7 @@ class Database(Protocol):
         """All or nothing, durable at its end; errors are told as ours."""
 
     def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
-        """Fills a temporary table with `rows`, whose ids are different."""
+        """Fills a temporary table with `rows`."""
 
     def add_shared(self) -> None:
         """Until the transaction ends, nobody else adds to what the locations share."""

@@ -15,6 +15,7 @@ _COLUMNS = (
     " quarantined_since, membership, restored"
 )
 _TAGSET = "SELECT n FROM tagsets WHERE tags = ?"
+_ADD_TAGSET = "INSERT INTO tagsets (tags) VALUES (?) ON CONFLICT DO NOTHING RETURNING n"
 
 
 class Interning:
@@ -38,8 +39,8 @@ class Interning:
             found = first(self._database.execute(_TAGSET, (text,)))
             if found is None:
                 self._database.add_shared()
-                self._database.execute("INSERT INTO tagsets (tags) VALUES (?) ON CONFLICT DO NOTHING", (text,))
-                found = first(self._database.execute(_TAGSET, (text,)))
+                added = self._database.execute(_ADD_TAGSET, (text,))
+                found = first(added) or first(self._database.execute(_TAGSET, (text,)))
             number = self._tagsets[tags] = int(found[0])
         return number
 
@@ -71,8 +72,8 @@ class Interning:
             None if known.membership is None else json.dumps(sorted(known.membership)),
             json.dumps(known.restored),
         )
-        marks = ", ".join("?" * len(row))
-        insert = f"INSERT INTO known (location, {_COLUMNS}) VALUES ({marks}) RETURNING n"
+        marks = ", ".join((self._database.next_known, *"?" * len(row)))
+        insert = f"INSERT INTO known (n, location, {_COLUMNS}) VALUES ({marks}) RETURNING n"
         return int(first(self._database.execute(insert, row))[0])
 
     def read(self, location: int) -> tuple[dict[int, int], list[Known]]:

@@ -44,6 +44,7 @@ class PostgresDatabase:
     """One session with the database."""
 
     for_update = " FOR UPDATE"
+    next_known = "DEFAULT"
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], place: Address) -> None:
         self.connection = connection

@@ -34,7 +34,9 @@ ORDER BY batches.n
 """
 _ROWS = """
 SELECT contacts.id, outcome, old, added, removed, message, released
-FROM rows JOIN contacts ON rows.contact = contacts.n WHERE batch = ? ORDER BY contacts.id
+FROM rows JOIN contacts ON rows.contact = contacts.n
+    LEFT JOIN answers ON answers.batch = rows.batch AND answers.n = rows.answer
+WHERE rows.batch = ? ORDER BY contacts.id
 """
 _FACTS = "SELECT moves_updated, max_contacts, max_tags, aliases FROM facts WHERE location = ?"
 _TRAIL = """
@@ -43,6 +45,7 @@ SELECT runs.id, batches.action, tagsets.tags, intended, batches.ended, batches.s
 FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
     JOIN rows ON rows.batch = batches.n JOIN contacts ON rows.contact = contacts.n
     JOIN locations ON contacts.location = locations.n
+    LEFT JOIN answers ON answers.batch = rows.batch AND answers.n = rows.answer
 WHERE locations.id = ? AND contacts.id = ? ORDER BY batches.n
 """
 

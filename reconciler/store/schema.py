@@ -1,12 +1,13 @@
 """The tables of the SQLite state, version by version.
 
 Version 2: `runs.allowed` (guards lifted, with reasons), `rows.released` (what was under management and is gone).
-Version 3: `facts` (what a location taught us); of a contact when it was first refused, the sets that it belonged to
-then (`membership`), and which tags were put back when (`restored`).
+Version 3: `answers` (what `rows` held of each contact, once for all contacts of a batch that were answered alike);
+`facts` (what a location taught us); of a contact when it was first refused, the sets that it belonged to then
+(`membership`), and which tags were put back when (`restored`).
 
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
-number. `rows` is the journal: written with the intent, completed by the answer. Contact ids and tags are all that is
-stored of a contact.
+number. `rows` is the journal: written with the intent, completed by the answer, which is a number too, counted from 0
+in each batch: a row takes some 15 bytes. Contact ids and tags are all that is stored of a contact.
 """
 
 from __future__ import annotations
@@ -14,7 +15,28 @@ from __future__ import annotations
 APPLICATION_ID = 0x7265636E
 VERSION = 3
 
-TABLES = """
+_ANSWERS = """
+CREATE TABLE answers (
+    batch INTEGER NOT NULL REFERENCES batches,
+    n INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    old INTEGER,
+    added INTEGER,
+    removed INTEGER,
+    message TEXT,
+    released INTEGER,
+    PRIMARY KEY (batch, n)
+) STRICT, WITHOUT ROWID;
+"""
+_ROWS = """
+CREATE TABLE rows (
+    batch INTEGER NOT NULL REFERENCES batches,
+    contact INTEGER NOT NULL REFERENCES contacts,
+    answer INTEGER,
+    PRIMARY KEY (batch, contact)
+) STRICT, WITHOUT ROWID;
+"""
+TABLES = f"""
 CREATE TABLE locations (
     n INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -85,17 +107,8 @@ CREATE TABLE batches (
     status TEXT NOT NULL
 ) STRICT;
 CREATE INDEX batches_by_run ON batches (run);
-CREATE TABLE rows (
-    batch INTEGER NOT NULL REFERENCES batches,
-    contact INTEGER NOT NULL REFERENCES contacts,
-    outcome TEXT,
-    old INTEGER,
-    added INTEGER,
-    removed INTEGER,
-    message TEXT,
-    released INTEGER,
-    PRIMARY KEY (batch, contact)
-) STRICT, WITHOUT ROWID;
+{_ANSWERS}
+{_ROWS}
 CREATE TABLE leases (
     location INTEGER PRIMARY KEY REFERENCES locations,
     fence INTEGER NOT NULL,
@@ -111,12 +124,15 @@ CREATE TABLE leases (
 ) STRICT;
 """
 
+_NUMBER = """
+dense_rank() OVER (PARTITION BY batch ORDER BY outcome, old, added, removed, message, released) - 1
+"""
 STEPS = {
     1: """
 ALTER TABLE runs ADD COLUMN allowed TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE rows ADD COLUMN released INTEGER;
 """,
-    2: """
+    2: f"""
 ALTER TABLE known ADD COLUMN quarantined_since INTEGER;
 ALTER TABLE known ADD COLUMN membership TEXT;
 ALTER TABLE known ADD COLUMN restored TEXT NOT NULL DEFAULT '[]';
@@ -127,6 +143,17 @@ CREATE TABLE facts (
     max_tags INTEGER,
     aliases TEXT NOT NULL
 ) STRICT;
+ALTER TABLE rows RENAME TO whole_rows;
+{_ANSWERS}
+INSERT INTO answers (batch, n, outcome, old, added, removed, message, released)
+SELECT DISTINCT batch, {_NUMBER}, outcome, old, added, removed, message, released FROM whole_rows
+WHERE outcome IS NOT NULL;
+{_ROWS}
+INSERT INTO rows (batch, contact, answer)
+SELECT batch, contact, {_NUMBER} FROM whole_rows WHERE outcome IS NOT NULL
+UNION ALL SELECT batch, contact, NULL FROM whole_rows WHERE outcome IS NULL
+ORDER BY 1, 2;
+DROP TABLE whole_rows;
 """,
 }
 """From each older version to the next; `tests/store/golden` has a state of every version that there was."""

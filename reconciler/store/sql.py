@@ -16,7 +16,7 @@ from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Outcome, Verdict
 from reconciler.core.plan import Snapshot
-from reconciler.store import leases, reading, whole
+from reconciler.store import journal, leases, reading, whole
 from reconciler.store.database import Database, Given, first
 from reconciler.store.interning import Interning
 
@@ -109,7 +109,7 @@ class SqlStore:
         """Begins the run of that id; makes no backup."""
         with self._holding(lease) as (database, number):
             self._end_interrupted(database, number)
-            whole.put_run(database, number, RunRecord(run, header, RunStatus.RUNNING, None, 0, 0))
+            journal.put_run(database, number, RunRecord(run, header, RunStatus.RUNNING, None, 0, 0))
 
     def end_run(
         self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
@@ -128,14 +128,14 @@ class SqlStore:
         with self._holding(lease) as (database, number):
             if reading.read_facts(database, number) != facts:
                 whole.put_facts(database, number, facts)
-                database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (number,))
+                _count(database, number)
 
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
         with self._holding(lease) as (database, number):
             self._write_known(database, number, changed)
             tags = self._interning.tagset(frozenset(batch.tags))
-            key = whole.put_batch(database, run, (batch.action, tags, now, None, BatchStatus.INTENDED))
-            whole.put_rows(database, self._interning, key, number, batch.contacts)
+            key = journal.put_batch(database, run, (batch.action, tags, now, None, BatchStatus.INTENDED))
+            journal.put_rows(database, self._interning, key, number, batch.contacts)
         return key
 
     def record(
@@ -147,15 +147,19 @@ class SqlStore:
         now: Instant,
     ) -> None:
         with self._holding(lease) as (database, location):
-            answers = whole.answered(database, number, verdicts, changed)
-            self._write_known(database, location, changed)
-            whole.put_answers(database, self._interning, number, location, answers)
+            rows = journal.asked(database, number)
+            answers = journal.put_answers(database, self._interning, number, journal.answered(rows, verdicts, changed))
+            known = {contact: self._interning.known(location, each) for contact, each in changed.items()}
+            settled = [(row.number, known.get(contact), answers.get(contact)) for contact, row in rows.items()]
+            if journal.settle(database, number, settled):
+                _count(database, location)
+            self._write_known(database, location, {each: changed[each] for each in changed.keys() - rows.keys()})
             database.execute("UPDATE batches SET status = 'answered', ended = ? WHERE n = ?", (now, number))
 
     def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
         with self._holding(lease) as (database, location):
             self._write_known(database, location, changed)
-            database.execute("UPDATE rows SET outcome = ? WHERE batch = ?", (Outcome.NOT_SENT, number))
+            journal.settle_alike(database, number, Outcome.NOT_SENT)
             database.execute("UPDATE batches SET status = 'withdrawn', ended = ? WHERE n = ?", (now, number))
 
     def prune(self, lease: Lease, keep: int) -> None:
@@ -205,8 +209,8 @@ class SqlStore:
         # in order: the pages that hold them are full then, and next to one another
         rows = [(contact, self._interning.known(location, changed[contact])) for contact in sorted(changed)]
         database.give(Given.CONTACTS, rows)
-        if database.execute(whole.ADD_CONTACTS + _REPLACE_KNOWN, (location,)).rowcount:
-            database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
+        if database.execute(journal.ADD_CONTACTS + _REPLACE_KNOWN, (location,)).rowcount:
+            _count(database, location)
 
     def _set_sizes(self, database: Database, location: int, sizes: Mapping[SetName, int]) -> None:
         if reading.read_sizes(database, location) == sizes:
@@ -214,7 +218,7 @@ class SqlStore:
         database.execute("DELETE FROM set_sizes WHERE location = ?", (location,))
         for name, size in sizes.items():
             database.execute("INSERT INTO set_sizes (location, name, size) VALUES (?, ?, ?)", (location, name, size))
-        database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
+        _count(database, location)
 
     def _end_interrupted(self, database: Database, location: int) -> None:
         """What runs left behind that never ended: their doubts are written down."""
@@ -222,14 +226,19 @@ class SqlStore:
             "UPDATE runs SET status = ? WHERE location = ? AND status = ?",
             (RunStatus.INTERRUPTED, location, RunStatus.RUNNING),
         )
-        if first(database.execute(_INTENDED, (location,))):
+        open_ones = [int(batch) for (batch,) in database.execute(_INTENDED, (location,)).fetchall()]
+        if open_ones:
             found = reading.doubts(database, location, reading.read_observed(database, location))
             self._write_known(database, location, found)
-            database.execute(_DOUBT_ROWS, (Outcome.IN_DOUBT, location))
-            database.execute(_DOUBT_BATCHES, (location,))
+        for batch in open_ones:
+            journal.settle_alike(database, batch, Outcome.IN_DOUBT)
+            database.execute("UPDATE batches SET status = 'in_doubt' WHERE n = ?", (batch,))
+
+
+def _count(database: Database, location: int) -> None:
+    """The content of the location of that number has changed."""
+    database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
 
 
 _REPLACE_KNOWN = "DO UPDATE SET known = excluded.known WHERE contacts.known <> excluded.known"
 _INTENDED = "SELECT batches.n FROM batches JOIN runs ON run = runs.n WHERE location = ? AND batches.status = 'intended'"
-_DOUBT_ROWS = f"UPDATE rows SET outcome = ? WHERE batch IN ({_INTENDED})"
-_DOUBT_BATCHES = f"UPDATE batches SET status = 'in_doubt' WHERE n IN ({_INTENDED})"

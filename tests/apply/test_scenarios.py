@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.diff import Postponed
+from reconciler.core.change import Postponed, Selection
 from reconciler.core.errors import ExitCode, LockHeld
 from reconciler.core.event import Waiting
 from reconciler.core.guard import GuardLimits
@@ -599,6 +599,33 @@ def test_an_exact_set_waits_for_the_next_plan_with_what_it_found(tmp_path: Path)
     scene.apply()
     assert scene.tags("anna") == {"vip"}
     converged(scene)
+
+
+def test_an_exact_set_is_finished_in_one_run_where_that_was_asked_for(tmp_path: Path) -> None:
+    options = replace(FREE, selection=Selection(apply_deferrals=True))
+    rule = [a_rule("safe", protected=True)]
+    scene = Scene(tmp_path, contact("anna", "theirs", "safe"), contact("bert", "theirs"), options=options)
+    scene.want(a_set("s", ["anna"], "vip", authority=Authority.EXACT), a_set("t", ["bert"], "vip"), rules=rule)
+    plan = scene.plan()
+    assert [each.reason for each in plan.locations[0].deferrals] == [Postponed.OPEN]
+    assert plan.change_digest != scene.plan(FREE).change_digest
+    report = scene.apply(plan)
+
+    assert (pairs(report), report.outside) == ({"applied": 3}, 0)
+    assert (scene.tags("anna"), scene.tags("bert")) == ({"safe", "vip"}, {"theirs", "vip"})
+    converged(scene)
+
+
+def test_an_open_ceiling_is_under_the_guards(tmp_path: Path) -> None:
+    limits = replace(FREE.limits, max_removes=0)
+    options = replace(FREE, selection=Selection(apply_deferrals=True), limits=limits)
+    scene = Scene(tmp_path, contact("anna", "theirs"), options=options)
+    scene.want(a_set("s", ["anna"], "vip", authority=Authority.EXACT))
+    report = scene.apply()
+
+    assert report.exit_code == 3
+    assert "max_removes" in report.error
+    assert scene.tags("anna") == {"theirs", "vip"}
 
 
 def test_the_client_of_a_scene_is_the_real_one(tmp_path: Path) -> None:

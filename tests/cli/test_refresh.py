@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import pytest
 from reconciler.clock import SystemClock
 from reconciler.sandbox.app import App
 from reconciler.sandbox.server import Running, in_background
-from reconciler.sandbox.world import World
+from reconciler.sandbox.world import Contact, World
 from reconciler.store import open_store
 from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.cli.listening import Listening
@@ -134,3 +138,34 @@ def test_who_only_looks_writes_nothing(
     assert network.since().keys() <= {GET, SEARCH}
     assert (project / ".reconciler" / "state.db").read_bytes() == state
     assert len(network.app.world.transitions) == before
+
+
+def test_what_was_read_before_an_interruption_is_kept(
+    reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [contact_id(number) for number in range(90)]
+    network, later = (Listening(App(World(LOCATION, [Contact(each, LOCATION) for each in ids]))) for _ in range(2))
+    network.after = 45
+    listed = "".join(f"      - {each}\n" for each in ids)
+    (project / "manifests" / "acme.yaml").write_text(
+        f"location: {LOCATION}\ncontact_sets:\n  all:\n    contacts:\n{listed}    tags: [customer]\n"
+    )
+    with in_background(network, latency_ms=400) as running:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", "refresh", "--method", "get"],
+            env=os.environ | {"RECONCILER_API_BASE_URL": running.url},
+            stderr=subprocess.PIPE,
+        )
+        assert network.busy.wait(30)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    stored = len(known(reconciler))
+    assert 20 <= stored < 90
+    assert "interrupted" in reconciler("history").out
+    # the lease was given back, and the next one goes on from there
+    with in_background(later) as running:
+        monkeypatch.setenv("RECONCILER_API_BASE_URL", running.url)
+        assert reconciler("refresh", "--method", "get", "--max-age", "24h").code == 0
+    assert later.since() == {GET: 90 - stored}
+    assert len(known(reconciler)) == 90

@@ -88,3 +88,13 @@ def test_the_demo_is_true_and_leaves_its_scene(reconciler: Command, project: Pat
     again = reconciler("demo", "--keep", "scene")
     assert again.code == 64
     shutil.rmtree(scene)
+
+
+def test_a_bar_stands_while_requests_are_sent_and_is_gone_afterwards(manifest: Manifest, project: Path) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    with on_terminal("apply", "--auto-approve", cwd=project) as (process, terminal):
+        shown = read_until(terminal, "no such words")
+        assert process.wait(timeout=30) == 0
+    assert "of 1 requests" in shown
+    assert "━" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")

@@ -13,6 +13,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from jsonschema import Draft4Validator
@@ -21,18 +22,34 @@ from referencing.jsonschema import DRAFT4
 
 from reconciler.core.names import ContactId, Tag
 from reconciler.core.outcome import Action, Row
-from reconciler.sandbox.app import App
+from reconciler.sandbox.app import SCOPES, App
 from reconciler.sandbox.message import Response
-from reconciler.wire import API_VERSION, BulkUpdate, bulk_body, bulk_path, read_bulk_answer, search_body
+from reconciler.sandbox.oauth import Agency
+from reconciler.wire import (
+    API_VERSION,
+    BulkUpdate,
+    bulk_body,
+    bulk_path,
+    location_token_body,
+    read_bulk_answer,
+    search_body,
+)
 from tests.sandbox.builders import ANNA, BERT, ELSEWHERE, FOREIGN, GONE, HERE, a_world, call, document
 
 CONTACTS, CONTACTS_V3, LOCATIONS = "contacts-2021-07-28.json", "contacts-v3.json", "locations-2021-07-28.json"
+OAUTH = "oauth-2021-07-28.json"
 BASE = "http://vendor.example/apps/"
 COMMON = "http://vendor.example/common/common-schemas.json"
 
 BULK, SEARCH = "/contacts/bulk/tags/update/{type}", "/contacts/search"
 CONTACT, CONTACT_TAGS = "/contacts/{contactId}", "/contacts/{contactId}/tags"
 LOCATION_TAGS = "/locations/{locationId}/tags"
+LOCATION_TOKEN = "/oauth/locationToken"
+COMPANY, AGENCY_TOKEN = "ve9EPM428h8vShlRW1KT", "agency"
+FORM: dict[str, str | None] = {
+    "authorization": f"Bearer {AGENCY_TOKEN}",
+    "content-type": "application/x-www-form-urlencoded",
+}
 
 ERRORS = {400: "BadRequestDTO", 401: "UnauthorizedDTO", 422: "UnprocessableDTO"}
 UNDOCUMENTED = {(BULK, 401), (BULK, 403), (SEARCH, 403), (SEARCH, 422)} | {
@@ -87,6 +104,10 @@ EXCHANGES = (
     Exchange(LOCATION_TAGS, "get", 200, f"/locations/{HERE}/tags", file=LOCATIONS),
     Exchange(LOCATION_TAGS, "get", 401, f"/locations/{HERE}/tags", None, NO_TOKEN, LOCATIONS),
     Exchange(LOCATION_TAGS, "get", 403, f"/locations/{ELSEWHERE}/tags", file=LOCATIONS),
+    Exchange(LOCATION_TOKEN, "post", 200, LOCATION_TOKEN, location_token_body(COMPANY, HERE), FORM, OAUTH),
+    Exchange(LOCATION_TOKEN, "post", 400, LOCATION_TOKEN, location_token_body(COMPANY, ELSEWHERE), FORM, OAUTH),
+    Exchange(LOCATION_TOKEN, "post", 401, LOCATION_TOKEN, location_token_body("another", HERE), FORM, OAUTH),
+    Exchange(LOCATION_TOKEN, "post", 422, LOCATION_TOKEN, b"companyId=x", FORM, OAUTH),
 )
 
 
@@ -94,7 +115,8 @@ class Vendor:
     """The files, and validators of the schemas in them."""
 
     def __init__(self, directory: Path) -> None:
-        self.files = {name: json.loads((directory / name).read_bytes()) for name in (CONTACTS, CONTACTS_V3, LOCATIONS)}
+        names = (CONTACTS, CONTACTS_V3, LOCATIONS, OAUTH)
+        self.files = {name: json.loads((directory / name).read_bytes()) for name in names}
         common = json.loads((directory / "common-schemas.json").read_bytes())
         pairs = [(BASE + name, Resource(found, DRAFT4)) for name, found in self.files.items()]
         self._registry: Registry[Any] = Registry().with_resources([*pairs, (COMMON, Resource(common, DRAFT4))])
@@ -120,7 +142,7 @@ def files(vendor: Path) -> Vendor:
 
 
 def answer(exchange: Exchange, **assumptions: Any) -> Response:
-    app = App(a_world(**assumptions))
+    app = App(a_world(**assumptions), agency=Agency(AGENCY_TOKEN, COMPANY, SCOPES))
     return call(app, exchange.method.upper(), exchange.path, exchange.body, headers=exchange.headers)
 
 
@@ -200,3 +222,11 @@ def test_our_paths_and_version_are_documented(files: Vendor) -> None:
     assert version["schema"]["enum"] == [API_VERSION]
     # the vendor forgets to declare `type`; should it appear one day, look at what it says
     assert [found["name"] for found in operation["parameters"]] == ["Version"]
+
+
+def test_our_exchange_of_a_token_is_documented(files: Vendor) -> None:
+    body = dict(parse_qsl(location_token_body(COMPANY, HERE).decode(), strict_parsing=True))
+    schema = files.files[OAUTH]["components"]["schemas"]["GetLocationAccessCodeBodyDto"]
+
+    assert set(body) == set(schema["required"])
+    assert files.problems(OAUTH, "/components/schemas/GetLocationAccessCodeBodyDto", body) == []

@@ -17,7 +17,10 @@ EMPTY: Tags = frozenset()
 
 @dataclass(frozen=True)
 class Case:
-    """One contact. `observed` None: never observed. `keep`: what stays on leaving; `owned`: of the location."""
+    """One contact. `observed` None: never observed. `keep`: what stays on leaving; `owned`: of the location.
+
+    `lately`: what we put back less than 7 days ago. `grouped`: absent for the sake of a declared tag of its group.
+    """
 
     present: Tags = EMPTY
     absent: Tags = EMPTY
@@ -31,6 +34,8 @@ class Case:
     owned: Tags = EMPTY
     protected: Tags = EMPTY
     once: Tags = EMPTY
+    lately: Tags = EMPTY
+    grouped: Tags = EMPTY
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ def expect(case: Case) -> Expected:
     p, a, d, keep = case.present, case.absent, case.ledger, case.keep
     safe = {tag for tag in p | a | d | case.owned | (case.observed or EMPTY) if _safe(tag, case)}
     satisfied = {tag for tag in case.once if tag in d}
+    flapping = set() if case.observed is None else (p & d & case.lately) - case.observed - case.doubt - satisfied
     prune = d - p - keep
     named = (a | prune) - p - safe
     broad = (case.owned - p - safe) if case.authority in ("owned", "exact") else set()
@@ -61,15 +67,17 @@ def expect(case: Case) -> Expected:
     else:
         o = case.observed
         everything = (o - p - safe) if case.authority == "exact" else set()
-        adds = p - o - satisfied - case.doubt
+        adds = p - o - satisfied - case.doubt - flapping
         waiting = p & case.doubt - satisfied
         due = (named | broad | everything) & (o | case.doubt)
+        if flapping:
+            due -= case.grouped
         removes = set() if waiting else due - case.doubt
         deferred = due if waiting else set()
         wrong = bool((p - (o - case.doubt) - satisfied) or due)
     if case.quarantined:
         return Expected(adopted=adopted, released=released, quarantined=wrong or bool(case.doubt))
-    return Expected(adds, removes, deferred, case.doubt, adopted, released)
+    return Expected(adds, removes, deferred, case.doubt | flapping, adopted, released)
 
 
 def _safe(tag: Tag, case: Case) -> bool:

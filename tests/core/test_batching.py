@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.batching import Batches, Caps, make_batches
+from reconciler.core.change import Change, Delta, Demands, demands_of
 from reconciler.core.desired import Reason
-from reconciler.core.diff import Change, Delta, Demands, demands_of
 from reconciler.core.names import ContactId, Tag
 from reconciler.core.outcome import Action
 

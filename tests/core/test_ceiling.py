@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 
 from reconciler.core.ceiling import ceiling, within
-from reconciler.core.diff import Delta
+from reconciler.core.change import IN_DOUBT, Delta, Selection
+from reconciler.core.manifest import Authority
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, plan_location
-from tests.build import HERE, a_rule, a_set, carries, declare, state, state_of, unseen
+from tests.build import HERE, a_rule, a_set, carries, declare, ids, state, state_of, unseen
 from tests.core.test_diff_laws import World, worlds
 
 Pair = tuple[str, str, str]
@@ -29,7 +31,9 @@ def pairs(deltas: tuple[Delta, ...]) -> set[Pair]:
 
 def approved(plan: LocationPlan) -> set[Pair]:
     deferred = {("remove", contact, tag) for each in plan.deferrals for contact in each.contacts for tag in each.tags}
-    return pairs(plan.deltas) | deferred
+    doubtful = [each for each in plan.held if each.why == IN_DOUBT]
+    held = {(action, who, tag) for each in doubtful for who in each.contacts for tag in each.tags for action in Action}
+    return pairs(plan.deltas) | deferred | held
 
 
 @given(worlds(), worlds())
@@ -60,6 +64,21 @@ def test_a_group_is_not_emptied_where_the_add_was_not_approved() -> None:
         return plan_location(desired, Snapshot(HERE, observed=state(anna=carries(text))), PlanOptions())
 
     assert within(plan("lead").deltas, ceiling(plan("lead customer"))) == ((), 2)
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_an_open_ceiling_takes_what_exact_authority_removes_and_nothing_else(opened: bool) -> None:
+    desired = declare(a_set("s", "anna", "x y", authority=Authority.EXACT), a_set("t", "bert", "x"))
+    options = PlanOptions(selection=Selection(apply_deferrals=opened))
+    reviewed = plan_location(desired, Snapshot(HERE, observed=state(anna=unseen())), options)
+    after = state(anna=carries("x y wild"), bert=carries("wild"))
+    kept, outside = within(plan_location(desired, Snapshot(HERE, observed=after), options).deltas, ceiling(reviewed))
+    assert pairs(kept) == {("add", "bert", "x")} | ({("remove", "anna", "wild")} if opened else set())
+    assert outside == (0 if opened else 1)
+    failed, _ = within(
+        plan_location(desired, Snapshot(HERE, observed=after), options).deltas, ceiling(reviewed), failed=ids("anna")
+    )
+    assert pairs(failed) == {("add", "bert", "x")}
 
 
 def test_a_deferral_is_approved_up_to_the_tags_that_it_names() -> None:

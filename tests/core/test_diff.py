@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.diff import Diff, diff
+from reconciler.core.change import Diff
+from reconciler.core.diff import diff
 from reconciler.core.manifest import Authority, OnLeave, TagRule
 from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.change import Diff
 from reconciler.core.desired import Desired
-from reconciler.core.diff import Diff, diff
+from reconciler.core.diff import diff
 from reconciler.core.manifest import Authority, ContactSet, OnLeave, TagRule
-from reconciler.core.names import ContactId, Instant, Tag
+from reconciler.core.names import ContactId, Instant, SetName, Tag
 from reconciler.core.observed import Known, Observed, absorb, adopt, intend, release
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from tests.build import DAY, NOW, a_rule, a_set, carries, declare, state_of, unseen
@@ -60,9 +61,15 @@ def knowns(draw: st.DrawFn, *, calm: bool = False) -> Known:
     kept = draw(some(tuple(ledger.split()))) if ledger else ""
     doubt = "" if calm else draw(st.just("") | some(TAGS, 2))
     quarantine = None if calm else draw(st.sampled_from((None, None, Rejection.DELETED)))
-    if draw(st.booleans()):
-        return unseen(ledger=ledger, kept=kept, doubt=doubt, quarantine=quarantine)
-    return carries(draw(some(TAGS, 5)), ledger=ledger, kept=kept, doubt=doubt, quarantine=quarantine)
+    told = {"ledger": ledger, "kept": kept, "doubt": doubt, "quarantine": quarantine}
+    known = unseen(**told) if draw(st.booleans()) else carries(draw(some(TAGS, 5)), **told)
+    restored = {Tag(tag): Instant(NOW - draw(st.sampled_from((DAY, 6 * DAY, 7 * DAY)))) for tag in ledger.split()}
+    known = replace(known, restored=tuple(sorted(restored.items())) if draw(st.booleans()) else ())
+    if quarantine is None:
+        return known
+    membership = draw(st.none() | st.sets(st.sampled_from(("s0", "s1")).map(SetName)).map(frozenset))
+    refused = Instant(NOW - draw(st.sampled_from((DAY, 29 * DAY, 30 * DAY))))
+    return replace(known, quarantined_at=refused, membership=membership)
 
 
 @dataclass(frozen=True)
@@ -89,10 +96,15 @@ class World:
             ledger=known.ledger,
             keep=known.kept,
             doubt=known.doubt,
-            quarantined=known.quarantine is not None,
+            quarantined=known.quarantined_at is not None
+            and known.quarantined_at > NOW - 30 * DAY
+            and known.membership in (None, {each.name for each in own}),
             owned=named | set(self.desired.rules) | {tag for each in self.observed.values() for tag in each.ledger},
             protected={tag for tag, rule in self.desired.rules.items() if rule.protected},
             once={tag for tag, rule in self.desired.rules.items() if rule.once},
+            lately={tag for tag, at in known.restored if at > NOW - 7 * DAY},
+            grouped={Tag(GROUP[tag]) for tag in present if tag in GROUP}
+            - {use.tag for each in active for use in each.absent},
         )
 
 
@@ -120,14 +132,14 @@ def got(found: Diff, contact: ContactId) -> Expected:
 
 @given(worlds())
 def test_diff_is_what_the_contracts_formulas_say(world: World) -> None:
-    found = diff(world.desired, state_of(world.observed))
+    found = diff(world.desired, state_of(world.observed), now=NOW)
     for contact in map(ContactId, PEOPLE):
         assert got(found, contact) == expect(world.case(contact)), contact
 
 
 @given(worlds())
 def test_nothing_desired_is_removed_and_nothing_foreign_but_under_exact(world: World) -> None:
-    found = diff(world.desired, state_of(world.observed))
+    found = diff(world.desired, state_of(world.observed), now=NOW)
     for contact in map(ContactId, PEOPLE):
         case, result = world.case(contact), got(found, contact)
         assert not result.removes & case.present
@@ -139,7 +151,7 @@ def test_nothing_desired_is_removed_and_nothing_foreign_but_under_exact(world: W
 
 @given(worlds())
 def test_each_contact_is_in_one_delta_and_each_delta_is_sorted(world: World) -> None:
-    found = diff(world.desired, state_of(world.observed))
+    found = diff(world.desired, state_of(world.observed), now=NOW)
     everyone = [contact for delta in found.deltas for contact in delta.contacts]
     assert len(everyone) == len(set(everyone))
     assert all(list(delta.contacts) == sorted(delta.contacts) for delta in found.deltas)
@@ -150,7 +162,7 @@ def test_each_contact_is_in_one_delta_and_each_delta_is_sorted(world: World) -> 
 @given(worlds())
 def test_the_order_in_which_contacts_became_known_means_nothing(world: World) -> None:
     again = dict(reversed(world.observed.items()))
-    assert diff(world.desired, state_of(again)) == diff(world.desired, state_of(world.observed))
+    assert diff(world.desired, state_of(again), now=NOW) == diff(world.desired, state_of(world.observed), now=NOW)
 
 
 @given(worlds(calm=True), st.data())
@@ -158,8 +170,8 @@ def test_two_rounds_converge(world: World, data: st.DataObject) -> None:
     carried = {ContactId(each): _real(world, ContactId(each), data) for each in PEOPLE}
     observed = state_of(world.observed)
     for _ in range(2):
-        _send(diff(world.desired, observed), world.desired, observed, carried)
-    last = diff(world.desired, observed)
+        _send(diff(world.desired, observed, now=NOW), world.desired, observed, carried)
+    last = diff(world.desired, observed, now=NOW)
     assert (last.deltas, last.ledger) == ((), ())
     assert not any(each.tags and each.reason.name == "UNTIL_OBSERVED" for each in last.deferrals)
     settled = replace(world, observed=dict(observed.items()))
@@ -202,6 +214,6 @@ def _write(
     removed = tags & old if action is Action.REMOVE else frozenset()
     carried[contact] = (old | added) - removed
     verdict = Verdict(Outcome.APPLIED, old=old, added=added, removed=removed)
-    known = intend(observed[contact], action, tags, keep=desired.want(contact).keep)
+    known = intend(observed[contact], action, tags, keep=desired.want(contact).keep, at=NOW)
     when = Instant(NOW + DAY)
     observed.update({contact: absorb(known, verdict, action, tags, sent=when, answered=when)})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.core.desired import Desired
 from reconciler.core.drift import DriftClass, DriftReport, Evidence, find_drift
 from reconciler.core.exclusive import Searched
 from reconciler.core.manifest import Authority
-from reconciler.core.names import ContactId, Instant
+from reconciler.core.names import ContactId, Instant, Tag
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Rejection
 from tests.build import DAY, NOW, a_rule, a_set, carries, declare, only, state, tags, unseen
@@ -107,6 +109,19 @@ def test_what_was_observed_too_long_ago_is_stale() -> None:
     observed = state(anna=carries("vip", ledger="vip", at=NOW - DAY))
     assert drifted(find_drift(VIP, observed, serial=1, stale_before=Instant(NOW - DAY + 1))) == {"stale  anna"}
     assert drifted(find_drift(VIP, observed, serial=1, stale_before=Instant(NOW - DAY))) == set()
+
+
+def test_what_others_take_away_again_and_again_is_flapping() -> None:
+    known = replace(carries("", ledger="vip", at=NOW - 1), restored=((Tag("vip"), Instant(NOW - DAY)),))
+    assert drifted(find_drift(VIP, state(anna=known), serial=1, now=NOW)) == {"flapping vip anna"}
+    assert drifted(find_drift(VIP, state(anna=known), serial=1, now=Instant(NOW + 8 * DAY))) == {"missing vip anna"}
+
+
+def test_another_spelling_of_a_tag_is_that_tag() -> None:
+    desired = declare(a_set("s", "anna", "very-important"))
+    observed = state(anna=carries("important", ledger="very-important"))
+    spelt = [(Tag("very-important"), Tag("important"))]
+    assert drifted(find_drift(desired, observed, serial=1, aliases=spelt, foreign=True)) == set()
 
 
 BOARD = declare(a_set("s", "anna", "board"), a_set("t", "bert", "x"), rule=[a_rule("board", exclusive=True)])

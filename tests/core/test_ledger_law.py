@@ -14,8 +14,9 @@ from random import Random
 import pytest
 
 from reconciler.core.batching import Batch
+from reconciler.core.change import Deferral, Diff, Listed
 from reconciler.core.desired import Desired
-from reconciler.core.diff import Deferral, Diff, Listed, diff
+from reconciler.core.diff import diff
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.manifest import Authority, ContactSet, OnLeave
 from reconciler.core.names import ContactId, Instant, Tag, TagSet
@@ -188,7 +189,9 @@ class History:
         before = {contact: self.observed[contact] for contact in batch.contacts}
         for contact, known in before.items():
             ours = self.managed(contact, tags)
-            self.observed.update({contact: intend(known, batch.action, ours, keep=self.desired.want(contact).keep)})
+            self.observed.update(
+                {contact: intend(known, batch.action, ours, keep=self.desired.want(contact).keep, at=sent)}
+            )
         end = self.random.choice(("answered", "answered", "answered", "lost", "withdrawn", "crash", "killed"))
         self.log.append(f"{batch.action} {batch.contacts} {batch.tags} {end}")
         if end == "killed":

@@ -35,18 +35,18 @@ def test_an_answer_is_the_next_observation() -> None:
 
 
 def test_an_intended_add_is_under_management_from_here_on() -> None:
-    known = intend(carries("y"), ADD, tags("x y"), keep=tags("x z"))
+    known = intend(carries("y"), ADD, tags("x y"), keep=tags("x z"), at=Instant(NOW))
     assert (known.ledger, known.kept) == (tags("x y"), tags("x"))
 
 
 def test_an_intended_removal_changes_nothing_that_is_known() -> None:
     known = carries("x", ledger="x")
-    assert intend(known, REMOVE, tags("x"), keep=tags("")) == known
+    assert intend(known, REMOVE, tags("x"), keep=tags(""), at=Instant(NOW)) == known
 
 
 def test_what_had_no_effect_is_withdrawn_whole() -> None:
     before = carries("y", ledger="x y", kept="y")
-    assert withdraw(intend(before, ADD, tags("x y z"), keep=tags("z")), before) == before
+    assert withdraw(intend(before, ADD, tags("x y z"), keep=tags("z"), at=Instant(NOW)), before) == before
 
 
 def test_a_removed_tag_leaves_the_ledger_and_one_that_stayed_does_not() -> None:
@@ -55,7 +55,7 @@ def test_a_removed_tag_leaves_the_ledger_and_one_that_stayed_does_not() -> None:
 
 
 def test_a_rejected_add_leaves_the_ledger_and_quarantines_the_contact() -> None:
-    known = answer(intend(carries(""), ADD, tags("x"), keep=tags("x")), DELETED, ADD, "x")
+    known = answer(intend(carries(""), ADD, tags("x"), keep=tags("x"), at=Instant(NOW)), DELETED, ADD, "x")
     assert (known.ledger, known.kept, known.quarantine, known.quarantined_at) == (tags(""), tags(""), "deleted", NOW)
 
 
@@ -85,14 +85,14 @@ def test_a_doubt_ends_with_an_observation_after_its_request_could_land() -> None
 
 
 def test_the_answer_to_a_hasty_write_does_not_end_a_doubt() -> None:
-    doubtful = intend(carries(""), ADD, tags("x"), keep=tags("")).in_doubt(tags("x"), Instant(NOW))
+    doubtful = intend(carries(""), ADD, tags("x"), keep=tags(""), at=Instant(NOW)).in_doubt(tags("x"), Instant(NOW))
     hasty = answer(doubtful, applied("", added="y"), ADD, "y", at=NOW + 2_000)
     assert (hasty.observed, hasty.doubt) == (tags("y"), tags("x"))
     assert answer(doubtful, applied("", added="y"), ADD, "y", at=NOW + SETTLE).doubt == tags("")
 
 
 def test_a_hasty_removal_does_not_free_what_may_still_land() -> None:
-    doubtful = intend(carries(""), ADD, tags("x"), keep=tags("")).in_doubt(tags("x"), Instant(NOW))
+    doubtful = intend(carries(""), ADD, tags("x"), keep=tags(""), at=Instant(NOW)).in_doubt(tags("x"), Instant(NOW))
     assert answer(doubtful, applied(""), REMOVE, "x", at=NOW + 2_000).ledger == tags("x")
     assert answer(doubtful, applied(""), REMOVE, "x", at=NOW + SETTLE).ledger == tags("")
 

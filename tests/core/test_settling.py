@@ -111,7 +111,7 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     adds &= doubt
     before = Known(tags("v"), at(-9), Origin.GET, ledger=doubt, doubt=doubt, doubt_at=at(0) if doubt else None)
     reading = Reading(carried, None, at(100), at(101), None)
-    found = settle(before, reading, adds, proven=proven & adds, tried=tried, settle_ms=50)
+    found = settle(before, reading, adds, carried=carried, proven=proven & adds, tried=tried, settle_ms=50)
 
     assert found.seen | found.again | found.held == doubt
     assert len(found.seen) + len(found.again) + len(found.held) == len(doubt)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.batching import Batch
+from reconciler.core.change import Change, Deferral, Delta, Postponed
 from reconciler.core.desired import Reason
-from reconciler.core.diff import Change, Deferral, Delta, Postponed
 from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.observed import Known, Observed, Origin
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
@@ -58,7 +58,7 @@ def test_every_pair_has_one_fate(
 
 def test_what_was_applied_stays_applied_when_it_is_sent_again() -> None:
     anna, tally = PEOPLE[0], Tally()
-    for kind in ("applied", "noop"):
+    for kind in ("applied", "noop", "doubt", "rejected"):
         tally.take(Batch(Action.ADD, (anna,), (Tag("a"),)), {anna: verdict(tags("a"), kind)})
     assert tally.pairs(Observed()) == {Outcome.APPLIED: 1}
 
@@ -84,3 +84,14 @@ def test_a_doubt_that_is_settled_lets_go_of_what_waited_for_it() -> None:
     assert tally.spent == {anna: tags("a")}
     tally.take(Batch(Action.ADD, (anna,), (Tag("b"),)), {anna: verdict(tags("b"), "applied")})
     assert (tally.failed, tally.findings()) == ({}, ())
+
+
+def test_what_was_not_sent_and_is_so_already_is_no_work_left() -> None:
+    anna, tally, observed = PEOPLE[0], Tally(), Observed()
+    there = (Change(Action.ADD, Tag("a"), Reason.DECLARED), Change(Action.ADD, Tag("b"), Reason.DECLARED))
+    gone = (Change(Action.REMOVE, Tag("x"), Reason.ABSENT), Change(Action.REMOVE, Tag("y"), Reason.ABSENT))
+    tally.plan([Delta(there + gone, (anna,))])
+    observed.update({anna: Known(tags("a x"), START, Origin.GET)})
+    tally.close(lambda _: tags("a b"), observed)
+    assert tally.pairs(observed) == {Outcome.NOOP: 2, Outcome.NOT_SENT: 2}
+    assert tally.tags(anna, Outcome.NOT_SENT) == tags("b x")

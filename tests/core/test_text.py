@@ -12,29 +12,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.blame import Setter
 from reconciler.core.desired import Desired
-from reconciler.core.drift import find_drift
+from reconciler.core.drift import DriftClass, Drifted, DriftReport, find_drift
 from reconciler.core.errors import Problem
 from reconciler.core.guard import GuardLimits
 from reconciler.core.journal import RunStatus
 from reconciler.core.manifest import Listed
-from reconciler.core.names import ContactId, LocationId, Tag
+from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.outcome import Action, Outcome, Rejection
 from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
 from reconciler.core.printable import visible
+from reconciler.core.refreshing import Gone, Refreshed
 from reconciler.core.report import Finding, LocationReport
 from reconciler.core.source import Source
 from reconciler.core.view.blocks import Cell, Lines, Section, Style, View
 from reconciler.core.view.drift import drift_view
 from reconciler.core.view.plan import plan_view
+from reconciler.core.view.refresh import refresh_view
 from reconciler.core.view.run import run_view
 from reconciler.core.view.state import state_view
 from reconciler.render.json import drift_json, plan_json, problems_json, run_json, state_json
 from reconciler.render.text import render_text
-from tests.build import HERE, NOW, a_manifest, a_rule, a_set, carries, declare, state, unseen
+from tests.build import DAY, HERE, NOW, a_manifest, a_rule, a_set, carries, declare, ids, many, state, unseen
 from tests.core.scenes import a_busy_plan
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+WHOLE = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -57,6 +61,44 @@ def a_drift() -> View:
     earlier = {ContactId("anna"): carries("vip", ledger="vip")}
     here = find_drift(a_desired(), a_state().observed, serial=41, earlier=earlier)
     return drift_view([here, replace(here, drifted=(), refreshed=False)])
+
+
+def a_drift_of_all_classes() -> View:
+    """One of each class, with who had set it, since when, and what is expected."""
+    set_by = Setter("5f0c1a2b3c4d", "ci@example", Instant(NOW - 3 * DAY))
+    report = DriftReport(
+        location=HERE,
+        serial=41,
+        drifted=tuple(
+            Drifted(
+                drift,
+                Tag("" if drift in WHOLE else f"tag of {drift}"),
+                "deleted",
+                ids(many(2 + nth)),
+                set_by=set_by if drift in (DriftClass.MISSING, DriftClass.FLAPPING) else None,
+                after=Instant(NOW - 2 * DAY) if drift in (DriftClass.MISSING, DriftClass.UNEXPECTED) else None,
+                oldest=None if drift is DriftClass.UNOBSERVED else Instant(NOW - DAY),
+                newest=None if drift is DriftClass.UNOBSERVED else NOW,
+                expected="a workflow consumes it" if drift is DriftClass.UNEXPECTED else None,
+            )
+            for nth, drift in enumerate(DriftClass)
+        ),
+        observed=1_200,
+        oldest=Instant(NOW - 9 * DAY),
+        newest=NOW,
+        refreshed=True,
+        incomplete="1,198 contacts came, and 1,200 were counted",
+        waiting=(Tag("board"),),
+    )
+    return drift_view([report], notes=["location X has state but no manifest: left untouched"])
+
+
+def some_refreshes() -> View:
+    gone = {ContactId("dora"): Gone.UNSHOWN, ContactId("emil"): Gone.ELSEWHERE, ContactId("fred"): Gone.UNSHOWN}
+    read = Refreshed(HERE, "5f0c1a2b3c4d", 1_200, 17, Instant(NOW - 300_000), gone, "")
+    return refresh_view(
+        [read, replace(read, gone={}, incomplete="a contact came twice"), Refreshed(HERE, "", 0, 0, None, {}, "")]
+    )
 
 
 def some_runs() -> tuple[LocationReport, ...]:
@@ -84,6 +126,8 @@ VIEWS: dict[str, Callable[[], View]] = {
     "plan-folded": lambda: plan_view(a_busy_plan(), most=1),
     "plan-empty": lambda: plan_view(combine([], as_of=NOW, manifests="")),
     "drift": a_drift,
+    "drift-classes": a_drift_of_all_classes,
+    "refresh": some_refreshes,
     "run": lambda: run_view(some_runs()),
     "state": lambda: state_view([a_state()]),
 }

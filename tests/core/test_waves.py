@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.core.change import Change, Delta
 from reconciler.core.desired import Reason
-from reconciler.core.diff import Change, Delta
 from reconciler.core.names import Tag
 from reconciler.core.outcome import Action
 from reconciler.core.rates import Rates, StopOn

@@ -49,7 +49,8 @@ def test_there_is_a_golden_state_of_every_version(bless: bool) -> None:
     if bless and not newest.exists():
         with open_store(url(newest)) as store:
             fill(store)
-        newest.with_name(f"{newest.name}.backup").unlink()
+        for ending in (".backup", "-journal"):
+            newest.with_name(newest.name + ending).unlink()
     assert sorted(each.name for each in GOLDEN.glob("*.db")) == [f"version-{version}.db" for version in VERSIONS]
 
 

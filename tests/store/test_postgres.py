@@ -20,7 +20,8 @@ from reconciler.store.address import address
 from reconciler.store.schema import VERSION
 from tests.fakes import START, a_holder
 from tests.store.conftest import HOMES
-from tests.store.test_contract import ANNA, HERE, LATER, THERE, batch, header, seen, tags, taken
+from tests.store.sample import fill
+from tests.store.test_contract import ANNA, HERE, LATER, THERE, answers, batch, header, seen, tags, taken
 
 OPENINGS = {"reader": open_reader, "store": open_store}
 opened = pytest.mark.parametrize("opening", sorted(OPENINGS))
@@ -85,20 +86,30 @@ def test_a_newer_schema_is_refused(url: str, sql: Callable[[str], list[Any]], op
     assert "upgrade" in caught.value.hint
 
 
-def as_version_1(sql: Callable[[str], list[Any]]) -> None:
-    sql("ALTER TABLE runs DROP COLUMN allowed")
-    sql("ALTER TABLE rows DROP COLUMN released")
-    sql("UPDATE reconciler_version SET version = 1")
+def as_version_2(sql: Callable[[str], list[Any]]) -> None:
+    for column in ("quarantined_since", "membership", "restored"):
+        sql(f"ALTER TABLE known DROP COLUMN {column}")
+    sql("DROP TABLE facts")
+    sql("CREATE TABLE whole AS SELECT rows.batch, contact, outcome, old, added, removed, message, released FROM rows"
+        " LEFT JOIN answers ON rows.batch = answers.batch AND rows.answer = answers.n")  # fmt: skip
+    sql("DROP TABLE rows")
+    sql("DROP TABLE answers")
+    sql("ALTER TABLE whole RENAME TO rows")
+    sql("ALTER TABLE rows ADD PRIMARY KEY (batch, contact)")
+    sql("UPDATE reconciler_version SET version = 2")
 
 
 def test_an_older_schema_is_carried_forward_by_whoever_changes_it(url: str, sql: Callable[[str], list[Any]]) -> None:
-    filled(url)
+    with open_store(url) as store:
+        fill(store)
+        runs = [run.id for run in store.runs(HERE)]
+        rows = [answers(store, run) for run in runs]
     shape = "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns" + (
         f" WHERE table_schema = {SCHEMA} ORDER BY 1, 2"
     )
     before = sql(shape)
-    as_version_1(sql)
-    with pytest.raises(StateError, match="version 1"):
+    as_version_2(sql)
+    with pytest.raises(StateError, match="version 2"):
         open_reader(url)
     with ThreadPoolExecutor(4) as threads:
         for store in list(threads.map(lambda _: open_store(url), range(4))):
@@ -106,7 +117,7 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(url: str, sql:
 
     assert (sql("SELECT version FROM reconciler_version"), sql(shape)) == ([(VERSION,)], before)
     with open_reader(url) as reader:
-        assert reader.load(HERE).observed[ANNA] == seen("a")
+        assert [answers(reader, run) for run in runs] == rows
 
 
 DAMAGE = {
@@ -212,7 +223,7 @@ def test_any_text_is_a_message(url: str, sql: Callable[[str], list[Any]]) -> Non
         lease = taken(store)
         number = store.intend(lease, store.begin_run(lease, header()), batch(ANNA), {}, START)
         store.record(lease, number, {ANNA: Verdict(Outcome.HELD, "a\x00b \ud800 \x1a")}, {ANNA: seen("x")}, LATER)
-    assert sql("SELECT message FROM rows") == [("a\x1a0000b \x1ad800 \x1a001a",)]
+    assert sql("SELECT message FROM answers") == [("a\x1a0000b \x1ad800 \x1a001a",)]
 
 
 def test_an_acknowledged_change_is_on_disk(tmp_path: Path) -> None:

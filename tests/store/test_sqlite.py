@@ -335,6 +335,25 @@ def test_a_journal_left_by_a_killed_writer_is_rolled_back(tmp_path: Path, openin
     assert seen_in(camera.copies[0], opening) == before
 
 
+def test_a_row_of_the_journal_takes_at_most_20_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    everybody = [ContactId(f"contact-{nth:012}") for nth in range(5_000)]
+    with open_store(url(path)) as store:
+        lease = taken(store)
+        store.learn(lease, dict.fromkeys(everybody, seen("old")))
+        run = store.begin_run(lease, header())
+        before = path.stat().st_size
+        for nth in range(40):
+            asked = everybody[nth % 10 :: 10]
+            number = store.intend(lease, run, batch(*asked, names=[f"x{nth}"]), {}, START)
+            verdicts = {each: applied(f"x{nth}", old=[f"old{at % 20}"]) for at, each in enumerate(asked)}
+            store.record(lease, number, verdicts, dict.fromkeys(asked, seen(f"x{nth}")), LATER)
+        rows = store.runs(HERE)[0].rows
+
+    assert rows == 40 * 500
+    assert path.stat().st_size - before <= 20 * rows
+
+
 def linked(path: Path) -> None:
     path.rename(path.with_name("elsewhere.db"))
     path.symlink_to("elsewhere.db")
@@ -408,7 +427,46 @@ def test_before_each_run_a_copy_of_one_generation_is_made(tmp_path: Path) -> Non
                 assert len(reader.runs(HERE)) == nth
 
     assert copy.stat().st_mode & 0o777 == 0o600
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["state.db", "state.db.backup"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["state.db", "state.db-journal", "state.db.backup"]
+    assert path.with_name("state.db-journal").stat().st_size == 0
+
+
+def test_a_copy_that_holds_all_there_is_stays(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    copy = path.with_name("state.db.backup")
+    made = []
+    with open_store(url(path)) as store:
+        lease = taken(store)
+        steps: list[Callable[[str], object]] = [
+            lambda run: store.learn(lease, {ANNA: seen("a")}),
+            lambda run: store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 1}),
+            # content stays: only the journal tells of the doubt
+            lambda run: store.intend(lease, run, batch(ANNA), {}, LATER),
+        ]
+        for step in steps:
+            step(store.begin_run(lease, header()))
+            for _ in range(2):
+                store.begin_run(lease, header())
+                made.append(copy.stat().st_ino)
+
+    assert [made[0] == made[1], made[2] == made[3], made[4] == made[5]] == [True, True, False]
+    assert len({made[0], made[2], made[4]}) == 3
+
+
+@pytest.mark.parametrize("harm", [lambda copy: copy.write_bytes(b"x"), lambda copy: copy.chmod(0o666)])
+def test_a_copy_that_cannot_be_trusted_is_made_again(tmp_path: Path, harm: Callable[[Path], object]) -> None:
+    path = tmp_path / "state.db"
+    copy = path.with_name("state.db.backup")
+    with open_store(url(path)) as store:
+        lease = taken(store)
+        store.learn(lease, {ANNA: seen("a")})
+        store.begin_run(lease, header())
+        harm(copy)
+        store.begin_run(lease, header())
+
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with open_reader(url(copy)) as reader:
+        assert reader.load(HERE).observed[ANNA] == seen("a")
 
 
 def test_a_copy_does_not_follow_a_link(tmp_path: Path) -> None:

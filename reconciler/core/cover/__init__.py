@@ -1,9 +1,8 @@
-"""The batch planner: the fewest rectangles contacts × tags that send every needed pair and nothing that may
-not be sent.
+"""The batch planner: the fewest rectangles contacts × tags that send every needed pair and nothing that may not be
+sent.
 
-Law: a function from values to a value, the same on every machine, for every order of its input and every hash
-seed. Importing
-this package does not import numpy; `cover` and `schedule` do, when called.
+Law: a function from values to a value, the same on every machine, for every order of its input and every hash seed.
+Importing this package does not import numpy; `cover` and `schedule` do, when called.
 
 Rules
 1. A needed pair in a tag that is not repeatable is sent exactly once, any other pair of that tag never (a
@@ -35,8 +34,8 @@ def cover(
 ) -> Cover:
     """The fewest rectangles for these demands, at most `max_contacts` × `max_tags` each.
 
-    `effort`: rounds of search, each of bounded work; 0 takes the best plan that needs no search, and more is
-    never worse. Ctrl-C stops it at once: nothing is held or written.
+    `effort`: rounds of search, each of bounded work; 0 takes the best plan that needs no search, and more is never
+    worse. Ctrl-C stops it at once: nothing is held or written.
     Raises ValueError for a must outside its may, a contact in two demands, a cap below 1.
     """
     from reconciler.core.cover.planner import plan
@@ -45,8 +44,8 @@ def cover(
 
 
 def schedule(adds: Sequence[Rectangle], removes: Sequence[Rectangle] = ()) -> tuple[Step, ...]:
-    """The batches in the order to send them; two that share a contact are ordered, a contact's adds before
-    its removes."""
+    """The batches in the order to send them; two that share a contact are ordered, a contact's adds before its
+    removes."""
     from reconciler.core.cover.ordering import order
 
     return order(adds, removes)

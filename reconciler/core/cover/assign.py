@@ -1,10 +1,11 @@
 """Which tag sets each pattern is sent, when requests are capped: every pattern chooses from one dictionary.
 
 Rules
-1. A set fits a pattern that may be sent all of it. A tag that is not repeatable must still be open when a set
-   with it is chosen.
-2. Patterns choose greedily: the set with most open tags first. The dictionary holds every single tag, so they
-   always end.
+1. A set fits a pattern that may be sent all of it. A tag that is not repeatable must still be open when a set with it
+   is chosen.
+2. Patterns choose greedily: the set with most open tags first. The dictionary holds every single tag, so they always
+   end.
+
 All patterns choose at once, on packed rows; blocks of patterns keep memory small.
 """
 

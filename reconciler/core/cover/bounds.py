@@ -1,23 +1,16 @@
 """Lower bounds, each with its reason.
 
 Rules
-1. *Fooling set*: needed cells no two of which fit in one allowed rectangle; each takes a rectangle of its
-   own.
-   It is found row by row: a cell taken excludes, in every row that allows its column, the columns its row
-   allows.
-2. *Rank*: where nothing is sent twice, the needed matrix is the sum of its rectangles, each of rank 1, in
-   every field;
-   its rank over GF(2) is therefore a bound for partitions.
-3. *Places*: a request has `max_contacts` places. A contact takes one for every `max_tags` tags it needs, and
-   at least
-   two unless one request holds just what it needs; where nothing else may be sent, z requests can do that for
-   no
-   more contacts than the z largest groups of equal needs, cut to the cap, hold.
-4. *Groups*: for some rare tags, the contacts that need one of them and may be sent no other. No request
-   serves two such
-   groups through those tags, nor through them a contact that may be sent none of them. So the bounds of the
-   groups and
-   of those contacts add up.
+1. *Fooling set*: needed cells no two of which fit in one allowed rectangle; each takes a rectangle of its own. It is
+   found row by row: a cell taken excludes, in every row that allows its column, the columns its row allows.
+2. *Rank*: where nothing is sent twice, the needed matrix is the sum of its rectangles, each of rank 1, in every
+   field; its rank over GF(2) is therefore a bound for partitions.
+3. *Places*: a request has `max_contacts` places. A contact takes one for every `max_tags` tags it needs, and at least
+   two unless one request holds just what it needs; where nothing else may be sent, z requests can do that for no more
+   contacts than the z largest groups of equal needs, cut to the cap, hold.
+4. *Groups*: for some rare tags, the contacts that need one of them and may be sent no other. No request serves two
+   such groups through those tags, nor through them a contact that may be sent none of them. So the bounds of the
+   groups and of those contacts add up.
 """
 
 from __future__ import annotations
@@ -58,8 +51,7 @@ def groups(problem: Problem) -> tuple[int, tuple[Cell, ...]]:
 
 
 def _split(problem: Problem, tags: Ints) -> tuple[Ints, Ints, Bools]:
-    """The patterns that need one of the tags and allow no other; which; and the patterns that allow none of
-    them."""
+    """The patterns that need one of the tags and allow no other; which; and the patterns that allow none of them."""
     chosen = pack(np.zeros(len(tags), np.int64), tags, shape=(1, len(problem.tags)))[0]
     allowed = sizes(problem.may & chosen)
     rows = np.flatnonzero(allowed == 1)
@@ -72,8 +64,7 @@ def _split(problem: Problem, tags: Ints) -> tuple[Ints, Ints, Bools]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Needs:
-    """For each pattern: its contacts, the places each takes, whether one request can hold just what it needs,
-    and
+    """For each pattern: its contacts, the places each takes, whether one request can hold just what it needs, and
     which patterns need the same."""
 
     counts: Ints

@@ -1,12 +1,10 @@
 """The plan under caps: a dictionary of tag sets, a choice for every pattern, part-filled requests dissolved.
 
 Rules
-1. Starts differ in how common a set has to be for the dictionary; they are made in a fixed order, and the
-   cheapest plan
-   of all is kept, so more of them are never worse.
-2. A start's work is counted in (pattern, set) options, and in sets; starts are made until the allowance of
-   the effort is
-   used up.
+1. Starts differ in how common a set has to be for the dictionary; they are made in a fixed order, and the cheapest
+   plan of all is kept, so more of them are never worse.
+2. A start's work is counted in (pattern, set) options, and in sets; starts are made until the allowance of the effort
+   is used up.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Rules
 1. Every tag is in, with its twins, so that every need can be met; so are the roles of the commonest patterns.
-2. What many contacts need, or may be sent, is in: one request then serves such a contact whole. Many is a
-   share of a
+2. What many contacts need, or may be sent, is in: one request then serves such a contact whole. Many is a share of a
    full request.
 3. The union of two sets that many contacts use together is in.
 4. No set is larger than a request may be.

@@ -25,8 +25,8 @@ class Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
-    """A plan that a stage made. `cost`: its requests once cut to the caps. `depth`: the most requests that a
-    single contact is in, which have to go one after the other."""
+    """A plan that a stage made. `cost`: its requests once cut to the caps. `depth`: the most requests that a single
+    contact is in, which have to go one after the other."""
 
     stage: str
     blocks: tuple[Block, ...]

@@ -1,11 +1,10 @@
 """The uncapped problem, made as small as equal rows and columns allow, as bit masks in Python integers.
 
 Rules
-1. Patterns that may be sent the same are one row, which needs what any of them needs; unless some of it may
-   be
-   sent once only, since then it matters to each with what: those have to need the same, too.
-2. Tags that may be sent to the same are one column, needed where any of them is; it is a tag that is not
-   repeatable if any of them is.
+1. Patterns that may be sent the same are one row, which needs what any of them needs; unless some of it may be sent
+   once only, since then it matters to each with what: those have to need the same, too.
+2. Tags that may be sent to the same are one column, needed where any of them is; it is a tag that is not repeatable
+   if any of them is.
 3. Row masks hold columns, column masks hold rows. All work is on whole rows and columns.
 """
 
@@ -39,8 +38,7 @@ Box = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """Masks by row and by column of what is needed and allowed; `once`: the columns that are not
-    repeatable."""
+    """Masks by row and by column of what is needed and allowed; `once`: the columns that are not repeatable."""
 
     need_rows: tuple[int, ...]
     need_columns: tuple[int, ...]

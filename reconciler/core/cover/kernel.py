@@ -3,17 +3,15 @@
 For a needed cell (u, p), were every column repeatable:
   C = the columns u allows that some row allowing p needs,  R = the rows allowing p that need something in C,
   ext = the rows that allow all of C,                       int = the columns that all of R allow.
-Whatever rectangle covers (u, p) can be cut to R × C without loss, and then grown by any row of ext and any
-column of int.
+Whatever rectangle covers (u, p) can be cut to R × C without loss, and then grown by any row of ext and any column of
+int.
 
 Rules
-1. If R lies in ext, ext × int holds every useful rectangle through (u, p): it is taken, and (u, p) is its
-   seed.
-2. Otherwise the other needed cells in ext × int come for free with (u, p): they are struck off, and noted.
-   Once
-   the rest is covered, the notes are read backwards, and a rectangle through (u, p) is cut and grown to take
-   them in.
+1. If R lies in ext, ext × int holds every useful rectangle through (u, p): it is taken, and (u, p) is its seed.
+2. Otherwise the other needed cells in ext × int come for free with (u, p): they are struck off, and noted. Once the
+   rest is covered, the notes are read backwards, and a rectangle through (u, p) is cut and grown to take them in.
 3. No rectangle holds two seeds, nor a seed and a cell that is needed at the end.
+
 This is row and column dominance of two-level logic minimisation; nothing here relates cells to cells.
 """
 
@@ -79,8 +77,7 @@ class _Work:
 
 
 def kernel(grid: Grid) -> Kernel:
-    """The notes of a grid, to a fixpoint or until the allowance is used up: what was noted holds at any
-    time."""
+    """The notes of a grid, to a fixpoint or until the allowance is used up: what was noted holds at any time."""
     work = _Work(grid)
     notes: list[Note] = []
     seen, left = -1, _ALLOWANCE
@@ -111,8 +108,7 @@ def _visit(work: _Work, cell: Cell) -> list[Note]:
 
 
 def lift(grid: Grid, found: Kernel, boxes: Sequence[Box]) -> tuple[Box, ...]:
-    """A cover of the grid from a cover of what the kernel left: the same number of boxes, and the forced
-    ones."""
+    """A cover of the grid from a cover of what the kernel left: the same number of boxes, and the forced ones."""
     work = _Work(grid)
     work.rows, work.columns = [0] * len(work.rows), [0] * len(work.columns)
     for row, mask in enumerate(found.need_rows):

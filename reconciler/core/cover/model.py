@@ -10,8 +10,7 @@ from reconciler.core.outcome import Action
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Contacts that are to be treated alike: `must` is what they need, `may` (a superset) what they may be
-    sent."""
+    """Contacts that are to be treated alike: `must` is what they need, `may` (a superset) what they may be sent."""
 
     must: TagSet
     may: TagSet
@@ -30,8 +29,7 @@ class Rectangle:
 class Cover:
     """The rectangles that send every needed pair, and what is known of how few there can be.
 
-    `lower_bound`: no plan has fewer rectangles. `stage`: which method found this one. `proven`: it is
-    minimal.
+    `lower_bound`: no plan has fewer rectangles. `stage`: which method found this one. `proven`: it is minimal.
     `certificate`: needed pairs no two of which can share a request, so at least as many requests as pairs.
     """
 
@@ -44,8 +42,7 @@ class Cover:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One batch of a schedule. `after`: indices of earlier steps that must have ended before this one
-    starts."""
+    """One batch of a schedule. `after`: indices of earlier steps that must have ended before this one starts."""
 
     action: Action
     rectangle: Rectangle

@@ -1,13 +1,12 @@
 """In which order batches go, and which have to wait for which.
 
 Rules
-1. Batches that share a contact never run at the same time: the later one names the earlier one in `after`,
-   directly or
-   through a chain of batches that share that contact.
+1. Batches that share a contact never run at the same time: the later one names the earlier one in `after`, directly
+   or through a chain of batches that share that contact.
 2. All adds stand before all removes, so a contact's removes wait for its adds.
-3. Batches are dealt into waves, each batch into the first wave that none of its contacts is in yet; the
-   largest first. A wave can be
-   in flight at once, and waves are sent in turn, so that few batches wait for one that has only just started.
+3. Batches are dealt into waves, each batch into the first wave that none of its contacts is in yet; the largest
+   first. A wave can be in flight at once, and waves are sent in turn, so that few batches wait for one that has only
+   just started.
 """
 
 from __future__ import annotations

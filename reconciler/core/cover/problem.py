@@ -3,9 +3,9 @@
 Rules
 1. Demands of equal (must, may) are one pattern. A tag that nobody needs is never sent, so it is left out.
 2. In a tag that is not repeatable, may is must.
-3. Patterns and tags are sorted by what they look like (colour refinement: a tag is known by the patterns
-   that hold it, a pattern by its size and its tags), and by name only where they look alike. Renaming and
-   reordering therefore change nothing but names.
+3. Patterns and tags are sorted by what they look like (colour refinement: a tag is known by the patterns that hold
+   it, a pattern by its size and its tags), and by name only where they look alike. Renaming and reordering therefore
+   change nothing but names.
 """
 
 from __future__ import annotations

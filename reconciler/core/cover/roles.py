@@ -2,9 +2,8 @@
 
 Rules
 1. The kernel's rectangles hold for covers only; where some column is not repeatable it gives the bound alone.
-2. The search goes in rounds of a fixed number of steps, each with its own seed, and the cheapest plan of all
-   rounds is
-   kept: more rounds only add candidates.
+2. The search goes in rounds of a fixed number of steps, each with its own seed, and the cheapest plan of all rounds
+   is kept: more rounds only add candidates.
 """
 
 from __future__ import annotations
@@ -38,8 +37,7 @@ _MOST_CELLS = 400_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reduced:
-    """A problem without caps, what its kernel leaves, and what is proven. `certificate`: (contact, tag)
-    numbers."""
+    """A problem without caps, what its kernel leaves, and what is proven. `certificate`: (contact, tag) numbers."""
 
     problem: Problem
     grid: Grid

@@ -1,17 +1,14 @@
-"""Looks for few boxes that cover what a grid needs: a greedy, and rounds of taking some boxes apart and
-filling anew.
+"""Looks for few boxes that cover what a grid needs: a greedy, and rounds of taking some boxes apart and filling anew.
 
 Rules
-1. A column that is not repeatable is allowed only where it is still open, so boxes never overlap there; with
-   none repeatable
-   the boxes are a partition, with all of them a cover, and both are one search.
-2. The greedy takes the row or column with the fewest open cells and closes it: every row that allows them
-   all, every column that those rows allow.
-3. Where some cells may be sent and need not be, closing can shut out rows that would fit with less. Growing
-   takes one row more at a time: the one with the most open cells that all rows so far allow.
-4. A step of the search opens what only a few neighbouring boxes cover, and fills it again, closing or growing,
-   with ties broken at random; it is kept if that takes no more boxes. Random numbers are drawn from a fixed
-   seed.
+1. A column that is not repeatable is allowed only where it is still open, so boxes never overlap there; with none
+   repeatable the boxes are a partition, with all of them a cover, and both are one search.
+2. The greedy takes the row or column with the fewest open cells and closes it: every row that allows them all, every
+   column that those rows allow.
+3. Where some cells may be sent and need not be, closing can shut out rows that would fit with less. Growing takes one
+   row more at a time: the one with the most open cells that all rows so far allow.
+4. A step of the search opens what only a few neighbouring boxes cover, and fills it again, closing or growing, with
+   ties broken at random; it is kept if that takes no more boxes. Random numbers are drawn from a fixed seed.
 """
 
 from __future__ import annotations
@@ -37,8 +34,7 @@ def fill(grid: Grid, need: Sequence[int]) -> list[Box]:
 
 
 def improve(grid: Grid, need: Sequence[int], boxes: Sequence[Box], *, steps: int, enough: int, seed: int) -> list[Box]:
-    """Boxes that cover the same, no more of them, after so many steps or once there are no more than
-    `enough`."""
+    """Boxes that cover the same, no more of them, after so many steps or once there are no more than `enough`."""
     draw = random.Random(seed)  # noqa: S311 - repeatable on purpose, and no secret
     kept = list(boxes)
     spare = any(allowed & ~needed for needed, allowed in zip(grid.need_rows, grid.allow_rows, strict=True))
@@ -79,9 +75,9 @@ def _uncovered(need: Sequence[int], chosen: Sequence[Box], rest: Sequence[Box]) 
 
 @dataclass(frozen=True, slots=True)
 class _Taste:
-    """How a fill chooses. `draw`: breaks ties; `bias`: towards rows; `thin`: leaves out some of what a box
-    may hold besides what it is for, since what is sent once may be better off in another box; `grown`: rows are
-    grown, not closed."""
+    """How a fill chooses. `draw`: breaks ties; `bias`: towards rows; `thin`: leaves out some of what a box may hold
+    besides what it is for, since what is sent once may be better off in another box; `grown`: rows are grown, not
+    closed."""
 
     draw: random.Random | None = None
     bias: float = 0.0

@@ -2,8 +2,7 @@
 
 Rules
 1. A set with load n takes ceil(n / K) requests, so it has (-n) mod K free places; those cost nothing to use.
-2. A request of a set is dissolved when as many of its contacts as do not fill a whole one can be served by
-   the free
+2. A request of a set is dissolved when as many of its contacts as do not fill a whole one can be served by the free
    places of other sets: by one other set each where there is one, else by two. All of them move, or none.
 3. A pattern of which only a part moves is split; the parts are patterns of their own from then on.
 """
@@ -18,8 +17,8 @@ from reconciler.core.cover.problem import Problem
 
 
 class Parts:
-    """Patterns cut into parts. `pattern`, `count`: of each part; `picked`: parts × places, the sets it is
-    sent, -1 for none."""
+    """Patterns cut into parts. `pattern`, `count`: of each part; `picked`: parts × places, the sets it is sent, -1
+    for none."""
 
     def __init__(self, problem: Problem, sets: Bits, options: Pairs, taken: Pairs) -> None:
         self.problem = problem
@@ -92,8 +91,8 @@ def dissolve(parts: Parts, number: int) -> bool:
 
 
 def _entries(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints, Ints]:
-    """For every user and set with free places that it could take instead: user number, set, how much of the
-    need it holds."""
+    """For every user and set with free places that it could take instead: user number, set, how much of the need it
+    holds."""
     pattern = parts.pattern[users]
     first, last = parts.first[pattern], parts.first[pattern + 1]
     owner = np.repeat(np.arange(len(users)), last - first)
@@ -138,8 +137,7 @@ def _first_best(owner: Ints, score: Ints) -> Ints:
 
 
 def _admit(count: Ints, sets: Ints, free: Ints, wanted: int) -> Ints:
-    """How many of each user's contacts find places: in turn, as long as all their sets have some, `wanted` in
-    all."""
+    """How many of each user's contacts find places: in turn, as long as all their sets have some, `wanted` in all."""
     amount = np.zeros(len(count), np.int64)
     for user, (size, one, other) in enumerate(zip(count.tolist(), *sets.T.tolist(), strict=True)):
         room = min(size, wanted, int(free[one]), size if other < 0 else int(free[other]))

@@ -1,8 +1,7 @@
 """The last check before a plan leaves: cell by cell, from the demands and the rectangles alone.
 
-Nothing here is shared with the search, so that a fault there cannot hide itself: not its patterns, its order,
-or its counts.
-Memory: the cells are looked at 64 tags at a time, one word a contact.
+Nothing here is shared with the search, so that a fault there cannot hide itself: not its patterns, its order, or its
+counts. Memory: the cells are looked at 64 tags at a time, one word a contact.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ def faults(
     max_contacts: int,
     max_tags: int,
 ) -> tuple[str, ...]:
-    """What is wrong with the plan, in words; empty when every needed pair is sent, nothing else is, and the
-    caps hold."""
+    """What is wrong with the plan, in words; empty when every needed pair is sent, nothing else is, and the caps
+    hold."""
     found = [fault for one in rectangles for fault in _shape(one, max_contacts, max_tags)]
     contacts = [contact for demand in demands for contact in demand.contacts]
     place = {contact: number for number, contact in enumerate(contacts)}
@@ -50,8 +49,7 @@ def faults(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sets:
-    """A set of tags for each of many, `packed` 64 tags a word, once for all those that have the same set
-    (`kind`)."""
+    """A set of tags for each of many, `packed` 64 tags a word, once for all those that have the same set (`kind`)."""
 
     packed: _Word
     kind: npt.NDArray[np.int64]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reconciler.core.drift import DriftClass, Drifted, DriftReport
+from reconciler.core.names import Instant
 from reconciler.core.view.blocks import (
     ROWS,
     Block,
@@ -17,7 +18,6 @@ from reconciler.core.view.blocks import (
     counted,
     moment,
     number,
-    sample,
     table,
 )
 
@@ -29,15 +29,25 @@ _STYLES = {
     DriftClass.STALE: Style.WARN,
 }
 _MEANING = {
-    DriftClass.MISSING: "others removed what we put there",
-    DriftClass.UNEXPECTED: "others added what the manifests forbid",
-    DriftClass.PENDING: "the manifests moved since the last apply",
-    DriftClass.FLAPPING: "comes and goes: held",
-    DriftClass.TOLERATED: "not declared for them; additive authority leaves it",
+    DriftClass.MISSING: "others removed it",
+    DriftClass.UNEXPECTED: "others added it",
+    DriftClass.PENDING: "the manifests moved",
+    DriftClass.FLAPPING: "comes and goes, held",
+    DriftClass.TOLERATED: "owned, not declared, left",
     DriftClass.FOREIGN: "no manifest names it",
     DriftClass.STALE: "observed too long ago",
     DriftClass.UNOBSERVED: "never observed",
 }
+_COLUMNS = (
+    Column("contacts", right=True),
+    Column("class"),
+    Column("tag"),
+    Column("meaning"),
+    Column("was right"),
+    Column("seen"),
+    Column("set by"),
+    Column("which"),
+)
 _OURS = (DriftClass.MISSING, DriftClass.UNEXPECTED)
 
 
@@ -59,15 +69,12 @@ def _section(report: DriftReport, most: int | None) -> Section:
 
 
 def _table(title: str, rows: Sequence[Drifted], most: int | None) -> Block:
-    columns = (
-        Column("contacts", right=True),
-        Column("class"),
-        Column("tag"),
-        Column("meaning"),
-        Column("since"),
-        Column("which"),
-    )
-    return table(title, columns, [_row(each) for each in rows], most=most)
+    """Columns in which nothing stands are left out."""
+    cells = [_row(each) for each in rows]
+    used = [any(row[index].text for row in cells) for index in range(len(_COLUMNS))]
+    kept = [tuple(cell for cell, use in zip(row, used, strict=True) if use) for row in cells]
+    columns = [column for column, use in zip(_COLUMNS, used, strict=True) if use]
+    return table(title, columns, kept, most=most)
 
 
 def _verdict(report: DriftReport) -> Cell:
@@ -77,7 +84,7 @@ def _verdict(report: DriftReport) -> Cell:
         for drift in (DriftClass.UNREACHABLE, DriftClass.FLAPPING, DriftClass.STALE, DriftClass.UNOBSERVED)
         if report.count(drift)
     ]
-    more = f" Contacts: {', '.join(also)}." if also else ""
+    more = f" Besides: {', '.join(also)}." if also else ""
     if missing or unexpected:
         return Cell(f"Drift: {counted(missing, 'tag')} missing, {unexpected:,} unexpected.{more}", Style.WARN)
     return Cell(f"No drift among what was observed.{more}", Style.STRONG if more else Style.GOOD)
@@ -105,22 +112,26 @@ def _age(report: DriftReport) -> Cell:
 
 
 def _row(each: Drifted) -> tuple[Cell, ...]:
+    """It was right at one time and seen otherwise at another: whoever moved it did so in between."""
     style = _STYLES.get(each.drift, Style.PLAIN)
+    setter = each.set_by
     return (
         number(len(each.contacts)),
         Cell(each.drift, style),
         Cell(each.tag),
         Cell(each.expected if each.expected is not None else _MEANING.get(each.drift, each.reason)),
-        Cell(_since(each)),
-        Cell(sample(each.contacts), Style.FAINT),
+        Cell(_minute(each.after)),
+        Cell(_minute(each.oldest)),
+        Cell("" if setter is None else f"run {setter.run[:8]}, {setter.who}"),
+        Cell(_which(each), Style.FAINT),
     )
 
 
-def _since(each: Drifted) -> str:
-    """Between when it was as it should be and when it was seen otherwise; by whom it was so."""
-    seen = f"seen {moment(each.oldest)}" if each.oldest is not None else ""
-    if each.drift not in (*_OURS, DriftClass.FLAPPING):
-        return seen
-    after = f"after {moment(each.after)}" if each.after is not None else ""
-    by = f"set by run {each.set_by.run[:8]} of {each.set_by.who}" if each.set_by is not None else ""
-    return ", ".join(part for part in (after, seen, by) if part)
+def _which(each: Drifted) -> str:
+    """The first one; there is little room beside what there is to say."""
+    more = len(each.contacts) - 1
+    return f"{each.contacts[0]} and {more:,} more" if more > 0 else "".join(each.contacts)
+
+
+def _minute(at: Instant | None) -> str:
+    return "" if at is None else f"{moment(at)[:16]}Z"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.batching import Proof, Reasserted
+from reconciler.core.change import FLAPPING, IN_DOUBT, Change, Delta, Listed, Postponed
 from reconciler.core.desired import Reason
-from reconciler.core.diff import IN_DOUBT, Change, Delta, Listed, Postponed
 from reconciler.core.guard import Measured
 from reconciler.core.names import LocationId, Tag
 from reconciler.core.outcome import Action
@@ -69,8 +69,9 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
         _reasserted(plan),
         *(_certificate(proof, most) for proof in plan.proofs if explain),
         _deferrals(plan),
-        _listed("Held: in doubt, not planned until an observation settles them", _held(plan, doubtful=True), most),
-        _listed("Left out", _held(plan, doubtful=False), most),
+        _listed("Held: in doubt, not planned until an observation settles them", _held(plan, IN_DOUBT), most),
+        _listed("Held: put back lately and gone again, not planned for a week", _held(plan, FLAPPING), most),
+        _listed("Left out", _left_out(plan), most),
         _listed("Quarantined: rejected for good, not planned", plan.quarantined, most),
         _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
         _guards(plan),
@@ -80,8 +81,10 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
 
 def _verdict(plan: LocationPlan) -> Cell:
     summary = plan.summary
-    if plan.is_empty and _held(plan, doubtful=False):
+    if plan.is_empty and _left_out(plan):
         return Cell("Nothing to send: see what is left out.", Style.STRONG)
+    if plan.is_empty and plan.held:
+        return Cell("Nothing to send: see what is held.", Style.STRONG)
     if plan.is_empty:
         waits = f" ({counted(summary.deferred, 'contact')} wait for an observation)" if summary.deferred else ""
         return Cell(f"No changes: what was observed is as the manifests want it.{waits}", Style.GOOD)
@@ -217,8 +220,12 @@ def _deferrals(plan: LocationPlan) -> Block | None:
     return Lines("Deferred: not decidable before an observation", tuple(items)) if items else None
 
 
-def _held(plan: LocationPlan, *, doubtful: bool) -> tuple[Listed, ...]:
-    return tuple(each for each in plan.held if (each.why == IN_DOUBT) is doubtful)
+def _held(plan: LocationPlan, why: str) -> tuple[Listed, ...]:
+    return tuple(each for each in plan.held if each.why == why)
+
+
+def _left_out(plan: LocationPlan) -> tuple[Listed, ...]:
+    return tuple(each for each in plan.held if each.why not in (IN_DOUBT, FLAPPING))
 
 
 def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block | None:

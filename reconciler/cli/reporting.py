@@ -1,0 +1,154 @@
+"""--report FILE: what a command answers, in a file too, however the command ends.
+
+Rules
+1. The suffix names the format. A file that cannot be written is told before anything else is done.
+2. The file is old or new, never half; only its owner may read it.
+3. A command that fails writes what it had to tell until then, and the error. An error in writing never hides another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from reconciler.cli.console import rows
+from reconciler.core.errors import ExitCode, ReconcilerError, UsageError
+from reconciler.core.printable import visible
+from reconciler.core.view.blocks import View
+from reconciler.core.view.failure import failure_view
+from reconciler.render.markdown import render_markdown
+from reconciler.render.text import render_text
+
+F = TypeVar("F", bound=Callable[..., int])
+FORMAT_VERSION = "1.0"
+
+
+class Told(Protocol):
+    """An answer that can be spelt in several formats; `view` takes how many rows a table may have, None: all."""
+
+    @property
+    def view(self) -> Callable[[int | None], View]: ...
+
+    @property
+    def json(self) -> Callable[[], str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The plainest of them."""
+
+    view: Callable[[int | None], View]
+    json: Callable[[], str]
+
+
+def _json(told: Told, _most: int | None) -> str:
+    return told.json()
+
+
+SPELLED: Mapping[str, Callable[[Told, int | None], str]] = {
+    ".json": _json,
+    ".md": lambda told, most: render_markdown(told.view(most)),
+    ".txt": lambda told, most: render_text(told.view(most)),
+}
+"""The formats, by the suffix of the file."""
+
+
+class Report:
+    """The file that is asked for, and what is to be in it so far."""
+
+    def __init__(self, path: Path, most: int | None) -> None:
+        self._path = path.resolve()
+        self._most = most
+        self._told: Told | None = None
+        if path.suffix.lower() not in SPELLED:
+            raise UsageError(
+                f"--report {path}: no format has the suffix {path.suffix!r}", hint=f"there are {', '.join(SPELLED)}"
+            )
+        if self._path.exists() and not self._path.is_file():
+            raise UsageError(f"--report {path} is there already, and is no file", hint="choose another name")
+        if not os.access(self._path.parent, os.W_OK):
+            raise UsageError(f"--report {path}: its directory is not there, or cannot be written to")
+
+    def take(self, told: Told) -> None:
+        """What the command answers; the last one counts."""
+        self._told = told
+
+    def fail(self, error: BaseException) -> None:
+        """What the command ended with, after what it had to tell."""
+        until_then, code = self._told, getattr(error, "exit_code", ExitCode.ERROR)
+        message = getattr(error, "message", "") or f"interrupted: {type(error).__name__}"
+        hint = getattr(error, "hint", "")
+        document = {"format_version": FORMAT_VERSION, "error": message, "hint": hint, "exit_code": int(code)}
+        self._told = Document(
+            lambda most: failure_view(message, hint, until_then=until_then.view(most) if until_then else None),
+            lambda: json.dumps(document) + "\n",
+        )
+
+    def write(self) -> None:
+        """Raises ReconcilerError where it cannot be written."""
+        if self._told is None:
+            return
+        text = SPELLED[self._path.suffix.lower()](self._told, self._most)
+        try:
+            _replace(self._path, text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise ReconcilerError(f"the report {self._path} cannot be written: {error.strerror}") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600 from the start
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def take(told: Told, options: Mapping[str, Any]) -> None:
+    """Hands an answer to the report, where one is asked for."""
+    if (report := options.get("report")) is not None:
+        report.take(told)
+
+
+def reported(function: F) -> F:
+    """--report."""
+
+    @wraps(function)
+    def command(*arguments: Any, report: Path | None, **options: Any) -> int:
+        if report is None:
+            return function(*arguments, report=None, **options)
+        sink = Report(report, rows(options["whole"]))
+        try:
+            code = function(*arguments, report=sink, **options)
+        except BaseException as error:
+            sink.fail(error)
+            _write_after(sink)
+            raise
+        sink.write()
+        return code
+
+    return click.option(
+        "--report",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help=f"Write the answer to FILE too, even if the command fails; format by suffix: {', '.join(SPELLED)}.",
+    )(command)  # type: ignore[return-value]
+
+
+def _write_after(sink: Report) -> None:
+    try:
+        sink.write()
+    except ReconcilerError as error:
+        click.echo(visible(f"warning: {error.message}"), err=True)

@@ -1,0 +1,131 @@
+"""What sets desired and observed apart, as values: changes, deltas, deferrals, what enters and leaves the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.cover import Demand
+from reconciler.core.desired import Reason
+from reconciler.core.names import ContactId, SetName, Tag, TagSet
+from reconciler.core.outcome import Action
+from reconciler.core.source import Source
+
+IN_DOUBT = "in doubt"
+FLAPPING = "flapping: put back less than 7 days ago"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Change:
+    """One tag to add or remove, why, and where that was asked for."""
+
+    action: Action
+    tag: Tag
+    reason: Reason
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The changes that a group of contacts shares, sorted; the contacts sorted too."""
+
+    changes: tuple[Change, ...]
+    contacts: tuple[ContactId, ...]
+
+    def tags(self, action: Action) -> TagSet:
+        return frozenset(change.tag for change in self.changes if change.action is action)
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """Per action, the contacts by what they need and what they may be sent."""
+
+    adds: tuple[Demand, ...] = ()
+    removes: tuple[Demand, ...] = ()
+
+
+class Postponed(StrEnum):
+    """Why a removal is known to be needed, or to be possible, and is not in this plan."""
+
+    UNTIL_OBSERVED = "runs once the add's answer tells the contact's tags"
+    EXACT = "exact authority: its tags are not known before the add's answer"
+    OPEN = "exact authority: whatever else the add's answer shows is removed in the same run"
+    NEEDS_REFRESH = "needs a refresh: the contact was never observed"
+    UNTIL_SETTLED = "waits until the contact's adds in doubt are settled"
+    EXCLUSIVE = "exclusive: needs a refresh, which searches who else carries it"
+    INCOMPLETE = "exclusive: the search was not complete, others may carry it"
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """What may follow an observation: at most `tags` on `contacts` (empty tags: no ceiling can be named)."""
+
+    reason: Postponed
+    tags: tuple[Tag, ...]
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerChange:
+    """What enters and leaves the ledger of these contacts without a request.
+
+    `kept`: the part of the ledger that is to stay on leaving, afterwards.
+    """
+
+    adopted: tuple[Tag, ...]
+    released: tuple[Tag, ...]
+    kept: tuple[Tag, ...]
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Contacts that need something which is not planned, and why: a doubt, flapping, the reason of a quarantine."""
+
+    why: str
+    tags: tuple[Tag, ...]
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Everything that sets desired and observed apart, sorted. `demands`: what the batch planner has to send."""
+
+    deltas: tuple[Delta, ...]
+    demands: Demands
+    deferrals: tuple[Deferral, ...]
+    ledger: tuple[LedgerChange, ...]
+    held: tuple[Listed, ...]
+    quarantined: tuple[Listed, ...]
+    spared: tuple[Listed, ...]
+    unobserved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a person asked to see of it: some sets, some tags (empty: all), held or quarantined contacts once more.
+
+    `apply_deferrals`: what an answer shows besides on a contact under exact authority goes in the same run.
+    """
+
+    sets: frozenset[SetName] = frozenset()
+    tags: TagSet = frozenset()
+    retry_held: bool = False
+    retry_rejected: bool = False
+    apply_deferrals: bool = False
+
+    def takes(self, tag: Tag) -> bool:
+        return not self.tags or tag in self.tags
+
+
+EVERYTHING = Selection()
+
+
+def demands_of(deltas: Collection[Delta]) -> Demands:
+    """What these deltas need, and nothing that may be sent again."""
+    found = {
+        action: tuple(Demand(tags, tags, delta.contacts) for delta in deltas if (tags := delta.tags(action)))
+        for action in Action
+    }
+    return Demands(found[Action.ADD], found[Action.REMOVE])

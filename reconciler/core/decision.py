@@ -1,0 +1,211 @@
+"""What one pattern of contacts needs: the contract's formulas, once per pattern.
+
+Rules: those of `diff`. Here `known` is told in the spellings that were sent; a removal names the one that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from reconciler.core.alias import Spelling
+from reconciler.core.change import FLAPPING, IN_DOUBT, Change, Postponed, Selection
+from reconciler.core.desired import Cause, Desired, Reason, Want
+from reconciler.core.exclusive import Searched
+from reconciler.core.manifest import Authority
+from reconciler.core.names import Tag, TagSet
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Action
+from reconciler.core.reassert import Reassertion
+
+NONE: TagSet = frozenset()
+Deferred = tuple[tuple[Postponed, tuple[Tag, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one pattern of contacts needs. `may_add`, `may_remove`: what may be sent again besides.
+
+    `held` and `spared`: why, and which tags. `ledger`: adopted, released, kept; None where it stays as it is.
+    """
+
+    changes: tuple[Change, ...] = ()
+    may_add: TagSet = NONE
+    may_remove: TagSet = NONE
+    deferred: Deferred = ()
+    ledger: tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None = None
+    held: tuple[tuple[str, tuple[Tag, ...]], ...] = ()
+    spared: tuple[Tag, ...] = ()
+    quarantine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One pattern: what is wanted, what is known, what this run has done already.
+
+    `barred`: the API refused the contact for good, and nothing has changed since. `flapping`: tags of ours that
+    others removed, put back too recently. `carried`: the observed tags as they are spelt there. `searched`: exclusive
+    tags whose holders were looked for.
+    """
+
+    desired: Desired
+    owned: TagSet
+    want: Want
+    known: Known
+    selection: Selection
+    reassertion: Reassertion
+    spent: TagSet
+    barred: bool
+    flapping: TagSet
+    spelling: Spelling
+    carried: TagSet | None
+    searched: Searched
+
+    def verdict(self) -> Verdict:
+        needed, removals, held = self._adds(), self._removals(), self._held()
+        if self.barred and (self.spent or not self.selection.retry_rejected):
+            wrong = needed or self._present(removals) or held
+            reason = self.known.quarantine.value if wrong and self.known.quarantine else ""
+            return Verdict(ledger=self._ledger(), quarantine=reason)
+        flapping = self._flapping()
+        adds = {tag: change for tag, change in needed.items() if tag not in flapping} if flapping else needed
+        sent = [change for tag, change in adds.items() if tag not in held and tag not in self.spent]
+        removes, deferred = self._split(removals, adding=bool(sent), waits=not held.isdisjoint(adds))
+        changes = [*sent, *self._spelt(change for change in removes if change.tag not in held)]
+        aliased = self.spelling.others.keys()
+        return Verdict(
+            changes=tuple(sorted(changes)),
+            may_add=self.reassertion.adds(self._chosen(self.want.present), self.known, self.desired.rules) - aliased,
+            may_remove=self.reassertion.removes(removals.keys() - aliased, self.known, self.desired.rules),
+            deferred=deferred,
+            ledger=self._ledger(),
+            held=tuple((why, tuple(sorted(tags))) for why, tags in ((FLAPPING, flapping), (IN_DOUBT, held)) if tags),
+            spared=tuple(sorted(filter(self._spares, self.known.ledger | self.want.absent.keys()))),
+        )
+
+    def _spelt(self, removals: Iterable[Change]) -> Iterator[Change]:
+        """The removals by the spellings that are there."""
+        for change in removals:
+            if change.tag in self.spelling.others:
+                there = self.spelling.there(change.tag, self.carried) - self.spent
+                yield from (replace(change, tag=tag) for tag in there)
+            else:
+                yield change
+
+    def _spares(self, tag: Tag) -> bool:
+        """Whether the tag would be removed, were it not protected or ignored: kept on purpose, and told."""
+        there = self.known.observed is None or tag in self.known.observed
+        asked = tag in self.want.absent or (tag in self.known.ledger and not self._kept(tag))
+        return asked and there and tag not in self.want.present and self.selection.takes(tag) and self._safe(tag)
+
+    def _held(self) -> TagSet:
+        """The pairs in doubt; asked to retry them, those that this run brought into doubt once more."""
+        doubt = self.known.doubt & self.spent if self.selection.retry_held else self.known.doubt
+        return self._chosen(doubt)
+
+    def _flapping(self) -> TagSet:
+        """Put back already, and gone again: held, unless asked for once more; what this run sent is neither."""
+        if not self.flapping or self.selection.retry_held:
+            return NONE
+        return self.flapping & self._chosen(self._missing()) - self.spent
+
+    def _adds(self) -> dict[Tag, Change]:
+        return {tag: self._add(tag) for tag in self._missing() if self.selection.takes(tag)}
+
+    def _missing(self) -> list[Tag]:
+        """Desired, and not known to be there."""
+        there = (self.known.observed or NONE) - self.known.doubt
+        return [tag for tag in self.want.present if tag not in there and not self._satisfied(tag)]
+
+    def _add(self, tag: Tag) -> Change:
+        known = self.known
+        restored = known.observed is not None and tag in known.ledger and tag not in known.doubt
+        return Change(Action.ADD, tag, Reason.RESTORED if restored else Reason.DECLARED, self.want.present[tag])
+
+    def _satisfied(self, tag: Tag) -> bool:
+        rule = self.desired.rules.get(tag)
+        return rule is not None and rule.once and tag in self.known.ledger
+
+    def _removals(self) -> dict[Tag, Change]:
+        """Every removal that can be named for this contact, by tag: what is asked for plainly rules over the rest."""
+        want, known = self.want, self.known
+        causes: dict[Tag, Cause] = {}
+        if want.authority is Authority.EXACT:
+            causes |= dict.fromkeys(known.observed or NONE, Cause(Reason.EXACT))
+        if want.authority is not Authority.ADDITIVE:
+            causes |= dict.fromkeys(self.owned, Cause(Reason.OWNED))
+        causes |= {tag: self._exclusive(tag) for tag in self.searched.tags if self.searched.holds(known, tag)}
+        causes |= {tag: self._pruned(tag) for tag in known.ledger if not self._kept(tag)}
+        causes |= want.absent
+        flapping = self._flapping()
+        bare = not all(self.selection.takes(tag) and tag not in flapping for tag in self._missing())
+        return {
+            tag: Change(Action.REMOVE, tag, cause.reason, cause.sources)
+            for tag, cause in causes.items()
+            if tag not in want.present
+            and tag not in self.spent
+            and tag not in self.spelling.desired
+            and self.selection.takes(tag)
+            and not self._safe(tag)
+            and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED))
+        }
+
+    def _exclusive(self, tag: Tag) -> Cause:
+        return Cause(Reason.EXCLUSIVE, (self.desired.rules[tag].source,))
+
+    def _pruned(self, tag: Tag) -> Cause:
+        expired = self.want.expired.get(tag)
+        return Cause(Reason.PRUNED) if expired is None else Cause(Reason.EXPIRED, expired)
+
+    def _kept(self, tag: Tag) -> bool:
+        return tag in self.known.kept
+
+    def _safe(self, tag: Tag) -> bool:
+        rule = self.desired.rules.get(tag)
+        return (rule is not None and rule.protected) or any(fnmatchcase(tag, each) for each in self.want.ignore)
+
+    def _present(self, removals: Mapping[Tag, Change]) -> dict[Tag, Change]:
+        """The removals whose tag the contact carries, or may carry as far as anyone knows."""
+        observed = self.known.observed
+        if observed is None:
+            return {tag: change for tag, change in removals.items() if self._blind(change)}
+        return {tag: change for tag, change in removals.items() if tag in observed or tag in self.known.doubt}
+
+    def _blind(self, change: Change) -> bool:
+        return change.reason not in (Reason.OWNED, Reason.EXACT, Reason.EXCLUSIVE)
+
+    def _split(self, removals: Mapping[Tag, Change], *, adding: bool, waits: bool) -> tuple[list[Change], Deferred]:
+        """The removals of this plan, and those that wait for an observation."""
+        if waits:
+            withheld = self.spelling.every(self._present(removals))
+            return [], (((Postponed.UNTIL_SETTLED, withheld),) if withheld else ())
+        if self.known.observed is not None:
+            return list(self._present(removals).values()), ()
+        exact = self.want.authority is Authority.EXACT
+        if adding:
+            deferred = [(Postponed.UNTIL_OBSERVED, self.spelling.every(removals))] if removals else []
+            besides = Postponed.OPEN if self.selection.apply_deferrals else Postponed.EXACT
+            return [], (*deferred, *([(besides, ())] if exact else []))
+        blind = self._present(removals)
+        unseen = self.spelling.every([tag for tag in removals if tag not in blind])
+        needs = bool(unseen) or exact
+        return list(blind.values()), (((Postponed.NEEDS_REFRESH, unseen),) if needs else ())
+
+    def _ledger(self) -> tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None:
+        known, present = self.known, frozenset(self.want.present)
+        there, wanted = known.observed or NONE, self._chosen(present)
+        settled = self._chosen(known.ledger | present) - known.doubt
+        adopted = (present & there & settled) - known.ledger
+        undesired = (known.ledger & settled) - present
+        gone = undesired - there if known.observed is not None else NONE
+        # what is there under the spelling of a desired tag is that tag
+        released = gone | frozenset(tag for tag in undesired if self._kept(tag) or tag in self.spelling.desired)
+        ledger = (known.ledger | adopted) - released
+        kept = frozenset(tag for tag in ledger if tag in (self.want.keep if tag in wanted else known.kept))
+        if not adopted and not released and kept == known.kept:
+            return None
+        return tuple(sorted(adopted)), tuple(sorted(released)), tuple(sorted(kept))
+
+    def _chosen(self, tags: Iterable[Tag]) -> TagSet:
+        return frozenset(tag for tag in tags if self.selection.takes(tag))

@@ -1,0 +1,36 @@
+"""Tags that contacts carry, that nobody declares for them, and that no plan removes. Worked out once per pattern."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from reconciler.core.change import Selection
+from reconciler.core.desired import NOTHING, Desired, Want
+from reconciler.core.diff import selected
+from reconciler.core.exclusive import Searched
+from reconciler.core.manifest import Authority
+from reconciler.core.names import ContactId, Tag, TagSet
+from reconciler.core.observed import Known, Observed
+
+NONE: TagSet = frozenset()
+
+
+def left_alone(
+    desired: Desired, observed: Observed, selection: Selection, searched: Searched
+) -> Iterator[tuple[Tag, bool, Sequence[ContactId]]]:
+    """Tag, whether it is owned, and contacts that carry it so."""
+    owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
+    alike: defaultdict[tuple[int, int], list[ContactId]] = defaultdict(list)
+    for contact in selected(desired, selection) if selection.sets else observed.contacts:
+        alike[desired.contacts.get(contact, -1), observed.contacts.get(contact, 0)].append(contact)
+    for (wanted, index), contacts in alike.items():
+        want, known = desired.wants[wanted] if wanted >= 0 else NOTHING, observed.patterns[index]
+        for tag in filter(selection.takes, _left(want, known, searched)):
+            if want.authority is Authority.ADDITIVE or (tag not in owned and want.authority is Authority.OWNED):
+                yield tag, tag in owned, contacts
+
+
+def _left(want: Want, known: Known, searched: Searched) -> TagSet:
+    others = (known.observed or NONE) - want.present.keys() - want.absent.keys() - known.ledger - known.doubt
+    return frozenset(tag for tag in others if not searched.holds(known, tag))

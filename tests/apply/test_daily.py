@@ -1,0 +1,159 @@
+"""Day after day: workflows that consume their trigger, contacts that the API refuses, tags that come back respelt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.desired import Desired
+from reconciler.core.facts import Facts
+from reconciler.core.manifest import TagUse
+from reconciler.core.names import ContactId, Tag
+from reconciler.core.observed import QUARANTINE_MS, Origin, observe
+from reconciler.core.outcome import Action
+from reconciler.core.plan import Plan
+from reconciler.core.report import LocationReport
+from reconciler.sandbox.assumptions import Assumptions
+from reconciler.store import open_reader, open_store
+from tests.apply.stage import Scene, who
+from tests.build import DAY, HERE, PLACE, a_rule, a_set, declare
+from tests.fakes import a_holder
+
+DAYS = 30
+PEOPLE = "anna bert cara"
+ANNA = ContactId(who("anna"))
+
+
+def wanted(*, once: bool = False) -> Desired:
+    rule = [a_rule("hello", triggers=True, once=once)]
+    return declare(a_set("s", who(PEOPLE), "hello newsletter"), rule=rule)
+
+
+def consume(scene: Scene, tag: str) -> None:
+    """The workflow that the tag starts: it mails, and takes its trigger away."""
+    for contact in scene.world.holders(tag):
+        scene.world.remove(contact, [tag], now=scene.clock.now(), by="workflow")
+
+
+def look_again(scene: Scene) -> None:
+    """A refresh: what everybody carries now."""
+    now = scene.clock.now()
+    with open_store(scene.url) as store:
+        lease = store.acquire(HERE, a_holder("refresh", operation="refresh"), now)
+        observed = store.load(HERE).observed
+        read = {each: scene.world.find(each) for each in observed.contacts}
+        seen = {
+            each: observe(observed[each], found.tags, at=now, origin=Origin.GET, settle_ms=0)
+            for each, found in read.items()
+            if found is not None
+        }
+        store.learn(lease, seen)
+        store.release(lease)
+
+
+def today(scene: Scene, desired: Desired) -> tuple[Plan, LocationReport]:
+    """The nightly job: look, plan, apply."""
+    look_again(scene)
+    scene.options = replace(scene.options, now=scene.clock.now())
+    plan = scene.plan(desired)
+    return plan, scene.run(desired, plan=plan)
+
+
+def mails(scene: Scene) -> Counter[ContactId]:
+    log = scene.world.transitions
+    return Counter(each.contact for each in log if each.tag == "hello" and each.action is Action.ADD)
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_workflow_that_consumes_its_trigger_mails_at_most_once_a_week(tmp_path: Path, once: bool) -> None:
+    scene = Scene(tmp_path, dict.fromkeys(PEOPLE.split(), ""))
+    scene.after = lambda nth: consume(scene, "hello")
+    days: list[int] = []
+    for day in range(DAYS):
+        before = mails(scene).total()
+        today(scene, wanted(once=once))
+        days += [day] if mails(scene).total() > before else []
+        scene.clock.ms += DAY - (scene.clock.ms % 1_000)
+
+    # a mail when it is declared; without `once` it is put back, and not again within a week
+    assert days == ([0] if once else [0, 1, 8, 15, 22, 29])
+    assert set(mails(scene).values()) == {len(days)}
+
+
+def test_what_flaps_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, dict.fromkeys(PEOPLE.split(), ""))
+    scene.after = lambda nth: consume(scene, "hello")
+    for _ in range(2):
+        today(scene, wanted())
+        scene.clock.ms += DAY // 2
+    plan, report = today(scene, wanted())
+    (location,) = plan.locations
+    assert plan.is_empty
+    assert [(each.why, each.tags, len(each.contacts)) for each in location.held] == [
+        ("flapping: put back less than 7 days ago", ("hello",), 3)
+    ]
+    assert report.exit_code == 0
+
+
+def test_whom_the_api_refuses_is_tried_again_a_month_later(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, {"anna": "", "bert": ""})
+    scene.world.delete(ANNA, now=scene.clock.now())
+    desired = declare(a_set("s", who("anna bert"), "x"))
+    _, report = today(scene, desired)
+    assert report.exit_code == 3
+    first = scene.known("anna")
+    assert (first.quarantined_since, first.membership) == (first.quarantined_at, {"s"})
+    sent = []
+    for _ in range(32):
+        scene.clock.ms += DAY
+        _, report = today(scene, desired)
+        sent.append(report.requests)
+        assert report.exit_code == (3 if report.requests else 0)
+    assert sent == [0] * 29 + [1, 0, 0]
+    last = scene.known("anna")
+    assert last.quarantined_since == first.quarantined_since
+    assert last.quarantined_at is not None
+    assert last.quarantined_at - (first.quarantined_at or 0) >= QUARANTINE_MS
+
+
+def test_whom_the_api_refuses_is_tried_again_where_it_now_belongs(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, {"anna": ""})
+    scene.world.delete(ANNA, now=scene.clock.now())
+    today(scene, declare(a_set("s", who("anna"), "x")))
+    moved = declare(a_set("t", who("anna"), "x"))
+    _, report = today(scene, moved)
+    assert report.requests == 1
+    _, report = today(scene, moved)
+    assert report.requests == 0
+
+
+APART = "cafe\u0301  bar"
+THERE = "caf\u00e9 bar"
+
+
+def test_a_tag_that_comes_back_respelt_is_added_once_and_removed_as_it_is_there(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, dict.fromkeys(PEOPLE.split(), "x"))
+    scene.world.assumptions = Assumptions(composes_unicode=True, collapses_spaces=True)
+    desired = declare(replace(a_set("s", who(PEOPLE)), tags=(TagUse(Tag(APART), APART, PLACE),)))
+    _, report = today(scene, desired)
+    assert (report.exit_code, report.requests) == (0, 3)
+    assert scene.tags("anna") == {"x", THERE}
+    with open_reader(scene.url) as reader:
+        assert reader.load(HERE).facts == Facts(aliases=((Tag(APART), Tag(THERE)),))
+    for _ in range(3):
+        plan, report = today(scene, desired)
+        assert plan.is_empty
+
+    gone = declare(a_set("s", "", "x"))
+    scene.options = replace(
+        scene.options, limits=replace(scene.options.limits, max_removes_pct=None, empties_tag=False)
+    )
+    _, report = today(scene, gone)
+    assert {tag for update in scene.sent for tag in update.tags} == {THERE}
+    assert scene.tags("anna") == {"x"}
+    plan, report = today(scene, gone)
+    assert plan.is_empty
+    assert scene.known("anna").ledger == frozenset()

@@ -1,0 +1,101 @@
+"""`drift` as a person has it: who had set it, since when, what is expected, and what was not looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reconciler.core.names import Instant
+from reconciler.sandbox.server import Running
+from reconciler.sandbox.world import World
+from tests.cli.conftest import LOCATION, Command, Ended, contact_id
+
+Manifest = Callable[..., None]
+ME = "somebody"
+
+
+def drifted(ended: Ended) -> dict[str, dict[str, Any]]:
+    """By class and tag."""
+    (location,) = json.loads(ended.out)["locations"]
+    return {f"{each['drift']} {each['tag']}".strip(): each for each in location["drifted"]}
+
+
+def look(reconciler: Command, *arguments: str) -> dict[str, dict[str, Any]]:
+    ended = reconciler("drift", "--refresh", "get", "--format", "json", *arguments)
+    assert ended.code == 0, ended.err
+    return drifted(ended)
+
+
+def meddle(world: World, now: Instant) -> None:
+    world.remove(contact_id(2), ["vip"], now=now, by=ME)
+    world.remove(contact_id(3), ["vip"], now=now, by=ME)
+    world.add(contact_id(4), ["trial", "foreign tag"], now=now, by=ME)
+    world.delete(contact_id(5), now=now)
+
+
+def test_each_drift_names_who_had_set_it_and_since_when(
+    reconciler: Command, manifest: Manifest, sandbox: Running
+) -> None:
+    manifest(vip=(range(2, 7), ["vip"], ["trial"]))
+    run = json.loads(reconciler("apply", "--auto-approve", "--format", "json").out)["locations"][0]["run"]
+    sandbox.do(meddle)
+    found = look(reconciler, "--show", "foreign")
+
+    missing = found["missing vip"]
+    assert missing["contacts"] == [contact_id(2), contact_id(3)]
+    assert missing["set_by"]["run"] == run
+    assert missing["set_by"]["at"] <= missing["after"] <= missing["oldest"] <= missing["newest"]
+    assert found["unexpected trial"]["contacts"] == [contact_id(4)]
+    assert found["foreign foreign tag"]["contacts"] == [contact_id(4)]
+    assert found["unreachable"]["contacts"] == [contact_id(5)]
+    text = reconciler("drift", "--refresh", "get").out
+    assert f"run {run[:8]}" in text
+    assert "foreign tag" not in text
+
+
+def test_what_is_expected_is_told_and_does_not_fail(
+    reconciler: Command, manifest: Manifest, sandbox: Running, project: Path
+) -> None:
+    manifest(vip=(range(2, 7), ["vip"], ["trial"]))
+    reconciler("apply", "--auto-approve")
+    sandbox.do(meddle)
+    settings = project / "manifests" / "reconciler.yaml"
+    failing = ["drift", "--refresh", "get", "--fail-on", "missing"]
+    assert reconciler(*failing).code == 2
+    entry = "{tag: v*, classes: [missing], set: vip, reason: the workflow takes it, until: %s}"
+    settings.write_text(f"expected_drift:\n  - {entry % '2999-01-01'}\n")
+    quiet = reconciler(*failing)
+    assert (quiet.code, "Expected, as the settings say" in quiet.out) == (0, True)
+    settings.write_text(f"expected_drift:\n  - {entry % '2020-01-01'}\n")
+    assert reconciler(*failing).code == 2
+
+
+def test_owned_tags_on_others_are_tolerated(reconciler: Command, manifest: Manifest, sandbox: Running) -> None:
+    manifest(vip=([2], ["vip"], []), news=([3], ["news"], []))
+    reconciler("apply", "--auto-approve")
+    sandbox.do(lambda world, now: world.add(contact_id(2), ["news"], now=now, by=ME))
+    assert look(reconciler)["tolerated news"]["contacts"] == [contact_id(2)]
+
+
+def test_without_a_refresh_it_says_since_when_nobody_looked(reconciler: Command, manifest: Manifest) -> None:
+    manifest(vip=([2, 8], ["vip"], []))
+    first = reconciler("drift")
+    assert "2 unobserved" in first.out
+    reconciler("apply", "--auto-approve")
+    ended = reconciler("drift")
+    assert "nothing observed since" in ended.out
+    assert "1 unreachable" in ended.out
+
+
+def test_what_is_too_old_is_stale(reconciler: Command, manifest: Manifest, project: Path) -> None:
+    (project / "old.csv").write_text(f"contact_id,tags\n{contact_id(2)},vip\n")
+    reconciler("state", "import", "old.csv", "--location", LOCATION, "--observed-at", "2020-01-01")
+    manifest(vip=([2], ["vip"], []))
+    assert drifted(reconciler("drift", "--max-age", "24h", "--format", "json")).keys() == {"stale"}
+    assert reconciler("drift", "--max-age", "24h", "--fail-on", "stale").code == 2
+    # the search is behind, and still younger than what is known
+    found = reconciler("drift", "--max-age", "24h", "--refresh", "search", "--format", "json")
+    assert drifted(found).keys() == {"pending vip"}
+    assert reconciler("drift", "--fail-on", "strange").code == 64

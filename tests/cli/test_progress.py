@@ -1,0 +1,169 @@
+"""Progress: few lines in a log, one JSON object a line for machines, a board on a terminal, nothing where asked."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console as Rich
+
+from reconciler.cli.progress import Progress
+from reconciler.core.event import BatchAnswered, Event, Priced, Read, RoundStarted, Waiting
+from reconciler.core.names import Instant, LocationId
+from reconciler.core.outcome import Action
+from reconciler.core.standing import Standing
+from reconciler.core.view.standing import facts
+from reconciler.render.live import board
+from tests.build import NOW
+from tests.fakes import FakeClock
+
+HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("bsdrwHvLUxlfw5SqKVCN")
+OPTIONS = {"log_level": "info", "log_format": "text", "quiet": False, "color": "auto"}
+
+
+def answered(done: int, of: int, *, location: LocationId = HERE, **more: Any) -> BatchAnswered:
+    counts = {"applied": 10, "noop": 0, "rejected": 0, "unclear": 0} | more
+    return BatchAnswered(location, Action.ADD, tags=1, done=done, requests=of, **counts)
+
+
+def told(capfd: pytest.CaptureFixture[str], *events: tuple[int, Event], **options: Any) -> list[str]:
+    """The lines on stderr of events that happen so many milliseconds after one another."""
+    clock = FakeClock(NOW)
+    progress = Progress(OPTIONS | options, clock.now)
+    for gap, event in events:
+        clock.ms += gap
+        progress(event)
+    said = capfd.readouterr()
+    assert said.out == ""
+    return said.err.splitlines()
+
+
+def a_run(requests: int, gap: int) -> list[tuple[int, Event]]:
+    return [(0, RoundStarted(HERE, 1, requests)), *((gap, answered(nth + 1, requests)) for nth in range(requests))]
+
+
+def test_a_quick_run_of_thousands_takes_some_twenty_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    lines = told(capfd, *a_run(2_000, 5))
+    assert len(lines) == 21
+    assert lines[0] == f"{HERE}: round 1, 2,000 requests"
+    assert lines[-1].startswith(f"{HERE}: 2,000 of 2,000 requests, 20,000 contacts, 200.0/s")
+
+
+def test_a_slow_run_tells_at_least_every_fifteen_seconds(capfd: pytest.CaptureFixture[str]) -> None:
+    lines = told(capfd, *a_run(2_000, 1_000))
+    assert 2_000 / 15 < len(lines) < 2_000 / 15 + 25
+    assert "about 31 min 35 s left" in lines[7]
+
+
+def test_reading_a_million_contacts_takes_few_lines_for_machines_too(capfd: pytest.CaptureFixture[str]) -> None:
+    events = [(0, Read(HERE, done, 10_000)) for done in range(1, 10_001)]
+    assert len(told(capfd, *events)) == 20
+    assert len(told(capfd, *events, log_format="json")) == 20
+
+
+def test_debug_tells_everything_and_warning_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    assert len(told(capfd, *a_run(200, 5), log_level="debug")) == 201
+    assert told(capfd, *a_run(200, 5), log_level="warning") == []
+    assert told(capfd, *a_run(200, 5), quiet=True) == []
+    assert told(capfd, *a_run(200, 5), quiet=True, log_format="json") == []
+
+
+def test_waits_are_told_from_a_second_on(capfd: pytest.CaptureFixture[str]) -> None:
+    short, long = Waiting(HERE, 999, "rate limit"), Waiting(HERE, 90_000, "what is in doubt settles")
+    assert told(capfd, (0, short), (0, long)) == [f"{HERE}: waiting 1 min 30 s: what is in doubt settles"]
+
+
+KEYS = {
+    "RoundStarted": {"round", "requests"},
+    "BatchAnswered": {"action", "tags", "done", "requests", "applied", "noop", "rejected", "unclear", "quota_left"},
+    "Waiting": {"milliseconds", "why"},
+    "Read": {"done", "total"},
+    "Priced": {"method", "requests", "milliseconds", "share", "exclusive"},
+}
+
+
+def test_one_json_object_a_line_with_keys_that_stay(capfd: pytest.CaptureFixture[str]) -> None:
+    events = [
+        RoundStarted(HERE, 1, 1),
+        Priced(HERE, "get", 3, 0, 0.1),
+        Read(HERE, 1, 1),
+        Waiting(HERE, 5_000, "\x1b[2J\n::error::x ##[y]"),
+        answered(1, 1, quota_left=17),
+    ]
+    lines = told(capfd, *((0, event) for event in events), log_format="json")
+    documents = [json.loads(line) for line in lines]
+    assert {each["event"]: each.keys() - {"time", "event", "location"} for each in documents} == KEYS
+    assert all(each["time"].endswith("Z") and each["location"] == HERE for each in documents)
+    assert "\x1b" not in "".join(lines)
+    assert "##" not in "".join(lines)
+
+
+def test_outside_text_changes_no_line(capfd: pytest.CaptureFixture[str]) -> None:
+    (line,) = told(capfd, (0, Waiting(HERE, 5_000, "\x1b[2J\n::error::x")))
+    assert "\x1b" not in line
+    assert "::" not in line
+
+
+def standing(*events: tuple[int, Event], start: int = NOW) -> tuple[Standing, Instant]:
+    now = start
+    found = Standing(HERE, Instant(now))
+    for gap, event in events:
+        now += gap
+        found.take(event, Instant(now))
+    return found, Instant(now)
+
+
+def test_what_a_line_says() -> None:
+    found, now = standing(
+        (0, RoundStarted(HERE, 1, 100)),
+        (1_000, answered(10, 100, rejected=2, unclear=3, quota_left=5_000)),
+        (0, Waiting(HERE, 4_000, "rate limit")),
+    )
+    assert facts(found, now) == [
+        "10 of 100 requests",
+        "15 contacts",
+        "10.0/s",
+        "2 rejected",
+        "3 in doubt",
+        "5,000 left today",
+        "about 13 s left",
+        "waiting 4 s: rate limit",
+    ]
+
+
+def test_the_rate_is_that_of_late() -> None:
+    slow = [(10_000, answered(nth, 200)) for nth in range(1, 11)]
+    quick = [(100, answered(nth, 200)) for nth in range(11, 160)]
+    found, now = standing((0, RoundStarted(HERE, 1, 200)), *slow, *quick)
+    assert found.rate(now) == pytest.approx(5.0, abs=0.1)
+    assert found.rate(Instant(now + 60_000)) == 0
+    assert found.left_ms(Instant(now + 60_000)) is None
+
+
+def test_rounds_and_readings_begin_anew_and_what_went_wrong_adds_up() -> None:
+    found, _ = standing(
+        (0, RoundStarted(HERE, 1, 2)),
+        (10, answered(2, 2, rejected=1)),
+        (10, Read(HERE, 1, 5)),
+        (10, Read(HERE, 5, 5)),
+        (10, RoundStarted(HERE, 2, 1)),
+        (10, answered(1, 1, rejected=1)),
+    )
+    assert (found.round, found.done, found.total, found.rejected) == (2, 1, 1, 2)
+    assert found.is_done
+
+
+def test_a_board_has_a_row_a_location() -> None:
+    sink = io.StringIO()
+    now = Instant(NOW)
+    here, there = Standing(HERE, now), Standing(LocationId("\x1b[2Jevil"), now)
+    here.take(RoundStarted(HERE, 1, 10), now)
+    here.take(answered(5, 10), Instant(now + 500))
+    Rich(file=sink, width=160, no_color=True).print(board([here, there], Instant(now + 500)))
+    lines = sink.getvalue().splitlines()
+    assert len(lines) == 2
+    assert "5 of 10 requests" in lines[0]
+    assert "━" in lines[0]
+    assert "\x1b" not in sink.getvalue()

@@ -1,0 +1,364 @@
+"""What a plan remembers: what was put back lately, whom the API refused and when it is tried again, spellings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.alias import aliases_in
+from reconciler.core.change import FLAPPING, Diff, Postponed
+from reconciler.core.diff import diff
+from reconciler.core.facts import Alias, Facts
+from reconciler.core.manifest import Authority
+from reconciler.core.names import Instant, SetName, Tag, folded
+from reconciler.core.observed import (
+    QUARANTINE_MS,
+    RESTORE_MS,
+    Known,
+    Origin,
+    absorb,
+    intend,
+    observe,
+    release,
+    withdraw,
+)
+from reconciler.core.outcome import Action, Outcome, Rejection, Row, Verdict, judge
+from reconciler.core.plan import PlanOptions, Snapshot, plan_location
+from tests.build import (
+    DAY,
+    HERE,
+    NOW,
+    SETTLE,
+    a_rule,
+    a_set,
+    carries,
+    changes,
+    declare,
+    held,
+    ids,
+    many,
+    only,
+    postponed,
+    quarantined,
+    recorded,
+    state,
+    tags,
+    unseen,
+)
+
+ADD, REMOVE = Action.ADD, Action.REMOVE
+GONE = carries("", ledger="vip")
+VIP = declare(a_set("s", "anna", "vip"))
+
+
+def put_back(known: Known, *, ago: int, tag: str = "vip") -> Known:
+    return replace(known, restored=((Tag(tag), Instant(NOW - ago)),))
+
+
+def found(known: Known, **options: object) -> Diff:
+    return diff(VIP, state(anna=known), now=NOW, **options)  # type: ignore[arg-type]
+
+
+def test_a_pair_of_ours_that_others_removed_is_restored() -> None:
+    assert changes(found(GONE)) == {"anna": {"+vip restored"}}
+
+
+@pytest.mark.parametrize("ago", [0, 1, DAY, RESTORE_MS - 1, -60_000])
+def test_put_back_lately_it_is_flapping_and_held(ago: int) -> None:
+    result = found(put_back(GONE, ago=ago))
+    assert changes(result) == {}
+    assert [(each.why, each.tags) for each in result.held] == [(FLAPPING, ("vip",))]
+
+
+def test_a_week_later_it_is_restored_once_more() -> None:
+    assert changes(found(put_back(GONE, ago=RESTORE_MS))) == {"anna": {"+vip restored"}}
+
+
+def test_asked_to_retry_what_is_held_it_is_restored_at_once() -> None:
+    result = found(put_back(GONE, ago=DAY), selection=only(retry_held=True))
+    assert changes(result) == {"anna": {"+vip restored"}}
+    assert held(result) == {}
+
+
+def test_what_is_there_again_is_not_flapping() -> None:
+    assert found(put_back(carries("vip", ledger="vip"), ago=DAY)) == found(carries("vip", ledger="vip"))
+
+
+def test_without_a_time_nothing_is_flapping() -> None:
+    assert changes(diff(VIP, state(anna=put_back(GONE, ago=DAY)))) == {"anna": {"+vip restored"}}
+
+
+def test_contacts_that_flap_are_apart_from_those_that_do_not() -> None:
+    desired = declare(a_set("s", "anna bert", "vip"))
+    result = diff(desired, state(anna=put_back(GONE, ago=DAY), bert=put_back(GONE, ago=8 * DAY)), now=NOW)
+    assert changes(result) == {"bert": {"+vip restored"}}
+    assert held(result) == {"anna": "vip"}
+
+
+def test_the_rest_of_a_contact_goes_on_while_a_tag_of_it_flaps() -> None:
+    desired = declare(a_set("s", "anna", "vip new", absent="trial"))
+    known = put_back(carries("trial old", ledger="vip old"), ago=DAY)
+    assert changes(diff(desired, state(anna=known), now=NOW)) == {
+        "anna": {"+new declared", "-trial absent", "-old pruned"}
+    }
+
+
+def test_a_group_is_not_emptied_for_a_tag_that_flaps() -> None:
+    desired = declare(a_set("s", "anna", "vip"), rule=[a_rule("vip", group="g"), a_rule("lead", group="g")])
+    known = put_back(carries("lead", ledger="vip"), ago=DAY)
+    assert changes(diff(desired, state(anna=known), now=NOW)) == {}
+    assert changes(diff(desired, state(anna=put_back(known, ago=8 * DAY)), now=NOW)) == {
+        "anna": {"+vip restored", "-lead group"}
+    }
+
+
+@pytest.mark.parametrize("ago", [DAY, 8 * DAY])
+def test_once_is_never_restored_nor_held(ago: int) -> None:
+    desired = declare(a_set("s", "anna", "vip"), rule=[a_rule("vip", once=True)])
+    result = diff(desired, state(anna=put_back(GONE, ago=ago)), now=NOW)
+    assert (changes(result), held(result)) == ({}, {})
+
+
+def test_once_starts_anew_when_it_is_declared_anew() -> None:
+    once = [a_rule("vip", once=True)]
+    left = diff(declare(rule=once), state(anna=GONE))
+    assert recorded(left) == {"anna": "-vip"}
+    again = diff(declare(a_set("s", "anna", "vip"), rule=once), state(anna=release(GONE, tags("vip"))))
+    assert changes(again) == {"anna": {"+vip declared"}}
+
+
+def intended(known: Known, text: str, *, at: int = NOW) -> Known:
+    return intend(known, ADD, tags(text), keep=tags(""), at=Instant(at))
+
+
+def test_an_intent_remembers_what_it_puts_back() -> None:
+    known = intended(carries("x", ledger="x vip"), "vip new")
+    assert known.restored == ((Tag("vip"), NOW),)
+    assert intended(known, "other", at=NOW + RESTORE_MS).restored == ()
+    assert intended(known, "other", at=NOW + RESTORE_MS - 1).restored == known.restored
+
+
+@pytest.mark.parametrize(
+    "known", [carries(""), unseen(ledger="vip"), carries("vip", ledger="vip"), carries("", ledger="vip", doubt="vip")]
+)
+def test_what_others_did_not_remove_is_not_put_back(known: Known) -> None:
+    assert intended(known, "vip").restored == ()
+
+
+def test_what_had_no_effect_put_nothing_back() -> None:
+    assert withdraw(intended(GONE, "vip"), GONE) == GONE
+
+
+def test_what_leaves_the_ledger_was_put_back_no_more() -> None:
+    assert release(intended(GONE, "vip"), tags("vip")).restored == ()
+
+
+def refused(known: Known = carries(""), *, at: int, sets: Iterable[str] = ("s",)) -> Known:  # noqa: B008
+    verdict = Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+    when = Instant(at)
+    return absorb(known, verdict, ADD, tags("vip"), sent=when, answered=when, membership=frozenset(map(SetName, sets)))
+
+
+def test_a_refusal_is_remembered_from_the_first_to_the_last() -> None:
+    known = refused(refused(at=NOW - 5), at=NOW)
+    assert (known.quarantine, known.quarantined_since, known.quarantined_at) == (Rejection.DELETED, NOW - 5, NOW)
+    assert known.membership == {"s"}
+
+
+@pytest.mark.parametrize(
+    ("known", "outcome"),
+    [
+        (refused(at=NOW - DAY), "quarantined"),
+        (refused(at=NOW - QUARANTINE_MS + 1), "quarantined"),
+        (refused(at=NOW - QUARANTINE_MS), "planned"),
+        (refused(at=NOW - DAY, sets=("s", "t")), "planned"),
+        (refused(at=NOW - DAY, sets=()), "planned"),
+        (replace(refused(at=NOW - DAY), membership=None), "quarantined"),
+        (replace(refused(at=NOW - QUARANTINE_MS), membership=None), "planned"),
+        (
+            observe(refused(at=NOW - DAY), tags(""), at=Instant(NOW), origin=Origin.GET, settle_ms=SETTLE),
+            "planned",
+        ),
+        (
+            observe(refused(at=NOW - DAY), tags(""), at=Instant(NOW - 2 * DAY), origin=Origin.GET, settle_ms=SETTLE),
+            "quarantined",
+        ),
+    ],
+)
+def test_whom_the_api_refused_comes_back(known: Known, outcome: str) -> None:
+    result = found(known)
+    assert changes(result) == ({"anna": {"+vip declared"}} if outcome == "planned" else {})
+    assert quarantined(result) == ({} if outcome == "planned" else {"anna": "deleted"})
+
+
+def test_asked_to_retry_whom_the_api_refused_it_is_planned_but_not_twice_in_a_run() -> None:
+    retry = only(retry_rejected=True)
+    known = refused(at=NOW - DAY)
+    assert changes(found(known, selection=retry)) == {"anna": {"+vip declared"}}
+    (anna,) = ids("anna")
+    again = found(refused(known, at=NOW), selection=retry, spent={anna: tags("vip")})
+    assert (changes(again), quarantined(again)) == ({}, {"anna": "deleted"})
+
+
+def test_an_observation_ends_a_quarantine_whole() -> None:
+    known = refused(carries(""), at=NOW - DAY)
+    seen = observe(known, tags(""), at=Instant(NOW), origin=Origin.GET, settle_ms=SETTLE)
+    assert (seen.quarantine, seen.quarantined_at, seen.quarantined_since, seen.membership) == (None,) * 4
+
+
+@pytest.mark.parametrize(
+    ("facts", "sizes"),
+    [(Facts(), [6]), (Facts(max_contacts=4), [4, 2]), (Facts(max_contacts=100), [6]), (Facts(max_tags=1), [6, 6])],
+)
+def test_what_a_request_was_found_to_hold_bounds_the_batches(facts: Facts, sizes: list[int]) -> None:
+    desired = declare(a_set("s", many(6), "a b"))
+    plan = plan_location(desired, Snapshot(HERE, facts=facts), PlanOptions())
+    assert [len(batch.contacts) for batch in plan.batches] == sizes
+
+
+COMPOSED, APART = Tag("caf\u00e9"), Tag("cafe\u0301")
+CAFE: tuple[Alias, ...] = ((APART, COMPOSED),)
+
+
+@pytest.mark.parametrize(
+    ("sent", "back"),
+    [
+        (APART, COMPOSED),
+        ("x  y", "x y"),
+        ("x\u00a0y", "x y"),
+        ("stra\u00dfe", "strasse"),
+        ("a\u200bb", "ab"),
+        ("ＶＩＰ", "vip"),
+    ],
+)
+def test_spellings_of_one_tag(sent: str, back: str) -> None:
+    assert folded(sent) == folded(back)
+
+
+@pytest.mark.parametrize(("one", "other"), [("vip", "vip2"), ("x y", "xy"), ("e", "\u00e9"), ("a-b", "a_b")])
+def test_different_tags_are_not_spellings(one: str, other: str) -> None:
+    assert folded(one) != folded(other)
+
+
+def row(old: Iterable[str], *, added: Iterable[str] = (), removed: Iterable[str] = ()) -> Row:
+    before, plus, minus = (frozenset(map(Tag, each)) for each in (old, added, removed))
+    return Row(ids("anna")[0], "success", "Tags updated", before, plus, minus)
+
+
+@pytest.mark.parametrize(
+    ("action", "answer", "outcome"),
+    [
+        (ADD, row([], added=[COMPOSED, "b"]), Outcome.APPLIED),
+        (ADD, row([COMPOSED], added=["b"]), Outcome.APPLIED),
+        (ADD, row([COMPOSED, "b"]), Outcome.NOOP),
+        (ADD, row(["b"], added=[COMPOSED]), Outcome.APPLIED),
+        (ADD, row([], added=["b"]), Outcome.IN_DOUBT),
+        (ADD, row([], added=[COMPOSED]), Outcome.IN_DOUBT),
+        (ADD, row([COMPOSED], added=[COMPOSED, "b"]), Outcome.IN_DOUBT),
+        (ADD, row([], added=[COMPOSED, "b", "c"]), Outcome.IN_DOUBT),
+        (ADD, row([], added=[COMPOSED, "b"], removed=["z"]), Outcome.IN_DOUBT),
+        (REMOVE, row([COMPOSED, "b"], removed=[COMPOSED, "b"]), Outcome.APPLIED),
+        (REMOVE, row([COMPOSED], removed=[COMPOSED]), Outcome.APPLIED),
+        (REMOVE, row([COMPOSED, "b"], removed=[COMPOSED]), Outcome.IN_DOUBT),
+        (REMOVE, row(["b"], removed=[COMPOSED, "b"]), Outcome.IN_DOUBT),
+    ],
+)
+def test_a_row_in_another_spelling_means_the_tag(action: Action, answer: Row, outcome: Outcome) -> None:
+    wanted = frozenset({APART, Tag("b")})
+    assert judge(action, ids("anna"), wanted, [answer])[ids("anna")[0]].outcome is outcome
+
+
+def test_answers_tell_aliases() -> None:
+    sent = frozenset({APART, Tag("b")})
+    told = [None, frozenset({COMPOSED, Tag("b")}), frozenset({APART, Tag("b")}), frozenset({Tag("z")})]
+    assert list(aliases_in(sent, told)) == [(APART, COMPOSED)]
+    assert list(aliases_in(sent, [frozenset({APART, COMPOSED, Tag("b")})])) == []
+
+
+def spelt(known: Known, *sets: object, **options: object) -> Diff:
+    desired = declare(*(sets or (a_set("s", "anna", APART),)))  # type: ignore[arg-type]
+    return diff(desired, state(anna=known), aliases=CAFE, now=NOW, **options)  # type: ignore[arg-type]
+
+
+def of(observed: str | None, **more: str) -> Known:
+    return unseen(**more) if observed is None else carries(observed, **more)  # type: ignore[arg-type]
+
+
+def test_a_tag_that_is_there_in_another_spelling_is_never_added_again() -> None:
+    result = spelt(of(COMPOSED, ledger=APART))
+    assert (result.deltas, result.ledger) == ((), ())
+    assert recorded(spelt(of(COMPOSED))) == {"anna": f"+{APART}"}
+
+
+def test_a_tag_that_is_not_there_in_any_spelling_is_added() -> None:
+    assert changes(spelt(of(""))) == {"anna": {f"+{APART} declared"}}
+
+
+def test_a_removal_names_the_spelling_that_is_there() -> None:
+    gone = a_set("t", "", APART)
+    assert changes(spelt(of(COMPOSED, ledger=APART), gone)) == {"anna": {f"-{COMPOSED} pruned"}}
+    assert changes(spelt(of(f"{COMPOSED} {APART}", ledger=APART), gone)) == {
+        "anna": {f"-{COMPOSED} pruned", f"-{APART} pruned"}
+    }
+    assert changes(spelt(of(None, ledger=APART), gone)) == {"anna": {f"-{COMPOSED} pruned"}}
+    assert changes(spelt(of(COMPOSED), a_set("s", "anna", absent=APART))) == {"anna": {f"-{COMPOSED} absent"}}
+
+
+def test_once_it_is_removed_the_pair_leaves_the_ledger() -> None:
+    assert recorded(spelt(of("", ledger=APART), a_set("t", "", APART))) == {"anna": f"-{APART}"}
+
+
+def test_a_removal_that_waits_may_name_either_spelling() -> None:
+    result = spelt(of(None), a_set("s", "anna", "new", absent=APART))
+    assert postponed(result) == {"anna": {f"until_observed: {APART} {COMPOSED}"}}
+
+
+def test_under_exact_authority_the_other_spelling_is_no_stranger() -> None:
+    exact = a_set("s", "anna", APART, authority=Authority.EXACT)
+    assert changes(spelt(of(f"{COMPOSED} wild", ledger=APART), exact)) == {"anna": {"-wild exact"}}
+
+
+@pytest.mark.parametrize("authority", [None, Authority.OWNED, Authority.EXACT])
+def test_the_spelling_of_a_desired_tag_is_not_removed_whoever_names_it(authority: Authority | None) -> None:
+    named = (a_set("s", "anna", APART, authority=authority), a_set("t", "", COMPOSED))
+    result = spelt(of(COMPOSED, ledger=f"{APART} {COMPOSED}"), *named)
+    assert changes(result) == {}
+    assert recorded(result) == {"anna": f"-{COMPOSED}"}
+
+
+@pytest.mark.parametrize("authority", [None, Authority.OWNED, Authority.EXACT])
+def test_a_manifest_that_takes_the_spelling_over_has_nothing_to_send(authority: Authority | None) -> None:
+    result = spelt(of(COMPOSED, ledger=APART), a_set("s", "anna", COMPOSED, authority=authority))
+    assert changes(result) == {}
+    assert recorded(result) == {"anna": f"+{COMPOSED} -{APART}"}
+
+
+def test_a_doubt_about_either_spelling_is_about_the_tag() -> None:
+    result = spelt(of(COMPOSED, ledger=APART, doubt=COMPOSED))
+    assert (changes(result), held(result)) == ({}, {"anna": APART})
+
+
+some = st.sets(st.sampled_from((APART, COMPOSED, "x")))
+
+
+@given(some, some, st.booleans())
+def test_nothing_desired_is_removed_under_any_spelling(there: set[str], desired: set[str], exact: bool) -> None:
+    authority = Authority.EXACT if exact else Authority.OWNED
+    known = carries(" ".join(there), ledger=" ".join(there))
+    everything = declare(a_set("s", "anna", " ".join(desired), authority=authority), a_set("t", "", f"{APART} x"))
+    result = diff(everything, state(anna=known), aliases=CAFE, now=NOW)
+    removed = {change.tag for delta in result.deltas for change in delta.changes if change.action is REMOVE}
+    assert not {folded(tag) for tag in removed} & {folded(tag) for tag in desired}
+    left = {folded(tag) for tag in there - removed}
+    assert left <= {folded(tag) for tag in desired}
+
+
+def test_what_exact_authority_will_find_is_open_where_that_was_asked_for() -> None:
+    desired = declare(a_set("s", "anna", "vip", authority=Authority.EXACT))
+    for chosen, reason in ((only(), Postponed.EXACT), (replace(only(), apply_deferrals=True), Postponed.OPEN)):
+        result = diff(desired, state(anna=unseen()), selection=chosen)
+        assert [(each.reason, each.tags) for each in result.deferrals] == [(reason, ())]
