@@ -39,7 +39,7 @@ def _ending(town: Town, location: LocationId) -> Iterator[str]:
 
 def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> Iterator[str]:
     place, declared, carried = town.places[location], town.wanted(location), set(town.places[location].crm.tags_of(who))
-    listed = {tag for each in plan.held if who in each.contacts for tag in each.tags}
+    listed = {tag for each in (*plan.held, *plan.deferrals) if who in each.contacts for tag in each.tags}
     missing = declared.present(who) - carried - listed
     if declared.rules.once and ONCE in _ever_carried(place, who) | _ever_asked(town, location, who):
         missing.discard(ONCE)

@@ -127,10 +127,10 @@ def sights_of(place: Place, run: str) -> list[Sight]:
     return found
 
 
-def unfound_by(place: Place, run: str) -> set[str]:
+def unfound_by(place: Place, run: str) -> list[tuple[str, Exchange]]:
     """The contacts that a read did not find."""
     reads = [each for each in place.exchanges if each.run == run and each.method == "GET"]
-    return {each.path.rpartition("/")[2] for each in reads if each.status in (400, 403, 404, 422)}
+    return [(each.path.rpartition("/")[2], each) for each in reads if each.status in (400, 403, 404, 422)]
 
 
 def _moment(row: dict[str, Any]) -> int:

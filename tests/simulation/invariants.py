@@ -47,7 +47,7 @@ class Facts:
     past: list[Declared]
     writes: list[Write]
     sights: list[Sight]
-    unfound: set[str]
+    unfound: list[tuple[str, Exchange]]
     changes: set[Pair]
     ceilings: set[Pair]
     again: set[Pair]
@@ -207,6 +207,7 @@ def doubts_of_others(known: list[Facts]) -> Iterator[str]:
         for who, said in write.said.items()
         if set(said.values()) & set(GOOD)
     ]
+    looks += [(who, *_seen(exchange)) for facts in known for who, exchange in facts.unfound]
     told: dict[Pair, tuple[Said, Write]] = {}
     for write in writes:
         for pair in sorted(write.pairs & told.keys()):
@@ -273,7 +274,8 @@ def partition(facts: Facts) -> Iterator[str]:
     ends = _ends(facts)
     counted = Counter(ends.values())
     unsent = len(pairs) - len(ends)
-    unfound = sum(who in facts.unfound for who, _ in pairs)
+    gone = {who for who, _ in facts.unfound}
+    unfound = sum(who in gone for who, _ in pairs)
     # what was applied and is sent again may end otherwise
     repeated = len(facts.again)
     spare = {Said.APPLIED: 0, Said.NOOP: unsent, Said.REJECTED: unfound}
