@@ -139,7 +139,7 @@ class Decision:
         causes |= {tag: self._pruned(tag) for tag in known.ledger if not self._kept(tag)}
         causes |= want.absent
         flapping = self._flapping()
-        bare = not all(self.selection.takes(tag) and tag not in flapping for tag in self._missing())
+        bare = frozenset(tag for tag in self._missing() if tag in flapping or not self.selection.takes(tag))
         return {
             tag: Change(Action.REMOVE, tag, cause.reason, cause.sources)
             for tag, cause in causes.items()
@@ -148,8 +148,15 @@ class Decision:
             and tag not in self.spelling.desired
             and self.selection.takes(tag)
             and not self._safe(tag)
-            and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED))
+            and not (cause.reason in (Reason.GROUP, Reason.RENAMED) and self._makes_way(tag, bare))
         }
+
+    def _makes_way(self, tag: Tag, bare: TagSet) -> bool:
+        """Whether one of `bare`, desired and not to be sent now, is to take the tag's place."""
+        rules = self.desired.rules
+        group = rules[tag].group if tag in rules else ""
+        taking = (rules[each] for each in bare if each in rules)
+        return any(each.renamed_from == tag or (group and each.group == group) for each in taking)
 
     def _exclusive(self, tag: Tag) -> Cause:
         return Cause(Reason.EXCLUSIVE, (self.desired.rules[tag].source,))

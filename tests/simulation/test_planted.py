@@ -6,17 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.simulation.planted import BUGS, escapes, planted
+from tests.simulation.bugs import BUGS
+from tests.simulation.planted import ROOT, escapes
 
 
 def test_there_are_twenty_bugs_and_each_can_still_be_planted() -> None:
     assert len({bug.name for bug in BUGS}) == len(BUGS) >= 20
-    for bug in BUGS:
-        with planted(bug):
-            pass
+    found = {bug.name: (ROOT / "reconciler" / bug.module).read_text().count(bug.old) for bug in BUGS}
+    assert found == dict.fromkeys(found, 1)
 
 
 @pytest.mark.slow
 def test_each_planted_bug_is_noticed() -> None:
     with ThreadPoolExecutor(2) as pool:
-        assert [why for why in pool.map(escapes, BUGS) if why] == []
+        assert [how for how in pool.map(escapes, BUGS) if how] == []
