@@ -19,7 +19,7 @@ import asyncio
 from reconciler.apply.location import apply_location
 from reconciler.apply.stop import Stop
 from reconciler.apply.world import Mission, World
-from reconciler.core.plan import ApprovedPlan
+from reconciler.core.approval import ApprovedPlan
 from reconciler.core.report import LocationReport
 
 __all__ = ["Mission", "Stop", "World", "apply"]

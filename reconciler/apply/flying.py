@@ -76,4 +76,5 @@ def _answered(run: Run, batch: Batch, *, done: int, of: int) -> BatchAnswered:
         noop=worst[Outcome.NOOP],
         rejected=worst[Outcome.REJECTED],
         unclear=worst[Outcome.HELD] + worst[Outcome.IN_DOUBT],
+        quota_left=run.pace.left_today(run.now()),
     )

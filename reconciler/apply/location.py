@@ -8,12 +8,13 @@ from reconciler.apply.rounds import carry_out
 from reconciler.apply.run import Run, until
 from reconciler.apply.stop import Halted
 from reconciler.apply.world import Mission, World
+from reconciler.core.approval import ApprovedPlan
 from reconciler.core.ceiling import ceiling
 from reconciler.core.errors import ReconcilerError, StalePlan, StateError
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.observed import Observed
 from reconciler.core.pace import Pace
-from reconciler.core.plan import ApprovedPlan, LocationPlan, Plan
+from reconciler.core.plan import LocationPlan, Plan
 from reconciler.core.report import LocationReport
 from reconciler.core.settling import may_have_work, open_doubts
 from reconciler.core.tally import Tally
@@ -43,7 +44,9 @@ def _has_work(plan: LocationPlan, mission: Mission, world: World) -> bool:
         return True
     if not may_have_work(plan) or world.reader is None:
         return False
-    return bool(open_doubts(world.store.load(plan.location).observed, mission.options[plan.location].settle_ms))
+    desired, options = mission.desired[plan.location], mission.options[plan.location]
+    observed = world.store.load(plan.location).observed
+    return bool(open_doubts(observed, desired, settle_ms=options.settle_ms, now=options.now))
 
 
 async def _taken(plan: LocationPlan, mission: Mission, world: World) -> Tenure:
@@ -122,8 +125,7 @@ def _end(run: Run, status: RunStatus) -> None:
     store, lease = run.world.store, run.tenure.lease
     if run.rejected:
         # only now: a token that is wrong refuses everybody, and says nothing of them
-        wrong = run.rates.looks_wrong
-        store.learn(lease, {who: each.disbelieved if wrong else each.believed for who, each in run.rejected.items()})
+        store.learn(lease, run.rejected if run.wrong else {who: run.state.observed[who] for who in run.rejected})
     sizes = {each.name: len(each.members) for each in run.desired.sets}
     # of a part of the whole nothing follows for the size of a set, nor of what undoes a run
     chosen = run.options.selection

@@ -16,17 +16,18 @@ from reconciler.apply.flying import fly
 from reconciler.apply.run import Run
 from reconciler.apply.sending import passed_over
 from reconciler.apply.settling import Again, settle_doubts
+from reconciler.core.approval import explain_refusals
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import within
 from reconciler.core.change import Delta, Demands, demands_of
 from reconciler.core.cover import Demand
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
-from reconciler.core.guard import Before, Counts, Measured, count, measure
+from reconciler.core.guard import Before, Counts, Guard, Measured, count, measure
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known, adopt, release
 from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, before_run, explain_refusals, plan_location
+from reconciler.core.plan import LocationPlan, before_run, plan_location
 from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.revert import plan_revert
 from reconciler.core.settling import open_doubts
@@ -46,7 +47,8 @@ async def carry_out(run: Run) -> None:
     run.tally.defer(run.plan.deferrals)
     rounds = _Rounds(run, before_run(run.state))
     moved = run.state.serial != run.plan.serial
-    if left := open_doubts(run.state.observed, run.options.settle_ms):
+    # what undoes a run leaves the doubts of others to them
+    if run.reversal is None and (left := _left_behind(run)):
         await settle_doubts(run, left)
         moved = True
     if run.mission.canary is None:
@@ -56,6 +58,11 @@ async def carry_out(run: Run) -> None:
         await rounds.until_converged(rounds.inside(wave), wave)
         if wave is not None and (passed := run.rates.over(run.mission.stop_on, few=1)):
             raise passed_over(f"after the first {len(wave):,} contacts: {passed}")
+
+
+def _left_behind(run: Run) -> dict[ContactId, Known]:
+    options = run.options
+    return open_doubts(run.state.observed, run.desired, settle_ms=options.settle_ms, now=options.now)
 
 
 class _Rounds:
@@ -103,8 +110,19 @@ class _Rounds:
             )
             for action in Action
         }
-        found = make_batches(Demands(demands[Action.ADD], demands[Action.REMOVE]), self.run.caps)
-        await self._send(found.batches)
+        batches = make_batches(Demands(demands[Action.ADD], demands[Action.REMOVE]), self.run.caps).batches
+        self._refuse_requests(len(batches))
+        self.run.done = self.run.done + Counts(requests=len(batches))
+        await self._send(batches)
+
+    def _refuse_requests(self, number: int) -> None:
+        """The pairs were counted when they were sent first; the requests were not."""
+        refused = tuple(
+            each for each in self._measured((), number) if each.guard is Guard.MAX_REQUESTS and each.refused
+        )
+        if refused:
+            plan = replace(self.run.plan, guards=refused)
+            raise Unfinished("; ".join(explain_refusals((plan,))), hint="what is left is in the next plan")
 
     async def _round(self, current: LocationPlan) -> None:
         run = self.run

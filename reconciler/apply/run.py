@@ -35,14 +35,6 @@ BACKOFF = Backoff(retries=4)
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
-    """A contact that the API refused: what is known of it if that is believed, and what if it is not."""
-
-    believed: Known
-    disbelieved: Known
-
-
-@dataclass(frozen=True, slots=True)
 class Witness:
     """A write of this run that changed the contact's tags, sent and answered at these instants."""
 
@@ -63,7 +55,8 @@ class Doubt:
 class Run:
     """`limit`: what was approved. `error`: what lets no further request leave.
 
-    `rejected`: whom the API refused, durable at the end of the run. `doubtful`: the doubts of this run; `tried`: what
+    `rejected`: whom the API refused, durable at the end of the run, and what was known of them before; `wrong`: that
+    is not believed. `doubtful`: the doubts of this run; `tried`: what
     was sent once more after one. `refused`: tags that no request may hold, and what the API said of them. `learnt`:
     holders that the answers told of, on contacts never observed before. `silent`: requests of unknown effect in a row.
     `extra`: requests spent on taking apart what was refused. `answered`: whether any answer came so far.
@@ -90,12 +83,13 @@ class Run:
     extra: int = 0
     silent: int = 0
     answered: bool = False
+    wrong: bool = False
     error: ReconcilerError | None = None
     done: Counts = field(default_factory=Counts)
     tally: Tally = field(default_factory=Tally)
     rates: Rates = field(default_factory=Rates)
     learnt: Counter[Tag] = field(default_factory=Counter)
-    rejected: dict[ContactId, Rejected] = field(default_factory=dict)
+    rejected: dict[ContactId, Known] = field(default_factory=dict)
     doubtful: dict[ContactId, Doubt] = field(default_factory=dict)
     tried: dict[ContactId, TagSet] = field(default_factory=dict)
     refused: dict[Tag, str] = field(default_factory=dict)

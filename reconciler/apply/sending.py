@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 
-from reconciler.apply.run import Rejected, Run, Verdicts, Witness
+from reconciler.apply.run import Run, Verdicts, Witness
 from reconciler.core.alias import aliases_in
 from reconciler.core.batching import Batch
 from reconciler.core.emergency import Lost, nothing_sent
@@ -141,8 +141,7 @@ def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
         raise
     run.state.observed.update(known)
     for contact in rejected:
-        disbelieved = withdraw(letter.intended[contact], letter.before[contact])
-        run.rejected[contact] = Rejected(known[contact], disbelieved)
+        run.rejected[contact] = withdraw(letter.intended[contact], letter.before[contact])
     run.tally.take(letter.batch, verdicts)
     run.rates.take(letter.before, verdicts)
     for contact, verdict in verdicts.items():
@@ -188,6 +187,7 @@ def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now
 def _judge(run: Run) -> None:
     """Whether to go on, as the run goes so far."""
     if run.rates.looks_wrong:
+        run.wrong = True
         run.halt(
             Unfinished(
                 f"{run.rates.misplaced} of {run.rates.rows} rows were refused, and not as deleted: the token or the "

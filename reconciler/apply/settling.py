@@ -4,8 +4,8 @@ Rules
 1. Nothing is read before the doubtful request can no longer land. Reads take their turn like writes.
 2. A token that may not read contacts leaves everything held, and the run goes on.
 3. What a reading tells is durable before anything is sent on it.
-4. A contact that cannot be found, though others can, is gone; one that may not be seen, though others may, is another
-   location's. Both are rejected.
+4. A contact that the API does not have is gone; one that may not be seen, though others may, is another location's.
+   Both are rejected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from reconciler.apply.run import Doubt, Rejected, Run
+from reconciler.apply.run import Doubt, Run
 from reconciler.core.alias import spelling
 from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied
 from reconciler.core.event import Read
@@ -46,10 +46,12 @@ NONE: TagSet = frozenset()
 
 @dataclass(slots=True)
 class _Readings:
-    """What reading told so far. `failed`: reads in a row that came to nothing; `blind`: no more is read, and why."""
+    """What reading told so far. `forbidden`: contacts that may not be seen. `failed`: reads in a row that came to
+    nothing; `blind`: no more is read, and why."""
 
     found: dict[ContactId, Reading] = field(default_factory=dict)
     missing: dict[ContactId, Rejection] = field(default_factory=dict)
+    forbidden: set[ContactId] = field(default_factory=set)
     failed: int = 0
     blind: str = ""
     saw_any: bool = False
@@ -136,8 +138,8 @@ async def _attempts(run: Run, contact: ContactId) -> tuple[Instant, ContactRead 
 
 def _forbidden(run: Run, contact: ContactId, readings: _Readings, error: AuthRefused) -> None:
     """One contact that may not be seen is another location's, unless none may: then the token may not read."""
-    readings.missing[contact] = Rejection.FOREIGN
-    if error.status != FORBIDDEN or (not readings.saw_any and len(readings.missing) >= MOST_FORBIDDEN):
+    readings.forbidden.add(contact)
+    if error.status != FORBIDDEN or (not readings.saw_any and len(readings.forbidden) >= MOST_FORBIDDEN):
         readings.blind = f"the token may not read contacts of location {run.location} ({error.message})"
 
 
@@ -146,8 +148,10 @@ async def _take_in(run: Run, contacts: Iterable[ContactId], readings: _Readings,
     for contact in contacts:
         if contact in readings.found:
             changed[contact] = await _settled(run, contact, readings.found.pop(contact), again)
-        elif contact in readings.missing and readings.saw_any and not readings.blind:
+        elif contact in readings.missing:
             _reject(run, contact, readings.missing.pop(contact))
+        elif contact in readings.forbidden and readings.saw_any and not readings.blind:
+            _reject(run, contact, Rejection.FOREIGN)
     if changed:
         run.world.store.learn(run.tenure.lease, changed)
         run.state.observed.update(changed)
@@ -223,10 +227,10 @@ _WHY = {
 
 
 def _reject(run: Run, contact: ContactId, why: Rejection) -> None:
-    """A contact that cannot be read while others can."""
+    """A contact that is not there to be read."""
     known = run.state.observed[contact]
-    believed = lost_sight_of(known, why, run.now(), membership=run.desired.membership(contact))
-    run.rejected[contact] = Rejected(believed, known)
-    run.state.observed.update({contact: believed})
+    run.rejected[contact] = known
+    lost = lost_sight_of(known, why, run.now(), membership=run.desired.membership(contact))
+    run.state.observed.update({contact: lost})
     run.tally.spoil(contact, Action.REMOVE, known.doubt, Outcome.REJECTED, f"not found when it was read: {why}")
     run.doubtful.pop(contact, None)

@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
+from reconciler.cli.approved import refuse_odd_approval, refuse_unapproved
 from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
 from reconciler.cli.halting import CANARY, STOP_ON
-from reconciler.cli.looking import look, make_plan, respelt
+from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import (
     FORMATS,
     allowing,
@@ -31,9 +32,10 @@ from reconciler.cli.reporting import reported
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
+from reconciler.core.approval import approve
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.journal import RunStatus
-from reconciler.core.plan import Plan, approve
+from reconciler.core.plan import Plan
 from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
 from reconciler.core.settling import may_have_work
@@ -47,6 +49,7 @@ from reconciler.store import open_reader
 )
 @click.option("--dry-run", is_flag=True, help="Preview and send nothing.")
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@click.option("--approved", default="", metavar="DIGEST", help="Send without asking what has this change digest only.")
 @click.option("--create-state", is_flag=True, help="In CI: begin with an empty state where the default one is missing.")
 @CANARY
 @STOP_ON
@@ -60,29 +63,39 @@ from reconciler.store import open_reader
 @reported
 @output(*FORMATS)
 @common
-def command(target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, **options: Any) -> int:
+def command(
+    target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, approved: str, **options: Any
+) -> int:
     """Send the fewest requests that do what was planned.
 
     With a directory of MANIFESTS (default: manifests): plan, preview, ask, apply. With a saved PLAN: apply exactly
-    that. Needs the token of each location, by default in HIGHLEVEL_TOKEN.
+    that. With --approved: plan anew, and send it if a reviewer approved these very changes. Needs the token of each
+    location, by default in HIGHLEVEL_TOKEN.
     """
     console = Console.of(options)
+    if approved:
+        refuse_odd_approval(approved, target)
     plan, session, left = _plan(target, manifests, console, options)
+    if approved:
+        refuse_unapproved(approved, plan, session, console, options, left)
     if dry_run:
         preview(plan, session, console, options, left)
         return ExitCode.GUARD if plan.refused else ExitCode.DONE
     reviewed = target.is_file() and auto_approve
     if options["output"] == "text" and not reviewed:
         preview(plan, session, console, options, left)
-    approved = approve(plan)
+    else:
+        for note in left:
+            console.note(note)
+    fit = approve(plan)
     if not any(may_have_work(each) for each in plan.locations):
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
     else:
-        ask(auto_approve or plan.is_empty)
+        ask(auto_approve or bool(approved) or plan.is_empty)
         refuse_over_quota(plan, session, options)
         _refuse_implicit_state(session, create=options["create_state"])
         beside = target if target.is_file() else Path("reconciler")
-        reports = asyncio.run(send(approved, session, console, options, operation="apply", plan=beside))
+        reports = asyncio.run(send(fit, session, console, options, operation="apply", plan=beside))
     return tell(reports, console, options)
 
 
@@ -91,11 +104,11 @@ def _plan(
 ) -> tuple[Plan, Session, list[str]]:
     """The plan, the manifests as they are now, and what else there is to say."""
     if target.is_file():
-        return (*open_saved(target, manifests, options), [])
+        return open_saved(target, manifests, options)
     session = open_session(target, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = [*strays(session, reader, options), *respelt(session, present)]
+        left = strays(session, reader, options)
     notes = [note for each in present for note in each.notes()]
     return make_plan(session, present, options), session, [*left, *notes]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
+from reconciler.core.errors import QuotaExhausted
 from reconciler.core.names import LocationId
 from reconciler.core.pace import Pace, Quota
 from reconciler.core.plan import Plan
@@ -56,10 +57,26 @@ def refuse_over_quota(plan: Plan, session: Session, options: Mapping[str, Any]) 
 
     What runs of this state sent today counts until the API says more. Raises QuotaExhausted.
     """
+    for location, requests in _today(plan, session):
+        if not options["quota_spill"]:
+            refuse(location, requests, session.pace(location), SystemClock().now())
+
+
+def quota_notes(plan: Plan, session: Session) -> list[str]:
+    """What apply would be refused for, were it begun now."""
+    notes = []
+    for location, requests in _today(plan, session):
+        try:
+            refuse(location, requests, session.pace(location), SystemClock().now())
+        except QuotaExhausted as error:
+            notes.append(f"{error.message}: apply would be refused, or wait under --quota-spill")
+    return notes
+
+
+def _today(plan: Plan, session: Session) -> list[tuple[LocationId, int]]:
+    """The requests of each location, whose pace now knows what was sent today."""
     now = SystemClock().now()
     with open_reader(session.settings.state) as reader:
         for each in plan.locations:
-            pace = session.pace(each.location)
-            pace.assume(sent_today(reader.runs(each.location), now), now)
-            if not options["quota_spill"]:
-                refuse(each.location, each.summary.requests, pace, now)
+            session.pace(each.location).assume(sent_today(reader.runs(each.location), now), now)
+    return [(each.location, each.summary.requests) for each in plan.locations]

@@ -53,16 +53,6 @@ class Present:
         return found
 
 
-def respelt(session: Session, present: Iterable[Present]) -> list[str]:
-    """A line for each declared tag that a location keeps in another spelling."""
-    return [
-        f"location {each.state.location} keeps the tag {sent!r} as {back!r}, and it is taken for that: declare it so"
-        for each in present
-        for sent, back in each.state.facts.aliases
-        if sent in session.desired[each.state.location].owned
-    ]
-
-
 async def look(
     session: Session,
     reader: StateReader,

@@ -19,9 +19,10 @@ from reconciler.cli.runs import find_run, read_log
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, plan_options
 from reconciler.cli.whose import settings_of
+from reconciler.core.approval import approve
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.names import LocationId
-from reconciler.core.plan import Plan, approve, combine
+from reconciler.core.plan import Plan, combine
 from reconciler.core.revert import Reversal, plan_revert, reverse
 from reconciler.ports import StateReader
 from reconciler.store import open_reader

@@ -164,7 +164,12 @@ def _allowance(text: str, reason: str) -> Allowance:
     if name not in [guard.value for guard in Guard] or (scope and (kind not in ("tag", "set") or not value)):
         guards = ", ".join(sorted(Guard))
         raise UsageError(f"--allow {text!r} is not GUARD, GUARD:tag=T or GUARD:set=S", hint=f"the guards are {guards}")
-    return Allowance(Guard(name), normalise_tag(value) if kind == "tag" else value, reason)
+    guard = Guard(name)
+    if kind not in guard.scopes:
+        forms = {"": name, "tag": f"{name}:tag=T", "set": f"{name}:set=S"}
+        written = ", ".join(forms[each] for each in guard.scopes)
+        raise UsageError(f"--allow {text!r}: the guard {name} does not hold for that", hint=f"write {written}")
+    return Allowance(guard, normalise_tag(value) if kind == "tag" else value, reason)
 
 
 def load_pinned(session: Session, reader: StateReader, location: LocationId) -> Snapshot:

@@ -10,7 +10,8 @@ from reconciler.core.change import IN_DOUBT, Change, Delta, Postponed
 from reconciler.core.desired import Reason
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, pairs_of
+from reconciler.core.plan import LocationPlan
+from reconciler.core.summary import pairs_of
 
 NONE: TagSet = frozenset()
 

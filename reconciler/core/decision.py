@@ -45,8 +45,7 @@ class Decision:
     """One pattern: what is wanted, what is known, what this run has done already.
 
     `barred`: the API refused the contact for good, and nothing has changed since. `flapping`: tags of ours that
-    others removed, put back too recently. `carried`: the observed tags as they are spelt there. `searched`: exclusive
-    tags whose holders were looked for.
+    others removed, put back too recently. `carried`: the observed tags as they are spelt there.
     """
 
     desired: Desired
@@ -56,11 +55,11 @@ class Decision:
     selection: Selection
     reassertion: Reassertion
     spent: TagSet
+    searched: Searched
     barred: bool
     flapping: TagSet
     spelling: Spelling
     carried: TagSet | None
-    searched: Searched
 
     def verdict(self) -> Verdict:
         needed, removals, held = self._adds(), self._removals(), self._held()

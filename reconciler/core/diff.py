@@ -95,17 +95,16 @@ def diff(
     selection: Selection = EVERYTHING,
     reassertion: Reassertion = NO_REASSERTION,
     spent: Mapping[ContactId, TagSet] | None = None,
+    searched: Searched = NOT_SEARCHED,
     aliases: Iterable[Alias] = (),
     now: Instant = UNTIMED,
-    searched: Searched = NOT_SEARCHED,
 ) -> Diff:
     """What has to change. `spent`: the tags per contact whose outcome the present run knows already.
 
     `aliases`: what the location spells otherwise. `now`: without it no quarantine ends and nothing is flapping.
-    `searched`: the exclusive tags whose holders were looked for.
     """
     owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
-    case = _Case(desired, owned, selection, reassertion, tuple(aliases), now, searched)
+    case = _Case(desired, owned, selection, reassertion, searched, tuple(aliases), now)
     collected = _Collected()
     unobserved = 0
     for (want, known, done), contacts in _patterns(case, observed, spent or {}).items():
@@ -113,8 +112,19 @@ def diff(
         collected.put(_decision(case, want, pattern, done).verdict(), contacts)
         if want >= 0 and pattern.observed is None:
             unobserved += len(contacts)
-    collected.deferred.update({waits: [] for waits in _others(case)})
+    collected.deferred.update({waits: [] for waits in _others(desired, selection, searched)})
     return _sorted(collected, unobserved)
+
+
+def _others(desired: Desired, selection: Selection, searched: Searched) -> Iterator[tuple[Postponed, tuple[Tag, ...]]]:
+    """The exclusive tags that others may carry for all we know; a chosen set has no others."""
+    tags = NONE if selection.sets else frozenset(filter(selection.takes, exclusive_tags(desired)))
+    for why, found in (
+        (Postponed.EXCLUSIVE, tags - searched.tags),
+        (Postponed.INCOMPLETE, (tags & searched.tags) - searched.complete),
+    ):
+        if found:
+            yield why, tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +135,9 @@ class _Case:
     owned: TagSet
     selection: Selection
     reassertion: Reassertion
+    searched: Searched
     aliases: tuple[Alias, ...]
     now: Instant
-    searched: Searched
-
-
-def _others(case: _Case) -> Iterator[tuple[Postponed, tuple[Tag, ...]]]:
-    """The exclusive tags that others may carry for all we know; a chosen set has no others."""
-    takes, searched = case.selection.takes, case.searched
-    tags = NONE if case.selection.sets else frozenset(filter(takes, exclusive_tags(case.desired)))
-    for why, found in (
-        (Postponed.EXCLUSIVE, tags - searched.tags),
-        (Postponed.INCOMPLETE, (tags & searched.tags) - searched.complete),
-    ):
-        if found:
-            yield why, tuple(sorted(found))
 
 
 def _decision(case: _Case, index: int, known: Known, spent: TagSet) -> Decision:
@@ -157,11 +155,11 @@ def _decision(case: _Case, index: int, known: Known, spent: TagSet) -> Decision:
         selection=case.selection,
         reassertion=case.reassertion,
         spent=spent,
+        searched=case.searched,
         barred=known.is_barred(membership, case.now),
         flapping=read.flapping(case.now),
         spelling=spelt,
         carried=known.observed,
-        searched=case.searched,
     )
 
 

@@ -23,8 +23,9 @@ from reconciler.core.guard import Guard, Measured
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, instant, iso
 from reconciler.core.observed import Origin, Seen
 from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, Plan, Summary, change_digest
+from reconciler.core.plan import LocationPlan, Plan, change_digest
 from reconciler.core.source import Source
+from reconciler.core.summary import Summary
 
 FORMAT_VERSION = "1.0"
 T = TypeVar("T")

@@ -24,7 +24,7 @@ from reconciler.core.outcome import Action
 
 PCT_FLOOR = 5
 SIZE_FLOOR = 10
-_BY_NAME = (Reason.ABSENT, Reason.RENAMED)
+BY_NAME = (Reason.ABSENT, Reason.RENAMED)
 
 
 class Guard(StrEnum):
@@ -38,6 +38,21 @@ class Guard(StrEnum):
     SHRINK_PCT = "shrink_pct"
     GROW_PCT = "grow_pct"
     PROTECTED = "protected"
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What it holds for, and may be lifted on: the location as a whole (empty), a tag, a set."""
+        return _SCOPES.get(self, ("", "tag"))
+
+
+_SCOPES = {
+    Guard.MAX_REQUESTS: ("",),
+    Guard.EMPTIES_TAG: ("tag",),
+    Guard.MIN_HOLDERS: ("tag",),
+    Guard.PROTECTED: ("tag",),
+    Guard.SHRINK_PCT: ("set",),
+    Guard.GROW_PCT: ("set",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +99,7 @@ class Measured:
     @property
     def flag(self) -> str:
         """The option that lifts it, as typed in a shell."""
-        kind = "set" if self.guard in (Guard.SHRINK_PCT, Guard.GROW_PCT) else "tag"
+        kind = self.guard.scopes[-1]
         return shlex.quote(f"{self.guard}:{kind}={self.scope}" if self.scope else self.guard.value)
 
     @property
@@ -137,7 +152,7 @@ def count(deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, req
         for change in delta.changes:
             adding = change.action is Action.ADD
             (counts.adds if adding else counts.removes)[change.tag] += len(delta.contacts)
-            if not adding and change.reason not in _BY_NAME:
+            if not adding and change.reason not in BY_NAME:
                 counts.unnamed[change.tag] += len(delta.contacts)
     return counts
 

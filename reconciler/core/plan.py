@@ -1,33 +1,31 @@
 """The plan: frozen, sorted, complete data. Same inputs, same plan.
 
 `plan_location` goes from desired and observed to a `LocationPlan`; `combine` puts the locations together and seals
-the result with its digests; `approve` is the only maker of an `ApprovedPlan`, which is all that apply accepts.
+the result with its digest; `approval.py` makes of it what apply accepts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
 from reconciler.core.change import EVERYTHING, IN_DOUBT, Deferral, Delta, Diff, LedgerChange, Listed, Selection
 from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.desired import Desired
 from reconciler.core.diff import diff
-from reconciler.core.errors import GuardRefused
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.facts import NO_FACTS, Facts
-from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, count, holders, measure
+from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders, measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import SETTLE_MS, UNTIMED, Observed, Seen
 from reconciler.core.outcome import Action
-from reconciler.core.pace import Rate, duration
+from reconciler.core.pace import Rate
 from reconciler.core.reassert import NO_REASSERTION, Reassertion
-
-WORST = 3
+from reconciler.core.summary import Summary, summarise
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +44,8 @@ class Snapshot:
 class PlanOptions:
     """What bears on a plan, and on a run of it, other than manifests and state.
 
-    `settle_ms`: how long a request of unknown effect may still land. `now`: for what time heals, a quarantine or a
-    pair put back lately. `searched`: exclusive tags whose holders were looked for.
+    `settle_ms`: how long a request of unknown effect may still land. `searched`: exclusive tags whose holders were
+    looked for. `now`: for what time heals, a quarantine or a pair put back lately.
     """
 
     caps: Caps = Caps()
@@ -60,26 +58,6 @@ class PlanOptions:
     settle_ms: int = SETTLE_MS
     searched: Searched = NOT_SEARCHED
     now: Instant = UNTIMED
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """adds, removes, adopted, released, reasserted count pairs; the others contacts, requests, seconds, a share."""
-
-    contacts: int
-    unobserved: int
-    adds: int
-    removes: int
-    adopted: int
-    released: int
-    reasserted: int
-    deferred: int
-    held: int
-    quarantined: int
-    requests: int
-    lower_bound: int
-    eta_seconds: float
-    daily_quota_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +139,9 @@ def plan_location(
         selection=options.selection,
         reassertion=options.reassertion,
         spent=spent,
+        searched=options.searched,
         aliases=state.facts.aliases,
         now=options.now,
-        searched=options.searched,
     )
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 
@@ -188,7 +166,7 @@ def plan_of(
         serial=state.serial,
         manifests_digest=desired.digest,
         valid_until=desired.valid_until,
-        summary=_summarise(found, batches, options.rate),
+        summary=summarise(found, batches, options.rate),
         deltas=found.deltas,
         batches=batches.batches,
         deferrals=found.deferrals,
@@ -268,95 +246,3 @@ def change_digest(locations: Sequence[LocationPlan]) -> str:
             entry = ["ledger", change.adopted, change.released, change.kept, change.contacts]
             digest.update(json.dumps(entry).encode())
     return "sha256:" + digest.hexdigest()
-
-
-def _summarise(found: Diff, planned: Batches, rate: Rate) -> Summary:
-    requests = len(planned.batches)
-    return Summary(
-        contacts=_contacts(found.deltas),
-        unobserved=found.unobserved,
-        adds=_pairs(found.deltas, Action.ADD),
-        removes=_pairs(found.deltas, Action.REMOVE),
-        adopted=sum(len(each.adopted) * len(each.contacts) for each in found.ledger),
-        released=sum(len(each.released) * len(each.contacts) for each in found.ledger),
-        reasserted=sum(len(each.tags) * len(each.contacts) for each in planned.reasserted),
-        deferred=_contacts(found.deferrals),
-        held=_contacts(found.held),
-        quarantined=_contacts(found.quarantined),
-        requests=requests,
-        lower_bound=planned.lower_bound,
-        eta_seconds=duration(requests, rate) / 1000,
-        daily_quota_share=round(requests / rate.per_day, 6),
-    )
-
-
-def _contacts(groups: Iterable[Delta | Deferral | Listed]) -> int:
-    return len({contact for group in groups for contact in group.contacts})
-
-
-def pairs_of(deltas: Iterable[Delta]) -> int:
-    return sum(len(delta.changes) * len(delta.contacts) for delta in deltas)
-
-
-def _pairs(deltas: Iterable[Delta], action: Action) -> int:
-    return sum(len(delta.tags(action)) * len(delta.contacts) for delta in deltas)
-
-
-_MADE_HERE = object()
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovedPlan:
-    """A plan that no guard refuses. Only `approve` makes one; apply accepts nothing else."""
-
-    plan: Plan
-    made_by: InitVar[object]
-
-    def __post_init__(self, made_by: object) -> None:
-        if made_by is not _MADE_HERE:
-            raise TypeError("an approved plan comes from approve(plan)")
-
-
-def approve(plan: Plan) -> ApprovedPlan:
-    """The plan, fit to be applied; raises GuardRefused with every refusal."""
-    if plan.refused:
-        raise GuardRefused("\n".join(explain_refusals(plan.locations)), hint=_lifting(plan.refused))
-    return ApprovedPlan(plan, _MADE_HERE)
-
-
-def explain_refusals(locations: Iterable[LocationPlan]) -> tuple[str, ...]:
-    """A line a refusal: guard, where, measure, numerator and denominator, limit, and the tags it is most about."""
-    return tuple(_explain(location, each) for location in locations for each in location.refused)
-
-
-def _explain(location: LocationPlan, each: Measured) -> str:
-    scope = f" of {each.scope!r}" if each.scope else ""
-    counted = f" ({each.numerator} of {each.denominator})" if each.denominator or each.is_share else ""
-    return (
-        f"guard {each.guard} refuses location {location.location}{scope}: "
-        f"measured {each.measure:g}{counted}, limit {each.limit:g}{_worst(location, each)}"
-    )
-
-
-_ABOUT = {
-    Guard.MAX_ADDS: Action.ADD,
-    Guard.MAX_ADDS_PCT: Action.ADD,
-    Guard.MAX_REMOVES: Action.REMOVE,
-    Guard.MAX_REMOVES_PCT: Action.REMOVE,
-}
-
-
-def _worst(location: LocationPlan, each: Measured) -> str:
-    """The tags that a guard on the whole location is most about."""
-    if each.scope or each.guard not in _ABOUT:
-        return ""
-    pairs: Counter[Tag] = Counter()
-    for delta in location.deltas:
-        pairs.update(dict.fromkeys(delta.tags(_ABOUT[each.guard]), len(delta.contacts)))
-    worst = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:WORST]
-    return f"; most of {', '.join(f'{tag!r} ({number})' for tag, number in worst)}" if worst else ""
-
-
-def _lifting(refused: Sequence[Measured]) -> str:
-    flags = " ".join(f"--allow {each.flag}" for each in refused)
-    return f'if this is meant: {flags} --reason "…", or an `allow` entry in reconciler.yaml'

@@ -98,7 +98,10 @@ class LocationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A reviewed exception to a guard until an instant; without `tag` and `location` it holds for all of them."""
+    """A reviewed exception to a guard until an instant: on a tag, a set, or without both on a location as a whole.
+
+    Without `location` it holds in all of them.
+    """
 
     guard: Guard
     reason: str

@@ -15,6 +15,7 @@ import httpx
 
 from reconciler.apply import Mission, Stop, World, apply
 from reconciler.apply.world import IN_FLIGHT
+from reconciler.core.approval import approve
 from reconciler.core.change import IN_DOUBT, Postponed
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.event import Event
@@ -23,9 +24,10 @@ from reconciler.core.manifest import Authority, ContactSet, Listed, Manifest, On
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.pace import Pace
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, pairs_of, plan_location
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
+from reconciler.core.summary import pairs_of
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
@@ -174,7 +176,7 @@ class Place(httpx.AsyncBaseTransport):
             response = await self._inner.handle_async_request(request)
         finally:
             # what others did meanwhile, and what lands late of an earlier request, is not this one's
-            own = {(contact, tag) for _, contact, tag in sent.pairs()}
+            own = {(contact, self.crm.assumptions.spell(tag)) for _, contact, tag in sent.pairs()}
             moved = [(each.contact, each.tag) for each in self.crm.transitions[seen:] if each.by == "api"]
             sent.effect.update(pair for pair in moved if pair in own)
         self.after(nth)

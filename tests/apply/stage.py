@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.apply import Mission, World, apply
+from reconciler.core.approval import approve
 from reconciler.core.batching import Caps
 from reconciler.core.desired import Desired
 from reconciler.core.event import Event
@@ -15,7 +16,7 @@ from reconciler.core.journal import RunLog
 from reconciler.core.lease import Holder
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import Known
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, plan_location
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.report import LocationReport
 from reconciler.core.revert import Reversal, plan_revert, reverse
 from reconciler.emergency import EmergencyJournal

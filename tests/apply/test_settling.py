@@ -15,7 +15,7 @@ from reconciler.core.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.store import open_reader
-from tests.apply.scene import HERE, Killed, Scene, a_set, contact, name
+from tests.apply.scene import HERE, THERE, Killed, Scene, a_set, contact, name
 from tests.apply.test_scenarios import DOUBTFUL, FREE, converged, faults, pairs
 
 LANDED = (Kind.TIMEOUT_AFTER, Kind.RESET_AFTER, Kind.ERROR_AFTER, Kind.TRUNCATED, Kind.UNREADABLE, Kind.LATE)
@@ -208,7 +208,7 @@ def test_a_contact_that_is_gone_is_rejected_when_it_is_read(tmp_path: Path) -> N
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"rejected": 1, "held": 1}, ExitCode.PARTIAL)
-    assert (known(scene, "anna").quarantine, known(scene, "anna").doubt) == ("deleted", set())
+    assert known(scene, "anna").quarantine == "deleted"
     converged(scene)
 
 
@@ -254,3 +254,45 @@ def test_a_shorter_time_to_settle_is_waited_for(tmp_path: Path) -> None:
 
     assert pairs(report) == {"seen": 1}
     assert scene.here.reads[0][0] - scene.here.sent[0].began == 5_000
+
+
+def test_requests_after_a_doubt_count_for_the_guard(tmp_path: Path) -> None:
+    options = replace(FREE, limits=replace(FREE.limits, max_requests=2))
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, Kind.RESET_BEFORE), options=options)
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    report = scene.apply()
+
+    assert (pairs(report), report.requests, report.exit_code) == (
+        {"applied": 1, "not_sent": 1},
+        2,
+        ExitCode.PARTIAL,
+    )
+    assert "guard max_requests refuses" in report.error
+
+
+def test_a_contact_of_another_location_is_told_by_its_reading(tmp_path: Path) -> None:
+    scene = Scene(
+        tmp_path, contact("anna"), contact("away", location=THERE), faults=faults(Kind.RESET_AFTER), options=FREE
+    )
+    scene.want(a_set("s", ["anna", "away"], "a"))
+    report = scene.apply()
+
+    assert (pairs(report), known(scene, "away").quarantine) == ({"seen": 1, "rejected": 1}, "other location")
+    converged(scene)
+
+
+def test_a_respelt_tag_is_seen_by_the_spelling_that_is_there(tmp_path: Path) -> None:
+    scene = Scene(
+        tmp_path,
+        contact("anna"),
+        contact("bert"),
+        faults=faults(None, Kind.RESET_AFTER),
+        options=replace(FREE, caps=replace(FREE.caps, contacts=1)),
+        collapses_spaces=True,
+    )
+    scene.want(a_set("s", ["anna", "bert"], "two  spaces"))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1, "seen": 1}, ExitCode.DONE)
+    assert scene.tags("bert") == {"two spaces"}
+    converged(scene)

@@ -18,6 +18,9 @@ def test_a_plan_beyond_the_configured_day_is_not_begun(
     reconciler: Command, two_requests: None, sandbox: Running
 ) -> None:
     small = ("--api-requests-per-day", "1", "--api-reserve-pct", "0")
+    shown = reconciler("plan", *small)
+    assert shown.code == 0
+    assert "apply would be refused, or wait under --quota-spill" in " ".join(shown.out.split())
     ended = reconciler("apply", "--auto-approve", *small)
     assert ended.code == 8
     assert "needs 2 requests" in ended.err

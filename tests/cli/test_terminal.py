@@ -69,7 +69,8 @@ def test_apply_asks(manifest: Manifest, project: Path, world: World, answer: str
 def test_ctrl_c_before_anything_is_sent(manifest: Manifest, project: Path, world: World) -> None:
     manifest(customers=(range(3), ["customer"], []))
     with on_terminal("apply", cwd=project) as (process, terminal):
-        read_until(terminal, "Send this? [y/N]:")
+        # with the blank, which is written last: a signal just before the reading begins would wait for a key
+        read_until(terminal, "Send this? [y/N]: ")
         process.send_signal(signal.SIGINT)
         shown = read_until(terminal, "no such words")
         assert process.wait(timeout=30) == 130
