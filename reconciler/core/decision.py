@@ -147,15 +147,15 @@ class Decision:
             and tag not in self.spelling.desired
             and self.selection.takes(tag)
             and not self._safe(tag)
-            and not (cause.reason in (Reason.GROUP, Reason.RENAMED) and self._makes_way(tag, bare))
+            and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED) and self._stands_for(tag, bare))
         }
 
-    def _makes_way(self, tag: Tag, bare: TagSet) -> bool:
-        """Whether one of `bare`, desired and not to be sent now, is to take the tag's place."""
+    def _stands_for(self, tag: Tag, missing: TagSet) -> bool:
+        """Whether one of the missing tags is what takes the place of `tag`."""
         rules = self.desired.rules
         group = rules[tag].group if tag in rules else ""
-        taking = (rules[each] for each in bare if each in rules)
-        return any(each.renamed_from == tag or (group and each.group == group) for each in taking)
+        coming = [rules[each] for each in missing if each in rules]
+        return any((group and each.group == group) or each.renamed_from == tag for each in coming)
 
     def _exclusive(self, tag: Tag) -> Cause:
         return Cause(Reason.EXCLUSIVE, (self.desired.rules[tag].source,))
