@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reconciler.apply import Mission, World, apply
+from reconciler.core.approval import approve
 from reconciler.core.desired import Desired
 from reconciler.core.event import Event
 from reconciler.core.names import ContactId, LocationId
 from reconciler.core.observed import Seen
 from reconciler.core.pace import Pace, Quota
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, approve, combine, plan_location
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.report import LocationReport
 from reconciler.highlevel.client import HighLevel
 from reconciler.planfile import dumps, loads

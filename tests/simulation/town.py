@@ -68,7 +68,8 @@ class Town:
 
     def _contact(self, called: ContactId, location: LocationId) -> Contact:
         tags = self.chance.sample(CARRIED, self.chance.randrange(4))
-        return Contact(called, location, frozenset(map(Tag, tags)), START, START)
+        since = Instant(START - 86_400_000)
+        return Contact(called, location, frozenset(map(Tag, tags)), since, since)
 
     def commit(self, location: LocationId, declared: Declared) -> None:
         """Other manifests, from now on."""
