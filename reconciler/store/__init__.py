@@ -17,7 +17,7 @@ from reconciler.ports import StateReader, StateStore
 from reconciler.store import sqlite
 from reconciler.store.disk import DISK, Disk
 from reconciler.store.leases import is_held
-from reconciler.store.places import PlacesReader, PlacesStore
+from reconciler.store.places import Opened, PlacesReader, PlacesStore
 from reconciler.store.reader import SqlReader
 from reconciler.store.sql import SqlStore
 
@@ -35,10 +35,10 @@ def open_reader(url: str) -> AbstractContextManager[StateReader]:
     if _scheme(url) in OBJECTS:
         bucket = _bucket(url)
         with _extra("objects"):
-            from reconciler.store.object import ObjectReader
-        return PlacesReader(lambda location: ObjectReader(bucket, folder(location)), partial(_folders, bucket))
+            from reconciler.store.object import open_object
+        return PlacesReader(Opened(lambda location: open_object(bucket, folder(location))), partial(_folders, bucket))
     if LOCATION in url:
-        return PlacesReader(lambda location: open_reader(_placed(url, location)), partial(_names, url))
+        return PlacesReader(Opened(lambda location: open_reader(_placed(url, location))), partial(_names, url))
     return _tables(url)
 
 
@@ -47,10 +47,14 @@ def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateSt
     if _scheme(url) in OBJECTS:
         bucket = _bucket(url)
         with _extra("objects"):
+            from reconciler.store.bucket import Trial
             from reconciler.store.object import ObjectStore
-        return PlacesStore(lambda location: ObjectStore(bucket, folder(location)), partial(_folders, bucket))
+        trial = Trial(bucket)
+        open_one = Opened(lambda location: ObjectStore(bucket, folder(location), trial))
+        return PlacesStore(open_one, partial(_folders, bucket))
     if LOCATION in url:
-        return PlacesStore(lambda location: open_store(_placed(url, location), disk=disk), partial(_names, url))
+        each = Opened(lambda location: open_store(_placed(url, location), disk=disk))
+        return PlacesStore(each, partial(_names, url))
     if _scheme(url) in POSTGRES:
         with _extra("postgres"):
             from reconciler.store import postgres

@@ -154,6 +154,19 @@ def _memory(_url: str) -> ObjectStore:
     return MemoryStore()
 
 
+class Trial:
+    """Tries the store before its first use, whatever the number of locations that are in it."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._passed = False
+
+    def __call__(self, prefix: str) -> None:
+        if not self._passed:
+            probe(self._bucket, prefix)
+            self._passed = True
+
+
 def probe(bucket: Bucket, prefix: str) -> None:
     """Raises StateError where the store does not do what it is asked under a condition."""
     key = f"{prefix}/probe-{uuid.uuid4().hex}"

@@ -45,8 +45,8 @@ def open_for_reading(path: Path, disk: Disk = DISK) -> sqlite3.Connection | None
         return connection
 
 
-def open_for_writing(path: Path, disk: Disk = DISK) -> sqlite3.Connection:
-    """A connection to the state, made if there is none yet."""
+def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> sqlite3.Connection:
+    """A connection to the state, made if there is none yet; not `lasting`: what a power cut takes is not missed."""
     with errors(path):
         if not is_there(path):
             _prepare(path)
@@ -54,8 +54,8 @@ def open_for_writing(path: Path, disk: Disk = DISK) -> sqlite3.Connection:
         try:
             if not _is_empty(connection, path):
                 _check(connection, path)
-            connection.execute("PRAGMA journal_mode = TRUNCATE")
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if lasting else 'MEMORY'}")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'OFF'}")
             connection.execute("PRAGMA foreign_keys = ON")
             _create(connection)
         except BaseException:

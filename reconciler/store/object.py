@@ -24,7 +24,8 @@ from reconciler.core.observed import Known
 from reconciler.core.outcome import Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.core.portable import Portable, state_document
-from reconciler.store.bucket import Bucket, Found, probe
+from reconciler.store.bucket import Bucket, Found, Trial
+from reconciler.store.chain import Chain
 from reconciler.store.codec import Call, decode, encode
 from reconciler.store.database import Undecodable
 from reconciler.store.leases import exactly, is_held
@@ -34,8 +35,8 @@ from reconciler.store.replica import Replica
 class ObjectReader:
     """One location's state to look at."""
 
-    def __init__(self, bucket: Bucket, folder: str) -> None:
-        self._replica = Replica(bucket, folder)
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
 
     def __enter__(self) -> Self:
         return self
@@ -46,39 +47,40 @@ class ObjectReader:
         self._replica.close()
 
     def load(self, location: LocationId) -> Snapshot:
-        self._replica.catch_up()
-        return self._replica.store.load(location)
+        return self._replica.present().load(location)
 
     def locations(self) -> Sequence[LocationId]:
-        self._replica.catch_up()
-        return self._replica.store.locations()
+        return self._replica.present().locations()
 
     def runs(self, location: LocationId) -> Sequence[RunRecord]:
-        self._replica.catch_up()
-        return self._replica.store.runs(location)
+        return self._replica.present().runs(location)
 
     def batches(self, run: str) -> Sequence[BatchRecord]:
-        self._replica.catch_up()
-        return self._replica.store.batches(run)
+        return self._replica.present().batches(run)
 
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
-        self._replica.catch_up()
-        return self._replica.store.trail(location, contact)
+        return self._replica.present().trail(location, contact)
 
     def check(self) -> Sequence[str]:
-        self._replica.catch_up()
-        return self._replica.store.check()
+        return self._replica.present().check()
+
+
+def open_object(bucket: Bucket, folder: str) -> ObjectReader:
+    return ObjectReader(Replica(Chain(bucket, folder)))
 
 
 class ObjectStore:
     """One location's state to be changed; each method is durable for all when it returns."""
 
-    def __init__(self, bucket: Bucket, folder: str) -> None:
+    def __init__(self, bucket: Bucket, folder: str, trial: Trial | None = None) -> None:
         self._bucket = bucket
         self._folder = folder
         self._lease = f"{folder}/lease.json"
-        self._replica = Replica(bucket, folder)
-        self._probed = False
+        self._replica = Replica(Chain(bucket, folder))
+        self._try = trial or Trial(bucket)
+        looking = ObjectReader(self._replica)
+        self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
+        self.batches, self.trail, self.check = looking.batches, looking.trail, looking.check
 
     def __enter__(self) -> Self:
         return self
@@ -88,34 +90,8 @@ class ObjectStore:
     ) -> None:
         self._replica.close()
 
-    def load(self, location: LocationId) -> Snapshot:
-        self._replica.catch_up()
-        return self._replica.store.load(location)
-
-    def locations(self) -> Sequence[LocationId]:
-        self._replica.catch_up()
-        return self._replica.store.locations()
-
-    def runs(self, location: LocationId) -> Sequence[RunRecord]:
-        self._replica.catch_up()
-        return self._replica.store.runs(location)
-
-    def batches(self, run: str) -> Sequence[BatchRecord]:
-        self._replica.catch_up()
-        return self._replica.store.batches(run)
-
-    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
-        self._replica.catch_up()
-        return self._replica.store.trail(location, contact)
-
-    def check(self) -> Sequence[str]:
-        self._replica.catch_up()
-        return self._replica.store.check()
-
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
-        if not self._probed:
-            probe(self._bucket, self._folder)
-            self._probed = True
+        self._try(self._folder)
         lease = self._take(location, holder, now)
         self._replica.catch_up()
         lineage = str(uuid.uuid4())
@@ -211,8 +187,7 @@ class ObjectStore:
         if last is not None:
             return last.fence
         # somebody may have deleted the lease object: the journal still knows
-        self._replica.catch_up()
-        return self._replica.store.last_fence(location)
+        return self._replica.present().last_fence(location)
 
     def _swap(self, lease: Lease, to: Lease) -> None:
         """Replaces the lease object while it is this lease's; raises LeaseLost."""

@@ -17,19 +17,19 @@ from reconciler.core.outcome import Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.ports import StateReader, StateStore
 
-T = TypeVar("T", bound=StateReader)
+T_co = TypeVar("T_co", bound=StateReader, covariant=True)
 Names = Callable[[], Sequence[LocationId]]
 
 
-class Opened(Generic[T]):
+class Opened(Generic[T_co]):
     """What was opened so far, by location."""
 
-    def __init__(self, open_one: Callable[[LocationId], AbstractContextManager[T]]) -> None:
+    def __init__(self, open_one: Callable[[LocationId], AbstractContextManager[T_co]]) -> None:
         self._open_one = open_one
         self._stack = ExitStack()
-        self._found: dict[LocationId, T] = {}
+        self._found: dict[LocationId, T_co] = {}
 
-    def __getitem__(self, location: LocationId) -> T:
+    def __getitem__(self, location: LocationId) -> T_co:
         if location not in self._found:
             self._found[location] = self._stack.enter_context(self._open_one(location))
         return self._found[location]
@@ -44,8 +44,8 @@ class Opened(Generic[T]):
 class PlacesReader:
     """State to look at. `names` tells which locations have state."""
 
-    def __init__(self, open_one: Callable[[LocationId], AbstractContextManager[StateReader]], names: Names) -> None:
-        self._at = Opened(open_one)
+    def __init__(self, at: Opened[StateReader], names: Names) -> None:
+        self._at = at
         self._names = names
 
     def __enter__(self) -> Self:
@@ -66,21 +66,29 @@ class PlacesReader:
         return self._at[location].runs(location)
 
     def batches(self, run: str) -> Sequence[BatchRecord]:
-        return _batches(self._at, self._names(), run)
+        # a run's id does not tell its location: what is open already is asked first
+        for location in sorted(self._names(), key=lambda each: each not in self._at):
+            if found := self._at[location].batches(run):
+                return found
+        return ()
 
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         return self._at[location].trail(location, contact)
 
     def check(self) -> Sequence[str]:
-        return _faults(self._at, self._names())
+        return tuple(
+            f"location {location}: {line}" for location in self._names() for line in self._at[location].check()
+        )
 
 
 class PlacesStore:
     """State to be changed. `names` tells which locations have state."""
 
-    def __init__(self, open_one: Callable[[LocationId], AbstractContextManager[StateStore]], names: Names) -> None:
-        self._at = Opened(open_one)
-        self._names = names
+    def __init__(self, at: Opened[StateStore], names: Names) -> None:
+        self._at = at
+        looking = PlacesReader(at, names)
+        self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
+        self.batches, self.trail, self.check = looking.batches, looking.trail, looking.check
 
     def __enter__(self) -> Self:
         return self
@@ -89,24 +97,6 @@ class PlacesStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._at.close()
-
-    def load(self, location: LocationId) -> Snapshot:
-        return self._at[location].load(location)
-
-    def locations(self) -> Sequence[LocationId]:
-        return self._names()
-
-    def runs(self, location: LocationId) -> Sequence[RunRecord]:
-        return self._at[location].runs(location)
-
-    def batches(self, run: str) -> Sequence[BatchRecord]:
-        return _batches(self._at, self._names(), run)
-
-    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
-        return self._at[location].trail(location, contact)
-
-    def check(self) -> Sequence[str]:
-        return _faults(self._at, self._names())
 
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         return self._at[location].acquire(location, holder, now)
@@ -158,15 +148,3 @@ class PlacesStore:
 
     def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
         self._at[lease.location].replace(lease, state, runs)
-
-
-def _batches(at: Opened[T], names: Sequence[LocationId], run: str) -> Sequence[BatchRecord]:
-    """A run's id does not tell its location: what is open already is asked first."""
-    for location in sorted(names, key=lambda each: each not in at):
-        if found := at[location].batches(run):
-            return found
-    return ()
-
-
-def _faults(at: Opened[T], names: Sequence[LocationId]) -> Sequence[str]:
-    return tuple(f"location {location}: {line}" for location in names for line in at[location].check())

@@ -6,7 +6,7 @@ Rules
 3. The session that took a lease holds an advisory lock for it, so that others see when that session has ended. What
    refuses a write is the fencing number in the row, as everywhere.
 4. A process that is paused within a transaction loses its session: nobody waits for it for ever.
-5. No password in any message. PostgreSQL cannot hold every text: NUL and half surrogate pairs are escaped.
+5. No password in any message (`postgres_words.py`).
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
-from psycopg.adapt import Loader
 
-from reconciler.core.errors import StateCorrupted, StateError, StateTooNew
+from reconciler.core.errors import StateError, StateTooNew
 from reconciler.core.names import LocationId
 from reconciler.store.address import Address, address
-from reconciler.store.database import COLUMNS, Given, Undecodable
+from reconciler.store.database import COLUMNS, Given
+from reconciler.store.postgres_words import TextLoader, damaged, errors, storable
 from reconciler.store.schema import STEPS, TABLES, VERSION
 
 SETTINGS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s", "client_min_messages": "error"}
@@ -52,7 +51,7 @@ class PostgresDatabase:
         self._held: set[int] = set()
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
-        return self.connection.execute(_translated(statement), [_storable(each) for each in parameters])
+        return self.connection.execute(_translated(statement), [storable(each) for each in parameters])
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -73,7 +72,7 @@ class PostgresDatabase:
         self.connection.execute(f"TRUNCATE {table}")
         with self.connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
             for row in rows:
-                copy.write_row([_storable(each) for each in row])
+                copy.write_row([storable(each) for each in row])
 
     def add_shared(self) -> None:
         # two transactions that add the same tag sets in different orders would wait for one another
@@ -158,7 +157,7 @@ def open_for_writing(url: str) -> PostgresDatabase:
 def _opening(place: Address) -> Iterator[PostgresDatabase]:
     connection = psycopg.connect(place.url, autocommit=True, client_encoding="utf8")
     try:
-        connection.adapters.register_loader("text", _TextLoader)
+        connection.adapters.register_loader("text", TextLoader)
         for name, value in (SETTINGS | {"search_path": f'"{place.schema.replace(chr(34), chr(34) * 2)}"'}).items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         if connection.execute("SHOW synchronous_commit").fetchall() == [("off",)]:
@@ -210,7 +209,7 @@ def _check(database: PostgresDatabase, place: Address) -> int:
         raise StateError(f"the database of {place.name} is not in UTF-8", hint="create it with ENCODING 'UTF8'")
     versions = [row[0] for row in database.connection.execute("SELECT version FROM reconciler_version")]
     if len(versions) != 1:
-        raise _damaged(place, f"{len(versions)} schema versions")
+        raise damaged(place, f"{len(versions)} schema versions")
     if versions[0] > VERSION:
         raise StateTooNew(
             f"{place.name} has schema version {versions[0]}; this reconciler knows versions up to {VERSION}",
@@ -227,57 +226,3 @@ def _postgres(statement: str) -> str:
 @lru_cache(maxsize=100)
 def _translated(statement: str) -> bytes:
     return statement.replace("?", "%s").encode()
-
-
-_NOT_STORABLE = re.compile("[\x00\x1a\ud800-\udfff]")
-_ESCAPED = re.compile("\x1a([0-9a-f]{4})")
-
-
-def _storable(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return _NOT_STORABLE.sub(lambda found: f"\x1a{ord(found[0]):04x}", value)
-
-
-class _TextLoader(Loader):
-    """Text as it was before `_storable`."""
-
-    def load(self, data: Any) -> str:
-        text = bytes(data).decode()
-        return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "\x1a" in text else text
-
-
-_DAMAGED = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.DuplicateTable)
-_DAMAGED_CLASSES = ("XX", "23")
-"""Corrupted data or indexes; rows that contradict one another."""
-
-
-@contextmanager
-def errors(place: Address) -> Iterator[None]:
-    """Errors of the server and of the way to it, as StateError with the state's name and a way out."""
-    try:
-        yield
-    except psycopg.Error as error:
-        text = _told(error, place)
-        if isinstance(error, _DAMAGED) or (error.sqlstate or "").startswith(_DAMAGED_CLASSES):
-            raise _damaged(place, text) from None
-        raise StateError(
-            f"the state {place.name} cannot be used: {text}",
-            hint="see that the server is there and that the user of the URL may write to the schema",
-        ) from None
-    except (Undecodable, UnicodeDecodeError) as error:
-        raise _damaged(place, error) from error
-
-
-def _told(error: psycopg.Error, place: Address) -> str:
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    for secret in {place.url, place.password, quote(place.password)} - {""}:
-        text = text.replace(secret, "***")
-    return text
-
-
-def _damaged(place: Address, why: object) -> StateCorrupted:
-    return StateCorrupted(
-        f"the state {place.name} is damaged: {why}",
-        hint="restore it from a backup, or name another schema to start from what the API will tell",
-    )

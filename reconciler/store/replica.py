@@ -18,23 +18,21 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.errors import LeaseLost, StateCorrupted, StateError, StateTooNew
+from reconciler.core.errors import LeaseLost, StateError
 from reconciler.core.lease import Lease
 from reconciler.core.portable import read_state
-from reconciler.store.bucket import Bucket
-from reconciler.store.codec import Call, Unreadable, decode, encode
-from reconciler.store.database import Undecodable, first
+from reconciler.store.chain import Chain, Taken
+from reconciler.store.codec import Call, encode
+from reconciler.store.database import first
 from reconciler.store.sql import SqlStore
-from reconciler.store.sqlite import SqliteDatabase, open_for_writing
+from reconciler.store.sqlite import SqliteDatabase, open_scratch
 
 TRIES = 5
-READERS = 16
 LASTING = frozenset({"take", "release"})
 
 
@@ -60,23 +58,18 @@ METHODS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-class _Taken(Exception):
-    """Another call has the next number."""
-
-
 class Replica:
-    """What this process knows of a location's state, in a file of its own."""
+    """What this process knows of a location's state, in a file of its own, which nobody needs once it ends."""
 
-    def __init__(self, bucket: Bucket, folder: str) -> None:
-        self._bucket = bucket
-        self._folder = folder
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
         self._directory = tempfile.TemporaryDirectory(prefix="reconciler-")
         self._files = 0
-        self._spent: list[str] = []
+        self._spent: list[int] = []
         self._position = 0
         self._version: str | None = None
         self._database = self._opened(self._new_path())
-        self.store = SqlStore(self._database)
+        self._store = SqlStore(self._database)
 
     def close(self) -> None:
         self._database.close()
@@ -88,10 +81,12 @@ class Replica:
         for _ in range(TRIES):
             if self._catch_up():
                 return (self._position, self._version) != before
-        raise StateCorrupted(
-            f"the state {self._name} is damaged: journal object {self._key(self._position + 1)} is missing",
-            hint="restore the snapshot and its journal together from a backup of the bucket",
-        )
+        raise self._chain.has_a_hole(self._position + 1)
+
+    def present(self) -> SqlStore:
+        """With all that there is by now."""
+        self.catch_up()
+        return self._store
 
     def append(self, method: str, *arguments: object) -> Any:
         """Makes the change, durable for all, and returns what the store's method does; raises LeaseLost."""
@@ -100,7 +95,7 @@ class Replica:
         while True:
             try:
                 return self._publish(call, content)
-            except _Taken:
+            except Taken:
                 self.catch_up()
             except LeaseLost:
                 if not self.catch_up():
@@ -117,70 +112,31 @@ class Replica:
             execute("DROP TABLE compacted")
         content = path.read_bytes()
         path.unlink()
-        if self._version is None:
-            version = self._bucket.create(self._snapshot, content)
-        else:
-            version = self._bucket.replace(self._snapshot, content, self._version)
+        version = self._chain.put_snapshot(content, self._version)
         if version is not None:
             self._version = version
-            self._bucket.delete(self._spent)
+            self._chain.delete(self._spent)
             self._spent = []
-
-    @property
-    def _name(self) -> str:
-        return f"{self._bucket.name}/{self._folder}"
-
-    @property
-    def _snapshot(self) -> str:
-        return f"{self._folder}/state.db"
-
-    def _key(self, position: int) -> str:
-        return f"{self._folder}/journal/{position:012}.json"
 
     def _catch_up(self) -> bool:
         """Whether this replica now has all that there was when it began."""
-        keys = self._bucket.keys(f"{self._folder}/journal", after=self._key(self._position))
-        version = self._bucket.version(self._snapshot)
-        if version != self._version:
+        keys = self._chain.after(self._position)
+        if self._chain.snapshot_version() != self._version:
             self._take_snapshot()
             return False
-        for key, content in zip(keys, self._contents(keys), strict=True):
-            if key != self._key(self._position + 1) or content is None:
+        for key, content in zip(keys, self._chain.contents(keys), strict=True):
+            if key != self._chain.key(self._position + 1) or content is None:
                 return False
-            call = self._decoded(key, content)
+            call = self._chain.decoded(key, content)
+            if call.method not in METHODS:
+                raise self._chain.too_new(key, f"method {call.method!r}")
             with self._errors():
-                METHODS[call.method](self.store, *call.arguments)
+                METHODS[call.method](self._store, *call.arguments)
             self._advance(call)
         return True
 
-    def _contents(self, keys: Sequence[str]) -> list[bytes | None]:
-        with ThreadPoolExecutor(READERS) as threads:
-            return [found.content if found else None for found in threads.map(self._bucket.get, keys)]
-
-    def _decoded(self, key: str, content: bytes) -> Call:
-        try:
-            call = decode(content)
-        except Unreadable as error:
-            raise self._too_new(key, str(error)) from error
-        except Undecodable as error:
-            raise StateCorrupted(
-                f"the state {self._bucket.name}/{key} is damaged: {error}",
-                hint="restore the snapshot and its journal together from a backup of the bucket",
-            ) from error
-        if call.method not in METHODS:
-            raise self._too_new(key, f"method {call.method!r}")
-        return call
-
-    def _too_new(self, key: str, what: str) -> StateTooNew:
-        return StateTooNew(
-            f"{self._bucket.name}/{key} holds {what}, which this reconciler does not know",
-            hint="upgrade reconciler to at least the version that wrote it",
-        )
-
     def _take_snapshot(self) -> None:
-        found = self._bucket.get(self._snapshot)
-        if found is None:
-            raise StateCorrupted(f"the state {self._name}/state.db has gone", hint="restore it from a backup")
+        found = self._chain.snapshot()
         path = self._new_path()
         path.write_bytes(found.content)
         database = self._opened(path)
@@ -190,7 +146,7 @@ class Replica:
             database.close()
             return
         self._database.close()
-        self._database, self.store, self._position, self._spent = database, SqlStore(database), position, []
+        self._database, self._store, self._position, self._spent = database, SqlStore(database), position, []
 
     def _position_of(self, database: SqliteDatabase) -> int:
         with self._errors(), database.reading():
@@ -204,13 +160,13 @@ class Replica:
 
         def publish() -> None:
             nonlocal published
-            self._put(content)
+            self._chain.put(self._position + 1, content)
             published = True
 
         self._database.before_commit = publish
         try:
             with self._errors():
-                result = METHODS[call.method](self.store, *call.arguments)
+                result = METHODS[call.method](self._store, *call.arguments)
         except BaseException:
             if published:
                 self._begin_again()
@@ -220,24 +176,16 @@ class Replica:
         self._advance(call)
         return result
 
-    def _put(self, content: bytes) -> None:
-        key = self._key(self._position + 1)
-        if self._bucket.create(key, content) is None:
-            found = self._bucket.get(key)
-            # our own, where the answer to an earlier attempt was lost
-            if found is None or found.content != content:
-                raise _Taken
-
     def _advance(self, call: Call) -> None:
         self._position += 1
         if call.method not in LASTING:
-            self._spent.append(self._key(self._position))
+            self._spent.append(self._position)
 
     def _begin_again(self) -> None:
         """What is here is not what the chain says: the next look replays it all."""
         self._database.close()
         self._database = self._opened(self._new_path())
-        self.store, self._position, self._version, self._spent = SqlStore(self._database), 0, None, []
+        self._store, self._position, self._version, self._spent = SqlStore(self._database), 0, None, []
 
     def _new_path(self) -> Path:
         self._files += 1
@@ -245,19 +193,16 @@ class Replica:
 
     def _opened(self, path: Path) -> SqliteDatabase:
         with self._errors():
-            database = open_for_writing(path)
-            # the bucket is what lasts
-            database.connection.execute("PRAGMA synchronous = OFF")
-            return database
+            return open_scratch(path)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         """Errors of the file here, told of the place that people know."""
         try:
             yield
-        except (LeaseLost, _Taken):
+        except (LeaseLost, Taken):
             raise
         except StateError as error:
-            error.message = error.message.replace(self._directory.name, self._name)
+            error.message = error.message.replace(self._directory.name, self._chain.name)
             error.args = (error.message,)
             raise

@@ -10,7 +10,7 @@ from typing import Self
 
 from reconciler.core.batching import Batch
 from reconciler.core.facts import Facts
-from reconciler.core.journal import BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.journal import BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
@@ -19,6 +19,7 @@ from reconciler.core.plan import Snapshot
 from reconciler.store import journal, leases, reading, whole
 from reconciler.store.database import Database, Given, first
 from reconciler.store.interning import Interning
+from reconciler.store.reader import SqlReader
 
 
 class SqlStore:
@@ -27,6 +28,9 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._interning = Interning(database)
+        looking = SqlReader(database)
+        self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
+        self.batches, self.trail, self.check = looking.batches, looking.trail, looking.check
 
     def __enter__(self) -> Self:
         return self
@@ -35,30 +39,6 @@ class SqlStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.database.close()
-
-    def load(self, location: LocationId) -> Snapshot:
-        with self.database.reading():
-            return reading.load(self.database, location)
-
-    def locations(self) -> Sequence[LocationId]:
-        with self.database.reading():
-            return reading.locations(self.database)
-
-    def runs(self, location: LocationId) -> Sequence[RunRecord]:
-        with self.database.reading():
-            return reading.runs(self.database, location)
-
-    def batches(self, run: str) -> Sequence[BatchRecord]:
-        with self.database.reading():
-            return reading.batches(self.database, run)
-
-    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
-        with self.database.reading():
-            return reading.trail(self.database, location, contact)
-
-    def check(self) -> Sequence[str]:
-        with self.database.reading():
-            return tuple(whole.check(self.database))
 
     def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         self._interning.forget()

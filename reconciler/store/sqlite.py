@@ -104,9 +104,14 @@ def open_for_reading(path: Path, disk: Disk = DISK) -> SqliteDatabase | None:
         return SqliteDatabase(migrated_copy(connection), path, disk)
 
 
-def open_for_writing(path: Path, disk: Disk = DISK) -> SqliteDatabase:
+def open_scratch(path: Path) -> SqliteDatabase:
+    """A connection to a copy that nobody needs once this process ends."""
+    return open_for_writing(path, lasting=False)
+
+
+def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> SqliteDatabase:
     """A connection to the state, made if there is none yet."""
-    connection = files.open_for_writing(path, disk)
+    connection = files.open_for_writing(path, disk, lasting=lasting)
     try:
         with errors(path):
             migrate(connection, path, disk)

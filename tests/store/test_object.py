@@ -18,10 +18,11 @@ from reconciler.core.errors import LeaseLost, LockHeld, StateCorrupted, StateErr
 from reconciler.core.journal import RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS
 from reconciler.core.names import ContactId, LocationId
-from reconciler.core.observed import UNKNOWN, Known
+from reconciler.core.observed import UNKNOWN, Known, Observed
+from reconciler.core.plan import Snapshot
 from reconciler.store import open_reader, open_store
 from reconciler.store.bucket import Bucket, Found, open_bucket, probe
-from reconciler.store.object import ObjectReader, ObjectStore
+from reconciler.store.object import ObjectStore, open_object
 from tests.fakes import START
 from tests.store import servers
 from tests.store.conftest import in_memory
@@ -98,7 +99,7 @@ class Wire:
 
 def shown(bucket: Bucket) -> tuple[tuple[object, ...], tuple[RunRecord, ...]]:
     """The state as somebody sees it who has never looked before."""
-    with ObjectReader(bucket, HERE) as reader:
+    with open_object(bucket, HERE) as reader:
         return contents(reader.load(HERE)), tuple(reader.runs(HERE))
 
 
@@ -116,7 +117,7 @@ def a_run(store: ObjectStore, batches: int = 3, size: int = 500) -> None:
 def test_a_batch_costs_what_the_batch_holds_not_what_the_state_does(bucket: Bucket) -> None:
     with ObjectStore(bucket, HERE) as store:
         lease = taken(store)
-        many = {ContactId(f"known-{nth:014}"): seen(str(nth % 9)) for nth in range(50_000)}
+        many = {ContactId(f"known-{nth:014}"): seen(str(nth % 9)) for nth in range(20_000)}
         store.learn(lease, many)
         store.release(lease)
     whole = bucket.get(f"{HERE}/state.db")
@@ -130,7 +131,7 @@ def test_a_batch_costs_what_the_batch_holds_not_what_the_state_does(bucket: Buck
     # the state itself goes over the wire twice: read at the beginning, written at the end
     assert wire.up < wire.largest["state.db"] + 2 * 20 * 500 * 90
     assert wire.down < len(whole.content) + 100_000
-    assert wire.largest["state.db"] < 1.5 * len(whole.content)
+    assert wire.largest["state.db"] < 1.7 * len(whole.content)
 
 
 def test_after_a_run_there_is_a_snapshot_and_no_journal_but_who_held_it(bucket: Bucket) -> None:
@@ -143,11 +144,12 @@ def test_after_a_run_there_is_a_snapshot_and_no_journal_but_who_held_it(bucket: 
     assert len(bucket.keys(HERE)) == len(journal) + 2
 
 
-def test_at_every_write_that_fails_the_state_is_old_or_new(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_at_every_write_that_fails_the_state_is_old_or_new(tmp_path: Path, every: int) -> None:
     """Each of a run's writes fails once, before or after it was done; the next run goes on from there."""
     refused = 0
     for lost in (False, True):
-        for nth in range(1, 30):
+        for nth in range(1, 30, every):
             bucket = open_bucket(in_memory(tmp_path / f"{lost}{nth}"))
             wire = Wire(bucket, fail_at=nth, lose_answers=lost)
             with ObjectStore(wire, HERE) as store:
@@ -163,7 +165,7 @@ def test_at_every_write_that_fails_the_state_is_old_or_new(tmp_path: Path) -> No
                 again.begin_run(lease, header())
                 again.release(lease)
             assert shown(bucket)[0][3] == before[0][3]
-    assert refused > 20
+    assert refused > 20 // every
 
 
 def test_a_request_that_was_sent_twice_counts_once(bucket: Bucket, tmp_path: Path) -> None:
@@ -217,14 +219,14 @@ def test_a_holder_that_ends_while_it_is_replaced_takes_nothing_with_it(bucket: B
         second = taken(new, name="two", now=START + TTL_MS)
         new.learn(second, {CARA: seen("c")})
         new.release(second)
-    with ObjectReader(bucket, HERE) as reader:
+    with open_object(bucket, HERE) as reader:
         assert set(reader.load(HERE).observed.contacts) == {ANNA, BERT, CARA}
 
 
 @pytest.mark.parametrize("moment", ["keys", "version"])
 def test_a_reader_looks_while_the_journal_is_compacted(bucket: Bucket, moment: str) -> None:
     wire = Wire(bucket)
-    with ObjectStore(bucket, HERE) as store, ObjectReader(wire, HERE) as reader:
+    with ObjectStore(bucket, HERE) as store, open_object(wire, HERE) as reader:
         lease = taken(store)
         store.learn(lease, {ANNA: seen("a")})
         reader.load(HERE)
@@ -248,6 +250,54 @@ def test_a_deleted_lease_object_does_not_let_an_old_holder_back_in(bucket: Bucke
         assert taken(second, name="two").fence > lease.fence
         with pytest.raises(LeaseLost):
             first.learn(lease, {ANNA: seen("a")})
+
+
+def test_a_forgotten_contact_is_in_no_object_once_the_lease_ended(bucket: Bucket) -> None:
+    with ObjectStore(bucket, HERE) as store:
+        lease = taken(store)
+        run = store.begin_run(lease, header())
+        number = store.intend(lease, run, batch(ANNA, BERT), {ANNA: seen("a")}, START)
+        store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("a", "x")}, LATER)
+        store.release(lease)
+        lease = taken(store, name="two")
+        store.forget(lease, [ANNA])
+        with open_object(bucket, HERE) as reader:
+            assert set(reader.load(HERE).observed.contacts) == {BERT}
+        store.release(lease)
+
+    objects = [found.content for key in bucket.keys(HERE) if (found := bucket.get(key))]
+    assert [ANNA.encode() in each for each in objects] == [False] * len(objects)
+    assert any(BERT.encode() in each for each in objects)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("change", ["forget", "replace"])
+def test_forgetting_or_replacing_is_done_whole_or_not_at_all(bucket: Bucket, change: str, lost: bool) -> None:
+    """The write fails before or after it was done; whoever comes next sees the state as it was, or as it became."""
+    wire = Wire(bucket)
+    with ObjectStore(wire, HERE) as store, ObjectStore(bucket, HERE) as other:
+        lease = taken(store)
+        store.learn(lease, {ANNA: seen("a"), BERT: seen("b")})
+        before = shown(bucket)
+        wire.fail_at, wire.lose_answers = wire.writes + 1, lost
+        writes: dict[str, Callable[[], None]] = {
+            "forget": lambda: store.forget(lease, [ANNA]),
+            "replace": lambda: store.replace(lease, Snapshot(HERE, "other", 7, only(BERT, seen("b"))), ()),
+        }
+        with pytest.raises(StateError):
+            writes[change]()
+        after = shown(bucket)
+        assert (after == before) is not lost
+        assert after[0][3] == ({BERT: seen("b")} if lost else {ANNA: seen("a"), BERT: seen("b")})
+        assert (contents(store.load(HERE)), contents(other.load(HERE))) == (after[0], after[0])
+        store.learn(lease, {CARA: seen("c")})
+        assert other.load(HERE).observed[CARA] == seen("c")
+
+
+def only(contact: ContactId, known: Known) -> Observed:
+    observed = Observed()
+    observed.update({contact: known})
+    return observed
 
 
 def damage_journal(bucket: Bucket, content: bytes) -> None:
@@ -284,7 +334,7 @@ def test_damage_is_told_plainly(bucket: Bucket, damage: str) -> None:
             store.learn(lease, {ANNA: seen(str(nth))})
     make, expected = DAMAGE[damage]
     make(bucket)
-    with ObjectReader(bucket, HERE) as reader, pytest.raises(StateError) as caught:
+    with open_object(bucket, HERE) as reader, pytest.raises(StateError) as caught:
         reader.load(HERE)
     assert type(caught.value) is expected
     assert bucket.name in caught.value.message
@@ -372,7 +422,7 @@ def test_nothing_is_left_in_the_directory_for_temporary_files(bucket: Bucket, tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("seeds", [range(30), pytest.param(range(30, 1_000), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("seeds", [range(10), pytest.param(range(10, 1_000), marks=pytest.mark.slow)], ids=str)
 def test_whatever_fails_whoever_looks_sees_one_history(seeds: range, tmp_path: Path) -> None:
     """Two holders in turn, each with a network that fails at random: what was acknowledged is there, in its order."""
     for seed in seeds:
@@ -391,6 +441,6 @@ def test_whatever_fails_whoever_looks_sees_one_history(seeds: range, tmp_path: P
                     store.release(lease)
                 except (StateError, LockHeld):
                     pass
-            with ObjectReader(bucket, HERE) as reader:
+            with open_object(bucket, HERE) as reader:
                 known = reader.load(HERE).observed[ANNA]
             assert acknowledged <= (known.observed_at or 0) <= tried
