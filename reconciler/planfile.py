@@ -10,15 +10,12 @@ from pathlib import Path
 from reconciler.core.document import plan_document, read_plan
 from reconciler.core.errors import PlanFileError
 from reconciler.core.plan import Plan
+from reconciler.core.printable import json_line
 
 
 def dumps(plan: Plan) -> str:
     """The document as one line of ASCII: any terminal, any tool."""
-    return _spell(plan_document(plan))
-
-
-def _spell(document: object) -> str:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=True) + "\n"
+    return json_line(plan_document(plan))
 
 
 def write_plan(plan: Plan, path: Path) -> None:
@@ -57,7 +54,7 @@ def loads(content: bytes) -> Plan:
     """The inverse of `dumps`. Fields that a later minor version knows may be there; another spelling may not."""
     try:
         document = json.loads(content)
-        as_written = content == _spell(document).encode()
+        as_written = content == json_line(document).encode()
     except (ValueError, RecursionError) as error:
         raise PlanFileError("it is damaged: not JSON", hint="plan again") from error
     plan = read_plan(document)

@@ -370,6 +370,14 @@ def test_the_holders_of_an_exclusive_tag_are_found_by_a_search_for_it() -> None:
     assert {each for seen in found.seen if "board" in seen.tags for each in seen.contacts} == {name(3), name(600)}
 
 
+def test_a_search_for_holders_alone_is_priced_too() -> None:
+    library = Library(contact(1, "board"))
+    _, took = asked(library, wanted(Method.GET, 0, exclusive=tags("board")))
+
+    assert took == {"search board": 2}
+    assert library.events[0] == Priced(HERE, "search", 0, 0, 0.0, exclusive=1)
+
+
 def test_a_complete_scan_that_tells_all_tags_finds_the_holders_too() -> None:
     library = Library(*(contact(nth, "board") for nth in range(7)))
     found, took = asked(library, wanted(Method.SEARCH, 2, exclusive=tags("board")))

@@ -44,7 +44,9 @@ def _has_work(plan: LocationPlan, mission: Mission, world: World) -> bool:
         return True
     if not may_have_work(plan) or world.reader is None:
         return False
-    return bool(open_doubts(world.store.load(plan.location).observed, mission.options[plan.location].settle_ms))
+    desired, options = mission.desired[plan.location], mission.options[plan.location]
+    observed = world.store.load(plan.location).observed
+    return bool(open_doubts(observed, desired, settle_ms=options.settle_ms, now=options.now))
 
 
 async def _taken(plan: LocationPlan, mission: Mission, world: World) -> Tenure:

@@ -23,7 +23,8 @@ from reconciler.core.change import Delta, Demands, demands_of
 from reconciler.core.cover import Demand
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
-from reconciler.core.guard import Before, Counts, Guard, Measured, count, measure
+from reconciler.core.guard import Before, Counts, Guard, Measured, count
+from reconciler.core.measure import measure
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known, adopt, release
 from reconciler.core.outcome import Action
@@ -48,7 +49,7 @@ async def carry_out(run: Run) -> None:
     rounds = _Rounds(run, before_run(run.state))
     moved = run.state.serial != run.plan.serial
     # what undoes a run leaves the doubts of others to them
-    if run.reversal is None and (left := open_doubts(run.state.observed, run.options.settle_ms)):
+    if run.reversal is None and (left := _left_behind(run)):
         await settle_doubts(run, left)
         moved = True
     if run.mission.canary is None:
@@ -58,6 +59,11 @@ async def carry_out(run: Run) -> None:
         await rounds.until_converged(rounds.inside(wave), wave)
         if wave is not None and (passed := run.rates.over(run.mission.stop_on, few=1)):
             raise passed_over(f"after the first {len(wave):,} contacts: {passed}")
+
+
+def _left_behind(run: Run) -> dict[ContactId, Known]:
+    options = run.options
+    return open_doubts(run.state.observed, run.desired, settle_ms=options.settle_ms, now=options.now)
 
 
 class _Rounds:

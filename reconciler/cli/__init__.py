@@ -21,7 +21,7 @@ USAGE = 64
 COMMANDS = {
     "init": "Write a small repository to begin with.",
     "validate": "Check manifests and settings: every problem at once.",
-    "schema": "Print the JSON Schema of a manifest, or of the settings.",
+    "schema": "Print the JSON Schema of a manifest, of the settings, or of what --format json prints.",
     "diff": "Say what a change to manifests means: who gains and loses what.",
     "plan": "Preview what would change, and what it costs.",
     "show": "Render a saved plan again, or tell what a run changed.",

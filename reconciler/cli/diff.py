@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from reconciler.cli.console import Console, rows
-from reconciler.cli.options import common, manifests, output
+from reconciler.cli.answers import compare_answer, tell
+from reconciler.cli.console import Console
+from reconciler.cli.options import FORMATS, common, manifests, output
 from reconciler.cli.revision import files_at
 from reconciler.clock import SystemClock
 from reconciler.core.compare import compare
@@ -18,19 +19,16 @@ from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.manifest import ContactSet, Manifest, TagRule
 from reconciler.core.names import Instant, LocationId, iso
 from reconciler.core.settings import Settings, shown
-from reconciler.core.view.compare import compare_view
 from reconciler.explain import differences
 from reconciler.loading import Directory, Loaded, load_files
 from reconciler.loading.files import Files
-from reconciler.render.json import compare_json
-from reconciler.render.markdown import render_markdown
 
 
 @click.command(epilog="Example: reconciler diff --base origin/main --format markdown")
 @manifests
 @click.option("--base", default="HEAD", show_default=True, metavar="REV", help="The revision to compare with.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where something changed.")
-@output("text", "markdown", "json")
+@output(*FORMATS)
 @common
 def command(manifests: Path, base: str, detailed_exitcode: bool, **options: Any) -> int:
     """Say what a change to manifests means: who gains and loses what.
@@ -48,14 +46,7 @@ def command(manifests: Path, base: str, detailed_exitcode: bool, **options: Any)
     old, new = _desired(before, now), _desired(after, now)
     comparisons = [compare(each, old.get(each), new.get(each)) for each in sorted(old.keys() | new.keys())]
     moves = differences(_settings(before), _settings(after))
-    if options["output"] == "json":
-        console.answer(compare_json(comparisons, moves))
-    else:
-        view = compare_view(comparisons, moves, base=base, most=rows(options["whole"]))
-        if options["output"] == "markdown":
-            console.answer(render_markdown(view))
-        else:
-            console.show(view)
+    tell(compare_answer(comparisons, moves, base=base), console, options)
     changed = bool(moves) or any(not each.is_empty for each in comparisons)
     return ExitCode.CHANGES if detailed_exitcode and changed else ExitCode.DONE
 

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from reconciler import __version__
+from reconciler.cli.answers import short_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, flags_of, manifests
 from reconciler.clock import SystemClock
@@ -57,7 +58,7 @@ LIBRARIES = ("httpx", "pydantic", "numpy", "click")
     "--format", "output", type=click.Choice(FORMATS), default="text", show_default=True, help="How to answer."
 )
 @common
-def command(manifests: Path, locations: tuple[str, ...], offline: bool, output: str, **options: Any) -> int:
+def command(manifests: Path, locations: tuple[str, ...], offline: bool, **options: Any) -> int:
     """Look whether everything is in place to plan and apply: changes nothing.
 
     Versions, manifests, state and lock; and for each location the token, what it may read, the clock and the limits,
@@ -69,10 +70,7 @@ def command(manifests: Path, locations: tuple[str, ...], offline: bool, output: 
     chosen = [LocationId(each) for each in locations] or sorted(found | settings.locations.keys())
     examined = [Examined("This machine", (*_versions(), *_state_home(settings))), Examined("Manifests", remarks)]
     examined += [_location(each, settings, offline=offline) for each in chosen]
-    if output == "json":
-        console.answer(doctor_json(examined))
-    else:
-        console.show(doctor_view(examined))
+    tell(short_answer(doctor_view(examined), lambda: doctor_json(examined)), console, options)
     return exit_code(examined)
 
 

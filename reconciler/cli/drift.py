@@ -9,18 +9,17 @@ from typing import Any
 
 import click
 
-from reconciler.cli.console import Console, rows
+from reconciler.cli.answers import drift_answer, tell
+from reconciler.cli.console import Console
 from reconciler.cli.looking import Present, look
 from reconciler.cli.options import FORMATS, common, manifests, milliseconds, narrowing, output, refreshing
-from reconciler.cli.reporting import Document, reported, take
+from reconciler.cli.reporting import reported
 from reconciler.cli.session import Session, open_session, selection, strays
 from reconciler.core.drift import DriftClass, DriftReport, Evidence, find_drift
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.names import Instant
 from reconciler.core.suspicion import blamed, silenced
-from reconciler.core.view.drift import drift_view
 from reconciler.ports import StateReader
-from reconciler.render.json import drift_json
 from reconciler.store import open_reader
 
 
@@ -47,11 +46,7 @@ def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
         foreign = DriftClass.FOREIGN in (*failing, *shown)
         reports = [_report(session, each, reader, options, foreign=foreign) for each in present]
         left = strays(session, reader, options)
-    take(Document(lambda most: drift_view(reports, notes=left, most=most), lambda: drift_json(reports)), options)
-    if options["output"] == "json":
-        console.answer(drift_json(reports))
-    else:
-        console.show(drift_view(reports, notes=left, most=rows(options["whole"])))
+    tell(drift_answer(reports, notes=left), console, options)
     return ExitCode.CHANGES if _fails(reports, failing) else ExitCode.DONE
 
 

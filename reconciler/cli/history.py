@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from reconciler.cli.console import Console, rows
+from reconciler.cli.answers import history_answer, tell
+from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
+from reconciler.cli.runs import read_log
 from reconciler.cli.whose import settings_of, whose_state
+from reconciler.core.journal import RunRecord
 from reconciler.core.names import LocationId
-from reconciler.core.view.history import history_view
-from reconciler.render.json import history_json
+from reconciler.core.trend import Trend, trend
+from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
 
@@ -21,7 +25,7 @@ from reconciler.store import open_reader
 @whose_state
 @output(*FORMATS)
 @common
-def command(manifests: Path, locations: tuple[str, ...], output: str, whole: bool, **options: Any) -> int:
+def command(manifests: Path, locations: tuple[str, ...], **options: Any) -> int:
     """List what was run: when, by whom, how it ended.
 
     `show RUN` tells what a run changed, `revert RUN` undoes it, as far as its rows are kept (history_keep).
@@ -31,10 +35,14 @@ def command(manifests: Path, locations: tuple[str, ...], output: str, whole: boo
     with open_reader(settings.state) as reader:
         chosen = [LocationId(each) for each in locations] or reader.locations()
         runs = {location: reader.runs(location) for location in chosen}
-    if output == "json":
-        console.answer(history_json(runs))
-    else:
-        console.show(history_view(runs, most=rows(whole)))
+        drawn = runs if options["output"] == "html" else {}
+        trends = {place: _trend(reader, found) for place, found in drawn.items()}
+    tell(history_answer(runs, trends), console, options)
     if not any(runs.values()):
         console.note(f"no run yet in {settings.state}")
     return 0
+
+
+def _trend(reader: StateReader, runs: Sequence[RunRecord]) -> Trend:
+    """From the rows that are kept."""
+    return trend(read_log(reader, run) for run in runs if not run.is_pruned)

@@ -15,7 +15,7 @@ from reconciler.loading.settings import flag, keys
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FORMATS = ("text", "json")
+FORMATS = ("text", "markdown", "json", "csv", "html")
 REFRESHES = ("auto", "get", "search")
 _AGE = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}

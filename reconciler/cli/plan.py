@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from reconciler.cli.answers import plan_answer, tell
 from reconciler.cli.connecting import quota_notes
-from reconciler.cli.console import Console, rows
+from reconciler.cli.console import Console
 from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import (
     FORMATS,
@@ -24,13 +24,11 @@ from reconciler.cli.options import (
     output,
     refreshing,
 )
-from reconciler.cli.reporting import Document, reported, take
+from reconciler.cli.reporting import reported
 from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.errors import ExitCode, Severity
 from reconciler.core.plan import Plan
-from reconciler.core.view.plan import plan_view
 from reconciler.planfile import write_plan
-from reconciler.render.json import plan_json
 from reconciler.store import open_reader
 
 
@@ -73,18 +71,13 @@ def preview(
     for problem in session.problems:
         if problem.severity is not Severity.INFO:
             console.warn(str(problem))
-    view = partial(
-        plan_view,
+    answer = plan_answer(
         plan,
         names=session.called(),
         notes=[*session.notes(), *notes, *quota_notes(plan, session)],
         explain=options.get("explain_batches", False),
     )
-    take(Document(lambda most: view(most=most), lambda: plan_json(plan)), options)
-    if options["output"] == "json":
-        console.answer(plan_json(plan))
-    else:
-        console.show(view(most=rows(options["whole"])))
+    tell(answer, console, options)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> int:

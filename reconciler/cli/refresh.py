@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from reconciler.cli.console import Console, rows
+from reconciler.cli.answers import refresh_answer, tell
+from reconciler.cli.console import Console
 from reconciler.cli.looking import concerned, wanted_of
 from reconciler.cli.options import FORMATS, REFRESHES, common, locking, manifests, max_age, narrowed, output
 from reconciler.cli.session import Session, open_session, selection
@@ -18,9 +19,7 @@ from reconciler.cli.storing import read_and_store
 from reconciler.core.errors import ExitCode
 from reconciler.core.names import LocationId
 from reconciler.core.refreshing import Refreshed
-from reconciler.core.view.refresh import refresh_view
 from reconciler.ports import StateStore
-from reconciler.render.json import refresh_json
 from reconciler.store import open_store
 
 
@@ -49,10 +48,7 @@ def command(manifests: Path, **options: Any) -> int:
     session = open_session(manifests, options)
     with open_store(session.settings.state) as store:
         reports = [asyncio.run(_refresh(session, store, each, console, options)) for each in session.desired]
-    if options["output"] == "json":
-        console.answer(refresh_json(reports))
-    else:
-        console.show(refresh_view(reports, most=rows(options["whole"])))
+    tell(refresh_answer(reports), console, options)
     return ExitCode.DONE
 
 

@@ -8,76 +8,46 @@ Rules
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from reconciler.cli.console import rows
+from reconciler.cli.answers import Answer, spell
 from reconciler.core.errors import ExitCode, ReconcilerError, UsageError
-from reconciler.core.printable import visible
-from reconciler.core.view.blocks import View
+from reconciler.core.printable import json_line, visible
 from reconciler.core.view.failure import failure_view
-from reconciler.render.markdown import render_markdown
-from reconciler.render.text import render_text
+from reconciler.core.view.records import view_records
 
 F = TypeVar("F", bound=Callable[..., int])
 FORMAT_VERSION = "1.0"
 
 
-class Told(Protocol):
-    """An answer that can be spelt in several formats; `view` takes how many rows a table may have, None: all."""
-
-    @property
-    def view(self) -> Callable[[int | None], View]: ...
-
-    @property
-    def json(self) -> Callable[[], str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """The plainest of them."""
-
-    view: Callable[[int | None], View]
-    json: Callable[[], str]
-
-
-def _json(told: Told, _most: int | None) -> str:
-    return told.json()
-
-
-SPELLED: Mapping[str, Callable[[Told, int | None], str]] = {
-    ".json": _json,
-    ".md": lambda told, most: render_markdown(told.view(most)),
-    ".txt": lambda told, most: render_text(told.view(most)),
-}
+SUFFIXES: Mapping[str, str] = {".json": "json", ".md": "markdown", ".txt": "text", ".csv": "csv", ".html": "html"}
 """The formats, by the suffix of the file."""
 
 
 class Report:
     """The file that is asked for, and what is to be in it so far."""
 
-    def __init__(self, path: Path, most: int | None) -> None:
+    def __init__(self, path: Path, *, whole: bool) -> None:
         self._path = path.resolve()
-        self._most = most
-        self._told: Told | None = None
-        if path.suffix.lower() not in SPELLED:
+        self._whole = whole
+        self._told: Answer | None = None
+        if path.suffix.lower() not in SUFFIXES:
             raise UsageError(
-                f"--report {path}: no format has the suffix {path.suffix!r}", hint=f"there are {', '.join(SPELLED)}"
+                f"--report {path}: no format has the suffix {path.suffix!r}", hint=f"there are {', '.join(SUFFIXES)}"
             )
         if self._path.exists() and not self._path.is_file():
             raise UsageError(f"--report {path} is there already, and is no file", hint="choose another name")
         if not os.access(self._path.parent, os.W_OK):
             raise UsageError(f"--report {path}: its directory is not there, or cannot be written to")
 
-    def take(self, told: Told) -> None:
+    def take(self, told: Answer) -> None:
         """What the command answers; the last one counts."""
         self._told = told
 
@@ -86,17 +56,24 @@ class Report:
         until_then, code = self._told, getattr(error, "exit_code", ExitCode.ERROR)
         message = getattr(error, "message", "") or f"interrupted: {type(error).__name__}"
         hint = getattr(error, "hint", "")
-        document = {"format_version": FORMAT_VERSION, "error": message, "hint": hint, "exit_code": int(code)}
-        self._told = Document(
-            lambda most: failure_view(message, hint, until_then=until_then.view(most) if until_then else None),
-            lambda: json.dumps(document) + "\n",
+        document = {
+            "format_version": FORMAT_VERSION,
+            "report": "error",
+            "error": message,
+            "hint": hint,
+            "exit_code": int(code),
+        }
+        self._told = Answer(
+            view=lambda most: failure_view(message, hint, until_then=until_then.view(most) if until_then else None),
+            records=view_records(failure_view(message, hint)),
+            json=lambda: json_line(document),
         )
 
     def write(self) -> None:
         """Raises ReconcilerError where it cannot be written."""
         if self._told is None:
             return
-        text = SPELLED[self._path.suffix.lower()](self._told, self._most)
+        text = "".join(spell(self._told, SUFFIXES[self._path.suffix.lower()], whole=self._whole))
         try:
             _replace(self._path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
@@ -116,12 +93,6 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
-def take(told: Told, options: Mapping[str, Any]) -> None:
-    """Hands an answer to the report, where one is asked for."""
-    if (report := options.get("report")) is not None:
-        report.take(told)
-
-
 def reported(function: F) -> F:
     """--report."""
 
@@ -129,7 +100,7 @@ def reported(function: F) -> F:
     def command(*arguments: Any, report: Path | None, **options: Any) -> int:
         if report is None:
             return function(*arguments, report=None, **options)
-        sink = Report(report, rows(options["whole"]))
+        sink = Report(report, whole=options["whole"])
         try:
             code = function(*arguments, report=sink, **options)
         except BaseException as error:
@@ -143,7 +114,7 @@ def reported(function: F) -> F:
         "--report",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help=f"Write the answer to FILE too, even if the command fails; format by suffix: {', '.join(SPELLED)}.",
+        help=f"Write the answer to FILE too, even if the command fails; format by suffix: {', '.join(SUFFIXES)}.",
     )(command)  # type: ignore[return-value]
 
 

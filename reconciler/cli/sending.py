@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from reconciler.apply import Mission, World, apply
+from reconciler.cli import answers
 from reconciler.cli.connecting import arguments_of
-from reconciler.cli.console import Console, rows
+from reconciler.cli.console import Console
 from reconciler.cli.halting import stop_on, stopping
 from reconciler.cli.holder import current_holder, git_commit
-from reconciler.cli.reporting import Document, take
 from reconciler.cli.saved import options_of
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
@@ -24,10 +24,8 @@ from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.core.names import LocationId
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
-from reconciler.core.view.run import run_view
 from reconciler.emergency import EmergencyJournal
 from reconciler.highlevel.client import HighLevel
-from reconciler.render.json import run_json
 from reconciler.store import open_store
 
 
@@ -88,9 +86,5 @@ async def send(
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:
     """The answer of a run; its exit code."""
-    take(Document(lambda most: run_view(reports, most=most), lambda: run_json(reports)), options)
-    if options["output"] == "json":
-        console.answer(run_json(reports))
-    else:
-        console.show(run_view(reports, most=rows(options["whole"])))
+    answers.tell(answers.run_answer(reports), console, options)
     return exit_code(reports)

@@ -7,15 +7,13 @@ from typing import Any
 
 import click
 
-from reconciler.cli.console import Console, rows
+from reconciler.cli.answers import log_answer, plan_answer, tell
+from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.runs import find_run, read_log
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.errors import PlanFileError
-from reconciler.core.view.history import log_view
-from reconciler.core.view.plan import plan_view
 from reconciler.planfile import load_plan
-from reconciler.render.json import log_json, plan_json
 from reconciler.store import open_reader
 
 LONGEST = 12
@@ -26,7 +24,7 @@ LONGEST = 12
 @whose_state
 @output(*FORMATS)
 @common
-def command(what: str, manifests: Path, output: str, whole: bool, **options: Any) -> int:
+def command(what: str, manifests: Path, **options: Any) -> int:
     """Render a saved plan again, or tell what a run changed.
 
     PLAN is a file that `plan --out` wrote. RUN is an id that `history` lists: per tag and per contact what became of
@@ -37,17 +35,11 @@ def command(what: str, manifests: Path, output: str, whole: bool, **options: Any
         raise PlanFileError(f"there is no plan {what}, and it is no run", hint="`reconciler history` lists the runs")
     if Path(what).is_file():
         saved = load_plan(Path(what))
-        if output == "json":
-            console.answer(plan_json(saved))
-        else:
-            console.show(plan_view(saved, most=rows(whole)))
+        tell(plan_answer(saved), console, options)
         return 0
     with open_reader(settings_of(manifests, options).state) as reader:
         log = read_log(reader, find_run(reader, what))
-    if output == "json":
-        console.answer(log_json(log))
-    else:
-        console.show(log_view(log, most=rows(whole)))
+    tell(log_answer(log), console, options)
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import InitVar, dataclass
 
 from reconciler.core.errors import GuardRefused
-from reconciler.core.guard import Guard, Measured
+from reconciler.core.guard import BY_NAME, Guard, Measured
 from reconciler.core.names import Tag
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, Plan
@@ -62,9 +62,12 @@ def _worst(location: LocationPlan, each: Measured) -> str:
     """The tags that a guard on the whole location is most about."""
     if each.scope or each.guard not in _ABOUT:
         return ""
+    action, by_name_too = _ABOUT[each.guard], each.guard is not Guard.MAX_REMOVES_PCT
     pairs: Counter[Tag] = Counter()
     for delta in location.deltas:
-        pairs.update(dict.fromkeys(delta.tags(_ABOUT[each.guard]), len(delta.contacts)))
+        for change in delta.changes:
+            if change.action is action and (by_name_too or change.reason not in BY_NAME):
+                pairs[change.tag] += len(delta.contacts)
     worst = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:WORST]
     return f"; most of {', '.join(f'{tag!r} ({number})' for tag, number in worst)}" if worst else ""
 

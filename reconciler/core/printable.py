@@ -1,4 +1,4 @@
-"""Outside text made harmless for a line of a terminal or a log."""
+"""Outside text made harmless: for a line of a terminal or a log, and inside the strings of a JSON document."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ _MARKS = re.compile(r"(:(?=:)|#(?=#))")
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
+def printable(text: str) -> str:
+    """The text in one line, as readers see it: what is not printable, or turns the direction of writing, is shown as
+    `\\u{…}`; a backslash is doubled, so that the text can be recovered.
+    """
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(map(_shown, text))
+
+
 def visible(text: str) -> str:
     """The text in one line, with nothing in it that a terminal or a CI runner would act on.
 
-    What is not printable, or turns the direction of writing, is shown as `\\u{…}`; a backslash is doubled, so that
-    the text can be recovered. The marks of a CI runner's commands (`::`, `##`) are parted by a backslash, wherever they
-    are: a runner skips blanks before them, or looks for them in the middle of a line, and a renderer folds lines.
+    As `printable`; and the marks of a CI runner's commands (`::`, `##`) are parted by a backslash, wherever they are: a
+    runner skips blanks before them, or looks for them in the middle of a line, and a renderer folds lines.
     """
-    return _MARKS.sub(r"\1\\", "".join(map(_shown, text)))
+    shown = printable(text)
+    return _MARKS.sub(r"\1\\", shown) if "::" in shown or "##" in shown else shown
 
 
 def json_line(document: object) -> str:

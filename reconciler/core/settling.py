@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from reconciler.core.desired import Desired
 from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.observed import Known, Observed, Origin, observe, release
@@ -31,17 +32,21 @@ _UNCLEAR = (Outcome.IN_DOUBT, Outcome.HELD)
 
 
 def is_open(known: Known, settle_ms: int) -> bool:
-    """Whether a reading could settle what is in doubt on the contact: none was made since the request could land, and
-    the API did not refuse the contact for good."""
-    if not known.doubt or known.quarantine is not None:
+    """Whether a reading could settle what is in doubt on the contact: none was made since the request could land."""
+    if not known.doubt:
         return False
     return known.observed_at is None or known.doubt_at is None or known.observed_at < known.doubt_at + settle_ms
 
 
-def open_doubts(observed: Observed, settle_ms: int) -> dict[ContactId, Known]:
-    """The contacts with doubts that a reading could settle; the work is done once per pattern."""
-    wanted = {index for index, known in enumerate(observed.patterns) if is_open(known, settle_ms)}
-    return {contact: observed.patterns[index] for contact, index in observed.contacts.items() if index in wanted}
+def open_doubts(observed: Observed, desired: Desired, *, settle_ms: int, now: Instant) -> dict[ContactId, Known]:
+    """The contacts with doubts that a reading could settle, but for those that the API refused for good."""
+    open_ones = {index for index, known in enumerate(observed.patterns) if is_open(known, settle_ms)}
+    return {
+        contact: known
+        for contact, index in observed.contacts.items()
+        if index in open_ones
+        if not (known := observed.patterns[index]).is_barred(desired.membership(contact), now)
+    }
 
 
 def may_have_work(plan: LocationPlan) -> bool:
@@ -116,10 +121,9 @@ def settle(
 
 
 def lost_sight_of(known: Known, why: Rejection, at: Instant, *, membership: frozenset[SetName]) -> Known:
-    """A contact that is not there to be read: whatever was in doubt on it, it is no more. `membership`: its sets."""
+    """A contact that is not there to be read; should it come back, so does what is in doubt. `membership`: its sets."""
     since = known.quarantined_since or known.quarantined_at or at
-    settled = replace(known, doubt=NONE, doubt_at=None, quarantine=why)
-    return replace(settled, quarantined_at=at, quarantined_since=since, membership=membership)
+    return replace(known, quarantine=why, quarantined_at=at, quarantined_since=since, membership=membership)
 
 
 def first_doubt(contact: ContactId, tag: Tag, trail: Iterable[BatchRecord]) -> Instant | None:

@@ -112,6 +112,8 @@ class _Refresh:
     async def carry_out(self) -> Found:
         if self.wanted.contacts or self.wanted.everybody:
             await self._observe()
+        elif self.wanted.exclusive:
+            self._tell_cost(Method.SEARCH, 0)
         for tag in sorted(self.wanted.exclusive - self.searched.complete):
             await self._holders(tag)
         return self.found()

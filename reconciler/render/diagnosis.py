@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from reconciler.core.diagnosis import Examined, Remark
+from reconciler.core.printable import json_line
 
 
 def doctor_json(examined: Iterable[Examined]) -> str:
     groups = [{"title": each.title, "remarks": [_remark(remark) for remark in each.remarks]} for each in examined]
-    return json.dumps({"format_version": "1.0", "examined": groups}, ensure_ascii=False, indent=2) + "\n"
+    return json_line({"format_version": "1.0", "report": "doctor", "examined": groups})
 
 
 def _remark(remark: Remark) -> dict[str, str]:

@@ -1,8 +1,10 @@
-"""The public JSON documents: one line of ASCII each, versioned; nothing from outside can leave its string."""
+"""The public JSON documents: one line of ASCII each, versioned; nothing from outside can leave its string.
+
+`report` says what a document is. `schema.py` describes them.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -23,6 +25,7 @@ from reconciler.core.portable import (
     run_document,
     state_document,
 )
+from reconciler.core.printable import json_line
 from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
@@ -36,7 +39,7 @@ def plan_json(plan: Plan) -> str:
 def run_json(reports: Sequence[LocationReport]) -> str:
     """`locations`: a run each, with `pairs` per outcome and `findings` per contact that did not end well."""
     locations = [asdict(report) | {"exit_code": int(report.exit_code)} for report in reports]
-    return _document(locations=locations)
+    return _document(report="run", locations=locations)
 
 
 def drift_json(reports: Sequence[DriftReport]) -> str:
@@ -46,7 +49,7 @@ def drift_json(reports: Sequence[DriftReport]) -> str:
         | {"oldest": _iso(each.oldest), "newest": _iso(each.newest), "drifted": [_drifted(one) for one in each.drifted]}
         for each in reports
     ]
-    return _document(locations=locations)
+    return _document(report="drift", locations=locations)
 
 
 def _drifted(each: Drifted) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def _drifted(each: Drifted) -> dict[str, Any]:
 
 def refresh_json(reports: Sequence[Refreshed]) -> str:
     """`locations`: what was read, what of it was news, and who is not there."""
-    return _document(locations=[asdict(each) | {"since": _iso(each.since)} for each in reports])
+    return _document(report="refresh", locations=[asdict(each) | {"since": _iso(each.since)} for each in reports])
 
 
 def state_json(snapshots: Sequence[Snapshot]) -> str:
@@ -72,12 +75,13 @@ def state_json(snapshots: Sequence[Snapshot]) -> str:
         }
         for each in snapshots
     ]
-    return _document(locations=locations)
+    return _document(report="state", locations=locations)
 
 
 def facts_json(snapshots: Sequence[Snapshot]) -> str:
     """`locations`: each as a whole, and what it taught us."""
     return _document(
+        report="facts",
         locations=[
             {
                 "location": each.location,
@@ -87,25 +91,25 @@ def facts_json(snapshots: Sequence[Snapshot]) -> str:
                 "facts": facts_document(each.facts),
             }
             for each in snapshots
-        ]
+        ],
     )
 
 
 def history_json(runs: Mapping[LocationId, Sequence[RunRecord]]) -> str:
     """`locations`, each with its `runs`, the oldest first."""
     return _document(
+        report="history",
         locations=[
             {"location": location, "runs": [run_document(run) for run in found]} for location, found in runs.items()
-        ]
+        ],
     )
 
 
 def log_json(log: RunLog) -> str:
     """One run with its `batches`: per batch what was asked, and `rows`, each for the contacts that ended alike."""
     location = log.record.header.location
-    return _document(
-        location=location, **run_document(log.record), batches=[batch_document(each) for each in log.batches]
-    )
+    batches = [batch_document(each) for each in log.batches]
+    return _document(report="log", location=location, **run_document(log.record), batches=batches)
 
 
 def portable_json(locations: Iterable[Portable]) -> str:
@@ -114,7 +118,7 @@ def portable_json(locations: Iterable[Portable]) -> str:
 
 def contact_json(stories: Sequence[ContactStory]) -> str:
     """`locations`: what is known of the contact in each, what the manifests declare, and its `trail`."""
-    return _document(locations=[_story(each) for each in stories])
+    return _document(report="contact", locations=[_story(each) for each in stories])
 
 
 def _story(story: ContactStory) -> dict[str, Any]:
@@ -141,7 +145,9 @@ def _places(sources: Iterable[Source]) -> list[str]:
 
 def compare_json(comparisons: Sequence[Comparison], settings: Sequence[SettingMove]) -> str:
     """What a change to manifests means: per location tags, sets and contacts; and the settings that changed."""
-    return _document(locations=[asdict(each) for each in comparisons], settings=[asdict(each) for each in settings])
+    return _document(
+        report="diff", locations=[asdict(each) for each in comparisons], settings=[asdict(each) for each in settings]
+    )
 
 
 def problems_json(problems: Iterable[Problem]) -> str:
@@ -157,7 +163,7 @@ def problems_json(problems: Iterable[Problem]) -> str:
         }
         for each in problems
     ]
-    return _document(problems=found)
+    return _document(report="problems", problems=found)
 
 
 def _known(known: Known) -> dict[str, Any]:
@@ -181,4 +187,4 @@ def _document(**fields: Any) -> str:
 
 
 def _text(document: dict[str, Any]) -> str:
-    return json.dumps(document, ensure_ascii=True, separators=(",", ":")) + "\n"
+    return json_line(document)

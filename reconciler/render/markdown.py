@@ -1,59 +1,155 @@
 """A view as Markdown, for a pull request comment or a step summary.
 
-Rule: outside text stands in `<code>` with entities for everything that Markdown or HTML could act on; a backtick or a
-pipe in a tag changes nothing.
+Rules
+1. Outside text stands in `<code>` with entities for everything that Markdown or HTML could act on; a backtick or a
+   pipe in a tag changes nothing.
+2. Never longer than a comment may be. Detail is cut first, and what was cut is told: "n of m shown". Verdicts, guards,
+   totals and digests stay, of as many sections as there is room for.
 """
 
 from __future__ import annotations
 
-from reconciler.core.printable import visible
-from reconciler.core.view.blocks import Block, Cell, Lines, Section, Style, Table, View
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.core.printable import printable
+from reconciler.core.view.blocks import Block, Cell, Lines, Section, Style, Table, Total, View
+
+LIMIT = 60_000
+"""Bytes. GitHub takes 65,536 characters in a comment."""
 
 _ACTIVE = "&<>\"'`*_{}[]()#+-.!|~\\$:@/="
 _ENTITIES = {ord(char): f"&#{ord(char)};" for char in _ACTIVE}
+_EDGE = re.compile(r"^\s|\s\Z")
+_MENTION = re.compile("&#(?:35|64);")
 
 
-def render_markdown(view: View) -> str:
-    """The whole view, ending with a new line."""
-    parts = [f"## {_plain(view.title)}"]
-    for section in view.sections:
-        parts += _section(section)
-    parts += [_words(cell) for cell in view.closing]
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """How much is shown: rows or lines of what a reader must see, of other blocks, and characters of a cell."""
+
+    key: int
+    detail: int
+    text: int
+
+
+_CUTS = (
+    _Cut(2_000, 2_000, 10_000),
+    _Cut(2_000, 40, 10_000),
+    _Cut(2_000, 10, 1_000),
+    _Cut(500, 3, 500),
+    _Cut(200, 0, 300),
+    _Cut(40, 0, 200),
+    _Cut(10, 0, 100),
+    _Cut(3, 0, 100),
+)
+"""From all there is to the least; the first has fewer rows than could ever fit, so that none is made in vain."""
+
+
+def render_markdown(view: View, *, limit: int = LIMIT) -> str:
+    """The view in at most `limit` bytes, ending with a new line."""
+    for cut in _CUTS:
+        text = _join([*_opening(view, cut), *(_section(each, cut) for each in view.sections), *_closing(view, cut)])
+        if len(text.encode()) <= limit:
+            return text
+    return _sections_that_fit(view, _CUTS[-1], limit)
+
+
+def _sections_that_fit(view: View, cut: _Cut, limit: int) -> str:
+    opening, closing = _opening(view, cut), _closing(view, cut)
+    told = f"{len(view.sections):,} of {len(view.sections):,} sections shown"
+    room = limit - len(_join([*opening, told, *closing]).encode())
+    shown: list[str] = []
+    for each in view.sections:
+        text = _section(each, cut)
+        room -= len(text.encode()) + 2
+        if room < 0:
+            break
+        shown.append(text)
+    return _join([*opening, *shown, f"{len(shown):,} of {len(view.sections):,} sections shown", *closing])
+
+
+def _join(parts: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _plain(text: str) -> str:
-    return visible(text).translate(_ENTITIES)
+def _opening(view: View, cut: _Cut) -> list[str]:
+    return [f"## {_plain(view.title, cut)}"]
 
 
-def _words(cell: Cell) -> str:
+def _closing(view: View, cut: _Cut) -> list[str]:
+    """The last of them are the verdict of guards and the digest."""
+    shown = view.closing[-cut.key :]
+    return [*_told(len(shown), len(view.closing), "remarks"), *(_words(cell, cut) for cell in shown)]
+
+
+def _told(shown: int, every: int, what: str) -> list[str]:
+    return [f"{shown:,} of {every:,} {what} shown"] if shown < every else []
+
+
+def _escaped(text: str, cut: _Cut) -> str:
+    whole = printable(text)
+    shown = (whole if len(whole) <= cut.text else whole[: cut.text] + "…").translate(_ENTITIES)
+    return _EDGE.sub(lambda blank: f"&#{ord(blank[0])};", shown)
+
+
+def _plain(text: str, cut: _Cut) -> str:
+    """Outside of code, a forge would also call people and link issues, whatever entity the mark is written as."""
+    return _MENTION.sub(r"<code>\g<0></code>", _escaped(text, cut))
+
+
+def _words(cell: Cell, cut: _Cut) -> str:
     """A sentence; what is bad or to be watched is strong."""
-    text = _plain(cell.text)
-    return f"**{text}**" if cell.style in (Style.BAD, Style.STRONG, Style.WARN) and text.strip() else text
+    text = _plain(cell.text, cut)
+    return f"**{text}**" if text and cell.style in (Style.BAD, Style.STRONG, Style.WARN) else text
 
 
-def _code(cell: Cell) -> str:
-    text = _plain(cell.text)
+def _code(cell: Cell, cut: _Cut) -> str:
+    text = _escaped(cell.text, cut)
     return f"<code>{text}</code>" if text else ""
 
 
-def _section(section: Section) -> list[str]:
-    blocks = [part for block in section.blocks for part in _block(block)]
-    return [f"### {_plain(section.title)}", _words(section.verdict), *blocks]
+def _section(section: Section, cut: _Cut) -> str:
+    first = [block for block in section.blocks if block.key and isinstance(block, Lines)]
+    rest = [block for block in section.blocks if block not in first]
+    blocks = [
+        *(part for block in first for part in _block(block, cut)),
+        *_totals(section.totals, cut),
+        *(part for block in rest for part in _block(block, cut)),
+    ]
+    return "\n\n".join([f"### {_plain(section.title, cut)}", _words(section.verdict, cut), *blocks])
 
 
-def _block(block: Block) -> list[str]:
-    title = [f"#### {_plain(block.title)}"] if block.title else []
+def _totals(totals: Sequence[Total], cut: _Cut) -> list[str]:
+    if not totals:
+        return []
+    head = " | ".join(_plain(each.name, cut) for each in totals)
+    values = " | ".join(_plain(each.value.text, cut) for each in totals)
+    return [f"| {head} |\n|{'---:|' * len(totals)}\n| {values} |"]
+
+
+def _block(block: Block, cut: _Cut) -> list[str]:
+    most = cut.key if block.key else cut.detail
+    title = [f"#### {_plain(block.title, cut)}"] if block.title else []
     if isinstance(block, Lines):
-        return [*title, "\n".join(f"- {_words(cell)}" for cell in block.items)]
+        items = block.items[:most]
+        drawn = "\n".join(f"- {_words(cell, cut)}" for cell in items)
+        told = _told(len(items), len(block.items) + block.hidden, "lines")
+    else:
+        rows = block.rows[:most]
+        drawn = _table(block, rows, cut) if rows else ""
+        told = _told(len(rows), len(block.rows) + block.hidden, "rows")
+    return [*title, *([drawn] if drawn else []), *told]
+
+
+def _table(block: Table, rows: Sequence[tuple[Cell, ...]], cut: _Cut) -> str:
     head = "| " + " | ".join(column.name for column in block.columns) + " |"
     rule = "|" + "|".join("---:" if column.right else "---" for column in block.columns) + "|"
-    rows = ["| " + " | ".join(_cells(block, row)) + " |" for row in block.rows]
-    folded = [f"{len(block.rows):,} of {len(block.rows) + block.hidden:,} rows shown"] if block.hidden else []
-    return [*title, "\n".join([head, rule, *rows]), *folded]
+    return "\n".join([head, rule, *("| " + " | ".join(_cells(block, row, cut)) + " |" for row in rows)])
 
 
-def _cells(block: Table, row: tuple[Cell, ...]) -> list[str]:
+def _cells(block: Table, row: tuple[Cell, ...], cut: _Cut) -> list[str]:
     """Numbers as they are, whatever else as code."""
     pairs = zip(block.columns, row, strict=True)
-    return [_plain(cell.text) if column.right else _code(cell) for column, cell in pairs]
+    return [_plain(cell.text, cut) if column.right else _code(cell, cut) for column, cell in pairs]

@@ -75,10 +75,11 @@ def _block(console: Console, block: Block) -> None:
     if isinstance(block, Lines):
         for cell in block.items:
             console.print(Text("  ") + _text(cell))
-        return
-    console.print(_grid(block))
+    else:
+        console.print(_grid(block))
     if block.hidden:
-        console.print(Text(f"  … and {block.hidden:,} more rows (--all shows them)", style="dim"))
+        what = "lines" if isinstance(block, Lines) else "rows"
+        console.print(Text(f"  … and {block.hidden:,} more {what} (--all shows them)", style="dim"))
 
 
 def _grid(block: Table) -> RichTable:

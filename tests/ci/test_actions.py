@@ -53,7 +53,10 @@ def test_a_plan_on_a_pull_request(
         "plan": "",
         "reports": "",
     }
-    assert [Path(each).name for each in one.outputs["reports"].splitlines()] == ["plan.json", "plan.md"]
+    assert [Path(each).name for each in one.outputs["reports"].splitlines()] == ["plan.json", "plan.md", "plan.html"]
+    page = Path(one.outputs["reports"].splitlines()[2]).read_text()
+    assert page.lower().startswith("<!doctype html>")
+    assert HOSTILE not in page
     (comment,) = fake.comments[NUMBER]
     first, _, rest = comment["body"].partition("\n")
     assert first == marker("plan", LOCATION)
@@ -149,22 +152,25 @@ def test_apply_sends_what_was_approved_and_nothing_else(
     manifest(customers=(range(4), ["customer"], []))
     code, one = _apply(step, digest)
     assert (code, one.outputs["exit-code"]) == (4, "4")
-    assert "not what was approved" in one.summary
+    assert "nothing was sent" in one.summary
+    assert one.outputs["digest"] == ""
     assert "customer" not in world.tags_of(contact_id(0))
     manifest(customers=(range(3), ["customer"], []))
     code, one = _apply(step, digest)
     assert (code, one.outputs["exit-code"], one.outputs["changes"]) == (0, "0", "3")
     assert "customer" in world.tags_of(contact_id(0))
-    assert "3  applied" in one.summary
+    assert "| 3 | <code>applied</code>" in one.summary
+    assert one.outputs["requests"] == "1"
+    assert one.outputs["digest"] == digest
 
 
-@pytest.mark.parametrize("approved", ["", "sha256:0", "latest\nsha256:0"])
+@pytest.mark.parametrize("approved", ["", "sha256:0", "latest\nsha256:0", f"sha256:{'0' * 64}"])
 def test_without_the_approved_digest_nothing_is_sent(
     approved: str, step: Make, manifest: Write, project: Path, world: World
 ) -> None:
     manifest(customers=(range(3), ["customer"], []))
     code, _ = _apply(step, approved)
-    assert code == (4 if approved else 64)
+    assert code == (4 if len(approved) > 70 else 64)
     assert "customer" not in world.tags_of(contact_id(0))
 
 
@@ -186,7 +192,7 @@ def test_drift_keeps_one_issue(
     assert look().outputs == {"exit-code": "2", "drifted": "true"}
     look()
     (issue,) = fake.issues
-    assert issue["body"].startswith(f"{marker('drift')}\n```text\n")
+    assert issue["body"].startswith(f"{marker('drift')}\n## Drift\n")
     assert "https://github.example/acme/crm/actions/runs/42" in issue["body"]
     reconciler("apply", "--auto-approve", "--refresh", "get")
     look()

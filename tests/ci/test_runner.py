@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from reconciler_action.runner import Runner, cut, fenced
+from reconciler_action.runner import Runner, cut
 
 from tests.ci.conftest import Step, read_outputs
 
@@ -56,11 +56,6 @@ def test_a_mask_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out == "::add-mask::pit-1%0A::error::x\n::add-mask::50%25\n"
 
 
-def test_a_fence_is_longer_than_any_in_the_text() -> None:
-    assert fenced("tag ```` here\n") == "`````text\ntag ```` here\n`````\n"
-    assert fenced("plain") == "```text\nplain\n```\n"
-
-
 def test_a_long_text_is_cut_at_the_end_of_a_line_and_says_so() -> None:
     text = "".join(f"line {number:04d} ü\n" for number in range(1000))
     short = cut(text, 1000)
@@ -69,13 +64,6 @@ def test_a_long_text_is_cut_at_the_end_of_a_line_and_says_so() -> None:
     assert text.startswith(kept)
     assert notice
     assert cut("short", 1000) == "short"
-
-
-def test_a_cut_closes_the_fence_that_it_opened() -> None:
-    short = cut(fenced("`````\n" + "x\n" * 1000), 500)
-    assert short.startswith("``````text\n")
-    assert "\n``````\n" in short
-    assert short.endswith("of the run*\n")
 
 
 def test_a_summary_stays_below_its_limit(step: Make) -> None:

@@ -10,7 +10,8 @@ import pytest
 from reconciler.core.approval import approve
 from reconciler.core.desired import Desired
 from reconciler.core.errors import ExitCode, GuardRefused
-from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, measure
+from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured
+from reconciler.core.measure import measure
 from reconciler.core.names import SetName, Tag
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, combine, plan_location
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state, state_of, unseen
@@ -242,6 +243,16 @@ def test_a_refusal_of_a_share_of_nothing_says_so_too() -> None:
     known = state_of({each: unseen(ledger="x") for each in declare(a_set("s", many(6), "x")).contacts})
     plan = plan_location(desired, Snapshot(HERE, observed=known), PlanOptions())
     assert "measured 100 (6 of 0), limit 30" in explained(plan)
+
+
+def test_a_share_is_most_of_what_nobody_asked_for_by_name() -> None:
+    holding = {f"c{number}": carries("x w", ledger="x") for number in range(6)}
+    plan = plan_location(
+        declare(a_set("gone", many(6), "", absent="w")),
+        Snapshot(HERE, observed=state(**holding)),
+        PlanOptions(limits=replace(NO_LIMITS, max_removes_pct=1.0)),
+    )
+    assert "measured 50 (6 of 12), limit 1; most of 'x' (6)\n" in explained(plan)
 
 
 def test_every_refusal_is_told_at_once() -> None:

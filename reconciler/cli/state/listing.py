@@ -7,15 +7,14 @@ from typing import Any
 
 import click
 
-from reconciler.cli.console import Console, rows
+from reconciler.cli.answers import state_answer, tell
+from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, milliseconds, output
 from reconciler.cli.state.working import chosen
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
 from reconciler.core.filter import Filter, Status
 from reconciler.core.names import Instant, normalise_tag
-from reconciler.core.view.state import state_view
-from reconciler.render.json import state_json
 from reconciler.store import open_reader
 
 
@@ -39,8 +38,6 @@ def command(
     tags: tuple[str, ...],
     statuses: tuple[str, ...],
     older_than: str,
-    output: str,
-    whole: bool,
     **options: Any,
 ) -> int:
     """List contacts with their observed and managed tags."""
@@ -53,10 +50,7 @@ def command(
     )
     with open_reader(settings.state) as reader:
         snapshots = [wanted.of(reader.load(location)) for location in chosen(reader, locations)]
-    if output == "json":
-        console.answer(state_json(snapshots))
-    else:
-        console.show(state_view(snapshots, most=rows(whole)))
+    tell(state_answer(snapshots), console, options)
     if not snapshots:
         console.note(f"no state yet at {settings.state}: the first apply makes it")
     return 0

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from reconciler.cli.console import Console, rows
+from reconciler.cli.answers import contact_answer, short_answer, tell
+from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.session import open_session
 from reconciler.cli.state.working import chosen
@@ -15,10 +16,10 @@ from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.desired import NOTHING, Want
 from reconciler.core.errors import InvalidInput, ReconcilerError, UsageError
 from reconciler.core.names import ContactId, LocationId
-from reconciler.core.view.contact import ContactStory, contact_view
+from reconciler.core.view.contact import ContactStory
 from reconciler.core.view.facts import facts_view
 from reconciler.ports import StateReader
-from reconciler.render.json import contact_json, facts_json
+from reconciler.render.json import facts_json
 from reconciler.store import open_reader
 
 
@@ -28,7 +29,7 @@ from reconciler.store import open_reader
 @whose_state
 @output(*FORMATS)
 @common
-def command(contact: str, locations: tuple[str, ...], manifests: Path, output: str, whole: bool, **options: Any) -> int:
+def command(contact: str, locations: tuple[str, ...], manifests: Path, **options: Any) -> int:
     """Tell all that is known of a contact: its tags, who declares them, since when, from which run, what was done.
 
     Without CONTACT: each location's serial and lineage, and what its API taught us: limits of a request, tags that it
@@ -36,7 +37,7 @@ def command(contact: str, locations: tuple[str, ...], manifests: Path, output: s
     """
     console = Console.of(options)
     if not contact:
-        return _whole(manifests, locations, output, console, options)
+        return _whole(manifests, locations, console, options)
     with open_reader(settings_of(manifests, options).state) as reader:
         stories = [
             story
@@ -45,20 +46,14 @@ def command(contact: str, locations: tuple[str, ...], manifests: Path, output: s
         ]
     if not stories:
         raise UsageError(f"nothing is known of contact {contact!r}", hint="`reconciler state list` lists the contacts")
-    if output == "json":
-        console.answer(contact_json(stories))
-    else:
-        console.show(contact_view(stories, most=rows(whole)))
+    tell(contact_answer(stories), console, options)
     return 0
 
 
-def _whole(manifests: Path, locations: tuple[str, ...], output: str, console: Console, options: Any) -> int:
+def _whole(manifests: Path, locations: tuple[str, ...], console: Console, options: Any) -> int:
     with open_reader(settings_of(manifests, options).state) as reader:
         snapshots = [reader.load(location) for location in chosen(reader, locations)]
-    if output == "json":
-        console.answer(facts_json(snapshots))
-    else:
-        console.show(facts_view(snapshots))
+    tell(short_answer(facts_view(snapshots), lambda: facts_json(snapshots)), console, options)
     return 0
 
 

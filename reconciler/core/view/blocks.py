@@ -40,23 +40,34 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`hidden`: how many rows were folded away."""
+    """`hidden`: how many rows were folded away. `key`: what a reader must see; other blocks are cut before it is."""
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     hidden: int = 0
+    key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Sentences; a title may be empty."""
+    """Sentences; a title may be empty. `hidden` and `key`: as in a table."""
 
     title: str
     items: tuple[Cell, ...]
+    hidden: int = 0
+    key: bool = False
 
 
 Block = Table | Lines
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """One number of a section, such as the requests of a plan. A format whose verdict says it all leaves it out."""
+
+    name: str
+    value: Cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,7 @@ class Section:
     title: str
     verdict: Cell
     blocks: tuple[Block, ...]
+    totals: tuple[Total, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +87,28 @@ class View:
     closing: tuple[Cell, ...] = ()
 
 
-def table(title: str, columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]], *, most: int | None = ROWS) -> Table:
+def table(
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[tuple[Cell, ...]],
+    *,
+    most: int | None = ROWS,
+    key: bool = False,
+) -> Table:
     """A table folded to `most` rows (None: all of them)."""
     shown = tuple(rows if most is None else rows[:most])
-    return Table(title, tuple(columns), shown, len(rows) - len(shown))
+    return Table(title, tuple(columns), shown, len(rows) - len(shown), key)
+
+
+def lines(title: str, items: Sequence[Cell], *, most: int | None = ROWS, key: bool = False) -> Lines:
+    """Sentences folded to `most` (None: all of them)."""
+    shown = tuple(items if most is None else items[:most])
+    return Lines(title, shown, len(items) - len(shown), key)
+
+
+def totals(*named: tuple[str, int, Style]) -> tuple[Total, ...]:
+    """Those that are not zero."""
+    return tuple(Total(name, number(value, style)) for name, value, style in named if value)
 
 
 def number(value: int | float, style: Style = Style.PLAIN) -> Cell:

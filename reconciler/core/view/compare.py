@@ -17,6 +17,7 @@ from reconciler.core.view.blocks import (
     number,
     sample,
     table,
+    totals,
 )
 
 
@@ -42,7 +43,7 @@ def _section(each: Comparison, base: str, most: int | None) -> Section:
     if each.tags:
         names = ("gain it", "lose it", "must not have it now", "may have it now")
         columns = (Column("tag"), *(Column(name, right=True) for name in names))
-        blocks.append(table("Tags, in contacts", columns, [_tag(move) for move in each.tags], most=most))
+        blocks.append(table("Tags, in contacts", columns, [_tag(move) for move in each.tags], most=most, key=True))
     if each.sets:
         columns = (
             Column("set"),
@@ -56,7 +57,13 @@ def _section(each: Comparison, base: str, most: int | None) -> Section:
         columns = (Column("contacts", right=True), Column("change"), Column("which"))
         ordered = sorted(each.moved, key=lambda moved: -len(moved.contacts))
         blocks.append(table("Contacts that change alike", columns, [_moved(moved) for moved in ordered], most=most))
-    return Section(f"Location {each.location}", Cell(verdict, Style.STRONG), tuple(blocks))
+    numbers = totals(
+        ("tags gained", gained, Style.ADD),
+        ("tags lost", lost, Style.REMOVE),
+        ("contacts", sum(len(moved.contacts) for moved in each.moved), Style.PLAIN),
+        ("sets changed", len(each.sets), Style.PLAIN),
+    )
+    return Section(f"Location {each.location}", Cell(verdict, Style.STRONG), tuple(blocks), numbers)
 
 
 def _tag(move: TagMove) -> tuple[Cell, ...]:

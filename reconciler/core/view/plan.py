@@ -11,7 +11,7 @@ from reconciler.core.batching import Proof, Reasserted
 from reconciler.core.change import FLAPPING, IN_DOUBT, Change, Delta, Listed, Postponed
 from reconciler.core.desired import Reason
 from reconciler.core.guard import Measured
-from reconciler.core.names import LocationId, Tag
+from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, Plan
 from reconciler.core.source import Source
@@ -20,17 +20,19 @@ from reconciler.core.view.blocks import (
     Block,
     Cell,
     Column,
-    Lines,
     Section,
     Style,
+    Total,
     View,
     counted,
     duration,
+    lines,
     moment,
     number,
     places,
     sample,
     table,
+    totals,
 )
 
 
@@ -65,19 +67,38 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
     called = f"{name} ({plan.location})" if name else plan.location
     since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
     blocks = [
+        _guards(plan, most),
         _tags(plan, most),
+        _removals(plan, most),
         _deltas(plan, most),
-        _reasserted(plan),
+        _reasserted(plan, most),
         *(_certificate(proof, most) for proof in plan.proofs if explain),
-        _deferrals(plan),
+        _deferrals(plan, most),
         _listed("Held: in doubt, not planned until an observation settles them", _held(plan, IN_DOUBT), most),
         _listed("Held: put back lately and gone again, not planned for a week", _held(plan, FLAPPING), most),
         _listed("Left out", _left_out(plan), most),
         _listed("Quarantined: rejected for good, not planned", plan.quarantined, most),
         _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
-        _guards(plan),
     ]
-    return Section(f"Location {called}, {since}", _verdict(plan), tuple(block for block in blocks if block is not None))
+    shown = tuple(block for block in blocks if block is not None)
+    return Section(f"Location {called}, {since}", _verdict(plan), shown, _totals(plan))
+
+
+def _totals(plan: LocationPlan) -> tuple[Total, ...]:
+    counts = plan.summary
+    return totals(
+        ("tags to add", counts.adds, Style.ADD),
+        ("tags to remove", counts.removes, Style.REMOVE),
+        ("contacts", counts.contacts, Style.PLAIN),
+        ("requests", counts.requests, Style.PLAIN),
+        ("adopted", counts.adopted, Style.PLAIN),
+        ("released", counts.released, Style.PLAIN),
+        ("sent again", counts.reasserted, Style.PLAIN),
+        ("unobserved", counts.unobserved, Style.PLAIN),
+        ("deferred", counts.deferred, Style.PLAIN),
+        ("held", counts.held, Style.WARN),
+        ("quarantined", counts.quarantined, Style.WARN),
+    )
 
 
 def _verdict(plan: LocationPlan) -> Cell:
@@ -151,7 +172,9 @@ def _tags(plan: LocationPlan, most: int | None) -> Block | None:
         Column("why"),
         Column("asked for at"),
     )
-    return table("Tags", columns, [_tag_row(tag, row, tag in plan.triggers) for tag, row in ordered], most=most)
+    return table(
+        "Tags", columns, [_tag_row(tag, row, tag in plan.triggers) for tag, row in ordered], most=most, key=True
+    )
 
 
 def _tag_row(tag: Tag, row: _TagRow, triggers: bool) -> tuple[Cell, ...]:
@@ -163,6 +186,28 @@ def _tag_row(tag: Tag, row: _TagRow, triggers: bool) -> tuple[Cell, ...]:
         Cell(why),
         Cell(places(sorted(row.sources)), Style.FAINT),
     )
+
+
+def _removals(plan: LocationPlan, most: int | None) -> Block | None:
+    found: defaultdict[tuple[Tag, Reason], list[ContactId]] = defaultdict(list)
+    for delta in plan.deltas:
+        for change in delta.changes:
+            if change.action is Action.REMOVE:
+                found[change.tag, change.reason] += delta.contacts
+    if not found:
+        return None
+    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    columns = (Column("contacts", right=True), Column("tag"), Column("why"), Column("which"))
+    rows = [
+        (
+            number(len(contacts), Style.REMOVE),
+            Cell(tag, Style.REMOVE),
+            Cell(reason),
+            Cell(sample(sorted(contacts)), Style.FAINT),
+        )
+        for (tag, reason), contacts in ordered
+    ]
+    return table("Removals", columns, rows, most=most, key=True)
 
 
 def _deltas(plan: LocationPlan, most: int | None) -> Block | None:
@@ -186,9 +231,9 @@ def _signed(change: Change) -> str:
     return f"{'+' if change.action is Action.ADD else '-'}{change.tag}"
 
 
-def _reasserted(plan: LocationPlan) -> Block | None:
-    items = tuple(Cell(_again(each)) for each in plan.reasserted)
-    return Lines("Sent again, since that saves requests", items) if items else None
+def _reasserted(plan: LocationPlan, most: int | None) -> Block | None:
+    items = [Cell(_again(each)) for each in plan.reasserted]
+    return lines("Sent again, since that saves requests", items, most=most) if items else None
 
 
 def _again(each: Reasserted) -> str:
@@ -210,7 +255,7 @@ def _certificate(proof: Proof, most: int | None) -> Block:
 _BLIND = (Postponed.NEEDS_REFRESH, Postponed.EXCLUSIVE, Postponed.INCOMPLETE)
 
 
-def _deferrals(plan: LocationPlan) -> Block | None:
+def _deferrals(plan: LocationPlan, most: int | None) -> Block | None:
     items = []
     for each in plan.deferrals:
         ceiling = len(each.tags) * len(each.contacts)
@@ -218,7 +263,7 @@ def _deferrals(plan: LocationPlan) -> Block | None:
         style = Style.WARN if each.reason in _BLIND else Style.PLAIN
         who = f"{counted(len(each.contacts), 'contact')}{tags}" if each.contacts else ", ".join(each.tags)
         items.append(Cell(f"{who} ({each.reason})", style))
-    return Lines("Deferred: not decidable before an observation", tuple(items)) if items else None
+    return lines("Deferred: not decidable before an observation", items, most=most) if items else None
 
 
 def _held(plan: LocationPlan, why: str) -> tuple[Listed, ...]:
@@ -245,11 +290,12 @@ def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block |
     return table(title, columns, rows, most=most)
 
 
-def _guards(plan: LocationPlan) -> Block | None:
+def _guards(plan: LocationPlan, most: int | None) -> Block | None:
     refusals = [Cell(text, Style.BAD) for text in explain_refusals((plan,))]
     lifts = [Cell(f'lift it with: --allow {each.flag} --reason "…"') for each in plan.refused]
     allowed = [Cell(_allowed(each), Style.WARN) for each in plan.guards if each.allowed]
-    return Lines("Guards", (*refusals, *lifts, *allowed)) if refusals or allowed else None
+    told = [*refusals, *lifts, *allowed]
+    return lines("Guards", told, most=most, key=True) if told else None
 
 
 def _allowed(each: Measured) -> str:

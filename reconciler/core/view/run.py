@@ -15,10 +15,12 @@ from reconciler.core.view.blocks import (
     Lines,
     Section,
     Style,
+    Total,
     View,
     counted,
     number,
     table,
+    totals,
 )
 
 _MEANING = {
@@ -42,7 +44,15 @@ def _section(report: LocationReport, most: int | None) -> Section:
     findings, surprises = _findings(report.findings, most), _surprises(report.surprises, most)
     blocks = [_outcomes(report), findings, surprises, _notes(report)]
     title = f"Location {report.location}" + (f", run {report.run}" if report.run else "")
-    return Section(title, _verdict(report), tuple(block for block in blocks if block is not None))
+    shown = tuple(block for block in blocks if block is not None)
+    return Section(title, _verdict(report), shown, _totals(report))
+
+
+def _totals(report: LocationReport) -> tuple[Total, ...]:
+    ended = (
+        (outcome.replace("_", " "), pairs, _STYLES.get(outcome, Style.WARN)) for outcome, pairs in report.pairs.items()
+    )
+    return totals(("requests", report.requests, Style.PLAIN), *ended, ("adopted", report.adopted, Style.PLAIN))
 
 
 def _verdict(report: LocationReport) -> Cell:
@@ -85,7 +95,7 @@ def _findings(findings: Sequence[Finding], most: int | None) -> Block | None:
         for each in findings
     ]
     columns = (Column("contact"), Column("asked for"), Column("outcome"), Column("what the API said"))
-    return table("Contacts that did not end well", columns, rows, most=most)
+    return table("Contacts that did not end well", columns, rows, most=most, key=True)
 
 
 def _surprises(surprises: Sequence[Surprises], most: int | None) -> Block | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from reconciler.core.names import LocationId
@@ -13,7 +13,7 @@ from reconciler.planfile import load_plan
 from reconciler.render.markdown import render_markdown
 from reconciler_action.github import GitHub, Refused, marker
 from reconciler_action.runner import Runner
-from reconciler_action.settings import base, mask_tokens
+from reconciler_action.settings import base, called, mask_tokens
 
 PLANNED = (0, 2, 5)
 """The exit codes with which there is a plan."""
@@ -27,10 +27,11 @@ def main(runner: Runner) -> int:
     if checked.code:
         runner.summary("## Plan\n\nThe manifests are not valid: see the annotations.")
         return _without_plan(runner, checked.code)
-    file = runner.scratch / "plan.json"
-    done = runner.run("plan", manifests, "--out", file, "--detailed-exitcode", *_narrowed(runner), *base(runner))
+    file, report = runner.scratch / "plan.json", runner.scratch / "plan.md"
+    written = ("--out", file, "--report", report)
+    done = runner.run("plan", manifests, *written, "--detailed-exitcode", *_narrowed(runner), *base(runner))
+    runner.summarise(report)
     if done.code not in PLANNED:
-        runner.summary(f"## Plan\n\nThere is no plan: exit code {done.code}, see the log.")
         return _without_plan(runner, done.code)
     _tell(runner, load_plan(file), file, done.code)
     return 0 if done.code == 2 else done.code
@@ -48,21 +49,25 @@ def _narrowed(runner: Runner) -> list[str]:
 
 
 def _tell(runner: Runner, plan: Plan, file: Path, code: int) -> None:
-    view = plan_view(plan)
-    markdown = render_markdown(view)
-    runner.summary(markdown)
-    (file.parent / "plan.md").write_text(markdown, encoding="utf-8")
     runner.output(
         exit_code=code,
         changes=changes(plan),
         requests=sum(each.summary.requests for each in plan.locations),
         digest=plan.change_digest,
         plan=file,
-        reports=f"{file}\n{file.with_suffix('.md')}",
+        reports="\n".join(map(str, (file, file.with_suffix(".md"), _page(runner, file)))),
     )
     number = (runner.event.get("pull_request") or {}).get("number")
     if number and runner.wants("comment"):
-        comment(runner, int(number), plan, view)
+        comment(runner, int(number), plan)
+
+
+def _page(runner: Runner, file: Path) -> Path:
+    """The whole plan as one page of HTML, nothing folded."""
+    page = file.with_suffix(".html")
+    shown = runner.run("show", file, "--format", "html", "--all", shown=False)
+    page.write_text(shown.answer, encoding="utf-8")
+    return page
 
 
 def changes(plan: Plan) -> int:
@@ -71,18 +76,19 @@ def changes(plan: Plan) -> int:
     return sum(each.adds + each.removes + each.adopted + each.released for each in found)
 
 
-def comment(runner: Runner, number: int, plan: Plan, view: View) -> None:
+def comment(runner: Runner, number: int, plan: Plan) -> None:
     """One comment a location. Where it cannot be made, the summary still has it: a warning, no failure."""
     try:
         github = GitHub.of(runner.environment, runner.given("comment-author"))
-        for location, markdown, changed in _parts(plan, view):
+        for location, markdown, changed in _parts(plan, called(runner, plan)):
             github.comment(number, marker("plan", location), markdown, create=changed)
     except Refused as refused:
         runner.command("warning", f"no comment on the pull request ({refused}): the plan is in the summary of this run")
 
 
-def _parts(plan: Plan, view: View) -> Iterator[tuple[LocationId, str, bool]]:
+def _parts(plan: Plan, names: Mapping[LocationId, str]) -> Iterator[tuple[LocationId, str, bool]]:
     """For each location its part of the preview, and whether there is anything to say."""
+    view = plan_view(plan, names=names)
     for each, section in zip(plan.locations, view.sections, strict=True):
         markdown = render_markdown(View(view.title, (section,), view.closing))
         yield each.location, markdown, not each.is_empty or bool(each.refused)

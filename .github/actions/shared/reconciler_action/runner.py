@@ -9,7 +9,6 @@ Rules
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import subprocess
 import sys
@@ -76,6 +75,13 @@ class Runner:
         with path.open("a", encoding="utf-8") as sink:
             sink.write(cut(markdown, room) + "\n")
 
+    def summarise(self, report: Path) -> str:
+        """Appends what a report says to the page of the run, and returns it; empty where there is none."""
+        markdown = report.read_text(encoding="utf-8") if report.is_file() else ""
+        if markdown:
+            self.summary(markdown)
+        return markdown
+
     def mask(self, texts: Iterable[str]) -> None:
         """Keeps secrets out of the log, also those that were not given as `secrets.…`."""
         for text in texts:
@@ -87,8 +93,11 @@ class Runner:
         data = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
         print(f"::{name}::{data}", flush=True)
 
-    def run(self, *arguments: str | Path, commands: bool = False) -> Done:
-        """Runs reconciler. `commands`: its answer is workflow commands, and the runner shall act on them."""
+    def run(self, *arguments: str | Path, commands: bool = False, shown: bool = True) -> Done:
+        """Runs reconciler. `commands`: its answer is workflow commands, and the runner shall act on them.
+
+        `shown`: the answer is in the log; progress and errors are in any case.
+        """
         token = secrets.token_hex(16)
         if not commands:
             print(f"::stop-commands::{token}", flush=True)
@@ -97,18 +106,12 @@ class Runner:
             done = subprocess.run(
                 line, stdout=subprocess.PIPE, encoding="utf-8", env=dict(self.environment), check=False
             )
-            print(done.stdout, end="" if done.stdout.endswith("\n") else "\n", flush=True)
+            if shown:
+                print(done.stdout, end="" if done.stdout.endswith("\n") else "\n", flush=True)
         finally:
             if not commands:
                 print(f"::{token}::", flush=True)
         return Done(done.returncode, done.stdout)
-
-
-def fenced(text: str) -> str:
-    """Text as a block of Markdown: its fence is longer than any in the text."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text.rstrip()}\n{fence}\n"
 
 
 NOTICE = "\n\n*cut here: the whole of it is in the files of the run*\n"
@@ -119,22 +122,7 @@ def cut(markdown: str, most: int) -> str:
     encoded = markdown.encode()
     if len(encoded) <= most:
         return markdown
-    # room for the end of a fence that is as long as the longest one
-    room = most - len(NOTICE) - max((len(run) for run in re.findall("`+", markdown)), default=0)
-    if room < 0:
+    if most < len(NOTICE):
         return ""
-    kept = encoded[:room].decode(errors="ignore")
-    kept = kept[: kept.rfind("\n") + 1]
-    return kept + _open_fence(kept) + NOTICE
-
-
-def _open_fence(markdown: str) -> str:
-    """The fence that the text opened and did not close: it would swallow what follows."""
-    fence = ""
-    for line in markdown.splitlines():
-        ticks = line[: len(line) - len(line.lstrip("`"))]
-        if not fence and len(ticks) >= 3:
-            fence = ticks
-        elif fence and line == ticks and len(ticks) >= len(fence):
-            fence = ""
-    return fence
+    kept = encoded[: most - len(NOTICE)].decode(errors="ignore")
+    return kept[: kept.rfind("\n") + 1] + NOTICE

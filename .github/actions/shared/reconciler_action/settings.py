@@ -6,6 +6,7 @@ from pathlib import Path
 
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.names import LocationId
+from reconciler.core.plan import Plan
 from reconciler.loading import load_settings
 from reconciler_action.runner import Runner
 
@@ -20,6 +21,12 @@ def mask_tokens(runner: Runner) -> None:
         return
     names = {settings.location(each).token_env for each in (*settings.locations, ANY)}
     runner.mask(runner.environment.get(name, "") for name in sorted(names))
+
+
+def called(runner: Runner, plan: Plan) -> dict[LocationId, str]:
+    """What people call the locations of a plan."""
+    settings = load_settings(Path(runner.given("manifests")), environment=runner.environment, flags={})
+    return {each.location: settings.location(each.location).name for each in plan.locations}
 
 
 def base(runner: Runner) -> list[str]:

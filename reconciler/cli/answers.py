@@ -1,0 +1,203 @@
+"""Each document in every format: what a command answers, and how it is spelt. No format changes an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.cli.console import Console, rows
+from reconciler.core.compare import Comparison, SettingMove
+from reconciler.core.drift import DriftReport
+from reconciler.core.journal import RunLog, RunRecord
+from reconciler.core.names import LocationId
+from reconciler.core.plan import Plan, Snapshot
+from reconciler.core.refreshing import Refreshed
+from reconciler.core.report import LocationReport
+from reconciler.core.trend import Trend
+from reconciler.core.view import charts
+from reconciler.core.view.blocks import View
+from reconciler.core.view.charts import Chart
+from reconciler.core.view.compare import compare_view
+from reconciler.core.view.contact import ContactStory, contact_view
+from reconciler.core.view.drift import drift_view
+from reconciler.core.view.history import history_view, log_view
+from reconciler.core.view.plan import plan_view
+from reconciler.core.view.records import (
+    Records,
+    compare_records,
+    contact_records,
+    drift_records,
+    history_records,
+    log_records,
+    plan_records,
+    refresh_records,
+    run_records,
+    state_records,
+    view_records,
+)
+from reconciler.core.view.refresh import refresh_view
+from reconciler.core.view.run import run_view
+from reconciler.core.view.state import state_view
+from reconciler.render.csv import csv_chunks
+from reconciler.render.json import (
+    compare_json,
+    contact_json,
+    drift_json,
+    history_json,
+    log_json,
+    plan_json,
+    refresh_json,
+    run_json,
+    state_json,
+)
+from reconciler.render.markdown import render_markdown
+from reconciler.render.text import render_text
+
+HTML_ROWS = 10_000
+BLOCK_ROWS = 200
+"""Of a web page: its one long table, which has all rows under --all, and the tables before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A document; each part of it is made when a format asks. `view` takes how many rows a table may have (None: all).
+
+    `charts`: those of each section of the view, in its order.
+    """
+
+    view: Callable[[int | None], View]
+    records: Records
+    json: Callable[[], str]
+    charts: Callable[[], Sequence[tuple[Chart, ...]]] = tuple
+
+
+def tell(answer: Answer, console: Console, options: Mapping[str, Any]) -> None:
+    """Answers on stdout, in the format of `--format`, and in the file of `--report`."""
+    if (report := options.get("report")) is not None:
+        report.take(answer)
+    whole = options.get("whole", False)
+    if options["output"] == "text":
+        console.show(answer.view(rows(whole)))
+        return
+    for chunk in spell(answer, options["output"], whole=whole):
+        console.answer(chunk)
+
+
+def spell(answer: Answer, kind: str, *, whole: bool) -> Iterable[str]:
+    """The document in one of FORMATS, in pieces; text without colour."""
+    return _SPELLED[kind](answer, whole)
+
+
+def _text(answer: Answer, whole: bool) -> Iterable[str]:
+    return [render_text(answer.view(rows(whole)))]
+
+
+def _markdown(answer: Answer, whole: bool) -> Iterable[str]:
+    return [render_markdown(answer.view(rows(whole)))]
+
+
+def _json(answer: Answer, whole: bool) -> Iterable[str]:
+    return [answer.json()]
+
+
+def _csv(answer: Answer, whole: bool) -> Iterable[str]:
+    return csv_chunks(answer.records)
+
+
+def _html(answer: Answer, whole: bool) -> Iterable[str]:
+    # Jinja2 is loaded for those who ask for a page
+    from reconciler.render.html import render_html
+
+    most = None if whole else HTML_ROWS
+    return [render_html(answer.view(BLOCK_ROWS), records=answer.records, charts=answer.charts(), most=most)]
+
+
+_SPELLED: Mapping[str, Callable[[Answer, bool], Iterable[str]]] = {
+    "text": _text,
+    "markdown": _markdown,
+    "json": _json,
+    "csv": _csv,
+    "html": _html,
+}
+
+
+def plan_answer(
+    plan: Plan, *, names: Mapping[LocationId, str] | None = None, notes: Sequence[str] = (), explain: bool = False
+) -> Answer:
+    """The arguments are those of `plan_view`."""
+    return Answer(
+        view=lambda most: plan_view(plan, names=names, notes=notes, most=most, explain=explain),
+        records=plan_records(plan),
+        json=lambda: plan_json(plan),
+        charts=lambda: list(map(charts.plan_charts, plan.locations)),
+    )
+
+
+def run_answer(reports: Sequence[LocationReport]) -> Answer:
+    return Answer(
+        view=lambda most: run_view(reports, most=most),
+        records=run_records(reports),
+        json=lambda: run_json(reports),
+        charts=lambda: list(map(charts.run_charts, reports)),
+    )
+
+
+def drift_answer(reports: Sequence[DriftReport], *, notes: Sequence[str] = ()) -> Answer:
+    return Answer(
+        view=lambda most: drift_view(reports, notes=notes, most=most),
+        records=drift_records(reports),
+        json=lambda: drift_json(reports),
+        charts=lambda: list(map(charts.drift_charts, reports)),
+    )
+
+
+def refresh_answer(reports: Sequence[Refreshed]) -> Answer:
+    return Answer(
+        view=lambda most: refresh_view(reports, most=most),
+        records=refresh_records(reports),
+        json=lambda: refresh_json(reports),
+    )
+
+
+def short_answer(view: View, json: Callable[[], str]) -> Answer:
+    """A document that nobody folds."""
+    return Answer(lambda _most: view, view_records(view), json)
+
+
+def history_answer(runs: Mapping[LocationId, Sequence[RunRecord]], trends: Mapping[LocationId, Trend]) -> Answer:
+    """`trends`: what the kept rows tell, for a format that draws."""
+    return Answer(
+        view=lambda most: history_view(runs, most=most),
+        records=history_records(runs),
+        json=lambda: history_json(runs),
+        charts=lambda: [charts.history_charts(found, trends[place]) for place, found in runs.items()],
+    )
+
+
+def log_answer(log: RunLog) -> Answer:
+    return Answer(lambda most: log_view(log, most=most), log_records(log), lambda: log_json(log))
+
+
+def compare_answer(comparisons: Sequence[Comparison], settings: Sequence[SettingMove], *, base: str) -> Answer:
+    return Answer(
+        view=lambda most: compare_view(comparisons, settings, base=base, most=most),
+        records=compare_records(comparisons, settings),
+        json=lambda: compare_json(comparisons, settings),
+        charts=lambda: list(map(charts.compare_charts, comparisons)),
+    )
+
+
+def state_answer(snapshots: Sequence[Snapshot]) -> Answer:
+    return Answer(
+        view=lambda most: state_view(snapshots, most=most),
+        records=state_records(snapshots),
+        json=lambda: state_json(snapshots),
+        charts=lambda: list(map(charts.state_charts, snapshots)),
+    )
+
+
+def contact_answer(stories: Sequence[ContactStory]) -> Answer:
+    return Answer(
+        lambda most: contact_view(stories, most=most), contact_records(stories), lambda: contact_json(stories)
+    )

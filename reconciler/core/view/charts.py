@@ -1,0 +1,142 @@
+"""What a picture shows better than a table: bars, and lines over time. Numbers only; a renderer draws them.
+
+Rule: a chart shows nothing that the tables beside it do not say in words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reconciler.core.compare import Comparison
+from reconciler.core.drift import DriftReport
+from reconciler.core.guard import holders
+from reconciler.core.journal import RunRecord
+from reconciler.core.names import Instant, Tag
+from reconciler.core.outcome import Action
+from reconciler.core.plan import LocationPlan, Snapshot
+from reconciler.core.report import LocationReport
+from reconciler.core.trend import Trend
+from reconciler.core.view.blocks import Style
+
+BARS = 15
+CURVES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """A bar a label, of one part a series. `hidden`: how many labels were left out, the smallest."""
+
+    title: str
+    series: tuple[tuple[str, Style], ...]
+    bars: tuple[tuple[str, tuple[int, ...]], ...]
+    hidden: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    name: str
+    points: tuple[tuple[Instant, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Curves over time."""
+
+    title: str
+    curves: tuple[Curve, ...]
+    hidden: int = 0
+
+
+Chart = Bars | Curves
+
+
+def _bars(title: str, series: Sequence[tuple[str, Style]], found: Mapping[str, tuple[int, ...]]) -> tuple[Bars, ...]:
+    """The longest first; none where there is nothing to show."""
+    ordered = sorted(((label, parts) for label, parts in found.items() if sum(parts)), key=_longest)
+    if not ordered:
+        return ()
+    return (Bars(title, tuple(series), tuple(ordered[:BARS]), max(0, len(ordered) - BARS)),)
+
+
+def _longest(bar: tuple[str, tuple[int, ...]]) -> tuple[int, str]:
+    return -sum(bar[1]), bar[0]
+
+
+def plan_charts(plan: LocationPlan) -> tuple[Chart, ...]:
+    pairs: Counter[tuple[Tag, Action]] = Counter()
+    for delta in plan.deltas:
+        for change in delta.changes:
+            pairs[change.tag, change.action] += len(delta.contacts)
+    found = {str(tag): (pairs[tag, Action.ADD], pairs[tag, Action.REMOVE]) for tag, _ in pairs}
+    return _bars("Tags by adds and removes, in contacts", (("add", Style.ADD), ("remove", Style.REMOVE)), found)
+
+
+def compare_charts(each: Comparison) -> tuple[Chart, ...]:
+    found = {str(move.tag): (move.gained, move.lost) for move in each.tags}
+    return _bars("Tags by contacts that gain and lose them", (("gain", Style.ADD), ("lose", Style.REMOVE)), found)
+
+
+def run_charts(report: LocationReport) -> tuple[Chart, ...]:
+    found = {outcome.replace("_", " "): (pairs,) for outcome, pairs in report.pairs.items()}
+    return _bars("Pairs by outcome", (("pairs", Style.PLAIN),), found)
+
+
+def drift_charts(report: DriftReport) -> tuple[Chart, ...]:
+    by_class: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    by_tag: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for each in report.drifted:
+        by_class[each.drift][_age(each.oldest, report.newest)] += len(each.contacts)
+        if each.tag and each.drift in ("missing", "unexpected"):
+            by_tag[each.tag][each.drift] += len(each.contacts)
+    classes = {name: tuple(ages[index] for index in range(len(_AGES))) for name, ages in by_class.items()}
+    named = [(name, style) for name, style, _ in _AGES]
+    tags = {tag: (counts["missing"], counts["unexpected"]) for tag, counts in by_tag.items()}
+    both = (("missing", Style.REMOVE), ("unexpected", Style.ADD))
+    return (
+        *_bars("Drift by class and age of what was observed, in contacts", named, classes),
+        *_bars("Tags by what others changed", both, tags),
+    )
+
+
+_HOUR_MS = 3_600_000
+_AGES = (
+    ("within an hour", Style.PLAIN, _HOUR_MS),
+    ("within a day", Style.ADD, 24 * _HOUR_MS),
+    ("within a week", Style.WARN, 7 * 24 * _HOUR_MS),
+    ("older, or never", Style.REMOVE, 0),
+)
+"""Up to how old, beside the newest observation of the report."""
+
+
+def _age(oldest: Instant | None, newest: Instant | None) -> int:
+    """Which of `_AGES`."""
+    if oldest is None or newest is None:
+        return len(_AGES) - 1
+    young = (index for index, (_, _, limit) in enumerate(_AGES) if newest - oldest <= limit)
+    return next(young, len(_AGES) - 1)
+
+
+def state_charts(state: Snapshot) -> tuple[Chart, ...]:
+    found = {str(tag): (number,) for tag, number in holders(state.observed).items()}
+    return _bars("Observed holders of each tag", (("contacts", Style.PLAIN),), found)
+
+
+def history_charts(runs: Sequence[RunRecord], trend: Trend) -> tuple[Chart, ...]:
+    """`trend`: what the kept rows of these runs tell."""
+    requests = [(run.header.started, run.requests) for run in runs]
+    counted = (Curve("tags changed by us", trend.changed), Curve("tags changed by others since", trend.drifted))
+    ranked = sorted(trend.holders.items(), key=lambda item: (-item[1][-1][1], item[0]))
+    held = tuple(Curve(tag, points) for tag, points in ranked[:CURVES])
+    return (
+        *_over_time("Requests of each run", (Curve("requests", tuple(requests)),)),
+        *_over_time("Tags changed, by run", counted),
+        *_over_time("Holders of a tag, among contacts that runs were told of", held, max(0, len(ranked) - CURVES)),
+    )
+
+
+def _over_time(title: str, curves: Sequence[Curve], hidden: int = 0) -> tuple[Curves, ...]:
+    """One point makes no line."""
+    drawn = tuple(line for line in curves if len(line.points) > 1)
+    return (Curves(title, drawn, hidden),) if drawn else ()

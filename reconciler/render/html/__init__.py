@@ -1,0 +1,110 @@
+"""A document as one self-contained web page, which needs no script to be read and no network at all.
+
+Rules
+1. Outside text reaches the page by `_shown` alone, which Jinja2 calls on every expression: what is not printable is
+   shown as an escape, and what HTML or a CI runner could act on is an entity.
+2. The policy in the page allows the one style sheet and the one script that are in it, by their digests, and nothing
+   else: no image, no font, no request. So there is no `style` attribute and no inline handler.
+3. Long tables are cut into parts which a browser lays out when they come into sight.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
+from importlib.resources import files
+from itertools import islice
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from reconciler.core.printable import printable
+from reconciler.core.view.blocks import View
+from reconciler.core.view.charts import Chart
+from reconciler.core.view.records import Records, Row
+from reconciler.render.html.drawing import draw
+
+PART = 100
+"""Rows that are laid out together."""
+SAMPLE = 200
+WIDEST = 50
+
+
+def render_html(
+    view: View, *, records: Records, charts: Sequence[tuple[Chart, ...]] = (), most: int | None = None
+) -> str:
+    """The page. `charts`: those of each section. `most`: how many rows of `records` it has (None: all of them)."""
+    environment = _environment()
+    rows, total = _rows(records, most)
+    style, script = _source("report.css") + _widths(records, rows), _source("report.js")
+    drawn = [[draw(chart) for chart in found] for found in charts]
+    drawn += [[] for _ in range(len(view.sections) - len(drawn))]
+    return environment.get_template("report.html").render(
+        view=view,
+        sections=list(zip(view.sections, drawn, strict=True)),
+        records=records,
+        right=[Markup(' class="right"') if column.right else "" for column in records.columns],
+        parts=list(_parts(rows)),
+        shown=len(rows),
+        total=total,
+        style=Markup(style),  # noqa: S704  our own file
+        script=Markup(script),  # noqa: S704  our own file
+        policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'",
+    )
+
+
+def _rows(records: Records, most: int | None) -> tuple[list[Row], int]:
+    every = records.rows()
+    rows = list(islice(every, most))
+    return rows, len(rows) + sum(1 for _ in every)
+
+
+def _widths(records: Records, rows: Sequence[Row]) -> str:
+    """The columns of the long table, by what its first rows have in them: a browser that lays out a part at a time
+    cannot know."""
+    cells = [(column.name, *(row[index] for row in rows[:SAMPLE])) for index, column in enumerate(records.columns)]
+    widths = [min(WIDEST, max(len(text) for text in column)) + 3 for column in cells]
+    return f".records tr {{ grid-template-columns: {' '.join(f'minmax(0, {width}fr)' for width in widths)}; }}\n"
+
+
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    return (rows[start : start + PART] for start in range(0, len(rows), PART))
+
+
+@cache
+def _environment() -> Environment:
+    """The templates are files of this package; whatever they name and nobody gives is an error."""
+    environment = Environment(
+        loader=FunctionLoader(_source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["grouped"] = lambda number: f"{number:,}"
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    return value if not isinstance(value, str) or isinstance(value, Markup) else _escaped(value)
+
+
+@lru_cache(maxsize=4_096)
+def _escaped(value: str) -> Markup:
+    """Most texts of a report come again and again: locations, tags, reasons."""
+    return Markup(str(escape(printable(value))).replace("##", "#&#35;"))  # noqa: S704  escaped here
+
+
+@cache
+def _source(name: str) -> str:
+    return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

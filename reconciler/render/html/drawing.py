@@ -1,0 +1,164 @@
+"""Where the parts of a chart stand, in user units of its SVG; a template draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, log10
+
+from reconciler.core.names import Instant
+from reconciler.core.view.blocks import Style, moment
+from reconciler.core.view.charts import Bars, Chart, Curve
+
+WIDTH = 640
+LABEL = 180
+ROW = 24
+HEIGHT = 220
+EDGE = 10
+FOOT = 28
+LEFT = 56
+NUMBERS = 110
+TICKS = 4
+LONGEST = 26
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One coloured rectangle of a bar; `kind` is its class, `told` its words."""
+
+    x: float
+    width: float
+    kind: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    y: float
+    label: str
+    parts: tuple[Part, ...]
+    total: str
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class BarChart:
+    title: str
+    height: float
+    legend: tuple[tuple[str, str], ...]
+    bars: tuple[Bar, ...]
+    told: str
+    template: str = "bars.svg"
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    x: float
+    y: float
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    kind: str
+    points: str
+    dots: tuple[Dot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    title: str
+    height: float
+    legend: tuple[tuple[str, str], ...]
+    paths: tuple[Path, ...]
+    ticks: tuple[tuple[float, str], ...]
+    began: str
+    ended: str
+    told: str
+    template: str = "lines.svg"
+
+
+Drawing = BarChart | LineChart
+
+
+def draw(chart: Chart) -> Drawing:
+    return _bars(chart) if isinstance(chart, Bars) else _lines(chart.title, chart.curves, chart.hidden)
+
+
+def _bars(chart: Bars) -> BarChart:
+    longest = max(sum(parts) for _, parts in chart.bars)
+    kinds = tuple((name, _kind(style)) for name, style in chart.series)
+    bars = tuple(
+        _bar(label, parts, kinds, y=EDGE + ROW * index, scale=(WIDTH - LABEL - NUMBERS) / longest)
+        for index, (label, parts) in enumerate(chart.bars)
+    )
+    legend = kinds if len(kinds) > 1 else ()
+    return BarChart(chart.title, 2 * EDGE + ROW * len(bars), legend, bars, _hidden(chart.hidden))
+
+
+def _bar(label: str, parts: Sequence[int], kinds: Sequence[tuple[str, str]], *, y: float, scale: float) -> Bar:
+    x, drawn = float(LABEL), []
+    for number, (name, kind) in zip(parts, kinds, strict=True):
+        if number:
+            width = max(1.0, round(number * scale, 1))
+            drawn.append(Part(round(x, 1), width, kind, f"{label}: {number:,} {name}"))
+            x += width
+    numbers = " + ".join(f"{number:,}" for number in parts if number)
+    return Bar(y, _short(label), tuple(drawn), numbers, round(x + 6, 1))
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
+
+
+def _kind(style: Style) -> str:
+    return {Style.ADD: "add", Style.REMOVE: "remove", Style.WARN: "warn"}.get(style, "plain")
+
+
+def _hidden(number: int) -> str:
+    return f"and {number:,} more, which are smaller" if number else ""
+
+
+def _lines(title: str, curves: Sequence[Curve], hidden: int) -> LineChart:
+    first = min(at for curve in curves for at, _ in curve.points)
+    last = max(at for curve in curves for at, _ in curve.points)
+    top = _round_up(max(number for curve in curves for _, number in curve.points))
+    frame = _Frame(first, last, top)
+    paths = tuple(_path(curve, f"line{index}", frame) for index, curve in enumerate(curves))
+    legend = tuple((curve.name, f"line{index}") for index, curve in enumerate(curves)) if len(curves) > 1 else ()
+    return LineChart(
+        title, HEIGHT, legend, paths, tuple(frame.ticks()), moment(first)[:16], moment(last)[:16], _hidden(hidden)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """From instants and numbers to places."""
+
+    first: Instant
+    last: Instant
+    top: int
+
+    def x(self, at: Instant) -> float:
+        share = (at - self.first) / max(1, self.last - self.first)
+        return round(LEFT + share * (WIDTH - LEFT - EDGE), 1)
+
+    def y(self, number: float) -> float:
+        return round(HEIGHT - FOOT - number / self.top * (HEIGHT - FOOT - EDGE), 1)
+
+    def ticks(self) -> Iterator[tuple[float, str]]:
+        step = max(1, ceil(self.top / TICKS))
+        return ((self.y(number), f"{number:,}") for number in range(0, self.top + 1, step))
+
+
+def _path(curve: Curve, kind: str, frame: _Frame) -> Path:
+    dots = tuple(
+        Dot(frame.x(at), frame.y(number), f"{curve.name}: {number:,} at {moment(at)}") for at, number in curve.points
+    )
+    return Path(kind, " ".join(f"{dot.x},{dot.y}" for dot in dots), dots)
+
+
+def _round_up(number: int) -> int:
+    """To the next 1, 2, 4 or 8 times a power of ten."""
+    power = 10 ** int(log10(number)) if number else 1
+    return next(times * power for times in (1, 2, 4, 8, 10) if times * power >= max(1, number))

@@ -1,0 +1,99 @@
+"""JSON Schema of the plan: `plan --format json`, `show PLAN --format json`, and the plan file. Rules as in `schema`."""
+
+from __future__ import annotations
+
+from reconciler.core.batching import Proof
+from reconciler.core.change import Postponed
+from reconciler.core.desired import Reason
+from reconciler.core.guard import Guard
+from reconciler.core.observed import Origin
+from reconciler.core.outcome import Action
+from reconciler.core.summary import Summary
+from reconciler.render.shapes import (
+    COUNT,
+    DIALECT,
+    FLAG,
+    MOMENT,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    VERSION,
+    Schema,
+    list_of,
+    maybe,
+    object_of,
+    one_of,
+    shape_of,
+)
+
+_WHERE = {"location": TEXT}
+
+
+def plan_schema() -> Schema:
+    """Of `plan --format json`, `show PLAN --format json` and the plan file."""
+    whole = object_of(
+        "What a run would do. `digest` is over everything else in it; `change_digest` is what a reviewer approves.",
+        format_version=VERSION,
+        digest=TEXT,
+        change_digest=TEXT,
+        as_of=MOMENT,
+        valid_until=maybe(MOMENT),
+        manifests=TEXT,
+        selection=object_of("", sets=TEXTS, tags=TEXTS, retry_held=FLAG, retry_rejected=FLAG, apply_deferrals=FLAG),
+        locations=list_of(object_of("", **_plan_location())),
+    )
+    return {"$schema": DIALECT, "title": "reconciler plan", **whole}
+
+
+def _plan_location() -> dict[str, Schema]:
+    change = object_of("", action=one_of(Action), tag=TEXT, reason=one_of(Reason), sources=TEXTS)
+    listed = list_of(object_of("", why=TEXT, tags=TEXTS, contacts=TEXTS))
+    proof = shape_of(Proof)
+    proof["properties"]["certificate"] = list_of({"type": "array", "prefixItems": [TEXT, TEXT], "items": False})
+    return {
+        **_WHERE,
+        "lineage": maybe(TEXT),
+        "serial": COUNT,
+        "manifests_digest": TEXT,
+        "valid_until": maybe(MOMENT),
+        "summary": shape_of(Summary),
+        "deltas": list_of(object_of("Changes that contacts share.", changes=list_of(change), contacts=TEXTS)),
+        "batches": list_of(
+            object_of(
+                "One request; `after`: the batches, by index, that must have ended before.",
+                action=one_of(Action),
+                contacts=TEXTS,
+                tags=TEXTS,
+                after=list_of(COUNT),
+            )
+        ),
+        "deferrals": list_of(
+            object_of(
+                "Removals that need an observation first; contacts times tags is what they may at most become.",
+                contacts=TEXTS,
+                tags=TEXTS,
+                reason={"enum": [each.name.lower() for each in Postponed]},
+            )
+        ),
+        "ledger": list_of(object_of("", adopted=TEXTS, released=TEXTS, kept=TEXTS, contacts=TEXTS)),
+        "held": listed,
+        "quarantined": listed,
+        "spared": listed,
+        "guards": list_of(
+            object_of(
+                "",
+                guard=one_of(Guard),
+                tag={**TEXT, "description": "A tag, a set's name, or empty for the location as a whole."},
+                limit=NUMBER,
+                measure=NUMBER,
+                refused=FLAG,
+                numerator={"type": "integer"},
+                denominator={"type": "integer"},
+                allowed=TEXT,
+            )
+        ),
+        "observations": list_of(object_of("", tags=TEXTS, at=MOMENT, origin=one_of(Origin), contacts=TEXTS)),
+        "triggers": TEXTS,
+        "reasserted": list_of(object_of("", action=one_of(Action), tags=TEXTS, contacts=TEXTS)),
+        "proofs": list_of(proof),
+    }

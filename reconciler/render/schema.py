@@ -1,0 +1,234 @@
+"""JSON Schema (2020-12) of the documents that `--format json` prints, and of the plan file.
+
+Rules
+1. Every field that is printed is in the schema and always there; where there is nothing to say it is null or empty.
+2. `format_version` is "MAJOR.MINOR". A later minor version may have more fields, so unknown ones are allowed; whatever
+   else changes is a new major version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from reconciler.core.compare import Comparison, SettingMove
+from reconciler.core.desired import Reason
+from reconciler.core.diagnosis import Verdict
+from reconciler.core.drift import DriftReport
+from reconciler.core.errors import Severity
+from reconciler.core.journal import BatchStatus, RunStatus
+from reconciler.core.observed import Origin
+from reconciler.core.outcome import Action, Outcome, Rejection
+from reconciler.core.refreshing import Refreshed
+from reconciler.core.report import LocationReport
+from reconciler.render.plan_schema import plan_schema
+from reconciler.render.shapes import (
+    COUNT,
+    DIALECT,
+    FLAG,
+    MOMENT,
+    TEXT,
+    TEXTS,
+    VERSION,
+    Schema,
+    list_of,
+    maybe,
+    object_of,
+    one_of,
+    shape_of,
+)
+
+_WHERE = {"location": TEXT}
+
+_KNOWN = {
+    "observed": {**maybe(TEXTS), "description": "The tags when the API last told; null: it never did."},
+    "observed_at": maybe(MOMENT),
+    "origin": one_of(Origin),
+    "ledger": {**TEXTS, "description": "The tags under management."},
+    "kept": {**TEXTS, "description": "Of the ledger, what stays when nobody declares it any more."},
+    "doubt": {**TEXTS, "description": "Tags for which the effect of a request is unknown."},
+}
+_QUARANTINE = {"quarantine": maybe(one_of(Rejection))}
+
+_RUN = {
+    "id": TEXT,
+    "operation": TEXT,
+    "who": TEXT,
+    "started": MOMENT,
+    "ended": maybe(MOMENT),
+    "status": one_of(RunStatus),
+    "change_digest": TEXT,
+    "commit": TEXT,
+    "allowed": {**TEXTS, "description": "Guards that were lifted, each with its reason."},
+    "requests": COUNT,
+    "kept_rows": COUNT,
+}
+
+_ROWS: Schema = {
+    "description": "The contacts that were answered alike.",
+    "anyOf": [
+        object_of("No answer so far.", outcome={"type": "null"}, contacts=TEXTS),
+        object_of(
+            "",
+            outcome=one_of(Outcome),
+            old=maybe(TEXTS),
+            added=TEXTS,
+            removed=TEXTS,
+            released=TEXTS,
+            message=TEXT,
+            rejection=maybe(one_of(Rejection)),
+            contacts=TEXTS,
+        ),
+    ],
+}
+
+_BATCH = {
+    "action": one_of(Action),
+    "tags": TEXTS,
+    "intended": MOMENT,
+    "ended": maybe(MOMENT),
+    "status": one_of(BatchStatus),
+    "rows": list_of(_ROWS),
+}
+
+
+def _run() -> dict[str, Schema]:
+    location = shape_of(LocationReport)
+    pairs = {"type": "object", "propertyNames": one_of(Outcome), "additionalProperties": COUNT}
+    location["properties"] |= {"pairs": pairs, "exit_code": {"type": "integer"}}
+    location["required"].append("exit_code")
+    return {"locations": list_of(location)}
+
+
+def _drift() -> dict[str, Schema]:
+    return {"locations": list_of(shape_of(DriftReport))}
+
+
+def _learnt() -> Schema:
+    return object_of(
+        "What the location's API taught us; null: not known so far.",
+        moves_updated=maybe(FLAG),
+        max_contacts=maybe(COUNT),
+        max_tags=maybe(COUNT),
+        aliases={"type": "object", "additionalProperties": TEXT},
+    )
+
+
+def _refresh() -> dict[str, Schema]:
+    return {"locations": list_of(shape_of(Refreshed))}
+
+
+def _facts() -> dict[str, Schema]:
+    place = object_of("", **_WHERE, lineage=maybe(TEXT), serial=COUNT, contacts=COUNT, facts=_learnt())
+    return {"locations": list_of(place)}
+
+
+def _doctor() -> dict[str, Schema]:
+    remark = object_of("", subject=TEXT, verdict=one_of(Verdict), found=TEXT, remedy=TEXT)
+    return {"examined": list_of(object_of("", title=TEXT, remarks=list_of(remark)))}
+
+
+def _error() -> dict[str, Schema]:
+    return {"error": TEXT, "hint": TEXT, "exit_code": COUNT}
+
+
+def _history() -> dict[str, Schema]:
+    return {"locations": list_of(object_of("", **_WHERE, runs=list_of(object_of("", **_RUN))))}
+
+
+def _log() -> dict[str, Schema]:
+    return {**_WHERE, **_RUN, "batches": list_of(object_of("One request.", **_BATCH))}
+
+
+def _state() -> dict[str, Schema]:
+    contact = object_of("", contact=TEXT, **_KNOWN, **_QUARANTINE)
+    return {
+        "locations": list_of(
+            object_of("", **_WHERE, lineage=maybe(TEXT), serial=COUNT, facts=_learnt(), contacts=list_of(contact))
+        )
+    }
+
+
+def _contact() -> dict[str, Schema]:
+    absent = object_of("", reason=one_of(Reason), sources=TEXTS)
+    declared = object_of(
+        "What the manifests declare, tag by tag, with the places that do.",
+        present={"type": "object", "additionalProperties": TEXTS},
+        absent={"type": "object", "additionalProperties": absent},
+    )
+    story = object_of(
+        "",
+        **_WHERE,
+        contact=TEXT,
+        **_KNOWN,
+        doubt_at=maybe(MOMENT),
+        **_QUARANTINE,
+        quarantined_at=maybe(MOMENT),
+        quarantined_since=maybe(MOMENT),
+        membership={**maybe(TEXTS), "description": "The sets it belonged to when it was quarantined; null: not known."},
+        restored={
+            "type": "object",
+            "additionalProperties": MOMENT,
+            "description": "Tags that we put back after others had removed them, and when we last did.",
+        },
+        observed_by={**maybe(TEXT), "description": "The run that the observation is from."},
+        declared=maybe(declared),
+        trail=list_of(object_of("One request that had this contact.", run=TEXT, **_BATCH)),
+    )
+    return {"locations": list_of(story)}
+
+
+def _diff() -> dict[str, Schema]:
+    return {"locations": list_of(shape_of(Comparison)), "settings": list_of(shape_of(SettingMove))}
+
+
+def _problems() -> dict[str, Schema]:
+    problem = object_of(
+        "",
+        path=TEXT,
+        line=COUNT,
+        column=COUNT,
+        severity=one_of(Severity),
+        check=TEXT,
+        message=TEXT,
+        hint=TEXT,
+    )
+    return {"problems": list_of(problem)}
+
+
+_REPORTS: Mapping[str, tuple[str, Callable[[], dict[str, Schema]]]] = {
+    "run": ("What `apply` and `revert` did.", _run),
+    "drift": ("What `drift` found.", _drift),
+    "refresh": ("What `refresh` read.", _refresh),
+    "facts": ("Each location as a whole, of `state show` without a contact.", _facts),
+    "doctor": ("What `doctor` found.", _doctor),
+    "error": ("What ended a command, in the file of `--report`.", _error),
+    "history": ("The runs, the oldest first.", _history),
+    "log": ("One run with everything it asked and was answered, of `show RUN`.", _log),
+    "diff": ("What a change to manifests means.", _diff),
+    "state": ("Contacts as the state knows them, of `state list`.", _state),
+    "contact": ("All that is known of a contact, of `state show`.", _contact),
+    "problems": ("What `validate` found.", _problems),
+}
+
+
+def report_schema() -> Schema:
+    """Of every document but the plan; `report` tells which it is."""
+    kinds = {
+        name: object_of(told, format_version=VERSION, report={"const": name}, **made())
+        for name, (told, made) in _REPORTS.items()
+    }
+    return {
+        "$schema": DIALECT,
+        "title": "reconciler report",
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in kinds],
+        "$defs": kinds,
+    }
+
+
+SCHEMAS: Mapping[str, Callable[[], Schema]] = {"report": report_schema, "plan": plan_schema}
+
+
+def published(kind: str) -> str:
+    """The schema as a file."""
+    return json.dumps(SCHEMAS[kind](), indent=2) + "\n"

@@ -1,0 +1,203 @@
+"""A report in a real Chromium: it renders, filters and sorts, says nothing on the console and asks for nothing.
+
+Runs where Chromium is; with axe-core (npm) on the path of Node's modules, that judges it, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.cli.answers import Answer, plan_answer, spell
+from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from tests.browser.chromium import Page, chromium, find_chromium
+from tests.build import HERE, NOW, a_set, declare, many
+from tests.render.documents import ANSWERS
+from tests.render.hostile import HOSTILE
+from tests.render.test_sinks import DOCUMENTS
+
+CHROMIUM = find_chromium()
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not there"),
+]
+ROWS = 10_000
+PATIENCE_S = 10
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Page]:
+    assert CHROMIUM is not None
+    with chromium(CHROMIUM) as page:
+        page.size(1280, 900)
+        yield page
+
+
+def a_long_plan() -> Plan:
+    """10,000 rows: 5,000 contacts that get two tags."""
+    tags = "customer newsletter"
+    desired = declare(a_set("s", many(ROWS // 2), tags))
+    return combine([plan_location(desired, Snapshot(HERE), PlanOptions())], as_of=NOW, manifests="manifests")
+
+
+def show(page: Page, answer: Answer, path: Path, *, whole: bool = False) -> None:
+    path.write_text("".join(spell(answer, "html", whole=whole)), encoding="utf-8")
+    page.open(path)
+
+
+def quiet(page: Page, path: Path) -> bool:
+    page.run("new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve, 50)))")
+    return page.said == [] and page.asked == [path.as_uri()]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_every_document_opens_without_a_word_on_the_console_or_the_network(
+    browser: Page, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "report.html"
+    for scheme in ("light", "dark"):
+        browser.colours(scheme)
+        show(browser, ANSWERS[name](), path)
+        assert quiet(browser, path), (browser.said, browser.asked)
+        assert browser.run("document.querySelector('h1').innerText")
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth"), "the page is as wide as the window"
+
+
+def test_light_and_dark_are_as_the_reader_prefers(browser: Page, tmp_path: Path) -> None:
+    show(browser, ANSWERS["plan"](), tmp_path / "report.html")
+    grounds = []
+    for scheme in ("light", "dark"):
+        browser.colours(scheme)
+        grounds.append(browser.run("getComputedStyle(document.body).backgroundColor"))
+    assert grounds == ["rgb(255, 255, 255)", "rgb(13, 17, 23)"]
+
+
+def shown(page: Page) -> list[list[str]]:
+    """The cells of the long table, as they stand in the page."""
+    rows: list[list[str]] = page.run(
+        "[...document.querySelectorAll('.records tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+    return rows
+
+
+def test_ten_thousand_rows_open_sort_and_filter_fluently(browser: Page, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    began = time.perf_counter()
+    show(browser, plan_answer(a_long_plan()), path)
+    before = shown(browser)
+    assert len(before) == ROWS
+    # rows far below are not laid out before they come into sight
+    last = "document.querySelector('.records tbody:last-of-type tr')"
+    assert browser.run(f"{last}.checkVisibility({{contentVisibilityAuto: true}})") is False
+    assert time.perf_counter() - began < PATIENCE_S
+    began = time.perf_counter()
+    browser.click(".records th:nth-child(2) button")
+    ascending = shown(browser)
+    assert browser.run("document.querySelector('.records th:nth-child(2)').ariaSort") == "ascending"
+    assert [row[1] for row in ascending] == sorted((row[1] for row in before), key=lambda name: int(name[1:]))
+    browser.click(".records th:nth-child(2) button")
+    assert [row[1] for row in shown(browser)] == [row[1] for row in ascending][::-1]
+    browser.click(".filter input")
+    browser.typed("NEWSletter")
+    assert {row[4] for row in shown(browser)} == {"newsletter"}
+    assert browser.run("document.querySelector('[role=status]').textContent") == "5,000 of 10,000 rows"
+    assert time.perf_counter() - began < PATIENCE_S
+    browser.run("document.querySelector('.filter input').value = ''")
+    browser.typed(" ")
+    assert len(shown(browser)) == ROWS
+    assert quiet(browser, path), (browser.said, browser.asked)
+
+
+def test_short_tables_sort_by_number(browser: Page, tmp_path: Path) -> None:
+    show(browser, ANSWERS["run"](), tmp_path / "report.html")
+    browser.click("table th.right button")
+    numbers = browser.run("[...document.querySelector('table').tBodies[0].rows].map(row => row.cells[0].textContent)")
+    assert numbers == ["1", "1", "2", "3", "4", "5", "1,200"]
+
+
+def test_a_hostile_tag_stays_text(browser: Page, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    for text in HOSTILE:
+        for name in ("run", "plan"):
+            show(browser, DOCUMENTS[name](text), path)
+            kinds = "script, img, iframe, a, object, [onload], [onerror]"
+            elements = browser.run(f"document.querySelectorAll('{kinds}').length")
+            assert elements == 1, f"{text!r}: there is more than our script"
+            assert browser.said == [], text
+            assert browser.asked == [path.as_uri()], text
+
+
+def test_a_script_that_got_in_would_not_run(browser: Page, tmp_path: Path) -> None:
+    """The policy is a second wall: here is what would happen if the first one fell."""
+    path = tmp_path / "report.html"
+    page = "".join(spell(ANSWERS["plan"](), "html", whole=False))
+    assert "<main>" in page
+    path.write_text(page.replace("<main>", "<main><script>window.broken = 1</script><img src='http://127.0.0.1:9/x'>"))
+    browser.open(path)
+    assert browser.run("typeof window.broken") == "undefined"
+    assert browser.run("document.images[0].naturalWidth") == 0
+    assert any("Content Security Policy" in said for said in browser.said)
+
+
+def test_it_is_read_without_script(browser: Page, tmp_path: Path) -> None:
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        show(browser, plan_answer(a_long_plan()), tmp_path / "report.html")
+        nodes = browser.call("DOM.getDocument", depth=0)["root"]["nodeId"]
+        rows = browser.call("DOM.querySelectorAll", nodeId=nodes, selector=".records tbody tr")["nodeIds"]
+        buttons = browser.call("DOM.querySelectorAll", nodeId=nodes, selector="button, input")["nodeIds"]
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert len(rows) == ROWS
+    assert buttons == [], "there is nothing to click that would do nothing"
+
+
+def test_a_reader_by_ear_finds_tables_rows_and_cells(browser: Page, tmp_path: Path) -> None:
+    """Laid out part by part, the long table is a table still."""
+    show(browser, ANSWERS["plan"](), tmp_path / "report.html")
+    browser.run("document.querySelector('.records').scrollIntoView()")
+    assert browser.picture(), "what is in sight is laid out"
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    found = [node["role"]["value"] for node in nodes if not node["ignored"]]
+    tables = browser.run("document.querySelectorAll('table').length")
+    assert found.count("table") == found.count("caption") == tables > 1
+    assert found.count("cell") == browser.run("document.querySelectorAll('td').length")
+    assert found.count("columnheader") == browser.run("document.querySelectorAll('th').length")
+
+
+def test_it_prints_whole(browser: Page, tmp_path: Path) -> None:
+    show(browser, plan_answer(a_long_plan()), tmp_path / "report.html")
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    hidden = browser.run("[...document.querySelectorAll('.records tbody')].filter(part => !part.offsetHeight).length")
+    filters = browser.run("getComputedStyle(document.querySelector('.filter')).display")
+    browser.call("Emulation.setEmulatedMedia", media="")
+    assert (hidden, filters) == (0, "none")
+
+
+def axe() -> Path | None:
+    """axe-core, beside the programs of npm that are on the path."""
+    folders = [Path(part) for part in os.environ.get("PATH", "").split(os.pathsep)]
+    found = (folder.parent / "axe-core" / "axe.min.js" for folder in folders if folder.name == ".bin")
+    return next((path for path in found if path.is_file()), None)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_axe_finds_nothing(browser: Page, tmp_path: Path, name: str, scheme: str) -> None:
+    """Contrast, names, roles, scopes, landmarks: by a judge that is not ours."""
+    judge = axe()
+    if judge is None:
+        pytest.skip("axe-core (npm) is not there")
+    browser.colours(scheme)
+    show(browser, ANSWERS[name](), tmp_path / "report.html")
+    browser.run(judge.read_text(encoding="utf-8") + "; 0")
+    found: list[dict[str, Any]] = json.loads(browser.run("axe.run().then(found => JSON.stringify(found.violations))"))
+    told = [(each["id"], [node["html"][:120] for node in each["nodes"]][:3]) for each in found]
+    assert told == []

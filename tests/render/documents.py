@@ -1,0 +1,211 @@
+"""One of each document, with something of everything in it, as the command line answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from reconciler.cli.answers import (
+    Answer,
+    compare_answer,
+    contact_answer,
+    drift_answer,
+    history_answer,
+    log_answer,
+    plan_answer,
+    refresh_answer,
+    run_answer,
+    short_answer,
+    state_answer,
+)
+from reconciler.core.blame import Setter
+from reconciler.core.compare import SettingMove, compare
+from reconciler.core.desired import Desired
+from reconciler.core.drift import DriftClass, Drifted, DriftReport, find_drift
+from reconciler.core.facts import Facts
+from reconciler.core.guard import GuardLimits
+from reconciler.core.journal import Answer as Answered
+from reconciler.core.journal import BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.plan import Snapshot, combine
+from reconciler.core.refreshing import Gone, Refreshed
+from reconciler.core.report import Finding, LocationReport
+from reconciler.core.source import Source
+from reconciler.core.trend import Trend, trend
+from reconciler.core.view.contact import ContactStory
+from reconciler.core.view.facts import facts_view
+from reconciler.render.json import facts_json
+from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, many, state, tags, unseen
+from tests.core.scenes import ELSEWHERE, a_busy_plan
+
+REFUSING = GuardLimits(max_adds=1, max_removes_pct=1.0)
+
+
+def a_desired() -> Desired:
+    sets = a_set("s", "anna bert cara dora emil", "vip", absent="trial")
+    return declare(sets, rule=[a_rule("vip", triggers=True)])
+
+
+def a_state() -> Snapshot:
+    known = state(
+        anna=carries("vip trial", ledger="vip"),
+        bert=carries("", ledger="vip"),
+        cara=carries("", ledger="vip", doubt="vip"),
+        dora=carries("", quarantine=Rejection.DELETED),
+        emil=unseen(),
+    )
+    return Snapshot(HERE, "6f1c8c4e-0000-4000-8000-000000000000", 41, known)
+
+
+def some_drift() -> list[DriftReport]:
+    earlier = {ContactId("anna"): carries("vip", ledger="vip")}
+    here = find_drift(a_desired(), a_state().observed, serial=41, earlier=earlier)
+    return [here, replace(here, drifted=(), refreshed=False)]
+
+
+WHOLE = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
+
+
+def a_drift_of_all_classes() -> DriftReport:
+    """One of each class, with who had set it, since when, and what is expected."""
+    set_by = Setter("5f0c1a2b3c4d", "ci@example", Instant(NOW - 3 * DAY))
+    return DriftReport(
+        location=HERE,
+        serial=41,
+        drifted=tuple(
+            Drifted(
+                drift,
+                Tag("" if drift in WHOLE else f"tag of {drift}"),
+                "deleted",
+                ids(many(2 + nth)),
+                set_by=set_by if drift in (DriftClass.MISSING, DriftClass.FLAPPING) else None,
+                after=Instant(NOW - 2 * DAY) if drift in (DriftClass.MISSING, DriftClass.UNEXPECTED) else None,
+                oldest=None if drift is DriftClass.UNOBSERVED else Instant(NOW - DAY),
+                newest=None if drift is DriftClass.UNOBSERVED else NOW,
+                expected="a workflow consumes it" if drift is DriftClass.UNEXPECTED else None,
+            )
+            for nth, drift in enumerate(DriftClass)
+        ),
+        observed=1_200,
+        oldest=Instant(NOW - 9 * DAY),
+        newest=NOW,
+        refreshed=True,
+        incomplete="1,198 contacts came, and 1,200 were counted",
+        waiting=(Tag("board"),),
+    )
+
+
+def some_refreshes() -> list[Refreshed]:
+    gone = {ContactId("dora"): Gone.UNSHOWN, ContactId("emil"): Gone.ELSEWHERE, ContactId("fred"): Gone.UNSHOWN}
+    read = Refreshed(HERE, "5f0c1a2b3c4d", 1_200, 17, Instant(NOW - 300_000), gone, "")
+    return [read, replace(read, gone={}, incomplete="a contact came twice"), Refreshed(HERE, "", 0, 0, None, {}, "")]
+
+
+def some_facts() -> Answer:
+    learnt = replace(a_state(), facts=Facts(True, 400, None, ((Tag("vip"), Tag("v.i.p.")),)))
+    return short_answer(facts_view([learnt]), lambda: facts_json([learnt]))
+
+
+def some_runs() -> tuple[LocationReport, ...]:
+    """One that ended well in part, one that was stopped, one with nothing to do."""
+    finding = Finding(ContactId("dora"), Outcome.REJECTED, Action.ADD, (Tag("vip"),), "contact is deleted")
+    pairs = {Outcome.APPLIED: 1_200, Outcome.NOOP: 3, Outcome.REJECTED: 1, Outcome.IN_DOUBT: 2, Outcome.NOT_SENT: 4}
+    run = LocationReport(
+        HERE,
+        "5f0c1a2b3c4d",
+        RunStatus.COMPLETE,
+        rounds=2,
+        requests=14,
+        adopted=5,
+        released=1,
+        pairs=pairs,
+        findings=(finding,),
+        outside=2,
+    )
+    stopped = replace(run, error="the token was refused", hint="check HIGHLEVEL_TOKEN", error_code=7, outside=0)
+    return run, stopped, LocationReport(HERE, "", RunStatus.COMPLETE)
+
+
+def _record(number: int, *, requests: int, rows: int, status: RunStatus = RunStatus.COMPLETE) -> RunRecord:
+    began = Instant(NOW - (9 - number) * DAY)
+    header = RunHeader(HERE, "apply", "anna@example.com", began, f"sha256:{number:064x}", f"{number:040x}")
+    ended = None if status is RunStatus.RUNNING else Instant(began + 42_000)
+    return RunRecord(f"{number:012x}", header, status, ended, requests, rows)
+
+
+def _batch(log: RunRecord, action: Action, text: str, verdicts: Mapping[str, Verdict | None]) -> BatchRecord:
+    at = log.header.started
+    answers = {ContactId(contact): Answered(verdict) for contact, verdict in verdicts.items()}
+    return BatchRecord(action, _tags(text), at, Instant(at + 900), BatchStatus.ANSWERED, answers)
+
+
+def _tags(text: str) -> tuple[Tag, ...]:
+    return tuple(sorted(tags(text)))
+
+
+def _added(text: str, *, old: str = "") -> Verdict:
+    return Verdict(Outcome.APPLIED, "", None, tags(old), tags(text))
+
+
+def some_logs() -> list[RunLog]:
+    """Four runs, between which somebody else changed a tag; the rows of the first are given up."""
+    first = _record(1, requests=7, rows=0)
+    second = _record(2, requests=2, rows=3)
+    third = _record(3, requests=1, rows=2, status=RunStatus.STOPPED)
+    last = _record(4, requests=1, rows=1, status=RunStatus.RUNNING)
+    gone = Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+    adding = {"anna": _added("vip"), "bert": _added("vip", old="gold"), "dora": gone}
+    again = {"anna": _added("vip", old="trial"), "cara": _added("gold vip")}
+    return [
+        RunLog(first, ()),
+        RunLog(second, (_batch(second, Action.ADD, "vip", adding),)),
+        RunLog(third, (_batch(third, Action.ADD, "gold vip", again),)),
+        RunLog(last, (_batch(last, Action.REMOVE, "trial", {"anna": None}),)),
+    ]
+
+
+def some_stories() -> list[ContactStory]:
+    log = some_logs()[1]
+    want = a_desired().want(ContactId("anna"))
+    here = ContactStory(HERE, ContactId("anna"), carries("vip trial", ledger="vip", doubt="x"), want, (), (log.record,))
+    (batch,) = log.batches
+    trail = ((log.record.id, replace(batch, answers={ContactId("anna"): batch.answers[ContactId("anna")]})),)
+    gone = carries("", quarantine=Rejection.DELETED)
+    return [replace(here, trail=trail), replace(here, location=ELSEWHERE, known=gone, want=None)]
+
+
+def a_comparison() -> Answer:
+    before = declare(a_set("vip", "anna bert", "vip"), a_set("old", "cara", "old"))
+    after = declare(a_set("vip", "anna dora", "vip gold", absent="trial", place=Source("acme.yaml", 9, 3)))
+    moves = [SettingMove("api.max_tags", "50", "20"), SettingMove("tags.vip", None, "{'triggers': True}")]
+    both = [compare(HERE, before, after), compare(ELSEWHERE, before, None)]
+    return compare_answer([*both, compare(HERE, after, after)], moves, base="origin/main")
+
+
+def a_history() -> Answer:
+    logs = some_logs()
+    return history_answer({HERE: [log.record for log in logs], ELSEWHERE: []}, _trends(logs))
+
+
+def _trends(logs: list[RunLog]) -> dict[LocationId, Trend]:
+    return {HERE: trend(logs), ELSEWHERE: trend([])}
+
+
+ANSWERS: Mapping[str, Callable[[], Answer]] = {
+    "plan": lambda: plan_answer(a_busy_plan(), names={HERE: "Acme Outdoor"}, notes=["winback is active soon"]),
+    "plan-refused": lambda: plan_answer(a_busy_plan(limits=REFUSING), explain=True),
+    "plan-empty": lambda: plan_answer(combine([], as_of=NOW, manifests="")),
+    "run": lambda: run_answer(some_runs()),
+    "drift": lambda: drift_answer(some_drift()),
+    "drift-classes": lambda: drift_answer(
+        [a_drift_of_all_classes()], notes=["location X has state but no manifest: left untouched"]
+    ),
+    "refresh": lambda: refresh_answer(some_refreshes()),
+    "facts": some_facts,
+    "history": a_history,
+    "log": lambda: log_answer(some_logs()[1]),
+    "diff": a_comparison,
+    "state": lambda: state_answer([a_state()]),
+    "contact": lambda: contact_answer(some_stories()),
+}

@@ -1,0 +1,238 @@
+"""No text from CRM or manifest changes the structure of any output, and each can be read again (invariant 12).
+
+A document with a hostile text must have the structure of the same document with a plain one, as readers see it that are
+not ours; and the text must be found in it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli.answers import Answer, contact_answer, drift_answer, plan_answer, run_answer, spell, state_answer
+from reconciler.cli.console import Console
+from reconciler.core.drift import DriftClass, Drifted, DriftReport
+from reconciler.core.errors import Problem
+from reconciler.core.event import Waiting
+from reconciler.core.guard import GuardLimits
+from reconciler.core.journal import RunStatus
+from reconciler.core.manifest import Listed
+from reconciler.core.names import ContactId, LocationId, Tag
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Action, Outcome
+from reconciler.core.plan import PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.printable import printable
+from reconciler.core.report import Finding, LocationReport
+from reconciler.core.source import Source
+from reconciler.core.view.contact import ContactStory
+from reconciler.planfile import dumps, loads
+from reconciler.render.github import problems_github
+from reconciler.render.json import problems_json
+from reconciler.render.markdown import render_markdown
+from reconciler.render.text import render_text
+from tests.build import HERE, NOW, a_manifest, a_rule, a_set, carries, declare, state
+from tests.render import judges
+from tests.render.hostile import HOSTILE
+
+PLAIN = "plain"
+WIDE = 400
+
+
+def a_plan(text: str) -> Answer:
+    """The text as tag, contact, path and location's name, with a refusing guard and an explanation."""
+    contact, tag, place = ContactId(text), Tag(text), Source(text, 1, 1)
+    manifest = a_manifest(a_set("s", "anna", "x"))
+    use = replace(manifest.sets[0].tags[0], tag=tag, source=place)
+    one = replace(manifest.sets[0], contacts=Listed((contact,), place), tags=(use,), source=place)
+    desired = declare(one, rule=[a_rule(text, triggers=True)])
+    location = plan_location(desired, Snapshot(HERE, "l", 1), PlanOptions(limits=GuardLimits(max_adds=0)))
+    plan = combine([location], as_of=NOW, manifests=text)
+    return plan_answer(plan, names={HERE: text}, notes=[text], explain=True)
+
+
+def a_run(text: str) -> Answer:
+    finding = Finding(ContactId(text), Outcome.HELD, Action.ADD, (Tag(text),), text)
+    one = LocationReport(
+        HERE, text, RunStatus.STOPPED, pairs={Outcome.HELD: 1}, findings=(finding,), error=text, hint=text
+    )
+    return run_answer([one])
+
+
+def some_drift(text: str) -> Answer:
+    found = (
+        Drifted(DriftClass.MISSING, Tag(text), text, (ContactId(text),)),
+        Drifted(DriftClass.UNREACHABLE, Tag(""), text, (ContactId(text),)),
+    )
+    return drift_answer([DriftReport(LocationId(text), 1, found, 1, NOW, NOW, refreshed=True)])
+
+
+def known(text: str) -> Known:
+    return carries(ledger="x", doubt="x") if not text else replace(carries(), observed=frozenset({Tag(text)}))
+
+
+def a_state(text: str) -> Answer:
+    return state_answer([Snapshot(LocationId(text), text, 1, state(**{text: known(text)}))])
+
+
+def a_contact(text: str) -> Answer:
+    return contact_answer([ContactStory(LocationId(text), ContactId(text), known(text), None, (), ())])
+
+
+DOCUMENTS: dict[str, Callable[[str], Answer]] = {
+    "plan": a_plan,
+    "run": a_run,
+    "drift": some_drift,
+    "state": a_state,
+    "contact": a_contact,
+}
+EXPECTED = {name: made(PLAIN) for name, made in DOCUMENTS.items()}
+
+
+def spelt(answer: Answer, kind: str) -> str:
+    text = "".join(spell(answer, kind, whole=False))
+    assert text.encode(), "it can be written to a file"
+    return text
+
+
+def check_html(name: str, text: str) -> None:
+    shown = spelt(DOCUMENTS[name](text), "html")
+    judged, plain = judges.of_html(shown), judges.of_html(spelt(EXPECTED[name], "html"))
+    assert judged.structure == plain.structure
+    assert any(judges.recovered(part) == text for part in judged.texts)
+    assert not judges.commands(shown)
+
+
+def check_markdown(name: str, text: str) -> None:
+    shown, expected = (
+        render_markdown(each.view(None), limit=1_000_000) for each in (DOCUMENTS[name](text), EXPECTED[name])
+    )
+    judged, plain = judges.of_markdown(shown), judges.of_markdown(expected)
+    # a mark that would call people stands in code of its own
+    code = ("html_inline", "", "<code>"), ("html_inline", "", "</code>")
+    assert [each for each in judged.structure if each not in code] == [
+        each for each in plain.structure if each not in code
+    ]
+    assert any(text in judges.recovered(part) for part in judged.texts)
+    assert not judges.commands(shown)
+
+
+def check_csv(name: str, text: str) -> None:
+    shown = spelt(DOCUMENTS[name](text), "csv")
+    judged, plain = judges.of_csv(shown), judges.of_csv(spelt(EXPECTED[name], "csv"))
+    assert judged.structure == plain.structure
+    assert not judges.formulas(shown)
+    assert not judges.commands(shown)
+    assert name == "contact" or any(judges.recovered(part) == text for part in judged.texts)
+
+
+def check_json(name: str, text: str) -> None:
+    shown = spelt(DOCUMENTS[name](text), "json")
+    assert shown.isascii()
+    assert shown.count("\n") == 1
+    assert not judges.commands(shown)
+    assert "##" not in shown
+    assert text in strings(json.loads(shown))
+
+
+def strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, below in value.items():
+            yield key
+            yield from strings(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from strings(below)
+
+
+def check_text(name: str, text: str) -> None:
+    answer = DOCUMENTS[name](text)
+    width = WIDE + 6 * len(printable(text))
+    wide, plain = (render_text(each.view(None), width=width) for each in (answer, EXPECTED[name]))
+    assert not judges.commands(render_text(answer.view(None), width=40))
+    assert not judges.commands(wide)
+    assert wide.count("\n") == plain.count("\n")
+    assert all(char.isprintable() or char == "\n" or char in _BLANKS for char in wide)
+    assert text in judges.recovered(wide)
+
+
+_BLANKS = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+"""Not printable to Python, and nothing but blanks."""
+
+CHECKS = {"html": check_html, "markdown": check_markdown, "csv": check_csv, "json": check_json, "text": check_text}
+
+
+def check_workflow(text: str) -> None:
+    problem = Problem(Source(text, 3, 7), text, text, hint=text)
+    (command,) = judges.of_workflow(problems_github([problem]))
+    properties = dict(command.properties)
+    assert (command.name, properties["line"], properties["col"]) == ("error", "3", "7")
+    assert judges.recovered(properties["file"]) == judges.recovered(properties["title"]) == text
+    assert judges.recovered(command.data) == f"{text} (hint: {text})"
+    assert json.loads(problems_json([problem]))["problems"][0]["message"] == text
+
+
+def check_log(text: str) -> None:
+    """Progress and warnings on stderr, for people and for programs."""
+    for kind in ("text", "json"):
+        sink = io.StringIO()
+        console = Console.of({"color": "never", "quiet": False, "log_level": "debug", "log_format": kind})
+        with redirect_stderr(sink):
+            console.note(text)
+            console(Waiting(LocationId(text), 5_000, text))
+        lines = sink.getvalue().split("\n")
+        assert len(lines) == 3
+        assert not judges.commands(sink.getvalue())
+        if kind == "json":
+            assert json.loads(lines[0]) == {"note": text}
+            assert json.loads(lines[1])["why"] == text
+        else:
+            assert judges.recovered(lines[0]) == text
+            assert judges.recovered(lines[1]).count(text)
+
+
+@pytest.mark.parametrize("kind", CHECKS)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_no_text_of_ours_changes_a_document(name: str, kind: str) -> None:
+    for text in HOSTILE:
+        CHECKS[kind](name, text)
+
+
+def test_no_text_of_ours_changes_a_log_or_a_workflow() -> None:
+    for text in HOSTILE:
+        check_workflow(text)
+        check_log(text)
+
+
+def test_a_plan_file_takes_any_text_and_gives_it_back() -> None:
+    for text in HOSTILE:
+        location = plan_location(declare(a_set("s", "anna", "x")), Snapshot(HERE), PlanOptions())
+        plan = combine([replace(location, location=LocationId(text))], as_of=NOW, manifests=text)
+        assert "##" not in dumps(plan)
+        assert loads(dumps(plan).encode()) == plan
+
+
+@pytest.fixture(scope="module")
+def foreign(corpora: Path) -> list[str]:
+    groups = json.loads((corpora / "hostile-tags.json").read_text(encoding="utf-8"))
+    return list(dict.fromkeys(text for group in groups.values() for text in group))
+
+
+@pytest.mark.parametrize("kind", CHECKS)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_no_text_of_others_changes_a_document(name: str, kind: str, foreign: list[str]) -> None:
+    for text in foreign:
+        CHECKS[kind](name, text)
+
+
+def test_no_text_of_others_changes_a_log_or_a_workflow(foreign: list[str]) -> None:
+    for text in foreign:
+        check_workflow(text)
+        check_log(text)

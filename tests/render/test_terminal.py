@@ -1,0 +1,63 @@
+"""What a real terminal makes of our text: pyte, an emulator that is not ours. Colours are on, as on a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.printable import printable
+from reconciler.render.text import render_text
+from tests.render import judges
+from tests.render.hostile import HOSTILE
+from tests.render.test_sinks import DOCUMENTS
+
+pyte = pytest.importorskip("pyte", reason="pyte is not installed: pip install pyte")
+
+PLAIN, LINES = "plain", 60
+
+
+def on_screen(text: str, columns: int) -> list[tuple[str, list[str]]]:
+    """The lines of the screen, each with the colours in it; nothing else of the terminal may have changed."""
+    screen = pyte.Screen(columns, LINES)
+    fresh = set(screen.mode)
+    pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
+    assert screen.mode == fresh, "a mode was changed"
+    assert (screen.title, screen.icon_name, screen.margins) == ("", "", None)
+    assert screen.cursor.y == text.count("\n"), "the cursor is where it should not be"
+    return [(line.rstrip(), _colours(screen, number)) for number, line in enumerate(screen.display)]
+
+
+def _colours(screen: object, line: int) -> list[str]:
+    # the buffer holds only what was written
+    cells = screen.buffer[line].values()  # type: ignore[attr-defined]
+    return sorted({f"{cell.fg} {cell.bg} {cell.bold} {cell.reverse}" for cell in cells if cell.data.strip()})
+
+
+def check(texts: Sequence[str], names: Iterable[str]) -> None:
+    for made in map(DOCUMENTS.__getitem__, names):
+        plain = on_screen(render_text(made(PLAIN).view(None), colour=True, width=300), 300)
+        for text in texts:
+            columns = 300 + 4 * len(printable(text))
+            shown = on_screen(render_text(made(text).view(None), colour=True, width=columns), columns)
+            assert [colours for _, colours in shown] == [colours for _, colours in plain]
+            found = "\n".join(line for line, _ in shown)
+            assert text in judges.recovered(found) or not _is_narrow(text)
+
+
+def _is_narrow(text: str) -> bool:
+    """Whether the emulator keeps every character: it merges what combines, and drops what has no width."""
+    return text.isascii()
+
+
+@pytest.mark.slow
+def test_no_text_of_ours_changes_a_terminal() -> None:
+    check(HOSTILE, DOCUMENTS)
+
+
+def test_no_text_of_others_changes_a_terminal(corpora: Path) -> None:
+    groups = json.loads((corpora / "hostile-tags.json").read_text(encoding="utf-8"))
+    texts = list(dict.fromkeys(text for group in groups.values() for text in group))
+    check([text for text in texts if len(text) < 1_000], ["run"])
