@@ -126,7 +126,7 @@ def test_a_pulled_state_can_be_mended_and_pushed_back(reconciler: Command, proje
     state = pulled(reconciler)
     serial = state["locations"][0]["serial"]
     for group in state["locations"][0]["known"]:
-        group["quarantine"] = group["quarantined_at"] = None
+        group |= dict.fromkeys(("quarantine", "quarantined_at", "quarantined_since", "membership"))
     (project / "state.json").write_text(json.dumps(state))
     assert reconciler("state", "push", "state.json").code == 0
     assert pulled(reconciler)["locations"][0]["serial"] == serial + 1

