@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,6 +31,8 @@ import httpx
 
 from reconciler.core.names import ContactId, LocationId
 from reconciler.core.outcome import Action
+from reconciler.core.pace import Rate, duration
+from reconciler.core.settings import ApiSettings
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.server import in_background
@@ -99,12 +102,13 @@ def seconds(events: list[dict[str, object]]) -> float:
 
 
 def measure_rate(wanted_s: float, latency_ms: int) -> None:
-    """A run long enough to last so many seconds at the limit."""
-    windows = max(1, round(wanted_s * 1000 / LIMITS.interval_ms))
-    requests = LIMITS.requests * (windows + 1)
+    """A run that lasts so many seconds at what the default reserve leaves of the limit."""
+    limit = Rate(LIMITS.requests, LIMITS.interval_ms)
+    windows = max(1, round(wanted_s * 1000 / limit.window_ms))
+    requests = replace(limit, reserve_pct=ApiSettings().reserve_pct).ours * (windows + 1)
     with a_location(requests, LIMITS, latency_ms) as url:
         events = apply(requests, url)
-    took, ideal = seconds(events), windows * LIMITS.interval_ms / 1000 + latency_ms / 1000
+    took, ideal = seconds(events), (duration(requests, limit) + latency_ms) / 1000
     refused = sum("429" in str(each.get("why", "")) for each in events)
     print(f"{requests} requests of {latency_ms} ms at {LIMITS.requests} in {LIMITS.interval_ms / 1000:.0f} s:")
     print(f"  took {took:.1f} s, {requests / took:.2f} a second; at least {ideal:.1f} s by any sender")

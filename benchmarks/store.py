@@ -143,7 +143,7 @@ def answer(
     """A batch as a plan has it, and the answer of the API to it."""
     batch = Batch(Action.ADD, tuple(chosen), (Tag(f"tag-{nth % 60}"),))
     tags, now = frozenset(batch.tags), Instant(NOW + nth)
-    intended = {each: intend(known[each], Action.ADD, tags, keep=frozenset()) for each in chosen}
+    intended = {each: intend(known[each], Action.ADD, tags, keep=frozenset(), at=now) for each in chosen}
     verdicts = {each: verdict_on(known[each].observed or frozenset(), tags) for each in chosen}
     known.update(
         (each, absorb(intended[each], verdicts[each], Action.ADD, tags, sent=now, answered=now)) for each in chosen

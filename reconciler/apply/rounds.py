@@ -23,7 +23,8 @@ from reconciler.core.change import Delta, Demands, demands_of
 from reconciler.core.cover import Demand
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
-from reconciler.core.guard import Before, Counts, Guard, Measured, count, measure
+from reconciler.core.guard import Before, Counts, Guard, Measured, count
+from reconciler.core.measure import measure
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known, adopt, release
 from reconciler.core.outcome import Action

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,7 @@ from reconciler.cli.holder import current_holder
 from reconciler.cli.looking import read
 from reconciler.cli.session import load_state, rate_of, settle_ms_of
 from reconciler.clock import SystemClock
-from reconciler.core.errors import StateError
+from reconciler.core.errors import Interrupted, StateError
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.names import ContactId, Instant, LocationId
 from reconciler.core.observed import Known, Seen
@@ -22,6 +24,8 @@ from reconciler.core.refreshing import Found, Wanted
 from reconciler.core.settings import Settings
 from reconciler.ports import StateStore
 from reconciler.tenure import Tenure, take
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @dataclass(slots=True)
@@ -61,11 +65,39 @@ async def read_and_store(
     try:
         diary = Stored(load_state(settings, store, location))
         wanted = wanted_of(diary.state)
-        if not wanted.is_empty:
+        if wanted.is_empty:
+            return diary
+        with _ended_by_signals():
             await _journalled(settings, wanted, _Diary(tenure, diary, settle_ms_of(settings)), console)
         return diary
     finally:
         tenure.release()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the reading as SIGINT does: what was read is kept. Raises Interrupted."""
+    loop, task, asked = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+
+    def ask(signum: int) -> None:
+        asked.append(signum)
+        if task is not None:
+            task.cancel()
+
+    # only the main thread, of a system that has them, is told of signals
+    with suppress(NotImplementedError, RuntimeError, ValueError):
+        for each in SIGNALS:
+            loop.add_signal_handler(each, ask, each)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if asked:
+            raise Interrupted(asked[0]) from None
+        raise
+    finally:
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            for each in SIGNALS:
+                loop.remove_signal_handler(each)
 
 
 async def _journalled(settings: Settings, wanted: Wanted, diary: _Diary, console: Console) -> None:

@@ -138,7 +138,7 @@ class Decision:
         causes |= {tag: self._pruned(tag) for tag in known.ledger if not self._kept(tag)}
         causes |= want.absent
         flapping = self._flapping()
-        bare = not all(self.selection.takes(tag) and tag not in flapping for tag in self._missing())
+        bare = frozenset(tag for tag in self._missing() if tag in flapping or not self.selection.takes(tag))
         return {
             tag: Change(Action.REMOVE, tag, cause.reason, cause.sources)
             for tag, cause in causes.items()
@@ -147,8 +147,15 @@ class Decision:
             and tag not in self.spelling.desired
             and self.selection.takes(tag)
             and not self._safe(tag)
-            and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED))
+            and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED) and self._stands_for(tag, bare))
         }
+
+    def _stands_for(self, tag: Tag, missing: TagSet) -> bool:
+        """Whether one of the missing tags is what takes the place of `tag`."""
+        rules = self.desired.rules
+        group = rules[tag].group if tag in rules else ""
+        coming = [rules[each] for each in missing if each in rules]
+        return any((group and each.group == group) or each.renamed_from == tag for each in coming)
 
     def _exclusive(self, tag: Tag) -> Cause:
         return Cause(Reason.EXCLUSIVE, (self.desired.rules[tag].source,))

@@ -19,7 +19,8 @@ from reconciler.core.desired import Desired
 from reconciler.core.diff import diff
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.facts import NO_FACTS, Facts
-from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders, measure
+from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders
+from reconciler.core.measure import measure
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import SETTLE_MS, UNTIMED, Observed, Seen
 from reconciler.core.outcome import Action

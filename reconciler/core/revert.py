@@ -12,12 +12,14 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from reconciler.core.alias import spelling
 from reconciler.core.change import IN_DOUBT, Change, Delta, Diff, Listed, demands_of
 from reconciler.core.desired import Desired, Reason, Want
+from reconciler.core.facts import Alias
 from reconciler.core.guard import Before, Counts
 from reconciler.core.journal import Answer, BatchRecord, RunLog
 from reconciler.core.manifest import Authority
@@ -117,12 +119,19 @@ def plan_revert(
     observations: tuple[Seen, ...] = (),
 ) -> LocationPlan:
     """What has to be done to undo a run, from what is known now; the arguments are those of `plan_location`."""
-    found = undo(reversal, desired, state.observed, spent=spent or {})
+    found = undo(reversal, desired, state.observed, spent=spent or {}, aliases=state.facts.aliases)
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 
 
-def undo(reversal: Reversal, desired: Desired, observed: Observed, *, spent: Mapping[ContactId, TagSet]) -> Diff:
-    """The changes that undo a run, and what is left out of them."""
+def undo(
+    reversal: Reversal,
+    desired: Desired,
+    observed: Observed,
+    *,
+    spent: Mapping[ContactId, TagSet],
+    aliases: Sequence[Alias] = (),
+) -> Diff:
+    """The changes that undo a run, and what is left out of them. `aliases`: what the location spells otherwise."""
     owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
     deltas: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
     left: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
@@ -133,7 +142,8 @@ def undo(reversal: Reversal, desired: Desired, observed: Observed, *, spent: Map
         key = (desired.contacts.get(contact, -1), observed.contacts.get(contact, 0), net, done, since)
         verdict = verdicts.get(key)
         if verdict is None:
-            case = _Case(desired.want(contact), observed[contact], net, since, done, owned)
+            want = desired.want(contact)
+            case = _Case(want, observed[contact], net, since, done, owned, spelling(aliases, want.present).desired)
             verdict = verdicts[key] = case.verdict()
         if verdict.changes and observed[contact].quarantine is not None:
             refused[str(observed[contact].quarantine)].append(contact)
@@ -178,6 +188,8 @@ class _Case:
     since: TagSet
     spent: TagSet
     owned: TagSet
+    respelt: TagSet
+    """What is there under another spelling, and desired."""
 
     def verdict(self) -> _Verdict:
         take, give = self.net.added - self.spent, self.net.removed - self.spent
@@ -189,7 +201,8 @@ class _Case:
         take, give = take - moved, give - moved
         doubt = (take | give) & self.known.doubt
         take, give = take - doubt, give - doubt
-        demanded = (take & frozenset(self.want.present)) | frozenset(filter(self._forbidden, give))
+        wanted = self.respelt.union(self.want.present)
+        demanded = (take & wanted) | frozenset(filter(self._forbidden, give))
         changes = (
             *(Change(Action.ADD, tag, Reason.REVERTED) for tag in give - demanded),
             *(Change(Action.REMOVE, tag, Reason.REVERTED) for tag in take - demanded),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from reconciler.core.approval import approve
 from reconciler.core.batching import Caps
 from reconciler.core.desired import Desired
 from reconciler.core.event import Event
-from reconciler.core.journal import RunLog
+from reconciler.core.journal import RunLog, RunRecord
 from reconciler.core.lease import Holder
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import Known
@@ -107,6 +107,10 @@ class Scene:
         with open_reader(self.url) as reader:
             record = next(each for each in reader.runs(HERE) if each.id == run)
             return RunLog(record, tuple(reader.batches(run)))
+
+    def runs(self) -> Sequence[RunRecord]:
+        with open_reader(self.url) as reader:
+            return reader.runs(HERE)
 
     def known(self, name: str) -> Known:
         with open_reader(self.url) as reader:

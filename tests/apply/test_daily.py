@@ -16,6 +16,7 @@ from reconciler.core.observed import QUARANTINE_MS, Origin, observe
 from reconciler.core.outcome import Action
 from reconciler.core.plan import Plan
 from reconciler.core.report import LocationReport
+from reconciler.core.revert import DEMANDED
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.store import open_reader, open_store
 from tests.apply.stage import Scene, who
@@ -146,6 +147,9 @@ def test_a_tag_that_comes_back_respelt_is_added_once_and_removed_as_it_is_there(
     for _ in range(3):
         plan, report = today(scene, desired)
         assert plan.is_empty
+
+    first = min(scene.runs(), key=lambda run: run.header.started)
+    assert [(each.why, each.tags) for each in scene.plan_revert(first.id, desired).held] == [(DEMANDED, (Tag(THERE),))]
 
     gone = declare(a_set("s", "", "x"))
     scene.options = replace(

@@ -192,6 +192,7 @@ def test_a_pull_request_is_planned_and_its_comment_kept_up_to_date(bench: Bench)
     assert "vip" in comment["body"]
     assert ran.outputs()["changes"] == "6"
     assert sorted(path.name for path in (bench.directory / "artifacts" / "reconciler-plan").iterdir()) == [
+        "plan.html",
         "plan.json",
         "plan.md",
     ]

@@ -53,7 +53,10 @@ def test_a_plan_on_a_pull_request(
         "plan": "",
         "reports": "",
     }
-    assert [Path(each).name for each in one.outputs["reports"].splitlines()] == ["plan.json", "plan.md"]
+    assert [Path(each).name for each in one.outputs["reports"].splitlines()] == ["plan.json", "plan.md", "plan.html"]
+    page = Path(one.outputs["reports"].splitlines()[2]).read_text()
+    assert page.lower().startswith("<!doctype html>")
+    assert HOSTILE not in page
     (comment,) = fake.comments[NUMBER]
     first, _, rest = comment["body"].partition("\n")
     assert first == marker("plan", LOCATION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,11 @@ def test_the_actions_install_what_ci_tests() -> None:
     ours = ROOT / ".github" / "actions" / "shared" / "requirements.txt"
     assert _pins(ours) <= _pins(ROOT / ".ci" / "requirements.txt")
     assert not re.search(r"https?://", ours.read_text())
+
+
+def test_the_actions_install_every_library_that_reconciler_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    named = [*project["dependencies"], *extras["postgres"], *extras["objects"]]
+    pinned = {name.partition("==")[0] for name in _pins(ROOT / ".github" / "actions" / "shared" / "requirements.txt")}
+    assert {re.split(r"[^\w.-]", name)[0] for name in named} - pinned == set()

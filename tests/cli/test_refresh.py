@@ -140,8 +140,9 @@ def test_who_only_looks_writes_nothing(
     assert len(network.app.world.transitions) == before
 
 
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_what_was_read_before_an_interruption_is_kept(
-    reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+    reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch, by: int, code: int
 ) -> None:
     ids = [contact_id(number) for number in range(90)]
     network, later = (Listening(App(World(LOCATION, [Contact(each, LOCATION) for each in ids]))) for _ in range(2))
@@ -157,9 +158,9 @@ def test_what_was_read_before_an_interruption_is_kept(
             stderr=subprocess.PIPE,
         )
         assert network.busy.wait(30)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == code
     stored = len(known(reconciler))
     assert 20 <= stored < 90
     assert "interrupted" in reconciler("history").out

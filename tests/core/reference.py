@@ -5,7 +5,7 @@ P present, A absent, O observed, D ledger, as `docs/design.md` names them. Delib
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 
@@ -19,7 +19,8 @@ EMPTY: Tags = frozenset()
 class Case:
     """One contact. `observed` None: never observed. `keep`: what stays on leaving; `owned`: of the location.
 
-    `lately`: what we put back less than 7 days ago. `grouped`: absent for the sake of a declared tag of its group.
+    `lately`: what we put back less than 7 days ago. `grouped`: absent for the sake of a declared tag of its group,
+    which `instead` tells.
     """
 
     present: Tags = EMPTY
@@ -36,6 +37,7 @@ class Case:
     once: Tags = EMPTY
     lately: Tags = EMPTY
     grouped: Tags = EMPTY
+    instead: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def expect(case: Case) -> Expected:
         waiting = p & case.doubt - satisfied
         due = (named | broad | everything) & (o | case.doubt)
         if flapping:
-            due -= case.grouped
+            due -= {tag for tag in case.grouped if case.instead.get(tag) in flapping}
         removes = set() if waiting else due - case.doubt
         deferred = due if waiting else set()
         wrong = bool((p - (o - case.doubt) - satisfied) or due)

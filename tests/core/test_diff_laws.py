@@ -105,6 +105,7 @@ class World:
             lately={tag for tag, at in known.restored if at > NOW - 7 * DAY},
             grouped={Tag(GROUP[tag]) for tag in present if tag in GROUP}
             - {use.tag for each in active for use in each.absent},
+            instead={GROUP[tag]: tag for tag in present if tag in GROUP},
         )
 
 

@@ -10,7 +10,8 @@ import pytest
 from reconciler.core.approval import approve
 from reconciler.core.desired import Desired
 from reconciler.core.errors import ExitCode, GuardRefused
-from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured, measure
+from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured
+from reconciler.core.measure import measure
 from reconciler.core.names import SetName, Tag
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, combine, plan_location
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state, state_of, unseen

@@ -116,6 +116,15 @@ def test_a_group_is_not_emptied_for_a_tag_that_flaps() -> None:
     }
 
 
+def test_a_tag_that_flaps_holds_back_only_what_it_is_to_take_the_place_of() -> None:
+    rules = [a_rule("customer", group="g"), a_rule("lead", group="g"), a_rule("gold", renamed_from="top")]
+    desired = declare(a_set("s", "anna", "vip customer gold"), rule=rules)
+    known = put_back(carries("customer lead gold top", ledger="vip customer gold"), ago=DAY)
+    result = diff(desired, state(anna=known), now=NOW)
+    assert changes(result) == {"anna": {"-lead group", "-top renamed"}}
+    assert held(result) == {"anna": "vip"}
+
+
 @pytest.mark.parametrize("ago", [DAY, 8 * DAY])
 def test_once_is_never_restored_nor_held(ago: int) -> None:
     desired = declare(a_set("s", "anna", "vip"), rule=[a_rule("vip", once=True)])

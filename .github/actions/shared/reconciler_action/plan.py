@@ -55,11 +55,19 @@ def _tell(runner: Runner, plan: Plan, file: Path, code: int) -> None:
         requests=sum(each.summary.requests for each in plan.locations),
         digest=plan.change_digest,
         plan=file,
-        reports=f"{file}\n{file.with_suffix('.md')}",
+        reports="\n".join(map(str, (file, file.with_suffix(".md"), _page(runner, file)))),
     )
     number = (runner.event.get("pull_request") or {}).get("number")
     if number and runner.wants("comment"):
         comment(runner, int(number), plan)
+
+
+def _page(runner: Runner, file: Path) -> Path:
+    """The whole plan as one page of HTML, nothing folded."""
+    page = file.with_suffix(".html")
+    shown = runner.run("show", file, "--format", "html", "--all", shown=False)
+    page.write_text(shown.answer, encoding="utf-8")
+    return page
 
 
 def changes(plan: Plan) -> int:

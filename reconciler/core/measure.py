@@ -1,0 +1,127 @@
+"""The guards held against what a run does: a function and a row of `_CHECKS` for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from reconciler.core.desired import Desired
+from reconciler.core.guard import PCT_FLOOR, SIZE_FLOOR, Allowance, Before, Counts, Guard, GuardLimits, Measured
+from reconciler.core.names import Tag
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What the guards look at."""
+
+    counts: Counts
+    before: Before
+    desired: Desired
+    limits: GuardLimits
+
+
+def measure(
+    counts: Counts,
+    before: Before,
+    desired: Desired,
+    *,
+    limits: GuardLimits,
+    allowances: Iterable[Allowance] = (),
+) -> tuple[Measured, ...]:
+    """Every guard with a limit and something to measure, the refusing ones first."""
+    case = _Case(counts, before, desired, limits)
+    lifted = {(each.guard, each.scope): each.reason for each in allowances}
+    found = [_lift(each, lifted) for check in _CHECKS for each in check(case) if each.measure > 0 or each.refused]
+    return tuple(sorted(found, key=lambda each: (not each.refused, -each.measure, each.guard, each.scope)))
+
+
+def _lift(measured: Measured, lifted: Mapping[tuple[Guard, str], str]) -> Measured:
+    reason = lifted.get((measured.guard, measured.scope))
+    if reason is None or not measured.refused:
+        return measured
+    return replace(measured, refused=False, allowed=reason or "no reason given")
+
+
+def _max_pairs(case: _Case) -> Iterator[Measured]:
+    for guard, pairs, limit in (
+        (Guard.MAX_ADDS, case.counts.adds, case.limits.max_adds),
+        (Guard.MAX_REMOVES, case.counts.removes, case.limits.max_removes),
+    ):
+        yield from _at_most(guard, "", pairs.total(), limit)
+        for tag in sorted(pairs):
+            rule = case.desired.rules.get(tag)
+            own = None if rule is None else (rule.max_adds if guard is Guard.MAX_ADDS else rule.max_removes)
+            yield from _at_most(guard, tag, pairs[tag], own)
+
+
+def _at_most(guard: Guard, scope: str, number: int, limit: int | None) -> Iterator[Measured]:
+    if limit is not None:
+        yield Measured(guard, scope, limit, number, number > limit, number, 0)
+
+
+def _percentages(case: _Case) -> Iterator[Measured]:
+    counts, limits = case.counts, case.limits
+    yield from _share(case, Guard.MAX_ADDS_PCT, counts.adds, limits.max_adds_pct)
+    yield from _share(case, Guard.MAX_REMOVES_PCT, counts.unnamed, limits.max_removes_pct)
+
+
+def _share(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float | None) -> Iterator[Measured]:
+    if limit is None:
+        return
+    yield _percent(guard, "", pairs.total(), case.before.pairs, limit, floor=PCT_FLOOR)
+    for tag in sorted(pairs):
+        yield _percent(guard, tag, pairs[tag], case.before.holders[tag], limit, floor=PCT_FLOOR)
+
+
+def _percent(guard: Guard, scope: str, part: int, whole: int, limit: float, *, floor: int) -> Measured:
+    """A share of nothing is everything. Judged as it is, shown to a tenth."""
+    share = 100.0 * part / whole if whole else (100.0 if part else 0.0)
+    return Measured(guard, scope, limit, round(share, 1), part > floor and share > limit, part, whole)
+
+
+def _holders_left(case: _Case) -> Iterator[Measured]:
+    for tag in sorted(case.counts.unnamed):
+        # by name or not, what is removed is gone; a pair added again was there before
+        removed, added = case.counts.removes[tag], case.counts.adds[tag] - case.counts.again[tag]
+        # a removal on a contact never observed is of a holder nobody counted
+        before = max(case.before.holders[tag], removed)
+        left = before - removed + added
+        rule = case.desired.rules.get(tag)
+        floor = rule.min_holders if rule and rule.min_holders is not None else case.limits.min_holders
+        if floor is not None:
+            yield Measured(Guard.MIN_HOLDERS, tag, floor, left, left < floor, left, before)
+        if case.limits.empties_tag:
+            yield Measured(Guard.EMPTIES_TAG, tag, 0, left, left == 0, removed, before)
+
+
+def _requests(case: _Case) -> Iterator[Measured]:
+    return _at_most(Guard.MAX_REQUESTS, "", case.counts.requests, case.limits.max_requests)
+
+
+def _sizes(case: _Case) -> Iterator[Measured]:
+    for each in case.desired.sets:
+        before = case.before.sizes.get(each.name, 0)
+        moved = len(each.members) - before
+        guard = Guard.GROW_PCT if moved > 0 else Guard.SHRINK_PCT
+        limit = case.limits.grow_pct if moved > 0 else case.limits.shrink_pct
+        if before >= SIZE_FLOOR and limit is not None and moved:
+            yield _percent(guard, each.name, abs(moved), before, limit, floor=0)
+
+
+def _protected(case: _Case) -> Iterator[Measured]:
+    for tag in sorted(case.counts.removes):
+        rule = case.desired.rules.get(tag)
+        if rule is not None and rule.protected:
+            number = case.counts.removes[tag]
+            yield Measured(Guard.PROTECTED, tag, 0, number, True, number, 0)
+
+
+_CHECKS: tuple[Callable[[_Case], Iterator[Measured]], ...] = (
+    _max_pairs,
+    _percentages,
+    _holders_left,
+    _requests,
+    _sizes,
+    _protected,
+)

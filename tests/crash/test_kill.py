@@ -1,0 +1,126 @@
+"""SIGKILL at every point where a run touches its state, its lock, the disk or the network, through the real command
+line: the next run goes on by itself, nothing is lost, nothing is added twice, and a third run sends nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.names import Tag
+from reconciler.core.outcome import Action
+from reconciler.sandbox.app import DEMO_TOKEN, App
+from reconciler.sandbox.server import in_background
+from reconciler.sandbox.world import Contact, World
+from reconciler.store import open_reader
+from tests.cli.conftest import LOCATION, contact_id
+from tests.fakes import directory_in_memory
+
+PEOPLE = [contact_id(number) for number in range(6)]
+LAUNCH = Path(__file__).with_name("launch.py")
+STATE = "state.db"
+MANIFEST = f"""\
+location: {LOCATION}
+contact_sets:
+  customers:
+    contacts: [{", ".join(PEOPLE)}]
+    tags: [customer]
+    absent: [trial]
+"""
+SETTINGS = f"""\
+state: sqlite:///{STATE}
+api: {{max_contacts: 2, settle_s: 1}}
+guards: {{empties_tag: false, max_removes_pct: 100}}
+"""
+MOST = 72
+
+
+@dataclass
+class Scene:
+    """A repository, and the location that it is about."""
+
+    directory: Path
+    environment: Mapping[str, str]
+    world: World
+    faults: list[str] = field(default_factory=list)
+
+    def apply(self, *launcher: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *(launcher or ("-m", "reconciler")), "apply", "--auto-approve"]
+        return subprocess.run(command, cwd=self.directory, env=self.environment, capture_output=True, text=True)
+
+    def added(self) -> Counter[tuple[str, str]]:
+        return Counter((each.contact, each.tag) for each in self.world.transitions if each.action is Action.ADD)
+
+
+@contextmanager
+def a_scene() -> Iterator[Scene]:
+    world = World(LOCATION, [Contact(each, LOCATION, frozenset({Tag("trial")})) for each in PEOPLE])
+    with directory_in_memory() as directory, in_background(App(world)) as running:
+        (directory / "manifests").mkdir()
+        (directory / "manifests" / "acme.yaml").write_text(MANIFEST)
+        (directory / "manifests" / "reconciler.yaml").write_text(SETTINGS)
+        environment = {name: value for name, value in os.environ.items() if name not in ("CI", "RECONCILER_STATE")}
+        environment |= {
+            "RECONCILER_API_BASE_URL": running.url,
+            "HIGHLEVEL_TOKEN": DEMO_TOKEN,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+        yield Scene(directory, environment, world)
+
+
+def points() -> list[int]:
+    """What to die of, as numbers of what a whole run does: of each kind the first, the last, and some between."""
+    with a_scene() as scene:
+        log = scene.directory / "log"
+        done = scene.apply(str(LAUNCH), "0", str(log))
+        assert done.returncode == 0, done.stderr
+        kinds: defaultdict[str, list[int]] = defaultdict(list)
+        for number, line in enumerate(log.read_text().split("\n"), start=1):
+            kinds[line].append(number)
+    orders = [[found[0], found[-1], *found[len(found) // 2 :], *found] for found in kinds.values()]
+    chosen = dict.fromkeys(number for turn in zip_longest(*orders) for number in turn if number)
+    return sorted(list(chosen)[:MOST])
+
+
+def faults_of(nth: int) -> list[str]:
+    """What goes wrong after a death at that point."""
+    with a_scene() as scene:
+        killed = scene.apply(str(LAUNCH), str(nth), str(scene.directory / "log"))
+        found = [] if killed.returncode == -signal.SIGKILL else [f"ended {killed.returncode}: {killed.stderr}"]
+        with open_reader(f"sqlite:///{scene.directory / STATE}") as reader:
+            reader.load(LOCATION)
+            found += reader.check()
+        resumed = scene.apply()
+        if resumed.returncode != 0:
+            found.append(f"the next run ended {resumed.returncode}: {resumed.stdout}{resumed.stderr}")
+        sent = len(scene.world.transitions)
+        third = scene.apply()
+        if third.returncode != 0 or len(scene.world.transitions) != sent:
+            found.append(f"the third run ended {third.returncode}: {third.stdout}{third.stderr}")
+        found += [
+            f"{who} carries {set(scene.world.tags_of(who))}"
+            for who in PEOPLE
+            if scene.world.tags_of(who) != {"customer"}
+        ]
+        found += [f"added {number} times: {pair}" for pair, number in scene.added().items() if number > 1]
+    return [f"killed at {nth}: {each}" for each in found]
+
+
+@pytest.mark.slow
+def test_whenever_a_run_is_killed_the_next_one_goes_on() -> None:
+    where = points()
+    assert len(where) >= 60
+    with ThreadPoolExecutor(2) as pool:
+        faults = [each for found in pool.map(faults_of, where) for each in found]
+    assert faults == []

@@ -1,0 +1,202 @@
+"""Bugs to plant, one at a time: each a substitution in one module, and the invariant that has to notice it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """What somebody might do to `module` one day. `caught`: how the complaint begins."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    caught: str
+
+
+BUGS = (
+    Bug(
+        "take the first of two rows of one contact",
+        "core/outcome.py",
+        "if len(rows) != 1:",
+        "if not rows:",
+        "10",
+    ),
+    Bug(
+        "take any error for a rejection",
+        "core/outcome.py",
+        "Outcome.REJECTED if rejection else Outcome.HELD",
+        "Outcome.REJECTED",
+        "10",
+    ),
+    Bug(
+        "take a row without tags for a contact without tags",
+        "wire.py",
+        "    if not isinstance(value, list) or",
+        "    if value is None:\n        return frozenset()\n    if not isinstance(value, list) or",
+        "8",
+    ),
+    Bug(
+        "say removeAllTags",
+        "wire.py",
+        '"tags": list(update.tags), "locationId": update.location}',
+        '"tags": list(update.tags), "locationId": update.location, "removeAllTags": False}',
+        "4",
+    ),
+    Bug(
+        "name a contact twice",
+        "wire.py",
+        '{"contacts": list(update.contacts),',
+        '{"contacts": [*update.contacts, update.contacts[0]],',
+        "4",
+    ),
+    Bug(
+        "take 5xx for known not to have had an effect",
+        "highlevel/connection.py",
+        "if status >= 500 or status ==",
+        "if status < 0 or status ==",
+        "6",
+    ),
+    Bug(
+        "send again after a time-out",
+        "highlevel/connection.py",
+        'raise InDoubt(f"no answer from',
+        'raise NotApplied(f"no answer from',
+        "6",
+    ),
+    Bug(
+        "follow redirects",
+        "highlevel/connection.py",
+        "follow_redirects=False",
+        "follow_redirects=True",
+        "11",
+    ),
+    Bug(
+        "send the token in a header of its own",
+        "highlevel/connection.py",
+        'headers={"Version": version,',
+        'headers={"Version": version, "X-Token": token,',
+        "11",
+    ),
+    Bug(
+        "say the token in an error",
+        "highlevel/connection.py",
+        'raise InDoubt(f"no answer from',
+        'raise InDoubt(f"{self._token}: no answer from',
+        "11",
+    ),
+    Bug(
+        "settle a doubt at once",
+        "core/observed.py",
+        "at >= known.doubt_at + settle_ms",
+        "at >= known.doubt_at",
+        "6",
+    ),
+    Bug(
+        "put nothing under management",
+        "core/observed.py",
+        "ledger=known.ledger | tags,\n        kept=(known.kept",
+        "ledger=known.ledger,\n        kept=(known.kept",
+        "7",
+    ),
+    Bug(
+        "forget what was rejected",
+        "core/observed.py",
+        "quarantine=verdict.rejection,",
+        "quarantine=None,",
+        "15",
+    ),
+    Bug(
+        "take no account of a group's other tags",
+        "core/desired.py",
+        "if rule.group:",
+        "if not rule.group:",
+        "15",
+    ),
+    Bug(
+        "leave the old name of a renamed tag",
+        "core/desired.py",
+        "if tag in renamed and renamed[tag] not in present",
+        "if tag not in renamed and tag not in present",
+        "15",
+    ),
+    Bug(
+        "remove what is kept on leaving",
+        "core/desired.py",
+        "keep=frozenset(present) - firm,",
+        "keep=frozenset(),",
+        "2",
+    ),
+    Bug(
+        "remove what is protected or ignored",
+        "core/decision.py",
+        "            and not self._safe(tag)\n",
+        "",
+        "2",
+    ),
+    Bug(
+        "remove what is desired",
+        "core/decision.py",
+        "if tag not in want.present\n            and tag not in self.spent",
+        "if tag not in self.spent",
+        "3",
+    ),
+    Bug(
+        "prune nothing",
+        "core/decision.py",
+        "for tag in known.ledger if not self._kept(tag)}",
+        "for tag in known.ledger if self._kept(tag)}",
+        "2",
+    ),
+    Bug(
+        "add a tag that is once again and again",
+        "core/decision.py",
+        "return rule is not None and rule.once and tag in self.known.ledger",
+        "return False",
+        "7",
+    ),
+    Bug(
+        "send in later rounds whatever turns out to be needed",
+        "core/ceiling.py",
+        "each for each in removing if each.tag in removes or",
+        "each for each in removing if True or",
+        "1",
+    ),
+    Bug(
+        "add again on any reading",
+        "core/settling.py",
+        "return there is not None and reading.updated is not None and reading.updated + slack_ms < there",
+        "return True",
+        "6",
+    ),
+    Bug(
+        "read what is in doubt before it can have settled",
+        "apply/settling.py",
+        "if (wait := last + run.options.settle_ms - run.now()) > 0:",
+        "if (wait := last + run.options.settle_ms - run.now()) > 10**9:",
+        "6",
+    ),
+    Bug(
+        "remove although an add did not end well",
+        "apply/run.py",
+        "(removing and each in tally.failed) or ",
+        "",
+        "6",
+    ),
+    Bug(
+        "send what is in doubt in another batch of the plan",
+        "apply/run.py",
+        " or tally.is_unclear(each, tags)",
+        "",
+        "6",
+    ),
+    Bug(
+        "count what was there already as changed",
+        "core/tally.py",
+        "changed = _changed(batch.action, tags, verdict)",
+        "changed = tags",
+        "10",
+    ),
+)

@@ -1,0 +1,79 @@
+"""How a world has to end once the faults stopped and every contact was looked at: invariants 15 and 16."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconciler.core.manifest import Authority
+from reconciler.core.names import LocationId
+from reconciler.core.outcome import Action
+from reconciler.core.plan import LocationPlan
+from tests.simulation.declared import ONCE, PEOPLE
+from tests.simulation.evidence import writes_of
+from tests.simulation.invariants import Violated
+from tests.simulation.place import RUNS, Place
+from tests.simulation.town import Town
+
+
+def check_ending(town: Town) -> None:
+    """The last two runs of the world: the second sends nothing. Raises Violated."""
+    found = [each for location in town.places for each in _ending(town, location)]
+    if found:
+        raise Violated("\n".join(found))
+
+
+def _ending(town: Town, location: LocationId) -> Iterator[str]:
+    last, place = town.runs[-1], town.places[location]
+    plan, report = last.planned(location), last.report(location)
+    if plan is None or report is None or report.error or last.problem:
+        yield f"15: the last run did not end well: {last.problem or report}"
+        return
+    if writes_of(place, last.name):
+        yield f"15: after two runs a third sends {writes_of(place, last.name)}"
+    if plan.batches or plan.ledger:
+        yield f"15: after two runs a third plans {plan.deltas or plan.ledger}"
+    quarantined = {who for group in plan.quarantined for who in group.contacts}
+    for who in sorted(set(PEOPLE) - quarantined):
+        yield from _contact(who, town, location, plan)
+
+
+def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> Iterator[str]:
+    place, declared, carried = town.places[location], town.wanted(location), set(town.places[location].crm.tags_of(who))
+    listed = {tag for each in (*plan.held, *plan.deferrals) if who in each.contacts for tag in each.tags}
+    missing = declared.present(who) - carried - listed
+    if declared.rules.once and ONCE in _ever_carried(place, who) | _ever_asked(town, location, who):
+        missing.discard(ONCE)
+    if missing:
+        yield f"15: {who} should carry {sorted(missing)}, and nobody says why it does not"
+    left = (declared.absent(who) & carried) - listed
+    if left:
+        yield f"15: {who} should not carry {sorted(left)}, and nobody says why it does"
+    spared = {tag for tag in carried if declared.is_left_alone(who, tag)}
+    if declared.authority(who) is Authority.EXACT and carried - declared.present(who) - spared - listed:
+        yield f"15: {who} carries {sorted(carried)} under exact authority"
+    for tag in sorted(carried - declared.present(who) - spared - listed):
+        past = town.history[location]
+        kept = any(tag in each.kept(who) for each in past)
+        if not kept and [*_added_by_us(place, who, tag)][-1:] == [True]:
+            yield f"16: {tag} on {who} is ours, and nobody declares it any more"
+
+
+def _ever_carried(place: Place, who: str) -> set[str]:
+    """What came to the contact or left it: it was there at some time."""
+    return {each.tag for each in place.crm.transitions if each.contact == who}
+
+
+def _ever_asked(town: Town, location: LocationId, who: str) -> set[str]:
+    """What a run meant to add to it: of a tag that is `once`, an intent is as good as an add, be its effect known or
+    not.
+    """
+    plans = [plan for run in town.runs if (plan := run.planned(location))]
+    deltas = [delta for plan in plans for delta in plan.deltas if who in delta.contacts]
+    return {change.tag for delta in deltas for change in delta.changes if change.action is Action.ADD}
+
+
+def _added_by_us(place: Place, who: str, tag: str) -> Iterator[bool]:
+    """Of each time that the tag came to the contact, whether it was us."""
+    for each in place.crm.transitions:
+        if (each.contact, each.tag, each.action) == (who, tag, Action.ADD):
+            yield each.by in RUNS

@@ -1,0 +1,347 @@
+"""The invariants of the contract (its section 11), checked from outside: from what was approved, the log of requests,
+the log of transitions and the reports. Nothing here asks the product what it thinks.
+
+Each check yields a sentence for every violation, which begins with the number of the invariant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+from reconciler.core.manifest import Authority
+from reconciler.core.names import Instant, LocationId
+from reconciler.core.outcome import Action, Outcome
+from reconciler.core.plan import LocationPlan
+from reconciler.core.report import LocationReport
+from tests.simulation.declared import ONCE, Declared
+from tests.simulation.evidence import Pair, Said, Sight, Write, sights_of, unfound_by, writes_of
+from tests.simulation.place import ORIGIN, RUNS, Exchange, token_of
+from tests.simulation.program import Run
+from tests.simulation.town import Town
+
+WRITE = re.compile(r"POST /contacts/bulk/tags/update/(add|remove)")
+READ = re.compile(r"GET /contacts/[A-Za-z0-9_-]+|POST /contacts/search")
+SEARCH = "/contacts/search"
+SETTLE_MS = 90_000
+INDEX_LAG_MS = 300_000
+GOOD = (Said.APPLIED, Said.NOOP)
+
+
+class Violated(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one run in one location. `past`: the manifests there, up to the ones that it was given."""
+
+    run: Run
+    plan: LocationPlan
+    report: LocationReport | None
+    past: list[Declared]
+    writes: list[Write]
+    sights: list[Sight]
+    unfound: list[tuple[str, Exchange]]
+    changes: set[Pair]
+    ceilings: set[Pair]
+    again: set[Pair]
+    alone: bool
+
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+
+def check(town: Town) -> None:
+    """Raises Violated with every violation of a world that has come to its end."""
+    found = [each for location in town.places for each in violations(town, location)]
+    found += [each for run in town.runs for each in secrecy(town, run)]
+    if found:
+        raise Violated("\n".join(found))
+
+
+def violations(town: Town, location: LocationId) -> Iterator[str]:
+    place = town.places[location]
+    for exchange in place.exchanges:
+        yield from form(exchange, location)
+    known = [facts for run in town.runs if (facts := _facts(town, run, location))]
+    for facts in known:
+        for rule in (approval, removals, repeats, order, observations, partition):
+            yield from rule(facts)
+    yield from doubts_of_others(known)
+    yield from transitions(town, location, known)
+    yield from once(town, location)
+    yield from one_applier(place.exchanges)
+
+
+def _facts(town: Town, run: Run, location: LocationId) -> Facts | None:
+    plan, place, history = run.planned(location), town.places[location], town.history[location]
+    if plan is None:
+        return None
+    changes = {(c.action, who, c.tag) for delta in plan.deltas for c in delta.changes for who in delta.contacts}
+    ceilings = {(Action.REMOVE, who, tag) for each in plan.deferrals for who in each.contacts for tag in each.tags}
+    # what an earlier run left in doubt is listed as held: reading it may let it go
+    held = {(action, who, tag) for each in plan.held for who in each.contacts for tag in each.tags for action in Action}
+    again = {(each.action, who, tag) for each in plan.reasserted for who in each.contacts for tag in each.tags}
+    others = [each for each in town.runs if each is not run and each.began <= run.ended and each.ended >= run.began]
+    return Facts(
+        run=run,
+        plan=plan,
+        report=run.report(location),
+        past=history[: history.index(run.declared[location]) + 1],
+        writes=writes_of(place, run.name),
+        sights=sights_of(place, run.name),
+        unfound=unfound_by(place, run.name),
+        changes=changes,  # type: ignore[arg-type]
+        ceilings=ceilings | held,  # type: ignore[arg-type]
+        again=again,  # type: ignore[arg-type]
+        alone=not others and not run.saved,
+    )
+
+
+def form(exchange: Exchange, location: LocationId) -> Iterator[str]:
+    """4, 11: the one endpoint that changes anything, spelt with three keys; the token in one header to one origin."""
+    what, run, token = f"{exchange.method} {exchange.path}", exchange.run, token_of(exchange.run)
+    if not exchange.url.startswith(ORIGIN + "/") or "?" in exchange.url:
+        yield f"11: {run} asked {exchange.url}"
+    if exchange.headers.get("authorization") != f"Bearer {token}":
+        yield f"11: {run} sent another Authorization than its token's"
+    headers = [value for name, value in exchange.headers.items() if name != "authorization"]
+    if any(token in text for text in (exchange.url, exchange.body.decode(), *headers)):
+        yield f"11: the token of {run} is outside its header"
+    if READ.fullmatch(what):
+        return
+    if not WRITE.fullmatch(what):
+        yield f"4: {run} asked {what}"
+        return
+    body = json.loads(exchange.body)
+    if body.keys() != {"contacts", "tags", "locationId"} or body["locationId"] != location:
+        yield f"4: {run} sent the body {body}"
+    if any(not body[key] or len(set(body[key])) != len(body[key]) for key in ("contacts", "tags")):
+        yield f"4: {run} sent nothing, or something twice: {body}"
+
+
+def secrecy(town: Town, run: Run) -> Iterator[str]:
+    """11: nor is the token in anything that we keep or say."""
+    kept = {"report": repr(run.reports), "event": repr(run.events), "plan": repr(run.plan), "error": run.problem}
+    for where, text in kept.items():
+        if token_of(run.name) in text:
+            yield f"11: the token of {run.name} is in its {where}"
+    if token_of(run.name).encode() in town.state():
+        yield f"11: the token of {run.name} is in the state"
+
+
+def approval(facts: Facts) -> Iterator[str]:
+    """1: whatever is sent was approved."""
+    for write in facts.writes:
+        for pair in sorted(write.pairs - facts.changes - facts.ceilings - facts.again):
+            yield f"1: {facts.name} sent {pair}, which nobody approved"
+
+
+def removals(facts: Facts) -> Iterator[str]:
+    """2, 3: only what is ours, or wholly ours to say, is removed; never what is desired or to be left alone."""
+    declared = facts.past[-1]
+    pairs = {pair for write in facts.writes if write.action is Action.REMOVE for pair in write.pairs}
+    for _, who, tag in sorted(pairs):
+        if tag in declared.present(who):
+            yield f"3: {facts.name} removes {tag} from {who}, where it is desired"
+        if declared.is_left_alone(who, tag):
+            yield f"2: {facts.name} removes {tag} from {who}, where it is to be left alone"
+        if not _may_remove(who, tag, facts.past):
+            yield f"2: {facts.name} removes {tag} from {who}, and nobody asked for it"
+
+
+def _may_remove(who: str, tag: str, past: list[Declared]) -> bool:
+    """Whether any rule asks for it: declared absent, authority, or once declared there and not to be kept."""
+    declared = past[-1]
+    if tag in declared.absent(who) or declared.authority(who) is Authority.EXACT:
+        return True
+    if declared.authority(who) is Authority.OWNED:
+        return any(tag in each.named() for each in past)
+    return any(tag in each.present(who) - each.kept(who) for each in past[:-1])
+
+
+def repeats(facts: Facts) -> Iterator[str]:
+    """6: what is known is not sent again; nor is what is in doubt, but once, and an add only on proof."""
+    told: dict[Pair, tuple[Said, Write]] = {}
+    doubts: Counter[Pair] = Counter()
+    for write in facts.writes:
+        for pair in sorted(write.pairs & told.keys()):
+            said, before = told[pair]
+            doubts[pair] += said is Said.DOUBT
+            if said in (*GOOD, Said.REJECTED) and pair not in facts.again:
+                yield f"6: {facts.name} sends {pair} again, which ended {said}"
+            if said is Said.DOUBT and doubts[pair] > 1:
+                yield f"6: {facts.name} sends {pair} once more, in doubt for the second time"
+            if said is Said.DOUBT and pair[0] is Action.ADD and not _proven(pair, before, write, facts):
+                yield f"6: {facts.name} adds {pair} again, and nothing proves that the first time had no effect"
+        told.update((pair, (said, write)) for pair, said in write.told())
+
+
+def _proven(pair: Pair, before: Write, write: Write, facts: Facts) -> bool:
+    """Whether a read, once nothing could land any more, showed the contact without the tag and untouched since."""
+    sent = before.exchange.at
+    return any(
+        sight.contact == pair[1]
+        and sight.exchange.at >= sent + SETTLE_MS
+        and (sight.exchange.ended or 0) <= write.exchange.at
+        and pair[2] not in sight.tags
+        and sight.updated < sent
+        for sight in facts.sights
+    )
+
+
+def doubts_of_others(known: list[Facts]) -> Iterator[str]:
+    """6: what any run left in doubt is sent again only once its contact was looked at, after nothing could land."""
+    writes = sorted((write for facts in known for write in facts.writes), key=lambda each: each.exchange.at)
+    looks = [(sight.contact, *_seen(sight.exchange)) for facts in known for sight in facts.sights]
+    looks += [
+        (who, *_seen(write.exchange))
+        for write in writes
+        for who, said in write.said.items()
+        if set(said.values()) & set(GOOD)
+    ]
+    looks += [(who, *_seen(exchange)) for facts in known for who, exchange in facts.unfound]
+    told: dict[Pair, tuple[Said, Write]] = {}
+    for write in writes:
+        for pair in sorted(write.pairs & told.keys()):
+            said, before = told[pair]
+            since = before.exchange.at + SETTLE_MS
+            looked = any(who == pair[1] and at >= since and end <= write.exchange.at for who, at, end in looks)
+            if said is Said.DOUBT and not looked:
+                yield f"6: {write.exchange.run} sends {pair}, which {before.exchange.run} left in doubt"
+        told.update((pair, (said, write)) for pair, said in write.told())
+
+
+def _seen(exchange: Exchange) -> tuple[int, int]:
+    """Of what moment an answer tells, and when it came: the index of a search lags."""
+    lag = INDEX_LAG_MS if exchange.path == SEARCH else 0
+    at = exchange.ended if exchange.method == "POST" and not lag else exchange.at
+    return (at or exchange.at) - lag, exchange.ended or exchange.at
+
+
+def order(facts: Facts) -> Iterator[str]:
+    """6: a contact is in one request at a time; its removes wait until its adds ended well."""
+    for first, second in combinations(facts.writes, 2):
+        shared = set(first.contacts) & set(second.contacts)
+        if shared and (first.exchange.ended is None or second.exchange.at < first.exchange.ended):
+            yield f"6: {facts.name} has two requests under way that share {sorted(shared)}"
+        if first.action is Action.ADD and second.action is Action.REMOVE:
+            for who in sorted(shared):
+                if not _ended_well(first, who, second, facts):
+                    yield f"6: {facts.name} removes from {who}, although an add of it did not end well"
+
+
+def _ended_well(add: Write, who: str, remove: Write, facts: Facts) -> bool:
+    """Whether each tag of the add was told to be there, by an answer to a write or a read, before the remove left."""
+    until = remove.exchange.at
+    adds = [each for each in facts.writes if each.action is Action.ADD and each.exchange.at < until]
+    there = {tag for each in adds for tag, said in each.said.get(who, {}).items() if said in GOOD}
+    seen = [each for each in facts.sights if each.contact == who and (each.exchange.ended or 0) <= until]
+    there |= {tag for each in seen if each.exchange.at > add.exchange.at for tag in each.tags}
+    return set(add.tags) <= there
+
+
+def observations(facts: Facts) -> Iterator[str]:
+    """8: a plan assumes of a contact only what an answer showed."""
+    if facts.run.saved:
+        return
+    shown = {(sight.contact, sight.tags) for sight in facts.sights}
+    for seen in facts.plan.observations:
+        for who in seen.contacts:
+            if (who, frozenset(seen.tags)) not in shown:
+                yield f"8: {facts.name} takes {who} to carry {sorted(seen.tags)}, which no answer said"
+
+
+def partition(facts: Facts) -> Iterator[str]:
+    """10: the report counts every pair of the plan once, and as the answers had it."""
+    report = facts.report
+    if report is None:
+        return
+    planned, total = len(facts.changes), sum(report.pairs.values())
+    pairs = {(who, tag) for _, who, tag in facts.changes | facts.ceilings | facts.again}
+    # doubts about contacts in quarantine are settled and told too, though no plan is made for them
+    if total > len(pairs) and facts.alone and not facts.plan.quarantined:
+        yield f"10: {facts.name} reports {total} pairs, more than the plan has"
+    if total < planned and facts.alone:
+        yield f"10: {facts.name} reports {total} pairs, and {planned} were planned"
+    ends = _ends(facts)
+    counted = Counter(ends.values())
+    unsent = len(pairs) - len(ends)
+    gone = {who for who, _ in facts.unfound}
+    unfound = sum(who in gone for who, _ in pairs)
+    # what was applied and is sent again may end otherwise
+    repeated = len(facts.again)
+    spare = {Said.APPLIED: 0, Said.NOOP: unsent, Said.REJECTED: unfound}
+    for said, more in spare.items():
+        reported = report.pairs.get(Outcome(said), 0)
+        if reported > counted[said] + more or (reported + repeated < counted[said] and not report.error):
+            yield f"10: {facts.name} reports {reported} pairs {said}, and the answers {counted[said]}"
+
+
+def _ends(facts: Facts) -> dict[Pair, Said]:
+    """What came of each pair that was sent: applied once is applied, else the last word counts."""
+    ends: dict[Pair, Said] = {}
+    for write in facts.writes:
+        ends |= {pair: said for pair, said in write.told() if ends.get(pair) is not Said.APPLIED}
+    return ends
+
+
+def transitions(town: Town, location: LocationId, known: list[Facts]) -> Iterator[str]:
+    """7: a plan makes a pair start its automations at most once, re-assertions aside, however often it is applied."""
+    of = {facts.name: facts for facts in known}
+    added: Counter[tuple[str, str, str]] = Counter()
+    for each in town.places[location].crm.transitions:
+        if each.by not in RUNS or each.action is not Action.ADD:
+            continue
+        facts = of[each.by]
+        if (each.action, each.contact, each.tag) not in facts.again:
+            added[
+                hashlib.sha256(facts.run.saved).hexdigest() if facts.run.saved else each.by, each.contact, each.tag
+            ] += 1
+    for (plan, who, tag), number in added.items():
+        if number > 1:
+            yield f"7: one plan, that of {plan}, added {tag} to {who} {number} times"
+
+
+def once(town: Town, location: LocationId) -> Iterator[str]:
+    """7: a tag that is `once` is added once for as long as it stays declared, whoever consumes it."""
+    last: dict[str, int] = {}
+    for each in town.places[location].crm.transitions:
+        if each.by not in RUNS or each.tag != ONCE or each.action is not Action.ADD:
+            continue
+        before = last.get(each.contact, -1)
+        if before >= 0 and _stayed(town, location, each.contact, before, each.at):
+            yield f"7: {ONCE} was added to {each.contact} again, and it was declared all the time"
+        last[each.contact] = each.at
+
+
+def _stayed(town: Town, location: LocationId, who: str, start: int, end: int) -> bool:
+    """Whether the tag was declared, and `once`, under all manifests that held from start to end."""
+    since = [*town.since[location], Instant(end + 1)]
+    held = [
+        declared
+        for declared, (begun, over) in zip(town.history[location], pairwise(since), strict=True)
+        if begun <= end and over > start
+    ]
+    return all(each.rules.once and ONCE in each.present(who) for each in held)
+
+
+def one_applier(exchanges: list[Exchange]) -> Iterator[str]:
+    """9: at any moment the requests under way that change anything are of one run, and no run comes back."""
+    changing = [each for each in exchanges if WRITE.fullmatch(f"{each.method} {each.path}")]
+    over: set[str] = set()
+    for first, second in pairwise(sorted(changing, key=lambda each: each.at)):
+        if first.run == second.run:
+            continue
+        over.add(first.run)
+        if first.ended is None or second.at < first.ended:
+            yield f"9: {second.run} sends while a request of {first.run} is under way"
+        if second.run in over:
+            yield f"9: {second.run} goes on after {first.run} took over"

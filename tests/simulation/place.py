@@ -1,0 +1,201 @@
+"""A location of a world behind its API: what it is asked, what comes of it, who else is at work there."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import httpx
+
+from reconciler.core.names import Instant, LocationId, Tag
+from reconciler.core.outcome import Action
+from reconciler.sandbox.app import NO_SCOPE, Access, App
+from reconciler.sandbox.bodies import NO_ACCESS
+from reconciler.sandbox.faults import FaultPlan, Kind, Network
+from reconciler.sandbox.limiter import Limits
+from reconciler.sandbox.transport import SandboxTransport
+from reconciler.sandbox.world import World as Crm
+from tests.simulation.process import AFTER, BEFORE, Process
+from tests.simulation.virtual import VirtualClock
+
+ORIGIN = "https://localhost:8443"
+BULK = "/contacts/bulk/tags/update/"
+RUNS = [f"run-{nth}" for nth in range(40)]
+CONSUMED = Tag("welcome")
+
+
+def token_of(run: str) -> str:
+    return f"pit-secret-of-{run}"
+
+
+class Mischief(StrEnum):
+    """What a server may answer besides the faults of the network. Rows are spoilt after the effect."""
+
+    REDIRECT = "redirect"
+    UNAUTHORISED = "unauthorised"
+    FORBIDDEN = "forbidden"
+    ROW_MISSING = "row-missing"
+    ROW_DOUBLED = "row-doubled"
+    ROW_UNKNOWN = "row-unknown"
+    ROW_CONTRADICTS = "row-contradicts"
+    ROWS_SHUFFLED = "rows-shuffled"
+
+
+REFUSALS = (Mischief.REDIRECT, Mischief.UNAUTHORISED, Mischief.FORBIDDEN)
+# that one contact is forbidden says that it lives elsewhere, and no answer of the API is untrue
+MISCHIEF = {(False, True): tuple(Mischief), (False, False): REFUSALS, (True, False): REFUSALS[:2]}
+
+
+@dataclass
+class Exchange:
+    """One request as it left, and what its sender was told. `ended`: when the sender was told, or gave up.
+
+    `raised`: what it was told instead of an answer.
+    """
+
+    run: str
+    at: Instant
+    method: str
+    url: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    fault: Kind | Mischief | None = None
+    ended: Instant | None = None
+    raised: str = ""
+    status: int | None = None
+    answer: bytes | None = None
+
+
+@dataclass
+class Trouble:
+    """What a location does to requests for a while."""
+
+    faults: FaultPlan = field(default_factory=FaultPlan)
+    mischief: float = 0.0
+    latency_ms: tuple[int, int] = (100, 100)
+    consumes_after_ms: int | None = None
+
+
+class Place:
+    """`exchanges` is the log of what was asked, the `crm` has the log of what happened."""
+
+    def __init__(self, crm: Crm, clock: VirtualClock, chance: random.Random, limits: Limits) -> None:
+        self.crm, self.clock, self.chance = crm, clock, chance
+        self.app = App(crm, accesses=[Access(token=token_of(run), name=run) for run in RUNS], limits=limits)
+        self.network = Network(self.app)
+        self.trouble = Trouble()
+        self.exchanges: list[Exchange] = []
+        self._seen = 0
+
+    @property
+    def location(self) -> LocationId:
+        return self.crm.location
+
+    def befall(self, trouble: Trouble) -> None:
+        self.trouble = trouble
+        self.network.plan = trouble.faults
+
+    def settle(self) -> None:
+        """Whatever is due lands, and the workflows get to know."""
+        self.network.land(self.clock.now())
+        self._tell_workflows()
+
+    async def answer(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
+        await self._pass()
+        if self.chance.random() < self.trouble.mischief:
+            exchange.fault = self.chance.choice(MISCHIEF[exchange.method == "GET", BULK in exchange.path])
+        if exchange.fault in REFUSALS:
+            await self._pass()
+            return _refusal(exchange.fault)
+        met = len(self.network.met)
+        transport = SandboxTransport(self.network, now=self.clock.now, sleep=self._sleep)
+        try:
+            response = await transport.handle_async_request(request)
+        finally:
+            for _, fault in self.network.met[met : met + 1]:
+                exchange.fault = fault.kind
+                self.clock.loop.call_later((fault.delay_ms + 1) / 1000, self.settle)
+            self._tell_workflows()
+        await self._pass()
+        return _spoilt(response, exchange.fault) if isinstance(exchange.fault, Mischief) else response
+
+    async def _sleep(self, seconds: float) -> None:
+        await self.clock.sleep(round(seconds * 1000))
+
+    async def _pass(self) -> None:
+        await self.clock.sleep(self.chance.randint(*self.trouble.latency_ms))
+
+    def _tell_workflows(self) -> None:
+        log, delay = self.crm.transitions, self.trouble.consumes_after_ms
+        new, self._seen = log[self._seen :], len(log)
+        if delay is None:
+            return
+        for each in new:
+            if each.tag == CONSUMED and each.action is Action.ADD:
+                self.clock.loop.call_later(delay / 1000, self._consume, each.contact)
+
+    def _consume(self, contact: str) -> None:
+        self.crm.remove(contact, [CONSUMED], now=self.clock.now(), by="workflow")
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """The network as a process sees it; keeps the log of its place."""
+
+    def __init__(self, place: Place, process: Process) -> None:
+        self._place, self._process = place, process
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._process.at("send", BEFORE)
+        clock, body = self._process.clock, await request.aread()
+        headers = {name: ", ".join(request.headers.get_list(name)) for name in request.headers}
+        url = request.url
+        exchange = Exchange(self._process.name, clock.now(), request.method, str(url), url.path, headers, body)
+        self._place.exchanges.append(exchange)
+        try:
+            return await self._told(request, exchange)
+        except BaseException as error:
+            exchange.raised = type(error).__name__
+            raise
+
+    async def _told(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
+        try:
+            response = await self._place.answer(request, exchange)
+        finally:
+            exchange.ended = self._process.clock.now()
+            await self._process.thaw()
+            self._process.at("send", AFTER)
+        answer = await response.aread()
+        exchange.status, exchange.answer = response.status_code, answer
+        return response
+
+
+def _refusal(which: Kind | Mischief | None) -> httpx.Response:
+    if which is Mischief.REDIRECT:
+        return httpx.Response(307, headers={"Location": "https://elsewhere.example/contacts"})
+    status, message = (401, NO_SCOPE) if which is Mischief.UNAUTHORISED else (403, NO_ACCESS)
+    return httpx.Response(status, json={"statusCode": status, "message": message})
+
+
+def _spoilt(response: httpx.Response, how: Mischief) -> httpx.Response:
+    """The answer of a bulk request with its first row spoilt."""
+    if not response.is_success:
+        return response
+    document = json.loads(response.content)
+    rows: list[dict[str, Any]] = [json.loads(row) if isinstance(row, str) else row for row in document["responses"]]
+    match how:
+        case Mischief.ROW_MISSING:
+            rows = rows[1:]
+        case Mischief.ROW_DOUBLED:
+            rows = [*rows, rows[0]]
+        case Mischief.ROW_UNKNOWN:
+            rows = [{"contactId": rows[0]["contactId"], "type": "error", "message": "something odd"}, *rows[1:]]
+        case Mischief.ROW_CONTRADICTS:
+            rows = [rows[0] | {"tagsAdded": ["odd"], "tagsRemoved": ["odd"]}, *rows[1:]]
+        case Mischief.ROWS_SHUFFLED:
+            rows = rows[::-1]
+    return httpx.Response(response.status_code, json=document | {"responses": rows, "errorCount": 0})

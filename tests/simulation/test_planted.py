@@ -1,0 +1,22 @@
+"""The tests are tested: each of these bugs, planted in a copy of the package, is noticed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.simulation.bugs import BUGS
+from tests.simulation.planted import ROOT, escapes
+
+
+def test_there_are_twenty_bugs_and_each_can_still_be_planted() -> None:
+    assert len({bug.name for bug in BUGS}) == len(BUGS) >= 20
+    found = {bug.name: (ROOT / "reconciler" / bug.module).read_text().count(bug.old) for bug in BUGS}
+    assert found == dict.fromkeys(found, 1)
+
+
+@pytest.mark.slow
+def test_each_planted_bug_is_noticed() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        assert [how for how in pool.map(escapes, BUGS) if how] == []
