@@ -2,7 +2,8 @@
 
 Rules
 1. Nothing outside the approved plan and its ceilings is sent; a pair sent is not sent again, but once after a doubt.
-2. What an earlier run left in doubt is settled first. What this run leaves in doubt is settled when all else is done.
+2. What an earlier run left in doubt is settled before anything else is sent to those contacts. What this run leaves in
+   doubt is settled when all else is done.
 3. After each round what is left is planned anew from the answers, under the guards of the whole run, until nothing is.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from reconciler.apply.flying import fly
 from reconciler.apply.run import Run
@@ -50,7 +52,9 @@ async def carry_out(run: Run) -> None:
     moved = run.state.serial != run.plan.serial
     # what undoes a run leaves the doubts of others to them
     if run.reversal is None and (left := _left_behind(run)):
-        await settle_doubts(run, left)
+        if others := _teachers(run, left):
+            await rounds.until_converged(rounds.inside(others), others)
+        await settle_doubts(run, {contact: run.state.observed[contact] for contact in left})
         moved = True
     if run.mission.canary is None:
         await rounds.until_converged(rounds.inside() if moved else run.plan, None)
@@ -64,6 +68,14 @@ async def carry_out(run: Run) -> None:
 def _left_behind(run: Run) -> dict[ContactId, Known]:
     options = run.options
     return open_doubts(run.state.observed, run.desired, settle_ms=options.settle_ms, now=options.now)
+
+
+def _teachers(run: Run, left: Collection[ContactId]) -> frozenset[ContactId]:
+    """Whom to send to before what was left behind is settled: where nobody knows yet whether a tag write moves
+    `dateUpdated`, a write to somebody else tells, and without it no addition in doubt could be proven."""
+    if run.facts.moves_updated is not None or run.mission.canary is not None:
+        return frozenset()
+    return frozenset(chain.from_iterable(delta.contacts for delta in run.plan.deltas)) - frozenset(left)
 
 
 class _Rounds:

@@ -296,3 +296,25 @@ def test_a_respelt_tag_is_seen_by_the_spelling_that_is_there(tmp_path: Path) -> 
     assert (pairs(report), report.exit_code) == ({"applied": 1, "seen": 1}, ExitCode.DONE)
     assert scene.tags("bert") == {"two spaces"}
     converged(scene)
+
+
+def test_what_a_run_killed_at_its_first_request_left_is_proven_by_a_write_to_somebody_else(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+
+    def die(nth: int) -> None:
+        raise Killed
+
+    scene.here.before = die
+    with pytest.raises(Killed):
+        scene.apply()
+    scene.die()
+    scene.here.before = lambda nth: None
+    scene.clock.ms += 120_000
+    report = scene.apply()
+
+    assert (report.exit_code, facts(scene)) == (ExitCode.DONE, True)
+    assert scene.tags("anna") == {"a"}
+    assert scene.tags("bert") == {"b"}
+    assert max(scene.adds().values()) == 1
+    converged(scene)
