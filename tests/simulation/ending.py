@@ -8,7 +8,7 @@ from reconciler.core.manifest import Authority
 from reconciler.core.names import LocationId
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan
-from tests.simulation.declared import ONCE, PEOPLE
+from tests.simulation.declared import GROUP, NEW, OLD, ONCE, PEOPLE
 from tests.simulation.evidence import writes_of
 from tests.simulation.invariants import Violated
 from tests.simulation.place import RUNS, Place
@@ -40,6 +40,9 @@ def _ending(town: Town, location: LocationId) -> Iterator[str]:
 def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> Iterator[str]:
     place, declared, carried = town.places[location], town.wanted(location), set(town.places[location].crm.tags_of(who))
     listed = {tag for each in (*plan.held, *plan.deferrals) if who in each.contacts for tag in each.tags}
+    # a group is never empty: what a held tag is to take the place of waits for it, and so does an old name
+    listed |= {*GROUP} if listed & {*GROUP} else set()
+    listed |= {OLD} if NEW in listed else set()
     missing = declared.present(who) - carried - listed
     if declared.rules.once and ONCE in _ever_carried(place, who) | _ever_asked(town, location, who):
         missing.discard(ONCE)
