@@ -29,12 +29,19 @@ def on_terminal(*arguments: str, cwd: Path) -> Iterator[tuple[subprocess.Popen[b
     ours, theirs = pty.openpty()
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "90"}
     command = [sys.executable, "-m", "reconciler", *arguments]
-    with subprocess.Popen(command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+    with subprocess.Popen(
+        command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_heed_ctrl_c
+    ) as process:
         os.close(theirs)
         try:
             yield process, ours
         finally:
             os.close(ours)
+
+
+def _heed_ctrl_c() -> None:
+    """Test workers, and jobs in the background, ignore Ctrl-C, and so would whatever they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def read_until(terminal: int, words: str) -> str:

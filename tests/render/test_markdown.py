@@ -34,7 +34,7 @@ def test_only_detail_is_cut_and_it_is_told(rows: int) -> None:
     assert (f"{shown:,} of {rows:,} rows shown" in text) == (shown < rows)
 
 
-@pytest.mark.parametrize("sections", [2, 40, 300, 3_000])
+@pytest.mark.parametrize("sections", [2, 40, 300, pytest.param(3_000, marks=pytest.mark.slow)])
 def test_of_many_sections_as_many_as_there_is_room_for(sections: int) -> None:
     text = render_markdown(View("Plan", tuple(a_section(each, 1_000) for each in range(sections)), (DIGEST,)))
     assert size(text) <= LIMIT
