@@ -62,7 +62,7 @@ async def carry_out(run: Run) -> None:
     for wave in waves((*run.plan.deltas, *run.plan.deferrals), run.mission.canary):
         await rounds.until_converged(rounds.inside(wave), wave)
         if wave is not None and (passed := run.rates.over(run.mission.stop_on, few=1)):
-            raise passed_over(f"after the first {len(wave):,} contacts: {passed}")
+            raise passed_over(f"after the first {len(wave):,} contact{'s' * (len(wave) > 1)}: {passed}")
 
 
 def _left_behind(run: Run) -> dict[ContactId, Known]:

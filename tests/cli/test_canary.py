@@ -31,7 +31,7 @@ def test_a_canary_that_fares_badly_stops_the_run_and_says_how_to_go_on(manifest:
     ended = reconciler("apply", "--auto-approve", "--canary", "1", "--stop-on", "error_rate=10")
 
     assert ended.code == 3
-    assert "after the first 1 contacts" in ended.out
+    assert "after the first 1 contact:" in ended.out
     assert "plan and apply again" in ended.out
     assert "not sent" in ended.out
 
