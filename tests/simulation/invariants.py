@@ -273,7 +273,7 @@ def partition(facts: Facts) -> Iterator[str]:
         yield f"10: {facts.name} reports {total} pairs, and {planned} were planned"
     ends = _ends(facts)
     counted = Counter(ends.values())
-    unsent = len(pairs) - len(ends)
+    unsent = len(pairs) - len(ends) + counted[Said.UNTOUCHED]
     gone = {who for who, _ in facts.unfound}
     unfound = sum(who in gone for who, _ in pairs)
     # what was applied and is sent again may end otherwise
