@@ -56,10 +56,10 @@ class Run:
     """`limit`: what was approved. `error`: what lets no further request leave.
 
     `rejected`: whom the API refused, durable at the end of the run, and what was known of them before; `wrong`: that
-    is not believed. `doubtful`: the doubts of this run; `tried`: what
-    was sent once more after one. `refused`: tags that no request may hold, and what the API said of them. `learnt`:
-    holders that the answers told of, on contacts never observed before. `silent`: requests of unknown effect in a row.
-    `extra`: requests spent on taking apart what was refused. `answered`: whether any answer came so far.
+    is not believed. `doubtful`: the doubts of this run; `tried`: what was sent once more after one. `refused`: tags
+    that no request may hold, and what the API said of them. `learnt`: holders that the answers told of, on contacts
+    never observed before. `silent`: requests of unknown effect in a row. `extra`: requests spent on taking apart what
+    was refused. `answered`: whether any answer came so far.
     """
 
     plan: LocationPlan
@@ -214,8 +214,16 @@ class Run:
         return {
             each
             for each in batch.contacts
-            if each in tally.rejected or (removing and each in tally.failed) or tally.is_unclear(each, tags)
+            if each in tally.rejected
+            or (removing and each in tally.failed)
+            or tally.is_unclear(each, tags)
+            or self._is_doubtful(each, tags)
         }
+
+    def _is_doubtful(self, contact: ContactId, tags: TagSet) -> bool:
+        """Whether a request of this run left one of these pairs in doubt, be it one that an earlier request applied."""
+        doubt = self.doubtful.get(contact)
+        return doubt is not None and not tags.isdisjoint(doubt.adds | doubt.removes)
 
 
 async def until(stopped: Callable[[], Awaitable[object]], work: Awaitable[T]) -> T | None:
