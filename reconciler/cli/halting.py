@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from reconciler.apply import Stop
 from reconciler.cli.console import Console
+from reconciler.cli.signals import listening
 from reconciler.core.rates import StopOn
 from reconciler.core.settings import ApplySettings
 from reconciler.core.waves import Canary
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 RATES = ("error_rate", "surprise_rate")
 
 
@@ -26,7 +24,7 @@ RATES = ("error_rate", "surprise_rate")
 def stopping(console: Console) -> Iterator[Stop]:
     """A Stop that signals ask. The first one lets what is under way end; the second one ends the process at once:
     what was intended is in the journal."""
-    loop, stop = asyncio.get_running_loop(), Stop()
+    stop = Stop()
 
     def ask(signum: int) -> None:
         if stop.interrupted is not None:
@@ -35,16 +33,8 @@ def stopping(console: Console) -> Iterator[Stop]:
         stop.ask(signum)
         console.warn("stopping: nothing more is sent; what is under way ends first (once more: at once)")
 
-    # only the main thread, of a system that has them, is told of signals
-    with suppress(NotImplementedError, RuntimeError, ValueError):
-        for each in SIGNALS:
-            loop.add_signal_handler(each, ask, each)
-    try:
+    with listening(ask):
         yield stop
-    finally:
-        with suppress(NotImplementedError, RuntimeError, ValueError):
-            for each in SIGNALS:
-                loop.remove_signal_handler(each)
 
 
 def _canary(ctx: click.Context, param: click.Parameter, value: str | None) -> Canary | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.holder import current_holder
 from reconciler.cli.looking import read
 from reconciler.cli.session import load_state, rate_of, settle_ms_of
+from reconciler.cli.signals import listening
 from reconciler.clock import SystemClock
 from reconciler.core.errors import Interrupted, StateError
 from reconciler.core.journal import RunHeader, RunStatus
@@ -24,8 +24,6 @@ from reconciler.core.refreshing import Found, Wanted
 from reconciler.core.settings import Settings
 from reconciler.ports import StateStore
 from reconciler.tenure import Tenure, take
-
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @dataclass(slots=True)
@@ -76,28 +74,21 @@ async def read_and_store(
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the reading as SIGINT does: what was read is kept. Raises Interrupted."""
-    loop, task, asked = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+    """A signal ends the reading in order: what was read is kept. Raises Interrupted."""
+    task, asked = asyncio.current_task(), list[int]()
 
     def ask(signum: int) -> None:
         asked.append(signum)
         if task is not None:
             task.cancel()
 
-    # only the main thread, of a system that has them, is told of signals
-    with suppress(NotImplementedError, RuntimeError, ValueError):
-        for each in SIGNALS:
-            loop.add_signal_handler(each, ask, each)
     try:
-        yield
+        with listening(ask):
+            yield
     except asyncio.CancelledError:
         if asked:
             raise Interrupted(asked[0]) from None
         raise
-    finally:
-        with suppress(NotImplementedError, RuntimeError, ValueError):
-            for each in SIGNALS:
-                loop.remove_signal_handler(each)
 
 
 async def _journalled(settings: Settings, wanted: Wanted, diary: _Diary, console: Console) -> None:
