@@ -93,7 +93,7 @@ class Run:
     doubtful: dict[ContactId, Doubt] = field(default_factory=dict)
     tried: dict[ContactId, TagSet] = field(default_factory=dict)
     refused: dict[Tag, str] = field(default_factory=dict)
-    witness: Witness | None = None
+    witnesses: tuple[Witness, ...] = ()
     notes: list[str] = field(default_factory=list)
     splitting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _gate: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -186,6 +186,11 @@ class Run:
         self.tell(Waiting(self.location, milliseconds, why))
         await until(self._halted.wait, self.tenure.sleep(milliseconds))
         self.check()
+
+    def testify(self, witness: Witness) -> None:
+        """A known write, remembered with the last one to another contact: one alone may have been edited by others."""
+        others = [each for each in self.witnesses if each.contact != witness.contact]
+        self.witnesses = (*others[-1:], witness)
 
     def doubt(self, contact: ContactId, action: Action, tags: TagSet) -> None:
         """The contact is in doubt by a request of this run."""

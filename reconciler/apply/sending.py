@@ -181,7 +181,7 @@ def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now
     if before.observed is None and verdict.old is not None:
         run.learnt.update(verdict.old)
     if verdict.outcome is Outcome.APPLIED:
-        run.witness = Witness(contact, letter.sent, now)
+        run.testify(Witness(contact, letter.sent, now))
 
 
 def _judge(run: Run) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from reconciler.apply.run import Doubt, Run
+from reconciler.apply.run import Doubt, Run, Witness
 from reconciler.core.alias import spelling
 from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied
 from reconciler.core.event import Read
@@ -195,15 +195,21 @@ async def _proven(run: Run, contact: ContactId, reading: Reading, missing: TagSe
 
 
 async def _date_tells(run: Run) -> bool:
-    """Whether a tag write is known to move `dateUpdated` here; learnt from one reading after a known write."""
-    if run.facts.moves_updated is None and (witness := run.witness) is not None:
-        run.witness = None
-        readings = _Readings()
-        await _read(run, witness.contact, readings)
-        if reading := readings.found.get(witness.contact):
-            moves = moves_updated(reading, witness.sent, witness.answered)
-            run.learn(replace(run.facts, moves_updated=moves))
+    """Whether a tag write is known to move `dateUpdated` here; learnt from a reading after a known write, or two."""
+    if run.facts.moves_updated is None and run.witnesses:
+        witnesses, run.witnesses = run.witnesses, ()
+        told = [await _told_by(run, each) for each in witnesses]
+        if False in told or None not in told:
+            run.learn(replace(run.facts, moves_updated=False not in told))
     return run.facts.moves_updated is True
+
+
+async def _told_by(run: Run, witness: Witness) -> bool | None:
+    """Whether the witness's date moved with the write; None where that cannot be told."""
+    readings = _Readings()
+    await _read(run, witness.contact, readings)
+    reading = readings.found.get(witness.contact)
+    return None if reading is None else moves_updated(reading, witness.sent, witness.answered)
 
 
 def _book(run: Run, contact: ContactId, found: Settled, adds: TagSet, again: Again) -> None:
