@@ -94,7 +94,7 @@ def _read(database: Database, number: int, location: LocationId) -> Lease | None
     if found is None:
         return None
     fence, expires, *holder = found
-    return Lease(location, Holder(*holder), fence, expires)
+    return Lease(location, Holder(*holder), int(fence), Instant(int(expires)))
 
 
 @decoding()

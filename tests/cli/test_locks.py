@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,9 @@ import pytest
 from reconciler.clock import SystemClock
 from reconciler.core.lease import TTL_MS
 from reconciler.core.names import Instant
-from reconciler.sandbox.app import DEMO_TOKEN
-from reconciler.sandbox.server import Running
+from reconciler.sandbox.app import DEMO_TOKEN, App
+from reconciler.sandbox.limiter import Limits
+from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
 from tests.cli.conftest import LOCATION, Command, contact_id
@@ -92,17 +93,23 @@ def test_a_wait_ends_as_soon_as_the_lock_does(reconciler: Command, world: World)
     assert len(world.holders("customer")) == 3
 
 
+@pytest.fixture
+def slow_sandbox(world: World) -> Iterator[Running]:
+    """What the API says of its limits rules over what is configured."""
+    with in_background(App(world, limits=Limits(requests=1))) as running:
+        yield running
+
+
 @pytest.mark.slow
 def test_a_stopped_process_that_wakes_up_sends_nothing_more(
-    manifest: Manifest, project: Path, sandbox: Running, world: World
+    manifest: Manifest, project: Path, slow_sandbox: Running, world: World
 ) -> None:
     """One request in ten seconds: the process is stopped while it waits for the second."""
     manifest(customers=(range(4), ["customer"], []))
     environment = os.environ | {
-        "RECONCILER_API_BASE_URL": sandbox.url,
+        "RECONCILER_API_BASE_URL": slow_sandbox.url,
         "HIGHLEVEL_TOKEN": DEMO_TOKEN,
         "RECONCILER_API_MAX_CONTACTS": "1",
-        "RECONCILER_API_REQUESTS_PER_10S": "1",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
     command = [

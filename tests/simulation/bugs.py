@@ -88,25 +88,11 @@ BUGS = (
         "11",
     ),
     Bug(
-        "settle a doubt at once",
-        "core/observed.py",
-        "at >= known.doubt_at + settle_ms",
-        "at >= known.doubt_at",
-        "6",
-    ),
-    Bug(
         "put nothing under management",
         "core/observed.py",
         "ledger=known.ledger | tags,\n        kept=(known.kept",
         "ledger=known.ledger,\n        kept=(known.kept",
         "7",
-    ),
-    Bug(
-        "forget what was rejected",
-        "core/observed.py",
-        "quarantine=verdict.rejection,",
-        "quarantine=None,",
-        "15",
     ),
     Bug(
         "take no account of a group's other tags",
@@ -148,7 +134,7 @@ BUGS = (
         "core/decision.py",
         "for tag in known.ledger if not self._kept(tag)}",
         "for tag in known.ledger if self._kept(tag)}",
-        "2",
+        "16",
     ),
     Bug(
         "add a tag that is once again and again",
