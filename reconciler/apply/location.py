@@ -11,7 +11,8 @@ from reconciler.apply.world import Mission, World
 from reconciler.core.approval import ApprovedPlan
 from reconciler.core.ceiling import ceiling
 from reconciler.core.errors import ReconcilerError, StalePlan, StateError
-from reconciler.core.journal import RunHeader, RunStatus
+from reconciler.core.journal import RunHeader, RunRecord, RunStatus
+from reconciler.core.names import LocationId
 from reconciler.core.observed import Observed
 from reconciler.core.pace import Pace
 from reconciler.core.plan import LocationPlan, Plan
@@ -81,6 +82,7 @@ async def _under_lease(
         commit=mission.commit,
         allowed=tuple(f"{each.flag}: {each.allowed}" for each in plan.guards if each.allowed),
     )
+    earlier = tuple(each.id for each in _runs_of(approved.plan, plan.location, world.store))
     number = world.store.begin_run(tenure.lease, header)
     options = mission.options[plan.location]
     run = Run(
@@ -93,6 +95,7 @@ async def _under_lease(
         tenure=tenure,
         mission=mission,
         number=number,
+        earlier=earlier,
         began=header.started,
         world=world,
         pace=world.pace(plan.location) if world.pace else Pace(options.rate),
@@ -170,10 +173,18 @@ def _refuse_stale(plan: LocationPlan, whole: Plan, store: StateStore) -> None:
         )
     if plan.serial == state.serial:
         return
-    for run in store.runs(plan.location):
-        same = run.header.change_digest == whole.change_digest and run.header.started >= whole.as_of
-        if same and run.status is RunStatus.COMPLETE:
+    for run in _runs_of(whole, plan.location, store):
+        if run.status is RunStatus.COMPLETE:
             raise StalePlan(f"the plan is used up: run {run.id} carried it out", hint="run plan again")
+
+
+def _runs_of(plan: Plan, location: LocationId, store: StateStore) -> list[RunRecord]:
+    """The runs that began with this very plan."""
+    return [
+        run
+        for run in store.runs(location)
+        if run.header.change_digest == plan.change_digest and run.header.started >= plan.as_of
+    ]
 
 
 def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:

@@ -9,7 +9,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -26,10 +26,11 @@ from reconciler.core.cover import Demand
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
 from reconciler.core.guard import Before, Counts, Guard, Measured, count
+from reconciler.core.journal import BatchRecord
 from reconciler.core.measure import measure
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known, adopt, release
-from reconciler.core.outcome import Action
+from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan, before_run, plan_location
 from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.revert import plan_revert
@@ -48,6 +49,7 @@ async def carry_out(run: Run) -> None:
     run.tally.plan(run.plan.deltas)
     run.tally.plan(run.plan.reasserted)
     run.tally.defer(run.plan.deferrals)
+    _take_as_done(run)
     rounds = _Rounds(run, before_run(run.state))
     moved = run.state.serial != run.plan.serial
     # what undoes a run leaves the doubts of others to them
@@ -63,6 +65,22 @@ async def carry_out(run: Run) -> None:
         await rounds.until_converged(rounds.inside(wave), wave)
         if wave is not None and (passed := run.rates.over(run.mission.stop_on, few=1)):
             raise passed_over(f"after the first {len(wave):,} contact{'s' * (len(wave) > 1)}: {passed}")
+
+
+def _take_as_done(run: Run) -> None:
+    """What an earlier run of the same plan added is not added again, though a workflow may have consumed it since."""
+    for earlier in run.earlier:
+        for batch in run.world.store.batches(earlier):
+            if batch.action is Action.ADD:
+                for contact in _answered_well(batch):
+                    planned = run.tally.tags(contact, Outcome.NOT_SENT)
+                    run.tally.put(contact, planned.intersection(batch.tags), Outcome.NOOP)
+
+
+def _answered_well(batch: BatchRecord) -> Iterator[ContactId]:
+    for contact, answer in batch.answers.items():
+        if answer.verdict is not None and answer.verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
+            yield contact
 
 
 def _left_behind(run: Run) -> dict[ContactId, Known]:

@@ -53,7 +53,8 @@ class Doubt:
 
 @dataclass(slots=True)
 class Run:
-    """`limit`: what was approved. `error`: what lets no further request leave.
+    """`limit`: what was approved. `earlier`: the runs of the same plan that did not end it. `error`: what lets no
+    further request leave.
 
     `rejected`: whom the API refused, durable at the end of the run, and what was known of them before; `wrong`: that
     is not believed. `doubtful`: the doubts of this run; `tried`: what was sent once more after one. `refused`: tags
@@ -71,6 +72,7 @@ class Run:
     tenure: Tenure
     mission: Mission
     number: str
+    earlier: tuple[str, ...]
     began: Instant
     world: World
     pace: Pace
