@@ -167,14 +167,14 @@ BUGS = (
     Bug(
         "remove although an add did not end well",
         "apply/run.py",
-        "(removing and each in tally.failed) or ",
+        "            or (removing and each in tally.failed)\n",
         "",
         "6",
     ),
     Bug(
         "send what is in doubt in another batch of the plan",
         "apply/run.py",
-        " or tally.is_unclear(each, tags)",
+        "            or tally.is_unclear(each, tags)\n            or self._is_doubtful(each, tags)\n",
         "",
         "6",
     ),
