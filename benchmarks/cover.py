@@ -5,6 +5,7 @@
     python benchmarks/cover.py --matrices DIR        published 0/1 matrices instead: a line `row column column
     …` a row
     python benchmarks/cover.py --svg FILE            also draws requests against contacts
+    python benchmarks/cover.py --collapse            only how long contacts take to become patterns
 
 Each measurement runs in a process of its own, so that its peak memory is its own; the input's share is in it.
 """
@@ -25,6 +26,7 @@ from cover_families import FAMILIES, demands
 from cover_plot import plot
 
 from reconciler.core.cover import EFFORT, Demand, cover
+from reconciler.core.cover.problem import collapse
 from reconciler.core.names import ContactId, Tag, TagSet
 
 UNCAPPED = 1_000_000_000
@@ -70,6 +72,18 @@ def measure(asked: list[Demand], repeatable: TagSet, max_contacts: int, max_tags
         "CPU s": round(seconds, 2),
         "peak MiB": round(peak),
     }
+
+
+def collapse_seconds(name: str) -> list[object]:
+    """The line of a family: elapsed seconds from demands to patterns, best and worst of 7."""
+    asked = demands(next(family for family in FAMILIES if family.name == name))
+    repeatable = frozenset[Tag]().union(*{demand.may for demand in asked})
+    seconds = []
+    for _ in range(7):
+        before = time.perf_counter()
+        problem = collapse(asked, repeatable=repeatable, max_contacts=500, max_tags=50)
+        seconds.append(round(time.perf_counter() - before, 2))
+    return [name, len(problem.contacts), len(problem.must), min(seconds), max(seconds)]
 
 
 def job(arguments: argparse.Namespace) -> Row:
@@ -127,11 +141,17 @@ def main() -> None:
     parser.add_argument("--contacts", type=int, default=UNCAPPED, help="cap on contacts for --matrices")
     parser.add_argument("--effort", type=int, default=EFFORT)
     parser.add_argument("--svg", type=Path)
+    parser.add_argument("--collapse", action="store_true")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--mode", default="always", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
         print(json.dumps(job(arguments)))
+        return
+    if arguments.collapse:
+        wanted = arguments.families.split(",")
+        lines = [collapse_seconds(one.name) for one in FAMILIES if one.key in wanted]
+        table(["set", "contacts", "patterns", "seconds, best", "worst"], lines)
         return
     if arguments.matrices:
         names = [(f"matrix:{path}", path.stem) for path in sorted(arguments.matrices.glob("*.txt"))]

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from reconciler.core.bulk import without_cyclic_gc
 from reconciler.core.checks import Manifests, check
 from reconciler.core.errors import InvalidInput, Problem, Severity
 from reconciler.core.manifest import ContactSet, Manifest
@@ -25,7 +26,6 @@ from reconciler.core.settings import Settings
 from reconciler.core.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading.build import SetBuilder, manifest_of, plain, tag_rules
-from reconciler.loading.bulk import without_cyclic_gc
 from reconciler.loading.files import SETTINGS_NAME, CannotRead, Directory, Files, Snapshot, shown
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
