@@ -18,6 +18,7 @@ from reconciler.cli.halting import stop_on, stopping
 from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.saved import options_of
 from reconciler.cli.session import Session
+from reconciler.cli.signals import next_line
 from reconciler.clock import SystemClock
 from reconciler.core.approval import ApprovedPlan
 from reconciler.core.errors import ReconcilerError, UsageError
@@ -44,7 +45,8 @@ def ask(auto_approve: bool) -> None:
             "apply asks before it sends, and there is no terminal to ask on",
             hint="review the plan, then add --auto-approve",
         )
-    if not click.confirm("Send this?", err=True):
+    click.echo("Send this? [y/N]: ", nl=False, err=True)
+    if next_line().strip().lower() not in ("y", "yes"):
         raise ReconcilerError("not approved: nothing was sent")
 
 

@@ -60,7 +60,7 @@ def read_until(terminal: int, words: str) -> str:
     return shown.decode()
 
 
-@pytest.mark.parametrize(("answer", "code", "holders"), [("y\n", 0, 3), ("n\n", 1, 0)])
+@pytest.mark.parametrize(("answer", "code", "holders"), [("y\n", 0, 3), ("Yes\n", 0, 3), ("n\n", 1, 0), ("\n", 1, 0), ("\x04", 1, 0)])
 def test_apply_asks(manifest: Manifest, project: Path, world: World, answer: str, code: int, holders: int) -> None:
     manifest(customers=(range(3), ["customer"], []))
     with on_terminal("apply", cwd=project) as (process, terminal):
@@ -76,8 +76,8 @@ def test_apply_asks(manifest: Manifest, project: Path, world: World, answer: str
 def test_ctrl_c_before_anything_is_sent(manifest: Manifest, project: Path, world: World) -> None:
     manifest(customers=(range(3), ["customer"], []))
     with on_terminal("apply", cwd=project) as (process, terminal):
-        # with the blank, which is written last: a signal just before the reading begins would wait for a key
-        read_until(terminal, "Send this? [y/N]: ")
+        # as early as can be: a signal that comes between the question and the reading is heeded too
+        read_until(terminal, "Send this?")
         process.send_signal(signal.SIGINT)
         shown = read_until(terminal, "no such words")
         assert process.wait(timeout=30) == 130
