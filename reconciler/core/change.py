@@ -14,6 +14,7 @@ from reconciler.core.source import Source
 
 IN_DOUBT = "in doubt"
 FLAPPING = "flapping: put back less than 7 days ago"
+UNCONFIRMED = "once: its add was in doubt, and it was not there when it was looked for"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.alias import Spelling
-from reconciler.core.change import FLAPPING, IN_DOUBT, Change, Postponed, Selection
+from reconciler.core.change import FLAPPING, IN_DOUBT, UNCONFIRMED, Change, Postponed, Selection
 from reconciler.core.desired import Cause, Desired, Reason, Want
 from reconciler.core.exclusive import Searched
 from reconciler.core.manifest import Authority
@@ -62,15 +62,16 @@ class Decision:
     carried: TagSet | None
 
     def verdict(self) -> Verdict:
-        needed, removals, held = self._adds(), self._removals(), self._held()
+        needed, removals, held, unsure = self._adds(), self._removals(), self._held(), self._unsure()
         if self.barred and (self.spent or not self.selection.retry_rejected):
             wrong = needed or self._present(removals) or held
             reason = self.known.quarantine.value if wrong and self.known.quarantine else ""
             return Verdict(ledger=self._ledger(), quarantine=reason)
         flapping = self._flapping()
         adds = {tag: change for tag, change in needed.items() if tag not in flapping} if flapping else needed
-        sent = [change for tag, change in adds.items() if tag not in held and tag not in self.spent]
-        removes, deferred = self._split(removals, adding=bool(sent), waits=not held.isdisjoint(adds))
+        sent = [change for tag, change in adds.items() if tag not in held | unsure | self.spent]
+        removes, deferred = self._split(removals, adding=bool(sent), waits=not (held | unsure).isdisjoint(adds))
+        listed = ((FLAPPING, flapping), (IN_DOUBT, held), (UNCONFIRMED, unsure))
         changes = [*sent, *self._spelt(change for change in removes if change.tag not in held)]
         aliased = self.spelling.others.keys()
         return Verdict(
@@ -79,7 +80,7 @@ class Decision:
             may_remove=self.reassertion.removes(removals.keys() - aliased, self.known, self.desired.rules),
             deferred=deferred,
             ledger=self._ledger(),
-            held=tuple((why, tuple(sorted(tags))) for why, tags in ((FLAPPING, flapping), (IN_DOUBT, held)) if tags),
+            held=tuple((why, tuple(sorted(tags))) for why, tags in listed if tags),
             spared=tuple(sorted(filter(self._spares, self.known.ledger | self.want.absent.keys()))),
         )
 
@@ -103,11 +104,20 @@ class Decision:
         doubt = self.known.doubt & self.spent if self.selection.retry_held else self.known.doubt
         return self._chosen(doubt)
 
+    def _unsure(self) -> TagSet:
+        """What is to be added once, was asked for, and is not there: whether it ever was is for a person to say."""
+        if not self.known.unconfirmed or self.selection.retry_held:
+            return NONE
+        return (
+            self._chosen(tag for tag in self._missing() if self._is_once(tag))
+            & self.known.unconfirmed - self.known.doubt
+        )
+
     def _flapping(self) -> TagSet:
         """Put back already, and gone again: held, unless asked for once more; what this run sent is neither."""
         if not self.flapping or self.selection.retry_held:
             return NONE
-        return self.flapping & self._chosen(self._missing()) - self.spent
+        return self.flapping & self._chosen(self._missing()) - self.spent - self._unsure()
 
     def _adds(self) -> dict[Tag, Change]:
         return {tag: self._add(tag) for tag in self._missing() if self.selection.takes(tag)}
@@ -123,8 +133,11 @@ class Decision:
         return Change(Action.ADD, tag, Reason.RESTORED if restored else Reason.DECLARED, self.want.present[tag])
 
     def _satisfied(self, tag: Tag) -> bool:
+        return tag in self.known.ledger - self.known.unconfirmed and self._is_once(tag)
+
+    def _is_once(self, tag: Tag) -> bool:
         rule = self.desired.rules.get(tag)
-        return rule is not None and rule.once and tag in self.known.ledger
+        return rule is not None and rule.once
 
     def _removals(self) -> dict[Tag, Change]:
         """Every removal that can be named for this contact, by tag: what is asked for plainly rules over the rest."""

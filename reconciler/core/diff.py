@@ -12,8 +12,8 @@ Rules
    planned, until it is seen, belongs to other sets, or 30 days have passed. A contact's removals wait while an add of
    it is in doubt.
 5. A pair whose outcome this run knows already (`spent`) is not planned again.
-6. A tag that is `once` is satisfied while its pair is in the ledger. Another pair of the ledger that others removed is
-   restored, at most once in 7 days: after that it is flapping, and held.
+6. A tag that is `once` is satisfied while its pair is in the ledger, and held while nobody saw whether it was added.
+   Another pair of the ledger that others removed is restored, at most once in 7 days: after that it is flapping, held.
 7. What a group excludes is not removed while the selection leaves out the tag that takes its place, or it is flapping.
 8. A tag that the location spells otherwise is there under its alias, and is removed by the spelling that is there.
 9. An exclusive tag is taken from whoever a search for its holders showed, and from nobody without one.
@@ -178,6 +178,7 @@ def _alike(case: _Case, observed: Observed) -> list[int]:
                 known.ledger,
                 known.kept,
                 known.doubt,
+                known.unconfirmed,
                 known.quarantine,
                 known.membership,
                 known.is_barred(known.membership or NOWHERE, case.now),

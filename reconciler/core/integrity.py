@@ -61,6 +61,8 @@ def _of_known(known: Known, now: Instant) -> Iterator[str]:
         yield "a quarantine without a time, or a time without a quarantine"
     if not dict(known.restored).keys() <= known.ledger:
         yield "tags that were put back, and are not under management"
+    if not known.unconfirmed <= known.ledger:
+        yield "tags whose adds are unconfirmed, and which are not under management"
     since = known.quarantined_since
     if since is not None and (known.quarantined_at is None or since > known.quarantined_at):
         yield "first refused after it was last refused"

@@ -6,7 +6,9 @@ Rules
    known absent, when it was rejected, or when the request that would have added it is known to have had no effect.
    A pair in doubt does not leave: a request may have put it there, or may still.
 3. A doubt ends with an observation made after the doubtful request could still land, be it the answer to a write.
-4. Contacts that share everything known share one `Known`: a million of them are a dict of small integers.
+4. A pair of the ledger is unconfirmed from the intent of its first add until an answer or an observation shows that it
+   came to be.
+5. Contacts that share everything known share one `Known`: a million of them are a dict of small integers.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ class Known:
     request of unknown effect tried to change, the last one sent at `doubt_at`. `quarantined_at`: when the API last
     refused the contact for good; `quarantined_since`: when it first did, None where only the last is known;
     `membership`: the sets that the contact belonged to then, None where that is not known. `restored`: the tags that
-    we put back after others had removed them, and when we last did, sorted.
+    we put back after others had removed them, and when we last did, sorted. `unconfirmed`: that part of the ledger that
+    was asked for, and which neither an answer nor an observation has shown since.
     """
 
     observed: TagSet | None = None
@@ -66,6 +69,7 @@ class Known:
     quarantined_since: Instant | None = None
     membership: frozenset[SetName] | None = None
     restored: tuple[tuple[Tag, Instant], ...] = ()
+    unconfirmed: TagSet = frozenset()
 
     def in_doubt(self, tags: TagSet, sent: Instant) -> Known:
         """A request about `tags`, sent at `sent`, whose effect is unknown."""
@@ -136,6 +140,7 @@ def intend(known: Known, action: Action, tags: TagSet, *, keep: TagSet, at: Inst
         ledger=known.ledger | tags,
         kept=(known.kept - tags) | (keep & tags),
         restored=_put_back(known, taken_away(known, tags), at),
+        unconfirmed=known.unconfirmed | (tags - known.ledger),
     )
 
 
@@ -148,7 +153,8 @@ def _put_back(known: Known, tags: TagSet, at: Instant) -> tuple[tuple[Tag, Insta
 
 def withdraw(known: Known, before: Known) -> Known:
     """Undoes `intend`: the request is known to have had no effect. `before` is what was known before it."""
-    return replace(known, ledger=before.ledger, kept=before.kept, restored=before.restored)
+    kept, restored, unconfirmed = before.kept, before.restored, before.unconfirmed
+    return replace(known, ledger=before.ledger, kept=kept, restored=restored, unconfirmed=unconfirmed)
 
 
 def absorb(
@@ -178,19 +184,22 @@ def absorb(
     if verdict.observed is None:
         return known.in_doubt(tags, sent)
     seen = observe(known, verdict.observed, at=answered, origin=Origin.WRITE, settle_ms=settle_ms)
-    return release(seen, tags - verdict.observed - seen.doubt) if action is Action.REMOVE else seen
+    if action is Action.ADD:
+        return confirm(seen, tags)
+    return release(seen, tags - verdict.observed - seen.doubt)
 
 
 def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_ms: int) -> Known:
     """What is known after an observation of the contact's `tags` at `at`; an older one changes nothing.
 
-    A doubt is settled when the observation was made `settle_ms` after the doubtful request was sent. Being seen
-    after it began ends a quarantine.
+    A doubt is settled when the observation was made `settle_ms` after the doubtful request was sent; what is there once
+    it was sent is confirmed. Being seen after it began ends a quarantine.
     """
     if known.observed_at is not None and at < known.observed_at:
         return known
     settled = known.doubt_at is not None and at >= known.doubt_at + settle_ms
     back = known.quarantined_at is not None and at >= known.quarantined_at
+    later = known.doubt_at is None or at >= known.doubt_at
     return replace(
         known,
         observed=tags,
@@ -202,7 +211,13 @@ def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_m
         quarantined_at=None if back else known.quarantined_at,
         quarantined_since=None if back else known.quarantined_since,
         membership=None if back else known.membership,
+        unconfirmed=known.unconfirmed - tags if later else known.unconfirmed,
     )
+
+
+def confirm(known: Known, tags: TagSet) -> Known:
+    """The adds of these tags came to be, whatever became of them since."""
+    return replace(known, unconfirmed=known.unconfirmed - tags) if known.unconfirmed & tags else known
 
 
 def adopt(known: Known, tags: TagSet, *, keep: TagSet) -> Known:
@@ -213,7 +228,10 @@ def adopt(known: Known, tags: TagSet, *, keep: TagSet) -> Known:
 def release(known: Known, tags: TagSet) -> Known:
     """No longer under management."""
     restored = tuple(each for each in known.restored if each[0] not in tags)
-    return replace(known, ledger=known.ledger - tags, kept=known.kept - tags, restored=restored)
+    unconfirmed = known.unconfirmed - tags
+    return replace(
+        known, ledger=known.ledger - tags, kept=known.kept - tags, restored=restored, unconfirmed=unconfirmed
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.core.source import Source
 
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 T = TypeVar("T", bound=Hashable)
 
 
@@ -93,6 +93,7 @@ def known_document(known: Known) -> dict[str, Any]:
         "quarantined_since": _iso(known.quarantined_since),
         "membership": None if known.membership is None else sorted(known.membership),
         "restored": {tag: iso(at) for tag, at in known.restored},
+        "unconfirmed": sorted(known.unconfirmed),
     }
 
 
@@ -208,6 +209,7 @@ def _known(item: Mapping[str, Any]) -> Known:
         quarantined_since=_instant(refused.get("quarantined_since")),
         membership=_membership(refused.get("membership")),
         restored=tuple(sorted((Tag(tag), instant(at)) for tag, at in item.get("restored", {}).items())),
+        unconfirmed=_tags(item.get("unconfirmed", [])),
     )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from reconciler.core.desired import Desired
 from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
-from reconciler.core.observed import Known, Observed, Origin, observe, release
+from reconciler.core.observed import Known, Observed, Origin, confirm, observe, release
 from reconciler.core.outcome import Action, Outcome, Rejection
 from reconciler.core.plan import LocationPlan
 
@@ -114,7 +114,7 @@ def settle(
     held = doubt - seen - again
     read = observe(known, reading.tags, at=reading.asked, origin=Origin.GET, settle_ms=settle_ms)
     # what is proven never to have been added is not ours so far
-    after = release(read, again & adds)
+    after = confirm(release(read, again & adds), seen)
     if held:
         after = replace(after, doubt=held, doubt_at=known.doubt_at)
     return Settled(seen, again, held, after)

@@ -171,6 +171,7 @@ def _contact() -> dict[str, Schema]:
             "additionalProperties": MOMENT,
             "description": "Tags that we put back after others had removed them, and when we last did.",
         },
+        unconfirmed={**TEXTS, "description": "Tags under management whose adds nobody ever saw there."},
         observed_by={**maybe(TEXT), "description": "The run that the observation is from."},
         declared=maybe(declared),
         trail=list_of(object_of("One request that had this contact.", run=TEXT, **_BATCH)),

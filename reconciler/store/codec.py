@@ -22,8 +22,8 @@ from reconciler.core.observed import Known, Origin
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.store.database import decoding
 
-FORMAT = 2
-"""Format 2: `note`, and what is known of a contact since schema version 3."""
+FORMAT = 3
+"""Format 2: `note`, and what is known of a contact since schema version 3. Format 3: `Known.unconfirmed`."""
 
 CLASSES: dict[str, Any] = {each.__name__: each for each in (Batch, Facts, Holder, Known, Lease, RunHeader, Verdict)}
 ENUMS: dict[str, type[StrEnum]] = {each.__name__: each for each in (Action, Origin, Outcome, Rejection, RunStatus)}

@@ -12,7 +12,7 @@ from reconciler.store.database import Database, decoding, first
 
 _COLUMNS = (
     "observed, observed_at, origin, ledger, kept, doubt, doubt_at, quarantine, quarantined_at,"
-    " quarantined_since, membership, restored"
+    " quarantined_since, membership, restored, unconfirmed"
 )
 _TAGSET = "SELECT n FROM tagsets WHERE tags = ?"
 _ADD_TAGSET = "INSERT INTO tagsets (tags) VALUES (?) ON CONFLICT DO NOTHING RETURNING n"
@@ -71,6 +71,7 @@ class Interning:
             known.quarantined_since,
             None if known.membership is None else json.dumps(sorted(known.membership)),
             json.dumps(known.restored),
+            self.tagset(known.unconfirmed) if known.unconfirmed else None,
         )
         marks = ", ".join((self._database.next_known, *"?" * len(row)))
         insert = f"INSERT INTO known (n, location, {_COLUMNS}) VALUES ({marks}) RETURNING n"
@@ -103,7 +104,7 @@ def tags_of(text: str) -> TagSet:
 
 
 def _known(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Known:
-    observed, observed_at, origin, ledger, kept, doubt, doubt_at, *refused, restored = row
+    observed, observed_at, origin, ledger, kept, doubt, doubt_at, *refused, restored, unconfirmed = row
     quarantine, quarantined_at, quarantined_since, membership = refused
     return Known(
         observed=None if observed is None else tagsets[observed],
@@ -118,4 +119,5 @@ def _known(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Known:
         quarantined_since=quarantined_since,
         membership=None if membership is None else frozenset(map(SetName, json.loads(membership))),
         restored=tuple((Tag(tag), Instant(at)) for tag, at in json.loads(restored)),
+        unconfirmed=tagsets[unconfirmed] if unconfirmed is not None else frozenset(),
     )

@@ -4,6 +4,7 @@ Version 2: `runs.allowed` (guards lifted, with reasons), `rows.released` (what w
 Version 3: `answers` (what `rows` held of each contact, once for all contacts of a batch that were answered alike);
 `facts` (what a location taught us); of a contact when it was first refused, the sets that it belonged to then
 (`membership`), and which tags were put back when (`restored`).
+Version 4: the tags under management that nobody ever saw there (`unconfirmed`; NULL: none).
 
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
 number. `rows` is the journal: written with the intent, completed by the answer, which is a number too, counted from 0
@@ -13,7 +14,7 @@ in each batch: a row takes some 15 bytes. Contact ids and tags are all that is s
 from __future__ import annotations
 
 APPLICATION_ID = 0x7265636E
-VERSION = 3
+VERSION = 4
 
 _ANSWERS = """
 CREATE TABLE answers (
@@ -61,7 +62,8 @@ CREATE TABLE known (
     quarantined_at INTEGER,
     quarantined_since INTEGER,
     membership TEXT,
-    restored TEXT NOT NULL DEFAULT '[]'
+    restored TEXT NOT NULL DEFAULT '[]',
+    unconfirmed INTEGER REFERENCES tagsets
 ) STRICT;
 CREATE INDEX known_by_location ON known (location);
 CREATE TABLE contacts (
@@ -155,5 +157,6 @@ UNION ALL SELECT batch, contact, NULL FROM whole_rows WHERE outcome IS NULL
 ORDER BY 1, 2;
 DROP TABLE whole_rows;
 """,
+    3: "ALTER TABLE known ADD COLUMN unconfirmed INTEGER REFERENCES tagsets;",
 }
 """From each older version to the next; `tests/store/golden` has a state of every version that there was."""

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.change import UNCONFIRMED, Selection
 from reconciler.core.errors import ExitCode
 from reconciler.core.event import Waiting
 from reconciler.core.names import Instant, Tag
-from reconciler.core.observed import Known
+from reconciler.core.observed import DAY_MS, Known
 from reconciler.core.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.store import open_reader
-from tests.apply.scene import HERE, THERE, Killed, Scene, a_set, contact, name
+from tests.apply.scene import HERE, THERE, Killed, Scene, a_rule, a_set, contact, name
 from tests.apply.test_scenarios import DOUBTFUL, FREE, converged, faults, pairs
 
 LANDED = (Kind.TIMEOUT_AFTER, Kind.RESET_AFTER, Kind.ERROR_AFTER, Kind.TRUNCATED, Kind.UNREADABLE, Kind.LATE)
@@ -88,6 +89,30 @@ def test_an_addition_that_a_workflow_may_have_consumed_is_held(tmp_path: Path) -
     # what was read and stayed held is not read again at every run
     converged(scene)
     assert len(scene.here.reads) == reads
+
+
+def test_an_addition_once_that_nobody_saw_is_held_until_a_person_says(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), faults=faults(Kind.TIMEOUT_BEFORE), options=FREE)
+    rules = [a_rule("hello", once=True)]
+    scene.want(a_set("s", ["anna"], "hello"), rules=rules)
+    assert pairs(scene.apply()) == {"held": 1}
+    scene.clock.ms += DAY_MS
+    scene.want(a_set("s", ["anna"], "hello", "vip"), rules=rules)
+    # its answer ends the doubt, and does not show the tag
+    assert pairs(scene.apply())["applied"] == 1
+    (plan,) = scene.plan().locations
+    assert (known(scene, "anna").doubt, [(each.why, each.tags) for each in plan.held]) == (
+        set(),
+        [(UNCONFIRMED, ("hello",))],
+    )
+    converged(scene)
+
+    scene.apply(options=replace(FREE, selection=Selection(retry_held=True)))
+    assert scene.tags("anna") == {"hello", "vip"}
+    scene.edit("anna", remove=["hello"])
+    assert scene.plan().locations[0].held == ()
+    converged(scene)
+    assert scene.adds()[name("anna"), Tag("hello")] == 1
 
 
 @pytest.mark.parametrize("kind", DOUBTFUL)

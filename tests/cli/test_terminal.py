@@ -60,7 +60,9 @@ def read_until(terminal: int, words: str) -> str:
     return shown.decode()
 
 
-@pytest.mark.parametrize(("answer", "code", "holders"), [("y\n", 0, 3), ("Yes\n", 0, 3), ("n\n", 1, 0), ("\n", 1, 0), ("\x04", 1, 0)])
+@pytest.mark.parametrize(
+    ("answer", "code", "holders"), [("y\n", 0, 3), ("Yes\n", 0, 3), ("n\n", 1, 0), ("\n", 1, 0), ("\x04", 1, 0)]
+)
 def test_apply_asks(manifest: Manifest, project: Path, world: World, answer: str, code: int, holders: int) -> None:
     manifest(customers=(range(3), ["customer"], []))
     with on_terminal("apply", cwd=project) as (process, terminal):

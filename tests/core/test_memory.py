@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.alias import aliases_in
-from reconciler.core.change import FLAPPING, Diff, Postponed
+from reconciler.core.change import FLAPPING, UNCONFIRMED, Diff, Postponed
 from reconciler.core.diff import diff
 from reconciler.core.facts import Alias, Facts
 from reconciler.core.manifest import Authority
@@ -57,6 +57,10 @@ VIP = declare(a_set("s", "anna", "vip"))
 
 def put_back(known: Known, *, ago: int, tag: str = "vip") -> Known:
     return replace(known, restored=((Tag(tag), Instant(NOW - ago)),))
+
+
+def intended(known: Known, text: str, *, at: int = NOW) -> Known:
+    return intend(known, ADD, tags(text), keep=tags(""), at=Instant(at))
 
 
 def found(known: Known, **options: object) -> Diff:
@@ -132,16 +136,76 @@ def test_once_is_never_restored_nor_held(ago: int) -> None:
     assert (changes(result), held(result)) == ({}, {})
 
 
+ONCE = declare(a_set("s", "anna", "vip"), rule=[a_rule("vip", once=True)])
+SILENCE = Verdict(Outcome.IN_DOUBT, "no answer")
+
+
+def added_in_doubt(*, later: str, after: int = SETTLE) -> Known:
+    """Asked for, without an answer; what a look so long after shows."""
+    known = absorb(intended(unseen(), "vip"), SILENCE, ADD, tags("vip"), sent=NOW, answered=NOW)
+    return observe(known, tags(later), at=Instant(NOW + after), origin=Origin.SEARCH, settle_ms=SETTLE)
+
+
+def test_once_in_doubt_and_not_there_later_is_held_until_a_person_says() -> None:
+    known = added_in_doubt(later="")
+    result = diff(ONCE, state(anna=known), now=NOW)
+    assert (changes(result), [(each.why, each.tags) for each in result.held]) == ({}, [(UNCONFIRMED, ("vip",))])
+    retried = diff(ONCE, state(anna=known), now=NOW, selection=only(retry_held=True))
+    assert (set(changes(retried)), held(retried)) == ({"anna"}, {})
+
+
+def test_once_seen_and_once_unconfirmed_are_told_apart() -> None:
+    desired = declare(a_set("s", "anna bert", "vip"), rule=[a_rule("vip", once=True)])
+    unsure = replace(GONE, unconfirmed=tags("vip"))
+    for present in (state(anna=GONE, bert=unsure), state(bert=unsure, anna=GONE)):
+        assert held(diff(desired, present, now=NOW)) == {"bert": "vip"}
+
+
+def test_what_stands_for_a_once_that_is_held_stays() -> None:
+    rules = [a_rule("vip", once=True, group="g"), a_rule("lead", group="g")]
+    desired = declare(a_set("s", "anna", "vip"), rule=rules)
+    result = diff(desired, state(anna=added_in_doubt(later="lead")), now=NOW)
+    assert changes(result) == {}
+    assert postponed(result) == {"anna": {"until_settled: lead"}}
+
+
+@pytest.mark.parametrize("after", [1, SETTLE])
+def test_once_in_doubt_and_seen_is_satisfied(after: int) -> None:
+    seen = added_in_doubt(later="vip", after=after)
+    gone = observe(seen, tags(""), at=Instant(NOW + DAY), origin=Origin.GET, settle_ms=SETTLE)
+    result = diff(ONCE, state(anna=gone), now=NOW)
+    assert (changes(result), held(result)) == ({}, {})
+
+
+def test_a_look_from_before_its_request_confirms_nothing() -> None:
+    early = added_in_doubt(later="vip", after=-1)
+    assert early.unconfirmed == tags("vip")
+
+
+def test_an_answer_confirms_though_a_workflow_consumes_at_once() -> None:
+    applied = Verdict(Outcome.APPLIED, "", None, tags(""), tags("vip"))
+    known = absorb(intended(unseen(), "vip"), applied, ADD, tags("vip"), sent=NOW, answered=NOW)
+    gone = observe(known, tags(""), at=Instant(NOW + DAY), origin=Origin.GET, settle_ms=SETTLE)
+    result = diff(ONCE, state(anna=gone), now=NOW)
+    assert (known.unconfirmed, changes(result), held(result)) == (tags(""), {}, {})
+
+
+def test_what_is_withdrawn_rejected_or_released_is_not_unconfirmed() -> None:
+    before = unseen()
+    known = intended(before, "vip x")
+    assert known.unconfirmed == tags("vip x")
+    assert withdraw(known, before) == before
+    assert release(known, tags("x")).unconfirmed == tags("vip")
+    refused = Verdict(Outcome.REJECTED, "deleted", Rejection.DELETED)
+    assert absorb(known, refused, ADD, tags("vip x"), sent=NOW, answered=NOW).unconfirmed == tags("")
+
+
 def test_once_starts_anew_when_it_is_declared_anew() -> None:
     once = [a_rule("vip", once=True)]
     left = diff(declare(rule=once), state(anna=GONE))
     assert recorded(left) == {"anna": "-vip"}
     again = diff(declare(a_set("s", "anna", "vip"), rule=once), state(anna=release(GONE, tags("vip"))))
     assert changes(again) == {"anna": {"+vip declared"}}
-
-
-def intended(known: Known, text: str, *, at: int = NOW) -> Known:
-    return intend(known, ADD, tags(text), keep=tags(""), at=Instant(at))
 
 
 def test_an_intent_remembers_what_it_puts_back() -> None:

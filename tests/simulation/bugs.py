@@ -139,8 +139,8 @@ BUGS = (
     Bug(
         "add a tag that is once again and again",
         "core/decision.py",
-        "return rule is not None and rule.once and tag in self.known.ledger",
-        "return False",
+        "return rule is not None and rule.once\n",
+        "return False\n",
         "7",
     ),
     Bug(
@@ -184,5 +184,26 @@ BUGS = (
         "changed = _changed(batch.action, tags, verdict)",
         "changed = tags",
         "10",
+    ),
+    Bug(
+        "take a lease that somebody holds",
+        "store/leases.py",
+        "    if last is not None and is_held(",
+        "    if last is not None and not last.holder and is_held(",
+        "9",
+    ),
+    Bug(
+        "take what was asked for once for added",
+        "core/decision.py",
+        "tag in self.known.ledger - self.known.unconfirmed and",
+        "tag in self.known.ledger and",
+        "15",
+    ),
+    Bug(
+        "add once more what may have been consumed",
+        "core/decision.py",
+        "if not self.known.unconfirmed or self.selection.retry_held:",
+        "if self.known.unconfirmed or self.selection.retry_held:",
+        "7",
     ),
 )

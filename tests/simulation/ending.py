@@ -44,7 +44,7 @@ def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> 
     listed |= {*GROUP} if listed & {*GROUP} else set()
     listed |= {OLD} if NEW in listed else set()
     missing = declared.present(who) - carried - listed
-    if declared.rules.once and ONCE in _ever_carried(place, who) | _ever_asked(town, location, who):
+    if declared.rules.once and ONCE in _ever_carried(place, who):
         missing.discard(ONCE)
     if missing:
         yield f"15: {who} should carry {sorted(missing)}, and nobody says why it does not"
@@ -64,15 +64,6 @@ def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> 
 def _ever_carried(place: Place, who: str) -> set[str]:
     """What came to the contact or left it: it was there at some time."""
     return {each.tag for each in place.crm.transitions if each.contact == who}
-
-
-def _ever_asked(town: Town, location: LocationId, who: str) -> set[str]:
-    """What a run meant to add to it: of a tag that is `once`, an intent is as good as an add, be its effect known or
-    not.
-    """
-    plans = [plan for run in town.runs if (plan := run.planned(location))]
-    deltas = [delta for plan in plans for delta in plan.deltas if who in delta.contacts]
-    return {change.tag for delta in deltas for change in delta.changes if change.action is Action.ADD}
 
 
 def _added_by_us(place: Place, who: str, tag: str) -> Iterator[bool]:

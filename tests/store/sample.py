@@ -32,7 +32,9 @@ KNOWN = {
         kept=tags("vip"),
         restored=((Tag("vip"), at(2)),),
     ),
-    BERT: Known(tags("old"), at(3), Origin.SEARCH, ledger=tags("x"), doubt=tags("x"), doubt_at=at(4)),
+    BERT: Known(
+        tags("old"), at(3), Origin.SEARCH, ledger=tags("x"), doubt=tags("x"), doubt_at=at(4), unconfirmed=tags("x")
+    ),
     CARA: Known(
         quarantine=Rejection.DELETED,
         quarantined_at=at(3),

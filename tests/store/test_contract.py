@@ -105,6 +105,7 @@ def test_lineages_differ(home: Home) -> None:
             membership=frozenset({SetName("grün, alt"), SetName("b")}),
         ),
         Known(quarantine=Rejection.DELETED, quarantined_at=LATER, membership=frozenset()),
+        Known(ledger=tags("l", "grün"), unconfirmed=tags("grün")),
         Known(ledger=tags("a", "grün"), restored=((Tag("a"), START), (Tag("grün"), LATER))),
     ],
 )

@@ -197,7 +197,7 @@ class Play:
                 quarantined_at=at,
                 membership=self.chance.choice((None, frozenset({SetName("s")}))),
             ),
-            Known(ledger=tags, restored=tuple((tag, at) for tag in sorted(tags))),
+            Known(ledger=tags, restored=tuple((tag, at) for tag in sorted(tags)), unconfirmed=tags & {TAGS[0]}),
         )[kind]
 
     def some(self, items: Sequence[T]) -> list[T]:

@@ -87,7 +87,7 @@ def test_a_newer_schema_is_refused(url: str, sql: Callable[[str], list[Any]], op
 
 
 def as_version_2(sql: Callable[[str], list[Any]]) -> None:
-    for column in ("quarantined_since", "membership", "restored"):
+    for column in ("quarantined_since", "membership", "restored", "unconfirmed"):
         sql(f"ALTER TABLE known DROP COLUMN {column}")
     sql("DROP TABLE facts")
     sql("CREATE TABLE whole AS SELECT rows.batch, contact, outcome, old, added, removed, message, released FROM rows"

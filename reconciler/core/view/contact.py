@@ -93,6 +93,8 @@ def _status(known: Known) -> Block | None:
         lines.append(Cell(f"quarantined since {since}{last}: {known.quarantine}", Style.WARN))
     if known.doubt:
         lines.append(Cell(f"in doubt since a request of {moment(known.doubt_at)}", Style.WARN))
+    unseen = sorted(known.unconfirmed - known.doubt)
+    lines += [Cell(f"{tag!r} was to be added, and nobody saw it there", Style.WARN) for tag in unseen]
     lines += [Cell(f"{tag!r} was put back {moment(at)}", Style.FAINT) for tag, at in known.restored]
     return Lines("", tuple(lines)) if lines else None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.approval import explain_refusals
 from reconciler.core.batching import Proof, Reasserted
-from reconciler.core.change import FLAPPING, IN_DOUBT, Change, Delta, Listed, Postponed
+from reconciler.core.change import FLAPPING, IN_DOUBT, UNCONFIRMED, Change, Delta, Listed, Postponed
 from reconciler.core.desired import Reason
 from reconciler.core.guard import Measured
 from reconciler.core.names import ContactId, LocationId, Tag
@@ -76,6 +76,7 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
         _deferrals(plan, most),
         _listed("Held: in doubt, not planned until an observation settles them", _held(plan, IN_DOUBT), most),
         _listed("Held: put back lately and gone again, not planned for a week", _held(plan, FLAPPING), most),
+        _listed("Held: to be added once, and maybe it was; --retry-held adds it", _held(plan, UNCONFIRMED), most),
         _listed("Left out", _left_out(plan), most),
         _listed("Quarantined: rejected for good, not planned", plan.quarantined, most),
         _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
@@ -271,7 +272,7 @@ def _held(plan: LocationPlan, why: str) -> tuple[Listed, ...]:
 
 
 def _left_out(plan: LocationPlan) -> tuple[Listed, ...]:
-    return tuple(each for each in plan.held if each.why not in (IN_DOUBT, FLAPPING))
+    return tuple(each for each in plan.held if each.why not in (IN_DOUBT, FLAPPING, UNCONFIRMED))
 
 
 def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block | None:
