@@ -253,7 +253,7 @@ def _date(text: str) -> Instant | None:
 
 def one_line(text: str) -> str:
     """What a server says, as one short printable line."""
-    printable = "".join(char if char.isprintable() else " " for char in text)
+    printable = text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
     return " ".join(printable.split())[:MESSAGE_LIMIT]
 
 

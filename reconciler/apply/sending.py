@@ -9,9 +9,10 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import count
 
 from reconciler.apply.run import Run, Verdicts, Witness
@@ -86,16 +87,18 @@ def _placed(run: Run, error: ApiError | LeaseLost) -> ApiError | LeaseLost:
 def _intend(run: Run, batch: Batch) -> _Letter:
     now = run.now()
     before = {contact: run.state.observed[contact] for contact in batch.contacts}
-    intended = {contact: _intended(run, contact, batch, known, now) for contact, known in before.items()}
+    # many contacts of a batch have the same known of them: what follows from it is made once
+    made = cache(partial(intend, at=now))
+    intended = {contact: _intended(run, contact, batch, known, made) for contact, known in before.items()}
     number = run.world.store.intend(run.tenure.lease, run.number, batch, intended, now)
     return _Letter(batch, number, now, before, intended)
 
 
-def _intended(run: Run, contact: ContactId, batch: Batch, known: Known, now: Instant) -> Known:
+def _intended(run: Run, contact: ContactId, batch: Batch, known: Known, made: Callable[..., Known]) -> Known:
     # what a reversal gives back is ours again only where it was
     tags = frozenset(batch.tags)
     ours = tags if run.reversal is None else run.reversal.managed(contact, tags, run.desired)
-    return intend(known, batch.action, ours, keep=run.desired.want(contact).keep, at=now)
+    return made(known, batch.action, ours, keep=run.desired.want(contact).keep)
 
 
 async def _delivered(run: Run, letter: _Letter, ticket: int) -> Verdicts:
@@ -129,7 +132,8 @@ def _withdraw(run: Run, letter: _Letter) -> None:
 
 def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
     now = run.now()
-    known = {contact: _absorbed(run, letter, contact, verdict, now) for contact, verdict in verdicts.items()}
+    made = cache(partial(absorb, sent=letter.sent, answered=now, settle_ms=run.options.settle_ms))
+    known = {contact: _absorbed(run, letter, contact, verdict, made) for contact, verdict in verdicts.items()}
     rejected = {contact for contact, verdict in verdicts.items() if verdict.outcome is Outcome.REJECTED}
     durable = known | {contact: letter.intended[contact] for contact in rejected}
     try:
@@ -158,17 +162,9 @@ def _note_aliases(run: Run, batch: Batch, verdicts: Verdicts) -> None:
             run.learn(run.facts.with_aliases(new))
 
 
-def _absorbed(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now: Instant) -> Known:
-    return absorb(
-        letter.intended[contact],
-        verdict,
-        letter.batch.action,
-        frozenset(letter.batch.tags),
-        sent=letter.sent,
-        answered=now,
-        settle_ms=run.options.settle_ms,
-        membership=run.desired.membership(contact),
-    )
+def _absorbed(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, made: Callable[..., Known]) -> Known:
+    batch, membership = letter.batch, run.desired.membership(contact)
+    return made(letter.intended[contact], verdict, batch.action, frozenset(batch.tags), membership=membership)
 
 
 def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now: Instant) -> None:
