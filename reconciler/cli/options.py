@@ -118,7 +118,9 @@ def narrowing(function: F) -> F:
     """--location, --set, --tag, --retry-held, --retry-rejected: a part of the whole, and more of it."""
     for option in reversed(
         (
-            click.option("--retry-held", is_flag=True, help="Plan what is held once more: in doubt, flapping, or `once` and never seen."),
+            click.option(
+                "--retry-held", is_flag=True, help="Plan what is held (in doubt, flapping, never seen) once more."
+            ),
             click.option("--retry-rejected", is_flag=True, help="Plan quarantined contacts once more."),
         )
     ):
