@@ -80,7 +80,8 @@ async def _under_lease(
         started=world.clock.now(),
         change_digest=approved.plan.change_digest,
         commit=mission.commit,
-        allowed=tuple(f"{each.flag}: {each.allowed}" for each in plan.guards if each.allowed),
+        # those that the plan did not need too: a later round may
+        allowed=tuple(sorted({str(each) for each in mission.options[plan.location].allowances})),
     )
     earlier = tuple(each.id for each in _runs_of(approved.plan, plan.location, world.store))
     number = world.store.begin_run(tenure.lease, header)

@@ -22,6 +22,7 @@ from reconciler.core.names import SetName, Tag
 from reconciler.core.observed import Observed
 from reconciler.core.outcome import Action
 
+NO_REASON = "no reason given"
 PCT_FLOOR = 5
 SIZE_FLOOR = 10
 BY_NAME = (Reason.ABSENT, Reason.RENAMED)
@@ -78,6 +79,9 @@ class Allowance:
     scope: str = ""
     reason: str = ""
 
+    def __str__(self) -> str:
+        return f"{_flag(self.guard, self.scope)}: {self.reason or NO_REASON}"
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -99,12 +103,15 @@ class Measured:
     @property
     def flag(self) -> str:
         """The option that lifts it, as typed in a shell."""
-        kind = self.guard.scopes[-1]
-        return shlex.quote(f"{self.guard}:{kind}={self.scope}" if self.scope else self.guard.value)
+        return _flag(self.guard, self.scope)
 
     @property
     def is_share(self) -> bool:
         return self.guard.endswith("_pct")
+
+
+def _flag(guard: Guard, scope: str) -> str:
+    return shlex.quote(f"{guard}:{guard.scopes[-1]}={scope}" if scope else guard.value)
 
 
 @dataclass(frozen=True, slots=True)

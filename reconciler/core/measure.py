@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.core.desired import Desired
-from reconciler.core.guard import PCT_FLOOR, SIZE_FLOOR, Allowance, Before, Counts, Guard, GuardLimits, Measured
+from reconciler.core.guard import (
+    NO_REASON,
+    PCT_FLOOR,
+    SIZE_FLOOR,
+    Allowance,
+    Before,
+    Counts,
+    Guard,
+    GuardLimits,
+    Measured,
+)
 from reconciler.core.names import Tag
 
 
@@ -40,7 +50,7 @@ def _lift(measured: Measured, lifted: Mapping[tuple[Guard, str], str]) -> Measur
     reason = lifted.get((measured.guard, measured.scope))
     if reason is None or not measured.refused:
         return measured
-    return replace(measured, refused=False, allowed=reason or "no reason given")
+    return replace(measured, refused=False, allowed=reason or NO_REASON)
 
 
 def _max_pairs(case: _Case) -> Iterator[Measured]:

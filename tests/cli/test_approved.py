@@ -201,6 +201,14 @@ def test_a_reviewed_exception_lifts_a_guard_until_it_ends(
         assert run["allowed"] == ["max_adds: the launch"]
 
 
+def test_a_guard_that_a_later_round_may_pass_is_journalled_too(reconciler: Command, manifest: Manifest) -> None:
+    manifest(customers=([0], ["customer"], []))
+    lift = ("--allow", "max_removes", "--allow", "empties_tag:tag=trial", "--reason", "it ended")
+    assert reconciler("apply", "--auto-approve", *lift).code == 0
+    (run,) = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"]
+    assert run["allowed"] == ["empties_tag:tag=trial: it ended", "max_removes: it ended"]
+
+
 @pytest.mark.parametrize(
     ("lift", "hint"),
     [
