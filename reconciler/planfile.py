@@ -7,7 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from reconciler.core.document import plan_document, read_plan
+from reconciler.core.document import plan_document
+from reconciler.core.document_reading import read_plan
 from reconciler.core.errors import PlanFileError
 from reconciler.core.plan import Plan
 from reconciler.core.printable import json_line

@@ -6,19 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.core import checked
 from reconciler.core.batching import Batch
 from reconciler.core.errors import InvalidInput, Problem
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunRecord, RunStatus
-from reconciler.core.names import ContactId, Instant, LocationId, instant, iso
+from reconciler.core.names import ContactId, Instant, LocationId, iso
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Outcome, Verdict
-from reconciler.core.portable import (
-    FORMAT_VERSION,
-    answers_document,
-    contacts_document,
-    read_answers,
-    read_contacts,
-)
+from reconciler.core.portable import FORMAT_VERSION, answers_document, contacts_document
+from reconciler.core.portable_reading import read_answers, read_contacts
 from reconciler.core.source import Source
 
 KIND = "emergency journal"
@@ -62,15 +58,15 @@ def read_lost(document: object, *, path: str) -> Lost:
     try:
         answers = read_answers(document["rows"])
         return Lost(
-            location=LocationId(str(document["location"])),
-            lineage=document["lineage"],
-            run=str(document["run"]),
-            number=int(document["batch"]),
-            answered=instant(document["answered"]),
+            location=LocationId(checked.text(document["location"])),
+            lineage=checked.optional(checked.text, document["lineage"]),
+            run=checked.text(document["run"]),
+            number=checked.count(document["batch"]),
+            answered=checked.moment(document["answered"]),
             verdicts={contact: each.verdict for contact, each in answers.items() if each.verdict is not None},
             learnt=dict(read_contacts(document["known"]).items()),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidInput([Problem(Source(path), f"it lacks something: {error}", "emergency")]) from error
 
 

@@ -1,4 +1,4 @@
-"""State as a portable JSON document, and back: what `state pull` prints and `state push` takes. Pure.
+"""State as a portable JSON document: what `state pull` prints, and `state push` takes by `portable_reading`. Pure.
 
 Rules
 1. `format_version` is "MAJOR.MINOR": a reader ignores unknown fields and refuses an unknown MAJOR.
@@ -9,18 +9,16 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from reconciler.core.errors import InvalidInput, Problem, StateError
-from reconciler.core.facts import NO_FACTS, Facts
-from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant, iso
-from reconciler.core.observed import Known, Observed, Origin
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.errors import StateError
+from reconciler.core.facts import Facts
+from reconciler.core.journal import Answer, BatchRecord, RunLog, RunRecord
+from reconciler.core.names import ContactId, Instant, iso
+from reconciler.core.observed import Known
 from reconciler.core.plan import Snapshot
-from reconciler.core.source import Source
 
 FORMAT_VERSION = "1.2"
 T = TypeVar("T", bound=Hashable)
@@ -142,157 +140,6 @@ def _answer_document(answer: Answer) -> dict[str, Any]:
 
 def _iso(moment: Instant | None) -> str | None:
     return None if moment is None else iso(moment)
-
-
-def read_state(document: object, *, path: str) -> tuple[Portable, ...]:
-    """The locations of a document; raises InvalidInput for anything else. `path` names it in the message."""
-    if not isinstance(document, dict) or not isinstance(document.get("format_version"), str):
-        raise _refused(path, "this is no state: `format_version` is missing", "`reconciler state pull` writes one")
-    version = document["format_version"]
-    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
-        known = f"this reconciler reads {FORMAT_VERSION}"
-        raise _refused(path, f"state format {version[:20]!r} is not known here; {known}", "upgrade reconciler")
-    try:
-        return tuple(_location(item) for item in document["locations"])
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise _refused(path, f"the state lacks something: {type(error).__name__} {error}", "pull it again") from error
-
-
-def _refused(path: str, message: str, hint: str) -> InvalidInput:
-    return InvalidInput([Problem(Source(path), message, "state", hint=hint)])
-
-
-def _location(item: Mapping[str, Any]) -> Portable:
-    location = LocationId(_text(item["location"]))
-    observed = read_contacts(item["known"])
-    sizes = {SetName(name): _number(size) for name, size in item["set_sizes"].items()}
-    # what version 1.0 did not know yet is not there
-    facts = _facts(item["facts"]) if "facts" in item else NO_FACTS
-    state = Snapshot(location, _text(item["lineage"]), _number(item["serial"]), observed, sizes, facts)
-    return Portable(state, tuple(_log(location, run) for run in item["runs"]))
-
-
-def _facts(item: Mapping[str, Any]) -> Facts:
-    moves = item["moves_updated"]
-    if moves is not None and not isinstance(moves, bool):
-        raise TypeError(f"{str(moves)[:40]!r} is neither true nor false")
-    return Facts(
-        moves_updated=moves,
-        max_contacts=_optional_number(item["max_contacts"]),
-        max_tags=_optional_number(item["max_tags"]),
-        aliases=tuple(sorted((Tag(_text(sent)), Tag(_text(back))) for sent, back in item["aliases"].items())),
-    )
-
-
-def read_contacts(groups: Iterable[Mapping[str, Any]]) -> Observed:
-    """The inverse of `contacts_document`."""
-    observed = Observed()
-    for group in groups:
-        known = _known(group)
-        observed.update({ContactId(_text(contact)): known for contact in group["contacts"]})
-    return observed
-
-
-def _known(item: Mapping[str, Any]) -> Known:
-    # whoever mends a state by hand ends a quarantine by its first two words
-    refused = {} if item["quarantine"] is None else item
-    return Known(
-        observed=_optional_tags(item["observed"]),
-        observed_at=_instant(item["observed_at"]),
-        origin=Origin(item["origin"]),
-        ledger=_tags(item["ledger"]),
-        kept=_tags(item["kept"]),
-        doubt=_tags(item["doubt"]),
-        doubt_at=_instant(item["doubt_at"]),
-        quarantine=None if item["quarantine"] is None else Rejection(item["quarantine"]),
-        quarantined_at=_instant(item["quarantined_at"]),
-        quarantined_since=_instant(refused.get("quarantined_since")),
-        membership=_membership(refused.get("membership")),
-        restored=tuple(sorted((Tag(tag), instant(at)) for tag, at in item.get("restored", {}).items())),
-        unconfirmed=_tags(item.get("unconfirmed", [])),
-    )
-
-
-def _log(location: LocationId, item: Mapping[str, Any]) -> RunLog:
-    header = RunHeader(
-        location=location,
-        operation=_text(item["operation"]),
-        who=_text(item["who"]),
-        started=instant(item["started"]),
-        change_digest=_text(item["change_digest"]),
-        commit=_text(item["commit"]),
-        allowed=tuple(map(_text, item["allowed"])),
-    )
-    batches = tuple(_batch(batch) for batch in item["batches"])
-    rows = sum(len(batch.answers) for batch in batches)
-    status, ended = RunStatus(item["status"]), _instant(item["ended"])
-    return RunLog(RunRecord(_text(item["id"]), header, status, ended, len(batches), rows), batches)
-
-
-def _batch(item: Mapping[str, Any]) -> BatchRecord:
-    return BatchRecord(
-        action=Action(item["action"]),
-        tags=tuple(sorted(_tags(item["tags"]))),
-        intended=instant(item["intended"]),
-        ended=_instant(item["ended"]),
-        status=BatchStatus(item["status"]),
-        answers=read_answers(item["rows"]),
-    )
-
-
-def read_answers(rows: Iterable[Mapping[str, Any]]) -> dict[ContactId, Answer]:
-    """The inverse of `answers_document`."""
-    answers: dict[ContactId, Answer] = {}
-    for row in rows:
-        answer = _answer(row)
-        answers.update({ContactId(_text(contact)): answer for contact in row["contacts"]})
-    return answers
-
-
-def _answer(item: Mapping[str, Any]) -> Answer:
-    if item["outcome"] is None:
-        return Answer(None)
-    verdict = Verdict(
-        outcome=Outcome(item["outcome"]),
-        message=_text(item["message"]),
-        rejection=None if item["rejection"] is None else Rejection(item["rejection"]),
-        old=_optional_tags(item["old"]),
-        added=_tags(item["added"]),
-        removed=_tags(item["removed"]),
-    )
-    return Answer(verdict, _tags(item["released"]))
-
-
-def _instant(text: str | None) -> Instant | None:
-    return None if text is None else instant(text)
-
-
-def _tags(items: Sequence[str]) -> TagSet:
-    return frozenset(Tag(_text(item)) for item in items)
-
-
-def _optional_tags(items: Sequence[str] | None) -> TagSet | None:
-    return None if items is None else _tags(items)
-
-
-def _membership(items: Sequence[str] | None) -> frozenset[SetName] | None:
-    return None if items is None else frozenset(SetName(_text(item)) for item in items)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{str(value)[:40]!r} is not text")
-    return value
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError(f"{str(value)[:40]!r} is not a count")
-    return value
-
-
-def _optional_number(value: object) -> int | None:
-    return None if value is None else _number(value)
 
 
 def accept(present: Portable, new: Portable) -> Portable | None:

@@ -25,7 +25,7 @@ from typing import Any
 
 from reconciler.core.errors import LeaseLost, StateError
 from reconciler.core.lease import Lease
-from reconciler.core.portable import read_state
+from reconciler.core.portable_reading import read_state
 from reconciler.store.chain import Chain, Taken
 from reconciler.store.codec import Call, encode
 from reconciler.store.database import first

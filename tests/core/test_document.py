@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.document import FORMAT_VERSION, plan_document, read_plan, seal
+from reconciler.core.document import FORMAT_VERSION, plan_document, seal
+from reconciler.core.document_reading import read_plan
 from reconciler.core.errors import PlanFileError
 from reconciler.core.guard import GuardLimits
 from reconciler.core.names import Instant, instant, iso

@@ -13,7 +13,8 @@ from reconciler.core.names import ContactId, LocationId, SetName, Tag
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Rejection
 from reconciler.core.plan import Snapshot
-from reconciler.core.portable import Portable, accept, read_state, state_document
+from reconciler.core.portable import Portable, accept, state_document
+from reconciler.core.portable_reading import read_state
 from tests.fakes import START
 
 HERE, ANNA = LocationId("asdrwHvLUxlfw5SqKVCN"), ContactId("Anna" * 5)

@@ -15,7 +15,8 @@ from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
 from reconciler.core.errors import InvalidInput, Problem
 from reconciler.core.integrity import verify
-from reconciler.core.portable import Portable, accept, read_state
+from reconciler.core.portable import Portable, accept
+from reconciler.core.portable_reading import read_state
 from reconciler.core.source import Source
 from reconciler.store import open_store
 
