@@ -10,7 +10,7 @@ Rules
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.printable import printable
@@ -50,10 +50,27 @@ _CUTS = (
 def render_markdown(view: View, *, limit: int = LIMIT) -> str:
     """The view in at most `limit` bytes, ending with a new line."""
     for cut in _CUTS:
-        text = _join([*_opening(view, cut), *(_section(each, cut) for each in view.sections), *_closing(view, cut)])
-        if len(text.encode()) <= limit:
+        text = _whole(_parts(view, cut), limit)
+        if text is not None:
             return text
     return _sections_that_fit(view, _CUTS[-1], limit)
+
+
+def _parts(view: View, cut: _Cut) -> Iterator[str]:
+    yield from _opening(view, cut)
+    yield from (_section(each, cut) for each in view.sections)
+    yield from _closing(view, cut)
+
+
+def _whole(parts: Iterable[str], limit: int) -> str | None:
+    """All parts, where they are not longer than `limit`; no more are made than it takes to see that they are."""
+    made, size = list[str](), -1
+    for part in parts:
+        made.append(part)
+        size += len(part.encode()) + 2
+        if size > limit:
+            return None
+    return _join(made)
 
 
 def _sections_that_fit(view: View, cut: _Cut, limit: int) -> str:
