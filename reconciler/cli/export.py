@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import click
 from reconciler.cli.console import Console
 from reconciler.cli.options import common, locking
 from reconciler.cli.session import load_state
-from reconciler.cli.storing import read_and_store
+from reconciler.cli.storing import Stored, ended_by_signals, read_and_store
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.exporting import Export, GroupBy, export_sets
@@ -87,6 +87,11 @@ def _locations(settings: Settings, options: Mapping[str, Any]) -> list[LocationI
     return sorted(known)
 
 
+async def _ended_in_order(reading: Awaitable[Stored]) -> Stored:
+    with ended_by_signals():
+        return await reading
+
+
 def _state(
     settings: Settings, location: LocationId, console: Console, options: Mapping[str, Any]
 ) -> tuple[Snapshot, frozenset[ContactId] | None]:
@@ -96,7 +101,7 @@ def _state(
             return load_state(settings, reader, location), None
     with open_store(settings.state) as store:
         reading = read_and_store(settings, store, location, _everybody, console, options, operation="export")
-        stored = asyncio.run(reading)
+        stored = asyncio.run(_ended_in_order(reading))
     if stored.found.incomplete:
         console.warn(
             f"location {location}: the search was not complete: {stored.found.incomplete}. Contacts may be missing"

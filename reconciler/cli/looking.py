@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from reconciler.cli.connecting import open_reading
 from reconciler.cli.options import milliseconds
@@ -25,6 +26,8 @@ from reconciler.core.settings import Settings
 from reconciler.core.view.blocks import counted
 from reconciler.ports import Reporter, StateReader
 from reconciler.refresh import Keep, Reading, keep_nothing, refresh
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,19 @@ async def look(
     _refuse_unknown_tags(session, states.values(), options)
     if not options.get("refresh"):
         return [Present(state) for state in states.values()]
-    return [
-        await _present(session, state, wanted_of(session, state, options, contacts=contacts), options, report)
-        for state in states.values()
-    ]
+    wanted = {each: wanted_of(session, state, options, contacts=contacts) for each, state in states.items()}
+    return await side_by_side(_present(session, state, wanted[each], options, report) for each, state in states.items())
+
+
+async def side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order. The first error ends them all: of a part of the locations nothing can be told."""
+    tasks = [asyncio.create_task(each) for each in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _present(

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
+from reconciler.cli import failure
 from reconciler.cli.answers import refresh_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.looking import concerned, wanted_of
 from reconciler.cli.options import FORMATS, REFRESHES, common, locking, manifests, max_age, narrowed, output
 from reconciler.cli.session import Session, open_session, selection
-from reconciler.cli.storing import read_and_store
-from reconciler.core.errors import ExitCode
+from reconciler.cli.storing import ended_by_signals, read_and_store
+from reconciler.core.errors import ExitCode, ReconcilerError, worst
 from reconciler.core.names import LocationId
 from reconciler.core.refreshing import Refreshed
 from reconciler.ports import StateStore
@@ -47,9 +48,30 @@ def command(manifests: Path, **options: Any) -> int:
     console = Console.of(options)
     session = open_session(manifests, options)
     with open_store(session.settings.state) as store:
-        reports = [asyncio.run(_refresh(session, store, each, console, options)) for each in session.desired]
-    tell(refresh_answer(reports), console, options)
-    return ExitCode.DONE
+        ended = asyncio.run(_each_to_its_end(session, store, console, options))
+    reports = [each for each in ended if isinstance(each, Refreshed)]
+    failed = [each for each in ended if isinstance(each, Exception)]
+    if reports or not failed:
+        tell(refresh_answer(reports), console, options)
+    console.progress.close()
+    return worst([ExitCode.DONE, *map(failure.tell, failed)])
+
+
+async def _each_to_its_end(
+    session: Session, store: StateStore, console: Console, options: Mapping[str, Any]
+) -> list[Refreshed | Exception]:
+    """Each location's report, or its error: one that fails does not stop the others."""
+
+    async def ended(location: LocationId) -> Refreshed | Exception:
+        try:
+            return await _refresh(session, store, location, console, options)
+        except ReconcilerError as error:
+            if len(session.desired) > 1:
+                error.message = f"location {location}: {error.message}"
+            return error
+
+    with ended_by_signals():
+        return await asyncio.gather(*map(ended, session.desired))
 
 
 async def _refresh(

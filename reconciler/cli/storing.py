@@ -51,7 +51,10 @@ async def read_and_store(
     *,
     operation: str,
 ) -> Stored:
-    """Reads what `wanted_of` asks for, given the state; whatever was read is kept, however it ends."""
+    """Reads what `wanted_of` asks for, given the state; whatever was read is kept, however it ends.
+
+    Within `ended_by_signals` a signal ends it in order.
+    """
     tenure = await take(
         location,
         current_holder(operation),
@@ -65,15 +68,14 @@ async def read_and_store(
         wanted = wanted_of(diary.state)
         if wanted.is_empty:
             return diary
-        with _ended_by_signals():
-            await _journalled(settings, wanted, _Diary(tenure, diary, settle_ms_of(settings)), console)
+        await _journalled(settings, wanted, _Diary(tenure, diary, settle_ms_of(settings)), console)
         return diary
     finally:
         tenure.release()
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """A signal ends the reading in order: what was read is kept. Raises Interrupted."""
     task, asked = asyncio.current_task(), list[int]()
 

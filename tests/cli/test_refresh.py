@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.looking import side_by_side
 from reconciler.clock import SystemClock
+from reconciler.core.errors import UsageError
 from reconciler.sandbox.app import App
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import Contact, World
 from reconciler.store import open_store
-from tests.cli.conftest import LOCATION, Command, contact_id
+from tests.cli.conftest import ELSEWHERE, LOCATION, Command, contact_id
 from tests.cli.listening import Listening
 from tests.fakes import a_holder
 
@@ -50,6 +53,62 @@ def test_get_reads_those_that_are_declared(reconciler: Command, manifest: Manife
     assert network.since() == {GET: 3}
     assert known(reconciler)[contact_id(0)]["observed"] == ["trial"]
     assert known(reconciler)[contact_id(0)]["origin"] == "get"
+
+
+@pytest.mark.parametrize("told", [[], ["--quiet"]])
+def test_a_location_that_fails_does_not_stop_the_others(
+    reconciler: Command, manifest: Manifest, project: Path, network: Listening, told: list[str]
+) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    (project / "manifests" / "else.yaml").write_text(
+        f"location: {ELSEWHERE}\ncontact_sets: {{there: {{contacts: [{contact_id(9)}], tags: [customer]}}}}\n"
+    )
+    settings = f"locations: {{{ELSEWHERE}: {{token_env: THEIR_TOKEN}}}}\n"
+    (project / "manifests" / "reconciler.yaml").write_text(settings)
+    ended = reconciler("refresh", "--method", "get", "--format", "json", *told)
+
+    assert ended.code == 7
+    assert f"error: location {ELSEWHERE}: " in ended.err
+    assert "THEIR_TOKEN" in ended.err
+    assert [(each["location"], each["read"]) for each in json.loads(ended.out)["locations"]] == [(LOCATION, 3)]
+    assert network.since() == {GET: 3}
+    assert known(reconciler)[contact_id(0)]["observed"] == ["trial"]
+    # of a part of the locations no plan is made
+    assert reconciler("plan", "--refresh", "get").code == 7
+
+
+def test_locations_are_looked_at_side_by_side() -> None:
+    async def both() -> list[int]:
+        first, second = asyncio.Event(), asyncio.Event()
+
+        async def meet(mine: asyncio.Event, other: asyncio.Event, result: int) -> int:
+            mine.set()
+            await other.wait()
+            return result
+
+        return await side_by_side([meet(first, second, 1), meet(second, first, 2)])
+
+    assert asyncio.run(both()) == [1, 2]
+
+
+def test_the_first_error_ends_the_others() -> None:
+    ended = []
+
+    async def both() -> None:
+        async def wait() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("the other")
+
+        async def fail() -> None:
+            raise UsageError("no")
+
+        await side_by_side([wait(), fail()])
+
+    with pytest.raises(UsageError, match="no"):
+        asyncio.run(both())
+    assert ended == ["the other"]
 
 
 def test_search_reads_everybody(reconciler: Command, manifest: Manifest, network: Listening) -> None:
