@@ -92,7 +92,7 @@ BUGS = (
         "core/observed.py",
         "ledger=known.ledger | tags,\n        kept=(known.kept",
         "ledger=known.ledger,\n        kept=(known.kept",
-        "7",
+        "16",
     ),
     Bug(
         "take no account of a group's other tags",
