@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
-from reconciler.core.view.blocks import Cell, Column, Lines, Section, Style, View, table, totals
+from reconciler.core.view.blocks import Cell, Column, Lines, Section, Style, Table, View, table, totals
 from reconciler.render.markdown import LIMIT, render_markdown
 from tests.render import judges
 
@@ -15,9 +17,14 @@ def a_section(number: int, rows: int, *, text: str = "contact") -> Section:
     columns = (Column("contact"), Column("pairs", right=True))
     guards = Lines("Guards", (Cell("guard max_adds refuses", Style.BAD),), key=True)
     tags = table("Tags", columns, [(Cell(f"tag {row}"), Cell("1")) for row in range(5)], most=None, key=True)
-    samples = table("Samples", columns, [(Cell(f"{text} {row}"), Cell("1")) for row in range(rows)], most=None)
     verdict = Cell(f"verdict {number}", Style.STRONG)
-    return Section(f"Location {number}", verdict, (guards, tags, samples), totals(("adds", 7, Style.ADD)))
+    return Section(f"Location {number}", verdict, (guards, tags, samples(rows, text)), totals(("adds", 7, Style.ADD)))
+
+
+@cache
+def samples(rows: int, text: str) -> Table:
+    columns = (Column("contact"), Column("pairs", right=True))
+    return table("Samples", columns, [(Cell(f"{text} {row}"), Cell("1")) for row in range(rows)], most=None)
 
 
 def size(text: str) -> int:
