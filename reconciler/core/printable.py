@@ -12,11 +12,13 @@ _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 def printable(text: str) -> str:
     """The text in one line, as readers see it: what is not printable, or turns the direction of writing, is shown as
-    `\\u{…}`; a backslash is doubled, so that the text can be recovered.
+    `\\u{…}`, and so is a mark at its beginning, which would combine with what stands before it; a backslash is doubled,
+    so that the text can be recovered.
     """
-    if text.isprintable() and "\\" not in text:
+    bare = _combines(text[:1])
+    if text.isprintable() and "\\" not in text and not bare:
         return text
-    return "".join(map(_shown, text))
+    return (_code(text[0]) if bare else "") + "".join(map(_shown, text[1:] if bare else text))
 
 
 def visible(text: str) -> str:
@@ -42,4 +44,13 @@ def json_line(document: object) -> str:
 def _shown(char: str) -> str:
     if char == "\\":
         return "\\\\"
-    return f"\\u{{{ord(char):x}}}" if unicodedata.category(char) in _HIDDEN else char
+    return _code(char) if unicodedata.category(char) in _HIDDEN else char
+
+
+def _code(char: str) -> str:
+    return f"\\u{{{ord(char):x}}}"
+
+
+def _combines(char: str) -> bool:
+    # no mark comes before the combining diacritics
+    return char >= "\u0300" and unicodedata.category(char).startswith("M")
