@@ -36,11 +36,12 @@ BACKOFF = Backoff(retries=4)
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A write of this run that changed the contact's tags, sent and answered at these instants."""
+    """A write of this run that changed the contact's tags, sent and answered at these instants; the tags it left."""
 
     contact: ContactId
     sent: Instant
     answered: Instant
+    left: TagSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ async def _told_by(run: Run, witness: Witness) -> bool | None:
     readings = _Readings()
     await _read(run, witness.contact, readings)
     reading = readings.found.get(witness.contact)
-    return None if reading is None else moves_updated(reading, witness.sent, witness.answered)
+    return None if reading is None else moves_updated(reading, witness.sent, witness.answered, witness.left)
 
 
 def _book(run: Run, contact: ContactId, found: Settled, adds: TagSet, again: Again) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from reconciler.core.change import IN_DOUBT
 from reconciler.core.desired import Desired
 from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
@@ -51,7 +52,7 @@ def open_doubts(observed: Observed, desired: Desired, *, settle_ms: int, now: In
 
 def may_have_work(plan: LocationPlan) -> bool:
     """Whether there is something to send, to record, or perhaps to settle."""
-    return not plan.is_empty or bool(plan.observations or plan.held)
+    return not plan.is_empty or bool(plan.observations) or any(each.why == IN_DOUBT for each in plan.held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,16 @@ def is_untouched(reading: Reading, since: Instant | None, *, slack_ms: int = SLA
     return there is not None and reading.updated is not None and reading.updated + slack_ms < there
 
 
-def moves_updated(reading: Reading, sent: Instant, answered: Instant) -> bool | None:
-    """Whether a write that changed the contact's tags moved its date; None where that cannot be told."""
+def moves_updated(reading: Reading, sent: Instant, answered: Instant, left: TagSet) -> bool | None:
+    """Whether a write that changed the contact's tags, to these, moved its date; None where that cannot be told."""
     there = reading.there(sent)
     if there is None or reading.updated is None:
         return None
     if reading.updated < there - SLACK_MS:
         return False
+    if reading.tags != left:
+        # somebody edits it too, a workflow that consumes the tag perhaps, and may have moved the date
+        return None
     # what is earlier may be from before the request, what is later somebody else's
     return True if there <= reading.updated <= there + (answered - sent) + SLACK_MS else None
 
@@ -129,9 +133,10 @@ def lost_sight_of(known: Known, why: Rejection, at: Instant, *, membership: froz
 def first_doubt(contact: ContactId, tag: Tag, trail: Iterable[BatchRecord]) -> Instant | None:
     """When the first request left that may have added the tag, as the journal tells; None where it does not."""
     mine = [each for each in trail if each.action is Action.ADD and tag in each.tags]
-    unclear = [each.intended for each in mine if contact in each.answers and _is_unclear(each.answers[contact])]
+    unclear = [each.intended for each in mine if contact in each.answers and is_unclear(each.answers[contact])]
     return min(unclear, default=None)
 
 
-def _is_unclear(answer: Answer) -> bool:
+def is_unclear(answer: Answer) -> bool:
+    """Whether nobody can tell by the answer what the request did."""
     return answer.verdict is None or answer.verdict.outcome in _UNCLEAR

@@ -64,11 +64,18 @@ def test_nothing_proves_anything_about_a_request_that_nobody_knows() -> None:
     [(100, True), (0, True), (-1_000, None), (-60_000, False), (90_000, None), (None, None)],
 )
 def test_a_known_write_tells_whether_the_date_moves(updated: int | None, moves: bool | None) -> None:
-    assert moves_updated(a_reading(updated), at(0), at(300)) is moves
+    assert moves_updated(a_reading(updated), at(0), at(300), tags("")) is moves
+
+
+@pytest.mark.parametrize(("updated", "moves"), [(100, None), (-60_000, False)])
+def test_a_known_write_to_a_contact_that_others_edit_does_not_tell_that_the_date_moves(
+    updated: int, moves: bool | None
+) -> None:
+    assert moves_updated(a_reading(updated, carried="a"), at(0), at(300), tags("a welcome")) is moves
 
 
 def test_without_the_servers_time_nothing_is_learnt() -> None:
-    assert moves_updated(a_reading(100, served=False), at(0), at(300)) is None
+    assert moves_updated(a_reading(100, served=False), at(0), at(300), tags("")) is None
 
 
 def record(intended: int, tag: str, outcome: Outcome | None, action: Action = Action.ADD) -> BatchRecord:
