@@ -134,8 +134,12 @@ def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
     now = run.now()
     made = cache(partial(absorb, sent=letter.sent, answered=now, settle_ms=run.options.settle_ms))
     known = {contact: _absorbed(run, letter, contact, verdict, made) for contact, verdict in verdicts.items()}
-    rejected = {contact for contact, verdict in verdicts.items() if verdict.outcome is Outcome.REJECTED}
-    durable = known | {contact: letter.intended[contact] for contact in rejected}
+    rejected = {
+        contact: withdraw(letter.intended[contact], letter.before[contact])
+        for contact, verdict in verdicts.items()
+        if verdict.outcome is Outcome.REJECTED
+    }
+    durable = known | rejected
     try:
         with _or_kept(run, letter, verdicts, durable, now):
             run.world.store.record(run.tenure.lease, letter.number, verdicts, durable, now)
@@ -144,8 +148,7 @@ def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
         run.tally.take(letter.batch, dict.fromkeys(letter.batch.contacts, lost))
         raise
     run.state.observed.update(known)
-    for contact in rejected:
-        run.rejected[contact] = withdraw(letter.intended[contact], letter.before[contact])
+    run.rejected |= rejected
     run.tally.take(letter.batch, verdicts)
     run.rates.take(letter.before, verdicts)
     for contact, verdict in verdicts.items():
@@ -176,8 +179,8 @@ def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now
         run.tally.wonder(contact, found)
     if before.observed is None and verdict.old is not None:
         run.learnt.update(verdict.old)
-    if verdict.outcome is Outcome.APPLIED:
-        run.testify(Witness(contact, letter.sent, now))
+    if verdict.outcome is Outcome.APPLIED and verdict.observed is not None:
+        run.testify(Witness(contact, letter.sent, now, verdict.observed))
 
 
 def _judge(run: Run) -> None:

@@ -62,17 +62,20 @@ class Decision:
     carried: TagSet | None
 
     def verdict(self) -> Verdict:
-        needed, removals, held, unsure = self._adds(), self._removals(), self._held(), self._unsure()
+        needed, removals, held = self._adds(), self._removals(), self._held()
         if self.barred and (self.spent or not self.selection.retry_rejected):
             wrong = needed or self._present(removals) or held
             reason = self.known.quarantine.value if wrong and self.known.quarantine else ""
             return Verdict(ledger=self._ledger(), quarantine=reason)
-        flapping = self._flapping()
-        adds = {tag: change for tag, change in needed.items() if tag not in flapping} if flapping else needed
-        sent = [change for tag, change in adds.items() if tag not in held | unsure | self.spent]
-        removes, deferred = self._split(removals, adding=bool(sent), waits=not (held | unsure).isdisjoint(adds))
-        listed = ((FLAPPING, flapping), (IN_DOUBT, held), (UNCONFIRMED, unsure))
+        flapping, unconfirmed = self._flapping(), self._unconfirmed()
+        idle = flapping | unconfirmed
+        adds = {tag: change for tag, change in needed.items() if tag not in idle} if idle else needed
+        sent = [change for tag, change in adds.items() if tag not in held and tag not in self.spent]
+        removes, deferred = self._split(removals, adding=bool(sent), waits=not held.isdisjoint(adds))
         changes = [*sent, *self._spelt(change for change in removes if change.tag not in held)]
+        # asked to retry what is held, a plan has no use for all of it
+        doubtful = self._chosen(self.known.doubt) - {change.tag for change in changes}
+        listed = ((FLAPPING, flapping), (IN_DOUBT, doubtful), (UNCONFIRMED, unconfirmed))
         aliased = self.spelling.others.keys()
         return Verdict(
             changes=tuple(sorted(changes)),
@@ -104,7 +107,7 @@ class Decision:
         doubt = self.known.doubt & self.spent if self.selection.retry_held else self.known.doubt
         return self._chosen(doubt)
 
-    def _unsure(self) -> TagSet:
+    def _unconfirmed(self) -> TagSet:
         """What is to be added once, was asked for, and is not there: whether it ever was is for a person to say."""
         if not self.known.unconfirmed or self.selection.retry_held:
             return NONE
@@ -117,7 +120,7 @@ class Decision:
         """Put back already, and gone again: held, unless asked for once more; what this run sent is neither."""
         if not self.flapping or self.selection.retry_held:
             return NONE
-        return self.flapping & self._chosen(self._missing()) - self.spent - self._unsure()
+        return self.flapping & self._chosen(self._missing()) - self.spent - self._unconfirmed()
 
     def _adds(self) -> dict[Tag, Change]:
         return {tag: self._add(tag) for tag in self._missing() if self.selection.takes(tag)}
@@ -150,8 +153,8 @@ class Decision:
         causes |= {tag: self._exclusive(tag) for tag in self.searched.tags if self.searched.holds(known, tag)}
         causes |= {tag: self._pruned(tag) for tag in known.ledger if not self._kept(tag)}
         causes |= want.absent
-        flapping = self._flapping()
-        bare = frozenset(tag for tag in self._missing() if tag in flapping or not self.selection.takes(tag))
+        idle = self._flapping() | self._unconfirmed()
+        bare = frozenset(tag for tag in self._missing() if tag in idle or not self.selection.takes(tag))
         return {
             tag: Change(Action.REMOVE, tag, cause.reason, cause.sources)
             for tag, cause in causes.items()

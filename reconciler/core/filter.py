@@ -15,6 +15,7 @@ class Status(StrEnum):
     UNOBSERVED = "unobserved"
     MANAGED = "managed"
     IN_DOUBT = "in-doubt"
+    UNCONFIRMED = "unconfirmed"
     QUARANTINED = "quarantined"
 
 
@@ -50,6 +51,7 @@ def statuses(known: Known) -> frozenset[Status]:
         Status.UNOBSERVED: known.observed is None,
         Status.MANAGED: bool(known.ledger),
         Status.IN_DOUBT: bool(known.doubt),
+        Status.UNCONFIRMED: bool(known.unconfirmed - known.doubt),
         Status.QUARANTINED: known.quarantine is not None,
     }
     return frozenset(status for status, holds in found.items() if holds)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
+from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet, folded
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 
 NONE: TagSet = frozenset()
@@ -211,8 +211,16 @@ def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_m
         quarantined_at=None if back else known.quarantined_at,
         quarantined_since=None if back else known.quarantined_since,
         membership=None if back else known.membership,
-        unconfirmed=known.unconfirmed - tags if later else known.unconfirmed,
+        unconfirmed=_not_among(known.unconfirmed, tags) if later else known.unconfirmed,
     )
+
+
+def _not_among(unconfirmed: TagSet, tags: TagSet) -> TagSet:
+    """A tag that came back in another spelling is there too."""
+    if not unconfirmed:
+        return unconfirmed
+    there = set(map(folded, tags))
+    return frozenset(tag for tag in unconfirmed if folded(tag) not in there)
 
 
 def confirm(known: Known, tags: TagSet) -> Known:

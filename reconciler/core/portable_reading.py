@@ -66,20 +66,22 @@ def read_contacts(groups: Iterable[Mapping[str, Any]]) -> Observed:
 def _known(item: Mapping[str, Any]) -> Known:
     # whoever mends a state by hand ends a quarantine by its first two words
     refused = {} if item["quarantine"] is None else item
+    ledger, doubt = _tags(item["ledger"]), _tags(item["doubt"])
     return Known(
         observed=checked.optional(_tags, item["observed"]),
         observed_at=checked.optional(checked.moment, item["observed_at"]),
         origin=Origin(item["origin"]),
-        ledger=_tags(item["ledger"]),
+        ledger=ledger,
         kept=_tags(item["kept"]),
-        doubt=_tags(item["doubt"]),
+        doubt=doubt,
         doubt_at=checked.optional(checked.moment, item["doubt_at"]),
         quarantine=checked.optional(Rejection, item["quarantine"]),
         quarantined_at=checked.optional(checked.moment, item["quarantined_at"]),
         quarantined_since=checked.optional(checked.moment, refused.get("quarantined_since")),
         membership=checked.optional(_sets, refused.get("membership")),
         restored=tuple(sorted((Tag(tag), checked.moment(at)) for tag, at in item.get("restored", {}).items())),
-        unconfirmed=_tags(item.get("unconfirmed", [])),
+        # before version 1.2 nobody wrote down whether what is in doubt was ever seen
+        unconfirmed=_tags(item["unconfirmed"]) if "unconfirmed" in item else doubt & ledger,
     )
 
 

@@ -18,6 +18,7 @@ from reconciler.core.batching import Batch
 from reconciler.core.facts import Facts
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import Holder, Lease
+from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known, Origin
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.store.database import decoding
@@ -63,8 +64,11 @@ def decode(content: bytes) -> Call:
         raise Unreadable(f"format {document['format']}")
     values: list[Any] = []
     for each in document["values"]:
-        values.append(_made(each, values))
-    return Call(document["id"], document["method"], tuple(_read(each, values) for each in document["arguments"]))
+        values.append(_carried(_made(each, values)) if document["format"] < FORMAT else _made(each, values))
+    arguments = tuple(_read(each, values) for each in document["arguments"])
+    if document["format"] < FORMAT and document["method"] == "intend":
+        arguments = _intended(*arguments)
+    return Call(document["id"], document["method"], arguments)
 
 
 class _Writer:
@@ -106,6 +110,24 @@ def _made(written: Any, values: list[Any]) -> Any:
         return frozenset(written["set"])
     fields = {name: _read(each, values) for name, each in written["fields"].items()}
     return CLASSES[written["class"]](**fields)
+
+
+def _carried(value: Any) -> Any:
+    """A value of an older format: nobody wrote down whether what is in doubt was ever seen."""
+    return dataclasses.replace(value, unconfirmed=value.doubt & value.ledger) if isinstance(value, Known) else value
+
+
+def _intended(
+    lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant
+) -> tuple[Any, ...]:
+    """An intent of an older format: what it is about to add is in doubt from here on, until its answer is recorded."""
+    if batch.action is Action.ADD:
+        added = frozenset(batch.tags)
+        changed = {
+            contact: dataclasses.replace(known, unconfirmed=(known.doubt | added) & known.ledger)
+            for contact, known in changed.items()
+        }
+    return lease, run, batch, changed, now
 
 
 def _read(written: Any, values: list[Any]) -> Any:

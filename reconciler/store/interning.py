@@ -71,7 +71,7 @@ class Interning:
             known.quarantined_since,
             None if known.membership is None else json.dumps(sorted(known.membership)),
             json.dumps(known.restored),
-            self.tagset(known.unconfirmed) if known.unconfirmed else None,
+            self.tagset(known.unconfirmed),
         )
         marks = ", ".join((self._database.next_known, *"?" * len(row)))
         insert = f"INSERT INTO known (n, location, {_COLUMNS}) VALUES ({marks}) RETURNING n"
@@ -119,5 +119,6 @@ def _known(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Known:
         quarantined_since=quarantined_since,
         membership=None if membership is None else frozenset(map(SetName, json.loads(membership))),
         restored=tuple((Tag(tag), Instant(at)) for tag, at in json.loads(restored)),
-        unconfirmed=tagsets[unconfirmed] if unconfirmed is not None else frozenset(),
+        # before schema version 4 nobody wrote down whether what is in doubt was ever seen
+        unconfirmed=tagsets[doubt] & tagsets[ledger] if unconfirmed is None else tagsets[unconfirmed],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from reconciler.core.facts import NO_FACTS, Facts
@@ -16,9 +17,10 @@ from reconciler.store.database import Database, decoding, first
 from reconciler.store.interning import Interning, tags_of
 
 _UNANSWERED = """
-SELECT contacts.id, tagsets.tags, batches.intended
+SELECT contacts.id, tagsets.tags, batches.intended, batches.action = 'add' AND known.unconfirmed IS NULL
 FROM runs JOIN batches ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
     JOIN rows ON rows.batch = batches.n JOIN contacts ON rows.contact = contacts.n
+    JOIN known ON contacts.known = known.n
 WHERE runs.location = ? AND batches.status = 'intended' ORDER BY batches.n
 """
 _RUNS = """
@@ -94,9 +96,10 @@ def read_observed(database: Database, location: int) -> Observed:
 def doubts(database: Database, location: int, observed: Observed) -> dict[ContactId, Known]:
     """Whatever was intended and never seen answered may have had its effect."""
     found: dict[ContactId, Known] = {}
-    for contact, tags, intended in database.execute(_UNANSWERED, (location,)):
-        known = found.get(contact) or observed[contact]
-        found[contact] = known.in_doubt(tags_of(tags), intended)
+    for contact, text, intended, unwritten in database.execute(_UNANSWERED, (location,)):
+        tags, known = tags_of(text), found.get(contact) or observed[contact]
+        asked = known.unconfirmed | (tags & known.ledger) if unwritten else known.unconfirmed
+        found[contact] = replace(known.in_doubt(tags, intended), unconfirmed=asked)
     return found
 
 

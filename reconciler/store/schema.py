@@ -4,7 +4,7 @@ Version 2: `runs.allowed` (guards lifted, with reasons), `rows.released` (what w
 Version 3: `answers` (what `rows` held of each contact, once for all contacts of a batch that were answered alike);
 `facts` (what a location taught us); of a contact when it was first refused, the sets that it belonged to then
 (`membership`), and which tags were put back when (`restored`).
-Version 4: the tags under management that nobody ever saw there (`unconfirmed`; NULL: none).
+Version 4: the tags under management that nobody ever saw there (`unconfirmed`; NULL: not written down).
 
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
 number. `rows` is the journal: written with the intent, completed by the answer, which is a number too, counted from 0

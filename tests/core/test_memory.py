@@ -161,12 +161,18 @@ def test_once_seen_and_once_unconfirmed_are_told_apart() -> None:
         assert held(diff(desired, present, now=NOW)) == {"bert": "vip"}
 
 
-def test_what_stands_for_a_once_that_is_held_stays() -> None:
+def test_what_stands_for_a_once_that_is_held_stays_and_the_rest_goes_on() -> None:
     rules = [a_rule("vip", once=True, group="g"), a_rule("lead", group="g")]
-    desired = declare(a_set("s", "anna", "vip"), rule=rules)
-    result = diff(desired, state(anna=added_in_doubt(later="lead")), now=NOW)
-    assert changes(result) == {}
-    assert postponed(result) == {"anna": {"until_settled: lead"}}
+    desired = declare(a_set("s", "anna", "vip c", absent="trial"), rule=rules)
+    result = diff(desired, state(anna=added_in_doubt(later="lead trial")), now=NOW)
+    assert (changes(result), held(result)) == ({"anna": {"+c declared", "-trial absent"}}, {"anna": "vip"})
+    assert postponed(result) == {}
+
+
+def test_another_spelling_confirms_too() -> None:
+    known = absorb(intended(unseen(), "cafe\u0301"), SILENCE, ADD, tags("cafe\u0301"), sent=NOW, answered=NOW)
+    seen = observe(known, tags("caf\u00e9"), at=Instant(NOW + 1), origin=Origin.GET, settle_ms=SETTLE)
+    assert (known.unconfirmed, seen.unconfirmed) == (tags("cafe\u0301"), tags(""))
 
 
 @pytest.mark.parametrize("after", [1, SETTLE])

@@ -1,0 +1,43 @@
+"""Journal objects that an older version wrote mean what they meant."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from reconciler.core.batching import Batch
+from reconciler.core.lease import Lease
+from reconciler.core.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.observed import NONE, UNKNOWN, Known, intend
+from reconciler.core.outcome import Action
+from reconciler.store.codec import FORMAT, Call, decode, encode
+from tests.fakes import START, a_holder
+
+HELLO = frozenset({Tag("hello")})
+ANNA = ContactId("AnnaAnnaAnnaAnnaAnna")
+LEASE = Lease(LocationId("asdrwHvLUxlfw5SqKVCN"), a_holder(), 1, Instant(START + 90_000))
+BATCH = Batch(Action.ADD, (ANNA,), tuple(HELLO))
+
+
+def as_of_format(number: int, method: str, *arguments: object) -> tuple[object, ...]:
+    document = json.loads(encode(Call("1", method, arguments)))
+    return decode(json.dumps(document | {"format": number}).encode()).arguments
+
+
+@pytest.mark.parametrize("number", range(1, FORMAT))
+def test_the_last_intent_of_an_older_journal_leaves_its_additions_unseen(number: int) -> None:
+    after = intend(UNKNOWN, Action.ADD, HELLO, keep=NONE, at=START)
+    old = replace(after, unconfirmed=NONE)
+    *_, changed, _ = as_of_format(number, "intend", LEASE, "run", BATCH, {ANNA: old}, START)
+    assert changed == {ANNA: after}
+
+
+@pytest.mark.parametrize("number", range(1, FORMAT))
+def test_what_an_older_journal_left_in_doubt_was_not_seen(number: int) -> None:
+    old = Known(ledger=HELLO, doubt=HELLO, doubt_at=START)
+    _, changed = as_of_format(number, "learn", LEASE, {ANNA: old})
+    assert changed == {ANNA: replace(old, unconfirmed=HELLO)}
+    answered = replace(old, doubt=NONE, doubt_at=None)
+    assert as_of_format(number, "learn", LEASE, {ANNA: answered})[1] == {ANNA: answered}
