@@ -103,7 +103,9 @@ def answered(
         ledger, after = row.ledger, changed.get(contact)
         # taken away by the answer, though a doubt may keep it in the ledger a while longer
         gone = ledger & verdict.removed
-        yield contact, Answer(verdict, gone if after is None else gone | (ledger - after.ledger))
+        # what was refused was never under management, but for the intent
+        lost = NONE if after is None or verdict.outcome is Outcome.REJECTED else ledger - after.ledger
+        yield contact, Answer(verdict, gone | lost)
 
 
 def put_answers(
