@@ -177,6 +177,11 @@ def _refuse_stale(plan: LocationPlan, whole: Plan, store: StateStore) -> None:
     for run in _runs_of(whole, plan.location, store):
         if run.status is RunStatus.COMPLETE:
             raise StalePlan(f"the plan is used up: run {run.id} carried it out", hint="run plan again")
+        if run.is_pruned:
+            raise StalePlan(
+                f"what run {run.id} sent of the plan is no longer known: its rows were given up",
+                hint="run plan again; the setting history_keep says how many runs keep their rows",
+            )
 
 
 def _runs_of(plan: Plan, location: LocationId, store: StateStore) -> list[RunRecord]:

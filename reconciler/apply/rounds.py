@@ -9,7 +9,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -17,7 +17,7 @@ from itertools import chain
 from reconciler.apply.flying import fly
 from reconciler.apply.run import Run
 from reconciler.apply.sending import passed_over
-from reconciler.apply.settling import Again, settle_doubts
+from reconciler.apply.settling import Again, settle_doubts, spelt
 from reconciler.core.approval import explain_refusals
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import within
@@ -26,7 +26,7 @@ from reconciler.core.cover import Demand
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
 from reconciler.core.guard import Before, Counts, Guard, Measured, count
-from reconciler.core.journal import BatchRecord
+from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.measure import measure
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known, adopt, release
@@ -34,7 +34,7 @@ from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan, before_run, plan_location
 from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.revert import plan_revert
-from reconciler.core.settling import open_doubts
+from reconciler.core.settling import is_unclear, open_doubts
 from reconciler.core.waves import of_wave, waves
 
 MAX_ROUNDS = 10
@@ -49,14 +49,18 @@ async def carry_out(run: Run) -> None:
     run.tally.plan(run.plan.deltas)
     run.tally.plan(run.plan.reasserted)
     run.tally.defer(run.plan.deferrals)
-    _take_as_done(run)
+    before = _added_before(run)
+    _take_as_done(run, before)
     rounds = _Rounds(run, before_run(run.state))
     moved = run.state.serial != run.plan.serial
     # what undoes a run leaves the doubts of others to them
-    if run.reversal is None and (left := _left_behind(run)):
+    left = _left_behind(run) if run.reversal is None else {}
+    _hold_what_was_tried(run, before, besides=left)
+    if left:
         if others := _teachers(run, left):
             await rounds.until_converged(rounds.inside(others), others)
         await settle_doubts(run, {contact: run.state.observed[contact] for contact in left})
+        _hold_what_was_tried(run, before)
         moved = True
     if run.mission.canary is None:
         await rounds.until_converged(rounds.inside() if moved else run.plan, None)
@@ -67,20 +71,56 @@ async def carry_out(run: Run) -> None:
             raise passed_over(f"after the first {len(wave):,} contact{'s' * (len(wave) > 1)}: {passed}")
 
 
-def _take_as_done(run: Run) -> None:
+def _added_before(run: Run) -> list[BatchRecord]:
+    """The additions that earlier runs of the same plan sent."""
+    batches = (batch for earlier in run.earlier for batch in run.world.store.batches(earlier))
+    return [batch for batch in batches if batch.action is Action.ADD]
+
+
+def _take_as_done(run: Run, before: Iterable[BatchRecord]) -> None:
     """What an earlier run of the same plan added is not added again, though a workflow may have consumed it since."""
-    for earlier in run.earlier:
-        for batch in run.world.store.batches(earlier):
-            if batch.action is Action.ADD:
-                for contact in _answered_well(batch):
-                    planned = run.tally.tags(contact, Outcome.NOT_SENT)
-                    run.tally.put(contact, planned.intersection(batch.tags), Outcome.NOOP)
+    for contact, tags in _still_approved(run, before, _ended_well):
+        run.tally.put(contact, tags, Outcome.NOOP)
 
 
-def _answered_well(batch: BatchRecord) -> Iterator[ContactId]:
-    for contact, answer in batch.answers.items():
-        if answer.verdict is not None and answer.verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
-            yield contact
+def _hold_what_was_tried(run: Run, before: Iterable[BatchRecord], *, besides: Container[ContactId] = ()) -> None:
+    """What an earlier run of the same plan may have added is not added again, whoever asks to retry what is held.
+
+    Only a proof of this run that it never landed lets it go. `besides`: not yet read.
+    """
+    for contact, tags in _still_approved(run, before, is_unclear):
+        if contact not in besides:
+            _hold(run, contact, tags - run.proven.get(contact, NONE))
+
+
+def _hold(run: Run, contact: ContactId, tried: TagSet) -> None:
+    known = run.state.observed[contact]
+    gone = tried - spelt(run, contact, tried, (known.observed or NONE) - known.doubt)
+    # what was not put back was asked for first by that run, and seen since
+    landed = gone & (known.ledger - known.unconfirmed - known.doubt) - {tag for tag, _ in known.restored}
+    run.tally.put(contact, (tried - gone) | landed, Outcome.NOOP)
+    if held := gone - landed:
+        run.tally.spoil(contact, Action.ADD, held, Outcome.HELD, _TRIED)
+
+
+_TRIED = "an earlier run of this plan sent it, and nothing proves that it never came to be; a new plan may add it"
+
+
+def _still_approved(
+    run: Run, before: Iterable[BatchRecord], ended: Callable[[Answer], bool]
+) -> Iterator[tuple[ContactId, TagSet]]:
+    """The additions that ended so, and that the plan allows and nothing was said of yet."""
+    spent = run.tally.spent
+    for batch in before:
+        for contact, answer in batch.answers.items():
+            if ended(answer) and contact in run.limit.adds:
+                tags = run.limit.adds[contact].intersection(batch.tags) - spent.get(contact, NONE)
+                if tags:
+                    yield contact, tags
+
+
+def _ended_well(answer: Answer) -> bool:
+    return answer.verdict is not None and answer.verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
 
 
 def _left_behind(run: Run) -> dict[ContactId, Known]:

@@ -58,7 +58,8 @@ class Run:
     further request leave.
 
     `rejected`: whom the API refused, durable at the end of the run, and what was known of them before; `wrong`: that
-    is not believed. `doubtful`: the doubts of this run; `tried`: what was sent once more after one. `refused`: tags
+    is not believed. `doubtful`: the doubts of this run; `tried`: what was sent once more after one; `proven`: adds
+    that a reading proved never to have landed. `refused`: tags
     that no request may hold, and what the API said of them. `learnt`: holders that the answers told of, on contacts
     never observed before. `silent`: requests of unknown effect in a row. `extra`: requests spent on taking apart what
     was refused. `answered`: whether any answer came so far.
@@ -95,6 +96,7 @@ class Run:
     rejected: dict[ContactId, Known] = field(default_factory=dict)
     doubtful: dict[ContactId, Doubt] = field(default_factory=dict)
     tried: dict[ContactId, TagSet] = field(default_factory=dict)
+    proven: dict[ContactId, TagSet] = field(default_factory=dict)
     refused: dict[Tag, str] = field(default_factory=dict)
     witnesses: tuple[Witness, ...] = ()
     notes: list[str] = field(default_factory=list)

@@ -161,14 +161,14 @@ async def _settled(run: Run, contact: ContactId, reading: Reading, again: Again)
     known = run.state.observed[contact]
     adds = _adds(run, contact, known.doubt)
     tried = run.tried.get(contact, NONE)
-    carried = _spelt(run, contact, known.doubt, reading.tags)
+    carried = spelt(run, contact, known.doubt, reading.tags)
     proven = await _proven(run, contact, reading, adds - carried - tried)
     found = settle(known, reading, adds, carried=carried, proven=proven, tried=tried, settle_ms=run.options.settle_ms)
     _book(run, contact, found, adds, again)
     return found.known
 
 
-def _spelt(run: Run, contact: ContactId, doubt: TagSet, tags: TagSet) -> TagSet:
+def spelt(run: Run, contact: ContactId, doubt: TagSet, tags: TagSet) -> TagSet:
     """What was read, in the spellings that were sent."""
     known = spelling(run.facts.aliases, run.desired.want(contact).present).read(Known(tags), doubt)
     return (known.observed or NONE) | tags
@@ -215,6 +215,7 @@ async def _told_by(run: Run, witness: Witness) -> bool | None:
 def _book(run: Run, contact: ContactId, found: Settled, adds: TagSet, again: Again) -> None:
     ours = run.tally.tags(contact, Outcome.IN_DOUBT)
     run.tally.put(contact, found.seen, Outcome.SEEN)
+    run.proven[contact] = run.proven.get(contact, NONE) | (found.again & adds)
     for action, tags in ((Action.ADD, found.again & adds & ours), (Action.REMOVE, (found.again - adds) & ours)):
         if tags:
             run.tally.put(contact, tags, Outcome.NOT_SENT)

@@ -118,7 +118,7 @@ def settle(
     held = doubt - seen - again
     read = observe(known, reading.tags, at=reading.asked, origin=Origin.GET, settle_ms=settle_ms)
     # what is proven never to have been added is not ours so far
-    after = confirm(release(read, again & adds), seen)
+    after = confirm(release(read, again & adds), seen & adds)
     if held:
         after = replace(after, doubt=held, doubt_at=known.doubt_at)
     return Settled(seen, again, held, after)

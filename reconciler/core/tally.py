@@ -155,10 +155,13 @@ class Tally:
         return tuple(sorted(found, key=lambda each: (each.appeared, each.vanished)))
 
     def _undecided(self, observed: Observed) -> Iterable[int]:
-        """Deferred pairs of contacts of which no answer has told."""
+        """Deferred pairs of contacts of which no answer has told, or that wait for an add that did not end well."""
         for contact in self._with(Outcome.DEFERRED):
-            if observed[contact].observed is None or observed[contact].doubt:
-                yield len(self.tags(contact, Outcome.DEFERRED))
+            known, deferred = observed[contact], self.tags(contact, Outcome.DEFERRED)
+            if known.observed is None or known.doubt:
+                yield len(deferred)
+            elif contact in self.failed:
+                yield len(deferred & known.observed)
 
     def _with(self, outcome: Outcome) -> Iterable[ContactId]:
         """The contacts with pairs of that fate; looked for once per pattern."""

@@ -343,27 +343,3 @@ def test_what_a_run_killed_at_its_first_request_left_is_proven_by_a_write_to_som
     assert scene.tags("bert") == {"b"}
     assert max(scene.adds().values()) == 1
     converged(scene)
-
-
-def test_what_an_unfinished_run_of_the_plan_added_is_not_added_again(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna", "d"), options=FREE)
-    scene.want(a_set("s", ["anna"], "welcome", absent=["d"]))
-    plan = scene.plan()
-
-    def die(nth: int) -> None:
-        if nth == 1:
-            raise Killed
-
-    scene.here.before = die
-    with pytest.raises(Killed):
-        scene.apply(plan)
-    scene.die()
-    scene.here.before = lambda nth: None
-    assert scene.tags("anna") == {"welcome", "d"}
-    # the removal is in doubt, so she is read, and what a workflow consumed in the meantime is seen to be gone
-    scene.edit("anna", remove=["welcome"])
-    scene.clock.ms += 120_000
-    scene.apply(plan)
-
-    assert scene.tags("anna") == set()
-    assert scene.adds() == {(name("anna"), Tag("welcome")): 1}

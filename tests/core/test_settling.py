@@ -116,7 +116,8 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     doubt: TagSet, carried: TagSet, adds: TagSet, proven: TagSet, tried: TagSet
 ) -> None:
     adds &= doubt
-    before = Known(tags("v"), at(-9), Origin.GET, ledger=doubt, doubt=doubt, doubt_at=at(0) if doubt else None)
+    since = at(0) if doubt else None
+    before = Known(tags("v"), at(-9), Origin.GET, ledger=doubt, doubt=doubt, doubt_at=since, unconfirmed=doubt)
     reading = Reading(carried, None, at(100), at(101), None)
     found = settle(before, reading, adds, carried=carried, proven=proven & adds, tried=tried, settle_ms=50)
 
@@ -127,5 +128,7 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     assert (found.again & adds) <= proven
     assert (found.known.observed, found.known.doubt) == (carried, found.held)
     assert found.known.ledger == doubt - (found.again & adds)
+    # that it is not there, as is desired now, tells nothing of the addition
+    assert found.known.unconfirmed == found.known.ledger - carried
     # what stays held is not read again
     assert not is_open(found.known, 50)

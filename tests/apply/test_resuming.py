@@ -1,0 +1,264 @@
+"""A saved plan that is applied again after its run was killed: what that run added, or may have added, is not added
+twice, whatever became of it since, and whoever asks to retry what is held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.change import Selection
+from reconciler.core.errors import ExitCode
+from reconciler.core.journal import RunHeader
+from reconciler.core.names import SetName, Tag
+from reconciler.core.observed import DAY_MS, Origin, Seen
+from reconciler.core.plan import Plan, PlanOptions
+from reconciler.sandbox.faults import Kind
+from reconciler.store import open_store
+from tests.apply.scene import HERE, Killed, Scene, a_rule, a_set, contact, name
+from tests.apply.test_scenarios import FREE, faults, pairs
+from tests.apply.test_settling import facts, known
+from tests.fakes import a_holder
+
+
+def killed(scene: Scene, plan: Plan, options: PlanOptions, *, landed: bool) -> None:
+    """The process dies with its first request, which the API took, or never saw."""
+
+    def kill(nth: int) -> None:
+        raise Killed
+
+    place = scene.here
+    before, after = place.before, place.after
+    place.before, place.after = (before, kill) if landed else (kill, after)
+    with pytest.raises(Killed):
+        scene.apply(plan, options=options)
+    scene.die()
+    place.before, place.after = before, after
+
+
+def looked_at(scene: Scene, who: str) -> None:
+    """A refresh, long after."""
+    scene.clock.ms += DAY_MS
+    with open_store(scene.url) as store:
+        lease = store.acquire(HERE, a_holder("refresh"), scene.clock.now())
+        store.begin_run(lease, RunHeader(HERE, "refresh", "anna", scene.clock.now()))
+        tags = frozenset(map(Tag, scene.tags(who)))
+        seen = Seen(tags, scene.clock.now(), Origin.GET, (name(who),))
+        store.learn(lease, dict(seen.absorb(store.load(HERE).observed)))
+        store.release(lease)
+
+
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("retry", [False, True])
+@pytest.mark.parametrize("look", [False, True])
+@pytest.mark.parametrize("may_read", [False, True])
+def test_law_a_plan_adds_a_pair_once_whatever_a_workflow_consumes_meanwhile(
+    tmp_path: Path, once: bool, retry: bool, look: bool, may_read: bool
+) -> None:
+    options = replace(FREE, selection=Selection(retry_held=retry))
+    scene = Scene(tmp_path, contact("anna"), options=options, may_read=may_read)
+    scene.want(a_set("s", ["anna"], "hello"), rules=[a_rule("hello", once=once)])
+    plan = scene.plan()
+    killed(scene, plan, options, landed=True)
+    scene.edit("anna", remove=["hello"])
+    if look:
+        looked_at(scene, "anna")
+    report = scene.apply(plan, options=options)
+
+    assert (pairs(report), report.exit_code) == ({"held": 1}, ExitCode.PARTIAL)
+    assert scene.adds()[name("anna"), Tag("hello")] == 1
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_plan_that_is_resumed_adds_what_is_proven_never_to_have_landed(tmp_path: Path, retry: bool) -> None:
+    options = replace(FREE, selection=Selection(retry_held=retry))
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, Kind.TIMEOUT_BEFORE), options=options)
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.apply()
+    # a tag write moves the date here: nothing else could prove anything
+    assert facts(scene) is True
+    scene.want(a_set("s", ["anna"], "a", "hello"), a_set("t", ["bert"], "b"), rules=[a_rule("hello", once=True)])
+    scene.clock.ms += DAY_MS
+    plan = scene.plan()
+    killed(scene, plan, options, landed=False)
+    report = scene.apply(plan, options=options)
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1}, ExitCode.DONE)
+    assert scene.adds()[name("anna"), Tag("hello")] == 1
+
+
+def test_what_was_rejected_before_a_run_was_killed_is_planned_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", deleted=True), contact("bert"), options=FREE)
+    scene.want(a_set("s", ["anna"], "hello"), a_set("t", ["bert"], "vip"), rules=[a_rule("hello", once=True)])
+
+    def kill(nth: int) -> None:
+        if nth == 1:
+            raise Killed
+
+    scene.here.before = kill
+    with pytest.raises(Killed):
+        scene.apply()
+    scene.die()
+    scene.here.before = lambda nth: None
+    assert (known(scene, "anna").ledger, known(scene, "anna").unconfirmed) == (set(), set())
+    (plan,) = scene.plan().locations
+    assert {contact for delta in plan.deltas for contact in delta.contacts} == {name("anna")}
+
+
+def test_what_an_unfinished_run_of_the_plan_added_is_not_added_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "d"), options=FREE)
+    scene.want(a_set("s", ["anna"], "welcome", absent=["d"]))
+    plan = scene.plan()
+
+    def die(nth: int) -> None:
+        if nth == 1:
+            raise Killed
+
+    scene.here.before = die
+    with pytest.raises(Killed):
+        scene.apply(plan)
+    scene.die()
+    scene.here.before = lambda nth: None
+    assert scene.tags("anna") == {"welcome", "d"}
+    # the removal is in doubt, so she is read, and what a workflow consumed in the meantime is seen to be gone
+    scene.edit("anna", remove=["welcome"])
+    scene.clock.ms += 120_000
+    scene.apply(plan)
+
+    assert scene.tags("anna") == set()
+    assert scene.adds() == {(name("anna"), Tag("welcome")): 1}
+
+
+def teaching(directory: Path) -> Scene:
+    """A location known to move the date of a contact with a tag write."""
+    scene = Scene(directory, contact("anna"), contact("bert"), faults=faults(None, Kind.TIMEOUT_BEFORE), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.apply()
+    assert facts(scene) is True
+    scene.clock.ms += DAY_MS
+    return scene
+
+
+@pytest.mark.parametrize("look", [False, True])
+@pytest.mark.parametrize("answered", [False, True])
+def test_what_a_plan_listed_as_in_doubt_is_added_once_by_it(tmp_path: Path, answered: bool, look: bool) -> None:
+    scene = teaching(tmp_path)
+    scene.want(a_set("s", ["anna"], "a", "hello"), a_set("t", ["bert"], "b"))
+    killed(scene, scene.plan(), FREE, landed=False)
+    scene.want(a_set("s", ["anna"], "a", "hello"), a_set("t", ["bert"], "b", "vip"))
+    plan = scene.plan()
+    assert plan.locations[0].held
+
+    def kill(nth: int) -> None:
+        if ("hello" in scene.here.sent[nth].tags) != answered:
+            raise Killed
+
+    # it proves that the addition never landed, adds, and dies: then, or with its next request
+    scene.here.before, scene.here.after = (kill, print) if answered else (print, kill)
+    with pytest.raises(Killed):
+        scene.apply(plan)
+    scene.die()
+    scene.here.before = scene.here.after = lambda nth: None
+    assert "hello" in scene.tags("anna")
+    scene.edit("anna", remove=["hello"])
+    if look:
+        looked_at(scene, "anna")
+    scene.apply(plan)
+    assert scene.adds()[name("anna"), Tag("hello")] == 1
+
+
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("consumed", [False, True])
+def test_what_another_plan_released_in_between_is_not_added_again(tmp_path: Path, once: bool, consumed: bool) -> None:
+    rules = [a_rule("hello", once=once)]
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "hello"), rules=rules)
+    wanted, plan = dict(scene.wanted), scene.plan()
+    killed(scene, plan, FREE, landed=True)
+    if consumed:
+        scene.edit("anna", remove=["hello"])
+    scene.want(a_set("s", ["anna"], "other"), rules=rules)
+    scene.apply()
+    assert "hello" not in known(scene, "anna").ledger
+    scene.wanted = wanted
+    report = scene.apply(plan)
+    assert (pairs(report), report.exit_code) == ({"held": 1}, ExitCode.PARTIAL)
+    assert scene.adds()[name("anna"), Tag("hello")] == 1
+
+
+@pytest.mark.parametrize(("keep", "refused"), [(None, False), (1, True)])
+def test_a_plan_whose_run_gave_up_its_rows_is_stale(tmp_path: Path, keep: int | None, refused: bool) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
+    scene.want(a_set("t", ["bert"], "b"))
+    scene.apply()
+    scene.want(a_set("s", ["anna"], "hello"), a_set("t", ["bert"], "b"))
+    plan = scene.plan()
+    killed(scene, plan, FREE, landed=True)
+    scene.edit("anna", remove=["hello"])
+    scene.edit("bert", remove=["b"])
+    looked_at(scene, "anna")
+    looked_at(scene, "bert")
+    other = replace(FREE, selection=Selection(sets=frozenset({SetName("t")})))
+    scene.apply(scene.plan(other), options=other, history_keep=keep)
+    report = scene.apply(plan, history_keep=keep)
+    assert (report.exit_code is ExitCode.STALE) is refused
+    assert ("no longer known" in report.error, "history_keep" in report.hint) == (refused, refused)
+    assert scene.adds()[name("anna"), Tag("hello")] == 1
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_what_the_earlier_run_saw_is_done_and_what_waited_for_it_goes_on(tmp_path: Path, once: bool) -> None:
+    scene = Scene(tmp_path, contact("anna", "trial"), options=FREE, faults=faults(Kind.TIMEOUT_AFTER))
+    scene.want(a_set("s", ["anna"], "hello", absent=["trial"]), rules=[a_rule("hello", once=once)])
+    plan = scene.plan()
+
+    def kill(nth: int) -> None:
+        if nth == 1:
+            raise Killed
+
+    scene.here.before = kill
+    with pytest.raises(Killed):
+        scene.apply(plan)
+    scene.die()
+    scene.here.before = lambda nth: None
+    scene.edit("anna", remove=["hello"])
+    report = scene.apply(plan)
+    assert (pairs(report), report.exit_code) == ({"applied": 1, "noop": 1}, ExitCode.DONE)
+    assert scene.tags("anna") == set()
+
+
+def test_what_waits_for_an_addition_that_is_held_is_counted(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "trial"), options=FREE)
+    scene.want(a_set("s", ["anna"], "hello", absent=["trial"]))
+    plan = scene.plan()
+    killed(scene, plan, FREE, landed=True)
+    scene.edit("anna", remove=["hello"])
+    looked_at(scene, "anna")
+    report = scene.apply(plan)
+    assert (sum(pairs(report).values()), pairs(report)["held"]) == (2, 1)
+    assert scene.tags("anna") == {"trial"}
+
+
+def test_what_was_seen_in_another_spelling_is_there(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, collapses_spaces=True)
+    scene.want(a_set("s", ["bert"], "a  b"))
+    scene.apply()
+    scene.want(a_set("s", ["bert", "anna"], "a  b"))
+    plan = scene.plan()
+    killed(scene, plan, FREE, landed=True)
+    looked_at(scene, "anna")
+    report = scene.apply(plan)
+    assert (pairs(report), report.exit_code) == ({"noop": 1}, ExitCode.DONE)
+
+
+def test_a_new_plan_after_a_doubt_has_another_change_digest(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "hello"))
+    plan = scene.plan()
+    killed(scene, plan, FREE, landed=True)
+    scene.edit("anna", remove=["hello"])
+    looked_at(scene, "anna")
+    # who approved the one approved one add
+    assert scene.plan().change_digest != plan.change_digest
