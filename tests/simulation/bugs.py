@@ -206,4 +206,11 @@ BUGS = (
         "if self.known.unconfirmed or self.selection.retry_held:",
         "7",
     ),
+    Bug(
+        "retry with a plan that is resumed what it retried before",
+        "apply/rounds.py",
+        "if contact not in besides:",
+        "if contact in ():",
+        "6",
+    ),
 )

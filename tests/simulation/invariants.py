@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
@@ -19,7 +19,7 @@ from reconciler.core.names import Instant, LocationId
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan
 from reconciler.core.report import LocationReport
-from tests.simulation.declared import ONCE, Declared
+from tests.simulation.declared import ONCE, TAGS, Declared
 from tests.simulation.evidence import Pair, Said, Sight, Write, sights_of, unfound_by, writes_of
 from tests.simulation.place import ORIGIN, RUNS, Exchange, token_of
 from tests.simulation.program import Run
@@ -179,12 +179,12 @@ def repeats(facts: Facts) -> Iterator[str]:
                 yield f"6: {facts.name} sends {pair} again, which ended {said}"
             if said is Said.DOUBT and doubts[pair] > 1:
                 yield f"6: {facts.name} sends {pair} once more, in doubt for the second time"
-            if said is Said.DOUBT and pair[0] is Action.ADD and not _proven(pair, before, write, facts):
+            if said is Said.DOUBT and pair[0] is Action.ADD and not _proven(pair, before, write, facts.sights):
                 yield f"6: {facts.name} adds {pair} again, and nothing proves that the first time had no effect"
         told.update((pair, (said, write)) for pair, said in write.told())
 
 
-def _proven(pair: Pair, before: Write, write: Write, facts: Facts) -> bool:
+def _proven(pair: Pair, before: Write, write: Write, sights: Iterable[Sight]) -> bool:
     """Whether a read, once nothing could land any more, showed the contact without the tag and untouched since."""
     sent = before.exchange.at
     return any(
@@ -193,12 +193,16 @@ def _proven(pair: Pair, before: Write, write: Write, facts: Facts) -> bool:
         and (sight.exchange.ended or 0) <= write.exchange.at
         and pair[2] not in sight.tags
         and sight.updated < sent
-        for sight in facts.sights
+        for sight in sights
     )
 
 
 def doubts_of_others(known: list[Facts]) -> Iterator[str]:
-    """6: what any run left in doubt is sent again only once its contact was looked at, after nothing could land."""
+    """6: what any run left in doubt is sent again only once its contact was looked at, after nothing could land, or
+    where a person asks for it; what a saved plan left in doubt is added by the same plan on proof alone.
+    """
+    runs = {facts.name: facts.run for facts in known}
+    sights = [sight for facts in known for sight in facts.sights]
     writes = sorted((write for facts in known for write in facts.writes), key=lambda each: each.exchange.at)
     looks = [(sight.contact, *_seen(sight.exchange)) for facts in known for sight in facts.sights]
     looks += [
@@ -214,8 +218,14 @@ def doubts_of_others(known: list[Facts]) -> Iterator[str]:
             said, before = told[pair]
             since = before.exchange.at + SETTLE_MS
             looked = any(who == pair[1] and at >= since and end <= write.exchange.at for who, at, end in looks)
-            if said is Said.DOUBT and not looked:
-                yield f"6: {write.exchange.run} sends {pair}, which {before.exchange.run} left in doubt"
+            run, earlier = runs[write.exchange.run], runs[before.exchange.run]
+            if said is not Said.DOUBT:
+                continue
+            if not looked and not run.retries:
+                yield f"6: {run.name} sends {pair}, which {earlier.name} left in doubt"
+            resumed = run is not earlier and bool(run.saved) and run.saved == earlier.saved
+            if resumed and pair[0] is Action.ADD and not _proven(pair, before, write, sights):
+                yield f"6: {run.name} adds {pair} again, which the same plan may have added in {earlier.name}"
         told.update((pair, (said, write)) for pair, said in write.told())
 
 
@@ -275,7 +285,9 @@ def partition(facts: Facts) -> Iterator[str]:
     counted = Counter(ends.values())
     unsent = len(pairs) - len(ends) + counted[Said.UNTOUCHED]
     gone = {who for who, _ in facts.unfound}
-    unfound = sum(who in gone for who, _ in pairs)
+    # one tag was asked for, and doubts about the contact's other tags are settled and told too
+    narrow = bool(facts.run.options.selection.tags)
+    unfound = sum(who in gone for who, _ in pairs) if not narrow else len(gone) * len(TAGS)
     # what was applied and is sent again may end otherwise
     repeated = len(facts.again)
     spare = {Said.APPLIED: 0, Said.NOOP: unsent, Said.REJECTED: unfound}
@@ -311,13 +323,16 @@ def transitions(town: Town, location: LocationId, known: list[Facts]) -> Iterato
 
 
 def once(town: Town, location: LocationId) -> Iterator[str]:
-    """7: a tag that is `once` is added once for as long as it stays declared, whoever consumes it."""
+    """7: a tag that is `once` is added once for as long as it stays declared, whoever consumes it, unless a person asks
+    to send once more what is held.
+    """
+    asked = {run.name for run in town.runs if run.retries}
     last: dict[str, int] = {}
     for each in town.places[location].crm.transitions:
         if each.by not in RUNS or each.tag != ONCE or each.action is not Action.ADD:
             continue
         before = last.get(each.contact, -1)
-        if before >= 0 and _stayed(town, location, each.contact, before, each.at):
+        if before >= 0 and each.by not in asked and _stayed(town, location, each.contact, before, each.at):
             yield f"7: {ONCE} was added to {each.contact} again, and it was declared all the time"
         last[each.contact] = each.at
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.apply import Mission, World, apply
@@ -54,6 +54,11 @@ class Run:
     ended: int = 0
     events: list[Event] = field(default_factory=list)
 
+    @property
+    def retries(self) -> bool:
+        """Whether a person asked to send once more what is held."""
+        return self.plan is not None and self.plan.selection.retry_held
+
     def planned(self, location: LocationId) -> LocationPlan | None:
         return next((each for each in self.plan.locations if each.location == location), None) if self.plan else None
 
@@ -85,7 +90,8 @@ class Program:
             mine.plan = loads(mine.saved)
         else:
             plans = [await self.plan(location) for location in self.desired]
-            mine.plan = combine(plans, as_of=self.clock.now(), manifests="manifests")
+            chosen = mine.options.selection
+            mine.plan = combine(plans, as_of=self.clock.now(), manifests="manifests", selection=chosen)
         if not mine.only_plans:
             mine.reports = await apply(approve(mine.plan), self.mission(), self.world())
 
@@ -108,7 +114,9 @@ class Program:
         return ()
 
     def mission(self) -> Mission:
-        options = dict.fromkeys(self.desired, self.run.options)
+        assert self.run.plan is not None
+        # a saved plan is carried out as it was asked for
+        options = dict.fromkeys(self.desired, replace(self.run.options, selection=self.run.plan.selection))
         return Mission(self.desired, options, a_holder(self.run.name), lock_timeout_ms=self.run.waits_ms)
 
     def world(self) -> World:

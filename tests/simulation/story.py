@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.core.batching import Caps
+from reconciler.core.change import Selection
 from reconciler.core.guard import GuardLimits
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.names import Instant, LocationId, Tag
 from reconciler.core.pace import Rate
 from reconciler.core.plan import PlanOptions
 from reconciler.core.reassert import Reassert, Reassertion
@@ -35,6 +36,7 @@ class Story:
     def __init__(self, directory: Path, seed: int) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
+        self.whim = random.Random(f"{seed}: what a person asks for")
         limit = self.chance.choice([5, 100])
         self.town = Town(directory, self.chance, locations=self.chance.choice([1, 1, 1, 2]), limit=limit)
         self.rules = Rules(once=self.chance.random() < 0.5, inert=self.chance.random() < 0.5)
@@ -44,7 +46,7 @@ class Story:
         self.saved: Run | None = None
 
     def tell(self) -> None:
-        for nth in range(self.chance.choice([1, 1, 2, 3])):
+        for nth in range(self.chance.choice([1, 2, 2, 3])):
             self.commit(always=nth == 0)
             self.episode(nth)
             self.town.pass_ms(self.chance.choice([1_000, 30_000, 100_000, 3_600_000]))
@@ -58,7 +60,7 @@ class Story:
 
     def commit(self, *, always: bool) -> None:
         """Other manifests, perhaps; once in a while a tag gets another name."""
-        if not always and self.chance.random() < 0.4:
+        if not always and self.chance.random() < (0.8 if self.saved else 0.4):
             return
         if not always and self.chance.random() < 0.2:
             self.rules = replace(self.rules, renamed=True)
@@ -68,7 +70,7 @@ class Story:
     def episode(self, nth: int) -> None:
         for location in self.town.places:
             self.town.places[location].befall(self.trouble(nth))
-        acts: dict[Callable[[], None], float] = {self.one: 5, self.rivals: 2, self.saves: 2}
+        acts: dict[Callable[[], None], float] = {self.one: 5, self.rivals: 2, self.saves: 3}
         act = self.late if self.saved else self.chance.choices(list(acts), list(acts.values()))[0]
         act()
 
@@ -92,7 +94,8 @@ class Story:
 
     def run(self, **more: object) -> Run:
         refresh = self.chance.choice(["", "", "", "", "get", "search", "search"])
-        return self.town.new_run(self.options(), refresh=refresh, fate=self.fate(), **more)
+        asked = Selection(retry_held=self.whim.random() < 0.25)
+        return self.town.new_run(replace(self.options(), selection=asked), refresh=refresh, fate=self.fate(), **more)
 
     def one(self) -> None:
         self.town.execute(self.run(), others=self.people())
@@ -117,10 +120,26 @@ class Story:
         if saved is None or saved.declared != {location: self.town.wanted(location) for location in self.town.places}:
             return self.one()
         first = self.run(saved=saved.file())
+        if self.whim.random() < 0.6:
+            first.fate = Fate(
+                self.whim.choice(["send", "record"]), self.whim.choice([BEFORE, AFTER]), self.whim.choice([0, 1])
+            )
         self.town.execute(first, others=self.people())
+        if first.killed and self.whim.random() < 0.7:
+            self.in_between()
         if first.killed or self.chance.random() < 0.5:
             self.town.execute(self.run(saved=saved.file()), others=self.people())
         return None
+
+    def in_between(self) -> None:
+        """What was tried by the one who died is used up or taken away; somebody looks, who is there for another tag."""
+        self.town.pass_ms(200_000)
+        for place in self.town.places.values():
+            for who in PEOPLE:
+                place.crm.remove(who, self.whim.sample(TAGS, 3), now=self.town.clock.now(), by="human")
+        asked = Selection(tags=frozenset({Tag(self.whim.choice((*TAGS, FOREIGN)))}))
+        options = replace(self.options(), selection=asked)
+        self.town.execute(self.town.new_run(options, refresh=self.whim.choice(["get", "search"])))
 
     def people(self) -> list[object]:
         return [self.hand(location) for location in self.town.places]
