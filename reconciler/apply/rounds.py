@@ -49,19 +49,8 @@ async def carry_out(run: Run) -> None:
     run.tally.plan(run.plan.deltas)
     run.tally.plan(run.plan.reasserted)
     run.tally.defer(run.plan.deferrals)
-    before = _added_before(run)
-    _take_as_done(run, before)
     rounds = _Rounds(run, before_run(run.state))
-    moved = run.state.serial != run.plan.serial
-    # what undoes a run leaves the doubts of others to them
-    left = _left_behind(run) if run.reversal is None else {}
-    _hold_what_was_tried(run, before, besides=left)
-    if left:
-        if others := _teachers(run, left):
-            await rounds.until_converged(rounds.inside(others), others)
-        await settle_doubts(run, {contact: run.state.observed[contact] for contact in left})
-        _hold_what_was_tried(run, before)
-        moved = True
+    moved = await _take_up(run, rounds)
     if run.mission.canary is None:
         await rounds.until_converged(rounds.inside() if moved else run.plan, None)
         return
@@ -69,6 +58,22 @@ async def carry_out(run: Run) -> None:
         await rounds.until_converged(rounds.inside(wave), wave)
         if wave is not None and (passed := run.rates.over(run.mission.stop_on, few=1)):
             raise passed_over(f"after the first {len(wave):,} contact{'s' * (len(wave) > 1)}: {passed}")
+
+
+async def _take_up(run: Run, rounds: _Rounds) -> bool:
+    """What earlier runs added or left in doubt; whether what is known is not what the plan was made on."""
+    before = _added_before(run)
+    _take_as_done(run, before)
+    # what undoes a run leaves the doubts of others to them
+    left = _left_behind(run) if run.reversal is None else {}
+    _hold_what_was_tried(run, before, besides=left)
+    if not left:
+        return run.state.serial != run.plan.serial
+    if others := _teachers(run, left):
+        await rounds.until_converged(rounds.inside(others), others)
+    await settle_doubts(run, {contact: run.state.observed[contact] for contact in left})
+    _hold_what_was_tried(run, before)
+    return True
 
 
 def _added_before(run: Run) -> list[BatchRecord]:
@@ -103,19 +108,19 @@ def _hold(run: Run, contact: ContactId, tried: TagSet) -> None:
         run.tally.spoil(contact, Action.ADD, held, Outcome.HELD, _TRIED)
 
 
-_TRIED = "an earlier run of this plan sent it, and nothing proves that it never came to be; a new plan may add it"
+_TRIED = "an earlier run of this plan sent it, and no reading proves that it had no effect: a new plan may add it"
 
 
 def _still_approved(
     run: Run, before: Iterable[BatchRecord], ended: Callable[[Answer], bool]
 ) -> Iterator[tuple[ContactId, TagSet]]:
-    """The additions that ended so, and that the plan allows and nothing was said of yet."""
+    """The additions that ended so, and that the plan has or allows and nothing was said of yet."""
     spent = run.tally.spent
     for batch in before:
         for contact, answer in batch.answers.items():
-            if ended(answer) and contact in run.limit.adds:
-                tags = run.limit.adds[contact].intersection(batch.tags) - spent.get(contact, NONE)
-                if tags:
+            if ended(answer):
+                approved = run.limit.adds.get(contact, NONE) | run.tally.tags(contact, Outcome.NOT_SENT)
+                if tags := approved.intersection(batch.tags) - spent.get(contact, NONE):
                     yield contact, tags
 
 

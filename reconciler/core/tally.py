@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.batching import Batch, Reasserted
 from reconciler.core.change import Deferral, Delta
@@ -139,13 +139,15 @@ class Tally:
         return {outcome: found[outcome] for outcome in Outcome if found[outcome]}
 
     def findings(self) -> tuple[Finding, ...]:
-        """What did not end well, and was not settled since."""
-        kept = []
-        for each in self._findings:
-            still = self.tags(each.contact, each.outcome).intersection(each.tags)
+        """What did not end well, and was not settled since; each pair once, with what was said of it last."""
+        kept: list[Finding] = []
+        told: defaultdict[ContactId, set[Tag]] = defaultdict(set)
+        for each in reversed(self._findings):
+            still = self.tags(each.contact, each.outcome).intersection(each.tags) - told[each.contact]
+            told[each.contact] |= still
             if still:
-                kept.append(Finding(each.contact, each.outcome, each.action, tuple(sorted(still)), each.message))
-        return tuple(dict.fromkeys(kept))
+                kept.append(replace(each, tags=tuple(sorted(still))))
+        return tuple(reversed(kept))
 
     def surprises(self) -> tuple[Surprises, ...]:
         found = (

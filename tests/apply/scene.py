@@ -447,6 +447,7 @@ def approved_pairs(plan: LocationPlan) -> set[tuple[Action, ContactId, Tag]]:
     ceilings = {
         (Action.REMOVE, contact, tag) for each in plan.deferrals for contact in each.contacts for tag in each.tags
     }
+    again = {(each.action, contact, tag) for each in plan.reasserted for contact in each.contacts for tag in each.tags}
     held = {
         (action, contact, tag)
         for each in plan.held
@@ -455,7 +456,7 @@ def approved_pairs(plan: LocationPlan) -> set[tuple[Action, ContactId, Tag]]:
         for tag in each.tags
         for action in Action
     }
-    return changes | ceilings | held
+    return changes | ceilings | again | held
 
 
 def open_contacts(plan: LocationPlan) -> set[ContactId]:

@@ -12,9 +12,10 @@ import pytest
 from reconciler.core.change import Selection
 from reconciler.core.errors import ExitCode
 from reconciler.core.journal import RunHeader
-from reconciler.core.names import SetName, Tag
+from reconciler.core.names import Instant, SetName, Tag
 from reconciler.core.observed import DAY_MS, Origin, Seen
 from reconciler.core.plan import Plan, PlanOptions
+from reconciler.core.reassert import Reassert, Reassertion
 from reconciler.sandbox.faults import Kind
 from reconciler.store import open_store
 from tests.apply.scene import HERE, Killed, Scene, a_rule, a_set, contact, name
@@ -262,3 +263,30 @@ def test_a_new_plan_after_a_doubt_has_another_change_digest(tmp_path: Path) -> N
     looked_at(scene, "anna")
     # who approved the one approved one add
     assert scene.plan().change_digest != plan.change_digest
+
+
+def test_what_was_sent_again_beside_it_is_done_too(tmp_path: Path) -> None:
+    rules = [a_rule("i", inert=True), a_rule("y", inert=True)]
+    options = replace(FREE, reassertion=Reassertion(Reassert.INERT, Instant(0)))
+    scene = Scene(tmp_path, contact("anna"), contact("bert", "trial"), options=options)
+    scene.want(a_set("s", ["bert"], "i"), rules=rules)
+    scene.apply()
+    scene.want(a_set("s", ["anna", "bert"], "i", "y", absent=["trial"]), rules=rules)
+    plan = scene.plan()
+    assert plan.locations[0].reasserted
+    first = len(scene.here.sent)
+
+    def kill(nth: int) -> None:
+        if nth == first + 1:
+            raise Killed
+
+    scene.here.before = kill
+    with pytest.raises(Killed):
+        scene.apply(plan)
+    scene.die()
+    scene.here.before = lambda nth: None
+    scene.edit("bert", remove=["i"])
+    looked_at(scene, "bert")
+    report = scene.apply(plan)
+    assert report.exit_code is ExitCode.DONE
+    assert scene.tags("bert") == {"y"}

@@ -52,6 +52,8 @@ def test_every_pair_has_one_fate(
         tally.take(Batch(Action.ADD, who, found), dict.fromkeys(who, verdict(frozenset(found), kind)))
         pairs |= {(contact, tag) for contact in who for tag in found}
         assert sum(tally.pairs(Observed()).values()) == len(pairs)
+    listed = [(each.contact, tag) for each in tally.findings() for tag in each.tags]
+    assert len(listed) == len(set(listed))
     for each in tally.findings():
         assert tally.tags(each.contact, each.outcome) >= set(each.tags)
 
@@ -84,6 +86,13 @@ def test_a_doubt_that_is_settled_lets_go_of_what_waited_for_it() -> None:
     assert tally.spent == {anna: tags("a")}
     tally.take(Batch(Action.ADD, (anna,), (Tag("b"),)), {anna: verdict(tags("b"), "applied")})
     assert (tally.failed, tally.findings()) == ({}, ())
+
+
+def test_what_is_said_of_a_pair_last_is_listed() -> None:
+    anna, tally = PEOPLE[0], Tally()
+    tally.spoil(anna, Action.ADD, tags("a b"), Outcome.HELD, "first")
+    tally.spoil(anna, Action.ADD, tags("a"), Outcome.HELD, "then")
+    assert [(each.tags, each.message) for each in tally.findings()] == [(("b",), "first"), (("a",), "then")]
 
 
 def test_what_was_not_sent_and_is_so_already_is_no_work_left() -> None:
