@@ -9,9 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import httpx
+import pytest
 
 from reconciler.apply import Mission, Stop, World, apply
 from reconciler.apply.world import IN_FLIGHT
@@ -325,6 +327,28 @@ class Scene:
             given = {"in_flight": self.in_flight} | dict(more)
             mission = Mission(self.wanted, dict.fromkeys(self.wanted, options), holder, **given)  # type: ignore[arg-type]
             return self.clock.run(apply(approve(plan), mission, world))
+
+    def apply_and_die(
+        self,
+        plan: Plan | None = None,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        options: PlanOptions | None = None,
+    ) -> None:
+        """The process is killed before a request of this number leaves, from 0 on, or after the API took it."""
+        place, first = self.here, len(self.here.sent)
+
+        def kill(at: int | None, nth: int) -> None:
+            if nth - first == at:
+                raise Killed
+
+        usual = place.before, place.after
+        place.before, place.after = partial(kill, before), partial(kill, after)
+        with pytest.raises(Killed):
+            self.apply(plan, options=options)
+        place.before, place.after = usual
+        self.die()
 
     def die(self) -> None:
         """As if the machine had been switched off: nothing of the killed process is left but its files."""

@@ -14,7 +14,7 @@ from reconciler.core.pace import Rate
 from reconciler.sandbox.app import DEMO_TOKEN, Access
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.sandbox.limiter import Limits
-from tests.apply.scene import HERE, THERE, Killed, Scene, a_set, contact, name
+from tests.apply.scene import HERE, THERE, Scene, a_set, contact, name
 from tests.apply.test_scenarios import FREE, pairs
 from tests.fakes import START
 
@@ -97,17 +97,8 @@ def test_too_many_requests_make_everybody_wait(tmp_path: Path) -> None:
 def test_killed_in_the_midst_of_many_nothing_is_sent_twice(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, crowd(30)), options=LONE, in_flight=8, latency_ms=1_000)
     scene.want(a_set("s", crowd(30), "vip"))
-
-    def kill(nth: int) -> None:
-        if nth == 12:
-            raise Killed
-
-    scene.here.after = kill
     plan = scene.plan()
-    with pytest.raises(Killed):
-        scene.apply(plan)
-    scene.die()
-    scene.here.after = lambda nth: None
+    scene.apply_and_die(plan, after=12)
     report = scene.apply(plan)
 
     assert all(number == 1 for number in scene.adds().values())

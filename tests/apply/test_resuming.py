@@ -14,29 +14,13 @@ from reconciler.core.errors import ExitCode
 from reconciler.core.journal import RunHeader
 from reconciler.core.names import Instant, SetName, Tag
 from reconciler.core.observed import DAY_MS, Origin, Seen
-from reconciler.core.plan import Plan, PlanOptions
 from reconciler.core.reassert import Reassert, Reassertion
 from reconciler.sandbox.faults import Kind
 from reconciler.store import open_store
-from tests.apply.scene import HERE, Killed, Scene, a_rule, a_set, contact, name
+from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name
 from tests.apply.test_scenarios import FREE, faults, pairs
 from tests.apply.test_settling import facts, known
 from tests.fakes import a_holder
-
-
-def killed(scene: Scene, plan: Plan, options: PlanOptions, *, landed: bool) -> None:
-    """The process dies with its first request, which the API took, or never saw."""
-
-    def kill(nth: int) -> None:
-        raise Killed
-
-    place = scene.here
-    before, after = place.before, place.after
-    place.before, place.after = (before, kill) if landed else (kill, after)
-    with pytest.raises(Killed):
-        scene.apply(plan, options=options)
-    scene.die()
-    place.before, place.after = before, after
 
 
 def looked_at(scene: Scene, who: str) -> None:
@@ -62,7 +46,7 @@ def test_law_a_plan_adds_a_pair_once_whatever_a_workflow_consumes_meanwhile(
     scene = Scene(tmp_path, contact("anna"), options=options, may_read=may_read)
     scene.want(a_set("s", ["anna"], "hello"), rules=[a_rule("hello", once=once)])
     plan = scene.plan()
-    killed(scene, plan, options, landed=True)
+    scene.apply_and_die(plan, after=0, options=options)
     scene.edit("anna", remove=["hello"])
     if look:
         looked_at(scene, "anna")
@@ -83,7 +67,7 @@ def test_a_plan_that_is_resumed_adds_what_is_proven_never_to_have_landed(tmp_pat
     scene.want(a_set("s", ["anna"], "a", "hello"), a_set("t", ["bert"], "b"), rules=[a_rule("hello", once=True)])
     scene.clock.ms += DAY_MS
     plan = scene.plan()
-    killed(scene, plan, options, landed=False)
+    scene.apply_and_die(plan, before=0, options=options)
     report = scene.apply(plan, options=options)
 
     assert (pairs(report), report.exit_code) == ({"applied": 1}, ExitCode.DONE)
@@ -94,15 +78,7 @@ def test_what_was_rejected_before_a_run_was_killed_is_planned_again(tmp_path: Pa
     scene = Scene(tmp_path, contact("anna", deleted=True), contact("bert"), options=FREE)
     scene.want(a_set("s", ["anna"], "hello"), a_set("t", ["bert"], "vip"), rules=[a_rule("hello", once=True)])
 
-    def kill(nth: int) -> None:
-        if nth == 1:
-            raise Killed
-
-    scene.here.before = kill
-    with pytest.raises(Killed):
-        scene.apply()
-    scene.die()
-    scene.here.before = lambda nth: None
+    scene.apply_and_die(before=1)
     assert (known(scene, "anna").ledger, known(scene, "anna").unconfirmed) == (set(), set())
     (plan,) = scene.plan().locations
     assert {contact for delta in plan.deltas for contact in delta.contacts} == {name("anna")}
@@ -113,15 +89,7 @@ def test_what_an_unfinished_run_of_the_plan_added_is_not_added_again(tmp_path: P
     scene.want(a_set("s", ["anna"], "welcome", absent=["d"]))
     plan = scene.plan()
 
-    def die(nth: int) -> None:
-        if nth == 1:
-            raise Killed
-
-    scene.here.before = die
-    with pytest.raises(Killed):
-        scene.apply(plan)
-    scene.die()
-    scene.here.before = lambda nth: None
+    scene.apply_and_die(plan, before=1)
     assert scene.tags("anna") == {"welcome", "d"}
     # the removal is in doubt, so she is read, and what a workflow consumed in the meantime is seen to be gone
     scene.edit("anna", remove=["welcome"])
@@ -147,21 +115,13 @@ def teaching(directory: Path) -> Scene:
 def test_what_a_plan_listed_as_in_doubt_is_added_once_by_it(tmp_path: Path, answered: bool, look: bool) -> None:
     scene = teaching(tmp_path)
     scene.want(a_set("s", ["anna"], "a", "hello"), a_set("t", ["bert"], "b"))
-    killed(scene, scene.plan(), FREE, landed=False)
+    scene.apply_and_die(scene.plan(), before=0)
     scene.want(a_set("s", ["anna"], "a", "hello"), a_set("t", ["bert"], "b", "vip"))
     plan = scene.plan()
     assert plan.locations[0].held
 
-    def kill(nth: int) -> None:
-        if ("hello" in scene.here.sent[nth].tags) != answered:
-            raise Killed
-
-    # it proves that the addition never landed, adds, and dies: then, or with its next request
-    scene.here.before, scene.here.after = (kill, print) if answered else (print, kill)
-    with pytest.raises(Killed):
-        scene.apply(plan)
-    scene.die()
-    scene.here.before = scene.here.after = lambda nth: None
+    # it proves that the addition never landed, adds, and dies: with its next request, or then
+    scene.apply_and_die(plan, **({"before": 1} if answered else {"after": 0}))
     assert "hello" in scene.tags("anna")
     scene.edit("anna", remove=["hello"])
     if look:
@@ -177,7 +137,7 @@ def test_what_another_plan_released_in_between_is_not_added_again(tmp_path: Path
     scene = Scene(tmp_path, contact("anna"), options=FREE)
     scene.want(a_set("s", ["anna"], "hello"), rules=rules)
     wanted, plan = dict(scene.wanted), scene.plan()
-    killed(scene, plan, FREE, landed=True)
+    scene.apply_and_die(plan, after=0)
     if consumed:
         scene.edit("anna", remove=["hello"])
     scene.want(a_set("s", ["anna"], "other"), rules=rules)
@@ -196,7 +156,7 @@ def test_a_plan_whose_run_gave_up_its_rows_is_stale(tmp_path: Path, keep: int | 
     scene.apply()
     scene.want(a_set("s", ["anna"], "hello"), a_set("t", ["bert"], "b"))
     plan = scene.plan()
-    killed(scene, plan, FREE, landed=True)
+    scene.apply_and_die(plan, after=0)
     scene.edit("anna", remove=["hello"])
     scene.edit("bert", remove=["b"])
     looked_at(scene, "anna")
@@ -215,15 +175,7 @@ def test_what_the_earlier_run_saw_is_done_and_what_waited_for_it_goes_on(tmp_pat
     scene.want(a_set("s", ["anna"], "hello", absent=["trial"]), rules=[a_rule("hello", once=once)])
     plan = scene.plan()
 
-    def kill(nth: int) -> None:
-        if nth == 1:
-            raise Killed
-
-    scene.here.before = kill
-    with pytest.raises(Killed):
-        scene.apply(plan)
-    scene.die()
-    scene.here.before = lambda nth: None
+    scene.apply_and_die(plan, before=1)
     scene.edit("anna", remove=["hello"])
     report = scene.apply(plan)
     assert (pairs(report), report.exit_code) == ({"applied": 1, "noop": 1}, ExitCode.DONE)
@@ -234,7 +186,7 @@ def test_what_waits_for_an_addition_that_is_held_is_counted(tmp_path: Path) -> N
     scene = Scene(tmp_path, contact("anna", "trial"), options=FREE)
     scene.want(a_set("s", ["anna"], "hello", absent=["trial"]))
     plan = scene.plan()
-    killed(scene, plan, FREE, landed=True)
+    scene.apply_and_die(plan, after=0)
     scene.edit("anna", remove=["hello"])
     looked_at(scene, "anna")
     report = scene.apply(plan)
@@ -248,7 +200,7 @@ def test_what_was_seen_in_another_spelling_is_there(tmp_path: Path) -> None:
     scene.apply()
     scene.want(a_set("s", ["bert", "anna"], "a  b"))
     plan = scene.plan()
-    killed(scene, plan, FREE, landed=True)
+    scene.apply_and_die(plan, after=0)
     looked_at(scene, "anna")
     report = scene.apply(plan)
     assert (pairs(report), report.exit_code) == ({"noop": 1}, ExitCode.DONE)
@@ -258,7 +210,7 @@ def test_a_new_plan_after_a_doubt_has_another_change_digest(tmp_path: Path) -> N
     scene = Scene(tmp_path, contact("anna"), options=FREE)
     scene.want(a_set("s", ["anna"], "hello"))
     plan = scene.plan()
-    killed(scene, plan, FREE, landed=True)
+    scene.apply_and_die(plan, after=0)
     scene.edit("anna", remove=["hello"])
     looked_at(scene, "anna")
     # who approved the one approved one add
@@ -274,17 +226,7 @@ def test_what_was_sent_again_beside_it_is_done_too(tmp_path: Path) -> None:
     scene.want(a_set("s", ["anna", "bert"], "i", "y", absent=["trial"]), rules=rules)
     plan = scene.plan()
     assert plan.locations[0].reasserted
-    first = len(scene.here.sent)
-
-    def kill(nth: int) -> None:
-        if nth == first + 1:
-            raise Killed
-
-    scene.here.before = kill
-    with pytest.raises(Killed):
-        scene.apply(plan)
-    scene.die()
-    scene.here.before = lambda nth: None
+    scene.apply_and_die(plan, before=1)
     scene.edit("bert", remove=["i"])
     looked_at(scene, "bert")
     report = scene.apply(plan)

@@ -24,7 +24,7 @@ from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.sandbox.limiter import Limits
 from reconciler.store import open_reader, open_store
-from tests.apply.scene import HERE, THERE, Killed, Scene, a_rule, a_set, contact, name, without_limits
+from tests.apply.scene import HERE, THERE, Scene, a_rule, a_set, contact, name, without_limits
 from tests.fakes import START, a_holder
 
 FREE = without_limits()
@@ -311,15 +311,7 @@ def test_guards_in_later_rounds_know_what_a_refresh_brought(tmp_path: Path) -> N
 def test_a_crash_between_intent_and_answer(tmp_path: Path, when: str) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, may_read=False)
     scene.want(a_set("s", ["anna"], "vip"), a_set("t", ["bert"], "late"))
-
-    def kill(nth: int) -> None:
-        if nth == 0:
-            raise Killed
-
-    setattr(scene.here, when, kill)
-    with pytest.raises(Killed):
-        scene.apply()
-    scene.die()
+    scene.apply_and_die(**{when: 0})
     (first,) = scene.plan().locations
     assert [(each.tags, each.contacts) for each in first.held] == [(("late",), (name("bert"),))]
     report = scene.apply()
@@ -335,14 +327,7 @@ def test_a_plan_from_before_the_crash_does_not_send_again(tmp_path: Path) -> Non
     scene = Scene(tmp_path, contact("anna"), options=FREE)
     scene.want(a_set("s", ["anna"], "vip"))
     plan = scene.plan()
-
-    def kill(nth: int) -> None:
-        raise Killed
-
-    scene.here.after = kill
-    with pytest.raises(Killed):
-        scene.apply(plan)
-    scene.die()
+    scene.apply_and_die(plan, after=0)
     report = scene.apply(plan)
 
     assert (report.requests, sum(scene.adds().values())) == (0, 1)

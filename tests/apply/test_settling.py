@@ -16,7 +16,7 @@ from reconciler.core.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.store import open_reader
-from tests.apply.scene import HERE, THERE, Killed, Scene, a_rule, a_set, contact, name
+from tests.apply.scene import HERE, THERE, Scene, a_rule, a_set, contact, name
 from tests.apply.test_scenarios import DOUBTFUL, FREE, converged, faults, pairs
 
 LANDED = (Kind.TIMEOUT_AFTER, Kind.RESET_AFTER, Kind.ERROR_AFTER, Kind.TRUNCATED, Kind.UNREADABLE, Kind.LATE)
@@ -181,15 +181,7 @@ def test_what_a_killed_run_left_in_doubt_settles_first(tmp_path: Path, when: str
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
     scene.want(a_set("s", ["anna"], "vip", "gold"), a_set("t", ["bert"], "late"))
     plan = scene.plan()
-
-    def kill(nth: int) -> None:
-        if nth == 1:
-            raise Killed
-
-    setattr(scene.here, when, kill)
-    with pytest.raises(Killed):
-        scene.apply(plan)
-    scene.die()
+    scene.apply_and_die(plan, **{when: 1})
     report = scene.apply()
 
     # this run has no write of its own that could tell whether the date moves: what was lost is held for the person
@@ -205,16 +197,8 @@ def test_a_killed_run_is_resumed_without_a_person_where_the_date_tells(tmp_path:
     assert facts(scene) is True
     scene.clock.ms += 600_000
     scene.want(a_set("s", ["anna"], "vip", "more"), a_set("t", ["bert"], "late"))
-
-    def kill(nth: int) -> None:
-        raise Killed
-
-    scene.here.before = kill
     plan = scene.plan()
-    with pytest.raises(Killed):
-        scene.apply(plan)
-    scene.here.before = lambda nth: None
-    scene.die()
+    scene.apply_and_die(plan, before=0)
     report = scene.apply(plan)
 
     assert (pairs(report), report.exit_code) == ({"applied": 1}, ExitCode.DONE)
@@ -326,15 +310,7 @@ def test_a_respelt_tag_is_seen_by_the_spelling_that_is_there(tmp_path: Path) -> 
 def test_what_a_run_killed_at_its_first_request_left_is_proven_by_a_write_to_somebody_else(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
     scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
-
-    def die(nth: int) -> None:
-        raise Killed
-
-    scene.here.before = die
-    with pytest.raises(Killed):
-        scene.apply()
-    scene.die()
-    scene.here.before = lambda nth: None
+    scene.apply_and_die(before=0)
     scene.clock.ms += 120_000
     report = scene.apply()
 

@@ -14,7 +14,7 @@ from reconciler.core.rates import StopOn
 from reconciler.core.waves import Canary
 from reconciler.sandbox.limiter import Limits
 from reconciler.store import open_store
-from tests.apply.scene import THERE, Killed, Scene, a_set, contact, name
+from tests.apply.scene import THERE, Scene, a_set, contact, name
 from tests.apply.test_scenarios import FREE, converged, pairs, status
 from tests.fakes import a_holder
 
@@ -71,17 +71,8 @@ def test_deleted_contacts_are_no_sign_of_a_wrong_token(tmp_path: Path) -> None:
 
 def test_a_run_killed_before_its_end_has_quarantined_nobody(tmp_path: Path) -> None:
     scene = with_strangers(tmp_path, 3, 3, options=LONE, in_flight=1)
-
-    def kill(nth: int) -> None:
-        if nth == 5:
-            raise Killed
-
-    scene.here.before = kill
-    with pytest.raises(Killed):
-        scene.apply()
-    scene.die()
+    scene.apply_and_die(before=5)
     assert all(scene.known(each).quarantine is None for each in strangers(3))  # type: ignore[attr-defined]
-    scene.here.before = lambda nth: None
     report = scene.apply()
     assert report.pairs["rejected"] >= 2
     assert scene.known("x000").quarantine == "other location"  # type: ignore[attr-defined]
