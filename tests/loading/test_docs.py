@@ -18,7 +18,11 @@ from reconciler.loading.schema import Kind, schema
 from reconciler.loading.settings import keys, variable
 
 DOC = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"^```yaml (manifest|settings)\n(.*?)^```", DOC, flags=re.MULTILINE | re.DOTALL)
+KINDS = {"manifests/example.yaml": "manifest", "manifests/reconciler.yaml": "settings"}
+EXAMPLES = [
+    (KINDS[path], text)
+    for path, text in re.findall(r'^```yaml title="([^"]+)"\n(.*?)^```', DOC, flags=re.MULTILINE | re.DOTALL)
+]
 
 A, B = "qFSqySFkVvNzOSqgGqFi", "Bb2bhnV7j3n3a9r2moDx"
 FILES = {
