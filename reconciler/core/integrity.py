@@ -43,6 +43,8 @@ def _of_facts(facts: Facts) -> Iterator[str]:
     for what, limit in (("contacts", facts.max_contacts), ("tags", facts.max_tags)):
         if limit is not None and limit < 1:
             yield f"a request may hold {limit} {what}"
+    if facts.limits_at is not None and facts.max_contacts is None and facts.max_tags is None:
+        yield "a time at which limits were learnt, and no limit"
     for sent, back in facts.aliases:
         if sent == back or not _is_normal(sent) or not _is_normal(back):
             yield f"the alias {sent!r} of {back!r} is none"
@@ -68,17 +70,27 @@ def _of_known(known: Known, now: Instant) -> Iterator[str]:
         yield "first refused after it was last refused"
     if known.quarantine is None and known.membership is not None:
         yield "sets that it belonged to when it was refused, and no quarantine"
-    restored = [("restored", at) for _, at in known.restored]
-    moments = [("observed", known.observed_at), ("sent", known.doubt_at), ("refused", known.quarantined_at), *restored]
-    for what, moment in moments:
+    if len(dict(known.spent)) < len(known.spent):
+        yield "one tag was given before at several times"
+    for what, moment in _moments(known):
         if moment is not None and not 0 <= moment <= now + TOLERANCE_MS:
             yield f"{what} at a time that is yet to come"
-    spelt = (known.observed or frozenset()) | known.ledger | known.doubt | dict(known.restored).keys()
+    dated = dict(known.restored).keys() | dict(known.spent).keys()
+    spelt = (known.observed or frozenset()) | known.ledger | known.doubt | dated
     odd = sorted(tag for tag in spelt if not _is_normal(tag))
     if odd:
         yield f"tags that are not in their one spelling, such as {odd[0]!r}"
     if known.origin is Origin.NEVER and known.observed is not None:
         yield "observed by nobody"
+
+
+def _moments(known: Known) -> Iterator[tuple[str, Instant | None]]:
+    yield from (("observed", known.observed_at), ("sent", known.doubt_at), ("refused", known.quarantined_at))
+    yield from (("restored", at) for _, at in known.restored)
+    yield from (("given", at) for _, at in known.spent)
+    yield "tried", known.attempted_at
+    if known.reading is not None:
+        yield "read", known.reading.asked
 
 
 def _is_normal(tag: Tag) -> bool:

@@ -25,7 +25,10 @@ LONGEST_PAUSE_MS = 16_000
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who works on a location. `run_url` is the CI job's page, if there is one."""
+    """Who works on a location. `run_url` is the CI job's page, if there is one.
+
+    `boot_id`, `pid_namespace`, `process_start` tell the process from others of its number; empty: unknown.
+    """
 
     id: str
     who: str
@@ -35,6 +38,9 @@ class Holder:
     version: str
     created: Instant
     run_url: str = ""
+    boot_id: str = ""
+    pid_namespace: str = ""
+    process_start: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,21 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class UndecidedReading:
+    """The last reading of a contact that could not decide its doubt, to be judged again once more is known.
+
+    `asked`, `answered`: when, by our clock. `served`: by the server's, None where the answer did not say. `updated`:
+    the contact's `dateUpdated`. `tags`: the tags that it carried.
+    """
+
+    asked: Instant
+    answered: Instant
+    served: Instant | None = None
+    updated: Instant | None = None
+    tags: TagSet = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """All that is known of a contact. `observed` is None while nothing ever told (which is not "no tags").
 
@@ -54,7 +69,9 @@ class Known:
     refused the contact for good; `quarantined_since`: when it first did, None where only the last is known;
     `membership`: the sets that the contact belonged to then, None where that is not known. `restored`: the tags that
     we put back after others had removed them, and when we last did, sorted. `unconfirmed`: that part of the ledger that
-    was asked for, and which neither an answer nor an observation has shown since.
+    was asked for, and which neither an answer nor an observation has shown since. `spent`: pairs of `once` tags that
+    left the ledger, and when they were given, sorted. `reading`: the last one that could not decide the doubt.
+    `attempted_at`: when a request last tried pairs that are in doubt or unconfirmed.
     """
 
     observed: TagSet | None = None
@@ -70,6 +87,9 @@ class Known:
     membership: frozenset[SetName] | None = None
     restored: tuple[tuple[Tag, Instant], ...] = ()
     unconfirmed: TagSet = frozenset()
+    spent: tuple[tuple[Tag, Instant], ...] = ()
+    reading: UndecidedReading | None = None
+    attempted_at: Instant | None = None
 
     def in_doubt(self, tags: TagSet, sent: Instant) -> Known:
         """A request about `tags`, sent at `sent`, whose effect is unknown."""

@@ -17,10 +17,10 @@ from reconciler.core.errors import StateError
 from reconciler.core.facts import Facts
 from reconciler.core.journal import Answer, BatchRecord, RunLog, RunRecord
 from reconciler.core.names import ContactId, Instant, iso
-from reconciler.core.observed import Known
+from reconciler.core.observed import Known, UndecidedReading
 from reconciler.core.plan import Snapshot
 
-FORMAT_VERSION = "1.2"
+FORMAT_VERSION = "1.3"
 T = TypeVar("T", bound=Hashable)
 
 
@@ -58,6 +58,7 @@ def facts_document(facts: Facts) -> dict[str, Any]:
         "max_contacts": facts.max_contacts,
         "max_tags": facts.max_tags,
         "aliases": dict(facts.aliases),
+        "limits_at": _iso(facts.limits_at),
     }
 
 
@@ -92,6 +93,19 @@ def known_document(known: Known) -> dict[str, Any]:
         "membership": None if known.membership is None else sorted(known.membership),
         "restored": {tag: iso(at) for tag, at in known.restored},
         "unconfirmed": sorted(known.unconfirmed),
+        "spent": {tag: iso(at) for tag, at in known.spent},
+        "reading": None if known.reading is None else _reading_document(known.reading),
+        "attempted_at": _iso(known.attempted_at),
+    }
+
+
+def _reading_document(reading: UndecidedReading) -> dict[str, Any]:
+    return {
+        "asked": iso(reading.asked),
+        "answered": iso(reading.answered),
+        "served": _iso(reading.served),
+        "updated": _iso(reading.updated),
+        "tags": sorted(reading.tags),
     }
 
 

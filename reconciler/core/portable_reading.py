@@ -9,8 +9,8 @@ from reconciler.core import checked
 from reconciler.core.errors import InvalidInput, Problem
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
-from reconciler.core.names import ContactId, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import Known, Observed, Origin
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.observed import Known, Observed, Origin, UndecidedReading
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.core.portable import FORMAT_VERSION, Portable
@@ -51,6 +51,7 @@ def _facts(item: Mapping[str, Any]) -> Facts:
         max_contacts=checked.optional(checked.count, item["max_contacts"]),
         max_tags=checked.optional(checked.count, item["max_tags"]),
         aliases=tuple(sorted((Tag(sent), checked.tag(back)) for sent, back in item["aliases"].items())),
+        limits_at=checked.optional(checked.moment, item.get("limits_at")),
     )
 
 
@@ -79,9 +80,27 @@ def _known(item: Mapping[str, Any]) -> Known:
         quarantined_at=checked.optional(checked.moment, item["quarantined_at"]),
         quarantined_since=checked.optional(checked.moment, refused.get("quarantined_since")),
         membership=checked.optional(_sets, refused.get("membership")),
-        restored=tuple(sorted((Tag(tag), checked.moment(at)) for tag, at in item.get("restored", {}).items())),
+        restored=_dated(item.get("restored", {})),
         # before version 1.2 nobody wrote down whether what is in doubt was ever seen
         unconfirmed=_tags(item["unconfirmed"]) if "unconfirmed" in item else doubt & ledger,
+        # before version 1.3 nobody wrote these down
+        spent=_dated(item.get("spent", {})),
+        reading=checked.optional(_reading, item.get("reading")),
+        attempted_at=checked.optional(checked.moment, item.get("attempted_at")),
+    )
+
+
+def _dated(items: Mapping[str, Any]) -> tuple[tuple[Tag, Instant], ...]:
+    return tuple(sorted((Tag(tag), checked.moment(at)) for tag, at in items.items()))
+
+
+def _reading(item: Mapping[str, Any]) -> UndecidedReading:
+    return UndecidedReading(
+        asked=checked.moment(item["asked"]),
+        answered=checked.moment(item["answered"]),
+        served=checked.optional(checked.moment, item["served"]),
+        updated=checked.optional(checked.moment, item["updated"]),
+        tags=_tags(item["tags"]),
     )
 
 

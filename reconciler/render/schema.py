@@ -111,6 +111,7 @@ def _learnt() -> Schema:
         max_contacts=maybe(COUNT),
         max_tags=maybe(COUNT),
         aliases={"type": "object", "additionalProperties": TEXT},
+        limits_at={**maybe(MOMENT), "description": "When a refusal last told how much a request may hold."},
     )
 
 
@@ -172,6 +173,22 @@ def _contact() -> dict[str, Schema]:
             "description": "Tags that we put back after others had removed them, and when we last did.",
         },
         unconfirmed={**TEXTS, "description": "Tags under management whose adds nobody ever saw there."},
+        spent={
+            "type": "object",
+            "additionalProperties": MOMENT,
+            "description": "Tags of the rule `once` that were given before and left the ledger, and when.",
+        },
+        reading=maybe(
+            object_of(
+                "The last reading that could not decide the doubt.",
+                asked=MOMENT,
+                answered=MOMENT,
+                served=maybe(MOMENT),
+                updated=maybe(MOMENT),
+                tags=TEXTS,
+            )
+        ),
+        attempted_at={**maybe(MOMENT), "description": "When a request last tried pairs in doubt or never seen."},
         observed_by={**maybe(TEXT), "description": "The run that the observation is from."},
         declared=maybe(declared),
         trail=list_of(object_of("One request that had this contact.", run=TEXT, **_BATCH)),

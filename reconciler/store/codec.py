@@ -19,14 +19,20 @@ from reconciler.core.facts import Facts
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant
-from reconciler.core.observed import Known, Origin
+from reconciler.core.observed import Known, Origin, UndecidedReading
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.store.database import decoding
 
-FORMAT = 3
-"""Format 2: `note`, and what is known of a contact since schema version 3. Format 3: `Known.unconfirmed`."""
+FORMAT = 4
+"""Format 2: `note`, and what is known of a contact since schema version 3. Format 3: `Known.unconfirmed`. Format 4:
+what schema version 5 added."""
 
-CLASSES: dict[str, Any] = {each.__name__: each for each in (Batch, Facts, Holder, Known, Lease, RunHeader, Verdict)}
+UNCONFIRMED = 3
+"""The format since which objects tell which adds nobody has seen."""
+
+CLASSES: dict[str, Any] = {
+    each.__name__: each for each in (Batch, Facts, Holder, Known, Lease, RunHeader, UndecidedReading, Verdict)
+}
 ENUMS: dict[str, type[StrEnum]] = {each.__name__: each for each in (Action, Origin, Outcome, Rejection, RunStatus)}
 
 
@@ -63,10 +69,11 @@ def decode(content: bytes) -> Call:
     if document["format"] > FORMAT:
         raise Unreadable(f"format {document['format']}")
     values: list[Any] = []
+    older = document["format"] < UNCONFIRMED
     for each in document["values"]:
-        values.append(_carried(_made(each, values)) if document["format"] < FORMAT else _made(each, values))
+        values.append(_carried(_made(each, values)) if older else _made(each, values))
     arguments = tuple(_read(each, values) for each in document["arguments"])
-    if document["format"] < FORMAT and document["method"] == "intend":
+    if older and document["method"] == "intend":
         arguments = _intended(*arguments)
     return Call(document["id"], document["method"], arguments)
 

@@ -27,7 +27,7 @@ COLUMNS = {
     Given.CONTACTS: "id TEXT NOT NULL, known INTEGER NOT NULL",
     Given.ANSWERS: (
         "n INTEGER NOT NULL, outcome TEXT NOT NULL, old INTEGER, added INTEGER, removed INTEGER,"
-        " message TEXT, released INTEGER"
+        " message TEXT, released INTEGER, rejection TEXT"
     ),
     Given.ROWS: "contact INTEGER NOT NULL, known INTEGER, answer INTEGER",
 }

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 from reconciler.core.names import Instant, SetName, Tag, TagSet
-from reconciler.core.observed import UNKNOWN, Known, Origin
+from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
 from reconciler.core.outcome import Rejection
 from reconciler.store.database import Database, decoding, first
 
 _COLUMNS = (
     "observed, observed_at, origin, ledger, kept, doubt, doubt_at, quarantine, quarantined_at,"
-    " quarantined_since, membership, restored, unconfirmed"
+    " quarantined_since, membership, restored, unconfirmed, spent, reading, attempted_at"
 )
 _TAGSET = "SELECT n FROM tagsets WHERE tags = ?"
 _ADD_TAGSET = "INSERT INTO tagsets (tags) VALUES (?) ON CONFLICT DO NOTHING RETURNING n"
@@ -72,6 +72,9 @@ class Interning:
             None if known.membership is None else json.dumps(sorted(known.membership)),
             json.dumps(known.restored),
             self.tagset(known.unconfirmed),
+            json.dumps(known.spent),
+            _reading_text(known.reading),
+            known.attempted_at,
         )
         marks = ", ".join((self._database.next_known, *"?" * len(row)))
         insert = f"INSERT INTO known (n, location, {_COLUMNS}) VALUES ({marks}) RETURNING n"
@@ -104,8 +107,9 @@ def tags_of(text: str) -> TagSet:
 
 
 def _known(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Known:
-    observed, observed_at, origin, ledger, kept, doubt, doubt_at, *refused, restored, unconfirmed = row
+    observed, observed_at, origin, ledger, kept, doubt, doubt_at, *refused = row[:11]
     quarantine, quarantined_at, quarantined_since, membership = refused
+    restored, unconfirmed, spent, reading, attempted_at = row[11:]
     return Known(
         observed=None if observed is None else tagsets[observed],
         observed_at=observed_at,
@@ -118,7 +122,25 @@ def _known(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Known:
         quarantined_at=quarantined_at,
         quarantined_since=quarantined_since,
         membership=None if membership is None else frozenset(map(SetName, json.loads(membership))),
-        restored=tuple((Tag(tag), Instant(at)) for tag, at in json.loads(restored)),
+        restored=_dated(restored),
         # before schema version 4 nobody wrote down whether what is in doubt was ever seen
         unconfirmed=tagsets[doubt] & tagsets[ledger] if unconfirmed is None else tagsets[unconfirmed],
+        spent=_dated(spent),
+        reading=None if reading is None else _reading(json.loads(reading)),
+        attempted_at=attempted_at,
     )
+
+
+def _dated(text: str) -> tuple[tuple[Tag, Instant], ...]:
+    return tuple((Tag(tag), Instant(at)) for tag, at in json.loads(text))
+
+
+def _reading_text(reading: UndecidedReading | None) -> str | None:
+    if reading is None:
+        return None
+    return json.dumps([reading.asked, reading.answered, reading.served, reading.updated, sorted(reading.tags)])
+
+
+def _reading(stored: Any) -> UndecidedReading:
+    asked, answered, served, updated, tags = stored
+    return UndecidedReading(asked, answered, served, updated, frozenset(map(Tag, tags)))

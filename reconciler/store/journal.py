@@ -42,8 +42,8 @@ SELECT contacts.id, contacts.n, tagsets.tags FROM rows JOIN contacts ON rows.con
 WHERE rows.batch = ?
 """
 _PUT_ANSWERS = f"""
-INSERT INTO answers (batch, n, outcome, old, added, removed, message, released)
-SELECT ?, n, outcome, old, added, removed, message, released FROM {Given.ANSWERS}
+INSERT INTO answers (batch, n, outcome, old, added, removed, message, released, rejection)
+SELECT ?, n, outcome, old, added, removed, message, released, rejection FROM {Given.ANSWERS}
 """
 _NEXT_ANSWER = "SELECT coalesce(max(n) + 1, 0) FROM answers WHERE batch = ?"
 _UNANSWER = f"DELETE FROM rows WHERE batch = ? AND contact IN (SELECT contact FROM {Given.ROWS})"
@@ -130,7 +130,8 @@ def _row(interning: Interning, answer: Answer, verdict: Verdict) -> tuple[object
     given = (verdict.old, verdict.added or None, verdict.removed or None, answer.released or None)
     old, added, removed, released = map(interning.optional, given)
     as_expected = verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
-    return (verdict.outcome, old, added, removed, None if as_expected else verdict.message, released)
+    message = None if as_expected else verdict.message
+    return (verdict.outcome, old, added, removed, message, released, verdict.rejection)
 
 
 def settle(database: Database, batch: int, rows: Iterable[tuple[int, int | None, int | None]]) -> int:

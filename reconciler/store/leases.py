@@ -9,9 +9,10 @@ from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, Holder, Lease, lost, not
 from reconciler.core.names import Instant, LocationId
 from reconciler.store.database import Database, decoding, first
 
-_COLUMNS = "fence, expires, id, who, operation, host, pid, version, created, run_url"
+_HOLDER = "id, who, operation, host, pid, version, created, run_url, boot_id, pid_namespace, process_start"
+_COLUMNS = f"fence, expires, {_HOLDER}"
 _SET = f"""
-INSERT INTO leases (location, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO leases (location, {_COLUMNS}) VALUES (?, {", ".join("?" for _ in _COLUMNS.split(", "))})
 ON CONFLICT (location) DO UPDATE SET
     {", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", "))}
 """
@@ -44,20 +45,8 @@ def last_fence(database: Database, location: LocationId) -> int:
 
 
 def put(database: Database, number: int, lease: Lease) -> None:
-    holder = lease.holder
-    row = (
-        lease.fence,
-        lease.expires,
-        holder.id,
-        holder.who,
-        holder.operation,
-        holder.host,
-        holder.pid,
-        holder.version,
-        holder.created,
-        holder.run_url,
-    )
-    database.execute(_SET, (number, *row))
+    holder = (getattr(lease.holder, column) for column in _HOLDER.split(", "))
+    database.execute(_SET, (number, lease.fence, lease.expires, *holder))
 
 
 def held_location(database: Database, lease: Lease) -> int:

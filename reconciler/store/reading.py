@@ -11,7 +11,7 @@ from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.names import ContactId, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import Known, Observed
-from reconciler.core.outcome import REJECTIONS, Action, Outcome, Verdict
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.store.database import Database, decoding, first
 from reconciler.store.interning import Interning, tags_of
@@ -35,15 +35,15 @@ FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = ta
 ORDER BY batches.n
 """
 _ROWS = """
-SELECT contacts.id, outcome, old, added, removed, message, released
+SELECT contacts.id, outcome, old, added, removed, message, released, rejection
 FROM rows JOIN contacts ON rows.contact = contacts.n
     LEFT JOIN answers ON answers.batch = rows.batch AND answers.n = rows.answer
 WHERE rows.batch = ? ORDER BY contacts.id
 """
-_FACTS = "SELECT moves_updated, max_contacts, max_tags, aliases FROM facts WHERE location = ?"
+_FACTS = "SELECT moves_updated, max_contacts, max_tags, aliases, limits_at FROM facts WHERE location = ?"
 _TRAIL = """
 SELECT runs.id, batches.action, tagsets.tags, intended, batches.ended, batches.status,
-    outcome, old, added, removed, message, released
+    outcome, old, added, removed, message, released, rejection
 FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
     JOIN rows ON rows.batch = batches.n JOIN contacts ON rows.contact = contacts.n
     JOIN locations ON contacts.location = locations.n
@@ -114,12 +114,13 @@ def read_facts(database: Database, location: int) -> Facts:
     found = first(database.execute(_FACTS, (location,)))
     if found is None:
         return NO_FACTS
-    moves_updated, max_contacts, max_tags, aliases = found
+    moves_updated, max_contacts, max_tags, aliases, limits_at = found
     return Facts(
         moves_updated=None if moves_updated is None else bool(moves_updated),
         max_contacts=max_contacts,
         max_tags=max_tags,
         aliases=tuple((Tag(sent), Tag(back)) for sent, back in json.loads(aliases)),
+        limits_at=limits_at,
     )
 
 
@@ -156,13 +157,13 @@ def _batch(asked: Sequence[Any], answers: dict[ContactId, Answer]) -> BatchRecor
 
 
 def _answer(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Answer:
-    outcome, old, added, removed, message, released = row
+    outcome, old, added, removed, message, released, rejection = row
     if outcome is None:
         return Answer(None)
     verdict = Verdict(
         outcome=Outcome(outcome),
         message=message or "",
-        rejection=REJECTIONS.get(message) if outcome == Outcome.REJECTED else None,
+        rejection=None if rejection is None else Rejection(rejection),
         old=None if old is None else tagsets[old],
         added=frozenset() if added is None else tagsets[added],
         removed=frozenset() if removed is None else tagsets[removed],

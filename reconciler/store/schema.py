@@ -5,6 +5,10 @@ Version 3: `answers` (what `rows` held of each contact, once for all contacts of
 `facts` (what a location taught us); of a contact when it was first refused, the sets that it belonged to then
 (`membership`), and which tags were put back when (`restored`).
 Version 4: the tags under management that nobody ever saw there (`unconfirmed`; NULL: not written down).
+Version 5: of a contact, the pairs of `once` tags that left the ledger and when they were given (`spent`), the last
+reading that could not decide its doubt (`reading`) and when it was last tried (`attempted_at`); when the limits of a
+request were learnt; why an answer refused a contact (`rejection`), until then told from its message; of a lease's
+holder, what tells its process from others of that number.
 
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
 number. `rows` is the journal: written with the intent, completed by the answer, which is a number too, counted from 0
@@ -14,8 +18,21 @@ in each batch: a row takes some 15 bytes. Contact ids and tags are all that is s
 from __future__ import annotations
 
 APPLICATION_ID = 0x7265636E
-VERSION = 4
+VERSION = 5
 
+_ANSWERS_3 = """
+CREATE TABLE answers (
+    batch INTEGER NOT NULL REFERENCES batches,
+    n INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    old INTEGER,
+    added INTEGER,
+    removed INTEGER,
+    message TEXT,
+    released INTEGER,
+    PRIMARY KEY (batch, n)
+) STRICT, WITHOUT ROWID;
+"""
 _ANSWERS = """
 CREATE TABLE answers (
     batch INTEGER NOT NULL REFERENCES batches,
@@ -26,6 +43,7 @@ CREATE TABLE answers (
     removed INTEGER,
     message TEXT,
     released INTEGER,
+    rejection TEXT,
     PRIMARY KEY (batch, n)
 ) STRICT, WITHOUT ROWID;
 """
@@ -63,7 +81,10 @@ CREATE TABLE known (
     quarantined_since INTEGER,
     membership TEXT,
     restored TEXT NOT NULL DEFAULT '[]',
-    unconfirmed INTEGER REFERENCES tagsets
+    unconfirmed INTEGER REFERENCES tagsets,
+    spent TEXT NOT NULL DEFAULT '[]',
+    reading TEXT,
+    attempted_at INTEGER
 ) STRICT;
 CREATE INDEX known_by_location ON known (location);
 CREATE TABLE contacts (
@@ -84,7 +105,8 @@ CREATE TABLE facts (
     moves_updated INTEGER,
     max_contacts INTEGER,
     max_tags INTEGER,
-    aliases TEXT NOT NULL
+    aliases TEXT NOT NULL,
+    limits_at INTEGER
 ) STRICT;
 CREATE TABLE runs (
     n INTEGER PRIMARY KEY,
@@ -122,7 +144,10 @@ CREATE TABLE leases (
     pid INTEGER NOT NULL,
     version TEXT NOT NULL,
     created INTEGER NOT NULL,
-    run_url TEXT NOT NULL
+    run_url TEXT NOT NULL,
+    boot_id TEXT NOT NULL DEFAULT '',
+    pid_namespace TEXT NOT NULL DEFAULT '',
+    process_start TEXT NOT NULL DEFAULT ''
 ) STRICT;
 """
 
@@ -146,7 +171,7 @@ CREATE TABLE facts (
     aliases TEXT NOT NULL
 ) STRICT;
 ALTER TABLE rows RENAME TO whole_rows;
-{_ANSWERS}
+{_ANSWERS_3}
 INSERT INTO answers (batch, n, outcome, old, added, removed, message, released)
 SELECT DISTINCT batch, {_NUMBER}, outcome, old, added, removed, message, released FROM whole_rows
 WHERE outcome IS NOT NULL;
@@ -158,5 +183,20 @@ ORDER BY 1, 2;
 DROP TABLE whole_rows;
 """,
     3: "ALTER TABLE known ADD COLUMN unconfirmed INTEGER REFERENCES tagsets;",
+    4: """
+ALTER TABLE known ADD COLUMN spent TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE known ADD COLUMN reading TEXT;
+ALTER TABLE known ADD COLUMN attempted_at INTEGER;
+ALTER TABLE facts ADD COLUMN limits_at INTEGER;
+ALTER TABLE answers ADD COLUMN rejection TEXT;
+UPDATE answers SET rejection = CASE message
+    WHEN 'contact id is not a valid firebase id' THEN 'invalid'
+    WHEN 'contact is deleted' THEN 'deleted'
+    WHEN 'contact does not belong to location' THEN 'other location' END
+WHERE outcome = 'rejected';
+ALTER TABLE leases ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE leases ADD COLUMN pid_namespace TEXT NOT NULL DEFAULT '';
+ALTER TABLE leases ADD COLUMN process_start TEXT NOT NULL DEFAULT '';
+""",
 }
 """From each older version to the next; `tests/store/golden` has a state of every version that there was."""

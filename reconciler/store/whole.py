@@ -20,9 +20,9 @@ _OLD_BATCHES = f"""
     ORDER BY runs.n DESC LIMIT ?)
 """
 _PUT_FACTS = """
-INSERT INTO facts (location, moves_updated, max_contacts, max_tags, aliases) VALUES (?, ?, ?, ?, ?)
+INSERT INTO facts (location, moves_updated, max_contacts, max_tags, aliases, limits_at) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (location) DO UPDATE SET moves_updated = excluded.moves_updated, max_contacts = excluded.max_contacts,
-    max_tags = excluded.max_tags, aliases = excluded.aliases
+    max_tags = excluded.max_tags, aliases = excluded.aliases, limits_at = excluded.limits_at
 """
 _GIVEN = f"SELECT contacts.n FROM {Given.CONTACTS} AS given JOIN contacts ON contacts.id = given.id WHERE location = ?"
 _UNUSED_ANSWERS = f"""
@@ -59,7 +59,7 @@ _LOOSE = {
 
 def put_facts(database: Database, number: int, facts: Facts) -> None:
     moves = None if facts.moves_updated is None else int(facts.moves_updated)
-    row = (number, moves, facts.max_contacts, facts.max_tags, json.dumps(facts.aliases))
+    row = (number, moves, facts.max_contacts, facts.max_tags, json.dumps(facts.aliases), facts.limits_at)
     database.execute(_PUT_FACTS, row)
 
 

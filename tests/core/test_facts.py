@@ -9,8 +9,8 @@ import pytest
 from reconciler.core.errors import InvalidInput
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.integrity import verify
-from reconciler.core.names import ContactId, LocationId, SetName, Tag
-from reconciler.core.observed import Known, Observed
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.observed import Known, Observed, UndecidedReading
 from reconciler.core.outcome import Rejection
 from reconciler.core.plan import Snapshot
 from reconciler.core.portable import Portable, accept, state_document
@@ -33,10 +33,33 @@ def test_the_last_answer_about_a_spelling_rules() -> None:
     assert facts == Facts(max_tags=3, aliases=((Tag("a"), Tag("c")), ALIAS))
 
 
-@pytest.mark.parametrize("facts", [NO_FACTS, Facts(True, 1, 2, (ALIAS,)), Facts(moves_updated=False)])
+@pytest.mark.parametrize("facts", [NO_FACTS, Facts(True, 1, 2, (ALIAS,)), Facts(max_tags=2, limits_at=START)])
 def test_facts_survive_a_document(facts: Facts) -> None:
     (found,) = read_state(json.loads(json.dumps(state_document([portable(facts=facts)]))), path="x")
     assert found.state.facts == facts
+
+
+def test_what_was_given_read_and_tried_before_survives_a_document() -> None:
+    known = Known(
+        doubt=frozenset({Tag("a")}),
+        doubt_at=START,
+        spent=((Tag("a"), START), (Tag("b"), START)),
+        reading=UndecidedReading(START, Instant(START + 1), None, START, frozenset({Tag("a")})),
+        attempted_at=START,
+    )
+    (found,) = read_state(json.loads(json.dumps(state_document([portable(known)]))), path="x")
+    assert found.state.observed[ANNA] == known
+    assert verify(found, now=START) == ()
+
+
+def test_a_document_of_version_1_2_is_read() -> None:
+    document = json.loads(json.dumps(state_document([portable(facts=Facts(max_tags=3))])))
+    document["format_version"] = "1.2"
+    del document["locations"][0]["facts"]["limits_at"]
+    for known in document["locations"][0]["known"]:
+        del known["spent"], known["reading"], known["attempted_at"]
+    (found,) = read_state(document, path="x")
+    assert (found.state.facts, found.state.observed[ANNA]) == (Facts(max_tags=3), Known())
 
 
 def test_a_document_that_knows_no_facts_is_read() -> None:
@@ -78,6 +101,11 @@ def test_a_push_of_other_facts_is_a_change() -> None:
         (Known(quarantined_since=START), NO_FACTS, "first refused after it was last refused"),
         (Known(membership=frozenset({SetName("s")})), NO_FACTS, "and no quarantine"),
         (Known(restored=((Tag("a"), START),)), NO_FACTS, "not under management"),
+        (Known(spent=((Tag("a"), START), (Tag("a"), Instant(START + 1)))), NO_FACTS, "at several times"),
+        (Known(spent=((Tag("a"), Instant(START + 600_000)),)), NO_FACTS, "given at a time that is yet to come"),
+        (Known(spent=((Tag("A"), START),)), NO_FACTS, "not in their one spelling"),
+        (Known(attempted_at=Instant(START + 600_000)), NO_FACTS, "tried at a time that is yet to come"),
+        (Known(), Facts(limits_at=START), "and no limit"),
         (
             Known(ledger=frozenset({Tag("a")}), restored=((Tag("a"), START + 600_000),)),
             NO_FACTS,

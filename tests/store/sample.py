@@ -6,13 +6,13 @@ from reconciler.core.batching import Batch
 from reconciler.core.facts import Facts
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import UNKNOWN, Known, Origin
+from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.ports import StateStore
 from tests.fakes import START, a_holder
 
 HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
-ANNA, BERT, CARA, DORA = (ContactId(name * 5) for name in ("Anna", "Bert", "Cara", "Dora"))
+ANNA, BERT, CARA, DORA, EMIL = (ContactId(name * 5) for name in ("Anna", "Bert", "Cara", "Dora", "Emil"))
 
 
 def tags(text: str) -> TagSet:
@@ -42,6 +42,13 @@ KNOWN = {
         membership=frozenset({SetName("vips")}),
     ),
     DORA: UNKNOWN,
+    EMIL: Known(
+        doubt=tags("x"),
+        doubt_at=at(4),
+        spent=((Tag("vip"), at(2)),),
+        reading=UndecidedReading(at(5), at(6), at(5), at(1), tags("old")),
+        attempted_at=at(4),
+    ),
 }
 
 
@@ -64,7 +71,7 @@ def fill(store: StateStore) -> None:
     store.end_run(lease, run, RunStatus.STOPPED, at(8), set_sizes=None)
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(9)))
     store.intend(lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: Known(ledger=tags("vip"))}, at(10))
-    store.note(lease, Facts(True, 250, None, ((Tag("gru\u0308n"), Tag("grün")),)))
+    store.note(lease, Facts(True, 250, None, ((Tag("gru\u0308n"), Tag("grün")),), at(10)))
     there = store.acquire(THERE, a_holder("two"), START)
     store.learn(there, {ANNA: Known(tags("z"), at(1), Origin.IMPORT)})
     store.release(there)

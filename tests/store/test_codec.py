@@ -10,9 +10,9 @@ import pytest
 from reconciler.core.batching import Batch
 from reconciler.core.lease import Lease
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
-from reconciler.core.observed import NONE, UNKNOWN, Known, intend
+from reconciler.core.observed import NONE, UNKNOWN, Known, UndecidedReading, intend
 from reconciler.core.outcome import Action
-from reconciler.store.codec import FORMAT, Call, decode, encode
+from reconciler.store.codec import FORMAT, UNCONFIRMED, Call, decode, encode
 from tests.fakes import START, a_holder
 
 HELLO = frozenset({Tag("hello")})
@@ -26,7 +26,7 @@ def as_of_format(number: int, method: str, *arguments: object) -> tuple[object, 
     return decode(json.dumps(document | {"format": number}).encode()).arguments
 
 
-@pytest.mark.parametrize("number", range(1, FORMAT))
+@pytest.mark.parametrize("number", range(1, UNCONFIRMED))
 def test_the_last_intent_of_an_older_journal_leaves_its_additions_unseen(number: int) -> None:
     after = intend(UNKNOWN, Action.ADD, HELLO, keep=NONE, at=START)
     old = replace(after, unconfirmed=NONE)
@@ -34,10 +34,27 @@ def test_the_last_intent_of_an_older_journal_leaves_its_additions_unseen(number:
     assert changed == {ANNA: after}
 
 
-@pytest.mark.parametrize("number", range(1, FORMAT))
+@pytest.mark.parametrize("number", range(1, UNCONFIRMED))
 def test_what_an_older_journal_left_in_doubt_was_not_seen(number: int) -> None:
     old = Known(ledger=HELLO, doubt=HELLO, doubt_at=START)
     _, changed = as_of_format(number, "learn", LEASE, {ANNA: old})
     assert changed == {ANNA: replace(old, unconfirmed=HELLO)}
     answered = replace(old, doubt=NONE, doubt_at=None)
     assert as_of_format(number, "learn", LEASE, {ANNA: answered})[1] == {ANNA: answered}
+
+
+@pytest.mark.parametrize("number", range(UNCONFIRMED, FORMAT + 1))
+def test_what_a_later_journal_says_of_a_doubt_stands(number: int) -> None:
+    seen = Known(ledger=HELLO, doubt=HELLO, doubt_at=START)
+    assert as_of_format(number, "learn", LEASE, {ANNA: seen})[1] == {ANNA: seen}
+
+
+def test_what_was_given_read_and_tried_before_is_in_the_journal() -> None:
+    given = Known(
+        doubt=HELLO,
+        doubt_at=START,
+        spent=((Tag("hello"), START),),
+        reading=UndecidedReading(START, Instant(START + 9), None, START, HELLO),
+        attempted_at=START,
+    )
+    assert as_of_format(FORMAT, "learn", LEASE, {ANNA: given})[1] == {ANNA: given}

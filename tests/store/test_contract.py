@@ -17,7 +17,7 @@ from reconciler.core.integrity import verify
 from reconciler.core.journal import Answer, RunHeader, RunLog, RunStatus
 from reconciler.core.lease import TTL_MS, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.observed import UNKNOWN, Known, Origin
+from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.core.portable import Portable, state_document
@@ -107,6 +107,9 @@ def test_lineages_differ(home: Home) -> None:
         Known(quarantine=Rejection.DELETED, quarantined_at=LATER, membership=frozenset()),
         Known(ledger=tags("l", "grün"), unconfirmed=tags("grün")),
         Known(ledger=tags("a", "grün"), restored=((Tag("a"), START), (Tag("grün"), LATER))),
+        Known(spent=((Tag("a"), START), (Tag("grün"), LATER)), attempted_at=LATER),
+        Known(doubt=tags("d"), doubt_at=START, reading=UndecidedReading(START, LATER, START, None, tags("grün"))),
+        Known(doubt=tags("d"), doubt_at=START, reading=UndecidedReading(START, LATER, None, START)),
     ],
 )
 def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: Known) -> None:
@@ -485,6 +488,24 @@ def test_unlock_with_another_id_changes_nothing(home: Home, given: str) -> None:
     assert "lease-one" in caught.value.hint
 
 
+def test_a_lease_names_the_process_that_holds_it(home: Home) -> None:
+    holder = replace(a_holder(), boot_id="5c3a", pid_namespace="pid:[4026531836]", process_start="1234567")
+    lease = home.store().acquire(HERE, holder, START)
+    assert home.store().unlock(HERE, holder.id) == lease
+
+
+def test_why_a_contact_was_refused_is_stored_with_the_answer(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    run = store.begin_run(lease, header())
+    number = store.intend(lease, run, batch(ANNA), {}, START)
+    refused = Verdict(Outcome.REJECTED, "contact was merged", Rejection.DELETED)
+    store.record(lease, number, {ANNA: refused}, {}, LATER)
+    for state in (store, home.reader()):
+        (found,) = state.batches(run)
+        assert found.answers[ANNA].verdict == refused
+
+
 def test_there_is_nothing_to_unlock_where_nobody_works(home: Home) -> None:
     store = home.store()
     lease = taken(store)
@@ -614,6 +635,7 @@ def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str,
         NO_FACTS,
         Facts(moves_updated=True),
         Facts(moves_updated=False, max_contacts=250, max_tags=1),
+        Facts(max_contacts=250, limits_at=LATER),
         Facts(aliases=((Tag("caf\u00e9"), Tag("cafe\u0301")), (Tag("x  y"), Tag("x y")))),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.core.journal import RunLog
 from reconciler.core.lease import TTL_MS
+from reconciler.core.outcome import REJECTIONS
 from reconciler.core.portable import Portable, state_document
 from reconciler.ports import StateReader
 from reconciler.store import open_reader, open_store
@@ -93,6 +94,22 @@ def test_a_copy_is_put_beside_it_before_it_is_changed(tmp_path: Path, version: i
     connection.close()
     with open_reader(url(copy)) as reader:
         assert document(reader) == json.loads((GOLDEN / f"version-{version}.json").read_text())
+
+
+@pytest.mark.parametrize("version", OLD)
+@pytest.mark.parametrize("message", [*REJECTIONS, "contact was merged"])
+def test_why_a_contact_was_refused_is_derived_once_from_the_message(tmp_path: Path, version: int, message: str) -> None:
+    path = copied(version, tmp_path)
+    table = "answers" if version > 2 else "rows"
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE {table} SET message = ? WHERE outcome = 'rejected'", (message,))
+    connection.close()
+    with open_store(url(path)):
+        pass
+    connection = sqlite3.connect(path)
+    stored = connection.execute("SELECT rejection FROM answers WHERE outcome = 'rejected'").fetchall()
+    connection.close()
+    assert stored == [(REJECTIONS.get(message),)]
 
 
 @pytest.mark.parametrize("version", OLD)

@@ -16,7 +16,7 @@ from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.observed import UNKNOWN, Known, Origin
+from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.ports import StateStore
 from reconciler.store import open_reader, open_store
@@ -185,7 +185,7 @@ class Play:
 
     def known(self) -> Known:
         """One of not too many values, so that some come again."""
-        kind, tags = self.chance.randrange(6), frozenset(self.some(TAGS))
+        kind, tags = self.chance.randrange(8), frozenset(self.some(TAGS))
         at = Instant(START + self.chance.randrange(2))
         return (
             UNKNOWN,
@@ -198,6 +198,8 @@ class Play:
                 membership=self.chance.choice((None, frozenset({SetName("s")}))),
             ),
             Known(ledger=tags, restored=tuple((tag, at) for tag in sorted(tags)), unconfirmed=tags & {TAGS[0]}),
+            Known(spent=tuple((tag, at) for tag in sorted(tags)), attempted_at=at),
+            Known(doubt=tags, doubt_at=at, reading=UndecidedReading(at, at, self.chance.choice((None, at)), at, tags)),
         )[kind]
 
     def some(self, items: Sequence[T]) -> list[T]:

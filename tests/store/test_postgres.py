@@ -17,7 +17,7 @@ from reconciler.core.names import ContactId, Instant, LocationId
 from reconciler.core.outcome import Outcome, Verdict
 from reconciler.store import open_reader, open_store
 from reconciler.store.address import address
-from reconciler.store.schema import VERSION
+from reconciler.store.schema import STEPS, VERSION
 from tests.fakes import START, a_holder
 from tests.store.conftest import HOMES
 from tests.store.sample import fill
@@ -86,9 +86,36 @@ def test_a_newer_schema_is_refused(url: str, sql: Callable[[str], list[Any]], op
     assert "upgrade" in caught.value.hint
 
 
-def as_version_2(sql: Callable[[str], list[Any]]) -> None:
-    for column in ("quarantined_since", "membership", "restored", "unconfirmed"):
-        sql(f"ALTER TABLE known DROP COLUMN {column}")
+NEWER = {
+    "known": {
+        "quarantined_since": 3,
+        "membership": 3,
+        "restored": 3,
+        "unconfirmed": 4,
+        "spent": 5,
+        "reading": 5,
+        "attempted_at": 5,
+    },
+    "facts": {"limits_at": 5},
+    "answers": {"rejection": 5},
+    "leases": {"boot_id": 5, "pid_namespace": 5, "process_start": 5},
+}
+"""The schema version that brought a column."""
+
+
+def as_version(number: int, sql: Callable[[str], list[Any]]) -> None:
+    for table, columns in NEWER.items():
+        for column in (column for column, since in columns.items() if since > number):
+            sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+    if number < 3:
+        _with_whole_rows(sql)
+    if number < 2:
+        sql("ALTER TABLE runs DROP COLUMN allowed")
+        sql("ALTER TABLE rows DROP COLUMN released")
+    sql(f"UPDATE reconciler_version SET version = {number}")
+
+
+def _with_whole_rows(sql: Callable[[str], list[Any]]) -> None:
     sql("DROP TABLE facts")
     sql("CREATE TABLE whole AS SELECT rows.batch, contact, outcome, old, added, removed, message, released FROM rows"
         " LEFT JOIN answers ON rows.batch = answers.batch AND rows.answer = answers.n")  # fmt: skip
@@ -96,10 +123,12 @@ def as_version_2(sql: Callable[[str], list[Any]]) -> None:
     sql("DROP TABLE answers")
     sql("ALTER TABLE whole RENAME TO rows")
     sql("ALTER TABLE rows ADD PRIMARY KEY (batch, contact)")
-    sql("UPDATE reconciler_version SET version = 2")
 
 
-def test_an_older_schema_is_carried_forward_by_whoever_changes_it(url: str, sql: Callable[[str], list[Any]]) -> None:
+@pytest.mark.parametrize("version", sorted(STEPS))
+def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
+    url: str, sql: Callable[[str], list[Any]], version: int
+) -> None:
     with open_store(url) as store:
         fill(store)
         runs = [run.id for run in store.runs(HERE)]
@@ -108,8 +137,8 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(url: str, sql:
         f" WHERE table_schema = {SCHEMA} ORDER BY 1, 2"
     )
     before = sql(shape)
-    as_version_2(sql)
-    with pytest.raises(StateError, match="version 2"):
+    as_version(version, sql)
+    with pytest.raises(StateError, match=f"version {version}"):
         open_reader(url)
     with ThreadPoolExecutor(4) as threads:
         for store in list(threads.map(lambda _: open_store(url), range(4))):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reconciler.core.facts import Facts
 from reconciler.core.plan import Snapshot
-from reconciler.core.view.blocks import Cell, Lines, Section, Style, View, counted
+from reconciler.core.view.blocks import Cell, Lines, Section, Style, View, counted, moment
 
 _MOVES = {
     None: "not known yet whether a write of tags moves dateUpdated: an add in doubt stays held",
@@ -30,6 +30,7 @@ def facts_lines(facts: Facts) -> tuple[Cell, ...]:
     lines = [Cell(_MOVES[facts.moves_updated])]
     for limit, what in ((facts.max_contacts, "contact"), (facts.max_tags, "tag")):
         if limit is not None:
-            lines.append(Cell(f"a request may hold {counted(limit, what)}"))
+            since = "" if facts.limits_at is None else f", learnt {moment(facts.limits_at)}"
+            lines.append(Cell(f"a request may hold {counted(limit, what)}{since}"))
     lines += [Cell(f"tag {sent!r} is kept there as {back!r}", Style.WARN) for sent, back in facts.aliases]
     return tuple(lines)
