@@ -1,7 +1,7 @@
 """Reading what is in doubt, and doing what the readings allow.
 
 Rules
-1. Nothing is read before the doubtful request can no longer land. Reads take their turn like writes.
+1. Nothing is read before the doubtful request can no longer land.
 2. A token that may not read contacts leaves everything held, and the run goes on.
 3. What a reading tells is durable before anything is sent on it.
 4. A contact that the API does not have is gone; one that may not be seen, though others may, is another location's.
@@ -10,16 +10,13 @@ Rules
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import replace
 
+from reconciler.apply.reading import Readings, read_contact, read_contacts
 from reconciler.apply.run import Doubt, Run, Witness
 from reconciler.core.alias import spelling
-from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied
-from reconciler.core.event import Read
-from reconciler.core.names import ContactId, Instant, TagSet
+from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Outcome, Rejection
 from reconciler.core.settling import (
@@ -33,28 +30,11 @@ from reconciler.core.settling import (
     moves_updated,
     settle,
 )
-from reconciler.wire import ContactRead
 
-FORBIDDEN = 403
-MOST_FORBIDDEN = 20
-MOST_FAILED = 10
 CHUNK = 200
 """So many contacts are read before what they told is made durable."""
 
 NONE: TagSet = frozenset()
-
-
-@dataclass(slots=True)
-class _Readings:
-    """What reading told so far. `forbidden`: contacts that may not be seen. `failed`: reads in a row that came to
-    nothing; `blind`: no more is read, and why."""
-
-    found: dict[ContactId, Reading] = field(default_factory=dict)
-    missing: dict[ContactId, Rejection] = field(default_factory=dict)
-    forbidden: set[ContactId] = field(default_factory=set)
-    failed: int = 0
-    blind: str = ""
-    saw_any: bool = False
 
 
 Again = dict[tuple[Action, TagSet], list[ContactId]]
@@ -68,82 +48,18 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, Known]) -> Again:
     last = max(known.doubt_at or run.now() for known in doubts.values())
     if (wait := last + run.options.settle_ms - run.now()) > 0:
         await run.pause(wait, f"what is in doubt settles: then {len(doubts):,} contacts are read")
-    readings = _Readings()
+    readings = Readings()
     contacts = sorted(doubts)
     for start in range(0, len(contacts), CHUNK):
         chunk = contacts[start : start + CHUNK]
-        await _read_all(run, chunk, readings, done=start, total=len(contacts))
+        await read_contacts(run, chunk, readings, done=start, total=len(contacts))
         await _take_in(run, chunk, readings, again)
     if readings.blind:
         run.note(f"what is in doubt stays held: {readings.blind}")
     return again
 
 
-async def _read_all(run: Run, contacts: Iterable[ContactId], readings: _Readings, *, done: int, total: int) -> None:
-    queue = iter(contacts)
-
-    async def reader() -> None:
-        nonlocal done
-        for contact in queue:
-            if readings.blind:
-                return
-            await _read(run, contact, readings)
-            done += 1
-            run.tell(Read(run.location, done, total))
-
-    workers = [asyncio.create_task(reader()) for _ in range(run.mission.in_flight)]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for each in workers:
-            each.cancel()
-        await asyncio.wait(workers)
-
-
-async def _read(run: Run, contact: ContactId, readings: _Readings) -> None:
-    try:
-        asked, found = await _attempts(run, contact)
-    except AuthRefused as error:
-        _forbidden(run, contact, readings, error)
-        return
-    except ApiError as error:
-        readings.failed += 1
-        if readings.failed >= MOST_FAILED:
-            readings.blind = f"contacts cannot be read ({error.message})"
-        run.note(f"what could not be read stays in doubt: {error.message}")
-        return
-    readings.failed = 0
-    if found is None:
-        readings.missing[contact] = Rejection.DELETED
-    elif found.location != run.location:
-        readings.missing[contact] = Rejection.FOREIGN
-    elif found.tags is not None:
-        readings.saw_any = True
-        readings.found[contact] = Reading(found.tags, found.updated, asked, run.now(), found.served)
-
-
-async def _attempts(run: Run, contact: ContactId) -> tuple[Instant, ContactRead | None]:
-    """Reading twice harms nobody: whatever may pass is tried again, with pauses."""
-    assert run.world.reader is not None
-    for attempt in count():
-        ticket = await run.turn()
-        asked, run.reads = run.now(), run.reads + 1
-        try:
-            return asked, await run.asked(ticket, run.world.reader(run.location).get_contact(contact))
-        except (NotApplied, InDoubt) as error:
-            if not await run.once_more(attempt, error):
-                raise
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _forbidden(run: Run, contact: ContactId, readings: _Readings, error: AuthRefused) -> None:
-    """One contact that may not be seen is another location's, unless none may: then the token may not read."""
-    readings.forbidden.add(contact)
-    if error.status != FORBIDDEN or (not readings.saw_any and len(readings.forbidden) >= MOST_FORBIDDEN):
-        readings.blind = f"the token may not read contacts of location {run.location} ({error.message})"
-
-
-async def _take_in(run: Run, contacts: Iterable[ContactId], readings: _Readings, again: Again) -> None:
+async def _take_in(run: Run, contacts: Iterable[ContactId], readings: Readings, again: Again) -> None:
     changed: dict[ContactId, Known] = {}
     for contact in contacts:
         if contact in readings.found:
@@ -206,8 +122,8 @@ async def _date_tells(run: Run) -> bool:
 
 async def _told_by(run: Run, witness: Witness) -> bool | None:
     """Whether the witness's date moved with the write; None where that cannot be told."""
-    readings = _Readings()
-    await _read(run, witness.contact, readings)
+    readings = Readings()
+    await read_contact(run, witness.contact, readings)
     reading = readings.found.get(witness.contact)
     return None if reading is None else moves_updated(reading, witness.sent, witness.answered, witness.left)
 
