@@ -14,8 +14,8 @@ from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, 
 from reconciler.core.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading.files import CannotRead, Files, inside, shown
-from reconciler.loading.gathering import Wanted, repetition
-from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, TagRuleModel
+from reconciler.loading.gathering import RowFilter, Wanted, id_fault, repetition
+from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, ListFilter, TagRuleModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
 from reconciler.loading.tables import read_table
 
@@ -102,9 +102,12 @@ class SetBuilder:
         doubles: list[Scalar] = []
         for item in ids.items:
             text = item.text.strip() if isinstance(item, Scalar) else ""
-            if not isinstance(item, Scalar) or not text or not text.isprintable():
+            if not isinstance(item, Scalar) or not text:
                 sound = False
                 self._report(Problem(item.source, "expected a contact id", "contact-id"))
+            elif not text.isalnum() and (wrong := id_fault(text)):
+                sound = False
+                self._report(Problem(item.source, wrong[0], "contact-id", hint=wrong[1]))
             elif text in seen:
                 doubles.append(item)
             else:
@@ -124,7 +127,7 @@ class SetBuilder:
             name = inside(self._name, model.file)
             path = shown(self._files, name)
             with self._files.open(name) as stream:
-                table = read_table(stream, Wanted(path, written, model.column, model.where))
+                table = read_table(stream, Wanted(path, written, model.column, _filters(model)))
         except CannotRead as error:
             self._report(Problem(written, f"contact file {model.file[:200]!r}: {error}", "contact-file"))
             return None
@@ -138,6 +141,15 @@ class SetBuilder:
         for problem in table.problems:
             self._report(problem)
         return Listed(table.ids, written, path, table.lines)
+
+
+def _filters(model: FileContacts) -> tuple[RowFilter, ...]:
+    return tuple(
+        RowFilter(column, wanted.contains, contains=True)
+        if isinstance(wanted, ListFilter)
+        else RowFilter(column, wanted)
+        for column, wanted in model.where.items()
+    )
 
 
 def _tag_uses(node: Node | None) -> tuple[TagUse, ...]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from reconciler.core.errors import InvalidInput, Problem
 from reconciler.core.names import ContactId, LocationId, TagSet, normalise_tag
 from reconciler.core.source import Source
+from reconciler.loading.text import SAVE_AS_UTF_8, UTF_16, is_utf_16
 from reconciler.wire import Unreadable, read_rows
 
 ID_COLUMNS = ("contact_id", "contact id", "contactid", "id")
@@ -46,7 +47,10 @@ class _Row:
 def read_export(path: Path, location: LocationId) -> Exported:
     """The contacts of `location`; raises InvalidInput with every problem."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        if is_utf_16(data):
+            raise InvalidInput([_problem(path, 0, UTF_16, SAVE_AS_UTF_8)])
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise InvalidInput([_problem(path, 0, f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:

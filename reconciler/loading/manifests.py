@@ -105,6 +105,7 @@ def load_files(
             now=now,
             broken=frozenset(loading.broken),
             complete=loading.complete,
+            settled={place.location: place.source for place in settings.locations.values()},
         )
         problems = _judged([*loading.problems, *check(scene)], strict)
     return Loaded(settings, manifests, problems)

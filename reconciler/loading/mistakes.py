@@ -32,7 +32,7 @@ Location = Sequence[int | str]
 
 def problems(error: ValidationError, root: Node, model: type[BaseModel]) -> list[Problem]:
     """The findings, each at the place in the nodes that it is about; of very many the first, and how many more."""
-    found = error.errors(include_url=False)
+    found = [detail for detail in error.errors(include_url=False) if not _follows(detail["loc"], root, model)]
     listed = [_problem(detail, root, model) for detail in found[:MAX_MISTAKES]]
     if len(found) > MAX_MISTAKES:
         more = f"and {len(found) - MAX_MISTAKES:,} more problems from here on"
@@ -49,7 +49,7 @@ def _problem(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> Proble
         return Problem(place, f"unknown key {location[-1]!r}", "unknown-key", hint=hint)
     if rule == "missing":
         return Problem(place, f"key {location[-1]!r} is missing", "missing-key")
-    return Problem(place, _message(detail), "value")
+    return Problem(place, _message(detail), "value", hint=_hint(detail, root, model))
 
 
 def _message(detail: ErrorDetails) -> str:
@@ -67,6 +67,53 @@ def _message(detail: ErrorDetails) -> str:
     if rule == "too_short":
         return "expected at least one, found an empty list"
     return detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def _follows(location: Location, root: Node, model: type[BaseModel]) -> bool:
+    """Whether the entry is a key that belongs below its empty neighbour, about which alone something is said."""
+    entries = node_at(root, location[:1])
+    if len(location) < 2 or not isinstance(entries, Mapping) or str(location[1]) not in entries.items:
+        return False
+    lost = _keys_of_entries(model, location)
+    return str(location[1]) in lost and any(
+        isinstance(value, Scalar) and value.nothing and key not in lost for key, (_, value) in entries.items.items()
+    )
+
+
+def _keys_of_entries(model: type[BaseModel], location: Location) -> tuple[str, ...]:
+    return keys_at(model, (location[0], "(any)"))
+
+
+def _hint(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> str:
+    """What was probably meant, where the parser's reading of a text is not what a person sees in it."""
+    rule, location, node = detail["type"], detail["loc"], node_at(root, detail["loc"])
+    if isinstance(node, Scalar) and node.nothing:
+        if node.commented:
+            return "`#` begins a comment: a text that begins with it needs quotes, such as '#vip'"
+        lost = _keys_of_entries(model, location) if len(location) == 2 else ()
+        entries = node_at(root, location[:1])
+        if isinstance(entries, Mapping) and (beside := [key for key in entries.items if key in lost]):
+            return f"indent deeper than {str(location[1])!r} what belongs to it: {', '.join(beside)}"
+    if rule == "string_type" and isinstance(node, Mapping) and len(node.items) == 1:
+        return "a text that holds ': ' needs quotes, such as 'wa: 521'"
+    if rule == "list_type" and isinstance(node, Scalar) and not node.nothing:
+        return f"write it as a list: [{node.text[:60]}]"
+    if rule in ("dict_type", "model_type") and isinstance(node, SequenceNode):
+        return "leave the dashes out: each name is a key here, with a colon behind it"
+    return ""
+
+
+def node_at(root: Node, location: Location) -> Node | None:
+    """The node that is written at `location`; None where there is none."""
+    node: Node = root
+    for part in location:
+        if isinstance(node, Mapping) and str(part) in node.items:
+            node = node.items[str(part)][1]
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
+        else:
+            return None
+    return node
 
 
 def locate(root: Node, location: Location, *, of_key: bool = False) -> Source:
@@ -107,6 +154,6 @@ def _keys_of_union(members: Sequence[Any], location: Location) -> tuple[str, ...
         tags = [extra.tag for extra in get_args(member)[1:] if isinstance(extra, Tag)]
         if tags and location and tags[0] == location[0]:
             return keys_at(member, location[1:])
-        if not tags and member is not NoneType:
-            return keys_at(member, location)
+        if not tags and member is not NoneType and (keys := keys_at(member, location)):
+            return keys
     return ()

@@ -49,15 +49,32 @@ class TagRuleModel(Strict):
     """The tag's old name: this one is added, proven, and only then the old one removed."""
 
 
+class ListFilter(Strict):
+    """What a column that holds lists must have."""
+
+    contains: Text = Field(examples=["vip"])
+    """Only rows whose list holds exactly this text; in a table, commas or semicolons part the items."""
+
+
+def _filter_kind(value: object) -> str:
+    return "(list)" if isinstance(value, dict) else "(text)"
+
+
+Filter = Annotated[
+    Annotated[Text, Tag("(text)")] | Annotated[ListFilter, Tag("(list)")],
+    Discriminator(_filter_kind),
+]
+
+
 class FileContacts(Strict):
     """Contacts from a file."""
 
     file: Text = Field(examples=["contacts/customers.csv"])
     """A .csv, .tsv, .jsonl, .txt (one id a line) or .parquet file, relative to the manifest."""
     column: Text | None = Field(None, examples=["contact_id"])
-    """The column of the ids; by default contact_id, else id."""
-    where: dict[Text, Text] = Field(default_factory=dict, examples=[{"plan": "gold"}])
-    """Only rows in which each of these columns has exactly this text."""
+    """The column of the ids; by default contact_id, else Contact Id (as HighLevel exports it), else id."""
+    where: dict[Text, Filter] = Field(default_factory=dict, examples=[{"plan": "gold"}, {"Tags": {"contains": "vip"}}])
+    """Only rows in which each of these columns has exactly this text, or a list that contains it."""
 
 
 class CombinedContacts(Strict):

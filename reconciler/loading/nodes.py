@@ -19,6 +19,7 @@ from reconciler.core.errors import InvalidInput, Problem
 from reconciler.core.source import Source
 from reconciler.loading.strict import COMMENT, Strictness
 from reconciler.loading.text import place
+from reconciler.loading.yaml_mistakes import find_mistake
 
 MAX_DEPTH = 20
 MAX_VALUES = 400_000
@@ -83,22 +84,13 @@ def parse(text: str, path: str, *, loader: Any = FAST_LOADER) -> Parsed:
         for event in events:
             builder.take(event)
     except yaml.YAMLError as error:
-        builder.stop(_where(error, path), "yaml", _what(error))
+        mistake = find_mistake(error, text)
+        builder.stop(Source(path, mistake.line, mistake.column), "yaml", mistake.message, mistake.hint)
     except _ESCAPES as error:
         builder.stop(Source(path, 1, 1), "yaml", f"not YAML: {error}")
     finally:
         events.close()
     return Parsed(builder.root, tuple(builder.problems))
-
-
-def _where(error: yaml.YAMLError, path: str) -> Source:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return Source(path, 1, 1) if mark is None else Source(path, mark.line + 1, mark.column + 1)
-
-
-def _what(error: yaml.YAMLError) -> str:
-    problem, context = getattr(error, "problem", None), getattr(error, "context", None)
-    return "not YAML: " + (", ".join(part for part in (problem, context) if part) or "it cannot be read")
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from reconciler.core.errors import InvalidInput, Problem
-from reconciler.loading.gathering import Gathering, find_column
+from reconciler.loading.gathering import Gathering, RowFilter, find_column
 
 _BATCH = 50_000
 
@@ -48,14 +48,30 @@ def _missing_extra(gathering: Gathering) -> InvalidInput:
 
 def _select(database: Any, path: str, gathering: Gathering) -> None:
     where = gathering.wanted.where
-    described = database.execute("SELECT * FROM read_parquet(?) LIMIT 0", [path]).description
-    column = find_column([name for name, *_ in described], gathering, line=0)
-    tests = "".join(f" AND CAST({_quoted(name)} AS VARCHAR) = ?" for name in where)
+    types = {name: kind for name, kind, *_ in database.execute(_DESCRIBE, [path]).fetchall()}
+    column = find_column(list(types), gathering, line=0)
+    for row_filter in where:
+        if types[row_filter.column].endswith("[]") and not row_filter.contains:
+            gathering.note_list(row_filter, 0)
+    tests = "".join(f" AND {_test(row_filter, types[row_filter.column])}" for row_filter in where)
     query = f"SELECT {_quoted(column)} FROM read_parquet(?) WHERE true{tests}"
-    cursor = database.execute(query, [path, *where.values()])
+    cursor = database.execute(query, [path, *(row_filter.text for row_filter in where)])
     while batch := cursor.fetchmany(_BATCH):
         for (contact,) in batch:
             gathering.add(contact, 0)
+
+
+_DESCRIBE = "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet(?))"
+
+
+def _test(row_filter: RowFilter, kind: str) -> str:
+    """The condition of a filter on a column of that type; its text is the parameter."""
+    column = _quoted(row_filter.column)
+    if not row_filter.contains:
+        return f"CAST({column} AS VARCHAR) = ?"
+    if kind.endswith("[]"):
+        return f"list_contains(CAST({column} AS VARCHAR[]), ?)"
+    return rf"regexp_matches(CAST({column} AS VARCHAR), '(^|[,;])\s*' || regexp_escape(?) || '\s*($|[,;])')"
 
 
 def _quoted(name: str) -> str:

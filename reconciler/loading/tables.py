@@ -17,6 +17,7 @@ from typing import BinaryIO
 from reconciler.core.errors import InvalidInput, Problem
 from reconciler.loading.gathering import Gathering, Table, Wanted, find_column
 from reconciler.loading.parquet import read_parquet
+from reconciler.loading.text import END_WITH_LF, OLD_LINE_ENDS, SAVE_AS_UTF_8, UTF_16, is_utf_16
 
 MAX_LINE = 1_048_576
 ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".parquet")
@@ -39,16 +40,26 @@ def read_table(stream: BinaryIO, wanted: Wanted) -> Table:
 def text_lines(stream: BinaryIO, gathering: Gathering) -> Iterator[str]:
     """The lines of a file with their ends, without its byte order mark."""
     for number, raw in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
+        if number == 1:
+            _refuse_other_text(raw, gathering)
         if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
             raise gathering.stop("size", number, f"a line longer than {MAX_LINE:,} bytes")
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             message = f"not UTF-8: byte 0x{raw[error.start]:02x}"
-            raise gathering.stop("encoding", number, message, "save the file as UTF-8") from None
+            raise gathering.stop("encoding", number, message, SAVE_AS_UTF_8) from None
         if "\0" in line:
             raise gathering.stop("encoding", number, "a NUL character")
         yield line.removeprefix("\ufeff") if number == 1 else line
+
+
+def _refuse_other_text(first: bytes, gathering: Gathering) -> None:
+    """`first`: the first line, which is the whole file where lines end otherwise than with a line feed."""
+    if is_utf_16(first):
+        raise gathering.stop("encoding", 1, UTF_16, SAVE_AS_UTF_8)
+    if b"\r" in first and not first.endswith(b"\n"):
+        raise gathering.stop("encoding", 1, OLD_LINE_ENDS, END_WITH_LF)
 
 
 def rows(lines: Iterable[str], gathering: Gathering, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -69,13 +80,21 @@ def _delimited(lines: Iterable[str], gathering: Gathering, delimiter: str) -> No
     header = [name.strip() for name in next(table, (1, []))[1]]
     if not header:
         raise gathering.stop("column", 1, "the file is empty: its first line must name the columns")
+    if header[0].lower().startswith("sep="):
+        hint = "leave that line out; .csv is separated by commas, .tsv by tabs"
+        raise gathering.stop(
+            "contact-file",
+            1,
+            f"the first line, {delimiter.join(header)[:20]!r}, is for Excel and names no columns",
+            hint,
+        )
     index = header.index(find_column(header, gathering))
-    filters = [(header.index(name), value) for name, value in gathering.wanted.where.items()]
-    width, add = len(header), gathering.add
+    filters = [(row_filter, header.index(row_filter.column)) for row_filter in gathering.wanted.where]
+    width, add, passes = len(header), gathering.add, gathering.passes
     for line, row in table:
         if len(row) != width:
             gathering.fault("ragged", line, f"a row of {len(row)} fields under a header of {width}")
-        elif all(row[at] == value for at, value in filters):
+        elif not filters or passes([(row_filter, row[at]) for row_filter, at in filters], line):
             add(row[index], line)
 
 
@@ -99,7 +118,6 @@ def _txt(lines: Iterable[str], gathering: Gathering) -> None:
 
 def _jsonl(lines: Iterable[str], gathering: Gathering) -> None:
     wanted, column, seen = gathering.wanted, gathering.wanted.column, set[str]()
-    filters = list(wanted.where.items())
     for number, line in enumerate(lines, 1):
         if line.isspace():
             continue
@@ -108,12 +126,18 @@ def _jsonl(lines: Iterable[str], gathering: Gathering) -> None:
             continue
         if column is None:
             column = find_column(list(row), gathering, line=number)
-        seen.update(name for name, _ in filters if name in row)
-        if all(name in row and _as_text(row[name]) == value for name, value in filters):
+        seen.update(name for name in wanted.columns if name in row)
+        if _has_wanted(row, gathering, number):
             gathering.add(row.get(column), number)
-    unseen = [name for name, _ in filters if name not in seen]
+    unseen = [name for name in wanted.columns if name not in seen]
     if unseen:
         raise gathering.stop("column", 1, f"no row has the key {unseen[0]!r} that `where` asks for")
+
+
+def _has_wanted(row: Mapping[str, object], gathering: Gathering, number: int) -> bool:
+    where = gathering.wanted.where
+    told = [(row_filter, row[row_filter.column]) for row_filter in where if row_filter.column in row]
+    return gathering.passes(told, number) and len(told) == len(where)
 
 
 class _Doubled(ValueError):
@@ -138,10 +162,6 @@ def _json_object(line: str, number: int, gathering: Gathering) -> dict[str, obje
         gathering.fault("contact-file", number, "not a JSON object")
         return None
     return row
-
-
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 _READERS: Mapping[str, Callable[[Iterable[str], Gathering], None]] = {

@@ -18,6 +18,13 @@ MAX_LINES = 300_000
 
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufdd0-\ufdef\ufffe\uffff]|\r(?!\n)")
 _BOM = "\ufeff"
+_UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\x00[\t\n\r -~]\x00|\x00[\t\n\r -~]\x00[\t\n\r -~]")
+"""How UTF-16 begins: with its byte order mark, or with two characters of ASCII."""
+
+UTF_16 = "this is UTF-16, which some programs call Unicode"
+SAVE_AS_UTF_8 = "save the file as UTF-8"
+OLD_LINE_ENDS = "lines that end as on old Macs: carriage returns without line feeds"
+END_WITH_LF = "end lines with LF or CRLF"
 _TOO_LARGE = "put the contacts into a file beside the manifest: contacts: {file: contacts.csv}"
 
 
@@ -25,6 +32,8 @@ def decode(data: bytes, path: str) -> str:
     """The text of a manifest or settings file, without its byte order mark; raises InvalidInput with the place."""
     if len(data) > MAX_BYTES:
         raise _refused(Source(path), "size", f"larger than {MAX_BYTES:,} bytes, the limit of a manifest", _TOO_LARGE)
+    if is_utf_16(data):
+        raise _refused(Source(path, 1, 1), "encoding", UTF_16, SAVE_AS_UTF_8)
     try:
         text = data.decode("utf-8").removeprefix(_BOM)
     except UnicodeDecodeError as error:
@@ -36,6 +45,11 @@ def decode(data: bytes, path: str) -> str:
             Source(path, MAX_LINES + 1, 1), "size", f"more than {MAX_LINES:,} lines in a manifest", _TOO_LARGE
         )
     return text
+
+
+def is_utf_16(data: bytes) -> bool:
+    """Whether the bytes begin as a text in UTF-16 does."""
+    return _UTF_16.match(data) is not None
 
 
 def place(text: str, index: int, path: str) -> Source:
@@ -50,11 +64,12 @@ def _refused(source: Source, check: str, message: str, hint: str) -> InvalidInpu
 def _not_utf8(data: bytes, error: UnicodeDecodeError, path: str) -> tuple[Source, str, str, str]:
     before = data[: error.start].decode("utf-8").removeprefix(_BOM)
     source = place(before, len(before), path)
-    return source, "encoding", f"not UTF-8: byte 0x{data[error.start]:02x}", "save the file as UTF-8"
+    return source, "encoding", f"not UTF-8: byte 0x{data[error.start]:02x}", SAVE_AS_UTF_8
 
 
 def _forbidden(text: str, found: re.Match[str], path: str) -> tuple[Source, str, str, str]:
     source = place(text, found.start(), path)
     if found.group() == "\r":
-        return source, "encoding", "a carriage return without a line feed", "end lines with LF or CRLF"
+        message = "a carriage return without a line feed" if "\n" in text else OLD_LINE_ENDS
+        return source, "encoding", message, END_WITH_LF
     return source, "encoding", f"control character U+{ord(found.group()):04X}", "remove it"

@@ -26,7 +26,7 @@ EXAMPLES = [
 
 A, B = "qFSqySFkVvNzOSqgGqFi", "Bb2bhnV7j3n3a9r2moDx"
 FILES = {
-    "contacts/customers.csv": f"contact_id,plan,country\n{A},gold,DE\n{B},silver,FR\n",
+    "contacts/customers.csv": f'contact_id,plan,Tags\n{A},gold,"vip,lead"\n{B},silver,lead\n',
     "contacts/churned.txt": f"{A}\n",
     "contacts/concierge.jsonl": f'{{"id": "{A}", "plan": "gold"}}\n',
 }
@@ -36,7 +36,8 @@ ANY_MANIFEST = (
 
 
 def load(kind: str, text: str) -> Loaded:
-    named = {"acme.yaml": text} if kind == "manifest" else {"acme.yaml": ANY_MANIFEST, "reconciler.yaml": text}
+    beside = {"acme.yaml": ANY_MANIFEST, "beta.yaml": ANY_MANIFEST.replace("asdr", "bsdr")}
+    named = {"acme.yaml": text} if kind == "manifest" else {**beside, "reconciler.yaml": text}
     files = {name: content.encode() for name, content in {**FILES, **named}.items()}
     return load_files(Snapshot(files), now=instant("2026-11-01T00:00:00Z"), strict=True)
 

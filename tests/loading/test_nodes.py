@@ -54,7 +54,7 @@ REFUSED = {
     "line separator": ("a: b\u2028\n", ["m.yaml:1:5: control character U+2028"]),
     "lone CR": ("a: b\rc: d\n", ["m.yaml:1:5: a carriage return without a line feed"]),
     "depth": ("[" * (MAX_DEPTH + 1), [f"m.yaml:1:21: nested deeper than {MAX_DEPTH} levels"]),
-    "open quote": ("a: 'b\n", ["m.yaml:2:1: not YAML: found unexpected end of stream"]),
+    "open quote": ("a: 'b\n", ["m.yaml:1:4: not YAML: found unexpected end of stream"]),
     "comment after quote": ("a: 'b'#c\n", ["m.yaml:1:7: a comment must be set off by a blank"]),
     "comment after comma": ("a: [b,#c\n  d]\n", ["m.yaml:1:7: a comment must be set off by a blank"]),
     "flow not indented": ("a:\n  b: [\nc]\n", ["m.yaml:2:6: a line that continues a list or mapping"]),

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.errors import InvalidInput
 from reconciler.core.source import Source
-from reconciler.loading.gathering import Gathering, Table, Wanted
+from reconciler.loading.gathering import Gathering, RowFilter, Table, Wanted
 from reconciler.loading.tables import read_table, rows, text_lines
 
 ASKED = Source("m.yaml", 3, 5)
@@ -28,6 +28,10 @@ ASKED = Source("m.yaml", 3, 5)
 def table(name: str, data: bytes | BinaryIO, **wanted: Any) -> Table:
     stream = io.BytesIO(data) if isinstance(data, bytes) else data
     return read_table(stream, Wanted(name, ASKED, **wanted))
+
+
+def equal(**texts: str) -> tuple[RowFilter, ...]:
+    return tuple(RowFilter(column, text) for column, text in texts.items())
 
 
 def ids(name: str, data: bytes, **wanted: Any) -> tuple[str, ...]:
@@ -47,12 +51,67 @@ def test_the_column_is_contact_id_else_id_else_the_one_that_is_named() -> None:
     assert ids("c.jsonl", b'{"id": "A", "contact_id": "B"}\n') == ("B",)
 
 
+def test_what_the_vendor_exports_is_read_as_it_is() -> None:
+    assert ids("c.csv", b"Contact Id,First Name,Tags\nA,Ann,vip\n") == ("A",)
+    assert ids("c.csv", b"id,Contact Id\nB,A\n") == ("A",)
+
+
+LISTS = b'Contact Id,Tags\nA,"vip, gold"\nB,gold;vip\nC,vip\nD,vipx\nE,\n'
+JSON_LISTS = b'{"id": "A", "tags": ["vip", "gold"]}\n{"id": "B", "tags": []}\n{"id": "C", "tags": "vip"}\n{"id": "D"}\n'
+
+
+def test_a_list_that_contains_a_text_passes() -> None:
+    assert ids("c.csv", LISTS, where=(RowFilter("Tags", "vip", contains=True),)) == ("A", "B", "C")
+    assert ids("c.jsonl", JSON_LISTS, where=(RowFilter("tags", "vip", contains=True),)) == ("A", "C")
+
+
+def test_asking_for_a_text_where_lists_hold_it_is_warned_about() -> None:
+    for name, data, column, passed, warned in [
+        ("c.csv", LISTS, "Tags", ("C",), "c.csv:2: warning: in column 'Tags' 2 rows hold lists with 'vip'"),
+        ("c.jsonl", JSON_LISTS, "tags", ("C",), "c.jsonl:1: warning: in column 'tags' a row holds a list with 'vip'"),
+    ]:
+        found = table(name, data, where=(RowFilter(column, "vip"),))
+        assert found.ids == passed
+        (problem,) = found.problems
+        assert str(problem).startswith(warned)
+        assert problem.hint == f"to ask for lists that hold it: where: {{{column}: {{contains: vip}}}}"
+
+
+def test_an_address_is_refused_and_never_repeated() -> None:
+    (problem,) = problems("c.csv", b"contact_id\nAnna.Berg@example.com\n")
+    assert problem.startswith("c.csv:2: an e-mail address where a contact id is needed")
+    assert "example.com" not in problem
+
+
+def test_an_id_that_a_spreadsheet_made_a_number_is_refused() -> None:
+    for text in ("1.23457E+19", "1,2E+05", "9E+19"):
+        (problem,) = problems("c.txt", f"{text}\n".encode())
+        assert "is what a spreadsheet made of an id" in problem
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ("contact_id\nA\n".encode("utf-16"), "this is UTF-16"),
+        ("contact_id\nA\n".encode("utf-16-le"), "this is UTF-16"),
+        ("contact_id\nA\n".encode("utf-16-be"), "this is UTF-16"),
+        (b"contact_id\rA\r", "lines that end as on old Macs"),
+        (b"sep=;\ncontact_id;plan\n", "the first line, 'sep=;', is for Excel"),
+        (b"\xef\xbb\xbfsep=,\ncontact_id,plan\n", "the first line, 'sep=,', is for Excel"),
+    ],
+)
+def test_what_other_programs_write_is_named(data: bytes, named: str) -> None:
+    (problem,) = problems("c.csv", data)
+    assert problem.startswith(f"c.csv:1: {named}")
+    assert "hint: " in problem
+
+
 def test_where_keeps_the_rows_that_are_equal_in_every_column() -> None:
     data = b"id,plan,country\nA,gold,DE\nB,gold,FR\nC,silver,DE\n"
-    assert ids("c.csv", data, where={"plan": "gold", "country": "DE"}) == ("A",)
+    assert ids("c.csv", data, where=equal(plan="gold", country="DE")) == ("A",)
     lines = b'{"id": "A", "n": 5, "ok": true}\n{"id": "B", "n": "5", "ok": false}\n{"id": "C"}\n'
-    assert ids("c.jsonl", lines, where={"n": "5"}) == ("A", "B")
-    assert ids("c.jsonl", lines, where={"ok": "true"}) == ("A",)
+    assert ids("c.jsonl", lines, where=equal(n="5")) == ("A", "B")
+    assert ids("c.jsonl", lines, where=equal(ok="true")) == ("A",)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +170,10 @@ def test_what_cannot_be_trusted_is_refused_with_its_line(name: str, data: bytes,
 
 
 def test_a_missing_column_lists_the_columns_that_are_there() -> None:
-    found = problems("c.csv", b"Contact Id,Name\nA,B\n")
+    found = problems("c.csv", b"Contact ID,Name\nA,B\n")
     assert found == [
-        "c.csv:1: no column 'contact_id' or 'id'; the columns are 'Contact Id', 'Name'\n"
-        "  hint: name it in the manifest: column: Contact Id"
+        "c.csv:1: no column 'contact_id', 'Contact Id' or 'id'; the columns are 'Contact ID', 'Name'\n"
+        "  hint: name it in the manifest: column: Contact ID"
     ]
     assert "and 80 more" in problems("c.csv", ",".join(map(str, range(100))).encode())[0]
 
@@ -170,7 +229,7 @@ def test_rows_that_are_filtered_out_cost_no_memory() -> None:
     stream = io.BufferedReader(Endless(part for source in ([b"id,plan,name\n"], body) for part in source), 4096)
     tracemalloc.start()
     try:
-        found = table("c.csv", stream, where={"plan": "gold"})  # type: ignore[arg-type]
+        found = table("c.csv", stream, where=equal(plan="gold"))  # type: ignore[arg-type]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -199,16 +258,28 @@ def parquet(tmp_path: Path) -> Path:
 
 
 def test_parquet(parquet: Path) -> None:
-    wanted: dict[str, Any] = {"column": 'the "id', "where": {"plan": "gold"}}
+    wanted: dict[str, Any] = {"column": 'the "id', "where": equal(plan="gold")}
     with parquet.open("rb") as stream:
         assert table(str(parquet), stream, **wanted).ids == ("A",)
     assert ids("c.parquet", parquet.read_bytes(), **wanted) == ("A",), "from memory"
-    assert ids("c.parquet", parquet.read_bytes(), column='the "id', where={"n": "2"}) == ("B",)
+    assert ids("c.parquet", parquet.read_bytes(), column='the "id', where=equal(n="2")) == ("B",)
+
+
+def test_lists_in_parquet(tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    path = tmp_path / "lists.parquet"
+    rows_of = "('A', ['vip', 'gold'], 'x, vip'), ('B', ['lead'], 'vipx'), ('C', NULL, NULL)"
+    duckdb.sql(f"COPY (SELECT * FROM (VALUES {rows_of}) AS t(id, tags, words)) TO '{path}' (FORMAT parquet)")
+    data = path.read_bytes()
+    assert ids("c.parquet", data, where=(RowFilter("tags", "vip", contains=True),)) == ("A",)
+    assert ids("c.parquet", data, where=(RowFilter("words", "vip", contains=True),)) == ("A",)
+    (problem,) = table("c.parquet", data, where=(RowFilter("tags", "vip"),)).problems
+    assert "`where` asks for this text alone" in problem.message
 
 
 def test_parquet_that_cannot_be_trusted(parquet: Path) -> None:
     data = parquet.read_bytes()
-    assert "no column 'contact_id' or 'id'" in problems("c.parquet", data)[0]
+    assert "no column 'contact_id', 'Contact Id' or 'id'" in problems("c.parquet", data)[0]
     assert "a row without an id" in problems("c.parquet", data, column='the "id')[0]
     assert "an id that is not text" in problems("c.parquet", data, column="n")[0]
     assert "not Parquet" in problems("c.parquet", b"PAR1 but not really")[0]

@@ -39,6 +39,7 @@ CHECKS = (
     Check("odd-id", _WARNING, sets.contact_ids),
     Check("shared-contacts", _INFO, sets.shared_contacts),
     Check("merged-location", _INFO, sets.merged_locations),
+    Check("location-unused", _WARNING, sets.unused_locations),
     Check("time-order", _ERROR, sets.reversed_times),
     Check("time-past", _INFO, sets.past_times),
     Check("tag-conflict", _ERROR, conflicts.present_and_absent),

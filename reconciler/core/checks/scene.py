@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.manifest import Combined, ContactSet, Listed, Manifest, TagRule, TagUse
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.source import Source
 
 Members = frozenset[ContactId]
 
@@ -21,7 +22,8 @@ MEMBERS_FACTOR = 10
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """All manifests that could be read. `shared`: the rules of the settings.
+    """All manifests that could be read. `shared`: the rules of the settings; `settled`: the locations that the settings
+    name, each with its place.
 
     `broken`: sets that are written but could not be used; `complete`: False where a file could not be used. Nothing
     follows from what is absent in an incomplete whole.
@@ -32,6 +34,7 @@ class Manifests:
     now: Instant | None = None
     broken: frozenset[tuple[LocationId, SetName]] = frozenset()
     complete: bool = True
+    settled: Mapping[LocationId, Source] = field(default_factory=dict)
     locations: tuple[Location, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

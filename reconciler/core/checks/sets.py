@@ -153,3 +153,13 @@ def merged_locations(manifests: Manifests) -> Iterator[Finding]:
     for location in manifests.locations:
         for manifest in location.files[1:]:
             yield Finding(manifest.source, f"location {location.location} is merged with {location.files[0].source}")
+
+
+def unused_locations(manifests: Manifests) -> Iterator[Finding]:
+    """Locations that the settings name, and no manifest: a slip of the pen, or a manifest that is gone."""
+    used = [location.location for location in manifests.locations]
+    for location, place in manifests.settled.items() if manifests.complete else ():
+        if location not in used:
+            yield Finding(
+                place, f"location {location} is in the settings, and no manifest has it", did_you_mean(location, used)
+            )
