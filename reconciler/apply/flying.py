@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
+from reconciler.apply.learning import learn_from_first_write
 from reconciler.apply.refusing import deliver
 from reconciler.apply.run import Run
 from reconciler.apply.stop import Halted
@@ -50,7 +51,13 @@ def _take_off(run: Run, batches: Sequence[Batch], schedule: Schedule, flights: F
         index = schedule.start()
         if index is None:
             return
-        flights[asyncio.create_task(deliver(run, batches[index]))] = index
+        flights[asyncio.create_task(_deliver(run, batches[index]))] = index
+
+
+async def _deliver(run: Run, batch: Batch) -> None:
+    await deliver(run, batch)
+    # while the batch holds its contacts no other request of ours changes them
+    await learn_from_first_write(run)
 
 
 def _land(run: Run, task: asyncio.Task[None]) -> None:

@@ -35,8 +35,8 @@ BACKOFF = Backoff(retries=4)
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
-    """A write of this run that changed the contact's tags, sent and answered at these instants; the tags it left."""
+class KnownWrite:
+    """A request of this run that changed the contact's tags, sent and answered at these instants; the tags it left."""
 
     contact: ContactId
     sent: Instant
@@ -62,7 +62,8 @@ class Run:
     that a reading proved never to have landed. `refused`: tags
     that no request may hold, and what the API said of them. `learnt`: holders that the answers told of, on contacts
     never observed before. `silent`: requests of unknown effect in a row. `extra`: requests spent on taking apart what
-    was refused. `answered`: whether any answer came so far.
+    was refused. `answered`: whether any answer came so far. `known_writes`: the last ones to two contacts;
+    `read_written`: whether one of them was read, to learn whether its date moved.
     """
 
     plan: LocationPlan
@@ -98,7 +99,8 @@ class Run:
     tried: dict[ContactId, TagSet] = field(default_factory=dict)
     proven: dict[ContactId, TagSet] = field(default_factory=dict)
     refused: dict[Tag, str] = field(default_factory=dict)
-    witnesses: tuple[Witness, ...] = ()
+    known_writes: tuple[KnownWrite, ...] = ()
+    read_written: bool = False
     notes: list[str] = field(default_factory=list)
     splitting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _gate: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -192,10 +194,10 @@ class Run:
         await until(self._halted.wait, self.tenure.sleep(milliseconds))
         self.check()
 
-    def testify(self, witness: Witness) -> None:
-        """A known write, remembered with the last one to another contact: one alone may have been edited by others."""
-        others = [each for each in self.witnesses if each.contact != witness.contact]
-        self.witnesses = (*others[-1:], witness)
+    def remember(self, write: KnownWrite) -> None:
+        """Keeps the write, with the last one to another contact: one alone may have been edited by others."""
+        others = [each for each in self.known_writes if each.contact != write.contact]
+        self.known_writes = (*others[-1:], write)
 
     def doubt(self, contact: ContactId, action: Action, tags: TagSet) -> None:
         """The contact is in doubt by a request of this run."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import count
 
-from reconciler.apply.run import Run, Verdicts, Witness
+from reconciler.apply.run import KnownWrite, Run, Verdicts
 from reconciler.core.alias import aliases_in
 from reconciler.core.batching import Batch
 from reconciler.core.emergency import Lost, nothing_sent
@@ -180,7 +180,7 @@ def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now
     if before.observed is None and verdict.old is not None:
         run.learnt.update(verdict.old)
     if verdict.outcome is Outcome.APPLIED and verdict.observed is not None:
-        run.testify(Witness(contact, letter.sent, now, verdict.observed))
+        run.remember(KnownWrite(contact, letter.sent, now, verdict.observed))
 
 
 def _judge(run: Run) -> None:

@@ -11,10 +11,10 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
-from reconciler.apply.reading import Readings, read_contact, read_contacts
-from reconciler.apply.run import Doubt, Run, Witness
+from reconciler.apply.learning import date_tells
+from reconciler.apply.reading import Readings, read_contacts
+from reconciler.apply.run import Doubt, Run
 from reconciler.core.alias import spelling
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known
@@ -27,7 +27,6 @@ from reconciler.core.settling import (
     first_doubt,
     is_untouched,
     lost_sight_of,
-    moves_updated,
     settle,
 )
 
@@ -98,7 +97,7 @@ def _adds(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:
 
 async def _proven(run: Run, contact: ContactId, reading: Reading, missing: TagSet) -> TagSet:
     """The additions that may be sent once more."""
-    if not missing or not await _date_tells(run):
+    if not missing or not await date_tells(run):
         return NONE
     trail = [batch for _, batch in run.world.store.trail(run.location, contact)]
     proven = set()
@@ -108,24 +107,6 @@ async def _proven(run: Run, contact: ContactId, reading: Reading, missing: TagSe
         if is_untouched(reading, since, slack_ms=slack):
             proven.add(tag)
     return frozenset(proven)
-
-
-async def _date_tells(run: Run) -> bool:
-    """Whether a tag write is known to move `dateUpdated` here; learnt from a reading after a known write, or two."""
-    if run.facts.moves_updated is None and run.witnesses:
-        witnesses, run.witnesses = run.witnesses, ()
-        told = [await _told_by(run, each) for each in witnesses]
-        if False in told or None not in told:
-            run.learn(replace(run.facts, moves_updated=False not in told))
-    return run.facts.moves_updated is True
-
-
-async def _told_by(run: Run, witness: Witness) -> bool | None:
-    """Whether the witness's date moved with the write; None where that cannot be told."""
-    readings = Readings()
-    await read_contact(run, witness.contact, readings)
-    reading = readings.found.get(witness.contact)
-    return None if reading is None else moves_updated(reading, witness.sent, witness.answered, witness.left)
 
 
 def _book(run: Run, contact: ContactId, found: Settled, adds: TagSet, again: Again) -> None:

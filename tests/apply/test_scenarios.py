@@ -31,8 +31,8 @@ FREE = without_limits()
 
 
 def faults(*kinds: Kind | None) -> FaultPlan:
-    """The n-th request meets the n-th fault."""
-    return FaultPlan({nth: Fault(kind) for nth, kind in enumerate(kinds) if kind is not None})
+    """The n-th write meets the n-th fault."""
+    return FaultPlan({nth: Fault(kind) for nth, kind in enumerate(kinds) if kind is not None}, path="/contacts/bulk")
 
 
 def status(scene: Scene) -> list[RunStatus]:

@@ -130,8 +130,8 @@ def test_a_removal_in_doubt_is_seen_or_sent_once_more(tmp_path: Path, kind: Kind
 
 
 def test_a_removal_that_is_lost_twice_is_held(tmp_path: Path) -> None:
-    lost = {1: Fault(Kind.TIMEOUT_BEFORE), 3: Fault(Kind.TIMEOUT_BEFORE)}
-    scene = Scene(tmp_path, contact("anna"), faults=FaultPlan(lost), options=FREE)
+    lost = faults(None, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_BEFORE)
+    scene = Scene(tmp_path, contact("anna"), faults=lost, options=FREE)
     scene.want(a_set("s", ["anna"], "one", "vip"))
     scene.apply()
     scene.want(a_set("s", ["anna"], "one"))
@@ -162,7 +162,8 @@ def test_the_rest_is_sent_before_a_doubt_is_waited_for(tmp_path: Path) -> None:
     assert pairs(report) == {"applied": 5, "seen": 1}
     settling = [each for each in scene.events if isinstance(each, Waiting) and "settles" in each.why]
     assert len(settling) == 1
-    assert max(each.began for each in scene.here.sent) < scene.here.reads[0][0]
+    # the first read is of what was surely written
+    assert max(each.began for each in scene.here.sent) < scene.here.reads[1][0]
 
 
 @pytest.mark.parametrize("scopes", [frozenset({WRITE_CONTACTS})])
@@ -184,10 +185,9 @@ def test_what_a_killed_run_left_in_doubt_settles_first(tmp_path: Path, when: str
     scene.apply_and_die(plan, **{when: 1})
     report = scene.apply()
 
-    # this run has no write of its own that could tell whether the date moves: what was lost is held for the person
-    fate = {"seen": len(scene.here.sent[1].pairs())} if when == "after" else {"held": len(scene.here.sent[1].pairs())}
-    assert pairs(report) == fate
-    assert report.exit_code == (ExitCode.DONE if when == "after" else ExitCode.PARTIAL)
+    # the first write told that the date moves: what was lost is proven to be
+    assert pairs(report) == {"seen" if when == "after" else "applied": len(scene.here.sent[1].pairs())}
+    assert report.exit_code == ExitCode.DONE
 
 
 def test_a_killed_run_is_resumed_without_a_person_where_the_date_tells(tmp_path: Path) -> None:
@@ -319,3 +319,49 @@ def test_what_a_run_killed_at_its_first_request_left_is_proven_by_a_write_to_som
     assert scene.tags("bert") == {"b"}
     assert max(scene.adds().values()) == 1
     converged(scene)
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_one_read_after_the_first_known_write_tells_whether_the_date_moves(tmp_path: Path, moves: bool) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, tag_write_moves_date=moves)
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    assert (pairs(scene.apply()), len(scene.here.reads), facts(scene)) == ({"applied": 2}, 1, moves)
+
+    scene.want(a_set("s", ["anna", "bert"], "a", "b"))
+    assert (pairs(scene.apply()), len(scene.here.reads)) == ({"applied": 2}, 1)
+
+
+def test_a_write_that_changed_nothing_does_not_tell_whether_the_date_moves(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "a"), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"))
+
+    assert (pairs(scene.apply()), scene.here.reads, facts(scene)) == ({"noop": 1}, [], None)
+
+
+@pytest.mark.parametrize("kind", [Kind.TIMEOUT_BEFORE, Kind.ERROR_BEFORE, Kind.TRUNCATED, Kind.TOO_MANY])
+def test_a_first_read_that_fails_hurts_nothing_and_the_next_run_reads(tmp_path: Path, kind: Kind) -> None:
+    broken = FaultPlan({0: Fault(kind)}, path=f"/contacts/{name('anna')}")
+    scene = Scene(tmp_path, contact("anna"), faults=broken, options=FREE)
+    scene.want(a_set("s", ["anna"], "a"))
+    report = scene.apply()
+    assert (pairs(report), report.reads, report.notes, report.exit_code) == ({"applied": 1}, 1, (), ExitCode.DONE)
+    assert facts(scene) is None
+
+    scene.want(a_set("s", ["anna"], "a", "b"))
+    assert (pairs(scene.apply()), facts(scene)) == ({"applied": 1}, True)
+
+
+def test_a_token_that_may_not_read_writes_as_before(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
+    scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=frozenset({WRITE_CONTACTS}))}
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    report = scene.apply()
+
+    assert (pairs(report), report.notes, report.exit_code) == ({"applied": 2}, (), ExitCode.DONE)
+
+
+def test_a_contact_that_a_workflow_changed_at_once_teaches_nothing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"))
+    scene.here.after = lambda nth: scene.edit("anna", add=["mailed"])
+    assert (pairs(scene.apply()), facts(scene)) == ({"applied": 1}, None)
