@@ -124,7 +124,7 @@ class App:
         _check_version(request)
         if (request.method, request.segments) != ("POST", ["oauth", "locationToken"]):
             raise Refused(401, NO_SCOPE)
-        return answer(200, counter.exchange(request, now))
+        return answer(self.world.assumptions.exchange_status, counter.exchange(request, now))
 
     def _route(self, request: Request, access: Access, now: Instant) -> Response:
         match request.method, request.segments:
@@ -133,7 +133,7 @@ class App:
             case "POST", ["contacts", "search"]:
                 return self._find(request, access, now)
             case "GET", ["contacts", contact]:
-                return self._show(contact, access)
+                return self._show(contact, access, now)
             case ("POST" | "DELETE") as method, ["contacts", contact, "tags"]:
                 return self._retag(request, contact, access, now, adding=method == "POST")
             case "GET", ["locations", location, "tags"]:
@@ -169,14 +169,17 @@ class App:
         check_location(document, self.world.location)
         return answer(200, self._search.run(read_query(document, self.world.assumptions), now))
 
-    def _show(self, contact: str, access: Access) -> Response:
+    def _show(self, contact: str, access: Access, now: Instant) -> Response:
         _require(access, READ_CONTACTS)
-        return answer(200, {"contact": contact_document(self._contact(contact))})
+        shown = contact_document(self._living(self.world.show(contact, now)))
+        if self.world.assumptions.read_without_location:
+            del shown["locationId"]
+        return answer(200, {"contact": shown})
 
     def _retag(self, request: Request, contact: str, access: Access, now: Instant, *, adding: bool) -> Response:
         _require(access, WRITE_CONTACTS)
         tags = read_tags(read_json(request), self.world.assumptions)
-        found = self._contact(contact)
+        found = self._living(self.world.find(contact))
         change = self.world.add if adding else self.world.remove
         return answer(201 if adding else 200, {"tags": sorted(change(found.id, tags, now=now, by=SOMEBODY))})
 
@@ -187,10 +190,10 @@ class App:
         tags = [{"id": made_up_id(location, tag), "name": tag, "locationId": location} for tag in self.world.known_tags]
         return answer(200, {"tags": tags})
 
-    def _contact(self, named: str) -> Contact:
-        contact = self.world.find(named)
+    def _living(self, contact: Contact | None) -> Contact:
+        rules = self.world.assumptions
         if contact is None:
-            raise Refused(self.world.assumptions.missing_contact_status, "Contact not found")
+            raise Refused(rules.missing_contact_status, rules.missing_contact_message)
         if contact.location != self.world.location:
             raise Refused(403, NO_ACCESS)
         return contact

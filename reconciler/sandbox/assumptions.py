@@ -21,6 +21,14 @@ class Oversize(StrEnum):
     CUT = "cut"
 
 
+class Merged(StrEnum):
+    """What the row of a contact says that was merged into another one, the survivor."""
+
+    DELETED = "deleted"
+    UNDER_OWN_ID = "under-own-id"
+    UNDER_SURVIVOR = "under-survivor"
+
+
 @dataclass(frozen=True, slots=True)
 class Assumptions:
     """The defaults are what we believe. Each can do the opposite; combine them freely."""
@@ -51,6 +59,9 @@ class Assumptions:
 
     oversize: Oversize = Oversize.REFUSED
     """A: above these limits the answer is 422 with a list of messages. Otherwise all, or the first, are processed."""
+
+    oversize_names_limit: bool = True
+    """?: the refusal names the limit. Otherwise it is a 400 that says "Bad Request"."""
 
     empty_lists_refused: bool = True
     """?: an empty `contacts` or `tags` is answered with 422. Otherwise with 201 and nothing changes."""
@@ -88,6 +99,22 @@ class Assumptions:
     missing_contact_status: int = 400
     """A: the status of reading a contact that is deleted or never was."""
 
+    missing_contact_message: str = "Contact not found"
+    """F: the message beside this status; each client met another one."""
+
+    merged_row: Merged = Merged.DELETED
+    """?: a write to a merged contact is refused as one to a deleted one. Otherwise the survivor gets it, and the row
+    has the id that was sent or the survivor's."""
+
+    merged_reads_as_survivor: bool = False
+    """?: reading a merged contact shows the survivor under the survivor's id. Otherwise it is missing."""
+
+    read_without_location: bool = False
+    """?: a contact is shown without its `locationId`."""
+
+    changes_as_asked: bool = False
+    """?: `tagsAdded` and `tagsRemoved` name what was asked for as it was sent, not what changed as it is stored."""
+
     tag_write_moves_date: bool = True
     """?: a write that changes the tags of a contact moves its `dateUpdated`."""
 
@@ -96,6 +123,15 @@ class Assumptions:
 
     search_lag_ms: int = 3_000
     """S ("a few seconds"): what a search shows is that old."""
+
+    search_flickers_ms: int = 0
+    """F: a hit vanishes and comes back: one contact in four is out of sight, for that long each; 0 for none."""
+
+    search_ignores_cursor: bool = False
+    """?: every page is the first one, so that a search never ends."""
+
+    read_lag_ms: int = 0
+    """?: what reading one contact shows is that old."""
 
     search_row_without_tags: int = 0
     """F: some rows of a search lack `tags`: every n-th by id; 0 for none, as nobody knows which."""
@@ -117,6 +153,12 @@ class Assumptions:
 
     location_token_s: int = 86_399
     """S (by example): how long a location token lasts that an agency's token was exchanged for."""
+
+    exchange_status: int = 200
+    """F: the status of an exchange: 200 or 201."""
+
+    exchange_in_camel_case: bool = False
+    """S for v3: the answer has `accessToken` and `expiresIn`. Otherwise `access_token` and `expires_in`."""
 
     exchange_revokes: bool = False
     """?: an exchange ends the location tokens that were issued before."""

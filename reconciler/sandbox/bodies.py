@@ -66,8 +66,10 @@ def read_bulk(document: dict[str, Any], action: Action, rules: Assumptions) -> B
     tags = _texts(document, "tags", problems, refuse_empty=rules.empty_lists_refused and not everything)
     problems += _tag_problems(tags, rules)
     if rules.oversize is Oversize.REFUSED:
-        problems += _too_many("contacts", contacts, rules.max_contacts)
-        problems += _too_many("tags", tags, rules.max_tags)
+        too_many = _too_many("contacts", contacts, rules.max_contacts) + _too_many("tags", tags, rules.max_tags)
+        if too_many and not rules.oversize_names_limit:
+            raise Refused(400, "Bad Request")
+        problems += too_many
     refuse(problems)
     if rules.oversize is Oversize.CUT:
         contacts, tags = contacts[: rules.max_contacts], tags[: rules.max_tags]

@@ -188,7 +188,7 @@ class Connection(asyncio.Protocol):
 
     def _response_head(self, response: Response) -> h11.Response:
         headers = [
-            (b"content-type", b"application/json; charset=utf-8"),
+            (b"content-type", response.kind.encode()),
             (b"content-length", b"%d" % len(response.body)),
             (b"date", formatdate(self._site.now() / 1000, usegmt=True).encode()),
             *((name.encode(), value.encode()) for name, value in response.headers),

@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -21,15 +22,15 @@ from reconciler.core.errors import InvalidInput, Problem
 from reconciler.core.names import ContactId, Instant, LocationId, Tag, instant, iso
 from reconciler.core.outcome import Action
 from reconciler.core.source import Source
-from reconciler.sandbox.assumptions import Assumptions, Oversize
+from reconciler.sandbox.assumptions import Assumptions, Merged, Oversize
 from reconciler.sandbox.world import Contact, Transition, World
 
 FORMAT = "reconciler-sandbox"
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 MOST_BYTES = 512 * 1024 * 1024
 
 _CHECK = "sandbox-data"
-_Member = TypeVar("_Member", Action, Oversize)
+_Member = TypeVar("_Member", Action, Oversize, Merged)
 
 
 class _Damaged(ValueError):
@@ -84,6 +85,7 @@ def _contact_document(contact: Contact) -> dict[str, Any]:
         "added": iso(contact.added),
         "updated": iso(contact.updated),
         "deleted": None if contact.deleted is None else iso(contact.deleted),
+        "merged_into": contact.merged_into,
     }
 
 
@@ -122,6 +124,8 @@ def _world(document: Mapping[str, Any]) -> World:
     contacts = [_contact(item, f"contacts[{place}]") for place, item in enumerate(_items(document, "contacts"))]
     if len({contact.id for contact in contacts}) < len(contacts):
         raise _Damaged("contacts: an id is there twice")
+    if not {contact.merged_into or contact.id for contact in contacts} <= {contact.id for contact in contacts}:
+        raise _Damaged("contacts: one was merged into a contact that is not there")
     changes = [_transition(item, f"transitions[{n}]") for n, item in enumerate(_items(document, "transitions"))]
     return World(
         LocationId(_text(document, "location", "")),
@@ -138,10 +142,12 @@ def _assumptions(found: object) -> Assumptions:
     defaults = asdict(Assumptions())
     known = {key: value for key, value in found.items() if key in defaults}
     for key, value in known.items():
-        if type(value) is not type(defaults[key]) and not isinstance(defaults[key], Oversize):
+        if type(value) is not type(defaults[key]) and not isinstance(defaults[key], StrEnum):
             raise _Damaged(f"assumptions.{key} is {value!r}, not like {defaults[key]!r}")
     if "oversize" in known:
         known["oversize"] = _member(Oversize, known["oversize"], "assumptions.oversize")
+    if "merged_row" in known:
+        known["merged_row"] = _member(Merged, known["merged_row"], "assumptions.merged_row")
     return Assumptions(**known)
 
 
@@ -154,6 +160,7 @@ def _contact(item: Mapping[str, Any], place: str) -> Contact:
         _instant(item, "added", place),
         _instant(item, "updated", place),
         None if deleted is None else _instant(item, "deleted", place),
+        None if item.get("merged_into") is None else ContactId(_text(item, "merged_into", place)),
     )
 
 

@@ -4,11 +4,13 @@ Rules
 1. The n-th matching request (from 0) always meets the same fault: a plan is a list, or follows from a seed.
 2. A fault comes before the effect (the API never saw the request), after it (only the answer is lost), in the middle
    of it (half of the contacts), or long before it: the effect lands when the client has given up.
-3. No fault changes what the API says of an effect: an answer that arrives whole is true.
+3. What a fault answers with a status of its own says nothing of the effect: 4xx may stand before it, after it and in
+   the middle of it, and may come from a gateway that the API knows nothing of. Rows that arrive whole are true.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 from bisect import insort
 from collections.abc import Mapping
@@ -36,15 +38,40 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
     TOO_MANY = "too-many"
     LATE = "late"
+    REFUSED_AFTER = "refused-after"
+    REFUSED_HALFWAY = "refused-halfway"
+    GATEWAY = "gateway"
+    TRY_LATER = "try-later"
+    TOKEN_ECHOED = "token-echoed"  # noqa: S105  no token
+    BOMB = "bomb"
+
+
+EVERYDAY = tuple(kind for kind in Kind if kind is not Kind.BOMB)
+"""What a random plan draws from: a bomb takes a second to unpack."""
+
+LIES = (Kind.REFUSED_AFTER, Kind.REFUSED_HALFWAY, Kind.GATEWAY, Kind.TRY_LATER, Kind.TOKEN_ECHOED, Kind.BOMB)
+"""Answers that seem to tell of the effect or the contact and do not, or that are not fit to be kept."""
+
+_SERVER_ERRORS = (503, 500, 502, 504)
+_STATUSES = {
+    Kind.REFUSED_AFTER: (400, 422),
+    Kind.REFUSED_HALFWAY: (400, 422),
+    Kind.GATEWAY: (404, 400, 422, 200),
+    Kind.TRY_LATER: (400, 422, 409, 423),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`status`: of the error kinds. `delay_ms`: after how long the effect of `LATE` lands."""
+    """`status`: of the kinds that answer with one; 0 for what is usual. `delay_ms`: when the effect of `LATE` lands."""
 
     kind: Kind
-    status: int = 503
+    status: int = 0
     delay_ms: int = 30_000
+
+    @property
+    def answered(self) -> int:
+        return self.status or _STATUSES.get(self.kind, _SERVER_ERRORS)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +84,7 @@ class FaultPlan:
     listed: Mapping[int, Fault] = field(default_factory=dict)
     seed: int = 0
     rate: float = 0.0
-    kinds: tuple[Kind, ...] = tuple(Kind)
+    kinds: tuple[Kind, ...] = EVERYDAY
     path: str = "/"
 
     def at(self, nth: int) -> Fault | None:
@@ -67,7 +94,8 @@ class FaultPlan:
         if chance.random() >= self.rate:
             return None
         delay = chance.randrange(1_000, 80_000)
-        return Fault(chance.choice(self.kinds), status=chance.choice((500, 502, 503, 504)), delay_ms=delay)
+        kind = chance.choice(self.kinds)
+        return Fault(kind, status=chance.choice(_STATUSES.get(kind, _SERVER_ERRORS)), delay_ms=delay)
 
 
 class Loss(StrEnum):
@@ -94,7 +122,14 @@ _LOSSES = {
     Kind.RESET_BEFORE: Loss.RESET,
     Kind.RESET_AFTER: Loss.RESET,
 }
-_BEFORE = frozenset({Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.RESET_BEFORE, Kind.ERROR_BEFORE})
+_ANSWERED_BEFORE = frozenset({Kind.ERROR_BEFORE, Kind.GATEWAY, Kind.TRY_LATER})
+_BEFORE = _ANSWERED_BEFORE | {Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.RESET_BEFORE}
+_HALFWAY = frozenset({Kind.ERROR_HALFWAY, Kind.REFUSED_HALFWAY})
+
+TRY_LATER = "Please try again later"
+PAGE = b"<!DOCTYPE html><html><head><title>%d</title></head><body>The gateway has no answer.</body></html>"
+UNPACKED_BYTES = 65 * 1024 * 1024
+"""What a bomb unpacks to, at least."""
 
 
 class Network:
@@ -125,8 +160,8 @@ class Network:
         if fault.kind is Kind.LATE:
             insort(self._late, (Instant(now + fault.delay_ms), self._count, request), key=lambda late: late[:2])
             return Delivery(None, Loss.TIMEOUT)
-        performed = _first_half(request) if fault.kind is Kind.ERROR_HALFWAY else request
-        return _after_effect(fault, self.app.perform(performed, now))
+        performed = _first_half(request) if fault.kind in _HALFWAY else request
+        return _after_effect(fault, request, self.app.perform(performed, now))
 
     def land(self, now: Instant) -> None:
         """Let every effect happen that is due by now; `handle` does it too."""
@@ -145,20 +180,55 @@ class Network:
 
 
 def _without_effect(fault: Fault) -> Delivery:
-    if fault.kind is Kind.ERROR_BEFORE:
-        return Delivery(error(fault.status, "Internal server error"))
+    match fault.kind:
+        case Kind.ERROR_BEFORE:
+            return Delivery(error(fault.answered, "Internal server error"))
+        case Kind.TRY_LATER:
+            return Delivery(_refusal(fault.answered, TRY_LATER))
+        case Kind.GATEWAY:
+            return Delivery(Response(fault.answered, PAGE % fault.answered, kind="text/html"))
     return Delivery(None, _LOSSES[fault.kind])
 
 
-def _after_effect(fault: Fault, response: Response) -> Delivery:
+def _after_effect(fault: Fault, request: Request, response: Response) -> Delivery:
     match fault.kind:
         case Kind.ERROR_AFTER | Kind.ERROR_HALFWAY:
-            return Delivery(error(fault.status, "Internal server error"))
+            return Delivery(error(fault.answered, "Internal server error"))
+        case Kind.REFUSED_AFTER | Kind.REFUSED_HALFWAY:
+            return Delivery(_refusal(fault.answered, "Bad Request"))
         case Kind.UNREADABLE:
             return Delivery(replace(response, body=b"<html>" + response.body[: len(response.body) // 2]))
         case Kind.TRUNCATED:
             return Delivery(response, Loss.TRUNCATED)
+        case Kind.TOKEN_ECHOED:
+            return Delivery(replace(response, body=_echoing(response.body, request)))
+        case Kind.BOMB:
+            return Delivery(_bomb(response))
     return Delivery(None, _LOSSES[fault.kind])
+
+
+def _refusal(status: int, message: str) -> Response:
+    """As the vendor words it: 422 has a list of messages."""
+    return error(status, [message] if status == 422 else message)
+
+
+def _echoing(body: bytes, request: Request) -> bytes:
+    """The body with every message followed by what the request authorised itself with."""
+    said = request.headers.get("authorization", "")
+    document = json.loads(body)
+    rows = [json.loads(row) if isinstance(row, str) else row for row in document.get("responses", [])]
+    told = [row | {"message": f"{row['message']} ({said})"} for row in rows]
+    if told:
+        document["responses"] = told
+    if isinstance(document.get("message"), str):
+        document["message"] += f" ({said})"
+    return json.dumps(document).encode()
+
+
+def _bomb(response: Response) -> Response:
+    """The same answer, packed small, with more blanks before it than anybody can want to unpack."""
+    packed = gzip.compress(b" " * UNPACKED_BYTES + response.body, mtime=0)
+    return replace(response, body=packed, headers=(*response.headers, ("Content-Encoding", "gzip")))
 
 
 def _first_half(request: Request) -> Request:

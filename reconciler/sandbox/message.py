@@ -18,6 +18,8 @@ _ERRORS = {
     429: "Too Many Requests",
 }
 
+JSON = "application/json; charset=utf-8"
+
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -39,11 +41,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`body` is JSON, whatever the status."""
+    """`body` is JSON, whatever the status, but for `kind` saying otherwise."""
 
     status: int
     body: bytes
     headers: Headers = ()
+    kind: str = JSON
 
 
 class Refused(Exception):

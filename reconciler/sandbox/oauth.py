@@ -56,10 +56,11 @@ class Counter:
             self.revoke()
         token = f"location-token-{len(self.issued) + 1}-{now}"
         self.issued[token] = Instant(now + 1000 * self._rules.location_token_s)
+        camel = self._rules.exchange_in_camel_case
         return {
-            "access_token": token,
-            "token_type": "Bearer",
-            "expires_in": self._rules.location_token_s,
+            "accessToken" if camel else "access_token": token,
+            "tokenType" if camel else "token_type": "Bearer",
+            "expiresIn" if camel else "expires_in": self._rules.location_token_s,
             "scope": " ".join(sorted(self.agency.scopes)),
             "locationId": self._location,
             "userId": "sandbox",

@@ -73,7 +73,7 @@ async def _as_sent(request: httpx.Request) -> Request:
 
 def _as_received(response: Response, now: Instant, *, cut: bool) -> httpx.Response:
     length, date = ("Content-Length", str(len(response.body))), ("Date", formatdate(now // 1000, usegmt=True))
-    headers = [("Content-Type", "application/json; charset=utf-8"), length, date, *response.headers]
+    headers = [("Content-Type", response.kind), length, date, *response.headers]
     if cut:
         return httpx.Response(response.status, headers=headers, stream=_CutBody(response.body))
     return httpx.Response(response.status, headers=headers, content=response.body)

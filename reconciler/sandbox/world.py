@@ -2,33 +2,39 @@
 
 Rules
 1. Only a transition is logged: adding a tag that is there, or removing one that is not, leaves no trace but the answer.
-2. A row tells the truth: (old + added) - removed is what the contact carries afterwards.
+2. A row tells the truth: (old + added) - removed is what the contact carries afterwards, but for the spelling of what
+   it says in the request's words (`changes_as_asked`).
 3. Time is passed in and never runs backwards: an earlier instant counts as the latest one seen.
-4. What a search may see is a copy that follows `search_lag_ms` behind.
+4. What a search may see is a copy that follows `search_lag_ms` behind; what a read shows, one `read_lag_ms` behind.
+5. A merged contact is deleted. Who may still write to it writes to the survivor, and the log names the survivor.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet, looks_like_contact_id
 from reconciler.core.outcome import Action, Row
-from reconciler.sandbox.assumptions import Assumptions
+from reconciler.sandbox.assumptions import Assumptions, Merged
+from reconciler.sandbox.replica import Replica
 
 INVALID = "contact id is not a valid firebase id"
 DELETED = "contact is deleted"
 FOREIGN = "contact does not belong to location"
 UPDATED = "Tags updated"
+MERGING = "merging"
 
 _ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """One contact at one moment. `deleted`: since when; a deleted contact keeps its tags but answers no more."""
+    """One contact at one moment. `deleted`: since when; a deleted contact keeps its tags but answers no more.
+
+    `merged_into`: the survivor, where it was deleted by being merged.
+    """
 
     id: ContactId
     location: LocationId
@@ -36,6 +42,7 @@ class Contact:
     added: Instant = Instant(0)
     updated: Instant = Instant(0)
     deleted: Instant | None = None
+    merged_into: ContactId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +75,8 @@ class World:
         self.assumptions = assumptions or Assumptions()
         self.transitions: list[Transition] = list(transitions)
         self.version = 0
-        self.index_version = 0
         self._contacts = {contact.id: self._stored(contact) for contact in contacts}
-        self._indexed = dict(self._contacts)
-        self._unindexed: deque[tuple[Instant, Contact]] = deque()
+        self._index, self._shown = Replica(self._contacts), Replica(self._contacts)
         self._known_tags = set(known_tags).union(*(contact.tags for contact in self._here()))
         self._latest = max((change.at for change in self.transitions), default=Instant(0))
 
@@ -79,6 +84,11 @@ class World:
     def contacts(self) -> Mapping[ContactId, Contact]:
         """Every contact, deleted and foreign ones included; not to be changed."""
         return self._contacts
+
+    @property
+    def index_version(self) -> int:
+        """Moves when what a search sees does."""
+        return self._index.version
 
     @property
     def known_tags(self) -> tuple[Tag, ...]:
@@ -99,11 +109,19 @@ class World:
         found = self._contacts.get(ContactId(contact))
         return None if found is None or found.deleted is not None else found
 
+    def show(self, contact: str, now: Instant) -> Contact | None:
+        """A living contact of any location as a read at `now` sees it: for a merged one perhaps the survivor."""
+        seen = self._shown.as_of(self._advance(now) - self.assumptions.read_lag_ms)
+        found = seen.get(ContactId(contact))
+        if found is not None and found.merged_into and self.assumptions.merged_reads_as_survivor:
+            found = seen.get(found.merged_into)
+        return None if found is None or found.deleted is not None else found
+
     def bulk(
         self,
         action: Action,
         contacts: Sequence[str],
-        tags: Iterable[str],
+        tags: Sequence[str],
         *,
         now: Instant,
         by: str,
@@ -114,7 +132,10 @@ class World:
         at, spelt = self._advance(now), self._spell(tags)
         named = contacts if rules.repeats_give_rows else tuple(dict.fromkeys(contacts))
         ordered = named if rules.rows_as_sent else sorted(named)
-        return tuple(self._bulk_row(action, contact, spelt, at, by, everything) for contact in ordered)
+        rows = (self._bulk_row(action, contact, spelt, at, by, everything) for contact in ordered)
+        if rules.changes_as_asked and not everything:
+            rows = (_as_asked(row, action, frozenset(map(Tag, tags))) for row in rows)
+        return tuple(rows)
 
     def add(self, contact: str, tags: Iterable[str], *, now: Instant, by: str) -> TagSet:
         """Tags put on one contact by somebody else; what it carries then. Raises KeyError for one that never was."""
@@ -135,24 +156,34 @@ class World:
         at = self._advance(now)
         self._replace(replace(self._contacts[ContactId(contact)], deleted=at), at)
 
+    def merge(self, contact: str, survivor: str, *, now: Instant) -> None:
+        """`contact` is no more; what it carried, and what is still said of it, is the survivor's."""
+        at, gone = self._advance(now), self._contacts[ContactId(contact)]
+        self.add(survivor, gone.tags, now=at, by=MERGING)
+        self._replace(replace(gone, deleted=at, merged_into=ContactId(survivor)), at)
+
     def indexed(self, now: Instant) -> Mapping[ContactId, Contact]:
-        """What a search sees at `now`; not to be changed. `index_version` moves when it does."""
-        visible = self._advance(now) - self.assumptions.search_lag_ms
-        while self._unindexed and self._unindexed[0][0] <= visible:
-            contact = self._unindexed.popleft()[1]
-            self._indexed[contact.id] = contact
-            self.index_version += 1
-        return self._indexed
+        """What a search sees at `now`; not to be changed."""
+        return self._index.as_of(self._advance(now) - self.assumptions.search_lag_ms)
 
     def _bulk_row(self, action: Action, named: str, tags: TagSet, at: Instant, by: str, everything: bool) -> Row:
-        contact = self._contacts.get(ContactId(named))
+        contact = self._written(named)
         problem = self._problem(named, contact)
         if contact is None or problem:
             return Row(ContactId(named), "error", problem)
         old = contact.tags
         new = old | tags if action is Action.ADD else frozenset() if everything else old - tags
         self._retag(contact, new, at, by)
-        return Row(contact.id, "success", UPDATED, old=old, added=new - old, removed=old - new)
+        own = self.assumptions.merged_row is Merged.UNDER_OWN_ID
+        said = ContactId(named) if own else contact.id
+        return Row(said, "success", UPDATED, old=old, added=new - old, removed=old - new)
+
+    def _written(self, named: str) -> Contact | None:
+        """Whom a write to this id concerns."""
+        contact = self._contacts.get(ContactId(named))
+        if contact is None or not contact.merged_into or self.assumptions.merged_row is Merged.DELETED:
+            return contact
+        return self._contacts[contact.merged_into]
 
     def _problem(self, named: str, contact: Contact | None) -> str:
         if not looks_like_contact_id(named):
@@ -178,7 +209,8 @@ class World:
 
     def _replace(self, contact: Contact, at: Instant) -> None:
         self._contacts[contact.id] = contact
-        self._unindexed.append((at, contact))
+        self._index.tell(at, contact.id, contact)
+        self._shown.tell(at, contact.id, contact)
         self.version += 1
         if contact.location == self.location:
             self._known_tags |= contact.tags
@@ -197,6 +229,13 @@ class World:
     def _here(self) -> Iterable[Contact]:
         living = (contact for contact in self._contacts.values() if contact.deleted is None)
         return (contact for contact in living if contact.location == self.location)
+
+
+def _as_asked(row: Row, action: Action, asked: TagSet) -> Row:
+    """A row that names as changed whatever was asked for."""
+    if row.type == "error":
+        return row
+    return replace(row, added=asked) if action is Action.ADD else replace(row, removed=asked)
 
 
 def made_up_id(*parts: str) -> str:

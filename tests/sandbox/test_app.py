@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.sandbox.app import READ_CONTACTS, READ_TAGS, SCOPES, SOMEBODY, WRITE_CONTACTS, Access, App
-from reconciler.sandbox.assumptions import Oversize
+from reconciler.sandbox.assumptions import Merged, Oversize
 from reconciler.wire import read_bulk_answer
 from tests.sandbox.builders import (
     ANNA,
@@ -25,6 +25,7 @@ from tests.sandbox.builders import (
     document,
 )
 
+GONE_ROW = (CARA, "error")
 ADD = "/contacts/bulk/tags/update/add"
 GOOD = {"contacts": [ANNA], "tags": ["x"], "locationId": HERE}
 
@@ -149,6 +150,8 @@ def test_a_body_that_is_not_said_to_be_json_is_not_read() -> None:
         ({"lowercases_tags": False}, GOOD | {"tags": ["A"]}, {"added": [["A"]]}),
         ({"trims_tags": False}, GOOD | {"tags": [" a"]}, {"added": [[" a"]]}),
         ({"collapses_spaces": True}, GOOD | {"tags": ["x  y"]}, {"added": [["x y"]]}),
+        ({"oversize_names_limit": False, "max_tags": 0}, GOOD, {"status": 400, "message": "Bad Request"}),
+        ({"changes_as_asked": True}, GOOD | {"tags": [" A ", "y"]}, {"added": [[" A ", "y"]]}),
         ({"unknown_contact": "what?"}, GOOD | {"contacts": [NOBODY]}, {"messages": ["what?"]}),
     ],
 )
@@ -191,8 +194,54 @@ def test_a_contact_that_cannot_be_shown(name: str, status: int) -> None:
     assert call(App(a_world()), "GET", f"/contacts/{name}").status == status
 
 
-def test_the_status_of_a_missing_contact_is_an_assumption() -> None:
-    assert call(App(a_world(missing_contact_status=404)), "GET", f"/contacts/{GONE}").status == 404
+def test_how_a_missing_contact_is_told_is_an_assumption() -> None:
+    app = App(a_world(missing_contact_status=404, missing_contact_message="contact is deleted"))
+    response = call(app, "GET", f"/contacts/{GONE}")
+
+    assert (response.status, document(response)["message"]) == (404, "contact is deleted")
+
+
+def test_a_contact_may_be_shown_without_its_location() -> None:
+    found = document(call(App(a_world(read_without_location=True)), "GET", f"/contacts/{ANNA}"))["contact"]
+
+    assert (found["id"], "locationId" in found) == (ANNA, False)
+
+
+def test_what_a_read_shows_may_be_old() -> None:
+    app = App(a_world(read_lag_ms=5_000))
+    bulk(app, "add", [ANNA], ["x"])
+    tags = [
+        document(call(app, "GET", f"/contacts/{ANNA}", now=NOW + ms))["contact"]["tags"] for ms in (0, 4_999, 5_000)
+    ]
+
+    assert tags == [["a"], ["a"], ["a", "x"]]
+
+
+def test_what_was_removed_may_be_named_as_it_was_asked() -> None:
+    (row,) = document(bulk(App(a_world(changes_as_asked=True)), "remove", [ANNA], ["A", "y"]))["responses"]
+
+    assert (row["oldTags"], row["tagsAdded"], row["tagsRemoved"]) == (["a"], [], ["A", "y"])
+
+
+@pytest.mark.parametrize(
+    ("switch", "told"),
+    [
+        ({}, (GONE_ROW, 400)),
+        ({"merged_row": Merged.UNDER_OWN_ID, "merged_reads_as_survivor": True}, ((CARA, "success"), BERT)),
+        ({"merged_row": Merged.UNDER_SURVIVOR}, ((BERT, "success"), 400)),
+    ],
+)
+def test_a_merged_contact_is_gone_or_is_the_survivor(switch: dict[str, Any], told: tuple[object, object]) -> None:
+    app = App(a_world(**switch))
+    app.world.add(CARA, ["c"], now=NOW, by=SOMEBODY)
+    app.world.merge(CARA, BERT, now=NOW)
+    (row,) = document(bulk(app, "add", [CARA], ["x"]))["responses"]
+    read = call(app, "GET", f"/contacts/{CARA}")
+
+    shown = document(read)["contact"]["id"] if read.status == 200 else read.status
+    assert ((row["contactId"], row["type"]), shown) == told
+    assert app.world.tags_of(BERT) == ({"a", "b", "c", "x"} if row["type"] == "success" else {"a", "b", "c"})
+    assert "x" not in app.world.tags_of(CARA)
 
 
 @pytest.mark.parametrize(("noop", "expected"), [(False, NOW - 86_400_000), (True, NOW)])

@@ -12,11 +12,11 @@ import pytest
 from reconciler.core.errors import InvalidInput
 from reconciler.core.names import ContactId, looks_like_contact_id
 from reconciler.core.outcome import Action
-from reconciler.sandbox.assumptions import Assumptions, Oversize
+from reconciler.sandbox.assumptions import Assumptions, Merged, Oversize
 from reconciler.sandbox.datafile import load_world, save_world
 from reconciler.sandbox.population import make_world
 from reconciler.sandbox.world import World, made_up_id
-from tests.sandbox.builders import ANNA, BERT, HERE, NOW, a_world
+from tests.sandbox.builders import ANNA, BERT, CARA, HERE, NOW, a_world
 
 
 def facts(world: World) -> tuple[Any, ...]:
@@ -24,7 +24,8 @@ def facts(world: World) -> tuple[Any, ...]:
 
 
 def a_file(path: Path) -> Path:
-    world = a_world(oversize=Oversize.CUT, search_lag_ms=7)
+    world = a_world(oversize=Oversize.CUT, search_lag_ms=7, merged_row=Merged.UNDER_OWN_ID, read_lag_ms=5)
+    world.merge(CARA, BERT, now=NOW)
     world.bulk(Action.REMOVE, [ANNA, BERT], ["b", "\ud800"], now=NOW, by="api")
     world.bulk(Action.ADD, [ANNA], ["\ud800"], now=NOW, by="api")
     save_world(path, world)
@@ -76,8 +77,8 @@ def put_first(kind: str, key: str, value: object) -> Callable[[dict[str, Any]], 
     ("damage", "message"),
     [
         (drop("format"), "is not the data of a sandbox"),
-        (put("format_version", "2.0"), "has format 2.0, this version reads 1.0"),
-        (put("format_version", None), "has format None, this version reads 1.0"),
+        (put("format_version", "2.0"), "has format 2.0, this version reads 1.1"),
+        (put("format_version", None), "has format None, this version reads 1.1"),
         (drop("location"), "is damaged: location is not text"),
         (drop("contacts"), "is damaged: contacts is not a list of objects"),
         (put("contacts", [1]), "is damaged: contacts is not a list of objects"),
@@ -86,10 +87,16 @@ def put_first(kind: str, key: str, value: object) -> Callable[[dict[str, Any]], 
         (put_first("contacts", "tags", "a"), "is damaged: contacts[0].tags is not a list of texts"),
         (put_first("contacts", "added", "today"), "is damaged: contacts[0].added is no time"),
         (put_first("contacts", "deleted", 5), "is damaged: contacts[0].deleted is no time"),
+        (put_first("contacts", "merged_into", 5), "is damaged: contacts[0].merged_into is not text"),
+        (
+            put_first("contacts", "merged_into", "who"),
+            "is damaged: contacts: one was merged into a contact",
+        ),
         (put_first("transitions", "action", "swap"), "is damaged: transitions[0].action is 'swap'"),
         (put("assumptions", []), "is damaged: assumptions is not an object"),
         (put("assumptions", {"trims_tags": "yes"}), "is damaged: assumptions.trims_tags is 'yes', not like True"),
         (put("assumptions", {"oversize": "burst"}), "is damaged: assumptions.oversize is 'burst'"),
+        (put("assumptions", {"merged_row": "both"}), "is damaged: assumptions.merged_row is 'both'"),
         (put("known_tags", 3), "is damaged: known_tags is not a list of texts"),
     ],
 )

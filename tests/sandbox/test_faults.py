@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.names import Instant
-from reconciler.sandbox.app import App
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind, Loss, Network
+from reconciler.sandbox.app import DEMO_TOKEN, App
+from reconciler.sandbox.faults import EVERYDAY, Fault, FaultPlan, Kind, Loss, Network
 from reconciler.sandbox.limiter import Limits
-from reconciler.sandbox.message import Request
-from tests.sandbox.builders import ANNA, HEADERS, NOW, a_world
+from reconciler.sandbox.message import Request, Response
+from tests.sandbox.builders import ANNA, BERT, GONE, HEADERS, HERE, NOW, a_world
 
 
 def add(tag: str) -> Request:
@@ -30,7 +34,7 @@ def test_a_seed_meets_every_kind_at_about_its_rate() -> None:
     plan = FaultPlan(seed=7, rate=0.2)
     faults = [fault for nth in range(2_000) if (fault := plan.at(nth))]
 
-    assert {fault.kind for fault in faults} == set(Kind)
+    assert {fault.kind for fault in faults} == set(EVERYDAY)
     assert 300 < len(faults) < 500
 
 
@@ -64,9 +68,75 @@ def test_a_late_request_counts_when_it_arrives() -> None:
     assert second.response.status == 429
 
 
-@given(st.sampled_from(Kind), st.sampled_from((b"", b"{", b"[]", b"7", b'{"contacts": 3}', b"[" * 50_000)))
+@given(st.sampled_from(EVERYDAY), st.sampled_from((b"", b"{", b"[]", b"7", b'{"contacts": 3}', b"[" * 50_000)))
 def test_no_body_breaks_a_fault(kind: Kind, body: bytes) -> None:
     network = Network(App(a_world()), FaultPlan({0: Fault(kind)}))
     delivery = network.handle(Request("POST", "/contacts/bulk/tags/update/add", HEADERS, body), NOW)
 
     assert (delivery.response is None) <= (delivery.loss is not None)
+
+
+def told(fault: Fault, request: Request | None = None, **assumptions: bool) -> tuple[App, Response]:
+    """The answer to a request that meets the fault."""
+    app = App(a_world(**assumptions))
+    asked = request or Request("POST", "/contacts/bulk/tags/update/add", HEADERS, json.dumps(BOTH).encode())
+    delivery = Network(app, FaultPlan({0: fault})).handle(asked, NOW)
+    assert delivery.response is not None
+    return app, delivery.response
+
+
+BOTH = {"contacts": [ANNA, BERT], "tags": ["x"], "locationId": HERE}
+
+
+@pytest.mark.parametrize(
+    ("fault", "changed", "message"),
+    [
+        (Fault(Kind.REFUSED_AFTER), [ANNA, BERT], "Bad Request"),
+        (Fault(Kind.REFUSED_AFTER, 422), [ANNA, BERT], ["Bad Request"]),
+        (Fault(Kind.REFUSED_HALFWAY), [ANNA], "Bad Request"),
+        (Fault(Kind.REFUSED_HALFWAY, 422), [ANNA], ["Bad Request"]),
+        (Fault(Kind.TRY_LATER), [], "Please try again later"),
+        (Fault(Kind.TRY_LATER, 409), [], "Please try again later"),
+        (Fault(Kind.TRY_LATER, 422), [], ["Please try again later"]),
+    ],
+)
+def test_a_refusal_says_nothing_of_the_effect(fault: Fault, changed: list[str], message: object) -> None:
+    app, response = told(fault)
+
+    assert [change.contact for change in app.world.transitions] == changed
+    assert response.status == (fault.status or 400)
+    assert json.loads(response.body)["message"] == message
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("status", [200, 400, 404, 422])
+def test_a_gateway_answers_with_a_page_of_its_own(method: str, status: int) -> None:
+    request = add("x") if method == "POST" else Request("GET", f"/contacts/{ANNA}", HEADERS)
+    app, response = told(Fault(Kind.GATEWAY, status), request)
+
+    assert (response.status, response.kind, app.world.transitions) == (status, "text/html", [])
+    assert response.body.startswith(b"<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_row_may_say_the_token(*, as_text: bool) -> None:
+    _app, response = told(Fault(Kind.TOKEN_ECHOED), rows_as_text=as_text)
+
+    assert [DEMO_TOKEN in str(row) for row in json.loads(response.body)["responses"]] == [True, True]
+
+
+def test_a_refusal_may_say_the_token() -> None:
+    _app, response = told(Fault(Kind.TOKEN_ECHOED), Request("GET", f"/contacts/{GONE}", HEADERS))
+
+    assert json.loads(response.body)["message"] == f"Contact not found (Bearer {DEMO_TOKEN})"
+
+
+def test_a_bomb_is_small_until_it_is_unpacked() -> None:
+    app, response = told(Fault(Kind.BOMB))
+    unpacked = gzip.decompress(response.body)
+
+    assert len(app.world.transitions) == 2
+    assert dict(response.headers)["Content-Encoding"] == "gzip"
+    assert len(response.body) < 100_000
+    assert len(unpacked) > 64 * 1024 * 1024
+    assert json.loads(unpacked)["errorCount"] == 0

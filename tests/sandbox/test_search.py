@@ -118,6 +118,23 @@ def test_the_index_lags() -> None:
     assert search(app, on_tags("eq", "a"), now=NOW + 3_000) == [ANNA, BERT, CARA]
 
 
+def test_a_hit_may_vanish_and_come_back() -> None:
+    app = App(a_world(search_flickers_ms=10_000))
+    found = [scan(app, 2, NOW + 10_000 * turn) for turn in range(8)]
+
+    assert all(any(who not in seen for seen in found) for who in (ANNA, BERT, CARA))
+    assert all(sum(who in seen for seen in found) == 6 for who in (ANNA, BERT, CARA))
+    assert search(app, now=NOW + 80_000) == search(app, now=NOW + 89_000)
+
+
+def test_a_search_may_never_end() -> None:
+    app, body = App(a_world(search_ignores_cursor=True)), {"locationId": HERE, "pageLimit": 2}
+    first = document(call(app, "POST", SEARCH, body))
+    second = document(call(app, "POST", SEARCH, body | {"searchAfter": first["contacts"][-1]["searchAfter"]}))
+
+    assert first == second
+
+
 def test_some_rows_may_lack_their_tags() -> None:
     app = App(a_world(search_row_without_tags=1))
     page = read_page(call(app, "POST", SEARCH, search_body(HERE, None)).body)

@@ -19,7 +19,7 @@ from reconciler.core.plan import PlanOptions
 from reconciler.core.reassert import Reassert, Reassertion
 from reconciler.sandbox.faults import FaultPlan
 from tests.simulation.declared import FOREIGN, PEOPLE, TAGS, Rules, write
-from tests.simulation.place import Trouble
+from tests.simulation.place import PLAYED, Trouble
 from tests.simulation.process import AFTER, BEFORE, Fate
 from tests.simulation.program import Run
 from tests.simulation.town import Town
@@ -78,7 +78,7 @@ class Story:
         chance = self.chance
         rate = chance.choice([0.0, 0.3, 0.6])
         return Trouble(
-            faults=FaultPlan(seed=chance.randrange(1_000_000), rate=rate),
+            faults=FaultPlan(seed=chance.randrange(1_000_000), rate=rate, kinds=PLAYED),
             mischief=chance.choice([0.0, 0.0, 0.15]),
             latency_ms=chance.choice([(20, 20), (100, 2_500)]),
             consumes_after_ms=chance.choice([None, 0, 1_500, 40_000]),

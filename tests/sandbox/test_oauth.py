@@ -1,0 +1,32 @@
+"""An agency's token is exchanged; how the answer says so is an assumption."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reconciler.sandbox.app import SCOPES, App
+from reconciler.sandbox.oauth import FORM, Agency
+from tests.sandbox.builders import ANNA, HERE, a_world, call, document
+
+
+@pytest.mark.parametrize(
+    ("switch", "status", "keys"),
+    [
+        ({}, 200, ("access_token", "expires_in")),
+        ({"exchange_status": 201}, 201, ("access_token", "expires_in")),
+        ({"exchange_in_camel_case": True}, 200, ("accessToken", "expiresIn")),
+    ],
+)
+def test_how_an_exchange_is_answered_is_an_assumption(
+    switch: dict[str, Any], status: int, keys: tuple[str, str]
+) -> None:
+    app = App(a_world(**switch), agency=Agency("agency", "company", SCOPES))
+    headers = {"authorization": "Bearer agency", "content-type": FORM}
+    body = f"companyId=company&locationId={HERE}".encode()
+    response = call(app, "POST", "/oauth/locationToken", body, headers=headers)
+    token, lasts = (document(response)[key] for key in keys)
+    shown = call(app, "GET", f"/contacts/{ANNA}", headers={"authorization": f"Bearer {token}"})
+
+    assert (response.status, lasts, shown.status) == (status, 86_399, 200)
