@@ -2,18 +2,20 @@
 
 Rules
 1. One read after the first write whose answer tells of a change, ever: no later run asks again once that has told.
-2. A read that fails, or that tells nothing, hurts nothing. It is not repeated in the run, unless a doubt needs it.
-3. The contact is read before another request of ours may change it.
+2. Without a read: a contact in doubt that was read and still reads as an earlier write left it, at that write's time.
+3. A read that fails, or that tells nothing, hurts nothing. It is not repeated in the run, unless a doubt needs it.
+4. The contact is read before another request of ours may change it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from reconciler.apply.run import KnownWrite, Run
 from reconciler.core.errors import ApiError, NotApplied
-from reconciler.core.names import Instant
-from reconciler.core.settling import Reading, moves_updated
+from reconciler.core.names import ContactId, Instant
+from reconciler.core.settling import Reading, moved_by_journal, moves_updated
 
 
 async def learn_from_first_write(run: Run) -> None:
@@ -23,12 +25,25 @@ async def learn_from_first_write(run: Run) -> None:
         await _learn(run, run.known_writes[-1:])
 
 
-async def date_tells(run: Run) -> bool:
-    """Whether a tag write is known to move `dateUpdated` here; if need be, known writes of this run are read."""
+async def moves_date(run: Run) -> bool | None:
+    """Whether a tag write moves `dateUpdated` here; if need be, known writes of this run are read. None: not known."""
     if run.facts.moves_updated is None and run.known_writes:
         writes, run.known_writes = run.known_writes, ()
         await _learn(run, writes)
-    return run.facts.moves_updated is True
+    return run.facts.moves_updated
+
+
+def learn_from_journal(run: Run, readings: Mapping[ContactId, Reading]) -> None:
+    """Contacts that read as an earlier write left them tell; one that tells of a write that moved nothing, for all."""
+    if run.facts.moves_updated is not None:
+        return
+    trail = run.world.store.trail
+    told = {
+        moved_by_journal(contact, reading, (batch for _, batch in trail(run.location, contact)))
+        for contact, reading in readings.items()
+    }
+    if told - {None}:
+        run.learn(replace(run.facts, moves_updated=False not in told))
 
 
 async def _learn(run: Run, writes: tuple[KnownWrite, ...]) -> None:

@@ -17,7 +17,7 @@ from reconciler.core.observed import Observed
 from reconciler.core.pace import Pace
 from reconciler.core.plan import LocationPlan, Plan
 from reconciler.core.report import LocationReport
-from reconciler.core.settling import may_have_work, open_doubts
+from reconciler.core.settling import decidable_doubts, may_have_work, open_doubts
 from reconciler.core.tally import Tally
 from reconciler.ports import StateStore
 from reconciler.tenure import Tenure, take
@@ -43,11 +43,14 @@ def _has_work(plan: LocationPlan, mission: Mission, world: World) -> bool:
     """Something to send, to record, or to settle."""
     if not plan.is_empty or plan.observations:
         return True
-    if not may_have_work(plan) or world.reader is None:
+    if not may_have_work(plan):
         return False
     desired, options = mission.desired[plan.location], mission.options[plan.location]
-    observed = world.store.load(plan.location).observed
-    return bool(open_doubts(observed, desired, settle_ms=options.settle_ms, now=options.now))
+    state = world.store.load(plan.location)
+    if decidable_doubts(state.observed, desired, state.facts, options.now):
+        return True
+    unread = open_doubts(state.observed, desired, settle_ms=options.settle_ms, now=options.now)
+    return world.reader is not None and bool(unread)
 
 
 async def _taken(plan: LocationPlan, mission: Mission, world: World) -> Tenure:

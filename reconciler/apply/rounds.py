@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 
 from reconciler.apply.flying import fly
 from reconciler.apply.run import Run
@@ -34,7 +33,7 @@ from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan, before_run, plan_location
 from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.revert import plan_revert
-from reconciler.core.settling import is_unclear, open_doubts
+from reconciler.core.settling import decidable_doubts, is_unclear, open_doubts
 from reconciler.core.waves import of_wave, waves
 
 MAX_ROUNDS = 10
@@ -50,7 +49,7 @@ async def carry_out(run: Run) -> None:
     run.tally.plan(run.plan.reasserted)
     run.tally.defer(run.plan.deferrals)
     rounds = _Rounds(run, before_run(run.state))
-    moved = await _take_up(run, rounds)
+    moved = await _take_up(run)
     if run.mission.canary is None:
         await rounds.until_converged(rounds.inside() if moved else run.plan, None)
         return
@@ -60,7 +59,7 @@ async def carry_out(run: Run) -> None:
             raise passed_over(f"after the first {len(wave):,} contact{'s' * (len(wave) > 1)}: {passed}")
 
 
-async def _take_up(run: Run, rounds: _Rounds) -> bool:
+async def _take_up(run: Run) -> bool:
     """What earlier runs added or left in doubt; whether what is known is not what the plan was made on."""
     before = _added_before(run)
     _take_as_done(run, before)
@@ -69,8 +68,6 @@ async def _take_up(run: Run, rounds: _Rounds) -> bool:
     _hold_what_was_tried(run, before, besides=left)
     if not left:
         return run.state.serial != run.plan.serial
-    if others := _teachers(run, left):
-        await rounds.until_converged(rounds.inside(others), others)
     await settle_doubts(run, {contact: run.state.observed[contact] for contact in left})
     _hold_what_was_tried(run, before)
     return True
@@ -129,16 +126,17 @@ def _ended_well(answer: Answer) -> bool:
 
 
 def _left_behind(run: Run) -> dict[ContactId, Known]:
-    options = run.options
-    return open_doubts(run.state.observed, run.desired, settle_ms=options.settle_ms, now=options.now)
+    """What earlier runs left in doubt, and a reading settles: one to be made, or one that was kept."""
+    options, observed = run.options, run.state.observed
+    unread = open_doubts(observed, run.desired, settle_ms=options.settle_ms, now=options.now)
+    return unread | _decidable(run)
 
 
-def _teachers(run: Run, left: Collection[ContactId]) -> frozenset[ContactId]:
-    """Whom to send to before what was left behind is settled: where nobody knows yet whether a tag write moves
-    `dateUpdated`, a write to somebody else tells, and without it no addition in doubt could be proven."""
-    if run.facts.moves_updated is not None or run.mission.canary is not None:
-        return frozenset()
-    return frozenset(chain.from_iterable(delta.contacts for delta in run.plan.deltas)) - frozenset(left)
+def _decidable(run: Run) -> dict[ContactId, Known]:
+    # what undoes a run leaves the doubts of others to them
+    if run.reversal is not None:
+        return {}
+    return decidable_doubts(run.state.observed, run.desired, run.facts, run.options.now)
 
 
 class _Rounds:
@@ -171,9 +169,11 @@ class _Rounds:
     async def _settle(self) -> Again | None:
         """What may be sent once more; None where nothing was in doubt that could be settled."""
         run = self.run
+        decidable = _decidable(run)
         doubts = {who: run.state.observed[who] for who in run.doubtful if who not in run.tally.rejected}
-        if not doubts or run.world.reader is None:
+        if not decidable and (not doubts or run.world.reader is None):
             return None
+        doubts |= decidable
         again = await settle_doubts(run, doubts)
         # what no reading told stays in doubt, and is the next run's
         run.doubtful.clear()

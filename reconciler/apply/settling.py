@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from reconciler.apply.learning import date_tells
+from reconciler.apply.learning import learn_from_journal, moves_date
 from reconciler.apply.reading import Readings, read_contacts
 from reconciler.apply.run import Doubt, Run
 from reconciler.core.alias import spelling
@@ -25,7 +25,9 @@ from reconciler.core.settling import (
     Reading,
     Settled,
     first_doubt,
+    is_decidable,
     is_untouched,
+    kept_reading,
     lost_sight_of,
     settle,
 )
@@ -40,25 +42,42 @@ Again = dict[tuple[Action, TagSet], list[ContactId]]
 
 
 async def settle_doubts(run: Run, doubts: Mapping[ContactId, Known]) -> Again:
-    """Reads these contacts and takes in what that tells; what of this run may be sent once more, by action and tags."""
+    """Settles the doubts of these contacts by what was read of them, or is now; what of this run may be sent once more,
+    by action and tags."""
     again: Again = {}
-    if run.world.reader is None or not doubts:
+    await _judge_again(run, doubts, again)
+    unread = {contact: known for contact, known in doubts.items() if not is_decidable(known, run.facts)}
+    if run.world.reader is None or not unread:
         return again
-    last = max(known.doubt_at or run.now() for known in doubts.values())
+    last = max(known.doubt_at or run.now() for known in unread.values())
     if (wait := last + run.options.settle_ms - run.now()) > 0:
-        await run.pause(wait, f"what is in doubt settles: then {len(doubts):,} contacts are read")
+        await run.pause(wait, f"what is in doubt settles: then {len(unread):,} contacts are read")
     readings = Readings()
-    contacts = sorted(doubts)
+    contacts = sorted(unread)
     for start in range(0, len(contacts), CHUNK):
         chunk = contacts[start : start + CHUNK]
         await read_contacts(run, chunk, readings, done=start, total=len(contacts))
         await _take_in(run, chunk, readings, again)
     if readings.blind:
         run.note(f"what is in doubt stays held: {readings.blind}")
+    # a later contact may have told what an earlier one was held for
+    await _judge_again(run, contacts, again)
     return again
 
 
+async def _judge_again(run: Run, contacts: Iterable[ContactId], again: Again) -> None:
+    """Settles what a kept reading decides, by what is known of the location now."""
+    readings = Readings()
+    for contact in sorted(contacts):
+        known = run.state.observed[contact]
+        reading = kept_reading(known) if is_decidable(known, run.facts) else None
+        if reading is not None:
+            readings.found[contact] = reading
+    await _take_in(run, sorted(readings.found), readings, again)
+
+
 async def _take_in(run: Run, contacts: Iterable[ContactId], readings: Readings, again: Again) -> None:
+    learn_from_journal(run, readings.found)
     changed: dict[ContactId, Known] = {}
     for contact in contacts:
         if contact in readings.found:
@@ -77,8 +96,18 @@ async def _settled(run: Run, contact: ContactId, reading: Reading, again: Again)
     adds = _adds(run, contact, known.doubt)
     tried = run.tried.get(contact, NONE)
     carried = spelt(run, contact, known.doubt, reading.tags)
-    proven = await _proven(run, contact, reading, adds - carried - tried)
-    found = settle(known, reading, adds, carried=carried, proven=proven, tried=tried, settle_ms=run.options.settle_ms)
+    untouched = _untouched(run, contact, reading, adds - carried - tried)
+    moves = await moves_date(run) if untouched else None
+    found = settle(
+        known,
+        reading,
+        adds,
+        carried=carried,
+        proven=untouched if moves else NONE,
+        undecided=untouched if moves is None else NONE,
+        tried=tried,
+        settle_ms=run.options.settle_ms,
+    )
     _book(run, contact, found, adds, again)
     return found.known
 
@@ -95,24 +124,28 @@ def _adds(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:
     return (doubt & ours.adds) | ((doubt - ours.removes) & frozenset(run.desired.want(contact).present))
 
 
-async def _proven(run: Run, contact: ContactId, reading: Reading, missing: TagSet) -> TagSet:
-    """The additions that may be sent once more."""
-    if not missing or not await date_tells(run):
+def _untouched(run: Run, contact: ContactId, reading: Reading, missing: TagSet) -> TagSet:
+    """The additions that may be sent once more, if a tag write moves the date."""
+    if not missing:
         return NONE
     trail = [batch for _, batch in run.world.store.trail(run.location, contact)]
-    proven = set()
+    untouched = set()
     for tag in missing:
         since = first_doubt(contact, tag, trail)
         slack = SLACK_MS if since is not None and since >= run.began else SLACK_ELSEWHERE_MS
         if is_untouched(reading, since, slack_ms=slack):
-            proven.add(tag)
-    return frozenset(proven)
+            untouched.add(tag)
+    return frozenset(untouched)
 
 
 def _book(run: Run, contact: ContactId, found: Settled, adds: TagSet, again: Again) -> None:
     ours = run.tally.tags(contact, Outcome.IN_DOUBT)
     run.tally.put(contact, found.seen, Outcome.SEEN)
     run.proven[contact] = run.proven.get(contact, NONE) | (found.again & adds)
+    if freed := found.again & run.tally.tags(contact, Outcome.HELD):
+        # held by this run until it knew better: planned anew
+        run.tally.put(contact, freed, Outcome.NOT_SENT)
+        run.tried[contact] = run.tried.get(contact, NONE) | freed
     for action, tags in ((Action.ADD, found.again & adds & ours), (Action.REMOVE, (found.again - adds) & ours)):
         if tags:
             run.tally.put(contact, tags, Outcome.NOT_SENT)

@@ -93,7 +93,7 @@ class Known:
 
     def in_doubt(self, tags: TagSet, sent: Instant) -> Known:
         """A request about `tags`, sent at `sent`, whose effect is unknown."""
-        return replace(self, doubt=self.doubt | tags, doubt_at=max(sent, self.doubt_at or sent))
+        return replace(self, doubt=self.doubt | tags, doubt_at=max(sent, self.doubt_at or sent), reading=None)
 
     def is_barred(self, membership: frozenset[SetName], now: Instant) -> bool:
         """Refused for good, and still so as far as anybody knows: the contact belongs to the same sets as then."""
@@ -232,6 +232,7 @@ def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_m
         quarantined_since=None if back else known.quarantined_since,
         membership=None if back else known.membership,
         unconfirmed=_not_among(known.unconfirmed, tags) if later else known.unconfirmed,
+        reading=None,
     )
 
 

@@ -5,20 +5,23 @@ Rules
 2. As desired: seen. A removal that did not happen may be sent once more.
 3. An addition that is not there may have been, and been consumed by a workflow. It may be sent once more only where
    `dateUpdated` proves the contact untouched since before the request, and tag writes are known to move that date here.
-4. Times are compared on the server's clock: an answer that was served at S and arrived at A tells that an instant T of
+4. Where nobody knows that yet, the addition is held with the reading, which decides as soon as it is known: a known
+   write of this run tells it, or a contact that still reads as an earlier one left it.
+5. Times are compared on the server's clock: an answer that was served at S and arrived at A tells that an instant T of
    ours was S - A + T there, or later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from reconciler.core.change import IN_DOUBT
 from reconciler.core.desired import Desired
+from reconciler.core.facts import Facts
 from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
-from reconciler.core.observed import Known, Observed, Origin, confirm, observe, release
+from reconciler.core.observed import Known, Observed, Origin, UndecidedReading, confirm, observe, release
 from reconciler.core.outcome import Action, Outcome, Rejection
 from reconciler.core.plan import LocationPlan
 
@@ -39,13 +42,29 @@ def is_open(known: Known, settle_ms: int) -> bool:
     return known.observed_at is None or known.doubt_at is None or known.observed_at < known.doubt_at + settle_ms
 
 
+def is_decidable(known: Known, facts: Facts) -> bool:
+    """Whether the reading that did not decide the doubt does so by what is known of the location now."""
+    return bool(known.doubt) and known.reading is not None and facts.moves_updated is True
+
+
 def open_doubts(observed: Observed, desired: Desired, *, settle_ms: int, now: Instant) -> dict[ContactId, Known]:
     """The contacts with doubts that a reading could settle, but for those that the API refused for good."""
-    open_ones = {index for index, known in enumerate(observed.patterns) if is_open(known, settle_ms)}
+    return _doubts(observed, desired, now, lambda known: is_open(known, settle_ms))
+
+
+def decidable_doubts(observed: Observed, desired: Desired, facts: Facts, now: Instant) -> dict[ContactId, Known]:
+    """The contacts with doubts that the last reading decides by now, but for those that the API refused for good."""
+    return _doubts(observed, desired, now, lambda known: is_decidable(known, facts))
+
+
+def _doubts(
+    observed: Observed, desired: Desired, now: Instant, wanted: Callable[[Known], bool]
+) -> dict[ContactId, Known]:
+    indexes = {index for index, known in enumerate(observed.patterns) if wanted(known)}
     return {
         contact: known
         for contact, index in observed.contacts.items()
-        if index in open_ones
+        if index in indexes
         if not (known := observed.patterns[index]).is_barred(desired.membership(contact), now)
     }
 
@@ -69,6 +88,16 @@ class Reading:
         """What the server's clock showed at our instant, at the least."""
         return None if self.served is None else Instant(self.served - self.answered + ours)
 
+    def undecided(self) -> UndecidedReading:
+        """The reading as it is kept with a doubt that it does not decide."""
+        return UndecidedReading(self.asked, self.answered, self.served, self.updated, self.tags)
+
+
+def kept_reading(known: Known) -> Reading | None:
+    """The reading that is kept with the doubt; None where there is none."""
+    kept = known.reading
+    return None if kept is None else Reading(kept.tags, kept.updated, kept.asked, kept.answered, kept.served)
+
 
 def is_untouched(reading: Reading, since: Instant | None, *, slack_ms: int = SLACK_MS) -> bool:
     """Whether the contact's date proves that nothing came to it since that instant of ours."""
@@ -90,6 +119,24 @@ def moves_updated(reading: Reading, sent: Instant, answered: Instant, left: TagS
     return True if there <= reading.updated <= there + (answered - sent) + SLACK_MS else None
 
 
+def moved_by_journal(contact: ContactId, reading: Reading, trail: Iterable[BatchRecord]) -> bool | None:
+    """Whether the last write that is known to have changed the contact moved its date; None where that cannot be told,
+    as where the contact does not read as that write left it. `trail`: its batches, in their order."""
+    left, write = None, None
+    for batch in trail:
+        verdict = batch.answers[contact].verdict if contact in batch.answers else None
+        if verdict is not None and verdict.outcome is Outcome.APPLIED:
+            left, write = verdict.observed, batch
+    there = None if write is None else reading.there(write.intended)
+    if write is None or write.ended is None or there is None or reading.updated is None or reading.tags != left:
+        return None
+    if reading.updated < there - SLACK_ELSEWHERE_MS:
+        return False
+    # the other machine's clock may differ more: then it is not known, which harms less than a date that proves too much
+    at_the_time = there - SLACK_MS <= reading.updated <= there + (write.ended - write.intended) + SLACK_MS
+    return True if at_the_time else None
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """The tags of a contact that were in doubt: as desired, to be sent once more, or held; what is known of it now."""
@@ -107,11 +154,13 @@ def settle(
     *,
     carried: TagSet,
     proven: TagSet,
+    undecided: TagSet,
     tried: TagSet,
     settle_ms: int,
 ) -> Settled:
     """`adds`: the tags that are to be there, of those in doubt; `carried`: those that were read, spelt as we send them.
-    `proven`: that may be added once more; `tried`: that were sent once more already."""
+    `proven`: that may be added once more; `undecided`: that may be, should tag writes turn out to move the date;
+    `tried`: that were sent once more already."""
     doubt = known.doubt
     seen = (doubt & adds & carried) | (doubt - adds - carried)
     again = ((doubt - adds) | proven) - seen - tried
@@ -119,8 +168,8 @@ def settle(
     read = observe(known, reading.tags, at=reading.asked, origin=Origin.GET, settle_ms=settle_ms)
     # what is proven never to have been added is not ours so far
     after = confirm(release(read, again & adds), seen & adds)
-    if held:
-        after = replace(after, doubt=held, doubt_at=known.doubt_at)
+    since, kept = (known.doubt_at, reading.undecided()) if held else (None, None)
+    after = replace(after, doubt=held, doubt_at=since, reading=kept if held & undecided else None)
     return Settled(seen, again, held, after)
 
 

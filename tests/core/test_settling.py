@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.names import Instant, Tag, TagSet
-from reconciler.core.observed import Known, Origin
+from reconciler.core.observed import Known, Origin, UndecidedReading, observe
 from reconciler.core.outcome import Action, Outcome, Verdict
 from reconciler.core.settling import (
+    SLACK_ELSEWHERE_MS,
     SLACK_MS,
     Reading,
     first_doubt,
+    is_decidable,
     is_open,
     is_untouched,
+    kept_reading,
+    moved_by_journal,
     moves_updated,
     settle,
 )
@@ -111,15 +118,17 @@ def test_a_doubt_is_open_until_it_was_read_after_it_settled(known: Known, is_so:
 some_tags = st.frozensets(st.sampled_from(tuple(sorted(tags("v w x y z")))))
 
 
-@given(some_tags, some_tags, some_tags, some_tags, some_tags)
+@given(some_tags, some_tags, some_tags, some_tags, some_tags, some_tags)
 def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
-    doubt: TagSet, carried: TagSet, adds: TagSet, proven: TagSet, tried: TagSet
+    doubt: TagSet, carried: TagSet, adds: TagSet, proven: TagSet, undecided: TagSet, tried: TagSet
 ) -> None:
     adds &= doubt
+    undecided &= adds - proven
     since = at(0) if doubt else None
     before = Known(tags("v"), at(-9), Origin.GET, ledger=doubt, doubt=doubt, doubt_at=since, unconfirmed=doubt)
     reading = Reading(carried, None, at(100), at(101), None)
-    found = settle(before, reading, adds, carried=carried, proven=proven & adds, tried=tried, settle_ms=50)
+    how = {"carried": carried, "proven": proven & adds, "undecided": undecided, "tried": tried}
+    found = settle(before, reading, adds, **how, settle_ms=50)
 
     assert found.seen | found.again | found.held == doubt
     assert len(found.seen) + len(found.again) + len(found.held) == len(doubt)
@@ -132,3 +141,66 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     assert found.known.unconfirmed == found.known.ledger - carried
     # what stays held is not read again
     assert not is_open(found.known, 50)
+    # the reading is kept for what it may decide one day
+    assert kept_reading(found.known) == (reading if undecided & found.held else None)
+    assert is_decidable(found.known, Facts(moves_updated=True)) is bool(undecided & found.held)
+    assert not is_decidable(found.known, Facts(moves_updated=False))
+    assert not is_decidable(found.known, NO_FACTS)
+
+
+def test_a_kept_reading_ends_with_the_next_doubt_and_the_next_observation() -> None:
+    reading = UndecidedReading(at(100), at(101), at(AHEAD), at(-9), tags("a"))
+    held = Known(tags("a"), at(100), Origin.GET, doubt=tags("x"), doubt_at=at(0), reading=reading)
+
+    assert held.in_doubt(tags("y"), at(200)).reading is None
+    assert observe(held, tags("a"), at=at(300), origin=Origin.WRITE, settle_ms=50).reading is None
+
+
+def a_write(sent: int, left: str, *, took: int = 300, outcome: Outcome = Outcome.APPLIED) -> BatchRecord:
+    """An answered request that left the contact with these tags."""
+    verdict = Verdict(outcome, old=tags(""), added=tags(left))
+    return BatchRecord(
+        Action.ADD, (Tag("a"),), at(sent), at(sent + took), BatchStatus.ANSWERED, {ANNA: Answer(verdict)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("updated", "moves"),
+    [
+        (100, True),
+        (-SLACK_MS, True),
+        (300 + SLACK_MS, True),
+        (301 + SLACK_MS, None),
+        (-SLACK_MS - 1, None),
+        (-SLACK_ELSEWHERE_MS, None),
+        (-SLACK_ELSEWHERE_MS - 1, False),
+        (None, None),
+    ],
+)
+def test_a_contact_that_reads_as_an_earlier_write_left_it_tells_whether_the_date_moves(
+    updated: int | None, moves: bool | None
+) -> None:
+    later = [record(50_000, "b", None), record(60_000, "c", Outcome.NOOP)]
+    reading = a_reading(updated, carried="a")
+
+    assert moved_by_journal(ANNA, reading, [a_write(-900_000, "z"), a_write(0, "a"), *later]) is moves
+
+
+@pytest.mark.parametrize(
+    "trail",
+    [
+        [],
+        [record(0, "a", None)],
+        [a_write(0, "a", outcome=Outcome.NOOP)],
+        [a_write(0, "a b")],
+        [a_write(0, "a"), a_write(50_000, "b")],
+        [replace(a_write(0, "a"), ended=None)],
+    ],
+)
+def test_a_contact_that_reads_otherwise_or_was_never_surely_changed_tells_nothing(trail: list[BatchRecord]) -> None:
+    for updated in (100, -900_000):
+        assert moved_by_journal(ANNA, a_reading(updated, carried="a"), trail) is None
+
+
+def test_without_the_servers_time_an_earlier_write_tells_nothing() -> None:
+    assert moved_by_journal(ANNA, a_reading(100, carried="a", served=False), [a_write(0, "a")]) is None
