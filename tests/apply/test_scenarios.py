@@ -21,7 +21,7 @@ from reconciler.core.pace import Rate
 from reconciler.core.plan import Plan, PlanOptions, combine, plan_location
 from reconciler.core.report import LocationReport
 from reconciler.highlevel.client import HighLevel
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.faults import LIES, Fault, FaultPlan, Kind
 from reconciler.sandbox.limiter import Limits
 from reconciler.store import open_reader, open_store
 from tests.apply.scene import HERE, THERE, Scene, a_rule, a_set, contact, name, without_limits
@@ -224,7 +224,7 @@ def test_the_ledger_of_a_contact_is_as_before_when_nothing_was_sent(tmp_path: Pa
     assert scene.known("anna") == before
 
 
-DOUBTFUL = [kind for kind in Kind if kind not in (Kind.REFUSED, Kind.TOO_MANY)]
+DOUBTFUL = [kind for kind in Kind if kind not in (Kind.REFUSED, Kind.TOO_MANY, *LIES)]
 
 
 @pytest.mark.parametrize("kind", DOUBTFUL)
