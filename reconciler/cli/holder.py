@@ -13,9 +13,11 @@ from reconciler import __version__
 from reconciler.cli.ci import actor, run_url
 from reconciler.clock import SystemClock
 from reconciler.core.lease import Holder
+from reconciler.store.processes import origin_of_this_process
 
 
 def current_holder(operation: str) -> Holder:
+    origin = origin_of_this_process()
     return Holder(
         id=uuid.uuid4().hex,
         who=_user(),
@@ -25,6 +27,9 @@ def current_holder(operation: str) -> Holder:
         version=__version__,
         created=SystemClock().now(),
         run_url=run_url(os.environ),
+        boot_id=origin.boot_id,
+        pid_namespace=origin.pid_namespace,
+        process_start=origin.process_start,
     )
 
 

@@ -2,7 +2,8 @@
 
 Rules
 1. A lease names its holder, so that who is refused knows whom to ask.
-2. It ends by release, or `TTL_MS` after the last heartbeat; a dead holder on the same host loses it at once.
+2. It ends by release, or `TTL_MS` after the last heartbeat; a holder of our host, boot and PID namespace whose process
+   is gone loses it at once.
 3. Each new lease has a higher fencing number; a write under an older one is refused.
 4. A heartbeat every `HEARTBEAT_MS` renews it, so that a request starts with at least the difference left. Whoever finds
    its lease past its end, having been paused, sends nothing more.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import socket
-
 from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, Holder, Lease, lost, not_the_lease, refusal
 from reconciler.core.names import Instant, LocationId
 from reconciler.store.database import Database, decoding, first
+from reconciler.store.processes import is_gone
 
 _HOLDER = "id, who, operation, host, pid, version, created, run_url, boot_id, pid_namespace, process_start"
 _COLUMNS = f"fence, expires, {_HOLDER}"
@@ -93,19 +91,6 @@ def is_held(lease: Lease, now: Instant, *, session_ended: bool = False) -> bool:
     Where only the holder's session with the database ended, its process may live: it finds out with its next
     heartbeat, and sends nothing after that.
     """
-    if not lease.holder.id or _is_dead(lease.holder):
+    if not lease.holder.id or is_gone(lease.holder):
         return False
     return now < lease.expires - (TTL_MS - HEARTBEAT_MS if session_ended else 0)
-
-
-def _is_dead(holder: Holder) -> bool:
-    """Whether the holder is a process of this host that is no more."""
-    if holder.host != socket.gethostname():
-        return False
-    try:
-        os.kill(holder.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -15,13 +16,14 @@ from reconciler.core.errors import LeaseLost, LockHeld, UsageError
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.integrity import verify
 from reconciler.core.journal import Answer, RunHeader, RunLog, RunStatus
-from reconciler.core.lease import TTL_MS, Lease
+from reconciler.core.lease import TTL_MS, Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.core.portable import Portable, state_document
 from reconciler.ports import StateReader, StateStore
+from reconciler.store.processes import origin_of_this_process
 from tests.fakes import START, a_holder
 from tests.store import sample
 from tests.store.conftest import Home
@@ -566,29 +568,60 @@ def test_an_expired_lease_that_nobody_took_is_still_good(home: Home) -> None:
     assert (renewed.fence, renewed.holder) == (lease.fence, lease.holder)
 
 
-def test_a_dead_holder_on_this_host_loses_its_lease_at_once(home: Home) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+def of_this_host(pid: int, **unlike: str) -> Holder:
+    """A holder of this host, boot and PID namespace, but for what is given."""
+    holder = a_holder("one", host=socket.gethostname(), pid=pid)
+    return replace(holder, **{**asdict(origin_of_this_process()), **unlike})
+
+
+@pytest.fixture(scope="module")
+def dead() -> int:
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_dead_holder_on_this_host_loses_its_lease_at_once(home: Home, dead: int) -> None:
     store = home.store()
-    first = store.acquire(HERE, a_holder("one", host=socket.gethostname(), pid=dead.pid), START)
+    first = store.acquire(HERE, of_this_host(dead), START)
 
     assert taken(home.store(), name="two").fence > first.fence
 
 
 def test_a_living_holder_on_this_host_keeps_its_lease(home: Home) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as alive:
-        home.store().acquire(HERE, a_holder("one", host=socket.gethostname(), pid=alive.pid), START)
-        with pytest.raises(LockHeld):
-            taken(home.store(), name="two")
-        alive.communicate(b"\n")
-
-
-def test_a_dead_process_of_the_same_number_elsewhere_tells_nothing(home: Home) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    home.store().acquire(HERE, a_holder("one", host="elsewhere", pid=dead.pid), START)
+    home.store().acquire(HERE, of_this_host(os.getpid()), START)
     with pytest.raises(LockHeld):
         taken(home.store(), name="two")
+
+
+def test_a_holder_whose_number_another_process_has_by_now_is_dead(home: Home) -> None:
+    home.store().acquire(HERE, of_this_host(os.getpid(), process_start="1"), START)
+
+    assert taken(home.store(), name="two").fence == 2
+
+
+@pytest.mark.parametrize(
+    "unlike",
+    [
+        {"host": "elsewhere"},
+        {"boot_id": "00000000-0000-4000-8000-000000000000"},
+        {"pid_namespace": "pid:[1]"},
+        {"boot_id": ""},
+        {"pid_namespace": ""},
+        {"process_start": ""},
+        {"boot_id": "", "pid_namespace": "", "process_start": ""},
+    ],
+    ids=lambda unlike: " ".join(f"{key}={value or 'unknown'}" for key, value in unlike.items()),
+)
+def test_a_dead_process_of_the_same_number_tells_nothing_of_another_host_boot_or_namespace(
+    home: Home, dead: int, unlike: dict[str, str]
+) -> None:
+    home.store().acquire(HERE, of_this_host(dead, **unlike), START)
+    with pytest.raises(LockHeld):
+        taken(home.store(), name="two")
+    # it is over with its time
+    assert taken(home.store(), name="two", now=START + TTL_MS).fence == 2
 
 
 WRITES: dict[str, Callable[[StateStore, Lease, str, int], object]] = {
