@@ -76,6 +76,7 @@ async def _under_lease(
     tenure: Tenure, plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World
 ) -> LocationReport:
     _refuse_stale(plan, approved.plan, world.store)
+    options = mission.options[plan.location]
     header = RunHeader(
         location=plan.location,
         operation=mission.holder.operation,
@@ -84,11 +85,10 @@ async def _under_lease(
         change_digest=approved.plan.change_digest,
         commit=mission.commit,
         # those that the plan did not need too: a later round may
-        allowed=tuple(sorted({str(each) for each in mission.options[plan.location].allowances})),
+        allowed=tuple(sorted({*map(str, options.allowances), *options.exceptions})),
     )
     earlier = tuple(each.id for each in _runs_of(approved.plan, plan.location, world.store))
     number = world.store.begin_run(tenure.lease, header)
-    options = mission.options[plan.location]
     run = Run(
         plan=plan,
         limit=ceiling(plan),

@@ -261,12 +261,14 @@ def _store_observations(run: Run) -> None:
 
 def _record_ledger(run: Run, current: LocationPlan) -> None:
     changed: dict[ContactId, Known] = {}
+    once, now = run.desired.once, run.now()
     for change in current.ledger:
         adopted, released = frozenset(change.adopted), frozenset(change.released)
         run.adopted += len(adopted) * len(change.contacts)
         run.released += len(released) * len(change.contacts)
         for contact in change.contacts:
-            known = release(adopt(run.state.observed[contact], adopted, keep=NONE), released)
+            known = adopt(run.state.observed[contact], adopted, keep=NONE)
+            known = release(known, released, once=once, at=now)
             changed[contact] = replace(known, kept=frozenset(change.kept))
     if changed:
         run.world.store.learn(run.tenure.lease, changed)

@@ -88,7 +88,7 @@ def _intend(run: Run, batch: Batch) -> _Letter:
     now = run.now()
     before = {contact: run.state.observed[contact] for contact in batch.contacts}
     # many contacts of a batch have the same known of them: what follows from it is made once
-    made = cache(partial(intend, at=now))
+    made = cache(partial(intend, at=now, once=run.desired.once))
     intended = {contact: _intended(run, contact, batch, known, made) for contact, known in before.items()}
     number = run.world.store.intend(run.tenure.lease, run.number, batch, intended, now)
     return _Letter(batch, number, now, before, intended)
@@ -132,7 +132,8 @@ def _withdraw(run: Run, letter: _Letter) -> None:
 
 def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
     now = run.now()
-    made = cache(partial(absorb, sent=letter.sent, answered=now, settle_ms=run.options.settle_ms))
+    once, settle_ms = run.desired.once, run.options.settle_ms
+    made = cache(partial(absorb, sent=letter.sent, answered=now, settle_ms=settle_ms, once=once))
     known = {contact: _absorbed(run, letter, contact, verdict, made) for contact, verdict in verdicts.items()}
     rejected = {
         contact: withdraw(letter.intended[contact], letter.before[contact])

@@ -21,6 +21,7 @@ from reconciler.cli.options import (
     batching,
     common,
     deferring,
+    giving_again,
     locking,
     narrowing,
     output,
@@ -55,6 +56,7 @@ from reconciler.store import open_reader
 @STOP_ON
 @narrowing
 @deferring
+@giving_again
 @refreshing
 @allowing
 @batching
@@ -73,6 +75,7 @@ def command(
     location, by default in HIGHLEVEL_TOKEN.
     """
     console = Console.of(options)
+    _refuse_without_reason(options)
     if approved:
         refuse_odd_approval(approved, target)
     plan, session, left = _plan(target, manifests, console, options)
@@ -97,6 +100,11 @@ def command(
         beside = target if target.is_file() else Path("reconciler")
         reports = asyncio.run(send(fit, session, console, options, operation="apply", plan=beside))
     return tell(reports, console, options)
+
+
+def _refuse_without_reason(options: Mapping[str, Any]) -> None:
+    if options["again"] and not options["reason"]:
+        raise UsageError("--again needs a reason", hint='add --reason "why this is meant"; it goes into the journal')
 
 
 def _plan(

@@ -128,6 +128,17 @@ def narrowing(function: F) -> F:
     return narrowed(function)
 
 
+def giving_again(function: F) -> F:
+    """--again."""
+    return click.option(
+        "--again",
+        "again",
+        multiple=True,
+        metavar="TAG",
+        help="Give this tag of the rule `once` again to whoever was given it before; repeatable; apply needs --reason.",
+    )(function)
+
+
 def deferring(function: F) -> F:
     """--apply-deferrals."""
     return click.option(
@@ -192,7 +203,9 @@ def allowing(function: F) -> F:
         metavar="GUARD[:tag=T]",
         help="Lift one guard, such as empties_tag:tag=vip; repeatable; needs --reason.",
     )
-    return allow(click.option("--reason", default="", metavar="TEXT", help="Why the guard is lifted.")(function))
+    return allow(
+        click.option("--reason", default="", metavar="TEXT", help="Why that is meant: for the journal.")(function)
+    )
 
 
 def output(*formats: str) -> Callable[[F], F]:

@@ -19,6 +19,7 @@ from reconciler.cli.options import (
     batching,
     common,
     deferring,
+    giving_again,
     manifests,
     narrowing,
     output,
@@ -39,6 +40,7 @@ from reconciler.store import open_reader
 @click.option("--explain-batches", is_flag=True, help="Show why no plan needs fewer requests.")
 @narrowing
 @deferring
+@giving_again
 @refreshing
 @allowing
 @batching

@@ -106,4 +106,6 @@ def options_of(location: LocationPlan, plan: Plan, session: Session, options: Ma
     now = plan_options(session, location.location, options)
     lifted = tuple(Allowance(each.guard, each.scope, each.allowed) for each in location.guards if each.allowed)
     allowed = now.allowances + lifted
-    return replace(now, selection=plan.selection, allowances=allowed, searched=location.searched)
+    # what is given again is a person's word, never that of a file
+    selection = replace(plan.selection, again=now.selection.again)
+    return replace(now, selection=selection, allowances=allowed, searched=location.searched)

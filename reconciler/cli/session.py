@@ -17,7 +17,7 @@ from reconciler.core.desired import Desired, resolve
 from reconciler.core.errors import Problem, StateError, UsageError
 from reconciler.core.guard import Allowance, Guard
 from reconciler.core.manifest import Manifest
-from reconciler.core.names import Instant, LocationId, SetName, normalise_tag
+from reconciler.core.names import Instant, LocationId, SetName, TagSet, did_you_mean, normalise_tag
 from reconciler.core.pace import Pace, Rate
 from reconciler.core.plan import PlanOptions, Snapshot
 from reconciler.core.reassert import Reassertion
@@ -110,6 +110,7 @@ def plan_options(session: Session, location: LocationId, options: Mapping[str, A
         effort=options.get("plan_effort", EFFORT),
         settle_ms=settle_ms_of(session.settings),
         now=session.now,
+        exceptions=tuple(f"again:tag={tag}: {options.get('reason')}" for tag in sorted(_again(session, options))),
     )
 
 
@@ -138,7 +139,18 @@ def selection(session: Session, options: Mapping[str, Any]) -> Selection:
         retry_held=options.get("retry_held", False),
         retry_rejected=options.get("retry_rejected", False),
         apply_deferrals=options.get("apply_deferrals", False),
+        again=_again(session, options),
     )
+
+
+def _again(session: Session, options: Mapping[str, Any]) -> TagSet:
+    """The tags of --again; raises UsageError for one that no manifest has as `once`."""
+    tags = frozenset(normalise_tag(each) for each in options.get("again", ()))
+    once = {tag for desired in session.desired.values() for tag in desired.once}
+    if strange := sorted(tags - once):
+        near = did_you_mean(strange[0], sorted(once)) or "only such a tag is given once and may be given again"
+        raise UsageError(f"--again {strange[0]!r}: no manifest has a tag of that name with the rule `once`", hint=near)
+    return tags
 
 
 def _reviewed(session: Session, location: LocationId) -> list[Allowance]:

@@ -14,6 +14,7 @@ from reconciler.core.source import Source
 
 IN_DOUBT = "in doubt"
 FLAPPING = "flapping: put back less than 7 days ago"
+GIVEN = "once: given before"
 UNCONFIRMED = "once: its add was in doubt, and it was not there when it was looked for"
 
 
@@ -101,13 +102,15 @@ class Diff:
     quarantined: tuple[Listed, ...]
     spared: tuple[Listed, ...]
     unobserved: int
+    given: tuple[Listed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What a person asked to see of it: some sets, some tags (empty: all), held or quarantined contacts once more.
 
-    `apply_deferrals`: what an answer shows besides on a contact under exact authority goes in the same run.
+    `apply_deferrals`: what an answer shows besides on a contact under exact authority goes in the same run. `again`:
+    the tags of the rule `once` that are given again to whoever was given them before.
     """
 
     sets: frozenset[SetName] = frozenset()
@@ -115,6 +118,7 @@ class Selection:
     retry_held: bool = False
     retry_rejected: bool = False
     apply_deferrals: bool = False
+    again: TagSet = frozenset()
 
     def takes(self, tag: Tag) -> bool:
         return not self.tags or tag in self.tags

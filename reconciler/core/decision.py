@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.alias import Spelling
-from reconciler.core.change import FLAPPING, IN_DOUBT, UNCONFIRMED, Change, Postponed, Selection
+from reconciler.core.change import FLAPPING, GIVEN, IN_DOUBT, UNCONFIRMED, Change, Postponed, Selection
 from reconciler.core.desired import Cause, Desired, Reason, Want
 from reconciler.core.exclusive import Searched
 from reconciler.core.manifest import Authority
-from reconciler.core.names import Tag, TagSet
+from reconciler.core.names import Instant, Tag, TagSet, iso
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action
 from reconciler.core.reassert import Reassertion
@@ -27,7 +27,7 @@ Deferred = tuple[tuple[Postponed, tuple[Tag, ...]], ...]
 class Verdict:
     """What one pattern of contacts needs. `may_add`, `may_remove`: what may be sent again besides.
 
-    `held` and `spared`: why, and which tags. `ledger`: adopted, released, kept; None where it stays as it is.
+    `held`, `spared`, `given`: why, and which tags. `ledger`: adopted, released, kept; None where it stays as it is.
     """
 
     changes: tuple[Change, ...] = ()
@@ -38,6 +38,7 @@ class Verdict:
     held: tuple[tuple[str, tuple[Tag, ...]], ...] = ()
     spared: tuple[Tag, ...] = ()
     quarantine: str = ""
+    given: tuple[tuple[str, tuple[Tag, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,15 @@ class Decision:
             ledger=self._ledger(),
             held=tuple((why, tuple(sorted(tags))) for why, tags in listed if tags),
             spared=tuple(sorted(filter(self._spares, self.known.ledger | self.want.absent.keys()))),
+            given=tuple((f"{GIVEN}, on {iso(at)[:10]}", (tag,)) for tag, at in self._given_before()),
         )
+
+    def _given_before(self) -> Iterator[tuple[Tag, Instant]]:
+        """What is desired once, was given before, and is not there: it is not given again."""
+        there = self.known.observed or NONE
+        for tag, at in self.known.given_before:
+            if tag in self.want.present and tag not in there and self._satisfied(tag) and self.selection.takes(tag):
+                yield tag, at
 
     def _spelt(self, removals: Iterable[Change]) -> Iterator[Change]:
         """The removals by the spellings that are there."""
@@ -133,10 +142,18 @@ class Decision:
     def _add(self, tag: Tag) -> Change:
         known = self.known
         restored = known.observed is not None and tag in known.ledger and tag not in known.doubt
-        return Change(Action.ADD, tag, Reason.RESTORED if restored else Reason.DECLARED, self.want.present[tag])
+        reason = Reason.RESTORED if restored else Reason.AGAIN if self._was_given(tag) else Reason.DECLARED
+        return Change(Action.ADD, tag, reason, self.want.present[tag])
 
     def _satisfied(self, tag: Tag) -> bool:
-        return tag in self.known.ledger - self.known.unconfirmed and self._is_once(tag)
+        """One add is enough for it, and it came to be, or was given before; what may have come to be is held."""
+        if not self._is_once(tag):
+            return False
+        given = self._was_given(tag) and tag not in self.selection.again
+        return tag in self.known.ledger - self.known.unconfirmed or given
+
+    def _was_given(self, tag: Tag) -> bool:
+        return self._is_once(tag) and any(tag == each for each, _ in self.known.given_before)
 
     def _is_once(self, tag: Tag) -> bool:
         rule = self.desired.rules.get(tag)

@@ -35,6 +35,7 @@ class Reason(StrEnum):
 
     DECLARED = "declared"
     RESTORED = "restored"
+    AGAIN = "again"
     ABSENT = "absent"
     GROUP = "group"
     RENAMED = "renamed"
@@ -105,6 +106,11 @@ class Desired:
     valid_until: Instant | None
     digest: str
     memberships: tuple[frozenset[SetName], ...]
+
+    @property
+    def once(self) -> TagSet:
+        """The tags that one add satisfies for good."""
+        return frozenset(tag for tag, rule in self.rules.items() if rule.once)
 
     def want(self, contact: ContactId) -> Want:
         index = self.contacts.get(contact)

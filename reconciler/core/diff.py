@@ -12,8 +12,9 @@ Rules
    planned, until it is seen, belongs to other sets, or 30 days have passed. A contact's removals wait while an add of
    it is in doubt.
 5. A pair whose outcome this run knows already (`spent`) is not planned again.
-6. A tag that is `once` is satisfied while its pair is in the ledger, and held while nobody saw whether it was added.
-   Another pair of the ledger that others removed is restored, at most once in 7 days: after that it is flapping, held.
+6. A tag that is `once` is satisfied while its pair is in the ledger and where it was given before, and held while
+   nobody saw whether it was added. Another pair of the ledger that others removed is restored, at most once in 7 days:
+   after that it is flapping, held.
 7. What a group excludes is not removed while the selection leaves out the tag that takes its place, or it is flapping.
 8. A tag that the location spells otherwise is there under its alias, and is removed by the spelling that is there.
 9. An exclusive tag is taken from whoever a search for its holders showed, and from nobody without one.
@@ -69,6 +70,7 @@ class _Collected:
     held: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     quarantined: defaultdict[str, list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     spared: defaultdict[tuple[Tag, ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
+    given: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
 
     def put(self, verdict: Verdict, contacts: list[ContactId]) -> None:
         if verdict.changes:
@@ -82,6 +84,8 @@ class _Collected:
             self.ledger[verdict.ledger].extend(contacts)
         for held in verdict.held:
             self.held[held].extend(contacts)
+        for given in verdict.given:
+            self.given[given].extend(contacts)
         if verdict.spared:
             self.spared[verdict.spared].extend(contacts)
         if verdict.quarantine:
@@ -179,6 +183,7 @@ def _alike(case: _Case, observed: Observed) -> list[int]:
                 known.kept,
                 known.doubt,
                 known.unconfirmed,
+                known.given_before,
                 known.quarantine,
                 known.membership,
                 known.is_barred(known.membership or NOWHERE, case.now),
@@ -225,6 +230,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
     ]
     held = [Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.held.items()]
     quarantined = [Listed(why, (), tuple(sorted(contacts))) for why, contacts in collected.quarantined.items()]
+    given = [Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.given.items()]
     spared = [Listed("protected or ignored", tags, tuple(sorted(ids))) for tags, ids in collected.spared.items()]
     return Diff(
         deltas=tuple(sorted(deltas, key=lambda delta: (delta.changes, delta.contacts))),
@@ -235,6 +241,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
         quarantined=tuple(sorted(quarantined, key=lambda each: each.why)),
         spared=tuple(sorted(spared, key=lambda each: each.tags)),
         unobserved=unobserved,
+        given=tuple(sorted(given, key=lambda each: (each.tags, each.why))),
     )
 
 

@@ -38,6 +38,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             "retry_held": plan.selection.retry_held,
             "retry_rejected": plan.selection.retry_rejected,
             "apply_deferrals": plan.selection.apply_deferrals,
+            "again": sorted(plan.selection.again),
         },
         "locations": [_location_document(location) for location in plan.locations],
     }
@@ -87,6 +88,7 @@ def _location_document(plan: LocationPlan) -> dict[str, Any]:
         "held": [_listed_document(each) for each in plan.held],
         "quarantined": [_listed_document(each) for each in plan.quarantined],
         "spared": [_listed_document(each) for each in plan.spared],
+        "given": [_listed_document(each) for each in plan.given],
         "guards": [_guard_document(each) for each in plan.guards],
         "observations": [
             {"tags": sorted(each.tags), "at": iso(each.at), "origin": each.origin, "contacts": list(each.contacts)}

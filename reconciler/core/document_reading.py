@@ -64,6 +64,7 @@ def _selection(item: Mapping[str, Any]) -> Selection:
         retry_held=checked.flag(item["retry_held"]),
         retry_rejected=checked.flag(item["retry_rejected"]),
         apply_deferrals=checked.flag(item.get("apply_deferrals", False)),
+        again=frozenset(checked.tags(item.get("again", []))),
     )
 
 
@@ -82,6 +83,7 @@ def _location(item: Mapping[str, Any]) -> LocationPlan:
         held=checked.each(_listed, item["held"]),
         quarantined=checked.each(_listed, item["quarantined"]),
         spared=checked.each(_listed, item["spared"]),
+        given=checked.each(_listed, item.get("given", [])),
         guards=checked.each(_guard, item["guards"]),
         observations=checked.each(_seen, item["observations"]),
         triggers=checked.tags(item["triggers"]),

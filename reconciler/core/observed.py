@@ -8,7 +8,9 @@ Rules
 3. A doubt ends with an observation made after the doubtful request could still land, be it the answer to a write.
 4. A pair of the ledger is unconfirmed from the intent of its first add until an answer or an observation shows that it
    came to be.
-5. Contacts that share everything known share one `Known`: a million of them are a dict of small integers.
+5. A pair of a tag that is `once` is remembered with the date it was given (`spent`), from its intent on and beyond the
+   ledger. The memory goes only where its add was refused, or is proven never to have landed.
+6. Contacts that share everything known share one `Known`: a million of them are a dict of small integers.
 """
 
 from __future__ import annotations
@@ -69,9 +71,10 @@ class Known:
     refused the contact for good; `quarantined_since`: when it first did, None where only the last is known;
     `membership`: the sets that the contact belonged to then, None where that is not known. `restored`: the tags that
     we put back after others had removed them, and when we last did, sorted. `unconfirmed`: that part of the ledger that
-    was asked for, and which neither an answer nor an observation has shown since. `spent`: pairs of `once` tags that
-    left the ledger, and when they were given, sorted. `reading`: the last one that could not decide the doubt.
-    `attempted_at`: when a request last tried pairs that are in doubt or unconfirmed.
+    was asked for, and which neither an answer nor an observation has shown since. `spent`: the tags of
+    the rule `once` that were given, and when, sorted; they stay when the pair leaves the ledger. `reading`: the last
+    one that could not decide the doubt. `attempted_at`: when a request last tried pairs that are in doubt or
+    unconfirmed.
     """
 
     observed: TagSet | None = None
@@ -101,6 +104,11 @@ class Known:
             return False
         moved = self.membership is not None and self.membership != membership
         return not moved and now < self.quarantined_at + QUARANTINE_MS
+
+    @property
+    def given_before(self) -> tuple[tuple[Tag, Instant], ...]:
+        """The pairs of `once` tags that left the ledger, and when they were given."""
+        return tuple(each for each in self.spent if each[0] not in self.ledger) if self.spent else ()
 
     def flapping(self, now: Instant) -> TagSet:
         """Tags of ours that others removed although they were put back lately."""
@@ -148,10 +156,10 @@ def taken_away(known: Known, tags: TagSet) -> TagSet:
     return NONE if known.observed is None else (tags & known.ledger) - known.observed - known.doubt
 
 
-def intend(known: Known, action: Action, tags: TagSet, *, keep: TagSet, at: Instant) -> Known:
+def intend(known: Known, action: Action, tags: TagSet, *, keep: TagSet, at: Instant, once: TagSet = NONE) -> Known:
     """What is known once the intent to send is durable: added pairs are under management from here on.
 
-    `at`: now; what is put back is remembered with it.
+    `at`: now; what is put back is remembered with it, and what is given of the tags that are `once`.
     """
     if action is Action.REMOVE:
         return known
@@ -161,7 +169,17 @@ def intend(known: Known, action: Action, tags: TagSet, *, keep: TagSet, at: Inst
         kept=(known.kept - tags) | (keep & tags),
         restored=_put_back(known, taken_away(known, tags), at),
         unconfirmed=known.unconfirmed | (tags - known.ledger),
+        # what is tried once more was given when it was tried first, for all anybody knows
+        spent=_given(known, tags & once, at, anew=(tags & once) - known.ledger),
     )
+
+
+def _given(known: Known, tags: TagSet, at: Instant, *, anew: TagSet = NONE) -> tuple[tuple[Tag, Instant], ...]:
+    """The memory of what was given, with these tags. `anew`: whose date is `at`, whatever was remembered of them."""
+    if not tags:
+        return known.spent
+    before = {tag: then for tag, then in known.spent if tag not in anew}
+    return tuple(sorted((dict.fromkeys(tags, at) | before).items()))
 
 
 def _put_back(known: Known, tags: TagSet, at: Instant) -> tuple[tuple[Tag, Instant], ...]:
@@ -173,8 +191,14 @@ def _put_back(known: Known, tags: TagSet, at: Instant) -> tuple[tuple[Tag, Insta
 
 def withdraw(known: Known, before: Known) -> Known:
     """Undoes `intend`: the request is known to have had no effect. `before` is what was known before it."""
-    kept, restored, unconfirmed = before.kept, before.restored, before.unconfirmed
-    return replace(known, ledger=before.ledger, kept=kept, restored=restored, unconfirmed=unconfirmed)
+    return replace(
+        known,
+        ledger=before.ledger,
+        kept=before.kept,
+        restored=before.restored,
+        unconfirmed=before.unconfirmed,
+        spent=before.spent,
+    )
 
 
 def absorb(
@@ -187,10 +211,11 @@ def absorb(
     answered: Instant,
     settle_ms: int = SETTLE_MS,
     membership: frozenset[SetName] | None = None,
+    once: TagSet = NONE,
 ) -> Known:
     """What is known after the answer: `verdict` on the contact, for a request sent and answered at those instants.
 
-    `membership`: the sets that it belongs to now.
+    `membership`: the sets that it belongs to now. `once`: the tags of that rule.
     """
     if verdict.outcome is Outcome.REJECTED:
         rejected = replace(
@@ -200,13 +225,13 @@ def absorb(
             quarantined_since=known.quarantined_since or known.quarantined_at or answered,
             membership=membership,
         )
-        return release(rejected, tags - known.doubt) if action is Action.ADD else rejected
+        return disown(rejected, tags - known.doubt, since=sent) if action is Action.ADD else rejected
     if verdict.observed is None:
         return known.in_doubt(tags, sent)
     seen = observe(known, verdict.observed, at=answered, origin=Origin.WRITE, settle_ms=settle_ms)
     if action is Action.ADD:
         return confirm(seen, tags)
-    return release(seen, tags - verdict.observed - seen.doubt)
+    return release(seen, tags - verdict.observed - seen.doubt, once=once, at=answered)
 
 
 def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_ms: int) -> Known:
@@ -254,13 +279,23 @@ def adopt(known: Known, tags: TagSet, *, keep: TagSet) -> Known:
     return replace(known, ledger=known.ledger | tags, kept=known.kept | (keep & tags))
 
 
-def release(known: Known, tags: TagSet) -> Known:
-    """No longer under management."""
-    restored = tuple(each for each in known.restored if each[0] not in tags)
-    unconfirmed = known.unconfirmed - tags
+def release(known: Known, tags: TagSet, *, once: TagSet = NONE, at: Instant = UNTIMED) -> Known:
+    """No longer under management, now, which is `at`; that a tag of `once` was given is remembered."""
     return replace(
-        known, ledger=known.ledger - tags, kept=known.kept - tags, restored=restored, unconfirmed=unconfirmed
+        known,
+        ledger=known.ledger - tags,
+        kept=known.kept - tags,
+        restored=tuple(each for each in known.restored if each[0] not in tags),
+        unconfirmed=known.unconfirmed - tags,
+        spent=_given(known, tags & once & known.ledger, at),
     )
+
+
+def disown(known: Known, tags: TagSet, *, since: Instant = UNTIMED) -> Known:
+    """No longer under management: their adds, sent at `since` or later, are known never to have come to be."""
+    never = tags & known.unconfirmed
+    spent = tuple((tag, at) for tag, at in known.spent if tag not in never or at < since)
+    return replace(release(known, tags), spent=spent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,8 @@ class PlanOptions:
     """What bears on a plan, and on a run of it, other than manifests and state.
 
     `settle_ms`: how long a request of unknown effect may still land. `searched`: exclusive tags whose holders were
-    looked for. `now`: for what time heals, a quarantine or a pair put back lately.
+    looked for. `now`: for what time heals, a quarantine or a pair put back lately. `exceptions`: what a person allowed
+    besides `allowances`, each in words with its reason.
     """
 
     caps: Caps = Caps()
@@ -59,6 +60,7 @@ class PlanOptions:
     settle_ms: int = SETTLE_MS
     searched: Searched = NOT_SEARCHED
     now: Instant = UNTIMED
+    exceptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class LocationPlan:
     quarantined: tuple[Listed, ...]
     guards: tuple[Measured, ...]
     spared: tuple[Listed, ...] = ()
+    given: tuple[Listed, ...] = ()
     observations: tuple[Seen, ...] = ()
     triggers: tuple[Tag, ...] = ()
     reasserted: tuple[Reasserted, ...] = ()
@@ -175,6 +178,7 @@ def plan_of(
         held=found.held,
         quarantined=found.quarantined,
         spared=found.spared,
+        given=found.given,
         guards=measure(counts, then, desired, limits=options.limits, allowances=options.allowances),
         observations=observations,
         triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),

@@ -21,7 +21,7 @@ from reconciler.core.desired import Desired
 from reconciler.core.facts import Facts
 from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
-from reconciler.core.observed import Known, Observed, Origin, UndecidedReading, confirm, observe, release
+from reconciler.core.observed import Known, Observed, Origin, UndecidedReading, confirm, disown, observe
 from reconciler.core.outcome import Action, Outcome, Rejection
 from reconciler.core.plan import LocationPlan
 
@@ -167,7 +167,7 @@ def settle(
     held = doubt - seen - again
     read = observe(known, reading.tags, at=reading.asked, origin=Origin.GET, settle_ms=settle_ms)
     # what is proven never to have been added is not ours so far
-    after = confirm(release(read, again & adds), seen & adds)
+    after = confirm(disown(read, again & adds), seen & adds)
     since, kept = (known.doubt_at, reading.undecided()) if held else (None, None)
     after = replace(after, doubt=held, doubt_at=since, reading=kept if held & undecided else None)
     return Settled(seen, again, held, after)

@@ -39,7 +39,9 @@ def plan_schema() -> Schema:
         as_of=MOMENT,
         valid_until=maybe(MOMENT),
         manifests=TEXT,
-        selection=object_of("", sets=TEXTS, tags=TEXTS, retry_held=FLAG, retry_rejected=FLAG, apply_deferrals=FLAG),
+        selection=object_of(
+            "", sets=TEXTS, tags=TEXTS, retry_held=FLAG, retry_rejected=FLAG, apply_deferrals=FLAG, again=TEXTS
+        ),
         locations=list_of(object_of("", **_plan_location())),
     )
     return {"$schema": DIALECT, "title": "reconciler plan", **whole}
@@ -79,6 +81,7 @@ def _plan_location() -> dict[str, Schema]:
         "held": listed,
         "quarantined": listed,
         "spared": listed,
+        "given": listed,
         "guards": list_of(
             object_of(
                 "",

@@ -176,7 +176,7 @@ def _contact() -> dict[str, Schema]:
         spent={
             "type": "object",
             "additionalProperties": MOMENT,
-            "description": "Tags of the rule `once` that were given before and left the ledger, and when.",
+            "description": "Tags of the rule `once` that were given, and when; not forgotten with the ledger.",
         },
         reading=maybe(
             object_of(

@@ -96,7 +96,7 @@ def _status(known: Known) -> Block | None:
     unseen = sorted(known.unconfirmed - known.doubt)
     lines += [Cell(f"{tag!r} was to be added, and nobody saw it there", Style.WARN) for tag in unseen]
     lines += [Cell(f"{tag!r} was put back {moment(at)}", Style.FAINT) for tag, at in known.restored]
-    lines += [Cell(f"{tag!r} was given {moment(at)}: once", Style.FAINT) for tag, at in known.spent]
+    lines += [Cell(f"{tag!r}, once: given {moment(at)}", Style.FAINT) for tag, at in known.spent]
     if known.reading is not None:
         lines.append(Cell(f"read {moment(known.reading.answered)}, which did not settle the doubt", Style.FAINT))
     if known.attempted_at is not None:

@@ -80,6 +80,7 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
         _listed("Left out", _left_out(plan), most),
         _listed("Quarantined: rejected for good, not planned", plan.quarantined, most),
         _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
+        _listed("Given before, not given again; --again TAG gives it", plan.given, most),
     ]
     shown = tuple(block for block in blocks if block is not None)
     return Section(f"Location {called}, {since}", _verdict(plan), shown, _totals(plan))

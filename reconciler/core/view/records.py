@@ -53,7 +53,12 @@ def _plan(plan: LocationPlan) -> Iterator[Row]:
         yield from _pairs(place, again.contacts, "sent again", again.action, again.tags, "saves a request")
     for deferral in plan.deferrals:
         yield from _pairs(place, deferral.contacts, "deferred", "remove", deferral.tags, deferral.reason)
-    for listed, what in ((plan.held, "held"), (plan.quarantined, "quarantined"), (plan.spared, "kept")):
+    for listed, what in (
+        (plan.held, "held"),
+        (plan.quarantined, "quarantined"),
+        (plan.spared, "kept"),
+        (plan.given, "given before"),
+    ):
         for each in listed:
             yield from _listed(place, what, each)
     for move in plan.ledger:

@@ -1,0 +1,253 @@
+"""A tag that is `once` is given once: its pair may leave the ledger in any way, and what was given is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.change import GIVEN, Selection
+from reconciler.core.desired import Desired, Reason
+from reconciler.core.guard import GuardLimits
+from reconciler.core.integrity import verify
+from reconciler.core.manifest import OnLeave
+from reconciler.core.names import Instant, Tag, iso
+from reconciler.core.observed import NONE, UNKNOWN, absorb, intend, withdraw
+from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.portable import Portable, state_document
+from reconciler.core.portable_reading import read_state
+from reconciler.core.settling import Reading, settle
+from reconciler.store import open_store
+from tests.apply.stage import Scene, who
+from tests.apply.test_daily import look_again
+from tests.build import DAY, HERE, a_rule, a_set, declare, tags
+from tests.fakes import START, a_holder
+
+NO_GUARDS = GuardLimits(max_removes_pct=None, empties_tag=False, shrink_pct=None, grow_pct=None)
+AGAIN = Selection(again=frozenset({Tag("welcome")}))
+
+
+def of(names: str, text: str = "welcome", *, once: bool = True, **more: object) -> Desired:
+    rule = [a_rule("welcome", once=once, triggers=True)]
+    return declare(a_set("s", who(names), text, **more), rule=rule)  # type: ignore[arg-type]
+
+
+WELCOME = tags("welcome")
+TODAY = of("anna bert")
+WITHOUT = of("bert")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    """Both were welcomed on the first day, and a workflow took anna's tag."""
+    found = Scene(tmp_path, {"anna": "", "bert": ""})
+    found.options = replace(found.options, limits=NO_GUARDS)
+    found.run(TODAY)
+    found.others("anna", remove="welcome")
+    tomorrow(found)
+    return found
+
+
+def tomorrow(scene: Scene) -> None:
+    scene.clock.ms += DAY
+    look_again(scene)
+    scene.options = replace(scene.options, now=scene.clock.now())
+
+
+def at(seconds: int) -> Instant:
+    return Instant(START + 1_000 * seconds)
+
+
+def welcomes(scene: Scene, name: str = "anna") -> int:
+    log = scene.world.transitions
+    return sum(
+        each.contact == who(name) and each.tag == "welcome" and each.action is Action.ADD and each.by == "api"
+        for each in log
+    )
+
+
+def given(scene: Scene, desired: Desired) -> dict[str, str]:
+    """Whom a plan lists as given before, and why."""
+    (plan,) = scene.plan(desired).locations
+    assert not any("welcome" in delta.tags(Action.ADD) for delta in plan.deltas)
+    return {contact[:4]: each.why for each in plan.given for contact in each.contacts if each.tags == ("welcome",)}
+
+
+def test_a_contact_that_is_missing_from_one_days_file_gets_no_second_welcome(scene: Scene) -> None:
+    scene.run(WITHOUT)
+    assert scene.known("anna").ledger == frozenset()
+    tomorrow(scene)
+    assert given(scene, TODAY) == {"anna": f"{GIVEN}, on {iso(START)[:10]}"}
+    report = scene.run(TODAY)
+    assert (report.exit_code, welcomes(scene)) == (0, 1)
+    assert scene.plan(TODAY).is_empty
+
+
+def pruned(scene: Scene) -> None:
+    scene.others("anna", add="welcome")
+    look_again(scene)
+    scene.run(WITHOUT)
+
+
+def unwanted(scene: Scene) -> None:
+    scene.others("anna", add="welcome")
+    look_again(scene)
+    scene.run(of("anna bert", "other", absent="welcome"))
+
+
+def reverted(scene: Scene) -> None:
+    scene.others("anna", add="welcome")
+    look_again(scene)
+    scene.revert(scene.runs()[0].id, declare())
+
+
+def kept(scene: Scene) -> None:
+    scene.run(of("anna bert", on_leave=OnLeave.KEEP))
+    scene.run(WITHOUT)
+
+
+def for_a_day_not_once(scene: Scene) -> None:
+    scene.run(of("bert", once=False))
+
+
+def blind(scene: Scene) -> None:
+    """Removed without anybody having looked since."""
+    scene.run(of("bert", "other"))
+
+
+@pytest.mark.parametrize("leave", [pruned, unwanted, reverted, kept, for_a_day_not_once, blind])
+def test_however_its_pair_left_the_ledger_it_is_not_given_again(scene: Scene, leave: Callable[[Scene], None]) -> None:
+    leave(scene)
+    assert scene.known("anna").ledger & tags("welcome") == frozenset()
+    if "welcome" in scene.tags("anna"):
+        scene.others("anna", remove="welcome")
+    tomorrow(scene)
+    assert "anna" in given(scene, TODAY)
+    scene.run(TODAY)
+    assert welcomes(scene) == 1
+
+
+def test_what_was_given_before_the_rule_is_not_given_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, {"anna": "", "bert": ""})
+    scene.options = replace(scene.options, limits=NO_GUARDS)
+    scene.run(of("anna bert", once=False))
+    scene.others("anna", remove="welcome")
+    tomorrow(scene)
+    scene.run(WITHOUT)
+    assert set(given(scene, TODAY)) == {"anna"}
+
+
+def test_what_may_have_been_given_is_not_given_again(tmp_path: Path) -> None:
+    """A killed run, a workflow that consumes, a day's file without the contact."""
+    scene = Scene(tmp_path, {"anna": "", "bert": ""})
+    scene.options = replace(scene.options, limits=NO_GUARDS)
+
+    def die(nth: int) -> None:
+        raise KeyboardInterrupt
+
+    scene.after = die
+    with pytest.raises(KeyboardInterrupt):
+        scene.run(of("anna"))
+    scene.after = lambda nth: None
+    scene.others("anna", remove="welcome")
+    scene.run(WITHOUT)
+    tomorrow(scene)
+    scene.run(WITHOUT)
+    assert scene.known("anna").ledger == frozenset()
+    scene.run(TODAY)
+    assert (set(given(scene, TODAY)), welcomes(scene)) == ({"anna"}, 1)
+
+
+def test_a_person_may_have_it_given_again_and_then_it_was(scene: Scene) -> None:
+    scene.run(WITHOUT)
+    tomorrow(scene)
+    usual = scene.options
+    scene.options = replace(usual, selection=AGAIN, exceptions=("again:tag=welcome: they moved house",))
+    (plan,) = scene.plan(TODAY).locations
+    assert [(change.tag, change.reason) for delta in plan.deltas for change in delta.changes] == [
+        ("welcome", Reason.AGAIN)
+    ]
+    scene.after = lambda nth: scene.others("anna", remove="welcome")
+    scene.run(TODAY)
+    assert scene.runs()[-1].header.allowed == ("again:tag=welcome: they moved house",)
+    assert (welcomes(scene), welcomes(scene, "bert")) == (2, 1)
+    # the word is for once, too
+    scene.run(TODAY)
+    scene.options = usual
+    scene.run(WITHOUT)
+    tomorrow(scene)
+    assert given(scene, TODAY) == {"anna": f"{GIVEN}, on {iso(Instant(scene.clock.now() - DAY))[:10]}"}
+    assert welcomes(scene) == 2
+
+
+def test_what_is_there_after_all_is_adopted(scene: Scene) -> None:
+    scene.run(WITHOUT)
+    scene.others("anna", add="welcome")
+    tomorrow(scene)
+    assert given(scene, TODAY) == {}
+    scene.run(TODAY)
+    assert (scene.known("anna").ledger, welcomes(scene)) == (tags("welcome"), 1)
+
+
+def test_a_state_pulled_and_pushed_remembers_it(scene: Scene, tmp_path: Path) -> None:
+    scene.run(WITHOUT)
+    with open_store(scene.url) as store:
+        document = state_document([Portable(store.load(HERE), ())])
+    (found,) = read_state(document, path="x")
+    assert verify(found, now=scene.clock.now()) == ()
+    (tmp_path / "other").mkdir()
+    other = Scene(tmp_path / "other", {"anna": "", "bert": "welcome"}, clock=scene.clock, options=scene.options)
+    with open_store(other.url) as store:
+        lease = store.acquire(HERE, a_holder(), scene.clock.now())
+        store.replace(lease, found.state, ())
+        store.release(lease)
+    other.run(TODAY)
+    assert welcomes(other) == 0
+
+
+def test_a_contact_that_was_forgotten_was_given_nothing(scene: Scene) -> None:
+    scene.run(WITHOUT)
+    with open_store(scene.url) as store:
+        lease = store.acquire(HERE, a_holder(), scene.clock.now())
+        store.forget(lease, [next(each for each in store.load(HERE).observed.contacts if each.startswith("anna"))])
+        store.release(lease)
+    scene.run(TODAY)
+    assert welcomes(scene) == 2
+
+
+def test_a_refused_add_gave_nothing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, {"anna": ""})
+    scene.world.delete(who("anna"), now=scene.clock.now())
+    scene.run(of("anna"))
+    assert (scene.known("anna").spent, scene.known("anna").quarantine) == ((), Rejection.DELETED)
+
+
+def test_what_was_tried_before_and_is_refused_now_may_have_been_given() -> None:
+    """Held, since its add was in doubt; tried once more; refused: the first one may have landed all the same."""
+    first = intend(UNKNOWN, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME)
+    retried = intend(first, Action.ADD, WELCOME, keep=NONE, at=at(1), once=WELCOME)
+    refused = Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+    told = [
+        absorb(known, refused, Action.ADD, WELCOME, sent=sent, answered=at(2), once=WELCOME)
+        for known, sent in ((first, at(0)), (retried, at(1)))
+    ]
+    assert [(known.ledger, known.given_before) for known in told] == [(NONE, ()), (NONE, ((Tag("welcome"), at(0)),))]
+
+
+def test_an_add_that_is_proven_never_to_have_landed_gave_nothing() -> None:
+    lost = intend(UNKNOWN, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME).in_doubt(WELCOME, at(0))
+    reading = Reading(NONE, at(-9), at(100), at(100), at(100))
+    for proven, spent in ((WELCOME, ()), (NONE, ((Tag("welcome"), at(0)),))):
+        found = settle(
+            lost, reading, WELCOME, carried=NONE, proven=proven, tried=NONE, undecided=NONE, settle_ms=90_000
+        )
+        assert found.known.spent == spent
+
+
+def test_an_intent_that_was_withdrawn_gave_nothing() -> None:
+    before = replace(UNKNOWN, spent=((Tag("welcome"), at(-9)),))
+    intended = intend(before, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME)
+    assert intended.spent == ((Tag("welcome"), at(0)),)
+    assert withdraw(intended, before) == before

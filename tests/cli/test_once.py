@@ -1,0 +1,77 @@
+"""A tag that is `once`, as a person deals with it: listed where it was given before, given again on a word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.outcome import Action
+from reconciler.sandbox.server import Running
+from reconciler.sandbox.world import World
+from tests.cli.conftest import LOCATION, Command, contact_id
+
+RULED = """location: {location}
+tags:
+  welcome: {{once: true, triggers: true}}
+contact_sets:
+  new:
+    contacts: [{contacts}]
+    tags: [welcome]
+"""
+Members = Callable[..., None]
+
+
+@pytest.fixture
+def members(project: Path) -> Members:
+    def write(*numbers: int) -> None:
+        contacts = ", ".join(map(contact_id, numbers))
+        (project / "manifests" / "acme.yaml").write_text(RULED.format(location=LOCATION, contacts=contacts))
+
+    return write
+
+
+@pytest.fixture
+def missed(reconciler: Command, members: Members, sandbox: Running) -> None:
+    """Contact 2 was welcomed, lost the tag to a workflow, was missing from one day's file, and is back."""
+    members(2, 3)
+    assert reconciler("apply", "--auto-approve").code == 0
+    sandbox.do(lambda world, now: world.remove(contact_id(2), ["welcome"], now=now, by="workflow"))
+    members(3)
+    assert reconciler("apply", "--auto-approve", "--refresh", "get").code == 0
+    members(2, 3)
+
+
+def welcomes(world: World) -> int:
+    log = [each for each in world.transitions if each.by == "api" and each.action is Action.ADD]
+    return sum(each.contact == contact_id(2) and each.tag == "welcome" for each in log)
+
+
+@pytest.mark.usefixtures("missed")
+def test_it_is_listed_in_the_plan_and_before_the_apply_and_not_given_again(reconciler: Command, world: World) -> None:
+    (location,) = json.loads(reconciler("plan", "--format", "json").out)["locations"]
+    (given,) = location["given"]
+    assert given["contacts"] == [contact_id(2)]
+    assert given["why"].startswith("once: given before, on 20")
+    ended = reconciler("apply", "--auto-approve")
+    assert (ended.code, given["why"] in ended.out, welcomes(world)) == (0, True, 1)
+    assert "once: given" in reconciler("state", "show", contact_id(2)).out
+
+
+@pytest.mark.usefixtures("missed")
+def test_a_person_gives_it_again_with_a_reason(reconciler: Command, world: World) -> None:
+    assert "again 1" in reconciler("plan", "--again", "Welcome").out
+    refused = reconciler("apply", "--auto-approve", "--again", "welcome")
+    assert (refused.code, "--reason" in refused.err, welcomes(world)) == (64, True, 1)
+    assert reconciler("apply", "--auto-approve", "--again", "welcome", "--reason", "moved house").code == 0
+    assert welcomes(world) == 2
+    run = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"][-1]
+    assert run["allowed"] == ["again:tag=welcome: moved house"]
+
+
+@pytest.mark.usefixtures("missed")
+def test_only_a_tag_that_is_once_is_given_again(reconciler: Command) -> None:
+    ended = reconciler("plan", "--again", "welcom")
+    assert (ended.code, "welcom" in ended.err, "did you mean 'welcome'?" in ended.err) == (64, True, True)
