@@ -17,7 +17,6 @@ from reconciler.apply.flying import fly
 from reconciler.apply.run import Run
 from reconciler.apply.sending import passed_over
 from reconciler.apply.settling import Again, settle_doubts, spelt
-from reconciler.core.approval import explain_refusals
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import within
 from reconciler.core.change import Delta, Demands, demands_of
@@ -25,6 +24,7 @@ from reconciler.core.cover import Demand
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
 from reconciler.core.guard import Before, Counts, Guard, Measured, count
+from reconciler.core.guard_sentences import explain_refusals
 from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.measure import measure
 from reconciler.core.names import ContactId, TagSet
@@ -204,7 +204,9 @@ class _Rounds:
         run = self.run
         _record_ledger(run, current)
         run.tally.plan(current.deltas)
-        run.done = run.done + count(current.deltas, current.reasserted, requests=len(current.batches))
+        run.done = run.done + count(
+            current.deltas, current.reasserted, requests=len(current.batches), observed=run.state.observed
+        )
         await self._send(current.batches)
 
     async def _send(self, batches: Sequence[Batch]) -> None:
@@ -237,7 +239,7 @@ class _Rounds:
 
     def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
         run = self.run
-        counts: Counts = run.done + count(deltas, requests=requests)
+        counts: Counts = run.done + count(deltas, requests=requests, observed=run.state.observed)
         limits, allowances = run.options.limits, run.options.allowances
         return measure(counts, self._before(), run.desired, limits=limits, allowances=allowances)
 

@@ -180,6 +180,8 @@ def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now
         run.tally.wonder(contact, found)
     if before.observed is None and verdict.old is not None:
         run.learnt.update(verdict.old)
+        # what a blind removal took was no holder known; its answer tells of one that was, and is lost
+        run.done.lost.update(verdict.removed)
     if verdict.outcome is Outcome.APPLIED and verdict.observed is not None:
         run.remember(KnownWrite(contact, letter.sent, now, verdict.observed))
 
