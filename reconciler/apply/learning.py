@@ -15,6 +15,7 @@ from dataclasses import replace
 from reconciler.apply.run import KnownWrite, Run
 from reconciler.core.errors import ApiError, NotApplied
 from reconciler.core.names import ContactId, Instant
+from reconciler.core.outcome import Rejection
 from reconciler.core.settling import Reading, moved_by_journal, moves_updated
 
 
@@ -70,6 +71,6 @@ async def _read_once(run: Run, write: KnownWrite) -> Reading | None:
         if isinstance(error, NotApplied) and error.retry_after_ms:
             run.pace.back_off(Instant(run.now() + error.retry_after_ms))
         return None
-    if found is None or found.id != write.contact or found.tags is None:
+    if isinstance(found, Rejection) or found.tags is None:
         return None
     return Reading(found.tags, found.updated, asked, run.now(), found.served)

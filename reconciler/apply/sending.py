@@ -155,7 +155,7 @@ def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
     for contact, verdict in verdicts.items():
         _notice(run, letter, contact, verdict, now)
     _note_aliases(run, letter.batch, verdicts)
-    _judge(run)
+    halt_if_wrong(run)
 
 
 def _note_aliases(run: Run, batch: Batch, verdicts: Verdicts) -> None:
@@ -186,15 +186,16 @@ def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now
         run.remember(KnownWrite(contact, letter.sent, now, verdict.observed))
 
 
-def _judge(run: Run) -> None:
+def halt_if_wrong(run: Run) -> None:
     """Whether to go on, as the run goes so far."""
     if run.rates.looks_wrong:
         run.wrong = True
         run.halt(
             Unfinished(
-                f"{run.rates.misplaced} of {run.rates.rows} rows were refused, and not as deleted: the token or the "
-                f"location {run.location} is probably wrong; nobody was quarantined",
-                hint="see that the token is of this location and the manifests name its contacts, then apply again",
+                f"{run.rates.wrong}: the token or the location {run.location} is probably wrong; nobody was "
+                "quarantined",
+                hint="see that the token is of this location and the manifests name its contacts, then apply again; "
+                "`reconciler state forget` gives up contacts that are really gone",
             )
         )
     elif passed := run.rates.over(run.mission.stop_on):

@@ -35,7 +35,8 @@ class Present:
     """What is known of a location now.
 
     `observations` were read just now; `earlier`: what they replaced, None where nothing was read. `gone`: declared
-    contacts that were looked for and are not there. `incomplete`: why nothing follows from who was not shown.
+    contacts that were looked for and are not there; `unread`: contacts that could not be read, and why. `incomplete`:
+    why nothing follows from who was not shown.
     """
 
     state: Snapshot
@@ -43,17 +44,25 @@ class Present:
     earlier: Mapping[ContactId, Known] | None = None
     searched: Searched = NOT_SEARCHED
     gone: Mapping[ContactId, Gone] = field(default_factory=dict)
+    unread: Mapping[ContactId, str] = field(default_factory=dict)
     incomplete: str = ""
 
     def notes(self) -> list[str]:
         """What a person should know of the reading."""
         where = f"location {self.state.location}"
         found = [f"{where}: {counted(len(self.gone), 'declared contact')} not there: see drift"] if self.gone else []
+        found += self.unread_notes()
         if self.incomplete:
             found.append(
                 f"{where}: the search was not complete ({self.incomplete}): nothing follows from who is missing"
             )
         return found
+
+    def unread_notes(self) -> list[str]:
+        """Whose reading came to nothing."""
+        why = next(iter(self.unread.values()), "")
+        told = f"{counted(len(self.unread), 'contact')} could not be read ({why}), and known as before"
+        return [f"location {self.state.location}: {told}"] if self.unread else []
 
 
 async def look(
@@ -100,6 +109,7 @@ async def _present(
         earlier=earlier,
         searched=found.searched,
         gone=found.unreachable(declared, state.observed),
+        unread=found.unread,
         incomplete=found.incomplete,
     )
 

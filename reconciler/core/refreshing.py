@@ -64,12 +64,14 @@ class Wanted:
 class Found:
     """What a refresh learnt.
 
-    `gone`: contacts that reading one by one did not find. `shown`: everybody, by a complete search that began at
-    `began` less the lag; None where there was none, and then `incomplete` says why, if there was one at all.
+    `gone`: contacts that reading one by one did not find; `unread`: those that it could not read, and why. `shown`:
+    everybody, by a complete search that began at `began` less the lag; None where there was none, and then `incomplete`
+    says why, if there was one at all.
     """
 
     seen: tuple[Seen, ...] = ()
     gone: Mapping[ContactId, Gone] = field(default_factory=dict)
+    unread: Mapping[ContactId, str] = field(default_factory=dict)
     searched: Searched = NOT_SEARCHED
     shown: Set[ContactId] | None = None
     since: Instant | None = None
@@ -141,7 +143,8 @@ def doubtful(contacts: Iterable[ContactId], observed: Observed) -> list[ContactI
 class Refreshed:
     """What a refresh stored. `read`: contacts whose tags were told; `changed`: those of whom that is news.
 
-    `since`: the oldest of what was read; `run`: its id in the history, empty where nothing had to be read.
+    `since`: the oldest of what was read; `run`: its id in the history, empty where nothing had to be read. `unread`:
+    contacts that could not be read, and why.
     """
 
     location: LocationId
@@ -151,3 +154,4 @@ class Refreshed:
     since: Instant | None
     gone: Mapping[ContactId, Gone]
     incomplete: str
+    unread: Mapping[ContactId, str] = field(default_factory=dict)
