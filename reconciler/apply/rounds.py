@@ -32,6 +32,7 @@ from reconciler.core.observed import Known, adopt, release
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan, before_run, plan_location
 from reconciler.core.reassert import NO_REASSERTION
+from reconciler.core.refreshing import take_in
 from reconciler.core.revert import plan_revert
 from reconciler.core.settling import decidable_doubts, is_unclear, open_doubts
 from reconciler.core.waves import of_wave, waves
@@ -250,15 +251,9 @@ class _Rounds:
 
 def _store_observations(run: Run) -> None:
     """What the plan was made on and the state does not know yet."""
-    observed, settle_ms = run.state.observed, run.options.settle_ms
-    changed = {
-        contact: known
-        for seen in run.plan.observations
-        for contact, known in seen.absorb(observed, settle_ms=settle_ms)
-    }
+    changed = take_in(run.state.observed, run.plan.observations, settle_ms=run.options.settle_ms)
     if changed:
         run.world.store.learn(run.tenure.lease, changed)
-        observed.update(changed)
 
 
 def _record_ledger(run: Run, current: LocationPlan) -> None:

@@ -21,7 +21,7 @@ from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_yo
 from reconciler.core.observed import Known, Seen
 from reconciler.core.pace import Pace
 from reconciler.core.plan import Plan, Snapshot, combine, plan_location
-from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated
+from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated, take_in
 from reconciler.core.settings import Settings
 from reconciler.core.view.blocks import counted
 from reconciler.ports import Reporter, StateReader
@@ -177,14 +177,10 @@ def concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[Cont
     return sorted(declared | {contact for contact, known in state.observed.items() if known.ledger})
 
 
-def absorbed(state: Snapshot, seen: Iterable[Seen], settle_ms: int) -> dict[ContactId, Known]:
+def absorbed(state: Snapshot, seen: Sequence[Seen], settle_ms: int) -> dict[ContactId, Known]:
     """Takes what was read into the state, in memory only; what was known before of those that were read."""
-    observed = state.observed
-    earlier: dict[ContactId, Known] = {}
-    for each in seen:
-        for contact in each.contacts:
-            earlier.setdefault(contact, observed[contact])
-        observed.update(dict(each.absorb(observed, settle_ms=settle_ms)))
+    earlier = {contact: state.observed[contact] for each in seen for contact in each.contacts}
+    take_in(state.observed, seen, settle_ms=settle_ms)
     return earlier
 
 

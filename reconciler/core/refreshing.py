@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet
-from reconciler.core.observed import Observed, Seen
+from reconciler.core.observed import SETTLE_MS, Known, Observed, Seen
 from reconciler.core.pace import Rate, duration
 
 INDEX_LAG_MS = 300_000
@@ -155,3 +155,14 @@ class Refreshed:
     gone: Mapping[ContactId, Gone]
     incomplete: str
     unread: Mapping[ContactId, str] = field(default_factory=dict)
+
+
+def take_in(observed: Observed, seen: Iterable[Seen], *, settle_ms: int = SETTLE_MS) -> dict[ContactId, Known]:
+    """Takes observations in, one after the other, so that the newest of a contact wins; what is news by them."""
+    changed: dict[ContactId, Known] = {}
+    for each in seen:
+        known = each.absorb(observed, settle_ms=settle_ms)
+        news = {contact: after for contact, after in known if after != observed[contact]}
+        observed.update(news)
+        changed |= news
+    return changed
