@@ -1,10 +1,12 @@
-"""Learning whether a write of tags moves a contact's `dateUpdated` here: without it no add in doubt can be proven lost.
+"""Learning what a location is like: whether a write of tags moves a contact's `dateUpdated` here, without which no add
+in doubt can be proven lost; and how much a request may hold.
 
 Rules
 1. One read after the first write whose answer tells of a change, ever: no later run asks again once that has told.
 2. Without a read: a contact in doubt that was read and still reads as an earlier write left it, at that write's time.
 3. A read that fails, or that tells nothing, hurts nothing. It is not repeated in the run, unless a doubt needs it.
 4. The contact is read before another request of ours may change it.
+5. A size is learnt from a number in a refusal, or when parts of what was refused are taken (`refusing`).
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from reconciler.apply.run import KnownWrite, Run
-from reconciler.core.errors import ApiError, NotApplied
+from reconciler.core.batching import Batch
+from reconciler.core.errors import ApiError, NotApplied, RequestRefused
+from reconciler.core.facts import Facts
 from reconciler.core.names import ContactId, Instant
-from reconciler.core.outcome import Rejection
 from reconciler.core.settling import Reading, moved_by_journal, moves_updated
+from reconciler.core.splitting import limits_named
 
 
 async def learn_from_first_write(run: Run) -> None:
@@ -71,6 +75,19 @@ async def _read_once(run: Run, write: KnownWrite) -> Reading | None:
         if isinstance(error, NotApplied) and error.retry_after_ms:
             run.pace.back_off(Instant(run.now() + error.retry_after_ms))
         return None
-    if isinstance(found, Rejection) or found.tags is None:
+    if found is None or found.id != write.contact or found.tags is None:
         return None
     return Reading(found.tags, found.updated, asked, run.now(), found.served)
+
+
+def learn_named(run: Run, batch: Batch, error: RequestRefused) -> bool:
+    """Takes the size that the message names, if it does; whether that is so."""
+    limits = limits_named(error.message, batch)
+    if limits is not None:
+        learn_size(run, run.facts.limited(*limits, run.now()), error)
+    return limits is not None
+
+
+def learn_size(run: Run, facts: Facts, error: RequestRefused) -> None:
+    run.learn(facts)
+    run.note(f"a request was refused for its size, smaller ones from here on: {error.message}")

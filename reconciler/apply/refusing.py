@@ -2,37 +2,90 @@
 
 Rules
 1. What was learnt in this run is heeded before anything leaves: sizes, tags that are refused, contacts that are out.
-2. A batch that is refused as a whole is halved, by its tags first, then by its contacts. One batch at a time is taken
+2. What is refused as a whole, and had no effect (`sending` looks), is sent in parts. One batch at a time is taken
    apart: the others may learn from it.
-3. Where both halves are refused alike, whichever way it is cut, and where a batch is a single pair, the run stops.
-   Where one half passes, the culprit is looked for in the other; the run goes on without it.
-4. At most `MOST_EXTRA` requests a run are spent on that.
+3. A number in the message is the size, where the batch exceeds it. Else the whole is sent once more: a refusal that
+   passes is not about size. Then halves are sent, tags first. Where both are refused, one contact alone and a single
+   pair tell whether anything is taken at all: if not, the run stops.
+4. A smaller size is learnt where all parts of what was refused are taken. Where one of them is, the culprit is looked
+   for in the other; the run goes on without it.
+5. A size that was learnt is tried out again, by one larger request (`core.splitting.with_trial`).
+6. At most `MOST_EXTRA` requests a run are spent on all that.
+7. Parts that share contacts leave some seconds apart: a contact's date shall tell one from the other.
+8. What nobody could look at, and no part brought to an end, is in doubt when the run ends.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from reconciler.apply.run import Run
-from reconciler.apply.sending import send, without
+from reconciler.apply.learning import learn_named, learn_size
+from reconciler.apply.looking import APART_MS, last_written
+from reconciler.apply.run import Run, Verdicts
+from reconciler.apply.sending import Refusal, send, without
 from reconciler.core.batching import Batch
 from reconciler.core.errors import RequestRefused
+from reconciler.core.names import ContactId
+from reconciler.core.observed import Known
 from reconciler.core.outcome import Outcome
-from reconciler.core.splitting import cuts, fits, narrowed, pieces
+from reconciler.core.splitting import cut, fits, is_single, limits_named, narrowed, pieces, widened
 
 MOST_EXTRA = 40
-SPLIT = (400, 413, 422)
+AGAIN_MS = 2_000
+"""After this pause the whole is sent once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A batch that was refused. `taken`: other parts of the same batch were not; `by_tag`: these had other tags;
+    `by_contact`: these had all of its tags."""
+
+    batch: Batch
+    error: RequestRefused
+    taken: bool = False
+    by_tag: bool = False
+    by_contact: bool = False
 
 
 async def deliver(run: Run, batch: Batch) -> None:
     """All of the batch that is still wanted. Raises Halted, ApiError or StateError: then the run must stop."""
-    for piece in _wanted(run, batch):
-        try:
-            await send(run, piece)
-        except RequestRefused as refused:
-            if refused.status not in SPLIT:
-                raise
-            await _take_apart(run, piece, refused)
+    waiting = await _try_larger(run, batch) if batch == run.trial else [batch]
+    while waiting:
+        wanted = _wanted(run, waiting.pop(0))
+        if not wanted:
+            continue
+        first, waiting = wanted[0], [*wanted[1:], *waiting]
+        answer = await send(run, first)
+        if isinstance(answer, Refusal):
+            waiting = [*await _take_apart(run, first, answer.error), *waiting]
+
+
+async def _try_larger(run: Run, batch: Batch) -> list[Batch]:
+    """Sends more than was learnt that a request may hold; what of the batch is still to be delivered."""
+    batch = without(batch, run.unwanted(batch))
+    if not batch.contacts or fits(batch, run.caps):
+        return [batch]
+    answer = await send(run, batch)
+    if isinstance(answer, Refusal):
+        _count_extra(run, answer.error)
+        run.learn(run.facts.limited(*(limits_named(answer.error.message, batch) or (None, None)), run.now()))
+        return [batch]
+    if _is_taken(answer):
+        run.learn(widened(run.facts, batch, run.options.caps))
+    return []
+
+
+def hold_unseen(run: Run) -> None:
+    """What was refused, and in no part taken, stays in doubt where nobody could look what it did."""
+    changed: dict[ContactId, Known] = {}
+    for unseen in run.unseen:
+        for contact in unseen.batch.contacts:
+            if tags := run.tally.tags(contact, Outcome.NOT_SENT).intersection(unseen.batch.tags):
+                run.tally.spoil(contact, unseen.batch.action, tags, Outcome.HELD, unseen.message)
+                changed[contact] = changed.get(contact, run.state.observed[contact]).in_doubt(tags, unseen.sent)
+    if changed:
+        run.world.store.learn(run.tenure.lease, changed)
+        run.state.observed.update(changed)
 
 
 def _wanted(run: Run, batch: Batch) -> tuple[Batch, ...]:
@@ -44,65 +97,135 @@ def _wanted(run: Run, batch: Batch) -> tuple[Batch, ...]:
     return pieces(batch, run.caps) if batch.contacts and batch.tags else ()
 
 
-async def _take_apart(run: Run, batch: Batch, refused: RequestRefused) -> None:
+def _is_explained(run: Run, batch: Batch) -> bool:
+    """Whether what was learnt since tells why the batch was refused."""
+    return not fits(batch, run.caps) or any(tag in run.refused for tag in batch.tags)
+
+
+async def _take_apart(run: Run, batch: Batch, error: RequestRefused) -> list[Batch]:
+    """What of the batch may be delivered now, in the light of what was learnt."""
     async with run.splitting:
         # while it waited another one may have taught what is wrong with it
-        if not fits(batch, run.caps) or any(tag in run.refused for tag in batch.tags):
-            again = _wanted(run, batch)
-        else:
-            await _halve(run, batch, refused)
-            return
-    for piece in again:
-        await deliver(run, piece)
+        if _is_explained(run, batch):
+            return [batch]
+        if is_single(batch):
+            raise _hopeless(error)
+        if learn_named(run, batch, error):
+            _count_extra(run, error)
+            return [batch]
+        await run.pause(AGAIN_MS, f"a request was refused, and is sent once more: {error.message}")
+        again = await _try(run, batch, error)
+        if isinstance(again, Refusal):
+            return await _halve(run, _Part(batch, again.error))
+    if _is_taken(again):
+        run.note(f"a request was refused, and taken the second time: nothing is learnt of that: {error.message}")
+    return []
 
 
-async def _halve(
-    run: Run, batch: Batch, refused: RequestRefused, *, culprit: bool = False, by_tag: bool = False
-) -> None:
-    """`culprit`: its other half passed, `by_tag`: which had other tags."""
-    for halves in cuts(batch):
-        failed = [(half, error) for half in halves if (error := await _try(run, half)) is not None]
-        if not failed:
-            _learn_size(run, batch, halves[0], refused)
-            return
-        tags_cut = len(halves[0].tags) < len(batch.tags)
-        alike = len(failed) == 2 and failed[0][1].message == failed[1][1].message
-        if alike and not (culprit and tags_cut):
-            continue
-        for half, error in failed:
-            await _halve(run, half, error, culprit=True, by_tag=tags_cut)
-        return
-    if not culprit:
-        raise _hopeless(refused)
-    if by_tag or len(batch.contacts) > 1:
-        run.refused |= dict.fromkeys(batch.tags, refused.message)
-    _give_up(run, batch, refused.message)
+async def _halve(run: Run, part: _Part) -> list[Batch]:
+    """What of the part may be delivered now. Raises RequestRefused where nothing is taken."""
+    halves = cut(part.batch, contacts_first=part.by_contact)
+    if halves is None or (part.by_contact and len(part.batch.contacts) == 1):
+        return _blame(run, part)
+    answers = [(half, await _try(run, half, part.error)) for half in halves]
+    failed = [_Part(half, answer.error) for half, answer in answers if isinstance(answer, Refusal)]
+    if not failed:
+        if all(_is_taken(answer) for _, answer in answers if not isinstance(answer, Refusal)):
+            learn_size(run, narrowed(run.facts, part.batch, halves[0], run.now()), part.error)
+        return []
+    tags_cut = len(halves[0].tags) < len(part.batch.tags)
+    if len(failed) == len(halves):
+        if not part.taken:
+            return await _single_out(run, part, failed, tags_cut=tags_cut)
+        if part.by_tag and not tags_cut:
+            return _blame(run, part)
+    return await _go_on(
+        run, [replace(part, batch=each.batch, error=each.error, taken=True, by_tag=tags_cut) for each in failed]
+    )
 
 
-def _learn_size(run: Run, batch: Batch, half: Batch, refused: RequestRefused) -> None:
-    run.learn(narrowed(run.facts, batch, half))
-    run.note(f"a request was refused for its size, smaller ones from here on: {refused.message}")
+async def _go_on(run: Run, parts: list[_Part]) -> list[Batch]:
+    waiting: list[Batch] = []
+    for part in parts:
+        waiting += [part.batch] if _is_explained(run, part.batch) else await _halve(run, part)
+    return waiting
 
 
-async def _try(run: Run, batch: Batch) -> RequestRefused | None:
+async def _single_out(run: Run, part: _Part, failed: list[_Part], *, tags_cut: bool) -> list[Batch]:
+    """Both halves were refused: whether one contact is taken with all of the tags, or at least with one of them."""
+    batch, error = part.batch, part.error
+    first, others = replace(batch, contacts=batch.contacts[:1]), replace(batch, contacts=batch.contacts[1:])
+    if is_single(failed[0].batch):
+        raise _hopeless(failed[0].error)
+    if others.contacts:
+        answer = await _try(run, first, error)
+        if not isinstance(answer, Refusal):
+            if tags_cut:
+                return await _peel(run, _Part(batch, error, by_contact=True), others)
+            half = failed[0]
+            left = await _peel(run, half, replace(half.batch, contacts=half.batch.contacts[1:]))
+            return left + await _go_on(run, [replace(failed[1], taken=True)])
+        if is_single(first):
+            raise _hopeless(answer.error)
+    single = await _try(run, replace(first, tags=batch.tags[:1]), error)
+    if isinstance(single, Refusal):
+        raise _hopeless(single.error)
+    left = await _peel(run, _Part(first, error, by_tag=True), replace(first, tags=batch.tags[1:]))
+    return [*left, others] if others.contacts else left
+
+
+async def _peel(run: Run, part: _Part, left: Batch) -> list[Batch]:
+    """Goes on with what is left of a part that was refused, once the little that it lacks was taken."""
+    answer = await _try(run, left, part.error)
+    if isinstance(answer, Refusal):
+        return await _go_on(run, [replace(part, batch=left, error=answer.error, taken=True)])
+    if _is_taken(answer):
+        learn_size(run, narrowed(run.facts, part.batch, left, run.now()), part.error)
+    return []
+
+
+def _blame(run: Run, part: _Part) -> list[Batch]:
+    """The part alone is at fault: it is given up, and its tag in all other batches where others were taken."""
+    if not part.taken:
+        raise _hopeless(part.error)
+    if part.by_tag or len(part.batch.contacts) > 1:
+        run.refused |= dict.fromkeys(part.batch.tags, part.error.message)
+    _give_up(run, part.batch, part.error.message)
+    return []
+
+
+def _is_taken(verdicts: Verdicts) -> bool:
+    """Whether the API has carried out a request: one of unknown effect teaches nothing."""
+    ended = (Outcome.APPLIED, Outcome.NOOP, Outcome.REJECTED)
+    return any(verdict.outcome in ended for verdict in verdicts.values())
+
+
+async def _try(run: Run, batch: Batch, error: RequestRefused) -> Verdicts | Refusal:
+    """`error`: with which the batch was refused that this one is a part of."""
+    _count_extra(run, error)
+    batch = without(batch, run.unwanted(batch))
+    if not batch.contacts:
+        return {}
+    written = max(last_written(run.state.observed[contact]) for contact in batch.contacts)
+    if (wait := written + APART_MS - run.now()) > 0:
+        await run.pause(wait, "contacts were just written: their dates shall tell the next request from that")
+    return await send(run, batch)
+
+
+def _count_extra(run: Run, error: RequestRefused) -> None:
     run.extra += 1
     if run.extra > MOST_EXTRA:
         raise RequestRefused(
-            f"requests are refused as a whole, and {MOST_EXTRA} more did not tell why",
+            f"requests are refused as a whole, and {MOST_EXTRA} more did not tell why: {error.message}",
             status=0,
             hint="see api.max_contacts and api.max_tags, and the tags of the batch",
         )
-    try:
-        await send(run, batch)
-    except RequestRefused as refused:
-        if refused.status not in SPLIT:
-            raise
-        return refused
-    return None
 
 
 def _hopeless(refused: RequestRefused) -> RequestRefused:
-    hint = refused.hint or "both halves of it are refused alike; if it is the size, see api.max_contacts and max_tags"
+    hint = (
+        refused.hint or "a single contact and tag is refused too; if it is the size, see api.max_contacts and max_tags"
+    )
     return RequestRefused(refused.message, status=refused.status, hint=hint)
 
 

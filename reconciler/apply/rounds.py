@@ -17,6 +17,7 @@ from reconciler.apply.flying import fly
 from reconciler.apply.run import Run
 from reconciler.apply.sending import passed_over
 from reconciler.apply.settling import Again, settle_doubts, spelt
+from reconciler.core.approval import explain_refusals
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import within
 from reconciler.core.change import Delta, Demands, demands_of
@@ -24,7 +25,6 @@ from reconciler.core.cover import Demand
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
 from reconciler.core.guard import Before, Counts, Guard, Measured, count
-from reconciler.core.guard_sentences import explain_refusals
 from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.measure import measure
 from reconciler.core.names import ContactId, TagSet
@@ -32,9 +32,9 @@ from reconciler.core.observed import Known, adopt, release
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan, before_run, plan_location
 from reconciler.core.reassert import NO_REASSERTION
-from reconciler.core.refreshing import take_in
 from reconciler.core.revert import plan_revert
 from reconciler.core.settling import decidable_doubts, is_unclear, open_doubts
+from reconciler.core.splitting import with_trial
 from reconciler.core.waves import of_wave, waves
 
 MAX_ROUNDS = 10
@@ -205,15 +205,13 @@ class _Rounds:
         run = self.run
         _record_ledger(run, current)
         run.tally.plan(current.deltas)
-        run.done = run.done + count(
-            current.deltas, current.reasserted, requests=len(current.batches), observed=run.state.observed
-        )
+        run.done = run.done + count(current.deltas, current.reasserted, requests=len(current.batches))
         await self._send(current.batches)
 
     async def _send(self, batches: Sequence[Batch]) -> None:
         self.run.rounds += 1
         self.run.tell(RoundStarted(self.run.location, self.run.rounds, len(batches)))
-        await fly(self.run, batches)
+        await fly(self.run, _with_trial(self.run, batches))
 
     def inside(self, wave: Wave = None) -> LocationPlan:
         """What is left to do, as far as it was approved, belongs to the wave, and the guards let it pass."""
@@ -240,7 +238,7 @@ class _Rounds:
 
     def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
         run = self.run
-        counts: Counts = run.done + count(deltas, requests=requests, observed=run.state.observed)
+        counts: Counts = run.done + count(deltas, requests=requests)
         limits, allowances = run.options.limits, run.options.allowances
         return measure(counts, self._before(), run.desired, limits=limits, allowances=allowances)
 
@@ -249,11 +247,29 @@ class _Rounds:
         return replace(self._first, holders=self._first.holders + self.run.learnt)
 
 
+def _with_trial(run: Run, batches: Sequence[Batch]) -> Sequence[Batch]:
+    """The batches, two of them as one where it is time to see whether requests must be as small as was learnt.
+
+    Not those with tags that start something: a refused one is looked at, contact by contact.
+    """
+    if run.trial is not None or not run.facts.doubts_limits(run.now()):
+        return batches
+    spare = frozenset(tag for tag, rule in run.desired.rules.items() if rule.once or rule.triggers)
+    batches, run.trial = with_trial(batches, run.options.caps, run.caps, spare=spare)
+    return batches
+
+
 def _store_observations(run: Run) -> None:
     """What the plan was made on and the state does not know yet."""
-    changed = take_in(run.state.observed, run.plan.observations, settle_ms=run.options.settle_ms)
+    observed, settle_ms = run.state.observed, run.options.settle_ms
+    changed = {
+        contact: known
+        for seen in run.plan.observations
+        for contact, known in seen.absorb(observed, settle_ms=settle_ms)
+    }
     if changed:
         run.world.store.learn(run.tenure.lease, changed)
+        observed.update(changed)
 
 
 def _record_ledger(run: Run, current: LocationPlan) -> None:

@@ -52,6 +52,15 @@ class Doubt:
     removes: TagSet = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Removals that left at `sent` and were refused as a whole; nobody could look whether they took effect."""
+
+    batch: Batch
+    sent: Instant
+    message: str
+
+
 @dataclass(slots=True)
 class Run:
     """`limit`: what was approved. `earlier`: the runs of the same plan that did not end it. `error`: what lets no
@@ -59,10 +68,11 @@ class Run:
 
     `rejected`: whom the API refused, durable at the end of the run, and what was known of them before; `wrong`: that
     is not believed. `doubtful`: the doubts of this run; `tried`: what was sent once more after one; `proven`: adds
-    that a reading proved never to have landed. `refused`: tags
-    that no request may hold, and what the API said of them. `learnt`: holders that the answers told of, on contacts
-    never observed before. `silent`: requests of unknown effect in a row. `extra`: requests spent on taking apart what
-    was refused. `answered`: whether any answer came so far. `known_writes`: the last ones to two contacts;
+    that a reading proved never to have landed. `refused`: tags that no request may hold, and what the API said of them.
+    `unseen`: removals that were refused, and that nobody could look at. `trial`: the batch that is larger than was
+    learnt. `learnt`: holders that the answers told of, on contacts never observed before. `silent`: requests of unknown
+    effect in a row. `extra`: requests spent on taking apart what was refused. `answered`: whether any answer came so
+    far. `known_writes`: the last ones to two contacts;
     `read_written`: whether one of them was read, to learn whether its date moved.
     """
 
@@ -98,7 +108,9 @@ class Run:
     doubtful: dict[ContactId, Doubt] = field(default_factory=dict)
     tried: dict[ContactId, TagSet] = field(default_factory=dict)
     proven: dict[ContactId, TagSet] = field(default_factory=dict)
+    unseen: list[Unseen] = field(default_factory=list)
     refused: dict[Tag, str] = field(default_factory=dict)
+    trial: Batch | None = None
     known_writes: tuple[KnownWrite, ...] = ()
     read_written: bool = False
     notes: list[str] = field(default_factory=list)
@@ -117,7 +129,7 @@ class Run:
     @property
     def caps(self) -> Caps:
         """How much a request may hold, as far as is known."""
-        return self.options.caps.within(self.facts)
+        return self.options.caps.within(self.facts, self.now())
 
     @property
     def room(self) -> int:

@@ -3,8 +3,10 @@
 Rules
 1. The intent is durable before the request leaves; the answer, with what it tells, in one transaction after it.
 2. Known to have had no effect: tried again, with pauses, and withdrawn in the end. Of unknown effect: in doubt.
-3. Whoever the API refuses is believed at the end of the run only: a wrong token refuses everybody.
-4. To be cancelled is to be killed: nothing is written, the next run finds the intent.
+3. Refused as a whole is not yet without effect: it is looked at (`looking`) before the intent is withdrawn. Where that
+   shows an effect it is in doubt; where it shows nothing, since nobody may read, additions are held.
+4. Whoever the API refuses is believed at the end of the run only: a wrong token refuses everybody.
+5. To be cancelled is to be killed: nothing is written, the next run finds the intent.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import count
 
-from reconciler.apply.run import KnownWrite, Run, Verdicts
+from reconciler.apply.learning import learn_named
+from reconciler.apply.looking import Effect, Look, Suspect, look_at
+from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts
 from reconciler.core.alias import aliases_in
 from reconciler.core.batching import Batch
 from reconciler.core.emergency import Lost, nothing_sent
@@ -26,6 +30,7 @@ from reconciler.core.errors import (
     LeaseLost,
     NotApplied,
     QuotaExhausted,
+    RequestRefused,
     StateError,
     Unfinished,
 )
@@ -37,6 +42,16 @@ from reconciler.wire import BulkUpdate
 
 MOST_SILENT = 10
 """So many requests in a row may end in doubt: then the API is not well, and nothing more is sent."""
+
+SPLIT = (400, 413, 422)
+"""The statuses with which a request is refused for what it holds; any other refuses every request alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that was refused for what it holds; it may be sent again in parts."""
+
+    error: RequestRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +65,9 @@ class _Letter:
     intended: Mapping[ContactId, Known]
 
 
-async def send(run: Run, batch: Batch) -> Verdicts:
-    """Sends one request's worth; a verdict a contact. Raises Halted, StateError, and ApiError where it was refused or
-    never applied."""
+async def send(run: Run, batch: Batch) -> Verdicts | Refusal:
+    """Sends one request's worth; a verdict a contact. Raises Halted, StateError, and ApiError where it was never
+    applied, or refused whatever it holds."""
     for attempt in count():
         # before the intent: whoever is killed while it waits has sent nothing, and leaves no doubt
         ticket = await run.turn()
@@ -60,6 +75,8 @@ async def send(run: Run, batch: Batch) -> Verdicts:
         letter = _intend(run, batch)
         try:
             verdicts = await _delivered(run, letter, ticket)
+        except RequestRefused as refused:
+            return await _looked_at(run, letter, refused)
         except (ApiError, LeaseLost) as error:
             _withdraw(run, letter)
             if not await _may_go_again(run, attempt, error):
@@ -68,6 +85,57 @@ async def send(run: Run, batch: Batch) -> Verdicts:
             _record(run, letter, verdicts)
             return verdicts
     raise AssertionError("the last attempt returns or raises")
+
+
+async def _looked_at(run: Run, letter: _Letter, error: RequestRefused) -> Verdicts | Refusal:
+    """What becomes of a request that was refused as a whole. Raises the refusal where every request would be."""
+    look = await _look(run, letter) if error.status else Look(Effect.NONE)
+    unseen = look.effect in (Effect.UNREAD, Effect.FORBIDDEN)
+    if look.effect is Effect.POSSIBLE or (unseen and letter.batch.action is Action.ADD):
+        verdicts = _doubted(run, letter, error, look)
+        if unseen:
+            learn_named(run, letter.batch, error)
+        if unseen and error.status not in SPLIT:
+            raise error
+        return verdicts
+    if unseen:
+        told = Verdict(Outcome.IN_DOUBT, f"{error.message}; {look.why}")
+        run.unseen.append(Unseen(letter.batch, letter.sent, told.message))
+        _journal(run, letter, dict.fromkeys(letter.batch.contacts, told), {}, run.now())
+    else:
+        _withdraw(run, letter)
+    if error.status not in SPLIT:
+        raise error
+    return Refusal(error)
+
+
+def _doubted(run: Run, letter: _Letter, error: RequestRefused, look: Look) -> Verdicts:
+    outcome = Outcome.HELD if look.effect is Effect.FORBIDDEN else Outcome.IN_DOUBT
+    told = f"{error.message}; {look.why}"
+    verdicts = dict.fromkeys(letter.batch.contacts, Verdict(outcome, told))
+    run.note(f"a refused request may have taken effect: {told}")
+    _record(run, letter, verdicts)
+    _count_silent(run, error)
+    return verdicts
+
+
+async def _look(run: Run, letter: _Letter) -> Look:
+    try:
+        return await look_at(run, Suspect(letter.batch, letter.before, letter.sent))
+    except StateError as error:
+        _lose_sight(run, letter, f"it was refused, and nobody looked whether it took effect: {error.message}")
+        raise
+
+
+def _lose_sight(run: Run, letter: _Letter, why: str) -> None:
+    """What cannot be written down is in doubt in the report; in the state it is by its intent."""
+    run.tally.take(letter.batch, dict.fromkeys(letter.batch.contacts, Verdict(Outcome.IN_DOUBT, why)))
+
+
+def _count_silent(run: Run, error: ApiError) -> None:
+    run.silent += 1
+    if run.silent >= MOST_SILENT:
+        run.halt(_silence(error))
 
 
 async def _may_go_again(run: Run, attempt: int, error: ApiError | LeaseLost) -> bool:
@@ -108,15 +176,13 @@ async def _delivered(run: Run, letter: _Letter, ticket: int) -> Verdicts:
     try:
         rows = await run.asked(ticket, run.world.writer(run.location).update_tags(update))
     except InDoubt as error:
-        run.silent += 1
-        if run.silent >= MOST_SILENT:
-            run.halt(_silence(error))
+        _count_silent(run, error)
         return dict.fromkeys(batch.contacts, Verdict(Outcome.IN_DOUBT, error.message))
     run.silent, run.answered = 0, True
     return judge(batch.action, batch.contacts, batch.tags, rows)
 
 
-def _silence(error: InDoubt) -> Unfinished:
+def _silence(error: ApiError) -> Unfinished:
     return Unfinished(
         f"{MOST_SILENT} requests in a row are of unknown effect, the last one: {error.message}",
         hint="apply again when the API is well: what is in doubt is settled first",
@@ -142,11 +208,9 @@ def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
     }
     durable = known | rejected
     try:
-        with _or_kept(run, letter, verdicts, durable, now):
-            run.world.store.record(run.tenure.lease, letter.number, verdicts, durable, now)
+        _journal(run, letter, verdicts, durable, now)
     except StateError as error:
-        lost = Verdict(Outcome.IN_DOUBT, f"its answer could not be recorded: {error.message}")
-        run.tally.take(letter.batch, dict.fromkeys(letter.batch.contacts, lost))
+        _lose_sight(run, letter, f"its answer could not be recorded: {error.message}")
         raise
     run.state.observed.update(known)
     run.rejected |= rejected
@@ -155,7 +219,12 @@ def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
     for contact, verdict in verdicts.items():
         _notice(run, letter, contact, verdict, now)
     _note_aliases(run, letter.batch, verdicts)
-    halt_if_wrong(run)
+    _judge(run)
+
+
+def _journal(run: Run, letter: _Letter, verdicts: Verdicts, durable: Mapping[ContactId, Known], now: Instant) -> None:
+    with _or_kept(run, letter, verdicts, durable, now):
+        run.world.store.record(run.tenure.lease, letter.number, verdicts, durable, now)
 
 
 def _note_aliases(run: Run, batch: Batch, verdicts: Verdicts) -> None:
@@ -180,22 +249,19 @@ def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now
         run.tally.wonder(contact, found)
     if before.observed is None and verdict.old is not None:
         run.learnt.update(verdict.old)
-        # what a blind removal took was no holder known; its answer tells of one that was, and is lost
-        run.done.lost.update(verdict.removed)
     if verdict.outcome is Outcome.APPLIED and verdict.observed is not None:
         run.remember(KnownWrite(contact, letter.sent, now, verdict.observed))
 
 
-def halt_if_wrong(run: Run) -> None:
+def _judge(run: Run) -> None:
     """Whether to go on, as the run goes so far."""
     if run.rates.looks_wrong:
         run.wrong = True
         run.halt(
             Unfinished(
-                f"{run.rates.wrong}: the token or the location {run.location} is probably wrong; nobody was "
-                "quarantined",
-                hint="see that the token is of this location and the manifests name its contacts, then apply again; "
-                "`reconciler state forget` gives up contacts that are really gone",
+                f"{run.rates.misplaced} of {run.rates.rows} rows were refused, and not as deleted: the token or the "
+                f"location {run.location} is probably wrong; nobody was quarantined",
+                hint="see that the token is of this location and the manifests name its contacts, then apply again",
             )
         )
     elif passed := run.rates.over(run.mission.stop_on):

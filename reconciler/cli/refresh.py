@@ -54,8 +54,7 @@ def command(manifests: Path, **options: Any) -> int:
     if reports or not failed:
         tell(refresh_answer(reports), console, options)
     console.progress.close()
-    partial_ones = [ExitCode.PARTIAL for each in reports if each.unread]
-    return worst([ExitCode.DONE, *partial_ones, *map(failure.tell, failed)])
+    return worst([ExitCode.DONE, *map(failure.tell, failed)])
 
 
 async def _each_to_its_end(
@@ -89,5 +88,4 @@ async def _refresh(
         since=stored.since,
         gone=stored.found.unreachable(declared, stored.state.observed),
         incomplete=stored.found.incomplete,
-        unread=stored.found.unread,
     )

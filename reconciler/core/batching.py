@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from reconciler.core.change import Demands
 from reconciler.core.cover import EFFORT, Cover, Demand, cover, schedule
 from reconciler.core.facts import Facts
-from reconciler.core.names import ContactId, Tag, TagSet
+from reconciler.core.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.outcome import Action
 
 NONE: TagSet = frozenset()
@@ -29,8 +29,10 @@ class Caps:
     contacts: int = 500
     tags: int = 50
 
-    def within(self, facts: Facts) -> Caps:
-        """No more than the location was found to take."""
+    def within(self, facts: Facts, now: Instant) -> Caps:
+        """No more than the location was found to take lately."""
+        if not facts.believes_limits(now):
+            return self
         contacts, tags = facts.max_contacts or self.contacts, facts.max_tags or self.tags
         return Caps(min(self.contacts, contacts), min(self.tags, tags))
 

@@ -115,7 +115,9 @@ class Sent:
         """Whether it may have had an effect that no answer tells."""
         if self.status is None:
             return bool(self.effect) or self.lost
-        return self.status >= 500 or self.status == 201
+        # a refusal is no proof that nothing happened; a removal may be sent again all the same
+        refused = bool(self.effect) and self.action is Action.ADD
+        return self.status >= 500 or self.status == 201 or refused
 
     def pairs(self) -> set[tuple[Action, ContactId, Tag]]:
         return {(self.action, contact, tag) for contact in self.contacts for tag in self.tags}
@@ -454,7 +456,8 @@ class Scene:
         fixed = pairs_of(plan.deltas)
         deferred = sum(len(each.tags) * len(each.contacts) for each in (*plan.deferrals, *plan.held))
         total = sum(report.pairs.values())
-        assert fixed + deferred >= total or open_contacts(plan)
+        again = sum(len(each.tags) * len(each.contacts) for each in plan.reasserted)
+        assert fixed + deferred + again >= total or open_contacts(plan)
         assert total >= fixed or self.replanned
         answered = sum(sum(each.effect.values()) for each in sent if each.readable)
         unclear = report.pairs.get(Outcome.IN_DOUBT, 0) + report.pairs.get(Outcome.HELD, 0)

@@ -5,15 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.core.batching import Caps
+import pytest
+
+from reconciler.core.batching import Batch, Caps
 from reconciler.core.errors import ExitCode
 from reconciler.core.facts import Facts
 from reconciler.core.journal import RunStatus
-from reconciler.core.observed import Known
-from reconciler.store import open_reader
-from tests.apply.scene import HERE, Scene, a_set, contact
+from reconciler.core.names import ContactId, Instant, Tag
+from reconciler.core.observed import DAY_MS, Known
+from reconciler.core.outcome import Action
+from reconciler.core.splitting import limits_named, with_trial
+from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.store import open_reader, open_store
+from tests.apply.scene import HERE, Scene, a_rule, a_set, contact
 from tests.apply.test_scenarios import FREE, converged, pairs, status
+from tests.fakes import START, a_holder
 
+WRITES = "/contacts/bulk"
 TEN = [f"c{nth}" for nth in range(10)]
 
 
@@ -26,29 +34,116 @@ def sizes(scene: Scene) -> list[tuple[int, int, int | None]]:
     return [(len(each.contacts), len(each.tags), each.status) for each in scene.here.sent]
 
 
-def test_a_limit_of_contacts_is_learnt_remembered_and_heeded(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, max_contacts=6)
+def learnt(scene: Scene) -> tuple[int | None, int | None]:
+    return facts(scene).max_contacts, facts(scene).max_tags
+
+
+def extra(scene: Scene) -> int:
+    """Requests beyond those that were taken."""
+    return sum(each.status != 201 for each in scene.here.sent)
+
+
+@pytest.mark.parametrize(("named", "limit"), [(True, 6), (False, 5)])
+def test_a_limit_of_contacts_is_learnt_remembered_and_heeded(tmp_path: Path, named: bool, limit: int) -> None:
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, max_contacts=6, oversize_names_limit=named)
     scene.want(a_set("s", TEN, "a"))
     report = scene.apply()
 
-    assert sizes(scene) == [(10, 1, 422), (5, 1, 201), (5, 1, 201)]
+    # a number is taken as it is; without one the whole is sent once more before it is halved
+    refusals = [(10, 1, 422)] if named else [(10, 1, 400)] * 2
+    assert sizes(scene) == [*refusals, (limit, 1, 201), (10 - limit, 1, 201)]
     assert (pairs(report), report.exit_code) == ({"applied": 10}, ExitCode.DONE)
     assert "refused for its size" in report.notes[0]
-    assert facts(scene).max_contacts == 5
+    assert ("not more than 6 elements" if named else "Bad Request") in report.notes[0]
+    assert (learnt(scene), facts(scene).limits_at is not None) == ((limit, None), True)
     scene.want(a_set("s", TEN, "a", "b"))
     scene.apply()
-    assert [each[:2] for each in sizes(scene)[3:]] == [(5, 1), (5, 1)]
+    assert [each[:2] for each in sizes(scene)[len(refusals) + 2 :]] == [(limit, 1), (10 - limit, 1)]
     converged(scene)
 
 
-def test_a_limit_of_tags_is_learnt_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [True, False])
+def test_a_limit_of_tags_is_learnt_first(tmp_path: Path, named: bool) -> None:
     tags = [f"t{nth}" for nth in range(8)]
-    scene = Scene(tmp_path, contact("anna"), options=FREE, max_tags=4)
+    scene = Scene(tmp_path, contact("anna"), options=FREE, max_tags=4, oversize_names_limit=named)
     scene.want(a_set("s", ["anna"], *tags))
     report = scene.apply()
 
-    assert sizes(scene) == [(1, 8, 422), (1, 4, 201), (1, 4, 201)]
-    assert (pairs(report), facts(scene).max_tags) == ({"applied": 8}, 4)
+    assert [each[:2] for each in sizes(scene)][1 if named else 2 :] == [(1, 4), (1, 4)]
+    assert (pairs(report), learnt(scene)) == ({"applied": 8}, (None, 4))
+
+
+@pytest.mark.parametrize(
+    ("contacts", "tags", "limits", "found"),
+    [
+        (500, 1, (100, 50), (63, None)),
+        (3, 50, (500, 10), (None, 7)),
+        (500, 1, (1, 50), (1, None)),
+        (1, 50, (500, 1), (None, 1)),
+        (500, 50, (100, 10), (63, 7)),
+        (2, 2, (1, 50), (1, None)),
+        (2, 2, (500, 1), (None, 1)),
+        (2, 2, (1, 1), (None, 1)),
+    ],
+)
+def test_a_limit_far_below_ours_is_found_within_forty_requests(
+    tmp_path: Path, contacts: int, tags: int, limits: tuple[int, int], found: tuple[int | None, int | None]
+) -> None:
+    everybody = [f"c{nth:03}" for nth in range(contacts)]
+    people = [contact(f"{each}x") for each in everybody]
+    scene = Scene(
+        tmp_path, *people, options=FREE, max_contacts=limits[0], max_tags=limits[1], oversize_names_limit=False
+    )
+    scene.want(a_set("s", [f"{each}x" for each in everybody], *[f"t{nth:02}" for nth in range(tags)]))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": contacts * tags}, ExitCode.DONE)
+    assert (learnt(scene), extra(scene) <= 40) == (found, True)
+    converged(scene)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refusal_that_passes_teaches_no_size(tmp_path: Path, status: int) -> None:
+    """ "Please try again later": the same request is taken a moment later."""
+    plan = FaultPlan({0: Fault(Kind.TRY_LATER, status)}, path=WRITES)
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=plan)
+    scene.want(a_set("s", TEN, "a"))
+    report = scene.apply()
+
+    assert sizes(scene) == [(10, 1, status), (10, 1, 201)]
+    assert (pairs(report), facts(scene)) == ({"applied": 10}, Facts(moves_updated=True))
+    assert "try again later" in report.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ("contacts must contain no more than 100 elements", (100, None)),
+        ("contacts must contain not more than 100 elements", (100, None)),
+        ("tags must contain no more than 10 elements", (None, 10)),
+        ("contacts must contain no more than 100 elements; tags must contain at most 10 items", (100, 10)),
+        ('https://x:443 answered 422: "contacts" must contain less than or equal to 100 items', (100, None)),
+        ("Maximum of 100 contacts exceeded", (100, None)),
+        ("You cannot send more than 100 contacts", (100, None)),
+        # bigger than what was sent, or about something else
+        ("contacts must contain no more than 1000 elements", None),
+        ("contacts must contain no more than 500 elements", None),
+        ("tags must contain no more than 50 elements", None),
+        ("contacts must contain no more than 0 elements", None),
+        ("each value in tags must be shorter than or equal to 5 characters", None),
+        ("each value in tags must contain no more than 5 characters", None),
+        ("at most 100 contacts per 10 seconds", None),
+        ("a contact may carry no more than 20 tags", None),
+        ("no more than 20 elements", None),
+        ("https://api.example answered 400: Bad Request", None),
+        ("", None),
+    ],
+)
+def test_a_number_is_a_size_where_the_message_says_so(
+    message: str, found: tuple[int | None, int | None] | None
+) -> None:
+    contacts, tags = tuple(ContactId(f"c{nth}") for nth in range(500)), tuple(Tag(f"t{nth}") for nth in range(50))
+    assert limits_named(message, Batch(Action.ADD, contacts, tags)) == found
 
 
 def test_what_is_under_way_when_a_limit_is_learnt_heeds_it(tmp_path: Path) -> None:
@@ -82,6 +177,7 @@ def test_what_goes_stays_where_what_comes_was_refused(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE, longest_tag=5)
     scene.want(a_set("s", TEN, "old"))
     scene.apply()
+    scene.clock.ms += 60_000
     scene.want(a_set("s", TEN, "a", "much too long"))
     report = scene.apply()
 
@@ -94,10 +190,10 @@ def test_where_everything_is_refused_alike_the_run_stops(tmp_path: Path) -> None
     scene.want(a_set("s", TEN, "too", "long"))
     report = scene.apply()
 
-    # the batch, both halves of its tags, both of its contacts
-    assert sizes(scene) == [(10, 2, 422), (10, 1, 422), (10, 1, 422), (5, 2, 422), (5, 2, 422)]
+    # the batch twice, both halves of its tags, one contact, a single pair
+    assert [each[:2] for each in sizes(scene)] == [(10, 2), (10, 2), (10, 1), (10, 1), (1, 2), (1, 1)]
     assert (pairs(report), report.exit_code) == ({"not_sent": 20}, ExitCode.ERROR)
-    assert ("422" in report.error, "api.max_contacts" in report.hint) == (True, True)
+    assert ("422" in report.error, "a single contact" in report.hint) == (True, True)
     assert scene.known("c0") == Known()
     assert facts(scene) == Facts()
 
@@ -105,8 +201,99 @@ def test_where_everything_is_refused_alike_the_run_stops(tmp_path: Path) -> None
 def test_no_more_than_forty_requests_are_spent_on_it(tmp_path: Path) -> None:
     tags = [f"t{nth:02}" if nth % 2 else f"much too long {nth:02}" for nth in range(50)]
     scene = Scene(tmp_path, contact("anna"), options=FREE, longest_tag=5)
-    scene.want(a_set("s", ["anna"], *tags, "ok"))
+    scene.want(a_set("s", ["anna"], *tags, "a ok"))
     report = scene.apply()
 
     assert report.requests <= 42
     assert (report.exit_code, "40 more did not tell why" in report.error) == (ExitCode.ERROR, True)
+    assert "shorter than or equal to 5" in report.error
+
+
+def teach(scene: Scene, days_ago: int, *, contacts: int | None = None, tags: int | None = None) -> None:
+    """What a refusal taught an earlier run."""
+    at = Instant(scene.clock.ms - days_ago * DAY_MS)
+    with open_store(scene.url) as store:
+        lease = store.acquire(HERE, a_holder("earlier"), scene.clock.now())
+        store.note(lease, Facts(moves_updated=True, max_contacts=contacts, max_tags=tags, limits_at=at))
+        store.release(lease)
+
+
+@pytest.mark.parametrize(
+    ("days", "sent", "limit"),
+    [
+        (0, [3, 3, 3, 1], 3),
+        # one larger request, which costs none where it is taken
+        (1, [4, 3, 3], 4),
+        (6, [4, 3, 3], 4),
+        (7, [10], 3),
+    ],
+)
+def test_what_was_learnt_of_sizes_grows_back_and_expires(
+    tmp_path: Path, days: int, sent: list[int], limit: int
+) -> None:
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE)
+    teach(scene, days, contacts=3)
+    before = facts(scene)
+    scene.want(a_set("s", TEN, "a"))
+    report = scene.apply(options=replace(FREE, now=scene.clock.now()))
+
+    assert (pairs(report), sorted((each[0] for each in sizes(scene)), reverse=True)) == ({"applied": 10}, sent)
+    # what was tried with success is as old as the limit that it widens
+    assert facts(scene) == replace(before, max_contacts=limit)
+    converged(scene)
+
+
+def test_a_larger_request_that_is_refused_costs_one_and_renews_the_limit(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, max_contacts=3, oversize_names_limit=False)
+    teach(scene, 2, contacts=3)
+    scene.want(a_set("s", TEN, "a"))
+    report = scene.apply()
+
+    assert pairs(report) == {"applied": 10}
+    assert sorted(each[0] for each in sizes(scene) if each[2] == 201) == [1, 3, 3, 3]
+    assert [each[0] for each in sizes(scene) if each[2] == 400] == [4]
+    assert (learnt(scene), (facts(scene).limits_at or 0) >= START) == ((3, None), True)
+    # so no other one is tried the same day
+    scene.want(a_set("s", TEN, "a", "b"))
+    scene.apply()
+    assert extra(scene) == 1
+
+
+def test_a_larger_request_of_tags_is_tried_too(tmp_path: Path) -> None:
+    tags = [f"t{nth}" for nth in range(8)]
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    teach(scene, 2, tags=3)
+    scene.want(a_set("s", ["anna"], *tags))
+    scene.apply()
+    assert (sorted(each[1] for each in sizes(scene)), learnt(scene)) == ([3, 5], (None, 5))
+
+
+def test_a_limit_that_allows_all_is_none(tmp_path: Path) -> None:
+    options = replace(FREE, caps=Caps(contacts=4))
+    scene = Scene(tmp_path, *map(contact, TEN), options=options)
+    teach(scene, 2, contacts=2)
+    scene.want(a_set("s", TEN, "a"))
+    scene.apply()
+    assert (facts(scene), max(sizes(scene))[0]) == (Facts(moves_updated=True), 4)
+
+
+def test_what_starts_something_is_no_trial(tmp_path: Path) -> None:
+    """A refused request of it would be looked at, contact by contact."""
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE)
+    teach(scene, 2, contacts=3)
+    scene.want(a_set("s", TEN, "a"), rules=[a_rule("a", triggers=True)])
+    scene.apply()
+    assert sorted(each[0] for each in sizes(scene)) == [1, 3, 3, 3]
+
+
+def test_removals_wait_for_the_batch_that_two_became() -> None:
+    def a_batch(action: Action, who: str, *after: int) -> Batch:
+        return Batch(action, tuple(map(ContactId, who.split())), (Tag("a"),), after)
+
+    add, remove = Action.ADD, Action.REMOVE
+    batches = [a_batch(add, "c d"), a_batch(add, "x y"), a_batch(add, "e"), a_batch(remove, "x e", 1, 2)]
+    merged, trial = with_trial(batches, Caps(10), Caps(2), spare=frozenset())
+    assert trial == a_batch(add, "x y e")
+    assert merged == (a_batch(add, "c d"), trial, a_batch(remove, "x e", 1))
+    assert with_trial(batches, Caps(2), Caps(2), spare=frozenset()) == (tuple(batches), None)
+    assert with_trial(batches, Caps(10), Caps(2), spare=frozenset({Tag("a")})) == (tuple(batches), None)

@@ -82,7 +82,12 @@ def test_show_without_a_contact_tells_what_the_location_taught_us(reconciler: Co
     with open_store(STATE) as store:
         store.note(store.acquire(LocationId(LOCATION), a_holder(), SystemClock().now()), facts)
     out = reconciler("state", "show").out
-    for words in ("4 contacts, serial", "moves dateUpdated", "may hold 20 tags", "'x  y' is kept there as 'x y'"):
+    for words in (
+        "4 contacts, serial",
+        "moves dateUpdated",
+        "may hold 20 tags, learnt nobody knows when",
+        "'x  y' is kept there as 'x y'",
+    ):
         assert words in out
     (shown,) = json.loads(reconciler("state", "show", "--format", "json").out)["locations"]
     assert shown["facts"] == {
@@ -90,6 +95,7 @@ def test_show_without_a_contact_tells_what_the_location_taught_us(reconciler: Co
         "max_contacts": None,
         "max_tags": 20,
         "aliases": {"x  y": "x y"},
+        "limits_at": None,
     }
 
 
@@ -179,6 +185,26 @@ def test_a_push_of_what_is_no_state(reconciler: Command, project: Path, content:
     ended = reconciler("state", "push", "state.json")
     assert ended.code == 1
     assert "state.json" in ended.err
+
+
+@pytest.mark.usefixtures("applied")
+def test_forget_of_the_limits_leaves_the_contacts_alone(reconciler: Command) -> None:
+    facts = Facts(moves_updated=True, max_contacts=6, max_tags=20, limits_at=SystemClock().now())
+    with open_store(STATE) as store:
+        lease = store.acquire(LocationId(LOCATION), a_holder(), SystemClock().now())
+        store.note(lease, facts)
+        store.release(lease)
+    assert "may hold 6 contacts, learnt" in reconciler("state", "show").out
+    ended = reconciler("state", "forget", "--limits", *HERE)
+    assert (ended.code, ended.out) == (0, f"forgot how much a request to location {LOCATION} may hold\n")
+    out = reconciler("state", "show").out
+    assert ("4 contacts" in out, "may hold" in out, "moves dateUpdated" in out) == (True, False, True)
+
+
+@pytest.mark.usefixtures("applied")
+def test_forget_needs_something_to_forget(reconciler: Command) -> None:
+    ended = reconciler("state", "forget", *HERE)
+    assert (ended.code, "--limits" in ended.err) == (64, True)
 
 
 @pytest.mark.usefixtures("applied")

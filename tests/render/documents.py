@@ -99,16 +99,11 @@ def a_drift_of_all_classes() -> DriftReport:
 def some_refreshes() -> list[Refreshed]:
     gone = {ContactId("dora"): Gone.UNSHOWN, ContactId("emil"): Gone.ELSEWHERE, ContactId("fred"): Gone.UNSHOWN}
     read = Refreshed(HERE, "5f0c1a2b3c4d", 1_200, 17, Instant(NOW - 300_000), gone, "")
-    unread = {ContactId("gina"): "contact gina was answered as hugo: merged?"}
-    return [
-        replace(read, unread=unread),
-        replace(read, gone={}, incomplete="a contact came twice"),
-        Refreshed(HERE, "", 0, 0, None, {}, ""),
-    ]
+    return [read, replace(read, gone={}, incomplete="a contact came twice"), Refreshed(HERE, "", 0, 0, None, {}, "")]
 
 
 def some_facts() -> Answer:
-    learnt = replace(a_state(), facts=Facts(True, 400, None, ((Tag("vip"), Tag("v.i.p.")),)))
+    learnt = replace(a_state(), facts=Facts(True, 400, None, ((Tag("vip"), Tag("v.i.p.")),), NOW))
     return short_answer(facts_view([learnt]), lambda: facts_json([learnt]))
 
 

@@ -195,16 +195,9 @@ BUGS = (
     Bug(
         "take what was asked for once for added",
         "core/decision.py",
-        "tag in self.known.ledger - self.known.unconfirmed or given",
-        "tag in self.known.ledger or given",
+        "tag in self.known.ledger - self.known.unconfirmed and",
+        "tag in self.known.ledger and",
         "15",
-    ),
-    Bug(
-        "forget what was given once with its pair",
-        "core/decision.py",
-        "any(tag == each for each, _ in self.known.given_before)",
-        "any(tag == each for each, _ in ())",
-        "7",
     ),
     Bug(
         "add once more what may have been consumed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import common, locking
 from reconciler.cli.state.working import journalled, locked
 from reconciler.cli.whose import settings_of, whose_state
+from reconciler.core.errors import UsageError
 from reconciler.core.names import ContactId, LocationId
+from reconciler.core.plan import Snapshot
 from reconciler.core.view.blocks import counted
 from reconciler.store import open_store
 
@@ -19,27 +22,44 @@ OPERATION = "state forget"
 
 
 @click.command("forget", epilog="Example: reconciler state forget qFSqySFkVvNzOSqgGqFi --location asdrwHvLUxlfw5SqKVCN")
-@click.argument("contacts", nargs=-1, required=True, metavar="CONTACT…")
+@click.argument("contacts", nargs=-1, metavar="[CONTACT]…")
 @click.option("--location", required=True, metavar="L", help="The contacts' location.")
+@click.option("--limits", is_flag=True, help="Forget how much a request may hold, as refusals told.")
 @whose_state
 @locking
 @common
-def command(contacts: tuple[str, ...], location: str, manifests: Path, **options: Any) -> int:
+def command(contacts: tuple[str, ...], location: str, limits: bool, manifests: Path, **options: Any) -> int:
     """Forget everything about contacts: observed tags, management, doubts, quarantine, journal.
 
     Sends nothing. Tags that were under management stay on the contact and are nobody's from here on; they are told. A
     contact that the manifests still declare is one that was never observed.
+
+    With --limits, the sizes of requests that the location's API taught us: the next run sends full ones again.
     """
     console = Console.of(options)
     ids = list(dict.fromkeys(map(ContactId, contacts)))
+    if not ids and not limits:
+        raise UsageError("nothing to forget: name contacts, or say --limits")
     place = LocationId(location)
     with (
         open_store(settings_of(manifests, options).state) as store,
         locked(store, place, operation=OPERATION, console=console, options=options) as hands,
         journalled(hands, OPERATION),
     ):
-        observed = store.load(place).observed
-        store.forget(hands.lease, ids)
+        state = store.load(place)
+        if limits:
+            store.note(hands.lease, state.facts.without_limits())
+        if ids:
+            store.forget(hands.lease, ids)
+    if limits:
+        console.answer(f"forgot how much a request to location {location} may hold\n")
+    if ids:
+        _tell(ids, state, console)
+    return 0
+
+
+def _tell(ids: Sequence[ContactId], state: Snapshot, console: Console) -> None:
+    observed = state.observed
     known = [contact for contact in ids if contact in observed.contacts]
     for contact in known:
         if ledger := observed[contact].ledger:
@@ -47,5 +67,4 @@ def command(contacts: tuple[str, ...], location: str, manifests: Path, **options
     for contact in ids:
         if contact not in observed.contacts:
             console.note(f"nothing was known of {contact}")
-    console.answer(f"forgot {counted(len(known), 'contact')} of location {location}\n")
-    return 0
+    console.answer(f"forgot {counted(len(known), 'contact')} of location {state.location}\n")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.core.facts import Facts
+from reconciler.core.facts import LIMITS_MS, Facts
+from reconciler.core.names import Instant
 from reconciler.core.plan import Snapshot
 from reconciler.core.view.blocks import Cell, Lines, Section, Style, View, counted, moment
 
@@ -30,7 +31,13 @@ def facts_lines(facts: Facts) -> tuple[Cell, ...]:
     lines = [Cell(_MOVES[facts.moves_updated])]
     for limit, what in ((facts.max_contacts, "contact"), (facts.max_tags, "tag")):
         if limit is not None:
-            since = "" if facts.limits_at is None else f", learnt {moment(facts.limits_at)}"
-            lines.append(Cell(f"a request may hold {counted(limit, what)}{since}"))
+            lines.append(Cell(f"a request may hold {counted(limit, what)}, {_heeded(facts)}"))
     lines += [Cell(f"tag {sent!r} is kept there as {back!r}", Style.WARN) for sent, back in facts.aliases]
     return tuple(lines)
+
+
+def _heeded(facts: Facts) -> str:
+    if facts.limits_at is None:
+        return "learnt nobody knows when: not heeded any more"
+    until = Instant(facts.limits_at + LIMITS_MS)
+    return f"learnt {moment(facts.limits_at)}, heeded until {moment(until)} unless `state forget --limits` ends it"

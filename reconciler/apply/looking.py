@@ -1,0 +1,165 @@
+"""Looking at what became of a request that the API refused as a whole: the refusal alone proves nothing.
+
+Rules
+1. One or two of its contacts are read; all of them where it adds tags that are `once` or `triggers`.
+2. What an add put there, or a removal took away, since the contact was last observed shows an effect. So does a date
+   that is not from before the request: whatever else may have moved it.
+3. An add that may start something is proven to have had no effect by the date alone, where a write of tags is known to
+   move it: a workflow may have consumed the tag already.
+4. A look waits for nothing that may land late: what was answered is taken for over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from reconciler.apply.learning import moves_date
+from reconciler.apply.reading import Readings, read_contact, read_contacts
+from reconciler.apply.run import Run
+from reconciler.apply.settling import spelt
+from reconciler.apply.stop import Halted
+from reconciler.core.batching import Batch
+from reconciler.core.names import ContactId, Instant, TagSet
+from reconciler.core.observed import Known, Origin
+from reconciler.core.outcome import Action
+from reconciler.core.settling import SLACK_MS, Reading, is_untouched
+
+ENOUGH = 2
+"""So many contacts that were read speak for a whole batch."""
+
+MOST_TRIED = 6
+CHUNK = 50
+APART_MS = 2 * SLACK_MS
+"""So long after a write a contact's date tells it from the next one: the server tells its time in whole seconds."""
+
+NONE: TagSet = frozenset()
+
+
+class Effect(Enum):
+    """What a look shows of a refused request. UNREAD: nothing, since contacts could not be read now; FORBIDDEN: since
+    nobody may read them."""
+
+    NONE = "none"
+    POSSIBLE = "possible"
+    UNREAD = "unread"
+    FORBIDDEN = "forbidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    effect: Effect
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A refused request that left at `sent`, and what was known of its contacts before."""
+
+    batch: Batch
+    before: Mapping[ContactId, Known]
+    sent: Instant
+
+
+async def look_at(run: Run, suspect: Suspect) -> Look:
+    if run.world.reader is None:
+        return Look(Effect.FORBIDDEN, "nobody may read contacts, to see whether it took effect")
+    try:
+        return await (_look_at_all if starts_something(run, suspect.batch) else _look_at_some)(run, suspect)
+    except Halted:
+        return Look(Effect.UNREAD, "the run was stopped before its contacts were read")
+
+
+def starts_something(run: Run, batch: Batch) -> bool:
+    """Whether it adds a tag that is `once` or `triggers`."""
+    rules = [rule for tag in batch.tags if (rule := run.desired.rules.get(tag))]
+    return batch.action is Action.ADD and any(rule.once or rule.triggers for rule in rules)
+
+
+def last_written(known: Known) -> Instant:
+    """When a request of ours last told what the contact carries."""
+    return known.observed_at if known.origin is Origin.WRITE and known.observed_at is not None else Instant(0)
+
+
+async def _look_at_some(run: Run, suspect: Suspect) -> Look:
+    readings = Readings()
+    for contact in _witnesses(suspect)[:MOST_TRIED]:
+        await read_contact(run, contact, readings)
+        if readings.blind:
+            break
+        if why := _shown(run, suspect, contact, readings):
+            return Look(Effect.POSSIBLE, why)
+        if len(readings.found) == ENOUGH:
+            break
+    if readings.found or not _unread(suspect, readings):
+        return Look(Effect.NONE)
+    return _unseen(readings)
+
+
+async def _look_at_all(run: Run, suspect: Suspect) -> Look:
+    contacts, readings = suspect.batch.contacts, Readings()
+    for start in range(0, len(contacts), CHUNK):
+        chunk = contacts[start : start + CHUNK]
+        await read_contacts(run, chunk, readings, done=start, total=len(contacts))
+        if whys := [why for contact in chunk if (why := _shown(run, suspect, contact, readings))]:
+            return Look(Effect.POSSIBLE, whys[0])
+        if readings.blind:
+            break
+    if _unread(suspect, readings):
+        return _unseen(readings)
+    if readings.found and await moves_date(run) is not True:
+        return Look(Effect.POSSIBLE, "nothing tells whether a workflow has consumed what it added")
+    dated = [is_untouched(reading, suspect.sent) for reading in readings.found.values()]
+    return Look(Effect.NONE) if all(dated) else Look(Effect.POSSIBLE, "a contact without a date proves nothing")
+
+
+def _witnesses(suspect: Suspect) -> Sequence[ContactId]:
+    """The contacts that tell most first: those it was to change, whom no request of ours changed lately. Of these the
+    first and the last: a request that was carried out in part did not do both."""
+
+    def tells_little(contact: ContactId) -> tuple[bool, bool]:
+        known = suspect.before[contact]
+        there = (known.observed or NONE).intersection(suspect.batch.tags)
+        adding = suspect.batch.action is Action.ADD
+        unmoved = len(there) == len(suspect.batch.tags) if adding else not there
+        return unmoved, suspect.sent - last_written(known) < APART_MS
+
+    ordered = sorted(suspect.batch.contacts, key=tells_little)
+    best = sum(tells_little(contact) == tells_little(ordered[0]) for contact in ordered)
+    return (*ordered[:1], *ordered[1:best][::-1], *ordered[best:])
+
+
+def _shown(run: Run, suspect: Suspect, contact: ContactId, readings: Readings) -> str:
+    """What the reading of a contact shows of the request; empty where nothing."""
+    reading = readings.found.get(contact)
+    if reading is None:
+        return ""
+    batch, known = suspect.batch, suspect.before[contact]
+    tags = frozenset(batch.tags)
+    before, after = spelt(run, contact, tags, known.observed or NONE), spelt(run, contact, tags, reading.tags)
+    if batch.action is Action.ADD and (new := _among(batch, after - before)):
+        return f"{contact} carries {new} now"
+    if batch.action is Action.REMOVE and (gone := _among(batch, before - after)):
+        return f"{contact} does not carry {gone} any more"
+    return f"{contact} was changed since it was sent" if _moved(reading, suspect.sent) else ""
+
+
+def _among(batch: Batch, tags: TagSet) -> str:
+    return next((tag for tag in batch.tags if tag in tags), "")
+
+
+def _moved(reading: Reading, sent: Instant) -> bool:
+    return reading.updated is not None and reading.there(sent) is not None and not is_untouched(reading, sent)
+
+
+def _unread(suspect: Suspect, readings: Readings) -> bool:
+    """Whether any contact may be there and was not read; one that may not be seen, though others may, is elsewhere."""
+    away: Iterable[ContactId] = readings.forbidden if readings.saw_any and not readings.blind else ()
+    return not set(suspect.batch.contacts) <= {*readings.found, *readings.missing, *away}
+
+
+def _unseen(readings: Readings) -> Look:
+    if readings.blind and readings.forbidden:
+        return Look(Effect.FORBIDDEN, readings.blind)
+    return Look(Effect.UNREAD, readings.blind or "its contacts could not be read, to see whether it took effect")

@@ -1,0 +1,318 @@
+"""A request that was refused as a whole may have taken effect all the same: it is looked at before anything of it is
+sent again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.errors import ExitCode
+from reconciler.core.facts import Facts
+from reconciler.core.journal import BatchStatus
+from reconciler.core.names import Tag
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Outcome
+from reconciler.core.reassert import Reassert, Reassertion
+from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
+from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.store import open_reader, open_store
+from tests.apply.scene import HERE, Killed, Scene, a_rule, a_set, contact, name
+from tests.apply.test_refusing import TEN, WRITES, sizes
+from tests.apply.test_scenarios import FREE, converged, pairs
+from tests.fakes import a_holder
+
+TWENTY = [f"c{nth:02}x" for nth in range(20)]
+WELCOME = a_rule("welcome", once=True, triggers=True)
+
+
+def refusing(*kinds: Kind | None, status: int = 0) -> FaultPlan:
+    """The n-th write meets the n-th of these."""
+    return FaultPlan({nth: Fault(kind, status) for nth, kind in enumerate(kinds) if kind}, path=WRITES)
+
+
+def consume(scene: Scene, tag: str, *, of: list[str]) -> None:
+    """A workflow takes the tag away as soon as a request was answered."""
+
+    def after(nth: int) -> None:
+        for each in of:
+            scene.here.crm.remove(name(each), [tag], now=scene.clock.now(), by="workflow")
+
+    scene.here.after = after
+
+
+def known(scene: Scene, who: str) -> Known:
+    found = scene.known(who)
+    assert isinstance(found, Known)
+    return found
+
+
+def journal(scene: Scene) -> list[tuple[BatchStatus, set[Outcome | None]]]:
+    with open_reader(scene.url) as reader:
+        return [
+            (batch.status, {answer.verdict and answer.verdict.outcome for answer in batch.answers.values()})
+            for run in reader.runs(HERE)
+            for batch in reader.batches(run.id)
+        ]
+
+
+def learns(scene: Scene, *, moves: bool) -> None:
+    """What an earlier run learnt of the location."""
+    with open_store(scene.url) as store:
+        lease = store.acquire(HERE, a_holder("earlier"), scene.clock.now())
+        store.note(lease, Facts(moves_updated=moves))
+        store.release(lease)
+
+
+@pytest.mark.parametrize("status", [400, 422, 413, 404, 409, 302])
+@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize("kind", [Kind.REFUSED_AFTER, Kind.REFUSED_HALFWAY])
+def test_nobody_gets_twice_what_a_refused_request_gave(tmp_path: Path, status: int, moves: bool, kind: Kind) -> None:
+    """The first request takes effect, is answered with a refusal, and a workflow consumes the tag at once."""
+    scene = Scene(
+        tmp_path,
+        *map(contact, TWENTY),
+        options=FREE,
+        faults=refusing(kind, status=status),
+        tag_write_moves_date=moves,
+    )
+    learns(scene, moves=moves)
+    scene.want(a_set("s", TWENTY, "welcome"), rules=[WELCOME])
+    consume(scene, "welcome", of=TWENTY)
+    report = scene.apply()
+
+    # of the second half the date proves, where it tells, that it was not touched
+    again = moves and kind is Kind.REFUSED_HALFWAY
+    assert pairs(report) == ({"applied": 10, "held": 10} if again else {"held": 20})
+    assert (report.requests, report.exit_code) == (1 + again, ExitCode.PARTIAL)
+    assert any(f"answered {status}" in note for note in report.notes)
+    assert journal(scene)[0] == (BatchStatus.ANSWERED, {Outcome.IN_DOUBT})
+    assert known(scene, TWENTY[0]).doubt == {"welcome"}
+    scene.clock.ms += 86_400_000
+    converged(scene)
+    assert max(scene.adds().values()) == 1
+
+
+@pytest.mark.parametrize("status", [400, 422, 404, 302])
+def test_a_tag_that_is_there_puts_the_whole_batch_in_doubt(tmp_path: Path, status: int) -> None:
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.REFUSED_AFTER, status=status))
+    scene.want(a_set("s", TEN, "a"))
+    report = scene.apply()
+
+    # one contact shows it; once it has settled, all are read
+    assert (report.requests, pairs(report), report.reads) == (1, {"seen": 10}, 11)
+    assert report.exit_code == ExitCode.DONE
+    assert "c0c0" in report.notes[0]
+    assert scene.here.reads[1][0] - scene.here.sent[0].began >= 90_000
+    converged(scene)
+
+
+def test_a_removal_that_took_effect_is_seen(tmp_path: Path) -> None:
+    scene = Scene(
+        tmp_path, *[contact(each, "a") for each in TEN], options=FREE, faults=refusing(None, Kind.REFUSED_AFTER)
+    )
+    scene.want(a_set("s", TEN, "a", "b"))
+    scene.apply()
+    scene.clock.ms += 60_000
+    scene.want(a_set("s", TEN, "b", absent=["a"]))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report)) == (1, {"seen": 10})
+
+
+@pytest.mark.parametrize("kind", [Kind.ERROR_BEFORE, Kind.REFUSED_AFTER])
+def test_a_tag_that_was_observed_there_before_proves_nothing(tmp_path: Path, kind: Kind) -> None:
+    """The request adds a tag once more to those who have it, since that saves one: that they carry it tells nothing."""
+    rules = [a_rule("a", inert=True)]
+    faults = refusing(None, kind, status=400)
+    scene = Scene(tmp_path, *map(contact, TEN), contact("d"), options=FREE, faults=faults)
+    scene.want(a_set("s", TEN, "a"), rules=rules)
+    scene.apply()
+    scene.clock.ms += 60_000
+    scene.want(a_set("s", [*TEN, "d"], "a", "b"), rules=rules)
+    report = scene.apply(options=replace(FREE, reassertion=Reassertion(Reassert.ALWAYS)))
+
+    landed = kind is Kind.REFUSED_AFTER
+    assert sizes(scene)[1:] == [(11, 2, 400)] + ([] if landed else [(11, 2, 201)])
+    assert pairs(report) == ({"seen": 22} if landed else {"applied": 12, "noop": 10})
+    assert scene.tags("d") == {"a", "b"}
+
+
+def test_a_date_that_moved_puts_the_whole_batch_in_doubt(tmp_path: Path) -> None:
+    """The tag is ordinary, and a workflow has consumed it already: the date alone tells."""
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.REFUSED_AFTER))
+    scene.want(a_set("s", TEN, "a"))
+    consume(scene, "a", of=TEN)
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (1, {"held": 10}, ExitCode.PARTIAL)
+    assert "was changed since" in report.notes[0]
+    assert max(scene.adds().values()) == 1
+
+
+def test_everybody_is_read_where_a_tag_starts_something(tmp_path: Path) -> None:
+    """One contact in the midst got it, and nobody else."""
+    scene = Scene(tmp_path, *map(contact, TWENTY), options=FREE, faults=refusing(Kind.ERROR_BEFORE, status=400))
+    learns(scene, moves=True)
+    scene.want(a_set("s", TWENTY, "welcome"), rules=[WELCOME])
+
+    def land(nth: int) -> None:
+        if nth == 0:
+            scene.here.crm.add(name(TWENTY[11]), ["welcome"], now=scene.clock.now(), by="api")
+
+    scene.here.before = land
+    report = scene.apply()
+
+    # it is seen; of all others the date proves that they were not touched
+    assert (pairs(report), report.exit_code) == ({"applied": 19, "seen": 1}, ExitCode.DONE)
+    assert max(scene.adds().values()) == 1
+    assert sizes(scene) == [(20, 1, 400), (19, 1, 201)]
+
+
+def test_what_starts_something_goes_on_where_all_are_proven_untouched(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, TWENTY), options=FREE, max_contacts=10)
+    learns(scene, moves=True)
+    scene.want(a_set("s", TWENTY, "welcome"), rules=[WELCOME])
+    report = scene.apply()
+
+    assert (pairs(report), report.reads) == ({"applied": 20}, 20)
+    assert sizes(scene) == [(20, 1, 422), (10, 1, 201), (10, 1, 201)]
+    assert journal(scene)[0] == (BatchStatus.WITHDRAWN, {Outcome.NOT_SENT})
+
+
+@pytest.mark.parametrize("may_read", [True, False])
+def test_without_a_read_refused_additions_are_held(tmp_path: Path, may_read: bool) -> None:
+    """No reader, or a token without the scope."""
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, max_contacts=6, may_read=may_read)
+    scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=frozenset({WRITE_CONTACTS}))}
+    scene.want(a_set("s", TEN, "a"))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (1, {"held": 10}, ExitCode.PARTIAL)
+    assert "not more than 6 elements" in report.findings[0].message
+    assert known(scene, "c0").doubt == {"a"}
+    # the number stands in the message
+    with open_reader(scene.url) as reader:
+        assert reader.load(HERE).facts.max_contacts == 6
+
+
+@pytest.mark.parametrize("may_read", [True, False])
+def test_without_a_read_refused_removals_are_split(tmp_path: Path, may_read: bool) -> None:
+    scene = Scene(tmp_path, *[contact(each, "a") for each in TEN], options=FREE, oversize_names_limit=False)
+    scene.want(a_set("s", TEN, "a"))
+    scene.apply()
+    scene.may_read = may_read
+    scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=frozenset({WRITE_CONTACTS}))}
+    scene.here.crm.assumptions = replace(scene.here.crm.assumptions, max_contacts=6)
+    scene.want(a_set("s", TEN, absent=["a"]))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 10}, ExitCode.DONE)
+    assert sizes(scene)[1:] == [(10, 1, 400), (10, 1, 400), (5, 1, 201), (5, 1, 201)]
+    assert journal(scene)[1:3] == [(BatchStatus.ANSWERED, {Outcome.IN_DOUBT})] * 2
+    converged(scene)
+
+
+def test_a_removal_that_no_part_brought_to_an_end_stays_in_doubt(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *[contact(each, "a") for each in TEN], options=FREE, may_read=False)
+    scene.want(a_set("s", TEN, "a"))
+    scene.apply()
+    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.REFUSED_AFTER,), path=WRITES)
+    scene.want(a_set("s", TEN, absent=["a"]))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"held": 10}, ExitCode.ERROR)
+    assert known(scene, "c7").doubt == {"a"}
+    assert "Bad Request" in report.findings[0].message
+
+
+def test_a_contact_that_cannot_be_read_now_is_no_proof(tmp_path: Path) -> None:
+    """The reads fail for a while: the batch is in doubt, and read once it has settled."""
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.REFUSED_AFTER))
+    scene.want(a_set("s", TEN, "a"))
+    usual = scene.here.network.plan
+
+    def fail(nth: int) -> None:
+        bad = nth < 40 and scene.clock.ms - scene.here.sent[0].began < 60_000
+        scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.ERROR_BEFORE,), path="/contacts/c") if bad else usual
+
+    scene.here.read = fail
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (1, {"seen": 10}, ExitCode.DONE)
+
+
+def test_who_is_killed_between_refusal_and_look_leaves_a_doubt(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.REFUSED_AFTER))
+    scene.want(a_set("s", TEN, "a"))
+
+    def die(nth: int) -> None:
+        raise Killed
+
+    scene.here.read = die
+    with pytest.raises(Killed):
+        scene.apply()
+    scene.die()
+    scene.here.read = lambda nth: None
+    assert known(scene, "c0").doubt == {"a"}
+    report = scene.apply()
+
+    assert (report.requests, pairs(report)) == (0, {"seen": 10})
+
+
+def test_who_is_stopped_between_refusal_and_look_leaves_a_doubt(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.REFUSED_AFTER))
+    scene.want(a_set("s", TEN, "a"))
+    scene.here.after = lambda nth: scene.stop.ask(15)
+    report = scene.apply()
+
+    assert (report.requests, report.reads, pairs(report), report.exit_code) == (1, 0, {"in_doubt": 10}, 143)
+    assert known(scene, "c0").doubt == {"a"}
+
+
+def test_refusals_in_a_row_that_took_effect_stop_the_run(tmp_path: Path) -> None:
+    people = [f"c{nth:02}x" for nth in range(30)]
+    options = replace(FREE, caps=replace(FREE.caps, contacts=2))
+    scene = Scene(tmp_path, *map(contact, people), options=options, in_flight=1)
+    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.REFUSED_AFTER,), path=WRITES)
+    scene.want(a_set("s", people, "a"))
+    report = scene.apply()
+
+    assert (report.requests, report.exit_code) == (10, ExitCode.PARTIAL)
+    assert "10 requests in a row are of unknown effect" in report.error
+
+
+@pytest.mark.parametrize("status", [301, 404, 410])
+def test_what_refuses_every_request_stops_the_run_at_once(tmp_path: Path, status: int) -> None:
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.ERROR_BEFORE, status=status))
+    scene.want(a_set("s", TEN, "a"))
+    report = scene.apply()
+
+    assert (report.requests, report.reads, pairs(report)) == (1, 2, {"not_sent": 10})
+    assert (report.exit_code, str(status) in report.error) == (ExitCode.ERROR, True)
+    assert known(scene, "c0") == Known()
+
+
+def test_nobody_may_read_and_every_request_is_refused(tmp_path: Path) -> None:
+    """A redirect: the run stops at once, and does not hold batch after batch."""
+    options = replace(FREE, caps=replace(FREE.caps, contacts=2))
+    scene = Scene(
+        tmp_path, *map(contact, TEN), options=options, may_read=False, faults=refusing(Kind.ERROR_BEFORE, status=301)
+    )
+    scene.want(a_set("s", TEN, "a"))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report)) == (1, {"held": 2, "not_sent": 8})
+    assert (report.exit_code, "301" in report.error) == (ExitCode.ERROR, True)
+
+
+def test_a_tag_that_a_part_wrote_is_told_from_the_next_part(tmp_path: Path) -> None:
+    """One bad tag of four: the parts share their contacts, whose dates must not tell of each other."""
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, longest_tag=5)
+    scene.want(a_set("s", TEN, "a", "b", "c", "much too long"))
+    report = scene.apply()
+
+    assert pairs(report) == {"applied": 30, "not_sent": 10}
+    assert scene.adds()[name("c0"), Tag("c")] == 1
