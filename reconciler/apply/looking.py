@@ -18,7 +18,6 @@ from enum import Enum
 from reconciler.apply.learning import moves_date
 from reconciler.apply.reading import Readings, read_contact, read_contacts
 from reconciler.apply.run import Run
-from reconciler.apply.settling import spelt
 from reconciler.apply.stop import Halted
 from reconciler.core.batching import Batch
 from reconciler.core.names import ContactId, Instant, TagSet
@@ -137,7 +136,7 @@ def _shown(run: Run, suspect: Suspect, contact: ContactId, readings: Readings) -
         return ""
     batch, known = suspect.batch, suspect.before[contact]
     tags = frozenset(batch.tags)
-    before, after = spelt(run, contact, tags, known.observed or NONE), spelt(run, contact, tags, reading.tags)
+    before, after = run.spelt(contact, tags, known.observed or NONE), run.spelt(contact, tags, reading.tags)
     if batch.action is Action.ADD and (new := _among(batch, after - before)):
         return f"{contact} carries {new} now"
     if batch.action is Action.REMOVE and (gone := _among(batch, before - after)):

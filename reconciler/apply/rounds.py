@@ -16,7 +16,7 @@ from functools import partial
 from reconciler.apply.flying import fly
 from reconciler.apply.run import Run
 from reconciler.apply.sending import passed_over
-from reconciler.apply.settling import Again, settle_doubts, spelt
+from reconciler.apply.settling import Again, settle_doubts
 from reconciler.core.approval import explain_refusals
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import within
@@ -98,7 +98,7 @@ def _hold_what_was_tried(run: Run, before: Iterable[BatchRecord], *, besides: Co
 
 def _hold(run: Run, contact: ContactId, tried: TagSet) -> None:
     known = run.state.observed[contact]
-    gone = tried - spelt(run, contact, tried, (known.observed or NONE) - known.doubt)
+    gone = tried - run.spelt(contact, tried, (known.observed or NONE) - known.doubt)
     # what was not put back was asked for first by that run, and seen since
     landed = gone & (known.ledger - known.unconfirmed - known.doubt) - {tag for tag, _ in known.restored}
     run.tally.put(contact, (tried - gone) | landed, Outcome.NOOP)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from reconciler.apply.stop import Halted
 from reconciler.apply.world import Mission, World
+from reconciler.core.alias import spelling
 from reconciler.core.backoff import Backoff
 from reconciler.core.batching import Batch, Caps
 from reconciler.core.ceiling import Ceiling
@@ -224,6 +225,16 @@ class Run:
             return frozenset(self.desired.want(contact).present)
         net = self.reversal.changed.get(contact)
         return frozenset() if net is None else net.removed
+
+    def adds_in_doubt(self, contact: ContactId, doubt: TagSet) -> TagSet:
+        """The tags in doubt that are to be there: as this run sent them, else as is desired."""
+        ours = self.doubtful.get(contact, Doubt())
+        return (doubt & ours.adds) | ((doubt - ours.removes) & frozenset(self.desired.want(contact).present))
+
+    def spelt(self, contact: ContactId, doubt: TagSet, tags: TagSet) -> TagSet:
+        """What was read, in the spellings that were sent."""
+        known = spelling(self.facts.aliases, self.desired.want(contact).present).read(Known(tags), doubt)
+        return (known.observed or frozenset()) | tags
 
     def learn(self, facts: Facts) -> None:
         """What the location taught us, durable, and heeded from here on."""

@@ -1,7 +1,7 @@
 """Reading what is in doubt, and doing what the readings allow.
 
 Rules
-1. Nothing is read before the doubtful request can no longer land.
+1. Nothing is read before the doubtful request can no longer land. Many contacts are searched for first.
 2. A token that may not read contacts leaves everything held, and the run goes on.
 3. What a reading tells is durable before anything is sent on it.
 4. A contact that the API does not have is gone; one that may not be seen, though others may, is another location's.
@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 
 from reconciler.apply.learning import learn_from_journal, moves_date
 from reconciler.apply.reading import Readings, read_contacts
-from reconciler.apply.run import Doubt, Run
-from reconciler.core.alias import spelling
+from reconciler.apply.run import Run
+from reconciler.apply.searching import settle_by_search
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Outcome, Rejection
@@ -52,11 +52,13 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, Known]) -> Again:
     last = max(known.doubt_at or run.now() for known in unread.values())
     if (wait := last + run.options.settle_ms - run.now()) > 0:
         await run.pause(wait, f"what is in doubt settles: then {len(unread):,} contacts are read")
+    await settle_by_search(run, unread)
     readings = Readings()
-    contacts = sorted(unread)
+    contacts = sorted(contact for contact in unread if run.state.observed[contact].doubt)
+    done = len(unread) - len(contacts)
     for start in range(0, len(contacts), CHUNK):
         chunk = contacts[start : start + CHUNK]
-        await read_contacts(run, chunk, readings, done=start, total=len(contacts))
+        await read_contacts(run, chunk, readings, done=done + start, total=len(unread))
         await _take_in(run, chunk, readings, again)
     if readings.blind:
         run.note(f"what is in doubt stays held: {readings.blind}")
@@ -93,9 +95,9 @@ async def _take_in(run: Run, contacts: Iterable[ContactId], readings: Readings, 
 
 async def _settled(run: Run, contact: ContactId, reading: Reading, again: Again) -> Known:
     known = run.state.observed[contact]
-    adds = _adds(run, contact, known.doubt)
+    adds = run.adds_in_doubt(contact, known.doubt)
     tried = run.tried.get(contact, NONE)
-    carried = spelt(run, contact, known.doubt, reading.tags)
+    carried = run.spelt(contact, known.doubt, reading.tags)
     untouched = _untouched(run, contact, reading, adds - carried - tried)
     moves = await moves_date(run) if untouched else None
     found = settle(
@@ -110,18 +112,6 @@ async def _settled(run: Run, contact: ContactId, reading: Reading, again: Again)
     )
     _book(run, contact, found, adds, again)
     return found.known
-
-
-def spelt(run: Run, contact: ContactId, doubt: TagSet, tags: TagSet) -> TagSet:
-    """What was read, in the spellings that were sent."""
-    known = spelling(run.facts.aliases, run.desired.want(contact).present).read(Known(tags), doubt)
-    return (known.observed or NONE) | tags
-
-
-def _adds(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:
-    """The tags in doubt that are to be there: as this run sent them, else as is desired."""
-    ours = run.doubtful.get(contact, Doubt())
-    return (doubt & ours.adds) | ((doubt - ours.removes) & frozenset(run.desired.want(contact).present))
 
 
 def _untouched(run: Run, contact: ContactId, reading: Reading, missing: TagSet) -> TagSet:

@@ -2,7 +2,7 @@
 
 Rules
 1. An index that lags is not asked where the answer must be of this moment: an apply is never verified by it, a doubt
-   never settled, and no age below the lag promised.
+   never settled (but for adds that it shows, see `searching.py`), and no age below the lag promised.
 2. `auto` takes the method that needs fewer requests, of those that are allowed.
 3. Who was observed within `max_age` is not read again.
 """

@@ -108,13 +108,11 @@ def is_untouched(reading: Reading, since: Instant | None, *, slack_ms: int = SLA
 def moves_updated(reading: Reading, sent: Instant, answered: Instant, left: TagSet) -> bool | None:
     """Whether a write that changed the contact's tags, to these, moved its date; None where that cannot be told."""
     there = reading.there(sent)
-    if there is None or reading.updated is None:
+    # of other tags: somebody edits it too and may have moved the date, or it was read from a copy that is behind
+    if there is None or reading.updated is None or reading.tags != left:
         return None
     if reading.updated < there - SLACK_MS:
         return False
-    if reading.tags != left:
-        # somebody edits it too, a workflow that consumes the tag perhaps, and may have moved the date
-        return None
     # what is earlier may be from before the request, what is later somebody else's
     return True if there <= reading.updated <= there + (answered - sent) + SLACK_MS else None
 

@@ -39,6 +39,7 @@ from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Crm
 from reconciler.store import open_reader, open_store
+from reconciler.wire import SEARCH_PATH
 from tests.fakes import START, FakeClock, a_holder
 
 HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
@@ -140,6 +141,7 @@ class Place(httpx.AsyncBaseTransport):
         self.network = Network(self.app, faults)
         self.sent: list[Sent] = []
         self.reads: list[tuple[int, ContactId]] = []
+        self.searches: list[tuple[int, dict[str, object]]] = []
         self.read: Callable[[int], None] = lambda nth: None
         self.before: Callable[[int], None] = lambda nth: None
         self.after: Callable[[int], None] = lambda nth: None
@@ -153,6 +155,10 @@ class Place(httpx.AsyncBaseTransport):
             return await self._reading(request)
         body = json.loads(await request.aread() or b"{}")
         now = self.scene.clock.ms
+        if request.url.path == SEARCH_PATH:
+            self.searches.append((now, body))
+            assert request.headers["authorization"] == f"Bearer {self.scene.token}"
+            return await self._inner.handle_async_request(request)
         flying = tuple(each for each in self.sent if each.ended is None)
         sent = Sent(request.url.path, dict(request.headers), body, False, began=now, alongside=flying)
         nth = len(self.sent)
@@ -342,7 +348,8 @@ class Scene:
         place, first = self.here, len(self.here.sent)
 
         def kill(at: int | None, nth: int) -> None:
-            if nth - first == at:
+            # whatever else was under way dies with it
+            if at is not None and nth - first >= at:
                 raise Killed
 
         usual = place.before, place.after
@@ -427,6 +434,9 @@ class Scene:
     def _was_read(self, location: LocationId, contact: ContactId, since: int, until: int) -> bool:
         return any(who == contact and since <= at <= until for at, who in self.places[location].reads)
 
+    def _searched(self, since: int, until: int) -> bool:
+        return any(since <= at <= until for place in self.places.values() for at, _ in place.searches)
+
     def _check_order(self, location: LocationId, sent: list[Sent]) -> None:
         """A contact's removes leave only after its adds ended well, or were seen."""
         added: dict[ContactId, Sent] = {}
@@ -437,7 +447,8 @@ class Scene:
                 elif before := added.get(contact):
                     ended = self.clock.ms + 1 if before.ended is None else before.ended
                     assert ended <= each.began
-                    assert before.readable or self._was_read(location, contact, ended, each.began)
+                    looked = self._was_read(location, contact, ended, each.began) or self._searched(ended, each.began)
+                    assert before.readable or looked
 
     def _check_adds(self, location: LocationId, since: int) -> None:
         """7: one add transition per pair and plan, whatever the requests were."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.errors import ExitCode
 from reconciler.core.facts import Facts
-from reconciler.core.names import Tag
-from reconciler.core.observed import DAY_MS
+from reconciler.core.journal import RunHeader
+from reconciler.core.names import ContactId, Tag
+from reconciler.core.observed import DAY_MS, Observed, Origin, Seen
+from reconciler.core.outcome import Outcome
+from reconciler.core.refreshing import INDEX_LAG_MS
+from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.world import Contact
 from reconciler.store import open_store
 from tests.apply.scene import HERE, Scene, a_set, contact, name
 from tests.apply.test_scenarios import FREE, converged, pairs
@@ -103,3 +109,163 @@ def test_a_location_where_earlier_writes_moved_nothing_proves_nothing(tmp_path: 
     report = scene.apply()
 
     assert (pairs(report), facts(scene)) == ({"held": 3}, False)
+
+
+def observed_crowd(directory: Path, number: int, **more: object) -> Scene:
+    """A location whose contacts carry one tag, as is known since a day; nothing was ever written there."""
+    scene = Scene(directory, *(contact(each, "one") for each in crowd(number)), options=FREE, **more)  # type: ignore[arg-type]
+    seen = Seen(frozenset({Tag("one")}), scene.clock.now(), Origin.IMPORT, tuple(map(name, crowd(number))))
+    with open_store(scene.url) as store:
+        lease = store.acquire(HERE, a_holder("another"), scene.clock.now())
+        store.begin_run(lease, RunHeader(HERE, "import", "anna", scene.clock.now()))
+        store.learn(lease, dict(seen.absorb(Observed())))
+        store.release(lease)
+    scene.clock.ms += DAY_MS
+    return scene
+
+
+def killed_in_flight(scene: Scene, requests: int, *, landed: bool = True) -> None:
+    """A second tag for everybody, 500 contacts a request: one is answered, `requests` are under way at the kill."""
+    number = (1 + requests) * 500
+    scene.want(a_set("s", crowd(number), "one", "two"))
+    scene.apply_and_die(**({"after": 1} if landed else {"before": 1}))
+    assert len(scene.here.sent) == (1 + requests if landed else 2)
+    assert sum(scene.adds().values()) == (number if landed else 500)
+
+
+def test_a_kill_with_twenty_requests_in_flight_costs_few_requests_where_all_landed(tmp_path: Path) -> None:
+    scene = observed_crowd(tmp_path, 10_500)
+    killed_in_flight(scene, 20)
+    began = scene.clock.ms
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code, report.requests) == ({"seen": 10_000}, ExitCode.DONE, 0)
+    # to read them one by one takes 17 minutes and 5 % of a day's quota
+    assert report.reads == len(scene.here.searches) <= 100
+    assert scene.clock.ms - began < 60_000
+    converged(scene)
+
+
+def test_an_index_that_is_far_behind_is_waited_for_where_that_is_cheaper(tmp_path: Path) -> None:
+    scene = observed_crowd(tmp_path, 3_000, search_lag_ms=250_000)
+    killed_in_flight(scene, 5)
+    assert pairs(scene.apply()) == {"seen": 2_500}
+    # at once, and again once it shows what was sent five minutes ago
+    assert 0 < len(scene.here.searches) <= 20
+    assert scene.clock.ms - scene.here.sent[-1].began > INDEX_LAG_MS
+    converged(scene)
+
+
+def test_an_index_that_is_far_behind_is_not_waited_for_where_reading_is_cheaper(tmp_path: Path) -> None:
+    scene = observed_crowd(tmp_path, 1_000, search_lag_ms=250_000)
+    killed_in_flight(scene, 1)
+    report = scene.apply()
+
+    assert (pairs(report), report.reads - len(scene.here.searches)) == ({"seen": 500}, 500)
+    assert scene.clock.ms - scene.here.sent[-1].began < INDEX_LAG_MS
+    converged(scene)
+
+
+def test_what_a_flickering_search_hides_is_read(tmp_path: Path) -> None:
+    scene = observed_crowd(tmp_path, 1_500, search_flickers_ms=3_600_000)
+    killed_in_flight(scene, 2)
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"seen": 1_000}, ExitCode.DONE)
+    # one in four is out of sight
+    assert 100 < report.reads < 400
+    converged(scene)
+
+
+def test_what_a_search_does_not_show_is_not_sent_again_before_it_was_read(tmp_path: Path) -> None:
+    """An index that never comes up to date hides all that landed."""
+    scene = observed_crowd(tmp_path, 1_500, search_lag_ms=DAY_MS)
+    killed_in_flight(scene, 2)
+    scene.die()
+    scene.clock.ms += 600_000
+    report = scene.apply()
+
+    assert (pairs(report), max(scene.adds().values())) == ({"seen": 1_000}, 1)
+
+
+def test_what_never_landed_is_read_and_sent_once_more(tmp_path: Path) -> None:
+    scene = observed_crowd(tmp_path, 1_000)
+    killed_in_flight(scene, 1, landed=False)
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 500}, ExitCode.DONE)
+    assert report.reads - len(scene.here.searches) == 500
+    assert max(scene.adds().values()) == 1
+    converged(scene)
+
+
+def test_a_tag_that_may_have_been_there_before_is_not_seen_by_an_index_that_may_be_behind(tmp_path: Path) -> None:
+    """Nobody ever observed the contacts: they had the tag, lost it minutes ago, and the request never left."""
+    people = crowd(600)
+    scene = Scene(tmp_path, *map(contact, people), options=FREE, search_lag_ms=250_000)
+    scene.want(a_set("s", people, "one"))
+    for each in people:
+        scene.edit(each, add=["one"])
+    scene.clock.ms += 260_000
+    for each in people:
+        scene.edit(each, remove=["one"])
+    scene.apply_and_die(before=1)
+    report = scene.apply()
+
+    assert (scene.here.searches, report.pairs.get(Outcome.SEEN)) == ([], None)
+
+
+def test_removals_in_doubt_are_read_whatever_a_search_would_show(tmp_path: Path) -> None:
+    scene = observed_crowd(tmp_path, 1_000)
+    scene.want(a_set("s", crowd(1_000), "two", absent=["one"]))
+    scene.apply()
+    scene.here.searches.clear()
+    scene.want(a_set("s", crowd(1_000), "three", absent=["two"]))
+    scene.apply_and_die(before=3)
+    report = scene.apply()
+
+    assert (scene.here.searches, report.exit_code) == ([], ExitCode.DONE)
+    assert scene.tags("c00000") == scene.tags("c00999") == {"three"}
+
+
+@pytest.mark.parametrize("kind", [Kind.ERROR_BEFORE, Kind.GATEWAY, Kind.TRUNCATED])
+def test_a_search_that_fails_hurts_nothing(tmp_path: Path, kind: Kind) -> None:
+    broken = FaultPlan({nth: Fault(kind) for nth in range(10)}, path="/contacts/search")
+    scene = observed_crowd(tmp_path, 1_000, faults=broken)
+    killed_in_flight(scene, 1)
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code, report.notes) == ({"seen": 500}, ExitCode.DONE, ())
+    assert len([who for _, who in scene.here.reads if who != name("c00000")]) >= 500
+
+
+def test_a_search_that_never_ends_is_left(tmp_path: Path) -> None:
+    scene = observed_crowd(tmp_path, 1_500, search_ignores_cursor=True)
+    killed_in_flight(scene, 2)
+
+    assert pairs(scene.apply()) == {"seen": 1_000}
+    assert len(scene.here.searches) < 10
+
+
+def test_a_larger_location_than_was_known_is_not_searched_to_its_end(tmp_path: Path) -> None:
+    """Others carry the tag by the thousand, so that a search for it would take longer than reading."""
+    scene = observed_crowd(tmp_path, 1_000)
+    killed_in_flight(scene, 1)
+    others = Contact(name("x"), HERE, frozenset({Tag("two")}))
+    for nth in range(30_000):
+        scene.here.crm.put(replace(others, id=ContactId(f"a{nth:019}")), now=scene.clock.now())
+    scene.clock.ms += 10_000
+    report = scene.apply()
+
+    assert (pairs(report), len(scene.here.searches)) == ({"seen": 500}, 1)
+
+
+def test_a_doubt_of_this_run_is_searched_for_too(tmp_path: Path) -> None:
+    lost = FaultPlan({nth: Fault(Kind.RESET_AFTER) for nth in (1, 2)}, path="/contacts/bulk")
+    scene = observed_crowd(tmp_path, 1_500, faults=lost)
+    scene.want(a_set("s", crowd(1_500), "one", "two", absent=["three"]))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 500, "seen": 1_000}, ExitCode.DONE)
+    assert report.reads < 20
+    converged(scene)

@@ -1,0 +1,119 @@
+"""What a search row tells of adds in doubt, and where searching is cheaper than reading."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.names import ContactId, Instant, Tag, TagSet
+from reconciler.core.observed import Known, Observed, Origin
+from reconciler.core.pace import Rate
+from reconciler.core.refreshing import INDEX_LAG_MS
+from reconciler.core.searching import EVERYBODY, NONE, Searches, cheapest, may_show, reading_ms, searching_ms, see
+from tests.build import tags
+from tests.fakes import START
+
+RATE = Rate(100, 10_000)
+
+
+def at(milliseconds: int) -> Instant:
+    return Instant(START + milliseconds)
+
+
+def doubtful(observed: str | None, doubt: str, *, observed_at: int = -900_000) -> Known:
+    """In doubt by a request that was sent at 0."""
+    seen = None if observed is None else tags(observed)
+    when, origin = (None, Origin.NEVER) if observed is None else (at(observed_at), Origin.WRITE)
+    return Known(seen, when, origin, doubt=tags(doubt), doubt_at=at(0), unconfirmed=tags(doubt), ledger=tags(doubt))
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "shown"),
+    [
+        (doubtful("a", "x"), 90_000, "x"),
+        (doubtful("", "x y"), 90_000, "x y"),
+        # it may have been there all along, and be gone by now
+        (doubtful("a x", "x y"), 90_000, "y"),
+        (doubtful(None, "x"), 90_000, ""),
+        # the row is younger than the request, however far the index is behind
+        (doubtful("a x", "x y"), INDEX_LAG_MS, "x y"),
+        (doubtful(None, "x"), INDEX_LAG_MS, "x"),
+        (doubtful(None, "x"), INDEX_LAG_MS - 1, ""),
+    ],
+)
+def test_a_row_shows_what_was_not_there_before_or_is_younger_than_the_request(
+    known: Known, asked: int, shown: str
+) -> None:
+    assert may_show(known, known.doubt, known.observed or NONE, at(asked)) == tags(shown)
+
+
+def test_a_row_shows_nothing_of_a_contact_with_a_removal_in_doubt() -> None:
+    known = doubtful("a", "a x")
+    assert may_show(known, tags("x"), tags("a"), at(INDEX_LAG_MS)) == NONE
+
+
+def test_what_is_seen_is_confirmed_and_no_longer_in_doubt() -> None:
+    found = see(doubtful("a", "x y"), tags("x"), tags("b x"), at(90_000), settle_ms=50)
+
+    assert (found.doubt, found.doubt_at, found.unconfirmed) == (tags("y"), at(0), tags("y"))
+    # the row may be five minutes old, and is the newest observation all the same
+    assert (found.observed, found.observed_at, found.origin) == (
+        tags("b x"),
+        at(90_000 - INDEX_LAG_MS),
+        Origin.SEARCH,
+    )
+
+
+def test_a_row_that_may_be_older_than_the_last_observation_adds_what_is_seen_to_it() -> None:
+    found = see(doubtful("a", "x", observed_at=-1), tags("x"), tags("b x"), at(90_000), settle_ms=50)
+
+    assert (found.observed, found.observed_at, found.origin) == (tags("a x"), at(-1), Origin.WRITE)
+    assert (found.doubt, found.doubt_at, found.unconfirmed) == (NONE, None, NONE)
+
+
+def located(*groups: tuple[str, int]) -> Observed:
+    """A location with so many contacts that carry these tags."""
+    observed = Observed()
+    for nth, (carried, number) in enumerate(groups):
+        known = Known(tags(carried), at(0), Origin.GET)
+        observed.update({ContactId(f"{nth}-{each}"): known for each in range(number)})
+    return observed
+
+
+@pytest.mark.parametrize(
+    ("groups", "observed", "searches"),
+    [
+        # twenty pages in place of 17 minutes
+        ({"two": 10_000}, located(("two", 10_000), ("one", 100_000)), Searches((Tag("two"),), 21)),
+        # everybody is in doubt: one tag or all is the same
+        ({"two": 1_000}, located(("two", 1_000)), Searches((Tag("two"),), 3)),
+        # ten tags cost two pages each at the least, everybody costs five
+        ({f"t{nth}": 150 for nth in range(10)}, located(("", 2_000)), Searches((EVERYBODY,), 5)),
+        # what a window of the rate limit holds is read at once
+        ({"two": 100}, located(("two", 100)), Searches()),
+        # others carry it by the thousand
+        ({"two": 500}, located(("two", 100_000)), Searches()),
+        # the row of a contact tells of all that is in doubt there
+        ({"a b": 600, "b c": 600}, located(("a b", 600), ("b c", 600), ("", 9_000)), Searches((Tag("b"),), 4)),
+        ({}, Observed(), Searches()),
+    ],
+)
+def test_the_searches_that_take_least(groups: dict[str, int], observed: Observed, searches: Searches) -> None:
+    found = Counter({tags(text): number for text, number in groups.items()})
+    assert cheapest(found, observed, frozenset().union(*found), RATE) == searches
+
+
+def test_a_tag_that_cannot_be_searched_for_is_found_among_everybody() -> None:
+    assert cheapest(Counter({tags("long"): 1_000}), located(("long", 1_000)), NONE, RATE) == Searches((EVERYBODY,), 3)
+
+
+@given(
+    st.dictionaries(st.frozensets(st.sampled_from(sorted(tags("a b c d"))), min_size=1), st.integers(1, 3_000)),
+    st.lists(st.tuples(st.sampled_from(["", "a", "b c"]), st.integers(1, 3_000)), max_size=4),
+)
+def test_searching_never_takes_longer_than_reading(groups: dict[TagSet, int], carried: list[tuple[str, int]]) -> None:
+    found = cheapest(Counter(groups), located(*carried), tags("a b c d"), RATE)
+    assert searching_ms(found.pages, RATE) <= reading_ms(sum(groups.values()), RATE)
