@@ -69,11 +69,14 @@ async def look(
     `contacts`: whom to read, where it is not whom the manifests declare; an index that lags does not do for them.
     """
     states = {location: load_pinned(session, reader, location) for location in session.desired}
+    present = [Present(state) for state in states.values()]
+    if options.get("refresh"):
+        wanted = {each: wanted_of(session, state, options, contacts=contacts) for each, state in states.items()}
+        present = await side_by_side(
+            _present(session, state, wanted[each], options, report) for each, state in states.items()
+        )
     _refuse_unknown_tags(session, states.values(), options)
-    if not options.get("refresh"):
-        return [Present(state) for state in states.values()]
-    wanted = {each: wanted_of(session, state, options, contacts=contacts) for each, state in states.items()}
-    return await side_by_side(_present(session, state, wanted[each], options, report) for each, state in states.items())
+    return present
 
 
 async def side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -151,12 +154,16 @@ def _sought(desired: Desired, chosen: Selection) -> TagSet:
 
 
 def _refuse_unknown_tags(session: Session, states: Iterable[Snapshot], options: Mapping[str, Any]) -> None:
-    """A --tag that neither manifests nor ledger know is a slip of the finger."""
+    """A --tag that nothing names is a slip of the finger. Exact authority removes tags that only contacts know."""
+    chosen = selection(session, options).tags
+    if not chosen:
+        return
     known = {tag for desired in session.desired.values() for tag in desired.owned}
-    known |= {tag for state in states for pattern in state.observed.patterns for tag in pattern.ledger}
-    if unknown := sorted(selection(session, options).tags - known):
+    for pattern in (pattern for state in states for pattern in state.observed.patterns):
+        known |= pattern.ledger | pattern.doubt | (pattern.observed or frozenset())
+    if unknown := sorted(chosen - known):
         near = did_you_mean(unknown[0], sorted(known))
-        raise UsageError(f"no manifest and no ledger has the tag {unknown[0]!r}", hint=near)
+        raise UsageError(f"no manifest, no ledger and no observation has the tag {unknown[0]!r}", hint=near)
 
 
 def concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[ContactId]:

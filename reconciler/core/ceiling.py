@@ -29,14 +29,18 @@ class Ceiling:
 
 
 def ceiling(plan: LocationPlan) -> Ceiling:
-    """Its changes, what its deferrals may at most become, and what is in doubt, which a reading may settle."""
+    """Its changes, what its deferrals may at most become, and what is in doubt, which a reading may settle.
+
+    What needs a refresh is of another plan: nothing of it is sent.
+    """
     adds: dict[ContactId, TagSet] = {}
     removes: dict[ContactId, TagSet] = {}
     for delta in plan.deltas:
         _raise(adds, delta.contacts, delta.tags(Action.ADD))
         _raise(removes, delta.contacts, delta.tags(Action.REMOVE))
     for deferral in plan.deferrals:
-        _raise(removes, deferral.contacts, frozenset(deferral.tags))
+        if deferral.reason is not Postponed.NEEDS_REFRESH:
+            _raise(removes, deferral.contacts, frozenset(deferral.tags))
     for held in plan.held:
         if held.why == IN_DOUBT:
             _raise(adds, held.contacts, frozenset(held.tags))

@@ -50,11 +50,11 @@ class Demands:
 class Postponed(StrEnum):
     """Why a removal is known to be needed, or to be possible, and is not in this plan."""
 
-    UNTIL_OBSERVED = "runs once the add's answer tells the contact's tags"
-    EXACT = "exact authority: its tags are not known before the add's answer"
-    OPEN = "exact authority: whatever else the add's answer shows is removed in the same run"
+    UNTIL_OBSERVED = "runs once the answer tells the contact's tags"
+    EXACT = "exact authority: its tags are not known before the answer"
+    OPEN = "exact authority: whatever else the answer shows is removed in the same run"
     NEEDS_REFRESH = "needs a refresh: the contact was never observed"
-    UNTIL_SETTLED = "waits until the contact's adds in doubt are settled"
+    UNTIL_SETTLED = "waits until what is in doubt on the contact is settled"
     EXCLUSIVE = "exclusive: needs a refresh, which searches who else carries it"
     INCOMPLETE = "exclusive: the search was not complete, others may carry it"
 

@@ -15,7 +15,7 @@ from reconciler.core.desired import Cause, Desired, Reason, Want
 from reconciler.core.exclusive import Searched
 from reconciler.core.manifest import Authority
 from reconciler.core.names import Instant, Tag, TagSet, iso
-from reconciler.core.observed import Known
+from reconciler.core.observed import Known, taken_away
 from reconciler.core.outcome import Action
 from reconciler.core.reassert import Reassertion
 
@@ -72,8 +72,8 @@ class Decision:
         idle = flapping | unconfirmed
         adds = {tag: change for tag, change in needed.items() if tag not in idle} if idle else needed
         sent = [change for tag, change in adds.items() if tag not in held and tag not in self.spent]
-        removes, deferred = self._split(removals, adding=bool(sent), waits=not held.isdisjoint(adds))
-        changes = [*sent, *self._spelt(change for change in removes if change.tag not in held)]
+        removes, deferred = self._split(removals, adding=bool(sent), waits=not held.isdisjoint(adds), held=held)
+        changes = [*sent, *self._spelt(removes)]
         # asked to retry what is held, a plan has no use for all of it
         doubtful = self._chosen(self.known.doubt) - {change.tag for change in changes}
         listed = ((FLAPPING, flapping), (IN_DOUBT, doubtful), (UNCONFIRMED, unconfirmed))
@@ -141,7 +141,7 @@ class Decision:
 
     def _add(self, tag: Tag) -> Change:
         known = self.known
-        restored = known.observed is not None and tag in known.ledger and tag not in known.doubt
+        restored = taken_away(known, frozenset({tag}))
         reason = Reason.RESTORED if restored else Reason.AGAIN if self._was_given(tag) else Reason.DECLARED
         return Change(Action.ADD, tag, reason, self.want.present[tag])
 
@@ -214,22 +214,29 @@ class Decision:
     def _blind(self, change: Change) -> bool:
         return change.reason not in (Reason.OWNED, Reason.EXACT, Reason.EXCLUSIVE)
 
-    def _split(self, removals: Mapping[Tag, Change], *, adding: bool, waits: bool) -> tuple[list[Change], Deferred]:
-        """The removals of this plan, and those that wait for an observation."""
-        if waits:
-            withheld = self.spelling.every(self._present(removals))
-            return [], (((Postponed.UNTIL_SETTLED, withheld),) if withheld else ())
+    def _split(
+        self, removals: Mapping[Tag, Change], *, adding: bool, waits: bool, held: TagSet
+    ) -> tuple[list[Change], Deferred]:
+        """The removals of this plan, and those that wait: for an add in doubt, or for the first answer to tell."""
+        present = self._present(removals)
         if self.known.observed is not None:
-            return list(self._present(removals).values()), ()
+            withheld = self.spelling.every(present)
+            if waits:
+                return [], (((Postponed.UNTIL_SETTLED, withheld),) if withheld else ())
+            return [change for change in present.values() if change.tag not in held], ()
+        blind = [] if adding or waits else [change for change in present.values() if change.tag not in held]
+        unseen = self.spelling.every(removals.keys() - held - {change.tag for change in blind})
+        return blind, self._unseen(unseen, told=adding or bool(blind), settling=waits or not held.isdisjoint(present))
+
+    def _unseen(self, tags: tuple[Tag, ...], *, told: bool, settling: bool) -> Deferred:
+        """What a contact that was never observed may carry too. `told`: an answer about it is to come; `settling`: it
+        is read first, since something of it is in doubt."""
         exact = self.want.authority is Authority.EXACT
-        if adding:
-            deferred = [(Postponed.UNTIL_OBSERVED, self.spelling.every(removals))] if removals else []
-            besides = Postponed.OPEN if self.selection.apply_deferrals else Postponed.EXACT
-            return [], (*deferred, *([(besides, ())] if exact else []))
-        blind = self._present(removals)
-        unseen = self.spelling.every([tag for tag in removals if tag not in blind])
-        needs = bool(unseen) or exact
-        return list(blind.values()), (((Postponed.NEEDS_REFRESH, unseen),) if needs else ())
+        if not told and not settling:
+            return ((Postponed.NEEDS_REFRESH, tags),) if tags or exact else ()
+        named = (Postponed.UNTIL_SETTLED if settling else Postponed.UNTIL_OBSERVED, tags)
+        open_ended = (Postponed.OPEN if self.selection.apply_deferrals else Postponed.EXACT, ())
+        return (*([named] if tags else []), *([open_ended] if exact else []))
 
     def _ledger(self) -> tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None:
         known, present = self.known, frozenset(self.want.present)

@@ -112,6 +112,10 @@ class Desired:
         """The tags that one add satisfies for good."""
         return frozenset(tag for tag, rule in self.rules.items() if rule.once)
 
+    @property
+    def set_names(self) -> frozenset[SetName]:
+        return frozenset(each.name for each in self.sets)
+
     def want(self, contact: ContactId) -> Want:
         index = self.contacts.get(contact)
         return NOTHING if index is None else self.wants[index]

@@ -6,10 +6,11 @@ Rules
 1. Observed: add P - O; remove O & (A | (D - P)), under `owned` also O & (owned - P), under `exact` O - P. Owned is
    what the location's manifests name, and what its ledger names.
 2. Unobserved: add P. With an add, removals are deferred: the add's answer brings O first. Without one, A | (D - P)
-   is removed blind, and what `owned` or `exact` would remove needs a refresh.
+   is removed blind, and what `owned` or `exact` would remove waits for that answer. Where nothing is sent it needs a
+   refresh.
 3. Protected and ignored tags are never removed; a desired tag never is.
 4. A pair in doubt is held, whatever was last observed of it; a contact rejected for good is quarantined: listed, not
-   planned, until it is seen, belongs to other sets, or 30 days have passed. A contact's removals wait while an add of
+   planned, until it is seen, joins or leaves a set, or 30 days have passed. A contact's removals wait while an add of
    it is in doubt.
 5. A pair whose outcome this run knows already (`spent`) is not planned again.
 6. A tag that is `once` is satisfied while its pair is in the ledger and where it was given before, and held while
@@ -108,7 +109,7 @@ def diff(
     `aliases`: what the location spells otherwise. `now`: without it no quarantine ends and nothing is flapping.
     """
     owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
-    case = _Case(desired, owned, selection, reassertion, searched, tuple(aliases), now)
+    case = _Case(desired, owned, selection, reassertion, searched, tuple(aliases), desired.set_names, now)
     collected = _Collected()
     unobserved = 0
     for (want, known, done), contacts in _patterns(case, observed, spent or {}).items():
@@ -141,6 +142,7 @@ class _Case:
     reassertion: Reassertion
     searched: Searched
     aliases: tuple[Alias, ...]
+    sets: frozenset[SetName]
     now: Instant
 
 
@@ -160,7 +162,7 @@ def _decision(case: _Case, index: int, known: Known, spent: TagSet) -> Decision:
         reassertion=case.reassertion,
         spent=spent,
         searched=case.searched,
-        barred=known.is_barred(membership, case.now),
+        barred=known.is_barred(membership, case.sets, case.now),
         flapping=read.flapping(case.now),
         spelling=spelt,
         carried=known.observed,
@@ -186,7 +188,7 @@ def _alike(case: _Case, observed: Observed) -> list[int]:
                 known.given_before,
                 known.quarantine,
                 known.membership,
-                known.is_barred(known.membership or NOWHERE, case.now),
+                known.is_barred(known.membership or NOWHERE, known.membership or NOWHERE, case.now),
                 known.flapping(case.now),
                 case.reassertion.is_fresh(known),
                 case.searched.shows(known),

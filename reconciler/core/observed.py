@@ -98,12 +98,24 @@ class Known:
         """A request about `tags`, sent at `sent`, whose effect is unknown."""
         return replace(self, doubt=self.doubt | tags, doubt_at=max(sent, self.doubt_at or sent), reading=None)
 
-    def is_barred(self, membership: frozenset[SetName], now: Instant) -> bool:
-        """Refused for good, and still so as far as anybody knows: the contact belongs to the same sets as then."""
+    def is_barred(self, membership: frozenset[SetName], sets: frozenset[SetName], now: Instant) -> bool:
+        """Refused for good, and still so as far as anybody knows: the contact belongs to the same sets as then.
+
+        `sets`: all that there are now.
+        """
         if self.quarantined_at is None:
             return False
-        moved = self.membership is not None and self.membership != membership
-        return not moved and now < self.quarantined_at + QUARANTINE_MS
+        return now < self.quarantined_at + QUARANTINE_MS and not self._has_moved(membership, sets)
+
+    def _has_moved(self, membership: frozenset[SetName], sets: frozenset[SetName]) -> bool:
+        """Whether the contact left a set that is still there, or joined one.
+
+        Where a set that it belonged to is no more, the one that it belongs to now may be that set under another name.
+        """
+        if self.membership is None:
+            return False
+        left, joined = (self.membership & sets) - membership, membership - self.membership
+        return bool(left) or (bool(joined) and self.membership <= sets)
 
     @property
     def given_before(self) -> tuple[tuple[Tag, Instant], ...]:
@@ -152,8 +164,10 @@ class Observed:
 
 
 def taken_away(known: Known, tags: TagSet) -> TagSet:
-    """Those of `tags` that are under management and that others removed."""
-    return NONE if known.observed is None else (tags & known.ledger) - known.observed - known.doubt
+    """Those of `tags` that are under management and that others removed; what nobody ever saw there nobody removed."""
+    if known.observed is None:
+        return NONE
+    return (tags & known.ledger) - known.observed - known.doubt - known.unconfirmed
 
 
 def intend(known: Known, action: Action, tags: TagSet, *, keep: TagSet, at: Instant, once: TagSet = NONE) -> Known:

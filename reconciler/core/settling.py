@@ -60,12 +60,12 @@ def decidable_doubts(observed: Observed, desired: Desired, facts: Facts, now: In
 def _doubts(
     observed: Observed, desired: Desired, now: Instant, wanted: Callable[[Known], bool]
 ) -> dict[ContactId, Known]:
-    indexes = {index for index, known in enumerate(observed.patterns) if wanted(known)}
+    indexes, sets = {index for index, known in enumerate(observed.patterns) if wanted(known)}, desired.set_names
     return {
         contact: known
         for contact, index in observed.contacts.items()
         if index in indexes
-        if not (known := observed.patterns[index]).is_barred(desired.membership(contact), now)
+        if not (known := observed.patterns[index]).is_barred(desired.membership(contact), sets, now)
     }
 
 

@@ -123,12 +123,21 @@ def test_whom_the_api_refuses_is_tried_again_a_month_later(tmp_path: Path) -> No
 def test_whom_the_api_refuses_is_tried_again_where_it_now_belongs(tmp_path: Path) -> None:
     scene = Scene(tmp_path, {"anna": ""})
     scene.world.delete(ANNA, now=scene.clock.now())
-    today(scene, declare(a_set("s", who("anna"), "x")))
-    moved = declare(a_set("t", who("anna"), "x"))
+    today(scene, declare(a_set("s", who("anna"), "x"), a_set("t", "", "x")))
+    moved = declare(a_set("s", "", "x"), a_set("t", who("anna"), "x"))
     _, report = today(scene, moved)
     assert report.requests == 1
     _, report = today(scene, moved)
     assert report.requests == 0
+
+
+def test_whom_the_api_refuses_is_not_tried_again_because_a_set_has_another_name(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, {"anna": ""})
+    scene.world.delete(ANNA, now=scene.clock.now())
+    today(scene, declare(a_set("s", who("anna"), "x"), a_set("t", "", "x")))
+    for _ in range(2):
+        _, report = today(scene, declare(a_set("renamed", who("anna"), "x"), a_set("t", "", "x")))
+        assert (report.requests, report.exit_code) == (0, 0)
 
 
 APART = "cafe\u0301  bar"

@@ -307,6 +307,41 @@ def test_guards_in_later_rounds_know_what_a_refresh_brought(tmp_path: Path) -> N
     assert (pairs(report), report.exit_code, report.error) == ({"applied": 20}, ExitCode.DONE, "")
 
 
+def test_what_the_answer_to_a_blind_removal_decides_is_told_beforehand(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "trial", "vip"), contact("bert", "vip"), options=FREE)
+    # the contact of the first set gets a request, that of the second none
+    scene.want(
+        a_set("s", ["anna"], absent=["trial"], authority=Authority.OWNED),
+        a_set("t", ["bert"], authority=Authority.OWNED),
+        rules=[a_rule("vip")],
+    )
+    plan = scene.plan()
+    told = {each.contacts: (each.reason, each.tags) for each in plan.locations[0].deferrals}
+    report = scene.apply(plan)
+
+    assert told == {
+        (name("anna"),): (Postponed.UNTIL_OBSERVED, ("vip",)),
+        (name("bert"),): (Postponed.NEEDS_REFRESH, ("trial", "vip")),
+    }
+    assert (pairs(report), report.requests) == ({"applied": 2, "deferred": 2}, 2)
+    assert (scene.tags("anna"), scene.tags("bert")) == (set(), {"vip"})
+
+
+def test_nothing_is_sent_of_what_needs_a_refresh_though_it_was_observed_since(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert", "vip"), options=FREE)
+    scene.want(a_set("s", ["anna"], "new"), a_set("t", ["bert"], authority=Authority.OWNED), rules=[a_rule("vip")])
+    plan = scene.plan()
+    with open_store(scene.url) as store:
+        lease = store.acquire(HERE, a_holder("other"), START)
+        known = Known(frozenset({Tag("vip")}), Instant(START - 1), Origin.GET)
+        store.learn(lease, {name("bert"): known})
+        store.release(lease)
+    report = scene.apply(plan)
+
+    assert (report.requests, report.outside, report.exit_code) == (1, 1, ExitCode.PARTIAL)
+    assert scene.tags("bert") == {"vip"}
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_between_intent_and_answer(tmp_path: Path, when: str) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, may_read=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.names import Tag
+from reconciler.core.names import Instant, Tag
 from reconciler.sandbox.server import Running
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, contact_id
@@ -213,6 +213,22 @@ def test_a_part_is_planned_when_asked_for(reconciler: Command, manifest: Manifes
     assert "3 contacts: 3 tags to add" in reconciler("plan", "--tag", "Customer").out
     assert reconciler("plan", "--set", "vips").code == 64
     assert reconciler("plan", "--location", "nowhere").code == 64
+
+
+def test_a_tag_that_only_removals_name_can_be_asked_for(
+    reconciler: Command, project: Path, manifest: Manifest, world: World
+) -> None:
+    manifest(customers=([0], ["customer"], []))
+    text = (project / "manifests" / "acme.yaml").read_text()
+    (project / "manifests" / "acme.yaml").write_text(text + "    authority: exact\n")
+    world.add(contact_id(0), ["wild"], now=Instant(0), by="human")
+    # nobody has seen it yet: whoever names it mistypes, as far as is known
+    assert reconciler("plan", "--tag", "wild").code == 64
+    assert "1 tag to remove" in reconciler("plan", "--refresh", "get", "--tag", "wild").out
+    reconciler("refresh", "--method", "get")
+    assert "1 tag to remove" in reconciler("plan", "--tag", "wild").out
+    refused = reconciler("plan", "--tag", "wilde")
+    assert (refused.code, "did you mean 'wild'?" in refused.err) == (64, True)
 
 
 def test_output_is_the_same_words_with_and_without_colour(reconciler: Command, manifest: Manifest) -> None:

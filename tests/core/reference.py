@@ -64,7 +64,7 @@ def expect(case: Case) -> Expected:
         adds = p - satisfied - case.doubt
         waiting = p & case.doubt - satisfied
         removes = set() if adds or waiting else named - case.doubt
-        deferred = (named | broad) if adds and not waiting else named if waiting else broad - named
+        deferred = (named | broad) - case.doubt - removes
         wrong = bool(p - satisfied or named)
     else:
         o = case.observed

@@ -165,16 +165,39 @@ def test_without_an_add_what_is_named_is_removed_blind() -> None:
     assert postponed(found) == {}
 
 
-def test_without_an_add_what_owned_would_remove_needs_a_refresh() -> None:
+def test_with_a_blind_removal_what_owned_would_remove_waits_for_its_answer() -> None:
     desired = declare(a_set("a", "anna", "", absent="w", authority=OWNED), a_set("b", "", "y"))
     found = diff(desired, state())
     assert changes(found) == {"anna": {"-w absent"}}
-    assert postponed(found) == {"anna": {"needs_refresh: y"}}
+    assert postponed(found) == {"anna": {"until_observed: y"}}
 
 
-def test_without_an_add_what_exact_would_remove_needs_a_refresh() -> None:
+def test_with_a_blind_removal_what_exact_would_remove_has_no_ceiling() -> None:
+    found = anna("", unseen(), absent="w", authority=EXACT)
+    assert (changes(found), postponed(found)) == ({"anna": {"-w absent"}}, {"anna": {"exact:"}})
+
+
+def test_without_a_request_what_owned_would_remove_needs_a_refresh() -> None:
+    desired = declare(a_set("a", "anna", "", authority=OWNED), a_set("b", "", "y"))
+    found = diff(desired, state())
+    assert (changes(found), postponed(found)) == ({}, {"anna": {"needs_refresh: y"}})
+
+
+def test_without_a_request_what_exact_would_remove_needs_a_refresh() -> None:
     found = anna("", unseen(), authority=EXACT)
     assert (changes(found), postponed(found)) == ({}, {"anna": {"needs_refresh:"}})
+
+
+@pytest.mark.parametrize(("tags", "doubt"), [("", "w"), ("x", "x")])
+def test_what_is_in_doubt_is_read_before_more_is_removed(tags: str, doubt: str) -> None:
+    desired = declare(a_set("a", "anna", tags, absent="w", authority=OWNED), a_set("b", "", "y"))
+    found = diff(desired, state(anna=unseen(doubt=doubt)))
+    withheld = "y" if doubt == "w" else "w y"
+    assert (changes(found), postponed(found), held(found)) == (
+        {},
+        {"anna": {f"until_settled: {withheld}"}},
+        {"anna": doubt},
+    )
 
 
 def test_a_contact_that_nobody_declares_is_not_counted_as_unobserved() -> None:

@@ -98,7 +98,7 @@ class World:
             doubt=known.doubt,
             quarantined=known.quarantined_at is not None
             and known.quarantined_at > NOW - 30 * DAY
-            and known.membership in (None, {each.name for each in own}),
+            and not self._moved(known, {each.name for each in own}),
             owned=named | set(self.desired.rules) | {tag for each in self.observed.values() for tag in each.ledger},
             protected={tag for tag, rule in self.desired.rules.items() if rule.protected},
             once={tag for tag, rule in self.desired.rules.items() if rule.once},
@@ -107,6 +107,12 @@ class World:
             - {use.tag for each in active for use in each.absent},
             instead={GROUP[tag]: tag for tag in present if tag in GROUP},
         )
+
+    def _moved(self, known: Known, belongs: set[SetName]) -> bool:
+        """Left a set that is still there, or joined one while all that it belonged to are."""
+        names = {each.name for each in self.sets}
+        before = belongs if known.membership is None else known.membership
+        return bool((before & names) - belongs) or (before <= names and bool(belongs - before))
 
 
 @st.composite

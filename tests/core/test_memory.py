@@ -71,6 +71,18 @@ def test_a_pair_of_ours_that_others_removed_is_restored() -> None:
     assert changes(found(GONE)) == {"anna": {"+vip restored"}}
 
 
+@pytest.mark.parametrize("retry_held", [False, True])
+def test_what_nobody_ever_saw_there_is_not_restored(*, retry_held: bool) -> None:
+    # its add was in doubt, and it was not there when it was looked for
+    never = replace(GONE, unconfirmed=tags("vip"))
+    assert changes(found(never, selection=only(retry_held=retry_held))) == {"anna": {"+vip declared"}}
+    assert intended(never, "vip").restored == ()
+    # an add of unknown effect lets nobody tell that others removed it
+    assert changes(found(replace(never, doubt=tags("vip")), selection=only(retry_held=True))) == {
+        "anna": {"+vip declared"}
+    }
+
+
 @pytest.mark.parametrize("ago", [0, 1, DAY, RESTORE_MS - 1, -60_000])
 def test_put_back_lately_it_is_flapping_and_held(ago: int) -> None:
     result = found(put_back(GONE, ago=ago))
@@ -254,7 +266,6 @@ def test_a_refusal_is_remembered_from_the_first_to_the_last() -> None:
         (refused(at=NOW - DAY), "quarantined"),
         (refused(at=NOW - QUARANTINE_MS + 1), "quarantined"),
         (refused(at=NOW - QUARANTINE_MS), "planned"),
-        (refused(at=NOW - DAY, sets=("s", "t")), "planned"),
         (refused(at=NOW - DAY, sets=()), "planned"),
         (replace(refused(at=NOW - DAY), membership=None), "quarantined"),
         (replace(refused(at=NOW - QUARANTINE_MS), membership=None), "planned"),
@@ -272,6 +283,33 @@ def test_whom_the_api_refused_comes_back(known: Known, outcome: str) -> None:
     result = found(known)
     assert changes(result) == ({"anna": {"+vip declared"}} if outcome == "planned" else {})
     assert quarantined(result) == ({} if outcome == "planned" else {"anna": "deleted"})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "outcome"),
+    [
+        ("s", {"s": "anna"}, "quarantined"),
+        ("s", {"s": "anna", "t": "bert"}, "quarantined"),
+        # one set of hers has another name now, and so has one that was never hers
+        ("s", {"renamed": "anna"}, "quarantined"),
+        ("s t", {"s": "anna", "renamed": "anna"}, "quarantined"),
+        ("s", {"s": "anna", "renamed": "bert"}, "quarantined"),
+        # a set is no more: nobody left it
+        ("s t", {"s": "anna"}, "quarantined"),
+        ("s", {"s": "anna", "t": "anna"}, "planned"),
+        ("s t", {"s": "anna", "t": "bert"}, "planned"),
+        ("s", {"s": "bert", "t": "anna"}, "planned"),
+    ],
+)
+def test_a_contact_has_moved_where_it_joined_or_left_a_set_and_not_where_one_is_renamed(
+    before: str, now: dict[str, str], outcome: str
+) -> None:
+    desired = declare(*(a_set(name, contacts, "vip") for name, contacts in now.items()))
+    result = diff(desired, state(anna=refused(at=NOW - DAY, sets=before.split())), now=NOW)
+    assert ("anna" in changes(result), "anna" in quarantined(result)) == (
+        outcome == "planned",
+        outcome == "quarantined",
+    )
 
 
 def test_asked_to_retry_whom_the_api_refused_it_is_planned_but_not_twice_in_a_run() -> None:

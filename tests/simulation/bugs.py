@@ -195,8 +195,8 @@ BUGS = (
     Bug(
         "take what was asked for once for added",
         "core/decision.py",
-        "tag in self.known.ledger - self.known.unconfirmed and",
-        "tag in self.known.ledger and",
+        "tag in self.known.ledger - self.known.unconfirmed or",
+        "tag in self.known.ledger or",
         "15",
     ),
     Bug(
