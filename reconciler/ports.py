@@ -11,7 +11,7 @@ from reconciler.core.event import Event
 from reconciler.core.facts import Facts
 from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
-from reconciler.core.names import ContactId, Instant, LocationId, SetName
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Row, Verdict
 from reconciler.core.plan import Snapshot
@@ -68,6 +68,9 @@ class StateReader(Protocol):
     def batches(self, run: str) -> Sequence[BatchRecord]:
         """The batches of a run in their order; none where there is no such run."""
 
+    def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
+        """What a run put under management without a request; nothing where there is no such run."""
+
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         """The id of the run, and the batch with the answers of this contact alone, of every batch that had it."""
 
@@ -97,7 +100,10 @@ class StateStore(StateReader, Protocol):
         """`set_sizes`: those of a run that completed, None for one that did not."""
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
-        """What became known without a request: adoptions, observations. The serial grows where that is new."""
+        """What became known without a request. The serial grows where that is new."""
+
+    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, Known]) -> None:
+        """As `learn`; what enters the ledger by it is journalled as adopted by the run."""
 
     def note(self, lease: Lease, facts: Facts) -> None:
         """What the location taught us, all of it. The serial grows where that is new."""
@@ -119,7 +125,8 @@ class StateStore(StateReader, Protocol):
         """Batch `number` is known to have had no effect."""
 
     def prune(self, lease: Lease, keep: int) -> None:
-        """Gives up the rows of all but the last `keep` runs that sent anything; the runs stay listed."""
+        """Gives up the rows of all but the last `keep` runs that sent or adopted anything; the runs stay
+        listed."""
 
     def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
         """Nothing is known of these contacts any more, nor of what became of them in earlier runs."""

@@ -284,5 +284,5 @@ def _record_ledger(run: Run, current: LocationPlan) -> None:
             known = release(known, released, once=once, at=now)
             changed[contact] = replace(known, kept=frozenset(change.kept))
     if changed:
-        run.world.store.learn(run.tenure.lease, changed)
+        run.world.store.manage(run.tenure.lease, run.number, changed)
         run.state.observed.update(changed)

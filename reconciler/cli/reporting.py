@@ -53,21 +53,7 @@ class Report:
 
     def fail(self, error: BaseException) -> None:
         """What the command ended with, after what it had to tell."""
-        until_then, code = self._told, getattr(error, "exit_code", ExitCode.ERROR)
-        message = getattr(error, "message", "") or f"interrupted: {type(error).__name__}"
-        hint = getattr(error, "hint", "")
-        document = {
-            "format_version": FORMAT_VERSION,
-            "report": "error",
-            "error": message,
-            "hint": hint,
-            "exit_code": int(code),
-        }
-        self._told = Answer(
-            view=lambda most: failure_view(message, hint, until_then=until_then.view(most) if until_then else None),
-            records=view_records(failure_view(message, hint)),
-            json=lambda: json_line(document),
-        )
+        self._told = _failure(error, self._told)
 
     def write(self) -> None:
         """Raises ReconcilerError where it cannot be written."""
@@ -78,6 +64,40 @@ class Report:
             _replace(self._path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise ReconcilerError(f"the report {self._path} cannot be written: {error.strerror}") from error
+
+
+def _failure(error: BaseException, until_then: Answer | None = None) -> Answer:
+    """What a command ended with, after what it had to tell."""
+    message = getattr(error, "message", "") or f"interrupted: {type(error).__name__}"
+    hint = getattr(error, "hint", "")
+    document = {
+        "format_version": FORMAT_VERSION,
+        "report": "error",
+        "error": message,
+        "hint": hint,
+        "exit_code": int(getattr(error, "exit_code", ExitCode.ERROR)),
+    }
+    return Answer(
+        view=lambda most: failure_view(message, hint, until_then=until_then.view(most) if until_then else None),
+        records=view_records(failure_view(message, hint)),
+        json=lambda: json_line(document),
+    )
+
+
+def answered(function: F) -> F:
+    """Whoever asked for a document gets one where the command is refused too; the error is told as ever."""
+
+    @wraps(function)
+    def command(*arguments: Any, **options: Any) -> int:
+        try:
+            return function(*arguments, **options)
+        except ReconcilerError as error:
+            if options["output"] != "text":
+                for chunk in spell(_failure(error), options["output"], whole=options["whole"]):
+                    click.echo(chunk, nl=False)
+            raise
+
+    return command  # type: ignore[return-value]
 
 
 def _replace(path: Path, content: bytes) -> None:

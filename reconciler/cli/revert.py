@@ -14,18 +14,25 @@ from reconciler.cli.console import Console
 from reconciler.cli.looking import look
 from reconciler.cli.options import FORMATS, allowing, common, locking, output, refreshing, spilling
 from reconciler.cli.plan import preview
-from reconciler.cli.reporting import reported
+from reconciler.cli.reporting import answered, reported
 from reconciler.cli.runs import find_run, read_log
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, plan_options
 from reconciler.cli.whose import settings_of
 from reconciler.core.approval import approve
 from reconciler.core.errors import ExitCode, UsageError
+from reconciler.core.journal import RunStatus
 from reconciler.core.names import LocationId
 from reconciler.core.plan import Plan, combine
+from reconciler.core.report import LocationReport
 from reconciler.core.revert import Reversal, plan_revert, reverse
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
+
+UNTRACED = (
+    "what run {run} put under management without a change is not known: it ran before that was written down, or it is "
+    "older than what history_keep keeps; that stays under management, and the next plan removes what nobody declares"
+)
 
 
 @click.command(epilog="Example: reconciler revert 3f0c9e1b2a4d --dry-run")
@@ -43,6 +50,7 @@ from reconciler.store import open_reader
 @allowing
 @locking
 @spilling
+@answered
 @reported
 @output(*FORMATS)
 @common
@@ -50,14 +58,17 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
     """Undo what a run changed.
 
     The exact inverse of what RUN (an id that `history` lists) really changed and nobody changed since, through the same
-    guards, preview and approval as apply. What the manifests still demand is left out and listed: revert the commit
-    first. Automations that a tag started are not called back.
+    guards, preview and approval as apply. What RUN put under management without changing it is nobody's again. What the
+    manifests still demand is left out and listed: revert the commit first. Automations that a tag started are not
+    called back.
     """
     console = Console.of(options)
     with open_reader(settings_of(manifests, options).state) as reader:
         reversal, location = _reversal(reader, run)
         session = open_session(manifests, options | {"locations": [location]})
         plan = _plan(reversal, session, reader, console, options)
+    if not reversal.traced:
+        console.note(UNTRACED.format(run=reversal.run))
     if options["output"] == "text" or dry_run:
         preview(plan, session, console, options)
     if dry_run:
@@ -65,7 +76,7 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
     approved = approve(plan)
     if plan.is_empty:
         console.note(f"nothing of run {reversal.run} is left to undo")
-        return ExitCode.DONE
+        return tell([LocationReport(location, "", RunStatus.COMPLETE)], console, options)
     ask(auto_approve)
     refuse_over_quota(plan, session, options)
     operation = f"revert {reversal.run}"
@@ -89,8 +100,7 @@ def _reversal(reader: StateReader, given: str) -> tuple[Reversal, LocationId]:
 def _plan(
     reversal: Reversal, session: Session, reader: StateReader, console: Console, options: Mapping[str, Any]
 ) -> Plan:
-    contacts = sorted(reversal.changed)
-    (present,) = asyncio.run(look(session, reader, options, console, contacts=contacts))
+    (present,) = asyncio.run(look(session, reader, options, console, contacts=reversal.moved))
     location = present.state.location
     plan = plan_revert(
         reversal,

@@ -20,4 +20,4 @@ def find_run(reader: StateReader, given: str) -> RunRecord:
 
 
 def read_log(reader: StateReader, run: RunRecord) -> RunLog:
-    return RunLog(run, tuple(reader.batches(run.id)))
+    return RunLog(run, tuple(reader.batches(run.id)), reader.adopted(run.id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
@@ -44,7 +44,10 @@ class RunHeader:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as the journal shows it. `rows` counts its response rows that are kept."""
+    """A run as the journal shows it. `rows` counts its response rows that are kept.
+
+    `traced`: whether the journal tells which pairs it put under management.
+    """
 
     id: str
     header: RunHeader
@@ -52,6 +55,7 @@ class RunRecord:
     ended: Instant | None
     requests: int
     rows: int
+    traced: bool = True
 
     @property
     def is_pruned(self) -> bool:
@@ -61,10 +65,14 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one contact of a batch ended; None: not known so far. `released`: what was under management and is gone."""
+    """How one contact of a batch ended; None: not known so far. `released`: what was under management and is gone.
+
+    `entered`: what the batch's intent put under management.
+    """
 
     verdict: Verdict | None
     released: TagSet = frozenset()
+    entered: TagSet = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,11 @@ class BatchRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunLog:
-    """A run with all of its batches, in the order in which they were sent."""
+    """A run with all of its batches, in the order in which they were sent.
+
+    `adopted`: what it put under management without a request.
+    """
 
     record: RunRecord
     batches: tuple[BatchRecord, ...]
+    adopted: Mapping[ContactId, TagSet] = field(default_factory=dict)

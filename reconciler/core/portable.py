@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from reconciler.core.errors import StateError
 from reconciler.core.facts import Facts
 from reconciler.core.journal import Answer, BatchRecord, RunLog, RunRecord
-from reconciler.core.names import ContactId, Instant, iso
+from reconciler.core.names import ContactId, Instant, TagSet, iso
 from reconciler.core.observed import Known, UndecidedReading
 from reconciler.core.plan import Snapshot
 
@@ -46,7 +46,8 @@ def _location_document(each: Portable) -> dict[str, Any]:
         "facts": facts_document(state.facts),
         "known": contacts_document(dict(state.observed.items())),
         "runs": [
-            run_document(log.record) | {"batches": [batch_document(batch) for batch in log.batches]}
+            run_document(log.record)
+            | {"adopted": adopted_document(log.adopted), "batches": [batch_document(batch) for batch in log.batches]}
             for log in each.runs
         ],
     }
@@ -68,6 +69,10 @@ def contacts_document(contacts: Mapping[ContactId, Known]) -> list[dict[str, Any
 
 def answers_document(answers: Mapping[ContactId, Answer]) -> list[dict[str, Any]]:
     return [_answer_document(answer) | {"contacts": ids} for answer, ids in _grouped(answers.items())]
+
+
+def adopted_document(adopted: Mapping[ContactId, TagSet]) -> list[dict[str, Any]]:
+    return [{"tags": sorted(tags), "contacts": contacts} for tags, contacts in _grouped(adopted.items())]
 
 
 def _grouped(items: Iterable[tuple[ContactId, T]]) -> list[tuple[T, list[ContactId]]]:
@@ -123,6 +128,7 @@ def run_document(run: RunRecord) -> dict[str, Any]:
         "allowed": list(header.allowed),
         "requests": run.requests,
         "kept_rows": run.rows,
+        "traced": run.traced,
     }
 
 
@@ -140,13 +146,14 @@ def batch_document(batch: BatchRecord) -> dict[str, Any]:
 def _answer_document(answer: Answer) -> dict[str, Any]:
     verdict = answer.verdict
     if verdict is None:
-        return {"outcome": None}
+        return {"outcome": None, "entered": sorted(answer.entered)}
     return {
         "outcome": verdict.outcome,
         "old": None if verdict.old is None else sorted(verdict.old),
         "added": sorted(verdict.added),
         "removed": sorted(verdict.removed),
         "released": sorted(answer.released),
+        "entered": sorted(answer.entered),
         "message": verdict.message,
         "rejection": verdict.rejection,
     }

@@ -117,7 +117,14 @@ def _log(location: LocationId, item: Mapping[str, Any]) -> RunLog:
     batches = tuple(_batch(batch) for batch in item["batches"])
     rows = sum(len(batch.answers) for batch in batches)
     status, ended = RunStatus(item["status"]), checked.optional(checked.moment, item["ended"])
-    return RunLog(RunRecord(checked.text(item["id"]), header, status, ended, len(batches), rows), batches)
+    # before version 1.3 nobody wrote down what a run put under management
+    traced = checked.flag(item.get("traced", False))
+    record = RunRecord(checked.text(item["id"]), header, status, ended, len(batches), rows, traced)
+    return RunLog(record, batches, _adopted(item.get("adopted", [])))
+
+
+def _adopted(groups: Iterable[Mapping[str, Any]]) -> dict[ContactId, TagSet]:
+    return {contact: _tags(each["tags"]) for each in groups for contact in checked.contacts(each["contacts"])}
 
 
 def _batch(item: Mapping[str, Any]) -> BatchRecord:
@@ -141,8 +148,9 @@ def read_answers(rows: Iterable[Mapping[str, Any]]) -> dict[ContactId, Answer]:
 
 
 def _answer(item: Mapping[str, Any]) -> Answer:
+    entered = _tags(item.get("entered", []))
     if item["outcome"] is None:
-        return Answer(None)
+        return Answer(None, entered=entered)
     verdict = Verdict(
         outcome=Outcome(item["outcome"]),
         message=checked.text(item["message"]),
@@ -151,7 +159,7 @@ def _answer(item: Mapping[str, Any]) -> Answer:
         added=_tags(item["added"]),
         removed=_tags(item["removed"]),
     )
-    return Answer(verdict, _tags(item["released"]))
+    return Answer(verdict, _tags(item["released"]), entered)
 
 
 def _tags(items: object) -> TagSet:

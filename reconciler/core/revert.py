@@ -6,18 +6,20 @@ Rules
 3. What the manifests still demand is left out, and listed: the next plan would only do it again. Revert the commit
    first.
 4. What is given back is under management again where it was before; a tag that never was ours comes back as foreign.
-5. What is in doubt, and a contact that the API refuses, is left out and listed.
+5. What it put under management without a change (adopted, or asked for and there already) leaves the ledger, unless it
+   is still desired, or a later run had to do with it. What leaves the ledger by this makes no tag owned.
+6. What is in doubt, and a contact that the API refuses, is left out and listed.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.alias import spelling
-from reconciler.core.change import IN_DOUBT, Change, Delta, Diff, Listed, demands_of
+from reconciler.core.change import IN_DOUBT, Change, Delta, Diff, LedgerChange, Listed, demands_of
 from reconciler.core.desired import Desired, Reason, Want
 from reconciler.core.facts import Alias
 from reconciler.core.guard import Before, Counts
@@ -38,21 +40,34 @@ UNKNOWN_NOW = "nothing is known of the contact any more"
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """What a run changed on a contact, all in all. `released`: what left the ledger; `unclear`: nobody knows."""
+    """What a run changed on a contact, all in all. `released`: what left the ledger; `unclear`: nobody knows.
+
+    `entered`: what it put under management.
+    """
 
     added: TagSet = NONE
     removed: TagSet = NONE
     released: TagSet = NONE
     unclear: TagSet = NONE
+    entered: TagSet = NONE
 
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """What a run changed, and `since`: which of those tags later runs, or others between them, touched again."""
+    """What a run changed, and `since`: which of those tags later runs, or others between them, touched again.
+
+    `traced`: whether the journal tells what it put under management.
+    """
 
     run: str
     changed: Mapping[ContactId, Net]
     since: Mapping[ContactId, TagSet]
+    traced: bool = True
+
+    @property
+    def moved(self) -> list[ContactId]:
+        """The contacts on which it changed something, or may have."""
+        return sorted(each for each, net in self.changed.items() if net.added or net.removed or net.unclear)
 
     def managed(self, contact: ContactId, tags: TagSet, desired: Desired) -> TagSet:
         """Which of `tags`, given back to the contact, are under management again."""
@@ -67,15 +82,22 @@ def reverse(log: RunLog, later: Iterable[RunLog]) -> Reversal:
         for answer, contacts in _alike(batch).items():
             for contact in contacts:
                 changed[contact] = _net(changed.get(contact, Net()), batch, answer)
+    for contact, tags in log.adopted.items():
+        net = changed.get(contact, Net())
+        changed[contact] = replace(net, entered=net.entered | tags)
     since: dict[ContactId, TagSet] = {}
     for run in later:
-        for batch in run.batches:
-            for answer, contacts in _alike(batch).items():
-                for contact in contacts:
-                    net = changed.get(contact)
-                    if net is not None:
-                        since[contact] = since.get(contact, NONE) | _touched(net, batch, answer)
-    return Reversal(log.record.id, changed, since)
+        for contact, tags in _touched_by(run, changed):
+            since[contact] = since.get(contact, NONE) | tags
+    return Reversal(log.record.id, changed, since, log.record.traced)
+
+
+def _touched_by(run: RunLog, changed: Mapping[ContactId, Net]) -> Iterator[tuple[ContactId, TagSet]]:
+    """What a later run had to do with, of the contacts that were changed."""
+    for batch in run.batches:
+        for answer, contacts in _alike(batch).items():
+            yield from ((each, _touched(changed[each], batch, answer)) for each in contacts if each in changed)
+    yield from ((contact, tags) for contact, tags in run.adopted.items() if contact in changed)
 
 
 def _alike(batch: BatchRecord) -> dict[Answer, list[ContactId]]:
@@ -89,12 +111,14 @@ def _net(before: Net, batch: BatchRecord, answer: Answer) -> Net:
     """What was added and then removed again in one run was not changed, and the other way round."""
     verdict = answer.verdict
     if verdict is None or verdict.outcome in (Outcome.IN_DOUBT, Outcome.HELD):
-        return Net(before.added, before.removed, before.released, before.unclear | frozenset(batch.tags))
+        return replace(before, unclear=before.unclear | frozenset(batch.tags))
+    counts = verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
     return Net(
         added=(before.added | (verdict.added - before.removed)) - verdict.removed,
         removed=(before.removed | (verdict.removed - before.added)) - verdict.added,
         released=before.released | answer.released,
         unclear=before.unclear,
+        entered=before.entered | answer.entered if counts else before.entered,
     )
 
 
@@ -104,7 +128,7 @@ def _touched(net: Net, batch: BatchRecord, answer: Answer) -> TagSet:
     if verdict is None or verdict.outcome in (Outcome.IN_DOUBT, Outcome.HELD):
         return frozenset(batch.tags)
     by_others = NONE if verdict.old is None else (net.added - verdict.old) | (net.removed & verdict.old)
-    return verdict.added | verdict.removed | by_others
+    return verdict.added | verdict.removed | by_others | ((answer.entered | answer.released) & net.entered)
 
 
 def plan_revert(
@@ -132,10 +156,11 @@ def undo(
     aliases: Sequence[Alias] = (),
 ) -> Diff:
     """The changes that undo a run, and what is left out of them. `aliases`: what the location spells otherwise."""
-    owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
+    owned = _owned(reversal, desired, observed, aliases)
     deltas: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
     left: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
     refused: defaultdict[str, list[ContactId]] = defaultdict(list)
+    released: defaultdict[tuple[tuple[Tag, ...], tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
     verdicts: dict[tuple[object, ...], _Verdict] = {}
     for contact, net in reversal.changed.items():
         done, since = spent.get(contact, NONE), reversal.since.get(contact, NONE)
@@ -145,17 +170,35 @@ def undo(
             want = desired.want(contact)
             case = _Case(want, observed[contact], net, since, done, owned, spelling(aliases, want.present).desired)
             verdict = verdicts[key] = case.verdict()
+        if verdict.released:
+            kept = observed[contact].kept.difference(verdict.released)
+            released[verdict.released, tuple(sorted(kept))].append(contact)
         if verdict.changes and observed[contact].quarantine is not None:
             refused[str(observed[contact].quarantine)].append(contact)
         elif verdict.changes:
             deltas[verdict.changes].append(contact)
         for why, tags in verdict.left_out:
             left[why, tags].append(contact)
-    return _diff(deltas, left, refused)
+    ledger = [LedgerChange((), gone, kept, tuple(sorted(contacts))) for (gone, kept), contacts in released.items()]
+    return _diff(deltas, ledger, left, refused)
+
+
+def _owned(reversal: Reversal, desired: Desired, observed: Observed, aliases: Sequence[Alias]) -> TagSet:
+    """What the manifests name, and the ledger without what leaves it by this revert."""
+    leaving: dict[ContactId, TagSet] = {}
+    for contact, net in reversal.changed.items():
+        want, known, since = desired.want(contact), observed[contact], reversal.since.get(contact, NONE)
+        case = _Case(want, known, net, since, NONE, NONE, spelling(aliases, want.present).desired)
+        if known.ledger and (gone := case.released() | case.taken()):
+            leaving[contact] = gone
+    staying = {known for contact, known in observed.contacts.items() if contact not in leaving}
+    owned = desired.owned.union(*(observed.patterns[known].ledger for known in staying))
+    return owned.union(*(observed[contact].ledger - gone for contact, gone in leaving.items()))
 
 
 def _diff(
     deltas: Mapping[tuple[Change, ...], list[ContactId]],
+    ledger: Iterable[LedgerChange],
     left: Mapping[tuple[str, tuple[Tag, ...]], list[ContactId]],
     refused: Mapping[str, list[ContactId]],
 ) -> Diff:
@@ -164,7 +207,7 @@ def _diff(
         deltas=ordered,
         demands=demands_of(ordered),
         deferrals=(),
-        ledger=(),
+        ledger=tuple(sorted(ledger, key=lambda each: (each.released, each.kept))),
         held=tuple(Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in sorted(left.items())),
         quarantined=tuple(Listed(why, (), tuple(sorted(contacts))) for why, contacts in sorted(refused.items())),
         spared=(),
@@ -176,6 +219,7 @@ def _diff(
 class _Verdict:
     changes: tuple[Change, ...]
     left_out: tuple[tuple[str, tuple[Tag, ...]], ...]
+    released: tuple[Tag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,19 +240,38 @@ class _Case:
         unclear = self.net.unclear - self.spent
         there = self.known.observed
         if there is None:
-            return _Verdict((), _reasons({UNKNOWN_NOW: take | give, UNCLEAR_THEN: unclear}))
+            left_out = {UNKNOWN_NOW: take | give, UNCLEAR_THEN: unclear}
+            return _Verdict((), _reasons(left_out), tuple(sorted(self.released())))
         moved = ((take - there) | (give & there) | self.since) & (take | give)
         take, give = take - moved, give - moved
         doubt = (take | give) & self.known.doubt
         take, give = take - doubt, give - doubt
-        wanted = self.respelt.union(self.want.present)
-        demanded = (take & wanted) | frozenset(filter(self._forbidden, give))
+        demanded = (take & self._wanted) | frozenset(filter(self._forbidden, give))
         changes = (
             *(Change(Action.ADD, tag, Reason.REVERTED) for tag in give - demanded),
             *(Change(Action.REMOVE, tag, Reason.REVERTED) for tag in take - demanded),
         )
-        left_out = {DEMANDED: demanded, CHANGED_SINCE: moved, IN_DOUBT: doubt, UNCLEAR_THEN: unclear}
-        return _Verdict(tuple(sorted(changes)), _reasons(left_out))
+        still = demanded | (self._unchanged & self._wanted)
+        left_out = {DEMANDED: still, CHANGED_SINCE: moved, IN_DOUBT: doubt, UNCLEAR_THEN: unclear}
+        return _Verdict(tuple(sorted(changes)), _reasons(left_out), tuple(sorted(self.released())))
+
+    @property
+    def _wanted(self) -> TagSet:
+        return self.respelt.union(self.want.present)
+
+    def released(self) -> TagSet:
+        """What the run put under management and did not change, and nobody wants or had to do with since."""
+        return self._unchanged - self._wanted
+
+    @property
+    def _unchanged(self) -> TagSet:
+        mine = self.net.entered - self.net.added - self.net.unclear
+        return (mine & self.known.ledger) - self.since - self.known.doubt
+
+    def taken(self) -> TagSet:
+        """What the run added, and is taken away."""
+        there = (self.known.observed or NONE) - self.known.doubt
+        return (self.net.added & there) - self._wanted - self.since
 
     def _forbidden(self, tag: Tag) -> bool:
         """Whether the manifests, as they are, would have the next plan remove the tag again."""

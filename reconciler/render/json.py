@@ -19,6 +19,7 @@ from reconciler.core.observed import Known
 from reconciler.core.plan import Plan, Snapshot
 from reconciler.core.portable import (
     Portable,
+    adopted_document,
     batch_document,
     facts_document,
     known_document,
@@ -109,7 +110,8 @@ def log_json(log: RunLog) -> str:
     """One run with its `batches`: per batch what was asked, and `rows`, each for the contacts that ended alike."""
     location = log.record.header.location
     batches = [batch_document(each) for each in log.batches]
-    return _document(report="log", location=location, **run_document(log.record), batches=batches)
+    adopted = adopted_document(log.adopted)
+    return _document(report="log", location=location, **run_document(log.record), adopted=adopted, batches=batches)
 
 
 def portable_json(locations: Iterable[Portable]) -> str:

@@ -62,12 +62,13 @@ _RUN = {
     "allowed": {**TEXTS, "description": "Guards that were lifted, each with its reason."},
     "requests": COUNT,
     "kept_rows": COUNT,
+    "traced": {**FLAG, "description": "Whether the journal tells what the run put under management."},
 }
 
 _ROWS: Schema = {
     "description": "The contacts that were answered alike.",
     "anyOf": [
-        object_of("No answer so far.", outcome={"type": "null"}, contacts=TEXTS),
+        object_of("No answer so far.", outcome={"type": "null"}, entered=TEXTS, contacts=TEXTS),
         object_of(
             "",
             outcome=one_of(Outcome),
@@ -75,6 +76,7 @@ _ROWS: Schema = {
             added=TEXTS,
             removed=TEXTS,
             released=TEXTS,
+            entered={**TEXTS, "description": "What the intent put under management."},
             message=TEXT,
             rejection=maybe(one_of(Rejection)),
             contacts=TEXTS,
@@ -138,7 +140,8 @@ def _history() -> dict[str, Schema]:
 
 
 def _log() -> dict[str, Schema]:
-    return {**_WHERE, **_RUN, "batches": list_of(object_of("One request.", **_BATCH))}
+    adopted = list_of(object_of("What it put under management without a request.", tags=TEXTS, contacts=TEXTS))
+    return {**_WHERE, **_RUN, "adopted": adopted, "batches": list_of(object_of("One request.", **_BATCH))}
 
 
 def _state() -> dict[str, Schema]:

@@ -25,7 +25,7 @@ from reconciler.store.database import decoding
 
 FORMAT = 4
 """Format 2: `note`, and what is known of a contact since schema version 3. Format 3: `Known.unconfirmed`. Format 4:
-what schema version 5 added."""
+`manage`, and what schema version 5 added."""
 
 UNCONFIRMED = 3
 """The format since which objects tell which adds nobody has seen."""

@@ -21,6 +21,7 @@ class Given(StrEnum):
     CONTACTS = "given_contacts"
     ANSWERS = "given_answers"
     ROWS = "given_rows"
+    MANAGED = "given_managed"
 
 
 COLUMNS = {
@@ -29,7 +30,8 @@ COLUMNS = {
         "n INTEGER NOT NULL, outcome TEXT NOT NULL, old INTEGER, added INTEGER, removed INTEGER,"
         " message TEXT, released INTEGER, rejection TEXT"
     ),
-    Given.ROWS: "contact INTEGER NOT NULL, known INTEGER, answer INTEGER",
+    Given.ROWS: "contact INTEGER NOT NULL, known INTEGER, answer INTEGER, entered INTEGER",
+    Given.MANAGED: "id TEXT NOT NULL, tags INTEGER",
 }
 
 

@@ -24,20 +24,38 @@ ADD_CONTACTS = f"""
 INSERT INTO contacts (location, id, known) SELECT ?, id, known FROM {Given.CONTACTS} WHERE true
 ON CONFLICT (location, id) """
 _PUT_RUN = """
-INSERT INTO runs (id, location, operation, who, change_digest, commit_id, started, ended, status, allowed)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO runs (id, location, operation, who, change_digest, commit_id, started, ended, status, allowed, traced)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _PUT_BATCH = """
 INSERT INTO batches (run, action, tags, intended, ended, status)
 VALUES ((SELECT n FROM runs WHERE id = ?), ?, ?, ?, ?, ?) RETURNING n
 """
 _PUT_ROWS = f"""
-INSERT INTO rows (batch, contact)
-SELECT ?, contacts.n FROM {Given.CONTACTS} AS given JOIN contacts ON contacts.id = given.id
+INSERT INTO rows (batch, contact, entered)
+SELECT ?, contacts.n, given.tags FROM {Given.MANAGED} AS given JOIN contacts ON contacts.id = given.id
 WHERE contacts.location = ? ORDER BY contacts.n
 """
+_PUT_ADOPTED = f"""
+INSERT INTO adopted (run, contact, tags)
+SELECT (SELECT n FROM runs WHERE id = ?), contacts.n, given.tags
+FROM {Given.MANAGED} AS given JOIN contacts ON contacts.id = given.id
+WHERE contacts.location = ? ORDER BY contacts.n
+"""
+_ADOPTED = """
+SELECT contacts.id, tagsets.tags FROM adopted JOIN contacts ON adopted.contact = contacts.n
+    JOIN tagsets ON adopted.tags = tagsets.n
+WHERE run = (SELECT n FROM runs WHERE id = ?) ORDER BY contacts.id
+"""
+_UNADOPT = "DELETE FROM adopted WHERE run = (SELECT n FROM runs WHERE id = ?)"
+_LEDGERS = f"""
+SELECT given.id, (
+    SELECT tagsets.tags FROM contacts JOIN known ON contacts.known = known.n JOIN tagsets ON known.ledger = tagsets.n
+    WHERE contacts.location = ? AND contacts.id = given.id)
+FROM {Given.MANAGED} AS given
+"""
 _ASKED = """
-SELECT contacts.id, contacts.n, tagsets.tags FROM rows JOIN contacts ON rows.contact = contacts.n
+SELECT contacts.id, contacts.n, tagsets.tags, entered FROM rows JOIN contacts ON rows.contact = contacts.n
     JOIN known ON contacts.known = known.n JOIN tagsets ON known.ledger = tagsets.n
 WHERE rows.batch = ?
 """
@@ -47,7 +65,10 @@ SELECT ?, n, outcome, old, added, removed, message, released, rejection FROM {Gi
 """
 _NEXT_ANSWER = "SELECT coalesce(max(n) + 1, 0) FROM answers WHERE batch = ?"
 _UNANSWER = f"DELETE FROM rows WHERE batch = ? AND contact IN (SELECT contact FROM {Given.ROWS})"
-_ANSWER = f"INSERT INTO rows (batch, contact, answer) SELECT ?, contact, answer FROM {Given.ROWS} ORDER BY contact"
+_ANSWER = f"""
+INSERT INTO rows (batch, contact, answer, entered)
+SELECT ?, contact, answer, entered FROM {Given.ROWS} ORDER BY contact
+"""
 _LEARN = f"""
 UPDATE contacts SET known = given.known FROM {Given.ROWS} AS given
 WHERE contacts.n = given.contact AND contacts.known <> given.known
@@ -55,18 +76,19 @@ WHERE contacts.n = given.contact AND contacts.known <> given.known
 
 
 class Asked(NamedTuple):
-    """A contact of a batch: its number, and what was under management before the answer."""
+    """A contact of a batch: its number, what was under management before the answer, the number of what entered."""
 
     number: int
     ledger: TagSet
+    entered: int | None
 
 
 def put_run(database: Database, number: int, run: RunRecord) -> None:
     """Of the location of that number."""
     header = run.header
     why = (header.operation, header.who, header.change_digest, header.commit)
-    row = (run.id, number, *why, header.started, run.ended, run.status, json.dumps(header.allowed))
-    database.execute(_PUT_RUN, row)
+    ended = (run.ended, run.status, json.dumps(header.allowed), int(run.traced))
+    database.execute(_PUT_RUN, (run.id, number, *why, header.started, *ended))
 
 
 def put_batch(database: Database, run: str, row: tuple[object, ...]) -> int:
@@ -74,12 +96,43 @@ def put_batch(database: Database, run: str, row: tuple[object, ...]) -> int:
     return int(first(database.execute(_PUT_BATCH, (run, *row)))[0])
 
 
-def put_rows(database: Database, interning: Interning, batch: int, number: int, contacts: Iterable[ContactId]) -> None:
-    """A row, not answered so far, for each contact; those never heard of are unknown ones."""
+def put_rows(
+    database: Database, interning: Interning, batch: int, number: int, entered: Mapping[ContactId, TagSet]
+) -> None:
+    """A row, not answered so far, for each contact, with what its intent put under management; those never heard of
+    are unknown ones."""
     unknown = interning.known(number, UNKNOWN)
-    database.give(Given.CONTACTS, ((contact, unknown) for contact in sorted(contacts)))
+    database.give(Given.CONTACTS, ((contact, unknown) for contact in sorted(entered)))
     database.execute(ADD_CONTACTS + "DO NOTHING", (number,))
+    rows = [(contact, interning.optional(entered[contact] or None)) for contact in sorted(entered)]
+    database.give(Given.MANAGED, rows)
     database.execute(_PUT_ROWS, (batch, number))
+
+
+def put_adopted(
+    database: Database, interning: Interning, run: str, number: int, adopted: Mapping[ContactId, TagSet]
+) -> None:
+    """What the run put under management without a request; what it did so before stays."""
+    before = read_adopted(database, run)
+    whole = before | {contact: tags | before.get(contact, NONE) for contact, tags in adopted.items() if tags}
+    database.execute(_UNADOPT, (run,))
+    database.give(Given.MANAGED, [(contact, interning.tagset(whole[contact])) for contact in sorted(whole)])
+    database.execute(_PUT_ADOPTED, (run, number))
+
+
+@decoding()
+def read_adopted(database: Database, run: str) -> dict[ContactId, TagSet]:
+    return {ContactId(contact): tags_of(text) for contact, text in database.execute(_ADOPTED, (run,)).fetchall()}
+
+
+@decoding()
+def entering(database: Database, number: int, changed: Mapping[ContactId, Known]) -> dict[ContactId, TagSet]:
+    """What enters the ledger of each contact when that becomes known of it."""
+    database.give(Given.MANAGED, ((contact, None) for contact in sorted(changed)))
+    stored = database.execute(_LEDGERS, (number,)).fetchall()
+    texts = {text: tags_of(text) for text in {text for _, text in stored if text is not None}}
+    before = {ContactId(contact): texts[text] for contact, text in stored if text is not None}
+    return {contact: known.ledger - before.get(contact, NONE) for contact, known in changed.items()}
 
 
 @decoding()
@@ -87,9 +140,9 @@ def asked(database: Database, batch: int) -> dict[ContactId, Asked]:
     """The contacts of a batch."""
     ledgers: dict[str, TagSet] = {}
     found = {}
-    for contact, number, text in database.execute(_ASKED, (batch,)):
+    for contact, number, text, entered in database.execute(_ASKED, (batch,)):
         ledger = ledgers[text] if text in ledgers else ledgers.setdefault(text, tags_of(text))
-        found[ContactId(contact)] = Asked(number, ledger)
+        found[ContactId(contact)] = Asked(number, ledger, entered)
     return found
 
 
@@ -134,8 +187,11 @@ def _row(interning: Interning, answer: Answer, verdict: Verdict) -> tuple[object
     return (verdict.outcome, old, added, removed, message, released, verdict.rejection)
 
 
-def settle(database: Database, batch: int, rows: Iterable[tuple[int, int | None, int | None]]) -> int:
-    """Rows become answered, and contacts known; how many of these changed. `rows`: number of contact, known, answer."""
+def settle(database: Database, batch: int, rows: Iterable[tuple[int, int | None, int | None, int | None]]) -> int:
+    """Rows become answered, and contacts known; how many of these changed.
+
+    `rows`: the numbers of a contact, of what is known of it, of its answer, of what its intent put under management.
+    """
     database.give(Given.ROWS, sorted(rows))
     database.execute(_UNANSWER, (batch,))
     database.execute(_ANSWER, (batch,))

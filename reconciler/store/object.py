@@ -19,7 +19,7 @@ from reconciler.core.errors import LeaseLost, StateCorrupted
 from reconciler.core.facts import Facts
 from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, refusal
-from reconciler.core.names import ContactId, Instant, LocationId, SetName
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Verdict
 from reconciler.core.plan import Snapshot
@@ -58,6 +58,9 @@ class ObjectReader:
     def batches(self, run: str) -> Sequence[BatchRecord]:
         return self._replica.present().batches(run)
 
+    def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
+        return self._replica.present().adopted(run)
+
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         return self._replica.present().trail(location, contact)
 
@@ -80,7 +83,8 @@ class ObjectStore:
         self._try = trial or Trial(bucket)
         looking = ObjectReader(self._replica)
         self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
-        self.batches, self.trail, self.check = looking.batches, looking.trail, looking.check
+        self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
+        self.check = looking.check
 
     def __enter__(self) -> Self:
         return self
@@ -137,6 +141,9 @@ class ObjectStore:
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         self._replica.append("learn", lease, changed)
+
+    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, Known]) -> None:
+        self._replica.append("manage", lease, run, changed)
 
     def note(self, lease: Lease, facts: Facts) -> None:
         self._replica.append("note", lease, facts)

@@ -11,7 +11,7 @@ from reconciler.core.batching import Batch
 from reconciler.core.facts import Facts
 from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
-from reconciler.core.names import ContactId, Instant, LocationId, SetName
+from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Verdict
 from reconciler.core.plan import Snapshot
@@ -66,11 +66,14 @@ class PlacesReader:
         return self._at[location].runs(location)
 
     def batches(self, run: str) -> Sequence[BatchRecord]:
-        # a run's id does not tell its location: what is open already is asked first
-        for location in sorted(self._names(), key=lambda each: each not in self._at):
-            if found := self._at[location].batches(run):
-                return found
-        return ()
+        return next((found for each in self._opened_first() if (found := self._at[each].batches(run))), ())
+
+    def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
+        return next((found for each in self._opened_first() if (found := self._at[each].adopted(run))), {})
+
+    def _opened_first(self) -> Sequence[LocationId]:
+        """A run's id does not tell its location: what is open already is asked first."""
+        return sorted(self._names(), key=lambda each: each not in self._at)
 
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         return self._at[location].trail(location, contact)
@@ -88,7 +91,8 @@ class PlacesStore:
         self._at = at
         looking = PlacesReader(at, names)
         self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
-        self.batches, self.trail, self.check = looking.batches, looking.trail, looking.check
+        self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
+        self.check = looking.check
 
     def __enter__(self) -> Self:
         return self
@@ -120,6 +124,9 @@ class PlacesStore:
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         self._at[lease.location].learn(lease, changed)
+
+    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, Known]) -> None:
+        self._at[lease.location].manage(lease, run, changed)
 
     def note(self, lease: Lease, facts: Facts) -> None:
         self._at[lease.location].note(lease, facts)

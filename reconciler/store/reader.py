@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from reconciler.core.journal import BatchRecord, RunRecord
 from reconciler.core.lease import Lease
-from reconciler.core.names import ContactId, LocationId
+from reconciler.core.names import ContactId, LocationId, TagSet
 from reconciler.core.plan import Snapshot
-from reconciler.store import leases, reading, whole
+from reconciler.store import journal, leases, reading, whole
 from reconciler.store.database import Database
 
 
@@ -52,6 +52,12 @@ class SqlReader:
             return ()
         with self._database.reading():
             return reading.batches(self._database, run)
+
+    def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
+        if self._database is None:
+            return {}
+        with self._database.reading():
+            return journal.read_adopted(self._database, run)
 
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         if self._database is None:

@@ -26,7 +26,7 @@ WHERE runs.location = ? AND batches.status = 'intended' ORDER BY batches.n
 _RUNS = """
 SELECT runs.id, operation, who, started, change_digest, commit_id, allowed, runs.status, runs.ended,
     (SELECT count(*) FROM batches WHERE run = runs.n),
-    (SELECT count(*) FROM rows JOIN batches ON rows.batch = batches.n WHERE run = runs.n)
+    (SELECT count(*) FROM rows JOIN batches ON rows.batch = batches.n WHERE run = runs.n), traced
 FROM runs JOIN locations ON runs.location = locations.n WHERE locations.id = ? ORDER BY runs.n
 """
 _BATCHES = """
@@ -35,7 +35,7 @@ FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = ta
 ORDER BY batches.n
 """
 _ROWS = """
-SELECT contacts.id, outcome, old, added, removed, message, released, rejection
+SELECT contacts.id, outcome, old, added, removed, message, released, rejection, entered
 FROM rows JOIN contacts ON rows.contact = contacts.n
     LEFT JOIN answers ON answers.batch = rows.batch AND answers.n = rows.answer
 WHERE rows.batch = ? ORDER BY contacts.id
@@ -43,7 +43,7 @@ WHERE rows.batch = ? ORDER BY contacts.id
 _FACTS = "SELECT moves_updated, max_contacts, max_tags, aliases, limits_at FROM facts WHERE location = ?"
 _TRAIL = """
 SELECT runs.id, batches.action, tagsets.tags, intended, batches.ended, batches.status,
-    outcome, old, added, removed, message, released, rejection
+    outcome, old, added, removed, message, released, rejection, entered
 FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
     JOIN rows ON rows.batch = batches.n JOIN contacts ON rows.contact = contacts.n
     JOIN locations ON contacts.location = locations.n
@@ -70,18 +70,19 @@ def locations(database: Database) -> Sequence[LocationId]:
 
 @decoding()
 def runs(database: Database, location: LocationId) -> Sequence[RunRecord]:
-    return tuple(
-        RunRecord(
-            id=run,
-            header=RunHeader(location, operation, who, started, digest, commit, tuple(json.loads(allowed))),
-            status=RunStatus(status),
-            ended=ended,
-            requests=requests,
-            rows=rows,
-        )
-        for run, operation, who, started, digest, commit, allowed, status, ended, requests, rows in database.execute(
-            _RUNS, (location,)
-        )
+    return tuple(_run(location, tuple(row)) for row in database.execute(_RUNS, (location,)))
+
+
+def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
+    run, operation, who, started, digest, commit, allowed, status, ended, requests, rows, traced = row
+    return RunRecord(
+        id=run,
+        header=RunHeader(location, operation, who, started, digest, commit, tuple(json.loads(allowed))),
+        status=RunStatus(status),
+        ended=ended,
+        requests=requests,
+        rows=rows,
+        traced=bool(traced),
     )
 
 
@@ -157,9 +158,10 @@ def _batch(asked: Sequence[Any], answers: dict[ContactId, Answer]) -> BatchRecor
 
 
 def _answer(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Answer:
-    outcome, old, added, removed, message, released, rejection = row
+    outcome, old, added, removed, message, released, rejection, entered = row
+    managed = frozenset() if entered is None else tagsets[entered]
     if outcome is None:
-        return Answer(None)
+        return Answer(None, entered=managed)
     verdict = Verdict(
         outcome=Outcome(outcome),
         message=message or "",
@@ -168,4 +170,4 @@ def _answer(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Answer:
         added=frozenset() if added is None else tagsets[added],
         removed=frozenset() if removed is None else tagsets[removed],
     )
-    return Answer(verdict, frozenset() if released is None else tagsets[released])
+    return Answer(verdict, frozenset() if released is None else tagsets[released], managed)

@@ -48,6 +48,7 @@ METHODS: Mapping[str, Callable[..., Any]] = {
     "begin_run": SqlStore.begin,
     "end_run": lambda store, lease, run, status, now, sizes: store.end_run(lease, run, status, now, set_sizes=sizes),
     "learn": SqlStore.learn,
+    "manage": SqlStore.manage,
     "note": SqlStore.note,
     "prune": SqlStore.prune,
     "intend": SqlStore.intend,

@@ -7,7 +7,8 @@ Version 3: `answers` (what `rows` held of each contact, once for all contacts of
 Version 4: the tags under management that nobody ever saw there (`unconfirmed`; NULL: not written down).
 Version 5: of a contact, the pairs of `once` tags that left the ledger and when they were given (`spent`), the last
 reading that could not decide its doubt (`reading`) and when it was last tried (`attempted_at`); when the limits of a
-request were learnt; why an answer refused a contact (`rejection`), until then told from its message; of a lease's
+request were learnt; which pairs a run put under management (`traced`), by an intent (`rows.entered`) or without a
+request (`adopted`); why an answer refused a contact (`rejection`), until then told from its message; of a lease's
 holder, what tells its process from others of that number.
 
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
@@ -47,12 +48,29 @@ CREATE TABLE answers (
     PRIMARY KEY (batch, n)
 ) STRICT, WITHOUT ROWID;
 """
-_ROWS = """
+_ROWS_3 = """
 CREATE TABLE rows (
     batch INTEGER NOT NULL REFERENCES batches,
     contact INTEGER NOT NULL REFERENCES contacts,
     answer INTEGER,
     PRIMARY KEY (batch, contact)
+) STRICT, WITHOUT ROWID;
+"""
+_ROWS = """
+CREATE TABLE rows (
+    batch INTEGER NOT NULL REFERENCES batches,
+    contact INTEGER NOT NULL REFERENCES contacts,
+    answer INTEGER,
+    entered INTEGER,
+    PRIMARY KEY (batch, contact)
+) STRICT, WITHOUT ROWID;
+"""
+_ADOPTED = """
+CREATE TABLE adopted (
+    run INTEGER NOT NULL REFERENCES runs,
+    contact INTEGER NOT NULL REFERENCES contacts,
+    tags INTEGER NOT NULL REFERENCES tagsets,
+    PRIMARY KEY (run, contact)
 ) STRICT, WITHOUT ROWID;
 """
 TABLES = f"""
@@ -119,7 +137,8 @@ CREATE TABLE runs (
     started INTEGER NOT NULL,
     ended INTEGER,
     status TEXT NOT NULL,
-    allowed TEXT NOT NULL DEFAULT '[]'
+    allowed TEXT NOT NULL DEFAULT '[]',
+    traced INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE batches (
     n INTEGER PRIMARY KEY,
@@ -133,6 +152,7 @@ CREATE TABLE batches (
 CREATE INDEX batches_by_run ON batches (run);
 {_ANSWERS}
 {_ROWS}
+{_ADOPTED}
 CREATE TABLE leases (
     location INTEGER PRIMARY KEY REFERENCES locations,
     fence INTEGER NOT NULL,
@@ -175,7 +195,7 @@ ALTER TABLE rows RENAME TO whole_rows;
 INSERT INTO answers (batch, n, outcome, old, added, removed, message, released)
 SELECT DISTINCT batch, {_NUMBER}, outcome, old, added, removed, message, released FROM whole_rows
 WHERE outcome IS NOT NULL;
-{_ROWS}
+{_ROWS_3}
 INSERT INTO rows (batch, contact, answer)
 SELECT batch, contact, {_NUMBER} FROM whole_rows WHERE outcome IS NOT NULL
 UNION ALL SELECT batch, contact, NULL FROM whole_rows WHERE outcome IS NULL
@@ -183,12 +203,15 @@ ORDER BY 1, 2;
 DROP TABLE whole_rows;
 """,
     3: "ALTER TABLE known ADD COLUMN unconfirmed INTEGER REFERENCES tagsets;",
-    4: """
+    4: f"""
 ALTER TABLE known ADD COLUMN spent TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE known ADD COLUMN reading TEXT;
 ALTER TABLE known ADD COLUMN attempted_at INTEGER;
 ALTER TABLE facts ADD COLUMN limits_at INTEGER;
 ALTER TABLE answers ADD COLUMN rejection TEXT;
+ALTER TABLE runs ADD COLUMN traced INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rows ADD COLUMN entered INTEGER;
+{_ADOPTED}
 UPDATE answers SET rejection = CASE message
     WHEN 'contact id is not a valid firebase id' THEN 'invalid'
     WHEN 'contact is deleted' THEN 'deleted'

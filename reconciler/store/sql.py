@@ -14,7 +14,7 @@ from reconciler.core.journal import BatchStatus, RunHeader, RunLog, RunRecord, R
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
-from reconciler.core.outcome import Outcome, Verdict
+from reconciler.core.outcome import Action, Outcome, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.store import journal, leases, reading, whole
 from reconciler.store.database import Database, Given, first
@@ -30,7 +30,8 @@ class SqlStore:
         self._interning = Interning(database)
         looking = SqlReader(database)
         self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
-        self.batches, self.trail, self.check = looking.batches, looking.trail, looking.check
+        self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
+        self.check = looking.check
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +105,12 @@ class SqlStore:
         with self._holding(lease) as (database, number):
             self._write_known(database, number, changed)
 
+    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, Known]) -> None:
+        with self._holding(lease) as (database, number):
+            entered = journal.entering(database, number, changed)
+            self._write_known(database, number, changed)
+            journal.put_adopted(database, self._interning, run, number, entered)
+
     def note(self, lease: Lease, facts: Facts) -> None:
         with self._holding(lease) as (database, number):
             if reading.read_facts(database, number) != facts:
@@ -112,10 +119,12 @@ class SqlStore:
 
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
         with self._holding(lease) as (database, number):
+            entered = journal.entering(database, number, changed) if batch.action is Action.ADD else {}
             self._write_known(database, number, changed)
             tags = self._interning.tagset(frozenset(batch.tags))
             key = journal.put_batch(database, run, (batch.action, tags, now, None, BatchStatus.INTENDED))
-            journal.put_rows(database, self._interning, key, number, batch.contacts)
+            rows = {contact: entered.get(contact, journal.NONE) for contact in batch.contacts}
+            journal.put_rows(database, self._interning, key, number, rows)
         return key
 
     def record(
@@ -130,7 +139,9 @@ class SqlStore:
             rows = journal.asked(database, number)
             answers = journal.put_answers(database, self._interning, number, journal.answered(rows, verdicts, changed))
             known = {contact: self._interning.known(location, each) for contact, each in changed.items()}
-            settled = [(row.number, known.get(contact), answers.get(contact)) for contact, row in rows.items()]
+            settled = [
+                (row.number, known.get(contact), answers.get(contact), row.entered) for contact, row in rows.items()
+            ]
             if journal.settle(database, number, settled):
                 _count(database, location)
             self._write_known(database, location, {each: changed[each] for each in changed.keys() - rows.keys()})

@@ -14,11 +14,16 @@ from reconciler.store.database import Database, Given, first
 from reconciler.store.interning import Interning
 
 _BATCHES = "SELECT batches.n FROM batches JOIN runs ON batches.run = runs.n WHERE runs.location = ?"
+_KEPT = """
+SELECT runs.n FROM runs WHERE runs.location = ?
+    AND (EXISTS (SELECT 1 FROM batches WHERE run = runs.n) OR EXISTS (SELECT 1 FROM adopted WHERE run = runs.n))
+ORDER BY runs.n DESC LIMIT ?
+"""
 _OLD_BATCHES = f"""
 {_BATCHES} AND runs.n NOT IN (
-    SELECT runs.n FROM runs WHERE runs.location = ? AND EXISTS (SELECT 1 FROM batches WHERE run = runs.n)
-    ORDER BY runs.n DESC LIMIT ?)
+    {_KEPT})
 """
+_OLD_RUNS = f"SELECT n FROM runs WHERE location = ? AND n < (SELECT min(n) FROM ({_KEPT}) AS kept)"
 _PUT_FACTS = """
 INSERT INTO facts (location, moves_updated, max_contacts, max_tags, aliases, limits_at) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (location) DO UPDATE SET moves_updated = excluded.moves_updated, max_contacts = excluded.max_contacts,
@@ -30,6 +35,7 @@ DELETE FROM answers WHERE batch IN ({_BATCHES}) AND NOT EXISTS (
     SELECT 1 FROM rows WHERE rows.batch = answers.batch AND rows.answer = answers.n)
 """
 _EMPTY = (
+    "DELETE FROM adopted WHERE run IN (SELECT n FROM runs WHERE location = ?)",
     f"DELETE FROM rows WHERE batch IN ({_BATCHES})",
     f"DELETE FROM answers WHERE batch IN ({_BATCHES})",
     f"DELETE FROM batches WHERE n IN ({_BATCHES})",
@@ -50,6 +56,9 @@ _LOOSE = {
     ),
     "answers of tags that are missing": "SELECT count(*) FROM answers WHERE "
     + " OR ".join(f"{column} NOT IN (SELECT n FROM tagsets)" for column in ("old", "added", "removed", "released")),
+    "rows of what entered, which is missing": (
+        "SELECT count(*) FROM rows WHERE entered NOT IN (SELECT n FROM tagsets)"
+    ),
     "rows of a contact of another location than their run's": (
         "SELECT count(*) FROM rows JOIN contacts ON rows.contact = contacts.n JOIN batches ON rows.batch = batches.n"
         " JOIN runs ON batches.run = runs.n WHERE contacts.location <> runs.location"
@@ -64,15 +73,19 @@ def put_facts(database: Database, number: int, facts: Facts) -> None:
 
 
 def prune(database: Database, number: int, keep: int) -> None:
-    """Gives up the rows of all but the last `keep` runs with batches."""
+    """Gives up the rows of all but the last `keep` runs with batches or adoptions."""
     for table in ("rows", "answers"):
         database.execute(f"DELETE FROM {table} WHERE batch IN ({_OLD_BATCHES})", (number, number, keep))
+    old = (number, number, keep)
+    database.execute(f"DELETE FROM adopted WHERE run IN ({_OLD_RUNS})", old)
+    database.execute(f"UPDATE runs SET traced = 0 WHERE n IN ({_OLD_RUNS})", old)
 
 
 def forget(database: Database, number: int, contacts: Iterable[ContactId]) -> None:
     """Contacts leave, and so do their rows in the journal."""
     database.give(Given.CONTACTS, ((contact, 0) for contact in sorted(set(contacts))))
-    database.execute(f"DELETE FROM rows WHERE contact IN ({_GIVEN})", (number,))
+    for table in ("rows", "adopted"):
+        database.execute(f"DELETE FROM {table} WHERE contact IN ({_GIVEN})", (number,))
     database.execute(_UNUSED_ANSWERS, (number,))
     if database.execute(f"DELETE FROM contacts WHERE n IN ({_GIVEN})", (number,)).rowcount:
         database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (number,))
@@ -93,6 +106,7 @@ def replace_all(database: Database, interning: Interning, number: int, state: Sn
     put_facts(database, number, state.facts)
     for log in runs:
         journal.put_run(database, number, log.record)
+        journal.put_adopted(database, interning, log.record.id, number, log.adopted)
         _put_batches(database, interning, number, log)
 
 
@@ -101,10 +115,13 @@ def _put_batches(database: Database, interning: Interning, number: int, log: Run
         tags = interning.tagset(frozenset(batch.tags))
         row = (batch.action, tags, batch.intended, batch.ended, batch.status)
         key = journal.put_batch(database, log.record.id, row)
-        journal.put_rows(database, interning, key, number, batch.answers)
+        entered = {contact: answer.entered for contact, answer in batch.answers.items()}
+        journal.put_rows(database, interning, key, number, entered)
         answers = journal.put_answers(database, interning, key, batch.answers.items())
         rows = journal.asked(database, key)
-        journal.settle(database, key, [(rows[contact].number, None, each) for contact, each in answers.items()])
+        asked = {contact: rows[contact] for contact in answers}
+        settled = [(row.number, None, answers[contact], row.entered) for contact, row in asked.items()]
+        journal.settle(database, key, settled)
 
 
 def check(database: Database) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.apply import Mission, World, apply
+from reconciler.cli.runs import read_log
 from reconciler.core.approval import approve
 from reconciler.core.batching import Caps
 from reconciler.core.desired import Desired
@@ -106,7 +107,7 @@ class Scene:
     def log(self, run: str) -> RunLog:
         with open_reader(self.url) as reader:
             record = next(each for each in reader.runs(HERE) if each.id == run)
-            return RunLog(record, tuple(reader.batches(run)))
+            return read_log(reader, record)
 
     def runs(self) -> Sequence[RunRecord]:
         with open_reader(self.url) as reader:

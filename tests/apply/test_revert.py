@@ -15,6 +15,7 @@ from reconciler.core.manifest import Authority, OnLeave
 from reconciler.core.revert import CHANGED_SINCE, DEMANDED, UNCLEAR_THEN
 from reconciler.store import open_store
 from tests.apply.stage import Scene, who
+from tests.apply.test_daily import look_again
 from tests.build import a_rule, a_set, declare, tags
 
 NOTHING = declare()
@@ -209,6 +210,79 @@ def test_every_change_of_a_revert_says_that_it_is_one(scene: Scene) -> None:
     assert {change.reason for change in changes} == {Reason.REVERTED}
 
 
+def test_what_a_run_adopted_is_nobodys_again(scene: Scene) -> None:
+    """The rollback of a mistaken commit: tags that people set by hand are not pruned by the next plan."""
+    scene.run(of("anna bert cara", "x"))
+    for name in PEOPLE:
+        scene.others(name, add="vip")
+    look_again(scene)
+    run = scene.run(of("anna bert cara", "x vip")).run
+    assert (scene.sent, scene.known("anna").ledger) == ([], tags("x vip"))
+    now = of("anna bert cara", "x")
+    report = scene.revert(run, now)
+    assert (report.exit_code, report.released, scene.sent) == (ExitCode.DONE, 3, [])
+    assert scene.known("anna").ledger == tags("x")
+    assert scene.plan(now).is_empty
+    scene.run(now)
+    assert all("vip" in scene.tags(name) for name in PEOPLE)
+
+
+def test_what_a_run_asked_for_and_found_there_is_nobodys_again(scene: Scene) -> None:
+    run = scene.run(of("anna bert cara", "vip")).run
+    assert scene.known("bert").ledger == tags("vip")
+    scene.revert(run, NOTHING)
+    assert scene.known("bert").ledger == frozenset()
+    scene.run(NOTHING)
+    assert carried(scene) == {"anna": {"old"}, "bert": {"vip"}, "cara": set()}
+
+
+def test_what_is_still_desired_stays_under_management_and_is_listed(scene: Scene) -> None:
+    run = scene.run(of("bert", "vip")).run
+    assert left_out(scene, run, of("bert", "vip")) == {DEMANDED: ("vip",)}
+    assert scene.plan_revert(run, of("bert", "vip")).is_empty
+
+
+def test_what_was_under_management_before_stays_so(scene: Scene) -> None:
+    """bert's tag was adopted by the run before; taken by others and added by none, the next plan prunes it."""
+    scene.run(of("bert", "vip"))
+    run = scene.run(of("bert cara", "vip new")).run
+    scene.revert(run, NOTHING)
+    assert scene.known("bert").ledger == tags("vip")
+    scene.run(NOTHING)
+    assert scene.tags("bert") == set()
+
+
+def test_what_a_later_run_put_under_management_anew_stays_so(scene: Scene) -> None:
+    run = scene.run(of("bert", "vip", on_leave=OnLeave.KEEP)).run
+    scene.run(NOTHING)
+    assert scene.known("bert").ledger == frozenset()
+    scene.run(of("bert", "vip"))
+    assert scene.plan_revert(run, NOTHING).is_empty
+    assert scene.known("bert").ledger == tags("vip")
+
+
+def test_what_leaves_the_ledger_by_a_revert_makes_no_tag_owned(scene: Scene) -> None:
+    """The commit gave `vip` to cara, adopted bert's, and took anna's, who is of a set that owns its tags."""
+    scene.others("anna", add="vip")
+    owning = a_set("owning", who("anna"), "x", authority=Authority.OWNED)
+    before = declare(owning)
+    scene.run(before)
+    assert "vip" in scene.tags("anna")
+    run = scene.run(declare(owning, a_set("mistake", who("bert cara"), "vip"))).run
+    assert "vip" not in scene.tags("anna")
+    scene.revert(run, before)
+    assert carried(scene) == {"anna": {"old", "vip", "x"}, "bert": {"vip"}, "cara": set()}
+    assert scene.plan(before).is_empty
+
+
+def test_a_run_of_an_older_version_says_that_its_management_is_unknown(scene: Scene) -> None:
+    run = scene.run(of("bert", "vip")).run
+    assert scene.reversal(run).traced
+    scene.run(of("bert", "vip x"), history_keep=1)
+    assert not scene.reversal(run).traced
+    assert scene.plan_revert(run, NOTHING).is_empty
+
+
 def some_desired(chance: Random) -> Desired:
     names = [name for name in PEOPLE if chance.random() < 0.7]
     present = [tag for tag in ("old", "vip", "new", "x") if chance.random() < 0.4]
@@ -243,6 +317,10 @@ def test_law_a_run_and_its_revert_under_the_old_manifests_change_nothing(tmp_pat
             assert {name: scene.tags(name) | demanded[name] for name in PEOPLE} == {
                 name: before[name] | demanded[name] for name in PEOPLE
             }, seed
+            # nor does the revert leave anything under management that was not
+            after = carried(scene)
+            scene.run(first)
+            assert carried(scene) == after, seed
         if report.run:
             done = {
                 (contact, tag)

@@ -48,12 +48,18 @@ def test_a_mistake_is_undone(reconciler: Command, world: World, mistake: str) ->
     again = reconciler("revert", mistake, "--auto-approve", *LIFT)
     assert again.code == 0
     assert "nothing of run" in again.err
+    document = json.loads(reconciler("revert", mistake, "--auto-approve", "--format", "json", *LIFT).out)
+    assert [(each["run"], each["requests"]) for each in document["locations"]] == [("", 0)]
 
 
 def test_a_revert_goes_through_the_guards(reconciler: Command, world: World, mistake: str) -> None:
     ended = reconciler("revert", mistake, "--auto-approve")
     assert ended.code == 5
     assert "--allow empties_tag:tag=customer" in ended.err
+    refused = reconciler("revert", mistake, "--auto-approve", "--format", "json")
+    document = json.loads(refused.out)
+    assert (refused.code, document["report"], document["exit_code"]) == (5, "error", 5)
+    assert "empties_tag" in document["error"]
     assert len(world.transitions) == 5
 
 

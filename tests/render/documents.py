@@ -156,10 +156,11 @@ def some_logs() -> list[RunLog]:
     last = _record(4, requests=1, rows=1, status=RunStatus.RUNNING)
     gone = Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
     adding = {"anna": _added("vip"), "bert": _added("vip", old="gold"), "dora": gone}
+    adopted = frozenset(map(Tag, ("gold", "vip")))
     again = {"anna": _added("vip", old="trial"), "cara": _added("gold vip")}
     return [
         RunLog(first, ()),
-        RunLog(second, (_batch(second, Action.ADD, "vip", adding),)),
+        RunLog(second, (_batch(second, Action.ADD, "vip", adding),), {ContactId("emil"): adopted}),
         RunLog(third, (_batch(third, Action.ADD, "gold vip", again),)),
         RunLog(last, (_batch(last, Action.REMOVE, "trial", {"anna": None}),)),
     ]

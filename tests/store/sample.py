@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.core.batching import Batch
 from reconciler.core.facts import Facts
 from reconciler.core.journal import RunHeader, RunStatus
@@ -68,6 +70,7 @@ def fill(store: StateStore) -> None:
     run = store.begin_run(lease, RunHeader(HERE, "apply", "bert", at(5), "sha256:def"))
     number = store.intend(lease, run, Batch(Action.REMOVE, (BERT,), (Tag("old"),)), {}, at(6))
     store.withdraw(lease, number, {}, at(7))
+    store.manage(lease, run, {CARA: replace(KNOWN[CARA], ledger=tags("grün vip"))})
     store.end_run(lease, run, RunStatus.STOPPED, at(8), set_sizes=None)
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(9)))
     store.intend(lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: Known(ledger=tags("vip"))}, at(10))

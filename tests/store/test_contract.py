@@ -11,11 +11,12 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from reconciler.cli.runs import read_log
 from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, LockHeld, UsageError
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.integrity import verify
-from reconciler.core.journal import Answer, RunHeader, RunLog, RunStatus
+from reconciler.core.journal import Answer, RunHeader, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
@@ -417,6 +418,61 @@ def test_a_run_remembers_which_guards_were_lifted(home: Home) -> None:
     assert home.reader().runs(HERE)[0].header == told
 
 
+def test_a_run_remembers_what_its_intents_put_under_management(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.learn(lease, {ANNA: Known(ledger=tags("x"))})
+    run = store.begin_run(lease, header())
+    ours = {ANNA: Known(ledger=tags("x", "y")), BERT: Known(ledger=tags("x", "y"))}
+    number = store.intend(lease, run, batch(ANNA, BERT, CARA, names=["x", "y"]), ours, START)
+    for state in (store, home.reader()):
+        assert [answer.entered for answer in answers(state, run)[0].values()] == [tags("y"), tags("x", "y"), tags()]
+    store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, ours, LATER)
+    number = store.intend(lease, run, replace(batch(ANNA, names=["x"]), action=Action.REMOVE), {}, LATER)
+    store.record(lease, number, {ANNA: applied("x")}, {ANNA: Known(ledger=tags("y"))}, LATER)
+    for state in (store, home.reader(), home.store()):
+        found = [{who: answer.entered for who, answer in each.items()} for each in answers(state, run)]
+        assert found == [{ANNA: tags("y"), BERT: tags("x", "y"), CARA: tags()}, {ANNA: tags()}]
+        assert [each.traced for each in state.runs(HERE)] == [True]
+
+
+def test_a_run_remembers_what_it_adopted(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.learn(lease, {ANNA: Known(ledger=tags("x"))})
+    run = store.begin_run(lease, header())
+    serial = store.load(HERE).serial
+    store.manage(lease, run, {ANNA: Known(ledger=tags("x", "grün")), BERT: seen("a")})
+    store.manage(lease, run, {ANNA: Known(ledger=tags("grün", "z")), CARA: Known(ledger=tags("z"))})
+    for state in (store, home.reader(), home.store()):
+        assert state.adopted(run) == {ANNA: tags("grün", "z"), CARA: tags("z")}
+        assert state.load(HERE).observed[BERT] == seen("a")
+        assert state.load(HERE).serial > serial
+    assert store.adopted("no such run") == {}
+
+
+def test_a_forgotten_contact_was_adopted_by_nobody(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    run = store.begin_run(lease, header())
+    store.manage(lease, run, dict.fromkeys((ANNA, BERT), Known(ledger=tags("x"))))
+    store.forget(lease, [ANNA])
+    assert home.reader().adopted(run) == {BERT: tags("x")}
+
+
+def test_older_runs_give_up_what_they_adopted_and_say_so(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    runs = []
+    for index in range(3):
+        runs.append(store.begin_run(lease, header()))
+        store.manage(lease, runs[-1], {ANNA: Known(ledger=tags(*map(str, range(index + 1))))})
+        store.end_run(lease, runs[-1], RunStatus.COMPLETE, LATER, set_sizes=None)
+    store.prune(lease, 2)
+    assert [store.adopted(run) for run in runs] == [{}, {ANNA: tags("1")}, {ANNA: tags("2")}]
+    assert [each.traced for each in home.reader().runs(HERE)] == [False, True, True]
+
+
 def test_older_runs_give_up_their_rows_and_stay_listed(home: Home) -> None:
     store = home.store()
     lease, there = taken(store), taken(store, THERE)
@@ -631,6 +687,7 @@ WRITES: dict[str, Callable[[StateStore, Lease, str, int], object]] = {
     "end_run": lambda store, lease, run, number: store.end_run(
         lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 9}
     ),
+    "manage": lambda store, lease, run, number: store.manage(lease, run, {ANNA: Known(ledger=tags("stolen"))}),
     "note": lambda store, lease, run, number: store.note(lease, Facts(moves_updated=True)),
     "learn": lambda store, lease, run, number: store.learn(lease, {ANNA: seen("stolen")}),
     "intend": lambda store, lease, run, number: store.intend(lease, run, batch(ANNA), {ANNA: seen("stolen")}, LATER),
@@ -806,7 +863,8 @@ def test_a_store_that_comes_back_after_another_one_knows_what_that_one_swept(hom
 
 def everything(store: StateReader, location: LocationId = HERE) -> Portable:
     return Portable(
-        store.load(location), tuple(RunLog(run, tuple(store.batches(run.id))) for run in store.runs(location))
+        store.load(location),
+        tuple(read_log(store, run) for run in store.runs(location)),
     )
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from reconciler.cli.runs import read_log
 from reconciler.core.emergency import Lost
 from reconciler.core.errors import StateError
 from reconciler.core.guard import GuardLimits
 from reconciler.core.integrity import verify
-from reconciler.core.journal import RunLog
 from reconciler.core.lease import TTL_MS
 from reconciler.core.names import Instant
 from reconciler.core.portable import Portable
@@ -116,7 +116,7 @@ def run(scene: Scene, trouble: Trouble) -> LocationReport | None:
 def sound(scene: Scene) -> None:
     with open_reader(scene.url) as reader:
         assert list(reader.check()) == []
-        runs = tuple(RunLog(each, tuple(reader.batches(each.id))) for each in reader.runs(HERE))
+        runs = tuple(read_log(reader, each) for each in reader.runs(HERE))
         assert verify(Portable(reader.load(HERE), runs), now=scene.clock.now()) == ()
         observed = reader.load(HERE).observed
         for name in scene.carried:

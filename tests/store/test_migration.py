@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.journal import RunLog
+from reconciler.cli.runs import read_log
 from reconciler.core.lease import TTL_MS
 from reconciler.core.outcome import REJECTIONS
 from reconciler.core.portable import Portable, state_document
@@ -31,7 +31,10 @@ OLD = sorted(STEPS)
 def document(reader: StateReader) -> object:
     """Everything that a state holds; runs, lineages and the like are made up by each state for itself."""
     found = [
-        Portable(reader.load(each), tuple(RunLog(run, tuple(reader.batches(run.id))) for run in reader.runs(each)))
+        Portable(
+            reader.load(each),
+            tuple(read_log(reader, run) for run in reader.runs(each)),
+        )
         for each in reader.locations()
     ]
     return json.loads(json.dumps(state_document(found)))

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler.core.errors import LeaseLost, LockHeld, StateCorrupted, StateError, StateTooNew, UsageError
+from reconciler.core.journal import Answer
 from reconciler.core.lease import HEARTBEAT_MS, TTL_MS
 from reconciler.core.names import ContactId, Instant, LocationId
 from reconciler.core.outcome import Outcome, Verdict
@@ -98,6 +100,8 @@ NEWER = {
     },
     "facts": {"limits_at": 5},
     "answers": {"rejection": 5},
+    "runs": {"traced": 5},
+    "rows": {"entered": 5},
     "leases": {"boot_id": 5, "pid_namespace": 5, "process_start": 5},
 }
 """The schema version that brought a column."""
@@ -107,6 +111,8 @@ def as_version(number: int, sql: Callable[[str], list[Any]]) -> None:
     for table, columns in NEWER.items():
         for column in (column for column, since in columns.items() if since > number):
             sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+    if number < 5:
+        sql("DROP TABLE adopted")
     if number < 3:
         _with_whole_rows(sql)
     if number < 2:
@@ -146,11 +152,17 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
 
     assert (sql("SELECT version FROM reconciler_version"), sql(shape)) == ([(VERSION,)], before)
     with open_reader(url) as reader:
-        assert [answers(reader, run) for run in runs] == rows
+        assert [answers(reader, run) for run in runs] == [_as_written_then(batches) for batches in rows]
+        assert not any(run.traced for run in reader.runs(HERE))
+
+
+def _as_written_then(batches: list[dict[ContactId, Answer]]) -> list[dict[ContactId, Answer]]:
+    """Before version 5 nobody wrote down what an intent put under management."""
+    return [{contact: replace(answer, entered=tags()) for contact, answer in each.items()} for each in batches]
 
 
 DAMAGE = {
-    "a table is gone": "DROP TABLE rows CASCADE; DROP TABLE contacts",
+    "a table is gone": "DROP TABLE rows CASCADE; DROP TABLE contacts CASCADE",
     "a column is gone": "ALTER TABLE known DROP COLUMN ledger",
     "no version": "DELETE FROM reconciler_version",
     "two versions": "INSERT INTO reconciler_version VALUES (1)",

@@ -10,9 +10,10 @@ from typing import Any
 
 from reconciler.cli.console import Console
 from reconciler.cli.holder import current_holder
+from reconciler.cli.runs import read_log
 from reconciler.clock import SystemClock
 from reconciler.core.errors import StateError
-from reconciler.core.journal import RunHeader, RunLog, RunStatus
+from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import Lease
 from reconciler.core.names import LocationId
 from reconciler.core.portable import Portable
@@ -65,7 +66,7 @@ def journalled(hands: Hands, operation: str) -> Iterator[None]:
 
 def whole(reader: StateReader, location: LocationId) -> Portable:
     """All there is of a location."""
-    runs = tuple(RunLog(run, tuple(reader.batches(run.id))) for run in reader.runs(location))
+    runs = tuple(read_log(reader, run) for run in reader.runs(location))
     return Portable(reader.load(location), runs)
 
 

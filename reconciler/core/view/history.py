@@ -82,6 +82,8 @@ def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
         blocks.append(Lines("", (Cell(text, Style.WARN),)))
     elif log.batches:
         blocks += [_tags(log.batches), _contacts(log.batches, most)]
+    if log.adopted:
+        blocks.append(_adopted(log))
     title = f"Run {run.id}, location {run.header.location}"
     return View("Run", (Section(title, _STATUS[run.status], tuple(blocks)),))
 
@@ -97,6 +99,13 @@ def _facts(run: RunRecord) -> Lines:
         *(f"guard lifted: {text}" for text in header.allowed),
     ]
     return Lines("", tuple(map(Cell, facts)))
+
+
+def _adopted(log: RunLog) -> Table:
+    found = Counter(tag for tags in log.adopted.values() for tag in tags)
+    columns = (Column("tag"), Column("contacts", right=True))
+    rows = [(Cell(tag), number(found[tag])) for tag in sorted(found)]
+    return table("Put under management without a request", columns, rows, most=None)
 
 
 def _tags(batches: Sequence[BatchRecord]) -> Table:

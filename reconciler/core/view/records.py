@@ -174,12 +174,17 @@ def _record(run: RunRecord) -> Row:
 
 
 def log_records(log: RunLog) -> Records:
-    """A row for each pair that the run asked for."""
+    """A row for each pair that the run asked for, or put under management without a request."""
     columns = "location run contact action tag outcome changed message asked answered"
     place, run = log.record.header.location, log.record.id
-    return _records(
-        "Every contact and tag", columns, lambda: ((place, run, *row) for each in log.batches for row in _batch(each))
-    )
+    return _records("Every contact and tag", columns, lambda: ((place, run, *row) for row in _log(log)))
+
+
+def _log(log: RunLog) -> Iterator[Row]:
+    for each in log.batches:
+        yield from _batch(each)
+    for contact, tags in log.adopted.items():
+        yield from ((contact, "", tag, "adopted", "", "", "", "") for tag in sorted(tags))
 
 
 def _batch(batch: BatchRecord) -> Iterator[Row]:
