@@ -13,7 +13,7 @@ from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, R
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.observed import Known
-from reconciler.core.outcome import Row, Verdict
+from reconciler.core.outcome import Rejection, Row, Verdict
 from reconciler.core.plan import Snapshot
 from reconciler.wire import BulkUpdate, ContactRead, Page
 
@@ -48,8 +48,11 @@ class TagWriter(Protocol):
 
 
 class TagReader(Protocol):
-    async def get_contact(self, contact: ContactId) -> ContactRead | None:
-        """The contact, None where the API says that there is none."""
+    async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:
+        """The contact, or why the API says that it is not there to be read; FOREIGN where it is another location's.
+
+        Raises Unread where the answer is about another contact, and InDoubt where it does not tell.
+        """
 
     async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
         """A page of the contacts, those that carry `tag` where one is given."""

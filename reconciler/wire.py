@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, instant, normalise_tag
-from reconciler.core.outcome import Action, Row
+from reconciler.core.outcome import REJECTIONS, Action, Rejection, Row
 from reconciler.core.pace import Quota
 
 BULK_PATH = "/contacts/bulk/tags/update/"
@@ -26,6 +26,11 @@ MESSAGE_LIMIT = 200
 LONGEST_TAG_SOUGHT = 75
 """The longest value that a filter of the search takes."""
 LONGEST_PAUSE_MS = 3_600_000
+FORBIDDEN = 403
+NO_ACCESS = "the token does not have access to this location"
+"""The vendor's words, beside a 403, for a contact of another location."""
+_ABSENCES = REJECTIONS | {"contact not found": Rejection.DELETED}
+"""The vendor's words of a contact that is not there to be read: the documented ones, and that of live accounts."""
 
 
 class Unreadable(ValueError):
@@ -196,14 +201,21 @@ def read_date(headers: Mapping[str, str]) -> Instant | None:
     return _date({name.lower(): value for name, value in headers.items()}.get("date", ""))
 
 
-def read_error(body: bytes) -> str:
-    """The message of an error body, in one line; empty where there is none."""
+def read_error(body: bytes) -> tuple[str, ...]:
+    """The messages of an error body, each in one line; none where the body is not the vendor's."""
     try:
         message = _object(body).get("message", "")
     except Unreadable:
-        return ""
-    text = "; ".join(map(str, message)) if isinstance(message, list) else str(message)
-    return " ".join(text.split())
+        return ()
+    texts = message if isinstance(message, list) else [message]
+    return tuple(line for text in texts if (line := " ".join(str(text).split())))
+
+
+def absence(said: Sequence[str], status: int) -> Rejection | None:
+    """Why a contact cannot be read, where all that was said is that; an error that says anything else does not tell."""
+    known = _ABSENCES | ({NO_ACCESS: Rejection.FOREIGN} if status == FORBIDDEN else {})
+    found = {known.get(message.lower().rstrip(".")) for message in said}
+    return found.pop() if len(found) == 1 else None
 
 
 def read_quota(headers: Mapping[str, str]) -> Quota:

@@ -19,13 +19,14 @@ from reconciler.core.errors import (
     QuotaExhausted,
     ReconcilerError,
     RequestRefused,
+    Unread,
 )
 from reconciler.core.names import ContactId, LocationId, instant
-from reconciler.core.outcome import Action
+from reconciler.core.outcome import Action, Rejection
 from reconciler.core.pace import Quota
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.token import find_token
-from reconciler.wire import BulkUpdate, read_quota
+from reconciler.wire import BulkUpdate, ContactRead, read_quota
 
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
 ANNA, BERT = ContactId("Anna" * 5), ContactId("Bert" * 5)
@@ -390,15 +391,55 @@ def test_the_token_is_in_no_repr() -> None:
         assert TOKEN not in text
 
 
-@pytest.mark.parametrize("status", [400, 404, 422])
-def test_a_contact_that_is_not_there_is_none(status: int) -> None:
-    assert asyncio.run(client(Wire(error(status))).get_contact(ANNA)) is None
+def read(wire: Wire, contact: ContactId = ANNA) -> ContactRead | Rejection:
+    return asyncio.run(client(wire).get_contact(contact))
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 422, 500])
+def test_a_contact_is_gone_by_what_the_api_says_of_it_whatever_the_status(status: int) -> None:
+    assert read(Wire(error(status, "Contact not found"))) is Rejection.DELETED
+    assert read(Wire(error(status, ["contact id is not a valid firebase id"]))) is Rejection.INVALID
+
+
+def test_a_contact_of_another_location_is_told_by_its_403() -> None:
+    assert read(Wire(error(403, "The token does not have access to this location."))) is Rejection.FOREIGN
+    with pytest.raises(AuthRefused):
+        read(Wire(error(403, "Forbidden")))
+    with pytest.raises(AuthRefused):
+        read(Wire(error(401, "The token does not have access to this location.")))
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 410, 413, 422])
+@pytest.mark.parametrize(
+    "body", [b"<html>Contact not found</html>", b"", b'{"message": "Bad Request"}', b'"Not found"']
+)
+def test_any_other_4xx_to_a_read_is_a_fault_that_may_pass(status: int, body: bytes) -> None:
+    with pytest.raises(InDoubt):
+        read(Wire(httpx.Response(status, content=body)))
+
+
+def test_an_answer_about_another_contact_is_no_reading() -> None:
+    shown = {"id": BERT, "locationId": HERE, "tags": ["a"]}
+    with pytest.raises(Unread) as caught:
+        read(Wire(httpx.Response(200, json={"contact": shown})))
+
+    assert f"answered as {BERT}: merged?" in caught.value.message
+
+
+def test_an_id_that_is_no_id_is_told_in_one_short_line() -> None:
+    shown = {"id": f"\x1b[2J{TOKEN}" + "x" * 1_000_000, "locationId": HERE, "tags": ["a"]}
+    with pytest.raises(Unread) as caught:
+        read(Wire(httpx.Response(200, json={"contact": shown})))
+
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 300
+    assert TOKEN not in caught.value.message
 
 
 @pytest.mark.parametrize("contact", ["", "a/b", "..", "a?b", "a#b", "ünï", "a b", "a%2fb", "a\nb"])
 def test_an_id_that_no_path_can_carry_is_not_asked_for(contact: str) -> None:
     wire = Wire()
-    assert asyncio.run(client(wire).get_contact(ContactId(contact))) is None
+    assert read(wire, ContactId(contact)) is Rejection.INVALID
     assert wire.sent == []
 
 

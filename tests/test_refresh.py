@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.errors import AuthRefused, InDoubt, NotApplied
+from reconciler.core.errors import AuthRefused, InDoubt, NotApplied, Unfinished
 from reconciler.core.event import Event, Priced, Read, Waiting
 from reconciler.core.exclusive import Searched
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
@@ -268,6 +268,55 @@ def test_reading_gives_up_after_some_tries(asking: str, kind: Kind, raised: type
     with pytest.raises(raised):
         ASKING[asking](library)
     assert library.requests() == 5
+
+
+def read_by_id(library: Library, *contacts: ContactId) -> tuple[Found, list[Seen]]:
+    kept: list[Seen] = []
+    return asyncio.run(read_contacts(HERE, contacts, library.reading, kept.extend)), kept
+
+
+def test_a_contact_that_is_answered_as_another_one_is_left_out_and_told() -> None:
+    library = Library(contact(1, "a"), contact(2, "b"), merged_reads_as_survivor=True)
+    library.world.merge(name(1), name(2), now=START)
+    found, _ = read_by_id(library, name(1), name(2))
+
+    assert by_contact(found.seen).keys() == {name(2)}
+    assert found.unread == {name(1): f"contact {name(1)} was answered as {name(2)}: merged?"}
+    assert (found.gone, library.requests()) == ({}, 2)
+
+
+def test_a_contact_that_cannot_be_read_is_left_out_and_told() -> None:
+    library = Library(contact(1, "a"), contact(2), faults=FaultPlan(dict.fromkeys(range(5), Fault(Kind.GATEWAY))))
+    found, _ = read_by_id(library, name(1), name(2))
+
+    assert (by_contact(found.seen).keys(), found.gone) == ({name(2)}, {})
+    assert "answered 404" in found.unread[name(1)]
+
+
+def test_a_contact_that_is_shown_without_its_location_is_ours() -> None:
+    library = Library(contact(1, "a"), read_without_location=True)
+
+    assert library.get(name(1)).keys() == {name(1)}
+
+
+def test_ten_in_a_row_that_are_said_not_to_be_there_end_it_with_what_was_read() -> None:
+    library = Library(*(contact(nth, "a", deleted=nth >= 5) for nth in range(200)))
+    kept: list[Seen] = []
+    with pytest.raises(Unfinished, match="10 contacts in a row are said not to be there") as caught:
+        asyncio.run(read_contacts(HERE, [name(nth) for nth in range(200)], library.reading, kept.extend))
+
+    assert caught.value.exit_code == 3
+    assert by_contact(tuple(kept)).keys() == {name(nth) for nth in range(5)}
+    assert library.requests() < 50
+
+
+def test_ten_in_a_row_that_cannot_be_read_end_it() -> None:
+    plan = FaultPlan(dict.fromkeys(range(20, 2_000), Fault(Kind.GATEWAY, status=400)))
+    library = Library(*(contact(nth, "a") for nth in range(200)), faults=plan)
+    with pytest.raises(InDoubt, match="answered 400"):
+        read_by_id(library, *(name(nth) for nth in range(200)))
+
+    assert library.requests() < 200
 
 
 def test_reading_keeps_to_the_rate_limit() -> None:

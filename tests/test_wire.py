@@ -18,6 +18,7 @@ from reconciler.wire import (
     ContactRead,
     Page,
     Unreadable,
+    absence,
     bulk_answer,
     bulk_body,
     bulk_path,
@@ -150,14 +151,14 @@ def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
             read(body)
         except Unreadable:
             continue
-    assert "\n" not in read_error(body)
+    assert "\n" not in "".join(read_error(body))
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000, b"\xff\xfe\x00", b""])
 def test_bodies_that_are_hard_to_parse_are_unreadable(body: bytes) -> None:
     with pytest.raises(Unreadable):
         read_bulk_answer(body)
-    assert read_error(body) == ""
+    assert read_error(body) == ()
 
 
 @given(st.sampled_from(Action), st.lists(st.text(max_size=9), max_size=4), st.lists(st.text(max_size=9), max_size=4))
@@ -214,17 +215,42 @@ def test_a_date_of_another_shape_is_unknown(updated: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "message"),
+    ("document", "messages"),
     [
-        ({"statusCode": 400, "message": "LocationId can't be undefined"}, "LocationId can't be undefined"),
-        ({"message": ["tags must be an array", "no"]}, "tags must be an array; no"),
-        ({"message": "two\nlines\r"}, "two lines"),
-        ({"statusCode": 500}, ""),
-        ([], ""),
+        ({"statusCode": 400, "message": "LocationId can't be undefined"}, ("LocationId can't be undefined",)),
+        ({"message": ["tags must be an array", "no"]}, ("tags must be an array", "no")),
+        ({"message": "two\nlines\r"}, ("two lines",)),
+        ({"statusCode": 500}, ()),
+        ([], ()),
     ],
 )
-def test_the_message_of_an_error_is_one_line(document: object, message: str) -> None:
-    assert read_error(encoded(document)) == message
+def test_the_messages_of_an_error_are_one_line_each(document: object, messages: tuple[str, ...]) -> None:
+    assert read_error(encoded(document)) == messages
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "why"),
+    [
+        ("Contact not found", 400, Rejection.DELETED),
+        ("contact NOT found.", 404, Rejection.DELETED),
+        (["Contact is deleted"], 422, Rejection.DELETED),
+        ("contact id is not a valid firebase id", 400, Rejection.INVALID),
+        ("contact does not belong to location", 400, Rejection.FOREIGN),
+        ("The token does not have access to this location.", 403, Rejection.FOREIGN),
+        ("The token does not have access to this location.", 400, None),
+        ("Not Found", 404, None),
+        ("Cannot GET /contacts/x", 404, None),
+        ("Bad Request", 400, None),
+        (["Contact not found", "try again"], 400, None),
+        ("the tag was not found on a Contact not found", 400, None),
+        ("", 404, None),
+        (None, 404, None),
+    ],
+)
+def test_a_contact_is_gone_by_the_vendors_words_about_it_and_no_others(
+    message: object, status: int, why: Rejection | None
+) -> None:
+    assert absence(read_error(encoded({"message": message})), status) is why
 
 
 def test_a_path_carries_no_id_that_would_change_it() -> None:

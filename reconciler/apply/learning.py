@@ -19,6 +19,7 @@ from reconciler.core.batching import Batch
 from reconciler.core.errors import ApiError, NotApplied, RequestRefused
 from reconciler.core.facts import Facts
 from reconciler.core.names import ContactId, Instant
+from reconciler.core.outcome import Rejection
 from reconciler.core.settling import Reading, moved_by_journal, moves_updated
 from reconciler.core.splitting import limits_named
 
@@ -75,7 +76,7 @@ async def _read_once(run: Run, write: KnownWrite) -> Reading | None:
         if isinstance(error, NotApplied) and error.retry_after_ms:
             run.pace.back_off(Instant(run.now() + error.retry_after_ms))
         return None
-    if found is None or found.id != write.contact or found.tags is None:
+    if isinstance(found, Rejection) or found.tags is None:
         return None
     return Reading(found.tags, found.updated, asked, run.now(), found.served)
 

@@ -16,7 +16,7 @@ from reconciler.core.journal import RunHeader, RunRecord, RunStatus
 from reconciler.core.names import LocationId
 from reconciler.core.observed import Observed
 from reconciler.core.pace import Pace
-from reconciler.core.plan import LocationPlan, Plan
+from reconciler.core.plan import LocationPlan, Plan, set_sizes
 from reconciler.core.report import LocationReport
 from reconciler.core.settling import decidable_doubts, may_have_work, open_doubts
 from reconciler.core.tally import Tally
@@ -42,7 +42,7 @@ async def apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: Mi
 
 def _has_work(plan: LocationPlan, mission: Mission, world: World) -> bool:
     """Something to send, to record, or to settle."""
-    if not plan.is_empty or plan.observations:
+    if not plan.is_empty or plan.observations or (plan.sizes_moved and plan.location not in mission.reversals):
         return True
     if not may_have_work(plan):
         return False
@@ -135,11 +135,9 @@ def _end(run: Run, status: RunStatus) -> None:
     if run.rejected:
         # only now: a token that is wrong refuses everybody, and says nothing of them
         store.learn(lease, run.rejected if run.wrong else {who: run.state.observed[who] for who in run.rejected})
-    sizes = {each.name: len(each.members) for each in run.desired.sets}
     # of a part of the whole nothing follows for the size of a set, nor of what undoes a run
-    chosen = run.options.selection
-    whole = status is RunStatus.COMPLETE and run.reversal is None and not (chosen.sets or chosen.tags)
-    store.end_run(lease, run.number, status, run.now(), set_sizes=sizes if whole else None)
+    whole = status is RunStatus.COMPLETE and run.reversal is None and not run.options.selection.is_part
+    store.end_run(lease, run.number, status, run.now(), set_sizes=set_sizes(run.desired) if whole else None)
     if run.mission.history_keep is not None:
         store.prune(lease, run.mission.history_keep)
 

@@ -11,7 +11,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -153,12 +153,11 @@ def _moved(reading: Reading, sent: Instant) -> bool:
 
 
 def _unread(suspect: Suspect, readings: Readings) -> bool:
-    """Whether any contact may be there and was not read; one that may not be seen, though others may, is elsewhere."""
-    away: Iterable[ContactId] = readings.forbidden if readings.saw_any and not readings.blind else ()
-    return not set(suspect.batch.contacts) <= {*readings.found, *readings.missing, *away}
+    """Whether any contact may be there and was not read."""
+    return not set(suspect.batch.contacts) <= {*readings.found, *readings.missing}
 
 
 def _unseen(readings: Readings) -> Look:
-    if readings.blind and readings.forbidden:
+    if readings.forbidden:
         return Look(Effect.FORBIDDEN, readings.blind)
     return Look(Effect.UNREAD, readings.blind or "its contacts could not be read, to see whether it took effect")

@@ -3,7 +3,9 @@
 Rules
 1. Reads take their turn like writes. Reading twice harms nobody: whatever may pass is tried again, with pauses.
 2. A reading that fails hurts nothing: the contact stays unread. Too many in a row, and no more is read.
-3. One contact that may not be seen is another location's, unless none may: then the token may not read.
+3. A contact is absent where the API says so of it. Too many in a row, and no more is read: then the API, the token or
+   the location is not as it was, and none of these contacts is taken for absent.
+4. One contact that may not be seen is another location's, where another one may: else it may be the token that is.
 """
 
 from __future__ import annotations
@@ -19,24 +21,36 @@ from reconciler.core.event import Read
 from reconciler.core.names import ContactId, Instant
 from reconciler.core.outcome import Rejection
 from reconciler.core.settling import Reading
-from reconciler.wire import ContactRead
+from reconciler.wire import FORBIDDEN, ContactRead
 
-FORBIDDEN = 403
-MOST_FORBIDDEN = 20
-MOST_FAILED = 10
+MOST_IN_A_ROW = 10
+"""So many readings in a row may come to nothing, or find nobody."""
 
 
 @dataclass(slots=True)
 class Readings:
-    """What reading told so far. `forbidden`: contacts that may not be seen. `failed`: reads in a row that came to
-    nothing; `blind`: no more is read, and why."""
+    """What reading told so far. `absent`: contacts that the API says not to have. `lately`: those of them that were
+    read last, with nobody found since. `answered`: reads that told something; `failed`: those in a row that did not;
+    `blind`: no more is read, and why; `forbidden`: since the token may not read contacts."""
 
     found: dict[ContactId, Reading] = field(default_factory=dict)
-    missing: dict[ContactId, Rejection] = field(default_factory=dict)
-    forbidden: set[ContactId] = field(default_factory=set)
+    absent: dict[ContactId, Rejection] = field(default_factory=dict)
+    lately: list[ContactId] = field(default_factory=list)
+    answered: int = 0
     failed: int = 0
     blind: str = ""
+    forbidden: bool = False
     saw_any: bool = False
+
+    @property
+    def missing(self) -> dict[ContactId, Rejection]:
+        """Who is not there, as far as that is proven."""
+        unproven = frozenset(self.lately if len(self.lately) >= MOST_IN_A_ROW else ())
+        return {
+            contact: why
+            for contact, why in self.absent.items()
+            if contact not in unproven and (self.saw_any or why is not Rejection.FOREIGN)
+        }
 
 
 async def read_contacts(run: Run, contacts: Iterable[ContactId], readings: Readings, *, done: int, total: int) -> None:
@@ -62,27 +76,26 @@ async def read_contacts(run: Run, contacts: Iterable[ContactId], readings: Readi
 
 async def read_contact(run: Run, contact: ContactId, readings: Readings) -> None:
     try:
-        asked, found = await _attempts(run, contact)
-    except AuthRefused as error:
-        _forbidden(run, contact, readings, error)
-        return
+        asked, found = await _attempts(run, contact, readings)
     except ApiError as error:
-        readings.failed += 1
-        if readings.failed >= MOST_FAILED:
-            readings.blind = f"contacts cannot be read ({error.message})"
-        run.note(f"what could not be read stays in doubt: {error.message}")
+        _fail(run, readings, error)
         return
     readings.failed = 0
-    if found is None:
-        readings.missing[contact] = Rejection.DELETED
-    elif found.location != run.location:
-        readings.missing[contact] = Rejection.FOREIGN
+    readings.answered += 1
+    if isinstance(found, Rejection):
+        _miss(run, contact, readings, found)
+        return
+    readings.saw_any = True
+    if found.location not in (run.location, ""):
+        _miss(run, contact, readings, Rejection.FOREIGN)
     elif found.tags is not None:
-        readings.saw_any = True
+        readings.lately.clear()
         readings.found[contact] = Reading(found.tags, found.updated, asked, run.now(), found.served)
+    else:
+        run.note("what was read without its tags stays in doubt")
 
 
-async def _attempts(run: Run, contact: ContactId) -> tuple[Instant, ContactRead | None]:
+async def _attempts(run: Run, contact: ContactId, readings: Readings) -> tuple[Instant, ContactRead | Rejection]:
     """Reading twice harms nobody: whatever may pass is tried again, with pauses."""
     assert run.world.reader is not None
     for attempt in count():
@@ -91,13 +104,36 @@ async def _attempts(run: Run, contact: ContactId) -> tuple[Instant, ContactRead 
         try:
             return asked, await run.asked(ticket, run.world.reader(run.location).get_contact(contact))
         except (NotApplied, InDoubt) as error:
-            if not await run.once_more(attempt, error):
+            if readings.blind or not await run.once_more(attempt, error):
                 raise
     raise AssertionError("the last attempt returns or raises")
 
 
-def _forbidden(run: Run, contact: ContactId, readings: Readings, error: AuthRefused) -> None:
-    """One contact that may not be seen is another location's, unless none may: then the token may not read."""
-    readings.forbidden.add(contact)
-    if error.status != FORBIDDEN or (not readings.saw_any and len(readings.forbidden) >= MOST_FORBIDDEN):
-        readings.blind = f"the token may not read contacts of location {run.location} ({error.message})"
+def _fail(run: Run, readings: Readings, error: ApiError) -> None:
+    """A token that is refused is refused for all; anything else may be about the one contact."""
+    readings.failed += 1
+    if isinstance(error, AuthRefused) and error.status != FORBIDDEN:
+        _forbid(run, readings, error.message)
+        return
+    if readings.failed >= MOST_IN_A_ROW:
+        readings.blind = f"contacts cannot be read ({error.message})"
+    run.note(f"what could not be read stays in doubt: {error.message}")
+
+
+def _miss(run: Run, contact: ContactId, readings: Readings, why: Rejection) -> None:
+    readings.absent[contact] = why
+    readings.lately.append(contact)
+    if len(readings.lately) < MOST_IN_A_ROW:
+        return
+    if not readings.saw_any and set(readings.absent.values()) == {Rejection.FOREIGN}:
+        _forbid(run, readings, "every contact is said to be another location's")
+    else:
+        readings.blind = (
+            f"{MOST_IN_A_ROW} contacts in a row are said not to be there, which is not believed: the token, the "
+            "location or the API is probably wrong; `reconciler state forget` gives up contacts that are really gone"
+        )
+
+
+def _forbid(run: Run, readings: Readings, why: str) -> None:
+    readings.forbidden = True
+    readings.blind = f"the token may not read contacts of location {run.location} ({why})"

@@ -14,10 +14,8 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.apply.flying import fly
-from reconciler.apply.run import Run
-from reconciler.apply.sending import passed_over
+from reconciler.apply.run import Run, passed_over
 from reconciler.apply.settling import Again, settle_doubts
-from reconciler.core.approval import explain_refusals
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import within
 from reconciler.core.change import Delta, Demands, demands_of
@@ -25,6 +23,7 @@ from reconciler.core.cover import Demand
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
 from reconciler.core.guard import Before, Counts, Guard, Measured, count
+from reconciler.core.guard_sentences import explain_refusals
 from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.measure import measure
 from reconciler.core.names import ContactId, TagSet
@@ -32,6 +31,7 @@ from reconciler.core.observed import Known, adopt, release
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan, before_run, plan_location
 from reconciler.core.reassert import NO_REASSERTION
+from reconciler.core.refreshing import take_in
 from reconciler.core.revert import plan_revert
 from reconciler.core.settling import decidable_doubts, is_unclear, open_doubts
 from reconciler.core.splitting import with_trial
@@ -205,7 +205,9 @@ class _Rounds:
         run = self.run
         _record_ledger(run, current)
         run.tally.plan(current.deltas)
-        run.done = run.done + count(current.deltas, current.reasserted, requests=len(current.batches))
+        run.done = run.done + count(
+            current.deltas, current.reasserted, requests=len(current.batches), observed=run.state.observed
+        )
         await self._send(current.batches)
 
     async def _send(self, batches: Sequence[Batch]) -> None:
@@ -238,7 +240,7 @@ class _Rounds:
 
     def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
         run = self.run
-        counts: Counts = run.done + count(deltas, requests=requests)
+        counts: Counts = run.done + count(deltas, requests=requests, observed=run.state.observed)
         limits, allowances = run.options.limits, run.options.allowances
         return measure(counts, self._before(), run.desired, limits=limits, allowances=allowances)
 
@@ -261,15 +263,9 @@ def _with_trial(run: Run, batches: Sequence[Batch]) -> Sequence[Batch]:
 
 def _store_observations(run: Run) -> None:
     """What the plan was made on and the state does not know yet."""
-    observed, settle_ms = run.state.observed, run.options.settle_ms
-    changed = {
-        contact: known
-        for seen in run.plan.observations
-        for contact, known in seen.absorb(observed, settle_ms=settle_ms)
-    }
+    changed = take_in(run.state.observed, run.plan.observations, settle_ms=run.options.settle_ms)
     if changed:
         run.world.store.learn(run.tenure.lease, changed)
-        observed.update(changed)
 
 
 def _record_ledger(run: Run, current: LocationPlan) -> None:

@@ -16,7 +16,7 @@ from reconciler.core.backoff import Backoff
 from reconciler.core.batching import Batch, Caps
 from reconciler.core.ceiling import Ceiling
 from reconciler.core.desired import Desired
-from reconciler.core.errors import InDoubt, NotApplied, ReconcilerError
+from reconciler.core.errors import InDoubt, NotApplied, ReconcilerError, Unfinished
 from reconciler.core.event import Event, Waiting
 from reconciler.core.facts import Facts
 from reconciler.core.guard import Counts
@@ -272,6 +272,26 @@ async def until(stopped: Callable[[], Awaitable[object]], work: Awaitable[T]) ->
             each.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({each})
+
+
+def halt_if_wrong(run: Run) -> None:
+    """Whether to go on, as the run goes so far."""
+    if run.rates.looks_wrong:
+        run.wrong = True
+        run.halt(
+            Unfinished(
+                f"{run.rates.wrong}: the token or the location {run.location} is probably wrong; nobody was "
+                "quarantined",
+                hint="see that the token is of this location and the manifests name its contacts, then apply again; "
+                "`reconciler state forget` gives up contacts that are really gone",
+            )
+        )
+    elif passed := run.rates.over(run.mission.stop_on):
+        run.halt(passed_over(passed))
+
+
+def passed_over(passed: str) -> Unfinished:
+    return Unfinished(passed, hint="what was sent is told above; look at it, then plan and apply again to go on")
 
 
 Verdicts = dict[ContactId, Verdict]

@@ -19,7 +19,7 @@ from itertools import count
 
 from reconciler.apply.learning import learn_named
 from reconciler.apply.looking import Effect, Look, Suspect, look_at
-from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts
+from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts, halt_if_wrong
 from reconciler.core.alias import aliases_in
 from reconciler.core.batching import Batch
 from reconciler.core.emergency import Lost, nothing_sent
@@ -219,7 +219,7 @@ def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
     for contact, verdict in verdicts.items():
         _notice(run, letter, contact, verdict, now)
     _note_aliases(run, letter.batch, verdicts)
-    _judge(run)
+    halt_if_wrong(run)
 
 
 def _journal(run: Run, letter: _Letter, verdicts: Verdicts, durable: Mapping[ContactId, Known], now: Instant) -> None:
@@ -249,27 +249,10 @@ def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now
         run.tally.wonder(contact, found)
     if before.observed is None and verdict.old is not None:
         run.learnt.update(verdict.old)
+        # what a blind removal took was no holder known; its answer tells of one that was, and is lost
+        run.done.lost.update(verdict.removed)
     if verdict.outcome is Outcome.APPLIED and verdict.observed is not None:
         run.remember(KnownWrite(contact, letter.sent, now, verdict.observed))
-
-
-def _judge(run: Run) -> None:
-    """Whether to go on, as the run goes so far."""
-    if run.rates.looks_wrong:
-        run.wrong = True
-        run.halt(
-            Unfinished(
-                f"{run.rates.misplaced} of {run.rates.rows} rows were refused, and not as deleted: the token or the "
-                f"location {run.location} is probably wrong; nobody was quarantined",
-                hint="see that the token is of this location and the manifests name its contacts, then apply again",
-            )
-        )
-    elif passed := run.rates.over(run.mission.stop_on):
-        run.halt(passed_over(passed))
-
-
-def passed_over(passed: str) -> Unfinished:
-    return Unfinished(passed, hint="what was sent is told above; look at it, then plan and apply again to go on")
 
 
 @contextmanager

@@ -4,8 +4,8 @@ Rules
 1. Nothing is read before the doubtful request can no longer land. Many contacts are searched for first.
 2. A token that may not read contacts leaves everything held, and the run goes on.
 3. What a reading tells is durable before anything is sent on it.
-4. A contact that the API does not have is gone; one that may not be seen, though others may, is another location's.
-   Both are rejected.
+4. A contact that the API says not to have is rejected, once all are read: too many of them, and the run stops, and none
+   is believed to be.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 from reconciler.apply.learning import learn_from_journal, moves_date
 from reconciler.apply.reading import Readings, read_contacts
-from reconciler.apply.run import Run
+from reconciler.apply.run import Run, halt_if_wrong
 from reconciler.apply.searching import settle_by_search
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known
@@ -64,6 +64,10 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, Known]) -> Again:
         run.note(f"what is in doubt stays held: {readings.blind}")
     # a later contact may have told what an earlier one was held for
     await _judge_again(run, contacts, again)
+    _reject(run, readings.missing)
+    run.rates.look(readings.answered, len(readings.absent))
+    halt_if_wrong(run)
+    run.check()
     return again
 
 
@@ -84,10 +88,6 @@ async def _take_in(run: Run, contacts: Iterable[ContactId], readings: Readings, 
     for contact in contacts:
         if contact in readings.found:
             changed[contact] = await _settled(run, contact, readings.found.pop(contact), again)
-        elif contact in readings.missing:
-            _reject(run, contact, readings.missing.pop(contact))
-        elif contact in readings.forbidden and readings.saw_any and not readings.blind:
-            _reject(run, contact, Rejection.FOREIGN)
     if changed:
         run.world.store.learn(run.tenure.lease, changed)
         run.state.observed.update(changed)
@@ -153,11 +153,15 @@ _WHY = {
 }
 
 
-def _reject(run: Run, contact: ContactId, why: Rejection) -> None:
-    """A contact that is not there to be read."""
-    known = run.state.observed[contact]
-    run.rejected[contact] = known
-    lost = lost_sight_of(known, why, run.now(), membership=run.desired.membership(contact))
-    run.state.observed.update({contact: lost})
-    run.tally.spoil(contact, Action.REMOVE, known.doubt, Outcome.REJECTED, f"not found when it was read: {why}")
-    run.doubtful.pop(contact, None)
+def _reject(run: Run, missing: Mapping[ContactId, Rejection]) -> None:
+    """Contacts that are not there to be read."""
+    for contact, why in missing.items():
+        known = run.state.observed[contact]
+        adds = run.adds_in_doubt(contact, known.doubt)
+        for action, tags in ((Action.ADD, adds), (Action.REMOVE, known.doubt - adds)):
+            if tags:
+                run.tally.spoil(contact, action, tags, Outcome.REJECTED, f"not found when it was read: {why}")
+        run.rejected[contact] = known
+        lost = lost_sight_of(known, why, run.now(), membership=run.desired.membership(contact))
+        run.state.observed.update({contact: lost})
+        run.doubtful.pop(contact, None)

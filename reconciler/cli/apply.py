@@ -91,7 +91,7 @@ def command(
         for note in left:
             console.note(note)
     fit = approve(plan)
-    if not any(may_have_work(each) for each in plan.locations):
+    if not any(may_have_work(each) or each.sizes_moved for each in plan.locations):
         reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
     else:
         ask(auto_approve or bool(approved) or plan.is_empty)

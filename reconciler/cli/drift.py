@@ -46,7 +46,11 @@ def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
         foreign = DriftClass.FOREIGN in (*failing, *shown)
         reports = [_report(session, each, reader, options, foreign=foreign) for each in present]
         left = strays(session, reader, options)
-    tell(drift_answer(reports, notes=left), console, options)
+    tell(
+        drift_answer(reports, notes=[*left, *(note for each in present for note in each.unread_notes())]),
+        console,
+        options,
+    )
     return ExitCode.CHANGES if _fails(reports, failing) else ExitCode.DONE
 
 

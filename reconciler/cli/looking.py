@@ -21,7 +21,7 @@ from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_yo
 from reconciler.core.observed import Known, Seen
 from reconciler.core.pace import Pace
 from reconciler.core.plan import Plan, Snapshot, combine, plan_location
-from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated
+from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated, take_in
 from reconciler.core.settings import Settings
 from reconciler.core.view.blocks import counted
 from reconciler.ports import Reporter, StateReader
@@ -35,7 +35,8 @@ class Present:
     """What is known of a location now.
 
     `observations` were read just now; `earlier`: what they replaced, None where nothing was read. `gone`: declared
-    contacts that were looked for and are not there. `incomplete`: why nothing follows from who was not shown.
+    contacts that were looked for and are not there; `unread`: contacts that could not be read, and why. `incomplete`:
+    why nothing follows from who was not shown.
     """
 
     state: Snapshot
@@ -43,17 +44,25 @@ class Present:
     earlier: Mapping[ContactId, Known] | None = None
     searched: Searched = NOT_SEARCHED
     gone: Mapping[ContactId, Gone] = field(default_factory=dict)
+    unread: Mapping[ContactId, str] = field(default_factory=dict)
     incomplete: str = ""
 
     def notes(self) -> list[str]:
         """What a person should know of the reading."""
         where = f"location {self.state.location}"
         found = [f"{where}: {counted(len(self.gone), 'declared contact')} not there: see drift"] if self.gone else []
+        found += self.unread_notes()
         if self.incomplete:
             found.append(
                 f"{where}: the search was not complete ({self.incomplete}): nothing follows from who is missing"
             )
         return found
+
+    def unread_notes(self) -> list[str]:
+        """Whose reading came to nothing."""
+        why = next(iter(self.unread.values()), "")
+        told = f"{counted(len(self.unread), 'contact')} could not be read ({why}), and known as before"
+        return [f"location {self.state.location}: {told}"] if self.unread else []
 
 
 async def look(
@@ -103,6 +112,7 @@ async def _present(
         earlier=earlier,
         searched=found.searched,
         gone=found.unreachable(declared, state.observed),
+        unread=found.unread,
         incomplete=found.incomplete,
     )
 
@@ -174,14 +184,10 @@ def concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[Cont
     return sorted(declared | {contact for contact, known in state.observed.items() if known.ledger})
 
 
-def absorbed(state: Snapshot, seen: Iterable[Seen], settle_ms: int) -> dict[ContactId, Known]:
+def absorbed(state: Snapshot, seen: Sequence[Seen], settle_ms: int) -> dict[ContactId, Known]:
     """Takes what was read into the state, in memory only; what was known before of those that were read."""
-    observed = state.observed
-    earlier: dict[ContactId, Known] = {}
-    for each in seen:
-        for contact in each.contacts:
-            earlier.setdefault(contact, observed[contact])
-        observed.update(dict(each.absorb(observed, settle_ms=settle_ms)))
+    earlier = {contact: state.observed[contact] for each in seen for contact in each.contacts}
+    take_in(state.observed, seen, settle_ms=settle_ms)
     return earlier
 
 

@@ -54,7 +54,8 @@ def command(manifests: Path, **options: Any) -> int:
     if reports or not failed:
         tell(refresh_answer(reports), console, options)
     console.progress.close()
-    return worst([ExitCode.DONE, *map(failure.tell, failed)])
+    partial_ones = [ExitCode.PARTIAL for each in reports if each.unread]
+    return worst([ExitCode.DONE, *partial_ones, *map(failure.tell, failed)])
 
 
 async def _each_to_its_end(
@@ -88,4 +89,5 @@ async def _refresh(
         since=stored.since,
         gone=stored.found.unreachable(declared, stored.state.observed),
         incomplete=stored.found.incomplete,
+        unread=stored.found.unread,
     )

@@ -25,6 +25,7 @@ from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.core.names import LocationId
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
+from reconciler.core.settling import may_have_work
 from reconciler.emergency import EmergencyJournal
 from reconciler.highlevel.client import HighLevel
 from reconciler.store import open_store
@@ -61,7 +62,9 @@ async def send(
     plan: Path = Path("reconciler"),
 ) -> tuple[LocationReport, ...]:
     """Carries it out. `plan`: the file beside which an emergency journal would be written."""
-    settings, locations = session.settings, [each.location for each in approved.plan.locations]
+    settings = session.settings
+    # where nothing but the sizes of sets is recorded, no token is needed
+    locations = [each.location for each in approved.plan.locations if may_have_work(each)]
     async with AsyncExitStack() as stack:
         apis = {each: await stack.enter_async_context(open_api(session, each)) for each in locations}
         store = stack.enter_context(open_store(settings.state))

@@ -16,11 +16,11 @@ from reconciler.cli.signals import listening
 from reconciler.clock import SystemClock
 from reconciler.core.errors import Interrupted, StateError
 from reconciler.core.journal import RunHeader, RunStatus
-from reconciler.core.names import ContactId, Instant, LocationId
-from reconciler.core.observed import Known, Seen
+from reconciler.core.names import Instant, LocationId
+from reconciler.core.observed import Seen
 from reconciler.core.pace import Pace
 from reconciler.core.plan import Snapshot
-from reconciler.core.refreshing import Found, Wanted
+from reconciler.core.refreshing import Found, Wanted, take_in
 from reconciler.core.settings import Settings
 from reconciler.ports import StateStore
 from reconciler.tenure import Tenure, take
@@ -121,17 +121,12 @@ class _Diary:
 
     def keep(self, lot: tuple[Seen, ...]) -> None:
         """One transaction a lot."""
-        changed = {contact: known for seen in lot for contact, known in self._news(seen)}
+        stored, observed = self.stored, self.stored.state.observed
+        before = {contact: observed[contact].observed for seen in lot for contact in seen.contacts}
+        stored.read += sum(len(seen.contacts) for seen in lot)
+        times = [seen.at for seen in lot]
+        stored.since = min(times if stored.since is None else [*times, stored.since], default=None)
+        changed = take_in(observed, lot, settle_ms=self.settle_ms)
+        stored.changed += sum(after.observed != before[contact] for contact, after in changed.items())
         if changed:
             self.tenure.store.learn(self.tenure.lease, changed)
-            self.stored.state.observed.update(changed)
-
-    def _news(self, seen: Seen) -> Iterator[tuple[ContactId, Known]]:
-        stored, observed = self.stored, self.stored.state.observed
-        stored.read += len(seen.contacts)
-        stored.since = seen.at if stored.since is None else min(stored.since, seen.at)
-        for contact, after in seen.absorb(observed, settle_ms=self.settle_ms):
-            before = observed[contact]
-            if after != before:
-                stored.changed += after.observed != before.observed
-                yield contact, after

@@ -120,6 +120,11 @@ class Selection:
     apply_deferrals: bool = False
     again: TagSet = frozenset()
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it leaves out sets or tags: nothing follows from it for the whole."""
+        return bool(self.sets or self.tags)
+
     def takes(self, tag: Tag) -> bool:
         return not self.tags or tag in self.tags
 

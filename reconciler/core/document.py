@@ -146,4 +146,5 @@ def _guard_document(each: Measured) -> dict[str, Any]:
         "numerator": each.numerator,
         "denominator": each.denominator,
         "allowed": each.allowed,
+        "warned": each.warned,
     }

@@ -144,6 +144,7 @@ def _guard(item: Mapping[str, Any]) -> Measured:
         numerator=checked.integer(item["numerator"]),
         denominator=checked.integer(item["denominator"]),
         allowed=checked.text(item["allowed"]),
+        warned=checked.flag(item.get("warned", False)),
     )
 
 

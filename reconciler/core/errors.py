@@ -16,6 +16,7 @@
         NotApplied             1   temporary: known not to have had an effect (429, connection refused)
         InDoubt                1   its effect is unknown (timeout, reset, 5xx, unreadable body)
         RequestRefused         1   permanent: the whole request was refused (400, 404, 422, a redirect)
+        Unread                 1   permanent: an answer that is about another contact than was asked for
         AuthRefused            7   permanent: 401 or 403, or no token
         QuotaExhausted         8
       PortUnavailable          1   the sandbox cannot listen there (defined with it)
@@ -152,14 +153,20 @@ class Unfinished(ReconcilerError):
 
 
 class ApiError(ReconcilerError):
-    pass
+    """`said`: each message of the vendor's error body; none where the answer was no such body."""
+
+    def __init__(self, message: str, *, hint: str = "", said: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.said = said
 
 
 class NotApplied(ApiError):
     """Temporary. `retry_after_ms`: how long the server asked us to wait, if it did."""
 
-    def __init__(self, message: str, *, hint: str = "", retry_after_ms: int | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self, message: str, *, hint: str = "", said: tuple[str, ...] = (), retry_after_ms: int | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, said=said)
         self.retry_after_ms = retry_after_ms
 
 
@@ -170,9 +177,13 @@ class InDoubt(ApiError):
 class RequestRefused(ApiError):
     """Permanent. `status` is the HTTP status."""
 
-    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, status: int, hint: str = "", said: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint, said=said)
         self.status = status
+
+
+class Unread(ApiError):
+    """Permanent: what was read is told of somebody else."""
 
 
 class AuthRefused(ApiError):
@@ -180,8 +191,8 @@ class AuthRefused(ApiError):
 
     exit_code = ExitCode.AUTH
 
-    def __init__(self, message: str, *, status: int = 0, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, status: int = 0, hint: str = "", said: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint, said=said)
         self.status = status
 
 

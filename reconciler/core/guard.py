@@ -2,24 +2,26 @@
 
 Rules
 1. Everything a run does counts, earlier rounds included; a removal on a contact never observed counts as real.
-2. Removals asked for by name (reasons absent, renamed) count for `max_removes` only.
-3. A percentage is of the pairs observed before; it is judged once more than `PCT_FLOOR` removals are planned.
-4. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
+2. Removals asked for by name (reasons absent, renamed) count for `max_removes` only; where they empty a tag, the plan
+   warns of it.
+3. A percentage is of the pairs observed before; it is judged once more than `PCT_FLOOR` pairs are planned.
+4. A holder is a contact observed with the tag: a removal that is blind or sent again takes the tag from nobody known.
+5. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from reconciler.core.batching import Reasserted
-from reconciler.core.change import Delta
+from reconciler.core.change import Change, Delta
 from reconciler.core.desired import Reason
-from reconciler.core.names import SetName, Tag
-from reconciler.core.observed import Observed
+from reconciler.core.names import SetName, Tag, TagSet
+from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
 
 NO_REASON = "no reason given"
@@ -33,6 +35,7 @@ class Guard(StrEnum):
     MAX_REMOVES = "max_removes"
     MAX_ADDS_PCT = "max_adds_pct"
     MAX_REMOVES_PCT = "max_removes_pct"
+    MAX_RESTORED_PCT = "max_restored_pct"
     EMPTIES_TAG = "empties_tag"
     MIN_HOLDERS = "min_holders"
     MAX_REQUESTS = "max_requests"
@@ -48,6 +51,7 @@ class Guard(StrEnum):
 
 _SCOPES = {
     Guard.MAX_REQUESTS: ("",),
+    Guard.MAX_RESTORED_PCT: ("tag",),
     Guard.EMPTIES_TAG: ("tag",),
     Guard.MIN_HOLDERS: ("tag",),
     Guard.PROTECTED: ("tag",),
@@ -64,6 +68,7 @@ class GuardLimits:
     max_removes: int | None = None
     max_adds_pct: float | None = None
     max_removes_pct: float | None = 30.0
+    max_restored_pct: float | None = 30.0
     empties_tag: bool = True
     min_holders: int | None = None
     max_requests: int | None = None
@@ -88,7 +93,8 @@ class Measured:
     """One guard held against a plan. `scope`: a tag, a set's name, or empty for the location as a whole.
 
     `limit` and `measure` are in the guard's unit (pairs, percent, holders, requests), a percentage being
-    `numerator` / `denominator`. `allowed`: the reason with which a person lifted it.
+    `numerator` / `denominator`. `allowed`: the reason with which a person lifted it. `warned`: it does not refuse what
+    was asked for by name, and a person should know of it.
     """
 
     guard: Guard
@@ -99,6 +105,7 @@ class Measured:
     numerator: int = 0
     denominator: int = 0
     allowed: str = ""
+    warned: bool = False
 
     @property
     def flag(self) -> str:
@@ -116,39 +123,46 @@ def _flag(guard: Guard, scope: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Pairs per tag: added, removed; of the removed those that nobody asked for by name, of the added those that are
-    added again."""
+    """What a run does, as pairs per tag.
+
+    `unnamed`: of the removes, those that nobody asked for by name; `again`: of the adds, those that are sent again;
+    `restored`: of the adds, those that put back what others removed; `lost`: the removes from contacts that were
+    observed with the tag.
+    """
 
     adds: Counter[Tag] = field(default_factory=Counter)
     removes: Counter[Tag] = field(default_factory=Counter)
     unnamed: Counter[Tag] = field(default_factory=Counter)
     again: Counter[Tag] = field(default_factory=Counter)
+    restored: Counter[Tag] = field(default_factory=Counter)
+    lost: Counter[Tag] = field(default_factory=Counter)
     requests: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.adds + other.adds,
-            self.removes + other.removes,
-            self.unnamed + other.unnamed,
-            self.again + other.again,
-            self.requests + other.requests,
-        )
+        sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
+        return Counts(**sums)
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What was there before the run: observed holders per tag, set sizes at the last apply."""
+    """What was there before the run: observed holders and pairs of the ledger per tag, set sizes at the last apply."""
 
     holders: Counter[Tag]
     sizes: Mapping[SetName, int]
+    ledger: Counter[Tag] = field(default_factory=Counter)
 
     @property
     def pairs(self) -> int:
         return self.holders.total()
 
 
-def count(deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, requests: int) -> Counts:
-    """The pairs of the deltas, and those that are sent again: a re-assertion may turn out to be a change."""
+def count(
+    deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, requests: int, observed: Observed
+) -> Counts:
+    """The pairs of the deltas, and those that are sent again: a re-assertion may turn out to be a change.
+
+    `observed`: what was known before any of it is sent.
+    """
     counts = Counts(requests=requests)
     for again in reasserted:
         for tag in again.tags:
@@ -157,18 +171,44 @@ def count(deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, req
             counts.again[tag] += len(again.contacts) if adding else 0
     for delta in deltas:
         for change in delta.changes:
-            adding = change.action is Action.ADD
-            (counts.adds if adding else counts.removes)[change.tag] += len(delta.contacts)
-            if not adding and change.reason not in BY_NAME:
-                counts.unnamed[change.tag] += len(delta.contacts)
+            _count_change(counts, change, len(delta.contacts))
+        _count_lost(counts, delta, observed)
     return counts
 
 
+def _count_change(counts: Counts, change: Change, contacts: int) -> None:
+    adding = change.action is Action.ADD
+    (counts.adds if adding else counts.removes)[change.tag] += contacts
+    if not adding and change.reason not in BY_NAME:
+        counts.unnamed[change.tag] += contacts
+    if change.reason is Reason.RESTORED:
+        counts.restored[change.tag] += contacts
+
+
+def _count_lost(counts: Counts, delta: Delta, observed: Observed) -> None:
+    removed = delta.tags(Action.REMOVE)
+    if not removed:
+        return
+    for index, contacts in Counter(observed.contacts.get(contact, 0) for contact in delta.contacts).items():
+        for tag in removed & (observed.patterns[index].observed or frozenset()):
+            counts.lost[tag] += contacts
+
+
 def holders(observed: Observed) -> Counter[Tag]:
-    """Observed holders of every tag; counted per pattern."""
+    """Observed holders of every tag."""
+    return _count_tags(observed, lambda known: known.observed)
+
+
+def managed(observed: Observed) -> Counter[Tag]:
+    """The pairs of the ledger per tag."""
+    return _count_tags(observed, lambda known: known.ledger)
+
+
+def _count_tags(observed: Observed, tags_of: Callable[[Known], TagSet | None]) -> Counter[Tag]:
+    """Contacts per tag, counted per pattern."""
     contacts = Counter(observed.contacts.values())
-    held: Counter[Tag] = Counter()
+    counted: Counter[Tag] = Counter()
     for index, number in contacts.items():
-        for tag in observed.patterns[index].observed or ():
-            held[tag] += number
-    return held
+        for tag in tags_of(observed.patterns[index]) or ():
+            counted[tag] += number
+    return counted

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from reconciler.core.batching import Reasserted
 from reconciler.core.desired import Desired
 from reconciler.core.guard import (
     NO_REASON,
@@ -19,6 +21,7 @@ from reconciler.core.guard import (
     Measured,
 )
 from reconciler.core.names import Tag
+from reconciler.core.outcome import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,12 @@ def measure(
     """Every guard with a limit and something to measure, the refusing ones first."""
     case = _Case(counts, before, desired, limits)
     lifted = {(each.guard, each.scope): each.reason for each in allowances}
-    found = [_lift(each, lifted) for check in _CHECKS for each in check(case) if each.measure > 0 or each.refused]
+    found = [
+        _lift(each, lifted)
+        for check in _CHECKS
+        for each in check(case)
+        if each.measure > 0 or each.refused or each.warned
+    ]
     return tuple(sorted(found, key=lambda each: (not each.refused, -each.measure, each.guard, each.scope)))
 
 
@@ -74,6 +82,10 @@ def _percentages(case: _Case) -> Iterator[Measured]:
     counts, limits = case.counts, case.limits
     yield from _share(case, Guard.MAX_ADDS_PCT, counts.adds, limits.max_adds_pct)
     yield from _share(case, Guard.MAX_REMOVES_PCT, counts.unnamed, limits.max_removes_pct)
+    if (limit := limits.max_restored_pct) is not None:
+        for tag in sorted(counts.restored):
+            part, whole = counts.restored[tag], case.before.ledger[tag]
+            yield _percent(Guard.MAX_RESTORED_PCT, tag, part, whole, limit, floor=PCT_FLOOR)
 
 
 def _share(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float | None) -> Iterator[Measured]:
@@ -91,18 +103,19 @@ def _percent(guard: Guard, scope: str, part: int, whole: int, limit: float, *, f
 
 
 def _holders_left(case: _Case) -> Iterator[Measured]:
-    for tag in sorted(case.counts.unnamed):
+    for tag in sorted(case.counts.lost):
         # by name or not, what is removed is gone; a pair added again was there before
-        removed, added = case.counts.removes[tag], case.counts.adds[tag] - case.counts.again[tag]
-        # a removal on a contact never observed is of a holder nobody counted
-        before = max(case.before.holders[tag], removed)
-        left = before - removed + added
+        lost, added = case.counts.lost[tag], case.counts.adds[tag] - case.counts.again[tag]
+        before = max(case.before.holders[tag], lost)
+        left = before - lost + added
+        by_name = not case.counts.unnamed[tag]
         rule = case.desired.rules.get(tag)
         floor = rule.min_holders if rule and rule.min_holders is not None else case.limits.min_holders
-        if floor is not None:
+        if floor is not None and not by_name:
             yield Measured(Guard.MIN_HOLDERS, tag, floor, left, left < floor, left, before)
         if case.limits.empties_tag:
-            yield Measured(Guard.EMPTIES_TAG, tag, 0, left, left == 0, removed, before)
+            refused, warned = left == 0 and not by_name, left == 0 and by_name
+            yield Measured(Guard.EMPTIES_TAG, tag, 0, left, refused, lost, before, warned=warned)
 
 
 def _requests(case: _Case) -> Iterator[Measured]:
@@ -110,13 +123,16 @@ def _requests(case: _Case) -> Iterator[Measured]:
 
 
 def _sizes(case: _Case) -> Iterator[Measured]:
-    for each in case.desired.sets:
-        before = case.before.sizes.get(each.name, 0)
-        moved = len(each.members) - before
+    """Each set against its size at the last apply; a new one against all sets of then, as nothing else is known."""
+    sizes = case.before.sizes
+    now = {each.name: len(each.members) for each in case.desired.sets}
+    for name in sorted(now.keys() | sizes.keys()):
+        before = sizes.get(name, sum(sizes.values()))
+        moved = now.get(name, 0) - (before if name in sizes else 0)
         guard = Guard.GROW_PCT if moved > 0 else Guard.SHRINK_PCT
         limit = case.limits.grow_pct if moved > 0 else case.limits.shrink_pct
         if before >= SIZE_FLOOR and limit is not None and moved:
-            yield _percent(guard, each.name, abs(moved), before, limit, floor=0)
+            yield _percent(guard, name, abs(moved), before, limit, floor=0)
 
 
 def _protected(case: _Case) -> Iterator[Measured]:
@@ -135,3 +151,39 @@ _CHECKS: tuple[Callable[[_Case], Iterator[Measured]], ...] = (
     _sizes,
     _protected,
 )
+
+
+_OF_PAIRS = {
+    Guard.MAX_ADDS: Action.ADD,
+    Guard.MAX_ADDS_PCT: Action.ADD,
+    Guard.MAX_REMOVES: Action.REMOVE,
+}
+
+
+def repeats_over_limit(reasserted: Collection[Reasserted], guards: Iterable[Measured]) -> frozenset[tuple[Action, Tag]]:
+    """The tags that must not be sent again, as a limit on pairs is exceeded by these re-assertions alone.
+
+    The tags with the most of them go first, until what is left fits; a percentage lets all of them go.
+    """
+    repeats: defaultdict[Action, Counter[Tag]] = defaultdict(Counter)
+    for again in reasserted:
+        repeats[again.action].update(dict.fromkeys(again.tags, len(again.contacts)))
+    dropped: set[tuple[Action, Tag]] = set()
+    for measured in guards:
+        action = _OF_PAIRS.get(measured.guard)
+        if action is None or not measured.refused:
+            continue
+        pairs = {tag: number for tag, number in repeats[action].items() if measured.scope in ("", tag)}
+        share = measured.measure * (1 - sum(pairs.values()) / measured.numerator)
+        if share <= measured.limit:
+            dropped |= {(action, tag) for tag in _fewest(pairs, measured)}
+    return frozenset(dropped)
+
+
+def _fewest(pairs: Mapping[Tag, int], measured: Measured) -> Iterator[Tag]:
+    excess = measured.numerator - measured.limit if not measured.is_share else math.inf
+    for tag in sorted(pairs, key=lambda tag: (-pairs[tag], tag)):
+        if excess <= 0:
+            return
+        excess -= pairs[tag]
+        yield tag

@@ -98,7 +98,7 @@ def _judge_rows(action: Action, wanted: TagSet, rows: list[Row]) -> Verdict:
     if row.type == "error" and (row.added or row.removed):
         return Verdict(Outcome.IN_DOUBT, "an error row that tells of a change")
     if row.type == "error":
-        rejection = REJECTIONS.get(row.message)
+        rejection = REJECTIONS.get(row.message.lower())
         message = row.message or "an error without a message"
         return Verdict(Outcome.REJECTED if rejection else Outcome.HELD, message, rejection)
     if row.type != "success":

@@ -19,8 +19,8 @@ from reconciler.core.desired import Desired
 from reconciler.core.diff import diff
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.facts import NO_FACTS, Facts
-from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders
-from reconciler.core.measure import measure
+from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders, managed
+from reconciler.core.measure import measure, repeats_over_limit
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import SETTLE_MS, UNTIMED, Observed, Seen
 from reconciler.core.outcome import Action
@@ -87,6 +87,9 @@ class LocationPlan:
     reasserted: tuple[Reasserted, ...] = ()
     proofs: tuple[Proof, ...] = ()
     searched: Searched = NOT_SEARCHED
+    sizes_moved: bool = field(default=False, compare=False)
+    """Whether the sets have other sizes than at the last apply: recorded by one that has nothing to send, too. It stays
+    with the plan that was made: a file of it is planned anew."""
 
     @property
     def is_empty(self) -> bool:
@@ -161,9 +164,18 @@ def plan_of(
     observations: tuple[Seen, ...] = (),
 ) -> LocationPlan:
     """The plan that makes the changes of `found`; the other arguments are those of `plan_location`."""
-    batches = _batches(found, desired, replace(options, caps=options.caps.within(state.facts, options.now)))
-    counts = (done or Counts()) + count(found.deltas, batches.reasserted, requests=len(batches.batches))
+    within = replace(options, caps=options.caps.within(state.facts, options.now))
     then = before or before_run(state)
+    changed = (done or Counts()) + count(found.deltas, requests=0, observed=state.observed)
+
+    def judge(batches: Batches) -> tuple[Measured, ...]:
+        counts = changed + count((), batches.reasserted, requests=len(batches.batches), observed=state.observed)
+        return measure(counts, then, desired, limits=options.limits, allowances=options.allowances)
+
+    batches = _batches(found, desired, within)
+    while dropped := repeats_over_limit(batches.reasserted, judge(batches)):
+        within = replace(within, reassertion=within.reassertion.without(dropped))
+        batches = _batches(found, desired, within)
     return LocationPlan(
         location=desired.location,
         lineage=state.lineage,
@@ -179,13 +191,19 @@ def plan_of(
         quarantined=found.quarantined,
         spared=found.spared,
         given=found.given,
-        guards=measure(counts, then, desired, limits=options.limits, allowances=options.allowances),
+        guards=judge(batches),
         observations=observations,
         triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
         reasserted=batches.reasserted,
         proofs=batches.proofs,
         searched=options.searched,
+        sizes_moved=not options.selection.is_part and dict(state.set_sizes) != set_sizes(desired),
     )
+
+
+def set_sizes(desired: Desired) -> dict[SetName, int]:
+    """How many contacts each set has."""
+    return {each.name: len(each.members) for each in desired.sets}
 
 
 def _batches(found: Diff, desired: Desired, options: PlanOptions) -> Batches:
@@ -208,13 +226,13 @@ def _tags_of(demands: Iterable[Demand]) -> TagSet:
 
 def remeasured(plan: LocationPlan, desired: Desired, state: Snapshot, options: PlanOptions) -> LocationPlan:
     """A saved plan under the limits that hold now, and against what is known now."""
-    counts = count(plan.deltas, plan.reasserted, requests=len(plan.batches))
+    counts = count(plan.deltas, plan.reasserted, requests=len(plan.batches), observed=state.observed)
     limits, allowances = options.limits, options.allowances
     return replace(plan, guards=measure(counts, before_run(state), desired, limits=limits, allowances=allowances))
 
 
 def before_run(state: Snapshot) -> Before:
-    return Before(holders(state.observed), state.set_sizes)
+    return Before(holders(state.observed), state.set_sizes, managed(state.observed))
 
 
 def combine(

@@ -1,8 +1,8 @@
 """How a run goes, in shares of its rows, and when that is reason to stop it. Pure.
 
 Rules
-1. More than `WRONG_PCT` of the rows, and at least `FEW`, rejected for anything but deletion: the token or the location
-   is probably wrong.
+1. More than `WRONG_PCT` of the answers, and at least `FEW`, that reject a contact for anything but deletion, or do not
+   find it when it is read: the token or the location is probably wrong.
 2. A limit on errors or surprises is judged from `FEW` rows on; at the end of a wave on whatever there is.
 """
 
@@ -49,10 +49,13 @@ def surprise(known: Known, verdict: Verdict) -> Surprise | None:
 @dataclass(slots=True)
 class Rates:
     """Counts of rows: all, those rejected for anything but deletion, those that did not end well; those that could be
-    held against an observation, and those that differed from it."""
+    held against an observation, and those that differed from it. `looked`: contacts that were read, `missed`: those
+    of them that were not there."""
 
     rows: int = 0
     misplaced: int = 0
+    looked: int = 0
+    missed: int = 0
     errors: int = 0
     compared: int = 0
     surprised: int = 0
@@ -67,10 +70,23 @@ class Rates:
                 self.compared += 1
                 self.surprised += surprise(known[contact], verdict) is not None
 
+    def look(self, contacts: int, missed: int) -> None:
+        """Contacts were read, and some of them are said not to be there."""
+        self.looked += contacts
+        self.missed += missed
+
     @property
     def looks_wrong(self) -> bool:
         """Whether the token or the location is probably wrong."""
-        return self.misplaced >= FEW and 100 * self.misplaced > WRONG_PCT * self.rows
+        wrong = self.misplaced + self.missed
+        return wrong >= FEW and 100 * wrong > WRONG_PCT * (self.rows + self.looked)
+
+    @property
+    def wrong(self) -> str:
+        """What looks wrong, in words."""
+        refused = f"{self.misplaced} of {self.rows} rows were refused, and not as deleted"
+        missed = f"{self.missed} of {self.looked} contacts that were read are said not to be there"
+        return "; ".join(([refused] if self.misplaced else []) + ([missed] if self.missed else []))
 
     def over(self, limits: StopOn, *, few: int = FEW) -> str:
         """Which limit is passed, in words; empty where none is."""

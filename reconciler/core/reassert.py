@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from reconciler.core.manifest import TagRule
@@ -33,16 +33,22 @@ class Reassert(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reassertion:
-    """`fresh_since`: an observation before it is too old to add again on."""
+    """`fresh_since`: an observation before it is too old to add again on. `excepted`: tags not to be sent again."""
 
     mode: Reassert = Reassert.INERT
     fresh_since: Instant = Instant(0)
+    excepted: frozenset[tuple[Action, Tag]] = frozenset()
+
+    def without(self, excepted: frozenset[tuple[Action, Tag]]) -> Reassertion:
+        return replace(self, excepted=self.excepted | excepted)
 
     def repeatable(self, action: Action, tags: Collection[Tag], rules: Mapping[Tag, TagRule]) -> TagSet:
         """Those of `tags` that may be sent more than once."""
         if self.mode is Reassert.NEVER:
             return NONE
-        return frozenset(tag for tag in tags if self._may_repeat(action, rules.get(tag)))
+        return frozenset(
+            tag for tag in tags if (action, tag) not in self.excepted and self._may_repeat(action, rules.get(tag))
+        )
 
     def _may_repeat(self, action: Action, rule: TagRule | None) -> bool:
         if rule is not None and (rule.triggers or rule.once or rule.protected):

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet
-from reconciler.core.observed import Observed, Seen
+from reconciler.core.observed import SETTLE_MS, Known, Observed, Seen
 from reconciler.core.pace import Rate, duration
 
 INDEX_LAG_MS = 300_000
@@ -64,12 +64,14 @@ class Wanted:
 class Found:
     """What a refresh learnt.
 
-    `gone`: contacts that reading one by one did not find. `shown`: everybody, by a complete search that began at
-    `began` less the lag; None where there was none, and then `incomplete` says why, if there was one at all.
+    `gone`: contacts that reading one by one did not find; `unread`: those that it could not read, and why. `shown`:
+    everybody, by a complete search that began at `began` less the lag; None where there was none, and then `incomplete`
+    says why, if there was one at all.
     """
 
     seen: tuple[Seen, ...] = ()
     gone: Mapping[ContactId, Gone] = field(default_factory=dict)
+    unread: Mapping[ContactId, str] = field(default_factory=dict)
     searched: Searched = NOT_SEARCHED
     shown: Set[ContactId] | None = None
     since: Instant | None = None
@@ -141,7 +143,8 @@ def doubtful(contacts: Iterable[ContactId], observed: Observed) -> list[ContactI
 class Refreshed:
     """What a refresh stored. `read`: contacts whose tags were told; `changed`: those of whom that is news.
 
-    `since`: the oldest of what was read; `run`: its id in the history, empty where nothing had to be read.
+    `since`: the oldest of what was read; `run`: its id in the history, empty where nothing had to be read. `unread`:
+    contacts that could not be read, and why.
     """
 
     location: LocationId
@@ -151,3 +154,15 @@ class Refreshed:
     since: Instant | None
     gone: Mapping[ContactId, Gone]
     incomplete: str
+    unread: Mapping[ContactId, str] = field(default_factory=dict)
+
+
+def take_in(observed: Observed, seen: Iterable[Seen], *, settle_ms: int = SETTLE_MS) -> dict[ContactId, Known]:
+    """Takes observations in, one after the other, so that the newest of a contact wins; what is news by them."""
+    changed: dict[ContactId, Known] = {}
+    for each in seen:
+        known = each.absorb(observed, settle_ms=settle_ms)
+        news = {contact: after for contact, after in known if after != observed[contact]}
+        observed.update(news)
+        changed |= news
+    return changed

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from reconciler.core.names import ContactId, LocationId
-from reconciler.core.outcome import Row
+from reconciler.core.outcome import Rejection, Row
 from reconciler.highlevel.connection import Arguments, Connection
 from reconciler.highlevel.reader import HighLevelReader
 from reconciler.wire import BulkUpdate, ContactRead, Page, bulk_body, bulk_path, read_bulk_answer
@@ -32,7 +32,7 @@ class HighLevel:
         body = await self._connection.send("POST", bulk_path(update), bulk_body(update))
         return self._connection.read(read_bulk_answer, body)
 
-    async def get_contact(self, contact: ContactId) -> ContactRead | None:
+    async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:
         return await self._reader.get_contact(contact)
 
     async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:

@@ -196,7 +196,7 @@ class Connection:
     def _not_exchanged(self, response: httpx.Response) -> ApiError:
         status = response.status_code
         told = f"the agency token was not exchanged for one of location {self._agency.location if self._agency else ''}"
-        told += f": {self._answered(response)}"
+        told += f": {self._answered(response, self._said(response))}"
         if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
             return NotApplied(told, retry_after_ms=read_pause(response.headers, self._now()))
         return AuthRefused(
@@ -206,22 +206,24 @@ class Connection:
             "and that its app is installed in the location",
         )
 
-    def _answered(self, response: httpx.Response) -> str:
-        said = self._clean(read_error(response.content))
-        return f"{self._where} answered {response.status_code}" + (f": {said}" if said else "")
+    def _answered(self, response: httpx.Response, said: tuple[str, ...]) -> str:
+        return f"{self._where} answered {response.status_code}" + (f": {one_line('; '.join(said))}" if said else "")
+
+    def _said(self, response: httpx.Response) -> tuple[str, ...]:
+        """The API's own words."""
+        return tuple(map(self.clean, read_error(response.content)))
 
     def _failure(self, response: httpx.Response, quota: Quota) -> ApiError:
-        status = response.status_code
-        told = self._answered(response)
+        status, said = response.status_code, self._said(response)
+        told = self._answered(response, said)
         if status in (401, 403):
-            return AuthRefused(
-                told, status=status, hint="see that the token is of this location and has the scopes it needs"
-            )
+            hint = "see that the token is of this location and has the scopes it needs"
+            return AuthRefused(told, status=status, hint=hint, said=said)
         if status == httpx.codes.TOO_MANY_REQUESTS:
             return self._too_many(told, response, quota)
         if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
-            return InDoubt(told)
-        return RequestRefused(told, status=status)
+            return InDoubt(told, said=said)
+        return RequestRefused(told, status=status, said=said)
 
     def _too_many(self, told: str, response: httpx.Response, quota: Quota) -> ApiError:
         now = self._now()
@@ -241,9 +243,10 @@ class Connection:
             raise InDoubt(f"an answer of {self._where} cannot be read: {error}") from error
 
     def _told(self, error: Exception) -> str:
-        return self._clean(str(error)) or type(error).__name__
+        return self.clean(str(error)) or type(error).__name__
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
+        """What came from outside, as one short printable line without a token."""
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return one_line(text)

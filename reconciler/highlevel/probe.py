@@ -45,7 +45,7 @@ async def _ask(client: httpx.AsyncClient, method: str, path: str, body: bytes | 
         response = await client.request(method, path, content=body)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Answered(0, type(error).__name__)
-    said = "" if response.is_success else one_line(read_error(response.content).replace(token, "***"))
+    said = "" if response.is_success else one_line("; ".join(read_error(response.content)).replace(token, "***"))
     numbers = {name: response.headers.get(name, "") for name in HEADERS}
     limits = {name: int(text) for name, text in numbers.items() if text.isascii() and text.isdigit() and len(text) < 12}
     return Answered(response.status_code, said, _date(response.headers.get("Date", "")), limits)

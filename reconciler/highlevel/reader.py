@@ -6,13 +6,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from reconciler.core.errors import RequestRefused
+from reconciler.core.errors import ApiError, AuthRefused, InDoubt, RequestRefused, Unread
 from reconciler.core.names import ContactId, LocationId
+from reconciler.core.outcome import Rejection
 from reconciler.highlevel.connection import Connection
 from reconciler.wire import (
     SEARCH_PATH,
     ContactRead,
     Page,
+    absence,
     contact_path,
     read_contact,
     read_date,
@@ -35,19 +37,28 @@ class HighLevelReader:
     ) -> None:
         await self._connection.__aexit__(kind, error, trace)
 
-    async def get_contact(self, contact: ContactId) -> ContactRead | None:
-        """None where the API does not have the contact: an invalid id, or one that it calls gone."""
+    async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:
         try:
             response = await self._connection.answer("GET", contact_path(contact))
-        except RequestRefused as error:
-            if error.status in (400, 404, 422):
-                return None
-            raise
+        except ApiError as error:
+            return _absent(error)
         except ValueError:
-            return None
+            return Rejection.INVALID
         found = self._connection.read(read_contact, response.content)
+        if found.id != contact:
+            raise Unread(f"contact {contact} was answered as {self._connection.clean(found.id)}: merged?")
         return replace(found, served=read_date(response.headers))
 
     async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
         body = await self._connection.send("POST", SEARCH_PATH, search_body(location, cursor, tag=tag))
         return self._connection.read(read_page, body)
+
+
+def _absent(error: ApiError) -> Rejection:
+    """What the API says of the contact; raises the error where it says nothing of it. A 4xx in other words may pass."""
+    status = error.status if isinstance(error, AuthRefused | RequestRefused) else 0
+    if found := absence(error.said, status):
+        return found
+    if isinstance(error, RequestRefused) and 400 <= status < 500:
+        raise InDoubt(error.message, said=error.said) from None
+    raise error

@@ -113,6 +113,9 @@ class GuardsModel(Strict):
     """The most tags added, in percent of the pairs observed before."""
     max_removes_pct: Share | None = _GUARDS.max_removes_pct
     """The most tags removed, in percent of the pairs observed before; counts from 6 removes on."""
+    max_restored_pct: Share | None = _GUARDS.max_restored_pct
+    """The most contacts that get a tag back which others removed, in percent of those that have it from here; counts
+    from 6 on."""
     empties_tag: Flag = _GUARDS.empties_tag
     """Whether a plan is refused after which nobody would carry a tag that somebody carries now."""
     min_holders: Count | None = _GUARDS.min_holders

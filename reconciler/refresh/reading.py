@@ -4,8 +4,10 @@ Rules
 1. `get` reads contacts one by one: observations of the moment, dated when the reading of their lot began.
 2. `search` reads pages of 500 from an index that lags: a row is an observation made `INDEX_LAG_MS` before it was read.
 3. A row without tags tells nothing; from who is not among the rows something follows only after a complete scan.
-4. A contact that the token may not see is another location's, unless it may see none: then the token is.
-5. What was learnt is handed on lot by lot (`keep`), and before an error or a signal ends it: whoever stores it loses
+4. Who is not there is told by the API, contact by contact. A contact that the token may not see is another location's,
+   unless it may see none: then the token is. A contact that cannot be read is left out, and told.
+5. Too many in a row that are not there, or cannot be read, end it: then it is not about the contacts.
+6. What was learnt is handed on lot by lot (`keep`), and before an error or a signal ends it: whoever stores it loses
    what was in flight.
 """
 
@@ -15,11 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from reconciler.core.errors import AuthRefused
+from reconciler.core.errors import ApiError, AuthRefused, QuotaExhausted, Unfinished, Unread
 from reconciler.core.event import Priced, Read
 from reconciler.core.exclusive import Searched
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import Origin, Seen
+from reconciler.core.outcome import Rejection
 from reconciler.core.refreshing import (
     INDEX_LAG_MS,
     Found,
@@ -33,10 +36,9 @@ from reconciler.core.refreshing import (
 )
 from reconciler.core.scan import Scan
 from reconciler.refresh.pacing import Reading, at_once, paced
-from reconciler.wire import LONGEST_TAG_SOUGHT, ContactRead, Page
+from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead, Page
 
-FORBIDDEN = 403
-MOST_FORBIDDEN = 20
+MOST_IN_A_ROW = 10
 LOT = 500
 LOT_PAGES = 20
 AT_ONCE = 20
@@ -93,7 +95,8 @@ def _lot(asked: Instant) -> _Lot:
 
 @dataclass(slots=True)
 class _Refresh:
-    """One refresh of one location, and what it learnt so far."""
+    """One refresh of one location, and what it learnt so far. `missed`, `failed`: how many in a row were not there, or
+    could not be read."""
 
     location: LocationId
     wanted: Wanted
@@ -102,12 +105,14 @@ class _Refresh:
     began: Instant
     seen: list[Seen] = field(default_factory=list)
     gone: dict[ContactId, Gone] = field(default_factory=dict)
+    unread: dict[ContactId, str] = field(default_factory=dict)
     shown: set[ContactId] | None = None
     searched: Searched = field(default_factory=Searched)
     incomplete: str = ""
     silent: dict[ContactId, None] = field(default_factory=dict)
     done: int = 0
-    forbidden: int = 0
+    missed: int = 0
+    failed: int = 0
 
     async def carry_out(self) -> Found:
         if self.wanted.contacts or self.wanted.everybody:
@@ -122,6 +127,7 @@ class _Refresh:
         return Found(
             seen=tuple(self.seen),
             gone=self.gone,
+            unread=self.unread,
             searched=self.searched,
             shown=self.shown,
             since=Instant(self.began - INDEX_LAG_MS),
@@ -171,19 +177,47 @@ class _Refresh:
     async def _get_one(self, contact: ContactId, lot: _Lot, of: int) -> None:
         try:
             found = await paced(self.location, partial(self.reading.reader.get_contact, contact), self.reading)
-            gone = Gone.ABSENT if found is None else Gone.ELSEWHERE
-        except AuthRefused as error:
-            self.forbidden += 1
-            nobody = not self.seen and not lot.seen
-            if error.status != FORBIDDEN or (nobody and self.forbidden >= min(MOST_FORBIDDEN, of)):
-                raise
-            found, gone = None, Gone.ELSEWHERE
-        if found is not None and found.location == self.location:
-            lot.take(found)
+        except ApiError as error:
+            self._fail(contact, error, of)
         else:
-            self.gone[contact] = gone
+            self.failed = 0
+            if isinstance(found, Rejection):
+                self._miss(contact, found, anybody=bool(self.seen or lot.seen), of=of)
+            elif found.location not in (self.location, ""):
+                self._miss(contact, Rejection.FOREIGN, anybody=True, of=of)
+            elif found.tags is None:
+                self.unread[contact] = "it was shown without its tags"
+            else:
+                self.missed = 0
+                lot.take(found)
         self.done += 1
         self.reading.report(Read(self.location, self.done, of))
+
+    def _fail(self, contact: ContactId, error: ApiError, of: int) -> None:
+        """Raises what is wrong with more than the one contact."""
+        self.failed += 1
+        self.unread[contact] = error.message
+        token = isinstance(error, AuthRefused) and error.status != FORBIDDEN
+        most = MOST_IN_A_ROW if isinstance(error, Unread) else min(MOST_IN_A_ROW, of)
+        if token or isinstance(error, QuotaExhausted) or self.failed >= most:
+            raise error
+
+    def _miss(self, contact: ContactId, why: Rejection, *, anybody: bool, of: int) -> None:
+        """`anybody`: whether the token may read any contact of the location at all."""
+        self.missed += 1
+        self.gone[contact] = Gone.ELSEWHERE if why is Rejection.FOREIGN else Gone.ABSENT
+        if not anybody and self.missed >= min(MOST_IN_A_ROW, of) and set(self.gone.values()) == {Gone.ELSEWHERE}:
+            raise AuthRefused(
+                f"every contact that was read is said to be another location's than {self.location}",
+                status=FORBIDDEN,
+                hint="see that the token is of this location, and that the manifest names its contacts",
+            )
+        if self.missed >= MOST_IN_A_ROW:
+            raise Unfinished(
+                f"{MOST_IN_A_ROW} contacts in a row are said not to be there: the token, the location {self.location} "
+                "or the API is probably wrong; no more was read, and nothing follows from it for them",
+                hint="see that the token is of this location and the manifests name its contacts",
+            )
 
     async def page(self, cursor: tuple[object, ...] | None, tag: str = "") -> Page:
         search = partial(self.reading.reader.search, self.location, cursor, tag=tag)

@@ -93,6 +93,7 @@ def _plan_location() -> dict[str, Schema]:
                 numerator={"type": "integer"},
                 denominator={"type": "integer"},
                 allowed=TEXT,
+                warned={**FLAG, "description": "What it is about was asked for by name: it does not refuse."},
             )
         ),
         "observations": list_of(object_of("", tags=TEXTS, at=MOMENT, origin=one_of(Origin), contacts=TEXTS)),

@@ -293,6 +293,27 @@ def test_a_later_observation_settles_a_doubt_and_an_early_one_does_not(tmp_path:
     converged(scene)
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_of_what_a_refresh_observed_the_newest_wins(tmp_path: Path, newest_first: bool) -> None:
+    scene = Scene(tmp_path, contact("anna", "vip"), contact("bert"), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"), a_set("t", ["bert"], "b"))
+    by_id = observed_by_hand(scene, "anna")
+    # the search shows her as she was five minutes ago
+    by_search = Seen(frozenset(), Instant(scene.clock.now() - 300_000), Origin.SEARCH, (name("anna"),))
+    plan = refreshed(scene, (*by_id, by_search) if newest_first else (by_search, *by_id))
+    assert pairs(scene.apply(plan)) == {"applied": 1}
+
+    assert (known_of(scene, "anna").observed, known_of(scene, "anna").origin) == ({"vip"}, Origin.GET)
+    assert scene.adds()[name("anna"), Tag("vip")] == 0
+    converged(scene)
+
+
+def known_of(scene: Scene, who: str) -> Known:
+    found = scene.known(who)
+    assert isinstance(found, Known)
+    return found
+
+
 def test_guards_in_later_rounds_know_what_a_refresh_brought(tmp_path: Path) -> None:
     crowd = [f"c{nth:03}" for nth in range(40)]
     scene = Scene(tmp_path, *(contact(each, "old") for each in crowd))

@@ -53,6 +53,28 @@ def test_leaving_a_set_prunes_what_it_gave_and_nothing_else(
     assert world.tags_of(contact_id(6)) == {"customer", "news"}
 
 
+def test_an_apply_with_nothing_to_send_records_the_sizes_of_the_sets(
+    reconciler: Command, manifest: Manifest, world: World, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set that shrinks later is measured against the size that nobody had to send anything for."""
+    manifest(first=(range(7), ["customer"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    monkeypatch.delenv("HIGHLEVEL_TOKEN")
+
+    def sizes() -> dict[str, int]:
+        document = json.loads(reconciler("state", "pull").out)
+        return dict(document["locations"][0]["set_sizes"])
+
+    assert sizes() == {"first": 7}
+    manifest(first=(range(7), ["customer"], []), second=(range(5), ["customer"], []))
+    assert "No changes" in reconciler("plan").out
+    assert reconciler("apply", "--auto-approve").code == 0, "and needs no token"
+    assert sizes() == {"first": 7, "second": 5}
+    before = reconciler("state", "pull").out
+    assert reconciler("apply", "--auto-approve").code == 0
+    assert reconciler("state", "pull").out == before, "nothing moved: nothing is written"
+
+
 def test_a_saved_plan_is_shown_and_applied_as_it_is(
     reconciler: Command, manifest: Manifest, world: World, project: Path
 ) -> None:

@@ -17,6 +17,7 @@ from reconciler.cli.looking import side_by_side
 from reconciler.clock import SystemClock
 from reconciler.core.errors import UsageError
 from reconciler.sandbox.app import App
+from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import Contact, World
 from reconciler.store import open_store
@@ -25,6 +26,7 @@ from tests.cli.listening import Listening
 from tests.fakes import a_holder
 
 Manifest = Callable[..., None]
+MERGED = Assumptions(merged_reads_as_survivor=True)
 GET, SEARCH = "GET /contacts/id", "POST /contacts/search"
 
 
@@ -229,3 +231,20 @@ def test_what_was_read_before_an_interruption_is_kept(
         assert reconciler("refresh", "--method", "get", "--max-age", "24h").code == 0
     assert later.since() == {GET: 90 - stored}
     assert len(known(reconciler)) == 90
+
+
+def test_who_is_answered_as_another_one_is_not_read(
+    reconciler: Command, manifest: Manifest, network: Listening, world: World
+) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    network.app.world = merged = World(LOCATION, world.contacts.values(), assumptions=MERGED)
+    merged.merge(contact_id(0), contact_id(1), now=merged.contacts[contact_id(0)].updated)
+    ended = reconciler("refresh", "--method", "get", "--format", "json")
+    (found,) = json.loads(ended.out)["locations"]
+
+    assert (ended.code, found["read"], found["gone"]) == (3, 2, {})
+    assert found["unread"] == {contact_id(0): f"contact {contact_id(0)} was answered as {contact_id(1)}: merged?"}
+    assert contact_id(0) not in known(reconciler)
+    for command in ("plan", "drift"):
+        ended = reconciler(command, "--refresh", "get")
+        assert (ended.code, "1 contact could not be read" in ended.out + ended.err) == (0, True)

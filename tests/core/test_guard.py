@@ -11,9 +11,11 @@ from reconciler.core.approval import approve
 from reconciler.core.desired import Desired
 from reconciler.core.errors import ExitCode, GuardRefused
 from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured
+from reconciler.core.guard_sentences import explain_lifted, explain_warnings
 from reconciler.core.measure import measure
 from reconciler.core.names import SetName, Tag
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.reassert import Reassert, Reassertion
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state, state_of, unseen
 
 NO_LIMITS = GuardLimits(max_removes_pct=None, empties_tag=False, shrink_pct=None, grow_pct=None)
@@ -26,18 +28,36 @@ def refusals(
     adds: dict[str, int] | None = None,
     removes: dict[str, int] | None = None,
     named: dict[str, int] | None = None,
+    blind: dict[str, int] | None = None,
+    restored: dict[str, int] | None = None,
     holders: dict[str, int] | None = None,
+    ledger: dict[str, int] | None = None,
     sizes: dict[str, int] | None = None,
     requests: int = 0,
     desired: Desired | None = None,
     allow: tuple[Allowance, ...] = (),
 ) -> set[str]:
-    """The guards that refuse, such as {"max_adds", "max_adds of x"}. `named`: removals asked for by name."""
-    unnamed = Counter[Tag](removes or {})  # type: ignore[arg-type]
-    counts = Counts(Counter(adds or {}), unnamed + Counter(named or {}), unnamed, requests=requests)  # type: ignore[arg-type]
-    before = Before(Counter(holders or {}), {SetName(name): size for name, size in (sizes or {}).items()})  # type: ignore[arg-type]
+    """The guards that refuse, such as {"max_adds", "max_adds of x"}.
+
+    `named`: removals asked for by name; `blind`: removals from contacts that were not observed with the tag.
+    """
+    lost = _pairs(removes) + _pairs(named)
+    counts = Counts(
+        adds=_pairs(adds),
+        removes=lost + _pairs(blind),
+        unnamed=_pairs(removes) + _pairs(blind),
+        restored=_pairs(restored),
+        lost=lost,
+        requests=requests,
+    )
+    then = {SetName(name): size for name, size in (sizes or {}).items()}
+    before = Before(_pairs(holders), then, _pairs(ledger))
     found = measure(counts, before, desired or declare(), limits=limits, allowances=allow)
     return {f"{each.guard} of {each.scope}" if each.scope else str(each.guard) for each in found if each.refused}
+
+
+def _pairs(numbers: dict[str, int] | None) -> Counter[Tag]:
+    return Counter({Tag(tag): number for tag, number in (numbers or {}).items()})
 
 
 @pytest.mark.parametrize(("number", "refused"), [(9, False), (10, False), (11, True)])
@@ -121,6 +141,31 @@ def test_a_tags_own_least_number_of_holders_stands_in_place_of_the_locations() -
     assert refusals(replace(NO_LIMITS, min_holders=5), removes={"x": 1}, holders={"x": 1}, desired=own) == set()
 
 
+def test_a_blind_removal_takes_the_tag_from_nobody_known() -> None:
+    """Nobody was seen with it, so that nobody is known to lose it: three of the ten holders go, and seven stay."""
+    limits = replace(NO_LIMITS, empties_tag=True, min_holders=5)
+    assert refusals(limits, removes={"x": 3}, blind={"x": 40}, holders={"x": 10}) == set()
+    assert refusals(limits, blind={"x": 40}) == set()
+    assert refusals(limits, removes={"x": 10}, blind={"x": 40}, holders={"x": 10}) == {
+        "empties_tag of x",
+        "min_holders of x",
+    }
+
+
+@pytest.mark.parametrize(("number", "refused"), [(5, False), (6, False), (30, False), (31, True)])
+def test_tags_that_others_took_off_are_not_put_back_on_many(number: int, refused: bool) -> None:
+    found = refusals(
+        replace(NO_LIMITS, max_restored_pct=30.0), adds={"x": number}, restored={"x": number}, ledger={"x": 100}
+    )
+    assert found == ({"max_restored_pct of x"} if refused else set())
+
+
+@pytest.mark.parametrize(("number", "refused"), [(5, False), (6, True)])
+def test_a_few_are_put_back(number: int, refused: bool) -> None:
+    found = refusals(GuardLimits(), restored={"x": number}, ledger={"x": 6})
+    assert found == ({"max_restored_pct of x"} if refused else set())
+
+
 @pytest.mark.parametrize(("requests", "refused"), [(9, False), (10, False), (11, True)])
 def test_requests(requests: int, refused: bool) -> None:
     found = refusals(replace(NO_LIMITS, max_requests=10), requests=requests)
@@ -146,6 +191,21 @@ def test_the_size_of_a_set_against_the_last_apply(before: int, now: int, refused
     assert (
         refusals(replace(NO_LIMITS, shrink_pct=50.0, grow_pct=100.0), sizes={"s": before}, desired=desired) == refused
     )
+
+
+def test_a_set_that_is_gone_has_shrunk_by_everything() -> None:
+    limits = replace(NO_LIMITS, shrink_pct=50.0)
+    desired = declare(a_set("other", many(20), "x"))
+    assert refusals(limits, sizes={"s": 10, "other": 20}, desired=desired) == {"shrink_pct of s"}
+    assert refusals(limits, sizes={"s": 9, "other": 20}, desired=desired) == set()
+
+
+def test_a_new_set_is_measured_against_all_that_there_was() -> None:
+    limits = replace(NO_LIMITS, grow_pct=100.0)
+    for number, refused in ((30, set()), (31, {"grow_pct of new"})):
+        desired = declare(a_set("s", many(30), "x"), a_set("new", many(number, "n"), "y"))
+        assert refusals(limits, sizes={"s": 30}, desired=desired) == refused
+        assert refusals(limits, desired=desired) == set(), "a first apply has nothing to be measured against"
 
 
 def test_an_expired_set_has_not_shrunk() -> None:
@@ -224,7 +284,10 @@ def explained(plan: LocationPlan) -> str:
 
 def test_a_refusal_says_guard_place_measure_limit_and_the_worst_tags() -> None:
     text = explained(a_plan(replace(NO_LIMITS, max_removes=3)))
-    assert f"guard max_removes refuses location {HERE}: measured 4, limit 3; most of 'w' (2), 'x' (2)" in text
+    assert (
+        f"guard max_removes refuses location {HERE}: it would remove 4 tags (limit: 3); most of 'w' (2), 'x' (2)"
+        in text
+    )
     assert '--allow max_removes --reason "…"' in text
 
 
@@ -234,7 +297,7 @@ def test_a_refusal_of_a_share_says_numerator_and_denominator() -> None:
     known = state(**removed, **{f"d{number}": carries("y x", ledger="y") for number in range(10)})
     plan = plan_location(desired, Snapshot(HERE, observed=known), PlanOptions())
     assert "guard max_removes_pct refuses location" in explained(plan)
-    assert "of 'x': measured 37.5 (6 of 16), limit 30" in explained(plan)
+    assert "it would remove 'x' from 6 contacts, of 16 known to carry it: 37.5 % (limit: 30 %)" in explained(plan)
     assert "--allow max_removes_pct:tag=x" in explained(plan)
 
 
@@ -242,7 +305,9 @@ def test_a_refusal_of_a_share_of_nothing_says_so_too() -> None:
     desired = declare(a_set("s", "anna", "y"))
     known = state_of({each: unseen(ledger="x") for each in declare(a_set("s", many(6), "x")).contacts})
     plan = plan_location(desired, Snapshot(HERE, observed=known), PlanOptions())
-    assert "measured 100 (6 of 0), limit 30" in explained(plan)
+    assert "it would remove 'x' from 6 contacts, of whom nobody is known to carry it: 100 % (limit: 30 %)" in explained(
+        plan
+    )
 
 
 def test_a_share_is_most_of_what_nobody_asked_for_by_name() -> None:
@@ -252,7 +317,10 @@ def test_a_share_is_most_of_what_nobody_asked_for_by_name() -> None:
         Snapshot(HERE, observed=state(**holding)),
         PlanOptions(limits=replace(NO_LIMITS, max_removes_pct=1.0)),
     )
-    assert "measured 50 (6 of 12), limit 1; most of 'x' (6)\n" in explained(plan)
+    text = explained(plan)
+    assert (
+        "it would remove 6 tags, of 12 that contacts are known to carry: 50 % (limit: 1 %); most of 'x' (6)\n" in text
+    )
 
 
 def test_every_refusal_is_told_at_once() -> None:
@@ -267,10 +335,84 @@ def test_what_is_deferred_is_not_counted() -> None:
     assert plan.refused == ()
 
 
-def test_a_removal_on_a_contact_never_observed_counts_as_real() -> None:
-    known = state(**{f"c{number}": unseen(ledger="x") for number in range(2)})
+def test_a_removal_on_a_contact_never_observed_counts_as_a_pair_and_as_no_holder() -> None:
+    known = state(**{f"c{number}": unseen(ledger="x") for number in range(6)})
     plan = plan_location(declare(), Snapshot(HERE, observed=known), PlanOptions(limits=GuardLimits()))
-    assert [each.flag for each in plan.refused] == ["empties_tag:tag=x"]
+    assert [each.flag for each in plan.refused] == ["max_removes_pct", "max_removes_pct:tag=x"]
+
+
+REPEATED = Reassertion(Reassert.ALWAYS)
+
+
+def a_plan_that_repeats(limits: GuardLimits) -> LocationPlan:
+    """Two contacts need x and y, two have x and need y: one request adds all, and x twice more than is needed."""
+    known = state(anna=carries(), bert=carries(), cara=carries("x", ledger="x"), dora=carries("x", ledger="x"))
+    desired = declare(a_set("s", "anna bert cara dora", "x y"))
+    return plan_location(
+        desired, Snapshot(HERE, observed=known), PlanOptions(limits=limits, reassertion=REPEATED, now=NOW)
+    )
+
+
+def test_a_limit_on_pairs_that_only_repeats_exceed_makes_the_planner_repeat_less() -> None:
+    free = a_plan_that_repeats(NO_LIMITS)
+    assert (len(free.batches), sum(len(again.contacts) for again in free.reasserted)) == (1, 2)
+    assert a_plan_that_repeats(replace(NO_LIMITS, max_adds=8)).batches == free.batches
+    for limits in (replace(NO_LIMITS, max_adds=6), replace(NO_LIMITS, max_adds=7)):
+        plan = a_plan_that_repeats(limits)
+        assert (len(plan.batches), plan.reasserted, plan.refused) == (2, (), ())
+    refused = a_plan_that_repeats(replace(NO_LIMITS, max_adds=5))
+    assert [each.guard for each in refused.refused] == ["max_adds"]
+
+
+def test_a_pair_that_is_removed_again_is_no_holder_lost() -> None:
+    """Three carry x and y and lose y, one of them lost x before: one request takes both, and x from whom it is gone."""
+    known = state(
+        anna=carries("x y", ledger="x y"),
+        bert=carries("x y", ledger="x y"),
+        cara=carries("y", ledger="x y"),
+        dora=carries("x y"),
+    )
+    desired = declare(a_set("s", "dora", "z"), rule=[a_rule("x", min_holders=1)])
+    plan = plan_location(
+        desired,
+        Snapshot(HERE, observed=known),
+        PlanOptions(limits=replace(NO_LIMITS, empties_tag=True), reassertion=REPEATED, now=NOW),
+    )
+    assert plan.refused == ()
+
+
+def test_what_is_asked_for_by_name_and_empties_a_tag_is_warned_about() -> None:
+    known = state(**{f"c{number}": carries("w") for number in range(3)})
+    plan = plan_location(
+        declare(a_set("s", many(3), absent="w")), Snapshot(HERE, observed=known), PlanOptions(limits=GuardLimits())
+    )
+    assert plan.refused == ()
+    assert explain_warnings(plan) == (
+        "nobody will carry 'w' any more: 3 of 3 lose it, as `absent` or `renamed_from` asks",
+    )
+    other = state(**{f"c{number}": carries("w") for number in range(4)})
+    left = plan_location(
+        declare(a_set("s", many(3), absent="w")), Snapshot(HERE, observed=other), PlanOptions(limits=GuardLimits())
+    )
+    assert explain_warnings(left) == ()
+
+
+def test_one_tag_out_and_one_in_on_the_same_contacts_looks_like_a_new_name() -> None:
+    known = state(**{f"c{number}": carries("top", ledger="top") for number in range(3)})
+    plan = plan_location(
+        declare(a_set("s", many(3), "gold")), Snapshot(HERE, observed=known), PlanOptions(limits=GuardLimits())
+    )
+    text = explained(plan)
+    assert "it would leave nobody with 'top': 3 of 3 lose it (limit: at least 1)" in text
+    assert "if 'gold' is the new name of 'top', say so in the manifest: tags: {gold: {renamed_from: top}}" in text
+
+
+def test_every_guard_has_its_sentence() -> None:
+    for guard in Guard:
+        for scope in ("", "x"):
+            measured = Measured(guard, scope, 10, 20, True, 2_394, 3_000, allowed="why")
+            assert explain_lifted(measured).startswith(f"guard {guard} is lifted (why): ")
+            assert "2,394" in explain_lifted(measured)
 
 
 def test_what_earlier_rounds_did_counts() -> None:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.names import Instant
-from reconciler.core.observed import UNKNOWN, Known, Origin, Seen, absorb, adopt, intend, observe, release, withdraw
+from reconciler.core.names import ContactId, Instant
+from reconciler.core.observed import (
+    UNKNOWN,
+    Known,
+    Observed,
+    Origin,
+    Seen,
+    absorb,
+    adopt,
+    intend,
+    observe,
+    release,
+    withdraw,
+)
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.refreshing import take_in
 from tests.build import DAY, NOW, SETTLE, carries, ids, state, tags, unseen
 
 ADD, REMOVE = Action.ADD, Action.REMOVE
@@ -157,3 +172,15 @@ def test_an_observation_moves_time_forward_and_never_the_ledger(
         assert known.ledger == before.ledger
         assert known.doubt in (before.doubt, frozenset())
         assert (known.observed_at or 0) >= (before.observed_at or 0)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_whatever_the_order_the_newest_observation_wins(order: tuple[int, ...]) -> None:
+    contact = ContactId("anna")
+    seen = [Seen(tags(str(at)), Instant(at), Origin.SEARCH, (contact,)) for at in (1, 2, 3)]
+    observed = Observed()
+    changed = take_in(observed, [seen[place] for place in order])
+
+    assert changed == {contact: observed[contact]}
+    assert (observed[contact].observed, observed[contact].observed_at) == ({"3"}, 3)
+    assert take_in(observed, seen) == {}

@@ -99,7 +99,12 @@ def a_drift_of_all_classes() -> DriftReport:
 def some_refreshes() -> list[Refreshed]:
     gone = {ContactId("dora"): Gone.UNSHOWN, ContactId("emil"): Gone.ELSEWHERE, ContactId("fred"): Gone.UNSHOWN}
     read = Refreshed(HERE, "5f0c1a2b3c4d", 1_200, 17, Instant(NOW - 300_000), gone, "")
-    return [read, replace(read, gone={}, incomplete="a contact came twice"), Refreshed(HERE, "", 0, 0, None, {}, "")]
+    unread = {ContactId("gina"): "contact gina was answered as hugo: merged?"}
+    return [
+        replace(read, unread=unread),
+        replace(read, gone={}, incomplete="a contact came twice"),
+        Refreshed(HERE, "", 0, 0, None, {}, ""),
+    ]
 
 
 def some_facts() -> Answer:

@@ -200,6 +200,13 @@ BUGS = (
         "15",
     ),
     Bug(
+        "forget what was given once with its pair",
+        "core/decision.py",
+        "any(tag == each for each, _ in self.known.given_before)",
+        "any(tag == each for each, _ in ())",
+        "7",
+    ),
+    Bug(
         "add once more what may have been consumed",
         "core/decision.py",
         "if not self.known.unconfirmed or self.selection.retry_held:",

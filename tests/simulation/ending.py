@@ -39,7 +39,7 @@ def _ending(town: Town, location: LocationId) -> Iterator[str]:
 
 def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> Iterator[str]:
     place, declared, carried = town.places[location], town.wanted(location), set(town.places[location].crm.tags_of(who))
-    listed = {tag for each in (*plan.held, *plan.deferrals) if who in each.contacts for tag in each.tags}
+    listed = {tag for each in (*plan.held, *plan.given, *plan.deferrals) if who in each.contacts for tag in each.tags}
     # a group is never empty: what a held tag is to take the place of waits for it, and so does an old name
     listed |= {*GROUP} if listed & {*GROUP} else set()
     listed |= {OLD} if NEW in listed else set()

@@ -323,8 +323,8 @@ def transitions(town: Town, location: LocationId, known: list[Facts]) -> Iterato
 
 
 def once(town: Town, location: LocationId) -> Iterator[str]:
-    """7: a tag that is `once` is added once for as long as it stays declared, whoever consumes it, unless a person asks
-    to send once more what is held.
+    """7: a tag that is `once` is added once for good, whoever consumes it and whatever else was declared in between,
+    unless a person asks to send once more what is held.
     """
     asked = {run.name for run in town.runs if run.retries}
     last: dict[str, int] = {}
@@ -332,20 +332,16 @@ def once(town: Town, location: LocationId) -> Iterator[str]:
         if each.by not in RUNS or each.tag != ONCE or each.action is not Action.ADD:
             continue
         before = last.get(each.contact, -1)
-        if before >= 0 and each.by not in asked and _stayed(town, location, each.contact, before, each.at):
-            yield f"7: {ONCE} was added to {each.contact} again, and it was declared all the time"
+        if before >= 0 and each.by not in asked and _is_once(town, location, before, each.at):
+            yield f"7: {ONCE} was added to {each.contact} again"
         last[each.contact] = each.at
 
 
-def _stayed(town: Town, location: LocationId, who: str, start: int, end: int) -> bool:
-    """Whether the tag was declared, and `once`, under all manifests that held from start to end."""
+def _is_once(town: Town, location: LocationId, start: int, end: int) -> bool:
+    """Whether the tag was `once` under all manifests that held from start to end, whomever they gave it to."""
     since = [*town.since[location], Instant(end + 1)]
-    held = [
-        declared
-        for declared, (begun, over) in zip(town.history[location], pairwise(since), strict=True)
-        if begun <= end and over > start
-    ]
-    return all(each.rules.once and ONCE in each.present(who) for each in held)
+    spans = zip(town.history[location], pairwise(since), strict=True)
+    return all(declared.rules.once for declared, (begun, over) in spans if begun <= end and over > start)
 
 
 def one_applier(exchanges: list[Exchange]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from reconciler.clock import SystemClock
 from reconciler.core.errors import UsageError
 from reconciler.core.names import Instant, LocationId, instant
 from reconciler.core.observed import Origin, Seen
+from reconciler.core.refreshing import take_in
 from reconciler.core.view.blocks import counted, moment
 from reconciler.loading.export import Exported, read_export
 from reconciler.store import open_store
@@ -48,9 +49,7 @@ def command(file: Path, location: str, observed_at: str, manifests: Path, **opti
         locked(store, place, operation=OPERATION, console=console, options=options) as hands,
         journalled(hands, OPERATION),
     ):
-        observed = store.load(place).observed
-        known = (pair for each in seen for pair in each.absorb(observed, settle_ms=settings.api.settle_s * 1000))
-        changed = {contact: after for contact, after in known if after != observed[contact]}
+        changed = take_in(store.load(place).observed, seen, settle_ms=settings.api.settle_s * 1000)
         store.learn(hands.lease, changed)
     _tell(exported, len(changed), at, console)
     return 0

@@ -6,11 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.core.approval import explain_refusals
 from reconciler.core.batching import Proof, Reasserted
 from reconciler.core.change import FLAPPING, IN_DOUBT, UNCONFIRMED, Change, Delta, Listed, Postponed
 from reconciler.core.desired import Reason
-from reconciler.core.guard import Measured
+from reconciler.core.guard_sentences import explain_lifted, explain_refusals, explain_warnings, guess_renames
 from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, Plan
@@ -295,11 +294,8 @@ def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block |
 def _guards(plan: LocationPlan, most: int | None) -> Block | None:
     refusals = [Cell(text, Style.BAD) for text in explain_refusals((plan,))]
     lifts = [Cell(f'lift it with: --allow {each.flag} --reason "…"') for each in plan.refused]
-    allowed = [Cell(_allowed(each), Style.WARN) for each in plan.guards if each.allowed]
-    told = [*refusals, *lifts, *allowed]
+    renames = [Cell(text) for text in guess_renames(plan)]
+    allowed = [Cell(explain_lifted(each), Style.WARN) for each in plan.guards if each.allowed]
+    warnings = [Cell(f"warning: {text}", Style.WARN) for text in explain_warnings(plan)]
+    told = [*refusals, *renames, *lifts, *allowed, *warnings]
     return lines("Guards", told, most=most, key=True) if told else None
-
-
-def _allowed(each: Measured) -> str:
-    scope = f" of {each.scope!r}" if each.scope else ""
-    return f"guard {each.guard}{scope} lifted at {each.measure:g} over {each.limit:g}: {each.allowed}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from reconciler.core.change import LedgerChange, Listed
 from reconciler.core.compare import Comparison, SettingMove
@@ -124,12 +125,16 @@ def _drift(report: DriftReport) -> Iterator[Row]:
 
 
 def refresh_records(reports: Sequence[Refreshed]) -> Records:
-    """Who is not there."""
+    """Who is not there, or was not read."""
     columns = "location run contact why"
     return _records(
-        "Who is not there",
+        "Who is not there, or was not read",
         columns,
-        lambda: ((each.location, each.run, contact, why) for each in reports for contact, why in each.gone.items()),
+        lambda: (
+            (each.location, each.run, contact, why)
+            for each in reports
+            for contact, why in chain(each.gone.items(), each.unread.items())
+        ),
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reconciler.core.names import ContactId
-from reconciler.core.refreshing import Gone, Refreshed
+from reconciler.core.refreshing import Refreshed
 from reconciler.core.view.blocks import (
     ROWS,
     Block,
@@ -35,7 +35,9 @@ def _section(each: Refreshed, most: int | None) -> Section:
         text = f"The search was not complete: {each.incomplete}. Nothing follows from who is not among the rows."
         blocks.append(Lines("", (Cell(text, Style.WARN),)))
     if each.gone:
-        blocks.append(_gone(each, most))
+        blocks.append(_contacts("Not there", each.gone, most))
+    if each.unread:
+        blocks.append(_contacts("Not read", each.unread, most))
     return Section(title, _verdict(each), tuple(blocks))
 
 
@@ -48,13 +50,13 @@ def _verdict(each: Refreshed) -> Cell:
     return Cell(f"{read}; the tags of {each.changed:,} were news.", Style.STRONG)
 
 
-def _gone(each: Refreshed, most: int | None) -> Block:
-    groups: defaultdict[Gone, list[ContactId]] = defaultdict(list)
-    for contact, why in sorted(each.gone.items()):
+def _contacts(title: str, found: Mapping[ContactId, str], most: int | None) -> Block:
+    groups: defaultdict[str, list[ContactId]] = defaultdict(list)
+    for contact, why in sorted(found.items()):
         groups[why].append(contact)
     columns = (Column("contacts", right=True), Column("why"), Column("which"))
     rows = [
         (number(len(contacts)), Cell(why, Style.WARN), Cell(sample(contacts), Style.FAINT))
         for why, contacts in sorted(groups.items())
     ]
-    return table("Not there", columns, rows, most=most)
+    return table(title, columns, rows, most=most)

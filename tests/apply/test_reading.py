@@ -1,0 +1,175 @@
+"""A reading counts for its own contact only, and absence must be said; what the outside says else is no proof."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.errors import ExitCode
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Action
+from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from tests.apply.scene import Scene, a_set, contact, name
+from tests.apply.test_scenarios import FREE, converged, faults, pairs
+
+CROWD = [f"c{nth:02}" for nth in range(40)]
+
+
+def after_a_lost_write(kind: Kind, reads: range, *, status: int = 0, lost: Kind = Kind.RESET_AFTER) -> FaultPlan:
+    """The first request is the write, of unknown effect; those that follow read."""
+    return FaultPlan({0: Fault(lost), **dict.fromkeys(reads, Fault(kind, status))})
+
+
+def quarantined(scene: Scene, crowd: list[str]) -> list[str]:
+    return [each for each in crowd if known(scene, each).quarantine]
+
+
+def known(scene: Scene, who: str) -> Known:
+    found = scene.known(who)
+    assert isinstance(found, Known)
+    return found
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_a_gateway_that_answers_for_the_api_makes_nobody_gone(tmp_path: Path, status: int) -> None:
+    plan = after_a_lost_write(Kind.GATEWAY, range(1, 500), status=status)
+    scene = Scene(tmp_path, *map(contact, CROWD), faults=plan, options=FREE, in_flight=5)
+    scene.want(a_set("s", CROWD, "a"))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"in_doubt": 40}, ExitCode.PARTIAL)
+    assert quarantined(scene, CROWD) == []
+    assert "contacts cannot be read" in " ".join(report.notes)
+    # ten contacts in a row end the reading
+    assert len(scene.here.reads) < 80
+    scene.here.network.plan = FaultPlan()
+    assert pairs(scene.apply()) == {"seen": 40}
+    converged(scene)
+
+
+@pytest.mark.parametrize("kind", [Kind.GATEWAY, Kind.TRY_LATER])
+def test_a_4xx_that_passes_is_waited_out(tmp_path: Path, kind: Kind) -> None:
+    scene = Scene(tmp_path, contact("anna"), faults=after_a_lost_write(kind, range(1, 4)), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"))
+    report = scene.apply()
+
+    assert (pairs(report), report.reads, report.notes) == ({"seen": 1}, 4, ())
+
+
+def test_one_contact_that_cannot_be_read_holds_up_nobody_else(tmp_path: Path) -> None:
+    scene = Scene(
+        tmp_path,
+        contact("anna"),
+        contact("bert"),
+        faults=after_a_lost_write(Kind.GATEWAY, range(1, 6)),
+        options=FREE,
+        in_flight=1,
+    )
+    scene.want(a_set("s", ["anna", "bert"], "a"))
+    report = scene.apply()
+
+    assert (pairs(report), known(scene, "anna").doubt, known(scene, "bert").doubt) == (
+        {"seen": 1, "in_doubt": 1},
+        {"a"},
+        set(),
+    )
+
+
+def gone_after_the_write(scene: Scene, who: list[str]) -> None:
+    def delete(nth: int) -> None:
+        for each in who:
+            scene.here.crm.delete(name(each), now=scene.clock.now())
+
+    scene.here.before = delete
+
+
+def test_ten_in_a_row_that_are_said_to_be_gone_are_not_believed(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(Kind.RESET_BEFORE), options=FREE, in_flight=5)
+    scene.want(a_set("s", CROWD, "a"))
+    gone_after_the_write(scene, CROWD)
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code, quarantined(scene, CROWD)) == ({"in_doubt": 40}, ExitCode.PARTIAL, [])
+    assert "in a row are said not to be there" in " ".join(report.notes)
+    assert len(scene.here.reads) < 16
+    (plan,) = scene.plan().locations
+    assert sum(len(each.contacts) for each in plan.held) == 40
+
+
+def test_many_that_are_gone_stop_the_run_and_nobody_is_quarantined(tmp_path: Path) -> None:
+    crowd = [f"d{nth:03}" for nth in range(100)]
+    scene = Scene(tmp_path, *map(contact, crowd), faults=faults(Kind.RESET_AFTER), options=FREE)
+    scene.want(a_set("s", crowd, "a"))
+    gone = crowd[::4]
+
+    def delete(nth: int) -> None:
+        for each in gone:
+            scene.here.crm.delete(name(each), now=scene.clock.now())
+
+    scene.here.after = scene.here.read = delete
+    report = scene.apply()
+
+    assert (report.exit_code, quarantined(scene, crowd)) == (ExitCode.PARTIAL, [])
+    assert "25 of 100 contacts that were read are said not to be there" in report.error
+    assert [each for each in crowd if known(scene, each).doubt] == gone
+
+
+def test_a_few_that_are_gone_are_believed(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(Kind.RESET_BEFORE), options=FREE)
+    scene.want(a_set("s", CROWD, "a"))
+    gone_after_the_write(scene, CROWD[5:8])
+    report = scene.apply()
+
+    assert (pairs(report), quarantined(scene, CROWD)) == ({"rejected": 3, "held": 37}, CROWD[5:8])
+
+
+def merged(scene: Scene, lost: str, survivor: str) -> None:
+    def merge(nth: int) -> None:
+        scene.here.crm.merge(name(lost), name(survivor), now=scene.clock.now())
+
+    scene.here.after = scene.here.before = merge
+
+
+def test_a_contact_that_is_answered_as_another_one_is_unread(tmp_path: Path) -> None:
+    scene = Scene(
+        tmp_path,
+        contact("anna"),
+        contact("bert", "own"),
+        faults=faults(Kind.RESET_BEFORE),
+        options=FREE,
+        merged_reads_as_survivor=True,
+    )
+    scene.want(a_set("s", ["anna"], "own"))
+    merged(scene, "anna", "bert")
+    report = scene.apply()
+
+    assert (pairs(report), report.reads, known(scene, "anna").doubt) == ({"in_doubt": 1}, 1, {"own"})
+    assert f"answered as {name('bert')}: merged?" in " ".join(report.notes)
+    assert known(scene, "bert") == Known()
+
+
+def test_a_contact_that_is_shown_without_its_location_is_ours(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), faults=faults(Kind.RESET_AFTER), options=FREE, read_without_location=True)
+    scene.want(a_set("s", ["anna"], "a"))
+
+    assert pairs(scene.apply()) == {"seen": 1}
+
+
+def test_what_could_not_be_read_is_listed_by_what_was_sent(tmp_path: Path) -> None:
+    scene = Scene(
+        tmp_path, contact("anna", "old"), contact("bert"), faults=faults(None, Kind.RESET_BEFORE), options=FREE
+    )
+    scene.want(a_set("s", ["anna"], "old"))
+    scene.apply()
+    scene.here.network.plan = FaultPlan(
+        {0: Fault(Kind.RESET_BEFORE), 1: Fault(Kind.RESET_BEFORE)}, path="/contacts/bulk"
+    )
+    scene.want(a_set("s", ["anna"], absent=["old"]), a_set("t", ["bert"], "a"))
+    gone_after_the_write(scene, ["anna", "bert"])
+    report = scene.apply()
+
+    assert {(each.contact, each.action, each.tags) for each in report.findings} == {
+        (name("anna"), Action.REMOVE, ("old",)),
+        (name("bert"), Action.ADD, ("a",)),
+    }
