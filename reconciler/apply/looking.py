@@ -91,9 +91,8 @@ async def _look_at_some(run: Run, suspect: Suspect) -> Look:
             return Look(Effect.POSSIBLE, why)
         if len(readings.found) == ENOUGH:
             break
-    if readings.found or not _unread(suspect, readings):
-        return Look(Effect.NONE)
-    return _unseen(readings)
+    # that nobody was there to be read proves nothing: a merged contact's tags go to another one
+    return Look(Effect.NONE) if readings.found else _unseen(readings)
 
 
 async def _look_at_all(run: Run, suspect: Suspect) -> Look:
@@ -105,9 +104,9 @@ async def _look_at_all(run: Run, suspect: Suspect) -> Look:
             return Look(Effect.POSSIBLE, whys[0])
         if readings.blind:
             break
-    if _unread(suspect, readings):
+    if not readings.found or _unread(suspect, readings):
         return _unseen(readings)
-    if readings.found and await moves_date(run) is not True:
+    if await moves_date(run) is not True:
         return Look(Effect.POSSIBLE, "nothing tells whether a workflow has consumed what it added")
     dated = [is_untouched(reading, suspect.sent) for reading in readings.found.values()]
     return Look(Effect.NONE) if all(dated) else Look(Effect.POSSIBLE, "a contact without a date proves nothing")

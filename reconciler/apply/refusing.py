@@ -69,6 +69,7 @@ async def _try_larger(run: Run, batch: Batch) -> list[Batch]:
     if isinstance(answer, Refusal):
         _count_extra(run, answer.error)
         run.learn(run.facts.limited(*(limits_named(answer.error.message, batch) or (None, None)), run.now()))
+        run.note(f"a larger request than was learnt was tried, and refused: {answer.error.message}")
         return [batch]
     if _is_taken(answer):
         run.learn(widened(run.facts, batch, run.options.caps))

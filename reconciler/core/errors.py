@@ -15,7 +15,7 @@
       ApiError                 1   what a request to the API can end in, other than an answer
         NotApplied             1   temporary: known not to have had an effect (429, connection refused)
         InDoubt                1   its effect is unknown (timeout, reset, 5xx, unreadable body)
-        RequestRefused         1   permanent: the whole request was refused (400, 404, 422, a redirect)
+        RequestRefused         1   the whole request was refused (400, 404, 422, a redirect); its effect is unknown
         Unread                 1   permanent: an answer that is about another contact than was asked for
         AuthRefused            7   permanent: 401 or 403, or no token
         QuotaExhausted         8
@@ -175,7 +175,7 @@ class InDoubt(ApiError):
 
 
 class RequestRefused(ApiError):
-    """Permanent. `status` is the HTTP status."""
+    """`status` is the HTTP status, 0 where nothing was sent."""
 
     def __init__(self, message: str, *, status: int, hint: str = "", said: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint=hint, said=said)

@@ -42,7 +42,8 @@ class Facts:
     def limited(self, contacts: int | None, tags: int | None, now: Instant) -> Facts:
         """These facts and what a refusal told now; None: nothing of that. What was not heeded any more is given up."""
         kept = self if self.believes_limits(now) else self.without_limits()
-        return replace(kept, max_contacts=contacts or kept.max_contacts, max_tags=tags or kept.max_tags, limits_at=now)
+        most = contacts or kept.max_contacts, tags or kept.max_tags
+        return replace(kept, max_contacts=most[0], max_tags=most[1], limits_at=now if any(most) else None)
 
     def without_limits(self) -> Facts:
         return replace(self, max_contacts=None, max_tags=None, limits_at=None)

@@ -2,7 +2,8 @@
 
 Rules
 1. Known not to have had an effect: refused connections, name look-ups, 429. Unknown: time-outs, resets, 5xx, bodies
-   that cannot be read. Refused for good: the other 4xx, and redirects, which are never followed.
+   that cannot be read. Refused, which tells nothing of the effect: the other 4xx, and redirects, which are never
+   followed.
 2. The token leaves in the Authorization header to the configured origin; it is cut out of every message.
 3. What the server says reaches a message as one short printable line.
 4. What any answer says of the limits, an error too, is told to `heard` before anything else comes of it.

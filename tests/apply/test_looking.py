@@ -316,3 +316,12 @@ def test_a_tag_that_a_part_wrote_is_told_from_the_next_part(tmp_path: Path) -> N
 
     assert pairs(report) == {"applied": 30, "not_sent": 10}
     assert scene.adds()[name("c0"), Tag("c")] == 1
+
+
+def test_who_is_not_there_to_be_read_proves_nothing(tmp_path: Path) -> None:
+    """The only contact of the request is gone: the request is in doubt, and what settles it finds nobody."""
+    scene = Scene(tmp_path, contact("anna", deleted=True), options=FREE, faults=refusing(Kind.ERROR_BEFORE, status=400))
+    scene.want(a_set("s", ["anna"], "a"))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (1, {"rejected": 1}, ExitCode.PARTIAL)

@@ -253,6 +253,7 @@ def test_a_larger_request_that_is_refused_costs_one_and_renews_the_limit(tmp_pat
     assert sorted(each[0] for each in sizes(scene) if each[2] == 201) == [1, 3, 3, 3]
     assert [each[0] for each in sizes(scene) if each[2] == 400] == [4]
     assert (learnt(scene), (facts(scene).limits_at or 0) >= START) == ((3, None), True)
+    assert ("was tried" in report.notes[0], "Bad Request" in report.notes[0]) == (True, True)
     # so no other one is tried the same day
     scene.want(a_set("s", TEN, "a", "b"))
     scene.apply()
