@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from reconciler.apply.refusing import hold_unseen
@@ -10,11 +11,12 @@ from reconciler.apply.run import Run, until
 from reconciler.apply.stop import Halted
 from reconciler.apply.world import Mission, World
 from reconciler.core.approval import ApprovedPlan
-from reconciler.core.ceiling import ceiling
+from reconciler.core.ceiling import ceiling, meet
 from reconciler.core.errors import ReconcilerError, StalePlan, StateError
 from reconciler.core.journal import RunHeader, RunRecord, RunStatus
 from reconciler.core.names import LocationId
 from reconciler.core.observed import Observed
+from reconciler.core.outcome import Outcome
 from reconciler.core.pace import Pace
 from reconciler.core.plan import LocationPlan, Plan, set_sizes
 from reconciler.core.report import LocationReport
@@ -28,7 +30,7 @@ async def apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: Mi
     """Carries out the plan of one location; whatever goes wrong there is in the report."""
     try:
         if not _has_work(plan, mission, world):
-            return _nothing_sent(plan, RunStatus.COMPLETE)
+            return replace(_nothing_sent(plan, RunStatus.COMPLETE), outside=mission.rest(plan.location).lacking)
         tenure = await _taken(plan, mission, world)
     except ReconcilerError as error:
         return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
@@ -41,7 +43,10 @@ async def apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: Mi
 
 
 def _has_work(plan: LocationPlan, mission: Mission, world: World) -> bool:
-    """Something to send, to record, or to settle."""
+    """Something to send, to record, or to settle; of a plan file, to tell what became of it."""
+    proposed = mission.proposed(plan.location)
+    if proposed is not None and not proposed.is_empty:
+        return True
     if not plan.is_empty or plan.observations or (plan.sizes_moved and plan.location not in mission.reversals):
         return True
     if not may_have_work(plan):
@@ -76,23 +81,26 @@ async def _taken(plan: LocationPlan, mission: Mission, world: World) -> Tenure:
 async def _under_lease(
     tenure: Tenure, plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: World
 ) -> LocationReport:
-    _refuse_stale(plan, approved.plan, world.store)
-    options = mission.options[plan.location]
+    proposed, options = mission.proposed(plan.location), mission.options[plan.location]
+    # a run of a plan file is known by the file
+    whole = mission.proposal.plan if mission.proposal else approved.plan
+    _refuse_stale(proposed or plan, whole, world.store)
     header = RunHeader(
         location=plan.location,
         operation=mission.holder.operation,
         who=mission.holder.who,
         started=world.clock.now(),
-        change_digest=approved.plan.change_digest,
+        change_digest=whole.change_digest,
         commit=mission.commit,
         # those that the plan did not need too: a later round may
         allowed=tuple(sorted({*map(str, options.allowances), *options.exceptions})),
     )
-    earlier = tuple(each.id for each in _runs_of(approved.plan, plan.location, world.store))
+    earlier = tuple(each.id for each in _runs_of(whole, plan.location, world.store))
     number = world.store.begin_run(tenure.lease, header)
     run = Run(
         plan=plan,
-        limit=ceiling(plan),
+        limit=meet(ceiling(plan), ceiling(proposed)) if proposed else ceiling(plan),
+        outside=mission.rest(plan.location).lacking,
         desired=mission.desired[plan.location],
         options=options,
         reversal=mission.reversals.get(plan.location),
@@ -144,6 +152,9 @@ def _end(run: Run, status: RunStatus) -> None:
 
 def _reported(run: Run, status: RunStatus) -> LocationReport:
     run.tally.close(run.present, run.state.observed)
+    pairs = Counter(run.tally.pairs(run.state.observed))
+    if foreign := run.mission.rest(run.location).foreign:
+        pairs[Outcome.NOT_SENT] += foreign
     return LocationReport(
         location=run.location,
         run=run.number,
@@ -153,7 +164,7 @@ def _reported(run: Run, status: RunStatus) -> LocationReport:
         reads=run.reads,
         adopted=run.adopted,
         released=run.released,
-        pairs=run.tally.pairs(run.state.observed),
+        pairs=dict(pairs),
         findings=run.tally.findings(),
         surprises=run.tally.surprises(),
         notes=tuple(run.notes),

@@ -48,6 +48,8 @@ async def carry_out(run: Run) -> None:
     _store_observations(run)
     run.tally.plan(run.plan.deltas)
     run.tally.plan(run.plan.reasserted)
+    # what a plan file has besides is never sent: it turns out to be so already, or is told as not sent
+    run.tally.plan(run.mission.rest(run.location).besides)
     run.tally.defer(run.plan.deferrals)
     rounds = _Rounds(run, before_run(run.state))
     moved = await _take_up(run)

@@ -12,7 +12,8 @@ from reconciler.core.emergency import Lost
 from reconciler.core.lease import Holder
 from reconciler.core.names import LocationId
 from reconciler.core.pace import Pace
-from reconciler.core.plan import PlanOptions
+from reconciler.core.plan import LocationPlan, PlanOptions
+from reconciler.core.proposal import NO_REST, Proposal, Rest
 from reconciler.core.rates import StopOn
 from reconciler.core.revert import Reversal
 from reconciler.core.waves import Canary
@@ -48,7 +49,7 @@ class Mission:
     """What a run is given besides its plan. `reversals`: the runs that it undoes, where it does not carry out what
     is desired. `history_keep`: so many runs keep their rows, None: all of them. `in_flight`: so many requests of a
     location may be under way at once. `canary`: whom to begin with, None: everybody at once. `spill`: it may wait
-    for the next day's quota.
+    for the next day's quota. `proposal`: the plan file; the plan is what of it is needed now.
     """
 
     desired: Mapping[LocationId, Desired]
@@ -62,3 +63,12 @@ class Mission:
     stop_on: StopOn = StopOn()
     canary: Canary | None = None
     spill: bool = False
+    proposal: Proposal | None = None
+
+    def proposed(self, location: LocationId) -> LocationPlan | None:
+        """What the plan file has for a location."""
+        return self.proposal.of(location) if self.proposal else None
+
+    def rest(self, location: LocationId) -> Rest:
+        """How plan file and plan differ in a location."""
+        return self.proposal.rests.get(location, NO_REST) if self.proposal else NO_REST

@@ -37,16 +37,23 @@ from reconciler.core.approval import approve
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.journal import RunStatus
 from reconciler.core.plan import Plan
+from reconciler.core.proposal import NO_REST, Proposal
 from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
 from reconciler.core.settling import may_have_work
 from reconciler.store import open_reader
 
+MANIFESTS = Path("manifests")
+_Made = tuple[Plan, Session, list[str], Proposal | None, dict[str, Any]]
+
 
 @click.command(epilog="Example: reconciler apply plan.json   or   reconciler apply manifests/ --auto-approve")
-@click.argument("target", type=click.Path(path_type=Path), default=Path("manifests"), metavar="[PLAN | MANIFESTS]")
+@click.argument("target", type=click.Path(path_type=Path), default=MANIFESTS, metavar="[PLAN | MANIFESTS]")
 @click.option(
-    "--manifests", type=click.Path(path_type=Path), metavar="DIR", help="With PLAN: where its manifests are now."
+    "--manifests",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With PLAN: its manifests, whose settings and tokens are used. Needed where they are not in `manifests`.",
 )
 @click.option("--dry-run", is_flag=True, help="Preview and send nothing.")
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
@@ -70,36 +77,47 @@ def command(
 ) -> int:
     """Send the fewest requests that do what was planned.
 
-    With a directory of MANIFESTS (default: manifests): plan, preview, ask, apply. With a saved PLAN: apply exactly
-    that. With --approved: plan anew, and send it if a reviewer approved these very changes. Needs the token of each
-    location, by default in HIGHLEVEL_TOKEN.
+    With a directory of MANIFESTS (default: manifests): plan, preview, ask, apply. With a saved PLAN: plan anew, and
+    send what is in both; the rest is listed. With --approved: plan anew, and send it if a reviewer approved these very
+    changes. Needs the token of each location, by default in HIGHLEVEL_TOKEN.
     """
     console = Console.of(options)
     _refuse_without_reason(options)
     if approved:
         refuse_odd_approval(approved, target)
-    plan, session, left = _plan(target, manifests, console, options)
+    plan, session, left, proposal, options = _plan(target, manifests, console, options)
     if approved:
         refuse_unapproved(approved, plan, session, console, options, left)
     if dry_run:
         preview(plan, session, console, options, left)
         return ExitCode.GUARD if plan.refused else ExitCode.DONE
-    reviewed = target.is_file() and auto_approve
+    reviewed = proposal is not None and auto_approve
     if options["output"] == "text" and not reviewed:
         preview(plan, session, console, options, left)
     else:
         for note in left:
             console.note(note)
     fit = approve(plan)
-    if not any(may_have_work(each) or each.sizes_moved for each in plan.locations):
-        reports = tuple(LocationReport(each.location, "", RunStatus.COMPLETE) for each in plan.locations)
+    if not _has_work(plan, proposal):
+        rests = proposal.rests if proposal else {}
+        reports = tuple(
+            LocationReport(each.location, "", RunStatus.COMPLETE, outside=rests.get(each.location, NO_REST).lacking)
+            for each in plan.locations
+        )
     else:
         ask(auto_approve or bool(approved) or plan.is_empty)
         refuse_over_quota(plan, session, options)
         _refuse_implicit_state(session, create=options["create_state"])
-        beside = target if target.is_file() else Path("reconciler")
-        reports = asyncio.run(send(fit, session, console, options, operation="apply", plan=beside))
+        beside = target if proposal else Path("reconciler")
+        sending = send(fit, session, console, options, operation="apply", plan=beside, proposal=proposal)
+        reports = asyncio.run(sending)
     return tell(reports, console, options)
+
+
+def _has_work(plan: Plan, proposal: Proposal | None) -> bool:
+    """Something to send, to record or to settle; of a plan file, to tell what became of it."""
+    proposed = proposal.plan.locations if proposal else ()
+    return any(may_have_work(each) or each.sizes_moved for each in (*plan.locations, *proposed))
 
 
 def _refuse_without_reason(options: Mapping[str, Any]) -> None:
@@ -107,18 +125,27 @@ def _refuse_without_reason(options: Mapping[str, Any]) -> None:
         raise UsageError("--again needs a reason", hint='add --reason "why this is meant"; it goes into the journal')
 
 
-def _plan(
-    target: Path, manifests: Path | None, console: Console, options: Mapping[str, Any]
-) -> tuple[Plan, Session, list[str]]:
-    """The plan, the manifests as they are now, and what else there is to say."""
+def _plan(target: Path, manifests: Path | None, console: Console, options: dict[str, Any]) -> _Made:
+    """The plan, the manifests as they are now, what else there is to say, the plan file, the options that hold."""
     if target.is_file():
-        return open_saved(target, manifests, options)
-    session = open_session(target, options)
+        saved = open_saved(target, manifests, options, console)
+        return saved.plan, saved.session, list(saved.notes), saved.proposal, saved.options
+    session = open_session(_directory(target, manifests), options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
         left = strays(session, reader, options)
     notes = [note for each in present for note in each.notes()]
-    return make_plan(session, present, options), session, [*left, *notes]
+    return make_plan(session, present, options), session, [*left, *notes], None, options
+
+
+def _directory(target: Path, manifests: Path | None) -> Path:
+    if manifests is None or target == manifests:
+        return target
+    if target != MANIFESTS:
+        raise UsageError(
+            f"{target} and --manifests {manifests} name two directories", hint="name the one whose manifests to apply"
+        )
+    return manifests
 
 
 def _refuse_implicit_state(session: Session, *, create: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,10 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     preview(plan, session, console, options, [*left, *(note for each in present for note in each.notes())])
     if out is not None:
         write_plan(plan, out)
-        console.note(f"saved: reconciler apply {out} sends exactly this")
+        where = "" if manifests == Path("manifests") else f" --manifests {shlex.quote(str(manifests))}"
+        console.note(
+            f"saved: reconciler apply {shlex.quote(str(out))}{where} sends what of it is still called for then"
+        )
     return exit_code(plan, detailed=detailed_exitcode)
 
 

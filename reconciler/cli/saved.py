@@ -1,42 +1,66 @@
-"""A saved plan, when it is to be applied: as narrow as it was made, under the limits and manifests that hold now."""
+"""A saved plan, when it is to be applied: a proposal, held against what is to do now.
+
+Rules
+1. Settings, and with them state, origin, tokens and lifted guards, are of the directory that a person named, or of the
+   default one; a file chooses none.
+2. The file says which part of the whole was planned. What sends more than a plan without flags (retries, deferrals
+   under exact authority, re-assertions) is sent by flags of this very command.
+3. What the file says was observed is believed of nobody: where it would change what is sent, the contact is read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.cli.looking import absorbed
+from reconciler.cli.looking import Present, absorbed, make_plan, read, side_by_side
 from reconciler.cli.session import Session, load_pinned, open_session, plan_options, settle_ms_of
 from reconciler.core.beyond import beyond, by_tag
-from reconciler.core.ceiling import ceiling, within
+from reconciler.core.change import Delta
 from reconciler.core.desired import Desired
 from reconciler.core.diff import diff
-from reconciler.core.errors import StalePlan, UsageError
-from reconciler.core.guard import Allowance
+from reconciler.core.errors import AuthRefused, StalePlan, UsageError
+from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
+from reconciler.core.names import ContactId, LocationId, TagSet
 from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, remeasured
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine
+from reconciler.core.proposal import NONE, Proposal, Rest, besides, called_for, contacts_that_differ, narrowed, unmet
+from reconciler.core.refreshing import Method, Wanted, doubtful
+from reconciler.core.summary import pairs_of
 from reconciler.core.view.blocks import counted, sample
 from reconciler.planfile import load_plan
-from reconciler.ports import StateReader
+from reconciler.ports import Reporter, StateReader
 from reconciler.store import open_reader
+
+DEFAULT = Path("manifests")
+FEW = 100
+"""So many are read one by one, which tells of this moment, though a search might take fewer requests."""
 
 NOT_WITH_A_PLAN = {
     "locations": "--location",
     "sets": "--set",
     "tags": "--tag",
-    "retry_held": "--retry-held",
-    "retry_rejected": "--retry-rejected",
-    "apply_deferrals": "--apply-deferrals",
     "refresh": "--refresh",
-    "reassert": "--reassert",
 }
 
 
-def open_saved(path: Path, directory: Path | None, options: Mapping[str, Any]) -> tuple[Plan, Session, list[str]]:
-    """The plan, its guards measured anew, and the manifests as they are now (`directory`: not where they were); and
-    what to say of it where the state has moved.
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A plan file that is to be applied. `plan`: what of it is needed now; `options`: with what was chosen in it.
+    `notes`: what it has besides, and what is needed besides."""
+
+    plan: Plan
+    session: Session
+    proposal: Proposal
+    options: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def open_saved(path: Path, directory: Path | None, options: Mapping[str, Any], report: Reporter) -> Saved:
+    """The plan in the file, made anew by the manifests in `directory`, as far as it has it.
 
     Raises PlanFileError, StalePlan where the manifests no longer say what was planned, and UsageError for options
     that would make another plan of it.
@@ -44,52 +68,40 @@ def open_saved(path: Path, directory: Path | None, options: Mapping[str, Any]) -
     given = [flag for name, flag in NOT_WITH_A_PLAN.items() if options.get(name)]
     if given:
         raise UsageError(
-            f"{given[0]} does not go with a saved plan: it is sent as it is",
+            f"{given[0]} does not go with a saved plan: the file says which part is planned, and who was read",
             hint="give it to plan, and apply what that saves",
         )
-    plan = load_plan(path)
-    session = _session_of(plan, directory or Path(plan.manifests), options)
-    locations: list[LocationPlan] = []
-    notes: list[str] = []
-    with open_reader(session.settings.state) as reader:
-        for each in plan.locations:
-            state, now = _as_seen(each, session, reader), options_of(each, plan, session, options)
-            locations.append(remeasured(each, session.desired[each.location], state, now))
-            notes += _moved(each, session.desired[each.location], state, now)
-    return replace(plan, locations=tuple(locations)), session, notes
+    proposed = load_plan(path)
+    options = dict(options) | _chosen(proposed)
+    session = _session_of(proposed, _directory(directory, proposed), options)
+    # nothing began after now
+    proposed = replace(proposed, as_of=min(proposed.as_of, session.now))
+    return asyncio.run(_made_anew(proposed, session, options, report))
 
 
-def _moved(plan: LocationPlan, desired: Desired, state: Snapshot, options: PlanOptions) -> Iterator[str]:
-    """A line that the state has moved since the plan was made, and one for each change that it does not cover."""
-    if state.serial == plan.serial:
-        return
-    where = f"location {plan.location}"
-    moved = f"the state moved from serial {plan.serial} to {state.serial}"
-    yield f"{where}: {moved}; what the plan has and is still needed is sent"
-    needed = diff(
-        desired,
-        state.observed,
-        selection=options.selection,
-        searched=options.searched,
-        aliases=state.facts.aliases,
-        now=options.now,
-    ).deltas
-    approved, _ = within(needed, ceiling(plan))
-    for (action, tag), contacts in by_tag(beyond(needed, approved)).items():
-        sign = "+" if action is Action.ADD else "-"
-        who = f"{counted(len(contacts), 'contact')}: {sample(contacts)}"
-        yield f"{where}: not in the plan, and not sent: {sign}{tag} on {who}"
+def _chosen(plan: Plan) -> dict[str, Any]:
+    """The part of the whole that was planned."""
+    return {
+        "locations": tuple(each.location for each in plan.locations),
+        "sets": tuple(plan.selection.sets),
+        "tags": tuple(plan.selection.tags),
+    }
 
 
-def _as_seen(location: LocationPlan, session: Session, reader: StateReader) -> Snapshot:
-    """The state with what the plan's refresh read: guards measure what was there before."""
-    state = load_pinned(session, reader, location.location)
-    absorbed(state, location.observations, settle_ms_of(session.settings))
-    return state
+def _directory(given: Path | None, plan: Plan) -> Path:
+    if given is not None:
+        return given
+    if Path(plan.manifests).resolve() != DEFAULT.resolve():
+        raise UsageError(
+            f"the plan file says that its manifests are in {plan.manifests[:80]!r}, and a file does not choose whose "
+            f"settings and token are used: only {DEFAULT} is taken unasked",
+            hint="name their directory: --manifests DIR",
+        )
+    return DEFAULT
 
 
 def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Session:
-    session = open_session(directory, dict(options) | {"locations": [each.location for each in plan.locations]})
+    session = open_session(directory, options)
     if plan.valid_until is not None and session.now >= plan.valid_until:
         raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
     for each in plan.locations:
@@ -101,11 +113,143 @@ def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Sess
     return session
 
 
-def options_of(location: LocationPlan, plan: Plan, session: Session, options: Mapping[str, Any]) -> PlanOptions:
-    """As the plan was made: narrowed alike, with the guards lifted that were lifted then."""
-    now = plan_options(session, location.location, options)
-    lifted = tuple(Allowance(each.guard, each.scope, each.allowed) for each in location.guards if each.allowed)
-    allowed = now.allowances + lifted
-    # what is given again is a person's word, never that of a file
-    selection = replace(plan.selection, again=now.selection.again)
-    return replace(now, selection=selection, allowances=allowed, searched=location.searched)
+async def _made_anew(proposed: Plan, session: Session, options: dict[str, Any], report: Reporter) -> Saved:
+    with open_reader(session.settings.state) as reader:
+        states = [load_pinned(session, reader, each.location) for each in proposed.locations]
+        removed = {each.location: _removed(proposed, each.location, reader) for each in proposed.locations}
+    present = await side_by_side(
+        _look(each, state, session, options, report) for each, state in zip(proposed.locations, states, strict=True)
+    )
+    fresh = make_plan(session, present, options)
+    known = {each.state.location: each for each in present}
+    parts = [
+        _part(each, proposed, known[each.location], removed[each.location], session, options)
+        for each in fresh.locations
+    ]
+    plans = [each.plan for each in parts]
+    return Saved(
+        plan=combine(plans, as_of=fresh.as_of, manifests=fresh.manifests, selection=fresh.selection),
+        session=session,
+        proposal=Proposal(proposed, {each.plan.location: each.rest for each in parts}),
+        options=options,
+        notes=tuple(note for each in parts for note in each.notes),
+    )
+
+
+async def _look(
+    proposed: LocationPlan, state: Snapshot, session: Session, options: Mapping[str, Any], report: Reporter
+) -> Present:
+    """What is known of the location, with what a reading of our own tells of whom the file knows better."""
+    location, desired = state.location, session.desired[state.location]
+    searched = _searched(proposed, desired)
+    contacts = _to_read(proposed, desired, state, replace(plan_options(session, location, options), searched=searched))
+    wanted = Wanted(
+        method=Method.GET if len(contacts) <= FEW else Method.AUTO,
+        contacts=contacts,
+        doubtful=tuple(doubtful(contacts, state.observed)),
+        known=len(desired.contacts.keys() | state.observed.contacts.keys()),
+    )
+    try:
+        found = await read(session.settings, location, wanted, report, pace=session.pace(location))
+    except AuthRefused as error:
+        if not error.status:
+            raise
+        return Present(state, searched=searched, unread=dict.fromkeys(contacts, error.message))
+    return Present(
+        state=state,
+        observations=found.seen,
+        earlier=absorbed(state, found.seen, settle_ms_of(session.settings)),
+        searched=searched,
+        gone=found.unreachable(contacts, state.observed),
+        unread=found.unread,
+        incomplete=found.incomplete,
+    )
+
+
+def _to_read(proposed: LocationPlan, desired: Desired, state: Snapshot, options: PlanOptions) -> tuple[ContactId, ...]:
+    """Whose changes in the file are not those by what is known, where the file says that they were observed since."""
+    known = state.observed
+    news = {
+        contact
+        for seen in proposed.observations
+        for contact in seen.contacts
+        if not known[contact].doubt and ((at := known[contact].observed_at) is None or at < seen.at)
+    }
+    if not news:
+        return ()
+    needed = diff(
+        desired,
+        known,
+        selection=options.selection,
+        searched=options.searched,
+        aliases=state.facts.aliases,
+        now=options.now,
+    ).deltas
+    return tuple(sorted(news & contacts_that_differ(proposed.deltas, needed)))
+
+
+def _searched(proposed: LocationPlan, desired: Desired) -> Searched:
+    """The exclusive tags that the file says were looked for: whoever carries one is read again, or known since."""
+    sought = proposed.searched
+    tags = sought.tags & exclusive_tags(desired)
+    return Searched(tags, sought.complete & tags, sought.since) if tags else NOT_SEARCHED
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Of one location: what is in both plans, what is in one of them, what is to be said of it."""
+
+    plan: LocationPlan
+    rest: Rest
+    notes: tuple[str, ...]
+
+
+def _part(
+    fresh: LocationPlan,
+    whole: Plan,
+    present: Present,
+    removed: Mapping[ContactId, TagSet],
+    session: Session,
+    options: Mapping[str, Any],
+) -> _Part:
+    location, state = fresh.location, present.state
+    proposed = next(each for each in whole.locations if each.location == location)
+    now = replace(plan_options(session, location, options), searched=present.searched)
+    both = narrowed(fresh, proposed, session.desired[location], state, now)
+    lacking, more = beyond(fresh.deltas, both.deltas), besides(proposed.deltas, both.deltas)
+    plausible = called_for(more, session.desired[location], state.observed, removed=removed, unread=present.unread)
+    unsent = (*besides(more, plausible), *unmet(plausible, state.observed))
+    notes = (
+        *present.notes(),
+        *_moved(proposed, state),
+        *_listed(location, "not in the plan, and not sent", lacking),
+        *_listed(location, "in the plan file, not in a plan made now, and not sent", unsent),
+    )
+    return _Part(both, Rest(plausible, pairs_of(more) - pairs_of(plausible), pairs_of(lacking)), notes)
+
+
+def _removed(proposed: Plan, location: LocationId, reader: StateReader) -> dict[ContactId, TagSet]:
+    """What earlier runs of the file removed from each contact."""
+    found: dict[ContactId, TagSet] = {}
+    for run in reader.runs(location):
+        if run.header.change_digest != proposed.change_digest:
+            continue
+        for batch in reader.batches(run.id):
+            if batch.action is Action.REMOVE:
+                for contact in batch.answers:
+                    found[contact] = found.get(contact, NONE).union(batch.tags)
+    return found
+
+
+def _moved(proposed: LocationPlan, state: Snapshot) -> Iterator[str]:
+    if state.serial != proposed.serial:
+        moved = f"the state moved from serial {proposed.serial} to {state.serial}"
+        yield f"location {state.location}: {moved}; what the plan has and is still needed is sent"
+
+
+def _listed(location: LocationId, what: str, deltas: Iterable[Delta]) -> Iterator[str]:
+    """A line for each change."""
+    for (action, tag), contacts in by_tag(deltas).items():
+        sign = "+" if action is Action.ADD else "-"
+        who = f"{counted(len(contacts), 'contact')}: {sample(contacts)}"
+        yield f"location {location}: {what}: {sign}{tag} on {who}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from reconciler.cli.connecting import arguments_of
 from reconciler.cli.console import Console
 from reconciler.cli.halting import stop_on, stopping
 from reconciler.cli.holder import current_holder, git_commit
-from reconciler.cli.saved import options_of
-from reconciler.cli.session import Session
+from reconciler.cli.session import Session, plan_options
 from reconciler.cli.signals import next_line
 from reconciler.clock import SystemClock
 from reconciler.core.approval import ApprovedPlan
 from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.core.names import LocationId
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions
+from reconciler.core.proposal import Proposal
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.core.settling import may_have_work
@@ -60,8 +62,10 @@ async def send(
     operation: str,
     reversals: Mapping[LocationId, Reversal] | None = None,
     plan: Path = Path("reconciler"),
+    proposal: Proposal | None = None,
 ) -> tuple[LocationReport, ...]:
-    """Carries it out. `plan`: the file beside which an emergency journal would be written."""
+    """Carries it out. `plan`: the file beside which an emergency journal would be written. `proposal`: what is in that
+    file, where it is a plan file."""
     settings = session.settings
     # where nothing but the sizes of sets is recorded, no token is needed
     locations = [each.location for each in approved.plan.locations if may_have_work(each)]
@@ -72,7 +76,7 @@ async def send(
         mission = Mission(
             desired=session.desired,
             options={
-                each.location: options_of(each, approved.plan, session, options) for each in approved.plan.locations
+                each.location: _options_of(each, approved.plan, session, options) for each in approved.plan.locations
             },
             holder=current_holder(operation),
             commit=git_commit(session.directory),
@@ -83,10 +87,17 @@ async def send(
             stop_on=stop_on(settings.apply, options),
             canary=options.get("canary"),
             spill=options["quota_spill"],
+            proposal=proposal,
         )
         api, journal = apis.__getitem__, EmergencyJournal(plan)
         world = World(api, store, SystemClock(), console, journal, reader=api, pace=session.pace, stop=stop)
         return await apply(approved, mission, world)
+
+
+def _options_of(location: LocationPlan, plan: Plan, session: Session, options: Mapping[str, Any]) -> PlanOptions:
+    """As the plan was made: narrowed alike, with what was looked for."""
+    now = plan_options(session, location.location, options)
+    return replace(now, selection=plan.selection, searched=location.searched)
 
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:

@@ -49,6 +49,16 @@ def ceiling(plan: LocationPlan) -> Ceiling:
     return Ceiling(adds, removes, frozenset().union(*is_open))
 
 
+def meet(one: Ceiling, other: Ceiling) -> Ceiling:
+    """What both allow."""
+    adds, removes = _both(one.adds, other.adds), _both(one.removes, other.removes)
+    return Ceiling(adds, removes, one.open & other.open)
+
+
+def _both(one: dict[ContactId, TagSet], other: dict[ContactId, TagSet]) -> dict[ContactId, TagSet]:
+    return {contact: both for contact, tags in one.items() if (both := tags & other.get(contact, NONE))}
+
+
 def sends_what_it_says(plan: LocationPlan) -> bool:
     """Whether its batches send its changes and what it lists as sent again, and nothing else."""
     limit = ceiling(replace(plan, deferrals=(), held=()))

@@ -224,13 +224,6 @@ def _tags_of(demands: Iterable[Demand]) -> TagSet:
     return frozenset(tag for demand in demands for tag in demand.may)
 
 
-def remeasured(plan: LocationPlan, desired: Desired, state: Snapshot, options: PlanOptions) -> LocationPlan:
-    """A saved plan under the limits that hold now, and against what is known now."""
-    counts = count(plan.deltas, plan.reasserted, requests=len(plan.batches), observed=state.observed)
-    limits, allowances = options.limits, options.allowances
-    return replace(plan, guards=measure(counts, before_run(state), desired, limits=limits, allowances=allowances))
-
-
 def before_run(state: Snapshot) -> Before:
     return Before(holders(state.observed), state.set_sizes, managed(state.observed))
 

@@ -166,7 +166,7 @@ def test_a_plan_serves_once(reconciler: Command, world: World, saved: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "option", [["--tag", "customer"], ["--apply-deferrals"], ["--retry-held"], ["--refresh", "get"]]
+    "option", [["--tag", "customer"], ["--set", "customers"], ["--location", LOCATION], ["--refresh", "get"]]
 )
 def test_what_would_make_another_plan_of_it_is_refused(reconciler: Command, saved: Path, option: list[str]) -> None:
     ended = reconciler("apply", "plan.json", "--auto-approve", *option)

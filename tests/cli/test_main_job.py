@@ -281,14 +281,19 @@ def test_a_narrowed_plan_stays_narrow_when_it_is_applied(reconciler: Command, ma
     assert world.tags_of(contact_id(0)) == {"vip"}
 
 
-def test_guards_lifted_in_a_plan_stay_lifted_for_its_run(reconciler: Command, manifest: Manifest, world: World) -> None:
+def test_guards_lifted_in_a_plan_are_lifted_for_its_run_by_who_applies_it(
+    reconciler: Command, manifest: Manifest, world: World
+) -> None:
     manifest(customers=(range(8), ["customer"], []))
     reconciler("apply", "--auto-approve")
     manifest()
     lift = ["max_removes_pct", "max_removes_pct:tag=customer", "empties_tag:tag=customer"]
     flags = [part for guard in lift for part in ("--allow", guard)]
-    assert reconciler("plan", "--out", "plan.json", *flags, "--reason", "we close down").code == 0
-    assert reconciler("apply", "plan.json", "--auto-approve").code == 0
+    flags += ["--reason", "we close down"]
+    assert reconciler("plan", "--out", "plan.json", *flags).code == 0
+    assert reconciler("apply", "plan.json", "--auto-approve").code == 5
+    assert len(world.holders("customer")) == 8
+    assert reconciler("apply", "plan.json", "--auto-approve", *flags).code == 0
     assert world.holders("customer") == frozenset()
 
 

@@ -28,6 +28,7 @@ from tests.cli.conftest import LOCATION, contact_id
 from tests.fakes import directory_in_memory
 
 PEOPLE = [contact_id(number) for number in range(6)]
+PLAN = "plan.json"
 LAUNCH = Path(__file__).with_name("launch.py")
 STATE = "state.db"
 MANIFEST = f"""\
@@ -44,6 +45,7 @@ api: {{max_contacts: 2, settle_s: 1}}
 guards: {{empties_tag: false, max_removes_pct: 100}}
 """
 MOST = 72
+MOST_OF_A_FILE = 14
 
 
 @dataclass
@@ -55,8 +57,11 @@ class Scene:
     world: World
     faults: list[str] = field(default_factory=list)
 
-    def apply(self, *launcher: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *(launcher or ("-m", "reconciler")), "apply", "--auto-approve"]
+    def apply(self, *launcher: str, what: str = "manifests") -> subprocess.CompletedProcess[str]:
+        return self.run("apply", what, "--auto-approve", launcher=launcher)
+
+    def run(self, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *(launcher or ("-m", "reconciler")), *arguments]
         return subprocess.run(command, cwd=self.directory, env=self.environment, capture_output=True, text=True)
 
     def added(self) -> Counter[tuple[str, str]]:
@@ -79,18 +84,20 @@ def a_scene() -> Iterator[Scene]:
         yield Scene(directory, environment, world)
 
 
-def points() -> list[int]:
+def points(what: str = "manifests", most: int = MOST) -> list[int]:
     """What to die of, as numbers of what a whole run does: of each kind the first, the last, and some between."""
     with a_scene() as scene:
         log = scene.directory / "log"
-        done = scene.apply(str(LAUNCH), "0", str(log))
+        scene.run("plan", "--out", PLAN)
+        done = scene.apply(str(LAUNCH), "0", str(log), what=what)
         assert done.returncode == 0, done.stderr
         kinds: defaultdict[str, list[int]] = defaultdict(list)
         for number, line in enumerate(log.read_text().split("\n"), start=1):
             kinds[line].append(number)
     orders = [[found[0], found[-1], *found[len(found) // 2 :], *found] for found in kinds.values()]
     chosen = dict.fromkeys(number for turn in zip_longest(*orders) for number in turn if number)
-    return sorted(list(chosen)[:MOST])
+    found = sorted(list(chosen)[:MOST])
+    return found[:: max(1, len(found) // most)][:most]
 
 
 def faults_of(nth: int) -> list[str]:
@@ -123,4 +130,32 @@ def test_whenever_a_run_is_killed_the_next_one_goes_on() -> None:
     assert len(where) >= 60
     with ThreadPoolExecutor(2) as pool:
         faults = [each for found in pool.map(faults_of, where) for each in found]
+    assert faults == []
+
+
+def faults_of_a_file(nth: int) -> list[str]:
+    """What goes wrong where a saved plan is applied again after a death at that point."""
+    with a_scene() as scene:
+        scene.run("plan", "--out", PLAN)
+        killed = scene.apply(str(LAUNCH), str(nth), str(scene.directory / "log"), what=PLAN)
+        found = [] if killed.returncode == -signal.SIGKILL else [f"ended {killed.returncode}: {killed.stderr}"]
+        resumed = scene.apply(what=PLAN)
+        used_up = resumed.returncode == 4 and "used up" in resumed.stdout
+        if resumed.returncode != 0 and not used_up:
+            found.append(f"the next run ended {resumed.returncode}: {resumed.stdout}{resumed.stderr}")
+        found += [
+            f"{who} carries {set(scene.world.tags_of(who))}"
+            for who in PEOPLE
+            if scene.world.tags_of(who) != {"customer"}
+        ]
+        found += [f"added {number} times: {pair}" for pair, number in scene.added().items() if number > 1]
+    return [f"killed at {nth}: {each}" for each in found]
+
+
+@pytest.mark.slow
+def test_whenever_a_run_of_a_plan_file_is_killed_the_file_goes_on() -> None:
+    where = points(PLAN, MOST_OF_A_FILE)
+    assert len(where) == MOST_OF_A_FILE
+    with ThreadPoolExecutor(2) as pool:
+        faults = [each for found in pool.map(faults_of_a_file, where) for each in found]
     assert faults == []
