@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from reconciler.core.cover import Demand
 from reconciler.core.desired import Reason
-from reconciler.core.names import ContactId, SetName, Tag, TagSet
+from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.outcome import Action
 from reconciler.core.source import Source
 
@@ -87,6 +87,17 @@ class Listed:
 
     why: str
     tags: tuple[Tag, ...]
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Pairs of a plan that an earlier request tried too, the last one at that time: who approves one attempt does not
+    approve the next."""
+
+    action: Action
+    tags: tuple[Tag, ...]
+    at: Instant
     contacts: tuple[ContactId, ...]
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from reconciler.core.batching import Proof
-from reconciler.core.change import Change, Listed
+from reconciler.core.change import Change, Listed, Tried
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.guard import Measured
 from reconciler.core.names import Instant, iso
@@ -101,6 +101,7 @@ def _location_document(plan: LocationPlan) -> dict[str, Any]:
         ],
         "proofs": [_proof_document(each) for each in plan.proofs],
         **_searched_document(plan.searched),
+        **_tried_document(plan.tried),
     }
 
 
@@ -123,6 +124,15 @@ def _searched_document(searched: Searched) -> dict[str, Any]:
         return {}
     tags, complete = sorted(searched.tags), sorted(searched.complete)
     return {"searched": {"tags": tags, "complete": complete, "since": _iso(searched.since)}}
+
+
+def _tried_document(tried: tuple[Tried, ...]) -> dict[str, Any]:
+    """Only of a plan that has what an earlier request tried."""
+    items = [
+        {"action": each.action, "tags": list(each.tags), "at": iso(each.at), "contacts": list(each.contacts)}
+        for each in tried
+    ]
+    return {"tried": items} if items else {}
 
 
 def _proof_document(each: Proof) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.core import checked
 from reconciler.core.batching import Batch, Proof, Reasserted
 from reconciler.core.ceiling import sends_what_it_says
-from reconciler.core.change import Change, Deferral, Delta, LedgerChange, Listed, Postponed, Selection
+from reconciler.core.change import Change, Deferral, Delta, LedgerChange, Listed, Postponed, Selection, Tried
 from reconciler.core.desired import Reason
 from reconciler.core.document import FORMAT_VERSION, seal
 from reconciler.core.errors import PlanFileError
@@ -92,6 +92,7 @@ def _location(item: Mapping[str, Any]) -> LocationPlan:
         reasserted=checked.each(_reasserted, item["reasserted"]),
         proofs=checked.each(_proof, item["proofs"]),
         searched=_searched(item["searched"]) if "searched" in item else NOT_SEARCHED,
+        tried=checked.each(_tried, item.get("tried", [])),
     )
 
 
@@ -159,6 +160,10 @@ def _seen(item: Mapping[str, Any]) -> Seen:
 def _searched(item: Mapping[str, Any]) -> Searched:
     tags, complete = frozenset(checked.tags(item["tags"])), frozenset(checked.tags(item["complete"]))
     return Searched(tags, complete, checked.optional(checked.moment, item["since"]))
+
+
+def _tried(item: Mapping[str, Any]) -> Tried:
+    return Tried(Action(item["action"]), checked.tags(item["tags"]), checked.moment(item["at"]), _contacts(item))
 
 
 def _reasserted(item: Mapping[str, Any]) -> Reasserted:

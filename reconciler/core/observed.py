@@ -73,8 +73,8 @@ class Known:
     we put back after others had removed them, and when we last did, sorted. `unconfirmed`: that part of the ledger that
     was asked for, and which neither an answer nor an observation has shown since. `spent`: the tags of
     the rule `once` that were given, and when, sorted; they stay when the pair leaves the ledger. `reading`: the last
-    one that could not decide the doubt. `attempted_at`: when a request last tried pairs that are in doubt or
-    unconfirmed.
+    one that could not decide the doubt. `attempted_at`: when a request last tried additions, as long as
+    one of them is not known to have come to be.
     """
 
     observed: TagSet | None = None
@@ -116,6 +116,13 @@ class Known:
             return False
         left, joined = (self.membership & sets) - membership, membership - self.membership
         return bool(left) or (bool(joined) and self.membership <= sets)
+
+    def last_tried(self, action: Action, tag: Tag) -> Instant | None:
+        """When an earlier request, of which nobody knows that it has nothing to do with this one, tried the same."""
+        times = [self.doubt_at] if tag in self.doubt else []
+        if action is Action.ADD:
+            times += [self.attempted_at, *(at for each, at in self.restored if each == tag)]
+        return max((at for at in times if at is not None), default=None)
 
     @property
     def given_before(self) -> tuple[tuple[Tag, Instant], ...]:
@@ -183,6 +190,7 @@ def intend(known: Known, action: Action, tags: TagSet, *, keep: TagSet, at: Inst
         kept=(known.kept - tags) | (keep & tags),
         restored=_put_back(known, taken_away(known, tags), at),
         unconfirmed=known.unconfirmed | (tags - known.ledger),
+        attempted_at=at,
         # what is tried once more was given when it was tried first, for all anybody knows
         spent=_given(known, tags & once, at, anew=(tags & once) - known.ledger),
     )
@@ -212,6 +220,7 @@ def withdraw(known: Known, before: Known) -> Known:
         restored=before.restored,
         unconfirmed=before.unconfirmed,
         spent=before.spent,
+        attempted_at=before.attempted_at,
     )
 
 
@@ -259,7 +268,7 @@ def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_m
     settled = known.doubt_at is not None and at >= known.doubt_at + settle_ms
     back = known.quarantined_at is not None and at >= known.quarantined_at
     later = known.doubt_at is None or at >= known.doubt_at
-    return replace(
+    seen = replace(
         known,
         observed=tags,
         observed_at=at,
@@ -273,6 +282,15 @@ def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_m
         unconfirmed=_not_among(known.unconfirmed, tags) if later else known.unconfirmed,
         reading=None,
     )
+    # what was in doubt and is not there may have been, and been consumed
+    return _without_attempt(seen) if known.doubt <= tags else seen
+
+
+def _without_attempt(known: Known) -> Known:
+    """Where every addition that was tried is known to have come to be, or not to have, when that was says nothing."""
+    if known.attempted_at is None or known.doubt or known.unconfirmed:
+        return known
+    return replace(known, attempted_at=None)
 
 
 def _not_among(unconfirmed: TagSet, tags: TagSet) -> TagSet:
@@ -285,7 +303,8 @@ def _not_among(unconfirmed: TagSet, tags: TagSet) -> TagSet:
 
 def confirm(known: Known, tags: TagSet) -> Known:
     """The adds of these tags came to be, whatever became of them since."""
-    return replace(known, unconfirmed=known.unconfirmed - tags) if known.unconfirmed & tags else known
+    confirmed = replace(known, unconfirmed=known.unconfirmed - tags) if known.unconfirmed & tags else known
+    return _without_attempt(confirmed)
 
 
 def adopt(known: Known, tags: TagSet, *, keep: TagSet) -> Known:
@@ -309,7 +328,7 @@ def disown(known: Known, tags: TagSet, *, since: Instant = UNTIMED) -> Known:
     """No longer under management: their adds, sent at `since` or later, are known never to have come to be."""
     never = tags & known.unconfirmed
     spent = tuple((tag, at) for tag, at in known.spent if tag not in never or at < since)
-    return replace(release(known, tags), spent=spent)
+    return _without_attempt(replace(release(known, tags), spent=spent))
 
 
 @dataclass(frozen=True, slots=True)

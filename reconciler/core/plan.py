@@ -12,8 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from reconciler.core.attempts import tried_before
 from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
-from reconciler.core.change import EVERYTHING, IN_DOUBT, Deferral, Delta, Diff, LedgerChange, Listed, Selection
+from reconciler.core.change import EVERYTHING, IN_DOUBT, Deferral, Delta, Diff, LedgerChange, Listed, Selection, Tried
 from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.desired import Desired
 from reconciler.core.diff import diff
@@ -87,6 +88,7 @@ class LocationPlan:
     reasserted: tuple[Reasserted, ...] = ()
     proofs: tuple[Proof, ...] = ()
     searched: Searched = NOT_SEARCHED
+    tried: tuple[Tried, ...] = ()
     sizes_moved: bool = field(default=False, compare=False)
     """Whether the sets have other sizes than at the last apply: recorded by one that has nothing to send, too. It stays
     with the plan that was made: a file of it is planned anew."""
@@ -197,6 +199,7 @@ def plan_of(
         reasserted=batches.reasserted,
         proofs=batches.proofs,
         searched=options.searched,
+        tried=tried_before(found.deltas, state.observed),
         sizes_moved=not options.selection.is_part and dict(state.set_sizes) != set_sizes(desired),
     )
 
@@ -238,7 +241,8 @@ def combine(
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:
-    """SHA-256 over location, changes, ceilings, doubts, what is sent again: equal where a reviewer sees the same.
+    """SHA-256 over location, changes, ceilings, doubts, what is sent again, and when it was tried before: equal where a
+    reviewer sees the same.
 
     The places that asked for a change are no part of it: they move with every comment.
     """
@@ -258,6 +262,9 @@ def change_digest(locations: Sequence[LocationPlan]) -> str:
                 digest.update(json.dumps(["in doubt", held.tags, held.contacts]).encode())
         for again in each.reasserted:
             digest.update(json.dumps(["again", again.action, again.tags, again.contacts]).encode())
+        for tried in each.tried:
+            entry = ["tried", tried.action, tried.tags, tried.at, tried.contacts]
+            digest.update(json.dumps(entry).encode())
         for change in each.ledger:
             entry = ["ledger", change.adopted, change.released, change.kept, change.contacts]
             digest.update(json.dumps(entry).encode())

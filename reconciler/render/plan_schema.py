@@ -31,6 +31,8 @@ _WHERE = {"location": TEXT}
 
 def plan_schema() -> Schema:
     """Of `plan --format json`, `show PLAN --format json` and the plan file."""
+    location = object_of("", **_plan_location())
+    location["properties"] |= _only_where_there_are_any()
     whole = object_of(
         "What a run would do. `digest` is over everything else in it; `change_digest` is what a reviewer approves.",
         format_version=VERSION,
@@ -42,9 +44,17 @@ def plan_schema() -> Schema:
         selection=object_of(
             "", sets=TEXTS, tags=TEXTS, retry_held=FLAG, retry_rejected=FLAG, apply_deferrals=FLAG, again=TEXTS
         ),
-        locations=list_of(object_of("", **_plan_location())),
+        locations=list_of(location),
     )
     return {"$schema": DIALECT, "title": "reconciler plan", **whole}
+
+
+def _only_where_there_are_any() -> dict[str, Schema]:
+    tried = "Pairs that an earlier request tried too, and when last: an approval covers one attempt."
+    return {
+        "searched": object_of("Exclusive tags that were looked for.", tags=TEXTS, complete=TEXTS, since=maybe(MOMENT)),
+        "tried": list_of(object_of(tried, action=one_of(Action), tags=TEXTS, at=MOMENT, contacts=TEXTS)),
+    }
 
 
 def _plan_location() -> dict[str, Schema]:

@@ -15,6 +15,7 @@ from reconciler.core.journal import RunHeader
 from reconciler.core.names import Instant, SetName, Tag
 from reconciler.core.observed import DAY_MS, Origin, Seen
 from reconciler.core.reassert import Reassert, Reassertion
+from reconciler.planfile import dumps, loads
 from reconciler.sandbox.faults import Kind
 from reconciler.store import open_store
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name
@@ -232,3 +233,85 @@ def test_what_was_sent_again_beside_it_is_done_too(tmp_path: Path) -> None:
     report = scene.apply(plan)
     assert report.exit_code is ExitCode.DONE
     assert scene.tags("bert") == {"y"}
+
+
+RETRY = replace(FREE, selection=Selection(retry_held=True))
+
+
+def tried_and_consumed(scene: Scene, look: bool) -> None:
+    """The addition lands, the process dies before it hears of it, a workflow consumes the tag; somebody looks, or the
+    next run reads the contact and holds the pair."""
+    scene.apply_and_die(scene.plan(RETRY), after=0, options=RETRY)
+    scene.edit("anna", remove=["hello"])
+    if look:
+        looked_at(scene, "anna")
+    else:
+        scene.apply()
+
+
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("look", [False, True])
+def test_law_an_approval_covers_one_attempt(tmp_path: Path, once: bool, look: bool) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "hello"), rules=[a_rule("hello", once=once)])
+    digests = [scene.plan(RETRY).change_digest]
+    for attempt in range(3):
+        tried_and_consumed(scene, look)
+        digests.append(scene.plan(RETRY).change_digest)
+        # nothing was tried in between: who looks, waits, or is killed before a request leaves changes nothing
+        scene.clock.ms += DAY_MS
+        assert scene.plan(RETRY).change_digest == digests[-1]
+        assert scene.adds()[name("anna"), Tag("hello")] == attempt + 1
+    assert len(set(digests)) == 4
+
+
+def test_an_attempt_that_is_known_to_have_come_to_nothing_is_none(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE, faults=faults(*[Kind.TOO_MANY] * 20))
+    scene.want(a_set("s", ["anna"], "hello"))
+    before = scene.plan(RETRY).change_digest
+    scene.apply()
+    assert scene.adds() == {}
+    assert known(scene, "anna").attempted_at is None
+    assert scene.plan(RETRY).change_digest == before
+
+
+def test_what_came_to_be_is_no_attempt_any_more(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "hello"))
+    scene.apply()
+    assert known(scene, "anna").attempted_at is None
+    assert scene.plan(RETRY).locations[0].tried == ()
+
+
+def test_a_removal_in_doubt_is_approved_for_one_attempt_too(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "hello", "old"), options=FREE)
+    scene.want(a_set("s", ["anna"], "hello", absent=["old"]))
+    scene.apply_and_die(after=0)
+    first = scene.plan(RETRY).change_digest
+    scene.edit("anna", add=["old"])
+    scene.apply_and_die(scene.plan(RETRY), after=0, options=RETRY)
+    assert scene.plan(RETRY).change_digest != first
+
+
+@pytest.mark.parametrize("flapping", [False, True])
+def test_what_others_take_away_again_is_another_attempt(tmp_path: Path, flapping: bool) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "hello"))
+    scene.apply()
+    digests = set()
+    for _ in range(3):
+        scene.edit("anna", remove=["hello"])
+        looked_at(scene, "anna")
+        digests.add(scene.plan(RETRY).change_digest)
+        scene.apply(scene.plan(RETRY), options=RETRY)
+        scene.clock.ms += 0 if flapping else 8 * DAY_MS
+    assert len(digests) == 3
+
+
+def test_a_plan_file_keeps_when_it_was_tried_before(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", ["anna"], "hello"))
+    tried_and_consumed(scene, look=False)
+    plan = scene.plan(RETRY)
+    assert [each.tags for each in plan.locations[0].tried] == [("hello",)]
+    assert loads(dumps(plan).encode()) == plan

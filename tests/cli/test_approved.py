@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.names import Instant, LocationId, Tag
+from reconciler.core.observed import Known, Origin
 from reconciler.core.plan import Plan
 from reconciler.planfile import load_plan, write_plan
 from reconciler.sandbox.world import World
+from reconciler.store import open_store
 from tests.cli.conftest import LOCATION, Command, contact_id
+from tests.fakes import a_holder
 
 Manifest = Callable[..., None]
 
@@ -105,6 +108,42 @@ def test_a_plan_file_is_no_witness_of_an_approval(reconciler: Command, world: Wo
     ended = reconciler("apply", "plan.json", "--approved", approved)
     assert ended.code == 64
     assert not world.transitions
+
+
+def held(tried: int) -> None:
+    """What a run leaves that was killed before the answer to its add of 0 came, and a reading that told nothing."""
+    tags, now = frozenset({Tag("customer")}), SystemClock().now()
+    known = Known(
+        observed=frozenset(),
+        observed_at=Instant(now - 1_000),
+        origin=Origin.GET,
+        ledger=tags,
+        doubt=tags,
+        doubt_at=Instant(now - tried),
+        unconfirmed=tags,
+        attempted_at=Instant(now - tried),
+    )
+    with open_store("sqlite:///.reconciler/state.db") as store:
+        lease = store.acquire(LOCATION, a_holder("anna"), now)
+        store.learn(lease, {contact_id(0): known})
+        store.release(lease)
+
+
+def test_an_approval_covers_one_attempt(reconciler: Command, manifest: Manifest, world: World) -> None:
+    manifest(customers=([1], ["customer"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    manifest(customers=([0, 1], ["customer"], []))
+    held(7_200_000)
+    digest = json.loads(reconciler("plan", "--retry-held", "--format", "json").out)["change_digest"]
+    assert json.loads(reconciler("plan", "--retry-held", "--format", "json").out)["change_digest"] == digest
+    # the job sends, and is killed; the next one is started with the same approval
+    held(3_600_000)
+    before = len(world.transitions)
+    ended = reconciler("apply", "--approved", digest, "--retry-held")
+    assert (ended.code, len(world.transitions)) == (4, before)
+    anew = json.loads(reconciler("plan", "--retry-held", "--format", "json").out)["change_digest"]
+    assert reconciler("apply", "--approved", anew, "--retry-held").code == 0
+    assert contact_id(0) in world.holders("customer")
 
 
 # saved plans
