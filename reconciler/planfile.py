@@ -13,6 +13,8 @@ from reconciler.core.errors import PlanFileError
 from reconciler.core.plan import Plan
 from reconciler.core.printable import json_line
 
+MOST_BYTES = 512 * 1024 * 1024
+
 
 def dumps(plan: Plan) -> str:
     """The document as one line of ASCII: any terminal, any tool."""
@@ -42,9 +44,17 @@ def write_plan(plan: Plan, path: Path) -> None:
 def load_plan(path: Path) -> Plan:
     """The plan in the file; raises PlanFileError naming the file for anything but a whole plan, byte for byte."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            # a pipe has no size
+            content = b"" if size > MOST_BYTES else file.read(MOST_BYTES + 1)
     except OSError as error:
         raise PlanFileError(f"the plan file {path} cannot be read: {error.strerror}") from error
+    if max(size, len(content)) > MOST_BYTES:
+        raise PlanFileError(
+            f"the plan file {path} is larger than {MOST_BYTES // 1024 // 1024} MB",
+            hint="plan a part of it (--location, --set, --tag), or apply without a plan file",
+        )
     try:
         return loads(content)
     except PlanFileError as error:

@@ -23,6 +23,9 @@ LOCATION_TOKEN_PATH = "/oauth/locationToken"  # noqa: S105 (a path)
 API_VERSION = "2021-07-28"
 SEARCH_PAGE_LIMIT = 500
 MESSAGE_LIMIT = 200
+LONGEST_ID = 200
+LONGEST_TAG = 10_000
+LONGEST_CURSOR = 10
 LONGEST_TAG_SOUGHT = 75
 """The longest value that a filter of the search takes."""
 LONGEST_PAUSE_MS = 3_600_000
@@ -90,7 +93,9 @@ def location_token_body(company: str, location: LocationId) -> bytes:
 def read_location_token(body: bytes) -> LocationToken:
     """Raises Unreadable where there is no token that a header can carry; no message holds anything of the body."""
     document = _object(body)
-    token, lasts, place = (document.get(key) for key in ("access_token", "expires_in", "locationId"))
+    # version 3 of the API spells its keys in camel case
+    token = document.get("access_token", document.get("accessToken"))
+    lasts, place = document.get("expires_in", document.get("expiresIn")), document.get("locationId")
     if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
         raise Unreadable("the answer has no usable `access_token`")
     known = isinstance(lasts, int | float) and not isinstance(lasts, bool) and 0 < lasts < 10_000_000
@@ -164,11 +169,22 @@ def read_page(body: bytes) -> Page:
     items, total = document.get("contacts"), document.get("total")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise Unreadable("the answer has no list `contacts`")
-    if not isinstance(total, int):
+    if isinstance(total, bool) or not isinstance(total, int) or total < 0:
         raise Unreadable("the answer has no number `total`")
-    after = items[-1].get("searchAfter") if items else None
-    cursor = tuple(after) if isinstance(after, list) else None
-    return Page(tuple(_contact(item) for item in items), total, cursor)
+    return Page(tuple(_contact(item) for item in items), total, _cursor(items[-1]) if items else None)
+
+
+def _cursor(item: dict[str, Any]) -> tuple[Any, ...] | None:
+    after = item.get("searchAfter")
+    if not isinstance(after, list):
+        return None
+    if len(after) > LONGEST_CURSOR or not all(_is_plain(value) for value in after):
+        raise Unreadable("`searchAfter` is no short list of numbers and texts")
+    return tuple(after)
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, int | float) or (isinstance(value, str) and len(value) <= LONGEST_TAG)
 
 
 def read_rows(items: object) -> tuple[ContactRead, ...]:
@@ -286,8 +302,11 @@ def _contact(item: dict[str, Any]) -> ContactRead:
         updated = instant(item["dateUpdated"])
     except (KeyError, TypeError, ValueError):
         updated = None
+    contact = _text(item, "id")
+    if not 0 < len(contact) <= LONGEST_ID:
+        raise Unreadable(f"`id` has {len(contact):,} characters, and an id 1 to {LONGEST_ID}")
     return ContactRead(
-        id=ContactId(_text(item, "id")),
+        id=ContactId(contact),
         location=LocationId(_text(item, "locationId", default="")),
         tags=_tags(item.get("tags")),
         updated=updated,
@@ -315,7 +334,11 @@ def _text(item: dict[str, Any], key: str, *, default: str | None = None) -> str:
 
 
 def _tags(value: object) -> TagSet | None:
-    """None where it is not a list of texts; half a surrogate pair is no text."""
-    if not isinstance(value, list) or not all(isinstance(tag, str) and not _SURROGATE.search(tag) for tag in value):
+    """None where it is not a list of texts of sensible length; half a surrogate pair is no text."""
+    if not isinstance(value, list) or not all(_is_tag(tag) for tag in value):
         return None
     return frozenset(normalise_tag(tag) for tag in value)
+
+
+def _is_tag(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_TAG and not _SURROGATE.search(value)

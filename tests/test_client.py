@@ -427,7 +427,7 @@ def test_an_answer_about_another_contact_is_no_reading() -> None:
 
 
 def test_an_id_that_is_no_id_is_told_in_one_short_line() -> None:
-    shown = {"id": f"\x1b[2J{TOKEN}" + "x" * 1_000_000, "locationId": HERE, "tags": ["a"]}
+    shown = {"id": f"\x1b[2J{TOKEN}" + "x" * 160, "locationId": HERE, "tags": ["a"]}
     with pytest.raises(Unread) as caught:
         read(Wire(httpx.Response(200, json={"contact": shown})))
 

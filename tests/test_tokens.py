@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
@@ -32,13 +33,14 @@ class Scene(httpx.AsyncBaseTransport):
     company: str = COMPANY
     token_s: int = 86_399
     revokes: bool = False
+    assumptions: dict[str, Any] = field(default_factory=dict)
     clock: FakeClock = field(default_factory=FakeClock)
     asked: list[str] = field(default_factory=list)
     bearers: list[str] = field(default_factory=list)
     answers: dict[str, httpx.Response | Exception] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        world = a_world(location_token_s=self.token_s, exchange_revokes=self.revokes)
+        world = a_world(location_token_s=self.token_s, exchange_revokes=self.revokes, **self.assumptions)
         self.app = App(world, accesses=(), agency=Emulated(AGENCY_TOKEN, COMPANY, SCOPES))
         self.inner = SandboxTransport(self.app, now=self.clock.now)
         self.api = HighLevel(
@@ -88,6 +90,20 @@ def test_a_token_is_exchanged_once_and_the_agencys_own_sent_nowhere_else() -> No
     assert agency == AGENCY_TOKEN
     assert AGENCY_TOKEN not in others
     assert len(set(others)) == 1
+
+
+@pytest.mark.parametrize("status", [200, 201])
+@pytest.mark.parametrize("camel", [False, True])
+def test_whatever_the_answer_to_an_exchange_is_spelt_like(status: int, camel: bool) -> None:
+    scene = Scene(token_s=600, assumptions={"exchange_status": status, "exchange_in_camel_case": camel})
+    assert len(scene.update()) == 2
+    scene.clock.ms += 530_000
+    scene.update()
+    assert scene.exchanges == 1
+    # the time that it lasts is read too
+    scene.clock.ms += 20_000
+    scene.update()
+    assert scene.exchanges == 2
 
 
 def test_requests_at_the_same_time_share_one_exchange() -> None:

@@ -185,7 +185,11 @@ def test_a_search_asks_for_the_largest_page(cursor: tuple[Any, ...] | None, tag:
     assert found == {"locationId": HERE, "pageLimit": SEARCH_PAGE_LIMIT} | expected
 
 
-@given(st.lists(st.tuples(st.text(max_size=9), st.none() | tags, st.none() | st.integers(0, 4 * 10**12)), max_size=4))
+@given(
+    st.lists(
+        st.tuples(st.text(min_size=1, max_size=9), st.none() | tags, st.none() | st.integers(0, 4 * 10**12)), max_size=4
+    )
+)
 def test_a_page_is_read_with_what_its_rows_lack(contacts: list[tuple[str, frozenset[Tag] | None, int | None]]) -> None:
     items, expected = [], []
     for place, (name, carried, updated) in enumerate(contacts):

@@ -16,9 +16,9 @@ from dataclasses import replace
 
 from reconciler.apply.run import KnownWrite, Run
 from reconciler.core.batching import Batch
-from reconciler.core.errors import ApiError, NotApplied, RequestRefused
+from reconciler.core.errors import ApiError, RequestRefused
 from reconciler.core.facts import Facts
-from reconciler.core.names import ContactId, Instant
+from reconciler.core.names import ContactId
 from reconciler.core.outcome import Rejection
 from reconciler.core.settling import Reading, moved_by_journal, moves_updated
 from reconciler.core.splitting import limits_named
@@ -73,8 +73,7 @@ async def _read_once(run: Run, write: KnownWrite) -> Reading | None:
         asked, run.reads = run.now(), run.reads + 1
         found = await run.asked(ticket, run.world.reader(run.location).get_contact(write.contact))
     except ApiError as error:
-        if isinstance(error, NotApplied) and error.retry_after_ms:
-            run.pace.back_off(Instant(run.now() + error.retry_after_ms))
+        run.pace.heed(error, run.now())
         return None
     if isinstance(found, Rejection) or found.tags is None:
         return None

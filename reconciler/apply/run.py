@@ -174,18 +174,16 @@ class Run:
         """How long nothing may leave, and why."""
         now = self.now()
         if quota := room(self.location, self.pace, now, spill=self.mission.spill):
-            return quota, "today's quota is used up"
+            return quota, self.pace.why_today()
         wait = self.pace.wait(now)
-        return (wait, "rate limit") if wait else None
+        return (wait, self.pace.why(now)) if wait else None
 
     async def once_more(self, attempt: int, error: NotApplied | InDoubt) -> bool:
         """Whether a request that may be sent again may; the pause before it is over then."""
-        asked = error.retry_after_ms if isinstance(error, NotApplied) else None
+        asked = self.pace.heed(error, self.now())
         pause = BACKOFF.pause(attempt, self.world.chance(), asked_ms=asked)
         if pause is None:
             return False
-        if asked:
-            self.pace.back_off(Instant(self.now() + asked))
         await self.pause(pause, error.message)
         return True
 

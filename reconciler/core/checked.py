@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 from reconciler.core.names import ContactId, Instant, Tag, instant
 
 T = TypeVar("T")
+LONGEST_TEXT = 10_000
 
 
 def text(value: object) -> str:
     if not isinstance(value, str):
         raise _wrong(value, "text")
+    if len(value) > LONGEST_TEXT:
+        raise ValueError(f"a text of {len(value):,} characters, and at most {LONGEST_TEXT:,} are taken")
     return value
 
 

@@ -161,13 +161,12 @@ class ApiError(ReconcilerError):
 
 
 class NotApplied(ApiError):
-    """Temporary. `retry_after_ms`: how long the server asked us to wait, if it did."""
+    """Temporary. `retry_after_ms`: how long the server asked us to wait, if it did; `asked`: by which header."""
 
-    def __init__(
-        self, message: str, *, hint: str = "", said: tuple[str, ...] = (), retry_after_ms: int | None = None
-    ) -> None:
-        super().__init__(message, hint=hint, said=said)
+    def __init__(self, message: str, *, hint: str = "", retry_after_ms: int | None = None, asked: str = "") -> None:
+        super().__init__(message, hint=hint)
         self.retry_after_ms = retry_after_ms
+        self.asked = asked
 
 
 class InDoubt(ApiError):

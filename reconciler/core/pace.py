@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
+from reconciler.core.errors import ApiError, NotApplied
 from reconciler.core.names import Instant
 
 DAY_MS = 86_400_000
@@ -90,8 +91,9 @@ class _Departure:
 class Pace:
     """When our requests left and ended, and what the API said.
 
-    Before a request: `wait` until it is 0, asking again each time, as requests in flight may hold their places; then
-    `leave`. When it came to its end: `heard` with what the answer says, and `end`. `departed`: how many left.
+    Before a request: `wait` (`why` says for what) until it is 0, asking again each time, as requests in flight may hold
+    their places; then `leave`. When it came to its end: `heard` with what the answer says, and `end`. `departed`: how
+    many left.
     """
 
     rate: Rate
@@ -102,6 +104,10 @@ class Pace:
     _latencies: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     _fastest: int = 0
     _slowest: int = 0
+    _asked: str = ""
+    _remaining: int | None = None
+    _daily_remaining: int | None = None
+    _configured: Rate | None = None
     _left_today: int | None = None
     _resets: Instant = Instant(0)
 
@@ -113,6 +119,26 @@ class Pace:
         if len(free_at) >= self.rate.ours:
             until = max(until, free_at[len(free_at) - self.rate.ours])
         return max(0, until - now)
+
+    def why(self, now: Instant) -> str:
+        """What the next request waits for: the header that makes it wait, where it is not our own count alone."""
+        header = self._asked if now < self.not_before else self._heard_limit()
+        return f"rate limit: {header}" if header else "rate limit"
+
+    def _heard_limit(self) -> str:
+        configured = self._configured or self.rate
+        if any(ticket < 0 for ticket in self._log):
+            return f"X-RateLimit-Remaining: {self._remaining}"
+        if self.rate.per_window < configured.per_window:
+            return f"X-RateLimit-Max: {self.rate.per_window}"
+        if self.rate.window_ms > configured.window_ms:
+            return f"X-RateLimit-Interval-Milliseconds: {self.rate.window_ms}"
+        return ""
+
+    def why_today(self) -> str:
+        """What a request waits for where nothing is left of the day."""
+        left = self._daily_remaining
+        return "today's quota is used up" + ("" if left is None else f": X-RateLimit-Daily-Remaining: {left}")
 
     def leave(self, now: Instant) -> int:
         """A request leaves; a ticket, with which it ends."""
@@ -132,15 +158,18 @@ class Pace:
 
     def heard(self, quota: Quota, now: Instant) -> None:
         """Takes in what an answer says."""
+        self._configured = self._configured or self.rate
         known = {"per_window": quota.limit, "window_ms": quota.window_ms, "per_day": quota.daily_limit}
         self.rate = replace(self.rate, **{key: value for key, value in known.items() if value is not None})
         if quota.remaining is not None:
+            self._remaining = quota.remaining
             self._forget(now)
             # what it counts and is not ours, at the least: of ours it may not have counted some yet
             for _ in range(self.rate.per_window - quota.remaining - len(self._log)):
                 self._others += 1
                 self._log[-self._others] = _Departure(now, ended=now)
         if quota.daily_remaining is not None:
+            self._daily_remaining = quota.daily_remaining
             self._left_today = quota.daily_remaining - self.in_flight
             self._resets = quota.resets_at(now)
 
@@ -149,9 +178,14 @@ class Pace:
         if self._left_today is None:
             self._left_today, self._resets = self.rate.per_day - sent - self.departed, next_midnight(now)
 
-    def back_off(self, until: Instant) -> None:
-        """Nothing leaves before `until`: the server asked for a pause."""
-        self.not_before = max(self.not_before, until)
+    def heed(self, error: ApiError, now: Instant) -> int | None:
+        """Nothing leaves for as long as the server asks with this error, in milliseconds; None where it does not."""
+        if not isinstance(error, NotApplied) or not error.retry_after_ms:
+            return None
+        until = now + error.retry_after_ms
+        if until > self.not_before:
+            self.not_before, self._asked = until, error.asked
+        return error.retry_after_ms
 
     def left_today(self, now: Instant) -> int | None:
         """Requests that may still be ours until the daily quota starts anew; None where nobody said anything."""

@@ -4,7 +4,8 @@ Rules
 1. A row is a fact of its own, whatever becomes of the rest.
 2. A scan is complete when it came to its end, every page counted the same total, nobody and no cursor came twice, all
    rows were of the location, and as many contacts came as were counted.
-3. Nothing follows from who is not among the rows of a scan that is not complete.
+3. A search that goes on after twice as many pages as the contacts it counted need, and one, is ended, and not complete.
+4. Nothing follows from who is not among the rows of a scan that is not complete.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class Scan:
     ended: bool = False
     doubt: str = ""
     _cursors: set[tuple[Any, ...]] = field(default_factory=set)
+    _pages: int = 0
+    _largest: int = 1
 
     def page(
         self, rows: Sequence[tuple[ContactId, LocationId]], total: int, cursor: tuple[Any, ...] | None
@@ -40,6 +43,10 @@ class Scan:
             self._doubt("the search came back to where it had been")
         if cursor is not None:
             self._cursors.add(cursor)
+        self._pages, self._largest = self._pages + 1, max(self._largest, len(rows))
+        if not self.ended and self._pages > 2 * -(-self.total // self._largest) + 1:
+            self.ended = True
+            self._doubt(f"it went on after {self._pages:,} pages, and {self.total:,} contacts were counted")
         return [self._row(contact, location) for contact, location in rows]
 
     def _row(self, contact: ContactId, location: LocationId) -> bool:

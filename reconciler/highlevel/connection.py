@@ -4,10 +4,12 @@ Rules
 1. Known not to have had an effect: refused connections, name look-ups, 429. Unknown: time-outs, resets, 5xx, bodies
    that cannot be read. Refused, which tells nothing of the effect: the other 4xx, and redirects, which are never
    followed.
-2. The token leaves in the Authorization header to the configured origin; it is cut out of every message.
+2. The token leaves in the Authorization header to the configured origin; it is cut out of whatever comes back, and of
+   every message.
 3. What the server says reaches a message as one short printable line.
-4. What any answer says of the limits, an error too, is told to `heard` before anything else comes of it.
-5. An agency token is exchanged for a location token. A request that was refused with 401 is known not applied: it is
+4. A body is unpacked here, and no further than its bound (`body.py`).
+5. What any answer says of the limits, an error too, is told to `heard` before anything else comes of it.
+6. An agency token is exchanged for a location token. A request that was refused with 401 is known not applied: it is
    sent once more with a new location token, and then refused for good.
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Required, Self, TypedDict, TypeVar
@@ -25,7 +28,9 @@ import httpx
 from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted, RequestRefused
 from reconciler.core.names import Instant, iso
 from reconciler.core.pace import Quota
+from reconciler.highlevel.body import ENCODING, Answer, read_answer
 from reconciler.highlevel.exchange import Agency, Exchange
+from reconciler.highlevel.secrets import cut, without
 from reconciler.wire import (
     API_VERSION,
     LOCATION_TOKEN_PATH,
@@ -117,7 +122,7 @@ class Connection:
         self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
         self._client = httpx.AsyncClient(
             base_url=url,
-            headers={"Version": version, "Accept": JSON, "Content-Type": JSON},
+            headers={"Version": version, "Accept": JSON, "Content-Type": JSON, "Accept-Encoding": ENCODING},
             # half of it for the connection: a time-out in that is known to have had no effect
             timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
             follow_redirects=False,
@@ -137,25 +142,28 @@ class Connection:
 
     async def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """The body of a 2xx answer."""
-        return (await self.answer(method, path, body)).content
+        return (await self.answer(method, path, body)).body
 
-    async def answer(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
+    async def answer(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """A 2xx answer; it ends within the time-out, however slowly it comes."""
         token = await self.token()
-        response = await self._ask(method, path, body, token)
-        if response.status_code == httpx.codes.UNAUTHORIZED and self._agency is not None:
-            response = await self._ask(method, path, body, await self._exchange.token(refused=token))
-        return self._taken(response)
+        answer = await self._ask(method, path, body, token)
+        if answer.status == httpx.codes.UNAUTHORIZED and self._agency is not None:
+            answer = await self._ask(method, path, body, await self._exchange.token(refused=token))
+        return self._taken(answer)
 
     async def token(self) -> str:
         """What is sent: a token of the location, exchanged for the agency's where that is given."""
         return self._token if self._agency is None else await self._exchange.token()
 
-    async def _ask(self, method: str, path: str, body: bytes | None, token: str, *, kind: str = JSON) -> httpx.Response:
+    async def _ask(self, method: str, path: str, body: bytes | None, token: str, *, kind: str = JSON) -> Answer:
         auth, headers = _Token(token, self._url), {"Content-Type": kind}
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._client.request(method, path, content=body, auth=auth, headers=headers)
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._client.stream(method, path, content=body, auth=auth, headers=headers) as response,
+            ):
+                return await read_answer(response)
         except UNSENT as error:
             # from None: what httpx says may hold anything, the token too
             raise NotApplied(
@@ -166,12 +174,14 @@ class Connection:
         except httpx.InvalidURL as error:
             raise RequestRefused(f"a path that HTTP cannot carry: {self._told(error)}", status=0) from None
 
-    def _taken(self, response: httpx.Response) -> httpx.Response:
-        quota = read_quota(response.headers)
+    def _taken(self, answer: Answer) -> Answer:
+        quota = read_quota(answer.headers)
         self._heard(quota)
-        if response.is_success:
-            return response
-        raise self._failure(response, quota)
+        if not answer.is_success:
+            raise self._failure(answer, quota)
+        if answer.unfit:
+            raise InDoubt(f"an answer of {self._where} cannot be read: {answer.unfit}")
+        return replace(answer, body=without(self._secrets, answer.body))
 
     async def _exchanged(self) -> LocationToken:
         """Whatever goes wrong with an exchange, the request that needed it was not sent."""
@@ -179,14 +189,14 @@ class Connection:
         company, location = self._agency.company, self._agency.location
         try:
             body = location_token_body(company, location)
-            response = await self._ask("POST", LOCATION_TOKEN_PATH, body, self._token, kind=FORM)
-            found = read_location_token(response.content) if response.is_success else None
+            answer = await self._ask("POST", LOCATION_TOKEN_PATH, body, self._token, kind=FORM)
+            found = read_location_token(answer.body) if answer.is_success else None
         except (InDoubt, Unreadable) as error:
             raise NotApplied(f"the agency token was not exchanged: {error}") from None
         except ValueError as error:
             raise AuthRefused(f"the agency token cannot be exchanged: {error}", hint="see company_id") from None
         if found is None:
-            raise self._not_exchanged(response)
+            raise self._not_exchanged(answer)
         self._secrets.append(found.token)
         if found.location not in (None, location):
             raise AuthRefused(
@@ -194,12 +204,12 @@ class Connection:
             )
         return found
 
-    def _not_exchanged(self, response: httpx.Response) -> ApiError:
-        status = response.status_code
+    def _not_exchanged(self, answer: Answer) -> ApiError:
+        status = answer.status
         told = f"the agency token was not exchanged for one of location {self._agency.location if self._agency else ''}"
-        told += f": {self._answered(response, self._said(response))}"
+        told += f": {self._answered(answer, self._said(answer))}"
         if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
-            return NotApplied(told, retry_after_ms=read_pause(response.headers, self._now()))
+            return self._later(told, answer)
         return AuthRefused(
             told,
             status=status,
@@ -207,35 +217,42 @@ class Connection:
             "and that its app is installed in the location",
         )
 
-    def _answered(self, response: httpx.Response, said: tuple[str, ...]) -> str:
-        return f"{self._where} answered {response.status_code}" + (f": {one_line('; '.join(said))}" if said else "")
+    def _answered(self, answer: Answer, said: tuple[str, ...]) -> str:
+        told = one_line("; ".join(said)) or answer.unfit
+        return f"{self._where} answered {answer.status}" + (f": {told}" if told else "")
 
-    def _said(self, response: httpx.Response) -> tuple[str, ...]:
+    def _said(self, answer: Answer) -> tuple[str, ...]:
         """The API's own words."""
-        return tuple(map(self.clean, read_error(response.content)))
+        return tuple(map(self.clean, read_error(answer.body)))
 
-    def _failure(self, response: httpx.Response, quota: Quota) -> ApiError:
-        status, said = response.status_code, self._said(response)
-        told = self._answered(response, said)
+    def _failure(self, answer: Answer, quota: Quota) -> ApiError:
+        status, said = answer.status, self._said(answer)
+        told = self._answered(answer, said)
         if status in (401, 403):
             hint = "see that the token is of this location and has the scopes it needs"
             return AuthRefused(told, status=status, hint=hint, said=said)
         if status == httpx.codes.TOO_MANY_REQUESTS:
-            return self._too_many(told, response, quota)
+            return self._too_many(told, answer, quota)
         if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
             return InDoubt(told, said=said)
         return RequestRefused(told, status=status, said=said)
 
-    def _too_many(self, told: str, response: httpx.Response, quota: Quota) -> ApiError:
+    def _too_many(self, told: str, answer: Answer, quota: Quota) -> ApiError:
         now = self._now()
         if quota.daily_remaining != 0:
-            return NotApplied(told, retry_after_ms=read_pause(response.headers, now))
+            return self._later(told, answer)
         resets = quota.resets_at(now)
         return QuotaExhausted(
             f"{told}: today's quota is used up until {iso(resets)}",
             hint="run again then, or let the run wait with --quota-spill",
             resets=resets,
         )
+
+    def _later(self, told: str, answer: Answer) -> NotApplied:
+        """Not applied, and how long to wait, with the header that asks for it."""
+        pause = read_pause(answer.headers, self._now())
+        asked = "" if not pause else f"Retry-After: {self.clean(answer.headers['Retry-After'])}"
+        return NotApplied(f"{told}; {asked}" if asked else told, retry_after_ms=pause, asked=asked)
 
     def read(self, reader: Callable[[bytes], T], body: bytes) -> T:
         try:
@@ -248,6 +265,4 @@ class Connection:
 
     def clean(self, text: str) -> str:
         """What came from outside, as one short printable line without a token."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return one_line(text)
+        return one_line(cut(self._secrets, text))

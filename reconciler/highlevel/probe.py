@@ -12,7 +12,9 @@ import httpx
 
 from reconciler.core.diagnosis import HEADERS, Answered
 from reconciler.core.names import Instant, LocationId
-from reconciler.highlevel.connection import LOOPBACK
+from reconciler.highlevel.body import ENCODING, read_answer
+from reconciler.highlevel.connection import JSON, LOOPBACK
+from reconciler.highlevel.secrets import cut
 from reconciler.wire import SEARCH_PATH, one_line, probe_body, read_error, tags_path
 
 
@@ -26,7 +28,12 @@ async def probe(
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> tuple[Answered, Answered]:
     """A search for one contact, then the location's tags."""
-    headers = {"Authorization": f"Bearer {token}", "Version": version, "Content-Type": "application/json"}
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Version": version,
+        "Content-Type": JSON,
+        "Accept-Encoding": ENCODING,
+    }
     client = httpx.AsyncClient(
         base_url=base_url,
         headers=headers,
@@ -42,13 +49,14 @@ async def probe(
 
 async def _ask(client: httpx.AsyncClient, method: str, path: str, body: bytes | None = None, *, token: str) -> Answered:
     try:
-        response = await client.request(method, path, content=body)
+        async with client.stream(method, path, content=body) as response:
+            answer = await read_answer(response)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Answered(0, type(error).__name__)
-    said = "" if response.is_success else one_line("; ".join(read_error(response.content)).replace(token, "***"))
-    numbers = {name: response.headers.get(name, "") for name in HEADERS}
+    said = "" if answer.is_success else one_line(cut([token], "; ".join(read_error(answer.body))))
+    numbers = {name: answer.headers.get(name, "") for name in HEADERS}
     limits = {name: int(text) for name, text in numbers.items() if text.isascii() and text.isdigit() and len(text) < 12}
-    return Answered(response.status_code, said, _date(response.headers.get("Date", "")), limits)
+    return Answered(answer.status, said, _date(answer.headers.get("Date", "")), limits)
 
 
 def _date(text: str) -> Instant | None:

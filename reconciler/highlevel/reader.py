@@ -39,15 +39,15 @@ class HighLevelReader:
 
     async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:
         try:
-            response = await self._connection.answer("GET", contact_path(contact))
+            answer = await self._connection.answer("GET", contact_path(contact))
         except ApiError as error:
             return _absent(error)
         except ValueError:
             return Rejection.INVALID
-        found = self._connection.read(read_contact, response.content)
+        found = self._connection.read(read_contact, answer.body)
         if found.id != contact:
             raise Unread(f"contact {contact} was answered as {self._connection.clean(found.id)}: merged?")
-        return replace(found, served=read_date(response.headers))
+        return replace(found, served=read_date(answer.headers))
 
     async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
         body = await self._connection.send("POST", SEARCH_PATH, search_body(location, cursor, tag=tag))

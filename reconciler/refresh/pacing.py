@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from reconciler.core.backoff import Backoff
 from reconciler.core.errors import InDoubt, NotApplied
 from reconciler.core.event import Waiting
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.names import LocationId
 from reconciler.core.pace import Pace
 from reconciler.ports import Clock, Reporter, TagReader
 
@@ -39,12 +39,10 @@ async def paced(location: LocationId, request: Callable[[], Awaitable[T]], readi
         try:
             return await _once(location, request, reading)
         except (NotApplied, InDoubt) as error:
-            asked = error.retry_after_ms if isinstance(error, NotApplied) else None
+            asked = reading.pace.heed(error, reading.clock.now())
             pause = reading.backoff.pause(attempt, reading.chance(), asked_ms=asked)
             if pause is None:
                 raise
-            if asked:
-                reading.pace.back_off(Instant(reading.clock.now() + asked))
             reading.report(Waiting(location, pause, error.message))
             await reading.clock.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
@@ -53,7 +51,7 @@ async def paced(location: LocationId, request: Callable[[], Awaitable[T]], readi
 async def _once(location: LocationId, request: Callable[[], Awaitable[T]], reading: Reading) -> T:
     async with reading.turn:
         while wait := reading.pace.wait(reading.clock.now()):
-            reading.report(Waiting(location, wait, "rate limit"))
+            reading.report(Waiting(location, wait, reading.pace.why(reading.clock.now())))
             await reading.clock.sleep(wait)
         ticket, answered = reading.pace.leave(reading.clock.now()), False
     try:

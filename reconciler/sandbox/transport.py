@@ -76,6 +76,9 @@ def _as_received(response: Response, now: Instant, *, cut: bool) -> httpx.Respon
     headers = [("Content-Type", response.kind), length, date, *response.headers]
     if cut:
         return httpx.Response(response.status, headers=headers, stream=_CutBody(response.body))
+    if any(name.lower() == "content-encoding" for name, _ in response.headers):
+        # httpx unpacks what it is given as content: that is the client's business
+        return httpx.Response(response.status, headers=headers, stream=httpx.ByteStream(response.body))
     return httpx.Response(response.status, headers=headers, content=response.body)
 
 

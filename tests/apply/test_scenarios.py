@@ -197,7 +197,9 @@ def test_too_many_requests_are_waited_for(tmp_path: Path, retry_after: bool) -> 
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (3, {"applied": 1}, ExitCode.DONE)
-    assert sum(isinstance(each, Waiting) for each in scene.events) == 2
+    waits = [each.why for each in scene.events if isinstance(each, Waiting)]
+    assert len(waits) == 2
+    assert all(("; Retry-After: 1" in why) is retry_after for why in waits)
     converged(scene)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyrate_limiter import InMemoryBucket, RateItem
 from pyrate_limiter import Rate as OracleRate
 
+from reconciler.core.errors import InDoubt, NotApplied
 from reconciler.core.names import Instant
 from reconciler.core.pace import DAY_MS, Pace, Quota, Rate, duration
 from tests.build import NOW
@@ -142,9 +143,43 @@ def test_a_request_without_an_answer_counts_from_its_end_and_tells_no_latency() 
 
 def test_a_pause_asked_for_by_the_server_holds() -> None:
     pace = Pace(Rate())
-    pace.back_off(Instant(NOW + 500))
-    pace.back_off(Instant(NOW + 200))
+    assert pace.heed(NotApplied("", retry_after_ms=500), NOW) == 500
+    pace.heed(NotApplied("", retry_after_ms=200), NOW)
+    assert pace.heed(InDoubt(""), NOW) is None
     assert [pace.wait(Instant(NOW + after)) for after in (0, 499, 500, 900)] == [500, 1, 0, 0]
+
+
+def test_a_wait_that_a_header_causes_names_header_and_value() -> None:
+    pace = Pace(Rate(10, 1_000))
+    assert pace.why(NOW) == "rate limit"
+    pace.heed(NotApplied("", retry_after_ms=30_000, asked="Retry-After: 30"), NOW)
+    assert [pace.why(Instant(NOW + after)) for after in (0, 29_999, 30_000)] == [
+        "rate limit: Retry-After: 30",
+        "rate limit: Retry-After: 30",
+        "rate limit",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("quota", "header"),
+    [
+        (Quota(limit=10, remaining=2, window_ms=1_000), "X-RateLimit-Remaining: 2"),
+        (Quota(limit=1), "X-RateLimit-Max: 1"),
+        (Quota(limit=10, window_ms=3_600_000), "X-RateLimit-Interval-Milliseconds: 3600000"),
+        (Quota(limit=20, window_ms=500), ""),
+    ],
+)
+def test_a_limit_that_a_header_lowers_is_named(quota: Quota, header: str) -> None:
+    pace = Pace(Rate(10, 1_000))
+    pace.heard(quota, NOW)
+    assert pace.why(NOW) == (f"rate limit: {header}" if header else "rate limit")
+
+
+def test_a_day_that_a_header_says_to_be_used_up_is_named() -> None:
+    pace = Pace(Rate())
+    assert pace.why_today() == "today's quota is used up"
+    pace.heard(Quota(daily_remaining=0), NOW)
+    assert pace.why_today() == "today's quota is used up: X-RateLimit-Daily-Remaining: 0"
 
 
 def test_what_the_api_says_rules() -> None:
