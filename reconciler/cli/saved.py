@@ -45,6 +45,13 @@ NOT_WITH_A_PLAN = {
     "tags": "--tag",
     "refresh": "--refresh",
 }
+WIDENING = {
+    "retry_held": "--retry-held",
+    "retry_rejected": "--retry-rejected",
+    "apply_deferrals": "--apply-deferrals",
+    "again": "--again",
+}
+"""What sends more than a plan without flags, by its name in a selection and among options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +139,15 @@ async def _made_anew(proposed: Plan, session: Session, options: dict[str, Any], 
         session=session,
         proposal=Proposal(proposed, {each.plan.location: each.rest for each in parts}),
         options=options,
-        notes=tuple(note for each in parts for note in each.notes),
+        notes=(*_not_given(proposed, options), *(note for each in parts for note in each.notes)),
     )
+
+
+def _not_given(proposed: Plan, options: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each flag that the file was made with, says it, and that nobody gave now."""
+    for name, flag in WIDENING.items():
+        if getattr(proposed.selection, name) and not options.get(name):
+            yield f"the plan file was made with {flag}, and a file gives no leave: add {flag} if that is meant"
 
 
 async def _look(

@@ -326,6 +326,7 @@ def test_a_file_settles_no_doubt_and_retries_nothing(
     before = len(sent(world))
     ended = reconciler("apply", "plan.json", "--auto-approve")
     assert (ended.code, sent(world)[before:]) == (3, [ANOTHER])
+    assert "made with --retry-held, and a file gives no leave" in ended.err
     assert observed(2).doubt == {"customer"}
 
 
