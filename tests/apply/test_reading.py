@@ -9,6 +9,7 @@ import pytest
 from reconciler.core.errors import ExitCode
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action
+from reconciler.sandbox.assumptions import Merged
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from tests.apply.scene import Scene, a_set, contact, name
 from tests.apply.test_scenarios import FREE, converged, faults, pairs
@@ -173,3 +174,49 @@ def test_what_could_not_be_read_is_listed_by_what_was_sent(tmp_path: Path) -> No
         (name("anna"), Action.REMOVE, ("old",)),
         (name("bert"), Action.ADD, ("a",)),
     }
+
+
+@pytest.mark.parametrize("row", [Merged.DELETED, Merged.UNDER_SURVIVOR])
+def test_a_row_counts_for_the_contact_that_it_names(tmp_path: Path, row: Merged) -> None:
+    scene = Scene(
+        tmp_path,
+        contact("anna"),
+        contact("bert", "own"),
+        options=FREE,
+        merged_row=row,
+        merged_reads_as_survivor=True,
+    )
+    scene.want(a_set("s", ["anna"], "a"))
+    merged(scene, "anna", "bert")
+    report = scene.apply()
+
+    assert known(scene, "bert") == Known()
+    assert pairs(report) == {"rejected" if row is Merged.DELETED else "in_doubt": 1}
+
+
+@pytest.mark.parametrize("row", [Merged.UNDER_OWN_ID, Merged.UNDER_SURVIVOR])
+def test_two_rows_of_the_survivor_leave_both_in_doubt(tmp_path: Path, row: Merged) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, merged_row=row, may_read=False)
+    scene.want(a_set("s", ["anna", "bert"], "a"))
+    merged(scene, "anna", "bert")
+    report = scene.apply()
+
+    assert pairs(report) == ({"in_doubt": 2} if row is Merged.UNDER_SURVIVOR else {"applied": 1, "noop": 1})
+
+
+def test_an_answer_that_unpacks_to_too_much_is_in_doubt_and_settled(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), faults=faults(Kind.BOMB), options=FREE)
+    scene.want(a_set("s", ["anna"], "a"))
+    report = scene.apply()
+
+    assert (pairs(report), report.requests, report.reads) == ({"seen": 1}, 1, 1)
+
+
+def test_a_token_that_is_echoed_is_kept_nowhere(tmp_path: Path) -> None:
+    # `Scene.apply` looks for it in state, report and events
+    faults_of_rows = FaultPlan(dict.fromkeys(range(9), Fault(Kind.TOKEN_ECHOED)))
+    scene = Scene(tmp_path, contact("anna"), contact("gone", deleted=True), faults=faults_of_rows, options=FREE)
+    scene.want(a_set("s", ["anna", "gone"], "a"))
+    (finding,) = scene.apply().findings
+
+    assert "***" in finding.message
