@@ -1,7 +1,8 @@
 """Looking at what became of a request that the API refused as a whole: the refusal alone proves nothing.
 
 Rules
-1. One or two of its contacts are read; all of them where it adds tags that are `once` or `triggers`.
+1. One contact of each half is read, those first that tell most; all of them where it adds tags that are `once` or
+   `triggers`.
 2. What an add put there, or a removal took away, since the contact was last observed shows an effect. So does a date
    that is not from before the request: whatever else may have moved it.
 3. An add that may start something is proven to have had no effect by the date alone, where a write of tags is known to
@@ -25,10 +26,9 @@ from reconciler.core.observed import Known, Origin
 from reconciler.core.outcome import Action
 from reconciler.core.settling import SLACK_MS, Reading, is_untouched
 
-ENOUGH = 2
-"""So many contacts that were read speak for a whole batch."""
+MOST_TRIED = 3
+"""So many contacts of a half are asked for; where none of them can be read, nothing is known of it."""
 
-MOST_TRIED = 6
 CHUNK = 50
 APART_MS = 2 * SLACK_MS
 """So long after a write a contact's date tells it from the next one: the server tells its time in whole seconds."""
@@ -82,17 +82,28 @@ def last_written(known: Known) -> Instant:
 
 
 async def _look_at_some(run: Run, suspect: Suspect) -> Look:
+    """One contact of each half: a request may have been carried out in part."""
     readings = Readings()
-    for contact in _witnesses(suspect)[:MOST_TRIED]:
-        await read_contact(run, contact, readings)
-        if readings.blind:
-            break
-        if why := _shown(run, suspect, contact, readings):
-            return Look(Effect.POSSIBLE, why)
-        if len(readings.found) == ENOUGH:
-            break
+    for half in _halves(suspect.batch.contacts):
+        for contact in sorted(half, key=lambda contact: _tells_little(suspect, contact))[:MOST_TRIED]:
+            await read_contact(run, contact, readings)
+            if why := _shown(run, suspect, contact, readings):
+                return Look(Effect.POSSIBLE, why)
+            if readings.blind or contact in readings.found:
+                break
+        if readings.blind or not _is_read(half, readings):
+            return _unseen(readings)
     # that nobody was there to be read proves nothing: a merged contact's tags go to another one
     return Look(Effect.NONE) if readings.found else _unseen(readings)
+
+
+def _halves(contacts: Sequence[ContactId]) -> list[Sequence[ContactId]]:
+    middle = (len(contacts) + 1) // 2
+    return [half for half in (contacts[:middle], contacts[middle:]) if half]
+
+
+def _is_read(half: Sequence[ContactId], readings: Readings) -> bool:
+    return any(contact in readings.found for contact in half) or readings.missing.keys() >= {*half}
 
 
 async def _look_at_all(run: Run, suspect: Suspect) -> Look:
@@ -112,20 +123,13 @@ async def _look_at_all(run: Run, suspect: Suspect) -> Look:
     return Look(Effect.NONE) if all(dated) else Look(Effect.POSSIBLE, "a contact without a date proves nothing")
 
 
-def _witnesses(suspect: Suspect) -> Sequence[ContactId]:
-    """The contacts that tell most first: those it was to change, whom no request of ours changed lately. Of these the
-    first and the last: a request that was carried out in part did not do both."""
-
-    def tells_little(contact: ContactId) -> tuple[bool, bool]:
-        known = suspect.before[contact]
-        there = (known.observed or NONE).intersection(suspect.batch.tags)
-        adding = suspect.batch.action is Action.ADD
-        unmoved = len(there) == len(suspect.batch.tags) if adding else not there
-        return unmoved, suspect.sent - last_written(known) < APART_MS
-
-    ordered = sorted(suspect.batch.contacts, key=tells_little)
-    best = sum(tells_little(contact) == tells_little(ordered[0]) for contact in ordered)
-    return (*ordered[:1], *ordered[1:best][::-1], *ordered[best:])
+def _tells_little(suspect: Suspect, contact: ContactId) -> tuple[bool, bool]:
+    """Whether the request was to change nothing on the contact, and whether one of ours changed it lately."""
+    known = suspect.before[contact]
+    there = (known.observed or NONE).intersection(suspect.batch.tags)
+    adding = suspect.batch.action is Action.ADD
+    unmoved = len(there) == len(suspect.batch.tags) if adding else known.observed is not None and not there
+    return unmoved, suspect.sent - last_written(known) < APART_MS
 
 
 def _shown(run: Run, suspect: Suspect, contact: ContactId, readings: Readings) -> str:

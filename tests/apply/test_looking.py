@@ -325,3 +325,22 @@ def test_who_is_not_there_to_be_read_proves_nothing(tmp_path: Path) -> None:
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (1, {"rejected": 1}, ExitCode.PARTIAL)
+
+
+def test_one_contact_does_not_speak_for_the_half_that_cannot_be_read(tmp_path: Path) -> None:
+    """The first half got the tag and lost it to a workflow; who is in it cannot be read for a while."""
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, faults=refusing(Kind.REFUSED_HALFWAY))
+    scene.want(a_set("s", ["anna", "bert"], "a"))
+    consume(scene, "a", of=["anna"])
+    usual = scene.here.network.plan
+
+    def fail(nth: int) -> None:
+        bad = scene.clock.ms - scene.here.sent[0].began < 60_000
+        path = f"/contacts/{name('anna')}"
+        scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.ERROR_BEFORE,), path=path) if bad else usual
+
+    scene.here.read = fail
+    report = scene.apply()
+
+    assert (report.requests, pairs(report)) == (1, {"held": 2})
+    assert max(scene.adds().values()) == 1
