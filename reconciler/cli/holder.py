@@ -5,12 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import subprocess
 import uuid
 from pathlib import Path
 
 from reconciler import __version__
 from reconciler.cli.ci import actor, run_url
+from reconciler.cli.git import GitRefused, find_repository
 from reconciler.clock import SystemClock
 from reconciler.core.lease import Holder
 from reconciler.store.processes import origin_of_this_process
@@ -44,14 +44,8 @@ def _user() -> str:
 
 
 def git_commit(directory: Path) -> str:
-    """The commit that the manifests are checked out at; empty where there is no Git."""
+    """The commit that the manifests are checked out at; empty where Git tells none."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(directory), "rev-parse", "HEAD"],  # noqa: S607  the user's own Git
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return find_repository(directory).commit("HEAD")
+    except GitRefused:
         return ""
-    return done.stdout.decode("ascii", "replace").strip() if done.returncode == 0 else ""

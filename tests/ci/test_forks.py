@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from reconciler.cli.holder import git_commit
 from reconciler.core.names import Instant
 from reconciler.sandbox.app import READ_CONTACTS, Access, App
 from reconciler.sandbox.message import Request, Response
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
+from tests.ci.hostile import COMMIT, git, plant_repository
 from tests.cli.conftest import LOCATION, Command
 
 READER = "pit-may-only-read"
@@ -42,20 +43,15 @@ def sandbox(app: Watched) -> Iterator[Running]:
         yield running
 
 
-def _git(*arguments: str) -> None:
-    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
-
-
 @pytest.fixture
 def hostile(project: Path, manifest: Callable[..., None], sandbox: Running, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A pull request whose settings want a command run and the token sent to a host of its own; its loot."""
     loot = project / "loot"
     monkeypatch.delenv("RECONCILER_API_BASE_URL")
     manifest(customers=(range(2), ["customer"], []))
-    _git("init", "-q", "-b", "main", ".")
-    _git("add", "-A")
-    _git("commit", "-qm", "base")
+    git("init", "-q", "-b", "main", ".")
+    git("add", "-A")
+    git("commit", "-qm", "base")
     manifest(customers=(range(3), ["customer"], []))
     token = f"{{token_env: NO_SUCH_TOKEN, token_command: touch {loot}}}"
     settings = f"api: {{base_url: '{sandbox.url}'}}\nlocations: {{{LOCATION}: {token}}}\n"
@@ -81,6 +77,88 @@ def test_a_pull_request_runs_nothing_asks_nobody_and_makes_no_state(
     assert not hostile.exists()
     assert app.asked == []
     assert not (project / ".reconciler").exists()
+
+
+def _bare_repository(project: Path, loot: Path) -> None:
+    plant_repository(project / "manifests", loot)
+
+
+def _bare_repository_in_a_subdirectory(project: Path, loot: Path) -> None:
+    plant_repository(project / "manifests" / "team", loot)
+    (project / "manifests" / "acme.yaml").rename(project / "manifests" / "team" / "acme.yaml")
+
+
+def _bare_repository_at_the_top(project: Path, loot: Path) -> None:
+    plant_repository(project, loot)
+
+
+def _git_file_to_files_below_it(project: Path, loot: Path) -> None:
+    plant_repository(project / "manifests" / "planted", loot)
+    (project / "manifests" / ".git").write_text("gitdir: planted\n")
+
+
+def _git_file_to_files_beside_it(project: Path, loot: Path) -> None:
+    plant_repository(project / "planted", loot)
+    (project / "manifests" / ".git").write_text("gitdir: ../planted\n")
+
+
+def _attributes(project: Path, loot: Path) -> None:
+    plant_repository(project / "manifests", loot)
+    (project / "manifests" / ".gitattributes").write_text("* filter=yaml diff=yaml export-subst\n")
+    git("add", "-A")
+    git("commit", "-qm", "attributes")
+
+
+def _submodule(project: Path, loot: Path) -> None:
+    url = f"ext::touch {loot}"
+    (project / ".gitmodules").write_text(f'[submodule "team"]\n\tpath = manifests/team\n\turl = "{url}"\n')
+    git("update-index", "--add", "--cacheinfo", f"160000,{COMMIT},manifests/team")
+    (project / "manifests" / "team").mkdir()
+
+
+PLANTED = (
+    _bare_repository,
+    _bare_repository_in_a_subdirectory,
+    _bare_repository_at_the_top,
+    _git_file_to_files_below_it,
+    _git_file_to_files_beside_it,
+    _attributes,
+    _submodule,
+)
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__.strip("_"))
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["validate"],
+        ["diff", "--base", "main"],
+        ["diff", "manifests/team", "--base", "main"],
+        ["plan"],
+        ["drift"],
+    ],
+    ids=" ".join,
+)
+def test_files_that_look_like_a_repository_run_nothing(
+    plant: Callable[[Path, Path], None], line: list[str], hostile: Path, reconciler: Command, project: Path
+) -> None:
+    (project / "manifests" / "reconciler.yaml").unlink()
+    plant(project, hostile)
+    ended = reconciler(*line)
+    assert not hostile.exists()
+    assert ended.code in (0, 64), ended.err
+
+
+@pytest.mark.parametrize("plant", PLANTED[:3], ids=lambda plant: plant.__name__.strip("_"))
+def test_what_is_compared_with_is_the_checkouts_own_commit(
+    plant: Callable[[Path, Path], None], hostile: Path, reconciler: Command, project: Path
+) -> None:
+    (project / "manifests" / "reconciler.yaml").unlink()
+    plant(project, hostile)
+    ended = reconciler("diff", "--base", "main")
+    assert (ended.code, ended.err) == (0, "")
+    assert "1 tag gained, 0 lost" in ended.out
+    assert git_commit(project / "manifests") == git("-C", ".", "rev-parse", "main").decode().strip()
 
 
 def test_the_workflows_base_url_stands_above_the_manifests(
