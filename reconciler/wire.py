@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, instant, normalise_tag
 from reconciler.core.outcome import REJECTIONS, Action, Rejection, Row
-from reconciler.core.pace import Quota
 
 BULK_PATH = "/contacts/bulk/tags/update/"
 SEARCH_PATH = "/contacts/search"
@@ -28,7 +26,6 @@ LONGEST_TAG = 10_000
 LONGEST_CURSOR = 10
 LONGEST_TAG_SOUGHT = 75
 """The longest value that a filter of the search takes."""
-LONGEST_PAUSE_MS = 3_600_000
 FORBIDDEN = 403
 NO_ACCESS = "the token does not have access to this location"
 """The vendor's words, beside a 403, for a contact of another location."""
@@ -212,11 +209,6 @@ def read_contact(body: bytes) -> ContactRead:
     return _contact(document)
 
 
-def read_date(headers: Mapping[str, str]) -> Instant | None:
-    """The server's time when it answered, to the second; None where it does not say."""
-    return _date({name.lower(): value for name, value in headers.items()}.get("date", ""))
-
-
 def read_error(body: bytes) -> tuple[str, ...]:
     """The messages of an error body, each in one line; none where the body is not the vendor's."""
     try:
@@ -232,51 +224,6 @@ def absence(said: Sequence[str], status: int) -> Rejection | None:
     known = _ABSENCES | ({NO_ACCESS: Rejection.FOREIGN} if status == FORBIDDEN else {})
     found = {known.get(message.lower().rstrip(".")) for message in said}
     return found.pop() if len(found) == 1 else None
-
-
-def read_quota(headers: Mapping[str, str]) -> Quota:
-    """What the headers of an answer say of the limits; one that is no sensible number says nothing."""
-    given = {name.lower(): value for name, value in headers.items()}
-    limit = _number(given, "X-RateLimit-Max", least=1, most=1_000_000)
-    daily_limit = _number(given, "X-RateLimit-Limit-Daily", least=1, most=1_000_000_000)
-    return Quota(
-        limit=limit,
-        remaining=_number(given, "X-RateLimit-Remaining", most=limit or 1_000_000),
-        window_ms=_number(given, "X-RateLimit-Interval-Milliseconds", least=1, most=3_600_000),
-        daily_limit=daily_limit,
-        daily_remaining=_number(given, "X-RateLimit-Daily-Remaining", most=daily_limit or 1_000_000_000),
-        daily_reset=_number(given, "X-RateLimit-Daily-Reset", most=10_000_000_000_000),
-    )
-
-
-def read_pause(headers: Mapping[str, str], now: Instant) -> int | None:
-    """Milliseconds that `Retry-After` asks for, an hour at most; None where it is missing or makes no sense.
-
-    A date is taken by the server's own clock where the answer tells it.
-    """
-    given = {name.lower(): value for name, value in headers.items()}
-    text = given.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit() and len(text) <= 9:
-        return min(int(text) * 1000, LONGEST_PAUSE_MS)
-    until, sent = _date(text), _date(given.get("date", ""))
-    if until is None:
-        return None
-    return max(0, min(until - (now if sent is None else sent), LONGEST_PAUSE_MS))
-
-
-def _number(given: Mapping[str, str], name: str, *, least: int = 0, most: int) -> int | None:
-    text = given.get(name.lower(), "").strip()
-    if not (text.isascii() and text.isdigit()) or len(text) > len(str(most)):
-        return None
-    return int(text) if least <= int(text) <= most else None
-
-
-def _date(text: str) -> Instant | None:
-    """A date as HTTP writes it."""
-    try:
-        return Instant(round(parsedate_to_datetime(text).timestamp() * 1000)) if text.isascii() else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def one_line(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "reconciler"
-PURE = sorted([*(ROOT / "core").rglob("*.py"), ROOT / "wire.py", ROOT / "ports.py"])
+PURE = sorted([*(ROOT / "core").rglob("*.py"), ROOT / "wire.py", ROOT / "headers.py", ROOT / "ports.py"])
 FILES = sorted(ROOT.rglob("*.py"))
 WORLDLY = {"asyncio", "http", "io", "logging", "os", "pathlib", "secrets", "shutil", "socket", "sqlite3"}
 WORLDLY |= {"subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid"}

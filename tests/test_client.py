@@ -24,9 +24,10 @@ from reconciler.core.errors import (
 from reconciler.core.names import ContactId, LocationId, instant
 from reconciler.core.outcome import Action, Rejection
 from reconciler.core.pace import Quota
+from reconciler.headers import read_quota
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.token import find_token
-from reconciler.wire import BulkUpdate, ContactRead, read_quota
+from reconciler.wire import BulkUpdate, ContactRead
 
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
 ANNA, BERT = ContactId("Anna" * 5), ContactId("Bert" * 5)

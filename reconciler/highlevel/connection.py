@@ -28,6 +28,7 @@ import httpx
 from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted, RequestRefused
 from reconciler.core.names import Instant, iso
 from reconciler.core.pace import Quota
+from reconciler.headers import read_pause, read_quota
 from reconciler.highlevel.body import ENCODING, Answer, read_answer
 from reconciler.highlevel.exchange import Agency, Exchange
 from reconciler.highlevel.secrets import cut, without
@@ -40,8 +41,6 @@ from reconciler.wire import (
     one_line,
     read_error,
     read_location_token,
-    read_pause,
-    read_quota,
 )
 
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from typing import Any, Self
 from reconciler.core.errors import ApiError, AuthRefused, InDoubt, RequestRefused, Unread
 from reconciler.core.names import ContactId, LocationId
 from reconciler.core.outcome import Rejection
+from reconciler.headers import read_date
 from reconciler.highlevel.connection import Connection
 from reconciler.wire import (
     SEARCH_PATH,
@@ -17,7 +18,6 @@ from reconciler.wire import (
     absence,
     contact_path,
     read_contact,
-    read_date,
     read_page,
     search_body,
 )
