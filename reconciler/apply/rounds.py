@@ -20,6 +20,7 @@ from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import within
 from reconciler.core.change import Delta, Demands, demands_of
 from reconciler.core.cover import Demand
+from reconciler.core.diff import owned_in
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
 from reconciler.core.guard import Before, Counts, Guard, Measured, count
@@ -142,12 +143,19 @@ def _decidable(run: Run) -> dict[ContactId, Known]:
     return decidable_doubts(run.state.observed, run.desired, run.facts, run.options.now)
 
 
+def _owned_from_the_beginning(run: Run) -> TagSet:
+    """The tags of deferrals that are owned as the run begins: what it prunes itself takes no approval away."""
+    deferred = {tag for each in run.plan.deferrals for tag in each.tags}
+    return owned_in(run.desired, run.state.observed, run.options.selection) & deferred
+
+
 class _Rounds:
     """The rounds of a run. `before`: what was there when it began."""
 
     def __init__(self, run: Run, before: Before) -> None:
         self.run = run
         self._first = before
+        self._owned = _owned_from_the_beginning(run)
 
     async def until_converged(self, current: LocationPlan, wave: Wave) -> None:
         for _ in range(MAX_SETTLINGS):
@@ -237,7 +245,9 @@ class _Rounds:
         """What would be planned now; what would be sent again is not in what was approved."""
         run = self.run
         options = replace(run.options, reassertion=NO_REASSERTION)
-        plan = plan_location if run.reversal is None else partial(plan_revert, run.reversal)
+        plan = partial(plan_location, owned=self._owned)
+        if run.reversal is not None:
+            plan = partial(plan_revert, run.reversal)
         return plan(run.desired, run.state, options, spent=run.tally.spent, done=run.done, before=self._before())
 
     def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:

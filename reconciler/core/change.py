@@ -14,6 +14,8 @@ from reconciler.core.source import Source
 
 IN_DOUBT = "in doubt"
 FLAPPING = "flapping: put back less than 7 days ago"
+SAFE = "protected or ignored"
+KEPT = "kept on leaving"
 GIVEN = "once: given before"
 UNCONFIRMED = "once: its add was in doubt, and it was not there when it was looked for"
 

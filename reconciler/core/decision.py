@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.alias import Spelling
-from reconciler.core.change import FLAPPING, GIVEN, IN_DOUBT, UNCONFIRMED, Change, Postponed, Selection
+from reconciler.core.change import FLAPPING, GIVEN, IN_DOUBT, KEPT, SAFE, UNCONFIRMED, Change, Postponed, Selection
 from reconciler.core.desired import Cause, Desired, Reason, Want
 from reconciler.core.exclusive import Searched
 from reconciler.core.manifest import Authority
 from reconciler.core.names import Instant, Tag, TagSet, iso
 from reconciler.core.observed import Known, taken_away
 from reconciler.core.outcome import Action
+from reconciler.core.owned import leaving
 from reconciler.core.reassert import Reassertion
 
 NONE: TagSet = frozenset()
@@ -36,7 +37,7 @@ class Verdict:
     deferred: Deferred = ()
     ledger: tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None = None
     held: tuple[tuple[str, tuple[Tag, ...]], ...] = ()
-    spared: tuple[Tag, ...] = ()
+    spared: tuple[tuple[str, tuple[Tag, ...]], ...] = ()
     quarantine: str = ""
     given: tuple[tuple[str, tuple[Tag, ...]], ...] = ()
 
@@ -85,7 +86,7 @@ class Decision:
             deferred=deferred,
             ledger=self._ledger(),
             held=tuple((why, tuple(sorted(tags))) for why, tags in listed if tags),
-            spared=tuple(sorted(filter(self._spares, self.known.ledger | self.want.absent.keys()))),
+            spared=tuple((why, tuple(sorted(tags))) for why, tags in self._spared() if tags),
             given=tuple((f"{GIVEN}, on {iso(at)[:10]}", (tag,)) for tag, at in self._given_before()),
         )
 
@@ -104,6 +105,13 @@ class Decision:
                 yield from (replace(change, tag=tag) for tag in there)
             else:
                 yield change
+
+    def _spared(self) -> Iterator[tuple[str, TagSet]]:
+        """What stays on purpose, and why."""
+        yield SAFE, frozenset(filter(self._spares, self.known.ledger | self.want.absent.keys()))
+        there = self.known.ledger if self.known.observed is None else self.known.ledger & self.known.observed
+        stays = self._kept_though_owned() & there
+        yield KEPT, self._chosen(stays - self.want.present.keys() - self.want.absent.keys())
 
     def _spares(self, tag: Tag) -> bool:
         """Whether the tag would be removed, were it not protected or ignored: kept on purpose, and told."""
@@ -166,7 +174,7 @@ class Decision:
         if want.authority is Authority.EXACT:
             causes |= dict.fromkeys(known.observed or NONE, Cause(Reason.EXACT))
         if want.authority is not Authority.ADDITIVE:
-            causes |= dict.fromkeys(self.owned, Cause(Reason.OWNED))
+            causes |= dict.fromkeys(self.owned - self._kept_though_owned(), Cause(Reason.OWNED))
         causes |= {tag: self._exclusive(tag) for tag in self.searched.tags if self.searched.holds(known, tag)}
         causes |= {tag: self._pruned(tag) for tag in known.ledger if not self._kept(tag)}
         causes |= want.absent
@@ -199,6 +207,10 @@ class Decision:
 
     def _kept(self, tag: Tag) -> bool:
         return tag in self.known.kept
+
+    def _kept_though_owned(self) -> TagSet:
+        """What stays on leaving, though the contact is of a set that owns its tags."""
+        return self.known.kept & self.owned if self.want.authority is Authority.OWNED else NONE
 
     def _safe(self, tag: Tag) -> bool:
         rule = self.desired.rules.get(tag)
@@ -243,10 +255,10 @@ class Decision:
         there, wanted = known.observed or NONE, self._chosen(present)
         settled = self._chosen(known.ledger | present) - known.doubt
         adopted = (present & there & settled) - known.ledger
-        undesired = (known.ledger & settled) - present
-        gone = undesired - there if known.observed is not None else NONE
         # what is there under the spelling of a desired tag is that tag
-        released = gone | frozenset(tag for tag in undesired if self._kept(tag) or tag in self.spelling.desired)
+        respelt = (known.ledger - present - known.doubt) & self.spelling.desired
+        unseen = known.ledger if known.observed is None else there
+        released = self._chosen(leaving(known, present) | respelt) - (self._kept_though_owned() & unseen)
         ledger = (known.ledger | adopted) - released
         kept = frozenset(tag for tag in ledger if tag in (self.want.keep if tag in wanted else known.kept))
         if not adopted and not released and kept == known.kept:

@@ -4,7 +4,8 @@ Per contact: P present, A absent, O observed, D ledger, as `docs/design.md` defi
 
 Rules
 1. Observed: add P - O; remove O & (A | (D - P)), under `owned` also O & (owned - P), under `exact` O - P. Owned is
-   what the location's manifests name, and what its ledger names.
+   what the location's manifests name, and what its ledger names (`owned.py`). A pair that is kept on leaving is not
+   removed as owned: it stays in the ledger for as long as it would be.
 2. Unobserved: add P. With an add, removals are deferred: the add's answer brings O first. Without one, A | (D - P)
    is removed blind, and what `owned` or `exact` would remove waits for that answer. Where nothing is sent it needs a
    refresh.
@@ -50,6 +51,7 @@ from reconciler.core.manifest import Authority
 from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.observed import UNTIMED, Known, Observed
 from reconciler.core.outcome import Action
+from reconciler.core.owned import owned_tags
 from reconciler.core.reassert import NO_REASSERTION, Reassertion
 
 NONE: TagSet = frozenset()
@@ -70,7 +72,7 @@ class _Collected:
     ledger: defaultdict[tuple[tuple[Tag, ...], ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     held: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     quarantined: defaultdict[str, list[ContactId]] = field(default_factory=lambda: defaultdict(list))
-    spared: defaultdict[tuple[Tag, ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
+    spared: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     given: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
 
     def put(self, verdict: Verdict, contacts: list[ContactId]) -> None:
@@ -87,8 +89,8 @@ class _Collected:
             self.held[held].extend(contacts)
         for given in verdict.given:
             self.given[given].extend(contacts)
-        if verdict.spared:
-            self.spared[verdict.spared].extend(contacts)
+        for spared in verdict.spared:
+            self.spared[spared].extend(contacts)
         if verdict.quarantine:
             self.quarantined[verdict.quarantine].extend(contacts)
 
@@ -103,12 +105,14 @@ def diff(
     searched: Searched = NOT_SEARCHED,
     aliases: Iterable[Alias] = (),
     now: Instant = UNTIMED,
+    owned: TagSet = NONE,
 ) -> Diff:
     """What has to change. `spent`: the tags per contact whose outcome the present run knows already.
 
     `aliases`: what the location spells otherwise. `now`: without it no quarantine ends and nothing is flapping.
+    `owned`: tags that are owned besides, as they were when the run began.
     """
-    owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
+    owned |= owned_in(desired, observed, selection)
     case = _Case(desired, owned, selection, reassertion, searched, tuple(aliases), desired.set_names, now)
     collected = _Collected()
     unobserved = 0
@@ -180,7 +184,7 @@ def _alike(case: _Case, observed: Observed) -> list[int]:
     return [
         first.setdefault(
             (
-                known.observed if exact or known.observed is None else known.observed & told,
+                known.observed if exact or known.observed is None else known.observed & (told | known.ledger),
                 known.ledger,
                 known.kept,
                 known.doubt,
@@ -215,6 +219,12 @@ def _patterns(
     return groups
 
 
+def owned_in(desired: Desired, observed: Observed, selection: Selection) -> TagSet:
+    """The tags that are owned in a plan that is narrowed so."""
+    contacts = selected(desired, selection) if selection.sets else None
+    return owned_tags(desired, observed, tags=selection.tags, contacts=contacts)
+
+
 def selected(desired: Desired, selection: Selection) -> Collection[ContactId]:
     """The declared contacts that a selection takes."""
     if not selection.sets:
@@ -233,7 +243,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
     held = [Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.held.items()]
     quarantined = [Listed(why, (), tuple(sorted(contacts))) for why, contacts in collected.quarantined.items()]
     given = [Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.given.items()]
-    spared = [Listed("protected or ignored", tags, tuple(sorted(ids))) for tags, ids in collected.spared.items()]
+    spared = [Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.spared.items()]
     return Diff(
         deltas=tuple(sorted(deltas, key=lambda delta: (delta.changes, delta.contacts))),
         demands=Demands(_demands(Action.ADD, collected), _demands(Action.REMOVE, collected)),
@@ -241,7 +251,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
         ledger=tuple(sorted(ledger, key=lambda each: (each.adopted, each.released, each.kept, each.contacts))),
         held=tuple(sorted(held, key=lambda each: (each.why, each.tags))),
         quarantined=tuple(sorted(quarantined, key=lambda each: each.why)),
-        spared=tuple(sorted(spared, key=lambda each: each.tags)),
+        spared=tuple(sorted(spared, key=lambda each: (each.tags, each.why))),
         unobserved=unobserved,
         given=tuple(sorted(given, key=lambda each: (each.tags, each.why))),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.core.change import Selection
 from reconciler.core.desired import NOTHING, Desired, Want
-from reconciler.core.diff import selected
+from reconciler.core.diff import owned_in, selected
 from reconciler.core.exclusive import Searched
 from reconciler.core.manifest import Authority
 from reconciler.core.names import ContactId, Tag, TagSet
@@ -20,7 +20,7 @@ def left_alone(
     desired: Desired, observed: Observed, selection: Selection, searched: Searched
 ) -> Iterator[tuple[Tag, bool, Sequence[ContactId]]]:
     """Tag, whether it is owned, and contacts that carry it so."""
-    owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
+    owned = owned_in(desired, observed, selection)
     alike: defaultdict[tuple[int, int], list[ContactId]] = defaultdict(list)
     for contact in selected(desired, selection) if selection.sets else observed.contacts:
         alike[desired.contacts.get(contact, -1), observed.contacts.get(contact, 0)].append(contact)

@@ -135,12 +135,14 @@ def plan_location(
     done: Counts | None = None,
     before: Before | None = None,
     observations: tuple[Seen, ...] = (),
+    owned: TagSet = frozenset(),
 ) -> LocationPlan:
     """What has to be done in one location, from what is known now.
 
     `observations`: what a refresh read and `state` holds already, though its store does not. Within a run: `spent`
     are the tags per contact whose outcome is known already, `done` what earlier rounds did and `before` what was
-    there when the run began; the guards measure the whole run.
+    there when the run began; the guards measure the whole run. `owned`: tags that were owned then, whatever became of
+    the pairs that made them so.
     """
     found = diff(
         desired,
@@ -151,6 +153,7 @@ def plan_location(
         searched=options.searched,
         aliases=state.facts.aliases,
         now=options.now,
+        owned=owned,
     )
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 

@@ -25,7 +25,7 @@ from reconciler.core.facts import Alias
 from reconciler.core.guard import Before, Counts
 from reconciler.core.journal import Answer, BatchRecord, RunLog
 from reconciler.core.manifest import Authority
-from reconciler.core.names import ContactId, Tag, TagSet
+from reconciler.core.names import ContactId, Tag, TagSet, folded
 from reconciler.core.observed import Known, Observed, Seen
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, plan_of
@@ -265,7 +265,9 @@ class _Case:
 
     @property
     def _unchanged(self) -> TagSet:
-        mine = self.net.entered - self.net.added - self.net.unclear
+        # what came back in another spelling was changed too
+        changed = set(map(folded, self.net.added))
+        mine = frozenset(tag for tag in self.net.entered - self.net.unclear if folded(tag) not in changed)
         return (mine & self.known.ledger) - self.since - self.known.doubt
 
     def taken(self) -> TagSet:

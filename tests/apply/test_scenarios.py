@@ -68,6 +68,21 @@ def test_a_first_run_adds_and_then_removes_what_it_found(tmp_path: Path) -> None
     converged(scene)
 
 
+def test_what_a_run_prunes_takes_no_approval_from_its_deferrals(tmp_path: Path) -> None:
+    """The tag is owned through bert's pair alone, which the first round prunes; anna's removal was approved all the
+    same."""
+    scene = Scene(tmp_path, contact("anna", "old"), contact("bert"), options=FREE)
+    scene.want(a_set("s", ["bert"], "old"))
+    scene.apply()
+    scene.want(a_set("s", ["anna"], "x", authority=Authority.OWNED))
+    plan = scene.plan()
+    assert [(each.reason, each.tags) for each in plan.locations[0].deferrals] == [(Postponed.UNTIL_OBSERVED, ("old",))]
+    report = scene.apply(plan)
+    assert (scene.tags("anna"), scene.tags("bert"), report.exit_code) == ({"x"}, set(), ExitCode.DONE)
+    assert pairs(report) == {"applied": 3}
+    converged(scene)
+
+
 def test_who_leaves_a_set_loses_its_tags_and_nothing_else(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert", "own"), options=FREE)
     scene.want(a_set("vip", ["anna", "bert"], "vip"))

@@ -59,6 +59,8 @@ def expect(case: Case) -> Expected:
     prune = d - p - keep
     named = (a | prune) - p - safe
     broad = (case.owned - p - safe) if case.authority in ("owned", "exact") else set()
+    if case.authority == "owned":
+        broad -= keep
     adopted, released = _ledger(case)
     if case.observed is None:
         adds = p - satisfied - case.doubt
@@ -87,9 +89,11 @@ def _safe(tag: Tag, case: Case) -> bool:
 
 
 def _ledger(case: Case) -> tuple[Tags, Tags]:
-    """What enters because it is desired and there; what leaves: undesired and known absent, or kept on the contact."""
+    """What enters because it is desired and there; what leaves: undesired and known absent, or kept on the contact,
+    where `owned` would not take it."""
     o = case.observed
     adopted = set() if o is None else (case.present & o) - case.ledger - case.doubt
     undesired = case.ledger - case.present - case.doubt
     absent = set() if o is None else undesired - o
-    return adopted, absent | (undesired & case.keep)
+    would_go = case.owned if case.authority == "owned" else set()
+    return adopted, absent | ((undesired & case.keep) - would_go)

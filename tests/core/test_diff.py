@@ -93,6 +93,48 @@ def test_owned_knows_the_tags_that_only_the_ledger_names() -> None:
     assert changes(found) == {"anna": {"-old owned"}, "bert": {"-old pruned"}}
 
 
+@pytest.mark.parametrize("left", [carries("old", ledger="old", kept="old"), carries("", ledger="old")])
+def test_a_pair_that_leaves_the_ledger_makes_no_tag_owned(left: Known) -> None:
+    """bert keeps it, or is known not to carry it: neither is a reason to take it from anna, who had it from others."""
+    desired = declare(a_set("a", "anna", "x", authority=OWNED))
+    found = diff(desired, state(anna=carries("x old", ledger="x"), bert=left))
+    assert (changes(found), recorded(found)) == ({}, {"bert": "-old"})
+
+
+def test_what_a_chosen_set_leaves_in_the_ledger_still_makes_a_tag_owned() -> None:
+    desired = declare(a_set("a", "anna", "x", authority=OWNED))
+    left = carries("old", ledger="old", kept="old")
+    found = diff(desired, state(anna=carries("x old", ledger="x"), bert=left), selection=only(sets="a"))
+    assert changes(found) == {"anna": {"-old owned"}}
+
+
+@pytest.mark.parametrize("known", [carries("x old", ledger="x old", kept="old"), unseen(ledger="x old", kept="old")])
+def test_what_is_kept_on_leaving_is_not_taken_as_owned_from_whoever_keeps_it(known: Known) -> None:
+    """The tag is still of the manifests, and anna's other set owns its tags: on the next day too."""
+    others = a_set("b", "bert", "old", on_leave=KEEP)
+    desired = declare(a_set("a", "anna", "x", authority=OWNED), others)
+    found = diff(desired, state(anna=known))
+    assert (changes(found).get("anna", set()) - {"+x declared"}, recorded(found)) == (set(), {})
+    assert "old" not in str(postponed(found))
+    assert [(each.why, each.tags, each.contacts) for each in found.spared] == [
+        ("kept on leaving", ("old",), ids("anna"))
+    ]
+    additive = declare(a_set("a", "anna", "x"), others)
+    assert recorded(diff(additive, state(anna=known))) == {"anna": "-old"}
+
+
+def test_what_is_kept_on_leaving_and_gone_leaves_the_ledger_under_owned() -> None:
+    desired = declare(a_set("a", "anna", "x", authority=OWNED), a_set("b", "bert", "old", on_leave=KEEP))
+    found = diff(desired, state(anna=carries("x", ledger="x old", kept="old"), bert=carries("old", ledger="old")))
+    assert recorded(found)["anna"] == "-old"
+
+
+def test_what_is_declared_absent_goes_though_it_is_kept_on_leaving() -> None:
+    desired = declare(a_set("a", "anna", "x", absent="old", authority=OWNED))
+    found = diff(desired, state(anna=carries("x old", ledger="x old", kept="old")))
+    assert changes(found) == {"anna": {"-old absent"}}
+
+
 def test_exact_removes_every_tag_that_is_not_declared() -> None:
     assert changes(anna("x", carries("x y z", ledger="x"), authority=EXACT)) == {"anna": {"-y exact", "-z exact"}}
 

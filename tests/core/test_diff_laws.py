@@ -82,7 +82,7 @@ class World:
         """The contact as the contract sees it, worked out from the manifest alone."""
         own = [each for each in self.sets if contact in each.contacts.ids]  # type: ignore[union-attr]
         active = [each for each in own if each.until is None or each.until > NOW]
-        present = {use.tag for each in active for use in each.tags}
+        present = self._present(contact)
         strengths = {each.authority for each in active}
         named = {use.tag for each in self.sets for use in each.tags + each.absent}
         known = self.observed.get(contact, Known())
@@ -99,7 +99,7 @@ class World:
             quarantined=known.quarantined_at is not None
             and known.quarantined_at > NOW - 30 * DAY
             and not self._moved(known, {each.name for each in own}),
-            owned=named | set(self.desired.rules) | {tag for each in self.observed.values() for tag in each.ledger},
+            owned=named | set(self.desired.rules) | {tag for each in self.observed for tag in self._staying(each)},
             protected={tag for tag, rule in self.desired.rules.items() if rule.protected},
             once={tag for tag, rule in self.desired.rules.items() if rule.once},
             lately={tag for tag, at in known.restored if at > NOW - 7 * DAY},
@@ -107,6 +107,17 @@ class World:
             - {use.tag for each in active for use in each.absent},
             instead={GROUP[tag]: tag for tag in present if tag in GROUP},
         )
+
+    def _present(self, contact: ContactId) -> set[Tag]:
+        own = [each for each in self.sets if contact in each.contacts.ids]  # type: ignore[union-attr]
+        return {use.tag for each in own if each.until is None or each.until > NOW for use in each.tags}
+
+    def _staying(self, contact: ContactId) -> set[Tag]:
+        """The ledger without what leaves it: undesired, and known to be gone or to be kept."""
+        known = self.observed[contact]
+        undesired = known.ledger - self._present(contact) - known.doubt
+        gone = set() if known.observed is None else undesired - known.observed
+        return set(known.ledger - gone - (undesired & known.kept))
 
     def _moved(self, known: Known, belongs: set[SetName]) -> bool:
         """Left a set that is still there, or joined one while all that it belonged to are."""

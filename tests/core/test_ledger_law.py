@@ -68,7 +68,9 @@ class History:
     late: list[Effect] = field(default_factory=list)
     ours: set[Pair] = field(default_factory=set)
     taken: set[Pair] = field(default_factory=set)
+    put: set[Pair] = field(default_factory=set)
     journal: list[list[BatchRecord]] = field(default_factory=list)
+    adopted: list[dict[ContactId, TagSet]] = field(default_factory=list)
     undoing: Reversal | None = None
     log: list[str] = field(default_factory=list)
 
@@ -117,7 +119,9 @@ class History:
         self.log.append(f"others {contact} {sorted(self.carried[contact])} deleted {sorted(self.deleted)}")
 
     def forget_what_is_gone(self, contact: ContactId) -> None:
-        self.ours -= {(contact, tag) for tag in TAGS if tag not in self.carried[contact]}
+        gone = {(contact, tag) for tag in TAGS if tag not in self.carried[contact]}
+        self.ours -= gone
+        self.put -= gone
 
     def refresh(self) -> None:
         lag = self.random.choice((0, 300_000))
@@ -133,9 +137,9 @@ class History:
         if not self.journal:
             return
         nth = self.random.randrange(max(0, len(self.journal) - 4), len(self.journal))
-        log, *later = (a_log(batches) for batches in self.journal[nth:])
+        log, *later = map(a_log, self.journal[nth:], self.adopted[nth:])
         self.undoing, spent = reverse(log, later), {}
-        self.journal.append([])
+        self.begin()
         self.log.append(f"revert {nth}")
         try:
             for _ in range(self.random.choice((1, 2))):
@@ -143,6 +147,10 @@ class History:
         except Crashed:
             self.log.append("crashed")
         self.undoing = None
+
+    def begin(self) -> None:
+        self.journal.append([])
+        self.adopted.append({})
 
     def managed(self, contact: ContactId, tags: TagSet) -> TagSet:
         return tags if self.undoing is None else self.undoing.managed(contact, tags, self.desired)
@@ -156,7 +164,7 @@ class History:
 
     def run(self) -> None:
         spent: dict[ContactId, TagSet] = {}
-        self.journal.append([])
+        self.begin()
         self.log.append("run")
         try:
             retry = only(retry_held=self.random.random() < 0.3, retry_rejected=self.random.random() < 0.3)
@@ -178,8 +186,13 @@ class History:
             for contact in entry.contacts:
                 known = self.observed[contact]
                 self.ours |= {(contact, tag) for tag in entry.adopted if tag in self.carried[contact]}
-                on_purpose = known.kept
+                on_purpose = known.kept if self.undoing is None else frozenset(entry.released)
                 self.ours -= {(contact, tag) for tag in entry.released if tag in on_purpose}
+                if self.undoing is not None:
+                    given = {tag for tag in entry.released if (contact, tag) in self.put}
+                    assert not given, f"{contact} {given} was put there by a run of ours, and a revert lets go of it"
+                before = self.adopted[-1].get(contact, NONE)
+                self.adopted[-1][contact] = before | (frozenset(entry.adopted) - known.ledger)
                 after = release(adopt(known, frozenset(entry.adopted), keep=NONE), frozenset(entry.released))
                 self.observed.update({contact: replace(after, kept=frozenset(entry.kept))})
 
@@ -218,7 +231,8 @@ class History:
                 settle_ms=SETTLE,
             )
             ledger = self.observed[contact].ledger
-            answers[contact] = Answer(verdict, (ledger - known.ledger) | (ledger & verdict.removed))
+            gone = (ledger - known.ledger) | (ledger & verdict.removed)
+            answers[contact] = Answer(verdict, gone, ledger - before[contact].ledger)
             self.observed.update({contact: known})
         self.journal[-1].append(a_record(batch, sent, answers, BatchStatus.ANSWERED))
         bad = {each for each, verdict in verdicts.items() if verdict.outcome not in (Outcome.APPLIED, Outcome.NOOP)}
@@ -253,6 +267,7 @@ class History:
     def land(self, action: Action, contact: ContactId, tags: TagSet, ours: TagSet) -> None:
         """`ours`: what of an add is under management, and not only given back."""
         if action is Action.ADD:
+            self.put |= {(contact, tag) for tag in ours - self.carried[contact]}
             self.carried[contact] |= tags
             self.ours |= {(contact, tag) for tag in ours}
         else:
@@ -279,7 +294,7 @@ class History:
             told |= set(TAGS)
         for delta in found.deltas:
             told |= delta.tags(Action.REMOVE) if contact in delta.contacts else NONE
-        listings: tuple[Deferral | Listed, ...] = (*found.deferrals, *found.held)
+        listings: tuple[Deferral | Listed, ...] = (*found.deferrals, *found.held, *found.spared)
         for listed in listings:
             told |= set(listed.tags) if contact in listed.contacts else NONE
         for entry in found.ledger:
@@ -291,9 +306,9 @@ def a_record(batch: Batch, sent: Instant, answers: dict[ContactId, Answer], stat
     return BatchRecord(batch.action, batch.tags, sent, None, status, answers)
 
 
-def a_log(batches: list[BatchRecord]) -> RunLog:
+def a_log(batches: list[BatchRecord], adopted: dict[ContactId, TagSet]) -> RunLog:
     header = RunHeader(HERE, "apply", "anna", Instant(NOW))
-    return RunLog(RunRecord("run", header, RunStatus.COMPLETE, None, len(batches), 0), tuple(batches))
+    return RunLog(RunRecord("run", header, RunStatus.COMPLETE, None, len(batches), 0), tuple(batches), adopted)
 
 
 def live(seed: int) -> None:

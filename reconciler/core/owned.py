@@ -1,0 +1,42 @@
+"""Which tags are owned: those that the location's manifests name, and those of its ledger.
+
+Rules
+1. A pair that leaves the ledger by a plan makes no tag owned in it: it is not there any more, or stays on purpose.
+2. A pair that is pruned does: the tag is taken from whom the plan takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from reconciler.core.desired import Desired
+from reconciler.core.names import ContactId, TagSet
+from reconciler.core.observed import Known, Observed
+
+NONE: TagSet = frozenset()
+
+
+def leaving(known: Known, present: TagSet) -> TagSet:
+    """The pairs of a contact that leave the ledger where `present` is desired: known to be gone, or to be kept."""
+    undesired = known.ledger - present - known.doubt
+    gone = NONE if known.observed is None else undesired - known.observed
+    return gone | (undesired & known.kept)
+
+
+def owned_tags(
+    desired: Desired, observed: Observed, *, tags: TagSet = NONE, contacts: Container[ContactId] | None = None
+) -> TagSet:
+    """`tags`, `contacts`: what a plan is narrowed to; no tags are all, and so is None."""
+    planned = {
+        (desired.contacts.get(contact, -1) if contacts is None or contact in contacts else None, index)
+        for contact, index in observed.contacts.items()
+    }
+    owned = set(desired.owned)
+    for wanted, index in planned:
+        known = observed.patterns[index]
+        if wanted is None or not known.ledger:
+            owned |= known.ledger
+            continue
+        gone = leaving(known, frozenset(desired.wants[wanted].present) if wanted >= 0 else NONE)
+        owned |= known.ledger - (gone & tags if tags else gone)
+    return frozenset(owned)
