@@ -27,16 +27,18 @@ def owned_tags(
     desired: Desired, observed: Observed, *, tags: TagSet = NONE, contacts: Container[ContactId] | None = None
 ) -> TagSet:
     """`tags`, `contacts`: what a plan is narrowed to; no tags are all, and so is None."""
-    planned = {
+    used = set(observed.contacts.values())
+    # most patterns lose nothing, whatever is desired: their contacts need not be looked at
+    losing = {index for index in used if leaving(observed.patterns[index], NONE)}
+    owned = set(desired.owned).union(*(observed.patterns[index].ledger for index in used - losing))
+    cases = {
         (desired.contacts.get(contact, -1) if contacts is None or contact in contacts else None, index)
         for contact, index in observed.contacts.items()
+        if index in losing
     }
-    owned = set(desired.owned)
-    for wanted, index in planned:
+    for wanted, index in cases:
         known = observed.patterns[index]
-        if wanted is None or not known.ledger:
-            owned |= known.ledger
-            continue
-        gone = leaving(known, frozenset(desired.wants[wanted].present) if wanted >= 0 else NONE)
+        present = frozenset(desired.wants[wanted].present) if wanted is not None and wanted >= 0 else NONE
+        gone = NONE if wanted is None else leaving(known, present)
         owned |= known.ledger - (gone & tags if tags else gone)
     return frozenset(owned)

@@ -75,3 +75,13 @@ def test_a_person_gives_it_again_with_a_reason(reconciler: Command, world: World
 def test_only_a_tag_that_is_once_is_given_again(reconciler: Command) -> None:
     ended = reconciler("plan", "--again", "welcom")
     assert (ended.code, "welcom" in ended.err, "did you mean 'welcome'?" in ended.err) == (64, True, True)
+
+
+@pytest.mark.usefixtures("missed")
+def test_a_plan_file_is_no_persons_word(reconciler: Command, world: World) -> None:
+    assert reconciler("plan", "--again", "welcome", "--out", "plan.json").code == 0
+    ended = reconciler("apply", "plan.json", "--auto-approve")
+    assert ("--again" in ended.err + ended.out, welcomes(world)) == (True, 1)
+    assert reconciler("plan", "--again", "welcome", "--out", "plan.json").code == 0
+    assert reconciler("apply", "plan.json", "--auto-approve", "--again", "welcome", "--reason", "moved").code == 0
+    assert welcomes(world) == 2
