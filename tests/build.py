@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from reconciler.core.alias import spelling
 from reconciler.core.change import Diff, Selection
 from reconciler.core.desired import Desired, resolve
+from reconciler.core.facts import Facts
 from reconciler.core.manifest import Authority, Combined, ContactSet, Listed, Manifest, OnLeave, SetUse, TagRule, TagUse
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import Known, Observed, Origin
 from reconciler.core.outcome import Action, Rejection
+from reconciler.core.plan import Snapshot
 from reconciler.core.source import Source
 
+LINEAGE = "00000000-0000-4000-8000-000000000000"
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
 NOW = Instant(1_795_000_000_000)
 DAY = 86_400_000
@@ -136,6 +140,13 @@ def state_of(contacts: Mapping[ContactId, Known]) -> Observed:
     observed = Observed()
     observed.update(contacts)
     return observed
+
+
+def loaded(observed: Observed, *, serial: int = 1, aliases: Iterable[tuple[str, str]] = ()) -> Snapshot:
+    """A state as its store gives it, where the location keeps tags otherwise than they were sent."""
+    facts = Facts().with_aliases((Tag(sent), Tag(back)) for sent, back in aliases)
+    spelt = spelling(facts.aliases)
+    return Snapshot(HERE, LINEAGE, serial, spelt.observed(observed), {}, facts, spelt)
 
 
 def only(*, tag: str = "", sets: str = "", retry_held: bool = False, retry_rejected: bool = False) -> Selection:

@@ -43,11 +43,7 @@ def learn_from_journal(run: Run, readings: Mapping[ContactId, Reading]) -> None:
     """Contacts that read as an earlier write left them tell; one that tells of a write that moved nothing, for all."""
     if run.facts.moves_updated is not None:
         return
-    trail = run.world.store.trail
-    told = {
-        moved_by_journal(contact, reading, (batch for _, batch in trail(run.location, contact)))
-        for contact, reading in readings.items()
-    }
+    told = {moved_by_journal(contact, reading, run.trail(contact)) for contact, reading in readings.items()}
     if told - {None}:
         run.learn(replace(run.facts, moves_updated=False not in told))
 
@@ -71,7 +67,7 @@ async def _read_once(run: Run, write: KnownWrite) -> Reading | None:
     try:
         ticket = await run.turn()
         asked, run.reads = run.now(), run.reads + 1
-        found = await run.asked(ticket, run.world.reader(run.location).get_contact(write.contact))
+        found = await run.asked(ticket, run.reader().get_contact(write.contact))
     except ApiError as error:
         run.pace.heed(error, run.now())
         return None

@@ -18,7 +18,7 @@ from reconciler.core.names import LocationId
 from reconciler.core.observed import Observed
 from reconciler.core.outcome import Outcome
 from reconciler.core.pace import Pace
-from reconciler.core.plan import LocationPlan, Plan, set_sizes
+from reconciler.core.plan import LocationPlan, Plan, called_as, set_sizes
 from reconciler.core.report import LocationReport
 from reconciler.core.settling import decidable_doubts, may_have_work, open_doubts
 from reconciler.core.tally import Tally
@@ -97,14 +97,16 @@ async def _under_lease(
     )
     earlier = tuple(each.id for each in _runs_of(whole, plan.location, world.store))
     number = world.store.begin_run(tenure.lease, header)
+    state = called_as(world.store.load(plan.location), proposed or plan)
+    reversal = mission.reversals.get(plan.location)
     run = Run(
         plan=plan,
         limit=meet(ceiling(plan), ceiling(proposed)) if proposed else ceiling(plan),
         outside=mission.rest(plan.location).lacking,
-        desired=mission.desired[plan.location],
-        options=options,
-        reversal=mission.reversals.get(plan.location),
-        state=world.store.load(plan.location),
+        desired=state.spelling.desired(mission.desired[plan.location]),
+        options=options.spelt(state.spelling),
+        reversal=None if reversal is None else reversal.spelt(state.spelling),
+        state=state,
         tenure=tenure,
         mission=mission,
         number=number,

@@ -87,7 +87,7 @@ async def _look_at_some(run: Run, suspect: Suspect) -> Look:
     for half in _halves(suspect.batch.contacts):
         for contact in sorted(half, key=lambda contact: _tells_little(suspect, contact))[:MOST_TRIED]:
             await read_contact(run, contact, readings)
-            if why := _shown(run, suspect, contact, readings):
+            if why := _shown(suspect, contact, readings):
                 return Look(Effect.POSSIBLE, why)
             if readings.blind or contact in readings.found:
                 break
@@ -111,7 +111,7 @@ async def _look_at_all(run: Run, suspect: Suspect) -> Look:
     for start in range(0, len(contacts), CHUNK):
         chunk = contacts[start : start + CHUNK]
         await read_contacts(run, chunk, readings, done=start, total=len(contacts))
-        if whys := [why for contact in chunk if (why := _shown(run, suspect, contact, readings))]:
+        if whys := [why for contact in chunk if (why := _shown(suspect, contact, readings))]:
             return Look(Effect.POSSIBLE, whys[0])
         if readings.blind:
             break
@@ -132,14 +132,13 @@ def _tells_little(suspect: Suspect, contact: ContactId) -> tuple[bool, bool]:
     return unmoved, suspect.sent - last_written(known) < APART_MS
 
 
-def _shown(run: Run, suspect: Suspect, contact: ContactId, readings: Readings) -> str:
+def _shown(suspect: Suspect, contact: ContactId, readings: Readings) -> str:
     """What the reading of a contact shows of the request; empty where nothing."""
     reading = readings.found.get(contact)
     if reading is None:
         return ""
     batch, known = suspect.batch, suspect.before[contact]
-    tags = frozenset(batch.tags)
-    before, after = run.spelt(contact, tags, known.observed or NONE), run.spelt(contact, tags, reading.tags)
+    before, after = known.observed or NONE, reading.tags
     if batch.action is Action.ADD and (new := _among(batch, after - before)):
         return f"{contact} carries {new} now"
     if batch.action is Action.REMOVE and (gone := _among(batch, before - after)):

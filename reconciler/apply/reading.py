@@ -102,7 +102,7 @@ async def _attempts(run: Run, contact: ContactId, readings: Readings) -> tuple[I
         ticket = await run.turn()
         asked, run.reads = run.now(), run.reads + 1
         try:
-            return asked, await run.asked(ticket, run.world.reader(run.location).get_contact(contact))
+            return asked, await run.asked(ticket, run.reader().get_contact(contact))
         except (NotApplied, InDoubt) as error:
             if readings.blind or not await run.once_more(attempt, error):
                 raise

@@ -79,7 +79,7 @@ async def _take_up(run: Run) -> bool:
 
 def _added_before(run: Run) -> list[BatchRecord]:
     """The additions that earlier runs of the same plan sent."""
-    batches = (batch for earlier in run.earlier for batch in run.world.store.batches(earlier))
+    batches = (batch for earlier in run.earlier for batch in run.batches(earlier))
     return [batch for batch in batches if batch.action is Action.ADD]
 
 
@@ -101,7 +101,7 @@ def _hold_what_was_tried(run: Run, before: Iterable[BatchRecord], *, besides: Co
 
 def _hold(run: Run, contact: ContactId, tried: TagSet) -> None:
     known = run.state.observed[contact]
-    gone = tried - run.spelt(contact, tried, (known.observed or NONE) - known.doubt)
+    gone = tried - ((known.observed or NONE) - known.doubt)
     # what was not put back was asked for first by that run, and seen since
     landed = gone & (known.ledger - known.unconfirmed - known.doubt) - {tag for tag, _ in known.restored}
     run.tally.put(contact, (tried - gone) | landed, Outcome.NOOP)
@@ -275,7 +275,8 @@ def _with_trial(run: Run, batches: Sequence[Batch]) -> Sequence[Batch]:
 
 def _store_observations(run: Run) -> None:
     """What the plan was made on and the state does not know yet."""
-    changed = take_in(run.state.observed, run.plan.observations, settle_ms=run.options.settle_ms)
+    seen, settle_ms = map(run.state.spelling.seen, run.plan.observations), run.options.settle_ms
+    changed = take_in(run.state.observed, tuple(seen), settle_ms=settle_ms)
     if changed:
         run.world.store.learn(run.tenure.lease, changed)
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from reconciler.apply.spelling import SpeltReader
 from reconciler.apply.stop import Halted
 from reconciler.apply.world import Mission, World
-from reconciler.core.alias import spelling
 from reconciler.core.backoff import Backoff
 from reconciler.core.batching import Batch, Caps
 from reconciler.core.ceiling import Ceiling
 from reconciler.core.desired import Desired
 from reconciler.core.errors import InDoubt, NotApplied, ReconcilerError, Unfinished
 from reconciler.core.event import Event, Waiting
-from reconciler.core.facts import Facts
+from reconciler.core.facts import Alias, Facts
 from reconciler.core.guard import Counts
+from reconciler.core.journal import BatchRecord
 from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Verdict
@@ -29,6 +30,7 @@ from reconciler.core.quota import room
 from reconciler.core.rates import Rates
 from reconciler.core.revert import Reversal
 from reconciler.core.tally import Tally
+from reconciler.ports import TagReader
 from reconciler.tenure import Tenure
 
 T = TypeVar("T")
@@ -229,26 +231,46 @@ class Run:
         ours = self.doubtful.get(contact, Doubt())
         return (doubt & ours.adds) | ((doubt - ours.removes) & frozenset(self.desired.want(contact).present))
 
-    def spelt(self, contact: ContactId, doubt: TagSet, tags: TagSet) -> TagSet:
-        """What was read, in the spellings that were sent."""
-        known = spelling(self.facts.aliases, self.desired.want(contact).present).read(Known(tags), doubt)
-        return (known.observed or frozenset()) | tags
-
     def learn(self, facts: Facts) -> None:
         """What the location taught us, durable, and heeded from here on."""
         if facts != self.facts:
             self.world.store.note(self.tenure.lease, facts)
             self.state = replace(self.state, facts=facts)
 
+    def learn_aliases(self, found: Iterable[Alias]) -> None:
+        """What a location spells otherwise, durable; this run reads it as it was sent from here on."""
+        for sent, back in found:
+            self.learn(self.facts.with_aliases([(sent, back)]))
+            spelling = self.state.spelling.learnt([(sent, back)])
+            self.state = replace(self.state, spelling=spelling, observed=spelling.observed(self.state.observed))
+            self.desired = spelling.desired(self.desired)
+            self.note(f"the location keeps the tag {sent!r} as {back!r}: one tag from here on")
+
+    def reader(self) -> TagReader:
+        """The means to read contacts, which the world has."""
+        assert self.world.reader is not None
+        return SpeltReader(self.world.reader(self.location), lambda: self.state.spelling)
+
+    def batches(self, run: str) -> list[BatchRecord]:
+        """The batches of a run of the journal, in this run's spellings."""
+        return list(map(self.state.spelling.batch, self.world.store.batches(run)))
+
+    def trail(self, contact: ContactId) -> list[BatchRecord]:
+        """The batches that had the contact, in this run's spellings."""
+        return [self.state.spelling.batch(batch) for _, batch in self.world.store.trail(self.location, contact)]
+
     def unwanted(self, batch: Batch) -> set[ContactId]:
         """Whom the batch must leave out: whoever the API refused, whoever is in doubt with one of its tags (a pair may
-        be in two batches), and for removes whose adds did not end well."""
+        be in two batches), and for removes whose adds did not end well, and who is to carry one of its tags: it turned
+        out to be a desired one in another spelling."""
         tags, removing, tally = frozenset(batch.tags), batch.action is Action.REMOVE, self.tally
+        named = self.state.spelling.read(tags)
         return {
             each
             for each in batch.contacts
             if each in tally.rejected
             or (removing and each in tally.failed)
+            or (removing and not named.isdisjoint(self.desired.want(each).present))
             or tally.is_unclear(each, tags)
             or self._is_doubtful(each, tags)
         }

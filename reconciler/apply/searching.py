@@ -58,17 +58,14 @@ def _shown_by(run: Run, left: Adds, asked: Instant) -> Adds:
 
 def _may_show(run: Run, contact: ContactId, asked: Instant) -> TagSet:
     known = run.state.observed[contact]
-    before = run.spelt(contact, known.doubt, known.observed or NONE)
-    return may_show(known, run.adds_in_doubt(contact, known.doubt), before, asked)
+    return may_show(known, run.adds_in_doubt(contact, known.doubt), known.observed or NONE, asked)
 
 
 def _searches(run: Run, adds: Adds) -> Searches:
-    sought = {tag for tags in set(adds.values()) for tag in tags if len(_spelt_there(run, tag)) <= LONGEST_TAG_SOUGHT}
+    sought = {
+        tag for tags in set(adds.values()) for tag in tags if len(run.state.spelling.kept_as(tag)) <= LONGEST_TAG_SOUGHT
+    }
     return cheapest(Counter(adds.values()), run.state.observed, frozenset(sought), run.pace.rate)
-
-
-def _spelt_there(run: Run, tag: Tag) -> Tag:
-    return dict(run.facts.aliases).get(tag, tag)
 
 
 async def _search(run: Run, left: Adds, searches: Searches, total: int) -> None:
@@ -100,7 +97,7 @@ async def _page(run: Run, before: Page | None, tag: Tag) -> tuple[Instant, Page]
     for attempt in count():
         ticket = await run.turn()
         asked, run.reads = run.now(), run.reads + 1
-        search = run.world.reader(run.location).search(run.location, cursor, tag=_spelt_there(run, tag))
+        search = run.reader().search(run.location, cursor, tag=tag)
         try:
             return asked, await run.asked(ticket, search)
         except (NotApplied, InDoubt) as error:
@@ -116,7 +113,7 @@ def _take_in(run: Run, rows: Iterable[ContactRead], asked: Instant, left: Adds) 
         if row.id not in left or row.tags is None:
             continue
         known = run.state.observed[row.id]
-        seen = _may_show(run, row.id, asked) & run.spelt(row.id, known.doubt, row.tags)
+        seen = _may_show(run, row.id, asked) & row.tags
         if not seen:
             continue
         changed[row.id] = see(known, seen, row.tags, asked, settle_ms=run.options.settle_ms)

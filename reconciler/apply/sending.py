@@ -11,7 +11,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -20,7 +20,8 @@ from itertools import count
 from reconciler.apply.learning import learn_named
 from reconciler.apply.looking import Effect, Look, Suspect, look_at
 from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts, halt_if_wrong
-from reconciler.core.alias import aliases_in
+from reconciler.apply.spelling import aliases_told, spelt_known, spelt_verdicts
+from reconciler.core.alias import Spelling
 from reconciler.core.batching import Batch
 from reconciler.core.emergency import Lost, nothing_sent
 from reconciler.core.errors import (
@@ -34,6 +35,7 @@ from reconciler.core.errors import (
     StateError,
     Unfinished,
 )
+from reconciler.core.facts import Alias
 from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known, absorb, intend, withdraw
 from reconciler.core.outcome import Action, Outcome, Verdict, judge
@@ -56,9 +58,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class _Letter:
-    """A batch whose intent is durable under `number`; what was known before it, and what is known with it."""
+    """A batch whose intent is durable under `number`; what was known before it, and what is known with it.
+
+    `asked`: as it is sent, an add as it was approved, a removal by the spellings that are there.
+    """
 
     batch: Batch
+    asked: Batch
     number: int
     sent: Instant
     before: Mapping[ContactId, Known]
@@ -158,8 +164,9 @@ def _intend(run: Run, batch: Batch) -> _Letter:
     # many contacts of a batch have the same known of them: what follows from it is made once
     made = cache(partial(intend, at=now, once=run.desired.once))
     intended = {contact: _intended(run, contact, batch, known, made) for contact, known in before.items()}
-    number = run.world.store.intend(run.tenure.lease, run.number, batch, intended, now)
-    return _Letter(batch, number, now, before, intended)
+    asked = run.state.spelling.asked(batch) if batch.action is Action.REMOVE else batch
+    number = run.world.store.intend(run.tenure.lease, run.number, asked, intended, now)
+    return _Letter(batch, asked, number, now, before, intended)
 
 
 def _intended(run: Run, contact: ContactId, batch: Batch, known: Known, made: Callable[..., Known]) -> Known:
@@ -170,7 +177,7 @@ def _intended(run: Run, contact: ContactId, batch: Batch, known: Known, made: Ca
 
 
 async def _delivered(run: Run, letter: _Letter, ticket: int) -> Verdicts:
-    batch = letter.batch
+    batch = letter.asked
     update = BulkUpdate(batch.action, run.location, batch.contacts, batch.tags)
     run.requests += 1
     try:
@@ -196,8 +203,10 @@ def _withdraw(run: Run, letter: _Letter) -> None:
         run.world.store.withdraw(run.tenure.lease, letter.number, withdrawn, now)
 
 
-def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
+def _record(run: Run, letter: _Letter, answered: Verdicts) -> None:
     now = run.now()
+    aliases = aliases_told(letter.batch, answered, run.state.spelling)
+    letter, verdicts = _spelt(letter, answered, run.state.spelling.learnt(aliases))
     once, settle_ms = run.desired.once, run.options.settle_ms
     made = cache(partial(absorb, sent=letter.sent, answered=now, settle_ms=settle_ms, once=once))
     known = {contact: _absorbed(run, letter, contact, verdict, made) for contact, verdict in verdicts.items()}
@@ -208,7 +217,7 @@ def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
     }
     durable = known | rejected
     try:
-        _journal(run, letter, verdicts, durable, now)
+        _journal(run, letter, verdicts, durable, now, aliases)
     except StateError as error:
         _lose_sight(run, letter, f"its answer could not be recorded: {error.message}")
         raise
@@ -218,21 +227,29 @@ def _record(run: Run, letter: _Letter, verdicts: Verdicts) -> None:
     run.rates.take(letter.before, verdicts)
     for contact, verdict in verdicts.items():
         _notice(run, letter, contact, verdict, now)
-    _note_aliases(run, letter.batch, verdicts)
     halt_if_wrong(run)
 
 
-def _journal(run: Run, letter: _Letter, verdicts: Verdicts, durable: Mapping[ContactId, Known], now: Instant) -> None:
+def _journal(
+    run: Run,
+    letter: _Letter,
+    verdicts: Verdicts,
+    durable: Mapping[ContactId, Known],
+    now: Instant,
+    aliases: Iterable[Alias] = (),
+) -> None:
     with _or_kept(run, letter, verdicts, durable, now):
+        # first: whoever is killed in between settles the doubt by them
+        run.learn_aliases(aliases)
         run.world.store.record(run.tenure.lease, letter.number, verdicts, durable, now)
 
 
-def _note_aliases(run: Run, batch: Batch, verdicts: Verdicts) -> None:
-    """Tags that came back spelt otherwise: remembered, so that they are taken for the tag from here on."""
-    if batch.action is Action.ADD:
-        found = aliases_in(frozenset(batch.tags), (verdict.observed for verdict in verdicts.values()))
-        if new := sorted(set(found) - set(run.facts.aliases)):
-            run.learn(run.facts.with_aliases(new))
+def _spelt(letter: _Letter, answered: Verdicts, spelling: Spelling) -> tuple[_Letter, Verdicts]:
+    """What was known, and what was answered, in one spelling of each tag."""
+    if not spelling.names:
+        return letter, answered
+    before, intended = spelt_known(letter.before, spelling), spelt_known(letter.intended, spelling)
+    return replace(letter, before=before, intended=intended), spelt_verdicts(answered, spelling)
 
 
 def _absorbed(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, made: Callable[..., Known]) -> Known:

@@ -97,14 +97,12 @@ async def _settled(run: Run, contact: ContactId, reading: Reading, again: Again)
     known = run.state.observed[contact]
     adds = run.adds_in_doubt(contact, known.doubt)
     tried = run.tried.get(contact, NONE)
-    carried = run.spelt(contact, known.doubt, reading.tags)
-    untouched = _untouched(run, contact, reading, adds - carried - tried)
+    untouched = _untouched(run, contact, reading, adds - reading.tags - tried)
     moves = await moves_date(run) if untouched else None
     found = settle(
         known,
         reading,
         adds,
-        carried=carried,
         proven=untouched if moves else NONE,
         undecided=untouched if moves is None else NONE,
         tried=tried,
@@ -118,7 +116,7 @@ def _untouched(run: Run, contact: ContactId, reading: Reading, missing: TagSet) 
     """The additions that may be sent once more, if a tag write moves the date."""
     if not missing:
         return NONE
-    trail = [batch for _, batch in run.world.store.trail(run.location, contact)]
+    trail = run.trail(contact)
     untouched = set()
     for tag in missing:
         since = first_doubt(contact, tag, trail)

@@ -61,16 +61,21 @@ def _report(
     age = milliseconds("max-age", options.get("max_age"))
     found = find_drift(
         desired,
-        state.observed,
-        serial=state.serial,
+        state,
         earlier=present.earlier,
         evidence=Evidence(present.searched, present.gone, present.incomplete),
         selection=selection(session, options),
         stale_before=None if age is None else Instant(session.now - age),
         foreign=foreign,
     )
-    told = blamed(found, state.observed, present.earlier or {}, reader.runs(state.location), reader.batches)
-    return silenced(told, session.settings.expected_drift, desired, now=session.now)
+    told = blamed(
+        found,
+        state.observed,
+        present.earlier or {},
+        reader.runs(state.location),
+        lambda run: tuple(map(state.spelling.batch, reader.batches(run))),
+    )
+    return silenced(told, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)
 
 
 def _fails(reports: Iterable[DriftReport], failing: Iterable[DriftClass]) -> bool:

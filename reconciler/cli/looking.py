@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from reconciler.core.desired import Desired
 from reconciler.core.diff import selected
 from reconciler.core.errors import UsageError
 from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
+from reconciler.core.facts import Alias
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.observed import Known, Seen
 from reconciler.core.pace import Pace
@@ -36,7 +37,7 @@ class Present:
 
     `observations` were read just now; `earlier`: what they replaced, None where nothing was read. `gone`: declared
     contacts that were looked for and are not there; `unread`: contacts that could not be read, and why. `incomplete`:
-    why nothing follows from who was not shown.
+    why nothing follows from who was not shown. `respelt`: tags of the manifests that the location keeps otherwise.
     """
 
     state: Snapshot
@@ -46,11 +47,13 @@ class Present:
     gone: Mapping[ContactId, Gone] = field(default_factory=dict)
     unread: Mapping[ContactId, str] = field(default_factory=dict)
     incomplete: str = ""
+    respelt: tuple[Alias, ...] = ()
 
     def notes(self) -> list[str]:
         """What a person should know of the reading."""
         where = f"location {self.state.location}"
-        found = [f"{where}: {counted(len(self.gone), 'declared contact')} not there: see drift"] if self.gone else []
+        found = [f"{where} keeps the tag {tag!r} as {kept!r}: it is told by that name" for tag, kept in self.respelt]
+        found += [f"{where}: {counted(len(self.gone), 'declared contact')} not there: see drift"] if self.gone else []
         found += self.unread_notes()
         if self.incomplete:
             found.append(
@@ -78,7 +81,7 @@ async def look(
     `contacts`: whom to read, where it is not whom the manifests declare; an index that lags does not do for them.
     """
     states = {location: load_pinned(session, reader, location) for location in session.desired}
-    present = [Present(state) for state in states.values()]
+    present = [Present(state, respelt=_respelt(session, state)) for state in states.values()]
     if options.get("refresh"):
         wanted = {each: wanted_of(session, state, options, contacts=contacts) for each, state in states.items()}
         present = await side_by_side(
@@ -114,6 +117,15 @@ async def _present(
         gone=found.unreachable(declared, state.observed),
         unread=found.unread,
         incomplete=found.incomplete,
+        respelt=_respelt(session, state),
+    )
+
+
+def _respelt(session: Session, state: Snapshot) -> tuple[Alias, ...]:
+    """The tags of the manifests that the location keeps in another spelling, and how."""
+    return tuple(
+        (tag, state.spelling.of(tag))
+        for tag in sorted(session.desired[state.location].owned & state.spelling.names.keys())
     )
 
 
@@ -143,7 +155,8 @@ def wanted_of(
     contacts: Sequence[ContactId] | None = None,
 ) -> Wanted:
     """What the options ask to be read in one location."""
-    chosen, desired = selection(session, options), session.desired[state.location]
+    chosen = state.spelling.selection(selection(session, options))
+    desired = state.spelling.desired(session.desired[state.location])
     whom = concerned(desired, state, chosen) if contacts is None else contacts
     age = milliseconds("max-age", options.get("max_age"))
     before = None if age is None else Instant(session.now - age)
@@ -163,12 +176,13 @@ def _sought(desired: Desired, chosen: Selection) -> TagSet:
     return frozenset() if chosen.sets else frozenset(filter(chosen.takes, exclusive_tags(desired)))
 
 
-def _refuse_unknown_tags(session: Session, states: Iterable[Snapshot], options: Mapping[str, Any]) -> None:
+def _refuse_unknown_tags(session: Session, states: Collection[Snapshot], options: Mapping[str, Any]) -> None:
     """A --tag that nothing names is a slip of the finger. Exact authority removes tags that only contacts know."""
     chosen = selection(session, options).tags
     if not chosen:
         return
     known = {tag for desired in session.desired.values() for tag in desired.owned}
+    known |= {tag for state in states for tag in state.spelling.names}
     for pattern in (pattern for state in states for pattern in state.observed.patterns):
         known |= pattern.ledger | pattern.doubt | (pattern.observed or frozenset())
     if unknown := sorted(chosen - known):
@@ -187,7 +201,7 @@ def concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[Cont
 def absorbed(state: Snapshot, seen: Sequence[Seen], settle_ms: int) -> dict[ContactId, Known]:
     """Takes what was read into the state, in memory only; what was known before of those that were read."""
     earlier = {contact: state.observed[contact] for each in seen for contact in each.contacts}
-    take_in(state.observed, seen, settle_ms=settle_ms)
+    take_in(state.observed, tuple(map(state.spelling.seen, seen)), settle_ms=settle_ms)
     return earlier
 
 

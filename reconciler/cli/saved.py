@@ -26,7 +26,7 @@ from reconciler.core.errors import AuthRefused, StalePlan, UsageError
 from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.names import ContactId, LocationId, TagSet
 from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, called_as, combine
 from reconciler.core.proposal import NONE, Proposal, Rest, besides, called_for, contacts_that_differ, narrowed, unmet
 from reconciler.core.refreshing import Method, Wanted, doubtful
 from reconciler.core.summary import pairs_of
@@ -122,8 +122,8 @@ def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Sess
 
 async def _made_anew(proposed: Plan, session: Session, options: dict[str, Any], report: Reporter) -> Saved:
     with open_reader(session.settings.state) as reader:
-        states = [load_pinned(session, reader, each.location) for each in proposed.locations]
-        removed = {each.location: _removed(proposed, each.location, reader) for each in proposed.locations}
+        states = [called_as(load_pinned(session, reader, each.location), each) for each in proposed.locations]
+        removed = {state.location: _removed(proposed, state, reader) for state in states}
     present = await side_by_side(
         _look(each, state, session, options, report) for each, state in zip(proposed.locations, states, strict=True)
     )
@@ -154,7 +154,7 @@ async def _look(
     proposed: LocationPlan, state: Snapshot, session: Session, options: Mapping[str, Any], report: Reporter
 ) -> Present:
     """What is known of the location, with what a reading of our own tells of whom the file knows better."""
-    location, desired = state.location, session.desired[state.location]
+    location, desired = state.location, state.spelling.desired(session.desired[state.location])
     searched = _searched(proposed, desired)
     contacts = _to_read(proposed, desired, state, replace(plan_options(session, location, options), searched=searched))
     wanted = Wanted(
@@ -196,7 +196,6 @@ def _to_read(proposed: LocationPlan, desired: Desired, state: Snapshot, options:
         known,
         selection=options.selection,
         searched=options.searched,
-        aliases=state.facts.aliases,
         now=options.now,
     ).deltas
     return tuple(sorted(news & contacts_that_differ(proposed.deltas, needed)))
@@ -227,11 +226,12 @@ def _part(
     options: Mapping[str, Any],
 ) -> _Part:
     location, state = fresh.location, present.state
+    desired = state.spelling.desired(session.desired[location])
     proposed = next(each for each in whole.locations if each.location == location)
     now = replace(plan_options(session, location, options), searched=present.searched)
-    both = narrowed(fresh, proposed, session.desired[location], state, now)
+    both = narrowed(fresh, proposed, desired, state, now.spelt(state.spelling))
     lacking, more = beyond(fresh.deltas, both.deltas), besides(proposed.deltas, both.deltas)
-    plausible = called_for(more, session.desired[location], state.observed, removed=removed, unread=present.unread)
+    plausible = called_for(more, desired, state.observed, removed=removed, unread=present.unread)
     unsent = (*besides(more, plausible), *unmet(plausible, state.observed))
     notes = (
         *present.notes(),
@@ -242,16 +242,16 @@ def _part(
     return _Part(both, Rest(plausible, pairs_of(more) - pairs_of(plausible), pairs_of(lacking)), notes)
 
 
-def _removed(proposed: Plan, location: LocationId, reader: StateReader) -> dict[ContactId, TagSet]:
+def _removed(proposed: Plan, state: Snapshot, reader: StateReader) -> dict[ContactId, TagSet]:
     """What earlier runs of the file removed from each contact."""
     found: dict[ContactId, TagSet] = {}
-    for run in reader.runs(location):
+    for run in reader.runs(state.location):
         if run.header.change_digest != proposed.change_digest:
             continue
         for batch in reader.batches(run.id):
             if batch.action is Action.REMOVE:
                 for contact in batch.answers:
-                    found[contact] = found.get(contact, NONE).union(batch.tags)
+                    found[contact] = found.get(contact, NONE) | state.spelling.read(frozenset(batch.tags))
     return found
 
 

@@ -126,7 +126,8 @@ class _Diary:
         stored.read += sum(len(seen.contacts) for seen in lot)
         times = [seen.at for seen in lot]
         stored.since = min(times if stored.since is None else [*times, stored.since], default=None)
-        changed = take_in(observed, lot, settle_ms=self.settle_ms)
+        spelt = tuple(map(stored.state.spelling.seen, lot))
+        changed = take_in(observed, spelt, settle_ms=self.settle_ms)
         stored.changed += sum(after.observed != before[contact] for contact, after in changed.items())
         if changed:
             self.tenure.store.learn(self.tenure.lease, changed)

@@ -1,15 +1,14 @@
 """What one pattern of contacts needs: the contract's formulas, once per pattern.
 
-Rules: those of `diff`. Here `known` is told in the spellings that were sent; a removal names the one that is there.
+Rules: those of `diff`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from reconciler.core.alias import Spelling
 from reconciler.core.change import FLAPPING, GIVEN, IN_DOUBT, KEPT, SAFE, UNCONFIRMED, Change, Postponed, Selection
 from reconciler.core.desired import Cause, Desired, Reason, Want
 from reconciler.core.exclusive import Searched
@@ -47,7 +46,7 @@ class Decision:
     """One pattern: what is wanted, what is known, what this run has done already.
 
     `barred`: the API refused the contact for good, and nothing has changed since. `flapping`: tags of ours that
-    others removed, put back too recently. `carried`: the observed tags as they are spelt there.
+    others removed, put back too recently.
     """
 
     desired: Desired
@@ -60,8 +59,6 @@ class Decision:
     searched: Searched
     barred: bool
     flapping: TagSet
-    spelling: Spelling
-    carried: TagSet | None
 
     def verdict(self) -> Verdict:
         needed, removals, held = self._adds(), self._removals(), self._held()
@@ -74,15 +71,14 @@ class Decision:
         adds = {tag: change for tag, change in needed.items() if tag not in idle} if idle else needed
         sent = [change for tag, change in adds.items() if tag not in held and tag not in self.spent]
         removes, deferred = self._split(removals, adding=bool(sent), waits=not held.isdisjoint(adds), held=held)
-        changes = [*sent, *self._spelt(removes)]
+        changes = [*sent, *removes]
         # asked to retry what is held, a plan has no use for all of it
         doubtful = self._chosen(self.known.doubt) - {change.tag for change in changes}
         listed = ((FLAPPING, flapping), (IN_DOUBT, doubtful), (UNCONFIRMED, unconfirmed))
-        aliased = self.spelling.others.keys()
         return Verdict(
             changes=tuple(sorted(changes)),
-            may_add=self.reassertion.adds(self._chosen(self.want.present), self.known, self.desired.rules) - aliased,
-            may_remove=self.reassertion.removes(removals.keys() - aliased, self.known, self.desired.rules),
+            may_add=self.reassertion.adds(self._chosen(self.want.present), self.known, self.desired.rules),
+            may_remove=self.reassertion.removes(removals.keys(), self.known, self.desired.rules),
             deferred=deferred,
             ledger=self._ledger(),
             held=tuple((why, tuple(sorted(tags))) for why, tags in listed if tags),
@@ -96,15 +92,6 @@ class Decision:
         for tag, at in self.known.given_before:
             if tag in self.want.present and tag not in there and self._satisfied(tag) and self.selection.takes(tag):
                 yield tag, at
-
-    def _spelt(self, removals: Iterable[Change]) -> Iterator[Change]:
-        """The removals by the spellings that are there."""
-        for change in removals:
-            if change.tag in self.spelling.others:
-                there = self.spelling.there(change.tag, self.carried) - self.spent
-                yield from (replace(change, tag=tag) for tag in there)
-            else:
-                yield change
 
     def _spared(self) -> Iterator[tuple[str, TagSet]]:
         """What stays on purpose, and why."""
@@ -185,7 +172,6 @@ class Decision:
             for tag, cause in causes.items()
             if tag not in want.present
             and tag not in self.spent
-            and tag not in self.spelling.desired
             and self.selection.takes(tag)
             and not self._safe(tag)
             and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED) and self._stands_for(tag, bare))
@@ -232,12 +218,12 @@ class Decision:
         """The removals of this plan, and those that wait: for an add in doubt, or for the first answer to tell."""
         present = self._present(removals)
         if self.known.observed is not None:
-            withheld = self.spelling.every(present)
+            withheld = tuple(sorted(present))
             if waits:
                 return [], (((Postponed.UNTIL_SETTLED, withheld),) if withheld else ())
             return [change for change in present.values() if change.tag not in held], ()
         blind = [] if adding or waits else [change for change in present.values() if change.tag not in held]
-        unseen = self.spelling.every(removals.keys() - held - {change.tag for change in blind})
+        unseen = tuple(sorted(removals.keys() - held - {change.tag for change in blind}))
         return blind, self._unseen(unseen, told=adding or bool(blind), settling=waits or not held.isdisjoint(present))
 
     def _unseen(self, tags: tuple[Tag, ...], *, told: bool, settling: bool) -> Deferred:
@@ -255,10 +241,8 @@ class Decision:
         there, wanted = known.observed or NONE, self._chosen(present)
         settled = self._chosen(known.ledger | present) - known.doubt
         adopted = (present & there & settled) - known.ledger
-        # what is there under the spelling of a desired tag is that tag
-        respelt = (known.ledger - present - known.doubt) & self.spelling.desired
         unseen = known.ledger if known.observed is None else there
-        released = self._chosen(leaving(known, present) | respelt) - (self._kept_though_owned() & unseen)
+        released = self._chosen(leaving(known, present)) - (self._kept_though_owned() & unseen)
         ledger = (known.ledger | adopted) - released
         kept = frozenset(tag for tag in ledger if tag in (self.want.keep if tag in wanted else known.kept))
         if not adopted and not released and kept == known.kept:

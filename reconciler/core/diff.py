@@ -18,18 +18,16 @@ Rules
    nobody saw whether it was added. Another pair of the ledger that others removed is restored, at most once in 7 days:
    after that it is flapping, held.
 7. What a group excludes is not removed while the selection leaves out the tag that takes its place, or it is flapping.
-8. A tag that the location spells otherwise is there under its alias, and is removed by the spelling that is there.
-9. An exclusive tag is taken from whoever a search for its holders showed, and from nobody without one.
-10. The work is done once per pattern of contacts (`decision.py`), never per contact and tag.
+8. An exclusive tag is taken from whoever a search for its holders showed, and from nobody without one.
+9. The work is done once per pattern of contacts (`decision.py`), never per contact and tag.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.core.alias import spelling
 from reconciler.core.change import (
     EVERYTHING,
     Change,
@@ -46,7 +44,6 @@ from reconciler.core.cover import Demand
 from reconciler.core.decision import Decision, Verdict
 from reconciler.core.desired import NOTHING, Desired
 from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.core.facts import Alias
 from reconciler.core.manifest import Authority
 from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.observed import UNTIMED, Known, Observed
@@ -103,17 +100,16 @@ def diff(
     reassertion: Reassertion = NO_REASSERTION,
     spent: Mapping[ContactId, TagSet] | None = None,
     searched: Searched = NOT_SEARCHED,
-    aliases: Iterable[Alias] = (),
     now: Instant = UNTIMED,
     owned: TagSet = NONE,
 ) -> Diff:
     """What has to change. `spent`: the tags per contact whose outcome the present run knows already.
 
-    `aliases`: what the location spells otherwise. `now`: without it no quarantine ends and nothing is flapping.
+    Both in one spelling of each tag (`alias.py`). `now`: without it no quarantine ends and nothing is flapping.
     `owned`: tags that are owned besides, as they were when the run began.
     """
     owned |= owned_in(desired, observed, selection)
-    case = _Case(desired, owned, selection, reassertion, searched, tuple(aliases), desired.set_names, now)
+    case = _Case(desired, owned, selection, reassertion, searched, desired.set_names, now)
     collected = _Collected()
     unobserved = 0
     for (want, known, done), contacts in _patterns(case, observed, spent or {}).items():
@@ -145,7 +141,6 @@ class _Case:
     selection: Selection
     reassertion: Reassertion
     searched: Searched
-    aliases: tuple[Alias, ...]
     sets: frozenset[SetName]
     now: Instant
 
@@ -154,22 +149,17 @@ def _decision(case: _Case, index: int, known: Known, spent: TagSet) -> Decision:
     """`index`: of what is wanted; -1: nothing is."""
     want = case.desired.wants[index] if index >= 0 else NOTHING
     membership = case.desired.memberships[index] if index >= 0 else NOWHERE
-    spelt = spelling(case.aliases, want.present.keys())
-    named = {*want.present, *want.absent, *known.ledger, *case.owned} if spelt.others else ()
-    read = spelt.read(known, named)
     return Decision(
         desired=case.desired,
         owned=case.owned,
         want=want,
-        known=read,
+        known=known,
         selection=case.selection,
         reassertion=case.reassertion,
         spent=spent,
         searched=case.searched,
         barred=known.is_barred(membership, case.sets, case.now),
-        flapping=read.flapping(case.now),
-        spelling=spelt,
-        carried=known.observed,
+        flapping=known.flapping(case.now),
     )
 
 
@@ -180,11 +170,10 @@ def _alike(case: _Case, observed: Observed) -> list[int]:
     """
     first: dict[tuple[object, ...], int] = {}
     exact = any(want.authority is Authority.EXACT for want in case.desired.wants)
-    told = case.owned.union(back for _, back in case.aliases)
     return [
         first.setdefault(
             (
-                known.observed if exact or known.observed is None else known.observed & (told | known.ledger),
+                known.observed if exact or known.observed is None else known.observed & (case.owned | known.ledger),
                 known.ledger,
                 known.kept,
                 known.doubt,

@@ -21,11 +21,11 @@ from reconciler.core.change import EVERYTHING, FLAPPING, Change, Diff, Selection
 from reconciler.core.desired import Desired, Reason
 from reconciler.core.diff import diff, selected
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
-from reconciler.core.facts import Alias
 from reconciler.core.leftover import left_alone
-from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
+from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import UNTIMED, Known, Observed
 from reconciler.core.outcome import Action
+from reconciler.core.plan import Snapshot
 
 
 class DriftClass(StrEnum):
@@ -97,24 +97,22 @@ Groups = defaultdict[tuple[DriftClass, Tag, str], list[ContactId]]
 
 def find_drift(
     desired: Desired,
-    observed: Observed,
+    state: Snapshot,
     *,
-    serial: int,
     earlier: Mapping[ContactId, Known] | None = None,
     evidence: Evidence = NO_REFRESH,
     selection: Selection = EVERYTHING,
-    aliases: Iterable[Alias] = (),
     now: Instant = UNTIMED,
     stale_before: Instant | None = None,
     foreign: bool = False,
 ) -> DriftReport:
     """`earlier`: what was known, before a refresh, of the contacts that it read; None without a refresh.
 
-    `aliases`: what the location spells otherwise. `now`: without it nothing is flapping. `stale_before`: who was not
-    observed since is stale. `foreign`: tell the tags that nobody here manages, too.
+    `now`: without it nothing is flapping. `stale_before`: who was not observed since is stale. `foreign`: tell the tags
+    that nobody here manages, too.
     """
-    spelt = tuple(aliases)
-    found = diff(desired, observed, selection=selection, aliases=spelt, now=now, searched=evidence.searched)
+    desired, selection, observed = state.spelling.desired(desired), state.spelling.selection(selection), state.observed
+    found = diff(desired, observed, selection=selection, now=now, searched=evidence.searched)
     chosen = selected(desired, selection)
     groups: Groups = defaultdict(list)
     _moved(found, observed, earlier or {}, evidence, groups)
@@ -123,12 +121,11 @@ def find_drift(
         if listed.why == FLAPPING:
             for tag in listed.tags:
                 groups[DriftClass.FLAPPING, tag, listed.why].extend(listed.contacts)
-    respelt = frozenset(back for _, back in spelt)
-    _left_alone(desired, observed, evidence, selection, groups, respelt=respelt, foreign=foreign)
+    _left_alone(desired, observed, evidence, selection, groups, foreign=foreign)
     observations = _ages(chosen, observed, evidence, groups, stale_before)
     return DriftReport(
         location=desired.location,
-        serial=serial,
+        serial=state.serial,
         drifted=tuple(
             _drifted(key, contacts, observed) for key, contacts in sorted(groups.items(), key=_rank) if contacts
         ),
@@ -207,11 +204,10 @@ def _left_alone(
     selection: Selection,
     groups: Groups,
     *,
-    respelt: TagSet,
     foreign: bool,
 ) -> None:
     for tag, owned, contacts in left_alone(desired, observed, selection, evidence.searched):
-        if tag not in respelt and (owned or foreign):
+        if owned or foreign:
             there = (each for each in contacts if each not in evidence.gone)
             groups[DriftClass.TOLERATED if owned else DriftClass.FOREIGN, tag, ""].extend(there)
 

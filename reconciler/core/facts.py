@@ -49,8 +49,10 @@ class Facts:
         return replace(self, max_contacts=None, max_tags=None, limits_at=None)
 
     def with_aliases(self, found: Iterable[Alias]) -> Facts:
-        """These facts and what just came back; the last answer about a spelling rules."""
-        return replace(self, aliases=tuple(sorted((dict(self.aliases) | dict(found)).items())))
+        """These facts and what just came back; the last answer about a spelling rules, and about what came back."""
+        new = dict(found)
+        kept = {sent: back for sent, back in self.aliases if sent not in new.values()}
+        return replace(self, aliases=tuple(sorted((kept | new).items())))
 
 
 NO_FACTS = Facts()

@@ -31,8 +31,8 @@ class Filter:
         """The state with the contacts that are wanted."""
         if self == Filter():
             return state
-        observed = state.observed
-        taken = {index for index, known in enumerate(observed.patterns) if self._takes(known)}
+        observed, wanted = state.observed, replace(self, tags=state.spelling.read(self.tags))
+        taken = {index for index, known in enumerate(observed.patterns) if wanted._takes(known)}
         contacts = {contact: index for contact, index in observed.contacts.items() if index in taken}
         return replace(state, observed=Observed(contacts, observed.patterns))
 

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from reconciler.core.alias import AS_SENT, Spelling
 from reconciler.core.attempts import tried_before
 from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
 from reconciler.core.change import EVERYTHING, IN_DOUBT, Deferral, Delta, Diff, LedgerChange, Listed, Selection, Tried
@@ -32,7 +33,10 @@ from reconciler.core.summary import Summary, summarise
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of one location as loaded. `lineage` is None and `serial` 0 while there is no state."""
+    """The state of one location as loaded. `lineage` is None and `serial` 0 while there is no state.
+
+    `observed` is in the one spelling of each tag that `spelling` tells, and so is all that is held against it.
+    """
 
     location: LocationId
     lineage: str | None = None
@@ -40,6 +44,7 @@ class Snapshot:
     observed: Observed = field(default_factory=Observed)
     set_sizes: Mapping[SetName, int] = field(default_factory=dict)
     facts: Facts = NO_FACTS
+    spelling: Spelling = AS_SENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,20 @@ class PlanOptions:
     searched: Searched = NOT_SEARCHED
     now: Instant = UNTIMED
     exceptions: tuple[str, ...] = ()
+
+    def spelt(self, spelling: Spelling) -> PlanOptions:
+        """What a person named, as the state has it."""
+        if not spelling.names:
+            return self
+        return replace(
+            self,
+            allowances=tuple(
+                replace(each, scope=spelling.of(Tag(each.scope))) if "tag" in each.guard.scopes else each
+                for each in self.allowances
+            ),
+            selection=spelling.selection(self.selection),
+            searched=spelling.searched(self.searched),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +163,7 @@ def plan_location(
     there when the run began; the guards measure the whole run. `owned`: tags that were owned then, whatever became of
     the pairs that made them so.
     """
+    desired, options = state.spelling.desired(desired), options.spelt(state.spelling)
     found = diff(
         desired,
         state.observed,
@@ -151,9 +171,8 @@ def plan_location(
         reassertion=options.reassertion,
         spent=spent,
         searched=options.searched,
-        aliases=state.facts.aliases,
         now=options.now,
-        owned=owned,
+        owned=state.spelling.read(owned),
     )
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 
@@ -228,6 +247,17 @@ def _batches(found: Diff, desired: Desired, options: PlanOptions) -> Batches:
 
 def _tags_of(demands: Iterable[Demand]) -> TagSet:
     return frozenset(tag for demand in demands for tag in demand.may)
+
+
+def called_as(state: Snapshot, plan: LocationPlan) -> Snapshot:
+    """The state in the spellings of a plan: it may have been made before the location's own were known."""
+    named = {change.tag for delta in plan.deltas for change in delta.changes}
+    named |= {tag for deferral in plan.deferrals for tag in deferral.tags}
+    named |= {tag for held in plan.held for tag in held.tags} | {tag for again in plan.reasserted for tag in again.tags}
+    spelling = state.spelling.calling(named)
+    if spelling is state.spelling:
+        return state
+    return replace(state, spelling=spelling, observed=spelling.observed(state.observed))
 
 
 def before_run(state: Snapshot) -> Before:

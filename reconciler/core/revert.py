@@ -14,14 +14,13 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from reconciler.core.alias import spelling
+from reconciler.core.alias import Spelling
 from reconciler.core.change import IN_DOUBT, Change, Delta, Diff, LedgerChange, Listed, demands_of
 from reconciler.core.desired import Desired, Reason, Want
-from reconciler.core.facts import Alias
 from reconciler.core.guard import Before, Counts
 from reconciler.core.journal import Answer, BatchRecord, RunLog
 from reconciler.core.manifest import Authority
@@ -51,6 +50,10 @@ class Net:
     unclear: TagSet = NONE
     entered: TagSet = NONE
 
+    def spelt(self, spelling: Spelling) -> Net:
+        read = spelling.read
+        return Net(*map(read, (self.added, self.removed, self.released, self.unclear, self.entered)))
+
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
@@ -73,6 +76,16 @@ class Reversal:
         """Which of `tags`, given back to the contact, are under management again."""
         net = self.changed.get(contact, Net())
         return tags & (net.released | frozenset(desired.want(contact).present))
+
+    def spelt(self, spelling: Spelling) -> Reversal:
+        """The journal has the spellings that were sent and answered."""
+        if not spelling.names:
+            return self
+        return replace(
+            self,
+            changed={contact: net.spelt(spelling) for contact, net in self.changed.items()},
+            since={contact: spelling.read(tags) for contact, tags in self.since.items()},
+        )
 
 
 def reverse(log: RunLog, later: Iterable[RunLog]) -> Reversal:
@@ -143,7 +156,8 @@ def plan_revert(
     observations: tuple[Seen, ...] = (),
 ) -> LocationPlan:
     """What has to be done to undo a run, from what is known now; the arguments are those of `plan_location`."""
-    found = undo(reversal, desired, state.observed, spent=spent or {}, aliases=state.facts.aliases)
+    desired, options = state.spelling.desired(desired), options.spelt(state.spelling)
+    found = undo(reversal.spelt(state.spelling), desired, state.observed, spent=spent or {})
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 
 
@@ -153,10 +167,9 @@ def undo(
     observed: Observed,
     *,
     spent: Mapping[ContactId, TagSet],
-    aliases: Sequence[Alias] = (),
 ) -> Diff:
-    """The changes that undo a run, and what is left out of them. `aliases`: what the location spells otherwise."""
-    owned = _owned(reversal, desired, observed, aliases)
+    """The changes that undo a run, and what is left out of them; all in one spelling of each tag."""
+    owned = _owned(reversal, desired, observed)
     deltas: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
     left: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
     refused: defaultdict[str, list[ContactId]] = defaultdict(list)
@@ -168,7 +181,7 @@ def undo(
         verdict = verdicts.get(key)
         if verdict is None:
             want = desired.want(contact)
-            case = _Case(want, observed[contact], net, since, done, owned, spelling(aliases, want.present).desired)
+            case = _Case(want, observed[contact], net, since, done, owned)
             verdict = verdicts[key] = case.verdict()
         if verdict.released:
             kept = observed[contact].kept.difference(verdict.released)
@@ -183,12 +196,12 @@ def undo(
     return _diff(deltas, ledger, left, refused)
 
 
-def _owned(reversal: Reversal, desired: Desired, observed: Observed, aliases: Sequence[Alias]) -> TagSet:
+def _owned(reversal: Reversal, desired: Desired, observed: Observed) -> TagSet:
     """What the manifests name, and the ledger without what leaves it by this revert."""
     leaving: dict[ContactId, TagSet] = {}
     for contact, net in reversal.changed.items():
         want, known, since = desired.want(contact), observed[contact], reversal.since.get(contact, NONE)
-        case = _Case(want, known, net, since, NONE, NONE, spelling(aliases, want.present).desired)
+        case = _Case(want, known, net, since, NONE, NONE)
         if known.ledger and (gone := case.released() | case.taken()):
             leaving[contact] = gone
     staying = {known for contact, known in observed.contacts.items() if contact not in leaving}
@@ -232,8 +245,6 @@ class _Case:
     since: TagSet
     spent: TagSet
     owned: TagSet
-    respelt: TagSet
-    """What is there under another spelling, and desired."""
 
     def verdict(self) -> _Verdict:
         take, give = self.net.added - self.spent, self.net.removed - self.spent
@@ -257,7 +268,7 @@ class _Case:
 
     @property
     def _wanted(self) -> TagSet:
-        return self.respelt.union(self.want.present)
+        return frozenset(self.want.present)
 
     def released(self) -> TagSet:
         """What the run put under management and did not change, and nobody wants or had to do with since."""

@@ -150,17 +150,15 @@ def settle(
     reading: Reading,
     adds: TagSet,
     *,
-    carried: TagSet,
     proven: TagSet,
     undecided: TagSet,
     tried: TagSet,
     settle_ms: int,
 ) -> Settled:
-    """`adds`: the tags that are to be there, of those in doubt; `carried`: those that were read, spelt as we send them.
-    `proven`: that may be added once more; `undecided`: that may be, should tag writes turn out to move the date;
-    `tried`: that were sent once more already."""
+    """`adds`: the tags that are to be there, of those in doubt. `proven`: that may be added once more; `undecided`:
+    that may be, should tag writes turn out to move the date; `tried`: that were sent once more already."""
     doubt = known.doubt
-    seen = (doubt & adds & carried) | (doubt - adds - carried)
+    seen = (doubt & adds & reading.tags) | (doubt - adds - reading.tags)
     again = ((doubt - adds) | proven) - seen - tried
     held = doubt - seen - again
     read = observe(known, reading.tags, at=reading.asked, origin=Origin.GET, settle_ms=settle_ms)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from reconciler.core.alias import AS_SENT, Spelling
 from reconciler.core.blame import Pair, Setter, last_set
 from reconciler.core.desired import Desired
 from reconciler.core.drift import DriftClass, Drifted, DriftReport, observations_of
@@ -72,14 +73,21 @@ def _still(each: Drifted, before: Known | None, setter: Setter | None, action: A
     return max(proofs, default=None)
 
 
-def silenced(report: DriftReport, expected: Iterable[ExpectedDrift], desired: Desired, *, now: Instant) -> DriftReport:
-    """What the settings expect, marked with their reason; an entry that has expired expects nothing."""
+def silenced(
+    report: DriftReport,
+    expected: Iterable[ExpectedDrift],
+    desired: Desired,
+    *,
+    now: Instant,
+    spelling: Spelling = AS_SENT,
+) -> DriftReport:
+    """What the settings expect, marked with their reason; what has expired expects nothing."""
     entries = [
         (each, _members(each, desired))
         for each in expected
         if each.location in (None, report.location) and (each.until is None or now < each.until)
     ]
-    return replace(report, drifted=tuple(part for each in report.drifted for part in _parts(each, entries)))
+    return replace(report, drifted=tuple(part for each in report.drifted for part in _parts(each, entries, spelling)))
 
 
 Entry = tuple[ExpectedDrift, frozenset[ContactId] | None]
@@ -92,10 +100,11 @@ def _members(entry: ExpectedDrift, desired: Desired) -> frozenset[ContactId] | N
     return frozenset(contact for each in desired.sets if each.name == entry.set for contact in each.members)
 
 
-def _parts(each: Drifted, entries: Sequence[Entry]) -> Iterator[Drifted]:
+def _parts(each: Drifted, entries: Sequence[Entry], spelling: Spelling) -> Iterator[Drifted]:
     left = each.contacts
     for entry, members in entries:
-        if not fnmatchcase(each.tag, entry.tag) or (entry.classes and each.drift not in entry.classes):
+        named = any(fnmatchcase(tag, entry.tag) for tag in spelling.every(each.tag))
+        if not named or (entry.classes and each.drift not in entry.classes):
             continue
         known = left if members is None else tuple(contact for contact in left if contact in members)
         left = () if members is None else tuple(contact for contact in left if contact not in members)

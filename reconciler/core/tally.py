@@ -64,7 +64,7 @@ class Tally:
         tags = frozenset(batch.tags)
         for contact, verdict in verdicts.items():
             if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
-                changed = _changed(batch.action, tags, verdict)
+                changed = tags & (verdict.added | verdict.removed)
                 self.put(contact, changed, Outcome.APPLIED)
                 self.put(contact, tags - changed, Outcome.NOOP)
             else:
@@ -186,11 +186,3 @@ class Tally:
 
     def _of(self, contact: ContactId) -> Fates:
         return self.fates.get(contact, _NO_FATES)
-
-
-def _changed(action: Action, tags: TagSet, verdict: Verdict) -> TagSet:
-    """The tags, as they were sent, that the answer says to have changed; it may spell them otherwise."""
-    told = verdict.added | verdict.removed
-    if told <= tags or verdict.old is None:
-        return told & tags
-    return tags - verdict.old if action is Action.ADD else tags & verdict.old

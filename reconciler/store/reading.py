@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from reconciler.core.alias import spelling
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.names import ContactId, LocationId, SetName, Tag, TagSet
@@ -60,7 +61,9 @@ def load(database: Database, location: LocationId) -> Snapshot:
     number, lineage, serial = found
     observed = read_observed(database, number)
     observed.update(doubts(database, number, observed))
-    return Snapshot(location, lineage, serial, observed, read_sizes(database, number), read_facts(database, number))
+    sizes, facts = read_sizes(database, number), read_facts(database, number)
+    spelt = spelling(facts.aliases)
+    return Snapshot(location, lineage, serial, spelt.observed(observed), sizes, facts, spelt)
 
 
 @decoding()

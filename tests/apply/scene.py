@@ -250,8 +250,9 @@ class Scene:
 
     def has_intent(self, location: LocationId, sent: Sent) -> bool:
         with open_reader(self.url) as reader:
-            observed = reader.load(location).observed
-        return all(observed[contact].doubt >= set(sent.tags) for contact in sent.contacts)
+            state = reader.load(location)
+        tags = state.spelling.read(frozenset(sent.tags))
+        return all(state.observed[contact].doubt >= tags for contact in sent.contacts)
 
     def plan(self, options: PlanOptions | None = None) -> Plan:
         with open_reader(self.url) as reader:

@@ -240,9 +240,7 @@ def test_an_add_that_is_proven_never_to_have_landed_gave_nothing() -> None:
     lost = intend(UNKNOWN, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME).in_doubt(WELCOME, at(0))
     reading = Reading(NONE, at(-9), at(100), at(100), at(100))
     for proven, spent in ((WELCOME, ()), (NONE, ((Tag("welcome"), at(0)),))):
-        found = settle(
-            lost, reading, WELCOME, carried=NONE, proven=proven, tried=NONE, undecided=NONE, settle_ms=90_000
-        )
+        found = settle(lost, reading, WELCOME, proven=proven, tried=NONE, undecided=NONE, settle_ms=90_000)
         assert found.known.spent == spent
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.names import Instant
+from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.server import Running
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, Ended, contact_id
@@ -99,3 +100,22 @@ def test_what_is_too_old_is_stale(reconciler: Command, manifest: Manifest, proje
     found = reconciler("drift", "--max-age", "24h", "--refresh", "search", "--format", "json")
     assert drifted(found).keys() == {"pending vip"}
     assert reconciler("drift", "--fail-on", "strange").code == 64
+
+
+def test_a_tag_that_the_location_keeps_otherwise_is_no_drift_and_can_be_named_either_way(
+    reconciler: Command, manifest: Manifest, world: World
+) -> None:
+    world.assumptions = Assumptions(collapses_spaces=True)
+    manifest(vip=(range(2, 5), ['"two  spaces"'], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    for _ in range(2):
+        assert look(reconciler, "--show", "foreign") == {}
+        planned = reconciler("plan", "--refresh", "get", "--detailed-exitcode")
+        assert (planned.code, "keeps the tag 'two  spaces' as 'two spaces'" in planned.out) == (0, True)
+    world.remove(contact_id(2), ["two spaces"], now=Instant(2_000_000_000_000), by=ME)
+    assert look(reconciler)["missing two spaces"]["contacts"] == [contact_id(2)]
+    for called in ("two  spaces", "two spaces"):
+        assert "1 tag to add" in reconciler("plan", "--refresh", "get", "--tag", called).out
+    # the location's spelling in the manifests is the same wish
+    manifest(vip=(range(3, 5), ["two spaces"], []))
+    assert reconciler("plan", "--set", "vip", "--detailed-exitcode").code == 0

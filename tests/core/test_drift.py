@@ -11,7 +11,7 @@ from reconciler.core.manifest import Authority
 from reconciler.core.names import ContactId, Instant, Tag
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Rejection
-from tests.build import DAY, NOW, a_rule, a_set, carries, declare, only, state, tags, unseen
+from tests.build import DAY, NOW, a_rule, a_set, carries, declare, loaded, only, state, tags, unseen
 
 VIP = declare(a_set("s", "anna", "vip", absent="trial"))
 
@@ -23,7 +23,7 @@ def drifted(report: DriftReport) -> set[str]:
 
 def drift(desired: Desired, anna: Known, earlier: Known | None = None) -> set[str]:
     before = None if earlier is None else {ContactId("anna"): earlier}
-    return drifted(find_drift(desired, state(anna=anna), serial=1, earlier=before))
+    return drifted(find_drift(desired, loaded(state(anna=anna)), earlier=before))
 
 
 def test_nothing_drifted_where_everything_is_as_declared() -> None:
@@ -82,17 +82,17 @@ def test_what_was_never_observed_is_unobserved_and_never_without_drift() -> None
 def test_owned_tags_that_additive_authority_leaves_are_tolerated() -> None:
     desired = declare(a_set("s", "anna", "vip"), a_set("t", "bert", "x"))
     observed = state(anna=carries("vip x other", ledger="vip"), bert=carries("x", ledger="x"), cara=carries("vip"))
-    report = find_drift(desired, observed, serial=1)
+    report = find_drift(desired, loaded(observed))
     assert drifted(report) == {"tolerated x anna", "tolerated vip cara"}
-    assert drifted(find_drift(desired, observed, serial=1, foreign=True)) >= {"foreign other anna"}
-    assert drifted(find_drift(desired, observed, serial=1, selection=only(sets="s"))) == {"tolerated x anna"}
+    assert drifted(find_drift(desired, loaded(observed), foreign=True)) >= {"foreign other anna"}
+    assert drifted(find_drift(desired, loaded(observed), selection=only(sets="s"))) == {"tolerated x anna"}
 
 
 def test_what_owned_or_exact_removes_is_not_tolerated() -> None:
     for authority in (Authority.OWNED, Authority.EXACT):
         desired = declare(a_set("s", "anna", "vip", authority=authority), a_set("t", "bert", "x"))
         observed = state(anna=carries("vip x other", ledger="vip"), bert=carries("x", ledger="x"))
-        found = drifted(find_drift(desired, observed, serial=1, foreign=True))
+        found = drifted(find_drift(desired, loaded(observed), foreign=True))
         assert "tolerated x anna" not in found
         assert "pending x anna" in found
         assert ("foreign other anna" in found) is (authority is Authority.OWNED)
@@ -101,27 +101,27 @@ def test_what_owned_or_exact_removes_is_not_tolerated() -> None:
 def test_a_contact_that_is_not_there_has_no_other_drift() -> None:
     observed = state(anna=carries("x", ledger="vip"))
     gone = Evidence(gone={ContactId("anna"): "nowhere"})
-    assert drifted(find_drift(VIP, observed, serial=1, evidence=gone, foreign=True)) == {"unreachable  anna"}
-    assert drifted(find_drift(VIP, state(), serial=1, evidence=gone)) == {"unreachable  anna"}
+    assert drifted(find_drift(VIP, loaded(observed), evidence=gone, foreign=True)) == {"unreachable  anna"}
+    assert drifted(find_drift(VIP, loaded(state()), evidence=gone)) == {"unreachable  anna"}
 
 
 def test_what_was_observed_too_long_ago_is_stale() -> None:
     observed = state(anna=carries("vip", ledger="vip", at=NOW - DAY))
-    assert drifted(find_drift(VIP, observed, serial=1, stale_before=Instant(NOW - DAY + 1))) == {"stale  anna"}
-    assert drifted(find_drift(VIP, observed, serial=1, stale_before=Instant(NOW - DAY))) == set()
+    assert drifted(find_drift(VIP, loaded(observed), stale_before=Instant(NOW - DAY + 1))) == {"stale  anna"}
+    assert drifted(find_drift(VIP, loaded(observed), stale_before=Instant(NOW - DAY))) == set()
 
 
 def test_what_others_take_away_again_and_again_is_flapping() -> None:
     known = replace(carries("", ledger="vip", at=NOW - 1), restored=((Tag("vip"), Instant(NOW - DAY)),))
-    assert drifted(find_drift(VIP, state(anna=known), serial=1, now=NOW)) == {"flapping vip anna"}
-    assert drifted(find_drift(VIP, state(anna=known), serial=1, now=Instant(NOW + 8 * DAY))) == {"missing vip anna"}
+    assert drifted(find_drift(VIP, loaded(state(anna=known)), now=NOW)) == {"flapping vip anna"}
+    assert drifted(find_drift(VIP, loaded(state(anna=known)), now=Instant(NOW + 8 * DAY))) == {"missing vip anna"}
 
 
 def test_another_spelling_of_a_tag_is_that_tag() -> None:
     desired = declare(a_set("s", "anna", "very-important"))
     observed = state(anna=carries("important", ledger="very-important"))
     spelt = [(Tag("very-important"), Tag("important"))]
-    assert drifted(find_drift(desired, observed, serial=1, aliases=spelt, foreign=True)) == set()
+    assert drifted(find_drift(desired, loaded(observed, aliases=spelt), foreign=True)) == set()
 
 
 BOARD = declare(a_set("s", "anna", "board"), a_set("t", "bert", "x"), rule=[a_rule("board", exclusive=True)])
@@ -129,11 +129,11 @@ BOARD = declare(a_set("s", "anna", "board"), a_set("t", "bert", "x"), rule=[a_ru
 
 def test_an_exclusive_tag_on_others_is_unexpected_once_it_was_searched_for() -> None:
     observed = state(anna=carries("board", ledger="board"), bert=carries("x board", ledger="x"), cara=carries("board"))
-    blind = find_drift(BOARD, observed, serial=1)
+    blind = find_drift(BOARD, loaded(observed))
     assert drifted(blind) == {"tolerated board bert", "tolerated board cara"}
     assert blind.waiting == ("board",)
     searched = Searched(tags("board"), tags("board"), Instant(NOW - DAY))
-    found = find_drift(BOARD, observed, serial=1, evidence=Evidence(searched))
+    found = find_drift(BOARD, loaded(observed), evidence=Evidence(searched))
     assert drifted(found) == {"unexpected board bert", "unexpected board cara"}
     assert found.waiting == ()
 
@@ -141,18 +141,18 @@ def test_an_exclusive_tag_on_others_is_unexpected_once_it_was_searched_for() -> 
 def test_a_report_counts_and_tells_how_old_it_is() -> None:
     desired = declare(a_set("s", "anna bert cara", "vip"))
     observed = state(anna=carries("", ledger="vip"), bert=carries("", ledger="vip", at=NOW - 2 * DAY))
-    report = find_drift(desired, observed, serial=7)
+    report = find_drift(desired, loaded(observed, serial=7))
     assert (report.serial, report.observed, report.oldest, report.newest) == (7, 2, NOW - 2 * DAY, NOW - DAY)
     assert report.count(DriftClass.MISSING) == 2
     assert report.count(DriftClass.UNOBSERVED) == 1
     assert not report.refreshed
-    assert find_drift(desired, observed, serial=7, earlier={}).refreshed
+    assert find_drift(desired, loaded(observed, serial=7), earlier={}).refreshed
 
 
 def test_a_selection_limits_the_report() -> None:
     desired = declare(a_set("a", "anna", "vip x"), a_set("b", "bert", "vip"))
     observed = state(anna=carries("", ledger="vip x"), bert=carries("", ledger="vip"))
-    report = find_drift(desired, observed, serial=1, selection=only(sets="a", tag="vip"))
+    report = find_drift(desired, loaded(observed), selection=only(sets="a", tag="vip"))
     assert drifted(report) == {"missing vip anna"}
     assert report.observed == 1
 
@@ -160,5 +160,5 @@ def test_a_selection_limits_the_report() -> None:
 def test_missing_comes_before_unexpected_before_pending() -> None:
     desired = declare(a_set("s", "anna", "vip new", absent="trial"))
     before = {ContactId("anna"): carries("vip", ledger="vip")}
-    report = find_drift(desired, state(anna=carries("trial", ledger="vip")), serial=1, earlier=before)
+    report = find_drift(desired, loaded(state(anna=carries("trial", ledger="vip"))), earlier=before)
     assert [each.drift for each in report.drifted] == ["missing", "unexpected", "pending"]

@@ -126,7 +126,7 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     since = at(0) if doubt else None
     before = Known(tags("v"), at(-9), Origin.GET, ledger=doubt, doubt=doubt, doubt_at=since, unconfirmed=doubt)
     reading = Reading(carried, None, at(100), at(101), None)
-    how = {"carried": carried, "proven": proven & adds, "undecided": undecided, "tried": tried}
+    how = {"proven": proven & adds, "undecided": undecided, "tried": tried}
     found = settle(before, reading, adds, **how, settle_ms=50)
 
     assert found.seen | found.again | found.held == doubt

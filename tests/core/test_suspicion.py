@@ -12,7 +12,7 @@ from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Outcome, Verdict
 from reconciler.core.settings import ExpectedDrift
 from reconciler.core.suspicion import blamed, silenced
-from tests.build import DAY, HERE, NOW, PLACE, a_set, carries, declare, ids, state
+from tests.build import DAY, HERE, NOW, PLACE, a_set, carries, declare, ids, loaded, state
 
 VIP = declare(a_set("s", "anna bert", "vip", absent="trial"), a_set("t", "bert", "x"))
 GONE = carries("x", ledger="vip x", at=NOW)
@@ -46,7 +46,7 @@ def _hour(nth: int) -> Instant:
 def told(journal: Journal, earlier: dict[str, Known] | None = None, **contacts: Known) -> DriftReport:
     before = {ContactId(contact): known for contact, known in (earlier or {}).items()}
     observed = state(**contacts)
-    report = find_drift(VIP, observed, serial=1, earlier=before)
+    report = find_drift(VIP, loaded(observed), earlier=before)
     return blamed(report, observed, before, journal.runs, journal.of)
 
 

@@ -24,7 +24,7 @@ from reconciler.core.view.blocks import ROWS, Cell, Lines, Section, Style, View
 from reconciler.core.view.plan import plan_view
 from reconciler.render.json import drift_json, plan_json, problems_json, run_json, state_json
 from reconciler.render.text import render_text
-from tests.build import NOW, a_manifest, a_set, carries, declare, state
+from tests.build import NOW, a_manifest, a_set, carries, declare, loaded, state
 from tests.render.documents import ANSWERS, some_runs
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -117,7 +117,7 @@ def test_documents_are_one_line_of_ascii_and_parse_back(text: str) -> None:
     plan = hostile_plan(text)
     report = replace(some_runs()[0], findings=(Finding(ContactId(text), Outcome.HELD, Action.ADD, (Tag(text),), text),))
     observed = Snapshot(LocationId(text), text, 1, state(**{text: carries("x")}))
-    drift = find_drift(declare(a_set("s", "anna", "x")), state(anna=carries("", ledger="x")), serial=1)
+    drift = find_drift(declare(a_set("s", "anna", "x")), loaded(state(anna=carries("", ledger="x"))))
     drift = replace(drift, drifted=tuple(replace(each, reason=text, tag=Tag(text)) for each in drift.drifted))
     problem = Problem(Source(text, 1, 2), text, "check", hint=text)
     documents = {

@@ -60,7 +60,7 @@ def a_state() -> Snapshot:
 
 def some_drift() -> list[DriftReport]:
     earlier = {ContactId("anna"): carries("vip", ledger="vip")}
-    here = find_drift(a_desired(), a_state().observed, serial=41, earlier=earlier)
+    here = find_drift(a_desired(), replace(a_state(), serial=41), earlier=earlier)
     return [here, replace(here, drifted=(), refreshed=False)]
 
 

@@ -181,7 +181,7 @@ BUGS = (
     Bug(
         "count what was there already as changed",
         "core/tally.py",
-        "changed = _changed(batch.action, tags, verdict)",
+        "changed = tags & (verdict.added | verdict.removed)",
         "changed = tags",
         "10",
     ),

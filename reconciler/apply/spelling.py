@@ -1,0 +1,54 @@
+"""What a location answers, in the spellings of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from reconciler.core.alias import Spelling, aliases_in
+from reconciler.core.batching import Batch
+from reconciler.core.facts import Alias
+from reconciler.core.names import ContactId, LocationId, Tag
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Action, Rejection, Verdict
+from reconciler.ports import TagReader
+from reconciler.wire import ContactRead, Page
+
+
+@dataclass(frozen=True, slots=True)
+class SpeltReader:
+    """Reads by `reader`, and calls tags as `spelling` says at the time of the answer."""
+
+    reader: TagReader
+    spelling: Callable[[], Spelling]
+
+    async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:
+        found = await self.reader.get_contact(contact)
+        return self._spelt(found) if isinstance(found, ContactRead) else found
+
+    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
+        page = await self.reader.search(location, cursor, tag=self.spelling().kept_as(Tag(tag)))
+        return replace(page, contacts=tuple(map(self._spelt, page.contacts)))
+
+    def _spelt(self, contact: ContactRead) -> ContactRead:
+        return contact if contact.tags is None else replace(contact, tags=self.spelling().read(contact.tags))
+
+
+def aliases_told(batch: Batch, answered: Mapping[ContactId, Verdict], spelling: Spelling) -> list[Alias]:
+    """Tags that came back spelt otherwise, and were not known to."""
+    if batch.action is Action.REMOVE:
+        return []
+    carried = {verdict.observed for verdict in answered.values()}
+    return list(aliases_in(frozenset(batch.tags), (tags and spelling.read(tags) for tags in carried)))
+
+
+def spelt_known(known: Mapping[ContactId, Known], spelling: Spelling) -> dict[ContactId, Known]:
+    read = cache(spelling.known)
+    return {contact: read(each) for contact, each in known.items()}
+
+
+def spelt_verdicts(verdicts: Mapping[ContactId, Verdict], spelling: Spelling) -> dict[ContactId, Verdict]:
+    read = cache(spelling.verdict)
+    return {contact: read(verdict) for contact, verdict in verdicts.items()}

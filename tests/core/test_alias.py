@@ -1,0 +1,279 @@
+"""Laws of spelling: whatever a tag is called, in manifests or in state, plan and drift are the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.alias import AS_SENT, spelling
+from reconciler.core.change import Selection
+from reconciler.core.desired import Desired
+from reconciler.core.drift import find_drift
+from reconciler.core.facts import Facts
+from reconciler.core.guard import Allowance, Guard
+from reconciler.core.journal import Answer, BatchRecord, BatchStatus
+from reconciler.core.manifest import Authority, OnLeave, TagRule
+from reconciler.core.names import ContactId, Instant, Tag
+from reconciler.core.observed import Known, UndecidedReading
+from reconciler.core.outcome import Action, Outcome, Verdict
+from reconciler.core.plan import LocationPlan, PlanOptions, called_as, plan_location
+from reconciler.core.revert import Net, Reversal, plan_revert
+from reconciler.core.settings import ExpectedDrift
+from reconciler.core.source import Source
+from reconciler.core.suspicion import silenced
+from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, loaded, only, state, state_of, tags, unseen
+
+SENT, KEPT = "x__y", "x_y"
+"""What was sent, and how the location keeps it."""
+
+ALIASES = ((SENT, KEPT),)
+TAGS = ("a", "g1", "g2", KEPT)
+PEOPLE = ("anna", "bert", "cara")
+
+
+def renamed(text: str, mask: list[bool]) -> str:
+    """The words, some of them in the other spelling."""
+    told = iter(mask)
+    return " ".join(SENT if word == KEPT and next(told) else word for word in text.split())
+
+
+def some(most: int = 3) -> st.SearchStrategy[str]:
+    return st.lists(st.sampled_from(TAGS), unique=True, max_size=most).map(" ".join)
+
+
+masks = st.lists(st.booleans(), min_size=40, max_size=40)
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> tuple[Desired, Desired]:
+    """The same, once in the location's spelling, and once in whichever."""
+    plain, other = [], []
+    for number in range(draw(st.integers(1, 3))):
+        kind = draw(st.sampled_from(("a g1", f"{KEPT} g2", f"a {KEPT}", KEPT)))
+        absent = " ".join(tag for tag in draw(some(1)).split() if tag not in kind.split() and not tag.startswith("g"))
+        more = {
+            "authority": draw(st.none() | st.sampled_from(Authority)),
+            "on_leave": draw(st.sampled_from(OnLeave)),
+            "ignore": draw(st.sampled_from(("", "x_*"))),
+        }
+        contacts = " ".join(draw(st.lists(st.sampled_from(PEOPLE), unique=True)))
+        plain.append(a_set(f"s{number}", contacts, kind, absent=absent, **more))
+        mask = draw(masks)
+        other.append(a_set(f"s{number}", contacts, renamed(kind, mask), absent=renamed(absent, mask[20:]), **more))
+    rule = draw(
+        st.sampled_from(({"once": True}, {"protected": True}, {"max_adds": 1}, {"inert": True}, {"exclusive": True}))
+    )
+    groups = [a_rule("g1", group="g"), a_rule("g2", group="g")]
+    rules = [[*groups, a_rule(tag, **rule)] for tag in (KEPT, draw(st.sampled_from((SENT, KEPT))))]
+    return declare(*plain, rule=rules[0]), declare(*other, rule=rules[1])
+
+
+@st.composite
+def contacts(draw: st.DrawFn) -> tuple[Known, Known]:
+    """The same known, once in the location's spelling."""
+    ledger, observed = draw(some()), draw(st.none() | some(4))
+    parts = {name: draw(some(2)) if name != "ledger" else ledger for name in ("ledger", "kept", "doubt")}
+    parts["kept"] = " ".join(tag for tag in parts["kept"].split() if tag in ledger.split())
+    never = " ".join(tag for tag in draw(some(2)).split() if tag in ledger.split())
+    dated = {Tag(tag): Instant(NOW - draw(st.sampled_from((DAY, 9 * DAY)))) for tag in ledger.split()}
+    given = {Tag(tag): Instant(NOW - DAY) for tag in draw(some(2)).split()}
+
+    def known(mask: list[bool]) -> Known:
+        told = {name: renamed(text, mask[index * 5 :]) for index, (name, text) in enumerate(parts.items())}
+        made = unseen(**told) if observed is None else carries(renamed(observed, mask[15:]), **told)
+        return replace(
+            made,
+            restored=tuple(sorted((Tag(renamed(tag, mask[20:])), at) for tag, at in dated.items())),
+            # a pair that is unconfirmed is in the ledger by the same name
+            unconfirmed=tags(renamed(never, mask)),
+            spent=tuple(sorted((Tag(renamed(tag, mask[30:])), at) for tag, at in given.items())),
+        )
+
+    return known([False] * 40), known(draw(masks))
+
+
+def content(plan: LocationPlan) -> LocationPlan:
+    """All that is told and sent; the manifests' digest goes with their text."""
+    return replace(plan, manifests_digest="")
+
+
+OPTIONS = PlanOptions(now=Instant(NOW))
+
+
+@given(manifests(), st.dictionaries(st.sampled_from(PEOPLE).map(ContactId), contacts()), st.booleans())
+def test_a_plan_is_the_same_whatever_a_tag_is_called(
+    desired: tuple[Desired, Desired], people: dict[ContactId, tuple[Known, Known]], retry: bool
+) -> None:
+    plain, other = (
+        loaded(state_of({who: both[index] for who, both in people.items()}), aliases=ALIASES) for index in (0, 1)
+    )
+    options = replace(OPTIONS, selection=only(retry_held=retry))
+    expected = plan_location(desired[0], plain, options)
+    assert content(plan_location(desired[1], other, options)) == content(expected)
+    # the one spelling that is told and sent is the location's
+    assert SENT not in repr(expected.deltas) + repr(expected.batches) + repr(expected.deferrals)
+    # a location without the alias, that was never sent the other spelling, has that very plan
+    bare = replace(plain, spelling=AS_SENT, facts=Facts())
+    assert content(plan_location(desired[0], bare, options)) == content(expected)
+
+
+@given(manifests(), st.dictionaries(st.sampled_from(PEOPLE).map(ContactId), contacts()))
+def test_a_drift_report_is_the_same_whatever_a_tag_is_called(
+    desired: tuple[Desired, Desired], people: dict[ContactId, tuple[Known, Known]]
+) -> None:
+    reports = [
+        find_drift(
+            desired[index],
+            loaded(state_of({who: both[index] for who, both in people.items()}), aliases=ALIASES),
+            now=Instant(NOW),
+            foreign=True,
+        )
+        for index in (0, 1)
+    ]
+    assert reports[0] == reports[1]
+
+
+@pytest.mark.parametrize("called", [SENT, KEPT])
+def test_what_a_person_names_is_the_tag_in_either_spelling(called: str) -> None:
+    desired = declare(a_set("s", "anna", f"{SENT} a"), rule=[a_rule(SENT, once=True, max_adds=0)])
+    there = loaded(state(anna=replace(carries(""), spent=((Tag(SENT), Instant(NOW - DAY)),))), aliases=ALIASES)
+    options = PlanOptions(
+        selection=Selection(tags=tags(called), again=tags(called)),
+        allowances=(Allowance(Guard.MAX_ADDS, called, "meant"),),
+        now=Instant(NOW),
+    )
+    plan = plan_location(desired, there, options)
+    assert [(change.tag, change.reason) for delta in plan.deltas for change in delta.changes] == [(KEPT, "again")]
+    assert plan.refused == ()
+
+
+def test_rules_of_two_spellings_of_a_tag_are_one_rule_that_forbids_what_either_does() -> None:
+    one = a_rule(SENT, protected=True, max_adds=5, inert=True, renamed_from=Tag(KEPT))
+    other = a_rule(KEPT, once=True, max_adds=3, min_holders=2, group="g")
+    desired = spelling([(Tag(SENT), Tag(KEPT))]).desired(declare(a_set("s", "anna", KEPT), rule=[one, other]))
+    assert list(desired.rules) == [KEPT]
+    rule: TagRule = desired.rules[Tag(KEPT)]
+    assert (rule.protected, rule.once, rule.inert, rule.exclusive) == (True, True, False, False)
+    assert (rule.max_adds, rule.min_holders, rule.group, rule.renamed_from) == (3, 2, "g", None)
+
+
+def test_what_is_declared_in_both_spellings_is_declared_once_and_firm_where_one_is() -> None:
+    desired = declare(
+        a_set("s", "anna", SENT, on_leave=OnLeave.KEEP), a_set("t", "anna", KEPT), a_set("u", "bert", "a", absent=SENT)
+    )
+    read = spelling([(Tag(SENT), Tag(KEPT))]).desired(desired)
+    anna, bert = (read.want(ContactId(who)) for who in ("anna", "bert"))
+    assert (set(anna.present), anna.keep) == ({KEPT}, frozenset())
+    assert set(bert.absent) == {KEPT}
+    assert read.digest == desired.digest
+
+
+def test_what_is_ignored_in_one_spelling_is_ignored_in_the_other() -> None:
+    desired = declare(a_set("s", "anna", "a", authority=Authority.EXACT, ignore="x__*"))
+    there = loaded(state(anna=carries(f"a {KEPT} wild")), aliases=ALIASES)
+    plan = plan_location(desired, there, OPTIONS)
+    assert [change.tag for delta in plan.deltas for change in delta.changes] == ["wild"]
+
+
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [
+        ("", {}),
+        ("a:b", {"a": "b"}),
+        ("a:b b:c", {"a": "c", "b": "c"}),
+        ("a:c b:c", {"a": "c", "b": "c"}),
+        # what comes back of each other is one tag all the same
+        ("a:b b:a", {"b": "a"}),
+        ("z:b b:a a:b", {"z": "a", "b": "a"}),
+    ],
+)
+def test_every_tag_has_one_spelling(told: str, names: dict[str, str]) -> None:
+    pairs = [(Tag(sent), Tag(back)) for sent, back in (each.split(":") for each in told.split())]
+    assert dict(spelling(pairs).names) == names
+
+
+def test_what_came_back_last_is_how_the_location_keeps_a_tag() -> None:
+    facts = Facts().with_aliases([(Tag("a"), Tag("b"))]).with_aliases([(Tag("b"), Tag("a"))])
+    assert facts.aliases == (("b", "a"),)
+
+
+def test_a_run_goes_on_with_the_spelling_that_was_approved() -> None:
+    plan = plan_location(declare(a_set("s", "anna bert", SENT)), loaded(state()), OPTIONS)
+    there = called_as(loaded(state(anna=carries(KEPT, ledger=SENT)), aliases=ALIASES), plan)
+    assert there.observed[ContactId("anna")] == carries(SENT, ledger=SENT)
+    again = plan_location(declare(a_set("s", "anna bert", SENT)), there, OPTIONS)
+    assert [(delta.tags(Action.ADD), delta.contacts) for delta in again.deltas] == [({SENT}, ("bert",))]
+    # and a removal is asked for by what is there
+    gone = plan_location(declare(a_set("t", "", SENT)), there, OPTIONS)
+    assert [there.spelling.asked(batch).tags for batch in gone.batches] == [(KEPT,)]
+    assert called_as(there, gone) == there
+
+
+def test_a_doubt_is_in_one_spelling_with_all_that_goes_with_it() -> None:
+    reading = UndecidedReading(Instant(1), Instant(2), tags=tags(f"a {SENT}"))
+    known = replace(unseen(ledger=f"{SENT} {KEPT}", doubt=SENT), unconfirmed=tags(SENT), reading=reading)
+    read = spelling([(Tag(SENT), Tag(KEPT))]).known(known)
+    assert (read.ledger, read.doubt) == ({KEPT}, {KEPT})
+    # it was seen by its other name
+    assert read.unconfirmed == set()
+    assert read.reading == replace(reading, tags=tags(f"a {KEPT}"))
+
+
+def test_what_stays_and_what_was_put_back_is_known_in_either_spelling() -> None:
+    read = spelling([(Tag(SENT), Tag(KEPT))])
+    dates = ((Tag(SENT), Instant(NOW - DAY)), (Tag(KEPT), Instant(NOW - 9 * DAY)))
+    known = replace(carries("", ledger=f"{SENT} a", kept=SENT), restored=tuple(sorted(dates)))
+    assert (read.known(known).kept, read.known(known).restored) == ({KEPT}, ((KEPT, NOW - DAY),))
+
+
+def test_what_is_absent_in_one_spelling_and_present_in_the_other_is_present() -> None:
+    desired = declare(a_set("s", "anna", SENT, absent=KEPT))
+    plan = plan_location(desired, loaded(state(anna=carries(KEPT, ledger=KEPT)), aliases=ALIASES), OPTIONS)
+    assert plan.is_empty
+    assert dict(spelling([(Tag(SENT), Tag(KEPT))]).desired(desired).want(ContactId("anna")).absent) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "added", "removed", "told"),
+    [
+        ("", SENT, "", ("", KEPT, "")),
+        (SENT, KEPT, "", (KEPT, "", "")),
+        (f"{SENT} {KEPT}", "", SENT, (KEPT, "", "")),
+        (f"{SENT} {KEPT}", "", f"{SENT} {KEPT}", (KEPT, "", KEPT)),
+    ],
+)
+def test_a_tag_came_or_went_where_it_did_in_all_spellings(
+    old: str, added: str, removed: str, told: tuple[str, str, str]
+) -> None:
+    verdict = Verdict(Outcome.APPLIED, "", None, tags(old), tags(added), tags(removed))
+    read = spelling([(Tag(SENT), Tag(KEPT))])
+    batch = BatchRecord(
+        Action.ADD, (Tag(SENT),), Instant(0), Instant(1), BatchStatus.ANSWERED, {ContactId("anna"): Answer(verdict)}
+    )
+    found = read.batch(batch)
+    answer = found.answers[ContactId("anna")].verdict
+    assert found.tags == (KEPT,)
+    assert answer is not None
+    assert (answer.old, answer.added, answer.removed) == tuple(map(tags, told))
+    assert AS_SENT.batch(batch) is batch
+
+
+def test_a_revert_of_what_was_sent_otherwise_removes_what_is_there() -> None:
+    there = loaded(state(anna=carries(KEPT, ledger=SENT)), aliases=ALIASES)
+    run = Reversal("run", {ContactId("anna"): Net(added=tags(SENT))}, {})
+    plan = plan_revert(run, declare(a_set("s", "", "a")), there, OPTIONS)
+    assert [(change.tag, change.action) for delta in plan.deltas for change in delta.changes] == [(KEPT, "remove")]
+    demanded = plan_revert(run, declare(a_set("s", "anna", SENT)), there, OPTIONS)
+    assert (demanded.deltas, [each.tags for each in demanded.held]) == ((), [(KEPT,)])
+
+
+def test_drift_that_is_expected_is_expected_in_either_spelling() -> None:
+    desired, there = declare(a_set("s", "anna", SENT)), loaded(state(anna=carries("", ledger=SENT)), aliases=ALIASES)
+    report = find_drift(desired, there)
+    entry = ExpectedDrift(tag=SENT, reason="a workflow takes it", source=Source("reconciler.yaml", 1, 1))
+    told = silenced(report, [entry], desired, now=Instant(NOW), spelling=there.spelling)
+    assert [(each.tag, each.expected) for each in told.drifted] == [(KEPT, "a workflow takes it")]
+    assert told.location == HERE
