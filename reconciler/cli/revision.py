@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.cli.git import GitRefused, Repository, find_repository
 from reconciler.loading import Snapshot
+from reconciler.loading.links import Kind
 
 _FOLDER, _LINK, _SUBMODULE = "040000", "120000", "160000"
 
@@ -32,9 +34,41 @@ def files_at(revision: str, directory: Path) -> Snapshot:
     tree = commit if below == "." else _tree(repository, commit, below)
     if tree is None:
         return Snapshot({}, label=f"{revision}:{directory}")
-    entries = [each for each in _entries(repository, "-r", tree) if each.mode != _SUBMODULE]
-    content = dict(zip((each.name for each in entries), _contents(repository, entries), strict=True))
-    return Snapshot(content, label=f"{revision}:{directory}")
+    entries = list(_entries(repository, "-r", tree))
+    blobs = [each for each in entries if each.mode != _SUBMODULE]
+    content = dict(zip(blobs, _contents(repository, blobs), strict=True))
+    links = [entry for entry in blobs if entry.mode == _LINK]
+    return Snapshot(
+        {entry.name: text for entry, text in content.items() if entry.mode != _LINK},
+        label=f"{revision}:{directory}",
+        links={entry.name: content[entry].decode(errors="surrogateescape") for entry in links},
+        beyond=_beyond(repository, commit, below, links),
+        opaque={entry.name: _SUBMODULES for entry in entries if entry.mode == _SUBMODULE},
+        top="" if below == "." else below,
+    )
+
+
+def _beyond(repository: Repository, commit: str, below: str, links: list[_Entry]) -> dict[str, Kind]:
+    """What links lead to, wherever in the repository; not those that lead to nothing, or out of it."""
+    asked = [entry.name for entry in links if "\n" not in entry.name]
+    wanted = "".join(f"{commit}:{posixpath.normpath(f'{below}/{name}')}\n" for name in asked)
+    told = repository.ask(
+        "cat-file", "--batch-check=%(objecttype)", "--follow-symlinks", stdin=wanted.encode(errors="surrogateescape")
+    )
+    found, at = {}, 0
+    for name in asked:
+        line = told[at:].partition(b"\n")[0]
+        at += len(line) + 1
+        if line in _KINDS:
+            found[name] = _KINDS[line]
+        elif not line.endswith(b" missing"):
+            # what the link says follows, as many bytes as the line tells
+            at += int(line.rpartition(b" ")[2]) + 1
+    return found
+
+
+_KINDS = {b"blob": Kind.FILE, b"tree": Kind.FOLDER}
+_SUBMODULES = "a submodule: its files at this revision are not in this repository"
 
 
 def _tree(repository: Repository, commit: str, below: str) -> str | None:

@@ -5,7 +5,8 @@ The door: `load(directory)` → `Loaded(settings, manifests, problems)`, or Inva
 Import it lazily: pydantic is slow to start.
 """
 
-from reconciler.loading.files import Directory, Files, Snapshot
+from reconciler.loading.files import Directory, Files
 from reconciler.loading.manifests import Loaded, load, load_files, load_settings
+from reconciler.loading.snapshot import Snapshot
 
 __all__ = ["Directory", "Files", "Loaded", "Snapshot", "load", "load_files", "load_settings"]

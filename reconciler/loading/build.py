@@ -13,8 +13,9 @@ from reconciler.core.manifest import Combined, ContactSet, Listed, Manifest, Set
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, normalise_tag
 from reconciler.core.source import Source
 from reconciler.loading import mistakes
-from reconciler.loading.files import CannotRead, Files, inside, shown
+from reconciler.loading.files import Files, inside, shown
 from reconciler.loading.gathering import RowFilter, Wanted, id_fault, repetition
+from reconciler.loading.links import CannotRead
 from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, ListFilter, TagRuleModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
 from reconciler.loading.tables import read_table

@@ -1,31 +1,25 @@
-"""Where manifests and contact files are read from: a directory, or a snapshot of one (another Git revision).
+"""Where manifests and contact files are read from: a directory, or a snapshot of one (snapshot.py).
 
 Rules
 1. A name is a path relative to the manifests directory, with `/`. Nothing outside the directory is ever opened, by
-   `..`, by an absolute path or through a symbolic link.
+   `..`, by an absolute path or through a symbolic link. A link to a file or a directory inside is followed.
 2. Only regular files are opened: no pipes, devices or directories.
 3. Hidden files and directories are not looked at.
 """
 
 from __future__ import annotations
 
-import io
+import errno
 import os
 import posixpath
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-SETTINGS_NAME = "reconciler.yaml"
-MANIFEST_ENDINGS = (".yaml", ".yml")
-
-_OUTSIDE = "leaves the manifests directory"
-
-
-class CannotRead(Exception):
-    """A file that is not there, not a regular file, or not inside; the message says which."""
+from reconciler.loading.links import CIRCLE, NOTHING, OUTSIDE, CannotRead, Kind, manifest_names
 
 
 class Files(Protocol):
@@ -35,7 +29,10 @@ class Files(Protocol):
     def label(self) -> str: ...
 
     def names(self) -> list[str]:
-        """All files that end like a manifest, sorted; raises CannotRead when there is no such directory."""
+        """All files that end like a manifest, and links that cannot be followed, sorted.
+
+        Raises CannotRead when there is no such directory.
+        """
         ...
 
     def open(self, name: str) -> BinaryIO:
@@ -50,10 +47,10 @@ def inside(manifest: str, written: str) -> str:
     if "\\" in written:
         raise CannotRead("the path has a backslash: write / between directories")
     if written.startswith(("/", "~")) or written[1:2] == ":":
-        raise CannotRead(f"the path is not relative: it {_OUTSIDE}")
+        raise CannotRead(f"the path is not relative: it {OUTSIDE}")
     name = posixpath.normpath(posixpath.join(posixpath.dirname(manifest), written))
     if name == ".." or name.startswith(("../", "/")):
-        raise CannotRead(f"the path {_OUTSIDE}")
+        raise CannotRead(f"the path {OUTSIDE}")
     return name
 
 
@@ -75,51 +72,59 @@ class Directory:
     def names(self) -> list[str]:
         if not self.root.is_dir():
             raise CannotRead("not a directory" if self.root.exists() else "no such directory")
-        found: list[str] = []
-        for folder, folders, names in os.walk(self.root, onerror=_cannot_list):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            base = Path(folder).relative_to(self.root).as_posix()
-            found += [
-                posixpath.normpath(posixpath.join(base, name))
-                for name in names
-                if name.lower().endswith(MANIFEST_ENDINGS) and not name.startswith(".")
-            ]
-        return sorted(found)
+        return manifest_names(self)
 
     def open(self, name: str) -> BinaryIO:
-        path = self.root / name
+        real, kind = self.follow(name)
+        if kind is not Kind.FILE:
+            raise CannotRead("not a regular file")
+        with _told():
+            return (self.root.resolve() / real).open("rb")
+
+    def entries(self, folder: str) -> Iterable[tuple[str, Kind]]:
         try:
+            with os.scandir(self.root / folder) as entries:
+                return [(entry.name, _kind_of(entry)) for entry in entries]
+        except OSError as error:
+            raise CannotRead(f"cannot be listed: {error.strerror}") from None
+
+    def follow(self, name: str) -> tuple[str, Kind]:
+        with _told():
+            path, top = self.root / name, self.root.resolve()
             resolved = path.resolve()
-            if not resolved.is_relative_to(self.root.resolve()):
-                raise CannotRead(f"a link that {_OUTSIDE}")
-            if not stat.S_ISREG(resolved.stat().st_mode):
-                raise CannotRead("not a regular file")
-            return resolved.open("rb")
-        except FileNotFoundError:
-            raise CannotRead("no such file") from None
-        except (OSError, ValueError, RuntimeError) as error:
-            raise CannotRead(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+            if not resolved.is_relative_to(top):
+                raise CannotRead(f"a link that {OUTSIDE}")
+            if not resolved.exists() and path.is_symlink():
+                raise CannotRead(NOTHING)
+            mode = resolved.stat().st_mode
+            if stat.S_ISDIR(mode) and path.parent.resolve().is_relative_to(resolved):
+                raise CannotRead(CIRCLE)
+        kind = Kind.FOLDER if stat.S_ISDIR(mode) else Kind.FILE if stat.S_ISREG(mode) else Kind.OTHER
+        return resolved.relative_to(top).as_posix(), kind
+
+    def kind_beyond(self, name: str) -> Kind | None:
+        try:
+            mode = (self.root / name).stat().st_mode
+        except OSError:
+            return None
+        return Kind.FOLDER if stat.S_ISDIR(mode) else Kind.FILE
 
 
-def _cannot_list(error: OSError) -> None:
-    raise CannotRead(f"cannot be listed: {error.strerror}")
+def _kind_of(entry: os.DirEntry[str]) -> Kind:
+    """A device counts as a file: it is refused when it is opened."""
+    return Kind.LINK if entry.is_symlink() else Kind.FOLDER if entry.is_dir(follow_symlinks=False) else Kind.FILE
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Files held in memory: name → content."""
-
-    content: Mapping[str, bytes]
-    label: str = ""
-
-    def names(self) -> list[str]:
-        return sorted(
-            name
-            for name in self.content
-            if name.lower().endswith(MANIFEST_ENDINGS) and not any(part.startswith(".") for part in name.split("/"))
-        )
-
-    def open(self, name: str) -> BinaryIO:
-        if name not in self.content:
-            raise CannotRead("no such file")
-        return io.BytesIO(self.content[name])
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the disk refuses, as CannotRead."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise CannotRead("no such file") from None
+    except RuntimeError:
+        # how pathlib of Python 3.12 and before tells it
+        raise CannotRead(CIRCLE) from None
+    except (OSError, ValueError) as error:
+        reason = CIRCLE if getattr(error, "errno", None) == errno.ELOOP else getattr(error, "strerror", None) or error
+        raise CannotRead(reason if reason == CIRCLE else f"cannot be read: {reason}") from None

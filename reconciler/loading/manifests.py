@@ -26,11 +26,13 @@ from reconciler.core.settings import Settings
 from reconciler.core.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading.build import SetBuilder, manifest_of, plain, tag_rules
-from reconciler.loading.files import SETTINGS_NAME, CannotRead, Directory, Files, Snapshot, shown
+from reconciler.loading.files import Directory, Files, shown
+from reconciler.loading.links import SETTINGS_NAME, CannotRead
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar, parse
 from reconciler.loading.settings import Overrides, read_settings
+from reconciler.loading.snapshot import Snapshot
 from reconciler.loading.text import MAX_BYTES, decode
 
 MAX_ALIKE = 100

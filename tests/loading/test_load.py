@@ -13,7 +13,8 @@ from reconciler.core.errors import InvalidInput, Severity
 from reconciler.core.manifest import Authority, Combined, Listed, OnLeave
 from reconciler.core.names import instant
 from reconciler.loading import Loaded, Snapshot, load, load_files
-from reconciler.loading.files import CannotRead, inside
+from reconciler.loading.files import inside
+from reconciler.loading.links import CannotRead
 
 LOCATION = "location: asdrwHvLUxlfw5SqKVCN\n"
 A, B = "qFSqySFkVvNzOSqgGqFi", "3ualbhnV7j3n3a9r2moD"
@@ -134,7 +135,8 @@ def test_a_link_is_followed_inside_and_refused_outside(tmp_path: Path) -> None:
     assert "a link that leaves the manifests directory" in problems(directory)[0]
     (directory / "m.yaml").unlink()
     (directory / "m.yaml").symlink_to(tmp_path / "secret.txt")
-    assert problems(directory) == ["m.yaml: a link that leaves the manifests directory"]
+    outside = "a link that leaves the manifests directory"
+    assert problems(directory) == [f"m.yaml: {outside}", f"up: {outside}"]
 
 
 def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from reconciler.core.manifest import Listed
 from reconciler.core.names import ContactId, LocationId, Tag, normalise_tag
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Rejection
-from reconciler.loading.files import Snapshot
+from reconciler.loading import Snapshot
 from reconciler.loading.manifests import load_files
 from reconciler.loading.writing import contacts_text, manifest_text, write_files
 from tests.build import HERE, carries, ids, state, state_of, tags, unseen

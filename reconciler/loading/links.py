@@ -1,0 +1,127 @@
+"""Which files of a tree are read: those that end like a manifest, through links too. Knows no disk and no Git.
+
+Rules
+1. A link is followed inside the tree. One that leaves it, leads in a circle or to nothing is listed like a manifest,
+   and opening it tells why: what it led to may declare something, which would be pruned if the link were skipped.
+2. A file is read once, however many links lead to it; by its own name, where no part of that is hidden.
+3. A link to a file that does not end like a manifest is looked at when a contact set asks for the file.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from reconciler.loading.tables import ENDINGS
+
+SETTINGS_NAME = "reconciler.yaml"
+MANIFEST_ENDINGS = (".yaml", ".yml")
+
+OUTSIDE = "leaves the manifests directory"
+CIRCLE = "a link that leads in a circle"
+NOTHING = "a link that leads to nothing"
+
+
+class CannotRead(Exception):
+    """A file that is not there, not a regular file, or not inside; the message says which."""
+
+
+class Kind(StrEnum):
+    """What an entry of a tree is. `OPAQUE`: what may hold manifests and cannot be looked into; `OTHER`: a device."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "link"
+    OPAQUE = "opaque"
+    OTHER = "other"
+
+
+class Tree(Protocol):
+    """Files and folders below a top, whose name is empty. Names have `/` between their parts."""
+
+    def entries(self, folder: str) -> Iterable[tuple[str, Kind]]:
+        """What lies in a folder; nothing is followed."""
+        ...
+
+    def follow(self, name: str) -> tuple[str, Kind]:
+        """Where a name leads, through links, and what that is; raises CannotRead."""
+        ...
+
+    def kind_beyond(self, name: str) -> Kind | None:
+        """What a link leads to that cannot be followed; None where there is nothing, or it cannot be known."""
+        ...
+
+
+def manifest_names(tree: Tree) -> list[str]:
+    """The names of all files that end like a manifest, and of all links that cannot be followed, sorted."""
+    return _Walk(tree).names()
+
+
+@dataclass(slots=True)
+class _Walk:
+    """`read`: the name of each file by its real one; `listed`: names that are listed whatever they lead to.
+
+    `folders`, `links`: those to come, each with its real name.
+    """
+
+    tree: Tree
+    read: dict[str, str] = field(default_factory=dict)
+    listed: list[str] = field(default_factory=list)
+    walked: set[str] = field(default_factory=lambda: {""})
+    folders: deque[tuple[str, str]] = field(default_factory=lambda: deque([("", "")]))
+    links: deque[tuple[str, str]] = field(default_factory=deque)
+
+    def names(self) -> list[str]:
+        """Links come last, so that a file that has a name of its own is read by it."""
+        while self.folders or self.links:
+            if self.folders:
+                self._list(*self.folders.popleft())
+            else:
+                self._follow(*self.links.popleft())
+        return sorted([*self.read.values(), *self.listed])
+
+    def _list(self, folder: str, real: str) -> None:
+        for entry, kind in sorted(self.tree.entries(real)):
+            name, real_name = posixpath.join(folder, entry), posixpath.join(real, entry)
+            if entry.startswith("."):
+                continue
+            if kind is Kind.LINK:
+                self.links.append((name, real_name))
+            elif kind is Kind.FOLDER:
+                self._enter(name, real_name)
+            elif kind is Kind.OPAQUE:
+                self.listed.append(name)
+            elif _is_manifest(name):
+                self.read.setdefault(real_name, name)
+
+    def _enter(self, name: str, real: str) -> None:
+        if real not in self.walked:
+            self.walked.add(real)
+            self.folders.append((name, real))
+
+    def _follow(self, name: str, link: str) -> None:
+        try:
+            real, kind = self.tree.follow(link)
+        except CannotRead:
+            if _is_manifest(name) or self._may_declare(name, link):
+                self.listed.append(name)
+            return
+        if kind is Kind.FOLDER:
+            self._enter(name, real)
+        elif kind is Kind.OPAQUE or name == SETTINGS_NAME:
+            self.listed.append(name)
+        elif _is_manifest(name):
+            self.read.setdefault(real, name)
+
+    def _may_declare(self, name: str, link: str) -> bool:
+        """Whether a link that cannot be followed may lead to a folder with manifests."""
+        kind = self.tree.kind_beyond(link)
+        return kind is Kind.FOLDER or (kind is None and not name.lower().endswith(ENDINGS))
+
+
+def _is_manifest(name: str) -> bool:
+    return name.lower().endswith(MANIFEST_ENDINGS)
