@@ -18,10 +18,18 @@ from reconciler.core.source import Source
 PLACE = Source("manifests/acme.yaml", 1, 1)
 PEOPLE = tuple(ContactId(f"p{nth}" * 10) for nth in range(5))
 GONE, AWAY, NOBODY = ContactId("gone" * 5), ContactId("away" * 5), ContactId("no-such-contact")
+MERGED, HEIR = ContactId("merge" * 4), ContactId("heir" * 5)
 PLAIN, GROUP = ("a", "b", "c"), ("lead", "customer")
 OLD, NEW, ONCE, SAFE, THEIRS, UNWANTED = "top", "gold", "welcome", "safe", "wf-7", "d"
 FOREIGN = "zz"
-TAGS = (*PLAIN, *GROUP, OLD, ONCE, SAFE, THEIRS, UNWANTED)
+SPACED = "new  lead"
+"""Some locations store it with one blank."""
+TAGS = (*PLAIN, SPACED, *GROUP, OLD, ONCE, SAFE, THEIRS, UNWANTED)
+
+
+def canonical(tag: str) -> str:
+    """What all spellings of a tag have in common."""
+    return " ".join(tag.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ class SetText:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Of the tags; what a world keeps to, but for the renaming."""
+    """Of the tags; what a world keeps to, but for the renaming. A workflow waits for the tag that may be `once`."""
 
     once: bool = True
     inert: bool = False
@@ -46,14 +54,16 @@ class Rules:
 
     def values(self) -> list[TagRule]:
         found = [TagRule(Tag(tag), PLACE, group="cycle") for tag in GROUP]
-        found += [TagRule(Tag(SAFE), PLACE, protected=True), TagRule(Tag(ONCE), PLACE, once=self.once)]
+        found += [TagRule(Tag(SAFE), PLACE, protected=True), TagRule(Tag(ONCE), PLACE, once=self.once, triggers=True)]
         found += [TagRule(Tag("c"), PLACE, inert=self.inert)]
         return found + ([TagRule(Tag(NEW), PLACE, renamed_from=Tag(OLD))] if self.renamed else [])
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What is wanted of each contact: tags it shall carry, tags it shall not, whose word rules, what is left alone."""
+    """What is wanted of each contact: tags it shall carry, tags it shall not, whose word rules, what is left alone.
+    Tags are canonical here.
+    """
 
     sets: tuple[SetText, ...] = ()
     rules: Rules = field(default_factory=Rules)
@@ -62,11 +72,12 @@ class Declared:
         return [each for each in self.sets if contact in each.people]
 
     def present(self, contact: str) -> set[str]:
-        return {tag for each in self.of(contact) for tag in each.tags}
+        return {canonical(tag) for each in self.of(contact) for tag in each.tags}
 
     def kept(self, contact: str) -> set[str]:
         """Present tags that stay when the contact leaves: every set that declares them says so."""
-        return {tag for tag in self.present(contact) if all(each.keep for each in self.of(contact) if tag in each.tags)}
+        leaving = {canonical(tag) for each in self.of(contact) if not each.keep for tag in each.tags}
+        return self.present(contact) - leaving
 
     def absent(self, contact: str) -> set[str]:
         present = self.present(contact)
@@ -83,7 +94,7 @@ class Declared:
 
     def named(self) -> set[str]:
         """Every tag that the manifests name, in sets or rules."""
-        named = {tag for each in self.sets for tag in (*each.tags, *each.absent)}
+        named = {canonical(tag) for each in self.sets for tag in (*each.tags, *each.absent)}
         return named | {*GROUP, SAFE, ONCE, "c"} | ({NEW, OLD} if self.rules.renamed else set())
 
 
@@ -93,10 +104,10 @@ def write(chance: random.Random, people: Sequence[ContactId], rules: Rules) -> D
 
 
 def _a_set(chance: random.Random, people: Sequence[ContactId], rules: Rules, nth: int) -> SetText:
-    pool = [*PLAIN, ONCE, SAFE, NEW if rules.renamed else OLD]
+    pool = [*PLAIN, SPACED, ONCE, SAFE, NEW if rules.renamed else OLD]
     tags = chance.sample(pool, chance.randrange(0, 4)) + ([chance.choice(GROUP)] if nth == 0 else [])
     members = chance.sample(people, chance.randrange(1, len(people) + 1))
-    strangers = chance.choice([[], [], [GONE], [AWAY], [GONE, AWAY, NOBODY]])
+    strangers = chance.choice([[], [], [GONE], [AWAY], [MERGED], [GONE, AWAY, NOBODY]])
     authority = chance.choice([Authority.ADDITIVE] * 3 + [Authority.OWNED, Authority.EXACT])
     return SetText(
         people=(*members, *strangers),

@@ -8,7 +8,7 @@ from reconciler.core.manifest import Authority
 from reconciler.core.names import LocationId
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan
-from tests.simulation.declared import GROUP, NEW, OLD, ONCE, PEOPLE
+from tests.simulation.declared import GROUP, NEW, OLD, ONCE, PEOPLE, canonical
 from tests.simulation.evidence import writes_of
 from tests.simulation.invariants import Violated
 from tests.simulation.place import RUNS, Place
@@ -38,8 +38,10 @@ def _ending(town: Town, location: LocationId) -> Iterator[str]:
 
 
 def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> Iterator[str]:
-    place, declared, carried = town.places[location], town.wanted(location), set(town.places[location].crm.tags_of(who))
-    listed = {tag for each in (*plan.held, *plan.given, *plan.deferrals) if who in each.contacts for tag in each.tags}
+    place, declared = town.places[location], town.wanted(location)
+    carried = set(map(canonical, place.crm.tags_of(who)))
+    reasons = (*plan.held, *plan.given, *plan.deferrals)
+    listed = {canonical(tag) for each in reasons if who in each.contacts for tag in each.tags}
     # a group is never empty: what a held tag is to take the place of waits for it, and so does an old name
     listed |= {*GROUP} if listed & {*GROUP} else set()
     listed |= {OLD} if NEW in listed else set()
@@ -54,20 +56,23 @@ def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> 
     spared = {tag for tag in carried if declared.is_left_alone(who, tag)}
     if declared.authority(who) is Authority.EXACT and carried - declared.present(who) - spared - listed:
         yield f"15: {who} carries {sorted(carried)} under exact authority"
+    kept = {tag for each in town.history[location] for tag in each.kept(who)}
+    ours = (carried & declared.named()) - declared.present(who) - spared - listed - kept
+    if declared.authority(who) is Authority.OWNED and ours:
+        yield f"15: {who} carries {sorted(ours)} under owned authority"
     for tag in sorted(carried - declared.present(who) - spared - listed):
-        past = town.history[location]
-        kept = any(tag in each.kept(who) for each in past)
-        if not kept and [*_added_by_us(place, who, tag)][-1:] == [True]:
+        undoing = {run.name for run in town.runs if run.undoes}
+        if tag not in kept and [*_added_by_us(place, who, tag, undoing)][-1:] == [True]:
             yield f"16: {tag} on {who} is ours, and nobody declares it any more"
 
 
 def _ever_carried(place: Place, who: str) -> set[str]:
     """What came to the contact or left it: it was there at some time."""
-    return {each.tag for each in place.crm.transitions if each.contact == who}
+    return {canonical(each.tag) for each in place.crm.transitions if each.contact == who}
 
 
-def _added_by_us(place: Place, who: str, tag: str) -> Iterator[bool]:
-    """Of each time that the tag came to the contact, whether it was us."""
+def _added_by_us(place: Place, who: str, tag: str, undoing: set[str]) -> Iterator[bool]:
+    """Of each time that the tag came to the contact, whether it was us; what is given back may be anybody's."""
     for each in place.crm.transitions:
-        if (each.contact, each.tag, each.action) == (who, tag, Action.ADD):
-            yield each.by in RUNS
+        if (each.contact, canonical(each.tag), each.action) == (who, tag, Action.ADD):
+            yield each.by in RUNS and each.by not in undoing

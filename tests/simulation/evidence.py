@@ -1,7 +1,8 @@
 """What the logs say of a run: parsed here anew, by the vendor's documents, not by the product.
 
 A delivered answer makes the outcome of a pair known where the contact has exactly one row and that row agrees with
-itself and the request; everything else that may have had an effect leaves a doubt.
+itself and the request. 401, 403, 429 and a refused connection are known not to have had an effect. Every other refusal
+may have had one, whatever it says; everything else leaves a doubt.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from enum import StrEnum
 from typing import Any
 
 from reconciler.core.outcome import Action
+from tests.simulation.declared import canonical
 from tests.simulation.place import BULK, Exchange, Place
 
 Pair = tuple[Action, str, str]
+UNTOUCHING = (401, 403, 429)
+ABSENT = ("Contact not found", "contact is deleted", "contact id is not a valid firebase id")
 REJECTED = (
     "contact id is not a valid firebase id",
     "contact is deleted",
@@ -32,6 +36,7 @@ class Said(StrEnum):
     NOOP = "noop"
     REJECTED = "rejected"
     UNTOUCHED = "untouched"
+    REFUSED = "refused"
     DOUBT = "doubt"
 
 
@@ -63,7 +68,7 @@ def writes_of(place: Place, run: str) -> list[Write]:
 def _write(exchange: Exchange) -> Write:
     body = json.loads(exchange.body)
     action = Action(exchange.path.removeprefix(BULK))
-    contacts, tags = tuple(body["contacts"]), tuple(body["tags"])
+    contacts, tags = tuple(body["contacts"]), tuple(map(canonical, body["tags"]))
     rows = _rows(exchange)
     said = {contact: _said(exchange, action, tags, rows.get(contact, [])) for contact in contacts}
     return Write(exchange, action, contacts, tags, said)
@@ -89,10 +94,10 @@ def document(exchange: Exchange) -> dict[str, Any] | None:
 
 
 def _said(exchange: Exchange, action: Action, tags: Iterable[str], rows: list[dict[str, Any]]) -> dict[str, Said]:
-    if exchange.status is not None and (exchange.status == 429 or 300 <= exchange.status < 500):
+    if exchange.raised == "ConnectError" or exchange.status in UNTOUCHING:
         return dict.fromkeys(tags, Said.UNTOUCHED)
-    if exchange.raised == "ConnectError":
-        return dict.fromkeys(tags, Said.UNTOUCHED)
+    if exchange.status is not None and 300 <= exchange.status < 500:
+        return dict.fromkeys(tags, Said.REFUSED)
     if len(rows) != 1:
         return dict.fromkeys(tags, Said.DOUBT)
     (row,) = rows
@@ -100,7 +105,7 @@ def _said(exchange: Exchange, action: Action, tags: Iterable[str], rows: list[di
         return dict.fromkeys(tags, Said.REJECTED if row["message"] in REJECTED else Said.DOUBT)
     if row["type"] != "success":
         return dict.fromkeys(tags, Said.DOUBT)
-    old, added, removed = set(row["oldTags"]), set(row["tagsAdded"]), set(row["tagsRemoved"])
+    old, added, removed = (set(map(canonical, row[key])) for key in ("oldTags", "tagsAdded", "tagsRemoved"))
     changed, other = (added, removed) if action is Action.ADD else (removed, added)
     expected = set(tags) - old if action is Action.ADD else set(tags) & old
     if other or changed != expected:
@@ -123,14 +128,32 @@ def sights_of(place: Place, run: str) -> list[Sight]:
     for each in place.exchanges:
         shown = document(each) if each.run == run and not each.path.startswith(BULK) else None
         rows = [shown["contact"]] if shown and "contact" in shown else (shown or {}).get("contacts", [])
-        found += [Sight(each, row["id"], frozenset(row["tags"]), _moment(row)) for row in rows if "tags" in row]
+        if each.method == "GET":
+            # who answers under another id has said nothing of the one that was asked for, and little of the other
+            rows = [row for row in rows if row["id"] == each.contact]
+        found += [
+            Sight(each, row["id"], frozenset(map(canonical, row["tags"])), _moment(row))
+            for row in rows
+            if "tags" in row
+        ]
     return found
 
 
 def unfound_by(place: Place, run: str) -> list[tuple[str, Exchange]]:
-    """The contacts that a read did not find."""
+    """The contacts of which a read said, in the vendor's words, that they are not there."""
     reads = [each for each in place.exchanges if each.run == run and each.method == "GET"]
-    return [(each.path.rpartition("/")[2], each) for each in reads if each.status in (400, 403, 404, 422)]
+    return [(each.contact, each) for each in reads if each.status == 403 or _message(each) in ABSENT]
+
+
+def _message(exchange: Exchange) -> str:
+    """What an error body says, empty where it is none of the vendor's."""
+    if exchange.status is None or not 400 <= exchange.status < 500 or exchange.answer is None:
+        return ""
+    try:
+        found = json.loads(exchange.answer)["message"]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return "; ".join(found) if isinstance(found, list) else str(found)
 
 
 def _moment(row: dict[str, Any]) -> int:

@@ -13,13 +13,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from typing import Any
 
 from reconciler.core.manifest import Authority
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.names import LocationId
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan
 from reconciler.core.report import LocationReport
-from tests.simulation.declared import ONCE, TAGS, Declared
+from reconciler.sandbox.world import Transition
+from tests.simulation.declared import ONCE, PEOPLE, TAGS, Declared, canonical
 from tests.simulation.evidence import Pair, Said, Sight, Write, sights_of, unfound_by, writes_of
 from tests.simulation.place import ORIGIN, RUNS, Exchange, token_of
 from tests.simulation.program import Run
@@ -51,6 +53,8 @@ class Facts:
     changes: set[Pair]
     ceilings: set[Pair]
     again: set[Pair]
+    undone: set[Pair]
+    log: list[Transition]
     alone: bool
 
     @property
@@ -72,37 +76,51 @@ def violations(town: Town, location: LocationId) -> Iterator[str]:
         yield from form(exchange, location)
     known = [facts for run in town.runs if (facts := _facts(town, run, location))]
     for facts in known:
-        for rule in (approval, removals, repeats, order, observations, partition):
+        for rule in (approval, removals, undoing, repeats, order, observations, partition):
             yield from rule(facts)
     yield from doubts_of_others(known)
+    yield from absences(known)
     yield from transitions(town, location, known)
     yield from once(town, location)
     yield from one_applier(place.exchanges)
 
 
 def _facts(town: Town, run: Run, location: LocationId) -> Facts | None:
-    plan, place, history = run.planned(location), town.places[location], town.history[location]
+    plan, place = run.planned(location), town.places[location]
     if plan is None:
         return None
-    changes = {(c.action, who, c.tag) for delta in plan.deltas for c in delta.changes for who in delta.contacts}
-    ceilings = {(Action.REMOVE, who, tag) for each in plan.deferrals for who in each.contacts for tag in each.tags}
+    changes = {(c.action, who, canonical(c.tag)) for d in plan.deltas for c in d.changes for who in d.contacts}
+    ceilings = set(_pairs([Action.REMOVE], plan.deferrals))
     # what an earlier run left in doubt is listed as held: reading it may let it go
-    held = {(action, who, tag) for each in plan.held for who in each.contacts for tag in each.tags for action in Action}
-    again = {(each.action, who, tag) for each in plan.reasserted for who in each.contacts for tag in each.tags}
+    ceilings |= set(_pairs(Action, plan.held))
+    again = {
+        (each.action, who, canonical(tag)) for each in plan.reasserted for who in each.contacts for tag in each.tags
+    }
     others = [each for each in town.runs if each is not run and each.began <= run.ended and each.ended >= run.began]
     return Facts(
         run=run,
         plan=plan,
         report=run.report(location),
-        past=history[: history.index(run.declared[location]) + 1],
+        past=town.history[location][: run.commits[location]],
         writes=writes_of(place, run.name),
         sights=sights_of(place, run.name),
         unfound=unfound_by(place, run.name),
-        changes=changes,  # type: ignore[arg-type]
-        ceilings=ceilings | held,  # type: ignore[arg-type]
-        again=again,  # type: ignore[arg-type]
+        changes=changes,
+        ceilings=ceilings,
+        again=again,
+        log=[each for each in place.crm.transitions if each.by == run.name],
+        undone={
+            (each.action, each.contact, canonical(each.tag))
+            for each in place.crm.transitions
+            if run.undoes and each.by == run.undoes.name
+        },
         alone=not others and not run.saved,
     )
+
+
+def _pairs(actions: Iterable[Action], listed: Iterable[Any]) -> Iterator[Pair]:
+    for each in listed:
+        yield from ((action, who, canonical(tag)) for action in actions for who in each.contacts for tag in each.tags)
 
 
 def form(exchange: Exchange, location: LocationId) -> Iterator[str]:
@@ -153,7 +171,7 @@ def removals(facts: Facts) -> Iterator[str]:
             yield f"3: {facts.name} removes {tag} from {who}, where it is desired"
         if declared.is_left_alone(who, tag):
             yield f"2: {facts.name} removes {tag} from {who}, where it is to be left alone"
-        if not _may_remove(who, tag, facts.past):
+        if not facts.run.undoes and not _may_remove(who, tag, facts.past):
             yield f"2: {facts.name} removes {tag} from {who}, and nobody asked for it"
 
 
@@ -165,6 +183,19 @@ def _may_remove(who: str, tag: str, past: list[Declared]) -> bool:
     if declared.authority(who) is Authority.OWNED:
         return any(tag in each.named() for each in past)
     return any(tag in each.present(who) - each.kept(who) for each in past[:-1])
+
+
+def undoing(facts: Facts) -> Iterator[str]:
+    """1: a run that undoes another one sends the inverse of what that one changed, and nothing else."""
+    if not facts.run.undoes:
+        return
+    for write in facts.writes:
+        for action, who, tag in sorted(write.pairs):
+            if who in PEOPLE and (_INVERSE[action], who, tag) not in facts.undone:
+                yield f"1: {facts.name} sends {(action, who, tag)}, which {facts.run.undoes.name} did not change"
+
+
+_INVERSE = {Action.ADD: Action.REMOVE, Action.REMOVE: Action.ADD}
 
 
 def repeats(facts: Facts) -> Iterator[str]:
@@ -181,6 +212,8 @@ def repeats(facts: Facts) -> Iterator[str]:
                 yield f"6: {facts.name} sends {pair} once more, in doubt for the second time"
             if said is Said.DOUBT and pair[0] is Action.ADD and not _proven(pair, before, write, facts.sights):
                 yield f"6: {facts.name} adds {pair} again, and nothing proves that the first time had no effect"
+            if said is Said.REFUSED and pair[0] is Action.ADD and not _cleared(pair, before, write, facts):
+                yield f"6: {facts.name} adds {pair} again, refused before, and nobody looked whether it had an effect"
         told.update((pair, (said, write)) for pair, said in write.told())
 
 
@@ -195,6 +228,34 @@ def _proven(pair: Pair, before: Write, write: Write, sights: Iterable[Sight]) ->
         and sight.updated < sent
         for sight in sights
     )
+
+
+def _cleared(pair: Pair, before: Write, write: Write, facts: Facts) -> bool:
+    """Whether reads after a refusal showed no trace of it: one of any of its contacts, of the pair's own where the tag
+    starts something. A trace makes a doubt of it: a date that moved, or a tag that it did bring, as the server's
+    own log has it.
+    """
+    sent, told = before.exchange.at, before.exchange.ended or before.exchange.at
+    seen = [
+        sight
+        for sight in facts.sights
+        if sight.contact in before.contacts
+        and sight.exchange.method == "GET"
+        and told <= sight.exchange.at
+        and (sight.exchange.ended or 0) <= write.exchange.at
+    ]
+    first = [sight for sight in seen if not _written(facts, sight.contact, told, sight.exchange.at)]
+    arrived = {(each.contact, canonical(each.tag)) for each in facts.log if sent <= each.at <= told}
+    if any(sight.updated >= sent or arrived & {(sight.contact, tag) for tag in sight.tags} for sight in first):
+        return _proven(pair, before, write, facts.sights)
+    looked = {sight.contact for sight in seen}
+    looked |= {who for who, each in facts.unfound if told <= each.at and (each.ended or 0) <= write.exchange.at}
+    return pair[1] in looked if pair[2] == ONCE else not looked.isdisjoint(before.contacts)
+
+
+def _written(facts: Facts, who: str, after: int, before: int) -> bool:
+    """Whether the run wrote to the contact in between."""
+    return any(who in each.contacts and after <= each.exchange.at < before for each in facts.writes)
 
 
 def doubts_of_others(known: list[Facts]) -> Iterator[str]:
@@ -219,6 +280,12 @@ def doubts_of_others(known: list[Facts]) -> Iterator[str]:
             since = before.exchange.at + SETTLE_MS
             looked = any(who == pair[1] and at >= since and end <= write.exchange.at for who, at, end in looks)
             run, earlier = runs[write.exchange.run], runs[before.exchange.run]
+            if said is Said.REFUSED and pair[0] is Action.ADD and run is not earlier and not run.retries:
+                after = before.exchange.ended or before.exchange.at
+                if not any(
+                    who in before.contacts and at >= after and end <= write.exchange.at for who, at, end in looks
+                ):
+                    yield f"6: {run.name} sends {pair}, which {earlier.name} was refused, and nobody looked"
             if said is not Said.DOUBT:
                 continue
             if not looked and not run.retries:
@@ -258,6 +325,21 @@ def _ended_well(add: Write, who: str, remove: Write, facts: Facts) -> bool:
     return set(add.tags) <= there
 
 
+def absences(known: list[Facts]) -> Iterator[str]:
+    """8: nobody is taken for gone, invalid or of another location but by an answer about that very contact."""
+    told: dict[str, int] = {}
+    for facts in known:
+        for who, exchange in facts.unfound:
+            told.setdefault(who, exchange.at)
+        for write in facts.writes:
+            for who in (who for who, said in write.said.items() if Said.REJECTED in said.values()):
+                told.setdefault(who, write.exchange.at)
+    for facts in known:
+        for who in sorted({who for group in facts.plan.quarantined for who in group.contacts}):
+            if told.get(who, facts.run.ended) >= facts.run.ended:
+                yield f"8: {facts.name} takes {who} for unreachable, which no answer said"
+
+
 def observations(facts: Facts) -> Iterator[str]:
     """8: a plan assumes of a contact only what an answer showed."""
     if facts.run.saved:
@@ -265,7 +347,7 @@ def observations(facts: Facts) -> Iterator[str]:
     shown = {(sight.contact, sight.tags) for sight in facts.sights}
     for seen in facts.plan.observations:
         for who in seen.contacts:
-            if (who, frozenset(seen.tags)) not in shown:
+            if (who, frozenset(map(canonical, seen.tags))) not in shown:
                 yield f"8: {facts.name} takes {who} to carry {sorted(seen.tags)}, which no answer said"
 
 
@@ -276,17 +358,17 @@ def partition(facts: Facts) -> Iterator[str]:
         return
     planned, total = len(facts.changes), sum(report.pairs.values())
     pairs = {(who, tag) for _, who, tag in facts.changes | facts.ceilings | facts.again}
-    # doubts about contacts in quarantine are settled and told too, though no plan is made for them
-    if total > len(pairs) and facts.alone and not facts.plan.quarantined:
+    # one tag was asked for, and doubts about the contact's other tags are settled and told too
+    narrow = bool(facts.run.options.selection.tags)
+    # as are doubts about contacts in quarantine, though no plan is made for them
+    if total > len(pairs) and facts.alone and not facts.plan.quarantined and not narrow:
         yield f"10: {facts.name} reports {total} pairs, more than the plan has"
     if total < planned and facts.alone:
         yield f"10: {facts.name} reports {total} pairs, and {planned} were planned"
     ends = _ends(facts)
     counted = Counter(ends.values())
-    unsent = len(pairs) - len(ends) + counted[Said.UNTOUCHED]
+    unsent = len(pairs) - len(ends) + counted[Said.UNTOUCHED] + counted[Said.REFUSED]
     gone = {who for who, _ in facts.unfound}
-    # one tag was asked for, and doubts about the contact's other tags are settled and told too
-    narrow = bool(facts.run.options.selection.tags)
     unfound = sum(who in gone for who, _ in pairs) if not narrow else len(gone) * len(TAGS)
     # what was applied and is sent again may end otherwise
     repeated = len(facts.again)
@@ -306,42 +388,42 @@ def _ends(facts: Facts) -> dict[Pair, Said]:
 
 
 def transitions(town: Town, location: LocationId, known: list[Facts]) -> Iterator[str]:
-    """7: a plan makes a pair start its automations at most once, re-assertions aside, however often it is applied."""
+    """7: a plan makes a pair start its automations at most once, re-assertions aside, however often it is applied; nor
+    does an approval, however often it is sent.
+    """
     of = {facts.name: facts for facts in known}
     added: Counter[tuple[str, str, str]] = Counter()
     for each in town.places[location].crm.transitions:
         if each.by not in RUNS or each.action is not Action.ADD:
             continue
-        facts = of[each.by]
-        if (each.action, each.contact, each.tag) not in facts.again:
-            added[
-                hashlib.sha256(facts.run.saved).hexdigest() if facts.run.saved else each.by, each.contact, each.tag
-            ] += 1
+        facts, tag = of[each.by], canonical(each.tag)
+        if (each.action, each.contact, tag) not in facts.again:
+            added[_approved_as(facts.run), each.contact, tag] += 1
     for (plan, who, tag), number in added.items():
         if number > 1:
             yield f"7: one plan, that of {plan}, added {tag} to {who} {number} times"
 
 
+def _approved_as(run: Run) -> str:
+    """What a person approved who let the run send: a file, a change digest, or this one run."""
+    if run.saved:
+        return hashlib.sha256(run.saved).hexdigest()
+    return run.approval.name if run.approval else run.name
+
+
 def once(town: Town, location: LocationId) -> Iterator[str]:
-    """7: a tag that is `once` is added once for good, whoever consumes it and whatever else was declared in between,
-    unless a person asks to send once more what is held.
+    """7: a tag that is `once` is added once, whoever consumes it, and whatever is declared meanwhile, unless a person
+    asks to send once more what is held, or to undo a run that removed it.
     """
-    asked = {run.name for run in town.runs if run.retries}
-    last: dict[str, int] = {}
+    asked = {run.name for run in town.runs if run.retries or run.undoes}
+    lasting = all(declared.rules.once for declared in town.history[location])
+    added: set[str] = set()
     for each in town.places[location].crm.transitions:
-        if each.by not in RUNS or each.tag != ONCE or each.action is not Action.ADD:
+        if not lasting or each.by not in RUNS or each.tag != ONCE or each.action is not Action.ADD:
             continue
-        before = last.get(each.contact, -1)
-        if before >= 0 and each.by not in asked and _is_once(town, location, before, each.at):
-            yield f"7: {ONCE} was added to {each.contact} again"
-        last[each.contact] = each.at
-
-
-def _is_once(town: Town, location: LocationId, start: int, end: int) -> bool:
-    """Whether the tag was `once` under all manifests that held from start to end, whomever they gave it to."""
-    since = [*town.since[location], Instant(end + 1)]
-    spans = zip(town.history[location], pairwise(since), strict=True)
-    return all(declared.rules.once for declared, (begun, over) in spans if begun <= end and over > start)
+        if each.contact in added and each.by not in asked:
+            yield f"7: {ONCE} was added to {each.contact} again, and nobody asked for it"
+        added.add(each.contact)
 
 
 def one_applier(exchanges: list[Exchange]) -> Iterator[str]:

@@ -28,8 +28,7 @@ RUNS = [f"run-{nth}" for nth in range(40)]
 CONSUMED = Tag("welcome")
 
 
-PLAYED = tuple(kind for kind in EVERYDAY if kind not in LIES)
-"""The faults of the network that a world meets."""
+HONEST = tuple(kind for kind in EVERYDAY if kind not in LIES)
 
 
 def token_of(run: str) -> str:
@@ -40,6 +39,7 @@ class Mischief(StrEnum):
     """What a server may answer besides the faults of the network. Rows are spoilt after the effect."""
 
     REDIRECT = "redirect"
+    REDIRECT_AFTER = "redirect-after"
     UNAUTHORISED = "unauthorised"
     FORBIDDEN = "forbidden"
     ROW_MISSING = "row-missing"
@@ -49,6 +49,7 @@ class Mischief(StrEnum):
     ROWS_SHUFFLED = "rows-shuffled"
 
 
+MOVED = {"Location": "https://elsewhere.example/contacts"}
 REFUSALS = (Mischief.REDIRECT, Mischief.UNAUTHORISED, Mischief.FORBIDDEN)
 # that one contact is forbidden says that it lives elsewhere, and no answer of the API is untrue
 MISCHIEF = {(False, True): tuple(Mischief), (False, False): REFUSALS, (True, False): REFUSALS[:2]}
@@ -73,6 +74,11 @@ class Exchange:
     raised: str = ""
     status: int | None = None
     answer: bytes | None = None
+
+    @property
+    def contact(self) -> str:
+        """Of a read of one contact, whom it asked for."""
+        return self.path.rpartition("/")[2]
 
 
 @dataclass
@@ -180,7 +186,7 @@ class Wire(httpx.AsyncBaseTransport):
 
 def _refusal(which: Kind | Mischief | None) -> httpx.Response:
     if which is Mischief.REDIRECT:
-        return httpx.Response(307, headers={"Location": "https://elsewhere.example/contacts"})
+        return httpx.Response(307, headers=MOVED)
     status, message = (401, NO_SCOPE) if which is Mischief.UNAUTHORISED else (403, NO_ACCESS)
     return httpx.Response(status, json={"statusCode": status, "message": message})
 
@@ -189,6 +195,8 @@ def _spoilt(response: httpx.Response, how: Mischief) -> httpx.Response:
     """The answer of a bulk request with its first row spoilt."""
     if not response.is_success:
         return response
+    if how is Mischief.REDIRECT_AFTER:
+        return httpx.Response(307, headers=MOVED)
     document = json.loads(response.content)
     rows: list[dict[str, Any]] = [json.loads(row) if isinstance(row, str) else row for row in document["responses"]]
     match how:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,20 +11,30 @@ from typing import TYPE_CHECKING, Any
 from reconciler.apply import Mission, World, apply
 from reconciler.core.approval import approve
 from reconciler.core.desired import Desired
+from reconciler.core.errors import StalePlan
 from reconciler.core.event import Event
+from reconciler.core.journal import RunLog, RunRecord
+from reconciler.core.lease import Holder
 from reconciler.core.names import ContactId, LocationId
 from reconciler.core.observed import Seen
 from reconciler.core.pace import Pace, Quota
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
+from reconciler.core.proposal import Proposal, narrowed
 from reconciler.core.report import LocationReport
+from reconciler.core.revert import Reversal, plan_revert, reverse
 from reconciler.highlevel.client import HighLevel
 from reconciler.planfile import dumps, loads
 from reconciler.refresh import Reading, read_contacts, scan
 from reconciler.store import open_store
+from reconciler.store.processes import origin_of_this_process
 from tests.fakes import a_holder
 from tests.simulation.declared import Declared, as_desired
 from tests.simulation.place import ORIGIN, Place, Wire, token_of
 from tests.simulation.process import Fate, MortalStore, Process, ProcessClock
+from tests.simulation.proposing import whom_to_read
+
+UNSEEN = 2**30
+"""The number of no process here."""
 
 if TYPE_CHECKING:
     from tests.simulation.town import Town
@@ -34,7 +45,9 @@ class Run:
     """One run, and everything of it that can be known from outside.
 
     `refresh`: how it looks at contacts before it plans, `get`, `search` or not at all. `saved`: the plan file that it
-    applies. `only_plans`: it writes such a file and sends nothing.
+    applies; `honest`: the plan in it before somebody wrote more into the file. `only_plans`: it writes such a file and
+    sends nothing. `approval`: the run whose changes somebody approved: it sends these or nothing. `undoes`: the run
+    that it reverts. `commits`: how many manifests there were when it began.
     """
 
     name: str
@@ -42,9 +55,13 @@ class Run:
     refresh: str = ""
     saved: bytes = b""
     only_plans: bool = False
+    approval: Run | None = None
+    undoes: Run | None = None
+    honest: Plan | None = None
     waits_ms: int = 120_000
     fate: Fate | None = None
     declared: dict[LocationId, Declared] = field(default_factory=dict)
+    commits: dict[LocationId, int] = field(default_factory=dict)
     plan: Plan | None = None
     reports: tuple[LocationReport, ...] = ()
     problem: str = ""
@@ -56,11 +73,13 @@ class Run:
 
     @property
     def retries(self) -> bool:
-        """Whether a person asked to send once more what is held."""
-        return self.plan is not None and self.plan.selection.retry_held
+        """Whether a person asked to send once more what is held; no file can."""
+        return self.options.selection.retry_held
 
     def planned(self, location: LocationId) -> LocationPlan | None:
-        return next((each for each in self.plan.locations if each.location == location), None) if self.plan else None
+        """What was planned there, not what was written into the file besides."""
+        plan = self.honest or self.plan
+        return next((each for each in plan.locations if each.location == location), None) if plan else None
 
     def report(self, location: LocationId) -> LocationReport | None:
         return next((each for each in self.reports if each.location == location), None)
@@ -83,41 +102,72 @@ class Program:
     paces: dict[LocationId, Pace]
     desired: dict[LocationId, Desired]
     chance: random.Random
+    reversals: dict[LocationId, Reversal] = field(default_factory=dict)
+    options: PlanOptions = PlanOptions()
 
     async def work(self) -> None:
         mine = self.run
-        if mine.saved:
-            mine.plan = loads(mine.saved)
-        else:
-            plans = [await self.plan(location) for location in self.desired]
-            chosen = mine.options.selection
-            mine.plan = combine(plans, as_of=self.clock.now(), manifests="manifests", selection=chosen)
+        proposed = loads(mine.saved) if mine.saved else None
+        self.options = _narrowed(mine.options, proposed)
+        self.reversals = {location: found for location in self.desired if (found := self.reversal(location))}
+        parts = {each.location: each for each in proposed.locations} if proposed else {}
+        plans = [await self.plan(each, parts.get(each)) for each in self.reversals or self.desired]
+        now = combine(plans, as_of=self.clock.now(), manifests="manifests", selection=self.options.selection)
+        mine.plan = proposed or now
+        approved = mine.approval and mine.approval.plan
+        if approved and approved.change_digest != now.change_digest:
+            raise StalePlan("what there is to do now is not what was approved")
         if not mine.only_plans:
-            mine.reports = await apply(approve(mine.plan), self.mission(), self.world())
+            mine.reports = await apply(approve(now), self.mission(proposed), self.world())
 
-    async def plan(self, location: LocationId) -> LocationPlan:
-        state = self.store.load(location)
+    def reversal(self, location: LocationId) -> Reversal | None:
+        """What there is to undo there."""
+        undone = self.run.undoes and self.run.undoes.report(location)
+        if not undone:
+            return None
+        runs = list(self.store.runs(location))
+        found = [each.id for each in runs].index(undone.run)
+        log, *later = (self.log(each) for each in runs[found:])
+        return reverse(log, later)
+
+    def log(self, run: RunRecord) -> RunLog:
+        return RunLog(run, tuple(self.store.batches(run.id)), self.store.adopted(run.id))
+
+    async def plan(self, location: LocationId, proposed: LocationPlan | None) -> LocationPlan:
+        """What is to be done now; of a file, what of it is. Whom the file knows better is read, and nobody else."""
+        state, desired, options = self.store.load(location), self.desired[location], self.options
         ours = {contact for contact, known in state.observed.items() if known.ledger}
-        seen = await self.look(location, sorted(ours | self.desired[location].contacts.keys()))
+        whom, refresh = sorted(ours | desired.contacts.keys()), self.run.refresh
+        if proposed:
+            whom = list(whom_to_read(proposed, desired, state, options))
+            refresh = "get" if whom else ""
+        seen = await self.look(location, whom, refresh)
         for each in seen:
-            state.observed.update(dict(each.absorb(state.observed, settle_ms=self.run.options.settle_ms)))
-        return plan_location(self.desired[location], state, self.run.options, observations=seen)
+            state.observed.update(dict(each.absorb(state.observed, settle_ms=options.settle_ms)))
+        if location in self.reversals:
+            return plan_revert(self.reversals[location], desired, state, options, observations=seen)
+        fresh = plan_location(desired, state, options, observations=seen)
+        return narrowed(fresh, proposed, desired, state, options) if proposed else fresh
 
-    async def look(self, location: LocationId, contacts: list[ContactId]) -> tuple[Seen, ...]:
+    async def look(self, location: LocationId, contacts: list[ContactId], refresh: str) -> tuple[Seen, ...]:
         api, pace = self.apis[location], self.paces[location]
         reading = Reading(api, self.clock, self.run.events.append, pace, chance=self.chance.random)
-        match self.run.refresh:
+        match refresh:
             case "get":
                 return (await read_contacts(location, contacts, reading)).seen
             case "search":
                 return (await scan(location, reading)).seen
         return ()
 
-    def mission(self) -> Mission:
-        assert self.run.plan is not None
-        # a saved plan is carried out as it was asked for
-        options = dict.fromkeys(self.desired, replace(self.run.options, selection=self.run.plan.selection))
-        return Mission(self.desired, options, a_holder(self.run.name), lock_timeout_ms=self.run.waits_ms)
+    def mission(self, proposed: Plan | None) -> Mission:
+        return Mission(
+            self.desired,
+            dict.fromkeys(self.desired, self.options),
+            a_neighbour(self.run.name),
+            lock_timeout_ms=self.run.waits_ms,
+            reversals=self.reversals,
+            proposal=Proposal(proposed) if proposed else None,
+        )
 
     def world(self) -> World:
         return World(
@@ -129,6 +179,20 @@ class Program:
             pace=self.paces.__getitem__,
             chance=self.chance.random,
         )
+
+
+def _narrowed(options: PlanOptions, proposed: Plan | None) -> PlanOptions:
+    """As asked for; a file chooses which part of the whole it is of, and nothing else."""
+    if proposed is None:
+        return options
+    part = proposed.selection
+    return replace(options, selection=replace(options.selection, sets=part.sets, tags=part.tags))
+
+
+def a_neighbour(name: str) -> Holder:
+    """A process on this host and boot, in a PID namespace of its own: from here nobody sees whether it lives."""
+    holder, boot = a_holder(name, host=socket.gethostname(), pid=UNSEEN), origin_of_this_process().boot_id
+    return replace(holder, boot_id=boot, pid_namespace="another", process_start="7")
 
 
 async def perform(run: Run, process: Process, town: Town) -> None:

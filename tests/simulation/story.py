@@ -19,9 +19,10 @@ from reconciler.core.plan import PlanOptions
 from reconciler.core.reassert import Reassert, Reassertion
 from reconciler.sandbox.faults import FaultPlan
 from tests.simulation.declared import FOREIGN, PEOPLE, TAGS, Rules, write
-from tests.simulation.place import PLAYED, Trouble
+from tests.simulation.place import EVERYDAY, HONEST, Trouble
 from tests.simulation.process import AFTER, BEFORE, Fate
 from tests.simulation.program import Run
+from tests.simulation.proposing import forge
 from tests.simulation.town import Town
 
 DAY_MS = 86_400_000
@@ -69,16 +70,23 @@ class Story:
 
     def episode(self, nth: int) -> None:
         for location in self.town.places:
-            self.town.places[location].befall(self.trouble(nth))
-        acts: dict[Callable[[], None], float] = {self.one: 5, self.rivals: 2, self.saves: 3}
+            self.town.places[location].befall(self.trouble(location))
+        acts: dict[Callable[[], None], float] = {
+            self.one: 5,
+            self.rivals: 2,
+            self.saves: 3,
+            self.approves: 1,
+            self.undoes: 1,
+        }
         act = self.late if self.saved else self.chance.choices(list(acts), list(acts.values()))[0]
         act()
 
-    def trouble(self, nth: int) -> Trouble:
-        chance = self.chance
+    def trouble(self, location: LocationId) -> Trouble:
+        """A read that lags says nothing of a request that was refused just before: not both."""
+        chance, lags = self.chance, self.town.places[location].crm.assumptions.read_lag_ms > 0
         rate = chance.choice([0.0, 0.3, 0.6])
         return Trouble(
-            faults=FaultPlan(seed=chance.randrange(1_000_000), rate=rate, kinds=PLAYED),
+            faults=FaultPlan(seed=chance.randrange(1_000_000), rate=rate, kinds=HONEST if lags else EVERYDAY),
             mischief=chance.choice([0.0, 0.0, 0.15]),
             latency_ms=chance.choice([(20, 20), (100, 2_500)]),
             consumes_after_ms=chance.choice([None, 0, 1_500, 40_000]),
@@ -119,7 +127,10 @@ class Story:
         saved, self.saved = self.saved, None
         if saved is None or saved.declared != {location: self.town.wanted(location) for location in self.town.places}:
             return self.one()
-        first = self.run(saved=saved.file())
+        file, honest = saved.file(), saved.plan
+        if self.whim.random() < 0.4:
+            file = forge(file)
+        first = self.run(saved=file, honest=honest)
         if self.whim.random() < 0.6:
             first.fate = Fate(
                 self.whim.choice(["send", "record"]), self.whim.choice([BEFORE, AFTER]), self.whim.choice([0, 1])
@@ -128,8 +139,38 @@ class Story:
         if first.killed and self.whim.random() < 0.7:
             self.in_between()
         if first.killed or self.chance.random() < 0.5:
-            self.town.execute(self.run(saved=saved.file()), others=self.people())
+            self.town.execute(self.run(saved=file, honest=honest), others=self.people())
         return None
+
+    def approves(self) -> None:
+        """What is held is to be tried once more: a digest is approved, and sent as often as its appliers die."""
+        self.town.execute(self.run(), others=self.people())
+        asked = replace(self.options(), selection=Selection(retry_held=True))
+        approval = self.town.new_run(asked, only_plans=True)
+        self.town.execute(approval)
+        for _ in range(3):
+            options = replace(self.options(), selection=asked.selection)
+            fate = Fate("send", self.whim.choice([BEFORE, AFTER]), 0)
+            self.town.execute(self.town.new_run(options, approval=approval, fate=fate))
+            if self.whim.random() < 0.5:
+                self.in_between()
+
+    def undoes(self) -> None:
+        """A commit, a run of it, the commit before once more, and the run undone; then as every night."""
+        before = {location: self.town.wanted(location) for location in self.town.places}
+        self.commit(always=True)
+        mistake = self.run()
+        self.town.execute(mistake, others=self.people())
+        for location, declared in before.items():
+            self.town.commit(location, declared)
+        if not mistake.reports:
+            return self.one()
+        for location in self.town.places:
+            if (report := mistake.report(location)) and report.run:
+                refresh = self.whim.choice(["", "get"])
+                self.town.execute(self.town.new_run(self.options(), undoes=mistake, refresh=refresh))
+                break
+        return self.one()
 
     def in_between(self) -> None:
         """What was tried by the one who died is used up or taken away; somebody looks, who is there for another tag."""
@@ -165,8 +206,9 @@ class Story:
 
     def converge(self) -> None:
         """Two runs, the first on a look at every contact; a third has nothing to do. Others touch what is theirs."""
-        silent = any(place.crm.assumptions.search_row_without_tags for place in self.town.places.values())
-        for refresh in ("get" if silent else self.chance.choice(["get", "search"]), "", ""):
+        rules = [place.crm.assumptions for place in self.town.places.values()]
+        hiding = any(each.search_row_without_tags or each.search_flickers_ms for each in rules)
+        for refresh in ("get" if hiding else self.chance.choice(["get", "search"]), "", ""):
             self.town.execute(self.town.new_run(self.options(), refresh=refresh))
             for location in self.town.places:
                 if not any(each.authority == "exact" for each in self.town.wanted(location).sets):

@@ -12,12 +12,12 @@ from typing import Any
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.plan import PlanOptions
-from reconciler.sandbox.assumptions import Assumptions
+from reconciler.sandbox.assumptions import Assumptions, Merged
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Crm
 from tests.fakes import START
-from tests.simulation.declared import AWAY, GONE, PEOPLE, Declared
+from tests.simulation.declared import AWAY, GONE, HEIR, MERGED, PEOPLE, Declared
 from tests.simulation.place import RUNS, Place
 from tests.simulation.process import Killed, Process
 from tests.simulation.program import Run, perform
@@ -40,12 +40,16 @@ class Town:
         self.runs: list[Run] = []
         self.places = {location: self._found(location, limit) for location in (HERE, THERE)[:locations]}
         self.history: dict[LocationId, list[Declared]] = {location: [] for location in self.places}
-        self.since: dict[LocationId, list[Instant]] = {location: [] for location in self.places}
 
     def _found(self, location: LocationId, limit: int) -> Place:
         """Somebody's location, as it was before we came."""
         crowd = [self._contact(each, location) for each in PEOPLE]
-        strangers = [replace(self._contact(GONE, location), deleted=START), self._contact(AWAY, LocationId("away"))]
+        strangers = [
+            replace(self._contact(GONE, location), deleted=START),
+            self._contact(AWAY, LocationId("away")),
+            replace(self._contact(MERGED, location), deleted=START, merged_into=HEIR),
+            self._contact(HEIR, location),
+        ]
         crm = Crm(location, [*crowd, *strangers], assumptions=self._assumptions())
         return Place(crm, self.clock, random.Random(self.chance.random()), Limits(requests=limit))
 
@@ -58,7 +62,18 @@ class Town:
             succeeds_with_errors=either([True, False]),
             spells_succeded=either([True, False]),
             rows_as_text=either([True, False]),
-            missing_contact_status=either([400, 404]),
+            missing_contact_status=either([400, 404, 422]),
+            missing_contact_message=either(["Contact not found", "contact is deleted"]),
+            merged_row=either(list(Merged)),
+            merged_reads_as_survivor=either([True, False]),
+            read_without_location=either([True, False]),
+            read_lag_ms=either([0, 0, 5_000]),
+            changes_as_asked=either([False, False, False, True]),
+            max_contacts=either([500, 500, 500, 2]),
+            max_tags=either([50, 50, 50, 1]),
+            oversize_names_limit=either([True, False]),
+            search_lag_ms=either([3_000, 3_000, 240_000]),
+            search_flickers_ms=either([0, 0, 7_000]),
             tag_write_moves_date=either([True, True, False]),
             noop_write_moves_date=either([True, False]),
             search_row_without_tags=either([0, 3]),
@@ -74,7 +89,6 @@ class Town:
     def commit(self, location: LocationId, declared: Declared) -> None:
         """Other manifests, from now on."""
         self.history[location].append(declared)
-        self.since[location].append(self.clock.now())
 
     def wanted(self, location: LocationId) -> Declared:
         return self.history[location][-1]
@@ -102,6 +116,7 @@ class Town:
         process = Process(mine.name, self.clock, mine.fate)
         mine.began = self.clock.now()
         mine.declared = {location: self.wanted(location) for location in self.places}
+        mine.commits = {location: len(self.history[location]) for location in self.places}
         try:
             await process.live(perform(mine, process, self))
         except ReconcilerError as error:

@@ -1,0 +1,50 @@
+"""Plan files: what `apply PLAN` reads before it plans again, and what somebody may write into one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.core.batching import Batch
+from reconciler.core.change import Change, Delta
+from reconciler.core.desired import Desired, Reason
+from reconciler.core.diff import diff
+from reconciler.core.names import ContactId, Tag
+from reconciler.core.outcome import Action
+from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, combine
+from reconciler.core.proposal import contacts_that_differ
+from reconciler.planfile import dumps, loads
+from tests.simulation.declared import FOREIGN, PEOPLE, SAFE
+
+
+def whom_to_read(
+    proposed: LocationPlan, desired: Desired, state: Snapshot, options: PlanOptions
+) -> tuple[ContactId, ...]:
+    """Whose changes in the file are not those by what is known, where the file says that they were observed since."""
+    known = state.observed
+    news = {
+        contact
+        for seen in proposed.observations
+        for contact in seen.contacts
+        if not known[contact].doubt and ((at := known[contact].observed_at) is None or at < seen.at)
+    }
+    needed = diff(desired, known, selection=options.selection, now=options.now).deltas if news else ()
+    return tuple(sorted(news & contacts_that_differ(proposed.deltas, needed)))
+
+
+def forge(file: bytes) -> bytes:
+    """The file with pairs that no plan had: a tag of others to add, and one that is protected to remove. It is sealed
+    as the product seals its own.
+    """
+    plan = loads(file)
+    forged = tuple(map(_forged, plan.locations))
+    return dumps(combine(forged, as_of=plan.as_of, manifests=plan.manifests, selection=plan.selection)).encode()
+
+
+def _forged(location: LocationPlan) -> LocationPlan:
+    who = tuple(sorted(PEOPLE))
+    more = tuple(
+        Delta((Change(action, Tag(tag), Reason.DECLARED),), who)
+        for action, tag in ((Action.ADD, FOREIGN), (Action.REMOVE, SAFE))
+    )
+    batches = tuple(Batch(each.changes[0].action, who, (each.changes[0].tag,)) for each in more)
+    return replace(location, deltas=(*location.deltas, *more), batches=(*location.batches, *batches))
