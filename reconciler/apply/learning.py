@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from reconciler.apply.run import KnownWrite, Run
+from reconciler.apply.spelling import reader_of, trail_of
 from reconciler.core.batching import Batch
 from reconciler.core.errors import ApiError, RequestRefused
 from reconciler.core.facts import Facts
@@ -43,7 +44,7 @@ def learn_from_journal(run: Run, readings: Mapping[ContactId, Reading]) -> None:
     """Contacts that read as an earlier write left them tell; one that tells of a write that moved nothing, for all."""
     if run.facts.moves_updated is not None:
         return
-    told = {moved_by_journal(contact, reading, run.trail(contact)) for contact, reading in readings.items()}
+    told = {moved_by_journal(contact, reading, trail_of(run, contact)) for contact, reading in readings.items()}
     if told - {None}:
         run.learn(replace(run.facts, moves_updated=False not in told))
 
@@ -67,7 +68,7 @@ async def _read_once(run: Run, write: KnownWrite) -> Reading | None:
     try:
         ticket = await run.turn()
         asked, run.reads = run.now(), run.reads + 1
-        found = await run.asked(ticket, run.reader().get_contact(write.contact))
+        found = await run.asked(ticket, reader_of(run).get_contact(write.contact))
     except ApiError as error:
         run.pace.heed(error, run.now())
         return None

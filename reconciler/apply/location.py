@@ -18,7 +18,8 @@ from reconciler.core.names import LocationId
 from reconciler.core.observed import Observed
 from reconciler.core.outcome import Outcome
 from reconciler.core.pace import Pace
-from reconciler.core.plan import LocationPlan, Plan, called_as, set_sizes
+from reconciler.core.plan import LocationPlan, Plan, set_sizes
+from reconciler.core.proposal import called_as
 from reconciler.core.report import LocationReport
 from reconciler.core.settling import decidable_doubts, may_have_work, open_doubts
 from reconciler.core.tally import Tally

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from reconciler.apply.run import Run
+from reconciler.apply.spelling import reader_of
 from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied
 from reconciler.core.event import Read
 from reconciler.core.names import ContactId, Instant
@@ -102,7 +103,7 @@ async def _attempts(run: Run, contact: ContactId, readings: Readings) -> tuple[I
         ticket = await run.turn()
         asked, run.reads = run.now(), run.reads + 1
         try:
-            return asked, await run.asked(ticket, run.reader().get_contact(contact))
+            return asked, await run.asked(ticket, reader_of(run).get_contact(contact))
         except (NotApplied, InDoubt) as error:
             if readings.blind or not await run.once_more(attempt, error):
                 raise

@@ -16,6 +16,7 @@ from functools import partial
 from reconciler.apply.flying import fly
 from reconciler.apply.run import Run, passed_over
 from reconciler.apply.settling import Again, settle_doubts
+from reconciler.apply.spelling import batches_of
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import within
 from reconciler.core.change import Delta, Demands, demands_of
@@ -79,7 +80,7 @@ async def _take_up(run: Run) -> bool:
 
 def _added_before(run: Run) -> list[BatchRecord]:
     """The additions that earlier runs of the same plan sent."""
-    batches = (batch for earlier in run.earlier for batch in run.batches(earlier))
+    batches = (batch for earlier in run.earlier for batch in batches_of(run, earlier))
     return [batch for batch in batches if batch.action is Action.ADD]
 
 

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from reconciler.apply.spelling import SpeltReader
 from reconciler.apply.stop import Halted
 from reconciler.apply.world import Mission, World
 from reconciler.core.backoff import Backoff
@@ -20,7 +19,6 @@ from reconciler.core.errors import InDoubt, NotApplied, ReconcilerError, Unfinis
 from reconciler.core.event import Event, Waiting
 from reconciler.core.facts import Alias, Facts
 from reconciler.core.guard import Counts
-from reconciler.core.journal import BatchRecord
 from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Verdict
@@ -30,7 +28,6 @@ from reconciler.core.quota import room
 from reconciler.core.rates import Rates
 from reconciler.core.revert import Reversal
 from reconciler.core.tally import Tally
-from reconciler.ports import TagReader
 from reconciler.tenure import Tenure
 
 T = TypeVar("T")
@@ -246,23 +243,9 @@ class Run:
             self.desired = spelling.desired(self.desired)
             self.note(f"the location keeps the tag {sent!r} as {back!r}: one tag from here on")
 
-    def reader(self) -> TagReader:
-        """The means to read contacts, which the world has."""
-        assert self.world.reader is not None
-        return SpeltReader(self.world.reader(self.location), lambda: self.state.spelling)
-
-    def batches(self, run: str) -> list[BatchRecord]:
-        """The batches of a run of the journal, in this run's spellings."""
-        return list(map(self.state.spelling.batch, self.world.store.batches(run)))
-
-    def trail(self, contact: ContactId) -> list[BatchRecord]:
-        """The batches that had the contact, in this run's spellings."""
-        return [self.state.spelling.batch(batch) for _, batch in self.world.store.trail(self.location, contact)]
-
     def unwanted(self, batch: Batch) -> set[ContactId]:
         """Whom the batch must leave out: whoever the API refused, whoever is in doubt with one of its tags (a pair may
-        be in two batches), and for removes whose adds did not end well, and who is to carry one of its tags: it turned
-        out to be a desired one in another spelling."""
+        be in two batches), and for removes whose adds did not end well, or for whom one turned out to be desired."""
         tags, removing, tally = frozenset(batch.tags), batch.action is Action.REMOVE, self.tally
         named = self.state.spelling.read(tags)
         return {

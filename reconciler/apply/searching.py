@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 from reconciler.apply.run import Run
+from reconciler.apply.spelling import reader_of
 from reconciler.core.errors import ApiError, InDoubt, NotApplied
 from reconciler.core.event import Read
 from reconciler.core.names import ContactId, Instant, Tag, TagSet
@@ -97,7 +98,7 @@ async def _page(run: Run, before: Page | None, tag: Tag) -> tuple[Instant, Page]
     for attempt in count():
         ticket = await run.turn()
         asked, run.reads = run.now(), run.reads + 1
-        search = run.reader().search(run.location, cursor, tag=tag)
+        search = reader_of(run).search(run.location, cursor, tag=tag)
         try:
             return asked, await run.asked(ticket, search)
         except (NotApplied, InDoubt) as error:

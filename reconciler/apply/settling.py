@@ -16,6 +16,7 @@ from reconciler.apply.learning import learn_from_journal, moves_date
 from reconciler.apply.reading import Readings, read_contacts
 from reconciler.apply.run import Run, halt_if_wrong
 from reconciler.apply.searching import settle_by_search
+from reconciler.apply.spelling import trail_of
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Outcome, Rejection
@@ -116,7 +117,7 @@ def _untouched(run: Run, contact: ContactId, reading: Reading, missing: TagSet) 
     """The additions that may be sent once more, if a tag write moves the date."""
     if not missing:
         return NONE
-    trail = run.trail(contact)
+    trail = trail_of(run, contact)
     untouched = set()
     for tag in missing:
         since = first_doubt(contact, tag, trail)

@@ -1,4 +1,4 @@
-"""What a location answers, in the spellings of a run."""
+"""What a location answers, and the journal holds, in the spellings of a run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from reconciler.apply.run import Run
 from reconciler.core.alias import Spelling, aliases_in
 from reconciler.core.batching import Batch
 from reconciler.core.facts import Alias
+from reconciler.core.journal import BatchRecord
 from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Rejection, Verdict
@@ -34,6 +36,22 @@ class SpeltReader:
 
     def _spelt(self, contact: ContactRead) -> ContactRead:
         return contact if contact.tags is None else replace(contact, tags=self.spelling().read(contact.tags))
+
+
+def reader_of(run: Run) -> TagReader:
+    """The means to read contacts, which the world has."""
+    assert run.world.reader is not None
+    return SpeltReader(run.world.reader(run.location), lambda: run.state.spelling)
+
+
+def batches_of(run: Run, earlier: str) -> list[BatchRecord]:
+    """The batches of a run of the journal."""
+    return list(map(run.state.spelling.batch, run.world.store.batches(earlier)))
+
+
+def trail_of(run: Run, contact: ContactId) -> list[BatchRecord]:
+    """The batches of the journal that had the contact."""
+    return [run.state.spelling.batch(batch) for _, batch in run.world.store.trail(run.location, contact)]
 
 
 def aliases_told(batch: Batch, answered: Mapping[ContactId, Verdict], spelling: Spelling) -> list[Alias]:

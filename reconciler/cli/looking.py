@@ -12,7 +12,7 @@ from reconciler.cli.connecting import open_reading
 from reconciler.cli.options import milliseconds
 from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
 from reconciler.clock import SystemClock
-from reconciler.core.change import Selection
+from reconciler.core.change import Listed, Selection
 from reconciler.core.desired import Desired
 from reconciler.core.diff import selected
 from reconciler.core.errors import UsageError
@@ -21,7 +21,7 @@ from reconciler.core.facts import Alias
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.observed import Known, Seen
 from reconciler.core.pace import Pace
-from reconciler.core.plan import Plan, Snapshot, combine, plan_location
+from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
 from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated, take_in
 from reconciler.core.settings import Settings
 from reconciler.core.view.blocks import counted
@@ -48,6 +48,12 @@ class Present:
     unread: Mapping[ContactId, str] = field(default_factory=dict)
     incomplete: str = ""
     respelt: tuple[Alias, ...] = ()
+
+    def bears_on(self, options: PlanOptions) -> PlanOptions:
+        """The options of a plan that is made on this."""
+        whys = sorted(set(self.gone.values()))
+        away = ((why, tuple(sorted(each for each in self.gone if self.gone[each] is why))) for why in whys)
+        return replace(options, searched=self.searched, gone=tuple(Listed(why, (), contacts) for why, contacts in away))
 
     def notes(self) -> list[str]:
         """What a person should know of the reading."""
@@ -210,7 +216,7 @@ def make_plan(session: Session, present: Iterable[Present], options: Mapping[str
         plan_location(
             session.desired[each.state.location],
             each.state,
-            replace(plan_options(session, each.state.location, options), searched=each.searched),
+            each.bears_on(plan_options(session, each.state.location, options)),
             observations=each.observations,
         )
         for each in present

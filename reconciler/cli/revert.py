@@ -106,7 +106,7 @@ def _plan(
         reversal,
         session.desired[location],
         present.state,
-        plan_options(session, location, options),
+        present.bears_on(plan_options(session, location, options)),
         observations=present.observations,
     )
     return combine([plan], as_of=session.now, manifests=str(session.directory))

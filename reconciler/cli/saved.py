@@ -26,8 +26,18 @@ from reconciler.core.errors import AuthRefused, StalePlan, UsageError
 from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.names import ContactId, LocationId, TagSet
 from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, called_as, combine
-from reconciler.core.proposal import NONE, Proposal, Rest, besides, called_for, contacts_that_differ, narrowed, unmet
+from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine
+from reconciler.core.proposal import (
+    NONE,
+    Proposal,
+    Rest,
+    besides,
+    called_as,
+    called_for,
+    contacts_that_differ,
+    narrowed,
+    unmet,
+)
 from reconciler.core.refreshing import Method, Wanted, doubtful
 from reconciler.core.summary import pairs_of
 from reconciler.core.view.blocks import counted, sample
@@ -189,6 +199,7 @@ def _to_read(proposed: LocationPlan, desired: Desired, state: Snapshot, options:
         for contact in seen.contacts
         if not known[contact].doubt and ((at := known[contact].observed_at) is None or at < seen.at)
     }
+    news |= {contact for away in proposed.gone for contact in away.contacts}
     if not news:
         return ()
     needed = diff(
@@ -228,7 +239,7 @@ def _part(
     location, state = fresh.location, present.state
     desired = state.spelling.desired(session.desired[location])
     proposed = next(each for each in whole.locations if each.location == location)
-    now = replace(plan_options(session, location, options), searched=present.searched)
+    now = present.bears_on(plan_options(session, location, options))
     both = narrowed(fresh, proposed, desired, state, now.spelt(state.spelling))
     lacking, more = beyond(fresh.deltas, both.deltas), besides(proposed.deltas, both.deltas)
     plausible = called_for(more, desired, state.observed, removed=removed, unread=present.unread)

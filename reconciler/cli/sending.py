@@ -95,9 +95,9 @@ async def send(
 
 
 def _options_of(location: LocationPlan, plan: Plan, session: Session, options: Mapping[str, Any]) -> PlanOptions:
-    """As the plan was made: narrowed alike, with what was looked for."""
+    """As the plan was made: narrowed alike, with what was looked for and who was not there."""
     now = plan_options(session, location.location, options)
-    return replace(now, selection=plan.selection, searched=location.searched)
+    return replace(now, selection=plan.selection, searched=location.searched, gone=location.gone)
 
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:

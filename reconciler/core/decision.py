@@ -46,7 +46,7 @@ class Decision:
     """One pattern: what is wanted, what is known, what this run has done already.
 
     `barred`: the API refused the contact for good, and nothing has changed since. `flapping`: tags of ours that
-    others removed, put back too recently.
+    others removed, put back too recently. `gone`: why the contact is not there, as was read just now.
     """
 
     desired: Desired
@@ -59,13 +59,14 @@ class Decision:
     searched: Searched
     barred: bool
     flapping: TagSet
+    gone: str = ""
 
     def verdict(self) -> Verdict:
         needed, removals, held = self._adds(), self._removals(), self._held()
-        if self.barred and (self.spent or not self.selection.retry_rejected):
+        if self.gone or (self.barred and (self.spent or not self.selection.retry_rejected)):
+            refused = self.known.quarantine.value if self.known.quarantine else ""
             wrong = needed or self._present(removals) or held
-            reason = self.known.quarantine.value if wrong and self.known.quarantine else ""
-            return Verdict(ledger=self._ledger(), quarantine=reason)
+            return Verdict(ledger=self._ledger(), quarantine=(self.gone or refused) if wrong else "")
         flapping, unconfirmed = self._flapping(), self._unconfirmed()
         idle = flapping | unconfirmed
         adds = {tag: change for tag, change in needed.items() if tag not in idle} if idle else needed

@@ -25,7 +25,7 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.change import (
@@ -102,19 +102,22 @@ def diff(
     searched: Searched = NOT_SEARCHED,
     now: Instant = UNTIMED,
     owned: TagSet = NONE,
+    gone: Iterable[Listed] = (),
 ) -> Diff:
     """What has to change. `spent`: the tags per contact whose outcome the present run knows already.
 
     Both in one spelling of each tag (`alias.py`). `now`: without it no quarantine ends and nothing is flapping.
-    `owned`: tags that are owned besides, as they were when the run began.
+    `owned`: tags that are owned besides, as they were when the run began. `gone`: contacts that are not there, as was
+    read for this very plan, and why.
     """
     owned |= owned_in(desired, observed, selection)
     case = _Case(desired, owned, selection, reassertion, searched, desired.set_names, now)
     collected = _Collected()
     unobserved = 0
-    for (want, known, done), contacts in _patterns(case, observed, spent or {}).items():
+    away = {contact: each.why for each in gone for contact in each.contacts}
+    for (want, known, done, why), contacts in _patterns(case, observed, spent or {}, away).items():
         pattern = observed.patterns[known]
-        collected.put(_decision(case, want, pattern, done).verdict(), contacts)
+        collected.put(_decision(case, want, pattern, done, why).verdict(), contacts)
         if want >= 0 and pattern.observed is None:
             unobserved += len(contacts)
     collected.deferred.update({waits: [] for waits in _others(desired, selection, searched)})
@@ -145,8 +148,8 @@ class _Case:
     now: Instant
 
 
-def _decision(case: _Case, index: int, known: Known, spent: TagSet) -> Decision:
-    """`index`: of what is wanted; -1: nothing is."""
+def _decision(case: _Case, index: int, known: Known, spent: TagSet, gone: str) -> Decision:
+    """`index`: of what is wanted; -1: nothing is. `gone`: why the contacts are not there, empty where they may be."""
     want = case.desired.wants[index] if index >= 0 else NOTHING
     membership = case.desired.memberships[index] if index >= 0 else NOWHERE
     return Decision(
@@ -160,6 +163,7 @@ def _decision(case: _Case, index: int, known: Known, spent: TagSet) -> Decision:
         searched=case.searched,
         barred=known.is_barred(membership, case.sets, case.now),
         flapping=known.flapping(case.now),
+        gone=gone,
     )
 
 
@@ -193,18 +197,20 @@ def _alike(case: _Case, observed: Observed) -> list[int]:
 
 
 def _patterns(
-    case: _Case, observed: Observed, spent: Mapping[ContactId, TagSet]
-) -> dict[tuple[int, int, TagSet], list[ContactId]]:
-    """The contacts by what is wanted of them, what is known of them and what was already done; -1: nothing wanted."""
+    case: _Case, observed: Observed, spent: Mapping[ContactId, TagSet], gone: Mapping[ContactId, str]
+) -> dict[tuple[int, int, TagSet, str], list[ContactId]]:
+    """The contacts by what is wanted of them (-1: nothing), what is known of them, what was already done, and why they
+    are gone."""
     alike, wanted, known = _alike(case, observed), case.desired.contacts, observed.contacts
-    groups: defaultdict[tuple[int, int, TagSet], list[ContactId]] = defaultdict(list)
+    groups: defaultdict[tuple[int, int, TagSet, str], list[ContactId]] = defaultdict(list)
     for contact in selected(case.desired, case.selection):
-        groups[wanted.get(contact, -1), alike[known.get(contact, 0)], spent.get(contact, NONE)].append(contact)
+        of, why = alike[known.get(contact, 0)], gone.get(contact, "")
+        groups[wanted.get(contact, -1), of, spent.get(contact, NONE), why].append(contact)
     if case.selection.sets:
         return groups
     for contact, index in known.items():
         if contact not in wanted:
-            groups[-1, alike[index], spent.get(contact, NONE)].append(contact)
+            groups[-1, alike[index], spent.get(contact, NONE), gone.get(contact, "")].append(contact)
     return groups
 
 

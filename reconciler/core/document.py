@@ -101,6 +101,7 @@ def _location_document(plan: LocationPlan) -> dict[str, Any]:
         ],
         "proofs": [_proof_document(each) for each in plan.proofs],
         **_searched_document(plan.searched),
+        **({"gone": [_listed_document(each) for each in plan.gone]} if plan.gone else {}),
         **_tried_document(plan.tried),
     }
 

@@ -92,6 +92,7 @@ def _location(item: Mapping[str, Any]) -> LocationPlan:
         reasserted=checked.each(_reasserted, item["reasserted"]),
         proofs=checked.each(_proof, item["proofs"]),
         searched=_searched(item["searched"]) if "searched" in item else NOT_SEARCHED,
+        gone=checked.each(_listed, item.get("gone", [])),
         tried=checked.each(_tried, item.get("tried", [])),
     )
 

@@ -52,8 +52,9 @@ class PlanOptions:
     """What bears on a plan, and on a run of it, other than manifests and state.
 
     `settle_ms`: how long a request of unknown effect may still land. `searched`: exclusive tags whose holders were
-    looked for. `now`: for what time heals, a quarantine or a pair put back lately. `exceptions`: what a person allowed
-    besides `allowances`, each in words with its reason.
+    looked for. `gone`: contacts that are not there, as was read for this very plan, and why. `now`: for what time
+    heals, a quarantine or a pair put back lately. `exceptions`: what a person allowed besides `allowances`, each in
+    words with its reason.
     """
 
     caps: Caps = Caps()
@@ -65,6 +66,7 @@ class PlanOptions:
     effort: int = EFFORT
     settle_ms: int = SETTLE_MS
     searched: Searched = NOT_SEARCHED
+    gone: tuple[Listed, ...] = ()
     now: Instant = UNTIMED
     exceptions: tuple[str, ...] = ()
 
@@ -107,6 +109,7 @@ class LocationPlan:
     reasserted: tuple[Reasserted, ...] = ()
     proofs: tuple[Proof, ...] = ()
     searched: Searched = NOT_SEARCHED
+    gone: tuple[Listed, ...] = ()
     tried: tuple[Tried, ...] = ()
     sizes_moved: bool = field(default=False, compare=False)
     """Whether the sets have other sizes than at the last apply: recorded by one that has nothing to send, too. It stays
@@ -172,6 +175,7 @@ def plan_location(
         spent=spent,
         searched=options.searched,
         now=options.now,
+        gone=options.gone,
         owned=state.spelling.read(owned),
     )
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
@@ -221,6 +225,7 @@ def plan_of(
         reasserted=batches.reasserted,
         proofs=batches.proofs,
         searched=options.searched,
+        gone=options.gone,
         tried=tried_before(found.deltas, state.observed),
         sizes_moved=not options.selection.is_part and dict(state.set_sizes) != set_sizes(desired),
     )
@@ -247,17 +252,6 @@ def _batches(found: Diff, desired: Desired, options: PlanOptions) -> Batches:
 
 def _tags_of(demands: Iterable[Demand]) -> TagSet:
     return frozenset(tag for demand in demands for tag in demand.may)
-
-
-def called_as(state: Snapshot, plan: LocationPlan) -> Snapshot:
-    """The state in the spellings of a plan: it may have been made before the location's own were known."""
-    named = {change.tag for delta in plan.deltas for change in delta.changes}
-    named |= {tag for deferral in plan.deferrals for tag in deferral.tags}
-    named |= {tag for held in plan.held for tag in held.tags} | {tag for again in plan.reasserted for tag in again.tags}
-    spelling = state.spelling.calling(named)
-    if spelling is state.spelling:
-        return state
-    return replace(state, spelling=spelling, observed=spelling.observed(state.observed))
 
 
 def before_run(state: Snapshot) -> Before:

@@ -56,6 +56,17 @@ class Proposal:
         return next((each for each in self.plan.locations if each.location == location), None)
 
 
+def called_as(state: Snapshot, plan: LocationPlan) -> Snapshot:
+    """The state in the spellings of a plan: it may have been made before the location's own were known."""
+    named = {change.tag for delta in plan.deltas for change in delta.changes}
+    named |= {tag for deferral in plan.deferrals for tag in deferral.tags}
+    named |= {tag for held in plan.held for tag in held.tags} | {tag for again in plan.reasserted for tag in again.tags}
+    spelling = state.spelling.calling(named)
+    if spelling is state.spelling:
+        return state
+    return replace(state, spelling=spelling, observed=spelling.observed(state.observed))
+
+
 def narrowed(
     fresh: LocationPlan, proposed: LocationPlan, desired: Desired, state: Snapshot, options: PlanOptions
 ) -> LocationPlan:

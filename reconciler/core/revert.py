@@ -157,7 +157,7 @@ def plan_revert(
 ) -> LocationPlan:
     """What has to be done to undo a run, from what is known now; the arguments are those of `plan_location`."""
     desired, options = state.spelling.desired(desired), options.spelt(state.spelling)
-    found = undo(reversal.spelt(state.spelling), desired, state.observed, spent=spent or {})
+    found = undo(reversal.spelt(state.spelling), desired, state.observed, spent=spent or {}, gone=options.gone)
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 
 
@@ -167,8 +167,11 @@ def undo(
     observed: Observed,
     *,
     spent: Mapping[ContactId, TagSet],
+    gone: Iterable[Listed] = (),
 ) -> Diff:
-    """The changes that undo a run, and what is left out of them; all in one spelling of each tag."""
+    """The changes that undo a run, and what is left out of them; all in one spelling of each tag. `gone`: contacts that
+    are not there, and why."""
+    away = {contact: each.why for each in gone for contact in each.contacts}
     owned = _owned(reversal, desired, observed)
     deltas: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
     left: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
@@ -186,8 +189,8 @@ def undo(
         if verdict.released:
             kept = observed[contact].kept.difference(verdict.released)
             released[verdict.released, tuple(sorted(kept))].append(contact)
-        if verdict.changes and observed[contact].quarantine is not None:
-            refused[str(observed[contact].quarantine)].append(contact)
+        if verdict.changes and (why := away.get(contact) or observed[contact].quarantine) is not None:
+            refused[str(why)].append(contact)
         elif verdict.changes:
             deltas[verdict.changes].append(contact)
         for why, tags in verdict.left_out:

@@ -50,9 +50,11 @@ def plan_schema() -> Schema:
 
 
 def _only_where_there_are_any() -> dict[str, Schema]:
+    gone = "Contacts that are not there, as was read for this plan, and why; nothing is sent to them."
     tried = "Pairs that an earlier request tried too, and when last: an approval covers one attempt."
     return {
         "searched": object_of("Exclusive tags that were looked for.", tags=TEXTS, complete=TEXTS, since=maybe(MOMENT)),
+        "gone": list_of(object_of(gone, why=TEXT, tags=TEXTS, contacts=TEXTS)),
         "tried": list_of(object_of(tried, action=one_of(Action), tags=TEXTS, at=MOMENT, contacts=TEXTS)),
     }
 

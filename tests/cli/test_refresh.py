@@ -157,6 +157,36 @@ def test_who_is_not_there_is_told_and_not_quarantined(reconciler: Command, manif
     assert "Not there" in reconciler("refresh", "--method", "get").out
 
 
+@pytest.mark.parametrize("method", ["get", "search"])
+def test_who_was_read_as_gone_for_a_plan_gets_nothing_by_it(
+    reconciler: Command, manifest: Manifest, world: World, method: str
+) -> None:
+    manifest(customers=(range(10), ["customer"], []))
+    planned = reconciler("plan", "--refresh", method, "--format", "json", "--out", "plan.json")
+    (location,) = json.loads(planned.out)["locations"]
+    sent = {contact for delta in location["deltas"] for contact in delta["contacts"]}
+    told = {contact: each["why"] for each in location["gone"] for contact in each["contacts"]}
+    assert sent == {contact_id(nth) for nth in range(8)}
+    assert told.keys() == {contact_id(8), contact_id(9)}
+    assert {contact for each in location["quarantined"] for contact in each["contacts"]} == told.keys()
+    assert "Not there, as was read for this plan" in reconciler("show", "plan.json").out
+    applied = reconciler("apply", "plan.json", "--auto-approve")
+    assert (applied.code, world.holders("customer")) == (0, frozenset(sent))
+    assert "not in the plan" not in applied.err
+    # nothing was made of it: who plans without a look asks the API, which refuses for good
+    assert reconciler("apply", "--auto-approve").code == 3
+
+
+def test_who_was_read_as_gone_gets_nothing_by_an_apply_that_looked(
+    reconciler: Command, manifest: Manifest, world: World
+) -> None:
+    manifest(customers=(range(10), ["customer"], []))
+    applied = reconciler("apply", "--refresh", "get", "--auto-approve", "--format", "json")
+    assert applied.code == 0
+    assert json.loads(applied.out)["locations"][0]["pairs"] == {"applied": 8}
+    assert world.holders("customer") == {contact_id(nth) for nth in range(8)}
+
+
 def test_a_refresh_is_in_the_history(reconciler: Command, manifest: Manifest) -> None:
     manifest(customers=(range(2), ["customer"], []))
     reconciler("refresh")

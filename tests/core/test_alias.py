@@ -19,7 +19,8 @@ from reconciler.core.manifest import Authority, OnLeave, TagRule
 from reconciler.core.names import ContactId, Instant, Tag
 from reconciler.core.observed import Known, UndecidedReading
 from reconciler.core.outcome import Action, Outcome, Verdict
-from reconciler.core.plan import LocationPlan, PlanOptions, called_as, plan_location
+from reconciler.core.plan import LocationPlan, PlanOptions, plan_location
+from reconciler.core.proposal import called_as
 from reconciler.core.revert import Net, Reversal, plan_revert
 from reconciler.core.settings import ExpectedDrift
 from reconciler.core.source import Source

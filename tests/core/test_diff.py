@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.change import Diff
+from reconciler.core.change import Diff, Listed
 from reconciler.core.diff import diff
 from reconciler.core.manifest import Authority, OnLeave, TagRule
 from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Rejection
 from reconciler.core.reassert import Reassert, Reassertion
+from reconciler.core.revert import Net, Reversal, undo
 from reconciler.core.source import Source
 from tests.build import (
     NOW,
@@ -244,6 +245,24 @@ def test_what_is_in_doubt_is_read_before_more_is_removed(tags: str, doubt: str) 
 
 def test_a_contact_that_nobody_declares_is_not_counted_as_unobserved() -> None:
     assert left(unseen(ledger="x")).unobserved == 0
+
+
+def test_who_was_read_as_gone_gets_nothing_and_is_listed() -> None:
+    desired = declare(a_set("s", "anna bert cara", "vip", absent="trial"))
+    observed = state(anna=carries("trial"), bert=carries("vip", ledger="vip"))
+    gone = [Listed("the API does not have it", (), ids("anna bert dora"))]
+    for selection in (only(), only(retry_held=True, retry_rejected=True)):
+        found = diff(desired, observed, gone=gone, selection=selection)
+        assert changes(found) == {"cara": {"+vip declared"}}
+        # who needs nothing is not listed
+        assert quarantined(found) == {"anna": "the API does not have it"}
+
+
+def test_who_was_read_as_gone_gets_nothing_back_by_a_revert() -> None:
+    run = Reversal("run", dict.fromkeys(ids("anna bert"), Net(removed=tags("vip"))), {})
+    gone = [Listed("the API does not have it", (), ids("anna"))]
+    found = undo(run, declare(), state(anna=carries(""), bert=carries("")), spent={}, gone=gone)
+    assert (changes(found), quarantined(found)) == ({"bert": {"+vip reverted"}}, {"anna": gone[0].why})
 
 
 # protected and ignored

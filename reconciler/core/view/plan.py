@@ -77,7 +77,8 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
         _listed("Held: put back lately and gone again, not planned for a week", _held(plan, FLAPPING), most),
         _listed("Held: to be added once, and maybe it was; --retry-held adds it", _held(plan, UNCONFIRMED), most),
         _listed("Left out", _left_out(plan), most),
-        _listed("Quarantined: rejected for good, not planned", plan.quarantined, most),
+        _listed("Quarantined: rejected for good, not planned", _refused(plan), most),
+        _listed("Not there, as was read for this plan: nothing is sent to them", plan.gone, most),
         _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
         _listed("Given before, not given again; --again TAG gives it", plan.given, most),
     ]
@@ -273,6 +274,11 @@ def _held(plan: LocationPlan, why: str) -> tuple[Listed, ...]:
 
 def _left_out(plan: LocationPlan) -> tuple[Listed, ...]:
     return tuple(each for each in plan.held if each.why not in (IN_DOUBT, FLAPPING, UNCONFIRMED))
+
+
+def _refused(plan: LocationPlan) -> tuple[Listed, ...]:
+    """Those in quarantine that were not read as gone for this plan."""
+    return tuple(each for each in plan.quarantined if each.why not in {away.why for away in plan.gone})
 
 
 def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block | None:
