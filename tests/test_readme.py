@@ -60,7 +60,7 @@ def test_the_tour(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "No changes" in done.stdout
+    assert "Nothing to send, and not as declared: " in done.stdout
 
 
 def test_the_manifest(tmp_path: Path) -> None:

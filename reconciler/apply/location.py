@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 from reconciler.apply.refusing import hold_unseen
@@ -12,17 +13,18 @@ from reconciler.apply.stop import Halted
 from reconciler.apply.world import Mission, World
 from reconciler.core.approval import ApprovedPlan
 from reconciler.core.ceiling import ceiling, meet
+from reconciler.core.change import Listed
 from reconciler.core.errors import ReconcilerError, StalePlan, StateError
 from reconciler.core.journal import RunHeader, RunRecord, RunStatus
-from reconciler.core.names import LocationId
-from reconciler.core.observed import Observed
+from reconciler.core.names import LocationId, Tag
+from reconciler.core.observed import Known
 from reconciler.core.outcome import Outcome
 from reconciler.core.pace import Pace
 from reconciler.core.plan import LocationPlan, Plan, set_sizes
 from reconciler.core.proposal import called_as
 from reconciler.core.report import LocationReport
 from reconciler.core.settling import decidable_doubts, may_have_work, open_doubts
-from reconciler.core.tally import Tally
+from reconciler.core.tally import left_aside, nothing_sent
 from reconciler.ports import StateStore
 from reconciler.tenure import Tenure, take
 
@@ -31,14 +33,14 @@ async def apply_location(plan: LocationPlan, approved: ApprovedPlan, mission: Mi
     """Carries out the plan of one location; whatever goes wrong there is in the report."""
     try:
         if not _has_work(plan, mission, world):
-            return replace(_nothing_sent(plan, RunStatus.COMPLETE), outside=mission.rest(plan.location).lacking)
+            return replace(nothing_sent(plan, RunStatus.COMPLETE), outside=mission.rest(plan.location).lacking)
         tenure = await _taken(plan, mission, world)
     except ReconcilerError as error:
-        return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
+        return _failed(nothing_sent(plan, RunStatus.STOPPED), error)
     try:
         return await _under_lease(tenure, plan, approved, mission, world)
     except ReconcilerError as error:
-        return _failed(_nothing_sent(plan, RunStatus.STOPPED), error)
+        return _failed(nothing_sent(plan, RunStatus.STOPPED), error)
     finally:
         tenure.release()
 
@@ -170,16 +172,23 @@ def _reported(run: Run, status: RunStatus) -> LocationReport:
         pairs=dict(pairs),
         findings=run.tally.findings(),
         surprises=run.tally.surprises(),
-        notes=tuple(run.notes),
+        notes=(*run.notes, *left_aside(run.plan, _still_held(run))),
         outside=run.outside,
     )
 
 
-def _nothing_sent(plan: LocationPlan, status: RunStatus) -> LocationReport:
-    tally = Tally()
-    tally.plan(plan.deltas)
-    tally.defer(plan.deferrals)
-    return LocationReport(plan.location, "", status, pairs=tally.pairs(Observed()))
+def _still_held(run: Run) -> list[Listed]:
+    """What the plan held, and no look of this run settled."""
+    observed = run.state.observed
+    open_ones = (
+        replace(listed, contacts=tuple(who for who in listed.contacts if _is_open(observed[who], listed.tags)))
+        for listed in run.plan.held
+    )
+    return [listed for listed in open_ones if listed.contacts]
+
+
+def _is_open(known: Known, tags: Iterable[Tag]) -> bool:
+    return not (known.doubt | known.unconfirmed).isdisjoint(tags)
 
 
 def _refuse_stale(plan: LocationPlan, whole: Plan, store: StateStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,11 @@ from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.approval import approve
 from reconciler.core.errors import ExitCode, UsageError
-from reconciler.core.journal import RunStatus
 from reconciler.core.plan import Plan
 from reconciler.core.proposal import NO_REST, Proposal
-from reconciler.core.report import LocationReport
 from reconciler.core.settings import OriginKind
 from reconciler.core.settling import may_have_work
+from reconciler.core.tally import nothing_sent
 from reconciler.store import open_reader
 
 MANIFESTS = Path("manifests")
@@ -101,8 +101,7 @@ def command(
     if not _has_work(plan, proposal):
         rests = proposal.rests if proposal else {}
         reports = tuple(
-            LocationReport(each.location, "", RunStatus.COMPLETE, outside=rests.get(each.location, NO_REST).lacking)
-            for each in plan.locations
+            replace(nothing_sent(each), outside=rests.get(each.location, NO_REST).lacking) for each in plan.locations
         )
     else:
         ask(auto_approve or bool(approved) or plan.is_empty)

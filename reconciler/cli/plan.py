@@ -89,4 +89,4 @@ def preview(
 def exit_code(plan: Plan, *, detailed: bool) -> int:
     if plan.refused:
         return ExitCode.GUARD
-    return ExitCode.CHANGES if detailed and not plan.is_empty else ExitCode.DONE
+    return ExitCode.CHANGES if detailed and not plan.is_settled else ExitCode.DONE

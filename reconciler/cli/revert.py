@@ -57,10 +57,10 @@ UNTRACED = (
 def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **options: Any) -> int:
     """Undo what a run changed.
 
-    The exact inverse of what RUN (an id that `history` lists) really changed and nobody changed since, through the same
-    guards, preview and approval as apply. What RUN put under management without changing it is nobody's again. What the
-    manifests still demand is left out and listed: revert the commit first. Automations that a tag started are not
-    called back.
+    The exact inverse of what RUN (an id that `history` lists, or `last`) really changed and nobody changed since,
+    through the same guards, preview and approval as apply. What RUN put under management without changing it is
+    nobody's again. What the manifests still demand is left out and listed: revert the commit first. Automations that a
+    tag started are not called back.
     """
     console = Console.of(options)
     with open_reader(settings_of(manifests, options).state) as reader:
@@ -85,7 +85,7 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
 
 
 def _reversal(reader: StateReader, given: str) -> tuple[Reversal, LocationId]:
-    run = find_run(reader, given)
+    run = find_run(reader, given, sent=True)
     if run.is_pruned:
         raise UsageError(
             f"what run {run.id} changed is no longer known: its rows were given up",

@@ -1,4 +1,4 @@
-"""A run by its id, or by the beginning of it."""
+"""A run by its id, by the beginning of it, or as the last one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from reconciler.core.journal import RunLog, RunRecord
 from reconciler.ports import StateReader
 
 SHORTEST = 4
+LAST = "last"
 
 
-def find_run(reader: StateReader, given: str) -> RunRecord:
-    """The run with this id, or the only one whose id begins so."""
+def find_run(reader: StateReader, given: str, *, sent: bool = False) -> RunRecord:
+    """The run with this id, the only one whose id begins so, or, for `last`, the one that began last.
+
+    `sent`: of those that sent a request.
+    """
     every = [run for location in reader.locations() for run in reader.runs(location)]
+    if given == LAST:
+        chosen = [run for run in every if run.requests or not sent]
+        if not chosen:
+            raise UsageError("no run has sent anything yet" if every else "there is no run yet")
+        return max(chosen, key=lambda run: (run.header.started, run.id))
     found = [run for run in every if run.id == given or (len(given) >= SHORTEST and run.id.startswith(given))]
     if len(found) != 1:
         what = "more than one run begins" if found else "no run begins"

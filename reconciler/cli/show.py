@@ -10,7 +10,7 @@ import click
 from reconciler.cli.answers import log_answer, plan_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
-from reconciler.cli.runs import find_run, read_log
+from reconciler.cli.runs import LAST, find_run, read_log
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.errors import PlanFileError
 from reconciler.planfile import load_plan
@@ -27,8 +27,8 @@ LONGEST = 12
 def command(what: str, manifests: Path, **options: Any) -> int:
     """Render a saved plan again, or tell what a run changed.
 
-    PLAN is a file that `plan --out` wrote. RUN is an id that `history` lists: per tag and per contact what became of
-    it, who ran it, when, and from which change digest and commit.
+    PLAN is a file that `plan --out` wrote. RUN is an id that `history` lists, or `last`: per tag and per contact what
+    became of it, who ran it, when, and from which change digest and commit.
     """
     console = Console.of(options)
     if not Path(what).is_file() and not _is_run(what):
@@ -44,4 +44,4 @@ def command(what: str, manifests: Path, **options: Any) -> int:
 
 
 def _is_run(text: str) -> bool:
-    return 0 < len(text) <= LONGEST and all(char in "0123456789abcdef" for char in text)
+    return text == LAST or (0 < len(text) <= LONGEST and all(char in "0123456789abcdef" for char in text))

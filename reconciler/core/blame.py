@@ -56,3 +56,42 @@ def _take(batch: BatchRecord, run: RunRecord, wanted: dict[ContactId, set[Tag]],
         wanted[contact] -= tags
         if not wanted[contact]:
             del wanted[contact]
+
+
+def added_by_others(
+    pairs: Iterable[Pair], runs: Sequence[RunRecord], batches: Callable[[str], Sequence[BatchRecord]]
+) -> set[Pair]:
+    """The pairs that were absent when an answer last told so, and that no request of ours added since.
+
+    They are known to be there now. Of a pair that every answer showed, or none told of, nobody can say who put it
+    there. The runs come with the oldest first.
+    """
+    wanted: dict[ContactId, set[Tag]] = {}
+    for contact, tag in pairs:
+        wanted.setdefault(contact, set()).add(tag)
+    found: set[Pair] = set()
+    for run in reversed(runs):
+        if not wanted:
+            break
+        if run.rows:
+            for batch in reversed(batches(run.id)):
+                _take_absent(batch, wanted, found)
+    return found
+
+
+def _take_absent(batch: BatchRecord, wanted: dict[ContactId, set[Tag]], found: set[Pair]) -> None:
+    for contact in batch.answers.keys() & wanted.keys():
+        verdict = batch.answers[contact].verdict
+        if verdict is None:
+            continue
+        tags = wanted[contact]
+        if verdict.observed is None or verdict.old is None:
+            # what a request of ours may have added is nobody else's doing
+            decided = tags.intersection(batch.tags) if batch.action is Action.ADD else set()
+        else:
+            absent = tags - verdict.observed
+            found |= {(contact, tag) for tag in absent}
+            decided = absent | (tags & verdict.added)
+        tags -= decided
+        if not tags:
+            del wanted[contact]

@@ -5,8 +5,10 @@ Rules
    others did; and what it would not: `tolerated` and `foreign` tags, `flapping` pairs, `unreachable` contacts.
 2. A pair in the ledger that is observed gone is `missing`. A tag to remove that is not in the ledger, and was not
    there when it was last observed before, is `unexpected`; so is an exclusive tag on whom we never gave it to.
-3. What was never observed is `unobserved`, what was observed too long ago `stale`: never "no drift".
+3. What was never observed is `unobserved`, what was observed too long ago `stale`: never "no drift". A pair that a
+   request of unknown effect was about is `held` until somebody looks.
 4. A contact that is not there has no other drift.
+5. Who moved is told by the journal too (`attribute_drift`): what others did stays theirs after an apply saw it.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class DriftClass(StrEnum):
     PENDING = "pending"
     UNREACHABLE = "unreachable"
     FLAPPING = "flapping"
+    HELD = "held"
     TOLERATED = "tolerated"
     FOREIGN = "foreign"
     STALE = "stale"
@@ -118,9 +121,9 @@ def find_drift(
     _moved(found, observed, earlier or {}, evidence, groups)
     _unreachable(found, evidence, groups)
     for listed in found.held:
-        if listed.why == FLAPPING:
-            for tag in listed.tags:
-                groups[DriftClass.FLAPPING, tag, listed.why].extend(listed.contacts)
+        drift = DriftClass.FLAPPING if listed.why == FLAPPING else DriftClass.HELD
+        for tag in listed.tags:
+            groups[drift, tag, listed.why].extend(each for each in listed.contacts if each not in evidence.gone)
     _left_alone(desired, observed, evidence, selection, groups, foreign=foreign)
     observations = _ages(chosen, observed, evidence, groups, stale_before)
     return DriftReport(

@@ -121,6 +121,14 @@ class LocationPlan:
         return not self.batches and not self.ledger
 
     @property
+    def aside(self) -> str:
+        """What is desired and not in the plan, in words: held pairs, quarantined contacts."""
+        held = sum(len(listed.tags) * len(listed.contacts) for listed in self.held)
+        rejected = self.summary.quarantined
+        parts = ((held, "tag", "held"), (rejected, "contact", "quarantined"))
+        return ", ".join(f"{number:,} {what}{'s' * (number != 1)} {why}" for number, what, why in parts if number)
+
+    @property
     def refused(self) -> tuple[Measured, ...]:
         return tuple(each for each in self.guards if each.refused)
 
@@ -142,6 +150,11 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         return all(location.is_empty for location in self.locations)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing to do, and no pair is held that may still have to be sent."""
+        return self.is_empty and not any(location.held for location in self.locations)
 
     @property
     def refused(self) -> tuple[Measured, ...]:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.alias import AS_SENT, Spelling
-from reconciler.core.blame import Pair, Setter, last_set
-from reconciler.core.desired import Desired
+from reconciler.core.blame import Pair, Setter, added_by_others, last_set
+from reconciler.core.desired import Desired, Reason
 from reconciler.core.drift import DriftClass, Drifted, DriftReport, observations_of
 from reconciler.core.journal import BatchRecord, RunRecord
-from reconciler.core.names import ContactId, Instant
+from reconciler.core.names import ContactId, Instant, Tag
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
 from reconciler.core.settings import ExpectedDrift
@@ -28,6 +28,7 @@ def blamed(
     batches: Callable[[str], Sequence[BatchRecord]],
 ) -> DriftReport:
     """Each class of others' doing by the run that last set the pair. `earlier`: what was known before a refresh."""
+    report = _attributed(report, observed, runs, batches)
     setters: dict[Action, dict[Pair, Setter]] = {}
     for action in Action:
         pairs = [
@@ -41,6 +42,47 @@ def blamed(
     return replace(report, drifted=tuple(parts))
 
 
+def _attributed(
+    report: DriftReport,
+    observed: Observed,
+    runs: Sequence[RunRecord],
+    batches: Callable[[str], Sequence[BatchRecord]],
+) -> DriftReport:
+    """What is to be removed, and came after an answer had shown it absent, is others' doing: not the manifests'."""
+    pairs = [
+        (contact, drifted.tag)
+        for drifted in report.drifted
+        if _is_pending_removal(drifted)
+        for contact in drifted.contacts
+        if drifted.tag not in observed[contact].ledger
+    ]
+    others = added_by_others(pairs, runs, batches) if pairs else set()
+    if not others:
+        return report
+    groups: defaultdict[tuple[int, Tag, str], list[ContactId]] = defaultdict(list)
+    for drifted in report.drifted:
+        for contact in drifted.contacts:
+            theirs = _is_pending_removal(drifted) and (contact, drifted.tag) in others
+            drift = DriftClass.UNEXPECTED if theirs else drifted.drift
+            groups[_CLASSES.index(drift), drifted.tag, drifted.reason].append(contact)
+    return replace(report, drifted=tuple(_regrouped(*item, observed) for item in sorted(groups.items())))
+
+
+_CLASSES = tuple(DriftClass)
+_ADDING = (Reason.DECLARED, Reason.RESTORED, Reason.AGAIN)
+
+
+def _is_pending_removal(drifted: Drifted) -> bool:
+    return drifted.drift is DriftClass.PENDING and drifted.reason not in _ADDING
+
+
+def _regrouped(key: tuple[int, Tag, str], contacts: Iterable[ContactId], observed: Observed) -> Drifted:
+    rank, tag, reason = key
+    ordered = tuple(sorted(contacts))
+    oldest, newest = observations_of(ordered, observed)
+    return Drifted(_CLASSES[rank], tag, reason, ordered, oldest=oldest, newest=newest)
+
+
 def _by_setter(
     each: Drifted,
     observed: Observed,
@@ -51,10 +93,16 @@ def _by_setter(
     if action is None:
         yield each
         return
-    groups: defaultdict[Setter | None, list[ContactId]] = defaultdict(list)
+    groups: defaultdict[str, list[ContactId]] = defaultdict(list)
+    first: dict[str, Setter] = {}
     for contact in each.contacts:
-        groups[setters[action].get((contact, each.tag))].append(contact)
-    for setter, contacts in sorted(groups.items(), key=lambda item: (item[0] is None, item[0] or _NOBODY)):
+        found = setters[action].get((contact, each.tag))
+        run = "" if found is None else found.run
+        groups[run].append(contact)
+        if found is not None:
+            first[run] = min(found, first.get(run, found))
+    for run, contacts in sorted(groups.items(), key=lambda item: (not item[0], first.get(item[0], _NOBODY))):
+        setter = first.get(run)
         proofs = [_still(each, earlier.get(contact), setter, action) for contact in contacts]
         after = min((at for at in proofs if at is not None), default=None)
         oldest, newest = observations_of(contacts, observed)

@@ -8,16 +8,19 @@ Rules
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.batching import Batch, Reasserted
-from reconciler.core.change import Deferral, Delta
+from reconciler.core.change import Deferral, Delta, Listed
+from reconciler.core.journal import RunStatus
 from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.observed import Observed
 from reconciler.core.outcome import Action, Outcome, Verdict
+from reconciler.core.plan import LocationPlan
 from reconciler.core.rates import Surprise
-from reconciler.core.report import Finding, Surprises
+from reconciler.core.remedies import remedies
+from reconciler.core.report import Finding, LocationReport, Surprises
 
 NONE: TagSet = frozenset()
 _OPEN = (Outcome.NOT_SENT, Outcome.DEFERRED)
@@ -186,3 +189,20 @@ class Tally:
 
     def _of(self, contact: ContactId) -> Fates:
         return self.fates.get(contact, _NO_FATES)
+
+
+def nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> LocationReport:
+    """The report of a location to which nothing was sent; it says what is desired and left aside."""
+    tally = Tally()
+    tally.plan(plan.deltas)
+    tally.defer(plan.deferrals)
+    notes = left_aside(plan, plan.held)
+    return LocationReport(plan.location, "", status, pairs=tally.pairs(Observed()), notes=notes)
+
+
+def left_aside(plan: LocationPlan, held: Sequence[Listed]) -> tuple[str, ...]:
+    """What is desired and not sent, and the commands that settle it. `held`: what of the plan's is so still."""
+    aside = replace(plan, held=tuple(held)).aside
+    if not aside:
+        return ()
+    return (f"Not as declared: {aside}.", *remedies(held=bool(held), unreachable=bool(plan.quarantined)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -197,3 +198,31 @@ def test_drift_keeps_one_issue(
     reconciler("apply", "--auto-approve", "--refresh", "get")
     look()
     assert fake.issues[0]["state"] == "closed"
+
+
+def test_a_report_that_observed_nothing_closes_no_issue(
+    step: Make,
+    manifest: Write,
+    project: Path,
+    reconciler: Command,
+    sandbox: Running,
+    github: tuple[FakeGitHub, dict[str, str]],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The state was lost between two nights: nothing is known of anybody, so nothing shows that the drift is mended."""
+    fake, variables = github
+    manifest(customers=(range(3), ["customer"], []))
+    reconciler("apply", "--auto-approve")
+    sandbox.do(lambda world, now: world.remove(contact_id(0), ["customer"], now=now, by="somebody"))
+
+    def look(**given: str) -> Step:
+        one = step(fail_on="missing,unexpected", issue="true", event={}, variables=variables, **given)
+        assert drift.main(one.runner) == 0
+        return one
+
+    look(refresh="get")
+    shutil.rmtree(project / ".reconciler")
+    assert look().outputs["drifted"] == "false"
+    (issue,) = fake.issues
+    assert issue.get("state", "open") == "open"
+    assert "::warning::nothing was ever observed" in capfd.readouterr().out

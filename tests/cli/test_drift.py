@@ -7,9 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from reconciler.core.names import Instant
+from reconciler.sandbox.app import Access, App
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.server import Running
+from reconciler.sandbox.faults import FaultPlan, Kind, Network
+from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, Ended, contact_id
 
@@ -83,11 +87,11 @@ def test_owned_tags_on_others_are_tolerated(reconciler: Command, manifest: Manif
 def test_without_a_refresh_it_says_since_when_nobody_looked(reconciler: Command, manifest: Manifest) -> None:
     manifest(vip=([2, 8], ["vip"], []))
     first = reconciler("drift")
-    assert "2 unobserved" in first.out
+    assert "none of 2 declared contacts was ever observed" in first.out
     reconciler("apply", "--auto-approve")
     ended = reconciler("drift")
     assert "nothing observed since" in ended.out
-    assert "1 unreachable" in ended.out
+    assert "1 contact unreachable" in ended.out
 
 
 def test_what_is_too_old_is_stale(reconciler: Command, manifest: Manifest, project: Path) -> None:
@@ -119,3 +123,84 @@ def test_a_tag_that_the_location_keeps_otherwise_is_no_drift_and_can_be_named_ei
     # the location's spelling in the manifests is the same wish
     manifest(vip=(range(3, 5), ["two spaces"], []))
     assert reconciler("plan", "--set", "vip", "--detailed-exitcode").code == 0
+
+
+def test_a_report_on_what_was_never_observed_is_no_statement(
+    reconciler: Command, manifest: Manifest, sandbox: Running
+) -> None:
+    manifest(vip=(range(2, 4), ["vip"], []))
+    ended = reconciler("drift", "--fail-on", "missing,unexpected")
+    assert "Nothing known: none of 2 declared contacts was ever observed." in ended.out
+    assert "No drift" not in ended.out
+    assert reconciler("drift", "--fail-on", "unobserved").code == 2
+
+
+def test_what_is_held_is_never_told_as_converged(
+    reconciler: Command, manifest: Manifest, project: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first request is lost to a gateway, and nobody may read: nobody knows whether the tag is there."""
+    manifest(vip=(range(2, 4), ["vip"], []))
+    writes_only = Access(scopes=frozenset({"contacts.write"}))
+    lost = FaultPlan(rate=1.0, kinds=(Kind.ERROR_BEFORE,), path="/contacts/bulk")
+    with in_background(Network(App(world, accesses=[writes_only]), lost)) as running:
+        monkeypatch.setenv("RECONCILER_API_BASE_URL", running.url)
+        assert reconciler("apply", "--auto-approve", "--api-settle-s", "0").code == 3
+    again = reconciler("plan", "--detailed-exitcode")
+    assert again.code == 2, "2 desired tags are not known to be there: that is a change that waits"
+    assert "Nothing to send, and not as declared: 2 tags held." in again.out
+    assert "`reconciler apply --retry-held`" in again.out
+    found = reconciler("drift", "--fail-on", "held")
+    assert found.code == 2
+    assert "Nothing known: none of 2 declared contacts was ever observed. Besides: 2 tags held." in found.out
+    assert "`reconciler refresh`" in found.out
+    applied = reconciler("apply", "--auto-approve")
+    assert "2 tags held" in applied.out
+
+
+def test_what_is_held_beside_what_was_observed_is_the_headline(
+    reconciler: Command, manifest: Manifest, world: World, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest(vip=(range(2, 4), ["vip"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    manifest(vip=(range(2, 4), ["vip", "gold"], []))
+    writes_only = Access(scopes=frozenset({"contacts.write"}))
+    lost = FaultPlan(rate=1.0, kinds=(Kind.ERROR_BEFORE,), path="/contacts/bulk")
+    with in_background(Network(App(world, accesses=[writes_only]), lost)) as running:
+        monkeypatch.setenv("RECONCILER_API_BASE_URL", running.url)
+        reconciler("apply", "--auto-approve", "--api-settle-s", "0")
+    assert "Not as declared: 2 tags held." in reconciler("drift").out
+
+
+def test_what_others_added_is_theirs_after_an_apply_saw_it_in_passing(
+    reconciler: Command, manifest: Manifest, sandbox: Running
+) -> None:
+    manifest(vip=(range(2, 5), ["vip"], ["trial"]))
+    assert reconciler("apply", "--auto-approve").code == 0
+    sandbox.do(lambda world, now: world.add(contact_id(3), ["trial"], now=now, by=ME))
+    manifest(vip=(range(2, 5), ["vip", "gold"], ["trial"]))
+    reconciler("apply", "--auto-approve")
+    ended = reconciler("drift", "--format", "json")
+    assert drifted(ended)["unexpected trial"]["contacts"] == [contact_id(3)]
+    assert "pending trial" not in drifted(ended)
+
+
+def test_what_the_manifests_want_gone_and_was_there_before_is_pending(
+    reconciler: Command, manifest: Manifest, sandbox: Running
+) -> None:
+    """Contacts 0 and 1 carried trial before anybody here looked."""
+    manifest(vip=([0, 2], ["vip"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    manifest(vip=([0, 2], ["vip"], ["trial"]))
+    assert drifted(reconciler("drift", "--format", "json"))["pending trial"]["contacts"] == [contact_id(0)]
+    text = reconciler("drift").out
+    assert "No drift, but 1 tag pending: the manifests moved since the last apply." in text
+
+
+def test_rows_are_grouped_by_what_they_show(reconciler: Command, manifest: Manifest, sandbox: Running) -> None:
+    """Three requests set the tag in one run: that is one row."""
+    manifest(vip=(range(2, 8), ["vip"], []))
+    assert reconciler("apply", "--auto-approve", "--api-max-contacts", "2").code == 0
+    sandbox.do(lambda world, now: [world.remove(contact_id(each), ["vip"], now=now, by=ME) for each in range(2, 8)])
+    (location,) = json.loads(reconciler("drift", "--refresh", "get", "--format", "json").out)["locations"]
+    rows = [each for each in location["drifted"] if each["drift"] == "missing"]
+    assert [len(each["contacts"]) for each in rows] == [6]

@@ -55,6 +55,25 @@ def test_show_as_json_has_every_row(reconciler: Command, applied: list[str]) -> 
     assert (removed["removed"], removed["released"]) == (["trial"], ["trial"])
 
 
+def test_the_last_run_needs_no_id(reconciler: Command, applied: list[str], manifest: Manifest) -> None:
+    assert f"run {applied[1]}" in reconciler("show", "last").out.lower()
+    manifest(customers=([0, 1, 8], ["customer"], []), same=([0, 1], ["customer"], []))
+    assert reconciler("apply", "--auto-approve").code == 0, "which sends nothing, and records the sizes of sets"
+    (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
+    newest = location["runs"][-1]["id"]
+    assert newest not in applied
+    assert f"run {newest}" in reconciler("show", "last").out.lower()
+    reverted = reconciler("revert", "last", "--dry-run")
+    assert "trial" in reverted.out, "what is undone is the last that sent something"
+
+
+def test_there_is_no_last_run_yet(reconciler: Command, manifest: Manifest) -> None:
+    manifest(customers=([0], ["customer"], []))
+    for command in ("show", "revert"):
+        ended = reconciler(command, "last")
+        assert (ended.code, "there is no run yet" in ended.err) == (64, True)
+
+
 @pytest.mark.parametrize("given", ["ffffffffffff", "abc", "nothing.json", "", "../x"])
 @pytest.mark.usefixtures("applied")
 def test_show_of_what_is_neither_plan_nor_run(reconciler: Command, given: str) -> None:

@@ -70,7 +70,7 @@ def plan_charts(plan: LocationPlan) -> tuple[Chart, ...]:
         for change in delta.changes:
             pairs[change.tag, change.action] += len(delta.contacts)
     found = {str(tag): (pairs[tag, Action.ADD], pairs[tag, Action.REMOVE]) for tag, _ in pairs}
-    return _bars("Tags by adds and removes, in contacts", (("add", Style.ADD), ("remove", Style.REMOVE)), found)
+    return _bars("Tags by adds and removes, in pairs", (("add", Style.ADD), ("remove", Style.REMOVE)), found)
 
 
 def compare_charts(each: Comparison) -> tuple[Chart, ...]:
@@ -95,7 +95,7 @@ def drift_charts(report: DriftReport) -> tuple[Chart, ...]:
     tags = {tag: (counts["missing"], counts["unexpected"]) for tag, counts in by_tag.items()}
     both = (("missing", Style.REMOVE), ("unexpected", Style.ADD))
     return (
-        *_bars("Drift by class and age of what was observed, in contacts", named, classes),
+        *_bars("Drift by class and age of what was observed, in pairs", named, classes),
         *_bars("Tags by what others changed", both, tags),
     )
 

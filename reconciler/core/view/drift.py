@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from reconciler.core.drift import DriftClass, Drifted, DriftReport
 from reconciler.core.names import Instant
+from reconciler.core.remedies import remedies
 from reconciler.core.view.blocks import (
     ROWS,
     Block,
@@ -26,6 +27,7 @@ _STYLES = {
     DriftClass.UNEXPECTED: Style.ADD,
     DriftClass.UNREACHABLE: Style.WARN,
     DriftClass.FLAPPING: Style.WARN,
+    DriftClass.HELD: Style.WARN,
     DriftClass.STALE: Style.WARN,
 }
 _MEANING = {
@@ -63,7 +65,7 @@ def _section(report: DriftReport, most: int | None) -> Section:
     blocks: list[Block] = [_table("", told, most)] if told else []
     if expected:
         blocks.append(_table("Expected, as the settings say", expected, most))
-    lines = (*_proofs(report), _age(report))
+    lines = (*_proofs(report), *_settling(report), _age(report))
     title = f"Location {report.location}, state serial {report.serial}"
     return Section(title, _verdict(report), (*blocks, Lines("", lines)))
 
@@ -77,17 +79,53 @@ def _table(title: str, rows: Sequence[Drifted], most: int | None) -> Block:
     return table(title, columns, kept, most=most)
 
 
+_CONTACTS = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
+"""Classes of whole contacts; the others are of pairs."""
+
+
 def _verdict(report: DriftReport) -> Cell:
+    """The worst that is true: what others did, what nobody knows, what is not as declared, what the manifests moved."""
     missing, unexpected = (report.count(drift) for drift in _OURS)
-    also = [
-        f"{report.count(drift):,} {drift}"
-        for drift in (DriftClass.UNREACHABLE, DriftClass.FLAPPING, DriftClass.STALE, DriftClass.UNOBSERVED)
-        if report.count(drift)
-    ]
-    more = f" Besides: {', '.join(also)}." if also else ""
     if missing or unexpected:
-        return Cell(f"Drift: {counted(missing, 'tag')} missing, {unexpected:,} unexpected.{more}", Style.WARN)
-    return Cell(f"No drift among what was observed.{more}", Style.STRONG if more else Style.GOOD)
+        others = f"Drift: {counted(missing, 'tag')} missing, {unexpected:,} unexpected."
+        return Cell(others + _besides(report, _AFTER_OURS), Style.WARN)
+    unobserved = report.count(DriftClass.UNOBSERVED)
+    if unobserved and not report.observed:
+        text = f"Nothing known: none of {counted(unobserved, 'declared contact')} was ever observed."
+        return Cell(text + _besides(report, _AFTER_OURS[:-1]), Style.WARN)
+    undone = [_amount(report, drift) for drift in _UNDONE if report.count(drift)]
+    if undone:
+        return Cell(f"Not as declared: {', '.join(undone)}.{_besides(report, _AFTER_UNDONE)}", Style.WARN)
+    if pending := report.count(DriftClass.PENDING):
+        text = f"No drift, but {counted(pending, 'tag')} pending: the manifests moved since the last apply."
+        return Cell(text + _besides(report, _AFTER_UNDONE), Style.STRONG)
+    besides = _besides(report, _AFTER_UNDONE)
+    text = f"No drift among the {counted(report.observed, 'contact')} observed."
+    return Cell(text + besides, Style.STRONG if besides else Style.GOOD)
+
+
+_UNDONE = (DriftClass.HELD, DriftClass.UNREACHABLE, DriftClass.FLAPPING)
+_AFTER_UNDONE = (DriftClass.STALE, DriftClass.UNOBSERVED)
+_AFTER_OURS = (*_UNDONE, *_AFTER_UNDONE)
+
+
+def _amount(report: DriftReport, drift: DriftClass) -> str:
+    return f"{counted(report.count(drift), 'contact' if drift in _CONTACTS else 'tag')} {drift}"
+
+
+def _besides(report: DriftReport, classes: Sequence[DriftClass]) -> str:
+    also = [_amount(report, drift) for drift in classes if report.count(drift)]
+    return f" Besides: {', '.join(also)}." if also else ""
+
+
+def _settling(report: DriftReport) -> list[Cell]:
+    """The commands that settle what the report cannot."""
+    told = remedies(
+        held=report.count(DriftClass.HELD) > 0,
+        unreachable=report.count(DriftClass.UNREACHABLE) > 0,
+        unobserved=report.count(DriftClass.UNOBSERVED) > 0,
+    )
+    return [Cell(text, Style.FAINT) for text in told]
 
 
 def _proofs(report: DriftReport) -> list[Cell]:

@@ -13,6 +13,7 @@ from reconciler.core.guard_sentences import explain_lifted, explain_refusals, ex
 from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, Plan
+from reconciler.core.remedies import remedies
 from reconciler.core.source import Source
 from reconciler.core.view.blocks import (
     ROWS,
@@ -80,6 +81,7 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
         _listed("Quarantined: rejected for good, not planned", _refused(plan), most),
         _listed("Not there, as was read for this plan: nothing is sent to them", plan.gone, most),
         _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
+        _remedies(plan),
         _listed("Given before, not given again; --again TAG gives it", plan.given, most),
     ]
     shown = tuple(block for block in blocks if block is not None)
@@ -105,25 +107,34 @@ def _totals(plan: LocationPlan) -> tuple[Total, ...]:
 
 def _verdict(plan: LocationPlan) -> Cell:
     summary = plan.summary
+    aside = plan.aside
     if plan.is_empty and _left_out(plan):
         return Cell("Nothing to send: see what is left out.", Style.STRONG)
-    if plan.is_empty and plan.held:
-        return Cell("Nothing to send: see what is held.", Style.STRONG)
+    if plan.is_empty and aside:
+        return Cell(f"Nothing to send, and not as declared: {aside}.", Style.WARN)
     if plan.is_empty:
         waits = f" ({counted(summary.deferred, 'contact')} wait for an observation)" if summary.deferred else ""
         return Cell(f"No changes: what was observed is as the manifests want it.{waits}", Style.GOOD)
+    also = f" Left aside: {aside}." if aside else ""
     recorded = [
         f"{pairs:,} {word}" for pairs, word in ((summary.adopted, "adopted"), (summary.released, "released")) if pairs
     ]
     if not plan.batches:
-        return Cell(f"Nothing to send. To record: {', '.join(recorded) or 'what stays on leaving'}.", Style.STRONG)
+        return Cell(
+            f"Nothing to send. To record: {', '.join(recorded) or 'what stays on leaving'}.{also}", Style.STRONG
+        )
     sent = [
         f"{counted(pairs, 'tag')} to {word}"
         for pairs, word in ((summary.adds, "add"), (summary.removes, "remove"))
         if pairs
     ]
     changes = ", ".join([*sent, *recorded])
-    return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {_cost(plan)}.", Style.STRONG)
+    return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {_cost(plan)}.{also}", Style.STRONG)
+
+
+def _remedies(plan: LocationPlan) -> Block | None:
+    told = remedies(held=any(each.why != FLAPPING for each in plan.held), unreachable=bool(plan.quarantined))
+    return lines("", [Cell(text, Style.FAINT) for text in told]) if told and not _left_out(plan) else None
 
 
 def _percent(share: float) -> str:

@@ -59,7 +59,7 @@ def _verdict(report: LocationReport) -> Cell:
     if report.error:
         return Cell(f"Stopped: {report.error}", Style.BAD)
     if not report.run:
-        return Cell("Nothing to do.", Style.GOOD)
+        return Cell("Nothing sent.", Style.WARN) if report.notes else Cell("Nothing to do.", Style.GOOD)
     done = f"{counted(report.requests, 'request')} in {counted(report.rounds, 'round')}"
     if report.reads:
         done += f", {counted(report.reads, 'contact')} read to settle doubts"

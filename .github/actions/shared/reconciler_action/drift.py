@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from reconciler_action.github import GitHub, Refused, marker
@@ -18,17 +19,29 @@ def main(runner: Runner) -> int:
     mask_tokens(runner)
     report, refresh = runner.scratch / "drift.md", runner.given("refresh")
     what = ("drift", Path(runner.given("manifests")), "--fail-on", runner.given("fail-on"), "--report", report)
-    done = runner.run(*what, *base(runner), *(["--refresh", refresh] if refresh else []))
+    more = ("--format", "json", *(["--refresh", refresh] if refresh else []))
+    done = runner.run(*what, *base(runner), *more, shown=False)
     markdown = runner.summarise(report)
     reported = done.code in REPORTED
     runner.output(exit_code=done.code, drifted=str(done.code == DRIFTED).lower())
     if reported and runner.wants("issue"):
-        _issue(runner, markdown, drifted=done.code == DRIFTED)
+        if done.code != DRIFTED and observed_nothing(done.answer):
+            runner.command("warning", "nothing was ever observed in a location: the issue about drift is left as it is")
+        else:
+            _issue(runner, markdown, drifted=done.code == DRIFTED)
     return 0 if reported else done.code
 
 
+def observed_nothing(report: str) -> bool:
+    """Whether a location of the report has declared contacts, and none of them was ever observed: no statement."""
+    return any(
+        not location["observed"] and any(drifted["drift"] == "unobserved" for drifted in location["drifted"])
+        for location in json.loads(report)["locations"]
+    )
+
+
 def _issue(runner: Runner, markdown: str, *, drifted: bool) -> None:
-    """Open while there is drift, and closed when there is none any more."""
+    """Open while there is drift, and closed when a report that looked shows none any more."""
     page = "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}".format_map(runner.environment)
     try:
         github = GitHub.of(runner.environment, runner.given("comment-author"))
