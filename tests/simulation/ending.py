@@ -8,8 +8,8 @@ from reconciler.core.manifest import Authority
 from reconciler.core.names import LocationId
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan
-from tests.simulation.declared import GROUP, NEW, OLD, ONCE, PEOPLE, canonical
-from tests.simulation.evidence import writes_of
+from tests.simulation.declared import GROUP, NEW, OLD, ONCE, PEOPLE, SPACED, canonical
+from tests.simulation.evidence import GOOD, writes_of
 from tests.simulation.invariants import Violated
 from tests.simulation.place import RUNS, Place
 from tests.simulation.town import Town
@@ -62,8 +62,17 @@ def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> 
         yield f"15: {who} carries {sorted(ours)} under owned authority"
     for tag in sorted(carried - declared.present(who) - spared - listed):
         undoing = {run.name for run in town.runs if run.undoes}
+        if tag == canonical(SPACED) and not _is_told(town, location, tag):
+            continue  # no answer told that the location spells it otherwise
         if tag not in kept and [*_added_by_us(place, who, tag, undoing)][-1:] == [True]:
             yield f"16: {tag} on {who} is ours, and nobody declares it any more"
+
+
+def _is_told(town: Town, location: LocationId, tag: str) -> bool:
+    """Whether an answer to an addition ever told what became of the tag."""
+    writes = (write for run in town.runs for write in writes_of(town.places[location], run.name))
+    told = (said for write in writes for (action, _, each), said in write.told() if (action, each) == (Action.ADD, tag))
+    return any(said in GOOD for said in told)
 
 
 def _ever_carried(place: Place, who: str) -> set[str]:

@@ -40,6 +40,9 @@ class Said(StrEnum):
     DOUBT = "doubt"
 
 
+GOOD = (Said.APPLIED, Said.NOOP)
+
+
 @dataclass(frozen=True)
 class Write:
     """One bulk request, read off the log."""

@@ -24,6 +24,7 @@ from tests.simulation.virtual import VirtualClock
 
 ORIGIN = "https://localhost:8443"
 BULK = "/contacts/bulk/tags/update/"
+SEARCH = "/contacts/search"
 RUNS = [f"run-{nth}" for nth in range(40)]
 CONSUMED = Tag("welcome")
 

@@ -54,9 +54,13 @@ class Town:
         return Place(crm, self.clock, random.Random(self.chance.random()), Limits(requests=limit))
 
     def _assumptions(self) -> Assumptions:
-        """What nobody can be sure of, one way or the other: a client that is right stays right."""
+        """What nobody can be sure of, one way or the other: a client that is right stays right. But who spells a tag in
+        his own way does not answer in the words of the request: then nobody could ever learn of it.
+        """
         either = self.chance.choice
+        respelling, echoing = either([(True, False), (False, False), (False, True)])
         return Assumptions(
+            collapses_spaces=respelling,
             rows_as_sent=either([True, False]),
             counts_errors=either([True, False]),
             succeeds_with_errors=either([True, False]),
@@ -68,7 +72,7 @@ class Town:
             merged_reads_as_survivor=either([True, False]),
             read_without_location=either([True, False]),
             read_lag_ms=either([0, 0, 5_000]),
-            changes_as_asked=either([False, False, False, True]),
+            changes_as_asked=echoing,
             max_contacts=either([500, 500, 500, 2]),
             max_tags=either([50, 50, 50, 1]),
             oversize_names_limit=either([True, False]),
