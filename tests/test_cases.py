@@ -1,7 +1,8 @@
 """Golden folders: manifests and what was observed in, plan out. `pytest --bless` rewrites the plans; review the diff.
 
-`tests/cases/<name>/`: `manifests/`, `observed.json` (`now`, per location `serial` and contacts, and `searched`: the
-exclusive tags whose holders were looked for), and the plan as `plan.json` and `plan.txt`.
+`tests/cases/<name>/`: `manifests/`, `observed.json` (`now`, per location `serial`, contacts and `aliases`, tags that it
+keeps otherwise; and `searched`: the exclusive tags whose holders were looked for), and the plan as `plan.json` and
+`plan.txt`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.alias import spelling
 from reconciler.core.desired import resolve
 from reconciler.core.document import plan_document
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
+from reconciler.core.facts import Facts
 from reconciler.core.manifest import Manifest
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant
 from reconciler.core.observed import Known, Observed, Origin
@@ -54,7 +57,9 @@ def _state(location: LocationId, document: dict[str, Any], now: Instant) -> Snap
     observed = Observed()
     observed.update({ContactId(contact): _known(item, now) for contact, item in found["contacts"].items()})
     sizes = {SetName(name): size for name, size in found.get("set_sizes", {}).items()}
-    return Snapshot(location, LINEAGE, found["serial"], observed, sizes)
+    facts = Facts().with_aliases((Tag(sent), Tag(kept)) for sent, kept in found.get("aliases", {}).items())
+    spelt = spelling(facts.aliases)
+    return Snapshot(location, LINEAGE, found["serial"], spelt.observed(observed), sizes, facts, spelt)
 
 
 def _searched(item: dict[str, list[str]], now: Instant) -> Searched:
