@@ -65,14 +65,14 @@ async def carry_out(run: Run) -> None:
 
 
 async def _take_up(run: Run) -> bool:
-    """What earlier runs added or left in doubt; whether what is known is not what the plan was made on."""
+    """What earlier runs added or left in doubt; whether that, or what is known, is not what the plan was made on."""
     before = _added_before(run)
     _take_as_done(run, before)
     # what undoes a run leaves the doubts of others to them
     left = _left_behind(run) if run.reversal is None else {}
     _hold_what_was_tried(run, before, besides=left)
     if not left:
-        return run.state.serial != run.plan.serial
+        return bool(before) or run.state.serial != run.plan.serial
     await settle_doubts(run, {contact: run.state.observed[contact] for contact in left})
     _hold_what_was_tried(run, before)
     return True

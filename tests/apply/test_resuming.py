@@ -4,16 +4,20 @@ twice, whatever became of it since, and whoever asks to retry what is held.
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reconciler.core.batching import Caps
 from reconciler.core.change import Selection
 from reconciler.core.errors import ExitCode
 from reconciler.core.journal import RunHeader
 from reconciler.core.names import Instant, SetName, Tag
 from reconciler.core.observed import DAY_MS, Origin, Seen
+from reconciler.core.plan import combine
+from reconciler.core.proposal import Proposal, narrowed
 from reconciler.core.reassert import Reassert, Reassertion
 from reconciler.planfile import dumps, loads
 from reconciler.sandbox.faults import Kind
@@ -34,6 +38,28 @@ def looked_at(scene: Scene, who: str) -> None:
         seen = Seen(tags, scene.clock.now(), Origin.GET, (name(who),))
         store.learn(lease, dict(seen.absorb(store.load(HERE).observed)))
         store.release(lease)
+
+
+def test_a_plan_file_that_is_planned_anew_adds_nothing_again_that_its_run_added(tmp_path: Path) -> None:
+    """The plan made now is of the state as it is now, and needs again what others took away since."""
+    options = replace(FREE, caps=Caps(contacts=1))
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=options, in_flight=1)
+    scene.want(a_set("s", ["anna", "bert"], "hello"))
+    file = scene.plan()
+    scene.here.after = lambda nth: scene.stop.ask(signal.SIGTERM)
+    assert pairs(scene.apply(file)) == {"applied": 1, "not_sent": 1}
+    scene.here.after = lambda nth: None
+    scene.edit("anna", remove=["hello"])
+    looked_at(scene, "anna")
+    fresh, proposed = scene.plan().locations[0], file.locations[0]
+    with open_store(scene.url) as store:
+        both = narrowed(fresh, proposed, scene.wanted[HERE], store.load(HERE), options)
+    plan = combine([both], as_of=scene.clock.now(), manifests="manifests")
+    assert {contact for delta in both.deltas for contact in delta.contacts} == {name("anna"), name("bert")}
+    scene.apply(plan, proposal=Proposal(file))
+
+    assert (scene.tags("anna"), scene.tags("bert")) == (set(), {"hello"})
+    assert max(scene.adds().values()) == 1
 
 
 @pytest.mark.parametrize("once", [False, True])
