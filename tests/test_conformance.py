@@ -82,7 +82,7 @@ ADDED = [
     ("an error with tags as they were", answer(bad(DELETED, oldTags=["a"], tagsAdded=[], tagsRemoved=[])), REJECTED),
     ("an error that changed something", answer(bad(DELETED, tagsAdded=["vip"])), DOUBT),
     ("an error nobody knows", answer(bad("Internal error")), HELD),
-    ("an error in another case", answer(bad("Contact is deleted")), HELD),
+    ("an error in another case", answer(bad("Contact is deleted")), REJECTED),
     ("an error without words", answer(bad("")), HELD),
     ("a type nobody knows", answer(ok(type="warning")), HELD),
     ("a type in another case", answer(ok(type="SUCCESS")), HELD),

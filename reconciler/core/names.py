@@ -63,8 +63,11 @@ def iso(instant: Instant) -> str:
 
 
 def instant(text: str) -> Instant:
-    """The inverse of `iso`; raises ValueError for text without a zone."""
+    """The inverse of `iso`; raises ValueError for text without a zone, or before the first year of UTC."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"no time zone in {text!r}")
-    return Instant(round(moment.timestamp() * 1000))
+    try:
+        return Instant(round(moment.astimezone(UTC).timestamp() * 1000))
+    except OverflowError:
+        raise ValueError(f"no such time in UTC: {text!r}") from None

@@ -38,11 +38,12 @@ def test_an_agencys_token_serves_and_is_nowhere(
         reconciler("validate", "--show-settings"),
         reconciler("apply", "--auto-approve", "--api-company-id", "another", "--refresh", "get"),
     ]
-    assert [each.code for each in said] == [0, 3, 0, 0, 0, 7]
+    # who was read as gone for the plan gets nothing, and is refused nothing
+    assert [each.code for each in said] == [0, 0, 0, 0, 0, 7]
     counter = agency.network.app.counter
     assert counter is not None
     tokens = {AGENCY_TOKEN, *counter.issued}
-    assert len(tokens) == 4
+    assert len(tokens) == 5, "the apply of a plan file reads again what the file claims"
     left = b"".join(path.read_bytes() for path in project.rglob("*") if path.is_file())
     whole = "".join(each.out + each.err for each in said).encode() + left
     assert [token for token in tokens if token.encode() in whole] == []
