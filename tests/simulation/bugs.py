@@ -220,4 +220,18 @@ BUGS = (
         "if contact in ():",
         "6",
     ),
+    Bug(
+        "take every row of a search for an add that landed",
+        "apply/searching.py",
+        " & row.tags\n",
+        "\n",
+        "6",
+    ),
+    Bug(
+        "prove by a date that tag writes do not move",
+        "apply/settling.py",
+        "proven=untouched if moves else NONE",
+        "proven=untouched if moves is not None else NONE",
+        "7",
+    ),
 )

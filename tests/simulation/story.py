@@ -38,7 +38,7 @@ class Story:
         self.seed = seed
         self.chance = random.Random(seed)
         self.whim = random.Random(f"{seed}: what a person asks for")
-        limit = self.chance.choice([5, 100])
+        limit = self.chance.choice([2, 5, 100])
         self.town = Town(directory, self.chance, locations=self.chance.choice([1, 1, 1, 2]), limit=limit)
         self.rules = Rules(once=self.chance.random() < 0.5, inert=self.chance.random() < 0.5)
         self.rate = Rate(per_window=limit)
