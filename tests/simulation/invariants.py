@@ -20,6 +20,7 @@ from tests.simulation.declared import ONCE, PEOPLE, TAGS, Declared, canonical
 from tests.simulation.doubts import doubts_of_others, order, repeats
 from tests.simulation.evidence import Pair, Said
 from tests.simulation.facts import Facts, facts_of
+from tests.simulation.ledger import adoptions, kept
 from tests.simulation.place import ORIGIN, RUNS, Exchange, token_of
 from tests.simulation.program import Run
 from tests.simulation.town import Town
@@ -35,7 +36,7 @@ class Violated(AssertionError):
 def check(town: Town) -> None:
     """Raises Violated with every violation of a world that has come to its end."""
     found = [each for location in town.places for each in violations(town, location)]
-    found += [each for run in town.runs for each in secrecy(town, run)]
+    found += [each for run in town.runs for each in (*secrecy(town, run), *tenure(run))]
     if found:
         raise Violated("\n".join(found))
 
@@ -49,6 +50,8 @@ def violations(town: Town, location: LocationId) -> Iterator[str]:
         for rule in (approval, removals, undoing, repeats, order, observations, partition):
             yield from rule(facts)
     yield from doubts_of_others(known)
+    yield from adoptions(known)
+    yield from kept(known)
     yield from absences(known)
     yield from transitions(town, location, known)
     yield from once(town, location)
@@ -229,6 +232,14 @@ def once(town: Town, location: LocationId) -> Iterator[str]:
         if each.contact in added and each.by not in asked:
             yield f"7: {ONCE} was added to {each.contact} again, and nobody asked for it"
         added.add(each.contact)
+
+
+def tenure(run: Run) -> Iterator[str]:
+    """9: nobody loses the location who lives and never stood still, wherever his process is."""
+    if not run.met_its_fate and any(
+        "taken over" in told for told in (run.problem, *(each.error for each in run.reports))
+    ):
+        yield f"9: {run.name} was alive, and its lease was taken over"
 
 
 def one_applier(exchanges: list[Exchange]) -> Iterator[str]:

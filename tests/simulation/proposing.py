@@ -13,7 +13,7 @@ from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, combine
 from reconciler.core.proposal import contacts_that_differ
 from reconciler.planfile import dumps, loads
-from tests.simulation.declared import FOREIGN, PEOPLE, SAFE
+from tests.simulation.declared import FOREIGN, PEOPLE, THEIRS
 
 
 def whom_to_read(
@@ -32,8 +32,8 @@ def whom_to_read(
 
 
 def forge(file: bytes) -> bytes:
-    """The file with pairs that no plan had: a tag of others to add, and one that is protected to remove. It is sealed
-    as the product seals its own.
+    """The file with pairs that no plan had: a tag of others to add, and a workflow's to remove. It is sealed as the
+    product seals its own.
     """
     plan = loads(file)
     forged = tuple(map(_forged, plan.locations))
@@ -44,7 +44,7 @@ def _forged(location: LocationPlan) -> LocationPlan:
     who = tuple(sorted(PEOPLE))
     more = tuple(
         Delta((Change(action, Tag(tag), Reason.DECLARED),), who)
-        for action, tag in ((Action.ADD, FOREIGN), (Action.REMOVE, SAFE))
+        for action, tag in ((Action.ADD, FOREIGN), (Action.REMOVE, THEIRS))
     )
     batches = tuple(Batch(each.changes[0].action, who, (each.changes[0].tag,)) for each in more)
     return replace(location, deltas=(*location.deltas, *more), batches=(*location.batches, *batches))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,17 +143,20 @@ class Story:
         return None
 
     def approves(self) -> None:
-        """What is held is to be tried once more: a digest is approved, and sent as often as its appliers die."""
-        self.town.execute(self.run(), others=self.people())
-        asked = replace(self.options(), selection=Selection(retry_held=True))
-        approval = self.town.new_run(asked, only_plans=True)
+        """Somebody's run dies, and what it left is to be tried once more: a digest is approved, and sent as often as
+        its appliers die, though what they tried is used up in between.
+        """
+        dies = Fate("record", BEFORE, 0)
+        self.town.execute(self.town.new_run(self.options(), fate=dies), others=self.people())
+        asked = Selection(retry_held=True)
+        approval = self.town.new_run(replace(self.options(), selection=asked), only_plans=True)
         self.town.execute(approval)
         for _ in range(3):
-            options = replace(self.options(), selection=asked.selection)
-            fate = Fate("send", self.whim.choice([BEFORE, AFTER]), 0)
-            self.town.execute(self.town.new_run(options, approval=approval, fate=fate))
-            if self.whim.random() < 0.5:
-                self.in_between()
+            options = replace(self.options(), selection=asked)
+            self.town.execute(self.town.new_run(options, approval=approval, fate=dies))
+            self.town.pass_ms(200_000)
+            if self.whim.random() < 0.7:
+                self.use_up(TAGS)
 
     def undoes(self) -> None:
         """A commit, a run of it, the commit before once more, and the run undone; then as every night."""
@@ -175,12 +178,15 @@ class Story:
     def in_between(self) -> None:
         """What was tried by the one who died is used up or taken away; somebody looks, who is there for another tag."""
         self.town.pass_ms(200_000)
-        for place in self.town.places.values():
-            for who in PEOPLE:
-                place.crm.remove(who, self.whim.sample(TAGS, 3), now=self.town.clock.now(), by="human")
+        self.use_up(self.whim.sample(TAGS, 3))
         asked = Selection(tags=frozenset({Tag(self.whim.choice((*TAGS, FOREIGN)))}))
         options = replace(self.options(), selection=asked)
         self.town.execute(self.town.new_run(options, refresh=self.whim.choice(["get", "search"])))
+
+    def use_up(self, tags: Sequence[str]) -> None:
+        for place in self.town.places.values():
+            for who in PEOPLE:
+                place.crm.remove(who, tags, now=self.town.clock.now(), by="human")
 
     def people(self) -> list[object]:
         return [self.hand(location) for location in self.town.places]
