@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """What somebody might do to `module` one day. `caught`: how the complaint begins."""
+    """What somebody might do to `module` one day. `caught`: how the complaint begins, one way or another."""
 
     name: str
     module: str
@@ -120,14 +120,14 @@ BUGS = (
         "core/decision.py",
         "            and not self._safe(tag)\n",
         "",
-        "2",
+        "2 15",
     ),
     Bug(
         "remove what is desired",
         "core/decision.py",
         "if tag not in want.present\n            and tag not in self.spent",
         "if tag not in self.spent",
-        "3",
+        "3 15",
     ),
     Bug(
         "prune nothing",

@@ -59,7 +59,7 @@ LIES = (
         "highlevel/reader.py",
         "    if isinstance(error, RequestRefused) and 400 <= status < 500:",
         "    if isinstance(error, RequestRefused):\n        return Rejection.DELETED\n    if status < 0:",
-        "8",
+        "8 10",
     ),
     Bug(
         "take a contact without its location for another location's",
@@ -122,6 +122,6 @@ LIES = (
         "core/refreshing.py",
         "INDEX_LAG_MS = 300_000",
         "INDEX_LAG_MS = 0",
-        "6",
+        "6 2",
     ),
 )

@@ -127,10 +127,10 @@ class Story:
         saved, self.saved = self.saved, None
         if saved is None or saved.declared != {location: self.town.wanted(location) for location in self.town.places}:
             return self.one()
-        file, honest = saved.file(), saved.plan
+        file = saved.file()
         if self.whim.random() < 0.4:
             file = forge(file)
-        first = self.run(saved=file, honest=honest)
+        first = self.applier(saved, file)
         if self.whim.random() < 0.6:
             first.fate = Fate(
                 self.whim.choice(["send", "record"]), self.whim.choice([BEFORE, AFTER]), self.whim.choice([0, 1])
@@ -139,8 +139,15 @@ class Story:
         if first.killed and self.whim.random() < 0.7:
             self.in_between()
         if first.killed or self.chance.random() < 0.5:
-            self.town.execute(self.run(saved=file, honest=honest), others=self.people())
+            self.town.execute(self.applier(saved, file), others=self.people())
         return None
+
+    def applier(self, saved: Run, file: bytes) -> Run:
+        """Who applies a file that was made to retry what is held gives leave to that; a file alone does not."""
+        found = self.run(saved=file, honest=saved.plan)
+        if saved.retries:
+            found.options = replace(found.options, selection=saved.options.selection)
+        return found
 
     def approves(self) -> None:
         """Somebody's run dies, and what it left is to be tried once more: a digest is approved, and sent as often as
