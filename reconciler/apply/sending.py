@@ -20,7 +20,7 @@ from itertools import count
 from reconciler.apply.learning import learn_named
 from reconciler.apply.looking import Effect, Look, Suspect, look_at
 from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts, halt_if_wrong
-from reconciler.apply.spelling import aliases_told, spelt_known, spelt_verdicts
+from reconciler.apply.spelling import aliases_told, as_named, spelt_known, spelt_verdicts
 from reconciler.core.alias import Spelling
 from reconciler.core.batching import Batch
 from reconciler.core.emergency import Lost, nothing_sent
@@ -223,7 +223,7 @@ def _record(run: Run, letter: _Letter, answered: Verdicts) -> None:
         raise
     run.state.observed.update(known)
     run.rejected |= rejected
-    run.tally.take(letter.batch, verdicts)
+    run.tally.take(letter.batch, as_named(letter.batch, verdicts))
     run.rates.take(letter.before, verdicts)
     for contact, verdict in verdicts.items():
         _notice(run, letter, contact, verdict, now)
@@ -254,7 +254,8 @@ def _spelt(letter: _Letter, answered: Verdicts, spelling: Spelling) -> tuple[_Le
 
 def _absorbed(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, made: Callable[..., Known]) -> Known:
     batch, membership = letter.batch, run.desired.membership(contact)
-    return made(letter.intended[contact], verdict, batch.action, frozenset(batch.tags), membership=membership)
+    tags = run.state.spelling.read(frozenset(batch.tags))
+    return made(letter.intended[contact], verdict, batch.action, tags, membership=membership)
 
 
 def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now: Instant) -> None:

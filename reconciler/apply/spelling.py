@@ -12,8 +12,8 @@ from reconciler.core.alias import Spelling, aliases_in
 from reconciler.core.batching import Batch
 from reconciler.core.facts import Alias
 from reconciler.core.journal import BatchRecord
-from reconciler.core.names import ContactId, LocationId, Tag
-from reconciler.core.observed import Known
+from reconciler.core.names import ContactId, LocationId, Tag, TagSet
+from reconciler.core.observed import Known, not_among
 from reconciler.core.outcome import Action, Rejection, Verdict
 from reconciler.ports import TagReader
 from reconciler.wire import ContactRead, Page
@@ -70,3 +70,19 @@ def spelt_known(known: Mapping[ContactId, Known], spelling: Spelling) -> dict[Co
 def spelt_verdicts(verdicts: Mapping[ContactId, Verdict], spelling: Spelling) -> dict[ContactId, Verdict]:
     read = cache(spelling.verdict)
     return {contact: read(verdict) for contact, verdict in verdicts.items()}
+
+
+def as_named(batch: Batch, verdicts: Mapping[ContactId, Verdict]) -> Mapping[ContactId, Verdict]:
+    """The verdicts under the names that the batch has, too: an answer may spell a tag otherwise, as nobody learnt yet,
+    or as was learnt after the batch was planned."""
+    tags = frozenset(batch.tags)
+
+    def named(moved: TagSet) -> TagSet:
+        return moved if moved <= tags else moved | (tags - not_among(tags, moved))
+
+    return {
+        contact: verdict
+        if verdict.added | verdict.removed <= tags
+        else replace(verdict, added=named(verdict.added), removed=named(verdict.removed))
+        for contact, verdict in verdicts.items()
+    }

@@ -279,7 +279,7 @@ def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_m
         quarantined_at=None if back else known.quarantined_at,
         quarantined_since=None if back else known.quarantined_since,
         membership=None if back else known.membership,
-        unconfirmed=_not_among(known.unconfirmed, tags) if later else known.unconfirmed,
+        unconfirmed=not_among(known.unconfirmed, tags) if later else known.unconfirmed,
         reading=None,
     )
     # what was in doubt and is not there may have been, and been consumed
@@ -293,12 +293,12 @@ def _without_attempt(known: Known) -> Known:
     return replace(known, attempted_at=None)
 
 
-def _not_among(unconfirmed: TagSet, tags: TagSet) -> TagSet:
-    """A tag that came back in another spelling is there too."""
-    if not unconfirmed:
-        return unconfirmed
+def not_among(some: TagSet, tags: TagSet) -> TagSet:
+    """Those of `some` that are not there in any spelling: one that nobody learnt yet may stand for a tag, too."""
+    if not some:
+        return some
     there = set(map(folded, tags))
-    return frozenset(tag for tag in unconfirmed if folded(tag) not in there)
+    return frozenset(tag for tag in some if folded(tag) not in there)
 
 
 def confirm(known: Known, tags: TagSet) -> Known:

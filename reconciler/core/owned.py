@@ -11,7 +11,7 @@ from collections.abc import Container
 
 from reconciler.core.desired import Desired
 from reconciler.core.names import ContactId, TagSet
-from reconciler.core.observed import Known, Observed
+from reconciler.core.observed import Known, Observed, not_among
 
 NONE: TagSet = frozenset()
 
@@ -19,7 +19,7 @@ NONE: TagSet = frozenset()
 def leaving(known: Known, present: TagSet) -> TagSet:
     """The pairs of a contact that leave the ledger where `present` is desired: known to be gone, or to be kept."""
     undesired = known.ledger - present - known.doubt
-    gone = NONE if known.observed is None else undesired - known.observed
+    gone = NONE if known.observed is None else not_among(undesired - known.observed, known.observed)
     return gone | (undesired & known.kept)
 
 

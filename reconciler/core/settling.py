@@ -21,7 +21,7 @@ from reconciler.core.desired import Desired
 from reconciler.core.facts import Facts
 from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet
-from reconciler.core.observed import Known, Observed, Origin, UndecidedReading, confirm, disown, observe
+from reconciler.core.observed import Known, Observed, Origin, UndecidedReading, confirm, disown, not_among, observe
 from reconciler.core.outcome import Action, Outcome, Rejection
 from reconciler.core.plan import LocationPlan
 
@@ -158,7 +158,8 @@ def settle(
     """`adds`: the tags that are to be there, of those in doubt. `proven`: that may be added once more; `undecided`:
     that may be, should tag writes turn out to move the date; `tried`: that were sent once more already."""
     doubt = known.doubt
-    seen = (doubt & adds & reading.tags) | (doubt - adds - reading.tags)
+    # the location may keep it in a spelling that nobody learnt yet: it is not known to be gone
+    seen = (doubt & adds & reading.tags) | not_among(doubt - adds, reading.tags)
     again = ((doubt - adds) | proven) - seen - tried
     held = doubt - seen - again
     read = observe(known, reading.tags, at=reading.asked, origin=Origin.GET, settle_ms=settle_ms)

@@ -17,6 +17,7 @@ from reconciler.sandbox.faults import Kind
 from reconciler.store import open_reader
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name, without_limits
 from tests.apply.test_scenarios import converged, faults, pairs
+from tests.build import only
 
 SENT, KEPT = "two  spaces", "two spaces"
 FREE = without_limits()
@@ -137,3 +138,27 @@ def test_the_journal_tells_what_was_sent_and_the_state_what_is_there(tmp_path: P
 
     assert batch.tags == (SENT,)
     assert (known.ledger, known.observed, state.facts.aliases) == ({KEPT}, {KEPT}, ((SENT, KEPT),))
+
+
+def test_a_removal_that_is_answered_in_a_spelling_nobody_learnt_is_told_as_it_ended(tmp_path: Path) -> None:
+    """The add landed, and its answer was lost: how the location keeps the tag, the answer to its removal shows."""
+    scene = keeping(tmp_path, "anna", options=FREE, may_read=False, faults=faults(Kind.RESET_AFTER))
+    scene.want(a_set("s", ["anna"], SENT))
+    scene.apply()
+    scene.want()
+    retried = replace(FREE, selection=only(retry_held=True))
+    report = scene.apply(options=retried)
+    assert (pairs(report), scene.tags("anna")) == ({"applied": 1}, set())
+
+
+def test_a_pair_that_is_there_in_a_spelling_nobody_learnt_is_not_taken_for_gone(tmp_path: Path) -> None:
+    """The add landed, its answer was lost, and nobody wants the tag any more: pruned once its spelling is known."""
+    scene = keeping(tmp_path, "anna", "bert")
+    scene.want(a_set("s", ["anna"], SENT))
+    scene.apply_and_die(scene.plan(), after=0)
+    scene.want()
+    scene.apply()
+    scene.want(a_set("s", ["bert"], SENT))
+    scene.apply()
+    scene.apply()
+    assert (scene.tags("anna"), scene.tags("bert")) == (set(), {KEPT})
