@@ -1,13 +1,15 @@
 """Looking at what became of a request that the API refused as a whole: the refusal alone proves nothing.
 
 Rules
-1. One contact of each half is read, those first that tell most; all of them where it adds tags that are `once` or
-   `triggers`.
+1. One contact of each half is read, those first that tell most; in the second look all of them, where it adds tags
+   that are `once` or `triggers`.
 2. What an add put there, or a removal took away, since the contact was last observed shows an effect. So does a date
    that is not from before the request: whatever else may have moved it.
 3. An add that may start something is proven to have had no effect by the date alone, where a write of tags is known to
    move it: a workflow may have consumed the tag already.
-4. A look waits for nothing that may land late: what was answered is taken for over.
+4. A look at once may show an effect, and proves none: a copy that is read may be behind, or the request may land late.
+   Where it shows nothing, an add is looked at again once it can no longer land; what is over before that is in doubt.
+   Removals do not wait: removing twice harms nobody.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ NONE: TagSet = frozenset()
 
 
 class Effect(Enum):
-    """What a look shows of a refused request. UNREAD: nothing, since contacts could not be read now; FORBIDDEN: since
-    nobody may read them."""
+    """What a look shows of a refused request. UNREAD: nothing, since contacts could not be read, or not late enough;
+    FORBIDDEN: since nobody may read them."""
 
     NONE = "none"
     POSSIBLE = "possible"
@@ -61,13 +63,27 @@ class Suspect:
     sent: Instant
 
 
-async def look_at(run: Run, suspect: Suspect) -> Look:
+async def look_at(run: Run, suspect: Suspect, *, waits: bool) -> Look:
+    """`waits`: for as long as an add may land; else a look that shows nothing proves nothing."""
     if run.world.reader is None:
         return Look(Effect.FORBIDDEN, "nobody may read contacts, to see whether it took effect")
     try:
-        return await (_look_at_all if starts_something(run, suspect.batch) else _look_at_some)(run, suspect)
+        early = await _look_at_some(run, suspect)
+        return await _look_late(run, suspect, waits=waits) if early.effect is Effect.NONE else early
     except Halted:
         return Look(Effect.UNREAD, "the run was stopped before its contacts were read")
+
+
+async def _look_late(run: Run, suspect: Suspect, *, waits: bool) -> Look:
+    """What is seen of an add once it can no longer land; nothing, where nobody waits for that."""
+    starts = starts_something(run, suspect.batch)
+    if starts and await moves_date(run) is not True:
+        return Look(Effect.POSSIBLE, "nothing tells whether a workflow has consumed what it added")
+    if not waits or suspect.batch.action is Action.REMOVE:
+        return Look(Effect.UNREAD, "nothing of it is seen so far, and it may show later")
+    if (wait := suspect.sent + run.options.settle_ms - run.now()) > 0:
+        await run.pause(wait, "a request was refused: once it can no longer land, its contacts are looked at again")
+    return await (_look_at_all if starts else _look_at_some)(run, suspect)
 
 
 def starts_something(run: Run, batch: Batch) -> bool:
@@ -117,8 +133,6 @@ async def _look_at_all(run: Run, suspect: Suspect) -> Look:
             break
     if not readings.found or _unread(suspect, readings):
         return _unseen(readings)
-    if await moves_date(run) is not True:
-        return Look(Effect.POSSIBLE, "nothing tells whether a workflow has consumed what it added")
     dated = [is_untouched(reading, suspect.sent) for reading in readings.found.values()]
     return Look(Effect.NONE) if all(dated) else Look(Effect.POSSIBLE, "a contact without a date proves nothing")
 

@@ -12,7 +12,7 @@ Rules
 5. A size that was learnt is tried out again, by one larger request (`core.splitting.with_trial`).
 6. At most `MOST_EXTRA` requests a run are spent on all that.
 7. Parts that share contacts leave some seconds apart: a contact's date shall tell one from the other.
-8. What nobody could look at, and no part brought to an end, is in doubt when the run ends.
+8. Removals of unknown effect that no part brought to an end are in doubt when the run ends.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def _try_larger(run: Run, batch: Batch) -> list[Batch]:
 
 
 def hold_unseen(run: Run) -> None:
-    """What was refused, and in no part taken, stays in doubt where nobody could look what it did."""
+    """What was refused, and in no part taken, stays in doubt where nobody knows what it did."""
     changed: dict[ContactId, Known] = {}
     for unseen in run.unseen:
         for contact in unseen.batch.contacts:

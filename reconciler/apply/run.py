@@ -54,7 +54,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """Removals that left at `sent` and were refused as a whole; nobody could look whether they took effect."""
+    """Removals that left at `sent` and were refused as a whole; nobody saw, late enough, whether they took effect."""
 
     batch: Batch
     sent: Instant
@@ -69,7 +69,7 @@ class Run:
     `rejected`: whom the API refused, durable at the end of the run, and what was known of them before; `wrong`: that
     is not believed. `doubtful`: the doubts of this run; `tried`: what was sent once more after one; `proven`: adds
     that a reading proved never to have landed. `refused`: tags that no request may hold, and what the API said of them.
-    `unseen`: removals that were refused, and that nobody could look at. `trial`: the batch that is larger than was
+    `unseen`: removals that were refused, with an effect that nobody knows. `trial`: the batch that is larger than was
     learnt. `learnt`: holders that the answers told of, on contacts never observed before. `silent`: requests of unknown
     effect in a row. `extra`: requests spent on taking apart what was refused. `answered`: whether any answer came so
     far. `known_writes`: the last ones to two contacts;

@@ -4,7 +4,8 @@ Rules
 1. The intent is durable before the request leaves; the answer, with what it tells, in one transaction after it.
 2. Known to have had no effect: tried again, with pauses, and withdrawn in the end. Of unknown effect: in doubt.
 3. Refused as a whole is not yet without effect: it is looked at (`looking`) before the intent is withdrawn. Where that
-   shows an effect it is in doubt; where it shows nothing, since nobody may read, additions are held.
+   shows an effect it is in doubt; where nobody may read, additions are held; where nobody could look late enough,
+   additions are in doubt, and removals, which may be sent again, until a part of them is taken.
 4. Whoever the API refuses is believed at the end of the run only: a wrong token refuses everybody.
 5. To be cancelled is to be killed: nothing is written, the next run finds the intent.
 """
@@ -95,13 +96,15 @@ async def send(run: Run, batch: Batch) -> Verdicts | Refusal:
 
 async def _looked_at(run: Run, letter: _Letter, error: RequestRefused) -> Verdicts | Refusal:
     """What becomes of a request that was refused as a whole. Raises the refusal where every request would be."""
-    look = await _look(run, letter) if error.status else Look(Effect.NONE)
+    splits = error.status in SPLIT
+    # what refuses every request stops the run at once: nothing waits for what may show later
+    look = await _look(run, letter, waits=splits) if error.status else Look(Effect.NONE)
     unseen = look.effect in (Effect.UNREAD, Effect.FORBIDDEN)
     if look.effect is Effect.POSSIBLE or (unseen and letter.batch.action is Action.ADD):
         verdicts = _doubted(run, letter, error, look)
         if unseen:
             learn_named(run, letter.batch, error)
-        if unseen and error.status not in SPLIT:
+        if unseen and not splits:
             raise error
         return verdicts
     if unseen:
@@ -110,7 +113,7 @@ async def _looked_at(run: Run, letter: _Letter, error: RequestRefused) -> Verdic
         _journal(run, letter, dict.fromkeys(letter.batch.contacts, told), {}, run.now())
     else:
         _withdraw(run, letter)
-    if error.status not in SPLIT:
+    if not splits:
         raise error
     return Refusal(error)
 
@@ -125,9 +128,9 @@ def _doubted(run: Run, letter: _Letter, error: RequestRefused, look: Look) -> Ve
     return verdicts
 
 
-async def _look(run: Run, letter: _Letter) -> Look:
+async def _look(run: Run, letter: _Letter, *, waits: bool) -> Look:
     try:
-        return await look_at(run, Suspect(letter.batch, letter.before, letter.sent))
+        return await look_at(run, Suspect(letter.batch, letter.before, letter.sent), waits=waits)
     except StateError as error:
         _lose_sight(run, letter, f"it was refused, and nobody looked whether it took effect: {error.message}")
         raise

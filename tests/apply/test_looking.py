@@ -177,7 +177,8 @@ def test_what_starts_something_goes_on_where_all_are_proven_untouched(tmp_path: 
     scene.want(a_set("s", TWENTY, "welcome"), rules=[WELCOME])
     report = scene.apply()
 
-    assert (pairs(report), report.reads) == ({"applied": 20}, 20)
+    # one of each half at once, and everybody once the request can no longer land
+    assert (pairs(report), report.reads) == ({"applied": 20}, 22)
     assert sizes(scene) == [(20, 1, 422), (10, 1, 201), (10, 1, 201)]
     assert journal(scene)[0] == (BatchStatus.WITHDRAWN, {Outcome.NOT_SENT})
 
@@ -287,12 +288,17 @@ def test_refusals_in_a_row_that_took_effect_stop_the_run(tmp_path: Path) -> None
 @pytest.mark.parametrize("status", [301, 404, 410])
 def test_what_refuses_every_request_stops_the_run_at_once(tmp_path: Path, status: int) -> None:
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.ERROR_BEFORE, status=status))
+    learns(scene, moves=True)
     scene.want(a_set("s", TEN, "a"))
     report = scene.apply()
 
-    assert (report.requests, report.reads, pairs(report)) == (1, 2, {"not_sent": 10})
+    # it does not wait until a look proves something: the next run does
+    assert (report.requests, report.reads, pairs(report)) == (1, 2, {"in_doubt": 10})
     assert (report.exit_code, str(status) in report.error) == (ExitCode.ERROR, True)
-    assert known(scene, "c0") == Known()
+    assert known(scene, "c0").doubt == {"a"}
+    scene.die()
+    report = scene.apply()
+    assert (report.requests, pairs(report), report.exit_code) == (1, {"applied": 10}, ExitCode.DONE)
 
 
 def test_nobody_may_read_and_every_request_is_refused(tmp_path: Path) -> None:
@@ -344,3 +350,74 @@ def test_one_contact_does_not_speak_for_the_half_that_cannot_be_read(tmp_path: P
 
     assert (report.requests, pairs(report)) == (1, {"held": 2})
     assert max(scene.adds().values()) == 1
+
+
+def behind(tmp_path: Path, people: list[str], *kinds: Kind, tag: str = "welcome", **assumed: object) -> Scene:
+    """A location whose copies for reading are 5 s behind; it knows the people, and that tag writes move the date."""
+    scene = Scene(tmp_path, *map(contact, people), options=FREE, read_lag_ms=5_000, **assumed)
+    learns(scene, moves=True)
+    scene.here.network.plan = refusing(*kinds)
+    scene.want(a_set("s", people, tag), rules=[WELCOME])
+    return scene
+
+
+@pytest.mark.parametrize("tag", ["welcome", "plain"])
+@pytest.mark.parametrize("kind", [Kind.REFUSED_AFTER, Kind.REFUSED_HALFWAY])
+@pytest.mark.parametrize("consumed", [True, False])
+def test_a_look_that_comes_too_early_proves_nothing(tmp_path: Path, tag: str, kind: Kind, consumed: bool) -> None:
+    """The request takes effect and is refused; whoever reads at once sees the contacts as they were before."""
+    scene = behind(tmp_path, TWENTY, kind, tag=tag)
+    if consumed:
+        consume(scene, tag, of=TWENTY)
+    report = scene.apply()
+
+    landed = 20 if kind is Kind.REFUSED_AFTER else 10
+    told = {"held" if consumed else "seen": landed} | ({"applied": 10} if landed == 10 else {})
+    assert (pairs(report), report.requests) == (told, 1 + (landed == 10))
+    assert len(scene.here.sent) == 1 or scene.here.sent[1].began - scene.here.sent[0].began >= 90_000
+    assert max(scene.adds().values()) == 1
+
+
+@pytest.mark.parametrize("tag", ["welcome", "plain"])
+def test_a_single_pair_that_was_refused_and_shows_late_is_seen(tmp_path: Path, tag: str) -> None:
+    scene = behind(tmp_path, ["anna"], Kind.REFUSED_AFTER, tag=tag)
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (1, {"seen": 1}, ExitCode.DONE)
+
+
+def test_a_single_pair_that_was_refused_is_not_sent_once_that_is_proven(tmp_path: Path) -> None:
+    scene = behind(tmp_path, ["anna"], tag="much too long", longest_tag=5)
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (1, {"not_sent": 1}, ExitCode.ERROR)
+    assert scene.here.reads[-1][0] - scene.here.sent[0].began >= 90_000
+    assert known(scene, "anna") == Known()
+
+
+def test_a_single_removal_that_was_refused_stays_in_doubt_until_it_is_read_late_enough(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "a"), options=FREE, read_lag_ms=5_000)
+    scene.want(a_set("s", ["anna"], "a"))
+    scene.apply()
+    scene.clock.ms += 60_000
+    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.REFUSED_AFTER,), path=WRITES)
+    scene.want(a_set("s", ["anna"], absent=["a"]))
+    report = scene.apply()
+
+    assert (report.requests, pairs(report), report.exit_code) == (1, {"held": 1}, ExitCode.ERROR)
+    scene.here.network.plan = FaultPlan()
+    scene.die()
+    assert (scene.apply().requests, known(scene, "anna").doubt) == (0, frozenset())
+
+
+def test_a_size_costs_one_wait_and_others_go_on_meanwhile(tmp_path: Path) -> None:
+    """The message names it: once it is known nothing is refused, and nothing waits."""
+    few, many = [f"a{nth}" for nth in range(3)], [f"b{nth:02}x" for nth in range(12)]
+    scene = Scene(tmp_path, *map(contact, [*few, *many]), options=FREE, max_contacts=4, read_lag_ms=5_000)
+    scene.want(a_set("few", few, "a"), a_set("many", many, "b"), a_set("more", many[:9], "c"))
+    began = scene.clock.ms
+    report = scene.apply()
+
+    assert pairs(report) == {"applied": 24}
+    assert sum(each.status == 422 for each in scene.here.sent) <= 2
+    assert scene.clock.ms - began < 2 * 90_000

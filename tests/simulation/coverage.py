@@ -8,8 +8,9 @@ from enum import StrEnum
 
 from reconciler.core.names import LocationId
 from reconciler.core.outcome import Action
+from reconciler.sandbox.faults import EVERYDAY
 from tests.simulation.evidence import Pair, writes_of
-from tests.simulation.place import BULK, EVERYDAY, Mischief
+from tests.simulation.place import BULK, Mischief
 from tests.simulation.process import AFTER, BEFORE
 from tests.simulation.program import Run
 from tests.simulation.town import Town

@@ -8,7 +8,7 @@ LIES = (
     Bug(
         "believe a refusal",
         "apply/sending.py",
-        "    look = await _look(run, letter) if error.status else Look(Effect.NONE)",
+        "    look = await _look(run, letter, waits=splits) if error.status else Look(Effect.NONE)",
         "    look = Look(Effect.NONE)",
         "6",
     ),
@@ -29,8 +29,15 @@ LIES = (
     Bug(
         "look at some where a refused tag starts something",
         "apply/looking.py",
-        "(_look_at_all if starts_something(run, suspect.batch) else _look_at_some)",
+        "(_look_at_all if starts else _look_at_some)",
         "_look_at_some",
+        "6",
+    ),
+    Bug(
+        "take a refused add that shows nothing at once for one without effect",
+        "apply/looking.py",
+        "if (wait := suspect.sent + run.options.settle_ms - run.now()) > 0:",
+        "if (wait := suspect.sent + run.options.settle_ms - run.now()) > 10**9:",
         "6",
     ),
     Bug(

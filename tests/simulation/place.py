@@ -15,7 +15,7 @@ from reconciler.core.names import Instant, LocationId, Tag
 from reconciler.core.outcome import Action
 from reconciler.sandbox.app import NO_SCOPE, Access, App
 from reconciler.sandbox.bodies import NO_ACCESS
-from reconciler.sandbox.faults import EVERYDAY, LIES, FaultPlan, Kind, Network
+from reconciler.sandbox.faults import FaultPlan, Kind, Network
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World as Crm
@@ -27,9 +27,6 @@ BULK = "/contacts/bulk/tags/update/"
 SEARCH = "/contacts/search"
 RUNS = [f"run-{nth}" for nth in range(40)]
 CONSUMED = Tag("welcome")
-
-
-HONEST = tuple(kind for kind in EVERYDAY if kind not in LIES)
 
 
 def token_of(run: str) -> str:

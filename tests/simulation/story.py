@@ -17,9 +17,9 @@ from reconciler.core.names import Instant, LocationId, Tag
 from reconciler.core.pace import Rate
 from reconciler.core.plan import PlanOptions
 from reconciler.core.reassert import Reassert, Reassertion
-from reconciler.sandbox.faults import FaultPlan
+from reconciler.sandbox.faults import EVERYDAY, FaultPlan
 from tests.simulation.declared import FOREIGN, PEOPLE, TAGS, Rules, write
-from tests.simulation.place import EVERYDAY, HONEST, Trouble
+from tests.simulation.place import Trouble
 from tests.simulation.process import AFTER, BEFORE, Fate
 from tests.simulation.program import Run
 from tests.simulation.proposing import forge
@@ -70,7 +70,7 @@ class Story:
 
     def episode(self, nth: int) -> None:
         for location in self.town.places:
-            self.town.places[location].befall(self.trouble(location))
+            self.town.places[location].befall(self.trouble())
         acts: dict[Callable[[], None], float] = {
             self.one: 5,
             self.rivals: 2,
@@ -81,12 +81,11 @@ class Story:
         act = self.late if self.saved else self.chance.choices(list(acts), list(acts.values()))[0]
         act()
 
-    def trouble(self, location: LocationId) -> Trouble:
-        """A read that lags says nothing of a request that was refused just before: not both."""
-        chance, lags = self.chance, self.town.places[location].crm.assumptions.read_lag_ms > 0
+    def trouble(self) -> Trouble:
+        chance = self.chance
         rate = chance.choice([0.0, 0.3, 0.6])
         return Trouble(
-            faults=FaultPlan(seed=chance.randrange(1_000_000), rate=rate, kinds=HONEST if lags else EVERYDAY),
+            faults=FaultPlan(seed=chance.randrange(1_000_000), rate=rate, kinds=EVERYDAY),
             mischief=chance.choice([0.0, 0.0, 0.15]),
             latency_ms=chance.choice([(20, 20), (100, 2_500)]),
             consumes_after_ms=chance.choice([None, 0, 1_500, 40_000]),
