@@ -15,6 +15,7 @@ from reconciler.cli.looking import Present, look
 from reconciler.cli.options import FORMATS, common, manifests, milliseconds, narrowing, output, refreshing
 from reconciler.cli.reporting import reported
 from reconciler.cli.session import Session, open_session, selection, strays
+from reconciler.cli.untrusted import refuse_unreviewed
 from reconciler.core.drift import DriftClass, DriftReport, Evidence, find_drift
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.names import Instant
@@ -41,6 +42,7 @@ def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
     console = Console.of(options)
     failing, shown = _classes("--fail-on", fail_on), _classes("--show", show)
     session = open_session(manifests, options)
+    refuse_unreviewed(session, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
         foreign = DriftClass.FOREIGN in (*failing, *shown)

@@ -28,6 +28,7 @@ from reconciler.cli.options import (
 )
 from reconciler.cli.reporting import reported
 from reconciler.cli.session import Session, open_session, strays
+from reconciler.cli.untrusted import refuse_unreviewed
 from reconciler.core.errors import ExitCode, Severity
 from reconciler.core.plan import Plan
 from reconciler.planfile import write_plan
@@ -56,6 +57,7 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     """
     console = Console.of(options)
     session = open_session(manifests, options)
+    refuse_unreviewed(session, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
         left = strays(session, reader, options)

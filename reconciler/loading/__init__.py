@@ -6,7 +6,7 @@ Import it lazily: pydantic is slow to start.
 """
 
 from reconciler.loading.files import Directory, Files
-from reconciler.loading.manifests import Loaded, load, load_files, load_settings
+from reconciler.loading.manifests import Loaded, load, load_files, load_settings, settings_of_files
 from reconciler.loading.snapshot import Snapshot
 
-__all__ = ["Directory", "Files", "Loaded", "Snapshot", "load", "load_files", "load_settings"]
+__all__ = ["Directory", "Files", "Loaded", "Snapshot", "load", "load_files", "load_settings", "settings_of_files"]

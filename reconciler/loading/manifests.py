@@ -41,6 +41,7 @@ MAX_ALIKE = 100
 _UNKNOWN = "unknown"
 
 _NO_OVERRIDES: Mapping[str, str] = {}
+_NOTHING_ABOVE = Overrides(_NO_OVERRIDES, _NO_OVERRIDES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,14 @@ def load_settings(
     `begins`: a directory that is not there yet has no settings of its own.
     """
     place = Path(directory)
-    loading = _Loading(Snapshot({}, str(place)) if begins and not place.exists() else Directory(place))
-    settings = loading.settings(Overrides(environment, flags))
+    files = Snapshot({}, str(place)) if begins and not place.exists() else Directory(place)
+    return settings_of_files(files, Overrides(environment, flags))
+
+
+def settings_of_files(files: Files, overrides: Overrides = _NOTHING_ABOVE) -> Settings:
+    """As `load_settings`, from any tree of files."""
+    loading = _Loading(files)
+    settings = loading.settings(overrides)
     _judged(loading.problems, strict=False)
     return settings
 

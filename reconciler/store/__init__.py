@@ -28,6 +28,12 @@ DEFAULT_URL = "sqlite:///.reconciler/state.db"
 LOCATION = "{location}"
 POSTGRES = ("postgresql", "postgres")
 OBJECTS = ("s3", "az", "memory")
+LOCAL = ("sqlite", "memory")
+
+
+def is_remote(url: str) -> bool:
+    """Whether a host is asked for this state."""
+    return _scheme(url) not in LOCAL
 
 
 def open_reader(url: str) -> AbstractContextManager[StateReader]:
