@@ -47,6 +47,10 @@ class GitRefused(UsageError):
     """Git did not do what was asked; the message holds its reason."""
 
 
+class NoRepository(GitRefused):
+    """The place lies in no checkout."""
+
+
 @dataclass(frozen=True, slots=True)
 class Repository:
     """A checkout. `top`: the directory with its `.git`. `shallow`: it lacks history."""
@@ -71,11 +75,13 @@ class Repository:
 
 
 def find_repository(place: Path) -> Repository:
-    """The checkout that a file or directory lies in; raises GitRefused with the reason where there is none."""
+    """The checkout that a file or directory lies in; raises NoRepository, or GitRefused with Git's reason."""
     start = place.resolve()
     top = next((folder for folder in (start, *start.parents) if os.path.lexists(folder / ".git")), None)
     if top is None:
-        raise GitRefused(f"{place} lies in no Git repository", hint="clone the repository, or name a place in a clone")
+        raise NoRepository(
+            f"{place} lies in no Git repository", hint="clone the repository, or name a place in a clone"
+        )
     described = _ask(top, ("rev-parse", "--absolute-git-dir", "--is-shallow-repository"), b"").decode()
     directory, _, shallow = described.rstrip("\n").rpartition("\n")
     _refuse_planted(Path(directory).resolve(), top)

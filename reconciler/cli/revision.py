@@ -1,13 +1,17 @@
-"""The manifests as they were at another revision, straight from Git's objects: no checkout, no worktree left behind."""
+"""Files as they were at another revision, straight from Git's objects (no checkout, no worktree left behind), and since
+when they are as they are.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.cli.git import GitRefused, Repository, find_repository
+from reconciler.cli.git import GitRefused, NoRepository, Repository, find_repository
+from reconciler.core.names import Instant
 from reconciler.loading import Snapshot
 from reconciler.loading.links import Kind
 
@@ -102,3 +106,36 @@ def _contents(repository: Repository, entries: list[_Entry]) -> Iterator[bytes]:
 
 
 _MISSING = "the clone is partial or damaged, and nothing is fetched here: fetch what is missing first"
+
+
+def committed_at(file: Path) -> Instant | None:
+    """When a file was committed as it is: the time of its author or of the commit, whichever is earlier.
+
+    None where Git does not track it; raises GitRefused where that cannot be told.
+    """
+    try:
+        repository = find_repository(file)
+    except NoRepository:
+        return None
+    # a repository without any commit tracks nothing
+    if not repository.ask("rev-list", "--all", "--max-count=1"):
+        return None
+    commit, path = repository.commit("HEAD"), file.resolve().relative_to(repository.top).as_posix()
+    entry = next(_entries(repository, commit, "--", path), None)
+    if entry is None:
+        return None
+    if repository.shallow:
+        raise GitRefused(f"when {file} was committed cannot be told: the clone is shallow")
+    if _object_id(file, len(entry.id)) != entry.id:
+        raise GitRefused(f"{file} is not as it was committed")
+    times = repository.ask("rev-list", "--max-count=1", "--format=%at %ct", commit, "--", path).split(b"\n")[1]
+    return Instant(1000 * min(map(int, times.split())))
+
+
+def _object_id(file: Path, length: int) -> str:
+    """The id that Git gives to the content of a file."""
+    content = file.read_bytes()
+    digest = hashlib.new("sha1" if length == 40 else "sha256", usedforsecurity=False)
+    digest.update(b"blob %d\0" % len(content))
+    digest.update(content)
+    return digest.hexdigest()

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console
+from reconciler.cli.git import GitRefused
 from reconciler.cli.options import common, locking
+from reconciler.cli.revision import committed_at
 from reconciler.cli.state.working import journalled, locked
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
@@ -27,7 +29,12 @@ OPERATION = "state import"
 @click.command("import", epilog="Example: reconciler state import contacts.csv --location asdrwHvLUxlfw5SqKVCN")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--location", required=True, metavar="L", help="The contacts' location.")
-@click.option("--observed-at", default="", metavar="TIME", help="When FILE was exported.  [default: its last change]")
+@click.option(
+    "--observed-at",
+    default="",
+    metavar="TIME",
+    help="When FILE was exported.  [default: its commit, or its last change]",
+)
 @whose_state
 @locking
 @common
@@ -36,11 +43,14 @@ def command(file: Path, location: str, observed_at: str, manifests: Path, **opti
 
     FILE is a CSV export with the columns contact_id (or Contact Id, id) and tags, or a JSON dump of search rows. What
     is known from later is kept. The next plan adopts what is declared and there already.
+
+    Without --observed-at a file that Git tracks is of the time of its commit, since a checkout makes every file new;
+    where that cannot be told (changed since, a shallow clone) the time has to be given.
     """
     console = Console.of(options)
     settings = settings_of(manifests, options)
     now = SystemClock().now()
-    at = _observed_at(observed_at, file, now)
+    at = _given(observed_at, now) if observed_at else _found(file, now, console)
     place = LocationId(location)
     exported = read_export(file, place)
     seen = [Seen(tags, at, Origin.IMPORT, contacts) for tags, contacts in exported.contacts.items()]
@@ -68,11 +78,8 @@ def _tell(exported: Exported, learnt: int, at: Instant, console: Console) -> Non
     console.answer(f"learnt the tags of {counted(learnt, 'contact')} as of {moment(at)}\n")
 
 
-def _observed_at(text: str, file: Path, now: Instant) -> Instant:
-    """The time given, else that of the file; never one that is yet to come."""
-    if not text:
-        changed = Instant(file.stat().st_mtime_ns // 1_000_000) if file.exists() else now
-        return min(changed, now)
+def _given(text: str, now: Instant) -> Instant:
+    """The time given; never one that is yet to come."""
     try:
         at = instant(text if "T" in text else f"{text}T00:00:00Z")
     except (ValueError, OverflowError) as error:
@@ -81,3 +88,18 @@ def _observed_at(text: str, file: Path, now: Instant) -> Instant:
     if at > now:
         raise UsageError(f"--observed-at {text} is yet to come", hint="say when the file was exported")
     return at
+
+
+def _found(file: Path, now: Instant, console: Console) -> Instant:
+    """The time of the file's commit, of its last change where Git does not track it; at most now."""
+    if not file.is_file():
+        return now
+    try:
+        committed = committed_at(file)
+    except GitRefused as error:
+        hint = "say when the file was exported: --observed-at TIME"
+        raise UsageError(error.message, hint=f"{hint}; or {error.hint}" if error.hint else hint) from None
+    if committed is None:
+        return min(Instant(file.stat().st_mtime_ns // 1_000_000), now)
+    console.note(f"{file} is as it was committed: its tags are of that time, or earlier (--observed-at tells when)")
+    return min(committed, now)
