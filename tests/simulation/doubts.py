@@ -49,9 +49,9 @@ def _proven(pair: Pair, before: Write, write: Write, sights: Iterable[Sight]) ->
 
 
 def _cleared(pair: Pair, before: Write, write: Write, facts: Facts) -> bool:
-    """Whether reads after a refusal showed no trace of it: one of any of its contacts, of the pair's own where the tag
-    starts something. A trace makes a doubt of it: a date that moved, or a tag that it did bring, as the server's
-    own log has it.
+    """Whether reads after a refusal showed no trace of it, one of them once nothing could land any more: of any of its
+    contacts, of the pair's own where the tag starts something. A trace makes a doubt of it: a date that moved, or a tag
+    that it did bring, as the server's own log has it.
     """
     sent, told = before.exchange.at, before.exchange.ended or before.exchange.at
     seen = [
@@ -66,8 +66,9 @@ def _cleared(pair: Pair, before: Write, write: Write, facts: Facts) -> bool:
     arrived = {(each.contact, canonical(each.tag)) for each in facts.log if sent <= each.at <= told}
     if any(sight.updated >= sent or arrived & {(sight.contact, tag) for tag in sight.tags} for sight in first):
         return _proven(pair, before, write, facts.sights)
-    looked = {sight.contact for sight in seen}
-    looked |= {who for who, each in facts.unfound if told <= each.at and (each.ended or 0) <= write.exchange.at}
+    late = sent + SETTLE_MS
+    looked = {sight.contact for sight in seen if late <= sight.exchange.at}
+    looked |= {who for who, each in facts.unfound if late <= each.at and (each.ended or 0) <= write.exchange.at}
     return pair[1] in looked if pair[2] == ONCE else not looked.isdisjoint(before.contacts)
 
 
@@ -98,12 +99,11 @@ def doubts_of_others(known: list[Facts]) -> Iterator[str]:
             since = before.exchange.at + SETTLE_MS
             looked = any(who == pair[1] and at >= since and end <= write.exchange.at for who, at, end in looks)
             run, earlier = runs[write.exchange.run], runs[before.exchange.run]
-            if said is Said.REFUSED and pair[0] is Action.ADD and run is not earlier and not run.retries:
-                after = before.exchange.ended or before.exchange.at
-                if not any(
-                    who in before.contacts and at >= after and end <= write.exchange.at for who, at, end in looks
-                ):
-                    yield f"6: {run.name} sends {pair}, which {earlier.name} was refused, and nobody looked"
+            refused = said is Said.REFUSED and pair[0] is Action.ADD and run is not earlier and not run.retries
+            if refused and not any(
+                who in before.contacts and at >= since and end <= write.exchange.at for who, at, end in looks
+            ):
+                yield f"6: {run.name} sends {pair}, which {earlier.name} was refused, and nobody looked"
             if said is not Said.DOUBT:
                 continue
             if not looked and not run.retries:
