@@ -99,8 +99,15 @@ class Story:
         what = "send" if frozen else chance.choice(POINTS)
         return Fate(what, chance.choice([BEFORE, AFTER]), chance.choice([0, 0, 1, 2, 3]), frozen)
 
+    @property
+    def reads_lag(self) -> bool:
+        return any(place.crm.assumptions.read_lag_ms for place in self.town.places.values())
+
     def run(self, **more: object) -> Run:
         refresh = self.chance.choice(["", "", "", "", "get", "search", "search"])
+        if refresh == "get" and self.reads_lag:
+            # a refresh by id is taken for current; nobody knows whether the API's is
+            refresh = "search"
         asked = Selection(retry_held=self.whim.random() < 0.25)
         return self.town.new_run(replace(self.options(), selection=asked), refresh=refresh, fate=self.fate(), **more)
 
