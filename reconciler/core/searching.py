@@ -1,8 +1,9 @@
 """What a search tells of the adds in doubt on many contacts, and where it is cheaper than reading. Pure.
 
 Rules
-1. An index that lags can hide a tag that was added; it cannot show one that never was. So a row shows an add to have
-   landed where the tag was not there before, and whatever was before where the row is younger than the request.
+1. An index that lags can hide a tag that was added, and show one that was removed lately. So a row shows an add to have
+   landed where the row is younger than the request, whatever was before; and where the tag was seen absent so long ago
+   that the row cannot be from before that.
 2. Nothing else follows from a search: a tag that a row lacks may have been added, one that it has may be removed since.
    Removals in doubt, and adds that no row shows, are settled by reading.
 3. The cheaper way is the one that takes less time at the rate limit: a page follows the one before, reads do not wait
@@ -36,9 +37,12 @@ def may_show(known: Known, adds: TagSet, before: TagSet, asked: Instant) -> TagS
     """
     if known.doubt != adds or known.doubt_at is None:
         return NONE
-    if asked - INDEX_LAG_MS >= known.doubt_at:
+    oldest = asked - INDEX_LAG_MS
+    if oldest >= known.doubt_at:
         return adds
-    return NONE if known.observed is None else adds - before
+    if known.observed is None or known.observed_at is None or known.observed_at > oldest:
+        return NONE
+    return adds - before
 
 
 def see(known: Known, seen: TagSet, tags: TagSet, asked: Instant, *, settle_ms: int) -> Known:

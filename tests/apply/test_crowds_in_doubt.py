@@ -269,3 +269,21 @@ def test_a_doubt_of_this_run_is_searched_for_too(tmp_path: Path) -> None:
     assert (pairs(report), report.exit_code) == ({"applied": 500, "seen": 1_000}, ExitCode.DONE)
     assert report.reads < 20
     converged(scene)
+
+
+def test_a_row_from_before_a_removal_makes_no_lost_add_seen(tmp_path: Path) -> None:
+    """The tag was taken off and is wanted again, and the request for it never arrived: the index still shows it."""
+    people = crowd(300)
+    carrying = (contact(each, "a") for each in people)
+    scene = Scene(tmp_path, *carrying, options=FREE, search_lag_ms=240_000)
+    scene.want(a_set("s", people, "a"))
+    scene.apply()
+    scene.clock.ms += 600_000
+    scene.want(a_set("s", people, absent=["a"]))
+    scene.apply()
+    scene.clock.ms += 10_000
+    scene.want(a_set("s", people, "a"))
+    scene.apply_and_die(before=0)
+    report = scene.apply()
+    assert (pairs(report), report.exit_code) == ({"applied": 300}, ExitCode.DONE)
+    assert all(scene.tags(each) == {"a"} for each in people)

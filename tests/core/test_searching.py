@@ -42,6 +42,10 @@ def doubtful(observed: str | None, doubt: str, *, observed_at: int = -900_000) -
         (doubtful("a x", "x y"), INDEX_LAG_MS, "x y"),
         (doubtful(None, "x"), INDEX_LAG_MS, "x"),
         (doubtful(None, "x"), INDEX_LAG_MS - 1, ""),
+        # it was there until lately: the row may be from before it was removed
+        (doubtful("a", "x", observed_at=-1_000), 90_000, ""),
+        (doubtful("a", "x", observed_at=90_000 - INDEX_LAG_MS + 1), 90_000, ""),
+        (doubtful("a", "x", observed_at=90_000 - INDEX_LAG_MS), 90_000, "x"),
     ],
 )
 def test_a_row_shows_what_was_not_there_before_or_is_younger_than_the_request(
