@@ -254,7 +254,7 @@ def test_a_larger_location_than_was_known_is_not_searched_to_its_end(tmp_path: P
     others = Contact(name("x"), HERE, frozenset({Tag("two")}))
     for nth in range(30_000):
         scene.here.crm.put(replace(others, id=ContactId(f"a{nth:019}")), now=scene.clock.now())
-    scene.clock.ms += 10_000
+    scene.clock.ms += 120_000
     report = scene.apply()
 
     assert (pairs(report), len(scene.here.searches)) == ({"seen": 500}, 1)
@@ -281,7 +281,7 @@ def test_a_row_from_before_a_removal_makes_no_lost_add_seen(tmp_path: Path) -> N
     scene.clock.ms += 600_000
     scene.want(a_set("s", people, absent=["a"]))
     scene.apply()
-    scene.clock.ms += 10_000
+    scene.clock.ms += 120_000
     scene.want(a_set("s", people, "a"))
     scene.apply_and_die(before=0)
     report = scene.apply()
