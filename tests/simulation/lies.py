@@ -101,7 +101,7 @@ LIES = (
         "core/attempts.py",
         "        if (at := known.last_tried(change.action, change.tag)) is not None:",
         "        if (at := known.last_tried(change.action, change.tag)) is not None and at < 0:",
-        "7",
+        "6 7",
     ),
     Bug(
         "leave under management what an undone run adopted",
