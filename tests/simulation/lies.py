@@ -115,7 +115,7 @@ LIES = (
         "core/alias.py",
         "            if alike:\n",
         "            if not alike and not tags:\n",
-        "10",
+        "6 10",
     ),
     Bug(
         "take by owned authority what is kept",
