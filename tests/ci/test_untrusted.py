@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
@@ -15,9 +16,16 @@ from tests.ci.hostile import git, plant_repository
 from tests.cli.conftest import LOCATION, Command, Ended
 
 DOCS = Path(__file__).parents[2]
+WITHOUT_PSYCOPG = find_spec("psycopg") is None
+REASON = "the extra reconciler[postgres] is not installed"
 PLACE = "manifests/reconciler.yaml:1:"
 
 Manifest = Callable[..., None]
+
+
+def asks_postgres(test: Callable[..., None]) -> Callable[..., None]:
+    """A test in which a host is really asked for state; .ci/run has what it takes."""
+    return pytest.mark.servers(pytest.mark.skipif(WITHOUT_PSYCOPG, reason=REASON)(test))
 
 
 def _table(page: str) -> list[list[str]]:
@@ -110,6 +118,7 @@ def check(cell: str, ended: Ended, touched: bool) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+@asks_postgres
 def test_state(row: list[str], job: Path, host: Host, reconciler: Command) -> None:
     settings(f"state: postgresql://reader:secret@{host.address}/crm?connect_timeout=5")
     ended = reconciler(*row[0].split())
@@ -161,6 +170,7 @@ def allowed(ended: Ended) -> bool:
 
 @pytest.mark.parametrize("how", ["flag", "variable", "base"])
 @pytest.mark.parametrize("command", ["plan", "drift"])
+@asks_postgres
 def test_a_state_that_a_person_or_the_base_names_is_asked(
     command: str, how: str, job: Path, host: Host, reconciler: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +281,7 @@ CI = [
 
 
 @pytest.mark.parametrize("variables", CI, ids=lambda variables: next(iter(variables)))
+@asks_postgres
 def test_each_ci_tells_of_a_pull_request_and_its_target(
     variables: dict[str, str], job: Path, host: Host, reconciler: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +314,7 @@ def test_each_ci_tells_of_a_pull_request_and_its_target(
     ],
     ids=str,
 )
+@asks_postgres
 def test_elsewhere_the_files_say_where_state_is(
     variables: dict[str, str], job: Path, host: Host, reconciler: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
