@@ -9,6 +9,7 @@ from dataclasses import replace
 from reconciler.apply.refusing import hold_unseen
 from reconciler.apply.rounds import carry_out
 from reconciler.apply.run import Run, until
+from reconciler.apply.settling import disbelieve_absences, hold_unsettled
 from reconciler.apply.stop import Halted
 from reconciler.apply.world import Mission, World
 from reconciler.core.approval import ApprovedPlan
@@ -156,6 +157,9 @@ def _end(run: Run, status: RunStatus) -> None:
 
 
 def _reported(run: Run, status: RunStatus) -> LocationReport:
+    hold_unsettled(run)
+    if run.wrong:
+        disbelieve_absences(run)
     run.tally.close(run.present, run.state.observed)
     pairs = Counter(run.tally.pairs(run.state.observed))
     if foreign := run.mission.rest(run.location).foreign:

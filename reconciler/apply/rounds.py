@@ -73,6 +73,8 @@ async def _take_up(run: Run) -> bool:
     _hold_what_was_tried(run, before, besides=left)
     if not left:
         return bool(before) or run.state.serial != run.plan.serial
+    if run.world.reader is not None:
+        run.sought = frozenset(left)
     await settle_doubts(run, {contact: run.state.observed[contact] for contact in left})
     _hold_what_was_tried(run, before)
     return True

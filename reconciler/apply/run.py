@@ -64,7 +64,7 @@ class Unseen:
 @dataclass(slots=True)
 class Run:
     """`limit`: what was approved. `earlier`: the runs of the same plan that did not end it. `error`: what lets no
-    further request leave.
+    further request leave. `sought`: contacts that earlier runs left in doubt, and this one set out to settle.
 
     `rejected`: whom the API refused, durable at the end of the run, and what was known of them before; `wrong`: that
     is not believed. `doubtful`: the doubts of this run; `tried`: what was sent once more after one; `proven`: adds
@@ -72,8 +72,7 @@ class Run:
     `unseen`: removals that were refused, with an effect that nobody knows. `trial`: the batch that is larger than was
     learnt. `learnt`: holders that the answers told of, on contacts never observed before. `silent`: requests of unknown
     effect in a row. `extra`: requests spent on taking apart what was refused. `answered`: whether any answer came so
-    far. `known_writes`: the last ones to two contacts;
-    `read_written`: whether one of them was read, to learn whether its date moved.
+    far. `known_writes`: the last ones to two contacts; `read_written`: whether one was read, to learn of its date.
     """
 
     plan: LocationPlan
@@ -104,6 +103,7 @@ class Run:
     tally: Tally = field(default_factory=Tally)
     rates: Rates = field(default_factory=Rates)
     learnt: Counter[Tag] = field(default_factory=Counter)
+    sought: frozenset[ContactId] = frozenset()
     rejected: dict[ContactId, Known] = field(default_factory=dict)
     doubtful: dict[ContactId, Doubt] = field(default_factory=dict)
     tried: dict[ContactId, TagSet] = field(default_factory=dict)

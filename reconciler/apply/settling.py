@@ -5,7 +5,8 @@ Rules
 2. A token that may not read contacts leaves everything held, and the run goes on.
 3. What a reading tells is durable before anything is sent on it.
 4. A contact that the API says not to have is rejected, once all are read: too many of them, and the run stops, and none
-   is believed to be.
+   is believed to be: what is in doubt there stays so.
+5. What an earlier run left in doubt, and this one set out to settle and could not, is this one's to tell as held.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from reconciler.apply.reading import Readings, read_contacts
 from reconciler.apply.run import Run, halt_if_wrong
 from reconciler.apply.searching import settle_by_search
 from reconciler.apply.spelling import trail_of
+from reconciler.core.change import IN_DOUBT
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Outcome, Rejection
@@ -156,11 +158,33 @@ def _reject(run: Run, missing: Mapping[ContactId, Rejection]) -> None:
     """Contacts that are not there to be read."""
     for contact, why in missing.items():
         known = run.state.observed[contact]
-        adds = run.adds_in_doubt(contact, known.doubt)
-        for action, tags in ((Action.ADD, adds), (Action.REMOVE, known.doubt - adds)):
-            if tags:
-                run.tally.spoil(contact, action, tags, Outcome.REJECTED, f"not found when it was read: {why}")
+        _spoil(run, contact, known.doubt, Outcome.REJECTED, f"not found when it was read: {why}")
         run.rejected[contact] = known
         lost = lost_sight_of(known, why, run.now(), membership=run.desired.membership(contact))
         run.state.observed.update({contact: lost})
         run.doubtful.pop(contact, None)
+
+
+def hold_unsettled(run: Run) -> None:
+    """Books what earlier runs left in doubt, and this one could not settle: it may have died before it told of it."""
+    for listed in run.plan.held:
+        if listed.why == IN_DOUBT:
+            for contact in run.sought.intersection(listed.contacts) - run.tally.rejected:
+                told = run.tally.tags(contact, *Outcome)
+                doubt = run.state.observed[contact].doubt.intersection(listed.tags) - told
+                _spoil(run, contact, doubt, Outcome.HELD, "an earlier run sent it, and it could not be read")
+
+
+def disbelieve_absences(run: Run) -> None:
+    """Books as in doubt again what was in doubt on contacts that were refused, or said not to be there."""
+    for contact, known in run.rejected.items():
+        doubt = known.doubt & run.tally.tags(contact, Outcome.REJECTED)
+        _spoil(run, contact, doubt, Outcome.IN_DOUBT, "the contact is said not to be there, which is not believed")
+
+
+def _spoil(run: Run, contact: ContactId, doubt: TagSet, outcome: Outcome, why: str) -> None:
+    """What is in doubt on the contact did not end well, be it to add or to remove."""
+    adds = run.adds_in_doubt(contact, doubt)
+    for action, tags in ((Action.ADD, adds), (Action.REMOVE, doubt - adds)):
+        if tags:
+            run.tally.spoil(contact, action, tags, outcome, why)

@@ -113,7 +113,50 @@ def test_many_that_are_gone_stop_the_run_and_nobody_is_quarantined(tmp_path: Pat
 
     assert (report.exit_code, quarantined(scene, crowd)) == (ExitCode.PARTIAL, [])
     assert "25 of 100 contacts that were read are said not to be there" in report.error
+    # nobody is rejected whom the same report does not believe to be gone
+    assert pairs(report) == {"seen": 75, "in_doubt": 25}
+    assert {each.message for each in report.findings} == {"the contact is said not to be there, which is not believed"}
     assert [each for each in crowd if known(scene, each).doubt] == gone
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_doubts_of_a_killed_run_that_cannot_be_read_are_told_by_the_run_that_tried(tmp_path: Path, when: str) -> None:
+    scene = Scene(tmp_path, *map(contact, CROWD), options=FREE)
+    scene.want(a_set("s", CROWD, "a"))
+    scene.apply_and_die(**{when: 0})
+    # a gateway answers for the API
+    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.GATEWAY,), path="/contacts/")
+    report = scene.apply()
+
+    assert (pairs(report), report.requests, report.exit_code) == ({"held": 40}, 0, ExitCode.PARTIAL)
+    assert "could not be read" in report.findings[0].message
+    assert all(known(scene, each).doubt == {"a"} for each in CROWD)
+    scene.here.network.plan = FaultPlan()
+    assert pairs(scene.apply()) == {"seen" if when == "after" else "held": 40}
+    # what was read and stays held is told once by the exit code, and by every plan
+    assert scene.apply().exit_code == ExitCode.DONE
+
+
+def test_a_removal_of_a_killed_run_that_cannot_be_read_is_told_too(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "a"), contact("bert"), options=FREE)
+    scene.want(a_set("s", ["anna"], absent=["a"]))
+    scene.apply_and_die(before=0)
+    scene.want(a_set("s", ["anna"], absent=["a"]), a_set("t", ["bert"], "b"))
+    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.GATEWAY,), path=f"/contacts/{name('anna')}")
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"held": 1, "applied": 1}, ExitCode.PARTIAL)
+    assert [(each.contact, each.action) for each in report.findings] == [(name("anna"), Action.REMOVE)]
+
+
+def test_who_may_not_read_at_all_does_not_try(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, may_read=False)
+    scene.want(a_set("s", ["anna"], "a"))
+    scene.apply_and_die(before=0)
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1}, ExitCode.DONE)
 
 
 def test_a_few_that_are_gone_are_believed(tmp_path: Path) -> None:
