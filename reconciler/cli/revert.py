@@ -85,7 +85,7 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
 
 
 def _reversal(reader: StateReader, given: str) -> tuple[Reversal, LocationId]:
-    run = find_run(reader, given, sent=True)
+    run = find_run(reader, given, undoing=True)
     if run.is_pruned:
         raise UsageError(
             f"what run {run.id} changed is no longer known: its rows were given up",

@@ -10,17 +10,19 @@ SHORTEST = 4
 LAST = "last"
 
 
-def find_run(reader: StateReader, given: str, *, sent: bool = False) -> RunRecord:
+def find_run(reader: StateReader, given: str, *, undoing: bool = False) -> RunRecord:
     """The run with this id, the only one whose id begins so, or, for `last`, the one that began last.
 
-    `sent`: of those that sent a request.
+    `undoing`: of those that sent a request, or put something under management without one.
     """
     every = [run for location in reader.locations() for run in reader.runs(location)]
     if given == LAST:
-        chosen = [run for run in every if run.requests or not sent]
-        if not chosen:
-            raise UsageError("no run has sent anything yet" if every else "there is no run yet")
-        return max(chosen, key=lambda run: (run.header.started, run.id))
+        newest = sorted(every, key=lambda run: (run.header.started, run.id), reverse=True)
+        last = next((run for run in newest if not undoing or run.requests or reader.adopted(run.id)), None)
+        if last is None:
+            nothing = "no run has sent anything, or put anything under management, yet"
+            raise UsageError(nothing if every else "there is no run yet")
+        return last
     found = [run for run in every if run.id == given or (len(given) >= SHORTEST and run.id.startswith(given))]
     if len(found) != 1:
         what = "more than one run begins" if found else "no run begins"

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.sandbox.server import Running
+from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, contact_id
 
 Manifest = Callable[..., None]
+
+
+def run_ids(reconciler: Command) -> list[str]:
+    (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
+    return [run["id"] for run in location["runs"]]
 
 
 @pytest.fixture
@@ -21,8 +28,7 @@ def applied(reconciler: Command, manifest: Manifest) -> list[str]:
     manifest(customers=([0, 1, 8], ["customer"], []))
     lifting = ("--allow", "empties_tag:tag=trial", "--reason", "the trial is over")
     assert reconciler("apply", "--auto-approve", *lifting).code == 0
-    (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
-    return [run["id"] for run in location["runs"]]
+    return run_ids(reconciler)
 
 
 def test_history_lists_the_runs_newest_first(reconciler: Command, applied: list[str]) -> None:
@@ -59,12 +65,42 @@ def test_the_last_run_needs_no_id(reconciler: Command, applied: list[str], manif
     assert f"run {applied[1]}" in reconciler("show", "last").out.lower()
     manifest(customers=([0, 1, 8], ["customer"], []), same=([0, 1], ["customer"], []))
     assert reconciler("apply", "--auto-approve").code == 0, "which sends nothing, and records the sizes of sets"
-    (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
-    newest = location["runs"][-1]["id"]
+    newest = run_ids(reconciler)[-1]
     assert newest not in applied
     assert f"run {newest}" in reconciler("show", "last").out.lower()
     reverted = reconciler("revert", "last", "--dry-run")
     assert "trial" in reverted.out, "what is undone is the last that sent something"
+
+
+def test_a_run_that_only_adopted_is_the_last_to_undo(
+    reconciler: Command, applied: list[str], manifest: Manifest, world: World, sandbox: Running
+) -> None:
+    # others give what is asked for only afterwards
+    sandbox.do(lambda world, now: world.add(contact_id(0), ["spring"], now=now, by="somebody"))
+    assert reconciler("refresh", "--method", "get").code == 0
+    sent = len(world.transitions)
+    manifest(customers=([0, 1, 8], ["customer"], []), spring=([0], ["spring"], []))
+    reconciler("apply", "--auto-approve")
+    adopting = run_ids(reconciler)[-1]
+    # a run that neither sends nor adopts, and records the sizes of sets
+    manifest(customers=([0, 1, 8], ["customer"], []), spring=([0], ["spring"], []), same=([0], ["customer"], []))
+    reconciler("apply", "--auto-approve")
+    assert run_ids(reconciler)[-1] not in (adopting, *applied)
+    assert len(world.transitions) == sent
+
+    manifest(customers=([0, 1, 8], ["customer"], []))
+    assert reconciler("revert", "last", "--auto-approve").code == 0
+    assert f"revert {adopting}" in reconciler("show", "last").out
+    assert reconciler("plan", "--detailed-exitcode").code == 0, "spring is nobody's again, and stays"
+
+
+def test_nothing_is_undone_where_no_run_did_anything(reconciler: Command, manifest: Manifest) -> None:
+    manifest(trial=([0], [], ["customer"]))
+    assert reconciler("refresh", "--method", "get").code == 0
+    assert reconciler("apply", "--auto-approve").code == 0, "which records the sizes of sets"
+    assert run_ids(reconciler)
+    ended = reconciler("revert", "last")
+    assert (ended.code, "or put anything under management, yet" in ended.err) == (64, True)
 
 
 def test_there_is_no_last_run_yet(reconciler: Command, manifest: Manifest) -> None:
