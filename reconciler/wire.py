@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet, instant, normalise_tag
 from reconciler.core.outcome import REJECTIONS, Action, Rejection, Row
@@ -91,16 +91,23 @@ def read_location_token(body: bytes) -> LocationToken:
     """Raises Unreadable where there is no token that a header can carry; no message holds anything of the body."""
     document = _object(body)
     # version 3 of the API spells its keys in camel case
-    token = document.get("access_token", document.get("accessToken"))
-    lasts, place = document.get("expires_in", document.get("expiresIn")), document.get("locationId")
-    if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
+    tokens = [token for key in ("access_token", "accessToken") if _is_token(token := document.get(key))]
+    if not tokens:
         raise Unreadable("the answer has no usable `access_token`")
-    known = isinstance(lasts, int | float) and not isinstance(lasts, bool) and 0 < lasts < 10_000_000
-    return LocationToken(
-        token,
-        lasts_ms=round(1000 * lasts) if known else None,  # type: ignore[operator]
-        location=LocationId(place) if isinstance(place, str) and place else None,
-    )
+    ends = [round(1000 * end) for key in ("expires_in", "expiresIn") if _is_duration(end := document.get(key))]
+    place = document.get("locationId")
+    location = LocationId(place) if isinstance(place, str) and place else None
+    return LocationToken(tokens[0], lasts_ms=next(iter(ends), None), location=location)
+
+
+def _is_token(value: object) -> TypeGuard[str]:
+    """Whether a header can carry it."""
+    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable() and " " not in value
+
+
+def _is_duration(value: object) -> TypeGuard[float]:
+    """Whether it is a number of seconds that makes sense."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 10_000_000
 
 
 def bulk_path(update: BulkUpdate) -> str:

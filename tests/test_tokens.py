@@ -232,6 +232,18 @@ def test_a_token_that_no_header_can_carry(token: str) -> None:
         read_location_token(f'{{"access_token": "{token}"}}'.encode())
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"access_token": null, "accessToken": "t", "expires_in": null, "expiresIn": 60}',
+        b'{"access_token": "t", "accessToken": null, "expires_in": 60, "expiresIn": null}',
+    ],
+)
+def test_the_spelling_of_a_key_that_holds_something_counts(body: bytes) -> None:
+    found = read_location_token(body)
+    assert (found.token, found.lasts_ms) == ("t", 60_000)
+
+
 def test_reading_goes_by_the_location_token_too() -> None:
     scene = Scene()
     found = asyncio.run(scene.api.get_contact(ContactId(ANNA)))

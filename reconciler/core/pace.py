@@ -39,10 +39,6 @@ class Rate:
         """The requests of a window that may be ours: one at least, or nothing would ever be sent."""
         return max(1, self.per_window - self.reserve(self.per_window))
 
-    @property
-    def ours_a_day(self) -> int:
-        return self.per_day - self.reserve(self.per_day)
-
     def reserve(self, limit: int) -> int:
         """The part of a limit that is left to others, rounded up."""
         return -int(-limit * self.reserve_pct // 100)

@@ -24,7 +24,6 @@ from reconciler.store.sql import SqlStore
 if TYPE_CHECKING:
     from reconciler.store.bucket import Obstore
 
-DEFAULT_URL = "sqlite:///.reconciler/state.db"
 LOCATION = "{location}"
 POSTGRES = ("postgresql", "postgres")
 OBJECTS = ("s3", "az", "memory")
