@@ -66,7 +66,12 @@ class Decision:
         if self.gone or (self.barred and (self.spent or not self.selection.retry_rejected)):
             refused = self.known.quarantine.value if self.known.quarantine else ""
             wrong = needed or self._present(removals) or held
-            return Verdict(ledger=self._ledger(), quarantine=(self.gone or refused) if wrong else "")
+            return Verdict(
+                ledger=self._ledger(),
+                # what stays on purpose stays on a contact that is refused, too, and is told
+                spared=tuple((why, tuple(sorted(tags))) for why, tags in self._spared() if tags),
+                quarantine=(self.gone or refused) if wrong else "",
+            )
         flapping, unconfirmed = self._flapping(), self._unconfirmed()
         idle = flapping | unconfirmed
         adds = {tag: change for tag, change in needed.items() if tag not in idle} if idle else needed
