@@ -69,8 +69,8 @@ _Made = tuple[Plan, Session, list[str], Proposal | None, dict[str, Any]]
 @batching
 @locking
 @spilling
-@reported
 @output(*FORMATS)
+@reported
 @common
 def command(
     target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, approved: str, **options: Any

@@ -39,10 +39,12 @@ class Console:
     def show(self, view: View) -> None:
         width = shutil.get_terminal_size((FILE_WIDTH, 24)).columns if sys.stdout.isatty() else FILE_WIDTH
         self.progress.close()
+        _note_answer()
         click.echo(render_text(view, colour=self.colour, width=width), nl=False, color=self.colour)
 
     def answer(self, text: str) -> None:
         self.progress.close()
+        _note_answer()
         click.echo(text, nl=False)
 
     def note(self, text: str) -> None:
@@ -59,6 +61,20 @@ class Console:
     def __call__(self, event: Event) -> None:
         """Tells an event; the Reporter of the stages."""
         self.progress(event)
+
+
+_ANSWERED = "reconciler.answered"
+
+
+def _note_answer() -> None:
+    if (command := click.get_current_context(silent=True)) is not None:
+        command.meta[_ANSWERED] = True
+
+
+def has_answered() -> bool:
+    """Whether the command has put something on stdout."""
+    command = click.get_current_context(silent=True)
+    return command is not None and command.meta.get(_ANSWERED, False)
 
 
 def rows(whole: bool) -> int | None:

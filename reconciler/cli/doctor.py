@@ -17,7 +17,7 @@ import click
 from reconciler import __version__
 from reconciler.cli.answers import short_answer, tell
 from reconciler.cli.console import Console
-from reconciler.cli.options import FORMATS, common, flags_of, manifests
+from reconciler.cli.options import FORMATS, answered, common, flags_of, manifests
 from reconciler.clock import SystemClock
 from reconciler.core.diagnosis import (
     Answered,
@@ -57,6 +57,7 @@ LIBRARIES = ("httpx", "pydantic", "numpy", "click")
 @click.option(
     "--format", "output", type=click.Choice(FORMATS), default="text", show_default=True, help="How to answer."
 )
+@answered
 @common
 def command(manifests: Path, locations: tuple[str, ...], offline: bool, **options: Any) -> int:
     """Look whether everything is in place to plan and apply: changes nothing.

@@ -30,8 +30,8 @@ from reconciler.store import open_reader
 @click.option("--show", default="", metavar="CLASSES", help="Tell these classes too: foreign.")
 @narrowing
 @refreshing
-@reported
 @output(*FORMATS)
+@reported
 @common
 def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
     """Report what others changed.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from reconciler.cli.console import has_answered
 from reconciler.core.cover import EFFORT
-from reconciler.core.errors import UsageError
+from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.loading.settings import flag, keys
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -208,10 +210,29 @@ def allowing(function: F) -> F:
     )
 
 
+def answered(function: F) -> F:
+    """Whoever asked for a document gets one where the command is refused too; the error is told as ever."""
+
+    @wraps(function)
+    def command(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except ReconcilerError as error:
+            if options["output"] != "text" and not has_answered():
+                # loaded only where something failed
+                from reconciler.cli.reporting import answer_failure
+
+                answer_failure(error, options["output"], whole=options.get("whole", False))
+            raise
+
+    return command  # type: ignore[return-value]
+
+
 def output(*formats: str) -> Callable[[F], F]:
     """--format and --all."""
 
     def add(function: F) -> F:
+        function = answered(function)
         kind = click.option(
             "--format", "output", type=click.Choice(formats), default="text", show_default=True, help="How to answer."
         )

@@ -46,8 +46,8 @@ from reconciler.store import open_reader
 @refreshing
 @allowing
 @batching
-@reported
 @output(*FORMATS)
+@reported
 @common
 def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **options: Any) -> int:
     """Preview what would change, and what it costs.

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import click
 
 from reconciler.cli.answers import Answer, spell
+from reconciler.cli.options import FORMATS
 from reconciler.core.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.printable import json_line, visible
 from reconciler.core.view.failure import failure_view
@@ -84,20 +85,11 @@ def _failure(error: BaseException, until_then: Answer | None = None) -> Answer:
     )
 
 
-def answered(function: F) -> F:
-    """Whoever asked for a document gets one where the command is refused too; the error is told as ever."""
-
-    @wraps(function)
-    def command(*arguments: Any, **options: Any) -> int:
-        try:
-            return function(*arguments, **options)
-        except ReconcilerError as error:
-            if options["output"] != "text":
-                for chunk in spell(_failure(error), options["output"], whole=options["whole"]):
-                    click.echo(chunk, nl=False)
-            raise
-
-    return command  # type: ignore[return-value]
+def answer_failure(error: ReconcilerError, kind: str, *, whole: bool) -> None:
+    """The document of a command that was refused, on stdout; in a format that has none, nothing."""
+    if kind in FORMATS:
+        for chunk in spell(_failure(error), kind, whole=whole):
+            click.echo(chunk, nl=False)
 
 
 def _replace(path: Path, content: bytes) -> None:

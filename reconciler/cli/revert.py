@@ -14,7 +14,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.looking import look
 from reconciler.cli.options import FORMATS, allowing, common, locking, output, refreshing, spilling
 from reconciler.cli.plan import preview
-from reconciler.cli.reporting import answered, reported
+from reconciler.cli.reporting import reported
 from reconciler.cli.runs import find_run, read_log
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, plan_options
@@ -50,9 +50,8 @@ UNTRACED = (
 @allowing
 @locking
 @spilling
-@answered
-@reported
 @output(*FORMATS)
+@reported
 @common
 def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **options: Any) -> int:
     """Undo what a run changed.

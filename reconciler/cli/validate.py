@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console
-from reconciler.cli.options import common, flags_of, manifests
+from reconciler.cli.options import answered, common, flags_of, manifests
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ExitCode, InvalidInput, Problem, Severity
 from reconciler.core.names import LocationId
@@ -34,6 +34,7 @@ from reconciler.render.json import problems_json
     show_default=True,
     help="How to answer; github: annotations of a workflow run.",
 )
+@answered
 @common
 def command(manifests: Path, strict: bool, show_settings: bool, output: str, **options: Any) -> int:
     """Check manifests and settings: every problem at once, each with its place.

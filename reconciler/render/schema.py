@@ -223,7 +223,7 @@ _REPORTS: Mapping[str, tuple[str, Callable[[], dict[str, Schema]]]] = {
     "refresh": ("What `refresh` read.", _refresh),
     "facts": ("Each location as a whole, of `state show` without a contact.", _facts),
     "doctor": ("What `doctor` found.", _doctor),
-    "error": ("What ended a command, in the file of `--report`.", _error),
+    "error": ("What ended a command that was refused.", _error),
     "history": ("The runs, the oldest first.", _history),
     "log": ("One run with everything it asked and was answered, of `show RUN`.", _log),
     "diff": ("What a change to manifests means.", _diff),

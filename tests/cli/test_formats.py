@@ -74,7 +74,45 @@ def test_a_format_never_changes_the_exit_code(reconciler: Command, manifest: Man
         for kind in FORMATS:
             ended = reconciler(*question, "--format", kind)
             assert ended.code == code, (question, kind)
-            assert question == ("apply", "--auto-approve") or looks_right(ended.out, kind), (question, kind)
+            assert looks_right(ended.out, kind), (question, kind)
+
+
+def test_a_command_that_is_refused_answers_with_a_document(
+    reconciler: Command, manifest: Manifest, project: Path
+) -> None:
+    """A guard, a stale plan, a wrong id, manifests that do not load: whoever reads stdout finds out, in each format."""
+    manifest(customers=(range(8), ["customer"], []))
+    assert reconciler("plan", "--out", "plan.json").code == 0
+    manifest(customers=(range(8), ["member"], []))
+    refused = {
+        ("apply", "plan.json", "--auto-approve"): 4,
+        ("apply", "--approved", f"sha256:{'0' * 63}"): 64,
+        ("show", "ffff"): 64,
+        ("revert", "ffff"): 64,
+        ("diff",): 64,
+    }
+    for question, code in refused.items():
+        assert_refused(reconciler, question, code)
+    (project / "manifests" / "acme.yaml").write_text("location: [\n")
+    for name in ("plan", "apply", "drift", "refresh"):
+        assert_refused(reconciler, (name,), 1)
+    (project / "manifests" / "reconciler.yaml").write_text("api: {max_tags: no}\n")
+    for name in ("plan", "apply", "drift", "refresh", "history", "doctor", "validate"):
+        assert_refused(reconciler, (name,), 1)
+
+
+def assert_refused(reconciler: Command, question: tuple[str, ...], code: int) -> None:
+    for kind in FORMATS if question != ("validate",) else ("json",):
+        ended = reconciler(*question, "--format", kind)
+        assert ended.code == code, (question, kind, ended.err)
+        if kind == "text":
+            assert ended.out == ""
+        else:
+            assert looks_right(ended.out, kind), (question, kind, ended.err)
+        if kind == "json" and question != ("validate",):
+            document = json.loads(ended.out)
+            assert (document["report"], document["exit_code"]) == ("error", code)
+            assert document["error"].split("\n")[0] in ended.err, "the error is told as ever"
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
