@@ -23,7 +23,7 @@ from reconciler.apply.reading import Readings, read_contact, read_contacts
 from reconciler.apply.run import Run
 from reconciler.apply.stop import Halted
 from reconciler.core.batching import Batch
-from reconciler.core.names import ContactId, Instant, TagSet
+from reconciler.core.names import ContactId, Instant, TagSet, folded
 from reconciler.core.observed import Known, Origin
 from reconciler.core.outcome import Action
 from reconciler.core.settling import SLACK_MS, Reading, is_untouched
@@ -161,7 +161,9 @@ def _shown(suspect: Suspect, contact: ContactId, readings: Readings) -> str:
 
 
 def _among(batch: Batch, tags: TagSet) -> str:
-    return next((tag for tag in batch.tags if tag in tags), "")
+    """One of `tags` that the request names, in whatever spelling the location keeps it."""
+    named = set(map(folded, batch.tags))
+    return min((tag for tag in tags if folded(tag) in named), default="")
 
 
 def _moved(reading: Reading, sent: Instant) -> bool:

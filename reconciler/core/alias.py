@@ -56,6 +56,11 @@ class Spelling:
     def read(self, tags: TagSet) -> TagSet:
         return tags if self.names.keys().isdisjoint(tags) else frozenset(map(self.of, tags))
 
+    def beyond(self, tags: TagSet, others: TagSet) -> TagSet:
+        """Those of `tags` that are in `others` in no spelling."""
+        there = self.read(others)
+        return frozenset(tag for tag in tags - others if self.of(tag) not in there)
+
     def kept_as(self, tag: Tag) -> Tag:
         """How the location keeps the tag."""
         return self.kept.get(tag, tag)

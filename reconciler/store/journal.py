@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from reconciler.core.alias import Spelling
 from reconciler.core.journal import Answer, RunRecord
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import UNKNOWN, Known
@@ -126,13 +127,15 @@ def read_adopted(database: Database, run: str) -> dict[ContactId, TagSet]:
 
 
 @decoding()
-def entering(database: Database, number: int, changed: Mapping[ContactId, Known]) -> dict[ContactId, TagSet]:
-    """What enters the ledger of each contact when that becomes known of it."""
+def entering(
+    database: Database, number: int, changed: Mapping[ContactId, Known], spelling: Spelling
+) -> dict[ContactId, TagSet]:
+    """What enters the ledger of each contact when that becomes known of it; nothing does by its spelling alone."""
     database.give(Given.MANAGED, ((contact, None) for contact in sorted(changed)))
     stored = database.execute(_LEDGERS, (number,)).fetchall()
     texts = {text: tags_of(text) for text in {text for _, text in stored if text is not None}}
     before = {ContactId(contact): texts[text] for contact, text in stored if text is not None}
-    return {contact: known.ledger - before.get(contact, NONE) for contact, known in changed.items()}
+    return {contact: spelling.beyond(known.ledger, before.get(contact, NONE)) for contact, known in changed.items()}
 
 
 @decoding()
@@ -147,7 +150,10 @@ def asked(database: Database, batch: int) -> dict[ContactId, Asked]:
 
 
 def answered(
-    rows: Mapping[ContactId, Asked], verdicts: Mapping[ContactId, Verdict], changed: Mapping[ContactId, Known]
+    rows: Mapping[ContactId, Asked],
+    verdicts: Mapping[ContactId, Verdict],
+    changed: Mapping[ContactId, Known],
+    spelling: Spelling,
 ) -> Iterator[tuple[ContactId, Answer]]:
     """The answers to a batch, with what was under management and is gone once its contacts are `changed`."""
     for contact, row in rows.items():
@@ -155,9 +161,9 @@ def answered(
             continue
         ledger, after = row.ledger, changed.get(contact)
         # taken away by the answer, though a doubt may keep it in the ledger a while longer
-        gone = ledger & verdict.removed
+        gone = ledger - spelling.beyond(ledger, verdict.removed)
         # what was refused was never under management, but for the intent
-        lost = NONE if after is None or verdict.outcome is Outcome.REJECTED else ledger - after.ledger
+        lost = NONE if after is None or verdict.outcome is Outcome.REJECTED else spelling.beyond(ledger, after.ledger)
         yield contact, Answer(verdict, gone | lost)
 
 

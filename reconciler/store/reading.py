@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from reconciler.core.alias import spelling
+from reconciler.core.alias import Spelling, spelling
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.names import ContactId, LocationId, SetName, Tag, TagSet
@@ -111,6 +111,11 @@ def doubts(database: Database, location: int, observed: Observed) -> dict[Contac
 def read_sizes(database: Database, location: int) -> Mapping[SetName, int]:
     stored = database.execute("SELECT name, size FROM set_sizes WHERE location = ?", (location,))
     return {SetName(name): size for name, size in stored}
+
+
+def read_spelling(database: Database, location: int) -> Spelling:
+    """Every tag in the spelling that the location keeps."""
+    return spelling(read_facts(database, location).aliases)
 
 
 @decoding()

@@ -107,7 +107,7 @@ class SqlStore:
 
     def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, Known]) -> None:
         with self._holding(lease) as (database, number):
-            entered = journal.entering(database, number, changed)
+            entered = journal.entering(database, number, changed, reading.read_spelling(database, number))
             self._write_known(database, number, changed)
             journal.put_adopted(database, self._interning, run, number, entered)
 
@@ -119,7 +119,9 @@ class SqlStore:
 
     def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
         with self._holding(lease) as (database, number):
-            entered = journal.entering(database, number, changed) if batch.action is Action.ADD else {}
+            spelling = reading.read_spelling(database, number)
+            adding = batch.action is Action.ADD
+            entered = journal.entering(database, number, changed, spelling) if adding else {}
             self._write_known(database, number, changed)
             tags = self._interning.tagset(frozenset(batch.tags))
             key = journal.put_batch(database, run, (batch.action, tags, now, None, BatchStatus.INTENDED))
@@ -137,7 +139,8 @@ class SqlStore:
     ) -> None:
         with self._holding(lease) as (database, location):
             rows = journal.asked(database, number)
-            answers = journal.put_answers(database, self._interning, number, journal.answered(rows, verdicts, changed))
+            told = journal.answered(rows, verdicts, changed, reading.read_spelling(database, location))
+            answers = journal.put_answers(database, self._interning, number, told)
             known = {contact: self._interning.known(location, each) for contact, each in changed.items()}
             settled = [
                 (row.number, known.get(contact), answers.get(contact), row.entered) for contact, row in rows.items()

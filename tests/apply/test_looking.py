@@ -109,6 +109,24 @@ def test_a_tag_that_is_there_puts_the_whole_batch_in_doubt(tmp_path: Path, statu
     converged(scene)
 
 
+def test_a_tag_that_the_location_spells_otherwise_is_seen_to_have_come(tmp_path: Path) -> None:
+    """The location writes `new lead` with one blank and moves no dates; the request was refused, and had its effect."""
+    scene = Scene(
+        tmp_path,
+        *map(contact, TEN),
+        options=FREE,
+        faults=refusing(Kind.REFUSED_AFTER, status=400),
+        collapses_spaces=True,
+        tag_write_moves_date=False,
+    )
+    scene.want(a_set("s", TEN, "new  lead"))
+    report = scene.apply()
+
+    assert report.requests == 1
+    assert "carries new lead" in report.notes[0]
+    assert "applied" not in pairs(report)
+
+
 def test_a_removal_that_took_effect_is_seen(tmp_path: Path) -> None:
     scene = Scene(
         tmp_path, *[contact(each, "a") for each in TEN], options=FREE, faults=refusing(None, Kind.REFUSED_AFTER)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 from reconciler.core.outcome import Action
-from tests.simulation.declared import ONCE, canonical
+from tests.simulation.declared import ONCE, SPACED, canonical
 from tests.simulation.evidence import GOOD, Pair, Said, Sight, Write
 from tests.simulation.facts import Facts
 from tests.simulation.place import SEARCH, Exchange
@@ -36,13 +36,16 @@ def repeats(facts: Facts) -> Iterator[str]:
 
 
 def _proven(pair: Pair, before: Write, write: Write, sights: Iterable[Sight]) -> bool:
-    """Whether a read, once nothing could land any more, showed the contact without the tag and untouched since."""
-    sent = before.exchange.at
+    """Whether a read, once nothing could land any more, showed the contact without the tag and untouched since.
+
+    Who keeps a tag in a spelling of his own, and had it there before, shows it where nobody knows it again.
+    """
+    sent, respelt = before.exchange.at, pair[2] == canonical(SPACED)
     return any(
         sight.contact == pair[1]
         and sight.exchange.at >= sent + SETTLE_MS
         and (sight.exchange.ended or 0) <= write.exchange.at
-        and pair[2] not in sight.tags
+        and (respelt or pair[2] not in sight.tags)
         and sight.updated < sent
         for sight in sights
     )

@@ -69,8 +69,9 @@ def _contact(who: str, town: Town, location: LocationId, plan: LocationPlan) -> 
 
 
 def _is_told(town: Town, location: LocationId, tag: str) -> bool:
-    """Whether an answer to an addition ever told what became of the tag."""
-    writes = (write for run in town.runs for write in writes_of(town.places[location], run.name))
+    """Whether an answer to an addition ever told what became of the tag; what a killed run was told may be lost."""
+    lived = (run for run in town.runs if not run.killed)
+    writes = (write for run in lived for write in writes_of(town.places[location], run.name))
     told = (said for write in writes for (action, _, each), said in write.told() if (action, each) == (Action.ADD, tag))
     return any(said in GOOD for said in told)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from reconciler.core.manifest import Authority
 from reconciler.core.outcome import Action
+from tests.simulation.declared import OLD
 from tests.simulation.evidence import GOOD
 from tests.simulation.facts import Facts
 
@@ -16,8 +17,8 @@ def adoptions(known: list[Facts]) -> Iterator[str]:
     sent = {
         (who, tag) for facts in known for write in facts.writes for action, who, tag in write.pairs if action is ADD
     }
-    for facts in known:
-        before = [each for each in known if each.run.began < facts.run.began and each.name not in undone]
+    for nth, facts in enumerate(known):
+        before = [each for each in known[:nth] if each.name not in undone]
         for who, tag in sorted(_removed(facts, Authority.ADDITIVE) - sent):
             if not any(tag in each.past[-1].present(who) for each in before):
                 yield f"2: {facts.name} removes {tag} from {who}, which only a run that was undone took for ours"
@@ -41,8 +42,10 @@ def _is_to_keep(last: Facts, who: str, tag: str, now: Facts, before: list[Facts]
     done = last.report is not None and not last.report.error and not last.run.options.selection.tags
     follow = now.past[len(last.past) :]
     undone = any(each.run.undoes for each in before if each.run.began >= last.run.began)
+    # a tag that gets another name is to go, wherever its contact's tags are owned
+    renamed = tag == OLD and any(each.rules.renamed for each in follow)
     owned = all(each.authority(who) is Authority.OWNED and tag not in each.absent(who) for each in follow)
-    return done and not undone and owned and tag in last.past[-1].kept(who) and (ADD, who, tag) in told
+    return done and not undone and not renamed and owned and tag in last.past[-1].kept(who) and (ADD, who, tag) in told
 
 
 ADD = Action.ADD

@@ -183,6 +183,8 @@ class Story:
             return self.one()
         for location in self.town.places:
             if (report := mistake.report(location)) and report.run:
+                # who reads at once where reads lag takes what the run did for undone by others
+                self.town.pass_ms(10_000)
                 refresh = self.whim.choice(["", "get"])
                 self.town.execute(self.town.new_run(self.options(), undoes=mistake, refresh=refresh))
                 break

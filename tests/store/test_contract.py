@@ -451,6 +451,27 @@ def test_a_run_remembers_what_it_adopted(home: Home) -> None:
     assert store.adopted("no such run") == {}
 
 
+def test_nothing_is_adopted_or_released_by_its_spelling_alone(home: Home) -> None:
+    """The location keeps `New  Lead` as `new lead`; who wrote the ledger first did not know that yet."""
+    store = home.store()
+    lease = taken(store)
+    store.learn(lease, {ANNA: Known(ledger=tags("New  Lead", "x"))})
+    store.note(lease, Facts(aliases=((Tag("New  Lead"), Tag("new lead")),)))
+    run = store.begin_run(lease, header())
+    ours = {ANNA: Known(ledger=tags("new lead", "x", "y"))}
+    store.manage(lease, run, ours)
+    number = store.intend(lease, run, batch(ANNA, names=["new lead"]), ours, START)
+    store.record(lease, number, {ANNA: applied("new lead")}, {ANNA: Known(ledger=tags("New  Lead", "x"))}, LATER)
+    number = store.intend(lease, run, replace(batch(ANNA, names=["new lead"]), action=Action.REMOVE), {}, LATER)
+    gone = replace(applied(), old=tags("new lead"), removed=tags("new lead"))
+    store.record(lease, number, {ANNA: gone}, {ANNA: Known(ledger=tags("x"))}, LATER)
+    for state in (store, home.reader(), home.store()):
+        assert state.adopted(run) == {ANNA: tags("y")}
+        added, removed = answers(state, run)
+        assert (added[ANNA].entered, added[ANNA].released) == (tags(), tags("y"))
+        assert removed[ANNA].released == tags("New  Lead")
+
+
 def test_a_forgotten_contact_was_adopted_by_nobody(home: Home) -> None:
     store = home.store()
     lease = taken(store)
