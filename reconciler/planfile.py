@@ -13,6 +13,7 @@ from reconciler.core.errors import PlanFileError
 from reconciler.core.plan import Plan
 from reconciler.core.printable import json_line
 
+NOT_THROUGH_LINKS = "remove the link, or name the file that it leads to"
 MOST_BYTES = 512 * 1024 * 1024
 
 
@@ -22,8 +23,10 @@ def dumps(plan: Plan) -> str:
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Old or new, never half: 0600, replaced in one step; a link is followed, and only a file is ever replaced."""
-    path = path.resolve()
+    """Old or new, never half: 0600, replaced in one step; only a file is ever replaced, and none behind a link."""
+    if path.is_symlink():
+        # whoever wrote the files of a checkout may have put it there, to have a file elsewhere replaced
+        raise PlanFileError(f"the plan file {path} is a link to {path.readlink()}", hint=NOT_THROUGH_LINKS)
     if path.exists() and not path.is_file():
         raise PlanFileError(f"the plan file {path} is there already, and is no file", hint="choose another name")
     try:

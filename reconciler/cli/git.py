@@ -58,6 +58,11 @@ class Repository:
     top: Path
     shallow: bool
 
+    @property
+    def is_linked(self) -> bool:
+        """Whether its repository lies elsewhere, as that of a submodule does, and of a linked worktree."""
+        return not (self.top / ".git").is_dir()
+
     def ask(self, *arguments: str, stdin: bytes = b"") -> bytes:
         """What Git prints; raises GitRefused with its reason."""
         return _ask(self.top, arguments, stdin)

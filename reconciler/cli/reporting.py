@@ -23,6 +23,7 @@ from reconciler.core.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.printable import json_line, visible
 from reconciler.core.view.failure import failure_view
 from reconciler.core.view.records import view_records
+from reconciler.planfile import NOT_THROUGH_LINKS
 
 F = TypeVar("F", bound=Callable[..., int])
 FORMAT_VERSION = "1.0"
@@ -43,6 +44,8 @@ class Report:
             raise UsageError(
                 f"--report {path}: no format has the suffix {path.suffix!r}", hint=f"there are {', '.join(SUFFIXES)}"
             )
+        if path.is_symlink():
+            raise UsageError(f"--report {path} is a link to {path.readlink()}", hint=NOT_THROUGH_LINKS)
         if self._path.exists() and not self._path.is_file():
             raise UsageError(f"--report {path} is there already, and is no file", hint="choose another name")
         if not os.access(self._path.parent, os.W_OK):

@@ -108,13 +108,21 @@ def _chosen(plan: Plan) -> dict[str, Any]:
 def _directory(given: Path | None, plan: Plan) -> Path:
     if given is not None:
         return given
-    if Path(plan.manifests).resolve() != DEFAULT.resolve():
+    if not _is_default(plan.manifests):
         raise UsageError(
             f"the plan file says that its manifests are in {plan.manifests[:80]!r}, and a file does not choose whose "
             f"settings and token are used: only {DEFAULT} is taken unasked",
             hint="name their directory: --manifests DIR",
         )
     return DEFAULT
+
+
+def _is_default(written: str) -> bool:
+    try:
+        return Path(written).resolve() == DEFAULT.resolve()
+    except (OSError, RuntimeError, ValueError):
+        # characters that no path has, a link that leads in a circle
+        return False
 
 
 def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Session:

@@ -3,7 +3,8 @@
 Rules
 1. A setting that would have a host asked or a command run counts where a flag, a variable or the target branch says the
    same; where only the files of the pull request say it, it is refused with its place, before anything is asked.
-2. These are a `state` that is not on this machine, and, where contacts are read, `api.base_url` and `token_command`.
+2. The target branch is one of the checkout that the job made. A submodule is whatever a pull request says that it is.
+3. These are a `state` that is not on this machine, and, where contacts are read, `api.base_url` and `token_command`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.cli.ci import PullRequest, pull_request
-from reconciler.cli.git import GitRefused
+from reconciler.cli.git import GitRefused, find_repository
 from reconciler.cli.revision import files_at
 from reconciler.cli.session import Session
 from reconciler.core.errors import InvalidInput, Problem
@@ -97,8 +98,13 @@ def _at_base(request: PullRequest, directory: Path) -> tuple[Settings | None, st
     if not request.base:
         return None, " (this CI does not tell which it is)"
     try:
+        if find_repository(directory).is_linked:
+            return None, f" ({_ANOTHERS})"
         return settings_of_files(files_at(request.base, directory)), ""
     except GitRefused as error:
         return None, f" ({error.message})"
     except InvalidInput:
         return None, f" (its settings at {request.base} are not valid)"
+
+
+_ANOTHERS = "the manifests lie in a submodule or a linked worktree, whose branches may be those of another repository"

@@ -20,7 +20,7 @@ from pathlib import Path
 from reconciler.core.errors import InvalidInput, Problem
 from reconciler.core.names import ContactId, LocationId, TagSet, normalise_tag
 from reconciler.core.source import Source
-from reconciler.loading.text import SAVE_AS_UTF_8, UTF_16, is_utf_16
+from reconciler.loading.text import LFS, SAVE_AS_UTF_8, UTF_16, is_lfs_pointer, is_utf_16
 from reconciler.wire import Unreadable, read_rows
 
 ID_COLUMNS = ("contact_id", "contact id", "contactid", "id")
@@ -48,6 +48,8 @@ def read_export(path: Path, location: LocationId) -> Exported:
     """The contacts of `location`; raises InvalidInput with every problem."""
     try:
         data = path.read_bytes()
+        if is_lfs_pointer(data):
+            raise InvalidInput([_problem(path, 1, LFS)])
         if is_utf_16(data):
             raise InvalidInput([_problem(path, 0, UTF_16, SAVE_AS_UTF_8)])
         text = data.decode("utf-8-sig")

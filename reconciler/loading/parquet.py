@@ -14,7 +14,9 @@ from typing import Any, BinaryIO
 
 from reconciler.core.errors import InvalidInput, Problem
 from reconciler.loading.gathering import Gathering, RowFilter, find_column
+from reconciler.loading.text import LFS, LFS_ELSEWHERE, is_lfs_pointer
 
+MOST_OF_A_POINTER = 1_024
 _BATCH = 50_000
 
 
@@ -24,6 +26,9 @@ def read_parquet(stream: BinaryIO, gathering: Gathering) -> None:
         import duckdb
     except ImportError:
         raise _missing_extra(gathering) from None
+    if is_lfs_pointer(stream.read(MOST_OF_A_POINTER)):
+        raise gathering.stop("git-lfs", 1, LFS, LFS_ELSEWHERE)
+    stream.seek(0)
     with _on_disk(stream) as path, duckdb.connect(":memory:", config=_CONFIG) as database:
         try:
             # its progress would go to stdout, which is the answer's

@@ -17,7 +17,16 @@ from typing import BinaryIO
 from reconciler.core.errors import InvalidInput, Problem
 from reconciler.loading.gathering import Gathering, Table, Wanted, find_column
 from reconciler.loading.parquet import read_parquet
-from reconciler.loading.text import END_WITH_LF, OLD_LINE_ENDS, SAVE_AS_UTF_8, UTF_16, is_utf_16
+from reconciler.loading.text import (
+    END_WITH_LF,
+    LFS,
+    LFS_ELSEWHERE,
+    OLD_LINE_ENDS,
+    SAVE_AS_UTF_8,
+    UTF_16,
+    is_lfs_pointer,
+    is_utf_16,
+)
 
 MAX_LINE = 1_048_576
 ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".parquet")
@@ -56,6 +65,8 @@ def text_lines(stream: BinaryIO, gathering: Gathering) -> Iterator[str]:
 
 def _refuse_other_text(first: bytes, gathering: Gathering) -> None:
     """`first`: the first line, which is the whole file where lines end otherwise than with a line feed."""
+    if is_lfs_pointer(first):
+        raise gathering.stop("git-lfs", 1, LFS, LFS_ELSEWHERE)
     if is_utf_16(first):
         raise gathering.stop("encoding", 1, UTF_16, SAVE_AS_UTF_8)
     if b"\r" in first and not first.endswith(b"\n"):

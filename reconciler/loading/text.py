@@ -21,7 +21,11 @@ _BOM = "\ufeff"
 _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\x00[\t\n\r -~]\x00|\x00[\t\n\r -~]\x00[\t\n\r -~]")
 """How UTF-16 begins: with its byte order mark, or with two characters of ASCII."""
 
+_LFS = re.compile(rb"version https://(?:git-lfs|hawser)\.github\.com/spec/")
+
 UTF_16 = "this is UTF-16, which some programs call Unicode"
+LFS = "this is a Git LFS pointer; fetch it with `git lfs pull`"
+LFS_ELSEWHERE = "of another revision Git itself holds only the pointer: `diff` cannot compare what the file said"
 SAVE_AS_UTF_8 = "save the file as UTF-8"
 OLD_LINE_ENDS = "lines that end as on old Macs: carriage returns without line feeds"
 END_WITH_LF = "end lines with LF or CRLF"
@@ -32,6 +36,8 @@ def decode(data: bytes, path: str) -> str:
     """The text of a manifest or settings file, without its byte order mark; raises InvalidInput with the place."""
     if len(data) > MAX_BYTES:
         raise _refused(Source(path), "size", f"larger than {MAX_BYTES:,} bytes, the limit of a manifest", _TOO_LARGE)
+    if is_lfs_pointer(data):
+        raise _refused(Source(path, 1, 1), "git-lfs", LFS, LFS_ELSEWHERE)
     if is_utf_16(data):
         raise _refused(Source(path, 1, 1), "encoding", UTF_16, SAVE_AS_UTF_8)
     try:
@@ -50,6 +56,11 @@ def decode(data: bytes, path: str) -> str:
 def is_utf_16(data: bytes) -> bool:
     """Whether the bytes begin as a text in UTF-16 does."""
     return _UTF_16.match(data) is not None
+
+
+def is_lfs_pointer(data: bytes) -> bool:
+    """Whether the bytes begin as what Git LFS leaves in place of a file that it did not bring."""
+    return _LFS.match(data) is not None
 
 
 def place(text: str, index: int, path: str) -> Source:

@@ -161,6 +161,41 @@ def test_what_is_compared_with_is_the_checkouts_own_commit(
     assert git_commit(project / "manifests") == git("-C", ".", "rev-parse", "main").decode().strip()
 
 
+def test_files_that_the_repositorys_own_settings_include_run_nothing(
+    hostile: Path, reconciler: Command, project: Path
+) -> None:
+    """A team may keep settings of Git in its repository, and include them: a pull request writes these."""
+    (project / "manifests" / "reconciler.yaml").unlink()
+    git("add", "-A")
+    git("commit", "-qm", "three")
+    blob = git("rev-parse", "HEAD~1:manifests/acme.yaml").decode().strip()
+    plant_repository(project / "planted", hostile)
+    shared = (project / "planted" / "config").read_text().replace("\tworktree = .\n", "")
+    (project / ".gitconfig").write_text(shared)
+    (project / ".gitattributes").write_text("* filter=yaml diff=yaml export-subst\n")
+    with (project / ".git" / "config").open("a") as settings:
+        settings.write("[include]\n\tpath = ../.gitconfig\n")
+    assert "Says the same" in reconciler("diff").out
+    (project / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    assert reconciler("diff", "--base", "HEAD~1").code == 64
+    assert reconciler("diff", "--base", "nowhere").code == 64
+    assert not hostile.exists()
+
+
+@pytest.mark.parametrize("option", ["--out", "--report"])
+def test_a_link_of_a_pull_request_is_not_written_through(
+    option: str, hostile: Path, reconciler: Command, project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A shell reads its profile, and runs what a tag in it says: `$(touch loot)` between quotes is a command."""
+    profile = tmp_path_factory.mktemp("home") / ".profile"
+    profile.write_text("# mine\n")
+    (project / "plan.json").symlink_to(profile)
+    ended = reconciler("plan", option, "plan.json")
+    assert ended.code in (1, 64)
+    assert f"plan.json is a link to {profile}" in ended.err
+    assert profile.read_text() == "# mine\n"
+
+
 def test_the_workflows_base_url_stands_above_the_manifests(
     hostile: Path,
     app: Watched,

@@ -264,6 +264,40 @@ def test_branches_of_the_heads_repository_say_nothing(
     assert host.asked == 0
 
 
+@pytest.mark.parametrize("where", ["manifests", "vendor"], ids=["a submodule", "a link into a submodule"])
+@asks_postgres
+def test_branches_of_a_submodule_say_nothing(
+    where: str,
+    job: Path,
+    host: Host,
+    reconciler: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A pull request may put a repository of its author's in place of the manifests: that has a main, too."""
+    evil = tmp_path_factory.mktemp("evil")
+    Path("manifests").rename(evil / "manifests")
+    (evil / "manifests" / "reconciler.yaml").write_text(f"state: postgresql://reader@{host.address}/crm\n")
+    top = evil / "manifests" if where == "manifests" else evil
+    git("-C", str(top), "init", "-q", "-b", "main")
+    git("-C", str(top), "add", "-A")
+    git("-C", str(top), "commit", "-qm", "evil")
+    git("update-ref", "refs/remotes/origin/main", "HEAD")
+    git("rm", "-rqf", "--ignore-unmatch", "manifests")
+    git("-c", "protocol.file.allow=always", "submodule", "add", "-q", top.as_uri(), where)
+    if where == "vendor":
+        Path("manifests").symlink_to("vendor/manifests")
+    git("add", "-A")
+    git("commit", "-qm", "the pull request")
+    monkeypatch.delenv("GITHUB_EVENT_NAME")
+    monkeypatch.setenv("SYSTEM_PULLREQUEST_PULLREQUESTID", "7")
+    monkeypatch.setenv("SYSTEM_PULLREQUEST_TARGETBRANCH", "refs/heads/main")
+    ended = reconciler("plan")
+    assert (ended.code, host.asked) == (1, 0), ended.err
+    assert not allowed(ended)
+    assert "lie in a submodule" in ended.err
+
+
 CI = [
     {"GITHUB_EVENT_NAME": "pull_request_target", "GITHUB_BASE_REF": "main"},
     {"CI_MERGE_REQUEST_IID": "7", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"},

@@ -179,7 +179,9 @@ def test_a_file_lifts_no_guard(reconciler: Command, plan: Path, project: Path, w
 # whose manifests
 
 
-@pytest.mark.parametrize("where", ["evil", "./evil/", "manifests/../evil", "/etc", "manifests/.."])
+@pytest.mark.parametrize(
+    "where", ["evil", "./evil/", "manifests/../evil", "/etc", "manifests/..", "manifests\0", "\ud800"]
+)
 def test_a_file_chooses_no_settings(reconciler: Command, plan: Path, project: Path, world: World, where: str) -> None:
     evil, ran = project / "evil", project / "ran"
     evil.mkdir()
