@@ -60,8 +60,15 @@ class Library:
         self.network = Network(self.app, faults)
         self.events: list[Event] = []
         transport = SandboxTransport(self.network, now=self.clock.now, sleep=self.clock.sleep_seconds, latency_ms=100)
-        api = HighLevel("https://api.example", token=DEMO_TOKEN, transport=transport)
-        self.reading = Reading(api, self.clock, self.events.append, Pace(rate or Rate()))
+        pace = Pace(rate or Rate())
+        api = HighLevel(
+            "https://api.example",
+            token=DEMO_TOKEN,
+            transport=transport,
+            heard=lambda quota: pace.heard(quota, self.clock.now()),
+            now=self.clock.now,
+        )
+        self.reading = Reading(api, self.clock, self.events.append, pace)
 
     def get(self, *contacts: ContactId) -> dict[ContactId, Seen]:
         return by_contact(asyncio.run(read_contacts(HERE, contacts, self.reading)).seen)

@@ -5,7 +5,8 @@ Rules
 2. A reading that fails hurts nothing: the contact stays unread. Too many in a row, and no more is read.
 3. A contact is absent where the API says so of it. Too many in a row, and no more is read: then the API, the token or
    the location is not as it was, and none of these contacts is taken for absent.
-4. One contact that may not be seen is another location's, where another one may: else it may be the token that is.
+4. A limit that is used up ends the run; what was read until then is settled by.
+5. One contact that may not be seen is another location's, where another one may: else it may be the token that is.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import count
 
 from reconciler.apply.run import Run
 from reconciler.apply.spelling import reader_of
-from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied
+from reconciler.apply.stop import Halted
+from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted
 from reconciler.core.event import Read
 from reconciler.core.names import ContactId, Instant
 from reconciler.core.outcome import Rejection
+from reconciler.core.quota import Tries
 from reconciler.core.settling import Reading
 from reconciler.wire import FORBIDDEN, ContactRead
 
@@ -55,6 +57,7 @@ class Readings:
 
 
 async def read_contacts(run: Run, contacts: Iterable[ContactId], readings: Readings, *, done: int, total: int) -> None:
+    """Reads them, some at once, until the run is halted: what was read until then is there."""
     queue = iter(contacts)
 
     async def reader() -> None:
@@ -62,7 +65,10 @@ async def read_contacts(run: Run, contacts: Iterable[ContactId], readings: Readi
         for contact in queue:
             if readings.blind:
                 return
-            await read_contact(run, contact, readings)
+            try:
+                await read_contact(run, contact, readings)
+            except Halted:
+                return
             done += 1
             run.tell(Read(run.location, done, total))
 
@@ -99,15 +105,15 @@ async def read_contact(run: Run, contact: ContactId, readings: Readings) -> None
 async def _attempts(run: Run, contact: ContactId, readings: Readings) -> tuple[Instant, ContactRead | Rejection]:
     """Reading twice harms nobody: whatever may pass is tried again, with pauses."""
     assert run.world.reader is not None
-    for attempt in count():
+    tries = Tries()
+    while True:
         ticket = await run.turn()
         asked, run.reads = run.now(), run.reads + 1
         try:
             return asked, await run.asked(ticket, reader_of(run).get_contact(contact))
-        except (NotApplied, InDoubt) as error:
-            if readings.blind or not await run.once_more(attempt, error):
+        except (NotApplied, InDoubt, QuotaExhausted) as error:
+            if readings.blind or not await run.once_more(tries, error):
                 raise
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _fail(run: Run, readings: Readings, error: ApiError) -> None:
@@ -116,7 +122,9 @@ def _fail(run: Run, readings: Readings, error: ApiError) -> None:
     if isinstance(error, AuthRefused) and error.status != FORBIDDEN:
         _forbid(run, readings, error.message)
         return
-    if readings.failed >= MOST_IN_A_ROW:
+    if isinstance(error, QuotaExhausted):
+        run.halt(error)
+    if readings.failed >= MOST_IN_A_ROW or isinstance(error, QuotaExhausted):
         readings.blind = f"contacts cannot be read ({error.message})"
     run.note(f"what could not be read stays in doubt: {error.message}")
 

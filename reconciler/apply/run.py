@@ -11,11 +11,10 @@ from typing import TypeVar
 
 from reconciler.apply.stop import Halted
 from reconciler.apply.world import Mission, World
-from reconciler.core.backoff import Backoff
 from reconciler.core.batching import Batch, Caps
 from reconciler.core.ceiling import Ceiling
 from reconciler.core.desired import Desired
-from reconciler.core.errors import InDoubt, NotApplied, ReconcilerError, Unfinished
+from reconciler.core.errors import InDoubt, NotApplied, QuotaExhausted, ReconcilerError, Unfinished
 from reconciler.core.event import Event, Waiting
 from reconciler.core.facts import Alias, Facts
 from reconciler.core.guard import Counts
@@ -24,14 +23,13 @@ from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Verdict
 from reconciler.core.pace import Pace
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot
-from reconciler.core.quota import room
+from reconciler.core.quota import Tries, room
 from reconciler.core.rates import Rates
 from reconciler.core.revert import Reversal
 from reconciler.core.tally import Tally
 from reconciler.tenure import Tenure
 
 T = TypeVar("T")
-BACKOFF = Backoff(retries=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +175,14 @@ class Run:
         wait = self.pace.wait(now)
         return (wait, self.pace.why(now)) if wait else None
 
-    async def once_more(self, attempt: int, error: NotApplied | InDoubt) -> bool:
+    async def once_more(self, tries: Tries, error: NotApplied | InDoubt | QuotaExhausted) -> bool:
         """Whether a request that may be sent again may; the pause before it is over then."""
-        asked = self.pace.heed(error, self.now())
-        pause = BACKOFF.pause(attempt, self.world.chance(), asked_ms=asked)
-        if pause is None:
-            return False
-        await self.pause(pause, error.message)
-        return True
+        if isinstance(error, QuotaExhausted):
+            return self.mission.spill
+        pause = tries.pause(self.location, self.pace, error, self.now(), chance=self.world.chance())
+        if pause:
+            await self.pause(pause, error.message)
+        return pause is not None
 
     async def asked(self, ticket: int, request: Awaitable[T]) -> T:
         """The answer to a request that had its turn, with heartbeats while it lasts."""

@@ -16,11 +16,12 @@ from typing import Any
 
 from reconciler.apply.run import Run
 from reconciler.apply.spelling import reader_of
-from reconciler.core.errors import ApiError, InDoubt, NotApplied
+from reconciler.core.errors import ApiError, InDoubt, NotApplied, QuotaExhausted
 from reconciler.core.event import Read
 from reconciler.core.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Outcome
+from reconciler.core.quota import Tries
 from reconciler.core.refreshing import INDEX_LAG_MS, pages
 from reconciler.core.scan import Scan
 from reconciler.core.searching import Searches, cheapest, may_show, reading_ms, searching_ms, see
@@ -95,16 +96,16 @@ async def _page(run: Run, before: Page | None, tag: Tag) -> tuple[Instant, Page]
     """The next page, and when it was asked for."""
     assert run.world.reader is not None
     cursor: tuple[Any, ...] | None = None if before is None else before.cursor
-    for attempt in count():
+    tries = Tries()
+    while True:
         ticket = await run.turn()
         asked, run.reads = run.now(), run.reads + 1
         search = reader_of(run).search(run.location, cursor, tag=tag)
         try:
             return asked, await run.asked(ticket, search)
-        except (NotApplied, InDoubt) as error:
-            if not await run.once_more(attempt, error):
+        except (NotApplied, InDoubt, QuotaExhausted) as error:
+            if not await run.once_more(tries, error):
                 raise
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _take_in(run: Run, rows: Iterable[ContactRead], asked: Instant, left: Adds) -> None:

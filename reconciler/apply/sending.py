@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import count
 
 from reconciler.apply.learning import learn_named
 from reconciler.apply.looking import Effect, Look, Suspect, look_at
@@ -40,6 +39,7 @@ from reconciler.core.facts import Alias
 from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known, absorb, intend, withdraw
 from reconciler.core.outcome import Action, Outcome, Verdict, judge
+from reconciler.core.quota import Tries
 from reconciler.core.rates import surprise
 from reconciler.wire import BulkUpdate
 
@@ -75,7 +75,8 @@ class _Letter:
 async def send(run: Run, batch: Batch) -> Verdicts | Refusal:
     """Sends one request's worth; a verdict a contact. Raises Halted, StateError, and ApiError where it was never
     applied, or refused whatever it holds."""
-    for attempt in count():
+    tries = Tries()
+    while True:
         # before the intent: whoever is killed while it waits has sent nothing, and leaves no doubt
         ticket = await run.turn()
         # an intent for each attempt: a doubt lasts from when the request really left
@@ -86,12 +87,11 @@ async def send(run: Run, batch: Batch) -> Verdicts | Refusal:
             return await _looked_at(run, letter, refused)
         except (ApiError, LeaseLost) as error:
             _withdraw(run, letter)
-            if not await _may_go_again(run, attempt, error):
+            if not await _may_go_again(run, tries, error):
                 raise _placed(run, error) from None
         else:
             _record(run, letter, verdicts)
             return verdicts
-    raise AssertionError("the last attempt returns or raises")
 
 
 async def _looked_at(run: Run, letter: _Letter, error: RequestRefused) -> Verdicts | Refusal:
@@ -147,11 +147,9 @@ def _count_silent(run: Run, error: ApiError) -> None:
         run.halt(_silence(error))
 
 
-async def _may_go_again(run: Run, attempt: int, error: ApiError | LeaseLost) -> bool:
+async def _may_go_again(run: Run, tries: Tries, error: ApiError | LeaseLost) -> bool:
     """Where it was never applied; what today's quota has no room for may wait for tomorrow's."""
-    if isinstance(error, QuotaExhausted):
-        return run.mission.spill
-    return isinstance(error, NotApplied) and await run.once_more(attempt, error)
+    return isinstance(error, NotApplied | QuotaExhausted) and await run.once_more(tries, error)
 
 
 def _placed(run: Run, error: ApiError | LeaseLost) -> ApiError | LeaseLost:

@@ -101,7 +101,8 @@ async def _settled(run: Run, contact: ContactId, reading: Reading, again: Again)
     adds = run.adds_in_doubt(contact, known.doubt)
     tried = run.tried.get(contact, NONE)
     untouched = _untouched(run, contact, reading, adds - reading.tags - tried)
-    moves = await moves_date(run) if untouched else None
+    # who is told to stop asks nothing more: what was read is kept, and decided by the next run
+    moves = await moves_date(run) if untouched and run.error is None else None
     found = settle(
         known,
         reading,

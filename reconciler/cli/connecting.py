@@ -22,6 +22,7 @@ from reconciler.highlevel.connection import Arguments, Connection
 from reconciler.highlevel.exchange import Agency
 from reconciler.highlevel.reader import HighLevelReader
 from reconciler.highlevel.token import find_token
+from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
 
@@ -75,8 +76,14 @@ def quota_notes(plan: Plan, session: Session) -> list[str]:
 
 def _today(plan: Plan, session: Session) -> list[tuple[LocationId, int]]:
     """The requests of each location, whose pace now knows what was sent today."""
-    now = SystemClock().now()
     with open_reader(session.settings.state) as reader:
         for each in plan.locations:
-            session.pace(each.location).assume(sent_today(reader.runs(each.location), now), now)
+            reckon_today(session.pace(each.location), reader, each.location)
     return [(each.location, each.summary.requests) for each in plan.locations]
+
+
+def reckon_today(pace: Pace, reader: StateReader, location: LocationId) -> Pace:
+    """The pace, which now knows what runs of this state sent today."""
+    now = SystemClock().now()
+    pace.assume(sent_today(reader.runs(location), now), now)
+    return pace

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from reconciler.cli.connecting import open_reading
+from reconciler.cli.connecting import open_reading, reckon_today
 from reconciler.cli.options import milliseconds
 from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
 from reconciler.clock import SystemClock
@@ -90,6 +90,8 @@ async def look(
     present = [Present(state, respelt=_respelt(session, state)) for state in states.values()]
     if options.get("refresh"):
         wanted = {each: wanted_of(session, state, options, contacts=contacts) for each, state in states.items()}
+        for each in states:
+            reckon_today(session.pace(each), reader, each)
         present = await side_by_side(
             _present(session, state, wanted[each], options, report) for each, state in states.items()
         )

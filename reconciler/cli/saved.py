@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reconciler.cli.connecting import reckon_today
 from reconciler.cli.looking import Present, absorbed, make_plan, read, side_by_side
 from reconciler.cli.session import Session, load_pinned, open_session, plan_options, settle_ms_of
 from reconciler.core.beyond import beyond, by_tag
@@ -142,6 +143,8 @@ async def _made_anew(proposed: Plan, session: Session, options: dict[str, Any], 
     with open_reader(session.settings.state) as reader:
         states = [called_as(load_pinned(session, reader, each.location), each) for each in proposed.locations]
         removed = {state.location: _removed(proposed, state, reader) for state in states}
+        for state in states:
+            reckon_today(session.pace(state.location), reader, state.location)
     present = await side_by_side(
         _look(each, state, session, options, report) for each, state in zip(proposed.locations, states, strict=True)
     )

@@ -8,13 +8,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.cli.connecting import reckon_today
 from reconciler.cli.console import Console
 from reconciler.cli.holder import current_holder
 from reconciler.cli.looking import read
 from reconciler.cli.session import load_state, rate_of, settle_ms_of
 from reconciler.cli.signals import listening
 from reconciler.clock import SystemClock
-from reconciler.core.errors import Interrupted, StateError
+from reconciler.core.errors import Interrupted, ReconcilerError, StateError
 from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.names import Instant, LocationId
 from reconciler.core.observed import Seen
@@ -22,6 +23,7 @@ from reconciler.core.pace import Pace
 from reconciler.core.plan import Snapshot
 from reconciler.core.refreshing import Found, Wanted, take_in
 from reconciler.core.settings import Settings
+from reconciler.core.view.blocks import counted
 from reconciler.ports import StateStore
 from reconciler.tenure import Tenure, take
 
@@ -99,12 +101,14 @@ async def _journalled(settings: Settings, wanted: Wanted, diary: _Diary, console
     header = RunHeader(location, holder.operation, holder.who, clock.now())
     stored.run = tenure.store.begin_run(tenure.lease, header)
     status = RunStatus.INTERRUPTED
-    pace = Pace(rate_of(settings))
+    pace = reckon_today(Pace(rate_of(settings)), tenure.store, location)
     try:
         stored.found = await tenure.during(read(settings, location, wanted, console, pace=pace, keep=diary.keep))
         status = RunStatus.COMPLETE
-    except Exception:
+    except Exception as error:
         status = RunStatus.STOPPED
+        if isinstance(error, ReconcilerError) and stored.read:
+            error.message += f"; what was read of {counted(stored.read, 'contact')} until then is kept"
         raise
     finally:
         with suppress(StateError):

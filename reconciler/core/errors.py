@@ -13,7 +13,8 @@
       GuardRefused             5
       Unfinished               3   a run that stopped with part of the plan not sent
       ApiError                 1   what a request to the API can end in, other than an answer
-        NotApplied             1   temporary: known not to have had an effect (429, connection refused)
+        NotApplied             1   temporary: known not to have had an effect (connection refused)
+          RateLimited          1   429: the rate limit is used up for now, whoever used it
         InDoubt                1   its effect is unknown (timeout, reset, 5xx, unreadable body)
         RequestRefused         1   the whole request was refused (400, 404, 422, a redirect); its effect is unknown
         Unread                 1   permanent: an answer that is about another contact than was asked for
@@ -169,6 +170,10 @@ class NotApplied(ApiError):
         self.asked = asked
 
 
+class RateLimited(NotApplied):
+    """429. Where it lasts, the wait for it ends in QuotaExhausted."""
+
+
 class InDoubt(ApiError):
     pass
 
@@ -196,8 +201,8 @@ class AuthRefused(ApiError):
 
 
 class QuotaExhausted(ApiError):
-    """The daily quota does not suffice; known not applied. `resets`: when it starts anew, in milliseconds since 1970,
-    None where nobody said."""
+    """A limit does not suffice, the day's or the rate limit; known not applied. `resets`: when the day's starts anew,
+    in milliseconds since 1970, None where nobody said."""
 
     exit_code = ExitCode.QUOTA
 

@@ -9,6 +9,8 @@ Rules
 3. What the API says of its limits rules over what was configured. Where it counts more requests than are ours, others
    are at work: their requests hold places too.
 4. The reserve is left to others, of each window and of the day.
+5. A 429 is waited out for as long as `Retry-After` says, or for one window; where that was too short, for one window
+   at least, whatever the headers say is left. It lasts until a request is let through.
 """
 
 from __future__ import annotations
@@ -16,12 +18,16 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from reconciler.core.errors import ApiError, NotApplied
+from reconciler.core.errors import ApiError, NotApplied, RateLimited
 from reconciler.core.names import Instant
 
 DAY_MS = 86_400_000
 SAMPLES = 100
 """How many of the last answers tell how long an answer takes."""
+
+MOST_PAUSES = 3
+PATIENCE_MS = 120_000
+"""A limit that lets nothing through for so many pauses and so long is not waited for any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,8 @@ class Pace:
     _fastest: int = 0
     _slowest: int = 0
     _asked: str = ""
+    _pauses: int = 0
+    _refused_since: Instant = Instant(0)
     _remaining: int | None = None
     _daily_remaining: int | None = None
     _configured: Rate | None = None
@@ -150,6 +158,7 @@ class Pace:
         departure = self._log[ticket]
         departure.ended, departure.answered = now, answered
         if answered:
+            self._pauses = 0
             self._learn(max(0, now - departure.left))
 
     def heard(self, quota: Quota, now: Instant) -> None:
@@ -175,13 +184,32 @@ class Pace:
             self._left_today, self._resets = self.rate.per_day - sent - self.departed, next_midnight(now)
 
     def heed(self, error: ApiError, now: Instant) -> int | None:
-        """Nothing leaves for as long as the server asks with this error, in milliseconds; None where it does not."""
-        if not isinstance(error, NotApplied) or not error.retry_after_ms:
+        """Nothing leaves for as long as the server asks with this error, in milliseconds; None where it does not, or
+        did already when it turned away what left at the same time."""
+        if not isinstance(error, NotApplied):
             return None
-        until = now + error.retry_after_ms
+        asked = self._window_asked(error, now) if isinstance(error, RateLimited) else error.retry_after_ms
+        if not asked:
+            return None
+        until = now + asked
         if until > self.not_before:
-            self.not_before, self._asked = until, error.asked
-        return error.retry_after_ms
+            self.not_before, self._asked = until, error.asked or "429"
+        return asked
+
+    def starved_ms(self, now: Instant) -> int:
+        """For how long no request was let through, where that is longer than anybody waits; else 0."""
+        lasted = now - self._refused_since
+        return lasted if self._pauses > MOST_PAUSES and lasted >= PATIENCE_MS else 0
+
+    def _window_asked(self, error: RateLimited, now: Instant) -> int:
+        """Milliseconds; 0 where the pause has begun."""
+        if self._pauses and now < self.not_before:
+            return 0
+        if not self._pauses:
+            self._refused_since = now
+        self._pauses += 1
+        asked = error.retry_after_ms or 0
+        return asked if asked and self._pauses == 1 else max(asked, self.rate.window_ms)
 
     def left_today(self, now: Instant) -> int | None:
         """Requests that may still be ours until the daily quota starts anew; None where nobody said anything."""

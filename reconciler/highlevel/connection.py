@@ -25,9 +25,18 @@ from typing import Required, Self, TypedDict, TypeVar
 
 import httpx
 
-from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted, RequestRefused
+from reconciler.core.errors import (
+    ApiError,
+    AuthRefused,
+    InDoubt,
+    NotApplied,
+    QuotaExhausted,
+    RateLimited,
+    RequestRefused,
+)
 from reconciler.core.names import Instant, iso
 from reconciler.core.pace import Quota
+from reconciler.core.quota import SHARED
 from reconciler.headers import read_pause, read_quota
 from reconciler.highlevel.body import ENCODING, Answer, read_answer
 from reconciler.highlevel.exchange import Agency, Exchange
@@ -243,7 +252,7 @@ class Connection:
         resets = quota.resets_at(now)
         return QuotaExhausted(
             f"{told}: today's quota is used up until {iso(resets)}",
-            hint="run again then, or let the run wait with --quota-spill",
+            hint=f"run it again then; apply and revert wait for it under --quota-spill; {SHARED}",
             resets=resets,
         )
 
@@ -251,7 +260,10 @@ class Connection:
         """Not applied, and how long to wait, with the header that asks for it."""
         pause = read_pause(answer.headers, self._now())
         asked = "" if not pause else f"Retry-After: {self.clean(answer.headers['Retry-After'])}"
-        return NotApplied(f"{told}; {asked}" if asked else told, retry_after_ms=pause, asked=asked)
+        limited = answer.status == httpx.codes.TOO_MANY_REQUESTS
+        return (RateLimited if limited else NotApplied)(
+            f"{told}; {asked}" if asked else told, retry_after_ms=pause, asked=asked
+        )
 
     def read(self, reader: Callable[[bytes], T], body: bytes) -> T:
         try:

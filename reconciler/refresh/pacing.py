@@ -1,22 +1,22 @@
-"""Requests that read, within the rate limit; reading twice harms nobody, so what may pass is tried again."""
+"""Requests that read, within rate limit and quota; reading twice harms nobody, so what may pass is tried again."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
 from random import random
 from typing import Any, TypeVar
 
-from reconciler.core.backoff import Backoff
-from reconciler.core.errors import InDoubt, NotApplied
+from reconciler.core.errors import InDoubt, NotApplied, QuotaExhausted
 from reconciler.core.event import Waiting
 from reconciler.core.names import LocationId
 from reconciler.core.pace import Pace
+from reconciler.core.quota import Tries, room
 from reconciler.ports import Clock, Reporter, TagReader
 
 T = TypeVar("T")
+READ_LATER = "run it again then; a search reads 500 contacts a request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +29,28 @@ class Reading:
     report: Reporter
     pace: Pace
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    backoff: Backoff = Backoff(retries=4)
     chance: Callable[[], float] = random
 
 
 async def paced(location: LocationId, request: Callable[[], Awaitable[T]], reading: Reading) -> T:
-    """The answer to one request, which is sent again where that may help."""
-    for attempt in count():
+    """The answer to one request, which is sent again where that may help. Raises QuotaExhausted where only the reserve
+    is left of today's quota, or others use up the rate limit."""
+    tries = Tries()
+    while True:
         try:
             return await _once(location, request, reading)
         except (NotApplied, InDoubt) as error:
-            asked = reading.pace.heed(error, reading.clock.now())
-            pause = reading.backoff.pause(attempt, reading.chance(), asked_ms=asked)
+            pause = tries.pause(location, reading.pace, error, reading.clock.now(), chance=reading.chance())
             if pause is None:
                 raise
-            reading.report(Waiting(location, pause, error.message))
-            await reading.clock.sleep(pause)
-    raise AssertionError("the last attempt returns or raises")
+            if pause:
+                reading.report(Waiting(location, pause, error.message))
+                await reading.clock.sleep(pause)
 
 
 async def _once(location: LocationId, request: Callable[[], Awaitable[T]], reading: Reading) -> T:
     async with reading.turn:
-        while wait := reading.pace.wait(reading.clock.now()):
+        while wait := _wait(location, reading):
             reading.report(Waiting(location, wait, reading.pace.why(reading.clock.now())))
             await reading.clock.sleep(wait)
         ticket, answered = reading.pace.leave(reading.clock.now()), False
@@ -62,12 +62,21 @@ async def _once(location: LocationId, request: Callable[[], Awaitable[T]], readi
     return found
 
 
+def _wait(location: LocationId, reading: Reading) -> int:
+    now = reading.clock.now()
+    return room(location, reading.pace, now, spill=False, hint=READ_LATER) or reading.pace.wait(now)
+
+
 async def at_once(jobs: Iterable[Callable[[], Coroutine[Any, Any, None]]], most: int) -> None:
-    """All of the jobs, at most so many at the same time; the first that fails ends them all."""
+    """All of the jobs, at most so many at the same time; the first that fails ends them all. What was let through
+    before a limit was used up is answered all the same, and not lost."""
     left = iter(jobs)
     workers = [asyncio.ensure_future(_work(left)) for _ in range(most)]
     try:
         await asyncio.gather(*workers)
+    except QuotaExhausted:
+        await asyncio.gather(*workers, return_exceptions=True)
+        raise
     finally:
         for worker in workers:
             worker.cancel()

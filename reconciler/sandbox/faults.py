@@ -6,6 +6,7 @@ Rules
    of it (half of the contacts), or long before it: the effect lands when the client has given up.
 3. What a fault answers with a status of its own says nothing of the effect: 4xx may stand before it, after it and in
    the middle of it, and may come from a gateway that the API knows nothing of. Rows that arrive whole are true.
+4. `TOO_MANY` is a 429 whose headers say that much is left. Before `USED_UP` others use up the rest of the window.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ class Kind(StrEnum):
     TRY_LATER = "try-later"
     TOKEN_ECHOED = "token-echoed"  # noqa: S105  no token
     BOMB = "bomb"
+    USED_UP = "used-up"
 
 
-EVERYDAY = tuple(kind for kind in Kind if kind is not Kind.BOMB)
-"""What a random plan draws from: a bomb takes a second to unpack."""
+EVERYDAY = tuple(kind for kind in Kind if kind not in (Kind.BOMB, Kind.USED_UP))
+"""What a random plan draws from: a bomb takes a second to unpack, and others who use up the limit take a window."""
 
 LIES = (Kind.REFUSED_AFTER, Kind.REFUSED_HALFWAY, Kind.GATEWAY, Kind.TRY_LATER, Kind.TOKEN_ECHOED, Kind.BOMB)
 """Answers that seem to tell of the effect or the contact and do not, or that are not fit to be kept."""
@@ -152,6 +154,9 @@ class Network:
             return Delivery(self.app.handle(request, now))
         if fault.kind is Kind.TOO_MANY:
             return Delivery(self.app.too_many(now))
+        if fault.kind is Kind.USED_UP:
+            self.app.limiter.spend(self.app.limiter.limits.requests, now=now)
+            return Delivery(self.app.handle(request, now))
         if fault.kind in _BEFORE:
             return _without_effect(fault)
         refusal = self.app.admit(request, now)

@@ -218,6 +218,28 @@ def test_too_many_requests_are_waited_for(tmp_path: Path, retry_after: bool) -> 
     converged(scene)
 
 
+def test_a_limit_that_others_use_up_for_some_windows_ends_no_run(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), faults=faults(*[Kind.USED_UP] * 6), options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1}, ExitCode.DONE)
+
+
+@pytest.mark.parametrize("spill", [False, True])
+def test_a_limit_that_stays_used_up_ends_the_run(tmp_path: Path, spill: bool) -> None:
+    """Waiting for the next day helps nobody whose window is used up."""
+    used_up = FaultPlan(dict.fromkeys(range(1, 10_000), Fault(Kind.USED_UP)))
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=used_up, options=FREE, in_flight=1)
+    scene.here.app.limiter.limits = Limits(requests_per_day=1_000_000)
+    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    report = scene.apply(spill=spill)
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1, "not_sent": 1}, ExitCode.QUOTA)
+    assert "let no request through for" in report.error
+    assert "Zapier" in report.hint
+
+
 def test_an_unreachable_api_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=faults(*[Kind.REFUSED] * 5), options=FREE)
     scene.want(a_set("s", ["anna"], "vip"), a_set("t", ["bert"], "b"))
@@ -241,7 +263,7 @@ def test_the_ledger_of_a_contact_is_as_before_when_nothing_was_sent(tmp_path: Pa
     assert scene.known("anna") == before
 
 
-DOUBTFUL = [kind for kind in Kind if kind not in (Kind.REFUSED, Kind.TOO_MANY, *LIES)]
+DOUBTFUL = [kind for kind in Kind if kind not in (Kind.REFUSED, Kind.TOO_MANY, Kind.USED_UP, *LIES)]
 
 
 @pytest.mark.parametrize("kind", DOUBTFUL)

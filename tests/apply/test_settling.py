@@ -365,3 +365,28 @@ def test_a_contact_that_a_workflow_changed_at_once_teaches_nothing(tmp_path: Pat
     scene.want(a_set("s", ["anna"], "a"))
     scene.here.after = lambda nth: scene.edit("anna", add=["mailed"])
     assert (pairs(scene.apply()), facts(scene)) == ({"applied": 1}, None)
+
+
+def test_a_limit_that_others_use_up_is_waited_out_while_doubts_are_read(tmp_path: Path) -> None:
+    plan = FaultPlan({0: Fault(Kind.TIMEOUT_AFTER)} | dict.fromkeys(range(1, 7), Fault(Kind.USED_UP)))
+    scene = Scene(tmp_path, contact("anna"), faults=plan, options=FREE)
+    scene.want(a_set("s", ["anna"], "vip"))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"seen": 1}, ExitCode.DONE)
+
+
+def test_a_limit_that_stays_used_up_ends_the_settling_with_what_was_read(tmp_path: Path) -> None:
+    """Two are in doubt and one of them can be read; what it told is kept, the other one is the next run's."""
+    plan = FaultPlan({0: Fault(Kind.TIMEOUT_AFTER)} | dict.fromkeys(range(2, 1_000), Fault(Kind.USED_UP)))
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=plan, options=FREE, in_flight=1)
+    scene.want(a_set("s", ["anna", "bert"], "vip"))
+    report = scene.apply()
+
+    assert report.exit_code == ExitCode.QUOTA
+    assert "let no request through for" in report.error
+    assert pairs(report) == {"seen": 1, "in_doubt": 1}
+    assert sorted(map(len, (known(scene, "anna").doubt, known(scene, "bert").doubt))) == [0, 1]
+    scene.here.network.plan = FaultPlan()
+    assert scene.apply().exit_code == ExitCode.DONE
+    converged(scene)

@@ -49,3 +49,68 @@ def test_what_a_refresh_hears_of_the_quota_holds(reconciler: Command, two_reques
     ended = reconciler("apply", "--auto-approve", "--refresh", "get", "--api-reserve-pct", "0")
     assert ended.code == 8
     assert "today's quota of 20 has 1 left" in ended.err
+
+
+def left_today(sandbox: Running) -> int:
+    headers = sandbox.do(lambda world, now: dict(sandbox.network.app.limiter.headers(now)))
+    return int(headers["X-RateLimit-Daily-Remaining"])
+
+
+READING = {
+    "refresh": ("refresh", "--method", "get"),
+    "drift": ("drift", "--refresh", "get"),
+    "plan": ("plan", "--refresh", "get"),
+    "apply": ("apply", "--auto-approve", "--refresh", "get"),
+}
+
+
+@pytest.mark.parametrize("command", READING)
+def test_a_reading_leaves_the_reserve_to_others(
+    reconciler: Command,
+    sandbox: Running,
+    manifest,
+    command: str,  # type: ignore[no-untyped-def]
+) -> None:
+    """The location takes 8 requests today, of which half are others': of 8 contacts 4 at most are asked for."""
+    manifest(customers=(range(8), ["customer"], []))
+    sandbox.network.app.limiter.limits = Limits(requests_per_day=8)
+    ended = reconciler(*READING[command], "--api-reserve-pct", "50")
+
+    assert ended.code == 8
+    assert "8 requests, of which 4 are left to others" in ended.err
+    assert "Zapier" in ended.err
+    assert left_today(sandbox) in (4, 5)
+
+
+@pytest.mark.parametrize("command", READING)
+def test_a_reading_reckons_with_what_was_configured(
+    reconciler: Command,
+    sandbox: Running,
+    manifest,
+    command: str,  # type: ignore[no-untyped-def]
+) -> None:
+    """Before the first answer nothing but the settings says what is left: nothing, where runs of today sent it all."""
+    manifest(customers=(range(3), ["customer"], []))
+    small = ("--api-requests-per-day", "1", "--api-reserve-pct", "0")
+    assert reconciler("apply", "--auto-approve", *small).code == 0
+    before = left_today(sandbox)
+    ended = reconciler(*READING[command], *small)
+
+    assert ended.code == 8
+    assert left_today(sandbox) == before
+
+
+def test_a_refresh_that_ends_for_want_of_quota_keeps_what_it_read(
+    reconciler: Command,
+    sandbox: Running,
+    manifest,  # type: ignore[no-untyped-def]
+) -> None:
+    manifest(customers=(range(8), ["customer"], []))
+    sandbox.network.app.limiter.limits = Limits(requests_per_day=5)
+    ended = reconciler("refresh", "--method", "get", "--api-reserve-pct", "0")
+    listed = reconciler("state", "list", "--format", "json").out
+
+    assert ended.code == 8
+    read = listed.count('"observed":')
+    assert read in (4, 5)
+    assert f"what was read of {read} contacts until then is kept" in ended.err

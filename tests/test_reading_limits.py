@@ -1,0 +1,101 @@
+"""Limits that others use too, while contacts are read: the reserve of the day is kept, a 429 is waited out."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from reconciler.core.errors import QuotaExhausted
+from reconciler.core.event import Waiting
+from reconciler.core.names import ContactId
+from reconciler.core.observed import Seen
+from reconciler.core.pace import PATIENCE_MS, Rate
+from reconciler.refresh import read_contacts
+from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.limiter import Limits
+from tests.test_refresh import HERE, Library, contact, name
+
+WINDOWS = 6
+"""So many windows at least that others use up end no reading."""
+
+
+def library_of(number: int, **more: object) -> Library:
+    return Library(*(contact(nth, "a") for nth in range(number)), **more)  # type: ignore[arg-type]
+
+
+def used_up(requests: range, kind: Kind) -> FaultPlan:
+    return FaultPlan(dict.fromkeys(requests, Fault(kind)))
+
+
+def read_until_refused(library: Library, number: int) -> tuple[QuotaExhausted, list[ContactId]]:
+    kept: list[Seen] = []
+    with pytest.raises(QuotaExhausted) as caught:
+        asyncio.run(read_contacts(HERE, [name(nth) for nth in range(number)], library.reading, kept.extend))
+    return caught.value, [contact for seen in kept for contact in seen.contacts]
+
+
+@pytest.mark.parametrize(("reserve", "allowed"), [(0, 20), (50, 10), (90, 2)])
+def test_a_reading_leaves_the_reserve_of_the_day_to_others(reserve: float, allowed: int) -> None:
+    """The API lets 20 requests a day through; what is the reserve of them is still there when the reading ends."""
+    library = library_of(60, limits=Limits(requests_per_day=20), rate=Rate(per_day=20, reserve_pct=reserve))
+    ended, kept = read_until_refused(library, 60)
+
+    # the last answer counts as under way until it is here: one less may be taken for what is left
+    assert library.requests() in (allowed - 1, allowed)
+    assert (len(kept), ended.exit_code) == (library.requests(), 8)
+    assert "shared by whatever else asks for this location" in ended.hint
+
+
+def test_a_search_leaves_the_reserve_of_the_day_to_others() -> None:
+    library = library_of(3_000, limits=Limits(requests_per_day=6), rate=Rate(per_day=6, reserve_pct=50))
+    with pytest.raises(QuotaExhausted):
+        library.scan()
+    assert library.requests() in (2, 3)
+
+
+@pytest.mark.parametrize("retry_after", [True, False])
+@pytest.mark.parametrize("kind", [Kind.USED_UP, Kind.TOO_MANY])
+def test_windows_that_others_use_up_are_waited_out(kind: Kind, retry_after: bool) -> None:
+    """USED_UP: the headers say that nothing is left. TOO_MANY: they say that 99 are, and ask for a second of ten."""
+    library = library_of(30, faults=used_up(range(5, 5 + WINDOWS), kind), retry_after=retry_after)
+    seen = library.get(*(name(nth) for nth in range(30)))
+
+    assert len(seen) == 30
+    assert any(isinstance(each, Waiting) and "429" in each.why for each in library.events)
+
+
+@pytest.mark.parametrize("kind", [Kind.USED_UP, Kind.TOO_MANY])
+def test_a_search_waits_windows_out_too(kind: Kind) -> None:
+    library = library_of(1_200, faults=used_up(range(1, 1 + WINDOWS), kind))
+
+    assert len(library.scan()) == 1_200
+
+
+@pytest.mark.parametrize("retry_after", [True, False])
+@pytest.mark.parametrize("kind", [Kind.USED_UP, Kind.TOO_MANY])
+def test_a_limit_that_stays_used_up_ends_the_reading_with_what_was_read(kind: Kind, retry_after: bool) -> None:
+    library = library_of(30, faults=used_up(range(5, 10_000), kind), retry_after=retry_after)
+    began = library.clock.ms
+    ended, kept = read_until_refused(library, 30)
+
+    assert (len(kept), ended.exit_code) == (5, 8)
+    assert library.clock.ms - began >= max(PATIENCE_MS, WINDOWS * 10_000)
+    assert f"the rate limit of location {HERE} (100 requests in 10 s) let no request through for" in ended.message
+    assert "answered 429" in ended.message
+    assert "other jobs with this token, other apps, Zapier, n8n" in ended.hint
+
+
+def test_whoever_gets_some_of_every_window_reads_to_the_end() -> None:
+    """Nine of ten requests are refused, and each contact still has its turn."""
+    mostly = {nth: Fault(Kind.TOO_MANY) for nth in range(600) if nth % 10}
+    library = library_of(40, faults=FaultPlan(mostly))
+
+    assert len(library.get(*(name(nth) for nth in range(40)))) == 40
+
+
+def test_an_error_after_many_429_is_still_tried_again() -> None:
+    faults = {nth: Fault(Kind.TOO_MANY) for nth in range(WINDOWS)} | {WINDOWS: Fault(Kind.ERROR_BEFORE)}
+    library = library_of(1, faults=FaultPlan(faults))
+
+    assert library.get(name(0)).keys() == {name(0)}
