@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 from reconciler.cli.approved import refuse_odd_approval, refuse_unapproved
 from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
+from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.halting import CANARY, STOP_ON
 from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import (
@@ -38,7 +38,6 @@ from reconciler.core.approval import approve
 from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.plan import Plan
 from reconciler.core.proposal import NO_REST, Proposal
-from reconciler.core.settings import OriginKind
 from reconciler.core.settling import may_have_work
 from reconciler.core.tally import nothing_sent
 from reconciler.store import open_reader
@@ -58,7 +57,7 @@ _Made = tuple[Plan, Session, list[str], Proposal | None, dict[str, Any]]
 @click.option("--dry-run", is_flag=True, help="Preview and send nothing.")
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--approved", default="", metavar="DIGEST", help="Send without asking what has this change digest only.")
-@click.option("--create-state", is_flag=True, help="In CI: begin with an empty state where the default one is missing.")
+@beginning
 @CANARY
 @STOP_ON
 @narrowing
@@ -106,7 +105,6 @@ def command(
     else:
         ask(auto_approve or bool(approved) or plan.is_empty)
         refuse_over_quota(plan, session, options)
-        _refuse_implicit_state(session, create=options["create_state"])
         beside = target if proposal else Path("reconciler")
         sending = send(fit, session, console, options, operation="apply", plan=beside, proposal=proposal)
         reports = asyncio.run(sending)
@@ -130,6 +128,7 @@ def _plan(target: Path, manifests: Path | None, console: Console, options: dict[
         saved = open_saved(target, manifests, options, console)
         return saved.plan, saved.session, list(saved.notes), saved.proposal, saved.options
     session = open_session(_directory(target, manifests), options)
+    refuse_missing_state(session.settings, session.desired, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
         left = strays(session, reader, options)
@@ -145,15 +144,3 @@ def _directory(target: Path, manifests: Path | None) -> Path:
             f"{target} and --manifests {manifests} name two directories", hint="name the one whose manifests to apply"
         )
     return manifests
-
-
-def _refuse_implicit_state(session: Session, *, create: bool) -> None:
-    """In CI a missing default state is more likely forgotten than meant: every run would be a first run."""
-    if create or not os.environ.get("CI") or session.settings.origin("state").kind is not OriginKind.DEFAULT:
-        return
-    with open_reader(session.settings.state) as reader:
-        if not reader.locations():
-            raise UsageError(
-                f"there is no state at the default {session.settings.state}, and in CI none is made unasked",
-                hint="name the state with --state or in reconciler.yaml, or add --create-state for the first run",
-            )

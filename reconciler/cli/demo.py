@@ -83,10 +83,12 @@ class _Demo:
         )
         self._scene("Are the manifests right?", ["validate", "manifests"], ExitCode.DONE)
         self._scene(
-            "What would change, and what would it cost?", ["plan", "manifests", "--out", "plan.json"], ExitCode.DONE
+            "What would change, and what would it cost?",
+            ["plan", "manifests", "--create-state", "--out", "plan.json"],
+            ExitCode.DONE,
         )
         # a few contacts are deleted or live in another location: the API refuses them, and apply says so
-        self._scene("Do exactly that.", ["apply", "plan.json", "--auto-approve"], ExitCode.PARTIAL)
+        self._scene("Do exactly that.", ["apply", "plan.json", "--create-state", "--auto-approve"], ExitCode.PARTIAL)
         self._check("every reachable VIP carries its tag", self._mended())
         self._scene(
             "Once more: is there anything left to do?", ["plan", "manifests", "--detailed-exitcode"], ExitCode.DONE

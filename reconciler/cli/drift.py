@@ -11,6 +11,7 @@ import click
 
 from reconciler.cli.answers import drift_answer, tell
 from reconciler.cli.console import Console
+from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.looking import Present, look
 from reconciler.cli.options import FORMATS, common, manifests, milliseconds, narrowing, output, refreshing
 from reconciler.cli.reporting import reported
@@ -28,6 +29,7 @@ from reconciler.store import open_reader
 @manifests
 @click.option("--fail-on", default="", metavar="CLASSES", help="Exit 2 where there is drift of these classes.")
 @click.option("--show", default="", metavar="CLASSES", help="Tell these classes too: foreign.")
+@beginning
 @narrowing
 @refreshing
 @output(*FORMATS)
@@ -43,6 +45,7 @@ def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
     failing, shown = _classes("--fail-on", fail_on), _classes("--show", show)
     session = open_session(manifests, options)
     refuse_unreviewed(session, options)
+    refuse_missing_state(session.settings, session.desired, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
         foreign = DriftClass.FOREIGN in (*failing, *shown)

@@ -13,6 +13,7 @@ import click
 from reconciler.cli.answers import plan_answer, tell
 from reconciler.cli.connecting import quota_notes
 from reconciler.cli.console import Console
+from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import (
     FORMATS,
@@ -40,6 +41,7 @@ from reconciler.store import open_reader
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan for apply.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where there are changes.")
 @click.option("--explain-batches", is_flag=True, help="Show why no plan needs fewer requests.")
+@beginning
 @narrowing
 @deferring
 @giving_again
@@ -58,6 +60,7 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     console = Console.of(options)
     session = open_session(manifests, options)
     refuse_unreviewed(session, options)
+    refuse_missing_state(session.settings, session.desired, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
         left = strays(session, reader, options)

@@ -13,6 +13,7 @@ import click
 from reconciler.cli import failure
 from reconciler.cli.answers import refresh_answer, tell
 from reconciler.cli.console import Console
+from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.looking import concerned, wanted_of
 from reconciler.cli.options import FORMATS, REFRESHES, common, locking, manifests, max_age, narrowed, output
 from reconciler.cli.session import Session, open_session, selection
@@ -35,6 +36,7 @@ from reconciler.store import open_store
     help="get, one request a contact; search, 500 a request, a few minutes old; auto, the cheaper one.",
 )
 @max_age
+@beginning
 @narrowed
 @locking
 @output(*FORMATS)
@@ -47,6 +49,7 @@ def command(manifests: Path, **options: Any) -> int:
     """
     console = Console.of(options)
     session = open_session(manifests, options)
+    refuse_missing_state(session.settings, session.desired, options)
     with open_store(session.settings.state) as store:
         ended = asyncio.run(_each_to_its_end(session, store, console, options))
     reports = [each for each in ended if isinstance(each, Refreshed)]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.cli.connecting import reckon_today
+from reconciler.cli.first_run import refuse_missing_state
 from reconciler.cli.looking import Present, absorbed, make_plan, read, side_by_side
 from reconciler.cli.session import Session, load_pinned, open_session, plan_options, settle_ms_of
 from reconciler.core.beyond import beyond, by_tag
@@ -128,6 +129,7 @@ def _is_default(written: str) -> bool:
 
 def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Session:
     session = open_session(directory, options)
+    refuse_missing_state(session.settings, session.desired, options)
     if plan.valid_until is not None and session.now >= plan.valid_until:
         raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
     for each in plan.locations:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reconciler.cli.first_run import first_run_allowances
 from reconciler.cli.options import flags_of
 from reconciler.clock import SystemClock
 from reconciler.core.batching import Caps
@@ -104,7 +105,11 @@ def plan_options(session: Session, location: LocationId, options: Mapping[str, A
         caps=Caps(api.max_contacts, api.max_tags),
         rate=rate_of(session.settings),
         limits=session.settings.guards,
-        allowances=(*_reviewed(session, location), *_allowances(options)),
+        allowances=(
+            *first_run_allowances(session.desired[location], options),
+            *_reviewed(session, location),
+            *_allowances(options),
+        ),
         selection=selection(session, options),
         reassertion=_reassertion(session),
         effort=options.get("plan_effort", EFFORT),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import InitVar, dataclass
 
 from reconciler.core.errors import GuardRefused
+from reconciler.core.guard import CREATE_STATE
 from reconciler.core.guard_sentences import explain_refusals, guess_renames
 from reconciler.core.plan import Plan
 
@@ -31,6 +32,7 @@ def approve(plan: Plan) -> ApprovedPlan:
 
 
 def _way_out(plan: Plan) -> str:
-    flags = " ".join(f"--allow {measured.flag}" for measured in plan.refused)
-    lifting = f'if this is meant: {flags} --reason "…", or an `allow` entry in reconciler.yaml'
+    options = dict.fromkeys(each.option for each in plan.refused)
+    reason = ' --reason "…"' if options.keys() - {CREATE_STATE} else ""
+    lifting = f"if this is meant: {' '.join(options)}{reason}, or an `allow` entry in reconciler.yaml"
     return "\n".join([*(hint for location in plan.locations for hint in guess_renames(location)), lifting])

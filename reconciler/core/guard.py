@@ -6,7 +6,9 @@ Rules
    warns of it.
 3. A percentage is of the pairs observed before; it is judged once more than `PCT_FLOOR` pairs are planned.
 4. A holder is a contact observed with the tag: a removal that is blind or sent again takes the tag from nobody known.
-5. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
+5. The first apply of a location may be one whose state was lost: what it adds of the tags that start automations or are
+   given once was maybe given before.
+6. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
 
 NO_REASON = "no reason given"
+CREATE_STATE = "--create-state"
+"""The option of who says that it is the first run: it lifts `max_first_adds`, and no reason is asked for."""
 PCT_FLOOR = 5
 SIZE_FLOOR = 10
 BY_NAME = (Reason.ABSENT, Reason.RENAMED)
@@ -36,6 +40,7 @@ class Guard(StrEnum):
     MAX_ADDS_PCT = "max_adds_pct"
     MAX_REMOVES_PCT = "max_removes_pct"
     MAX_RESTORED_PCT = "max_restored_pct"
+    MAX_FIRST_ADDS = "max_first_adds"
     EMPTIES_TAG = "empties_tag"
     MIN_HOLDERS = "min_holders"
     MAX_REQUESTS = "max_requests"
@@ -52,6 +57,7 @@ class Guard(StrEnum):
 _SCOPES = {
     Guard.MAX_REQUESTS: ("",),
     Guard.MAX_RESTORED_PCT: ("tag",),
+    Guard.MAX_FIRST_ADDS: ("tag",),
     Guard.EMPTIES_TAG: ("tag",),
     Guard.MIN_HOLDERS: ("tag",),
     Guard.PROTECTED: ("tag",),
@@ -69,6 +75,7 @@ class GuardLimits:
     max_adds_pct: float | None = None
     max_removes_pct: float | None = 30.0
     max_restored_pct: float | None = 30.0
+    max_first_adds: int | None = PCT_FLOOR
     empties_tag: bool = True
     min_holders: int | None = None
     max_requests: int | None = None
@@ -109,8 +116,18 @@ class Measured:
 
     @property
     def flag(self) -> str:
-        """The option that lifts it, as typed in a shell."""
+        """What --allow lifts it by, as typed in a shell."""
         return _flag(self.guard, self.scope)
+
+    @property
+    def option(self) -> str:
+        """The option that lifts it."""
+        return CREATE_STATE if self.guard is Guard.MAX_FIRST_ADDS else f"--allow {self.flag}"
+
+    @property
+    def lift(self) -> str:
+        """All that is typed to lift it."""
+        return self.option if self.option == CREATE_STATE else f'{self.option} --reason "…"'
 
     @property
     def is_share(self) -> bool:
@@ -154,6 +171,11 @@ class Before:
     @property
     def pairs(self) -> int:
         return self.holders.total()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no apply is known: nothing is under management, and no size of a set was recorded."""
+        return not self.sizes and not self.ledger
 
 
 def count(

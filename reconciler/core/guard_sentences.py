@@ -116,6 +116,14 @@ def _max_restored_pct(measured: Measured) -> str:
     )
 
 
+def _max_first_adds(measured: Measured) -> str:
+    return (
+        f"no apply of this location is known, so it would be the first, and add {measured.scope!r}, which starts "
+        f"automations or is given once, to {_contacts(measured.numerator)} {_at_most(measured)}; if it was applied "
+        "before, the state is lost or is another one"
+    )
+
+
 def _empties_tag(measured: Measured) -> str:
     lost, before = measured.numerator, measured.denominator
     return f"it would leave nobody with {measured.scope!r}: {lost:,} of {before:,} lose it (limit: at least 1)"
@@ -154,6 +162,7 @@ _SENTENCES: dict[Guard, Callable[[Measured], str]] = {
     Guard.MAX_ADDS_PCT: _max_adds_pct,
     Guard.MAX_REMOVES_PCT: _max_removes_pct,
     Guard.MAX_RESTORED_PCT: _max_restored_pct,
+    Guard.MAX_FIRST_ADDS: _max_first_adds,
     Guard.EMPTIES_TAG: _empties_tag,
     Guard.MIN_HOLDERS: _min_holders,
     Guard.MAX_REQUESTS: _max_requests,

@@ -102,6 +102,14 @@ def _percent(guard: Guard, scope: str, part: int, whole: int, limit: float, *, f
     return Measured(guard, scope, limit, round(share, 1), part > floor and share > limit, part, whole)
 
 
+def _first_adds(case: _Case) -> Iterator[Measured]:
+    """Of the tags whose second add does harm, where no apply is known."""
+    if case.before.is_first:
+        harmful = {tag for tag, rule in case.desired.rules.items() if rule.triggers or rule.once}
+        for tag in sorted(case.counts.adds.keys() & harmful):
+            yield from _at_most(Guard.MAX_FIRST_ADDS, tag, case.counts.adds[tag], case.limits.max_first_adds)
+
+
 def _holders_left(case: _Case) -> Iterator[Measured]:
     for tag in sorted(case.counts.lost):
         # by name or not, what is removed is gone; a pair added again was there before
@@ -146,6 +154,7 @@ def _protected(case: _Case) -> Iterator[Measured]:
 _CHECKS: tuple[Callable[[_Case], Iterator[Measured]], ...] = (
     _max_pairs,
     _percentages,
+    _first_adds,
     _holders_left,
     _requests,
     _sizes,

@@ -21,6 +21,7 @@ from reconciler.core.approval import approve
 from reconciler.core.change import IN_DOUBT, Postponed
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.event import Event
+from reconciler.core.guard import GuardLimits
 from reconciler.core.lease import Holder
 from reconciler.core.manifest import Authority, ContactSet, Listed, Manifest, OnLeave, TagRule, TagUse
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
@@ -45,7 +46,8 @@ from tests.fakes import START, FakeClock, a_holder
 HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
 PLACE = Source("manifests/acme.yaml", 1, 1)
 PATH = re.compile(r"/contacts/bulk/tags/update/(add|remove)")
-DEFAULT = PlanOptions()
+DEFAULT = PlanOptions(limits=GuardLimits(max_first_adds=None))
+"""The first apply of a scene is meant as one."""
 
 
 class Killed(BaseException):

@@ -25,7 +25,9 @@ from tests.apply.test_daily import look_again
 from tests.build import DAY, HERE, a_rule, a_set, declare, tags
 from tests.fakes import START, a_holder
 
-NO_GUARDS = GuardLimits(max_removes_pct=None, max_restored_pct=None, empties_tag=False, shrink_pct=None, grow_pct=None)
+NO_GUARDS = GuardLimits(
+    max_removes_pct=None, max_restored_pct=None, max_first_adds=None, empties_tag=False, shrink_pct=None, grow_pct=None
+)
 AGAIN = Selection(again=frozenset({Tag("welcome")}))
 
 

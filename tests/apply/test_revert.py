@@ -19,7 +19,9 @@ from tests.apply.test_daily import look_again
 from tests.build import a_rule, a_set, declare, tags
 
 NOTHING = declare()
-NO_GUARDS = GuardLimits(max_removes_pct=None, max_restored_pct=None, empties_tag=False, shrink_pct=None, grow_pct=None)
+NO_GUARDS = GuardLimits(
+    max_removes_pct=None, max_restored_pct=None, max_first_adds=None, empties_tag=False, shrink_pct=None, grow_pct=None
+)
 PEOPLE = {"anna": "old", "bert": "vip", "cara": ""}
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from reconciler_action import apply, drift, plan
@@ -226,3 +227,17 @@ def test_a_report_that_observed_nothing_closes_no_issue(
     (issue,) = fake.issues
     assert issue.get("state", "open") == "open"
     assert "::warning::nothing was ever observed" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("action", [plan, drift, apply])
+def test_a_state_that_is_gone_fails_the_step_unless_the_workflow_says_that_it_is_the_first_run(
+    action: ModuleType, step: Make, manifest: Write, project: Path
+) -> None:
+    """No plan for a reviewer, no "No drift", no closed issue of what nobody knows."""
+    manifest(customers=(range(3), ["customer"], []))
+    inputs = {"approved": f"sha256:{'0' * 64}", "comment": "false", "issue": "false", "fail_on": "missing"}
+    refused = step(variables={"CI": "true"}, **inputs)
+    assert (action.main(refused.runner), refused.outputs["exit-code"]) == (64, "64")
+    first = step(variables={"CI": "true"}, create_state="true", **inputs)
+    # apply goes on, and finds that this is not what was approved
+    assert action.main(first.runner) == (4 if action is apply else 0)

@@ -18,7 +18,9 @@ from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, combine, p
 from reconciler.core.reassert import Reassert, Reassertion
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state, state_of, unseen
 
-NO_LIMITS = GuardLimits(max_removes_pct=None, max_restored_pct=None, empties_tag=False, shrink_pct=None, grow_pct=None)
+NO_LIMITS = GuardLimits(
+    max_removes_pct=None, max_restored_pct=None, max_first_adds=None, empties_tag=False, shrink_pct=None, grow_pct=None
+)
 X, Y = Tag("x"), Tag("y")
 
 

@@ -39,7 +39,9 @@ ERRORS = {
 WRITES = ("BEGIN IMMEDIATE", "INSERT", "UPDATE", "DELETE", "COMMIT", "CREATE TABLE", "ALTER")
 BEFORE = declare(a_set("s", who("anna bert"), "old"))
 AFTER = declare(a_set("s", who("anna cara"), "new"))
-NO_GUARDS = GuardLimits(max_removes_pct=None, max_restored_pct=None, empties_tag=False, shrink_pct=None, grow_pct=None)
+NO_GUARDS = GuardLimits(
+    max_removes_pct=None, max_restored_pct=None, max_first_adds=None, empties_tag=False, shrink_pct=None, grow_pct=None
+)
 
 
 @dataclass

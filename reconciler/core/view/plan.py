@@ -310,7 +310,7 @@ def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block |
 
 def _guards(plan: LocationPlan, most: int | None) -> Block | None:
     refusals = [Cell(text, Style.BAD) for text in explain_refusals((plan,))]
-    lifts = [Cell(f'lift it with: --allow {each.flag} --reason "…"') for each in plan.refused]
+    lifts = [Cell(f"lift it with: {lift}") for lift in dict.fromkeys(each.lift for each in plan.refused)]
     renames = [Cell(text) for text in guess_renames(plan)]
     allowed = [Cell(explain_lifted(each), Style.WARN) for each in plan.guards if each.allowed]
     warnings = [Cell(f"warning: {text}", Style.WARN) for text in explain_warnings(plan)]

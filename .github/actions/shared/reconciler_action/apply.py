@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler_action.runner import Runner
-from reconciler_action.settings import base, mask_tokens
+from reconciler_action.settings import common, mask_tokens
 
 STALE = 4
 USAGE = 64
@@ -28,15 +28,14 @@ def main(runner: Runner) -> int:
     what = ("apply", Path(runner.given("manifests")), "--approved", approved)
     told = ("--format", "json", "--report", report)
     # the log has progress and errors, the summary the report: the document is for the outputs
-    done = runner.run(*what, *told, *_flags(runner), *base(runner), shown=False)
+    done = runner.run(*what, *told, *_flags(runner), *common(runner), shown=False)
     runner.summarise(report)
     return _end(runner, done.code, _document(done.answer), "" if done.code in (STALE, USAGE) else approved)
 
 
 def _flags(runner: Runner) -> list[str]:
     chosen = [word for location in runner.words("location") for word in ("--location", location)]
-    flags = [*chosen, "--lock-timeout", runner.given("lock-timeout") or "0"]
-    return [*flags, "--create-state"] if runner.wants("create-state") else flags
+    return [*chosen, "--lock-timeout", runner.given("lock-timeout") or "0"]
 
 
 def _document(answer: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reconciler_action.github import GitHub, Refused, marker
 from reconciler_action.runner import Runner
-from reconciler_action.settings import base, mask_tokens
+from reconciler_action.settings import common, mask_tokens
 
 DRIFTED = 2
 REPORTED = (0, DRIFTED)
@@ -20,7 +20,7 @@ def main(runner: Runner) -> int:
     report, refresh = runner.scratch / "drift.md", runner.given("refresh")
     what = ("drift", Path(runner.given("manifests")), "--fail-on", runner.given("fail-on"), "--report", report)
     more = ("--format", "json", *(["--refresh", refresh] if refresh else []))
-    done = runner.run(*what, *base(runner), *more, shown=False)
+    done = runner.run(*what, *common(runner), *more, shown=False)
     markdown = runner.summarise(report)
     reported = done.code in REPORTED
     runner.output(exit_code=done.code, drifted=str(done.code == DRIFTED).lower())

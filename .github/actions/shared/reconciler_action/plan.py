@@ -13,7 +13,7 @@ from reconciler.planfile import load_plan
 from reconciler.render.markdown import render_markdown
 from reconciler_action.github import GitHub, Refused, marker
 from reconciler_action.runner import Runner
-from reconciler_action.settings import base, called, mask_tokens
+from reconciler_action.settings import called, common, mask_tokens
 
 PLANNED = (0, 2, 5)
 """The exit codes with which there is a plan."""
@@ -29,7 +29,7 @@ def main(runner: Runner) -> int:
         return _without_plan(runner, checked.code)
     file, report = runner.scratch / "plan.json", runner.scratch / "plan.md"
     written = ("--out", file, "--report", report)
-    done = runner.run("plan", manifests, *written, "--detailed-exitcode", *_narrowed(runner), *base(runner))
+    done = runner.run("plan", manifests, *written, "--detailed-exitcode", *_narrowed(runner), *common(runner))
     runner.summarise(report)
     if done.code not in PLANNED:
         return _without_plan(runner, done.code)

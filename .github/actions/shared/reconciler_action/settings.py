@@ -29,6 +29,10 @@ def called(runner: Runner, plan: Plan) -> dict[LocationId, str]:
     return {each.location: settings.location(each.location).name for each in plan.locations}
 
 
-def base(runner: Runner) -> list[str]:
-    """Where the API is, as the workflow says: a pull request that changes `api.base_url` would be sent the token."""
-    return ["--api-base-url", runner.given("base-url")]
+def common(runner: Runner) -> list[str]:
+    """What the workflow says of every command: where the API is, and whether this is the first run.
+
+    A pull request that changes `api.base_url` would be sent the token.
+    """
+    first = ["--create-state"] if runner.wants("create-state") else []
+    return ["--api-base-url", runner.given("base-url"), *first]
