@@ -39,6 +39,8 @@ def read_plan(document: object) -> Plan:
         plan = _plan(document)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise PlanFileError(f"the plan lacks something: {type(error).__name__} {error}", hint="plan again") from error
+    if not plan.locations:
+        raise PlanFileError("the plan has no location", hint="plan again")
     if len({each.location for each in plan.locations}) < len(plan.locations):
         raise PlanFileError("the plan has a location twice", hint="plan again")
     if plan.change_digest != change_digest(plan.locations):

@@ -28,7 +28,8 @@ LONGEST_PAUSE_MS = 16_000
 class Holder:
     """Who works on a location. `run_url` is the CI job's page, if there is one.
 
-    `boot_id`, `pid_namespace`, `process_start` tell the process from others of its number; empty: unknown.
+    `boot_id`, `pid_namespace` (and time namespace), `process_start` tell the process from others of its number; empty:
+    unknown.
     """
 
     id: str

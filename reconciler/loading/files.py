@@ -5,6 +5,7 @@ Rules
    `..`, by an absolute path or through a symbolic link. A link to a file or a directory inside is followed.
 2. Only regular files are opened: no pipes, devices or directories.
 3. Hidden files and directories are not looked at.
+4. Where a submodule of Git is not checked out, that is told: what it declares would be pruned.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from reconciler.loading.links import CIRCLE, NOTHING, OUTSIDE, CannotRead, Kind, manifest_names
+from reconciler.loading.submodules import NOT_CHECKED_OUT, is_missing_submodule
 
 
 class Files(Protocol):
@@ -76,6 +78,8 @@ class Directory:
 
     def open(self, name: str) -> BinaryIO:
         real, kind = self.follow(name)
+        if kind is Kind.OPAQUE:
+            raise CannotRead(NOT_CHECKED_OUT)
         if kind is not Kind.FILE:
             raise CannotRead("not a regular file")
         with _told():
@@ -99,7 +103,7 @@ class Directory:
             mode = resolved.stat().st_mode
             if stat.S_ISDIR(mode) and path.parent.resolve().is_relative_to(resolved):
                 raise CannotRead(CIRCLE)
-        kind = Kind.FOLDER if stat.S_ISDIR(mode) else Kind.FILE if stat.S_ISREG(mode) else Kind.OTHER
+        kind = _kind_of_folder(resolved) if stat.S_ISDIR(mode) else Kind.FILE if stat.S_ISREG(mode) else Kind.OTHER
         return resolved.relative_to(top).as_posix(), kind
 
     def kind_beyond(self, name: str) -> Kind | None:
@@ -112,7 +116,13 @@ class Directory:
 
 def _kind_of(entry: os.DirEntry[str]) -> Kind:
     """A device counts as a file: it is refused when it is opened."""
-    return Kind.LINK if entry.is_symlink() else Kind.FOLDER if entry.is_dir(follow_symlinks=False) else Kind.FILE
+    if entry.is_symlink():
+        return Kind.LINK
+    return _kind_of_folder(Path(entry.path)) if entry.is_dir(follow_symlinks=False) else Kind.FILE
+
+
+def _kind_of_folder(folder: Path) -> Kind:
+    return Kind.OPAQUE if is_missing_submodule(folder) else Kind.FOLDER
 
 
 @contextmanager

@@ -23,7 +23,7 @@ START_TIME = 19
 
 @dataclass(frozen=True, slots=True)
 class ProcessOrigin:
-    """The boot, the PID namespace and the start of a process; all empty where one of them is unknown."""
+    """The boot, the PID and time namespaces and the start of a process; all empty where one of them is unknown."""
 
     boot_id: str = ""
     pid_namespace: str = ""
@@ -37,7 +37,7 @@ def origin_of_this_process() -> ProcessOrigin:
             return ProcessOrigin()
         return ProcessOrigin(
             boot_id=(PROC / "sys/kernel/random/boot_id").read_text("ascii").strip(),
-            pid_namespace=str((PROC / "self/ns/pid").readlink()),
+            pid_namespace=_namespaces(),
             process_start=_start_of(os.getpid()),
         )
     except (OSError, ValueError, IndexError):
@@ -49,6 +49,12 @@ def _proc_is_of_our_namespace() -> bool:
     lines = (PROC / "self/status").read_text("utf-8", "replace").splitlines()
     numbers = next((line.split()[1:] for line in lines if line.startswith("NSpid:")), [])
     return numbers == [str(os.getpid())]
+
+
+def _namespaces() -> str:
+    """The one that counts processes, and the one that counts time; Linux before 5.6 has but one time."""
+    places = [PROC / "self/ns" / kind for kind in ("pid", "time")]
+    return " ".join(str(place.readlink()) for place in places if place.is_symlink())
 
 
 def _start_of(pid: int) -> str:

@@ -137,6 +137,35 @@ def test_a_submodule_is_not_taken_for_nothing(tree: Callable[[Links], Path], rec
     ]
 
 
+def test_a_submodule_that_is_not_checked_out_is_not_taken_for_nothing(
+    manifest: Manifest, reconciler: Command, project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A clone without --recurse-submodules has an empty directory: what it declares was pruned."""
+    manifest(customers=(range(2), ["customer"], []))
+    vendor = tmp_path_factory.mktemp("vendor")
+    (vendor / "one.yaml").write_text(declares("one"))
+    (vendor / "team.csv").write_text(f"contact_id\n{contact_id(1)}\n{contact_id(2)}\n")
+    for line in ("init -q -b main", "add -A", "commit -qm vendor"):
+        git("-C", str(vendor), *line.split())
+    git("init", "-q", "-b", "main", ".")
+    git("-c", "protocol.file.allow=always", "submodule", "add", "-q", vendor.as_uri(), "manifests/ven dor")
+    assert reconciler("apply", "--auto-approve").code == 0
+    git("submodule", "deinit", "-q", "--force", "--all")
+    for command in ("validate", "plan", "drift"):
+        ended = reconciler(command)
+        assert ended.code == 1
+        told = "manifests/ven dor: a submodule that is not checked out: git submodule update --init"
+        assert told in ended.out + ended.err
+
+
+def test_an_empty_directory_is_nothing(manifest: Manifest, reconciler: Command, project: Path) -> None:
+    manifest(customers=(range(2), ["customer"], []))
+    git("init", "-q", "-b", "main", ".")
+    (project / ".gitmodules").write_text('[submodule "x"]\n\tpath = manifests/other\n\turl = file:///nowhere\n')
+    (project / "manifests" / "later").mkdir()
+    assert reconciler("plan").code == 0
+
+
 def test_a_link_at_the_base_is_compared_like_one_in_the_checkout(
     tree: Callable[[Links], Path], reconciler: Command, project: Path
 ) -> None:

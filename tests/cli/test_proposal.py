@@ -146,6 +146,14 @@ def test_a_location_twice_is_no_plan(reconciler: Command, plan: Path, world: Wor
     assert (ended.code, "twice" in ended.err) == (1, True)
 
 
+def test_a_file_without_a_location_is_no_plan(reconciler: Command, plan: Path) -> None:
+    """It proposes nothing, and would hide all that is needed behind an exit code of 0."""
+    whole = load_plan(plan)
+    write_plan(combine([], as_of=whole.as_of, manifests=whole.manifests), plan)
+    ended = reconciler("apply", "plan.json", "--auto-approve")
+    assert (ended.code, "the plan has no location" in ended.err) == (1, True)
+
+
 def test_requests_are_of_our_own_making(reconciler: Command, manifest: Manifest, project: Path, world: World) -> None:
     manifest(customers=(range(6), ["customer"], []))
     path = planned(reconciler, project)

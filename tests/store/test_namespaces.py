@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event
 
@@ -24,6 +24,7 @@ from reconciler.sandbox.server import in_background
 from reconciler.sandbox.world import Contact, World
 from tests.cli.conftest import LOCATION, contact_id
 from tests.store.conftest import HOMES
+from tests.store.test_contract import of_this_host
 
 PEOPLE = [contact_id(number) for number in range(3)]
 MANIFEST = f"""\
@@ -135,3 +136,26 @@ def test_who_is_in_another_pid_namespace_is_not_taken_for_dead(place: Place) -> 
         out, err = each.communicate(timeout=PATIENCE_S)
         assert each.returncode == 0, (out, err)
     assert sorted(each.contact for each in place.world.transitions) == PEOPLE
+
+
+LOOK = """
+import json, sys
+from reconciler.core.lease import Holder
+from reconciler.store.processes import is_gone
+print(is_gone(Holder(**json.loads(sys.argv[1]))))
+"""
+
+
+@pytest.mark.parametrize("namespace", ["--time --boottime 86400", "--pid --mount-proc", "--uts", "--mount"])
+def test_a_living_process_is_not_gone_wherever_one_looks_from(unshare: list[str], namespace: str) -> None:
+    """In another time namespace of ours its start is told as another time."""
+    who = [word for word in unshare[1:] if word in ("--user", "--map-root-user")]
+    command = [unshare[0], *who, *namespace.split(), "--fork"]
+    if subprocess.run([*command, "true"], capture_output=True).returncode != 0:
+        pytest.skip(f"this machine makes no such namespace: {namespace}")
+    holder = json.dumps(asdict(of_this_host(os.getpid())))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [*command, sys.executable, "-c", LOOK, holder], capture_output=True, text=True, env=environment
+    )
+    assert (done.stdout, done.stderr) == ("False\n", "")
