@@ -2,7 +2,8 @@
 
 Rules
 1. Every pair of the plan has exactly one fate from the beginning: not sent, or deferred.
-2. A pair that was applied stays so, whatever is sent again.
+2. A pair that was applied stays so, whatever is sent again; one that an answer told to be as it should is not seen
+   besides.
 """
 
 from __future__ import annotations
@@ -81,9 +82,10 @@ class Tally:
         key = (before, tags, outcome)
         after = self._put.get(key)
         if after is None:
-            applied = frozenset(tag for tag, fate in before if fate is Outcome.APPLIED)
-            kept = frozenset(each for each in before if each[0] not in tags or each[0] in applied)
-            after = self._put[key] = kept | {(tag, outcome) for tag in tags - applied}
+            firm = (Outcome.APPLIED, Outcome.NOOP) if outcome is Outcome.SEEN else (Outcome.APPLIED,)
+            told = frozenset(tag for tag, fate in before if fate in firm)
+            kept = frozenset(each for each in before if each[0] not in tags or each[0] in told)
+            after = self._put[key] = kept | {(tag, outcome) for tag in tags - told}
         self.fates[contact] = after
         if outcome in _WELL:
             self._mend(contact, tags)

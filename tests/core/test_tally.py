@@ -65,6 +65,15 @@ def test_what_was_applied_stays_applied_when_it_is_sent_again() -> None:
     assert tally.pairs(Observed()) == {Outcome.APPLIED: 1}
 
 
+def test_what_an_answer_told_to_be_as_it_should_is_not_seen_by_a_later_reading() -> None:
+    """An older doubt about the pair is settled by a reading that a newer one, about another tag, needs."""
+    tally = Tally()
+    tally.take(Batch(Action.REMOVE, PEOPLE[:1], tags("x")), {PEOPLE[0]: verdict(frozenset(), "noop")})
+    tally.put(PEOPLE[0], frozenset(tags("x y")), Outcome.SEEN)
+
+    assert tally.pairs(Observed()) == {Outcome.NOOP: 1, Outcome.SEEN: 1}
+
+
 def test_a_deferral_is_open_until_an_answer_tells() -> None:
     anna, bert, _ = PEOPLE
     tally, observed = Tally(), Observed()
