@@ -5,18 +5,20 @@ Rules
 2. A fault comes before the effect (the API never saw the request), after it (only the answer is lost), in the middle
    of it (half of the contacts), or long before it: the effect lands when the client has given up.
 3. What a fault answers with a status of its own says nothing of the effect: 4xx may stand before it, after it and in
-   the middle of it, and may come from a gateway that the API knows nothing of. Rows that arrive whole are true.
+   the middle of it or long before it, and may come from a gateway that the API knows nothing of. Nor is a contact gone
+   because it is said to be. Rows that arrive whole are true.
 4. `TOO_MANY` is a 429 whose headers say that much is left. Before `USED_UP` others use up the rest of the window.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
+import zlib
 from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cache
 from random import Random
 
 from reconciler.core.names import Instant
@@ -41,6 +43,8 @@ class Kind(StrEnum):
     LATE = "late"
     REFUSED_AFTER = "refused-after"
     REFUSED_HALFWAY = "refused-halfway"
+    REFUSED_LATE = "refused-late"
+    UNFOUND = "unfound"
     GATEWAY = "gateway"
     TRY_LATER = "try-later"
     TOKEN_ECHOED = "token-echoed"  # noqa: S105  no token
@@ -48,16 +52,29 @@ class Kind(StrEnum):
     USED_UP = "used-up"
 
 
-EVERYDAY = tuple(kind for kind in Kind if kind not in (Kind.BOMB, Kind.USED_UP))
-"""What a random plan draws from: a bomb takes a second to unpack, and others who use up the limit take a window."""
+EVERYDAY = tuple(kind for kind in Kind if kind not in (Kind.BOMB, Kind.USED_UP, Kind.UNFOUND))
+"""What a random plan draws from: a bomb takes its time to unpack, others who use up the limit take a window, and that a
+contact is not there is a lie that nobody can tell from the truth."""
 
-LIES = (Kind.REFUSED_AFTER, Kind.REFUSED_HALFWAY, Kind.GATEWAY, Kind.TRY_LATER, Kind.TOKEN_ECHOED, Kind.BOMB)
+LIES = (
+    Kind.REFUSED_AFTER,
+    Kind.REFUSED_HALFWAY,
+    Kind.REFUSED_LATE,
+    Kind.UNFOUND,
+    Kind.GATEWAY,
+    Kind.TRY_LATER,
+    Kind.TOKEN_ECHOED,
+    Kind.BOMB,
+)
 """Answers that seem to tell of the effect or the contact and do not, or that are not fit to be kept."""
 
 _SERVER_ERRORS = (503, 500, 502, 504)
+_REFUSALS = (400, 422, 404, 409, 413)
 _STATUSES = {
-    Kind.REFUSED_AFTER: (400, 422),
-    Kind.REFUSED_HALFWAY: (400, 422),
+    Kind.REFUSED_AFTER: _REFUSALS,
+    Kind.REFUSED_HALFWAY: _REFUSALS,
+    Kind.REFUSED_LATE: _REFUSALS,
+    Kind.UNFOUND: (400, 404, 422),
     Kind.GATEWAY: (404, 400, 422, 200),
     Kind.TRY_LATER: (400, 422, 409, 423),
 }
@@ -65,7 +82,7 @@ _STATUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`status`: of the kinds that answer with one; 0 for what is usual. `delay_ms`: when the effect of `LATE` lands."""
+    """`status`: of the kinds that answer with one; 0: the usual one. `delay_ms`: when an effect lands that is late."""
 
     kind: Kind
     status: int = 0
@@ -124,14 +141,23 @@ _LOSSES = {
     Kind.RESET_BEFORE: Loss.RESET,
     Kind.RESET_AFTER: Loss.RESET,
 }
-_ANSWERED_BEFORE = frozenset({Kind.ERROR_BEFORE, Kind.GATEWAY, Kind.TRY_LATER})
+_ANSWERED_BEFORE = frozenset({Kind.ERROR_BEFORE, Kind.GATEWAY, Kind.TRY_LATER, Kind.UNFOUND})
 _BEFORE = _ANSWERED_BEFORE | {Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.RESET_BEFORE}
 _HALFWAY = frozenset({Kind.ERROR_HALFWAY, Kind.REFUSED_HALFWAY})
 
+_LATE = frozenset({Kind.LATE, Kind.REFUSED_LATE})
+
+BAD = "Bad Request"
 TRY_LATER = "Please try again later"
+NOT_FOUND = "Contact not found"
+"""The vendor's words for a contact that is not there, said of one that is."""
+
 PAGE = b"<!DOCTYPE html><html><head><title>%d</title></head><body>The gateway has no answer.</body></html>"
 UNPACKED_BYTES = 65 * 1024 * 1024
 """What a bomb unpacks to, at least."""
+
+_GZIP = 31
+"""zlib's word for a gzip header and trailer."""
 
 
 class Network:
@@ -162,9 +188,10 @@ class Network:
         refusal = self.app.admit(request, now)
         if refusal is not None:
             return Delivery(refusal)
-        if fault.kind is Kind.LATE:
+        if fault.kind in _LATE:
             insort(self._late, (Instant(now + fault.delay_ms), self._count, request), key=lambda late: late[:2])
-            return Delivery(None, Loss.TIMEOUT)
+            refused = fault.kind is Kind.REFUSED_LATE
+            return Delivery(_refusal(fault.answered, BAD)) if refused else Delivery(None, Loss.TIMEOUT)
         performed = _first_half(request) if fault.kind in _HALFWAY else request
         return _after_effect(fault, request, self.app.perform(performed, now))
 
@@ -190,6 +217,8 @@ def _without_effect(fault: Fault) -> Delivery:
             return Delivery(error(fault.answered, "Internal server error"))
         case Kind.TRY_LATER:
             return Delivery(_refusal(fault.answered, TRY_LATER))
+        case Kind.UNFOUND:
+            return Delivery(_refusal(fault.answered, NOT_FOUND))
         case Kind.GATEWAY:
             return Delivery(Response(fault.answered, PAGE % fault.answered, kind="text/html"))
     return Delivery(None, _LOSSES[fault.kind])
@@ -200,7 +229,7 @@ def _after_effect(fault: Fault, request: Request, response: Response) -> Deliver
         case Kind.ERROR_AFTER | Kind.ERROR_HALFWAY:
             return Delivery(error(fault.answered, "Internal server error"))
         case Kind.REFUSED_AFTER | Kind.REFUSED_HALFWAY:
-            return Delivery(_refusal(fault.answered, "Bad Request"))
+            return Delivery(_refusal(fault.answered, BAD))
         case Kind.UNREADABLE:
             return Delivery(replace(response, body=b"<html>" + response.body[: len(response.body) // 2]))
         case Kind.TRUNCATED:
@@ -232,8 +261,17 @@ def _echoing(body: bytes, request: Request) -> bytes:
 
 def _bomb(response: Response) -> Response:
     """The same answer, packed small, with more blanks before it than anybody can want to unpack."""
-    packed = gzip.compress(b" " * UNPACKED_BYTES + response.body, mtime=0)
+    start, packer = _blanks()
+    packer = packer.copy()
+    packed = start + packer.compress(response.body) + packer.flush()
     return replace(response, body=packed, headers=(*response.headers, ("Content-Encoding", "gzip")))
+
+
+@cache
+def _blanks() -> tuple[bytes, zlib._Compress]:
+    """The beginning of every bomb, and what packs the rest: to pack so much takes a while."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, _GZIP)
+    return packer.compress(b" " * UNPACKED_BYTES), packer
 
 
 def _first_half(request: Request) -> Request:

@@ -95,6 +95,9 @@ BOTH = {"contacts": [ANNA, BERT], "tags": ["x"], "locationId": HERE}
         (Fault(Kind.REFUSED_AFTER, 422), [ANNA, BERT], ["Bad Request"]),
         (Fault(Kind.REFUSED_HALFWAY), [ANNA], "Bad Request"),
         (Fault(Kind.REFUSED_HALFWAY, 422), [ANNA], ["Bad Request"]),
+        (Fault(Kind.REFUSED_LATE, 409), [], "Bad Request"),
+        (Fault(Kind.UNFOUND), [], "Contact not found"),
+        (Fault(Kind.UNFOUND, 422), [], ["Contact not found"]),
         (Fault(Kind.TRY_LATER), [], "Please try again later"),
         (Fault(Kind.TRY_LATER, 409), [], "Please try again later"),
         (Fault(Kind.TRY_LATER, 422), [], ["Please try again later"]),
@@ -106,6 +109,22 @@ def test_a_refusal_says_nothing_of_the_effect(fault: Fault, changed: list[str], 
     assert [change.contact for change in app.world.transitions] == changed
     assert response.status == (fault.status or 400)
     assert json.loads(response.body)["message"] == message
+
+
+def test_what_was_refused_may_land_later() -> None:
+    network = Network(App(a_world()), FaultPlan({0: Fault(Kind.REFUSED_LATE, delay_ms=9_000)}))
+    delivery = network.handle(add("x"), NOW)
+    assert delivery.response is not None
+    assert (delivery.response.status, network.app.world.transitions) == (400, [])
+    network.land(Instant(NOW + 9_000))
+    assert [(change.contact, change.at - NOW) for change in network.app.world.transitions] == [(ANNA, 9_000)]
+
+
+def test_a_contact_that_is_there_may_be_said_not_to_be() -> None:
+    app, response = told(Fault(Kind.UNFOUND, 404), Request("GET", f"/contacts/{ANNA}", HEADERS))
+
+    assert (response.status, app.world.find(ANNA) is None) == (404, False)
+    assert json.loads(response.body)["message"] == "Contact not found"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -10,7 +10,7 @@ from reconciler.core.names import LocationId
 from reconciler.core.outcome import Action
 from reconciler.sandbox.faults import EVERYDAY
 from tests.simulation.evidence import Pair, writes_of
-from tests.simulation.place import BULK, Mischief
+from tests.simulation.place import BULK, RARE, Mischief
 from tests.simulation.process import AFTER, BEFORE
 from tests.simulation.program import Run
 from tests.simulation.town import Town
@@ -30,8 +30,9 @@ class Phase(StrEnum):
     SEARCHING = "searching"
 
 
+PLAYED = (*EVERYDAY, *RARE)
 WRITING = tuple(phase for phase in Phase if phase not in (Phase.READING, Phase.SEARCHING))
-CELLS = [(str(kind), str(phase)) for kind in EVERYDAY for phase in Phase]
+CELLS = [(str(kind), str(phase)) for kind in PLAYED for phase in Phase]
 CELLS += [(str(kind), str(phase)) for kind in Mischief for phase in (Phase.ADDING, Phase.REMOVING)]
 POINTS = ("acquire", "load", "begin_run", "learn", "intend", "send", "record", "end_run", "release")
 DEATHS = [(f"killed {side}", point) for point in POINTS for side in (BEFORE, AFTER)]
@@ -80,7 +81,7 @@ def _always(town: Town, run: Run) -> Iterator[Phase]:
 def table(found: Counter[tuple[str, str]]) -> str:
     """The matrix of faults and phases, and where runs died, as text."""
     lines = ["fault".ljust(16) + "".join(phase.rjust(11) for phase in Phase)]
-    for kind in (*EVERYDAY, *Mischief):
+    for kind in (*PLAYED, *Mischief):
         lines.append(kind.ljust(16) + "".join(str(found[kind, phase] or "").rjust(11) for phase in Phase))
     lines += [
         f"{how} {what}: {number}" for (how, what), number in sorted(found.items()) if how[:6] in ("killed", "frozen")

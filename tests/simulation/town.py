@@ -83,6 +83,7 @@ class Town:
             search_row_without_tags=either([0, 3]),
             retry_after=either([True, False]),
             interval_slides=either([True, False]),
+            search_ignores_cursor=either([False, False, True]),
         )
 
     def _contact(self, called: ContactId, location: LocationId) -> Contact:
