@@ -6,18 +6,20 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from reconciler.core.alias import AS_SENT
 from reconciler.core.errors import AuthRefused, InDoubt, NotApplied, Unfinished
 from reconciler.core.event import Event, Priced, Read, Waiting
-from reconciler.core.exclusive import Searched
+from reconciler.core.exclusive import OlderRows, Searched
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import Known, Observed, Origin, Seen
 from reconciler.core.outcome import Rejection
 from reconciler.core.pace import Pace, Rate
-from reconciler.core.refreshing import INDEX_LAG_MS, Found, Method, Wanted
+from reconciler.core.refreshing import INDEX_LAG_MS, MOST_READ_AGAIN, Found, Method, Wanted, contradicted_by
 from reconciler.highlevel.client import HighLevel
 from reconciler.refresh import Reading, read_contacts, refresh, scan
 from reconciler.sandbox.app import DEMO_TOKEN, Access, App
@@ -486,3 +488,42 @@ def test_an_error_ends_all_that_was_read_at_once() -> None:
     with pytest.raises(InDoubt):
         library.get(*(name(nth) for nth in range(50)))
     assert library.requests() < 160
+
+
+def known_otherwise(want: Wanted, number: int) -> Wanted:
+    """The first so many contacts carry another tag, as a write told since."""
+    since = Known(tags("b"), START, Origin.WRITE)
+    observed = Observed()
+    observed.update({name(nth): since for nth in range(number)})
+    return replace(want, contradicted=partial(contradicted_by, observed=observed, spelling=AS_SENT))
+
+
+@pytest.mark.parametrize(
+    ("want", "contradicting", "again"),
+    [
+        (wanted(Method.AUTO, 40), 6, 6),
+        (wanted(Method.SEARCH, 40), 6, 0),
+        # nobody asked for the others
+        (wanted(Method.AUTO, 4), 6, 4),
+        # what is in doubt is read anyhow, once
+        (wanted(Method.AUTO, 40, doubtful=(name(3), name(4))), 6, 4),
+        (wanted(Method.AUTO, 700), MOST_READ_AGAIN, MOST_READ_AGAIN),
+        # the index is behind as a whole
+        (wanted(Method.AUTO, 700), MOST_READ_AGAIN + 1, 0),
+    ],
+)
+def test_contradicted_rows_are_counted_and_under_auto_read_by_id_where_they_are_few(
+    want: Wanted, contradicting: int, again: int
+) -> None:
+    library = Library(*(contact(nth, "a") for nth in range(700)))
+    found, took = asked(library, known_otherwise(want, contradicting))
+
+    assert found.searched.older_rows == OlderRows(700, contradicting, again)
+    assert took.get("get", 0) == again + len(want.doubtful)
+
+
+def test_rows_of_a_search_for_holders_are_counted_too() -> None:
+    library = Library(*(contact(nth, "board" if nth in (3, 600) else "a") for nth in range(700)))
+    found, _ = asked(library, known_otherwise(wanted(Method.GET, 0, exclusive=tags("board")), 10))
+
+    assert found.searched.older_rows == OlderRows(2, 1, 0)

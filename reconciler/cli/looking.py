@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from reconciler.cli.connecting import open_reading, reckon_today
@@ -22,7 +23,17 @@ from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_yo
 from reconciler.core.observed import Known, Seen
 from reconciler.core.pace import Pace
 from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.refreshing import Found, Gone, Method, Wanted, doubtful, may_search, outdated, take_in
+from reconciler.core.refreshing import (
+    Found,
+    Gone,
+    Method,
+    Wanted,
+    contradicted_by,
+    doubtful,
+    may_search,
+    outdated,
+    take_in,
+)
 from reconciler.core.settings import Settings
 from reconciler.core.view.blocks import counted
 from reconciler.ports import Reporter, StateReader
@@ -176,6 +187,7 @@ def wanted_of(
         exclusive=frozenset() if contacts is not None else _sought(desired, chosen),
         known=len(desired.contacts.keys() | state.observed.contacts.keys()),
         lagging=may_search(max_age_ms=age, verifies=contacts is not None),
+        contradicted=partial(contradicted_by, observed=state.observed, spelling=state.spelling),
     )
 
 

@@ -93,4 +93,5 @@ async def _refresh(
         gone=stored.found.unreachable(declared, stored.state.observed),
         incomplete=stored.found.incomplete,
         unread=stored.found.unread,
+        older_rows=stored.found.searched.older_rows,
     )

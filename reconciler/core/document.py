@@ -120,11 +120,13 @@ def _listed_document(each: Listed) -> dict[str, Any]:
 
 
 def _searched_document(searched: Searched) -> dict[str, Any]:
-    """Only of a plan for which holders of exclusive tags were looked for."""
+    """Only of a plan for which holders of exclusive tags were looked for, or rows of a search were set aside."""
     if searched == NOT_SEARCHED:
         return {}
     tags, complete = sorted(searched.tags), sorted(searched.complete)
-    return {"searched": {"tags": tags, "complete": complete, "since": _iso(searched.since)}}
+    older = None if searched.older_rows is None else asdict(searched.older_rows)
+    since = _iso(searched.since)
+    return {"searched": {"tags": tags, "complete": complete, "since": since, "older_rows": older}}
 
 
 def _tried_document(tried: tuple[Tried, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from reconciler.core.change import Change, Deferral, Delta, LedgerChange, Listed
 from reconciler.core.desired import Reason
 from reconciler.core.document import FORMAT_VERSION, seal
 from reconciler.core.errors import PlanFileError
-from reconciler.core.exclusive import NOT_SEARCHED, Searched
+from reconciler.core.exclusive import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.guard import Guard, Measured
 from reconciler.core.names import ContactId, LocationId, SetName, Tag
 from reconciler.core.observed import Origin, Seen
@@ -162,7 +162,12 @@ def _seen(item: Mapping[str, Any]) -> Seen:
 
 def _searched(item: Mapping[str, Any]) -> Searched:
     tags, complete = frozenset(checked.tags(item["tags"])), frozenset(checked.tags(item["complete"]))
-    return Searched(tags, complete, checked.optional(checked.moment, item["since"]))
+    older = checked.optional(_older_rows, item.get("older_rows"))
+    return Searched(tags, complete, checked.optional(checked.moment, item["since"]), older)
+
+
+def _older_rows(item: Mapping[str, Any]) -> OlderRows:
+    return OlderRows(**{each.name: checked.integer(item[each.name]) for each in fields(OlderRows)})
 
 
 def _tried(item: Mapping[str, Any]) -> Tried:

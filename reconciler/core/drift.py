@@ -22,7 +22,7 @@ from reconciler.core.blame import Setter
 from reconciler.core.change import EVERYTHING, FLAPPING, Change, Diff, Selection
 from reconciler.core.desired import Desired, Reason
 from reconciler.core.diff import diff, selected
-from reconciler.core.exclusive import NOT_SEARCHED, Searched
+from reconciler.core.exclusive import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.leftover import left_alone
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import UNTIMED, Known, Observed
@@ -66,7 +66,8 @@ class Drifted:
 @dataclass(frozen=True, slots=True)
 class DriftReport:
     """The drift of one location. `oldest`, `newest`: observations of declared contacts. `incomplete`: why a search
-    proves nothing of those it did not show; `waiting`: exclusive tags whose other holders nobody looked for.
+    proves nothing of those it did not show; `waiting`: exclusive tags whose other holders nobody looked for;
+    `older_rows`: what a search told that was set aside.
     """
 
     location: LocationId
@@ -78,6 +79,7 @@ class DriftReport:
     refreshed: bool
     incomplete: str = ""
     waiting: tuple[Tag, ...] = ()
+    older_rows: OlderRows | None = None
 
     def count(self, drift: DriftClass) -> int:
         """Pairs, or contacts where the class is of whole contacts; without what is expected."""
@@ -137,6 +139,7 @@ def find_drift(
         newest=observations[2],
         refreshed=earlier is not None,
         incomplete=evidence.incomplete,
+        older_rows=evidence.searched.older_rows,
         waiting=tuple(sorted({tag for each in found.deferrals if not each.contacts for tag in each.tags})),
     )
 

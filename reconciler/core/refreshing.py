@@ -5,15 +5,18 @@ Rules
    never settled (but for adds that it shows, see `searching.py`), and no age below the lag promised.
 2. `auto` takes the method that needs fewer requests, of those that are allowed.
 3. Who was observed within `max_age` is not read again.
+4. A row of a search replaces nothing newer. Where it contradicts what is newer, it is counted and told; `auto` reads
+   the contact by id, unless so many are contradicted that the index is behind as a whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reconciler.core.exclusive import NOT_SEARCHED, Searched
+from reconciler.core.alias import Spelling
+from reconciler.core.exclusive import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.observed import SETTLE_MS, Known, Observed, Seen
 from reconciler.core.pace import Rate, duration
@@ -22,6 +25,16 @@ INDEX_LAG_MS = 300_000
 """How far the search may be behind, at the most that we reckon with."""
 
 PAGE = 500
+
+MOST_READ_AGAIN = 500
+"""So many contacts whose rows were set aside are read by id; where there are more, the index is behind a large run."""
+
+Contradicted = Callable[[Iterable[Seen]], Sequence[ContactId]]
+
+
+def nothing_known(_: Iterable[Seen]) -> Sequence[ContactId]:
+    """Where nothing is known, nothing is contradicted."""
+    return ()
 
 
 class Method(StrEnum):
@@ -44,7 +57,8 @@ class Wanted:
 
     `contacts`: whom to observe anew. `doubtful`: those of them that only a reading of the moment settles. `exclusive`:
     tags whose holders are to be found. `known`: how many contacts the location has at least. `lagging`: whether an
-    index that lags may answer. `everybody`: everybody in the location is to be observed, by a search.
+    index that lags may answer. `everybody`: everybody in the location is to be observed, by a search. `contradicted`:
+    of whom something newer is known than is read, and something else.
     """
 
     method: Method
@@ -54,6 +68,7 @@ class Wanted:
     known: int = 0
     lagging: bool = True
     everybody: bool = False
+    contradicted: Contradicted = nothing_known
 
     @property
     def is_empty(self) -> bool:
@@ -135,6 +150,25 @@ def outdated(contacts: Iterable[ContactId], observed: Observed, before: Instant 
     return [contact for contact in contacts if old[observed.contacts.get(contact, 0)]]
 
 
+def contradicted_by(seen: Iterable[Seen], observed: Observed, spelling: Spelling) -> list[ContactId]:
+    """The contacts of whom something newer is known than was seen, and something else."""
+    found = []
+    for each in map(spelling.seen, seen):
+        for contact in each.contacts:
+            known = observed[contact]
+            if known.observed_at is not None and each.at < known.observed_at and each.tags != known.observed:
+                found.append(contact)
+    return found
+
+
+def read_again(wanted: Wanted, contradicted: Iterable[ContactId]) -> tuple[ContactId, ...]:
+    """Those whose rows were set aside that are read by id."""
+    settled = set(wanted.doubtful)
+    again = (set(contradicted) & set(wanted.contacts)) - settled
+    few = wanted.method is Method.AUTO and len(again) <= MOST_READ_AGAIN
+    return tuple(sorted(again)) if few else ()
+
+
 def doubtful(contacts: Iterable[ContactId], observed: Observed) -> list[ContactId]:
     return [contact for contact in contacts if observed[contact].doubt]
 
@@ -144,7 +178,7 @@ class Refreshed:
     """What a refresh stored. `read`: contacts whose tags were told; `changed`: those of whom that is news.
 
     `since`: the oldest of what was read; `run`: its id in the history, empty where nothing had to be read. `unread`:
-    contacts that could not be read, and why.
+    contacts that could not be read, and why. `older_rows`: what a search told that was set aside.
     """
 
     location: LocationId
@@ -155,6 +189,7 @@ class Refreshed:
     gone: Mapping[ContactId, Gone]
     incomplete: str
     unread: Mapping[ContactId, str] = field(default_factory=dict)
+    older_rows: OlderRows | None = None
 
 
 def take_in(observed: Observed, seen: Iterable[Seen], *, settle_ms: int = SETTLE_MS) -> dict[ContactId, Known]:

@@ -7,7 +7,8 @@ Rules
 4. Who is not there is told by the API, contact by contact. A contact that the token may not see is another location's,
    unless it may see none: then the token is. A contact that cannot be read is left out, and told.
 5. Too many in a row that are not there, or cannot be read, end it: then it is not about the contacts.
-6. What was learnt is handed on lot by lot (`keep`), and before an error or a signal ends it: whoever stores it loses
+6. Rows that contradict something newer are counted, and under `auto` their contacts are read by id, where they are few.
+7. What was learnt is handed on lot by lot (`keep`), and before an error or a signal ends it: whoever stores it loses
    what was in flight.
 """
 
@@ -19,7 +20,7 @@ from functools import partial
 
 from reconciler.core.errors import ApiError, AuthRefused, QuotaExhausted, Unfinished, Unread
 from reconciler.core.event import Priced, Read
-from reconciler.core.exclusive import Searched
+from reconciler.core.exclusive import OlderRows, Searched
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import Origin, Seen
 from reconciler.core.outcome import Rejection
@@ -32,6 +33,7 @@ from reconciler.core.refreshing import (
     cheaper,
     pages,
     price,
+    read_again,
     without_asking,
 )
 from reconciler.core.scan import Scan
@@ -96,7 +98,7 @@ def _lot(asked: Instant) -> _Lot:
 @dataclass(slots=True)
 class _Refresh:
     """One refresh of one location, and what it learnt so far. `missed`, `failed`: how many in a row were not there, or
-    could not be read."""
+    could not be read. `rows`: of searches; `contradicted`: whose say otherwise than what is known since."""
 
     location: LocationId
     wanted: Wanted
@@ -110,6 +112,8 @@ class _Refresh:
     searched: Searched = field(default_factory=Searched)
     incomplete: str = ""
     silent: dict[ContactId, None] = field(default_factory=dict)
+    rows: int = 0
+    contradicted: set[ContactId] = field(default_factory=set)
     done: int = 0
     missed: int = 0
     failed: int = 0
@@ -121,6 +125,11 @@ class _Refresh:
             self._tell_cost(Method.SEARCH, 0)
         for tag in sorted(self.wanted.exclusive - self.searched.complete):
             await self._holders(tag)
+        if again := read_again(self.wanted, self.contradicted):
+            await self.get(again)
+        if self.contradicted:
+            older = OlderRows(self.rows, len(self.contradicted), len(again))
+            self.searched = replace(self.searched, older_rows=older)
         return self.found()
 
     def found(self) -> Found:
@@ -274,5 +283,8 @@ class _Refresh:
 
     def _hand_on(self, lot: _Lot) -> None:
         if values := lot.values():
+            if lot.origin is Origin.SEARCH:
+                self.rows += sum(len(each.contacts) for each in values)
+                self.contradicted.update(self.wanted.contradicted(values))
             self.seen += values
             self.keep(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reconciler.core.batching import Proof
 from reconciler.core.change import Postponed
 from reconciler.core.desired import Reason
+from reconciler.core.exclusive import OlderRows
 from reconciler.core.guard import Guard
 from reconciler.core.observed import Origin
 from reconciler.core.outcome import Action
@@ -53,7 +54,13 @@ def _only_where_there_are_any() -> dict[str, Schema]:
     gone = "Contacts that are not there, as was read for this plan, and why; nothing is sent to them."
     tried = "Pairs that an earlier request tried too, and when last: an approval covers one attempt."
     return {
-        "searched": object_of("Exclusive tags that were looked for.", tags=TEXTS, complete=TEXTS, since=maybe(MOMENT)),
+        "searched": object_of(
+            "Exclusive tags that were looked for, and what a search told that was set aside.",
+            tags=TEXTS,
+            complete=TEXTS,
+            since=maybe(MOMENT),
+            older_rows=maybe(shape_of(OlderRows)),
+        ),
         "gone": list_of(object_of(gone, why=TEXT, tags=TEXTS, contacts=TEXTS)),
         "tried": list_of(object_of(tried, action=one_of(Action), tags=TEXTS, at=MOMENT, contacts=TEXTS)),
     }

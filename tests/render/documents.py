@@ -22,6 +22,7 @@ from reconciler.core.blame import Setter
 from reconciler.core.compare import SettingMove, compare
 from reconciler.core.desired import Desired
 from reconciler.core.drift import DriftClass, Drifted, DriftReport, find_drift
+from reconciler.core.exclusive import OlderRows
 from reconciler.core.facts import Facts
 from reconciler.core.guard import GuardLimits
 from reconciler.core.journal import Answer as Answered
@@ -93,6 +94,7 @@ def a_drift_of_all_classes() -> DriftReport:
         refreshed=True,
         incomplete="1,198 contacts came, and 1,200 were counted",
         waiting=(Tag("board"),),
+        older_rows=OlderRows(1_198, 30, 30),
     )
 
 
@@ -101,7 +103,7 @@ def some_refreshes() -> list[Refreshed]:
     read = Refreshed(HERE, "5f0c1a2b3c4d", 1_200, 17, Instant(NOW - 300_000), gone, "")
     unread = {ContactId("gina"): "contact gina was answered as hugo: merged?"}
     return [
-        replace(read, unread=unread),
+        replace(read, unread=unread, older_rows=OlderRows(1_200, 30, 0)),
         replace(read, gone={}, incomplete="a contact came twice"),
         Refreshed(HERE, "", 0, 0, None, {}, ""),
     ]

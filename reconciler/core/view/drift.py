@@ -129,8 +129,10 @@ def _settling(report: DriftReport) -> list[Cell]:
 
 
 def _proofs(report: DriftReport) -> list[Cell]:
-    """What the reading does not prove."""
+    """What the reading does not prove, and what of it was set aside."""
     lines = []
+    if report.older_rows:
+        lines.append(Cell(f"{report.older_rows}.", Style.WARN))
     if report.incomplete:
         text = f"The search was not complete: {report.incomplete}. Who is missing among its rows may still be there."
         lines.append(Cell(text, Style.WARN))

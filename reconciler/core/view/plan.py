@@ -81,7 +81,7 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
         _listed("Quarantined: rejected for good, not planned", _refused(plan), most),
         _listed("Not there, as was read for this plan: nothing is sent to them", plan.gone, most),
         _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
-        _remedies(plan),
+        _asides(plan),
         _listed("Given before, not given again; --again TAG gives it", plan.given, most),
     ]
     shown = tuple(block for block in blocks if block is not None)
@@ -132,9 +132,12 @@ def _verdict(plan: LocationPlan) -> Cell:
     return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {_cost(plan)}.{also}", Style.STRONG)
 
 
-def _remedies(plan: LocationPlan) -> Block | None:
+def _asides(plan: LocationPlan) -> Block | None:
+    """What a search told that was set aside; the commands that settle what the plan cannot."""
+    older = [Cell(f"{plan.searched.older_rows}.", Style.WARN)] if plan.searched.older_rows else []
     told = remedies(held=any(each.why != FLAPPING for each in plan.held), unreachable=bool(plan.quarantined))
-    return lines("", [Cell(text, Style.FAINT) for text in told]) if told and not _left_out(plan) else None
+    asides = [*older, *(Cell(text, Style.FAINT) for text in told if not _left_out(plan))]
+    return lines("", asides) if asides else None
 
 
 def _percent(share: float) -> str:

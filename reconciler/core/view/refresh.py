@@ -34,6 +34,8 @@ def _section(each: Refreshed, most: int | None) -> Section:
     if each.incomplete:
         text = f"The search was not complete: {each.incomplete}. Nothing follows from who is not among the rows."
         blocks.append(Lines("", (Cell(text, Style.WARN),)))
+    if each.older_rows:
+        blocks.append(Lines("", (Cell(f"{each.older_rows}.", Style.WARN),)))
     if each.gone:
         blocks.append(_contacts("Not there", each.gone, most))
     if each.unread:
