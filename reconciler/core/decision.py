@@ -1,4 +1,4 @@
-"""What one pattern of contacts needs: the contract's formulas, once per pattern.
+"""What one pattern of contacts needs: the formulas of contract 5.2 (`docs/contract.md`), once per pattern.
 
 Rules: those of `diff`.
 """

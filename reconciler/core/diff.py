@@ -1,6 +1,6 @@
 """diff(desired, observed) -> Diff: what has to change, per group of contacts that need the same.
 
-Per contact: P present, A absent, O observed, D ledger, as `docs/design.md` defines them.
+Per contact: P present, A absent, O observed, D ledger, as contract 5.2 (`docs/contract.md`) defines them.
 
 Rules
 1. Observed: add P - O; remove O & (A | (D - P)), under `owned` also O & (owned - P), under `exact` O - P. Owned is

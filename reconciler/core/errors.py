@@ -36,7 +36,7 @@ from reconciler.core.source import Source
 
 
 class ExitCode(IntEnum):
-    """What the process ends with; `docs/reference.md` explains each."""
+    """What the process ends with; `docs/exit-codes.md` explains each."""
 
     DONE = 0
     ERROR = 1

@@ -1,4 +1,4 @@
-"""diff: a small test for each rule of the contract's section on the plan."""
+"""diff: a small test for each rule of contract 5.2 to 5.5."""
 
 from __future__ import annotations
 

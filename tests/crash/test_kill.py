@@ -1,5 +1,7 @@
 """SIGKILL at every point where a run touches its state, its lock, the disk or the network, through the real command
 line: the next run goes on by itself, nothing is lost, nothing is added twice, and a third run sends nothing.
+
+Invariants 5 and 13: what left had its intent on disk, and the state opens, old or new, wherever the process was killed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Untrusted input is accepted or refused with a place, and within bounds of time and memory."""
+"""Invariant 14: untrusted input is accepted or refused with a place, and within bounds of time and memory."""
 
 from __future__ import annotations
 

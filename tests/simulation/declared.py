@@ -1,6 +1,6 @@
 """What a world's manifests say, twice: as the product's values, and as plain sets for whoever checks the product.
 
-`Declared` is worked out here from `docs/design.md`, sections 3 and 5, not by the product.
+`Declared` is worked out here from `docs/contract.md`, sections 3 and 5, not by the product.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The invariants of the contract (its section 11), checked from outside: from what was approved, the log of requests,
+"""The invariants of `docs/contract.md` (section 11), checked from outside: from what was approved, the log of requests,
 the log of transitions and the reports. Nothing here asks the product what it thinks.
 
 Each check yields a sentence for every violation, which begins with the number of the invariant.

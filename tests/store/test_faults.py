@@ -1,7 +1,8 @@
 """A disk that fails: at each write of a run, once and for ever, in each of its ways.
 
 Whatever write fails, the state is as it was before or after a step, what we put on contacts is under management, the
-lock is released or runs out, and what the state could not take is in the emergency journal that the message names.
+lock is released or runs out (invariant 13), and what the state could not take is in the emergency journal that the
+message names.
 """
 
 from __future__ import annotations
