@@ -57,6 +57,8 @@ def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> 
             connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if lasting else 'MEMORY'}")
             connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'OFF'}")
             connection.execute("PRAGMA foreign_keys = ON")
+            # what is forgotten leaves no bytes behind; not every build of SQLite does so by itself
+            connection.execute("PRAGMA secure_delete = ON")
             _create(connection)
         except BaseException:
             connection.close()

@@ -1,6 +1,6 @@
 """What a plan must say of one contact, written from the contract's formulas with plain sets, one contact at a time.
 
-P present, A absent, O observed, D ledger, as contract 5.2 (`docs/contract.md`) names them. Deliberately slow and literal.
+P present, A absent, O observed, D ledger, as contract 5.2 (`docs/contract.md`) has them. Deliberately slow and literal.
 """
 
 from __future__ import annotations

@@ -79,6 +79,25 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(listed) == [str(page.relative_to(DOCS)) for page in PAGES]
 
 
+def test_every_link_inside_leads_to_a_page_and_a_place_in_it(site: Path) -> None:
+    places = {
+        page: set(re.findall(r'\bid="([^"]+)"', page.read_text(encoding="utf-8"))) for page in site.rglob("*.html")
+    }
+    lost, followed = [], 0
+    for page in (built(site, each) for each in PAGES):
+        html = page.read_text(encoding="utf-8")
+        content = html[html.index("<article") : html.index("</article>")]
+        for link in re.findall(r'<a [^>]*?href="(?!https?:|mailto:)([^"]+)"', content):
+            path, _, place = unescape(link).partition("#")
+            target = (page.parent / path).resolve() if path else page
+            target = target / "index.html" if target.is_dir() else target
+            followed += 1
+            if not target.is_file() or (place and place not in places.get(target, set())):
+                lost.append((str(page.relative_to(site)), link))
+    assert lost == []
+    assert followed > 200
+
+
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     pages = sorted([*site.rglob("*.html"), *site.rglob("*.css")])
     loaded = {
@@ -89,7 +108,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_copy_button_takes_has_no_prompt(site: Path) -> None:
+def test_what_the_copy_button_takes_has_no_prompt_and_no_output(site: Path) -> None:
     """The theme marks the block and takes its visible text: the same is done here, in a real browser."""
     program = find_chromium()
     if program is None:
@@ -99,4 +118,5 @@ def test_what_the_copy_button_takes_has_no_prompt(site: Path) -> None:
         block = "document.querySelector('.gp').closest('code')"
         assert page.run(f"{block}.innerText").startswith("$ reconciler init my-tags")
         page.run(f"{block}.setAttribute('data-md-copying', '')")
-        assert page.run(f"{block}.innerText").startswith("reconciler init my-tags\ncd my-tags")
+        copied = "reconciler init my-tags\ncd my-tags\ngit init --quiet --initial-branch main"
+        assert page.run(f"{block}.innerText").strip() == copied

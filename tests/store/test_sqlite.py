@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from reconciler.core.lease import TTL_MS
 from reconciler.core.names import ContactId, Instant, SetName
 from reconciler.core.observed import UNKNOWN, Known
 from reconciler.store import open_reader, open_store
+from reconciler.store.disk import Disk
 from reconciler.store.schema import VERSION
 from tests.fakes import START
 from tests.store.test_contract import ANNA, BERT, HERE, LATER, applied, batch, contents, header, seen, tags, taken
@@ -46,6 +48,23 @@ def filled(path: Path, contacts: int = 400) -> Path:
 @pytest.fixture(scope="module")
 def a_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return filled(tmp_path_factory.mktemp("state") / "state.db")
+
+
+def connect_carelessly(*arguments: Any, **options: Any) -> sqlite3.Connection:
+    """A connection of a SQLite that was built to leave the bytes of what is deleted where they are, as most are."""
+    connection = sqlite3.connect(*arguments, **options)
+    connection.execute("PRAGMA secure_delete = OFF")
+    return connection
+
+
+def test_nothing_is_left_of_a_contact_that_was_forgotten(tmp_path: Path) -> None:
+    """A person asked to be erased: the id stands in no byte of the file."""
+    path = filled(tmp_path / "state.db")
+    with open_store(url(path), disk=Disk(connect=connect_carelessly)) as store:
+        store.forget(taken(store, name="two", now=START + TTL_MS), [ContactId("contact-0123"), ANNA])
+    content = path.read_bytes()
+    assert (b"contact-0123" in content, ANNA.encode() in content) == (False, False)
+    assert b"contact-0124" in content
 
 
 def use(path: Path) -> None:

@@ -1,0 +1,51 @@
+"""Every text that the program can say, out of its source: `…` stands for what is filled in."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.docs.pages import ROOT
+
+BLANK = "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text and the module that has it. `raised`: the error whose message it is, where it is written as one."""
+
+    text: str
+    module: str
+    raised: str = ""
+
+
+def texts() -> Iterator[Text]:
+    """Those of all modules, and of a text that is put together its parts."""
+    for path in sorted((ROOT / "reconciler").rglob("*.py")):
+        module = str(path.relative_to(ROOT / "reconciler"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and node.args and (text := _text(node.args[0])):
+                yield Text(text, module, _name(node.func))
+            elif text := _text(node):
+                yield Text(text, module)
+
+
+def _name(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def _text(node: ast.AST) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) or BLANK for part in node.values)
+    return ""
+
+
+def says(text: str, quoted: str) -> bool:
+    """Whether a quoted message is this text, with `…` for one or more parts of it, or a status of HTTP for one."""
+    quoted = re.sub(r"\b[45]\d\d\b", BLANK, quoted)
+    pattern = ".*".join(re.escape(part) for part in quoted.split(BLANK))
+    return re.fullmatch(pattern, text, re.S) is not None
