@@ -77,6 +77,9 @@ class StateReader(Protocol):
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         """The id of the run, and the batch with the answers of this contact alone, of every batch that had it."""
 
+    def held_lease(self, location: LocationId, now: Instant) -> Lease | None:
+        """The lease on a location as somebody holds it at `now`, None where nobody does. Takes and renews nothing."""
+
     def check(self) -> Sequence[str]:
         """What is wrong with how the state is stored, a line each."""
 

@@ -15,6 +15,7 @@ from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
 from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.halting import CANARY, STOP_ON
+from reconciler.cli.locks import tell_locks
 from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import (
     FORMATS,
@@ -87,6 +88,7 @@ def command(
     plan, session, left, proposal, options = _plan(target, manifests, console, options)
     if approved:
         refuse_unapproved(approved, plan, session, console, options, left)
+    tell_locks(plan, session, console, options)
     if dry_run:
         preview(plan, session, console, options, left)
         return ExitCode.GUARD if plan.refused else ExitCode.DONE
@@ -103,7 +105,8 @@ def command(
             replace(nothing_sent(each), outside=rests.get(each.location, NO_REST).lacking) for each in plan.locations
         )
     else:
-        ask(auto_approve or bool(approved) or plan.is_empty)
+        if not (auto_approve or approved or plan.is_empty):
+            ask(plan, session)
         refuse_over_quota(plan, session, options)
         beside = target if proposal else Path("reconciler")
         sending = send(fit, session, console, options, operation="apply", plan=beside, proposal=proposal)

@@ -45,7 +45,7 @@ from reconciler.highlevel.probe import probe
 from reconciler.highlevel.token import find_token
 from reconciler.loading import load, load_settings
 from reconciler.render.diagnosis import doctor_json
-from reconciler.store import open_reader, read_lease
+from reconciler.store import open_reader
 
 LIBRARIES = ("httpx", "pydantic", "numpy", "click")
 
@@ -112,7 +112,7 @@ def _state(location: LocationId, settings: Settings) -> list[Remark]:
     try:
         with open_reader(settings.state) as reader:
             state = reader.load(location)
-        lease = read_lease(settings.state, location, SystemClock().now())
+            lease = reader.held_lease(location, SystemClock().now())
     except ReconcilerError as error:
         return [bad("state", error.message, error.hint or "reconciler state verify", error.exit_code)]
     pin = settings.pin(location)

@@ -12,6 +12,7 @@ import click
 from reconciler.cli.answers import drift_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.first_run import beginning, refuse_missing_state
+from reconciler.cli.locks import lock_notes
 from reconciler.cli.looking import Present, look
 from reconciler.cli.options import FORMATS, common, manifests, milliseconds, narrowing, output, refreshing
 from reconciler.cli.reporting import reported
@@ -50,7 +51,7 @@ def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
         present = asyncio.run(look(session, reader, options, console))
         foreign = DriftClass.FOREIGN in (*failing, *shown)
         reports = [_report(session, each, reader, options, foreign=foreign) for each in present]
-        left = strays(session, reader, options)
+        left = [*lock_notes(session, reader), *strays(session, reader, options)]
     tell(
         drift_answer(reports, notes=[*left, *(note for each in present for note in each.unread_notes())]),
         console,

@@ -11,7 +11,7 @@ import click
 from reconciler.cli.answers import history_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
-from reconciler.cli.runs import read_log
+from reconciler.cli.runs import read_log, runs_of
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.journal import RunRecord
 from reconciler.core.names import LocationId
@@ -34,7 +34,7 @@ def command(manifests: Path, locations: tuple[str, ...], **options: Any) -> int:
     settings = settings_of(manifests, options)
     with open_reader(settings.state) as reader:
         chosen = [LocationId(each) for each in locations] or reader.locations()
-        runs = {location: reader.runs(location) for location in chosen}
+        runs = {location: runs_of(reader, location) for location in chosen}
         drawn = runs if options["output"] == "html" else {}
         trends = {place: _trend(reader, found) for place, found in drawn.items()}
     tell(history_answer(runs, trends), console, options)

@@ -14,6 +14,7 @@ from reconciler.cli.answers import plan_answer, tell
 from reconciler.cli.connecting import quota_notes
 from reconciler.cli.console import Console
 from reconciler.cli.first_run import beginning, refuse_missing_state
+from reconciler.cli.locks import lock_notes
 from reconciler.cli.looking import look, make_plan
 from reconciler.cli.options import (
     FORMATS,
@@ -63,7 +64,7 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     refuse_missing_state(session.settings, session.desired, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))
-        left = strays(session, reader, options)
+        left = [*lock_notes(session, reader), *strays(session, reader, options)]
     plan = make_plan(session, present, options)
     preview(plan, session, console, options, [*left, *(note for each in present for note in each.notes())])
     if out is not None:

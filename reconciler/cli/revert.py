@@ -11,6 +11,7 @@ import click
 
 from reconciler.cli.connecting import refuse_over_quota
 from reconciler.cli.console import Console
+from reconciler.cli.locks import tell_locks
 from reconciler.cli.looking import look
 from reconciler.cli.options import FORMATS, allowing, common, locking, output, refreshing, spilling
 from reconciler.cli.plan import preview
@@ -68,6 +69,7 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
         plan = _plan(reversal, session, reader, console, options)
     if not reversal.traced:
         console.note(UNTRACED.format(run=reversal.run))
+    tell_locks(plan, session, console, options)
     if options["output"] == "text" or dry_run:
         preview(plan, session, console, options)
     if dry_run:
@@ -76,7 +78,8 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
     if plan.is_empty:
         console.note(f"nothing of run {reversal.run} is left to undo")
         return tell([LocationReport(location, "", RunStatus.COMPLETE)], console, options)
-    ask(auto_approve)
+    if not auto_approve:
+        ask(plan, session)
     refuse_over_quota(plan, session, options)
     operation = f"revert {reversal.run}"
     sending = send(approved, session, console, options, operation=operation, reversals={location: reversal})

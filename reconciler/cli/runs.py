@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from reconciler.clock import SystemClock
 from reconciler.core.errors import UsageError
 from reconciler.core.journal import RunLog, RunRecord
+from reconciler.core.names import LocationId
 from reconciler.ports import StateReader
 
 SHORTEST = 4
 LAST = "last"
+
+
+def runs_of(reader: StateReader, location: LocationId) -> Sequence[RunRecord]:
+    """The runs of a location; the lease tells whether one that has not ended is under way, or was killed."""
+    lease = reader.held_lease(location, SystemClock().now())
+    return [run.held_under(lease) for run in reader.runs(location)]
 
 
 def find_run(reader: StateReader, given: str, *, undoing: bool = False) -> RunRecord:
@@ -15,7 +25,7 @@ def find_run(reader: StateReader, given: str, *, undoing: bool = False) -> RunRe
 
     `undoing`: of those that sent a request, or put something under management without one.
     """
-    every = [run for location in reader.locations() for run in reader.runs(location)]
+    every = [run for location in reader.locations() for run in runs_of(reader, location)]
     if given == LAST:
         newest = sorted(every, key=lambda run: (run.header.started, run.id), reverse=True)
         last = next((run for run in newest if not undoing or run.requests or reader.adopted(run.id)), None)

@@ -24,10 +24,12 @@ from reconciler.core.approval import ApprovedPlan
 from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.core.names import LocationId
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions
+from reconciler.core.printable import visible
 from reconciler.core.proposal import Proposal
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.core.settling import may_have_work
+from reconciler.core.view.question import WORD, question
 from reconciler.emergency import EmergencyJournal
 from reconciler.highlevel.client import HighLevel
 from reconciler.store import open_store
@@ -39,18 +41,16 @@ def open_api(session: Session, location: LocationId) -> HighLevel:
     return HighLevel(session.settings.api.base_url, **arguments_of(session.settings, location, pace))
 
 
-def ask(auto_approve: bool) -> None:
-    """Goes on only where somebody agrees."""
-    if auto_approve:
-        return
+def ask(plan: Plan, session: Session) -> None:
+    """Goes on only where somebody types the word."""
     if not sys.stdin.isatty():
         raise UsageError(
             "apply asks before it sends, and there is no terminal to ask on",
             hint="review the plan, then add --auto-approve",
         )
-    click.echo("Send this? [y/N]: ", nl=False, err=True)
-    if next_line().strip().lower() not in ("y", "yes"):
-        raise ReconcilerError("not approved: nothing was sent")
+    click.echo(visible(question(plan, session.called())), nl=False, err=True)
+    if next_line().strip().lower() != WORD:
+        raise ReconcilerError("not approved: nothing was sent", hint=f"only the word {WORD} approves")
 
 
 async def send(

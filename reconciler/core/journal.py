@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from reconciler.core.lease import Lease
 from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.outcome import Action, Verdict
 
@@ -61,6 +62,21 @@ class RunRecord:
     def is_pruned(self) -> bool:
         """Whether its rows were given up, as those of older runs are."""
         return self.requests > 0 and self.rows == 0
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether nobody was left to write down how it ended."""
+        return self.status is RunStatus.INTERRUPTED and self.ended is None
+
+    def held_under(self, lease: Lease | None) -> RunRecord:
+        """As the location's lease tells: a run that has not ended lasts as long as the lease that it began under.
+
+        `lease`: the one that somebody holds now, None where nobody does.
+        """
+        lasts = lease is not None and lease.holder.created <= self.header.started
+        if self.status is not RunStatus.RUNNING or lasts:
+            return self
+        return replace(self, status=RunStatus.INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,12 +63,16 @@ def describe(lease: Lease) -> str:
     )
 
 
+def unlock_command(lease: Lease) -> str:
+    """The command that ends a lease left behind."""
+    return f"reconciler state unlock {shlex.quote(lease.holder.id)} --location {shlex.quote(lease.location)}"
+
+
 def refusal(lease: Lease) -> LockHeld:
     """The error of whoever finds the location locked: who holds it, and the command that ends a lease left behind."""
-    command = f"reconciler state unlock {shlex.quote(lease.holder.id)} --location {shlex.quote(lease.location)}"
     return LockHeld(
         describe(lease),
-        hint=f"wait for it (--lock-timeout SECONDS); if that process is gone for good: {command}",
+        hint=f"wait for it (--lock-timeout SECONDS); if that process is gone for good: {unlock_command(lease)}",
     )
 
 

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from reconciler.core.errors import StateError, UsageError
-from reconciler.core.lease import Lease
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.names import LocationId
 from reconciler.ports import StateReader, StateStore
 from reconciler.store import sqlite
 from reconciler.store.disk import DISK, Disk
-from reconciler.store.leases import is_held
 from reconciler.store.places import Opened, PlacesReader, PlacesStore
 from reconciler.store.reader import SqlReader
 from reconciler.store.sql import SqlStore
@@ -65,20 +63,6 @@ def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateSt
             from reconciler.store import postgres
         return SqlStore(postgres.open_for_writing(url))
     return SqlStore(sqlite.open_for_writing(_sqlite_path(url), disk))
-
-
-def read_lease(url: str, location: LocationId, now: Instant) -> Lease | None:
-    """The lease on a location as somebody holds it at `now`, None where nobody does. Takes and renews nothing."""
-    if _scheme(url) in OBJECTS:
-        bucket = _bucket(url)
-        with _extra("objects"):
-            from reconciler.store.object import ObjectStore
-        with ObjectStore(bucket, folder(location)) as place:
-            last = place.last_lease()
-    else:
-        with _tables(_placed(url, location)) as tables:
-            last = tables.last_lease(location)
-    return last if last is not None and is_held(last, now) else None
 
 
 def _tables(url: str) -> SqlReader:

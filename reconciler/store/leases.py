@@ -30,10 +30,11 @@ def take(database: Database, number: int, location: LocationId, holder: Holder, 
     return lease
 
 
-def last(database: Database, location: LocationId) -> Lease | None:
-    """The last lease on the location, held or not."""
+def held(database: Database, location: LocationId, now: Instant) -> Lease | None:
+    """The lease on the location, where somebody holds it."""
     found = first(database.execute("SELECT n FROM locations WHERE id = ?", (location,)))
-    return None if found is None else _read(database, int(found[0]), location)
+    last = None if found is None else _read(database, int(found[0]), location)
+    return last if last is not None and is_held(last, now) else None
 
 
 def last_fence(database: Database, location: LocationId) -> int:

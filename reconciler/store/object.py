@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -35,8 +35,9 @@ from reconciler.store.replica import Replica
 class ObjectReader:
     """One location's state to look at."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, last_lease: Callable[[], Lease | None]) -> None:
         self._replica = replica
+        self._last_lease = last_lease
 
     def __enter__(self) -> Self:
         return self
@@ -64,12 +65,16 @@ class ObjectReader:
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         return self._replica.present().trail(location, contact)
 
+    def held_lease(self, location: LocationId, now: Instant) -> Lease | None:
+        last = self._last_lease()
+        return last if last is not None and last.location == location and is_held(last, now) else None
+
     def check(self) -> Sequence[str]:
         return self._replica.present().check()
 
 
 def open_object(bucket: Bucket, folder: str) -> ObjectReader:
-    return ObjectReader(Replica(Chain(bucket, folder)))
+    return ObjectReader(Replica(Chain(bucket, folder)), lambda: _last_lease(bucket, _lease_of(folder)))
 
 
 class ObjectStore:
@@ -78,13 +83,13 @@ class ObjectStore:
     def __init__(self, bucket: Bucket, folder: str, trial: Trial | None = None) -> None:
         self._bucket = bucket
         self._folder = folder
-        self._lease = f"{folder}/lease.json"
+        self._lease = _lease_of(folder)
         self._replica = Replica(Chain(bucket, folder))
         self._try = trial or Trial(bucket)
-        looking = ObjectReader(self._replica)
+        looking = ObjectReader(self._replica, self._last)
         self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
         self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
-        self.check = looking.check
+        self.held_lease, self.check = looking.held_lease, looking.check
 
     def __enter__(self) -> Self:
         return self
@@ -117,13 +122,8 @@ class ObjectStore:
         finally:
             self._swap(lease, _ended(lease))
 
-    def last_lease(self) -> Lease | None:
-        """The last lease on the location, held or not."""
-        found = self._bucket.get(self._lease)
-        return self._decoded(found) if found else None
-
     def unlock(self, location: LocationId, lease: str) -> Lease:
-        held = exactly(self.last_lease(), location, lease)
+        held = exactly(self._last(), location, lease)
         self._swap(held, _ended(held))
         with suppress(LeaseLost):  # somebody else has it by now: whoever was unlocked is refused all the same
             self._replica.append("release", held)
@@ -177,7 +177,7 @@ class ObjectStore:
         """The lease object made ours; raises LockHeld."""
         while True:
             found = self._bucket.get(self._lease)
-            last = self._decoded(found) if found else None
+            last = _decoded(self._bucket, self._lease, found) if found else None
             if last is not None and is_held(last, now):
                 raise refusal(last)
             lease = Lease(location, holder, 1 + self._last_fence(location, last), Instant(now + TTL_MS))
@@ -201,7 +201,7 @@ class ObjectStore:
         content = _encoded(to)
         while True:
             found = self._bucket.get(self._lease)
-            present = self._decoded(found) if found else None
+            present = _decoded(self._bucket, self._lease, found) if found else None
             if found is None or present is None or (present.fence, present.holder.id) != (lease.fence, lease.holder.id):
                 raise lost(lease)
             if self._bucket.replace(self._lease, content, found.version) is not None or self._is(content):
@@ -212,15 +212,30 @@ class ObjectStore:
         found = self._bucket.get(self._lease)
         return found is not None and found.content == content
 
-    def _decoded(self, found: Found) -> Lease:
-        try:
-            lease: Lease = decode(found.content).arguments[0]
-        except (Undecodable, IndexError) as error:
-            raise StateCorrupted(
-                f"the state {self._bucket.name}/{self._lease} is damaged: {error}",
-                hint="see that no run works on the location, then delete that object",
-            ) from error
-        return lease
+    def _last(self) -> Lease | None:
+        return _last_lease(self._bucket, self._lease)
+
+
+def _lease_of(folder: str) -> str:
+    """The name of the lease object."""
+    return f"{folder}/lease.json"
+
+
+def _last_lease(bucket: Bucket, name: str) -> Lease | None:
+    """The last lease on the location, held or not."""
+    found = bucket.get(name)
+    return _decoded(bucket, name, found) if found else None
+
+
+def _decoded(bucket: Bucket, name: str, found: Found) -> Lease:
+    try:
+        lease: Lease = decode(found.content).arguments[0]
+    except (Undecodable, IndexError) as error:
+        raise StateCorrupted(
+            f"the state {bucket.name}/{name} is damaged: {error}",
+            hint="see that no run works on the location, then delete that object",
+        ) from error
+    return lease
 
 
 def _ended(lease: Lease) -> Lease:

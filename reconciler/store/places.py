@@ -78,6 +78,9 @@ class PlacesReader:
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         return self._at[location].trail(location, contact)
 
+    def held_lease(self, location: LocationId, now: Instant) -> Lease | None:
+        return self._at[location].held_lease(location, now)
+
     def check(self) -> Sequence[str]:
         return tuple(
             f"location {location}: {line}" for location in self._names() for line in self._at[location].check()
@@ -92,7 +95,7 @@ class PlacesStore:
         looking = PlacesReader(at, names)
         self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
         self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
-        self.check = looking.check
+        self.held_lease, self.check = looking.held_lease, looking.check
 
     def __enter__(self) -> Self:
         return self

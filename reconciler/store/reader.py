@@ -8,7 +8,7 @@ from typing import Self
 
 from reconciler.core.journal import BatchRecord, RunRecord
 from reconciler.core.lease import Lease
-from reconciler.core.names import ContactId, LocationId, TagSet
+from reconciler.core.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.plan import Snapshot
 from reconciler.store import journal, leases, reading, whole
 from reconciler.store.database import Database
@@ -65,11 +65,11 @@ class SqlReader:
         with self._database.reading():
             return reading.trail(self._database, location, contact)
 
-    def last_lease(self, location: LocationId) -> Lease | None:
+    def held_lease(self, location: LocationId, now: Instant) -> Lease | None:
         if self._database is None:
             return None
         with self._database.reading():
-            return leases.last(self._database, location)
+            return leases.held(self._database, location, now)
 
     def check(self) -> Sequence[str]:
         if self._database is None:

@@ -31,7 +31,7 @@ class SqlStore:
         looking = SqlReader(database)
         self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
         self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
-        self.check = looking.check
+        self.held_lease, self.check = looking.held_lease, looking.check
 
     def __enter__(self) -> Self:
         return self

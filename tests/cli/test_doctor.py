@@ -23,7 +23,7 @@ from reconciler.sandbox.app import DEMO_TOKEN, READ_CONTACTS, Access, App
 from reconciler.sandbox.message import Request, Response
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
-from reconciler.store import open_store, read_lease
+from reconciler.store import open_store
 from tests.cli.conftest import LOCATION, Command
 
 WEAK = "pit-sandbox-weak"
@@ -131,20 +131,8 @@ def test_a_held_lock_is_told_and_left(reconciler: Command, applied: Path) -> Non
         lease = store.acquire(LOCATION, held, held.created)
         code, found = _remarks(reconciler, "--offline")
         assert (code, found["lock"][0]) == (0, "watch")
-        assert read_lease(URL, LOCATION, held.created) == lease
+        assert store.held_lease(LOCATION, held.created) == lease
         store.release(lease)
-        assert read_lease(URL, LOCATION, held.created) is None
-
-
-@pytest.mark.parametrize("url", ["memory:///doctor", "sqlite:///{location}.db"])
-def test_the_lease_of_every_kind_of_home(url: str, project: Path) -> None:
-    pytest.importorskip("obstore")
-    holder = current_holder("apply")
-    assert read_lease(url, LOCATION, holder.created) is None
-    with open_store(url) as store:
-        lease = store.acquire(LOCATION, holder, holder.created)
-        assert read_lease(url, LOCATION, holder.created) == lease
-        assert read_lease(url, LOCATION, Instant(lease.expires + 1)) is None
 
 
 def test_another_lineage_than_the_pinned_one(reconciler: Command, applied: Path, project: Path) -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reconciler.clock import SystemClock
+from reconciler.core.journal import RunHeader
+from reconciler.core.names import Instant
 from reconciler.sandbox.server import Running
 from reconciler.sandbox.world import World
+from reconciler.store import open_store
 from tests.cli.conftest import LOCATION, Command, contact_id
+from tests.fakes import a_holder
 
 Manifest = Callable[..., None]
 
@@ -134,3 +141,41 @@ def test_older_runs_give_up_their_rows(reconciler: Command, manifest: Manifest, 
     assert [run["kept_rows"] for run in location["runs"]] == [0, 0, 1]
     assert "given up" in reconciler("history").out
     assert "history_keep" in reconciler("show", location["runs"][0]["id"]).out
+
+
+@contextmanager
+def a_run_under_way() -> Iterator[None]:
+    """A run that began, whose holder is alive as far as anybody can tell."""
+    now = SystemClock().now()
+    with open_store("sqlite:///.reconciler/state.db") as store:
+        lease = store.acquire(LOCATION, replace(a_holder("anna"), created=now), now)
+        store.begin_run(lease, RunHeader(LOCATION, "apply", "anna", now))
+        yield
+        store.unlock(LOCATION, lease.holder.id)
+
+
+def status_of_last(reconciler: Command) -> str:
+    (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
+    status = location["runs"][-1]["status"]
+    assert isinstance(status, str)
+    return status
+
+
+@pytest.mark.usefixtures("applied")
+def test_a_run_whose_holder_lives_is_running_and_one_without_holder_was_killed(reconciler: Command) -> None:
+    with a_run_under_way():
+        assert (status_of_last(reconciler), "killed" in reconciler("history").out) == ("running", False)
+        assert "running" in reconciler("show", "last").out
+    assert (status_of_last(reconciler), "running" in reconciler("history").out) == ("interrupted", False)
+    assert "killed" in reconciler("history").out
+    assert "killed" in reconciler("show", "last").out
+
+
+@pytest.mark.usefixtures("applied")
+def test_a_killed_run_is_not_taken_for_that_of_the_next_holder(reconciler: Command) -> None:
+    with a_run_under_way():
+        pass
+    now = SystemClock().now()
+    with open_store("sqlite:///.reconciler/state.db") as store:
+        store.acquire(LOCATION, replace(a_holder("bert"), created=Instant(now + 1)), now)
+        assert status_of_last(reconciler) == "interrupted"

@@ -547,6 +547,18 @@ def test_a_refusal_tells_the_command_that_ends_a_lease_left_behind(home: Home) -
     assert f"reconciler state unlock lease-one --location {HERE}" in caught.value.hint
 
 
+def test_whoever_only_looks_is_told_who_holds_the_lease(home: Home) -> None:
+    looking = home.store()
+    assert looking.held_lease(HERE, START) is None
+    lease = taken(home.store())
+
+    assert home.store().held_lease(HERE, START) == lease
+    assert home.store().held_lease(THERE, START) is None
+    assert home.store().held_lease(HERE, Instant(lease.expires + 1)) is None
+    home.store().release(lease)
+    assert home.store().held_lease(HERE, START) is None
+
+
 def test_unlock_ends_the_lease_of_a_holder_that_is_gone(home: Home) -> None:
     lease = taken(home.store())
     ended = home.store().unlock(HERE, "lease-one")

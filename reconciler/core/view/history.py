@@ -27,11 +27,12 @@ from reconciler.core.view.blocks import (
 )
 
 _STATUS = {
-    RunStatus.RUNNING: Cell("running, or killed", Style.WARN),
+    RunStatus.RUNNING: Cell("running", Style.STRONG),
     RunStatus.COMPLETE: Cell("complete", Style.GOOD),
     RunStatus.STOPPED: Cell("stopped", Style.WARN),
     RunStatus.INTERRUPTED: Cell("interrupted", Style.WARN),
 }
+_KILLED = Cell("killed", Style.BAD)
 _UNCHANGED = (Outcome.REJECTED, Outcome.HELD, Outcome.IN_DOUBT, Outcome.NOT_SENT)
 _CHANGED = {Action.ADD: "added", Action.REMOVE: "removed"}
 
@@ -68,9 +69,13 @@ def _run(run: RunRecord) -> tuple[Cell, ...]:
         Cell(header.who),
         number(run.requests),
         Cell("given up", Style.FAINT) if run.is_pruned else number(run.rows),
-        _STATUS[run.status],
+        _ending(run),
         Cell(header.commit[:12], Style.FAINT),
     )
+
+
+def _ending(run: RunRecord) -> Cell:
+    return _KILLED if run.was_killed else _STATUS[run.status]
 
 
 def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
@@ -85,7 +90,7 @@ def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
     if log.adopted:
         blocks.append(_adopted(log))
     title = f"Run {run.id}, location {run.header.location}"
-    return View("Run", (Section(title, _STATUS[run.status], tuple(blocks)),))
+    return View("Run", (Section(title, _ending(run), tuple(blocks)),))
 
 
 def _facts(run: RunRecord) -> Lines:
