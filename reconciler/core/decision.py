@@ -1,4 +1,5 @@
-"""What one pattern of contacts needs: the formulas of contract 5.2 (`docs/contract.md`), once per pattern.
+"""The changes that one situation of contacts needs: the formulas of contract 5.2 (`docs/contract.md`), once per
+situation.
 
 Rules: those of `diff`.
 """
@@ -14,10 +15,11 @@ from reconciler.core.desired import Cause, Desired, Reason, Want
 from reconciler.core.exclusive import Searched
 from reconciler.core.manifest import Authority
 from reconciler.core.names import Instant, Tag, TagSet, iso
-from reconciler.core.observed import Known, taken_away
+from reconciler.core.observed import taken_away
 from reconciler.core.outcome import Action
 from reconciler.core.owned import leaving
 from reconciler.core.reassert import Reassertion
+from reconciler.core.situation import Situation
 
 NONE: TagSet = frozenset()
 Deferred = tuple[tuple[Postponed, tuple[Tag, ...]], ...]
@@ -43,34 +45,32 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One pattern: what is wanted, what is known, what this run has done already.
+    """One situation: what is wanted of its contacts, and what this run has done to them already.
 
-    `barred`: the API refused the contact for good, and nothing has changed since. `flapping`: tags of ours that
-    others removed, put back too recently. `gone`: why the contact is not there, as was read just now.
+    `barred`: the API refused the contacts for good, and nothing has changed since. `gone`: why they are not there, as
+    was read just now.
     """
 
     desired: Desired
     owned: TagSet
     want: Want
-    known: Known
+    situation: Situation
     selection: Selection
     reassertion: Reassertion
     spent: TagSet
     searched: Searched
     barred: bool
-    flapping: TagSet
     gone: str = ""
 
     def verdict(self) -> Verdict:
         needed, removals, held = self._adds(), self._removals(), self._held()
         if self.gone or (self.barred and (self.spent or not self.selection.retry_rejected)):
-            refused = self.known.quarantine.value if self.known.quarantine else ""
             wrong = needed or self._present(removals) or held
             return Verdict(
                 ledger=self._ledger(),
                 # what stays on purpose stays on a contact that is refused, too, and is told
                 spared=tuple((why, tuple(sorted(tags))) for why, tags in self._spared() if tags),
-                quarantine=(self.gone or refused) if wrong else "",
+                quarantine=(self.gone or self.situation.refusal) if wrong else "",
             )
         flapping, unconfirmed = self._flapping(), self._unconfirmed()
         idle = flapping | unconfirmed
@@ -79,12 +79,12 @@ class Decision:
         removes, deferred = self._split(removals, adding=bool(sent), waits=not held.isdisjoint(adds), held=held)
         changes = [*sent, *removes]
         # asked to retry what is held, a plan has no use for all of it
-        doubtful = self._chosen(self.known.doubt) - {change.tag for change in changes}
+        doubtful = self._chosen(self.situation.doubt) - {change.tag for change in changes}
         listed = ((FLAPPING, flapping), (IN_DOUBT, doubtful), (UNCONFIRMED, unconfirmed))
         return Verdict(
             changes=tuple(sorted(changes)),
-            may_add=self.reassertion.adds(self._chosen(self.want.present), self.known, self.desired.rules),
-            may_remove=self.reassertion.removes(removals.keys(), self.known, self.desired.rules),
+            may_add=self._repeatable_adds(),
+            may_remove=self.reassertion.removes(removals.keys(), self.situation, self.desired.rules),
             deferred=deferred,
             ledger=self._ledger(),
             held=tuple((why, tuple(sorted(tags))) for why, tags in listed if tags),
@@ -92,57 +92,65 @@ class Decision:
             given=tuple((f"{GIVEN}, on {iso(at)[:10]}", (tag,)) for tag, at in self._given_before()),
         )
 
+    def _repeatable_adds(self) -> TagSet:
+        if not self.situation.is_fresh:
+            return NONE
+        return self.reassertion.adds(self._chosen(self.want.present), self.situation, self.desired.rules)
+
     def _given_before(self) -> Iterator[tuple[Tag, Instant]]:
         """What is desired once, was given before, and is not there: it is not given again."""
-        there = self.known.observed or NONE
-        for tag, at in self.known.given_before:
+        there = self.situation.observed or NONE
+        for tag, at in self.situation.given_before:
             if tag in self.want.present and tag not in there and self._satisfied(tag) and self.selection.takes(tag):
                 yield tag, at
 
     def _spared(self) -> Iterator[tuple[str, TagSet]]:
         """What stays on purpose, and why."""
-        yield SAFE, frozenset(filter(self._spares, self.known.ledger | self.want.absent.keys()))
-        there = self.known.ledger if self.known.observed is None else self.known.ledger & self.known.observed
+        yield SAFE, frozenset(filter(self._spares, self.situation.ledger | self.want.absent.keys()))
+        there = (
+            self.situation.ledger
+            if self.situation.observed is None
+            else self.situation.ledger & self.situation.observed
+        )
         stays = self._kept_though_owned() & there
         yield KEPT, self._chosen(stays - self.want.present.keys() - self.want.absent.keys())
 
     def _spares(self, tag: Tag) -> bool:
         """Whether the tag would be removed, were it not protected or ignored: kept on purpose, and told."""
-        there = self.known.observed is None or tag in self.known.observed
-        asked = tag in self.want.absent or (tag in self.known.ledger and not self._kept(tag))
+        there = self.situation.observed is None or tag in self.situation.observed
+        asked = tag in self.want.absent or (tag in self.situation.ledger and not self._kept(tag))
         return asked and there and tag not in self.want.present and self.selection.takes(tag) and self._safe(tag)
 
     def _held(self) -> TagSet:
         """The pairs in doubt; asked to retry them, those that this run brought into doubt once more."""
-        doubt = self.known.doubt & self.spent if self.selection.retry_held else self.known.doubt
+        doubt = self.situation.doubt & self.spent if self.selection.retry_held else self.situation.doubt
         return self._chosen(doubt)
 
     def _unconfirmed(self) -> TagSet:
         """What is to be added once, was asked for, and is not there: whether it ever was is for a person to say."""
-        if not self.known.unconfirmed or self.selection.retry_held:
+        if not self.situation.unconfirmed or self.selection.retry_held:
             return NONE
         return (
             self._chosen(tag for tag in self._missing() if self._is_once(tag))
-            & self.known.unconfirmed - self.known.doubt
+            & self.situation.unconfirmed - self.situation.doubt
         )
 
     def _flapping(self) -> TagSet:
         """Put back already, and gone again: held, unless asked for once more; what this run sent is neither."""
-        if not self.flapping or self.selection.retry_held:
+        if not self.situation.flapping or self.selection.retry_held:
             return NONE
-        return self.flapping & self._chosen(self._missing()) - self.spent - self._unconfirmed()
+        return self.situation.flapping & self._chosen(self._missing()) - self.spent - self._unconfirmed()
 
     def _adds(self) -> dict[Tag, Change]:
         return {tag: self._add(tag) for tag in self._missing() if self.selection.takes(tag)}
 
     def _missing(self) -> list[Tag]:
         """Desired, and not known to be there."""
-        there = (self.known.observed or NONE) - self.known.doubt
+        there = (self.situation.observed or NONE) - self.situation.doubt
         return [tag for tag in self.want.present if tag not in there and not self._satisfied(tag)]
 
     def _add(self, tag: Tag) -> Change:
-        known = self.known
-        restored = taken_away(known, frozenset({tag}))
+        restored = taken_away(self.situation, frozenset({tag}))
         reason = Reason.RESTORED if restored else Reason.AGAIN if self._was_given(tag) else Reason.DECLARED
         return Change(Action.ADD, tag, reason, self.want.present[tag])
 
@@ -151,10 +159,10 @@ class Decision:
         if not self._is_once(tag):
             return False
         given = self._was_given(tag) and tag not in self.selection.again
-        return tag in self.known.ledger - self.known.unconfirmed or given
+        return tag in self.situation.ledger - self.situation.unconfirmed or given
 
     def _was_given(self, tag: Tag) -> bool:
-        return self._is_once(tag) and any(tag == each for each, _ in self.known.given_before)
+        return self._is_once(tag) and any(tag == each for each, _ in self.situation.given_before)
 
     def _is_once(self, tag: Tag) -> bool:
         rule = self.desired.rules.get(tag)
@@ -162,14 +170,15 @@ class Decision:
 
     def _removals(self) -> dict[Tag, Change]:
         """Every removal that can be named for this contact, by tag: what is asked for plainly rules over the rest."""
-        want, known = self.want, self.known
+        want, situation = self.want, self.situation
         causes: dict[Tag, Cause] = {}
         if want.authority is Authority.EXACT:
-            causes |= dict.fromkeys(known.observed or NONE, Cause(Reason.EXACT))
+            causes |= dict.fromkeys(situation.observed or NONE, Cause(Reason.EXACT))
         if want.authority is not Authority.ADDITIVE:
             causes |= dict.fromkeys(self.owned - self._kept_though_owned(), Cause(Reason.OWNED))
-        causes |= {tag: self._exclusive(tag) for tag in self.searched.tags if self.searched.holds(known, tag)}
-        causes |= {tag: self._pruned(tag) for tag in known.ledger if not self._kept(tag)}
+        if situation.is_searched:
+            causes |= {tag: self._exclusive(tag) for tag in self.searched.held_by(situation.observed)}
+        causes |= {tag: self._pruned(tag) for tag in situation.ledger if not self._kept(tag)}
         causes |= want.absent
         idle = self._flapping() | self._unconfirmed()
         bare = frozenset(tag for tag in self._missing() if tag in idle or not self.selection.takes(tag))
@@ -198,11 +207,11 @@ class Decision:
         return Cause(Reason.PRUNED) if expired is None else Cause(Reason.EXPIRED, expired)
 
     def _kept(self, tag: Tag) -> bool:
-        return tag in self.known.kept
+        return tag in self.situation.kept
 
     def _kept_though_owned(self) -> TagSet:
         """What stays on leaving, though the contact is of a set that owns its tags."""
-        return self.known.kept & self.owned if self.want.authority is Authority.OWNED else NONE
+        return self.situation.kept & self.owned if self.want.authority is Authority.OWNED else NONE
 
     def _safe(self, tag: Tag) -> bool:
         rule = self.desired.rules.get(tag)
@@ -210,10 +219,10 @@ class Decision:
 
     def _present(self, removals: Mapping[Tag, Change]) -> dict[Tag, Change]:
         """The removals whose tag the contact carries, or may carry as far as anyone knows."""
-        observed = self.known.observed
+        observed = self.situation.observed
         if observed is None:
             return {tag: change for tag, change in removals.items() if self._blind(change)}
-        return {tag: change for tag, change in removals.items() if tag in observed or tag in self.known.doubt}
+        return {tag: change for tag, change in removals.items() if tag in observed or tag in self.situation.doubt}
 
     def _blind(self, change: Change) -> bool:
         return change.reason not in (Reason.OWNED, Reason.EXACT, Reason.EXCLUSIVE)
@@ -223,7 +232,7 @@ class Decision:
     ) -> tuple[list[Change], Deferred]:
         """The removals of this plan, and those that wait: for an add in doubt, or for the first answer to tell."""
         present = self._present(removals)
-        if self.known.observed is not None:
+        if self.situation.observed is not None:
             withheld = tuple(sorted(present))
             if waits:
                 return [], (((Postponed.UNTIL_SETTLED, withheld),) if withheld else ())
@@ -243,15 +252,15 @@ class Decision:
         return (*([named] if tags else []), *([open_ended] if exact else []))
 
     def _ledger(self) -> tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None:
-        known, present = self.known, frozenset(self.want.present)
-        there, wanted = known.observed or NONE, self._chosen(present)
-        settled = self._chosen(known.ledger | present) - known.doubt
-        adopted = (present & there & settled) - known.ledger
-        unseen = known.ledger if known.observed is None else there
-        released = self._chosen(leaving(known, present)) - (self._kept_though_owned() & unseen)
-        ledger = (known.ledger | adopted) - released
-        kept = frozenset(tag for tag in ledger if tag in (self.want.keep if tag in wanted else known.kept))
-        if not adopted and not released and kept == known.kept:
+        situation, present = self.situation, frozenset(self.want.present)
+        there, wanted = situation.observed or NONE, self._chosen(present)
+        settled = self._chosen(situation.ledger | present) - situation.doubt
+        adopted = (present & there & settled) - situation.ledger
+        unseen = situation.ledger if situation.observed is None else there
+        released = self._chosen(leaving(situation, present)) - (self._kept_though_owned() & unseen)
+        ledger = (situation.ledger | adopted) - released
+        kept = frozenset(tag for tag in ledger if tag in (self.want.keep if tag in wanted else situation.kept))
+        if not adopted and not released and kept == situation.kept:
             return None
         return tuple(sorted(adopted)), tuple(sorted(released)), tuple(sorted(kept))
 

@@ -19,7 +19,7 @@ Rules
    after that it is flapping, held.
 7. What a group excludes is not removed while the selection leaves out the tag that takes its place, or it is flapping.
 8. An exclusive tag is taken from whoever a search for its holders showed, and from nobody without one.
-9. The work is done once per pattern of contacts (`decision.py`), never per contact and tag.
+9. The work is done once per situation of contacts (`situation.py`, `decision.py`), never per contact and tag.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple
 
 from reconciler.core.change import (
     EVERYTHING,
@@ -50,6 +52,7 @@ from reconciler.core.observed import UNTIMED, Known, Observed
 from reconciler.core.outcome import Action
 from reconciler.core.owned import owned_tags
 from reconciler.core.reassert import NO_REASSERTION, Reassertion
+from reconciler.core.situation import Context, Situation
 
 NONE: TagSet = frozenset()
 NOWHERE: frozenset[SetName] = frozenset()
@@ -111,14 +114,15 @@ def diff(
     read for this very plan, and why.
     """
     owned |= owned_in(desired, observed, selection)
-    case = _Case(desired, owned, selection, reassertion, searched, desired.set_names, now)
+    exact = any(want.authority is Authority.EXACT for want in desired.wants)
+    context = Context(owned, exact, reassertion, searched, now)
+    plan = _Plan(desired, owned, selection, reassertion, searched)
     collected = _Collected()
     unobserved = 0
     away = {contact: each.why for each in gone for contact in each.contacts}
-    for (want, known, done, why), contacts in _patterns(case, observed, spent or {}, away).items():
-        pattern = observed.patterns[known]
-        collected.put(_decision(case, want, pattern, done, why).verdict(), contacts)
-        if want >= 0 and pattern.observed is None:
+    for case, contacts in _contacts_by_case(desired, observed, selection, context, spent or {}, away).items():
+        collected.put(_decision(plan, case).verdict(), contacts)
+        if case.want >= 0 and case.situation.observed is None:
             unobserved += len(contacts)
     collected.deferred.update({waits: [] for waits in _others(desired, selection, searched)})
     return _sorted(collected, unobserved)
@@ -136,82 +140,81 @@ def _others(desired: Desired, selection: Selection, searched: Searched) -> Itera
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
-    """What all patterns have in common."""
+class _Plan:
+    """What all cases of a plan have in common."""
 
     desired: Desired
     owned: TagSet
     selection: Selection
     reassertion: Reassertion
     searched: Searched
-    sets: frozenset[SetName]
-    now: Instant
 
 
-def _decision(case: _Case, index: int, known: Known, spent: TagSet, gone: str) -> Decision:
-    """`index`: of what is wanted; -1: nothing is. `gone`: why the contacts are not there, empty where they may be."""
-    want = case.desired.wants[index] if index >= 0 else NOTHING
-    membership = case.desired.memberships[index] if index >= 0 else NOWHERE
+class _Case(NamedTuple):
+    """The contacts of one case get the same plan.
+
+    `want`: the index of what is wanted of them, -1 where nothing is. `spent`: the tags whose outcome the run knows.
+    `gone`: why they are not there, empty where they may be.
+    """
+
+    want: int
+    situation: Situation
+    barred: bool
+    spent: TagSet
+    gone: str
+
+
+def _decision(plan: _Plan, case: _Case) -> Decision:
     return Decision(
-        desired=case.desired,
-        owned=case.owned,
-        want=want,
-        known=known,
-        selection=case.selection,
-        reassertion=case.reassertion,
-        spent=spent,
-        searched=case.searched,
-        barred=known.is_barred(membership, case.sets, case.now),
-        flapping=known.flapping(case.now),
-        gone=gone,
+        desired=plan.desired,
+        owned=plan.owned,
+        want=plan.desired.wants[case.want] if case.want >= 0 else NOTHING,
+        situation=case.situation,
+        selection=plan.selection,
+        reassertion=plan.reassertion,
+        spent=case.spent,
+        searched=plan.searched,
+        barred=case.barred,
+        gone=case.gone,
     )
 
 
-def _alike(case: _Case, observed: Observed) -> list[int]:
-    """For each pattern of what is known, the first one that comes to the same.
-
-    When it was learnt matters only for sending it again, and foreign tags only where a set is exact.
-    """
-    first: dict[tuple[object, ...], int] = {}
-    exact = any(want.authority is Authority.EXACT for want in case.desired.wants)
-    return [
-        first.setdefault(
-            (
-                known.observed if exact or known.observed is None else known.observed & (case.owned | known.ledger),
-                known.ledger,
-                known.kept,
-                known.doubt,
-                known.unconfirmed,
-                known.given_before,
-                known.quarantine,
-                known.membership,
-                known.is_barred(known.membership or NOWHERE, known.membership or NOWHERE, case.now),
-                known.flapping(case.now),
-                case.reassertion.is_fresh(known),
-                case.searched.shows(known),
-            ),
-            index,
-        )
-        for index, known in enumerate(observed.patterns)
-    ]
+def _contacts_by_case(
+    desired: Desired,
+    observed: Observed,
+    selection: Selection,
+    context: Context,
+    spent: Mapping[ContactId, TagSet],
+    gone: Mapping[ContactId, str],
+) -> dict[_Case, list[ContactId]]:
+    situations = [context.situation_of(known) for known in observed.patterns]
+    # a small number is hashed for each contact, and not a situation
+    first: dict[Situation, int] = {}
+    alike = [first.setdefault(situation, index) for index, situation in enumerate(situations)]
+    refused = {index for index, known in enumerate(observed.patterns) if known.quarantined_at is not None}
+    wanted, known = desired.contacts, observed.contacts
+    groups: defaultdict[tuple[int, int, bool, TagSet, str], list[ContactId]] = defaultdict(list)
+    for contact in _planned(desired, observed, selection):
+        want, index = wanted.get(contact, -1), known.get(contact, 0)
+        barred = index in refused and _is_barred(desired, observed.patterns[index], want, context.now)
+        groups[want, alike[index], barred, spent.get(contact, NONE), gone.get(contact, "")].append(contact)
+    return {
+        _Case(want, situations[index], barred, done, why): contacts
+        for (want, index, barred, done, why), contacts in groups.items()
+    }
 
 
-def _patterns(
-    case: _Case, observed: Observed, spent: Mapping[ContactId, TagSet], gone: Mapping[ContactId, str]
-) -> dict[tuple[int, int, TagSet, str], list[ContactId]]:
-    """The contacts by what is wanted of them (-1: nothing), what is known of them, what was already done, and why they
-    are gone."""
-    alike, wanted, known = _alike(case, observed), case.desired.contacts, observed.contacts
-    groups: defaultdict[tuple[int, int, TagSet, str], list[ContactId]] = defaultdict(list)
-    for contact in selected(case.desired, case.selection):
-        of, why = alike[known.get(contact, 0)], gone.get(contact, "")
-        groups[wanted.get(contact, -1), of, spent.get(contact, NONE), why].append(contact)
-    if case.selection.sets:
-        return groups
-    for contact, index in known.items():
-        if contact not in wanted:
-            groups[-1, alike[index], spent.get(contact, NONE), gone.get(contact, "")].append(contact)
-    return groups
+def _is_barred(desired: Desired, known: Known, want: int, now: Instant) -> bool:
+    membership = desired.memberships[want] if want >= 0 else NOWHERE
+    return known.is_barred(membership, desired.set_names, now)
+
+
+def _planned(desired: Desired, observed: Observed, selection: Selection) -> Iterable[ContactId]:
+    """The contacts that are planned: those declared, and where no set is chosen all others that are known."""
+    declared = selected(desired, selection)
+    if selection.sets:
+        return declared
+    return chain(declared, (contact for contact in observed.contacts if contact not in desired.contacts))
 
 
 def owned_in(desired: Desired, observed: Observed, selection: Selection) -> TagSet:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.core.desired import Desired
-from reconciler.core.names import Instant, Tag, TagSet
+from reconciler.core.names import Instant, TagSet
 from reconciler.core.observed import Known
 
 NONE: TagSet = frozenset()
@@ -57,8 +57,9 @@ class Searched:
         """Whether what is known of a contact is of the search, or newer."""
         return self.since is not None and known.observed_at is not None and known.observed_at >= self.since
 
-    def holds(self, known: Known, tag: Tag) -> bool:
-        return tag in self.tags and tag in (known.observed or NONE) and self.shows(known)
+    def held_by(self, observed: TagSet | None) -> TagSet:
+        """The tags whose holder a contact is, that was observed by the search or since."""
+        return self.tags & observed if observed else NONE
 
 
 NOT_SEARCHED = Searched()

@@ -33,4 +33,4 @@ def left_alone(
 
 def _left(want: Want, known: Known, searched: Searched) -> TagSet:
     others = (known.observed or NONE) - want.present.keys() - want.absent.keys() - known.ledger - known.doubt
-    return frozenset(tag for tag in others if not searched.holds(known, tag))
+    return others - searched.held_by(known.observed) if searched.shows(known) else others

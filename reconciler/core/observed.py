@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Protocol
 
 from reconciler.core.names import ContactId, Instant, SetName, Tag, TagSet, folded
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
@@ -170,7 +171,22 @@ class Observed:
         return index
 
 
-def taken_away(known: Known, tags: TagSet) -> TagSet:
+class Managed(Protocol):
+    """What tells which tags of a contact are under management, and which of them are there."""
+
+    @property
+    def observed(self) -> TagSet | None: ...
+    @property
+    def ledger(self) -> TagSet: ...
+    @property
+    def kept(self) -> TagSet: ...
+    @property
+    def doubt(self) -> TagSet: ...
+    @property
+    def unconfirmed(self) -> TagSet: ...
+
+
+def taken_away(known: Managed, tags: TagSet) -> TagSet:
     """Those of `tags` that are under management and that others removed; what nobody ever saw there nobody removed."""
     if known.observed is None:
         return NONE

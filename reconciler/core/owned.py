@@ -11,12 +11,12 @@ from collections.abc import Container
 
 from reconciler.core.desired import Desired
 from reconciler.core.names import ContactId, TagSet
-from reconciler.core.observed import Known, Observed, not_among
+from reconciler.core.observed import Managed, Observed, not_among
 
 NONE: TagSet = frozenset()
 
 
-def leaving(known: Known, present: TagSet) -> TagSet:
+def leaving(known: Managed, present: TagSet) -> TagSet:
     """The pairs of a contact that leave the ledger where `present` is desired: known to be gone, or to be kept."""
     undesired = known.ledger - present - known.doubt
     gone = NONE if known.observed is None else not_among(undesired - known.observed, known.observed)

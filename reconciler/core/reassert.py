@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from reconciler.core.manifest import TagRule
 from reconciler.core.names import Instant, Tag, TagSet
-from reconciler.core.observed import Known
+from reconciler.core.observed import Known, Managed
 from reconciler.core.outcome import Action
 
 NONE: TagSet = frozenset()
@@ -61,17 +61,17 @@ class Reassertion:
             self.mode is not Reassert.NEVER and known.observed_at is not None and known.observed_at >= self.fresh_since
         )
 
-    def adds(self, present: Collection[Tag], known: Known, rules: Mapping[Tag, TagRule]) -> TagSet:
-        """What may be added again to a contact: `present` is desired."""
-        if known.observed is None or not self.is_fresh(known):
+    def adds(self, present: Collection[Tag], contact: Managed, rules: Mapping[Tag, TagRule]) -> TagSet:
+        """What may be added again to a contact that was observed recently enough: `present` is desired."""
+        if contact.observed is None:
             return NONE
-        return self.repeatable(Action.ADD, known.observed.intersection(present) - known.doubt, rules)
+        return self.repeatable(Action.ADD, contact.observed.intersection(present) - contact.doubt, rules)
 
-    def removes(self, removable: Collection[Tag], known: Known, rules: Mapping[Tag, TagRule]) -> TagSet:
+    def removes(self, removable: Collection[Tag], contact: Managed, rules: Mapping[Tag, TagRule]) -> TagSet:
         """What may be removed again from a contact: `removable` would be removed, were it there."""
-        if known.observed is None:
+        if contact.observed is None:
             return NONE
-        return self.repeatable(Action.REMOVE, frozenset(removable) - known.observed - known.doubt, rules)
+        return self.repeatable(Action.REMOVE, frozenset(removable) - contact.observed - contact.doubt, rules)
 
 
 NO_REASSERTION = Reassertion(Reassert.NEVER)

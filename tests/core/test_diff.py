@@ -515,3 +515,12 @@ def test_a_selected_tag_does_not_leave_a_group_empty() -> None:
 
 def test_held_pairs_of_other_tags_are_not_listed_under_a_selected_tag() -> None:
     assert held(anna("x y", carries("", ledger="x y", doubt="x y"), selection=only(tag="x"))) == {"anna": "x"}
+
+
+@pytest.mark.parametrize("first", ["anna", "bert"])
+def test_a_tag_spelt_otherwise_is_there_for_its_own_contact_alone(first: str) -> None:
+    """The location keeps `a` as `A` on anna, as no answer has told so far; bert has lost it."""
+    known = {"anna": carries("A", ledger="a"), "bert": carries("", ledger="a")}
+    observed = state(**{name: known[name] for name in sorted(known, key=lambda name: name != first)})
+    (released,) = diff(declare(), observed, now=NOW).ledger
+    assert (released.released, released.contacts) == (("a",), tuple(ids("bert")))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.change import Diff
+from reconciler.core.change import EVERYTHING, Diff
 from reconciler.core.desired import Desired
-from reconciler.core.diff import diff
+from reconciler.core.diff import diff, owned_in
 from reconciler.core.manifest import Authority, ContactSet, OnLeave, TagRule
 from reconciler.core.names import ContactId, Instant, SetName, Tag
 from reconciler.core.observed import Known, Observed, absorb, adopt, intend, release
@@ -20,6 +20,8 @@ from tests.core.reference import Case, Expected, expect
 TAGS = ("a", "b", "g1", "g2", "wf-1", "z")
 PEOPLE = ("anna", "bert", "cara")
 GROUP = {"g1": "g2", "g2": "g1"}
+THOROUGH = settings(max_examples=150)
+"""With 50 examples a fault that takes two contacts which differ in one fact went unnoticed every third time."""
 
 
 def some(words: tuple[str, ...], most: int = 3) -> st.SearchStrategy[str]:
@@ -148,6 +150,7 @@ def got(found: Diff, contact: ContactId) -> Expected:
     )
 
 
+@THOROUGH
 @given(worlds())
 def test_diff_is_what_the_contracts_formulas_say(world: World) -> None:
     found = diff(world.desired, state_of(world.observed), now=NOW)
@@ -181,6 +184,23 @@ def test_each_contact_is_in_one_delta_and_each_delta_is_sorted(world: World) -> 
 def test_the_order_in_which_contacts_became_known_means_nothing(world: World) -> None:
     again = dict(reversed(world.observed.items()))
     assert diff(world.desired, state_of(again), now=NOW) == diff(world.desired, state_of(world.observed), now=NOW)
+
+
+@THOROUGH
+@given(worlds(), st.sets(st.sampled_from(PEOPLE).map(ContactId)))
+def test_the_state_of_other_contacts_changes_no_plan(world: World, respelt: set[ContactId]) -> None:
+    """A location may keep `a` as `A` on some contacts, where no answer has told so yet."""
+    observed = {
+        contact: replace(known, observed=frozenset(Tag(tag.upper()) for tag in known.observed))
+        if contact in respelt and known.observed is not None
+        else known
+        for contact, known in world.observed.items()
+    }
+    together = diff(world.desired, state_of(observed), now=NOW)
+    owned = owned_in(world.desired, state_of(observed), EVERYTHING)
+    for contact, known in observed.items():
+        alone = diff(world.desired, state_of({contact: known}), now=NOW, owned=owned)
+        assert got(alone, contact) == got(together, contact)
 
 
 @given(worlds(calm=True), st.data())

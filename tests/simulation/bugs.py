@@ -132,8 +132,8 @@ BUGS = (
     Bug(
         "prune nothing",
         "core/decision.py",
-        "for tag in known.ledger if not self._kept(tag)}",
-        "for tag in known.ledger if self._kept(tag)}",
+        "for tag in situation.ledger if not self._kept(tag)}",
+        "for tag in situation.ledger if self._kept(tag)}",
         "16",
     ),
     Bug(
@@ -195,22 +195,22 @@ BUGS = (
     Bug(
         "take what was asked for once for added",
         "core/decision.py",
-        "tag in self.known.ledger - self.known.unconfirmed or",
-        "tag in self.known.ledger or",
+        "tag in self.situation.ledger - self.situation.unconfirmed or",
+        "tag in self.situation.ledger or",
         "15",
     ),
     Bug(
         "forget what was given once with its pair",
         "core/decision.py",
-        "any(tag == each for each, _ in self.known.given_before)",
+        "any(tag == each for each, _ in self.situation.given_before)",
         "any(tag == each for each, _ in ())",
         "6 7",
     ),
     Bug(
         "add once more what may have been consumed",
         "core/decision.py",
-        "if not self.known.unconfirmed or self.selection.retry_held:",
-        "if self.known.unconfirmed or self.selection.retry_held:",
+        "if not self.situation.unconfirmed or self.selection.retry_held:",
+        "if self.situation.unconfirmed or self.selection.retry_held:",
         "6 7",
     ),
     Bug(
