@@ -178,6 +178,14 @@ def read_page(body: bytes) -> Page:
     return Page(tuple(_contact(item) for item in items), total, _cursor(items[-1]) if items else None)
 
 
+def read_tag_list(body: bytes) -> int:
+    """How many tags a location has; raises Unreadable where there is no list of them."""
+    tags = _object(body).get("tags")
+    if not isinstance(tags, list):
+        raise Unreadable("the answer has no list `tags`")
+    return len(tags)
+
+
 def _cursor(item: dict[str, Any]) -> tuple[Any, ...] | None:
     after = item.get("searchAfter")
     if not isinstance(after, list):

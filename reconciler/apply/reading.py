@@ -138,11 +138,12 @@ def _miss(run: Run, contact: ContactId, readings: Readings, why: Rejection) -> N
         _forbid(run, readings, "every contact is said to be another location's")
     else:
         readings.blind = (
-            f"{MOST_IN_A_ROW} contacts in a row are said not to be there, which is not believed: the token, the "
-            "location or the API is probably wrong; `reconciler state forget` gives up contacts that are really gone"
+            f"{MOST_IN_A_ROW} contacts in a row are said not to be there, which is not believed: "
+            f"{run.world.token(run.location)}, the location or the API is probably wrong; "
+            "`reconciler state forget` gives up contacts that are really gone"
         )
 
 
 def _forbid(run: Run, readings: Readings, why: str) -> None:
     readings.forbidden = True
-    readings.blind = f"the token may not read contacts of location {run.location} ({why})"
+    readings.blind = f"{run.world.token(run.location)} may not read contacts of location {run.location} ({why})"

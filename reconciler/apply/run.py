@@ -281,8 +281,8 @@ def halt_if_wrong(run: Run) -> None:
         run.wrong = True
         run.halt(
             Unfinished(
-                f"{run.rates.wrong}: the token or the location {run.location} is probably wrong; nobody was "
-                "quarantined",
+                f"{run.rates.wrong}: {run.world.token(run.location)} or the location {run.location} is probably wrong; "
+                "nobody was quarantined",
                 hint="see that the token is of this location and the manifests name its contacts, then apply again; "
                 "`reconciler state forget` gives up contacts that are really gone",
             )

@@ -15,6 +15,7 @@ from reconciler.core.pace import Pace
 from reconciler.core.plan import LocationPlan, PlanOptions
 from reconciler.core.proposal import NO_REST, Proposal, Rest
 from reconciler.core.rates import StopOn
+from reconciler.core.refusal import THE_TOKEN
 from reconciler.core.revert import Reversal
 from reconciler.core.waves import Canary
 from reconciler.ports import Clock, Emergency, Reporter, StateStore, TagReader, TagWriter
@@ -26,11 +27,15 @@ def _nowhere(lost: Lost, /) -> str:  # noqa: ARG001 (nothing is kept)
     return ""
 
 
+def _the_token(location: LocationId) -> str:  # noqa: ARG001 (the same for all)
+    return THE_TOKEN
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What a run needs of the world. `writer` gives the API of a location, and `reader` the means to settle doubts,
     without which they are held; `pace`: shared by all that ask the location. `emergency` keeps what `store` cannot.
-    `chance`: drawn evenly from 0 to 1, for the pauses.
+    `chance`: drawn evenly from 0 to 1, for the pauses. `token`: what a location's is called, with where it is held.
     """
 
     writer: Callable[[LocationId], TagWriter]
@@ -42,6 +47,7 @@ class World:
     pace: Callable[[LocationId], Pace] | None = None
     stop: Stop = field(default_factory=Stop)
     chance: Callable[[], float] = random
+    token: Callable[[LocationId], str] = _the_token
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from reconciler.core.settings import Settings
 from reconciler.highlevel.connection import Arguments, Connection
 from reconciler.highlevel.exchange import Agency
 from reconciler.highlevel.reader import HighLevelReader
-from reconciler.highlevel.token import find_token
+from reconciler.highlevel.token import find_token, held_in
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
@@ -36,6 +36,7 @@ def arguments_of(settings: Settings, location: LocationId, pace: Pace) -> Argume
     api, company = settings.api, settings.company(location)
     return Arguments(
         token=token_of(settings, location),
+        held_in=token_held_in(settings, location),
         agency=Agency(company, location) if company else None,
         version=api.version,
         timeout_s=api.timeout_s,
@@ -47,6 +48,12 @@ def token_of(settings: Settings, location: LocationId) -> str:
     """Raises AuthRefused without a token."""
     place = settings.location(location)
     return find_token(location, os.environ, variable=place.token_env, command=place.token_command)
+
+
+def token_held_in(settings: Settings, location: LocationId) -> str:
+    """Where the token of a location is held, for messages."""
+    place = settings.location(location)
+    return held_in(os.environ, place.token_env, place.token_command)
 
 
 def _heard(pace: Pace, quota: Quota) -> None:

@@ -16,6 +16,7 @@ import click
 
 from reconciler import __version__
 from reconciler.cli.answers import short_answer, tell
+from reconciler.cli.connecting import token_held_in, token_of
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, answered, common, flags_of, manifests
 from reconciler.clock import SystemClock
@@ -23,26 +24,31 @@ from reconciler.core.diagnosis import (
     Answered,
     Examined,
     Remark,
+    api_remark,
     bad,
     clock_remark,
     exit_code,
     good,
+    last_write,
     limit_remarks,
     lock_remark,
     read_remark,
     state_remark,
+    token_remark,
     watch,
     write_remark,
 )
 from reconciler.core.errors import ApiError, AuthRefused, ExitCode, InvalidInput, ReconcilerError
 from reconciler.core.names import Instant, LocationId
-from reconciler.core.settings import LocationSettings, OriginKind, Settings, redacted
+from reconciler.core.pace import Quota
+from reconciler.core.plan import Snapshot
+from reconciler.core.settings import OriginKind, Settings, redacted
 from reconciler.core.view.blocks import counted
 from reconciler.core.view.doctor import doctor_view
 from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.exchange import Agency
 from reconciler.highlevel.probe import probe
-from reconciler.highlevel.token import find_token
+from reconciler.highlevel.reason import proxy_of
 from reconciler.loading import load, load_settings
 from reconciler.render.diagnosis import doctor_json
 from reconciler.store import open_reader
@@ -62,8 +68,9 @@ LIBRARIES = ("httpx", "pydantic", "numpy", "click")
 def command(manifests: Path, locations: tuple[str, ...], offline: bool, **options: Any) -> int:
     """Look whether everything is in place to plan and apply: changes nothing.
 
-    Versions, manifests, state and lock; and for each location the token, what it may read, the clock and the limits,
-    from two requests that only read. Exit code 0 where nothing is bad, 7 where a token is refused, else 1.
+    Versions, manifests, state and lock; and for each location the API, the token, what it may read, the clock and the
+    limits, from two requests that only read, and are read as a refresh reads them. Exit code 0 where nothing is bad, 7
+    where a token is refused, else 1.
     """
     console = Console.of(options)
     settings = load_settings(manifests, environment=os.environ, flags=flags_of(options))
@@ -104,61 +111,66 @@ def _manifests(directory: Path, options: Mapping[str, Any]) -> tuple[tuple[Remar
 def _location(location: LocationId, settings: Settings, *, offline: bool) -> Examined:
     name = settings.location(location).name
     title = f"Location {name} ({location})" if name else f"Location {location}"
-    remarks = (*_state(location, settings), *_token(location, settings, offline=offline))
-    return Examined(title, remarks)
+    state, remarks = _state(location, settings)
+    told_at = None if state is None else last_write(state)
+    return Examined(title, (*remarks, *_token(location, settings, told_at, offline=offline)))
 
 
-def _state(location: LocationId, settings: Settings) -> list[Remark]:
+def _state(location: LocationId, settings: Settings) -> tuple[Snapshot | None, list[Remark]]:
     try:
         with open_reader(settings.state) as reader:
             state = reader.load(location)
             lease = reader.held_lease(location, SystemClock().now())
     except ReconcilerError as error:
-        return [bad("state", error.message, error.hint or "reconciler state verify", error.exit_code)]
+        return None, [bad("state", error.message, error.hint or "reconciler state verify", error.exit_code)]
     pin = settings.pin(location)
     if pin not in (None, state.lineage):
         told = f"pinned to lineage {pin}, found {state.lineage or 'none'}"
-        return [bad("state", told, "see that `state` names the right one"), lock_remark(lease)]
-    return [state_remark(state), lock_remark(lease)]
+        return None, [bad("state", told, "see that `state` names the right one"), lock_remark(lease)]
+    return state, [state_remark(state), lock_remark(lease)]
 
 
-def _token(location: LocationId, settings: Settings, *, offline: bool) -> Iterable[Remark]:
-    place = settings.location(location)
+def _token(location: LocationId, settings: Settings, told_at: Instant | None, *, offline: bool) -> Iterable[Remark]:
+    """`told_at`: when a write was last answered."""
     try:
-        token = find_token(location, os.environ, variable=place.token_env, command=place.token_command)
+        token = token_of(settings, location)
     except AuthRefused as error:
         return [bad("token", error.message, error.hint, ExitCode.AUTH)]
-    found = good("token", f"from {_origin(place)}")
     if offline:
-        return [found]
-    try:
-        return [found, *asyncio.run(_ask(location, settings, token))]
-    except ApiError as error:
-        return [found, bad("agency", error.message, error.hint or "try again", error.exit_code)]
+        return [good("token", f"from {token_held_in(settings, location)}")]
+    return asyncio.run(_ask(location, settings, token, told_at))
 
 
-def _origin(place: LocationSettings) -> str:
-    return f"variable {place.token_env}" if os.environ.get(place.token_env, "").strip() else "token_command"
-
-
-async def _ask(location: LocationId, settings: Settings, token: str) -> list[Remark]:
-    api, clock, company = settings.api, SystemClock(), settings.company(location)
-    if company:
-        agency = Agency(company, location)
-        async with Connection(api.base_url, token=token, agency=agency, timeout_s=api.timeout_s) as connection:
-            token = await connection.token()
-    before = clock.now()
-    search, tags = await probe(api.base_url, location, token=token, version=api.version, timeout_s=api.timeout_s)
+async def _ask(location: LocationId, settings: Settings, token: str, told_at: Instant | None) -> list[Remark]:
+    api, clock, company, heard = settings.api, SystemClock(), settings.company(location), [Quota()]
+    held, before = token_held_in(settings, location), clock.now()
+    async with Connection(
+        api.base_url,
+        token=token,
+        held_in=held,
+        agency=Agency(company, location) if company else None,
+        version=api.version,
+        timeout_s=api.timeout_s,
+        heard=heard.append,
+    ) as connection:
+        try:
+            await connection.token()
+        except ApiError as error:
+            return [bad("agency", error.message, error.hint or "try again", error.exit_code)]
+        search, tags = await probe(connection, location)
     return [
-        read_remark("contacts.readonly", search, needed=True),
-        read_remark("locations/tags.readonly", tags, needed=False),
-        write_remark(),
-        *_measured(search if search.status else tags, settings, before, clock.now()),
+        api_remark(search, api.base_url, proxy_of(api.base_url, os.environ)),
+        token_remark(search, held),
+        read_remark("contacts.readonly", search, held, needed=True),
+        read_remark("locations/tags.readonly", tags, held, needed=False),
+        write_remark(told_at),
+        *_measured((search, tags), heard[-1], settings, before, clock.now()),
     ]
 
 
-def _measured(answered: Answered, settings: Settings, before: Instant, after: Instant) -> list[Remark]:
-    """Clock and limits, where anything was answered at all."""
-    if not answered.status:
-        return []
-    return [clock_remark(answered.date, before, after), *limit_remarks(answered.limits, settings.api)]
+def _measured(
+    answers: Iterable[Answered], quota: Quota, settings: Settings, before: Instant, after: Instant
+) -> list[Remark]:
+    """Clock and limits, where anything was answered as it should be."""
+    read = [each for each in answers if each.problem is None]
+    return [clock_remark(read[0].date, before, after), *limit_remarks(quota, settings.api)] if read else []

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from reconciler.cli.connecting import open_reading, reckon_today
+from reconciler.cli.connecting import open_reading, reckon_today, token_held_in
 from reconciler.cli.options import milliseconds
 from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
 from reconciler.clock import SystemClock
@@ -34,6 +34,7 @@ from reconciler.core.refreshing import (
     outdated,
     take_in,
 )
+from reconciler.core.refusal import called
 from reconciler.core.settings import Settings
 from reconciler.core.view.blocks import counted
 from reconciler.ports import Reporter, StateReader
@@ -162,7 +163,7 @@ async def read(
         return Found()
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(open_reading(settings, location, pace))
-        reading = Reading(api, SystemClock(), report, pace)
+        reading = Reading(api, SystemClock(), report, pace, token=called(token_held_in(settings, location)))
         return await refresh(location, wanted, reading, keep)
 
 

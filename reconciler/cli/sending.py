@@ -13,7 +13,7 @@ import click
 
 from reconciler.apply import Mission, World, apply
 from reconciler.cli import answers
-from reconciler.cli.connecting import arguments_of
+from reconciler.cli.connecting import arguments_of, token_held_in
 from reconciler.cli.console import Console
 from reconciler.cli.halting import stop_on, stopping
 from reconciler.cli.holder import current_holder, git_commit
@@ -26,6 +26,7 @@ from reconciler.core.names import LocationId
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions
 from reconciler.core.printable import visible
 from reconciler.core.proposal import Proposal
+from reconciler.core.refusal import called
 from reconciler.core.report import LocationReport, exit_code
 from reconciler.core.revert import Reversal
 from reconciler.core.settling import may_have_work
@@ -89,8 +90,14 @@ async def send(
             spill=options["quota_spill"],
             proposal=proposal,
         )
+
+        def token_called(location: LocationId) -> str:
+            return called(token_held_in(settings, location))
+
         api, journal = apis.__getitem__, EmergencyJournal(plan)
-        world = World(api, store, SystemClock(), console, journal, reader=api, pace=session.pace, stop=stop)
+        world = World(
+            api, store, SystemClock(), console, journal, reader=api, pace=session.pace, stop=stop, token=token_called
+        )
         return await apply(approved, mission, world)
 
 

@@ -5,14 +5,25 @@ Rule: a remark says what was found, and in `remedy` what to do about it; no toke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.errors import ExitCode, worst
+from reconciler.core.errors import (
+    ApiError,
+    AuthRefused,
+    ExitCode,
+    QuotaExhausted,
+    RateLimited,
+    RequestRefused,
+    worst,
+)
 from reconciler.core.lease import Lease, describe
-from reconciler.core.names import Instant
+from reconciler.core.names import Instant, iso
+from reconciler.core.observed import Origin
+from reconciler.core.pace import Quota
 from reconciler.core.plan import Snapshot
+from reconciler.core.refusal import Refusal, Refused, called, read_refusal
 from reconciler.core.settings import ApiSettings
 
 SKEW_MS = 5_000
@@ -21,14 +32,11 @@ SKEW_MS = 5_000
 PLENTY = 0.1
 """Less than this share of the daily quota left is worth a word."""
 
-LIMIT = "x-ratelimit-max"
-INTERVAL = "x-ratelimit-interval-milliseconds"
-DAILY = "x-ratelimit-limit-daily"
-DAILY_LEFT = "x-ratelimit-daily-remaining"
-HEADERS = (LIMIT, INTERVAL, DAILY, DAILY_LEFT)
-
 
 class Verdict(StrEnum):
+    """UNKNOWN: nothing that was asked tells."""
+
+    UNKNOWN = "?"
     GOOD = "ok"
     WATCH = "watch"
     BAD = "bad"
@@ -47,12 +55,11 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answer to one reading request. `status` 0: there was none, `said` tells why."""
+    """What came of one reading request. `problem`: None where it was answered as a refresh needs it. `date`: the API's
+    time, where it told."""
 
-    status: int
-    said: str = ""
+    problem: ApiError | None = None
     date: Instant | None = None
-    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +86,70 @@ def bad(subject: str, told: str, remedy: str, code: int = ExitCode.ERROR) -> Rem
     return Remark(subject, Verdict.BAD, told, remedy, code)
 
 
-def read_remark(scope: str, answered: Answered, *, needed: bool) -> Remark:
+def unknown(subject: str, told: str) -> Remark:
+    return Remark(subject, Verdict.UNKNOWN, told)
+
+
+def api_remark(search: Answered, where: str, proxy: str) -> Remark:
+    """Whether the API answers at all. `where`: its origin; `proxy`: through which it is asked, empty for none."""
+    subject, problem = "API reachable", search.problem
+    through = f", through {proxy}" if proxy else ""
+    if _answers(problem):
+        return good(subject, f"{where} answered{through}")
+    assert problem is not None
+    remedy = problem.hint or "see api.base_url: what answers there is not HighLevel's API, or it is not well"
+    if proxy:
+        remedy += f"; and see whether {proxy} lets it pass"
+    return bad(subject, problem.message + through, remedy)
+
+
+def token_remark(search: Answered, held_in: str) -> Remark:
+    """Whether the API knows the token that is held there."""
+    refusal = _refusal(search.problem, held_in)
+    if refusal is not None and refusal.kind is Refused.TOKEN:
+        said = "; ".join(search.problem.said) if search.problem else ""
+        return bad("token", f"{refusal.meaning}: 401 {said}".strip(), refusal.remedy, ExitCode.AUTH)
+    if search.problem is None or (refusal is not None and refusal.kind is not Refused.VERSION):
+        return good("token", f"from {held_in}: the API knows it")
+    return unknown("token", f"from {held_in}: nothing was answered that tells of it")
+
+
+def read_remark(scope: str, answered: Answered, held_in: str, *, needed: bool) -> Remark:
     """Whether the token may read; `scope` is what HighLevel calls the right to. Not `needed`: nice to have."""
-    subject = f"scope {scope}"
-    if 200 <= answered.status < 300:
+    subject, problem = f"scope {scope}", answered.problem
+    if problem is None:
         return good(subject, "granted: a read was answered")
-    if answered.status in (401, 403):
-        told, remedy = f"refused: {answered.status} {answered.said}".strip(), "see the token's location and scopes"
-        return bad(subject, told, remedy, ExitCode.AUTH) if needed else watch(subject, told, remedy)
-    if answered.status == 0:
-        return bad(subject, f"no answer: {answered.said}", "see api.base_url and the network")
-    told = f"cannot be told: {answered.status} {answered.said}".strip()
-    return (bad if needed else watch)(subject, told, "see api.base_url and api.version, or try again later")
+    refusal = _refusal(problem, held_in)
+    if refusal is not None and refusal.kind in (Refused.SCOPE, Refused.PLACE):
+        told = f"refused: {problem.message}"
+        return bad(subject, told, refusal.remedy, ExitCode.AUTH) if needed else watch(subject, told, refusal.remedy)
+    if refusal is not None or not _answers(problem):
+        return unknown(subject, "cannot be told: see above")
+    remedy = "see api.base_url and api.version, or try again later"
+    return (bad if needed else watch)(subject, f"cannot be told: {problem.message}", remedy)
 
 
-def write_remark() -> Remark:
-    return good(
-        "scope contacts.write", "only a write can tell, and doctor writes nothing; apply needs it, plan does not"
-    )
+def write_remark(told_at: Instant | None) -> Remark:
+    """`told_at`: when a write was last answered, as far as the state knows."""
+    subject = "scope contacts.write"
+    if told_at is not None:
+        return good(subject, f"granted when a write was last answered, {iso(told_at)}")
+    return unknown(subject, "only a write can tell, and doctor writes nothing; apply needs it, plan does not")
+
+
+def last_write(state: Snapshot) -> Instant | None:
+    """When a write was last answered, as far as the state knows."""
+    written = (known.observed_at for known in state.observed.patterns if known.origin is Origin.WRITE)
+    return max((at for at in written if at is not None), default=None)
+
+
+def _answers(problem: ApiError | None) -> bool:
+    """Whether the API itself answered, be it with a refusal."""
+    return problem is None or isinstance(problem, AuthRefused | RequestRefused | RateLimited | QuotaExhausted)
+
+
+def _refusal(problem: ApiError | None, held_in: str) -> Refusal | None:
+    return read_refusal(problem.status, problem.said, called(held_in)) if isinstance(problem, AuthRefused) else None
 
 
 def clock_remark(server: Instant | None, before: Instant, after: Instant) -> Remark:
@@ -113,28 +166,28 @@ def clock_remark(server: Instant | None, before: Instant, after: Instant) -> Rem
     return bad("clock", told, "set this machine's clock: ages of observations and `from`, `until` depend on it")
 
 
-def limit_remarks(limits: Mapping[str, int], api: ApiSettings) -> list[Remark]:
+def limit_remarks(told: Quota, api: ApiSettings) -> list[Remark]:
     """What the headers of an answer tell of the rate limit, against the settings."""
-    if LIMIT not in limits and DAILY not in limits:
+    if told.limit is None and told.daily_limit is None:
         return [watch("limits", "the API told none", "the settings api.requests_per_10s and …_per_day hold")]
-    return [*_pace(limits, api), *_daily(limits, api)]
+    return [*_pace(told, api), *_daily(told, api)]
 
 
-def _pace(limits: Mapping[str, int], api: ApiSettings) -> list[Remark]:
-    if LIMIT not in limits:
+def _pace(quota: Quota, api: ApiSettings) -> list[Remark]:
+    if quota.limit is None:
         return []
-    most, seconds = limits[LIMIT], limits.get(INTERVAL, 10_000) / 1000
+    most, seconds = quota.limit, (quota.window_ms or 10_000) / 1000
     told = f"{most:,} requests in {seconds:g} s"
-    if seconds and most / seconds < api.requests_per_10s / 10:
+    if most / seconds < api.requests_per_10s / 10:
         remedy = f"set api.requests_per_10s to {int(10 * most / seconds)}; it is {api.requests_per_10s}"
         return [watch("rate limit", told, remedy)]
     return [good("rate limit", told)]
 
 
-def _daily(limits: Mapping[str, int], api: ApiSettings) -> list[Remark]:
-    if DAILY not in limits:
+def _daily(quota: Quota, api: ApiSettings) -> list[Remark]:
+    if quota.daily_limit is None:
         return []
-    most, left = limits[DAILY], limits.get(DAILY_LEFT)
+    most, left = quota.daily_limit, quota.daily_remaining
     told = f"{most:,} requests a day" + ("" if left is None else f", {left:,} of them left today")
     if most < api.requests_per_day:
         return [watch("daily quota", told, f"set api.requests_per_day to {most}; it is {api.requests_per_day}")]

@@ -37,9 +37,11 @@ from reconciler.core.errors import (
 from reconciler.core.names import Instant, iso
 from reconciler.core.pace import Quota
 from reconciler.core.quota import SHARED
+from reconciler.core.refusal import called, read_refusal
 from reconciler.headers import read_pause, read_quota
 from reconciler.highlevel.body import ENCODING, Answer, read_answer
 from reconciler.highlevel.exchange import Agency, Exchange
+from reconciler.highlevel.reason import LOOPBACK, reason
 from reconciler.highlevel.secrets import cut, without
 from reconciler.wire import (
     API_VERSION,
@@ -68,7 +70,6 @@ Heard = Callable[[Quota], None]
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def ignore(quota: Quota) -> None:
@@ -96,6 +97,7 @@ class Arguments(TypedDict, total=False):
     """What a connection is given besides its origin; `token` in any case."""
 
     token: Required[str]
+    held_in: str
     agency: Agency | None
     version: str
     timeout_s: float
@@ -107,7 +109,8 @@ class Arguments(TypedDict, total=False):
 class Connection:
     """HTTP to one origin with one token. `transport` replaces the network in tests, and `now` the time of day.
 
-    `agency`: what the token, then an agency's, is exchanged for. `heard` is told what each answer says of the limits.
+    `held_in`: where the token is held, for messages. `agency`: what the token, then an agency's, is exchanged for.
+    `heard` is told what each answer says of the limits.
     """
 
     def __init__(
@@ -115,6 +118,7 @@ class Connection:
         base_url: str,
         *,
         token: str,
+        held_in: str = "",
         agency: Agency | None = None,
         version: str = API_VERSION,
         timeout_s: float = 60.0,
@@ -125,7 +129,7 @@ class Connection:
         url = httpx.URL(base_url)
         self._url, self._token, self._secrets = url, token, [token]
         self._agency, self._exchange = agency, Exchange(self._exchanged, now)
-        self._timeout_s = timeout_s
+        self._timeout_s, self._called = timeout_s, called(held_in)
         self._heard, self._now = heard, now
         self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
         self._client = httpx.AsyncClient(
@@ -134,7 +138,6 @@ class Connection:
             # half of it for the connection: a time-out in that is known to have had no effect
             timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
             follow_redirects=False,
-            # a proxy from the environment has no business between this process and loopback
             trust_env=url.host not in LOOPBACK,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             transport=transport,
@@ -200,21 +203,21 @@ class Connection:
             answer = await self._ask("POST", LOCATION_TOKEN_PATH, body, self._token, kind=FORM)
             found = read_location_token(answer.body) if answer.is_success else None
         except (InDoubt, Unreadable) as error:
-            raise NotApplied(f"the agency token was not exchanged: {error}") from None
+            raise NotApplied(f"{self._called} was not exchanged: {error}") from None
         except ValueError as error:
-            raise AuthRefused(f"the agency token cannot be exchanged: {error}", hint="see company_id") from None
+            raise AuthRefused(f"{self._called} cannot be exchanged: {error}", hint="see company_id") from None
         if found is None:
             raise self._not_exchanged(answer)
         self._secrets.append(found.token)
         if found.location not in (None, location):
             raise AuthRefused(
-                f"the agency token was exchanged for a token of another location than {location}", hint="see company_id"
+                f"{self._called} was exchanged for a token of another location than {location}", hint="see company_id"
             )
         return found
 
     def _not_exchanged(self, answer: Answer) -> ApiError:
         status = answer.status
-        told = f"the agency token was not exchanged for one of location {self._agency.location if self._agency else ''}"
+        told = f"{self._called} was not exchanged for one of location {self._agency.location if self._agency else ''}"
         told += f": {self._answered(answer, self._said(answer))}"
         if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
             return self._later(told, answer)
@@ -237,8 +240,8 @@ class Connection:
         status, said = answer.status, self._said(answer)
         told = self._answered(answer, said)
         if status in (401, 403):
-            hint = "see that the token is of this location and has the scopes it needs"
-            return AuthRefused(told, status=status, hint=hint, said=said)
+            refusal = read_refusal(status, said, self._called)
+            return AuthRefused(f"{told}; {refusal.meaning}", status=status, hint=refusal.remedy, said=said)
         if status == httpx.codes.TOO_MANY_REQUESTS:
             return self._too_many(told, answer, quota)
         if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
@@ -272,7 +275,7 @@ class Connection:
             raise InDoubt(f"an answer of {self._where} cannot be read: {error}") from error
 
     def _told(self, error: Exception) -> str:
-        return self.clean(str(error)) or type(error).__name__
+        return self.clean(reason(error))
 
     def clean(self, text: str) -> str:
         """What came from outside, as one short printable line without a token."""

@@ -1,66 +1,37 @@
-"""Two reading requests whose answers tell what a token may do, what time the API has, and which limits it keeps.
+"""Two reading requests whose answers tell what a token may do and what time the API has.
 
-Rule: as in the client: the token goes to the configured origin only, redirects are not followed, and nothing that
-httpx says is told, since it may hold anything.
+Rule: they leave and are read as a refresh does it, by the same connection and the same readers: what a refresh could
+not read is not granted here.
 """
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
 
-import httpx
-
-from reconciler.core.diagnosis import HEADERS, Answered
-from reconciler.core.names import Instant, LocationId
-from reconciler.highlevel.body import ENCODING, read_answer
-from reconciler.highlevel.connection import JSON, LOOPBACK
-from reconciler.highlevel.secrets import cut
-from reconciler.wire import SEARCH_PATH, one_line, probe_body, read_error, tags_path
+from reconciler.core.diagnosis import Answered
+from reconciler.core.errors import ApiError, RequestRefused
+from reconciler.core.names import LocationId
+from reconciler.headers import read_date
+from reconciler.highlevel.connection import Connection
+from reconciler.wire import SEARCH_PATH, probe_body, read_page, read_tag_list, tags_path
 
 
-async def probe(
-    base_url: str,
-    location: LocationId,
-    *,
-    token: str,
-    version: str,
-    timeout_s: float,
-    transport: httpx.AsyncBaseTransport | None = None,
-) -> tuple[Answered, Answered]:
+async def probe(connection: Connection, location: LocationId) -> tuple[Answered, Answered]:
     """A search for one contact, then the location's tags."""
-    headers = {
-        "Authorization": f"Bearer {token}",
-        "Version": version,
-        "Content-Type": JSON,
-        "Accept-Encoding": ENCODING,
-    }
-    client = httpx.AsyncClient(
-        base_url=base_url,
-        headers=headers,
-        timeout=timeout_s,
-        follow_redirects=False,
-        trust_env=httpx.URL(base_url).host not in LOOPBACK,
-        transport=transport,
-    )
-    async with client:
-        found = await _ask(client, "POST", SEARCH_PATH, probe_body(location), token=token)
-        return found, await _ask(client, "GET", tags_path(location), token=token)
-
-
-async def _ask(client: httpx.AsyncClient, method: str, path: str, body: bytes | None = None, *, token: str) -> Answered:
+    found = await _ask(connection, "POST", SEARCH_PATH, probe_body(location), read_page)
     try:
-        async with client.stream(method, path, content=body) as response:
-            answer = await read_answer(response)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Answered(0, type(error).__name__)
-    said = "" if answer.is_success else one_line(cut([token], "; ".join(read_error(answer.body))))
-    numbers = {name: answer.headers.get(name, "") for name in HEADERS}
-    limits = {name: int(text) for name, text in numbers.items() if text.isascii() and text.isdigit() and len(text) < 12}
-    return Answered(answer.status, said, _date(answer.headers.get("Date", "")), limits)
+        path = tags_path(location)
+    except ValueError as error:
+        return found, Answered(RequestRefused(f"location {location!r}: {error}", status=0))
+    return found, await _ask(connection, "GET", path, None, read_tag_list)
 
 
-def _date(text: str) -> Instant | None:
+async def _ask(
+    connection: Connection, method: str, path: str, body: bytes | None, reader: Callable[[bytes], object]
+) -> Answered:
     try:
-        return Instant(round(parsedate_to_datetime(text).timestamp() * 1000))
-    except (ValueError, OverflowError):
-        return None
+        answer = await connection.answer(method, path, body)
+        connection.read(reader, answer.body)
+    except ApiError as error:
+        return Answered(error)
+    return Answered(date=read_date(answer.headers))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from reconciler.core.errors import AuthRefused
 from reconciler.core.names import LocationId
+from reconciler.core.refusal import called
 
 DEFAULT_VARIABLE = "HIGHLEVEL_TOKEN"
 COMMAND_TIMEOUT_S = 60
@@ -23,10 +24,8 @@ def find_token(
 ) -> str:
     """The token of a location; raises AuthRefused naming the variable or the command, never the token."""
     token = environment.get(variable, "").strip()
-    where = f"environment variable {variable}"
     if not token and command:
         token = _ask(command, timeout_s)
-        where = "token_command"
     if not token and command:
         raise AuthRefused(
             f"no token for location {location}: {variable} is not set and token_command printed nothing",
@@ -39,9 +38,17 @@ def find_token(
         )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise AuthRefused(
-            f"the token from {where} has characters that a header cannot carry", hint="see how it was set"
+            f"{called(held_in(environment, variable, command))} has characters that a header cannot carry",
+            hint="see how it was set",
         )
     return token
+
+
+def held_in(environment: Mapping[str, str], variable: str, command: str) -> str:
+    """Where a token is held, as a message names it; empty where there is none."""
+    if environment.get(variable, "").strip():
+        return f"environment variable {variable}"
+    return "token_command (in reconciler.yaml)" if command else ""
 
 
 def _ask(command: str, timeout_s: float) -> str:

@@ -13,6 +13,7 @@ from reconciler.core.event import Waiting
 from reconciler.core.names import LocationId
 from reconciler.core.pace import Pace
 from reconciler.core.quota import Tries, room
+from reconciler.core.refusal import THE_TOKEN
 from reconciler.ports import Clock, Reporter, TagReader
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ READ_LATER = "run it again then; a search reads 500 contacts a request"
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What reading needs of the world. `turn`: one request at a time waits for its place, and says so. `chance`:
-    drawn evenly from 0 to 1, for the pauses."""
+    drawn evenly from 0 to 1, for the pauses. `token`: what it is called, and where it is held."""
 
     reader: TagReader
     clock: Clock
@@ -30,6 +31,7 @@ class Reading:
     pace: Pace
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     chance: Callable[[], float] = random
+    token: str = THE_TOKEN
 
 
 async def paced(location: LocationId, request: Callable[[], Awaitable[T]], reading: Reading) -> T:

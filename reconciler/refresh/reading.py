@@ -217,14 +217,15 @@ class _Refresh:
         self.gone[contact] = Gone.ELSEWHERE if why is Rejection.FOREIGN else Gone.ABSENT
         if not anybody and self.missed >= min(MOST_IN_A_ROW, of) and set(self.gone.values()) == {Gone.ELSEWHERE}:
             raise AuthRefused(
-                f"every contact that was read is said to be another location's than {self.location}",
+                f"every contact that was read is said to be another location's than {self.location}, by "
+                f"{self.reading.token}",
                 status=FORBIDDEN,
                 hint="see that the token is of this location, and that the manifest names its contacts",
             )
         if self.missed >= MOST_IN_A_ROW:
             raise Unfinished(
-                f"{MOST_IN_A_ROW} contacts in a row are said not to be there: the token, the location {self.location} "
-                "or the API is probably wrong; no more was read, and nothing follows from it for them",
+                f"{MOST_IN_A_ROW} contacts in a row are said not to be there: {self.reading.token}, the location "
+                f"{self.location} or the API is probably wrong; no more was read, and nothing follows from it for them",
                 hint="see that the token is of this location and the manifests name its contacts",
             )
 

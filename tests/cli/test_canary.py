@@ -60,6 +60,6 @@ def test_a_location_that_fails_does_not_stop_the_other(
     monkeypatch.setenv("SECOND_TOKEN", "pit-of-nobody")
     ended = reconciler("apply", "--auto-approve")
     assert ended.code == 7
-    assert "see that the token is of this location" in ended.out
+    assert "make a new token in HighLevel" in ended.out
     assert not world.holders(Tag("vip"))
     assert len(world.holders(Tag("customer"))) == 3

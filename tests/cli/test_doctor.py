@@ -9,15 +9,28 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from reconciler.cli.holder import current_holder
-from reconciler.core.diagnosis import Answered, Verdict, clock_remark, limit_remarks, read_remark
-from reconciler.core.names import Instant
+from reconciler.core.diagnosis import (
+    Answered,
+    Verdict,
+    api_remark,
+    clock_remark,
+    limit_remarks,
+    read_remark,
+    token_remark,
+)
+from reconciler.core.errors import AuthRefused, InDoubt, RequestRefused
+from reconciler.core.names import Instant, LocationId
+from reconciler.core.pace import Quota
+from reconciler.core.refusal import Refused, read_refusal
 from reconciler.core.settings import ApiSettings
+from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.probe import probe
 from reconciler.sandbox.app import DEMO_TOKEN, READ_CONTACTS, Access, App
 from reconciler.sandbox.message import Request, Response
@@ -27,6 +40,7 @@ from reconciler.store import open_store
 from tests.cli.conftest import LOCATION, Command
 
 WEAK = "pit-sandbox-weak"
+BLIND = "pit-sandbox-blind"
 URL = "sqlite:///.reconciler/state.db"
 
 
@@ -34,7 +48,9 @@ class Watched(App):
     """Keeps which requests came."""
 
     def __init__(self, world: World) -> None:
-        super().__init__(world, accesses=(Access(), Access(WEAK, frozenset({READ_CONTACTS}))))
+        super().__init__(
+            world, accesses=(Access(), Access(WEAK, frozenset({READ_CONTACTS})), Access(BLIND, frozenset()))
+        )
         self.asked: list[str] = []
 
     def perform(self, request: Request, now: Instant) -> Response:
@@ -79,7 +95,9 @@ def test_all_is_well_and_nothing_is_changed(reconciler: Command, applied: Path, 
     code, found = _remarks(reconciler)
     assert code == 0
     assert {subject: verdict for subject, (verdict, _) in found.items() if verdict != "ok"} == {}
-    assert found["token"] == ("ok", "from variable HIGHLEVEL_TOKEN")
+    assert found["API reachable"] == ("ok", f"{os.environ['RECONCILER_API_BASE_URL']} answered")
+    assert found["token"] == ("ok", "from environment variable HIGHLEVEL_TOKEN: the API knows it")
+    assert found["scope contacts.write"][1].startswith("granted when a write was last answered, 20")
     assert found["daily quota"][1].startswith("200,000 requests a day, 199,9")
     assert app.asked == ["POST /contacts/search", f"GET /locations/{LOCATION}/tags"]
     assert _files(applied.parent) == before
@@ -97,10 +115,64 @@ def test_a_weak_token(reconciler: Command, applied: Path, monkeypatch: pytest.Mo
     code, found = _remarks(reconciler)
     assert code == 0
     assert found["scope locations/tags.readonly"][0] == "watch"
+    assert (
+        "the token from environment variable HIGHLEVEL_TOKEN lacks a scope" in found["scope locations/tags.readonly"][1]
+    )
+
+
+def test_a_token_that_is_no_good_any_more(
+    reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch, app: Watched
+) -> None:
     monkeypatch.setenv("HIGHLEVEL_TOKEN", "pit-wrong")
     code, found = _remarks(reconciler)
     assert code == 7
-    assert found["scope contacts.readonly"] == ("bad", "refused: 401 Invalid token: access token is invalid")
+    assert found["API reachable"][0] == "ok"
+    assert found["token"] == (
+        "bad",
+        "the token from environment variable HIGHLEVEL_TOKEN is expired, revoked or rotated, or is no token of this "
+        "API: 401 Invalid token: access token is invalid",
+    )
+    assert {found[f"scope {scope}"][0] for scope in ("contacts.readonly", "locations/tags.readonly")} == {"?"}
+
+
+def test_a_token_without_the_scope_is_known_all_the_same(
+    reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch, app: Watched
+) -> None:
+    monkeypatch.setenv("HIGHLEVEL_TOKEN", BLIND)
+    code, found = _remarks(reconciler)
+    assert code == 7
+    assert found["token"][0] == "ok"
+    assert found["scope contacts.readonly"][0] == "bad"
+    assert "lacks a scope" in found["scope contacts.readonly"][1]
+
+
+def test_before_the_first_write_its_scope_is_not_known(reconciler: Command, manifest: Callable[..., None]) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    code, found = _remarks(reconciler)
+    assert (code, found["scope contacts.write"][0]) == (0, "?")
+
+
+PAGE = b"<!DOCTYPE html><html><title>Sign in to the network</title></html>"
+
+
+class Portal(App):
+    """A page of the network answers instead of the API, with 200."""
+
+    def handle(self, request: Request, now: Instant) -> Response:
+        return Response(200, PAGE, kind="text/html")
+
+
+def test_a_page_for_an_answer_grants_nothing(
+    reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    with in_background(Portal(world)) as portal:
+        monkeypatch.setenv("RECONCILER_API_BASE_URL", portal.url)
+        code, found = _remarks(reconciler)
+        refreshed = reconciler("refresh", "--method", "search")
+    assert (code, found["API reachable"][0]) == (1, "bad")
+    assert "cannot be read: the body is not JSON" in found["API reachable"][1]
+    assert {found[row][0] for row in ("token", "scope contacts.readonly", "scope locations/tags.readonly")} == {"?"}
+    assert found["API reachable"][1] in refreshed.err
 
 
 def test_without_a_token(reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +186,20 @@ def test_no_api_there(reconciler: Command, applied: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("RECONCILER_API_BASE_URL", "http://127.0.0.1:9")
     code, found = _remarks(reconciler)
     assert code == 1
-    assert found["scope contacts.readonly"] == ("bad", "no answer: ConnectError")
+    told = "cannot reach http://127.0.0.1:9: nothing listens there: the connection was refused"
+    assert found["API reachable"] == ("bad", told)
+    assert {found[row][0] for row in ("token", "scope contacts.readonly", "scope locations/tags.readonly")} == {"?"}
+
+
+def test_a_proxy_is_named(reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECONCILER_API_BASE_URL", "https://services.example")
+    for name in ("HTTPS_PROXY", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", "http://me:secret@127.0.0.1:9")
+    code, found = _remarks(reconciler)
+    assert code == 1
+    assert "through the proxy http://127.0.0.1:9 (https_proxy)" in found["API reachable"][1]
+    assert "the connection was refused" in found["API reachable"][1]
 
 
 def test_broken_manifests_and_state(reconciler: Command, applied: Path, project: Path) -> None:
@@ -166,26 +251,40 @@ def test_a_slow_answer_is_no_wrong_clock() -> None:
 
 
 def test_lower_limits_than_the_settings_are_told() -> None:
-    limits = {
-        "x-ratelimit-max": 25,
-        "x-ratelimit-interval-milliseconds": 10_000,
-        "x-ratelimit-limit-daily": 10_000,
-        "x-ratelimit-daily-remaining": 9_000,
-    }
+    limits = Quota(limit=25, window_ms=10_000, daily_limit=10_000, daily_remaining=9_000)
     told = limit_remarks(limits, ApiSettings())
     assert [each.remedy for each in told] == [
         "set api.requests_per_10s to 25; it is 100",
         "set api.requests_per_day to 10000; it is 200000",
     ]
-    used_up = limits | {"x-ratelimit-daily-remaining": 3}
+    used_up = replace(limits, daily_remaining=3)
     own = ApiSettings(requests_per_10s=25, requests_per_day=10_000)
     assert [each.verdict for each in limit_remarks(used_up, own)] == [Verdict.GOOD, Verdict.WATCH]
-    assert [each.verdict for each in limit_remarks({}, own)] == [Verdict.WATCH]
+    assert [each.verdict for each in limit_remarks(Quota(), own)] == [Verdict.WATCH]
 
 
 def test_an_answer_that_says_nothing_of_the_scope() -> None:
-    assert read_remark("contacts.readonly", Answered(503, "down"), needed=True).code == 1
-    assert read_remark("contacts.readonly", Answered(503, "down"), needed=False).verdict is Verdict.WATCH
+    refused = Answered(RequestRefused("answered 404", status=404))
+    assert read_remark("contacts.readonly", refused, "", needed=True).verdict is Verdict.BAD
+    assert read_remark("contacts.readonly", refused, "", needed=False).verdict is Verdict.WATCH
+    down = Answered(InDoubt("answered 503"))
+    assert read_remark("contacts.readonly", down, "", needed=True).verdict is Verdict.UNKNOWN
+    assert (api_remark(down, "https://api.example", "").verdict, token_remark(down, "").verdict) == ("bad", "?")
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind"),
+    [
+        (401, "Invalid JWT", Refused.TOKEN),
+        (401, "The token is not authorized for this scope.", Refused.SCOPE),
+        (401, "version header was not found.", Refused.VERSION),
+        (403, "The token does not have access to this location.", Refused.PLACE),
+        (403, "", Refused.PLACE),
+        (401, "", Refused.TOKEN),
+    ],
+)
+def test_what_a_refusal_is_about(status: int, said: str, kind: Refused) -> None:
+    assert read_refusal(status, [said], "the token").kind is kind
 
 
 def test_the_token_goes_to_the_origin_only_and_into_no_message() -> None:
@@ -197,18 +296,21 @@ def test_the_token_goes_to_the_origin_only_and_into_no_message() -> None:
             return httpx.Response(302, headers={"Location": "https://evil.example/"})
         return httpx.Response(403, json={"message": "pit-secret may not\n::error::"}, headers={"Date": "yesterday"})
 
-    asked = probe(
-        "https://api.example",
-        LOCATION,
-        token="pit-secret",
-        version="2021-07-28",
-        timeout_s=5,
-        transport=httpx.MockTransport(handle),
-    )
-    search, tags = asyncio.run(asked)
+    connection = Connection("https://api.example", token="pit-secret", transport=httpx.MockTransport(handle))
+    search, tags = asyncio.run(probe(connection, LOCATION))
     assert {request.url.host for request in seen} == {"api.example"}
-    assert (search.status, search.said, search.date) == (403, "*** may not ::error::", None)
-    assert tags.status == 302
+    assert isinstance(search.problem, AuthRefused)
+    assert (search.problem.status, search.problem.said, search.date) == (403, ("*** may not ::error::",), None)
+    assert isinstance(tags.problem, RequestRefused)
+    assert tags.problem.status == 302
+
+
+def test_a_location_that_no_path_can_carry_is_told() -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json={"contacts": [], "total": 0}))
+    connection = Connection("https://api.example", token="pit-secret", transport=transport)
+    search, tags = asyncio.run(probe(connection, LocationId("a/b")))
+    assert search.problem is None
+    assert isinstance(tags.problem, RequestRefused)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from reconciler.core.diagnosis import Examined, Remark, Verdict
 from reconciler.core.view.blocks import Block, Cell, Column, Lines, Section, Style, View, counted, table
 
-_STYLES = {Verdict.GOOD: Style.GOOD, Verdict.WATCH: Style.WARN, Verdict.BAD: Style.BAD}
+_STYLES = {Verdict.UNKNOWN: Style.PLAIN, Verdict.GOOD: Style.GOOD, Verdict.WATCH: Style.WARN, Verdict.BAD: Style.BAD}
 
 
 def doctor_view(examined: Sequence[Examined]) -> View:

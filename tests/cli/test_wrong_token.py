@@ -1,0 +1,79 @@
+"""A token that the API refuses is named by where it is held, by every command that asks the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.names import LocationId
+from reconciler.sandbox.app import DEMO_TOKEN
+from reconciler.sandbox.server import Running
+from tests.cli.conftest import ELSEWHERE, LOCATION, Command, contact_id
+
+WRONG = "pit-revoked-00000000"
+ASKING = {
+    "refresh": ("refresh",),
+    "refresh by id": ("refresh", "--method", "get"),
+    "drift": ("drift", "--refresh", "search"),
+    "plan": ("plan", "--refresh", "get"),
+    "apply": ("apply", "--auto-approve"),
+    "apply --refresh": ("apply", "--auto-approve", "--refresh", "get"),
+    "export": ("export", "--location", LOCATION, "--refresh", "search", "--out", "out"),
+    "doctor": ("doctor",),
+}
+
+
+@pytest.mark.parametrize("command", ASKING)
+def test_its_variable_is_named(
+    reconciler: Command, manifest: Callable[..., None], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    monkeypatch.setenv("HIGHLEVEL_TOKEN", WRONG)
+    ended = reconciler(*ASKING[command])
+    said = " ".join((ended.out + ended.err).split())
+
+    assert ended.code == 7
+    assert "the token from environment variable HIGHLEVEL_TOKEN is expired, revoked or rotated" in said
+    assert WRONG not in said
+
+
+@pytest.mark.parametrize("command", ASKING)
+@pytest.mark.parametrize("held", ["token_env", "token_command"])
+def test_the_setting_that_holds_it_is_named(
+    reconciler: Command,
+    manifest: Callable[..., None],
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    held: str,
+) -> None:
+    manifest(customers=(range(3), ["customer"], []))
+    monkeypatch.delenv("HIGHLEVEL_TOKEN")
+    monkeypatch.setenv("ACME_TOKEN", WRONG)
+    given = {"token_env": "ACME_TOKEN", "token_command": f"echo {WRONG}"}[held]
+    (project / "manifests" / "reconciler.yaml").write_text(f"locations: {{{LOCATION}: {{{held}: {given}}}}}\n")
+    ended = reconciler(*ASKING[command])
+    said = " ".join((ended.out + ended.err).split())
+    named = {
+        "token_env": "the token from environment variable ACME_TOKEN is expired",
+        "token_command": "the token from token_command (in reconciler.yaml) is expired",
+    }
+
+    assert ended.code == 7
+    assert named[held] in said
+
+
+def test_a_token_of_another_location_is_named(
+    reconciler: Command, project: Path, sandbox: Running, manifest: Callable[..., None]
+) -> None:
+    """Every contact is answered with 403; nothing but that tells what the token is of."""
+    manifest(customers=([9], ["customer"], []))
+    ended = reconciler("refresh", "--method", "get")
+
+    assert ended.code == 7
+    assert "by the token from environment variable HIGHLEVEL_TOKEN" in ended.err
+    assert DEMO_TOKEN not in ended.err
+    assert LocationId(ELSEWHERE) not in ended.err
+    assert contact_id(9) not in ended.err
