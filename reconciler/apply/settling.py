@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 
 from reconciler.apply.learning import learn_from_journal, moves_date
 from reconciler.apply.reading import Readings, read_contacts
-from reconciler.apply.run import Run, halt_if_wrong
+from reconciler.apply.run import Doubt, Run, halt_if_wrong
 from reconciler.apply.searching import settle_by_search
 from reconciler.apply.spelling import trail_of
 from reconciler.core.change import IN_DOUBT
@@ -32,6 +32,7 @@ from reconciler.core.settling import (
     is_untouched,
     kept_reading,
     lost_sight_of,
+    sent_to_add,
     settle,
 )
 
@@ -143,9 +144,8 @@ def _book(run: Run, contact: ContactId, found: Settled, adds: TagSet, again: Aga
             run.tally.put(contact, tags, Outcome.NOT_SENT)
             run.tried[contact] = run.tried.get(contact, NONE) | tags
             again.setdefault((action, tags), []).append(contact)
-    for action, tags in ((Action.ADD, found.held & adds), (Action.REMOVE, found.held - adds)):
-        if tags:
-            run.tally.spoil(contact, action, tags, Outcome.HELD, _WHY[action])
+    _spoil(run, contact, found.held & adds, Outcome.HELD, _WHY[Action.ADD])
+    _spoil(run, contact, found.held - adds, Outcome.HELD, _WHY[Action.REMOVE])
     run.doubtful.pop(contact, None)
 
 
@@ -184,8 +184,21 @@ def disbelieve_absences(run: Run) -> None:
 
 
 def _spoil(run: Run, contact: ContactId, doubt: TagSet, outcome: Outcome, why: str) -> None:
-    """What is in doubt on the contact did not end well, be it to add or to remove."""
-    adds = run.adds_in_doubt(contact, doubt)
-    for action, tags in ((Action.ADD, adds), (Action.REMOVE, doubt - adds)):
-        if tags:
-            run.tally.spoil(contact, action, tags, outcome, why)
+    """What is in doubt on the contact did not end well; told as what was sent, be it to add or to remove.
+
+    Removals wait for what is to be there, whatever was sent.
+    """
+    wanted, added = run.adds_in_doubt(contact, doubt), _sent_to_add(run, contact, doubt)
+    for action, sent in ((Action.ADD, added), (Action.REMOVE, doubt - added)):
+        for tags, awaited in ((sent & wanted, True), (sent - wanted, False)):
+            if tags:
+                run.tally.spoil(contact, action, tags, outcome, why, awaited=awaited)
+
+
+def _sent_to_add(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:
+    """Those of the tags in doubt that were sent to be added: by this run, or an earlier one, as the journal tells."""
+    ours = run.doubtful.get(contact, Doubt())
+    others = doubt - ours.adds - ours.removes
+    told = sent_to_add(contact, others, trail_of(run, contact)) if others else {}
+    wanted = run.adds_in_doubt(contact, others)
+    return (doubt & ours.adds) | frozenset(tag for tag in others if told.get(tag, tag in wanted))

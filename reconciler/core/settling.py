@@ -183,6 +183,17 @@ def first_doubt(contact: ContactId, tag: Tag, trail: Iterable[BatchRecord]) -> I
     return min(unclear, default=None)
 
 
+def sent_to_add(contact: ContactId, tags: TagSet, trail: Iterable[BatchRecord]) -> dict[Tag, bool]:
+    """Whether the last request of unknown effect about each tag was to add it; what the journal does not tell is left
+    out. `trail`: the contact's batches, in their order."""
+    return {
+        tag: batch.action is Action.ADD
+        for batch in trail
+        if contact in batch.answers and is_unclear(batch.answers[contact])
+        for tag in tags.intersection(batch.tags)
+    }
+
+
 def is_unclear(answer: Answer) -> bool:
     """Whether nobody can tell by the answer what the request did."""
     return answer.verdict is None or answer.verdict.outcome in _UNCLEAR

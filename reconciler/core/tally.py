@@ -90,15 +90,24 @@ class Tally:
         if outcome in _WELL:
             self._mend(contact, tags)
 
-    def spoil(self, contact: ContactId, action: Action, tags: TagSet, outcome: Outcome, message: str) -> None:
-        """The pairs did not end well."""
+    def spoil(
+        self,
+        contact: ContactId,
+        action: Action,
+        tags: TagSet,
+        outcome: Outcome,
+        message: str,
+        *,
+        awaited: bool | None = None,
+    ) -> None:
+        """The pairs did not end well. `awaited`: whether the contact's removals wait for these tags; None: for adds."""
         self.put(contact, tags, outcome)
         self._findings.append(Finding(contact, outcome, action, tuple(sorted(tags)), message))
         if outcome is Outcome.REJECTED:
             self.rejected.add(contact)
         if outcome is Outcome.NOT_SENT:
             self.given_up[contact] = self.given_up.get(contact, NONE) | tags
-        if action is Action.ADD:
+        if awaited if awaited is not None else action is Action.ADD:
             self.failed[contact] = self.failed.get(contact, NONE) | tags
 
     def worst(self, contact: ContactId, tags: TagSet) -> Outcome:

@@ -219,6 +219,27 @@ def test_what_could_not_be_read_is_listed_by_what_was_sent(tmp_path: Path) -> No
     }
 
 
+@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize("action", list(Action))
+def test_what_a_killed_run_sent_is_listed_as_that_whatever_is_desired_since(
+    tmp_path: Path, action: Action, gone: bool
+) -> None:
+    """The manifests were turned round before the next run, which cannot read the contact, or reads that it is gone."""
+    adding = action is Action.ADD
+    scene = Scene(tmp_path, contact("anna", *([] if adding else ["a"])), contact("bert"), options=FREE)
+    to_add, to_remove = a_set("s", ["anna"], "a"), a_set("s", ["anna"], absent=["a"])
+    scene.want(to_add if adding else to_remove)
+    scene.apply_and_die(before=0)
+    scene.want(to_remove if adding else to_add, a_set("t", ["bert"], "b"))
+    if gone:
+        scene.here.crm.delete(name("anna"), now=scene.clock.now())
+    else:
+        scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.GATEWAY,), path=f"/contacts/{name('anna')}")
+    report = scene.apply()
+
+    assert [(each.contact, each.action, each.tags) for each in report.findings] == [(name("anna"), action, ("a",))]
+
+
 @pytest.mark.parametrize("row", [Merged.DELETED, Merged.UNDER_SURVIVOR])
 def test_a_row_counts_for_the_contact_that_it_names(tmp_path: Path, row: Merged) -> None:
     scene = Scene(
