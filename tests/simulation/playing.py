@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 
 from tests.fakes import directory_in_memory
+from tests.simulation.beliefs import check_beliefs
 from tests.simulation.coverage import coverage
 from tests.simulation.ending import check_ending
 from tests.simulation.invariants import Violated, check
@@ -39,6 +40,7 @@ def play(seeds: Iterable[int]) -> Counter[tuple[str, str]]:
         with told(seed) as story:
             try:
                 check(story.town)
+                check_beliefs(story.town)
                 check_ending(story.town)
             except Violated as error:
                 raise Violated(f"seed {seed}:\n{error}") from error

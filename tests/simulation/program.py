@@ -16,10 +16,10 @@ from reconciler.core.event import Event
 from reconciler.core.journal import RunLog, RunRecord
 from reconciler.core.lease import Holder
 from reconciler.core.names import ContactId, LocationId
-from reconciler.core.observed import Seen
 from reconciler.core.pace import Pace, Quota
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.proposal import Proposal, narrowed
+from reconciler.core.refreshing import Found
 from reconciler.core.report import LocationReport
 from reconciler.core.revert import Reversal, plan_revert, reverse
 from reconciler.highlevel.client import HighLevel
@@ -137,11 +137,12 @@ class Program:
         """What is to be done now; of a file, what of it is. Whom the file knows better is read, and nobody else."""
         state, desired, options = self.store.load(location), self.desired[location], self.options
         ours = {contact for contact, known in state.observed.items() if known.ledger}
-        whom, refresh = sorted(ours | desired.contacts.keys()), self.run.refresh
+        whom, refresh = sorted(ours | desired.contacts.keys()), self.methods()
         if proposed:
             whom = list(whom_to_read(proposed, desired, state, options))
-            refresh = "get" if whom else ""
-        seen = await self.look(location, whom, refresh)
+            refresh = ["get"] if whom else []
+        found = [await self.look(location, whom, each) for each in refresh]
+        seen = tuple(seen for each in found for seen in each.seen)
         for each in seen:
             state.observed.update(dict(each.absorb(state.observed, settle_ms=options.settle_ms)))
         if location in self.reversals:
@@ -149,15 +150,16 @@ class Program:
         fresh = plan_location(desired, state, options, observations=seen)
         return narrowed(fresh, proposed, desired, state, options) if proposed else fresh
 
-    async def look(self, location: LocationId, contacts: list[ContactId], refresh: str) -> tuple[Seen, ...]:
+    def methods(self) -> list[str]:
+        """How to look; some who read one by one search as well, and what they read is the newer."""
+        asked = self.run.refresh
+        also = asked == "get" and not self.run.undoes and self.chance.random() < 0.3
+        return ["get", "search"] if also else [asked] if asked else []
+
+    async def look(self, location: LocationId, contacts: list[ContactId], refresh: str) -> Found:
         api, pace = self.apis[location], self.paces[location]
         reading = Reading(api, self.clock, self.run.events.append, pace, chance=self.chance.random)
-        match refresh:
-            case "get":
-                return (await read_contacts(location, contacts, reading)).seen
-            case "search":
-                return (await scan(location, reading)).seen
-        return ()
+        return await (read_contacts(location, contacts, reading) if refresh == "get" else scan(location, reading))
 
     def mission(self, proposed: Plan | None) -> Mission:
         return Mission(
