@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from reconciler.core.manifest import (
@@ -70,6 +70,9 @@ class Want:
     authority: Authority = Authority.ADDITIVE
     ignore: tuple[str, ...] = ()
 
+
+UNPLANNED = frozenset({"source", "description"})
+"""The fields of a tag's rule that planning does not read."""
 
 NOTHING = Want()
 """What is declared for a contact of no set."""
@@ -315,15 +318,13 @@ def _digest(
 
 
 def _describe(want: Want) -> str:
-    absent = {tag: cause.reason for tag, cause in want.absent.items()}
-    expired = sorted(want.expired)
-    return json.dumps(
-        [sorted(want.present), absent, expired, sorted(want.keep), want.authority, want.ignore],
-        sort_keys=True,
-    )
+    """Every field of the wish, without the places in files where it was written."""
+    values = {each.name: getattr(want, each.name) for each in fields(want)}
+    reasons = {tag: cause.reason for tag, cause in want.absent.items()}
+    values |= {"present": sorted(want.present), "absent": reasons, "expired": sorted(want.expired)}
+    return json.dumps([*(values | {"keep": sorted(want.keep)}).values()], sort_keys=True)
 
 
 def _describe_rule(rule: TagRule) -> list[object]:
-    limits = [rule.max_adds, rule.max_removes, rule.min_holders]
-    flags = [rule.protected, rule.triggers, rule.once, rule.inert, rule.exclusive]
-    return [rule.tag, rule.group, *limits, *flags, rule.renamed_from]
+    """Every field of the rule but those that change no plan: a field that is new moves the digest."""
+    return [getattr(rule, each.name) for each in fields(rule) if each.name not in UNPLANNED]
