@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from reconciler.core.change import Change, Delta
+from reconciler.core.change import Change, Delta, sorted_deltas
 from reconciler.core.names import ContactId, Tag
 from reconciler.core.outcome import Action
 
@@ -19,7 +19,7 @@ def beyond(needed: Iterable[Delta], approved: Iterable[Delta]) -> tuple[Delta, .
             passed: tuple[Change, ...] = sent.get(contact, ())
             if left := tuple(change for change in delta.changes if change not in passed):
                 rest[left].append(contact)
-    return tuple(Delta(changes, tuple(sorted(contacts))) for changes, contacts in sorted(rest.items()))
+    return sorted_deltas(rest)
 
 
 def by_tag(deltas: Iterable[Delta]) -> dict[tuple[Action, Tag], list[ContactId]]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from reconciler.core.change import IN_DOUBT, Change, Delta, Postponed
+from reconciler.core.change import IN_DOUBT, Change, Delta, Postponed, sorted_deltas
 from reconciler.core.desired import Reason
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.outcome import Action
@@ -107,7 +107,7 @@ def within(
             outside += len(wanted) - len(part)
             if part:
                 kept[part].append(contact)
-    return tuple(Delta(changes, tuple(sorted(contacts))) for changes, contacts in sorted(kept.items())), outside
+    return sorted_deltas(kept), outside
 
 
 def _part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet, is_open: bool) -> tuple[Change, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,6 +39,12 @@ class Delta:
 
     def tags(self, action: Action) -> TagSet:
         return frozenset(change.tag for change in self.changes if change.action is action)
+
+
+def sorted_deltas(found: Mapping[tuple[Change, ...], Iterable[ContactId]]) -> tuple[Delta, ...]:
+    """The contacts by the changes that they share, in the order of every plan: the most contacts first."""
+    deltas = [Delta(changes, tuple(sorted(contacts))) for changes, contacts in found.items()]
+    return tuple(sorted(deltas, key=lambda delta: (-len(delta.contacts), delta.changes, delta.contacts)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,12 +88,13 @@ def compare(location: LocationId, before: Desired | None, after: Desired | None)
                 moves[tag][name] += len(contacts)
         if gained or lost:
             moved[tuple(sorted(gained)), tuple(sorted(lost))].extend(contacts)
+    ordered = sorted(moved.items(), key=lambda item: (-len(item[1]), item[0]))
     return Comparison(
         location=location,
         gone=False,
         tags=tuple(TagMove(tag, *(moves[tag][name] for name in _NAMES)) for tag in sorted(moves)),
         sets=tuple(_set_moves(before, after)),
-        moved=tuple(Moved(*tags, tuple(sorted(contacts))) for tags, contacts in sorted(moved.items())),
+        moved=tuple(Moved(*tags, tuple(sorted(contacts))) for tags, contacts in ordered),
     )
 
 

@@ -34,13 +34,13 @@ from reconciler.core.change import (
     EVERYTHING,
     Change,
     Deferral,
-    Delta,
     Demands,
     Diff,
     LedgerChange,
     Listed,
     Postponed,
     Selection,
+    sorted_deltas,
 )
 from reconciler.core.cover import Demand
 from reconciler.core.decision import Decision, Verdict
@@ -232,7 +232,6 @@ def selected(desired: Desired, selection: Selection) -> Collection[ContactId]:
 
 
 def _sorted(collected: _Collected, unobserved: int) -> Diff:
-    deltas = [Delta(changes, tuple(sorted(contacts))) for changes, contacts in collected.changes.items()]
     deferrals = [Deferral(why, tags, tuple(sorted(ids))) for (why, tags), ids in collected.deferred.items()]
     ledger = [
         LedgerChange(adopted, released, kept, tuple(sorted(contacts)))
@@ -243,7 +242,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
     given = [Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.given.items()]
     spared = [Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.spared.items()]
     return Diff(
-        deltas=tuple(sorted(deltas, key=lambda delta: (delta.changes, delta.contacts))),
+        deltas=sorted_deltas(collected.changes),
         demands=Demands(_demands(Action.ADD, collected), _demands(Action.REMOVE, collected)),
         deferrals=tuple(sorted(deferrals, key=lambda each: (each.reason, each.tags, each.contacts))),
         ledger=tuple(sorted(ledger, key=lambda each: (each.adopted, each.released, each.kept, each.contacts))),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.ceiling import ceiling, within
-from reconciler.core.change import Change, Delta, Diff, demands_of
+from reconciler.core.change import Change, Delta, Diff, demands_of, sorted_deltas
 from reconciler.core.desired import Desired
 from reconciler.core.names import ContactId, LocationId, Tag, TagSet
 from reconciler.core.observed import Observed
@@ -162,7 +162,7 @@ def _filtered(deltas: Iterable[Delta], takes: Callable[[ContactId, Change], bool
     for contact, changes in _by_contact(deltas):
         if taken := tuple(change for change in changes if takes(contact, change)):
             found[taken].append(contact)
-    return tuple(Delta(changes, tuple(sorted(contacts))) for changes, contacts in sorted(found.items()))
+    return sorted_deltas(found)
 
 
 def _by_contact(deltas: Iterable[Delta]) -> Iterator[tuple[ContactId, tuple[Change, ...]]]:

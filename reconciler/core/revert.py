@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.alias import Spelling
-from reconciler.core.change import IN_DOUBT, Change, Delta, Diff, LedgerChange, Listed, demands_of
+from reconciler.core.change import IN_DOUBT, Change, Diff, LedgerChange, Listed, demands_of, sorted_deltas
 from reconciler.core.desired import Desired, Reason, Want
 from reconciler.core.guard import Before, Counts
 from reconciler.core.journal import Answer, BatchRecord, RunLog
@@ -218,7 +218,7 @@ def _diff(
     left: Mapping[tuple[str, tuple[Tag, ...]], list[ContactId]],
     refused: Mapping[str, list[ContactId]],
 ) -> Diff:
-    ordered = tuple(Delta(changes, tuple(sorted(contacts))) for changes, contacts in sorted(deltas.items()))
+    ordered = sorted_deltas(deltas)
     return Diff(
         deltas=ordered,
         demands=demands_of(ordered),

@@ -97,11 +97,12 @@ def facts_json(snapshots: Sequence[Snapshot]) -> str:
 
 
 def history_json(runs: Mapping[LocationId, Sequence[RunRecord]]) -> str:
-    """`locations`, each with its `runs`, the oldest first."""
+    """`locations`, each with its `runs`, the newest first."""
     return _document(
         report="history",
         locations=[
-            {"location": location, "runs": [run_document(run) for run in found]} for location, found in runs.items()
+            {"location": location, "runs": [run_document(run) for run in reversed(found)]}
+            for location, found in runs.items()
         ],
     )
 

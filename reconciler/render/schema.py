@@ -224,7 +224,7 @@ _REPORTS: Mapping[str, tuple[str, Callable[[], dict[str, Schema]]]] = {
     "facts": ("Each location as a whole, of `state show` without a contact.", _facts),
     "doctor": ("What `doctor` found.", _doctor),
     "error": ("What ended a command that was refused.", _error),
-    "history": ("The runs, the oldest first.", _history),
+    "history": ("The runs, the newest first.", _history),
     "log": ("One run with everything it asked and was answered, of `show RUN`.", _log),
     "diff": ("What a change to manifests means.", _diff),
     "state": ("Contacts as the state knows them, of `state list`.", _state),

@@ -23,8 +23,9 @@ Manifest = Callable[..., None]
 
 
 def run_ids(reconciler: Command) -> list[str]:
+    """The oldest first."""
     (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
-    return [run["id"] for run in location["runs"]]
+    return [run["id"] for run in reversed(location["runs"])]
 
 
 @pytest.fixture
@@ -138,9 +139,9 @@ def test_older_runs_give_up_their_rows(reconciler: Command, manifest: Manifest, 
         manifest(customers=(range(number + 1), ["customer"], []))
         assert reconciler("apply", "--auto-approve").code == 0
     (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
-    assert [run["kept_rows"] for run in location["runs"]] == [0, 0, 1]
+    assert [run["kept_rows"] for run in location["runs"]] == [1, 0, 0]
     assert "given up" in reconciler("history").out
-    assert "history_keep" in reconciler("show", location["runs"][0]["id"]).out
+    assert "history_keep" in reconciler("show", location["runs"][-1]["id"]).out
 
 
 @contextmanager
@@ -156,7 +157,7 @@ def a_run_under_way() -> Iterator[None]:
 
 def status_of_last(reconciler: Command) -> str:
     (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
-    status = location["runs"][-1]["status"]
+    status = location["runs"][0]["status"]
     assert isinstance(status, str)
     return status
 

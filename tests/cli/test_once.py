@@ -67,7 +67,7 @@ def test_a_person_gives_it_again_with_a_reason(reconciler: Command, world: World
     assert (refused.code, "--reason" in refused.err, welcomes(world)) == (64, True, 1)
     assert reconciler("apply", "--auto-approve", "--again", "welcome", "--reason", "moved house").code == 0
     assert welcomes(world) == 2
-    run = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"][-1]
+    run = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"][0]
     assert run["allowed"] == ["again:tag=welcome: moved house"]
 
 

@@ -180,7 +180,7 @@ def test_a_file_lifts_no_guard(reconciler: Command, plan: Path, project: Path, w
     assert sent(world)[before:] == []
     assert reconciler("apply", "plan.json", "--auto-approve", "--allow", "max_adds", "--reason", "a person").code == 0
     assert sent(world)[before:] == ONLY_THIS
-    run = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"][-1]
+    run = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"][0]
     assert run["allowed"] == ["max_adds: a person"]
 
 

@@ -17,7 +17,7 @@ Manifest = Callable[..., None]
 
 def last_run(reconciler: Command) -> str:
     (location,) = json.loads(reconciler("history", "--format", "json").out)["locations"]
-    return str(location["runs"][-1]["id"])
+    return str(location["runs"][0]["id"])
 
 
 @pytest.fixture

@@ -217,7 +217,7 @@ def test_forget_leaves_nothing_behind(reconciler: Command, project: Path) -> Non
     assert contact_id(0) not in json.dumps(pulled(reconciler))
     assert reconciler("state", "verify").code == 0
     history = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"]
-    assert [run["operation"] for run in history] == ["apply", "state forget"]
+    assert [run["operation"] for run in history] == ["state forget", "apply"]
 
 
 def test_a_location_is_adopted_without_a_write(

@@ -55,8 +55,7 @@ def _section(each: Comparison, base: str, most: int | None) -> Section:
         blocks.append(table("Contact sets", columns, [_set(move) for move in each.sets], most=most))
     if each.moved:
         columns = (Column("contacts", right=True), Column("change"), Column("which"))
-        ordered = sorted(each.moved, key=lambda moved: -len(moved.contacts))
-        blocks.append(table("Contacts that change alike", columns, [_moved(moved) for moved in ordered], most=most))
+        blocks.append(table("Contacts that change alike", columns, [_moved(moved) for moved in each.moved], most=most))
     numbers = totals(
         ("tags gained", gained, Style.ADD),
         ("tags lost", lost, Style.REMOVE),

@@ -229,9 +229,9 @@ def _removals(plan: LocationPlan, most: int | None) -> Block | None:
 def _deltas(plan: LocationPlan, most: int | None) -> Block | None:
     if not plan.deltas:
         return None
-    ordered = sorted(plan.deltas, key=lambda delta: -len(delta.contacts))
     columns = (Column("contacts", right=True), Column("change"), Column("which"))
-    return table("Changes, by contacts that need the same", columns, [_delta_row(each) for each in ordered], most=most)
+    rows = [_delta_row(each) for each in plan.deltas]
+    return table("Changes, by contacts that need the same", columns, rows, most=most)
 
 
 def _delta_row(delta: Delta) -> tuple[Cell, ...]:

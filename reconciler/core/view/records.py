@@ -156,9 +156,9 @@ def _texts(block: Block) -> Iterator[str]:
 
 
 def history_records(runs: Mapping[LocationId, Sequence[RunRecord]]) -> Records:
-    """The oldest first."""
+    """The newest first."""
     columns = "location run operation who started ended status #requests #rows change_digest commit"
-    return _records("Every run", columns, lambda: (_record(run) for found in runs.values() for run in found))
+    return _records("Every run", columns, lambda: (_record(run) for found in runs.values() for run in reversed(found)))
 
 
 def _record(run: RunRecord) -> Row:
