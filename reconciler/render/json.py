@@ -120,7 +120,7 @@ def portable_json(locations: Iterable[Portable]) -> str:
 
 
 def contact_json(stories: Sequence[ContactStory]) -> str:
-    """`locations`: what is known of the contact in each, what the manifests declare, and its `trail`."""
+    """`locations`: the contact as known in each, what the manifests declare, and its `trail`, the latest first."""
     return _document(report="contact", locations=[_story(each) for each in stories])
 
 
@@ -138,7 +138,7 @@ def _story(story: ContactStory) -> dict[str, Any]:
         **known_document(story.known),
         "observed_by": story.observed_by or None,
         "declared": declared,
-        "trail": [{"run": run} | batch_document(batch) for run, batch in story.trail],
+        "trail": [{"run": run} | batch_document(batch) for run, batch in reversed(story.trail)],
     }
 
 

@@ -124,6 +124,18 @@ def test_text_and_json_list_in_the_same_order(
         place = text.index(each, place) + len(each)
 
 
+def test_what_was_done_on_a_contact_is_listed_in_the_same_order(reconciler: Command, manifest: Manifest) -> None:
+    manifest(customers=([0], ["customer"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    manifest(customers=([0], ["customer", "news"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    (story,) = json.loads(reconciler("state", "show", contact_id(0), "--format", "json").out)["locations"]
+    assert [each["tags"] for each in story["trail"]] == [["news"], ["customer"]], "the latest first"
+    text, table = (reconciler("state", "show", contact_id(0), "--format", kind).out for kind in ("text", "csv"))
+    assert text.index("add news") < text.index("add customer")
+    assert table.index(story["trail"][0]["run"]) < table.index(story["trail"][1]["run"])
+
+
 def test_what_a_commit_changes_is_listed_in_the_same_order() -> None:
     after = declare(a_set("few", "anna", "aaa"), a_set("crowd", many(9), "zzz"))
     answer = compare_answer([compare(HERE, declare(), after)], [], base="main")

@@ -256,12 +256,12 @@ def _known(known: Known) -> Row:
 
 
 def contact_records(stories: Sequence[ContactStory]) -> Records:
-    """What was done on the contact, the oldest first."""
+    """What was done on the contact, the latest first."""
     columns = "location contact run action tag outcome changed message asked answered"
 
     def rows() -> Iterator[Row]:
         for story in stories:
-            for run, batch in story.trail:
+            for run, batch in reversed(story.trail):
                 for _, *row in _batch(batch):
                     yield (story.location, story.contact, run, *row)
 
