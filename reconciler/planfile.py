@@ -10,10 +10,12 @@ from pathlib import Path
 from reconciler.core.document import plan_document
 from reconciler.core.document_reading import read_plan
 from reconciler.core.errors import PlanFileError
+from reconciler.core.names import did_you_mean
 from reconciler.core.plan import Plan
 from reconciler.core.printable import json_line
 
 NOT_THROUGH_LINKS = "remove the link, or name the file that it leads to"
+MANIFESTS = (".yaml", ".yml")
 MOST_BYTES = 512 * 1024 * 1024
 
 
@@ -44,8 +46,23 @@ def write_plan(plan: Plan, path: Path) -> None:
         raise PlanFileError(f"the plan file {path} cannot be written: {error.strerror}") from error
 
 
+def no_plan_file(path: Path, message: str) -> PlanFileError:
+    """The error of whoever named a plan file that is not there; its hint has the file that was probably meant."""
+    try:
+        there = [entry.name for entry in path.parent.iterdir() if entry.suffix == path.suffix]
+    except OSError:
+        there = []
+    near = did_you_mean(path.name, there)
+    return PlanFileError(message, hint=near or "`reconciler plan --out FILE` writes one")
+
+
 def load_plan(path: Path) -> Plan:
     """The plan in the file; raises PlanFileError naming the file for anything but a whole plan, byte for byte."""
+    if path.suffix in MANIFESTS:
+        raise PlanFileError(
+            f"{path} is no plan file, and looks like a manifest",
+            hint=f"to apply manifests, name their directory: {path.parent}",
+        )
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -40,7 +40,27 @@ COMMANDS = {
 """The commands in the order of a day's work, and what each is for."""
 
 
-class _Commands(click.Group):
+class Suggesting(click.Group):
+    """A group that names the command that was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise click.UsageError(f"No such command {name[:80]!r}.{_meant(name, self.list_commands(ctx))}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _meant(name: str, commands: Sequence[str]) -> str:
+    # what --help does not need
+    from difflib import get_close_matches
+
+    close = get_close_matches(name[:80], commands)
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+class _Commands(Suggesting):
     """A group that imports a command's module only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -41,6 +41,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.proposal import NO_REST, Proposal
 from reconciler.core.settling import may_have_work
 from reconciler.core.tally import nothing_sent
+from reconciler.planfile import no_plan_file
 from reconciler.store import open_reader
 
 MANIFESTS = Path("manifests")
@@ -130,6 +131,8 @@ def _plan(target: Path, manifests: Path | None, console: Console, options: dict[
     if target.is_file():
         saved = open_saved(target, manifests, options, console)
         return saved.plan, saved.session, list(saved.notes), saved.proposal, saved.options
+    if target.suffix and not target.exists():
+        raise no_plan_file(target, f"no plan file {target}")
     session = open_session(_directory(target, manifests), options)
     refuse_missing_state(session.settings, session.desired, options)
     with open_reader(session.settings.state) as reader:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from reconciler.cli import Suggesting
 from reconciler.cli.options import common
 from reconciler.cli.session import open_session
 from reconciler.core.errors import UsageError
@@ -19,7 +20,7 @@ from reconciler.sandbox.server import run, url_of
 from reconciler.sandbox.world import World
 
 
-@click.group(epilog="Example: reconciler sandbox make manifests/ --data sandbox.json")
+@click.group(cls=Suggesting, epilog="Example: reconciler sandbox make manifests/ --data sandbox.json")
 def command() -> None:
     """Run the emulated API for yourself: same requests, same answers, nobody gets a mail."""
 

@@ -13,7 +13,7 @@ from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.runs import LAST, find_run, read_log
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.errors import PlanFileError
-from reconciler.planfile import load_plan
+from reconciler.planfile import load_plan, no_plan_file
 from reconciler.store import open_reader
 
 LONGEST = 12
@@ -32,7 +32,7 @@ def command(what: str, manifests: Path, **options: Any) -> int:
     """
     console = Console.of(options)
     if not Path(what).is_file() and not _is_run(what):
-        raise PlanFileError(f"there is no plan {what}, and it is no run", hint="`reconciler history` lists the runs")
+        raise _neither(what)
     if Path(what).is_file():
         saved = load_plan(Path(what))
         tell(plan_answer(saved), console, options)
@@ -41,6 +41,12 @@ def command(what: str, manifests: Path, **options: Any) -> int:
         log = read_log(reader, find_run(reader, what))
     tell(log_answer(log), console, options)
     return 0
+
+
+def _neither(what: str) -> PlanFileError:
+    if Path(what).suffix and not Path(what).exists():
+        return no_plan_file(Path(what), f"no plan file {what}")
+    return PlanFileError(f"there is no plan {what}, and it is no run", hint="`reconciler history` lists the runs")
 
 
 def _is_run(text: str) -> bool:

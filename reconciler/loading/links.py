@@ -125,3 +125,13 @@ class _Walk:
 
 def _is_manifest(name: str) -> bool:
     return name.lower().endswith(MANIFEST_ENDINGS)
+
+
+def directory_hint(given: str) -> str:
+    """What was probably meant by what is no directory."""
+    folder, suffix = posixpath.split(given)[0], posixpath.splitext(given)[1]
+    if suffix in MANIFEST_ENDINGS:
+        return f"name the directory of the manifests, {folder or '.'}: a manifest holds together with the others"
+    if suffix == ".json":
+        return "a plan file is for `apply` and `show`; here, name the directory of the manifests"
+    return "name the directory of the manifests, or write a first one with `reconciler init`"

@@ -27,7 +27,7 @@ from reconciler.core.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading.build import SetBuilder, manifest_of, plain, tag_rules
 from reconciler.loading.files import Directory, Files, shown
-from reconciler.loading.links import SETTINGS_NAME, CannotRead
+from reconciler.loading.links import SETTINGS_NAME, CannotRead, directory_hint
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar, parse
@@ -177,8 +177,7 @@ class _Loading:
             return self._files.names()
         except CannotRead as error:
             if self.complete:
-                hint = "name the directory of the manifests, or write a first one with `reconciler init`"
-                self._report(Source(self._files.label), str(error), "directory", hint)
+                self._report(Source(self._files.label), str(error), "directory", directory_hint(self._files.label))
             self.complete = False
             return []
 

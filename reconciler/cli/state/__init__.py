@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from reconciler.cli import Suggesting
 from reconciler.cli.state import forget, importing, listing, migrate, pull, push, recover, show, unlock, verify
 
 
-@click.group(epilog="Example: reconciler state list --location asdrwHvLUxlfw5SqKVCN")
+@click.group(cls=Suggesting, epilog="Example: reconciler state list --location asdrwHvLUxlfw5SqKVCN")
 def command() -> None:
     """Look at what is known of each contact, and mend it."""
 
