@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from reconciler.apply.refusing import hold_unseen
@@ -15,7 +16,7 @@ from reconciler.apply.world import Mission, World
 from reconciler.core.approval import ApprovedPlan
 from reconciler.core.ceiling import ceiling, meet
 from reconciler.core.change import Listed
-from reconciler.core.errors import ReconcilerError, StalePlan, StateError
+from reconciler.core.errors import Interrupted, ReconcilerError, StalePlan, StateError
 from reconciler.core.journal import RunHeader, RunRecord, RunStatus
 from reconciler.core.names import LocationId, Tag
 from reconciler.core.observed import Known
@@ -141,7 +142,7 @@ async def _to_its_end(run: Run) -> LocationReport:
         except StateError as error:
             problem = problem or error
     report = _reported(run, RunStatus.STOPPED if problem else RunStatus.COMPLETE)
-    return _failed(report, problem) if problem else report
+    return _with_kept(_failed(report, problem), run.kept) if problem else report
 
 
 def _end(run: Run, status: RunStatus) -> None:
@@ -224,4 +225,21 @@ def _runs_of(plan: Plan, location: LocationId, store: StateStore) -> list[RunRec
 
 
 def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:
-    return replace(report, error=error.message, hint=error.hint, error_code=error.exit_code)
+    told = error.message
+    if isinstance(error, Interrupted):
+        told += f"; {report.pairs.get(Outcome.NOT_SENT, 0):,} not sent"
+    return replace(report, error=told, hint=error.hint, error_code=error.exit_code)
+
+
+def _with_kept(report: LocationReport, kept: Sequence[str]) -> LocationReport:
+    """Names every emergency journal, and the command that takes them in. Answers that no place took are in doubt."""
+    places, lost = [place for place in kept if place], sum(not place for place in kept)
+    error, hint = report.error, report.hint
+    if places:
+        error += f"; what was answered is in {', '.join(places)}"
+        files = " ".join(map(shlex.quote, places))
+        hint = f"once the state can be written, and before the next run: reconciler state recover {files}"
+    if lost:
+        plural = "s" * (lost > 1)
+        error += f"; {lost:,} answer{plural} could be written nowhere: its contacts are in doubt until they are read"
+    return replace(report, error=error, hint=hint)

@@ -71,6 +71,7 @@ class Run:
     learnt. `learnt`: holders that the answers told of, on contacts never observed before. `silent`: requests of unknown
     effect in a row. `extra`: requests spent on taking apart what was refused. `answered`: whether any answer came so
     far. `known_writes`: the last ones to two contacts; `read_written`: whether one was read, to learn of its date.
+    `kept`: the emergency journals, one an answer that the state did not take; empty where no place took it either.
     """
 
     plan: LocationPlan
@@ -111,6 +112,7 @@ class Run:
     trial: Batch | None = None
     known_writes: tuple[KnownWrite, ...] = ()
     read_written: bool = False
+    kept: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     splitting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _gate: asyncio.Lock = field(default_factory=asyncio.Lock)

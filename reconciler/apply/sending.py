@@ -278,14 +278,12 @@ def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: Verdict, now
 def _or_kept(
     run: Run, letter: _Letter, verdicts: Mapping[ContactId, Verdict], known: Mapping[ContactId, Known], now: Instant
 ) -> Iterator[None]:
-    """What the state does not take goes into the emergency journal, which the error then names."""
+    """What the state does not take goes into an emergency journal, which the report names."""
     try:
         yield
-    except StateError as error:
+    except StateError:
         lost = Lost(run.location, run.state.lineage, run.number, letter.number, now, verdicts, known)
-        if place := run.world.emergency(lost):
-            error.message += f"; what was answered is in {place}"
-            error.hint = f"once the state can be written, and before the next run: reconciler state recover {place}"
+        run.kept.append(run.world.emergency(lost))
         raise
 
 

@@ -27,6 +27,8 @@ from reconciler.core.view.blocks import counted
 from reconciler.ports import StateStore
 from reconciler.tenure import Tenure, take
 
+KEPT = "what was read until then is kept: with --max-age the next one goes on from there"
+
 
 @dataclass(slots=True)
 class Stored:
@@ -91,7 +93,7 @@ def ended_by_signals() -> Iterator[None]:
             yield
     except asyncio.CancelledError:
         if asked:
-            raise Interrupted(asked[0]) from None
+            raise Interrupted(asked[0], hint=KEPT) from None
         raise
 
 

@@ -214,6 +214,9 @@ class QuotaExhausted(ApiError):
 class Interrupted(ReconcilerError):
     """A signal asked us to stop; ends the process with 128 + its number."""
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by signal {signum}")
+    def __init__(self, signum: int, *, hint: str = "") -> None:
+        super().__init__(f"stopped by {_SIGNALS.get(signum, f'signal {signum}')}", hint=hint)
         self.exit_code = 128 + signum
+
+
+_SIGNALS = {1: "SIGHUP (the terminal was closed)", 2: "Ctrl-C", 15: "SIGTERM"}

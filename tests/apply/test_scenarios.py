@@ -649,6 +649,7 @@ def test_a_run_that_cannot_record_its_answer_says_so(tmp_path: Path) -> None:
     assert (report.requests, report.exit_code) == (1, ExitCode.ERROR)
     assert pairs(report) == {"in_doubt": 1, "not_sent": 1}
     assert str(scene.path) in report.error
+    assert "1 answer could be written nowhere" in report.error
 
 
 def test_a_dry_plan_takes_no_lease_and_writes_nothing(tmp_path: Path) -> None:

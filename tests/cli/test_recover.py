@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reconciler.core.batching import Caps
+from reconciler.core.errors import StateError
+from reconciler.core.report import LocationReport
 from reconciler.store import open_reader, open_store
 from tests.apply.stage import Scene, who
-from tests.build import HERE
+from tests.build import HERE, a_set, declare
 from tests.cli.conftest import Command
 from tests.fakes import a_holder
-from tests.store.test_faults import AFTER, Trouble, a_scene, run
+from tests.store.test_faults import AFTER, NO_GUARDS, Trouble, a_scene, run
 
 NO_PLACE = "there is no emergency journal among the first hundred writes"
 
@@ -59,6 +64,42 @@ def test_after_a_later_run_it_is_too_late(reconciler: Command, project: Path, lo
 def test_another_state_does_not_take_it(reconciler: Command, project: Path, lost: tuple[Scene, Path]) -> None:
     ended = reconciler("state", "recover", str(lost[1]), "--state", "sqlite:///other.db")
     assert ended.code == 1
+
+
+PEOPLE = "anna bert cara dirk emma finn"
+
+
+def many_lost(directory: Path) -> tuple[Scene, LocationReport, list[Path]]:
+    """A run with several requests under way when the disk is full for ever; the emergency journals that are there."""
+    for at in range(1, 100):
+        (directory / str(at)).mkdir()
+        scene = Scene(directory / str(at), dict.fromkeys(PEOPLE.split(), ""), in_flight=5)
+        scene.options = replace(scene.options, limits=NO_GUARDS, caps=Caps(1, 50))
+        scene.takes_ms = 1_000
+        try:
+            with open_store(scene.url, disk=Trouble("ENOSPC", at, for_ever=True).disk()) as store:
+                report = scene.run_on(store, declare(a_set("s", who(PEOPLE), "new")), holder=a_holder("two"))
+        except StateError:
+            continue
+        found = sorted(scene.directory.glob("*.emergency-*"))
+        if len(found) > 1:
+            return scene, report, found
+    raise AssertionError(NO_PLACE)
+
+
+def test_every_file_of_a_full_disk_is_named_and_taken_in_at_once(
+    reconciler: Command, project: Path, tmp_path: Path
+) -> None:
+    scene, report, files = many_lost(tmp_path)
+    assert all(str(file) in report.error for file in files)
+    _, command = report.hint.split("reconciler state recover ")
+    assert sorted(shlex.split(command)) == sorted(map(str, files))
+    with open_store(scene.url) as store:
+        store.unlock(HERE, a_holder("two").id)
+    assert len(in_doubt(scene)) >= len(files)
+    ended = reconciler("state", "recover", *map(str, files), "--state", scene.url)
+    assert (ended.code, ended.out.count("recorded the answer")) == (0, len(files))
+    assert in_doubt(scene) == []
 
 
 @pytest.mark.parametrize("text", [None, "", "{}", "[]", json.dumps({"kind": "emergency journal"})])

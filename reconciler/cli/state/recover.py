@@ -9,7 +9,7 @@ import click
 
 from reconciler.cli.console import Console
 from reconciler.cli.options import common, locking
-from reconciler.cli.state.working import locked
+from reconciler.cli.state.working import Hands, locked
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.emergency import Lost, is_open
 from reconciler.core.errors import StateError
@@ -22,29 +22,32 @@ OPERATION = "state recover"
 
 
 @click.command("recover", epilog="Example: reconciler state recover plan.json.emergency-3f0c9e1b2a4d-7.json")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("files", type=click.Path(path_type=Path), metavar="FILE...", nargs=-1, required=True)
 @whose_state
 @locking
 @common
-def command(file: Path, manifests: Path, **options: Any) -> int:
+def command(files: tuple[Path, ...], manifests: Path, **options: Any) -> int:
     """Write down what a run learnt when the state could not be written.
 
-    FILE is the emergency journal that the run named. Possible until the next run begins; after that, what is in doubt
-    is settled by `--refresh get`.
+    Each FILE is an emergency journal that the run named. Possible until the next run begins; after that, what is in
+    doubt is settled by `--refresh get`.
     """
     console = Console.of(options)
-    lost = load_emergency(file)
-    with (
-        open_store(settings_of(manifests, options).state) as store,
-        locked(store, lost.location, operation=OPERATION, console=console, options=options) as hands,
-    ):
-        _refuse_what_is_over(store, lost)
-        if lost.had_no_effect:
-            store.withdraw(hands.lease, lost.number, lost.learnt, lost.answered)
-        else:
-            store.record(hands.lease, lost.number, lost.verdicts, lost.learnt, lost.answered)
-    console.answer(f"run {lost.run}: recorded the answer of {counted(len(lost.verdicts), 'contact')}\n")
+    every_lost = [load_emergency(file) for file in files]
+    with open_store(settings_of(manifests, options).state) as store:
+        for lost in every_lost:
+            with locked(store, lost.location, operation=OPERATION, console=console, options=options) as hands:
+                _take_in(store, lost, hands)
+            console.answer(f"run {lost.run}: recorded the answer of {counted(len(lost.verdicts), 'contact')}\n")
     return 0
+
+
+def _take_in(store: StateStore, lost: Lost, hands: Hands) -> None:
+    _refuse_what_is_over(store, lost)
+    if lost.had_no_effect:
+        store.withdraw(hands.lease, lost.number, lost.learnt, lost.answered)
+    else:
+        store.record(hands.lease, lost.number, lost.verdicts, lost.learnt, lost.answered)
 
 
 def _refuse_what_is_over(store: StateStore, lost: Lost) -> None:

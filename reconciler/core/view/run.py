@@ -57,7 +57,8 @@ def _totals(report: LocationReport) -> tuple[Total, ...]:
 
 def _verdict(report: LocationReport) -> Cell:
     if report.error:
-        return Cell(f"Stopped: {report.error}", Style.BAD)
+        told = report.error if report.error.startswith("stopped by ") else f"stopped: {report.error}"
+        return Cell(told[0].upper() + told[1:], Style.BAD)
     if not report.run:
         return Cell("Nothing sent.", Style.WARN) if report.notes else Cell("Nothing to do.", Style.GOOD)
     done = f"{counted(report.requests, 'request')} in {counted(report.rounds, 'round')}"
