@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -79,6 +83,53 @@ def _named(path: Path) -> frozenset[str]:
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return frozenset(found)
+
+
+HOMES = {
+    "click": "cli",
+    "deepdiff": "explain.py",
+    "duckdb": "loading/parquet.py",
+    "h11": "sandbox/connection.py",
+    "httpx": "highlevel sandbox/transport.py",
+    "jinja2": "render/html",
+    "markupsafe": "render/html",
+    "numpy": "core/cover",
+    "obstore": "store/bucket.py",
+    "psycopg": "store",
+    "pydantic": "loading",
+    "pydantic_core": "loading",
+    "rich": "render",
+    "yaml": "loading/nodes.py",
+}
+"""Where each third-party library is imported; `TYPE_CHECKING` and imports inside of functions count."""
+
+DECLARED_AS = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
+"""The distributions that are not called as what they install."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_third_party_library_has_one_home(path: Path) -> None:
+    foreign = _imported(ast.parse(path.read_text())) - sys.stdlib_module_names - {"reconciler", ""}
+    assert foreign <= HOMES.keys()
+    for library in foreign:
+        assert any(path.is_relative_to(ROOT / home) for home in HOMES[library].split()), library
+
+
+def test_each_third_party_library_is_declared() -> None:
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
+    extras = chain.from_iterable(project["optional-dependencies"].values())
+    declared = {re.split(r"[\[<>=]", line)[0].lower() for line in (*project["dependencies"], *extras)}
+    assert {DECLARED_AS.get(library, library) for library in HOMES} <= declared
+
+
+def test_the_recipes_name_places_that_are_there() -> None:
+    """`docs/design.md` tells where the next change goes; a module that moved takes its recipe along."""
+    text = (ROOT.parent / "docs" / "design.md").read_text()
+    recipes = text.partition("## Where the next change goes")[2].partition("\n## ")[0]
+    named = re.findall(r"`([\w./]+(?:\.py|\.md|/))`", recipes)
+    assert len(named) > 10
+    missing = [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT.parent))]
+    assert missing == []
 
 
 WRITERS = {"reconciler.highlevel.client", "reconciler.apply", "reconciler.tenure", "reconciler.cli.sending"}
