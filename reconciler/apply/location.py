@@ -225,10 +225,10 @@ def _runs_of(plan: Plan, location: LocationId, store: StateStore) -> list[RunRec
 
 
 def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:
-    told = error.message
+    told, hint = "; ".join(error.lines), "; ".join(error.hints)
     if isinstance(error, Interrupted):
         told += f"; {report.pairs.get(Outcome.NOT_SENT, 0):,} not sent"
-    return replace(report, error=told, hint=error.hint, error_code=error.exit_code)
+    return replace(report, error=told, hint=hint, error_code=error.exit_code)
 
 
 def _with_kept(report: LocationReport, kept: Sequence[str]) -> LocationReport:

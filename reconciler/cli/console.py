@@ -52,10 +52,11 @@ class Console:
         if not self.quiet:
             self.warn(text)
 
-    def warn(self, text: str) -> None:
+    def warn(self, *lines: str) -> None:
         """What is told in any case."""
         self.progress.close()
-        told = json_line({"note": text}) if self.log_format == "json" else f"{visible(text)}\n"
+        as_json = self.log_format == "json"
+        told = json_line({"note": "\n".join(lines)}) if as_json else "".join(f"{visible(line)}\n" for line in lines)
         click.echo(told, err=True, nl=False)
 
     def __call__(self, event: Event) -> None:

@@ -18,8 +18,8 @@ def tell(error: Exception) -> int:
         click.echo(f"this is a bug of reconciler {__version__}: please report it with the lines above", err=True)
         return ExitCode.ERROR
     mark = "" if isinstance(error, InvalidInput) else "error: "
-    for line in error.message.split("\n"):
+    for line in error.lines:
         click.echo(f"{mark}{visible(line)}", err=True)
-    if error.hint:
-        click.echo(f"  hint: {visible(error.hint)}", err=True)
+    for hint in error.hints:
+        click.echo(f"  hint: {visible(hint)}", err=True)
     return error.exit_code

@@ -82,7 +82,7 @@ def preview(
     """Shows the plan in the format asked for. `notes`: what else there is to say."""
     for problem in session.problems:
         if problem.severity is not Severity.INFO:
-            console.warn(str(problem))
+            console.warn(*problem.lines)
     answer = plan_answer(
         plan,
         names=session.called(),

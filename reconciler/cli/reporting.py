@@ -81,9 +81,10 @@ def _failure(error: BaseException, until_then: Answer | None = None) -> Answer:
         "hint": hint,
         "exit_code": int(getattr(error, "exit_code", ExitCode.ERROR)),
     }
+    lines, hints = getattr(error, "lines", (message,)), getattr(error, "hints", ())
     return Answer(
-        view=lambda most: failure_view(message, hint, until_then=until_then.view(most) if until_then else None),
-        records=view_records(failure_view(message, hint)),
+        view=lambda most: failure_view(lines, hints, until_then=until_then.view(most) if until_then else None),
+        records=view_records(failure_view(lines, hints)),
         json=lambda: json_line(document),
     )
 

@@ -72,7 +72,7 @@ def _show_settings(manifests: Path, flags: Mapping[str, str], console: Console) 
 
 
 def _lines(problem: Problem) -> str:
-    return "\n".join(visible(line) for line in str(problem).split("\n"))
+    return "\n".join(map(visible, problem.lines))
 
 
 def _count(problems: tuple[Problem, ...]) -> str:

@@ -27,12 +27,12 @@ class ApprovedPlan:
 def approve(plan: Plan) -> ApprovedPlan:
     """The plan, fit to be applied; raises GuardRefused with every refusal."""
     if plan.refused:
-        raise GuardRefused("\n".join(explain_refusals(plan.locations)), hint=_way_out(plan))
+        raise GuardRefused(explain_refusals(plan.locations), hints=_ways_out(plan))
     return ApprovedPlan(plan, _MADE_HERE)
 
 
-def _way_out(plan: Plan) -> str:
+def _ways_out(plan: Plan) -> list[str]:
     options = dict.fromkeys(each.option for each in plan.refused)
     reason = ' --reason "…"' if options.keys() - {CREATE_STATE} else ""
     lifting = f"if this is meant: {' '.join(options)}{reason}, or an `allow` entry in reconciler.yaml"
-    return "\n".join([*(hint for location in plan.locations for hint in guess_renames(location)), lifting])
+    return [*(hint for location in plan.locations for hint in guess_renames(location)), lifting]

@@ -23,7 +23,8 @@
       PortUnavailable          1   the sandbox cannot listen there (defined with it)
       Interrupted          129/130/143   a signal asked us to stop
 
-A message says what, limit, measure and remedy, in lower case; our own errors never show a traceback.
+A message says what, limit, measure and remedy, in lower case; our own errors never show a traceback. Where it has
+several lines, `lines` and `hints` have them apart: a line end within one of them came from outside.
 """
 
 from __future__ import annotations
@@ -86,8 +87,14 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is wrong, and the hint: texts that may hold a line end from outside."""
         mark = "" if self.severity is Severity.ERROR else f"{self.severity}: "
-        return f"{self.source}: {mark}{self.message}" + (f"\n  hint: {self.hint}" if self.hint else "")
+        hint = (f"  hint: {self.hint}",) if self.hint else ()
+        return (f"{self.source}: {mark}{self.message}", *hint)
 
     @property
     def sort_key(self) -> tuple[Source, str, str]:
@@ -104,6 +111,14 @@ class ReconcilerError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return (self.message,)
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        return (self.hint,) if self.hint else ()
+
 
 class InvalidInput(ReconcilerError):
     """Every problem found in the input, sorted by place."""
@@ -111,6 +126,10 @@ class InvalidInput(ReconcilerError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda problem: problem.sort_key))
         super().__init__("\n".join(map(str, self.problems)))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return tuple(line for problem in self.problems for line in problem.lines)
 
 
 class UsageError(ReconcilerError):
@@ -146,7 +165,21 @@ class StalePlan(ReconcilerError):
 
 
 class GuardRefused(ReconcilerError):
+    """Every refusal, and every way out, each in a line."""
+
     exit_code = ExitCode.GUARD
+
+    def __init__(self, refusals: Iterable[str], *, hints: Iterable[str]) -> None:
+        self._refusals, self._hints = tuple(refusals), tuple(hints)
+        super().__init__("\n".join(self._refusals), hint="\n".join(self._hints))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return self._refusals
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        return self._hints
 
 
 class Unfinished(ReconcilerError):

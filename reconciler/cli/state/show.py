@@ -80,6 +80,6 @@ def _want(location: LocationId, contact: ContactId, manifests: Path, console: Co
     try:
         session = open_session(manifests, options)
     except (InvalidInput, ReconcilerError) as error:
-        console.note(f"the manifests cannot be asked: {error.message.splitlines()[0]}")
+        console.note(f"the manifests cannot be asked: {error.lines[0]}")
         return None
     return session.desired[location].want(contact) if location in session.desired else NOTHING

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from reconciler.core.view.blocks import Cell, Lines, Section, Style, View
 
 
-def failure_view(message: str, hint: str, *, until_then: View | None = None) -> View:
-    """`message` may have several lines. `until_then`: what was to be told before it failed."""
-    lines = [Cell(line, Style.BAD) for line in message.split("\n")]
-    lines += [Cell(f"hint: {hint}")] if hint else []
-    failed = Section("Error", Cell("The command ended with an error.", Style.BAD), (Lines("", tuple(lines)),))
+def failure_view(lines: Iterable[str], hints: Iterable[str], *, until_then: View | None = None) -> View:
+    """`lines`: the message. `until_then`: what was to be told before it failed."""
+    told = (*(Cell(line, Style.BAD) for line in lines), *(Cell(f"hint: {hint}") for hint in hints))
+    failed = Section("Error", Cell("The command ended with an error.", Style.BAD), (Lines("", told),))
     if until_then is None:
         return View("Error", (failed,))
     return View(until_then.title, (*until_then.sections, failed), until_then.closing)
