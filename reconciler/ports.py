@@ -9,7 +9,7 @@ from reconciler.core.batching import Batch
 from reconciler.core.emergency import Lost
 from reconciler.core.event import Event
 from reconciler.core.facts import Facts
-from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.observed import Known
@@ -74,6 +74,9 @@ class StateReader(Protocol):
     def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
         """What a run put under management without a request; nothing where there is no such run."""
 
+    def ending(self, run: str) -> RunEnding | None:
+        """What the report of a run told at its end; None where it had none, or there is no such run."""
+
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         """The id of the run, and the batch with the answers of this contact alone, of every batch that had it."""
 
@@ -101,9 +104,16 @@ class StateStore(StateReader, Protocol):
         """The id of the new run. The doubts that an earlier run's unanswered batches leave are now content."""
 
     def end_run(
-        self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
+        self,
+        lease: Lease,
+        run: str,
+        status: RunStatus,
+        now: Instant,
+        *,
+        set_sizes: Mapping[SetName, int] | None,
+        ending: RunEnding | None = None,
     ) -> None:
-        """`set_sizes`: those of a run that completed, None for one that did not."""
+        """`set_sizes`: those of a run that completed, None for one that did not. `ending`: what its report tells."""
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         """What became known without a request. The serial grows where that is new."""

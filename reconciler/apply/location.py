@@ -26,7 +26,8 @@ from reconciler.core.plan import LocationPlan, Plan, set_sizes
 from reconciler.core.proposal import called_as
 from reconciler.core.report import LocationReport
 from reconciler.core.settling import decidable_doubts, may_have_work, open_doubts
-from reconciler.core.tally import left_aside, nothing_sent
+from reconciler.core.summary import pairs_of
+from reconciler.core.unsent import RunEnd, ending_of, explain_unsent, foreign_changes, left_aside, nothing_sent
 from reconciler.ports import StateStore
 from reconciler.tenure import Tenure, take
 
@@ -138,37 +139,46 @@ async def _to_its_end(run: Run) -> LocationReport:
     if not isinstance(problem, StateError):
         try:
             hold_unseen(run)
-            _end(run, RunStatus.STOPPED if problem else RunStatus.COMPLETE)
         except StateError as error:
             problem = problem or error
-    report = _reported(run, RunStatus.STOPPED if problem else RunStatus.COMPLETE)
-    return _with_kept(_failed(report, problem), run.kept) if problem else report
+    report = _reported(run, problem)
+    if not isinstance(problem, StateError):
+        try:
+            _end(run, report)
+        except StateError as error:
+            problem = problem or error
+            report = _failed(replace(report, status=RunStatus.STOPPED), problem)
+    return _with_kept(report, run.kept) if problem else report
 
 
-def _end(run: Run, status: RunStatus) -> None:
+def _end(run: Run, report: LocationReport) -> None:
     store, lease = run.world.store, run.tenure.lease
     if run.rejected:
         # only now: a token that is wrong refuses everybody, and says nothing of them
         store.learn(lease, run.rejected if run.wrong else {who: run.state.observed[who] for who in run.rejected})
     # of a part of the whole nothing follows for the size of a set, nor of what undoes a run
-    whole = status is RunStatus.COMPLETE and run.reversal is None and not run.options.selection.is_part
-    store.end_run(lease, run.number, status, run.now(), set_sizes=set_sizes(run.desired) if whole else None)
+    whole = report.status is RunStatus.COMPLETE and run.reversal is None and not run.options.selection.is_part
+    sizes = set_sizes(run.desired) if whole else None
+    store.end_run(lease, run.number, report.status, run.now(), set_sizes=sizes, ending=ending_of(report))
     if run.mission.history_keep is not None:
         store.prune(lease, run.mission.history_keep)
 
 
-def _reported(run: Run, status: RunStatus) -> LocationReport:
+def _reported(run: Run, problem: ReconcilerError | None) -> LocationReport:
     hold_unsettled(run)
     if run.wrong:
         disbelieve_absences(run)
     run.tally.close(run.present, run.state.observed)
     pairs = Counter(run.tally.pairs(run.state.observed))
-    if foreign := run.mission.rest(run.location).foreign:
-        pairs[Outcome.NOT_SENT] += foreign
-    return LocationReport(
+    rest = run.mission.rest(run.location)
+    if rest.foreign:
+        pairs[Outcome.NOT_SENT] += pairs_of(rest.foreign)
+    besides = frozenset(contact for delta in rest.besides for contact in delta.contacts)
+    end = RunEnd(run.state.observed, run.present, is_stopped=problem is not None, besides=besides)
+    report = LocationReport(
         location=run.location,
         run=run.number,
-        status=status,
+        status=RunStatus.STOPPED if problem else RunStatus.COMPLETE,
         rounds=run.rounds,
         requests=run.requests,
         reads=run.reads,
@@ -179,7 +189,9 @@ def _reported(run: Run, status: RunStatus) -> LocationReport:
         surprises=run.tally.surprises(),
         notes=(*run.notes, *left_aside(run.plan, _still_held(run))),
         outside=run.outside,
+        unsent=(*explain_unsent(run.tally, run.plan.deferrals, end), *foreign_changes(rest.foreign)),
     )
+    return _failed(report, problem) if problem else report
 
 
 def _still_held(run: Run) -> list[Listed]:

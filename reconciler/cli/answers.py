@@ -176,7 +176,12 @@ def history_answer(runs: Mapping[LocationId, Sequence[RunRecord]], trends: Mappi
 
 
 def log_answer(log: RunLog) -> Answer:
-    return Answer(lambda most: log_view(log, most=most), log_records(log), lambda: log_json(log))
+    return Answer(
+        view=lambda most: log_view(log, most=most),
+        records=log_records(log),
+        json=lambda: log_json(log),
+        charts=lambda: [charts.log_charts(log)],
+    )
 
 
 def compare_answer(comparisons: Sequence[Comparison], settings: Sequence[SettingMove], *, base: str) -> Answer:

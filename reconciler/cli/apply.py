@@ -40,7 +40,7 @@ from reconciler.core.errors import ExitCode, UsageError
 from reconciler.core.plan import Plan
 from reconciler.core.proposal import NO_REST, Proposal
 from reconciler.core.settling import may_have_work
-from reconciler.core.tally import nothing_sent
+from reconciler.core.unsent import nothing_sent
 from reconciler.planfile import no_plan_file
 from reconciler.store import open_reader
 

@@ -41,4 +41,4 @@ def find_run(reader: StateReader, given: str, *, undoing: bool = False) -> RunRe
 
 
 def read_log(reader: StateReader, run: RunRecord) -> RunLog:
-    return RunLog(run, tuple(reader.batches(run.id)), reader.adopted(run.id))
+    return RunLog(run, tuple(reader.batches(run.id)), reader.adopted(run.id), reader.ending(run.id))

@@ -263,7 +263,7 @@ def _part(
         *_listed(location, "not in the plan, and not sent", lacking),
         *_listed(location, "in the plan file, not in a plan made now, and not sent", unsent),
     )
-    return _Part(both, Rest(plausible, pairs_of(more) - pairs_of(plausible), pairs_of(lacking)), notes)
+    return _Part(both, Rest(plausible, besides(more, plausible), pairs_of(lacking)), notes)
 
 
 def _removed(proposed: Plan, state: Snapshot, reader: StateReader) -> dict[ContactId, TagSet]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from reconciler.core.lease import Lease
 from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
-from reconciler.core.outcome import Action, Verdict
+from reconciler.core.outcome import Action, Outcome, Verdict
 
 
 class RunStatus(StrEnum):
@@ -25,6 +25,37 @@ class BatchStatus(StrEnum):
     ANSWERED = "answered"
     WITHDRAWN = "withdrawn"
     IN_DOUBT = "in_doubt"
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """Pairs that did not end well, or were not sent, for one reason: the tags on each of the contacts.
+
+    `why`: what the API said of them, or what kept them back.
+    """
+
+    outcome: Outcome
+    action: Action
+    tags: tuple[Tag, ...]
+    why: str
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnding:
+    """What the report of a run told at its end. `pairs`: how many of the planned pairs ended how, none of them 0.
+
+    `outside`: pairs that turned out to be needed and that nobody approved. `error`: what ended the run early.
+    """
+
+    pairs: tuple[tuple[Outcome, int], ...] = ()
+    rounds: int = 0
+    reads: int = 0
+    adopted: int = 0
+    released: int = 0
+    outside: int = 0
+    error: str = ""
+    shortfalls: tuple[Shortfall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +138,11 @@ class BatchRecord:
 class RunLog:
     """A run with all of its batches, in the order in which they were sent.
 
-    `adopted`: what it put under management without a request.
+    `adopted`: what it put under management without a request. `ending`: what its report told; None where it had none,
+    as a run that was killed, or that is from before that was written down.
     """
 
     record: RunRecord
     batches: tuple[BatchRecord, ...]
     adopted: Mapping[ContactId, TagSet] = field(default_factory=dict)
+    ending: RunEnding | None = None

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 from reconciler.core.errors import StateError
 from reconciler.core.facts import Facts
-from reconciler.core.journal import Answer, BatchRecord, RunLog, RunRecord
+from reconciler.core.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord
 from reconciler.core.names import ContactId, Instant, TagSet, iso
 from reconciler.core.observed import Known, UndecidedReading
 from reconciler.core.plan import Snapshot
 
-FORMAT_VERSION = "1.3"
+FORMAT_VERSION = "1.4"
 T = TypeVar("T", bound=Hashable)
 
 
@@ -47,7 +47,11 @@ def _location_document(each: Portable) -> dict[str, Any]:
         "known": contacts_document(dict(state.observed.items())),
         "runs": [
             run_document(log.record)
-            | {"adopted": adopted_document(log.adopted), "batches": [batch_document(batch) for batch in log.batches]}
+            | {
+                "adopted": adopted_document(log.adopted),
+                "ending": ending_document(log.ending),
+                "batches": [batch_document(batch) for batch in log.batches],
+            }
             for log in each.runs
         ],
     }
@@ -129,6 +133,31 @@ def run_document(run: RunRecord) -> dict[str, Any]:
         "requests": run.requests,
         "kept_rows": run.rows,
         "traced": run.traced,
+    }
+
+
+def ending_document(ending: RunEnding | None) -> dict[str, Any] | None:
+    if ending is None:
+        return None
+    shortfalls = [
+        {
+            "outcome": each.outcome,
+            "action": each.action,
+            "tags": list(each.tags),
+            "why": each.why,
+            "contacts": list(each.contacts),
+        }
+        for each in ending.shortfalls
+    ]
+    return {
+        "pairs": dict(ending.pairs),
+        "rounds": ending.rounds,
+        "reads": ending.reads,
+        "adopted": ending.adopted,
+        "released": ending.released,
+        "outside": ending.outside,
+        "error": ending.error,
+        "shortfalls": shortfalls,
     }
 
 

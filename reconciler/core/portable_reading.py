@@ -8,7 +8,17 @@ from typing import Any
 from reconciler.core import checked
 from reconciler.core.errors import InvalidInput, Problem
 from reconciler.core.facts import NO_FACTS, Facts
-from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.journal import (
+    Answer,
+    BatchRecord,
+    BatchStatus,
+    RunEnding,
+    RunHeader,
+    RunLog,
+    RunRecord,
+    RunStatus,
+    Shortfall,
+)
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import Known, Observed, Origin, UndecidedReading
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
@@ -120,7 +130,29 @@ def _log(location: LocationId, item: Mapping[str, Any]) -> RunLog:
     # before version 1.3 nobody wrote down what a run put under management
     traced = checked.flag(item.get("traced", False))
     record = RunRecord(checked.text(item["id"]), header, status, ended, len(batches), rows, traced)
-    return RunLog(record, batches, _adopted(item.get("adopted", [])))
+    # before version 1.4 nobody wrote down what the report told
+    ending = checked.optional(_ending, item.get("ending"))
+    return RunLog(record, batches, _adopted(item.get("adopted", [])), ending)
+
+
+def _ending(item: Mapping[str, Any]) -> RunEnding:
+    numbers = {name: checked.count(item[name]) for name in ("rounds", "reads", "adopted", "released", "outside")}
+    return RunEnding(
+        pairs=tuple((Outcome(outcome), checked.count(pairs)) for outcome, pairs in item["pairs"].items()),
+        **numbers,
+        error=checked.text(item["error"]),
+        shortfalls=tuple(map(_shortfall, item["shortfalls"])),
+    )
+
+
+def _shortfall(item: Mapping[str, Any]) -> Shortfall:
+    return Shortfall(
+        outcome=Outcome(item["outcome"]),
+        action=Action(item["action"]),
+        tags=tuple(sorted(_tags(item["tags"]))),
+        why=checked.text(item["why"]),
+        contacts=tuple(sorted(checked.contacts(item["contacts"]))),
+    )
 
 
 def _adopted(groups: Iterable[Mapping[str, Any]]) -> dict[ContactId, TagSet]:

@@ -31,13 +31,13 @@ NONE: TagSet = frozenset()
 class Rest:
     """What the file and the plan made now do not share.
 
-    `besides`: what the file has besides and may be done by now. `foreign`: how many pairs it has besides that no plan
+    `besides`: what the file has besides and may be done by now. `foreign`: the changes it has besides that no plan
     by these manifests would have had, or that stand on what nobody could look at. `lacking`: how many pairs are needed
     and not in it.
     """
 
     besides: tuple[Delta, ...] = ()
-    foreign: int = 0
+    foreign: tuple[Delta, ...] = ()
     lacking: int = 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.errors import ExitCode, worst
-from reconciler.core.journal import RunStatus
+from reconciler.core.journal import RunStatus, Shortfall
 from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.outcome import Action, Outcome
 
@@ -37,7 +37,8 @@ class LocationReport:
 
     `pairs`: how many of the planned pairs ended how. `requests` are writes, `reads` those that settled doubts.
     `outside`: pairs that turned out to be needed and that nobody approved: the next plan's. `notes`: what a person
-    should know besides. `error` and `hint`: what ended the run early, with `error_code` as its exit code.
+    should know besides. `unsent`: what was not sent or stays deferred, and why. `error` and `hint`: what ended the run
+    early, with `error_code` as its exit code.
     """
 
     location: LocationId
@@ -53,6 +54,7 @@ class LocationReport:
     reads: int = 0
     notes: tuple[str, ...] = ()
     outside: int = 0
+    unsent: tuple[Shortfall, ...] = ()
     error: str = ""
     hint: str = ""
     error_code: int = ExitCode.DONE

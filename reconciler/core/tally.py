@@ -9,19 +9,16 @@ Rules
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.batching import Batch, Reasserted
-from reconciler.core.change import Deferral, Delta, Listed
-from reconciler.core.journal import RunStatus
+from reconciler.core.change import Deferral, Delta
 from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.observed import Observed
 from reconciler.core.outcome import Action, Outcome, Verdict
-from reconciler.core.plan import LocationPlan
 from reconciler.core.rates import Surprise
-from reconciler.core.remedies import remedies
-from reconciler.core.report import Finding, LocationReport, Surprises
+from reconciler.core.report import Finding, Surprises
 
 NONE: TagSet = frozenset()
 _OPEN = (Outcome.NOT_SENT, Outcome.DEFERRED)
@@ -149,7 +146,7 @@ class Tally:
         for fates, number in Counter(self.fates.values()).items():
             for _, fate in fates:
                 found[fate] += number
-        found[Outcome.DEFERRED] = sum(self._undecided(observed))
+        found[Outcome.DEFERRED] = sum(len(tags) for _, tags in self.undecided(observed))
         return {outcome: found[outcome] for outcome in Outcome if found[outcome]}
 
     def findings(self) -> tuple[Finding, ...]:
@@ -170,14 +167,20 @@ class Tally:
         )
         return tuple(sorted(found, key=lambda each: (each.appeared, each.vanished)))
 
-    def _undecided(self, observed: Observed) -> Iterable[int]:
+    def not_sent(self) -> Iterator[tuple[ContactId, TagSet]]:
+        """Pairs that were not sent, but for those that no request may hold: these are among the findings."""
+        for contact in self._with(Outcome.NOT_SENT):
+            if tags := self.tags(contact, Outcome.NOT_SENT) - self.given_up.get(contact, NONE):
+                yield contact, tags
+
+    def undecided(self, observed: Observed) -> Iterator[tuple[ContactId, TagSet]]:
         """Deferred pairs of contacts of which no answer has told, or that wait for an add that did not end well."""
         for contact in self._with(Outcome.DEFERRED):
             known, deferred = observed[contact], self.tags(contact, Outcome.DEFERRED)
-            if known.observed is None or known.doubt:
-                yield len(deferred)
-            elif contact in self.failed:
-                yield len(deferred & known.observed)
+            if known.observed is not None and not known.doubt:
+                deferred = deferred & known.observed if contact in self.failed else NONE
+            if deferred:
+                yield contact, deferred
 
     def _with(self, outcome: Outcome) -> Iterable[ContactId]:
         """The contacts with pairs of that fate; looked for once per pattern."""
@@ -200,20 +203,3 @@ class Tally:
 
     def _of(self, contact: ContactId) -> Fates:
         return self.fates.get(contact, _NO_FATES)
-
-
-def nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> LocationReport:
-    """The report of a location to which nothing was sent; it says what is desired and left aside."""
-    tally = Tally()
-    tally.plan(plan.deltas)
-    tally.defer(plan.deferrals)
-    notes = left_aside(plan, plan.held)
-    return LocationReport(plan.location, "", status, pairs=tally.pairs(Observed()), notes=notes)
-
-
-def left_aside(plan: LocationPlan, held: Sequence[Listed]) -> tuple[str, ...]:
-    """What is desired and not sent, and the commands that settle it. `held`: what of the plan's is so still."""
-    aside = replace(plan, held=tuple(held)).aside
-    if not aside:
-        return ()
-    return (f"Not as declared: {aside}.", *remedies(held=bool(held), unreachable=bool(plan.quarantined)))

@@ -21,6 +21,7 @@ from reconciler.core.portable import (
     Portable,
     adopted_document,
     batch_document,
+    ending_document,
     facts_document,
     known_document,
     run_document,
@@ -112,7 +113,10 @@ def log_json(log: RunLog) -> str:
     location = log.record.header.location
     batches = [batch_document(each) for each in log.batches]
     adopted = adopted_document(log.adopted)
-    return _document(report="log", location=location, **run_document(log.record), adopted=adopted, batches=batches)
+    ending = ending_document(log.ending)
+    return _document(
+        report="log", location=location, **run_document(log.record), ending=ending, adopted=adopted, batches=batches
+    )
 
 
 def portable_json(locations: Iterable[Portable]) -> str:

@@ -16,7 +16,7 @@ from reconciler.core.desired import Reason
 from reconciler.core.diagnosis import Verdict
 from reconciler.core.drift import DriftReport
 from reconciler.core.errors import Severity
-from reconciler.core.journal import BatchStatus, RunStatus
+from reconciler.core.journal import BatchStatus, RunStatus, Shortfall
 from reconciler.core.observed import Origin
 from reconciler.core.outcome import Action, Outcome, Rejection
 from reconciler.core.refreshing import Refreshed
@@ -94,10 +94,26 @@ _BATCH = {
 }
 
 
+_PAIRS: Schema = {"type": "object", "propertyNames": one_of(Outcome), "additionalProperties": COUNT}
+
+
+def _ending() -> Schema:
+    return object_of(
+        "What the report of the run told at its end; null: it had none, or nobody wrote it down.",
+        pairs=_PAIRS,
+        rounds=COUNT,
+        reads=COUNT,
+        adopted=COUNT,
+        released=COUNT,
+        outside=COUNT,
+        error=TEXT,
+        shortfalls=list_of(shape_of(Shortfall)),
+    )
+
+
 def _run() -> dict[str, Schema]:
     location = shape_of(LocationReport)
-    pairs = {"type": "object", "propertyNames": one_of(Outcome), "additionalProperties": COUNT}
-    location["properties"] |= {"pairs": pairs, "exit_code": {"type": "integer"}}
+    location["properties"] |= {"pairs": _PAIRS, "exit_code": {"type": "integer"}}
     location["required"].append("exit_code")
     return {"locations": list_of(location)}
 
@@ -141,7 +157,13 @@ def _history() -> dict[str, Schema]:
 
 def _log() -> dict[str, Schema]:
     adopted = list_of(object_of("What it put under management without a request.", tags=TEXTS, contacts=TEXTS))
-    return {**_WHERE, **_RUN, "adopted": adopted, "batches": list_of(object_of("One request.", **_BATCH))}
+    return {
+        **_WHERE,
+        **_RUN,
+        "ending": maybe(_ending()),
+        "adopted": adopted,
+        "batches": list_of(object_of("One request.", **_BATCH)),
+    }
 
 
 def _state() -> dict[str, Schema]:

@@ -16,22 +16,23 @@ from typing import Any
 
 from reconciler.core.batching import Batch
 from reconciler.core.facts import Facts
-from reconciler.core.journal import RunHeader, RunStatus
+from reconciler.core.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known, Origin, UndecidedReading
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.store.database import decoding
 
-FORMAT = 4
+FORMAT = 5
 """Format 2: `note`, and what is known of a contact since schema version 3. Format 3: `Known.unconfirmed`. Format 4:
-`manage`, and what schema version 5 added."""
+`manage`, and what schema version 5 added. Format 5: how a run ended, as its report told."""
 
 UNCONFIRMED = 3
 """The format since which objects tell which adds nobody has seen."""
 
 CLASSES: dict[str, Any] = {
-    each.__name__: each for each in (Batch, Facts, Holder, Known, Lease, RunHeader, UndecidedReading, Verdict)
+    each.__name__: each
+    for each in (Batch, Facts, Holder, Known, Lease, RunEnding, RunHeader, Shortfall, UndecidedReading, Verdict)
 }
 ENUMS: dict[str, type[StrEnum]] = {each.__name__: each for each in (Action, Origin, Outcome, Rejection, RunStatus)}
 

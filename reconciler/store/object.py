@@ -17,7 +17,7 @@ from typing import Self
 from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, StateCorrupted
 from reconciler.core.facts import Facts
-from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, refusal
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.observed import Known
@@ -62,6 +62,9 @@ class ObjectReader:
     def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
         return self._replica.present().adopted(run)
 
+    def ending(self, run: str) -> RunEnding | None:
+        return self._replica.present().ending(run)
+
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         return self._replica.present().trail(location, contact)
 
@@ -90,6 +93,7 @@ class ObjectStore:
         self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
         self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
         self.held_lease, self.check = looking.held_lease, looking.check
+        self.ending = looking.ending
 
     def __enter__(self) -> Self:
         return self
@@ -135,9 +139,16 @@ class ObjectStore:
         return run
 
     def end_run(
-        self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
+        self,
+        lease: Lease,
+        run: str,
+        status: RunStatus,
+        now: Instant,
+        *,
+        set_sizes: Mapping[SetName, int] | None,
+        ending: RunEnding | None = None,
     ) -> None:
-        self._replica.append("end_run", lease, run, status, now, set_sizes)
+        self._replica.append("end_run", lease, run, status, now, set_sizes, ending)
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         self._replica.append("learn", lease, changed)

@@ -9,7 +9,7 @@ from typing import Generic, Self, TypeVar
 
 from reconciler.core.batching import Batch
 from reconciler.core.facts import Facts
-from reconciler.core.journal import BatchRecord, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.observed import Known
@@ -71,6 +71,9 @@ class PlacesReader:
     def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
         return next((found for each in self._opened_first() if (found := self._at[each].adopted(run))), {})
 
+    def ending(self, run: str) -> RunEnding | None:
+        return next((found for each in self._opened_first() if (found := self._at[each].ending(run))), None)
+
     def _opened_first(self) -> Sequence[LocationId]:
         """A run's id does not tell its location: what is open already is asked first."""
         return sorted(self._names(), key=lambda each: each not in self._at)
@@ -96,6 +99,7 @@ class PlacesStore:
         self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
         self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
         self.held_lease, self.check = looking.held_lease, looking.check
+        self.ending = looking.ending
 
     def __enter__(self) -> Self:
         return self
@@ -121,9 +125,16 @@ class PlacesStore:
         return self._at[lease.location].begin_run(lease, header)
 
     def end_run(
-        self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
+        self,
+        lease: Lease,
+        run: str,
+        status: RunStatus,
+        now: Instant,
+        *,
+        set_sizes: Mapping[SetName, int] | None,
+        ending: RunEnding | None = None,
     ) -> None:
-        self._at[lease.location].end_run(lease, run, status, now, set_sizes=set_sizes)
+        self._at[lease.location].end_run(lease, run, status, now, set_sizes=set_sizes, ending=ending)
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
         self._at[lease.location].learn(lease, changed)

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from reconciler.core.journal import BatchRecord, RunRecord
+from reconciler.core.journal import BatchRecord, RunEnding, RunRecord
 from reconciler.core.lease import Lease
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.plan import Snapshot
-from reconciler.store import journal, leases, reading, whole
+from reconciler.store import endings, journal, leases, reading, whole
 from reconciler.store.database import Database
 
 
@@ -58,6 +58,12 @@ class SqlReader:
             return {}
         with self._database.reading():
             return journal.read_adopted(self._database, run)
+
+    def ending(self, run: str) -> RunEnding | None:
+        if self._database is None:
+            return None
+        with self._database.reading():
+            return endings.read_ending(self._database, run)
 
     def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         if self._database is None:

@@ -42,11 +42,17 @@ def _replace(store: SqlStore, lease: Lease, document: str) -> None:
     store.become(lease, found.state, found.runs)
 
 
+def _end_run(store: SqlStore, *told: Any) -> None:
+    """Before format 5 nobody wrote down what the report told."""
+    lease, run, status, now, sizes, *ending = told
+    store.end_run(lease, run, status, now, set_sizes=sizes, ending=ending[0] if ending else None)
+
+
 METHODS: Mapping[str, Callable[..., Any]] = {
     "take": SqlStore.take,
     "release": SqlStore.release,
     "begin_run": SqlStore.begin,
-    "end_run": lambda store, lease, run, status, now, sizes: store.end_run(lease, run, status, now, set_sizes=sizes),
+    "end_run": _end_run,
     "learn": SqlStore.learn,
     "manage": SqlStore.manage,
     "note": SqlStore.note,

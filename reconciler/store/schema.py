@@ -10,6 +10,9 @@ reading that could not decide its doubt (`reading`) and when it was last tried (
 request were learnt; which pairs a run put under management (`traced`), by an intent (`rows.entered`) or without a
 request (`adopted`); why an answer refused a contact (`rejection`), until then told from its message; of a lease's
 holder, what tells its process from others of that number.
+Version 6: what the report of a run told at its end: its numbers (`runs.ending`), and the pairs that did not end well or
+were not sent, grouped by why (`shortfalls`, `shortfall_contacts`; by id, since a contact that nothing was sent to may
+not be known).
 
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
 number. `rows` is the journal: written with the intent, completed by the answer, which is a number too, counted from 0
@@ -19,7 +22,7 @@ in each batch: a row takes some 15 bytes. Contact ids and tags are all that is s
 from __future__ import annotations
 
 APPLICATION_ID = 0x7265636E
-VERSION = 5
+VERSION = 6
 
 _ANSWERS_3 = """
 CREATE TABLE answers (
@@ -71,6 +74,23 @@ CREATE TABLE adopted (
     contact INTEGER NOT NULL REFERENCES contacts,
     tags INTEGER NOT NULL REFERENCES tagsets,
     PRIMARY KEY (run, contact)
+) STRICT, WITHOUT ROWID;
+"""
+_SHORTFALLS = """
+CREATE TABLE shortfalls (
+    run INTEGER NOT NULL REFERENCES runs,
+    n INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    action TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    why TEXT NOT NULL,
+    PRIMARY KEY (run, n)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE shortfall_contacts (
+    run INTEGER NOT NULL REFERENCES runs,
+    n INTEGER NOT NULL,
+    contact TEXT NOT NULL,
+    PRIMARY KEY (run, n, contact)
 ) STRICT, WITHOUT ROWID;
 """
 TABLES = f"""
@@ -138,7 +158,8 @@ CREATE TABLE runs (
     ended INTEGER,
     status TEXT NOT NULL,
     allowed TEXT NOT NULL DEFAULT '[]',
-    traced INTEGER NOT NULL DEFAULT 0
+    traced INTEGER NOT NULL DEFAULT 0,
+    ending TEXT
 ) STRICT;
 CREATE TABLE batches (
     n INTEGER PRIMARY KEY,
@@ -153,6 +174,7 @@ CREATE INDEX batches_by_run ON batches (run);
 {_ANSWERS}
 {_ROWS}
 {_ADOPTED}
+{_SHORTFALLS}
 CREATE TABLE leases (
     location INTEGER PRIMARY KEY REFERENCES locations,
     fence INTEGER NOT NULL,
@@ -220,6 +242,10 @@ WHERE outcome = 'rejected';
 ALTER TABLE leases ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE leases ADD COLUMN pid_namespace TEXT NOT NULL DEFAULT '';
 ALTER TABLE leases ADD COLUMN process_start TEXT NOT NULL DEFAULT '';
+""",
+    5: f"""
+ALTER TABLE runs ADD COLUMN ending TEXT;
+{_SHORTFALLS}
 """,
 }
 """From each older version to the next; `tests/store/golden` has a state of every version that there was."""

@@ -10,13 +10,13 @@ from typing import Self
 
 from reconciler.core.batching import Batch
 from reconciler.core.facts import Facts
-from reconciler.core.journal import BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.journal import BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Outcome, Verdict
 from reconciler.core.plan import Snapshot
-from reconciler.store import journal, leases, reading, whole
+from reconciler.store import endings, journal, leases, reading, whole
 from reconciler.store.database import Database, Given, first
 from reconciler.store.interning import Interning
 from reconciler.store.reader import SqlReader
@@ -32,6 +32,7 @@ class SqlStore:
         self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
         self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
         self.held_lease, self.check = looking.held_lease, looking.check
+        self.ending = looking.ending
 
     def __enter__(self) -> Self:
         return self
@@ -93,12 +94,21 @@ class SqlStore:
             journal.put_run(database, number, RunRecord(run, header, RunStatus.RUNNING, None, 0, 0))
 
     def end_run(
-        self, lease: Lease, run: str, status: RunStatus, now: Instant, *, set_sizes: Mapping[SetName, int] | None
+        self,
+        lease: Lease,
+        run: str,
+        status: RunStatus,
+        now: Instant,
+        *,
+        set_sizes: Mapping[SetName, int] | None,
+        ending: RunEnding | None = None,
     ) -> None:
         with self._holding(lease) as (database, number):
             database.execute("UPDATE runs SET status = ?, ended = ? WHERE id = ?", (status, now, run))
             if set_sizes is not None:
                 self._set_sizes(database, number, set_sizes)
+            if ending is not None:
+                endings.put_ending(database, run, ending)
             self._interning.sweep(number)
 
     def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:

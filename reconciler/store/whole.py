@@ -11,6 +11,7 @@ from reconciler.core.names import ContactId
 from reconciler.core.plan import Snapshot
 from reconciler.store import journal
 from reconciler.store.database import Database, Given, first
+from reconciler.store.endings import put_ending
 from reconciler.store.interning import Interning
 
 _BATCHES = "SELECT batches.n FROM batches JOIN runs ON batches.run = runs.n WHERE runs.location = ?"
@@ -24,17 +25,29 @@ _OLD_BATCHES = f"""
     {_KEPT})
 """
 _OLD_RUNS = f"SELECT n FROM runs WHERE location = ? AND n < (SELECT min(n) FROM ({_KEPT}) AS kept)"
+# a run that stops before it sends anything counts for nothing above, and may leave a row a contact all the same
+_OLD_SHORT = """
+SELECT n FROM runs WHERE location = ? AND n NOT IN (
+    SELECT n FROM runs WHERE location = ? AND EXISTS (SELECT 1 FROM shortfalls WHERE run = runs.n)
+    ORDER BY n DESC LIMIT ?)
+"""
 _PUT_FACTS = """
 INSERT INTO facts (location, moves_updated, max_contacts, max_tags, aliases, limits_at) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (location) DO UPDATE SET moves_updated = excluded.moves_updated, max_contacts = excluded.max_contacts,
     max_tags = excluded.max_tags, aliases = excluded.aliases, limits_at = excluded.limits_at
 """
 _GIVEN = f"SELECT contacts.n FROM {Given.CONTACTS} AS given JOIN contacts ON contacts.id = given.id WHERE location = ?"
+_FORGET_SHORTFALLS = f"""
+DELETE FROM shortfall_contacts
+WHERE run IN (SELECT n FROM runs WHERE location = ?) AND contact IN (SELECT id FROM {Given.CONTACTS})
+"""
 _UNUSED_ANSWERS = f"""
 DELETE FROM answers WHERE batch IN ({_BATCHES}) AND NOT EXISTS (
     SELECT 1 FROM rows WHERE rows.batch = answers.batch AND rows.answer = answers.n)
 """
 _EMPTY = (
+    "DELETE FROM shortfall_contacts WHERE run IN (SELECT n FROM runs WHERE location = ?)",
+    "DELETE FROM shortfalls WHERE run IN (SELECT n FROM runs WHERE location = ?)",
     "DELETE FROM adopted WHERE run IN (SELECT n FROM runs WHERE location = ?)",
     f"DELETE FROM rows WHERE batch IN ({_BATCHES})",
     f"DELETE FROM answers WHERE batch IN ({_BATCHES})",
@@ -78,6 +91,9 @@ def prune(database: Database, number: int, keep: int) -> None:
         database.execute(f"DELETE FROM {table} WHERE batch IN ({_OLD_BATCHES})", (number, number, keep))
     old = (number, number, keep)
     database.execute(f"DELETE FROM adopted WHERE run IN ({_OLD_RUNS})", old)
+    for table in ("shortfall_contacts", "shortfalls"):
+        database.execute(f"DELETE FROM {table} WHERE run IN ({_OLD_RUNS})", old)
+        database.execute(f"DELETE FROM {table} WHERE run IN ({_OLD_SHORT})", old)
     database.execute(f"UPDATE runs SET traced = 0 WHERE n IN ({_OLD_RUNS})", old)
 
 
@@ -87,6 +103,7 @@ def forget(database: Database, number: int, contacts: Iterable[ContactId]) -> No
     for table in ("rows", "adopted"):
         database.execute(f"DELETE FROM {table} WHERE contact IN ({_GIVEN})", (number,))
     database.execute(_UNUSED_ANSWERS, (number,))
+    database.execute(_FORGET_SHORTFALLS, (number,))
     if database.execute(f"DELETE FROM contacts WHERE n IN ({_GIVEN})", (number,)).rowcount:
         database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (number,))
 
@@ -107,6 +124,8 @@ def replace_all(database: Database, interning: Interning, number: int, state: Sn
     for log in runs:
         journal.put_run(database, number, log.record)
         journal.put_adopted(database, interning, log.record.id, number, log.adopted)
+        if log.ending is not None:
+            put_ending(database, log.record.id, log.ending)
         _put_batches(database, interning, number, log)
 
 

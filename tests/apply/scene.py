@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from reconciler.apply.world import IN_FLIGHT
 from reconciler.core.approval import approve
 from reconciler.core.change import IN_DOUBT, Postponed
 from reconciler.core.desired import Desired, resolve
+from reconciler.core.errors import StateError
 from reconciler.core.event import Event
 from reconciler.core.guard import GuardLimits
 from reconciler.core.lease import Holder
@@ -31,6 +33,7 @@ from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
 from reconciler.core.summary import pairs_of
+from reconciler.core.unsent import ending_of
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
@@ -476,6 +479,22 @@ class Scene:
         answered = sum(sum(each.effect.values()) for each in sent if each.readable)
         unclear = report.pairs.get(Outcome.IN_DOUBT, 0) + report.pairs.get(Outcome.HELD, 0)
         assert answered - unclear <= report.pairs.get(Outcome.APPLIED, 0) <= answered
+        self._check_shortfalls(report)
+
+    def _check_shortfalls(self, report: LocationReport) -> None:
+        """What did not end well is told contact by contact, with why; and the journal tells it as the report does."""
+        ending, told = ending_of(report), Counter[Outcome]()
+        for each in ending.shortfalls:
+            told[each.outcome] += len(each.contacts) * len(each.tags)
+            assert each.why
+        assert told == {each: number for each, number in report.pairs.items() if each not in ENDED_WELL}
+        # where the disk failed there is no journal; whoever lost the lease writes into none
+        with suppress(StateError), open_reader(self.url) as reader:
+            found = reader.ending(report.run)
+            assert found == ending or (found is None and (report.error or not report.run))
+
+
+ENDED_WELL = (Outcome.APPLIED, Outcome.NOOP, Outcome.SEEN)
 
 
 def approved_pairs(plan: LocationPlan) -> set[tuple[Action, ContactId, Tag]]:

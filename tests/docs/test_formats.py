@@ -36,7 +36,7 @@ def _keys(value: Any) -> set[str]:
 @pytest.fixture
 def scene(reconciler: Command, manifest: Callable[..., None], project: Path) -> dict[str, Any]:
     """The documents of each command after a run with a contact that the API refuses."""
-    manifest(customers=([0, 1, 8], ["customer"], []))
+    manifest(customers=([0, 1, 8], ["customer"], ["trial"]))
     run = json.loads(reconciler("apply", "--auto-approve", "--format", "json").out)
     number = run["locations"][0]["run"]
     commands = {"drift": ["drift"], "history": ["history"], "show": ["show", number], "doctor": ["doctor", "--offline"]}

@@ -26,7 +26,16 @@ from reconciler.core.exclusive import OlderRows
 from reconciler.core.facts import Facts
 from reconciler.core.guard import GuardLimits
 from reconciler.core.journal import Answer as Answered
-from reconciler.core.journal import BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.journal import (
+    BatchRecord,
+    BatchStatus,
+    RunEnding,
+    RunHeader,
+    RunLog,
+    RunRecord,
+    RunStatus,
+    Shortfall,
+)
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.core.plan import Snapshot, combine
@@ -34,6 +43,7 @@ from reconciler.core.refreshing import Gone, Refreshed
 from reconciler.core.report import Finding, LocationReport
 from reconciler.core.source import Source
 from reconciler.core.trend import Trend, trend
+from reconciler.core.unsent import NEXT_PLAN, STOPPED
 from reconciler.core.view.contact import ContactStory
 from reconciler.core.view.facts import facts_view
 from reconciler.render.json import facts_json
@@ -114,10 +124,32 @@ def some_facts() -> Answer:
     return short_answer(facts_view([learnt]), lambda: facts_json([learnt]))
 
 
+WAITING = "waits for the add of vip, which did not end well"
+REFUSED = "the API refuses the contact: contact is deleted"
+
+
 def some_runs() -> tuple[LocationReport, ...]:
     """One that ended well in part, one that was stopped, one with nothing to do."""
-    finding = Finding(ContactId("dora"), Outcome.REJECTED, Action.ADD, (Tag("vip"),), "contact is deleted")
-    pairs = {Outcome.APPLIED: 1_200, Outcome.NOOP: 3, Outcome.REJECTED: 1, Outcome.IN_DOUBT: 2, Outcome.NOT_SENT: 4}
+    vip, old = (Tag("vip"),), (Tag("old"), Tag("trial"))
+    findings = (
+        Finding(ContactId("dora"), Outcome.REJECTED, Action.ADD, vip, "contact is deleted"),
+        Finding(ContactId("emil"), Outcome.IN_DOUBT, Action.ADD, vip, "no row in the answer"),
+        Finding(ContactId("fred"), Outcome.IN_DOUBT, Action.ADD, vip, "no row in the answer"),
+    )
+    pairs = {
+        Outcome.APPLIED: 1_200,
+        Outcome.NOOP: 3,
+        Outcome.REJECTED: 1,
+        Outcome.IN_DOUBT: 2,
+        Outcome.DEFERRED: 5,
+        Outcome.NOT_SENT: 4,
+    }
+    unsent = (
+        Shortfall(Outcome.NOT_SENT, Action.ADD, vip, STOPPED, ids("gina hugo ida")),
+        Shortfall(Outcome.NOT_SENT, Action.REMOVE, (Tag("old"),), NEXT_PLAN, ids("karl")),
+        Shortfall(Outcome.DEFERRED, Action.REMOVE, old, WAITING, ids("emil fred")),
+        Shortfall(Outcome.DEFERRED, Action.REMOVE, old[:1], REFUSED, ids("dora")),
+    )
     run = LocationReport(
         HERE,
         "5f0c1a2b3c4d",
@@ -127,8 +159,9 @@ def some_runs() -> tuple[LocationReport, ...]:
         adopted=5,
         released=1,
         pairs=pairs,
-        findings=(finding,),
+        findings=findings,
         outside=2,
+        unsent=unsent,
     )
     stopped = replace(run, error="the token was refused", hint="check HIGHLEVEL_TOKEN", error_code=7, outside=0)
     return run, stopped, LocationReport(HERE, "", RunStatus.COMPLETE)
@@ -158,7 +191,7 @@ def _added(text: str, *, old: str = "") -> Verdict:
 def some_logs() -> list[RunLog]:
     """Four runs, between which somebody else changed a tag; the rows of the first are given up."""
     first = _record(1, requests=7, rows=0)
-    second = _record(2, requests=2, rows=3)
+    second = _record(2, requests=2, rows=3, status=RunStatus.STOPPED)
     third = _record(3, requests=1, rows=2, status=RunStatus.STOPPED)
     last = _record(4, requests=1, rows=1, status=RunStatus.RUNNING)
     gone = Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
@@ -167,10 +200,25 @@ def some_logs() -> list[RunLog]:
     again = {"anna": _added("vip", old="trial"), "cara": _added("gold vip")}
     return [
         RunLog(first, ()),
-        RunLog(second, (_batch(second, Action.ADD, "vip", adding),), {ContactId("emil"): adopted}),
+        RunLog(second, (_batch(second, Action.ADD, "vip", adding),), {ContactId("emil"): adopted}, _ending()),
         RunLog(third, (_batch(third, Action.ADD, "gold vip", again),)),
         RunLog(last, (_batch(last, Action.REMOVE, "trial", {"anna": None}),)),
     ]
+
+
+def _ending() -> RunEnding:
+    """The token was refused in the midst of the run."""
+    vip = (Tag("vip"),)
+    refused = Shortfall(Outcome.REJECTED, Action.ADD, vip, "contact is deleted", ids("dora"))
+    unsent = Shortfall(Outcome.NOT_SENT, Action.ADD, vip, STOPPED, ids("gina hugo"))
+    deferred = Shortfall(Outcome.DEFERRED, Action.REMOVE, (Tag("old"),), REFUSED, ids("dora"))
+    return RunEnding(
+        pairs=((Outcome.APPLIED, 2), (Outcome.REJECTED, 1), (Outcome.DEFERRED, 1), (Outcome.NOT_SENT, 2)),
+        rounds=1,
+        adopted=2,
+        error="the token was refused",
+        shortfalls=(refused, unsent, deferred),
+    )
 
 
 def some_stories() -> list[ContactStory]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reconciler.core.batching import Batch
 from reconciler.core.facts import Facts
-from reconciler.core.journal import RunHeader, RunStatus
+from reconciler.core.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
@@ -54,6 +54,21 @@ KNOWN = {
 }
 
 
+ENDING = RunEnding(
+    pairs=((Outcome.APPLIED, 1), (Outcome.HELD, 1), (Outcome.NOT_SENT, 4)),
+    rounds=2,
+    reads=3,
+    adopted=2,
+    released=1,
+    outside=1,
+    error="the token was refused",
+    shortfalls=(
+        Shortfall(Outcome.HELD, Action.ADD, (Tag("grün"),), "what?", (ANNA,)),
+        Shortfall(Outcome.NOT_SENT, Action.REMOVE, (Tag("old"), Tag("x")), "it stopped", (BERT, ContactId("never"))),
+    ),
+)
+
+
 def fill(store: StateStore) -> None:
     """A run that completes, one that is withdrawn and stops, one that is killed before its answer."""
     lease = store.acquire(HERE, a_holder(), START)
@@ -71,7 +86,7 @@ def fill(store: StateStore) -> None:
     number = store.intend(lease, run, Batch(Action.REMOVE, (BERT,), (Tag("old"),)), {}, at(6))
     store.withdraw(lease, number, {}, at(7))
     store.manage(lease, run, {CARA: replace(KNOWN[CARA], ledger=tags("grün vip"))})
-    store.end_run(lease, run, RunStatus.STOPPED, at(8), set_sizes=None)
+    store.end_run(lease, run, RunStatus.STOPPED, at(8), set_sizes=None, ending=ENDING)
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(9)))
     store.intend(lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: Known(ledger=tags("vip"))}, at(10))
     store.note(lease, Facts(True, 250, None, ((Tag("gru\u0308n"), Tag("grün")),), at(10)))

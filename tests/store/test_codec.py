@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from reconciler.core.batching import Batch
+from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import Lease
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import NONE, UNKNOWN, Known, UndecidedReading, intend
 from reconciler.core.outcome import Action
+from reconciler.store import open_store
 from reconciler.store.codec import FORMAT, UNCONFIRMED, Call, decode, encode
+from reconciler.store.replica import METHODS
 from tests.fakes import START, a_holder
 
 HELLO = frozenset({Tag("hello")})
@@ -58,3 +62,13 @@ def test_what_was_given_read_and_tried_before_is_in_the_journal() -> None:
         attempted_at=START,
     )
     assert as_of_format(FORMAT, "learn", LEASE, {ANNA: given})[1] == {ANNA: given}
+
+
+def test_the_end_of_a_run_in_an_older_journal_tells_nothing_of_its_report(tmp_path: Path) -> None:
+    """Until format 5 an object had no place for it: a bucket that was written so is replayed all the same."""
+    with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
+        lease = store.acquire(LEASE.location, a_holder(), START)
+        run = store.begin_run(lease, RunHeader(LEASE.location, "apply", "anna", START))
+        older = as_of_format(4, "end_run", lease, run, RunStatus.COMPLETE, START, None)
+        METHODS["end_run"](store, *older)
+        assert (store.ending(run), store.runs(LEASE.location)[0].status) == (None, RunStatus.COMPLETE)

@@ -16,7 +16,7 @@ from reconciler.core.batching import Batch
 from reconciler.core.errors import LeaseLost, LockHeld, UsageError
 from reconciler.core.facts import NO_FACTS, Facts
 from reconciler.core.integrity import verify
-from reconciler.core.journal import Answer, RunHeader, RunStatus
+from reconciler.core.journal import Answer, RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.lease import TTL_MS, Holder, Lease
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
@@ -494,6 +494,56 @@ def test_older_runs_give_up_what_they_adopted_and_say_so(home: Home) -> None:
     assert [each.traced for each in home.reader().runs(HERE)] == [False, True, True]
 
 
+SHORT = Shortfall(Outcome.NOT_SENT, Action.ADD, (Tag("grün"), Tag("x")), "the run stopped", (ANNA, BERT))
+ENDING = RunEnding(
+    pairs=((Outcome.APPLIED, 1), (Outcome.NOT_SENT, 4)),
+    rounds=1,
+    reads=2,
+    adopted=3,
+    released=4,
+    outside=5,
+    error="the \x00 token was refused",
+    shortfalls=(SHORT, replace(SHORT, outcome=Outcome.DEFERRED, action=Action.REMOVE, contacts=(CARA,))),
+)
+
+
+def test_how_a_run_ended_is_kept_as_its_report_told_it(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    run, other = store.begin_run(lease, header()), store.begin_run(lease, header())
+    store.end_run(lease, run, RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
+    store.end_run(lease, other, RunStatus.STOPPED, LATER, set_sizes=None)
+    for state in (store, home.reader(), home.store()):
+        assert state.ending(run) == ENDING
+        assert (state.ending(other), state.ending("no such run")) == (None, None)
+        # nobody becomes known by not being sent to
+        assert list(state.load(HERE).observed.contacts) == []
+
+
+def test_a_forgotten_contact_was_not_left_out_by_any_run(home: Home) -> None:
+    store = home.store()
+    lease, there = taken(store), taken(store, THERE)
+    run, elsewhere = store.begin_run(lease, header()), store.begin_run(there, header(THERE))
+    store.end_run(lease, run, RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
+    store.end_run(there, elsewhere, RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
+    store.forget(lease, [ANNA, CARA])
+    reader = home.reader()
+    assert reader.ending(run) == replace(ENDING, shortfalls=(replace(SHORT, contacts=(BERT,)),))
+    assert reader.ending(elsewhere) == ENDING
+
+
+def test_older_runs_give_up_whom_they_left_out_though_they_sent_nothing(home: Home) -> None:
+    """A run that is refused every night sends nothing, and has a row for each of its contacts."""
+    store = home.store()
+    lease = taken(store)
+    runs = []
+    for _ in range(3):
+        runs.append(store.begin_run(lease, header()))
+        store.end_run(lease, runs[-1], RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
+    store.prune(lease, 2)
+    assert [home.reader().ending(run) for run in runs] == [replace(ENDING, shortfalls=()), ENDING, ENDING]
+
+
 def test_older_runs_give_up_their_rows_and_stay_listed(home: Home) -> None:
     store = home.store()
     lease, there = taken(store), taken(store, THERE)
@@ -862,7 +912,7 @@ def test_whoever_opens_it_after_a_step_sees_the_same(home: Home) -> None:
     number = store.intend(lease, run, batch(BERT), {BERT: Known(ledger=tags("x"))}, START)
     store.withdraw(lease, number, {BERT: UNKNOWN}, LATER)
     everybody_sees_the_same()
-    store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 1})
+    store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 1}, ending=ENDING)
     everybody_sees_the_same()
     store.release(lease)
     everybody_sees_the_same()

@@ -11,8 +11,9 @@ import pytest
 
 from reconciler.cli.runs import read_log
 from reconciler.core.lease import TTL_MS
-from reconciler.core.outcome import REJECTIONS
+from reconciler.core.outcome import REJECTIONS, Outcome
 from reconciler.core.portable import Portable, state_document
+from reconciler.core.portable_reading import read_state
 from reconciler.ports import StateReader
 from reconciler.store import open_reader, open_store
 from reconciler.store.disk import DISK
@@ -99,7 +100,11 @@ def test_a_copy_is_put_beside_it_before_it_is_changed(tmp_path: Path, version: i
         assert document(reader) == json.loads((GOLDEN / f"version-{version}.json").read_text())
 
 
-@pytest.mark.parametrize("version", OLD)
+STORED_SINCE = 5
+"""The schema version since which a state says why an answer refused a contact."""
+
+
+@pytest.mark.parametrize("version", [version for version in OLD if version < STORED_SINCE])
 @pytest.mark.parametrize("message", [*REJECTIONS, "contact was merged"])
 def test_why_a_contact_was_refused_is_derived_once_from_the_message(tmp_path: Path, version: int, message: str) -> None:
     path = copied(version, tmp_path)
@@ -113,6 +118,33 @@ def test_why_a_contact_was_refused_is_derived_once_from_the_message(tmp_path: Pa
     stored = connection.execute("SELECT rejection FROM answers WHERE outcome = 'rejected'").fetchall()
     connection.close()
     assert stored == [(REJECTIONS.get(message),)]
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version >= STORED_SINCE])
+def test_what_was_stored_stands_whatever_the_list_of_messages_says_today(tmp_path: Path, version: int) -> None:
+    """The vendor changes a sentence, or we learn another one: what runs were told before means what it meant then."""
+    path = copied(version, tmp_path)
+    unlisted, listed = "this contact has been merged away", next(iter(REJECTIONS))
+    assert unlisted not in REJECTIONS
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE answers SET message = ? WHERE outcome = 'rejected'", (unlisted,))
+        connection.execute("UPDATE answers SET message = ? WHERE outcome = 'held'", (listed,))
+    connection.close()
+    with open_store(url(path)) as store:
+        runs = [run.id for location in store.locations() for run in store.runs(location)]
+        told = [answer.verdict for run in runs for batch in store.batches(run) for answer in batch.answers.values()]
+        verdicts = {each.outcome: each for each in told if each is not None}
+        assert (verdicts[Outcome.REJECTED].message, verdicts[Outcome.REJECTED].rejection) == (unlisted, "deleted")
+        assert (verdicts[Outcome.HELD].message, verdicts[Outcome.HELD].rejection) == (listed, None)
+        found = read_state(document(store), path="a file")
+    again = [
+        answer.verdict
+        for each in found
+        for log in each.runs
+        for batch in log.batches
+        for answer in batch.answers.values()
+    ]
+    assert {each for each in again if each} == {each for each in told if each}
 
 
 @pytest.mark.parametrize("version", OLD)

@@ -100,7 +100,7 @@ NEWER = {
     },
     "facts": {"limits_at": 5},
     "answers": {"rejection": 5},
-    "runs": {"traced": 5},
+    "runs": {"traced": 5, "ending": 6},
     "rows": {"entered": 5},
     "leases": {"boot_id": 5, "pid_namespace": 5, "process_start": 5},
 }
@@ -111,6 +111,9 @@ def as_version(number: int, sql: Callable[[str], list[Any]]) -> None:
     for table, columns in NEWER.items():
         for column in (column for column, since in columns.items() if since > number):
             sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+    if number < 6:
+        sql("DROP TABLE shortfall_contacts")
+        sql("DROP TABLE shortfalls")
     if number < 5:
         sql("DROP TABLE adopted")
     if number < 3:
@@ -129,6 +132,10 @@ def _with_whole_rows(sql: Callable[[str], list[Any]]) -> None:
     sql("DROP TABLE answers")
     sql("ALTER TABLE whole RENAME TO rows")
     sql("ALTER TABLE rows ADD PRIMARY KEY (batch, contact)")
+
+
+TRACED = 5
+"""The version since which it is written down what an intent put under management."""
 
 
 @pytest.mark.parametrize("version", sorted(STEPS))
@@ -152,8 +159,11 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
 
     assert (sql("SELECT version FROM reconciler_version"), sql(shape)) == ([(VERSION,)], before)
     with open_reader(url) as reader:
-        assert [answers(reader, run) for run in runs] == [_as_written_then(batches) for batches in rows]
-        assert not any(run.traced for run in reader.runs(HERE))
+        traced = version >= TRACED
+        expected = rows if traced else [_as_written_then(batches) for batches in rows]
+        assert [answers(reader, run) for run in runs] == expected
+        assert {run.traced for run in reader.runs(HERE)} == {traced}
+        assert [reader.ending(run) for run in runs] == [None] * len(runs)
 
 
 def _as_written_then(batches: list[dict[ContactId, Answer]]) -> list[dict[ContactId, Answer]]:

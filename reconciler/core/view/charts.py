@@ -6,15 +6,15 @@ Rule: a chart shows nothing that the tables beside it do not say in words.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.compare import Comparison
 from reconciler.core.drift import DriftReport
 from reconciler.core.guard import holders
-from reconciler.core.journal import RunRecord
+from reconciler.core.journal import RunLog, RunRecord
 from reconciler.core.names import Instant, Tag
-from reconciler.core.outcome import Action
+from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan, Snapshot
 from reconciler.core.report import LocationReport
 from reconciler.core.trend import Trend
@@ -78,9 +78,36 @@ def compare_charts(each: Comparison) -> tuple[Chart, ...]:
     return _bars("Tags by contacts that gain and lose them", (("gain", Style.ADD), ("lose", Style.REMOVE)), found)
 
 
+_ENDS = (("ended as asked", Style.ADD), ("left open", Style.WARN), ("refused", Style.REMOVE))
+_OPEN = (Outcome.HELD, Outcome.IN_DOUBT, Outcome.DEFERRED, Outcome.NOT_SENT)
+
+
 def run_charts(report: LocationReport) -> tuple[Chart, ...]:
-    found = {outcome.replace("_", " "): (pairs,) for outcome, pairs in report.pairs.items()}
-    return _bars("Pairs by outcome", (("pairs", Style.PLAIN),), found)
+    return _outcomes(report.pairs.items())
+
+
+def _outcomes(pairs: Iterable[tuple[Outcome, int]]) -> tuple[Chart, ...]:
+    found = {outcome.replace("_", " "): _ended(outcome, number) for outcome, number in pairs}
+    return _bars("Pairs by outcome", _ENDS, found)
+
+
+def _ended(outcome: Outcome, pairs: int) -> tuple[int, int, int]:
+    if outcome in _OPEN:
+        return 0, pairs, 0
+    return (0, 0, pairs) if outcome is Outcome.REJECTED else (pairs, 0, 0)
+
+
+def log_charts(log: RunLog) -> tuple[Chart, ...]:
+    """Of a run in the journal: those of its report, and what it changed."""
+    changed: Counter[tuple[Tag, Action]] = Counter()
+    for batch in log.batches:
+        for answer, contacts in Counter(batch.answers.values()).items():
+            verdict = answer.verdict
+            for tag in () if verdict is None else verdict.added | verdict.removed:
+                changed[tag, batch.action] += contacts
+    found = {str(tag): (changed[tag, Action.ADD], changed[tag, Action.REMOVE]) for tag, _ in changed}
+    both = (("added", Style.ADD), ("removed", Style.REMOVE))
+    return *_outcomes(log.ending.pairs if log.ending else ()), *_bars("Tags by contacts that were changed", both, found)
 
 
 def drift_charts(report: DriftReport) -> tuple[Chart, ...]:

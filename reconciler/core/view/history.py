@@ -25,6 +25,7 @@ from reconciler.core.view.blocks import (
     number,
     table,
 )
+from reconciler.core.view.ending import ending_totals, outcomes, shortfalls, summary
 
 _STATUS = {
     RunStatus.RUNNING: Cell("running", Style.STRONG),
@@ -79,26 +80,44 @@ def _ending(run: RunRecord) -> Cell:
 
 
 def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
-    """One run: who, when, what was approved, and what became of each tag and contact."""
-    run = log.record
-    blocks: list[Block] = [_facts(run)]
+    """One run: what failed, how it ended, what became of each tag and contact; who, when, what was approved."""
+    run, ending = log.record, log.ending
+    blocks: list[Block | None] = []
+    if ending is not None:
+        blocks += [shortfalls(ending, most), outcomes(ending)]
+    blocks.append(_facts(log))
     if run.is_pruned:
-        text = "What it changed is no longer known: the rows of older runs are given up (history_keep)."
+        text = "Whom it changed is no longer known: the rows of older runs are given up (history_keep)."
         blocks.append(Lines("", (Cell(text, Style.WARN),)))
     elif log.batches:
         blocks += [_tags(log.batches), _contacts(log.batches, most)]
     if log.adopted:
         blocks.append(_adopted(log))
     title = f"Run {run.id}, location {run.header.location}"
-    return View("Run", (Section(title, _ending(run), tuple(blocks)),))
+    shown = tuple(block for block in blocks if block is not None)
+    told = () if ending is None else ending_totals(ending, run.requests)
+    return View("Run", (Section(title, _verdict(log), shown, told),))
 
 
-def _facts(run: RunRecord) -> Lines:
-    header = run.header
+def _verdict(log: RunLog) -> Cell:
+    """As the report of the run told it."""
+    run, ending = log.record, log.ending
+    if ending is None:
+        return _ending(run)
+    if ending.error:
+        return Cell(f"Stopped: {ending.error}", Style.BAD)
+    done = summary(ending, run.requests)
+    if ending.outside or any(each.outcome is not Outcome.DEFERRED for each in ending.shortfalls):
+        return Cell(f"Done in part: {done}.", Style.WARN)
+    return Cell(f"Done: {done}.", Style.GOOD)
+
+
+def _facts(log: RunLog) -> Lines:
+    run, header = log.record, log.record.header
     facts = [
         f"{header.operation} by {header.who}",
         f"began {moment(header.started)}, ended {moment(run.ended)}",
-        counted(run.requests, "request"),
+        f"{counted(run.requests, 'request')}, {_ending(run).text}",
         *([f"change digest {header.change_digest}"] if header.change_digest else []),
         *([f"commit {header.commit}"] if header.commit else []),
         *(f"guard lifted: {text}" for text in header.allowed),

@@ -9,13 +9,14 @@ from itertools import chain
 from reconciler.core.change import LedgerChange, Listed
 from reconciler.core.compare import Comparison, SettingMove
 from reconciler.core.drift import DriftReport
-from reconciler.core.journal import BatchRecord, RunLog, RunRecord
+from reconciler.core.journal import BatchRecord, RunLog, RunRecord, Shortfall
 from reconciler.core.names import ContactId, Instant, LocationId, iso
 from reconciler.core.observed import Known
-from reconciler.core.outcome import Verdict
+from reconciler.core.outcome import Outcome, Verdict
 from reconciler.core.plan import LocationPlan, Plan, Snapshot
 from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
+from reconciler.core.unsent import ending_of
 from reconciler.core.view.blocks import Block, Column, Lines, View
 from reconciler.core.view.contact import ContactStory
 
@@ -85,26 +86,26 @@ def _pairs(
 
 
 def run_records(reports: Sequence[LocationReport]) -> Records:
-    """First how many pairs ended how, then each contact that did not end well."""
+    """First what stopped it and how many pairs ended how, then each contact that did not end well."""
     columns = "location run outcome #pairs contact action tag message"
     return _records("How it ended", columns, lambda: (row for each in reports for row in _run(each)))
 
 
 def _run(report: LocationReport) -> Iterator[Row]:
+    place = (report.location, report.run)
+    if report.error:
+        yield (*place, "stopped", "", "", "", "", report.error)
     for outcome, pairs in report.pairs.items():
-        yield report.location, report.run, _words(outcome), str(pairs), "", "", "", ""
-    for each in report.findings:
+        yield (*place, _words(outcome), str(pairs), "", "", "", "")
+    for each in ending_of(report).shortfalls:
+        for contact, what, action, tag, why in _shortfall(each):
+            yield (*place, what, "1", contact, action, tag, why)
+
+
+def _shortfall(each: Shortfall) -> Iterator[tuple[str, str, str, str, str]]:
+    for contact in each.contacts:
         for tag in each.tags or ("",):
-            yield (
-                report.location,
-                report.run,
-                _words(each.outcome),
-                "1",
-                each.contact,
-                each.action,
-                tag,
-                each.message,
-            )
+            yield contact, _words(each.outcome), each.action, tag, each.why
 
 
 def _words(outcome: str) -> str:
@@ -179,7 +180,7 @@ def _record(run: RunRecord) -> Row:
 
 
 def log_records(log: RunLog) -> Records:
-    """A row for each pair that the run asked for, or put under management without a request."""
+    """A row for each pair that the run asked for, left unsent, or put under management without a request."""
     columns = "location run contact action tag outcome changed message asked answered"
     place, run = log.record.header.location, log.record.id
     return _records("Every contact and tag", columns, lambda: ((place, run, *row) for row in _log(log)))
@@ -188,6 +189,9 @@ def log_records(log: RunLog) -> Records:
 def _log(log: RunLog) -> Iterator[Row]:
     for each in log.batches:
         yield from _batch(each)
+    for left in log.ending.shortfalls if log.ending else ():
+        if left.outcome in (Outcome.NOT_SENT, Outcome.DEFERRED):
+            yield from ((who, action, tag, what, "no", why, "", "") for who, what, action, tag, why in _shortfall(left))
     for contact, tags in log.adopted.items():
         yield from ((contact, "", tag, "adopted", "", "", "", "") for tag in sorted(tags))
 
