@@ -2,8 +2,8 @@
 machines.
 
 Rules
-1. A line a location at most every `EVERY_MS`, or for every twentieth of the whole; beginnings, ends and waits of a
-   second always. `--log-level debug` tells everything.
+1. A line a location at most every `EVERY_MS`, however much happens; beginnings and ends always. So do waits of a second
+   or more, by what is waited for. `--log-level debug` tells everything. A line is there as soon as it is told.
 2. A board stands only where nothing else is written; whoever writes closes it first.
 """
 
@@ -28,8 +28,8 @@ from reconciler.core.view.standing import facts
 if TYPE_CHECKING:
     from reconciler.render.live import LiveBoard
 
-EVERY_MS = 15_000
-PARTS = 20
+EVERY_MS = 5_000
+"""A few seconds: whoever looks at a log sees that it goes on."""
 
 
 def wants_colour(choice: str, stream: Any) -> bool:
@@ -52,7 +52,8 @@ class Progress:
         self._json = options["log_format"] == "json"
         self._silent = options["quiet"] or self._level in ("warning", "error")
         self._standings: dict[LocationId, Standing] = {}
-        self._told: dict[LocationId, tuple[Instant, int]] = {}
+        self._told: dict[tuple[LocationId, str], Instant] = {}
+        self._ended: dict[LocationId, tuple[str, int]] = {}
         self._drawn = not self._silent and not self._json and self._level != "debug" and _is_terminal(sys.stderr)
         self._colour = wants_colour(options["color"], sys.stderr)
         self._board: LiveBoard | None = None
@@ -86,15 +87,27 @@ class Progress:
 
     def _worth_telling(self, event: Event, standing: Standing, now: Instant) -> bool:
         if isinstance(event, Waiting):
-            return event.milliseconds >= 1_000
+            # what it waits for, without the numbers that a header told
+            return event.milliseconds >= 1_000 and self._is_due(event.location, event.why.split(":")[0], now)
         if not isinstance(event, BatchAnswered | Read):
+            self._told[event.location, ""] = now
+            self._ended.pop(event.location, None)
             return True
-        since, done = self._told.get(event.location, (standing.since, 0))
-        part = standing.done - done >= max(1, standing.total // PARTS) or standing.done < done
-        if standing.is_done or part or now - since >= EVERY_MS:
-            self._told[event.location] = now, standing.done
-            return True
-        return False
+        if standing.is_done:
+            end, before = (standing.what, standing.done), self._ended.get(event.location)
+            self._told[event.location, ""], self._ended[event.location] = now, end
+            return end != before
+        self._ended.pop(event.location, None)
+        return self._is_due(event.location, "", now, since=standing.since)
+
+    def _is_due(self, location: LocationId, what: str, now: Instant, *, since: Instant | None = None) -> bool:
+        """Whether nothing was told of it for long enough; then it is told now. `since`: when it began, where silence
+        goes without saying until then."""
+        last = self._told.get((location, what), since)
+        if last is not None and now - last < EVERY_MS:
+            return False
+        self._told[location, what] = now
+        return True
 
     def _write(self, event: Event, standing: Standing, now: Instant) -> None:
         if self._json:
