@@ -38,7 +38,7 @@ from reconciler.core.diagnosis import (
     watch,
     write_remark,
 )
-from reconciler.core.errors import ApiError, AuthRefused, ExitCode, InvalidInput, ReconcilerError
+from reconciler.core.errors import ApiError, AuthRefused, ExitCode, InvalidInput, NoWay, ReconcilerError
 from reconciler.core.names import Instant, LocationId
 from reconciler.core.pace import Quota
 from reconciler.core.plan import Snapshot
@@ -48,7 +48,7 @@ from reconciler.core.view.doctor import doctor_view
 from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.exchange import Agency
 from reconciler.highlevel.probe import probe
-from reconciler.highlevel.reason import proxy_of
+from reconciler.highlevel.route import proxy_of
 from reconciler.loading import load, load_settings
 from reconciler.render.diagnosis import doctor_json
 from reconciler.store import open_reader
@@ -138,7 +138,10 @@ def _token(location: LocationId, settings: Settings, told_at: Instant | None, *,
         return [bad("token", error.message, error.hint, ExitCode.AUTH)]
     if offline:
         return [good("token", f"from {token_held_in(settings, location)}")]
-    return asyncio.run(_ask(location, settings, token, told_at))
+    try:
+        return asyncio.run(_ask(location, settings, token, told_at))
+    except NoWay as error:
+        return [bad("API reachable", error.message, error.hint, error.exit_code)]
 
 
 async def _ask(location: LocationId, settings: Settings, token: str, told_at: Instant | None) -> list[Remark]:

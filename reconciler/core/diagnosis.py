@@ -93,12 +93,12 @@ def unknown(subject: str, told: str) -> Remark:
 def api_remark(search: Answered, where: str, proxy: str) -> Remark:
     """Whether the API answers at all. `where`: its origin; `proxy`: through which it is asked, empty for none."""
     subject, problem = "API reachable", search.problem
-    through = f", through {proxy}" if proxy else ""
+    through = f", through {proxy}" if proxy and not (problem and proxy in problem.message) else ""
     if _answers(problem):
         return good(subject, f"{where} answered{through}")
     assert problem is not None
     remedy = problem.hint or "see api.base_url: what answers there is not HighLevel's API, or it is not well"
-    if proxy:
+    if through:
         remedy += f"; and see whether {proxy} lets it pass"
     return bad(subject, problem.message + through, remedy)
 

@@ -15,6 +15,7 @@
       ApiError                 1   what a request to the API can end in, other than an answer
         NotApplied             1   temporary: known not to have had an effect (connection refused)
           RateLimited          1   429: the rate limit is used up for now, whoever used it
+          NoWay                1   permanent: nothing can be sent (a certificate that is not trusted, an odd proxy)
         InDoubt                1   its effect is unknown (timeout, reset, 5xx, unreadable body)
         RequestRefused         1   the whole request was refused (400, 404, 422, a redirect); its effect is unknown
         Unread                 1   permanent: an answer that is about another contact than was asked for
@@ -205,6 +206,10 @@ class NotApplied(ApiError):
 
 class RateLimited(NotApplied):
     """429. Where it lasts, the wait for it ends in QuotaExhausted."""
+
+
+class NoWay(NotApplied):
+    """Permanent: nothing was sent, and another try would end alike, until somebody changes the environment."""
 
 
 class InDoubt(ApiError):

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.core.backoff import Backoff
-from reconciler.core.errors import InDoubt, NotApplied, QuotaExhausted, RateLimited
+from reconciler.core.errors import InDoubt, NotApplied, NoWay, QuotaExhausted, RateLimited
 from reconciler.core.journal import RunRecord
 from reconciler.core.names import Instant, LocationId, iso
 from reconciler.core.pace import DAY_MS, Pace
@@ -89,6 +89,8 @@ class Tries:
 
         Raises QuotaExhausted where the rate limit lets nothing through for longer than anybody waits.
         """
+        if isinstance(error, NoWay):
+            return None
         asked = pace.heed(error, now)
         if isinstance(error, RateLimited):
             _refuse_starved(location, pace, error, now)

@@ -16,8 +16,9 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
@@ -30,6 +31,7 @@ from reconciler.core.errors import (
     AuthRefused,
     InDoubt,
     NotApplied,
+    NoWay,
     QuotaExhausted,
     RateLimited,
     RequestRefused,
@@ -41,7 +43,8 @@ from reconciler.core.refusal import called, read_refusal
 from reconciler.headers import read_pause, read_quota
 from reconciler.highlevel.body import ENCODING, Answer, read_answer
 from reconciler.highlevel.exchange import Agency, Exchange
-from reconciler.highlevel.reason import LOOPBACK, reason
+from reconciler.highlevel.reason import is_of_tls, is_untrusted, reason
+from reconciler.highlevel.route import find_route
 from reconciler.highlevel.secrets import cut, without
 from reconciler.wire import (
     API_VERSION,
@@ -102,6 +105,7 @@ class Arguments(TypedDict, total=False):
     version: str
     timeout_s: float
     transport: httpx.AsyncBaseTransport | None
+    environment: Mapping[str, str]
     heard: Heard
     now: Callable[[], Instant]
 
@@ -110,7 +114,7 @@ class Connection:
     """HTTP to one origin with one token. `transport` replaces the network in tests, and `now` the time of day.
 
     `held_in`: where the token is held, for messages. `agency`: what the token, then an agency's, is exchanged for.
-    `heard` is told what each answer says of the limits.
+    `heard` is told what each answer says of the limits. `environment` names proxies and certificates; raises NoWay.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class Connection:
         version: str = API_VERSION,
         timeout_s: float = 60.0,
         transport: httpx.AsyncBaseTransport | None = None,
+        environment: Mapping[str, str] = os.environ,
         heard: Heard = ignore,
         now: Callable[[], Instant] = wall_clock,
     ) -> None:
@@ -132,13 +137,17 @@ class Connection:
         self._timeout_s, self._called = timeout_s, called(held_in)
         self._heard, self._now = heard, now
         self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
+        # a transport of one's own asks nobody
+        self._route = find_route(url, {} if transport else environment)
         self._client = httpx.AsyncClient(
             base_url=url,
             headers={"Version": version, "Accept": JSON, "Content-Type": JSON, "Accept-Encoding": ENCODING},
             # half of it for the connection: a time-out in that is known to have had no effect
             timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
             follow_redirects=False,
-            trust_env=url.host not in LOOPBACK,
+            trust_env=False,
+            proxy=self._route.proxy,
+            verify=self._route.context,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             transport=transport,
         )
@@ -177,13 +186,21 @@ class Connection:
                 return await read_answer(response)
         except UNSENT as error:
             # from None: what httpx says may hold anything, the token too
-            raise NotApplied(
-                f"cannot reach {self._where}: {self._told(error)}", hint="see api.base_url and the network"
-            ) from None
+            raise self._unsent(error) from None
         except (httpx.RequestError, TimeoutError) as error:
             raise InDoubt(f"no answer from {self._where}: {self._told(error)}") from None
         except httpx.InvalidURL as error:
             raise RequestRefused(f"a path that HTTP cannot carry: {self._told(error)}", status=0) from None
+
+    def _unsent(self, error: Exception) -> NotApplied:
+        told = self._told(error)
+        if is_untrusted(error):
+            return NoWay(f"cannot reach {self._where}: {told}", hint=self._route.trust_hint)
+        if self._route.proxy is None or is_of_tls(error):
+            return NotApplied(f"cannot reach {self._where}: {told}", hint="see api.base_url and the network")
+        did = "refused that" if isinstance(error, httpx.ProxyError) else "cannot be reached"
+        told = f"cannot reach {self._where}: it is asked through {self._route}, which {did}: {told}"
+        return NotApplied(told, hint=f"see {self._route.named_by}, or name the host in NO_PROXY to ask it directly")
 
     def _taken(self, answer: Answer) -> Answer:
         quota = read_quota(answer.headers)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import httpx
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""A proxy from the environment has no business between this process and these."""
 
 
 def reason(error: BaseException) -> str:
     """One short line, not yet cleaned of what may be secret in it."""
     return next((told for each in _causes(error) if (told := _of_system(each))), "") or _of_httpx(error)
+
+
+def is_untrusted(error: BaseException) -> bool:
+    """Whether a certificate was refused: another try is shown the same."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
+def is_of_tls(error: BaseException) -> bool:
+    """Whether the host was reached, and no TLS was agreed on with it."""
+    return any(isinstance(cause, ssl.SSLError) for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -54,28 +61,3 @@ def _of_httpx(error: BaseException) -> str:
         case httpx.RemoteProtocolError():
             return f"the connection ended in the midst of it: {error}"
     return str(error) or "the connection broke off"
-
-
-def proxy_of(url: str, environment: Mapping[str, str]) -> str:
-    """The proxy through which httpx asks for `url`, with the variable that names it; empty for none."""
-    asked = httpx.URL(url)
-    if asked.host in LOOPBACK or _is_excepted(asked.host, environment):
-        return ""
-    names = (name for scheme in (asked.scheme, "all") for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()))
-    named = ((name, environment[name]) for name in names if environment.get(name))
-    return next((f"the proxy {_origin(value)} ({name})" for name, value in named), "")
-
-
-def _is_excepted(host: str, environment: Mapping[str, str]) -> bool:
-    listed = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    names = [name.strip().lstrip(".") for name in listed.split(",")]
-    return any(name == "*" or (name and (host == name or host.endswith(f".{name}"))) for name in names)
-
-
-def _origin(url: str) -> str:
-    """Without user and password."""
-    try:
-        found = httpx.URL(url if "://" in url else f"http://{url}")
-    except httpx.InvalidURL:
-        return "that is no URL"
-    return f"{found.scheme}://{found.host}" + (f":{found.port}" if found.port else "")

@@ -1,0 +1,179 @@
+"""How the API is reached, by what the environment says: through which proxy, and whose certificates are trusted.
+
+Rules
+1. The environment is read here, not by httpx: what it says either works, or one line names the variable.
+2. Loopback is asked directly. NO_PROXY holds names (with all below them), addresses and networks of IPv4 and IPv6, each
+   with a port or without, and `*`.
+3. Where variables name certificates, these are trusted and no others.
+4. No message holds a proxy's user or password.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import httpx
+
+from reconciler.core.errors import NoWay
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""A proxy from the environment has no business between this process and these."""
+
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""What other programs name certificates by: taken where the two above are empty."""
+_PORTS = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`proxy`: through which one asks, None for none; `named_by` is its variable. `context`: what is trusted, and
+    `trusted_by` the variables that say so, none where it is what this installation trusts."""
+
+    context: ssl.SSLContext
+    proxy: httpx.Proxy | None = None
+    named_by: str = ""
+    trusted_by: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The proxy, without user and password; empty for none."""
+        return f"the proxy {_origin(self.proxy.url)} ({self.named_by})" if self.proxy else ""
+
+    @property
+    def trust_hint(self) -> str:
+        """What a person can do whose network shows a certificate that is not trusted."""
+        if self.trusted_by:
+            return f"only the certificates that {' and '.join(self.trusted_by)} names are trusted: see whether they do"
+        return "where your network puts its own certificate there, name that one in the variable SSL_CERT_FILE"
+
+
+def find_route(url: httpx.URL, environment: Mapping[str, str]) -> Route:
+    """The way to an origin; raises NoWay with the variable that cannot be used."""
+    if url.scheme != "https":
+        # nothing is encrypted, and only loopback is asked so: a context that trusts nobody costs nothing
+        return Route(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    context, trusted_by = _trusted(environment)
+    named_by = _proxy_variable(url, environment)
+    proxy = _proxy(named_by, environment[named_by], context) if named_by else None
+    return Route(context, proxy, named_by, trusted_by)
+
+
+def proxy_of(url: str, environment: Mapping[str, str]) -> str:
+    """The proxy through which `url` is asked, with the variable that names it; empty for none."""
+    return str(find_route(httpx.URL(url), environment))
+
+
+def _proxy_variable(url: httpx.URL, environment: Mapping[str, str]) -> str:
+    if url.host in LOOPBACK or _is_excepted(url, environment):
+        return ""
+    names = (name for scheme in (url.scheme, "all") for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()))
+    return next((name for name in names if environment.get(name, "").strip()), "")
+
+
+def _proxy(variable: str, value: str, context: ssl.SSLContext) -> httpx.Proxy:
+    text = value.strip()
+    try:
+        url = httpx.URL(text if "://" in text else f"http://{text}")
+        if not url.host or "%" in url.host or (url.port or 0) > _PORTS:
+            raise ValueError("no host, or no port that there is")
+        proxy = httpx.Proxy(url, ssl_context=context if url.scheme == "https" else None)
+    except (httpx.InvalidURL, ValueError):
+        raise NoWay(
+            f"{variable}: what it holds is no address of a proxy",
+            hint="write http://host:port, https://host:port or socks5://host:port, or name the host in NO_PROXY",
+        ) from None
+    if url.scheme.startswith("socks") and find_spec("socksio") is None:
+        raise NoWay(
+            f"{variable}: {_origin(url)} is a SOCKS proxy, which needs an extra that is not installed",
+            hint="install reconciler with the extra [socks], such as pip install '.[socks]' in its checkout",
+        )
+    return proxy
+
+
+def _origin(url: httpx.URL) -> str:
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{url.scheme}://{host}" + (f":{url.port}" if url.port else "")
+
+
+def _is_excepted(url: httpx.URL, environment: Mapping[str, str]) -> bool:
+    listed = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    return any(_excepts(entry, url.host.lower(), url.port or 443) for entry in listed.replace(",", " ").split())
+
+
+def _excepts(entry: str, host: str, port: int) -> bool:
+    if entry == "*":
+        return True
+    name, only = _without_port(entry.lower())
+    if only not in ("", str(port)):
+        return False
+    try:
+        return ip_address(host) in ip_network(name, strict=False)
+    except ValueError:
+        name = name.removeprefix("*").removeprefix(".")
+        return bool(name) and (host == name or host.endswith(f".{name}"))
+
+
+def _without_port(entry: str) -> tuple[str, str]:
+    """`host:port`, `[address]:port`, or either without a port; an address of IPv6 may stand without brackets."""
+    if entry.startswith("["):
+        name, _, rest = entry[1:].partition("]")
+        return name, rest.removeprefix(":")
+    name, _, port = entry.partition(":")
+    return (name, port) if port.isdigit() else (entry, "")
+
+
+def _trusted(environment: Mapping[str, str]) -> tuple[ssl.SSLContext, tuple[str, ...]]:
+    _try_key_log(environment)
+    chosen = [name for name in _CERTIFICATES if environment.get(name)]
+    chosen = chosen or [name for name in _BUNDLES if environment.get(name)][:1]
+    if not chosen:
+        return httpx.create_ssl_context(trust_env=False), ()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for variable in chosen:
+        for place in _places(variable, environment[variable]):
+            _load(context, variable, place)
+    return context, tuple(chosen)
+
+
+def _places(variable: str, value: str) -> Iterator[Path]:
+    """SSL_CERT_DIR may list several directories."""
+    parts = value.split(os.pathsep) if variable == "SSL_CERT_DIR" else [value]
+    return (Path(part) for part in parts if part)
+
+
+def _load(context: ssl.SSLContext, variable: str, place: Path) -> None:
+    try:
+        if place.is_dir():
+            next(place.iterdir(), None)
+            context.load_verify_locations(capath=place)
+        else:
+            context.load_verify_locations(cafile=place)
+    except ssl.SSLError:
+        raise _unreadable(variable, place, "it holds no certificate (PEM)") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(variable, place, getattr(error, "strerror", "") or str(error)) from None
+
+
+def _unreadable(variable: str, place: Path, why: str) -> NoWay:
+    return NoWay(
+        f"{variable}: the certificates in {str(place)[:200]!r} cannot be used: {why}",
+        hint="name a file of certificates (PEM), or unset it",
+    )
+
+
+def _try_key_log(environment: Mapping[str, str]) -> None:
+    """Python's TLS writes its keys there by itself, and fails where it cannot."""
+    if place := environment.get("SSLKEYLOGFILE"):
+        try:
+            Path(place).open("ab").close()
+        except (OSError, ValueError) as error:
+            raise NoWay(
+                f"SSLKEYLOGFILE: {place[:200]!r} cannot be written to: {getattr(error, 'strerror', '') or error}",
+                hint="unset it, unless you mean to read what is sent",
+            ) from None
