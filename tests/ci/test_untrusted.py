@@ -265,7 +265,6 @@ def test_branches_of_the_heads_repository_say_nothing(
 
 
 @pytest.mark.parametrize("where", ["manifests", "vendor"], ids=["a submodule", "a link into a submodule"])
-@asks_postgres
 def test_branches_of_a_submodule_say_nothing(
     where: str,
     job: Path,

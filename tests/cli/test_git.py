@@ -63,7 +63,8 @@ def test_every_call_forbids_what_a_repository_can_ask_for(
 ) -> None:
     log = tmp_path_factory.mktemp("log") / "calls"
     wrapped(f"""
-echo "$* PROTOCOL=$GIT_ALLOW_PROTOCOL LAZY=$GIT_NO_LAZY_FETCH PROMPT=$GIT_TERMINAL_PROMPT DIR=$GIT_DIR" >> {log}""")
+told="PROTOCOL=${{GIT_ALLOW_PROTOCOL-any}} LAZY=$GIT_NO_LAZY_FETCH PROMPT=$GIT_TERMINAL_PROMPT DIR=$GIT_DIR"
+echo "$* $told" >> {log}""")
     os.environ["GIT_DIR"] = "/nowhere"
     try:
         assert reconciler("diff", "--base", "HEAD~1").code == 0
@@ -75,6 +76,11 @@ echo "$* PROTOCOL=$GIT_ALLOW_PROTOCOL LAZY=$GIT_NO_LAZY_FETCH PROMPT=$GIT_TERMIN
     for call in calls:
         assert call.startswith(f"-C {Path.cwd()} --no-pager -c {' -c '.join(forbidden)} ")
         assert call.endswith(" PROTOCOL= LAZY=1 PROMPT=0 DIR=")
+
+
+def test_a_commit_is_what_it_was_whatever_stands_in_for_it(committed: None, reconciler: Command) -> None:
+    git("replace", "HEAD~1", "HEAD")
+    assert "1 tag gained" in reconciler("diff", "--base", "HEAD~1").out
 
 
 def test_what_a_linked_worktree_is_at(committed: None, reconciler: Command, project: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from tests.fakes import START
 from tests.store import servers
 from tests.store.conftest import in_memory
 from tests.store.test_contract import ANNA, BERT, CARA, HERE, LATER, applied, batch, contents, header, seen, taken
+from tests.store.test_migration import GOLDEN, VERSIONS, copied, document
 
 
 @pytest.fixture
@@ -298,6 +302,23 @@ def only(contact: ContactId, known: Known) -> Observed:
     observed = Observed()
     observed.update({contact: known})
     return observed
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_snapshot_of_every_version_is_carried_forward(bucket: Bucket, tmp_path: Path, version: int) -> None:
+    """What the release of that version left in the bucket: the file as it compacted it, and no journal."""
+    path = copied(version, tmp_path / "old")
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript("CREATE TABLE compacted (position INTEGER NOT NULL) STRICT; INSERT INTO compacted VALUES (7)")
+    bucket.create(f"{HERE}/state.db", path.read_bytes())
+    with open_object(bucket, HERE) as reader:
+        assert document(reader) == json.loads((GOLDEN / f"version-{version}.json").read_text())
+    with ObjectStore(bucket, HERE) as store:
+        lease = taken(store, name="two", now=START + 2 * TTL_MS)
+        store.learn(lease, {ANNA: seen("new")})
+        store.release(lease)
+    with open_object(bucket, HERE) as reader:
+        assert reader.load(HERE).observed[ANNA].observed == {"new"}
 
 
 def damage_journal(bucket: Bucket, content: bytes) -> None:

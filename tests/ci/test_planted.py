@@ -1,0 +1,44 @@
+"""The tests of what files say and of who holds the lock are tested: without any one guard one of them fails."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.ci.guards import GUARDS
+from tests.simulation.bugs import Bug
+from tests.simulation.planted import ROOT, planted
+
+RUN = "import sys, reconciler, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+"""The spoilt package comes first: pytest puts the directory it runs in before all others."""
+
+OPTIONS = ["-n", "0", "-x", "-m", "", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--tb", "line"]
+
+
+def test_each_guard_can_still_be_taken_away_and_its_test_is_there() -> None:
+    assert len({bug.name for bug in GUARDS}) == len(GUARDS) >= 30
+    found = {bug.name: (ROOT / "reconciler" / bug.module).read_text().count(bug.old) for bug in GUARDS}
+    assert found == dict.fromkeys(found, 1)
+    for bug in GUARDS:
+        page, _, test = bug.caught.partition("::")
+        assert f"def {test.partition('[')[0]}(" in (ROOT / page).read_text(), bug.name
+
+
+def escapes(bug: Bug) -> str:
+    """How the bug got past its test; empty where the test failed, and did not end otherwise."""
+    with planted(bug) as environment:
+        command = [sys.executable, "-c", RUN, *OPTIONS, bug.caught]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode == 1 and re.search(r"^1 failed\b", done.stdout, re.MULTILINE):
+        return ""
+    return f"{bug.name}: {bug.caught} ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
+@pytest.mark.slow
+def test_each_guard_is_missed_where_it_is_taken_away() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        assert [how for how in pool.map(escapes, GUARDS) if how] == []
