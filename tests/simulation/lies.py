@@ -120,7 +120,7 @@ LIES = (
     Bug(
         "take by owned authority what is kept",
         "core/decision.py",
-        "return self.known.kept & self.owned if self.want.authority is Authority.OWNED else NONE",
+        "return self.situation.kept & self.owned if self.want.authority is Authority.OWNED else NONE",
         "return NONE",
         "2",
     ),
