@@ -1,0 +1,188 @@
+"""Counts how the product is written: `python -m tests.style` prints each figure beside its limit and its goal.
+
+Only the product's own files count, not the tests. A word is a run of letters; a line is one that is not blank.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import statistics
+import sys
+import tokenize
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent / "reconciler"
+
+VAGUE = frozenset(
+    re.findall(
+        "[a-z]+",
+        "what who whom whose whoever whatever nobody somebody anybody everybody something anything besides thereof",
+    )
+)
+"""Words that leave the subject of a sentence to the reader."""
+
+EMPTY = frozenset(re.findall("[a-z]+", "each found told left known one rest other others some whole mine thing things"))
+"""Names that say nothing of the value that they are bound to."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Module:
+    path: Path
+    text: str
+    tree: ast.Module
+
+    @property
+    def lines(self) -> int:
+        return sum(bool(line.strip()) for line in self.text.splitlines())
+
+    @property
+    def functions(self) -> list[Function]:
+        return [node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+    @property
+    def classes(self) -> list[ast.ClassDef]:
+        return [node for node in self.tree.body if isinstance(node, ast.ClassDef)]
+
+
+def modules(root: Path = ROOT) -> list[Module]:
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.py"))}
+    return [Module(path, text, ast.parse(text)) for path, text in texts.items()]
+
+
+def vague_words(product: Iterable[Module]) -> float:
+    """Of a thousand words of docstrings, those that are vague."""
+    words = [word for module in product for text in _docstrings(module.tree) for word in re.findall(r"[a-z]+", text)]
+    return 1000 * sum(word in VAGUE for word in words) / len(words)
+
+
+def _docstrings(tree: ast.Module) -> Iterator[str]:
+    """In lower case and without code: of modules, classes, functions, and of the constants and fields they follow."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield re.sub(r"`[^`]*`", "", node.value.value).lower()
+
+
+def empty_names(product: Iterable[Module]) -> float:
+    """Of a hundred names that are bound in functions, those that say nothing."""
+    names = [name for module in product for name in _bound_names(module.tree)]
+    return 100 * sum(name in EMPTY for name in names) / len(names)
+
+
+def _bound_names(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+
+
+def functions_of_one_word(product: Iterable[Module]) -> float:
+    """Of a hundred functions and methods, those whose name is one word."""
+    names = [each.name.strip("_") for module in product for each in module.functions if not each.name.startswith("__")]
+    return 100 * sum("_" not in name for name in names) / len(names)
+
+
+def shared_class_names(product: Iterable[Module]) -> int:
+    """Public classes that have the name of another one."""
+    names = Counter(each.name for module in product for each in module.classes if not each.name.startswith("_"))
+    return sum(count for count in names.values() if count > 1)
+
+
+def modules_in_ing(product: Iterable[Module]) -> int:
+    return sum(module.path.stem.endswith("ing") for module in product)
+
+
+def comments(product: Iterable[Module]) -> float:
+    """Comments of a hundred lines; one that goes on is one, and a directive to a tool is none."""
+    product = list(product)
+    return 100 * sum(_comments(module.text) for module in product) / sum(module.lines for module in product)
+
+
+def _comments(text: str) -> int:
+    rows = [
+        token.start[0]
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT and not re.match(r"# (noqa|type:|fmt:)", token.string)
+    ]
+    return sum(row - 1 not in rows for row in rows)
+
+
+def dicts_of_anything(product: Iterable[Module]) -> int:
+    """`Mapping[str, Any]` and `dict[str, Any]` in the signatures of functions."""
+    return sum(len(_ANYTHING.findall(_signature(each))) for module in product for each in module.functions)
+
+
+_ANYTHING = re.compile(r"\b(?:Mapping|dict)\[str, Any\]")
+
+
+def _signature(function: Function) -> str:
+    return ast.unparse(function.args) + (f" -> {ast.unparse(function.returns)}" if function.returns else "")
+
+
+def module_count(product: Iterable[Module]) -> int:
+    return len(list(product))
+
+
+def median_lines(product: Iterable[Module]) -> float:
+    return statistics.median(len(module.text.splitlines()) for module in product)
+
+
+def longest_function(product: Iterable[Module]) -> int:
+    return max(_length(each) for module in product for each in module.functions)
+
+
+def long_functions(product: Iterable[Module]) -> int:
+    """The length that nine of ten functions do not exceed."""
+    lengths = sorted(_length(each) for module in product for each in module.functions)
+    return lengths[len(lengths) * 9 // 10]
+
+
+def _length(function: Function) -> int:
+    return (function.end_lineno or 0) - function.lineno + 1
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`limit`: the product is held to it, and it only ever comes down; `goal`: where it is to end."""
+
+    name: str
+    value: float
+    limit: float
+    goal: float
+    at_least: bool = False
+
+    @property
+    def is_kept(self) -> bool:
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+def figures(product: list[Module]) -> list[Figure]:
+    return [
+        Figure("vague words of 1,000 in docstrings", vague_words(product), 34, 5),
+        Figure("empty names of 100 that are bound", empty_names(product), 7.5, 2),
+        Figure("functions of one word of 100", functions_of_one_word(product), 68, 50),
+        Figure("public classes that share a name", shared_class_names(product), 46, 0),
+        Figure("modules that end in -ing", modules_in_ing(product), 45, 6),
+        Figure("comments of 100 lines", comments(product), 0.4, 3, at_least=True),
+        Figure("dictionaries of anything in signatures", dicts_of_anything(product), 160, 0),
+        Figure("modules", module_count(product), 290, 180),
+        Figure("longest function, lines", longest_function(product), 60, 60),
+        Figure("function of the ninth decile, lines", long_functions(product), 15, 15),
+    ]
+
+
+def main() -> None:
+    for figure in figures(modules()):
+        sign = "≥" if figure.at_least else "≤"
+        sys.stdout.write(f"{figure.name:42} {figure.value:7.1f}  {sign} {figure.limit:g}  goal {figure.goal:g}\n")
+
+
+if __name__ == "__main__":
+    main()
