@@ -58,7 +58,9 @@ LIBRARIES = ("httpx", "pydantic", "numpy", "click")
 
 @click.command(epilog="Example: reconciler doctor manifests/ --location asdrwHvLUxlfw5SqKVCN")
 @manifests
-@click.option("--location", "locations", multiple=True, metavar="L", help="Only this location; repeatable.")
+@click.option(
+    "--location", "locations", multiple=True, metavar="L", help="Only this location, by id or name; repeatable."
+)
 @click.option("--offline", is_flag=True, help="Ask the API nothing.")
 @click.option(
     "--format", "output", type=click.Choice(FORMATS), default="text", show_default=True, help="How to answer."
@@ -75,7 +77,7 @@ def command(manifests: Path, locations: tuple[str, ...], offline: bool, **option
     console = Console.of(options)
     settings = load_settings(manifests, environment=os.environ, flags=flags_of(options))
     remarks, found = _manifests(manifests, options)
-    chosen = [LocationId(each) for each in locations] or sorted(found | settings.locations.keys())
+    chosen = [settings.find_location(each) for each in locations] or sorted(found | settings.locations.keys())
     examined = [Examined("This machine", (*_versions(), *_state_home(settings))), Examined("Manifests", remarks)]
     examined += [_location(each, settings, offline=offline) for each in chosen]
     tell(short_answer(doctor_view(examined), lambda: doctor_json(examined)), console, options)

@@ -27,7 +27,13 @@ from reconciler.store import open_reader, open_store
 
 
 @click.command(epilog="Example: reconciler export --location asdrwHvLUxlfw5SqKVCN --refresh search --out manifests")
-@click.option("--location", "locations", multiple=True, metavar="L", help="This location; repeatable.  [default: all]")
+@click.option(
+    "--location",
+    "locations",
+    multiple=True,
+    metavar="L",
+    help="This location, by id or name; repeatable.  [default: all]",
+)
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Only this tag, or pattern of tags; repeatable.")
 @click.option(
     "--group-by",
@@ -79,7 +85,7 @@ def command(manifests: Path, out: Path, group_by: str, tags: tuple[str, ...], **
 def _locations(settings: Settings, options: Mapping[str, Any]) -> list[LocationId]:
     """Those that were named; else those that have state, or that the settings know where they are to be read."""
     if options["locations"]:
-        return [LocationId(each) for each in options["locations"]]
+        return [settings.find_location(each) for each in options["locations"]]
     with open_reader(settings.state) as reader:
         known = set(reader.locations()) | (settings.locations.keys() if options["refresh"] else set())
     if not known:

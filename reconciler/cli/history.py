@@ -14,14 +14,15 @@ from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.runs import read_log, runs_of
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.journal import RunRecord
-from reconciler.core.names import LocationId
 from reconciler.core.trend import Trend, trend
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
 
 @click.command(epilog="Example: reconciler history   then   reconciler show 3f0c9e1b2a4d")
-@click.option("--location", "locations", multiple=True, metavar="L", help="Only this location; repeatable.")
+@click.option(
+    "--location", "locations", multiple=True, metavar="L", help="Only this location, by id or name; repeatable."
+)
 @whose_state
 @output(*FORMATS)
 @common
@@ -33,7 +34,7 @@ def command(manifests: Path, locations: tuple[str, ...], **options: Any) -> int:
     console = Console.of(options)
     settings = settings_of(manifests, options)
     with open_reader(settings.state) as reader:
-        chosen = [LocationId(each) for each in locations] or reader.locations()
+        chosen = [settings.find_location(each) for each in locations] or reader.locations()
         runs = {location: runs_of(reader, location) for location in chosen}
         drawn = runs if options["output"] == "html" else {}
         trends = {place: _trend(reader, found) for place, found in drawn.items()}

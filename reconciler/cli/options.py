@@ -107,7 +107,13 @@ def narrowed(function: F) -> F:
     """--location, --set, --tag: a part of the whole."""
     for option in reversed(
         (
-            click.option("--location", "locations", multiple=True, metavar="L", help="Only this location; repeatable."),
+            click.option(
+                "--location",
+                "locations",
+                multiple=True,
+                metavar="L",
+                help="Only this location, by id or name; repeatable.",
+            ),
             click.option("--set", "sets", multiple=True, metavar="S", help="Only members of this set; repeatable."),
             click.option("--tag", "tags", multiple=True, metavar="T", help="Only this tag; repeatable."),
         )

@@ -30,7 +30,7 @@ def command() -> None:
 )
 @click.argument("manifests", type=click.Path(path_type=Path), default=Path("manifests"), metavar="[MANIFESTS]")
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where to write the data.")
-@click.option("--location", metavar="L", help="Which location, where the manifests have several.")
+@click.option("--location", metavar="L", help="Which location, by id or name, where the manifests have several.")
 @click.option("--seed", default=1, show_default=True, help="Another seed, another world.")
 @click.option(
     "--extra", type=click.IntRange(min=0), default=200, show_default=True, help="Contacts that no manifest names."

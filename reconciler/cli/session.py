@@ -78,22 +78,25 @@ def open_session(directory: Path, options: Mapping[str, Any]) -> Session:
     """Loads and resolves; raises InvalidInput with every problem. `options`: the command's own."""
     now = SystemClock().now()
     loaded = load(directory, environment=os.environ, flags=flags_of(options), now=now)
-    chosen = [LocationId(each) for each in options.get("locations", ())]
+    chosen = [loaded.settings.find_location(each) for each in options.get("locations", ())]
     desired = {
         location: resolve(manifests, now=now, shared_rules=loaded.settings.rules, authority=loaded.settings.authority)
-        for location, manifests in _by_location(loaded.manifests, chosen).items()
+        for location, manifests in _by_location(loaded.manifests, chosen, loaded.settings).items()
     }
     return Session(directory, now, loaded.settings, desired, loaded.problems)
 
 
-def _by_location(manifests: Iterable[Manifest], chosen: Sequence[LocationId]) -> dict[LocationId, list[Manifest]]:
+def _by_location(
+    manifests: Iterable[Manifest], chosen: Sequence[LocationId], settings: Settings
+) -> dict[LocationId, list[Manifest]]:
     found: dict[LocationId, list[Manifest]] = {}
     for manifest in manifests:
         found.setdefault(manifest.location, []).append(manifest)
     unknown = [location for location in chosen if location not in found]
     if unknown:
         raise UsageError(
-            f"no manifest is of location {unknown[0]!r}", hint=f"the manifests have: {', '.join(sorted(found))}"
+            f"no manifest is of location {unknown[0]!r}",
+            hint=f"the manifests have: {', '.join(map(settings.called, sorted(found)))}",
         )
     return {location: found[location] for location in sorted(chosen or found)}
 

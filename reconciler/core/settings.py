@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from reconciler.core.drift import DriftClass
+from reconciler.core.errors import UsageError
 from reconciler.core.guard import Guard, GuardLimits
 from reconciler.core.manifest import Authority, TagRule
 from reconciler.core.names import Instant, LocationId, Tag
@@ -152,6 +153,28 @@ class Settings:
     def location(self, location: LocationId) -> LocationSettings:
         """What is said of a location; the defaults where nothing is."""
         return self.locations.get(location) or LocationSettings(location, Source("default"))
+
+    def find_location(self, given: str) -> LocationId:
+        """The location that is called so, or has this id; raises UsageError where several are called so.
+
+        Upper and lower case count alike in a name. What is neither is taken for an id: the state may know it.
+        """
+        if given in self.locations:
+            return LocationId(given)
+        named = sorted(
+            each for each, place in self.locations.items() if place.name and place.name.casefold() == given.casefold()
+        )
+        if len(named) > 1:
+            raise UsageError(
+                f"{len(named)} locations are called {given!r}: {', '.join(named)}",
+                hint="choose one by its id, or give them different names in reconciler.yaml",
+            )
+        return named[0] if named else LocationId(given)
+
+    def called(self, location: LocationId) -> str:
+        """The id of a location, with its name where it has one."""
+        name = self.location(location).name
+        return f"{name} ({location})" if name else location
 
     def company(self, location: LocationId) -> str:
         """The agency whose token the location's is; empty where it is the location's own."""

@@ -13,7 +13,7 @@ from reconciler.cli.options import common, locking
 from reconciler.cli.state.working import journalled, locked
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.errors import UsageError
-from reconciler.core.names import ContactId, LocationId
+from reconciler.core.names import ContactId
 from reconciler.core.plan import Snapshot
 from reconciler.core.view.blocks import counted
 from reconciler.store import open_store
@@ -23,7 +23,7 @@ OPERATION = "state forget"
 
 @click.command("forget", epilog="Example: reconciler state forget qFSqySFkVvNzOSqgGqFi --location asdrwHvLUxlfw5SqKVCN")
 @click.argument("contacts", nargs=-1, metavar="[CONTACT]…")
-@click.option("--location", required=True, metavar="L", help="The contacts' location.")
+@click.option("--location", required=True, metavar="L", help="The contacts' location, by id or name.")
 @click.option("--limits", is_flag=True, help="Forget how much a request may hold, as refusals told.")
 @whose_state
 @locking
@@ -40,9 +40,10 @@ def command(contacts: tuple[str, ...], location: str, limits: bool, manifests: P
     ids = list(dict.fromkeys(map(ContactId, contacts)))
     if not ids and not limits:
         raise UsageError("nothing to forget: name contacts, or say --limits")
-    place = LocationId(location)
+    settings = settings_of(manifests, options)
+    place = settings.find_location(location)
     with (
-        open_store(settings_of(manifests, options).state) as store,
+        open_store(settings.state) as store,
         locked(store, place, operation=OPERATION, console=console, options=options) as hands,
         journalled(hands, OPERATION),
     ):
@@ -52,7 +53,7 @@ def command(contacts: tuple[str, ...], location: str, limits: bool, manifests: P
         if ids:
             store.forget(hands.lease, ids)
     if limits:
-        console.answer(f"forgot how much a request to location {location} may hold\n")
+        console.answer(f"forgot how much a request to location {settings.called(place)} may hold\n")
     if ids:
         _tell(ids, state, console)
     return 0

@@ -16,7 +16,7 @@ from reconciler.cli.state.working import journalled, locked
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
 from reconciler.core.errors import UsageError
-from reconciler.core.names import Instant, LocationId, instant
+from reconciler.core.names import Instant, instant
 from reconciler.core.observed import Origin, Seen
 from reconciler.core.refreshing import take_in
 from reconciler.core.view.blocks import counted, moment
@@ -28,7 +28,7 @@ OPERATION = "state import"
 
 @click.command("import", epilog="Example: reconciler state import contacts.csv --location asdrwHvLUxlfw5SqKVCN")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--location", required=True, metavar="L", help="The contacts' location.")
+@click.option("--location", required=True, metavar="L", help="The contacts' location, by id or name.")
 @click.option(
     "--observed-at",
     default="",
@@ -51,7 +51,7 @@ def command(file: Path, location: str, observed_at: str, manifests: Path, **opti
     settings = settings_of(manifests, options)
     now = SystemClock().now()
     at = _given(observed_at, now) if observed_at else _found(file, now, console)
-    place = LocationId(location)
+    place = settings.find_location(location)
     exported = read_export(file, place)
     seen = [Seen(tags, at, Origin.IMPORT, contacts) for tags, contacts in exported.contacts.items()]
     with (

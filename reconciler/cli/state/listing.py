@@ -19,7 +19,9 @@ from reconciler.store import open_reader
 
 
 @click.command("list", epilog="Example: reconciler state list --tag vip --status quarantined --older-than 30d")
-@click.option("--location", "locations", multiple=True, metavar="L", help="Only this location; repeatable.")
+@click.option(
+    "--location", "locations", multiple=True, metavar="L", help="Only this location, by id or name; repeatable."
+)
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Only contacts with this tag; repeatable: with any.")
 @click.option(
     "--status",
@@ -49,7 +51,7 @@ def command(
         before=_before(older_than),
     )
     with open_reader(settings.state) as reader:
-        snapshots = [wanted.of(reader.load(location)) for location in chosen(reader, locations)]
+        snapshots = [wanted.of(reader.load(location)) for location in chosen(reader, locations, settings)]
     tell(state_answer(snapshots), console, options)
     if not snapshots:
         console.note(f"no state yet at {settings.state}: the first apply makes it")

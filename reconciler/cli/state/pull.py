@@ -16,12 +16,15 @@ from reconciler.store import open_reader
 
 
 @click.command("pull", epilog="Example: reconciler state pull --location asdrwHvLUxlfw5SqKVCN > state.json")
-@click.option("--location", "locations", multiple=True, metavar="L", help="Only this location; repeatable.")
+@click.option(
+    "--location", "locations", multiple=True, metavar="L", help="Only this location, by id or name; repeatable."
+)
 @whose_state
 @common
 def command(manifests: Path, locations: tuple[str, ...], **options: Any) -> int:
     """Print the whole state as portable JSON: contents, ledger and journal, to keep, read or push."""
     console = Console.of(options)
-    with open_reader(settings_of(manifests, options).state) as reader:
-        console.answer(portable_json([whole(reader, location) for location in chosen(reader, locations)]))
+    settings = settings_of(manifests, options)
+    with open_reader(settings.state) as reader:
+        console.answer(portable_json([whole(reader, location) for location in chosen(reader, locations, settings)]))
     return 0

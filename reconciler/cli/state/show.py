@@ -25,7 +25,7 @@ from reconciler.store import open_reader
 
 @click.command("show", epilog="Example: reconciler state show qFSqySFkVvNzOSqgGqFi")
 @click.argument("contact", default="", metavar="[CONTACT]")
-@click.option("--location", "locations", multiple=True, metavar="L", help="Only this location.")
+@click.option("--location", "locations", multiple=True, metavar="L", help="Only this location, by id or name.")
 @whose_state
 @output(*FORMATS)
 @common
@@ -38,10 +38,11 @@ def command(contact: str, locations: tuple[str, ...], manifests: Path, **options
     console = Console.of(options)
     if not contact:
         return _whole(manifests, locations, console, options)
-    with open_reader(settings_of(manifests, options).state) as reader:
+    settings = settings_of(manifests, options)
+    with open_reader(settings.state) as reader:
         stories = [
             story
-            for location in chosen(reader, locations)
+            for location in chosen(reader, locations, settings)
             if (story := _story(reader, location, ContactId(contact), manifests, console, options)) is not None
         ]
     if not stories:
@@ -51,8 +52,9 @@ def command(contact: str, locations: tuple[str, ...], manifests: Path, **options
 
 
 def _whole(manifests: Path, locations: tuple[str, ...], console: Console, options: Any) -> int:
-    with open_reader(settings_of(manifests, options).state) as reader:
-        snapshots = [reader.load(location) for location in chosen(reader, locations)]
+    settings = settings_of(manifests, options)
+    with open_reader(settings.state) as reader:
+        snapshots = [reader.load(location) for location in chosen(reader, locations, settings)]
     tell(short_answer(facts_view(snapshots), lambda: facts_json(snapshots)), console, options)
     return 0
 

@@ -15,7 +15,6 @@ from reconciler.cli.state.working import chosen
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.errors import UsageError
 from reconciler.core.lease import Lease, describe, unlock_command
-from reconciler.core.names import LocationId
 from reconciler.core.printable import visible
 from reconciler.core.settings import Settings, redacted
 from reconciler.core.view.blocks import moment
@@ -24,7 +23,7 @@ from reconciler.store import open_reader, open_store
 
 @click.command("unlock", epilog="Example: reconciler state unlock 3f0c9e --location asdrwHvLUxlfw5SqKVCN")
 @click.argument("lease", metavar="[ID]", required=False)
-@click.option("--location", metavar="L", help="The locked location. Needed with ID.")
+@click.option("--location", metavar="L", help="The locked location, by id or name. Needed with ID.")
 @whose_state
 @common
 def command(lease: str | None, location: str | None, manifests: Path, **options: Any) -> int:
@@ -43,20 +42,23 @@ def command(lease: str | None, location: str | None, manifests: Path, **options:
         raise UsageError(
             "which location is locked was not said: --location L", hint="`reconciler state unlock` lists the locks"
         )
+    place = settings.find_location(location)
     with open_store(settings.state) as store:
-        ended = store.unlock(LocationId(location), lease)
+        ended = store.unlock(place, lease)
     console.note(f"was: {describe(ended)}")
-    console.answer(f"unlocked location {visible(location)}\n")
+    console.answer(f"unlocked location {visible(settings.called(place))}\n")
     return 0
 
 
 def _list(settings: Settings, location: str | None, console: Console) -> None:
     with open_reader(settings.state) as reader:
-        found = held_leases(reader, chosen(reader, (location,) if location else ()))
+        found = held_leases(reader, chosen(reader, (location,) if location else (), settings))
     for lease in found:
         console.answer("".join(f"{visible(line)}\n" for line in _lines(lease)))
     if not found:
-        none = f"location {location} is not locked" if location else "no location is locked"
+        none = "no location is locked"
+        if location:
+            none = f"location {settings.called(settings.find_location(location))} is not locked"
         console.answer(visible(f"{none} in {redacted(settings.state)}") + "\n")
 
 

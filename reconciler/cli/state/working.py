@@ -17,6 +17,7 @@ from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import Lease
 from reconciler.core.names import LocationId
 from reconciler.core.portable import Portable
+from reconciler.core.settings import Settings
 from reconciler.ports import StateReader, StateStore
 from reconciler.tenure import take
 
@@ -70,6 +71,6 @@ def whole(reader: StateReader, location: LocationId) -> Portable:
     return Portable(reader.load(location), runs)
 
 
-def chosen(reader: StateReader, given: tuple[str, ...]) -> list[LocationId]:
-    """The locations that were asked for, all of them where none was."""
-    return [LocationId(each) for each in given] or list(reader.locations())
+def chosen(reader: StateReader, given: tuple[str, ...], settings: Settings) -> list[LocationId]:
+    """The locations that were asked for, by id or name; all of them where none was."""
+    return [settings.find_location(each) for each in given] or list(reader.locations())
