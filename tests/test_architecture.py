@@ -123,7 +123,7 @@ def test_each_third_party_library_is_declared() -> None:
 
 
 def test_the_recipes_name_places_that_are_there() -> None:
-    """`docs/design.md` tells where the next change goes; a module that moved takes its recipe along."""
+    """The page on the layout of the code tells where a change goes; a module that moves takes its recipe along."""
     text = (ROOT.parent / "docs" / "design.md").read_text()
     recipes = text.partition("## Where the next change goes")[2].partition("\n## ")[0]
     named = re.findall(r"`([\w./]+(?:\.py|\.md|/))`", recipes)
