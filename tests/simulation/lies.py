@@ -131,4 +131,62 @@ LIES = (
         "INDEX_LAG_MS = 0",
         "6 2",
     ),
+    Bug(
+        "look again before what was refused can have landed",
+        "apply/looking.py",
+        "if (wait := suspect.sent + run.options.settle_ms - run.now()) > 0:",
+        "if (wait := suspect.sent + 10_000 - run.now()) > 0:",
+        "6",
+    ),
+    Bug(
+        "learn a size from a refusal that passes",
+        "apply/refusing.py",
+        "        again = await _try(run, batch, error)\n",
+        "        again = Refusal(error)\n",
+        "7",
+    ),
+    Bug(
+        "learn from a copy that is behind that a write moves no date",
+        "core/settling.py",
+        "    if there is None or reading.updated is None or reading.tags != left:",
+        "    if there is None or reading.updated is None:",
+        "7",
+    ),
+    Bug(
+        "let an older look overwrite a newer one",
+        "core/observed.py",
+        "    if known.observed_at is not None and at < known.observed_at:",
+        "    if known.observed_at is not None and at < 0:",
+        "8",
+    ),
+    Bug(
+        "restore what nobody ever saw",
+        "core/observed.py",
+        "- known.observed - known.doubt - known.unconfirmed\n",
+        "- known.observed - known.doubt\n",
+        "10",
+    ),
+    Bug(
+        "list what an earlier run sent as what would be needed now",
+        "apply/settling.py",
+        "told.get(tag, tag in wanted)",
+        "tag in wanted",
+        "10",
+    ),
+    Bug(
+        "unpack whatever comes",
+        "highlevel/body.py",
+        "MOST_BODY = 64 * 1024 * 1024",
+        "MOST_BODY = 1024 * 1024 * 1024",
+        "8 10",
+    ),
+    Bug(
+        "search on where an index ignores the cursor",
+        "core/scan.py",
+        """            self.ended = True
+            self._doubt("the search came back""",
+        """            self.ended = False
+            self._doubt("the search came back""",
+        "8",
+    ),
 )
