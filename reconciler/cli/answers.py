@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.cli.console import Console, rows
@@ -14,9 +14,10 @@ from reconciler.core.names import LocationId
 from reconciler.core.plan import Plan, Snapshot
 from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
+from reconciler.core.settings import Settings
 from reconciler.core.trend import Trend
 from reconciler.core.view import charts
-from reconciler.core.view.blocks import View
+from reconciler.core.view.blocks import View, name_locations
 from reconciler.core.view.charts import Chart
 from reconciler.core.view.compare import compare_view
 from reconciler.core.view.contact import ContactStory, contact_view
@@ -82,6 +83,12 @@ def tell(answer: Answer, console: Console, options: Mapping[str, Any]) -> None:
         return
     for chunk in spell(answer, options["output"], whole=whole):
         console.answer(chunk)
+
+
+def named(answer: Answer, settings: Settings) -> Answer:
+    """The document with the names that the settings give to locations, beside their ids."""
+    names = {location: place.name for location, place in settings.locations.items()}
+    return replace(answer, view=lambda most: name_locations(answer.view(most), names))
 
 
 def spell(answer: Answer, kind: str, *, whole: bool) -> Iterable[str]:

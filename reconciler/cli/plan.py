@@ -60,6 +60,7 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     """
     console = Console.of(options)
     session = open_session(manifests, options)
+    console.progress.name(session.called())
     refuse_unreviewed(session, options)
     refuse_missing_state(session.settings, session.desired, options)
     with open_reader(session.settings.state) as reader:

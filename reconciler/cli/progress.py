@@ -51,6 +51,7 @@ class Progress:
         self._level = options["log_level"]
         self._json = options["log_format"] == "json"
         self._silent = options["quiet"] or self._level in ("warning", "error")
+        self._names: Mapping[LocationId, str] = {}
         self._standings: dict[LocationId, Standing] = {}
         self._told: dict[tuple[LocationId, str], Instant] = {}
         self._ended: dict[LocationId, tuple[str, int]] = {}
@@ -62,12 +63,18 @@ class Progress:
         if self._silent:
             return
         now = self._now()
-        standing = self._standings.setdefault(event.location, Standing(event.location, now))
+        standing = self._standings.setdefault(
+            event.location, Standing(event.location, now, self._names.get(event.location, ""))
+        )
         standing.take(event, now)
         if self._drawn:
             self._draw()
         elif self._level == "debug" or self._worth_telling(event, standing, now):
             self._write(event, standing, now)
+
+    def name(self, names: Mapping[LocationId, str]) -> None:
+        """What people call the locations, for what is told from now on. JSON keeps to the ids."""
+        self._names = names
 
     def close(self) -> None:
         """What is drawn goes away; it comes back with the next event."""
@@ -120,12 +127,12 @@ class Progress:
 def _sentence(event: Event, standing: Standing, now: Instant) -> str:
     match event:
         case RoundStarted():
-            return f"{event.location}: round {event.round}, {counted(event.requests, 'request')}"
+            return f"{standing.called}: round {event.round}, {counted(event.requests, 'request')}"
         case Waiting():
-            return f"{event.location}: waiting {duration(event.milliseconds / 1000)}: {event.why}"
+            return f"{standing.called}: waiting {duration(event.milliseconds / 1000)}: {event.why}"
         case Priced():
-            return f"{event.location}: reading by {event.method}: {_price(event)}"
-    return f"{event.location}: {', '.join(facts(standing, now))}"
+            return f"{standing.called}: reading by {event.method}: {_price(event)}"
+    return f"{standing.called}: {', '.join(facts(standing, now))}"
 
 
 def _price(event: Priced) -> str:

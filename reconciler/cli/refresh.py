@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from reconciler.cli import failure
-from reconciler.cli.answers import refresh_answer, tell
+from reconciler.cli.answers import named, refresh_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.looking import concerned, wanted_of
@@ -49,13 +49,14 @@ def command(manifests: Path, **options: Any) -> int:
     """
     console = Console.of(options)
     session = open_session(manifests, options)
+    console.progress.name(session.called())
     refuse_missing_state(session.settings, session.desired, options)
     with open_store(session.settings.state) as store:
         ended = asyncio.run(_each_to_its_end(session, store, console, options))
     reports = [each for each in ended if isinstance(each, Refreshed)]
     failed = [each for each in ended if isinstance(each, Exception)]
     if reports or not failed:
-        tell(refresh_answer(reports), console, options)
+        tell(named(refresh_answer(reports), session.settings), console, options)
     console.progress.close()
     partial_ones = [ExitCode.PARTIAL for each in reports if each.unread]
     return worst([ExitCode.DONE, *partial_ones, *map(failure.tell, failed)])

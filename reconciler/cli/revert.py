@@ -66,6 +66,7 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
     with open_reader(settings_of(manifests, options).state) as reader:
         reversal, location = _reversal(reader, run)
         session = open_session(manifests, options | {"locations": [location]})
+        console.progress.name(session.called())
         plan = _plan(reversal, session, reader, console, options)
     if not reversal.traced:
         console.note(UNTRACED.format(run=reversal.run))
@@ -77,13 +78,13 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
     approved = approve(plan)
     if plan.is_empty:
         console.note(f"nothing of run {reversal.run} is left to undo")
-        return tell([LocationReport(location, "", RunStatus.COMPLETE)], console, options)
+        return tell([LocationReport(location, "", RunStatus.COMPLETE)], session, console, options)
     if not auto_approve:
         ask(plan, session)
     refuse_over_quota(plan, session, options)
     operation = f"revert {reversal.run}"
     sending = send(approved, session, console, options, operation=operation, reversals={location: reversal})
-    return tell(asyncio.run(sending), console, options)
+    return tell(asyncio.run(sending), session, console, options)
 
 
 def _reversal(reader: StateReader, given: str) -> tuple[Reversal, LocationId]:

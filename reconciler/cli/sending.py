@@ -107,7 +107,7 @@ def _options_of(location: LocationPlan, plan: Plan, session: Session, options: M
     return replace(now, selection=plan.selection, searched=location.searched, gone=location.gone)
 
 
-def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:
+def tell(reports: Sequence[LocationReport], session: Session, console: Console, options: Mapping[str, Any]) -> int:
     """The answer of a run; its exit code."""
-    answers.tell(answers.run_answer(reports), console, options)
+    answers.tell(answers.named(answers.run_answer(reports), session.settings), console, options)
     return exit_code(reports)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import log_answer, plan_answer, tell
+from reconciler.cli.answers import log_answer, named, plan_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.runs import LAST, find_run, read_log
@@ -37,9 +37,10 @@ def command(what: str, manifests: Path, **options: Any) -> int:
         saved = load_plan(Path(what))
         tell(plan_answer(saved), console, options)
         return 0
-    with open_reader(settings_of(manifests, options).state) as reader:
+    settings = settings_of(manifests, options)
+    with open_reader(settings.state) as reader:
         log = read_log(reader, find_run(reader, what))
-    tell(log_answer(log), console, options)
+    tell(named(log_answer(log), settings), console, options)
     return 0
 
 

@@ -22,6 +22,7 @@ class Standing:
 
     location: LocationId
     since: Instant
+    name: str = ""
     what: str = "requests"
     round: int = 0
     done: int = 0
@@ -51,6 +52,11 @@ class Standing:
                 self._begin("contacts read", 0, now)
             case Waiting():
                 self.why, self.resumes = event.why, Instant(now + event.milliseconds)
+
+    @property
+    def called(self) -> str:
+        """The id of the location, with its name where it has one."""
+        return f"{self.name} ({self.location})" if self.name else self.location
 
     @property
     def is_done(self) -> bool:

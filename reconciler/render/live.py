@@ -24,7 +24,7 @@ def board(standings: Sequence[Standing], now: Instant) -> Table:
     table = Table.grid(padding=(0, 2))
     for each in standings:
         bar = ProgressBar(total=max(1, each.total), completed=each.done, width=20)
-        table.add_row(Text(visible(each.location)), bar, *(Text(visible(part)) for part in facts(each, now)))
+        table.add_row(Text(visible(each.called)), bar, *(Text(visible(part)) for part in facts(each, now)))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -92,3 +93,35 @@ def test_the_hint_has_names_and_ids(reconciler: Command, two: Path) -> None:
     ended = reconciler("plan", "--location", "Acme Garden")
     assert ended.code == 64
     assert f"the manifests have: Acme Outdoor ({LOCATION}), Acme Indoor ({ELSEWHERE})" in ended.err
+
+
+TOLD = {
+    "plan": ("plan",),
+    "apply": ("apply", "--auto-approve"),
+    "apply --refresh": ("apply", "--auto-approve", "--refresh", "get"),
+    "drift": ("drift",),
+    "refresh": ("refresh", "--method", "get"),
+    "history": ("history",),
+    "show": ("show", "last"),
+    "doctor": ("doctor", "--offline"),
+    "state list": ("state", "list"),
+    "state show": ("state", "show"),
+    "state show a contact": ("state", "show", contact_id(0)),
+}
+
+
+@pytest.mark.parametrize("command", TOLD)
+@pytest.mark.parametrize("output", ["text", "markdown", "html"])
+def test_a_heading_has_the_name_with_the_id(reconciler: Command, two: Path, command: str, output: str) -> None:
+    where = () if command == "show" else ("--location", LOCATION)
+    ended = reconciler(*TOLD[command], *where, "--format", output)
+
+    assert ended.code == 0, ended.err
+    assert f"Acme Outdoor ({LOCATION})" in html.unescape(ended.out)
+
+
+def test_progress_has_the_name_with_the_id(reconciler: Command, two: Path) -> None:
+    ended = reconciler("refresh", "--method", "get", "--location", LOCATION)
+    assert f"Acme Outdoor ({LOCATION}): 3 of 3 contacts read" in ended.err
+    machine = reconciler("refresh", "--method", "get", "--location", LOCATION, "--log-format", "json")
+    assert "Acme" not in machine.err

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reconciler.core.names import ContactId, Instant, iso
+from reconciler.core.names import ContactId, Instant, LocationId, iso
 from reconciler.core.source import Source
 
 SAMPLE = 3
@@ -85,6 +85,18 @@ class View:
     title: str
     sections: tuple[Section, ...]
     closing: tuple[Cell, ...] = ()
+
+
+def name_locations(view: View, names: Mapping[LocationId, str]) -> View:
+    """The view with a location's name before its id in the title of each section; ids without a name stay alone."""
+    return replace(view, sections=tuple(replace(each, title=_named(each.title, names)) for each in view.sections))
+
+
+def _named(title: str, names: Mapping[LocationId, str]) -> str:
+    for location, name in names.items():
+        if name and location in title and name not in title:
+            return title.replace(location, f"{name} ({location})")
+    return title
 
 
 def table(
