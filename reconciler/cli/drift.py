@@ -16,7 +16,7 @@ from reconciler.cli.locks import lock_notes
 from reconciler.cli.looking import Present, look
 from reconciler.cli.options import FORMATS, common, manifests, milliseconds, narrowing, output, refreshing
 from reconciler.cli.reporting import reported
-from reconciler.cli.session import Session, open_session, selection, strays
+from reconciler.cli.session import Session, open_session, selection, strays, warn_of_problems
 from reconciler.cli.untrusted import refuse_unreviewed
 from reconciler.core.drift import DriftClass, DriftReport, Evidence, find_drift
 from reconciler.core.errors import ExitCode, UsageError
@@ -46,6 +46,7 @@ def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
     failing, shown = _classes("--fail-on", fail_on), _classes("--show", show)
     session = open_session(manifests, options)
     console.progress.name(session.called())
+    warn_of_problems(session, console)
     refuse_unreviewed(session, options)
     refuse_missing_state(session.settings, session.desired, options)
     with open_reader(session.settings.state) as reader:

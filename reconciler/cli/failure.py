@@ -10,9 +10,14 @@ from reconciler import __version__
 from reconciler.core.errors import ExitCode, InvalidInput, ReconcilerError
 from reconciler.core.printable import visible
 
+LONGEST_PATH = 200
+
 
 def tell(error: Exception) -> int:
     """Prints the error to stderr; returns the exit code."""
+    if isinstance(error, OSError) and error.filename is not None:
+        # a path that somebody gave: too long, taken away meanwhile, not to be read
+        error = ReconcilerError(f"{_short(str(error.filename))}: {error.strerror or 'it cannot be used'}")
     if not isinstance(error, ReconcilerError):
         traceback.print_exception(error)
         click.echo(f"this is a bug of reconciler {__version__}: please report it with the lines above", err=True)
@@ -23,3 +28,7 @@ def tell(error: Exception) -> int:
     for hint in error.hints:
         click.echo(f"  hint: {visible(hint)}", err=True)
     return error.exit_code
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH // 2]}…{path[-LONGEST_PATH // 2 :]}"

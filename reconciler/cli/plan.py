@@ -29,9 +29,9 @@ from reconciler.cli.options import (
     refreshing,
 )
 from reconciler.cli.reporting import reported
-from reconciler.cli.session import Session, open_session, strays
+from reconciler.cli.session import Session, open_session, strays, warn_of_problems
 from reconciler.cli.untrusted import refuse_unreviewed
-from reconciler.core.errors import ExitCode, Severity
+from reconciler.core.errors import ExitCode
 from reconciler.core.plan import Plan
 from reconciler.planfile import write_plan
 from reconciler.store import open_reader
@@ -81,9 +81,7 @@ def preview(
     plan: Plan, session: Session, console: Console, options: Mapping[str, Any], notes: Sequence[str] = ()
 ) -> None:
     """Shows the plan in the format asked for. `notes`: what else there is to say."""
-    for problem in session.problems:
-        if problem.severity is not Severity.INFO:
-            console.warn(*problem.lines)
+    warn_of_problems(session, console)
     answer = plan_answer(
         plan,
         names=session.called(),

@@ -16,7 +16,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.looking import concerned, wanted_of
 from reconciler.cli.options import FORMATS, REFRESHES, common, locking, manifests, max_age, narrowed, output
-from reconciler.cli.session import Session, open_session, selection
+from reconciler.cli.session import Session, open_session, selection, warn_of_problems
 from reconciler.cli.storing import ended_by_signals, read_and_store
 from reconciler.core.errors import ExitCode, ReconcilerError, worst
 from reconciler.core.names import LocationId
@@ -50,6 +50,7 @@ def command(manifests: Path, **options: Any) -> int:
     console = Console.of(options)
     session = open_session(manifests, options)
     console.progress.name(session.called())
+    warn_of_problems(session, console)
     refuse_missing_state(session.settings, session.desired, options)
     with open_store(session.settings.state) as store:
         ended = asyncio.run(_each_to_its_end(session, store, console, options))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reconciler.cli.console import Console
 from reconciler.cli.first_run import first_run_allowances
 from reconciler.cli.options import flags_of
 from reconciler.clock import SystemClock
@@ -15,7 +16,7 @@ from reconciler.core.batching import Caps
 from reconciler.core.change import Selection
 from reconciler.core.cover import EFFORT
 from reconciler.core.desired import Desired, resolve
-from reconciler.core.errors import Problem, StateError, UsageError
+from reconciler.core.errors import Problem, Severity, StateError, UsageError
 from reconciler.core.guard import Allowance, Guard
 from reconciler.core.manifest import Manifest
 from reconciler.core.names import Instant, LocationId, SetName, TagSet, did_you_mean, normalise_tag
@@ -57,6 +58,13 @@ class Session:
             for each in desired.sets
             if not each.active
         ]
+
+
+def warn_of_problems(session: Session, console: Console) -> None:
+    """What is wrong with manifests, settings and variables, and no error."""
+    for problem in session.problems:
+        if problem.severity is not Severity.INFO:
+            console.warn(*problem.lines)
 
 
 def strays(session: Session, reader: StateReader, options: Mapping[str, Any]) -> list[str]:

@@ -37,6 +37,8 @@ from reconciler.loading.settings_models import SettingsModel
 
 PREFIX = "RECONCILER_"
 SECTIONS = ("api", "plan", "apply", "guards")
+OURS = frozenset({f"{PREFIX}HOME", f"{PREFIX}STATE_READONLY"})
+"""Variables of the actions and of the examples for CI, which are no settings."""
 _FROM_FILE_ONLY = ("tags", "locations", "allow", "expected_drift")
 
 
@@ -85,10 +87,11 @@ class Overrides:
     def unknown(self) -> Iterator[Problem]:
         """Variables that look like settings and are none."""
         known = {variable(key) for key in keys()}
-        prefixes = tuple(f"{PREFIX}{section.upper()}_" for section in SECTIONS)
-        for name in sorted(set(self.environment) - known):
-            if name.startswith(prefixes):
-                hint = did_you_mean(name, sorted(known))
+        # what all begin with makes none of them near
+        ends = sorted(name.removeprefix(PREFIX) for name in known)
+        for name in sorted(set(self.environment) - known - OURS):
+            if name.startswith(PREFIX):
+                hint = did_you_mean(name.removeprefix(PREFIX), ends).replace("'", f"'{PREFIX}", 1)
                 yield Problem(Source(name), "no such setting", "variable", Severity.WARNING, hint)
 
 

@@ -130,7 +130,7 @@ def _extra(name: str) -> Iterator[None]:
 
 def _sqlite_path(url: str) -> Path:
     scheme, separator, path = url.partition(":///")
-    if not separator or scheme != "sqlite" or not path:
+    if not separator or scheme != "sqlite" or not path or "?" in path:
         raise UsageError(
             f"unknown state {_without_secrets(url)!r}",
             hint="write sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host/database, "

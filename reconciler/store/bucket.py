@@ -125,14 +125,20 @@ class Obstore:
             ) from None
 
 
+_WRITE = "write s3://bucket/prefix or az://container/prefix"
+
+
 def open_bucket(url: str) -> Obstore:
     """The bucket of an s3:// or az:// URL, or one in memory. Parameters are obstore's: `endpoint`, `region`, …"""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        config = dict(parse_qsl(parts.query))
+        local = urlsplit(config.get("endpoint", "")).hostname in LOOPBACK
+    except ValueError as error:
+        raise UsageError(f"the state's URL cannot be read: {error}", hint=_WRITE) from None
     if parts.scheme == "memory":
         return Obstore(_memory(url), url)
     name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    config = dict(parse_qsl(parts.query))
-    local = urlsplit(config.get("endpoint", "")).hostname in LOOPBACK
     options: dict[str, Any] = {
         "config": config or None,
         "client_options": {"timeout": "30s", "connect_timeout": "5s"} | ({"allow_http": True} if local else {}),
@@ -142,9 +148,7 @@ def open_bucket(url: str) -> Obstore:
         store = from_url(parts._replace(query="").geturl(), **options)
     except (BaseError, ValueError) as error:
         told = str(error).strip().splitlines()[0].split("?")[0]
-        raise UsageError(
-            f"the state {name} cannot be opened: {told}", hint="write s3://bucket/prefix or az://container/prefix"
-        ) from None
+        raise UsageError(f"the state {name} cannot be opened: {told}", hint=_WRITE) from None
     return Obstore(store, name)
 
 

@@ -76,12 +76,15 @@ def test_a_wrong_override_is_told_by_its_name() -> None:
     ]
 
 
-def test_a_variable_that_looks_like_a_setting_is_a_warning() -> None:
-    loaded = load_files(
-        Snapshot({"a.yaml": MANIFEST}), environment={"RECONCILER_API_BASEURL": "x", "RECONCILER_X": "y"}
-    )
+def test_a_variable_of_ours_that_is_no_setting_is_a_warning_with_the_nearest_name() -> None:
+    """Those that the actions and the examples for CI set are meant."""
+    names = ("RECONCILER_API_BASEURL", "RECONCILER_TIMZONE", "RECONCILER_X", "RECONCILER_HOME", "OTHER_STATE")
+    meant = ("RECONCILER_STATE_READONLY",)
+    loaded = load_files(Snapshot({"a.yaml": MANIFEST}), environment=dict.fromkeys((*names, *meant), "x"))
     assert [str(problem) for problem in loaded.problems] == [
-        "RECONCILER_API_BASEURL: warning: no such setting\n  hint: did you mean 'RECONCILER_API_BASE_URL'?"
+        "RECONCILER_API_BASEURL: warning: no such setting\n  hint: did you mean 'RECONCILER_API_BASE_URL'?",
+        "RECONCILER_TIMZONE: warning: no such setting\n  hint: did you mean 'RECONCILER_TIMEZONE'?",
+        "RECONCILER_X: warning: no such setting",
     ]
 
 

@@ -1,0 +1,83 @@
+"""Paths and addresses that nothing can be at: one line names them, and nobody is told of a bug."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.cli.conftest import Command
+
+Manifest = Callable[..., None]
+LONG = "x" * 5_000
+PLACES = [
+    "plan LONG",
+    "plan --out LONG",
+    "plan --report LONG.md",
+    "apply LONG",
+    "apply --manifests LONG",
+    "validate LONG",
+    "diff LONG",
+    "export --location asdrwHvLUxlfw5SqKVCN --refresh search --out LONG",
+    "init LONG",
+    "show LONG",
+    "state import LONG --location x",
+    "state push LONG",
+    "state recover LONG",
+    "demo --keep LONG",
+    "sandbox make --data LONG",
+    "history --manifests LONG",
+    "plan --state sqlite:///LONG",
+]
+
+
+@pytest.mark.parametrize("line", PLACES)
+def test_a_path_that_is_too_long_is_named(line: str, reconciler: Command, manifest: Manifest) -> None:
+    manifest(customers=([0], ["customer"], []))
+    ended = reconciler(*line.replace("LONG", LONG).split())
+    assert ended.code not in (0, 2)
+    assert "bug of reconciler" not in ended.err
+    assert "Traceback" not in ended.err
+    assert "x" * 80 in ended.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:////",
+        "sqlite:///manifests",
+        "sqlite:///manifests/acme.yaml/x.db",
+        "sqlite:///state.db?mode=ro",
+        "http://x",
+        "x",
+        "postgresql://[",
+        "postgresql://h:99999/x",
+        "s3://",
+        "s3://[",
+        "s3://b/p?endpoint=http://[",
+        "az://",
+    ],
+)
+def test_an_odd_state_url_is_told_in_a_line(url: str, reconciler: Command, manifest: Manifest) -> None:
+    pytest.importorskip("psycopg" if url.startswith("postgres") else "obstore")
+    manifest(customers=([0], ["customer"], []))
+    for command in (("plan",), ("apply", "--auto-approve"), ("refresh",)):
+        ended = reconciler(*command, "--state", url)
+        assert ended.code in (1, 64), command
+        assert "bug of reconciler" not in ended.err
+        assert "error: " in ended.err
+        assert "state" in ended.err
+
+
+def test_a_mistyped_variable_is_warned_about(
+    reconciler: Command, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest(customers=([0], ["customer"], []))
+    monkeypatch.setenv("RECONCILER_STATES", "sqlite:///there.db")
+    for command in (("validate",), ("plan",), ("drift",), ("refresh",)):
+        ended = reconciler(*command)
+        said = ended.err + ended.out
+        assert "RECONCILER_STATES" in said, command
+        assert "did you mean 'RECONCILER_STATE'?" in said
