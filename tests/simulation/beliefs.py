@@ -38,6 +38,7 @@ def _location(town: Town, location: LocationId) -> Iterator[str]:
         yield from restored(facts, known)
         yield from looks(facts)
         yield from searches(place, facts)
+        yield from gone(facts)
     with open_reader(town.url) as reader:
         state = reader.load(location)
     yield from sizes(place, known, state.facts)
@@ -65,6 +66,18 @@ def actions(facts: Facts, known: list[Facts]) -> Iterator[str]:
             other = Action.REMOVE if each.action is Action.ADD else Action.ADD
             if (each.action, each.contact, tag) not in tried and (other, each.contact, tag) in tried:
                 yield f"10: {facts.name} lists {tag} on {each.contact} to {each.action}, and it was to {other}"
+
+
+def gone(facts: Facts) -> Iterator[str]:
+    """8: nothing is sent to a contact that was read as gone for this very plan."""
+    if facts.run.refresh != "get" or facts.run.saved or facts.run.undoes or not facts.alone:
+        return
+    first = min((write.exchange.at for write in facts.writes), default=0)
+    away = {who for who, each in facts.unfound if (each.ended or each.at) <= first}
+    away -= {sight.contact for sight in facts.sights if (sight.exchange.ended or 0) <= first}
+    for write in facts.writes:
+        for who in sorted(away.intersection(write.contacts)):
+            yield f"8: {facts.name} sends to {who}, which it had read as gone"
 
 
 def restored(facts: Facts, known: list[Facts]) -> Iterator[str]:

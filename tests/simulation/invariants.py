@@ -177,7 +177,10 @@ def partition(facts: Facts) -> Iterator[str]:
     counted = Counter(ends.values())
     unsent = facts.size - len(ends) + counted[Said.UNTOUCHED] + counted[Said.REFUSED]
     gone = {who for who, _ in facts.unfound}
-    unfound = sum(who in gone for who, _ in pairs) if not narrow else len(gone) * len(TAGS)
+    aside = {who for group in facts.plan.quarantined for who in group.contacts}
+    # doubts that others left are settled and told too, also on contacts that this plan has not
+    listed = facts.alone and not narrow and not gone & aside
+    unfound = sum(who in gone for who, _ in pairs) if listed else len(gone) * len(TAGS)
     # what was applied and is sent again may end otherwise
     repeated = len(facts.again)
     spare = {Said.APPLIED: 0, Said.NOOP: unsent, Said.REJECTED: unfound}

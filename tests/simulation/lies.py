@@ -189,4 +189,11 @@ LIES = (
             self._doubt("the search came back""",
         "8",
     ),
+    Bug(
+        "send to a contact that was read as gone",
+        "core/decision.py",
+        "if self.gone or (",
+        "if (",
+        "8",
+    ),
 )

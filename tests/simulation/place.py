@@ -28,7 +28,7 @@ SEARCH = "/contacts/search"
 RUNS = [f"run-{nth}" for nth in range(40)]
 CONSUMED = Tag("welcome")
 RARELY = 0.5
-RARE = (Kind.BOMB, Kind.USED_UP)
+RARE = (Kind.BOMB, Kind.USED_UP, Kind.UNFOUND)
 """What only so much of all trouble has besides what is drawn: to unpack a bomb takes a while."""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.apply import Mission, World, apply
 from reconciler.core.approval import approve
+from reconciler.core.change import Listed
 from reconciler.core.desired import Desired
 from reconciler.core.errors import StalePlan
 from reconciler.core.event import Event
@@ -142,6 +143,7 @@ class Program:
             whom = list(whom_to_read(proposed, desired, state, options))
             refresh = ["get"] if whom else []
         found = [await self.look(location, whom, each) for each in refresh]
+        options = replace(options, gone=_gone(found))
         seen = tuple(seen for each in found for seen in each.seen)
         for each in seen:
             state.observed.update(dict(each.absorb(state.observed, settle_ms=options.settle_ms)))
@@ -181,6 +183,12 @@ class Program:
             pace=self.paces.__getitem__,
             chance=self.chance.random,
         )
+
+
+def _gone(found: list[Found]) -> tuple[Listed, ...]:
+    """The contacts that are not there, as reading them one by one told."""
+    gone = {contact: why for each in found for contact, why in each.gone.items()}
+    return tuple(Listed(why, (), tuple(who for who in gone if gone[who] is why)) for why in sorted(set(gone.values())))
 
 
 def _narrowed(options: PlanOptions, proposed: Plan | None) -> PlanOptions:
