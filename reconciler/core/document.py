@@ -18,6 +18,7 @@ from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.guard import Measured
 from reconciler.core.names import Instant, iso
 from reconciler.core.plan import LocationPlan, Plan
+from reconciler.core.remedies import plan_remedies
 
 FORMAT_VERSION = "1.0"
 T = TypeVar("T")
@@ -103,6 +104,7 @@ def _location_document(plan: LocationPlan) -> dict[str, Any]:
         **_searched_document(plan.searched),
         **({"gone": [_listed_document(each) for each in plan.gone]} if plan.gone else {}),
         **_tried_document(plan.tried),
+        **({"remedies": told} if (told := plan_remedies(plan)) else {}),
     }
 
 

@@ -16,7 +16,7 @@ from reconciler.core.names import ContactId, Tag, TagSet
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan
-from reconciler.core.remedies import remedies
+from reconciler.core.remedies import plan_remedies
 from reconciler.core.report import LocationReport
 from reconciler.core.tally import Tally
 
@@ -180,7 +180,5 @@ def nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> 
 
 def left_aside(plan: LocationPlan, held: Sequence[Listed]) -> tuple[str, ...]:
     """What is desired and not sent, and the commands that settle it. `held`: what of the plan's is so still."""
-    aside = replace(plan, held=tuple(held)).aside
-    if not aside:
-        return ()
-    return (f"Not as declared: {aside}.", *remedies(held=bool(held), unreachable=bool(plan.quarantined)))
+    still = replace(plan, held=tuple(held))
+    return (f"Not as declared: {still.aside}.", *plan_remedies(still)) if still.aside else ()

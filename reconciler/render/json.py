@@ -29,6 +29,7 @@ from reconciler.core.portable import (
 )
 from reconciler.core.printable import json_line
 from reconciler.core.refreshing import Refreshed
+from reconciler.core.remedies import drift_remedies, known_remedies, log_remedies, run_remedies
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
 from reconciler.core.view.contact import ContactStory
@@ -40,7 +41,9 @@ def plan_json(plan: Plan) -> str:
 
 def run_json(reports: Sequence[LocationReport]) -> str:
     """`locations`: a run each, with `pairs` per outcome and `findings` per contact that did not end well."""
-    locations = [asdict(report) | {"exit_code": int(report.exit_code)} for report in reports]
+    locations = [
+        asdict(report) | {"exit_code": int(report.exit_code), "remedies": run_remedies(report)} for report in reports
+    ]
     return _document(report="run", locations=locations)
 
 
@@ -49,6 +52,7 @@ def drift_json(reports: Sequence[DriftReport]) -> str:
     locations = [
         asdict(each)
         | {"oldest": _iso(each.oldest), "newest": _iso(each.newest), "drifted": [_drifted(one) for one in each.drifted]}
+        | {"remedies": drift_remedies(each)}
         for each in reports
     ]
     return _document(report="drift", locations=locations)
@@ -74,6 +78,7 @@ def state_json(snapshots: Sequence[Snapshot]) -> str:
             "serial": each.serial,
             "facts": facts_document(each.facts),
             "contacts": [{"contact": contact} | _known(known) for contact, known in sorted(each.observed.items())],
+            "remedies": known_remedies(known for _, known in each.observed.items()),
         }
         for each in snapshots
     ]
@@ -115,7 +120,13 @@ def log_json(log: RunLog) -> str:
     adopted = adopted_document(log.adopted)
     ending = ending_document(log.ending)
     return _document(
-        report="log", location=location, **run_document(log.record), ending=ending, adopted=adopted, batches=batches
+        report="log",
+        location=location,
+        **run_document(log.record),
+        ending=ending,
+        adopted=adopted,
+        batches=batches,
+        remedies=log_remedies(log),
     )
 
 
@@ -142,6 +153,7 @@ def _story(story: ContactStory) -> dict[str, Any]:
         **known_document(story.known),
         "observed_by": story.observed_by or None,
         "declared": declared,
+        "remedies": known_remedies([story.known]),
         "trail": [{"run": run} | batch_document(batch) for run, batch in reversed(story.trail)],
     }
 

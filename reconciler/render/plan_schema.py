@@ -16,6 +16,7 @@ from reconciler.render.shapes import (
     FLAG,
     MOMENT,
     NUMBER,
+    REMEDIES,
     TEXT,
     TEXTS,
     VERSION,
@@ -63,6 +64,7 @@ def _only_where_there_are_any() -> dict[str, Schema]:
         ),
         "gone": list_of(object_of(gone, why=TEXT, tags=TEXTS, contacts=TEXTS)),
         "tried": list_of(object_of(tried, action=one_of(Action), tags=TEXTS, at=MOMENT, contacts=TEXTS)),
+        **REMEDIES,
     }
 
 

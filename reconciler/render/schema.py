@@ -27,6 +27,7 @@ from reconciler.render.shapes import (
     DIALECT,
     FLAG,
     MOMENT,
+    REMEDIES,
     TEXT,
     TEXTS,
     VERSION,
@@ -113,13 +114,16 @@ def _ending() -> Schema:
 
 def _run() -> dict[str, Schema]:
     location = shape_of(LocationReport)
-    location["properties"] |= {"pairs": _PAIRS, "exit_code": {"type": "integer"}}
-    location["required"].append("exit_code")
+    location["properties"] |= {"pairs": _PAIRS, "exit_code": {"type": "integer"}, **REMEDIES}
+    location["required"] += ["exit_code", *REMEDIES]
     return {"locations": list_of(location)}
 
 
 def _drift() -> dict[str, Schema]:
-    return {"locations": list_of(shape_of(DriftReport))}
+    location = shape_of(DriftReport)
+    location["properties"] |= REMEDIES
+    location["required"] += REMEDIES
+    return {"locations": list_of(location)}
 
 
 def _learnt() -> Schema:
@@ -163,6 +167,7 @@ def _log() -> dict[str, Schema]:
         "ending": maybe(_ending()),
         "adopted": adopted,
         "batches": list_of(object_of("One request.", **_BATCH)),
+        **REMEDIES,
     }
 
 
@@ -170,7 +175,9 @@ def _state() -> dict[str, Schema]:
     contact = object_of("", contact=TEXT, **_KNOWN, **_QUARANTINE)
     return {
         "locations": list_of(
-            object_of("", **_WHERE, lineage=maybe(TEXT), serial=COUNT, facts=_learnt(), contacts=list_of(contact))
+            object_of(
+                "", **_WHERE, lineage=maybe(TEXT), serial=COUNT, facts=_learnt(), contacts=list_of(contact), **REMEDIES
+            )
         )
     }
 
@@ -216,6 +223,7 @@ def _contact() -> dict[str, Schema]:
         attempted_at={**maybe(MOMENT), "description": "When a request last tried pairs in doubt or never seen."},
         observed_by={**maybe(TEXT), "description": "The run that the observation is from."},
         declared=maybe(declared),
+        **REMEDIES,
         trail=list_of(object_of("One request that had this contact.", run=TEXT, **_BATCH)),
     )
     return {"locations": list_of(story)}

@@ -75,3 +75,6 @@ def _compound(origin: Any, arguments: tuple[Any, ...]) -> Schema:
 
 
 TEXTS = list_of(TEXT)
+REMEDIES: dict[str, Schema] = {
+    "remedies": {**TEXTS, "description": "What settles the pairs and contacts that are left aside: commands, in words."}
+}

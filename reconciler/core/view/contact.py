@@ -9,6 +9,7 @@ from reconciler.core.desired import Want
 from reconciler.core.journal import BatchRecord, RunRecord
 from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.observed import Known, Origin
+from reconciler.core.remedies import known_remedies
 from reconciler.core.view.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, moment, places, table
 
 
@@ -97,6 +98,7 @@ def _status(known: Known) -> Block | None:
     lines += [Cell(f"{tag!r} was to be added, and nobody saw it there", Style.WARN) for tag in unseen]
     lines += [Cell(f"{tag!r} was put back {moment(at)}", Style.FAINT) for tag, at in known.restored]
     lines += [Cell(f"{tag!r}, once: given {moment(at)}", Style.FAINT) for tag, at in known.spent]
+    lines += [Cell(text, Style.FAINT) for text in known_remedies([known])]
     if known.reading is not None:
         lines.append(Cell(f"read {moment(known.reading.answered)}, which did not settle the doubt", Style.FAINT))
     if known.attempted_at is not None:

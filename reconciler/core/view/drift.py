@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from reconciler.core.drift import DriftClass, Drifted, DriftReport
 from reconciler.core.names import Instant
-from reconciler.core.remedies import remedies
+from reconciler.core.remedies import drift_remedies
 from reconciler.core.view.blocks import (
     ROWS,
     Block,
@@ -120,12 +120,7 @@ def _besides(report: DriftReport, classes: Sequence[DriftClass]) -> str:
 
 def _settling(report: DriftReport) -> list[Cell]:
     """The commands that settle what the report cannot."""
-    told = remedies(
-        held=report.count(DriftClass.HELD) > 0,
-        unreachable=report.count(DriftClass.UNREACHABLE) > 0,
-        unobserved=report.count(DriftClass.UNOBSERVED) > 0,
-    )
-    return [Cell(text, Style.FAINT) for text in told]
+    return [Cell(text, Style.FAINT) for text in drift_remedies(report)]
 
 
 def _proofs(report: DriftReport) -> list[Cell]:

@@ -9,6 +9,7 @@ from heapq import nsmallest
 from reconciler.core.journal import Answer, BatchRecord, RunLog, RunRecord, RunStatus
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.outcome import Action, Outcome
+from reconciler.core.remedies import log_remedies
 from reconciler.core.view.blocks import (
     ROWS,
     Block,
@@ -91,6 +92,8 @@ def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
         blocks.append(Lines("", (Cell(text, Style.WARN),)))
     elif log.batches:
         blocks += [_tags(log.batches), _contacts(log.batches, most)]
+    if remedies := log_remedies(log):
+        blocks.append(Lines("As far as nothing settled it since", tuple(Cell(text, Style.FAINT) for text in remedies)))
     if log.adopted:
         blocks.append(_adopted(log))
     title = f"Run {run.id}, location {run.header.location}"

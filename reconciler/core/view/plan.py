@@ -13,7 +13,7 @@ from reconciler.core.guard_sentences import explain_lifted, explain_refusals, ex
 from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, Plan
-from reconciler.core.remedies import remedies
+from reconciler.core.remedies import plan_remedies
 from reconciler.core.source import Source
 from reconciler.core.view.blocks import (
     ROWS,
@@ -135,8 +135,7 @@ def _verdict(plan: LocationPlan) -> Cell:
 def _asides(plan: LocationPlan) -> Block | None:
     """What a search told that was set aside; the commands that settle what the plan cannot."""
     older = [Cell(f"{plan.searched.older_rows}.", Style.WARN)] if plan.searched.older_rows else []
-    told = remedies(held=any(each.why != FLAPPING for each in plan.held), unreachable=bool(plan.quarantined))
-    asides = [*older, *(Cell(text, Style.FAINT) for text in told if not _left_out(plan))]
+    asides = [*older, *(Cell(text, Style.FAINT) for text in plan_remedies(plan))]
     return lines("", asides) if asides else None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from reconciler.core.journal import RunEnding
 from reconciler.core.names import ContactId
+from reconciler.core.remedies import run_remedies
 from reconciler.core.report import LocationReport, Surprises
 from reconciler.core.unsent import ending_of
 from reconciler.core.view.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, counted, number, table
@@ -61,6 +62,7 @@ def _notes(report: LocationReport) -> Block | None:
     if report.outside:
         text = f"{counted(report.outside, 'pair')} turned out to be needed and nobody approved them: run plan again."
         items.append(Cell(text, Style.WARN))
+    items += [Cell(text, Style.FAINT) for text in run_remedies(report) if text not in report.notes]
     if report.hint:
         items.append(Cell(f"hint: {report.hint}"))
     return Lines("", tuple(items)) if items else None

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from reconciler.core.names import ContactId
 from reconciler.core.observed import Known
 from reconciler.core.plan import Snapshot
-from reconciler.core.view.blocks import ROWS, Cell, Column, Section, Style, View, counted, moment, table
+from reconciler.core.remedies import known_remedies
+from reconciler.core.view.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, counted, moment, table
 
 _COLUMNS = (Column("contact"), Column("observed tags"), Column("managed tags"), Column("observed"), Column("status"))
 
@@ -19,7 +20,11 @@ def state_view(snapshots: Sequence[Snapshot], *, most: int | None = ROWS) -> Vie
 def _section(state: Snapshot, most: int | None) -> Section:
     rows = [_row(contact, known) for contact, known in sorted(state.observed.items())]
     verdict = Cell(f"{counted(len(rows), 'contact')}, serial {state.serial}, lineage {state.lineage}.", Style.STRONG)
-    return Section(f"Location {state.location}", verdict, (table("", _COLUMNS, rows, most=most),))
+    told = tuple(Cell(text, Style.FAINT) for text in known_remedies(known for _, known in state.observed.items()))
+    blocks: list[Block] = [table("", _COLUMNS, rows, most=most)]
+    if told:
+        blocks.append(Lines("", told))
+    return Section(f"Location {state.location}", verdict, tuple(blocks))
 
 
 def _row(contact: ContactId, known: Known) -> tuple[Cell, ...]:
