@@ -29,6 +29,13 @@ from reconciler.sandbox.world import World
 
 SOMEBODY = "somebody"
 TAKEN, GIVEN = 3, 2
+PORT = 8787
+SETTINGS = f"""
+# Of this scene: the emulated location, and what reconciler knows of it.
+state: sqlite:///state.db
+api:
+  base_url: http://127.0.0.1:{PORT}
+"""
 PACKAGED = Path(__file__).parent.parent / "sandbox" / "example"
 CHECKED_OUT = Path(__file__).parent.parent.parent / "manifests"
 
@@ -48,9 +55,19 @@ def command(keep: Path | None, **options: Any) -> int:
             _Demo(directory, sandbox).play()
         save_world(directory / "sandbox.json", world)
     if keep:
-        click.echo(f"\nThe scene is in {keep}. To go on there:")
-        click.echo(f"  cd {shlex.quote(str(keep))}\n  reconciler sandbox serve --data sandbox.json")
+        _leave(keep)
     return 0
+
+
+def _leave(directory: Path) -> None:
+    """Puts the scene's state and address into its settings, and tells how to go on."""
+    with (directory / "manifests" / "reconciler.yaml").open("a", encoding="utf-8") as settings:
+        settings.write(SETTINGS)
+    click.echo(f"\nThe scene is in {directory}, and goes on where this ended. Three lines:")
+    click.echo(f"  cd {shlex.quote(str(directory))} && export HIGHLEVEL_TOKEN={DEMO_TOKEN}")
+    click.echo(f"  reconciler sandbox serve --data sandbox.json --port {PORT} &")
+    click.echo("  reconciler drift --refresh get --set vip")
+    click.echo("`fg` and Ctrl-C stop the location; sandbox.json keeps what changed in it.")
 
 
 def example() -> Path:

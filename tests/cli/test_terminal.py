@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,6 +60,43 @@ def test_the_demo_is_true_and_leaves_its_scene(reconciler: Command, project: Pat
     again = reconciler("demo", "--keep", "scene")
     assert again.code == 64
     shutil.rmtree(scene)
+
+
+def test_the_scene_of_the_demo_goes_on_in_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The three lines are typed as they are printed, but for the port, which may be taken here."""
+    for name in ("RECONCILER_API_BASE_URL", "RECONCILER_STATE", "HIGHLEVEL_TOKEN", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    run = partial(
+        subprocess.run, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=120
+    )
+    shown = run(["reconciler", "demo", "--keep", "my scene"], check=True).stdout
+    goes, serves, looks = [line.strip() for line in shown.split("Three lines:\n")[1].splitlines()[:3]]
+    port = free_port()
+    settings = tmp_path / "my scene" / "manifests" / "reconciler.yaml"
+    assert "base_url: http://127.0.0.1:8787" in settings.read_text()
+    settings.write_text(settings.read_text().replace(":8787", f":{port}"))
+    serves = serves.replace("--port 8787", f"--port {port}")
+    typed = f"""
+        {goes}
+        {serves}
+        until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do :; done
+        {looks} --fail-on missing,unexpected; echo "drift: $?"
+        reconciler plan --detailed-exitcode; echo "plan: $?"
+        kill -INT %1; wait %1
+    """
+    played = run(["bash", "-mc", typed], check=False).stdout
+    assert "drift: 0" in played, played
+    assert "No drift" in played
+    assert "plan: 0" in played, played
+    assert "sandbox.json holds what changed" in played
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert isinstance(port, int)
+        return port
 
 
 def test_a_bar_stands_while_requests_are_sent_and_is_gone_afterwards(manifest: Manifest, project: Path) -> None:
