@@ -1,8 +1,8 @@
 """A view as Markdown, for a pull request comment or a step summary.
 
 Rules
-1. Outside text stands in `<code>` with entities for everything that Markdown or HTML could act on; a backtick or a
-   pipe in a tag changes nothing.
+1. Outside text stands in `<code>`, with an entity for each mark that Markdown or HTML could act on where it stands; a
+   backtick or a pipe in a tag changes nothing. A mark that does nothing there stays as it is: people read the source.
 2. Never longer than a comment may be. Detail is cut first, and what was cut is told: "n of m shown". Verdicts, guards,
    totals and digests stay, of as many sections as there is room for.
 """
@@ -19,8 +19,12 @@ from reconciler.core.view.blocks import Block, Cell, Lines, Section, Style, Tabl
 LIMIT = 60_000
 """Bytes. GitHub takes 65,536 characters in a comment."""
 
-_ACTIVE = "&<>\"'`*_{}[]()#+-.!|~\\$:@/="
-_ENTITIES = {ord(char): f"&#{ord(char)};" for char in _ACTIVE}
+_ALWAYS = "&<>`*[]{}|~\\$@#"
+_BY_PLACE = "_-+=.:/!)"
+"""What acts at the beginning of a text, or beside certain others: see `_acts`."""
+_MARK = re.compile(f"[{re.escape(_ALWAYS + _BY_PLACE)}]")
+_SHORT_NAME = re.compile(r":(?!\d\d:)[\w+-]+:")
+"""A forge makes a picture of it; a time of the day is none."""
 _EDGE = re.compile(r"^\s|\s\Z")
 _MENTION = re.compile("&#(?:35|64);")
 
@@ -105,15 +109,46 @@ def _told(shown: int, every: int, what: str) -> list[str]:
     return [f"{shown:,} of {every:,} {what} shown"] if shown < every else []
 
 
-def _escaped(text: str, cut: _Cut) -> str:
+def _escaped(text: str, cut: _Cut, *, begins: bool) -> str:
+    """`begins`: whether the text may stand at the beginning of a line."""
     whole = printable(text)
-    shown = (whole if len(whole) <= cut.text else whole[: cut.text] + "…").translate(_ENTITIES)
+    some = whole if len(whole) <= cut.text else whole[: cut.text] + "…"
+    shown = _MARK.sub(_entity_where_it_begins if begins else _entity, some)
     return _EDGE.sub(lambda blank: f"&#{ord(blank[0])};", shown)
+
+
+def _entity(found: re.Match[str]) -> str:
+    mark = found[0]
+    acts = mark in _ALWAYS or _acts(mark, found.string, found.start())
+    return f"&#{ord(mark)};" if acts else mark
+
+
+def _entity_where_it_begins(found: re.Match[str]) -> str:
+    """The first mark could begin a list, a heading, a quote, or a command to a forge."""
+    return f"&#{ord(found[0])};" if found.start() == 0 else _entity(found)
+
+
+def _acts(mark: str, text: str, at: int) -> bool:
+    """Whether a mark of `_BY_PLACE` could be a part of something."""
+    before, after = text[max(0, at - 1) : at], text[at + 1 : at + 2]
+    if mark == "_":
+        return not (before.isalnum() and after.isalnum())
+    if mark in ".)":
+        return (text[:at].isdigit() and not after.isalnum()) or text[max(0, at - 3) : at].lower() == "www"
+    if mark == ":":
+        return after in ("/", ":") or before == ":" or _in_short_name(text, at)
+    return mark in (before, after) or (mark == "/" and before == ":")
+
+
+def _in_short_name(text: str, at: int) -> bool:
+    last = text.rfind(":", max(0, at - 100), at)
+    ends = last >= 0 and (found := _SHORT_NAME.match(text, last)) is not None and found.end() == at + 1
+    return ends or _SHORT_NAME.match(text, at) is not None
 
 
 def _plain(text: str, cut: _Cut) -> str:
     """Outside of code, a forge would also call people and link issues, whatever entity the mark is written as."""
-    return _MENTION.sub(r"<code>\g<0></code>", _escaped(text, cut))
+    return _MENTION.sub(r"<code>\g<0></code>", _escaped(text, cut, begins=True))
 
 
 def _words(cell: Cell, cut: _Cut) -> str:
@@ -123,7 +158,7 @@ def _words(cell: Cell, cut: _Cut) -> str:
 
 
 def _code(cell: Cell, cut: _Cut) -> str:
-    text = _escaped(cell.text, cut)
+    text = _escaped(cell.text, cut, begins=False)
     return f"<code>{text}</code>" if text else ""
 
 
