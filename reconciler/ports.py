@@ -44,7 +44,11 @@ class Emergency(Protocol):
 class TagWriter(Protocol):
     """The one write. Raises an ApiError other than which the effect is told by the rows."""
 
-    async def update_tags(self, update: BulkUpdate) -> tuple[Row, ...]: ...
+    async def ready(self) -> None:
+        """Gets what a request needs before it can leave: a token. Raises NotApplied or AuthRefused."""
+
+    async def update_tags(self, update: BulkUpdate) -> tuple[Row, ...]:
+        """Sends it at once, and at most once."""
 
 
 class TagReader(Protocol):

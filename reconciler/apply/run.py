@@ -157,17 +157,29 @@ class Run:
         if self.error is not None:
             raise Halted
 
-    async def turn(self) -> int:
+    async def turn(self, *, writes: bool = False) -> int:
         """Waits until a request may leave, within rate limit and quota and under a lease that is alive; its ticket.
 
-        Raises Halted, LeaseLost or QuotaExhausted.
+        Raises Halted, LeaseLost or QuotaExhausted, and where it `writes` the ApiError that no token could be had by.
         """
         async with self._gate:
             self.check()
             while wait := self._wait():
                 await self.pause(*wait)
+            if writes:
+                # a doubt is dated from its intent: nothing may take time between that and the request
+                await self._ready()
             self.tenure.renew()
             return self.pace.leave(self.now())
+
+    async def _ready(self) -> None:
+        tries, writer = Tries(), self.world.writer(self.location)
+        while True:
+            try:
+                return await self.tenure.during(writer.ready())
+            except NotApplied as error:
+                if not await self.once_more(tries, error):
+                    raise
 
     def _wait(self) -> tuple[int, str] | None:
         """How long nothing may leave, and why."""

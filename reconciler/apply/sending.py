@@ -78,7 +78,7 @@ async def send(run: Run, batch: Batch) -> Verdicts | Refusal:
     tries = Tries()
     while True:
         # before the intent: whoever is killed while it waits has sent nothing, and leaves no doubt
-        ticket = await run.turn()
+        ticket = await run.turn(writes=True)
         # an intent for each attempt: a doubt lasts from when the request really left
         letter = _intend(run, batch)
         try:

@@ -27,10 +27,14 @@ class HighLevel:
     ) -> None:
         await self._connection.__aexit__(kind, error, trace)
 
+    async def ready(self) -> None:
+        """Exchanges the token where that is due. Raises NotApplied or AuthRefused."""
+        await self._connection.token()
+
     async def update_tags(self, update: BulkUpdate) -> tuple[Row, ...]:
         """The rows of the answer. Raises NotApplied, InDoubt, RequestRefused or AuthRefused."""
-        body = await self._connection.send("POST", bulk_path(update), bulk_body(update))
-        return self._connection.read(read_bulk_answer, body)
+        answer = await self._connection.answer("POST", bulk_path(update), bulk_body(update), resends=False)
+        return self._connection.read(read_bulk_answer, answer.body)
 
     async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:
         return await self._reader.get_contact(contact)

@@ -9,8 +9,8 @@ Rules
 3. What the server says reaches a message as one short printable line.
 4. A body is unpacked here, and no further than its bound (`body.py`).
 5. What any answer says of the limits, an error too, is told to `heard` before anything else comes of it.
-6. An agency token is exchanged for a location token. A request that was refused with 401 is known not applied: it is
-   sent once more with a new location token, and then refused for good.
+6. An agency token is exchanged for a location token. A request that was refused with 401 is known not applied: a read
+   is sent once more with a new location token, a write by its sender, who dates it; then it is refused for good.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Connection:
     ) -> None:
         url = httpx.URL(base_url)
         self._url, self._token, self._secrets = url, token, [token]
-        self._agency, self._exchange = agency, Exchange(self._exchanged, now)
+        self._agency, self._exchange, self._untried = agency, Exchange(self._exchanged, now), ""
         self._timeout_s, self._called = timeout_s, called(held_in)
         self._heard, self._now = heard, now
         self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
@@ -164,12 +164,18 @@ class Connection:
         """The body of a 2xx answer."""
         return (await self.answer(method, path, body)).body
 
-    async def answer(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        """A 2xx answer; it ends within the time-out, however slowly it comes."""
+    async def answer(self, method: str, path: str, body: bytes | None = None, *, resends: bool = True) -> Answer:
+        """A 2xx answer; it ends within the time-out, however slowly it comes. Without `resends` what a new token may
+        help is NotApplied: the caller dates a write when it leaves."""
         token = await self.token()
         answer = await self._ask(method, path, body, token)
-        if answer.status == httpx.codes.UNAUTHORIZED and self._agency is not None:
-            answer = await self._ask(method, path, body, await self._exchange.token(refused=token))
+        if answer.status == httpx.codes.UNAUTHORIZED and self._agency is not None and token != self._untried:
+            token = self._untried = await self._exchange.token(refused=token)
+            if not resends:
+                raise NotApplied(f"the token of location {self._agency.location} was refused, and exchanged anew")
+            answer = await self._ask(method, path, body, token)
+        if answer.status != httpx.codes.UNAUTHORIZED and token == self._untried:
+            self._untried = ""
         return self._taken(answer)
 
     async def token(self) -> str:

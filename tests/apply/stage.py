@@ -51,6 +51,9 @@ class Watched:
     takes_ms: int
     sent: list[BulkUpdate] = field(default_factory=list)
 
+    async def ready(self) -> None:
+        await self.api.ready()
+
     async def update_tags(self, update: BulkUpdate) -> Any:
         self.sent.append(update)
         self.before(len(self.sent))

@@ -10,7 +10,7 @@ from reconciler.core.names import LocationId
 from reconciler.core.outcome import Action
 from reconciler.sandbox.faults import EVERYDAY
 from tests.simulation.evidence import Pair, writes_of
-from tests.simulation.place import BULK, RARE, Mischief
+from tests.simulation.place import BULK, RARE, SEARCH, Exchanged, Mischief
 from tests.simulation.process import AFTER, BEFORE
 from tests.simulation.program import Run
 from tests.simulation.town import Town
@@ -28,11 +28,13 @@ class Phase(StrEnum):
     CONTESTED = "contested"
     READING = "reading"
     SEARCHING = "searching"
+    TOKEN = "token"
 
 
 PLAYED = (*EVERYDAY, *RARE)
-WRITING = tuple(phase for phase in Phase if phase not in (Phase.READING, Phase.SEARCHING))
-CELLS = [(str(kind), str(phase)) for kind in PLAYED for phase in Phase]
+WRITING = tuple(phase for phase in Phase if phase not in (Phase.READING, Phase.SEARCHING, Phase.TOKEN))
+CELLS = [(str(kind), str(phase)) for kind in PLAYED for phase in Phase if phase is not Phase.TOKEN]
+CELLS += [(str(kind), str(Phase.TOKEN)) for kind in Exchanged]
 CELLS += [(str(kind), str(phase)) for kind in Mischief for phase in (Phase.ADDING, Phase.REMOVING)]
 POINTS = ("acquire", "load", "begin_run", "learn", "intend", "send", "record", "end_run", "release")
 DEATHS = [(f"killed {side}", point) for point in POINTS for side in (BEFORE, AFTER)]
@@ -53,7 +55,8 @@ def _run(town: Town, run: Run, location: LocationId) -> Iterator[tuple[str, str]
     place, plan = town.places[location], run.planned(location)
     for each in place.exchanges:
         if each.run == run.name and each.fault and not each.path.startswith(BULK):
-            yield str(each.fault), Phase.SEARCHING if each.method == "POST" else Phase.READING
+            searched = Phase.SEARCHING if each.path == SEARCH else Phase.TOKEN
+            yield str(each.fault), searched if each.method == "POST" else Phase.READING
     always = set(_always(town, run))
     changes = (
         {(c.tag, who) for delta in plan.deltas for c in delta.changes for who in delta.contacts} if plan else set()

@@ -16,12 +16,13 @@ from itertools import pairwise
 from reconciler.core.manifest import Authority
 from reconciler.core.names import LocationId
 from reconciler.core.outcome import Action, Outcome
+from reconciler.wire import LOCATION_TOKEN_PATH
 from tests.simulation.declared import ONCE, PEOPLE, TAGS, Declared, canonical
 from tests.simulation.doubts import doubts_of_others, order, repeats
 from tests.simulation.evidence import Pair, Said
 from tests.simulation.facts import Facts, facts_of
 from tests.simulation.ledger import adoptions, kept
-from tests.simulation.place import ORIGIN, RUNS, Exchange, token_of
+from tests.simulation.place import ORIGIN, RUNS, Exchange, Place, location_token_of, token_of
 from tests.simulation.program import Run
 from tests.simulation.town import Town
 
@@ -44,7 +45,7 @@ def check(town: Town) -> None:
 def violations(town: Town, location: LocationId) -> Iterator[str]:
     place = town.places[location]
     for exchange in place.exchanges:
-        yield from form(exchange, location)
+        yield from form(exchange, place)
     known = [facts for run in town.runs if (facts := facts_of(town, run, location))]
     for facts in known:
         for rule in (approval, removals, undoing, repeats, order, observations, partition):
@@ -58,23 +59,26 @@ def violations(town: Town, location: LocationId) -> Iterator[str]:
     yield from one_applier(place.exchanges)
 
 
-def form(exchange: Exchange, location: LocationId) -> Iterator[str]:
+def form(exchange: Exchange, place: Place) -> Iterator[str]:
     """4, 11: the one endpoint that changes anything, spelt with three keys; the token in one header to one origin."""
-    what, run, token = f"{exchange.method} {exchange.path}", exchange.run, token_of(exchange.run)
+    what, run = f"{exchange.method} {exchange.path}", exchange.run
+    exchanges = place.agency and what == f"POST {LOCATION_TOKEN_PATH}"
+    token = location_token_of(run) if place.agency and not exchanges else token_of(run)
     if not exchange.url.startswith(ORIGIN + "/") or "?" in exchange.url:
         yield f"11: {run} asked {exchange.url}"
     if exchange.headers.get("authorization") != f"Bearer {token}":
         yield f"11: {run} sent another Authorization than its token's"
     headers = [value for name, value in exchange.headers.items() if name != "authorization"]
-    if any(token in text for text in (exchange.url, exchange.body.decode(), *headers)):
+    secrets = (token_of(run), location_token_of(run))
+    if any(secret in text for secret in secrets for text in (exchange.url, exchange.body.decode(), *headers)):
         yield f"11: the token of {run} is outside its header"
-    if READ.fullmatch(what):
+    if exchanges or READ.fullmatch(what):
         return
     if not WRITE.fullmatch(what):
         yield f"4: {run} asked {what}"
         return
     body = json.loads(exchange.body)
-    if body.keys() != {"contacts", "tags", "locationId"} or body["locationId"] != location:
+    if body.keys() != {"contacts", "tags", "locationId"} or body["locationId"] != place.location:
         yield f"4: {run} sent the body {body}"
     if any(not body[key] or len(set(body[key])) != len(body[key]) for key in ("contacts", "tags")):
         yield f"4: {run} sent nothing, or something twice: {body}"
@@ -83,11 +87,12 @@ def form(exchange: Exchange, location: LocationId) -> Iterator[str]:
 def secrecy(town: Town, run: Run) -> Iterator[str]:
     """11: nor is the token in anything that we keep or say."""
     kept = {"report": repr(run.reports), "event": repr(run.events), "plan": repr(run.plan), "error": run.problem}
-    for where, text in kept.items():
-        if token_of(run.name) in text:
-            yield f"11: the token of {run.name} is in its {where}"
-    if token_of(run.name).encode() in town.state():
-        yield f"11: the token of {run.name} is in the state"
+    for secret in (token_of(run.name), location_token_of(run.name)):
+        for where, text in kept.items():
+            if secret in text:
+                yield f"11: a token of {run.name} is in its {where}"
+        if secret.encode() in town.state():
+            yield f"11: a token of {run.name} is in the state"
 
 
 def approval(facts: Facts) -> Iterator[str]:

@@ -196,4 +196,11 @@ LIES = (
         "if (",
         "8",
     ),
+    Bug(
+        "date a write before its token is there",
+        "apply/run.py",
+        "                await self._ready()\n",
+        "                pass\n",
+        "6",
+    ),
 )

@@ -19,6 +19,7 @@ from reconciler.sandbox.faults import FaultPlan, Kind, Network
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World as Crm
+from reconciler.wire import LOCATION_TOKEN_PATH
 from tests.simulation.process import AFTER, BEFORE, Process
 from tests.simulation.virtual import VirtualClock
 
@@ -28,12 +29,33 @@ SEARCH = "/contacts/search"
 RUNS = [f"run-{nth}" for nth in range(40)]
 CONSUMED = Tag("welcome")
 RARELY = 0.5
+AGENCIES = 0.2
+"""So many locations are asked by tokens that an agency's are exchanged for."""
 RARE = (Kind.BOMB, Kind.USED_UP, Kind.UNFOUND)
 """What only so much of all trouble has besides what is drawn: to unpack a bomb takes a while."""
 
 
 def token_of(run: str) -> str:
     return f"pit-secret-of-{run}"
+
+
+def location_token_of(run: str) -> str:
+    """What the token of a run is exchanged for, where it is an agency's."""
+    return f"location-secret-of-{run}"
+
+
+class Exchanged(StrEnum):
+    """How a server may answer the exchange of a token: the vendor's documents spell it in two ways, with two codes."""
+
+    SNAKE_200 = "access_token-200"
+    SNAKE_201 = "access_token-201"
+    CAMEL_200 = "accessToken-200"
+    CAMEL_201 = "accessToken-201"
+    GATEWAY = "token-gateway"
+    UNREADABLE = "token-unreadable"
+
+
+COMPANY = "agency0000000000000x"
 
 
 class Mischief(StrEnum):
@@ -70,7 +92,7 @@ class Exchange:
     path: str
     headers: Mapping[str, str]
     body: bytes
-    fault: Kind | Mischief | None = None
+    fault: Kind | Mischief | Exchanged | None = None
     ended: Instant | None = None
     raised: str = ""
     status: int | None = None
@@ -97,12 +119,15 @@ class Place:
 
     def __init__(self, crm: Crm, clock: VirtualClock, chance: random.Random, limits: Limits) -> None:
         self.crm, self.clock, self.chance = crm, clock, chance
-        self.app = App(crm, accesses=[Access(token=token_of(run), name=run) for run in RUNS], limits=limits)
+        own = [Access(token=token_of(run), name=run) for run in RUNS]
+        exchanged = [Access(token=location_token_of(run), name=run) for run in RUNS]
+        self._whim = random.Random(chance.random())
+        self.agency = self._whim.random() < AGENCIES
+        self.app = App(crm, accesses=exchanged if self.agency else own, limits=limits)
         self.network = Network(self.app)
         self.trouble = Trouble()
         self.exchanges: list[Exchange] = []
         self._seen = 0
-        self._whim = random.Random(chance.random())
 
     @property
     def location(self) -> LocationId:
@@ -121,6 +146,8 @@ class Place:
 
     async def answer(self, request: httpx.Request, exchange: Exchange) -> httpx.Response:
         await self._pass()
+        if self.agency and exchange.path == LOCATION_TOKEN_PATH:
+            return self._exchanged(exchange)
         if self.chance.random() < self.trouble.mischief:
             exchange.fault = self.chance.choice(MISCHIEF[exchange.method == "GET", BULK in exchange.path])
         if exchange.fault in REFUSALS:
@@ -137,6 +164,20 @@ class Place:
             self._tell_workflows()
         await self._pass()
         return _spoilt(response, exchange.fault) if isinstance(exchange.fault, Mischief) else response
+
+    def _exchanged(self, exchange: Exchange) -> httpx.Response:
+        """The location's token, which may end within a run."""
+        good = [each for each in Exchanged if each not in (Exchanged.GATEWAY, Exchanged.UNREADABLE)]
+        fails = self._whim.random() < self.trouble.mischief
+        how = exchange.fault = self._whim.choice([Exchanged.GATEWAY, Exchanged.UNREADABLE] if fails else good)
+        if how is Exchanged.GATEWAY:
+            return httpx.Response(502, text="<html>Bad Gateway</html>")
+        if how is Exchanged.UNREADABLE:
+            return httpx.Response(200, text=f"<html>{location_token_of(exchange.run)}")
+        key, _, status = how.partition("-")
+        ends = {"expiresIn" if key == "accessToken" else "expires_in": self._whim.choice([30, 86_399])}
+        told = {key: location_token_of(exchange.run)} | self._whim.choice([ends, {}])
+        return httpx.Response(int(status), json=told)
 
     async def _sleep(self, seconds: float) -> None:
         await self.clock.sleep(round(seconds * 1000))
@@ -189,7 +230,7 @@ class Wire(httpx.AsyncBaseTransport):
         return response
 
 
-def _refusal(which: Kind | Mischief | None) -> httpx.Response:
+def _refusal(which: Kind | Mischief | Exchanged | None) -> httpx.Response:
     if which is Mischief.REDIRECT:
         return httpx.Response(307, headers=MOVED)
     status, message = (401, NO_SCOPE) if which is Mischief.UNAUTHORISED else (403, NO_ACCESS)

@@ -24,13 +24,14 @@ from reconciler.core.refreshing import Found
 from reconciler.core.report import LocationReport
 from reconciler.core.revert import Reversal, plan_revert, reverse
 from reconciler.highlevel.client import HighLevel
+from reconciler.highlevel.exchange import Agency
 from reconciler.planfile import dumps, loads
 from reconciler.refresh import Reading, read_contacts, scan
 from reconciler.store import open_store
 from reconciler.store.processes import origin_of_this_process
 from tests.fakes import a_holder
 from tests.simulation.declared import Declared, as_desired
-from tests.simulation.place import ORIGIN, Place, Wire, token_of
+from tests.simulation.place import COMPANY, ORIGIN, Place, Wire, token_of
 from tests.simulation.process import Fate, MortalStore, Process, ProcessClock
 from tests.simulation.proposing import whom_to_read
 
@@ -224,5 +225,10 @@ def _api(run: Run, process: Process, place: Place, pace: Pace) -> HighLevel:
         pace.heard(quota, process.clock.now())
 
     return HighLevel(
-        ORIGIN, token=token_of(run.name), transport=Wire(place, process), heard=heard, now=process.clock.now
+        ORIGIN,
+        token=token_of(run.name),
+        transport=Wire(place, process),
+        heard=heard,
+        now=process.clock.now,
+        agency=Agency(COMPANY, place.location) if place.agency else None,
     )
