@@ -187,7 +187,7 @@ def find_column(names: list[str], gathering: Gathering, *, line: int = 1) -> str
     missing = [name for name in (column, *wanted.columns) if name is not None and name not in names]
     if column is None or missing:
         what = repr(missing[0]) if missing else "'contact_id', 'Contact Id' or 'id'"
-        hint = _column_hint(names, missing[0] if missing else DEFAULT_COLUMNS[0])
+        hint = _column_hint(names, missing[:1] or DEFAULT_COLUMNS, of_ids=column is None or column in missing)
         raise gathering.stop("column", line, f"no column {what}; the columns are {_listing(names)}", hint)
     double = [name for name in (column, *wanted.columns) if names.count(name) > 1]
     if double:
@@ -200,9 +200,12 @@ def _listing(names: list[str]) -> str:
     return ", ".join(repr(name[:60]) for name in names[:20]) + more
 
 
-def _column_hint(names: list[str], wanted: str) -> str:
+def _column_hint(names: list[str], wanted: Iterable[str], *, of_ids: bool) -> str:
+    """Names the column that was probably meant by one of `wanted`."""
     if len(names) == 1 and (separator := next((char for char in ";\t|," if char in names[0]), "")):
         return f"the file looks separated by {separator!r}: .csv is separated by commas, .tsv by tabs"
     plain = {name.lower().replace(" ", "_").replace("-", "_"): name for name in names}
-    close = get_close_matches(wanted.lower(), list(plain), n=1, cutoff=0.8)
-    return f"name it in the manifest: column: {plain[close[0]]}" if close else ""
+    close = [plain[near] for one in wanted for near in get_close_matches(one.lower(), list(plain), n=1, cutoff=0.8)]
+    if not close:
+        return ""
+    return f"name it in the manifest: column: {close[0]}" if of_ids else f"did you mean {close[0]!r}?"

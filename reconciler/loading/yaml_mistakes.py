@@ -145,6 +145,12 @@ def _quote_in_quotes(scene: _Scene) -> Mistake | None:
     return scene.at(scene.mark, f"the text ended at the quote before this: write {other} around a text that holds one")
 
 
+def _glued_to_quote(scene: _Scene) -> Mistake | None:
+    """As `_quote_in_quotes`, where a text that follows apart is a comma that was left out."""
+    glued = scene.line(scene.mark.line)[: scene.mark.column][-1:] in ("'", '"')
+    return _quote_in_quotes(scene) if glued and scene.mark.column else None
+
+
 def _indentation(scene: _Scene) -> Mistake | None:
     column = scene.mark.column + 1
     if scene.line(scene.mark.line)[: scene.mark.column].strip():
@@ -162,7 +168,7 @@ def _shortened(text: str) -> str:
 
 
 _Guess = Callable[[_Scene], Mistake | None]
-_IN_BRACKETS: tuple[_Guess, ...] = (_comment_in_brackets, _open_bracket)
+_IN_BRACKETS: tuple[_Guess, ...] = (_glued_to_quote, _comment_in_brackets, _open_bracket)
 _GUESSES: dict[str, tuple[_Guess, ...]] = {
     "found character that cannot start any token": (_tab, _unquoted_start),
     "mapping values are not allowed in this context": (_second_colon, _missing_colon_above),
@@ -172,6 +178,6 @@ _GUESSES: dict[str, tuple[_Guess, ...]] = {
     "did not find expected ',' or ']'": _IN_BRACKETS,
     "did not find expected ',' or '}'": _IN_BRACKETS,
     "did not find expected key": (_quote_in_quotes, _indentation),
-    "did not find expected '-' indicator": (_indentation,),
+    "did not find expected '-' indicator": (_glued_to_quote, _indentation),
 }
 """By the problem that libyaml names, the likelier guess first."""

@@ -178,6 +178,13 @@ def test_a_missing_column_lists_the_columns_that_are_there() -> None:
     assert "and 80 more" in problems("c.csv", ",".join(map(str, range(100))).encode())[0]
 
 
+def test_a_column_that_is_written_otherwise_is_named() -> None:
+    assert "column: ID" in problems("c.csv", b"ID,Name\nA,B\n")[0]
+    assert "column: contactId" in problems("c.csv", b"contactId,Name\nA,B\n")[0]
+    (found,) = problems("c.csv", b"id,Plan\nA,gold\n", where=equal(plan="gold"))
+    assert found == "c.csv:1: no column 'plan'; the columns are 'id', 'Plan'\n  hint: did you mean 'Plan'?"
+
+
 @pytest.mark.parametrize("name", ["c.csv", "c.tsv", "c.jsonl", "c.txt"])
 @given(data=st.binary(max_size=300))
 def test_hostile_bytes_give_no_other_exception(name: str, data: bytes) -> None:
