@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from reconciler.core.outcome import Action
+from reconciler.sandbox.faults import Kind
 from tests.simulation.declared import canonical
 from tests.simulation.place import BULK, Exchange, Place
 
@@ -143,9 +144,10 @@ def sights_of(place: Place, run: str) -> list[Sight]:
 
 
 def unfound_by(place: Place, run: str) -> list[tuple[str, Exchange]]:
-    """The contacts of which a read said, in the vendor's words, that they are not there."""
+    """The contacts of which a read said, in the vendor's words, that they are not there; nobody unpacks a bomb."""
     reads = [each for each in place.exchanges if each.run == run and each.method == "GET"]
-    return [(each.contact, each) for each in reads if each.status == 403 or _message(each) in ABSENT]
+    said = [each for each in reads if each.fault is not Kind.BOMB]
+    return [(each.contact, each) for each in said if each.status == 403 or _message(each) in ABSENT]
 
 
 def _message(exchange: Exchange) -> str:

@@ -78,8 +78,9 @@ class Town:
             oversize_names_limit=either([True, False]),
             search_lag_ms=either([3_000, 3_000, 240_000]),
             search_flickers_ms=either([0, 0, 7_000]),
-            tag_write_moves_date=either([True, True, False]),
-            noop_write_moves_date=either([True, False]),
+            tag_write_moves_date=(moves := either([True, True, False])),
+            # a request that changes nothing moves no date where one that changes tags does not
+            noop_write_moves_date=either([True, False]) and moves,
             search_row_without_tags=either([0, 3]),
             retry_after=either([True, False]),
             interval_slides=either([True, False]),
