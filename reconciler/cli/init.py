@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +15,68 @@ from reconciler.core.errors import ReconcilerError, UsageError
 SCAFFOLD = Path(__file__).parent / "scaffold"
 RENAMED = {"gitignore": ".gitignore"}
 """A file of that name would act on this repository; it gets its own name when it is written."""
+WORKFLOWS = Path(".github") / "workflows"
+EXAMPLE = "asdrwHvLUxlfw5SqKVCN"
+PACKAGED = Path(__file__).parent / "ci_templates"
+CHECKED_OUT = Path(__file__).parents[2] / "docs" / "ci"
+NEXT = {
+    "": (),
+    "github": (
+        "in .github/workflows, replace OWNER, and the zeros by the commit of reconciler that you use",
+        "make the environments tags-plan and tags-apply with the secrets that the workflows name",
+    ),
+    "gitlab": ("set the variables that the head of .gitlab-ci.yml names",),
+}
+_LOCATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @click.command(epilog="Example: reconciler init my-tags && reconciler plan my-tags/manifests")
 @click.argument("directory", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
+@click.option(
+    "--ci",
+    "forge",
+    type=click.Choice(["github", "gitlab"]),
+    help="Write plan, apply and drift too, as its workflows or pipeline.",
+)
+@click.option("--location", default=EXAMPLE, metavar="ID", help="The location's id, instead of an example's.")
 @common
-def command(directory: Path, **options: Any) -> int:
+def command(directory: Path, forge: str | None, location: str, **options: Any) -> int:
     """Write a small repository to begin with: settings, one manifest, a CI workflow, .gitignore.
 
-    It validates and plans as it is. Nothing that exists is overwritten.
+    It validates and plans as it is. Nothing that exists is overwritten. The workflow validates and compares; with --ci
+    a change is planned, approved, sent and watched as well.
     """
-    sources = sorted(path for path in SCAFFOLD.rglob("*") if path.is_file())
-    targets = {path: directory / _name(path.relative_to(SCAFFOLD)) for path in sources}
-    existing = [target for target in targets.values() if target.exists()]
+    if not _LOCATION.fullmatch(location):
+        raise UsageError(
+            f"--location {location[:80]!r} is no location id",
+            hint="it stands in the address of the location's pages: 20 letters and digits",
+        )
+    targets = {directory / place: source for place, source in _files(forge)}
+    existing = [target for target in targets if target.exists()]
     if existing:
         raise UsageError(f"{existing[0]} exists already, and nothing is overwritten", hint="choose another directory")
     try:
-        for source, target in targets.items():
+        for target, source in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
+            target.write_bytes(source.read_bytes().replace(EXAMPLE.encode(), location.encode()))
             click.echo(f"wrote {target}")
     except OSError as error:
         raise ReconcilerError(f"{error.filename} cannot be written: {error.strerror}") from error
-    click.echo(f"next: put your location's id into {directory / 'manifests'}, then reconciler plan")
+    for step in NEXT[forge or ""]:
+        click.echo(f"next: {step}")
+    first = "" if location != EXAMPLE else f"put your location's id into {directory / 'manifests'}, then "
+    click.echo(f"next: {first}reconciler plan {directory / 'manifests'}")
     return 0
 
 
-def _name(path: Path) -> Path:
-    return path.with_name(RENAMED.get(path.name, path.name))
+def _files(forge: str | None) -> Iterator[tuple[Path, Path]]:
+    """What is written where. The pipelines are those of the documentation, in place of the scaffold's workflow."""
+    for path in sorted(path for path in SCAFFOLD.rglob("*") if path.is_file()):
+        place = path.relative_to(SCAFFOLD)
+        if forge is None or place.parent != WORKFLOWS:
+            yield place.with_name(RENAMED.get(place.name, place.name)), path
+    templates = PACKAGED if PACKAGED.is_dir() else CHECKED_OUT
+    if forge == "github":
+        yield from ((WORKFLOWS / path.name, path) for path in sorted((templates / "github").glob("*.yml")))
+    elif forge == "gitlab":
+        yield Path(".gitlab-ci.yml"), templates / "gitlab.yml"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import LOCATION, Command, contact_id
+from tests.cli.conftest import ELSEWHERE, LOCATION, Command, contact_id
 
 Manifest = Callable[..., None]
 
@@ -38,6 +38,42 @@ def test_init_writes_a_repository_that_validates_and_plans(reconciler: Command, 
     again = reconciler("init", "new")
     assert again.code == 64
     assert "nothing is overwritten" in again.err
+
+
+GITHUB = ("apply.yml", "drift.yml", "pull-request.yml")
+TEMPLATES = Path(__file__).parents[2] / "docs" / "ci"
+
+
+def test_init_writes_plan_apply_and_drift_for_github(reconciler: Command, project: Path) -> None:
+    ended = reconciler("init", "new", "--ci", "github", "--location", ELSEWHERE)
+    workflows = project / "new" / ".github" / "workflows"
+    assert sorted(path.name for path in workflows.iterdir()) == list(GITHUB), "and none that does a part of it twice"
+    for name in GITHUB:
+        assert (workflows / name).read_bytes() == (TEMPLATES / "github" / name).read_bytes()
+    assert "replace OWNER" in ended.out
+
+
+def test_init_writes_plan_apply_and_drift_for_gitlab(reconciler: Command, project: Path) -> None:
+    ended = reconciler("init", "new", "--ci", "gitlab", "--location", ELSEWHERE)
+    assert (project / "new" / ".gitlab-ci.yml").read_bytes() == (TEMPLATES / "gitlab.yml").read_bytes()
+    assert not (project / "new" / ".github").exists()
+    assert ".gitlab-ci.yml" in ended.out
+
+
+@pytest.mark.parametrize("more", [(), ("--ci", "github"), ("--ci", "gitlab")])
+def test_init_puts_the_location_where_it_belongs(reconciler: Command, project: Path, more: tuple[str, ...]) -> None:
+    ended = reconciler("init", "new", "--location", ELSEWHERE, *more)
+    assert (ended.code, "put your location" in ended.out) == (0, False)
+    assert reconciler("validate", "new/manifests", "--strict").code == 0
+    planned = reconciler("plan", "new/manifests", "--format", "json").out
+    assert [each["location"] for each in json.loads(planned)["locations"]] == [ELSEWHERE]
+    assert not any(LOCATION in path.read_text() for path in (project / "new").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("odd", ["", "a b", "x: [y", "-", "a\nb", "x" * 65])
+def test_init_writes_no_location_that_is_none(reconciler: Command, project: Path, odd: str) -> None:
+    ended = reconciler("init", "new", "--location", odd)
+    assert (ended.code, "is no location id" in ended.err, (project / "new").exists()) == (64, True, False)
 
 
 @pytest.mark.usefixtures("committed")
