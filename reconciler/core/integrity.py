@@ -107,7 +107,10 @@ def _of_runs(runs: tuple[RunLog, ...], now: Instant) -> Iterator[str]:
             yield f"run {record.id} is said to be running, and later ones began"
         if record.ended is not None and record.ended < record.header.started:
             yield f"run {record.id} ended before it began"
-        if (record.ended is None) != (record.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED)):
+        # a run that a signal ended wrote down its end, one that was killed did not
+        may_end = record.status is not RunStatus.RUNNING
+        may_go_on = record.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED)
+        if not (may_go_on if record.ended is None else may_end):
             yield f"run {record.id} is {record.status}, which does not go with its end"
         if record.header.started > now + TOLERANCE_MS:
             yield f"run {record.id} began at a time that is yet to come"

@@ -153,6 +153,9 @@ class Observed:
     def __len__(self) -> int:
         return len(self.contacts)
 
+    def __contains__(self, contact: object) -> bool:
+        return contact in self.contacts
+
     def __getitem__(self, contact: ContactId) -> Known:
         return self.patterns[self.contacts.get(contact, 0)]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -17,15 +19,38 @@ from reconciler.core.standing import Standing
 from reconciler.core.view.standing import facts
 
 REFRESHES_A_SECOND = 4
+BAR = 20
+GAP = "  "
 
 
-def board(standings: Sequence[Standing], now: Instant) -> Table:
-    """One row a location: bar, what is done of what, the rate, what is left of time and quota, what went wrong."""
-    table = Table.grid(padding=(0, 2))
-    for each in standings:
-        bar = ProgressBar(total=max(1, each.total), completed=each.done, width=20)
-        table.add_row(Text(visible(each.called)), bar, *(Text(visible(part)) for part in facts(each, now)))
-    return table
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One row a location: bar, what is done of what, the rate, what is left of time and quota, what went wrong.
+
+    A row is one line however narrow the terminal is: parts drop out that do not fit, the last one never.
+    """
+
+    standings: Sequence[Standing]
+    now: Instant
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        names = [visible(each.called) for each in self.standings]
+        longest = max(map(cell_len, names), default=0)
+        table = Table.grid(padding=(0, 2))
+        for _ in range(3):
+            table.add_column(no_wrap=True, overflow="ellipsis")
+        for standing, name in zip(self.standings, names, strict=True):
+            bar = ProgressBar(total=max(1, standing.total), completed=standing.done, width=BAR)
+            parts = [visible(part) for part in facts(standing, self.now)]
+            table.add_row(Text(name), bar, Text(_fitted(parts, options.max_width - longest - BAR - 2 * len(GAP))))
+        yield table
+
+
+def _fitted(parts: list[str], width: int) -> str:
+    """The first part and the last, and of those in between as many of the later ones as fit."""
+    while len(parts) > 2 and cell_len(GAP.join(parts)) > width:
+        del parts[1]
+    return GAP.join(parts)
 
 
 class LiveBoard:
@@ -42,7 +67,7 @@ class LiveBoard:
             console = Console(file=sys.stderr, no_color=not self._colour, markup=False, highlight=False, emoji=False)
             self._live = Live(
                 console=console,
-                get_renderable=lambda: board(self._standings(), self._now()),
+                get_renderable=lambda: Board(self._standings(), self._now()),
                 refresh_per_second=REFRESHES_A_SECOND,
                 transient=True,
                 redirect_stdout=False,

@@ -16,7 +16,7 @@ from reconciler.core.names import Instant, LocationId
 from reconciler.core.outcome import Action
 from reconciler.core.standing import Standing
 from reconciler.core.view.standing import facts
-from reconciler.render.live import board
+from reconciler.render.live import Board
 from tests.build import NOW
 from tests.fakes import FakeClock
 
@@ -210,9 +210,23 @@ def test_a_board_has_a_row_a_location() -> None:
     here, there = Standing(HERE, now), Standing(LocationId("\x1b[2Jevil"), now)
     here.take(RoundStarted(HERE, 1, 10), now)
     here.take(answered(5, 10), Instant(now + 500))
-    Rich(file=sink, width=160, no_color=True).print(board([here, there], Instant(now + 500)))
+    Rich(file=sink, width=160, no_color=True).print(Board([here, there], Instant(now + 500)))
     lines = sink.getvalue().splitlines()
     assert len(lines) == 2
     assert "5 of 10 requests" in lines[0]
     assert "━" in lines[0]
     assert "\x1b" not in sink.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_board_keeps_to_a_line_a_location_on_a_narrow_terminal(width: int) -> None:
+    sink, now = io.StringIO(), Instant(NOW)
+    here = Standing(HERE, now)
+    here.take(RoundStarted(HERE, 1, 1000), now)
+    here.take(answered(5, 1000, rejected=3), Instant(now + 500))
+    here.take(Waiting(HERE, 9_000, "the rate limit"), Instant(now + 500))
+    Rich(file=sink, width=width, no_color=True).print(Board([here], Instant(now + 500)))
+    (line,) = sink.getvalue().splitlines()
+    assert len(line) <= width
+    assert "5 of 1,000" in line
+    assert "waiting" in line
