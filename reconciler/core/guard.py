@@ -8,7 +8,9 @@ Rules
 4. A holder is a contact observed with the tag: a removal that is blind or sent again takes the tag from nobody known.
 5. The first apply of a location may be one whose state was lost: what it adds of the tags that start automations or are
    given once was maybe given before.
-6. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
+6. Ids that HighLevel cannot have issued harm nobody where they join: they come back rejected. Where others lose the
+   same tag, they are another column in the place of the ids.
+7. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from itertools import filterfalse
 
 from reconciler.core.batching import Reasserted
 from reconciler.core.change import Change, Delta
 from reconciler.core.desired import Reason
-from reconciler.core.names import SetName, Tag, TagSet
+from reconciler.core.names import ContactId, SetName, Tag, TagSet, looks_like_contact_id
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
 
@@ -43,6 +46,7 @@ class Guard(StrEnum):
     MAX_FIRST_ADDS = "max_first_adds"
     EMPTIES_TAG = "empties_tag"
     MIN_HOLDERS = "min_holders"
+    ODD_IDS = "odd_ids"
     MAX_REQUESTS = "max_requests"
     SHRINK_PCT = "shrink_pct"
     GROW_PCT = "grow_pct"
@@ -60,6 +64,7 @@ _SCOPES = {
     Guard.MAX_FIRST_ADDS: ("tag",),
     Guard.EMPTIES_TAG: ("tag",),
     Guard.MIN_HOLDERS: ("tag",),
+    Guard.ODD_IDS: ("tag",),
     Guard.PROTECTED: ("tag",),
     Guard.SHRINK_PCT: ("set",),
     Guard.GROW_PCT: ("set",),
@@ -78,6 +83,7 @@ class GuardLimits:
     max_first_adds: int | None = PCT_FLOOR
     empties_tag: bool = True
     min_holders: int | None = None
+    odd_ids: bool = True
     max_requests: int | None = None
     shrink_pct: float | None = 50.0
     grow_pct: float | None = 100.0
@@ -144,7 +150,7 @@ class Counts:
 
     `unnamed`: of the removes, those that nobody asked for by name; `again`: of the adds, those that are sent again;
     `restored`: of the adds, those that put back what others removed; `lost`: the removes from contacts that were
-    observed with the tag.
+    observed with the tag; `odd`: of the adds, those to contacts never seen whose ids HighLevel cannot have issued.
     """
 
     adds: Counter[Tag] = field(default_factory=Counter)
@@ -153,6 +159,7 @@ class Counts:
     again: Counter[Tag] = field(default_factory=Counter)
     restored: Counter[Tag] = field(default_factory=Counter)
     lost: Counter[Tag] = field(default_factory=Counter)
+    odd: Counter[Tag] = field(default_factory=Counter)
     requests: int = 0
 
     def __add__(self, other: Counts) -> Counts:
@@ -195,6 +202,8 @@ def count(
         for change in delta.changes:
             _count_change(counts, change, len(delta.contacts))
         _count_lost(counts, delta, observed)
+        if added := delta.tags(Action.ADD):
+            counts.odd.update(dict.fromkeys(added, len(odd_ids(delta.contacts, observed))))
     return counts
 
 
@@ -214,6 +223,11 @@ def _count_lost(counts: Counts, delta: Delta, observed: Observed) -> None:
     for index, contacts in Counter(observed.contacts.get(contact, 0) for contact in delta.contacts).items():
         for tag in removed & (observed.patterns[index].observed or frozenset()):
             counts.lost[tag] += contacts
+
+
+def odd_ids(contacts: Iterable[ContactId], observed: Observed) -> list[ContactId]:
+    """The contacts whose ids HighLevel cannot have issued, but for those that it answered for."""
+    return [contact for contact in filterfalse(looks_like_contact_id, contacts) if observed[contact].observed is None]
 
 
 def holders(observed: Observed) -> Counter[Tag]:

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import filterfalse
 
 from reconciler.core.guard import BY_NAME, Guard, Measured
-from reconciler.core.names import ContactId, Tag
+from reconciler.core.names import ContactId, Tag, looks_like_contact_id
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan
 
 WORST = 3
-"""So many tags are named where a guard refuses a location as a whole."""
+"""So many tags are named where a guard refuses a location as a whole, and so many ids that are odd."""
+SHOWN = 80
+"""So much of an odd id is shown: nobody said how long it is."""
 
 
 def explain_refusals(locations: Iterable[LocationPlan]) -> tuple[str, ...]:
     """A sentence a refusal."""
     return tuple(
-        f"guard {measured.guard} refuses location {plan.location}: {_sentence(measured)}{_worst_tags(plan, measured)}"
+        f"guard {measured.guard} refuses location {plan.location}: {_sentence(measured)}{_detail(plan, measured)}"
         for plan in locations
         for measured in plan.refused
     )
@@ -136,6 +139,14 @@ def _min_holders(measured: Measured) -> str:
     )
 
 
+def _odd_ids(measured: Measured) -> str:
+    number = measured.numerator
+    return (
+        f"it would take {measured.scope!r} from {_contacts(measured.denominator)} and give it to {number:,} "
+        f"{'id' if number == 1 else 'ids'} that HighLevel cannot have issued (an id has 20 letters and digits)"
+    )
+
+
 def _max_requests(measured: Measured) -> str:
     return f"it would take {measured.numerator:,} requests {_at_most(measured)}"
 
@@ -165,6 +176,7 @@ _SENTENCES: dict[Guard, Callable[[Measured], str]] = {
     Guard.MAX_FIRST_ADDS: _max_first_adds,
     Guard.EMPTIES_TAG: _empties_tag,
     Guard.MIN_HOLDERS: _min_holders,
+    Guard.ODD_IDS: _odd_ids,
     Guard.MAX_REQUESTS: _max_requests,
     Guard.SHRINK_PCT: _shrink_pct,
     Guard.GROW_PCT: _grow_pct,
@@ -179,6 +191,11 @@ _ABOUT = {
 }
 
 
+def _detail(plan: LocationPlan, measured: Measured) -> str:
+    """What the plan tells besides the numbers."""
+    return _examples(plan, measured) if measured.guard is Guard.ODD_IDS else _worst_tags(plan, measured)
+
+
 def _worst_tags(plan: LocationPlan, measured: Measured) -> str:
     """The tags that a guard on the whole location is most about."""
     if measured.scope or measured.guard not in _ABOUT:
@@ -188,6 +205,14 @@ def _worst_tags(plan: LocationPlan, measured: Measured) -> str:
         pairs[tag] += contacts
     worst = sorted(sorted(pairs), key=pairs.__getitem__, reverse=True)[:WORST]
     return f"; most of {', '.join(f'{tag!r} ({pairs[tag]:,})' for tag in worst)}" if worst else ""
+
+
+def _examples(plan: LocationPlan, measured: Measured) -> str:
+    """Some of the odd ids, and what they mostly come from; what earlier rounds sent is no longer in the plan."""
+    gaining = _contacts_by_tag(plan, Action.ADD).get(Tag(measured.scope), set())
+    odd = sorted(filterfalse(looks_like_contact_id, gaining))[:WORST]
+    such = f", such as {', '.join(repr(contact[:SHOWN]) for contact in odd)}" if odd else ""
+    return f"{such}; is the column of the ids the right one?"
 
 
 def _pairs_about(plan: LocationPlan, guard: Guard) -> Iterator[tuple[Tag, int]]:

@@ -126,6 +126,14 @@ def _holders_left(case: _Case) -> Iterator[Measured]:
             yield Measured(Guard.EMPTIES_TAG, tag, 0, left, refused, lost, before, warned=warned)
 
 
+def _odd_ids(case: _Case) -> Iterator[Measured]:
+    """Of the tags that other contacts lose: who only adds such ids is warned by `validate`."""
+    for tag in sorted(case.counts.odd) if case.limits.odd_ids else ():
+        number, leaving = case.counts.odd[tag], case.counts.unnamed[tag]
+        if number and leaving:
+            yield Measured(Guard.ODD_IDS, tag, 0, number, True, number, leaving)
+
+
 def _requests(case: _Case) -> Iterator[Measured]:
     return _at_most(Guard.MAX_REQUESTS, "", case.counts.requests, case.limits.max_requests)
 
@@ -156,6 +164,7 @@ _CHECKS: tuple[Callable[[_Case], Iterator[Measured]], ...] = (
     _percentages,
     _first_adds,
     _holders_left,
+    _odd_ids,
     _requests,
     _sizes,
     _protected,

@@ -122,6 +122,9 @@ class GuardsModel(Strict):
     """Whether a plan is refused after which nobody would carry a tag that somebody carries now."""
     min_holders: Count | None = _GUARDS.min_holders
     """The fewest contacts that must carry each tag afterwards."""
+    odd_ids: Flag = _GUARDS.odd_ids
+    """Whether a plan is refused that takes a tag from contacts and gives it to ids that HighLevel cannot have
+    issued."""
     max_requests: Count | None = _GUARDS.max_requests
     """The most requests of one run."""
     shrink_pct: Share | None = _GUARDS.shrink_pct

@@ -49,7 +49,7 @@ from tests.fakes import START, FakeClock, a_holder
 HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
 PLACE = Source("manifests/acme.yaml", 1, 1)
 PATH = re.compile(r"/contacts/bulk/tags/update/(add|remove)")
-DEFAULT = PlanOptions(limits=GuardLimits(max_first_adds=None))
+DEFAULT = PlanOptions(limits=GuardLimits(max_first_adds=None, odd_ids=False))
 """The first apply of a scene is meant as one."""
 
 

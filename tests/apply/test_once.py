@@ -26,7 +26,13 @@ from tests.build import DAY, HERE, a_rule, a_set, declare, tags
 from tests.fakes import START, a_holder
 
 NO_GUARDS = GuardLimits(
-    max_removes_pct=None, max_restored_pct=None, max_first_adds=None, empties_tag=False, shrink_pct=None, grow_pct=None
+    max_removes_pct=None,
+    max_restored_pct=None,
+    max_first_adds=None,
+    empties_tag=False,
+    odd_ids=False,
+    shrink_pct=None,
+    grow_pct=None,
 )
 AGAIN = Selection(again=frozenset({Tag("welcome")}))
 

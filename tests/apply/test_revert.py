@@ -20,7 +20,13 @@ from tests.build import a_rule, a_set, declare, tags
 
 NOTHING = declare()
 NO_GUARDS = GuardLimits(
-    max_removes_pct=None, max_restored_pct=None, max_first_adds=None, empties_tag=False, shrink_pct=None, grow_pct=None
+    max_removes_pct=None,
+    max_restored_pct=None,
+    max_first_adds=None,
+    empties_tag=False,
+    odd_ids=False,
+    shrink_pct=None,
+    grow_pct=None,
 )
 PEOPLE = {"anna": "old", "bert": "vip", "cara": ""}
 

@@ -13,7 +13,7 @@ from reconciler.core.source import Source
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, state, tags, unseen
 
 ELSEWHERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
-PLENTY = GuardLimits(max_adds=100, max_removes_pct=100.0, empties_tag=False)
+PLENTY = GuardLimits(max_adds=100, max_removes_pct=100.0, empties_tag=False, odd_ids=False)
 
 
 def a_location(*, valid_until: int | None = NOW + DAY, limits: GuardLimits = PLENTY) -> LocationPlan:

@@ -12,14 +12,22 @@ from reconciler.core.desired import Desired
 from reconciler.core.errors import ExitCode, GuardRefused
 from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured
 from reconciler.core.guard_sentences import explain_lifted, explain_warnings
+from reconciler.core.manifest import ContactSet
 from reconciler.core.measure import measure
 from reconciler.core.names import SetName, Tag
+from reconciler.core.observed import UNKNOWN, Known
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, combine, plan_location
 from reconciler.core.reassert import Reassert, Reassertion
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state, state_of, unseen
 
 NO_LIMITS = GuardLimits(
-    max_removes_pct=None, max_restored_pct=None, max_first_adds=None, empties_tag=False, shrink_pct=None, grow_pct=None
+    max_removes_pct=None,
+    max_restored_pct=None,
+    max_first_adds=None,
+    empties_tag=False,
+    odd_ids=False,
+    shrink_pct=None,
+    grow_pct=None,
 )
 X, Y = Tag("x"), Tag("y")
 
@@ -166,6 +174,44 @@ def test_tags_that_others_took_off_are_not_put_back_on_many(number: int, refused
 def test_a_few_are_put_back(number: int, refused: bool) -> None:
     found = refusals(GuardLimits(), restored={"x": number}, ledger={"x": 6})
     assert found == ({"max_restored_pct of x"} if refused else set())
+
+
+PHONES = "+491705550101 +491705550102"
+
+
+def another_column(*sets: ContactSet, seen: Known = UNKNOWN) -> set[str]:
+    """The guards that refuse where c0 has `customer` from here, and the phones are known as `seen` says."""
+    known = state(c0=carries("customer", ledger="customer"), c1=carries("vip"), **dict.fromkeys(PHONES.split(), seen))
+    options = PlanOptions(limits=replace(NO_LIMITS, odd_ids=True))
+    plan = plan_location(declare(*sets), Snapshot(HERE, observed=known), options)
+    return {f"{each.guard} of {each.scope}" for each in plan.refused}
+
+
+def test_ids_of_another_column_in_the_place_of_those_that_leave() -> None:
+    assert another_column(a_set("s", PHONES, "customer")) == {"odd_ids of customer"}
+
+
+def test_odd_ids_alone_come_back_rejected_and_harm_nobody() -> None:
+    assert another_column(a_set("s", f"c0 {PHONES}", "customer")) == set(), "nobody leaves"
+    assert another_column(a_set("s", PHONES, "lead")) == set(), "nobody leaves who has that tag"
+    assert another_column(a_set("s", "1" * 20, "customer")) == set(), "an id that could be one"
+
+
+def test_an_id_that_the_crm_answered_for_is_not_odd() -> None:
+    assert another_column(a_set("s", PHONES, "customer"), seen=carries("")) == set()
+
+
+def test_a_removal_by_name_makes_no_id_odd() -> None:
+    sets = (a_set("s", PHONES, "customer"), a_set("gone", "c0", "", absent="customer"))
+    assert another_column(*sets) == set()
+
+
+def test_odd_ids_of_an_earlier_round_count() -> None:
+    known = state(c0=carries("x", ledger="x"))
+    options = PlanOptions(limits=replace(NO_LIMITS, odd_ids=True))
+    done = Counts(adds=Counter({X: 3}), odd=Counter({X: 3}))
+    plan = plan_location(declare(), Snapshot(HERE, observed=known), options, done=done)
+    assert "is the column of the ids the right one?" in explained(plan)
 
 
 @pytest.mark.parametrize(("requests", "refused"), [(9, False), (10, False), (11, True)])

@@ -27,7 +27,13 @@ from tests.simulation.town import Town
 
 DAY_MS = 86_400_000
 NO_LIMITS = GuardLimits(
-    max_removes_pct=None, max_restored_pct=None, max_first_adds=None, empties_tag=False, shrink_pct=None, grow_pct=None
+    max_removes_pct=None,
+    max_restored_pct=None,
+    max_first_adds=None,
+    empties_tag=False,
+    odd_ids=False,
+    shrink_pct=None,
+    grow_pct=None,
 )
 POINTS = ("send", "send", "send", "intend", "intend", "record", "record", "begin_run", "end_run", "learn", "acquire",
           "release", "load", "withdraw", "renew")  # fmt: skip

@@ -41,7 +41,13 @@ WRITES = ("BEGIN IMMEDIATE", "INSERT", "UPDATE", "DELETE", "COMMIT", "CREATE TAB
 BEFORE = declare(a_set("s", who("anna bert"), "old"))
 AFTER = declare(a_set("s", who("anna cara"), "new"))
 NO_GUARDS = GuardLimits(
-    max_removes_pct=None, max_restored_pct=None, max_first_adds=None, empties_tag=False, shrink_pct=None, grow_pct=None
+    max_removes_pct=None,
+    max_restored_pct=None,
+    max_first_adds=None,
+    empties_tag=False,
+    odd_ids=False,
+    shrink_pct=None,
+    grow_pct=None,
 )
 
 
