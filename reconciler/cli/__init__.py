@@ -10,10 +10,14 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler import __version__
+
+if TYPE_CHECKING:
+    from reconciler.core.names import LocationId
 
 INTERRUPTED = 130
 USAGE = 64
@@ -89,8 +93,10 @@ def cli() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line; returns its exit code and never raises for what a user may cause."""
+    # what people call the locations: filled by the command that loads the settings, read for its error too
+    names: dict[LocationId, str] = {}
     try:
-        result = cli.main(list(arguments), prog_name="reconciler", standalone_mode=False)
+        result = cli.main(list(arguments), prog_name="reconciler", standalone_mode=False, obj=names)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as ended:
         return ended.exit_code
@@ -110,7 +116,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  the last door: our errors in plain words, bugs as bugs
         from reconciler.cli.failure import tell
 
-        return tell(error)
+        return tell(error, names)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from reconciler.cli.calling import location_names
 from reconciler.cli.console import Console, rows
 from reconciler.core.compare import Comparison, SettingMove
 from reconciler.core.drift import DriftReport
@@ -14,10 +15,9 @@ from reconciler.core.names import LocationId
 from reconciler.core.plan import Plan, Snapshot
 from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
-from reconciler.core.settings import Settings
 from reconciler.core.trend import Trend
 from reconciler.core.view import charts
-from reconciler.core.view.blocks import View, name_locations
+from reconciler.core.view.blocks import View, name_in_view
 from reconciler.core.view.charts import Chart
 from reconciler.core.view.compare import compare_view
 from reconciler.core.view.contact import ContactStory, contact_view
@@ -75,6 +75,7 @@ class Answer:
 
 def tell(answer: Answer, console: Console, options: Mapping[str, Any]) -> None:
     """Answers on stdout, in the format of `--format`, and in the file of `--report`."""
+    answer = named(answer, location_names())
     if (report := options.get("report")) is not None:
         report.take(answer)
     whole = options.get("whole", False)
@@ -85,10 +86,9 @@ def tell(answer: Answer, console: Console, options: Mapping[str, Any]) -> None:
         console.answer(chunk)
 
 
-def named(answer: Answer, settings: Settings) -> Answer:
-    """The document with the names that the settings give to locations, beside their ids."""
-    names = {location: place.name for location, place in settings.locations.items()}
-    return replace(answer, view=lambda most: name_locations(answer.view(most), names))
+def named(answer: Answer, names: Mapping[LocationId, str]) -> Answer:
+    """The document with the names of locations beside their ids, where it is for a person: JSON and CSV have ids."""
+    return replace(answer, view=lambda most: name_in_view(answer.view(most), names))
 
 
 def spell(answer: Answer, kind: str, *, whole: bool) -> Iterable[str]:
@@ -129,12 +129,10 @@ _SPELLED: Mapping[str, Callable[[Answer, bool], Iterable[str]]] = {
 }
 
 
-def plan_answer(
-    plan: Plan, *, names: Mapping[LocationId, str] | None = None, notes: Sequence[str] = (), explain: bool = False
-) -> Answer:
+def plan_answer(plan: Plan, *, notes: Sequence[str] = (), explain: bool = False) -> Answer:
     """The arguments are those of `plan_view`."""
     return Answer(
-        view=lambda most: plan_view(plan, names=names, notes=notes, most=most, explain=explain),
+        view=lambda most: plan_view(plan, notes=notes, most=most, explain=explain),
         records=plan_records(plan),
         json=lambda: plan_json(plan),
         charts=lambda: list(map(charts.plan_charts, plan.locations)),

@@ -134,7 +134,6 @@ def _plan(target: Path, manifests: Path | None, console: Console, options: dict[
     if target.suffix and not target.exists():
         raise no_plan_file(target, f"no plan file {target}")
     session = open_session(_directory(target, manifests), options)
-    console.progress.name(session.called())
     refuse_missing_state(session.settings, session.desired, options)
     with open_reader(session.settings.state) as reader:
         present = asyncio.run(look(session, reader, options, console))

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from reconciler.cli.calling import for_person
 from reconciler.cli.progress import Progress, wants_colour
 from reconciler.core.event import Event
 from reconciler.core.printable import json_line, visible
@@ -47,6 +48,10 @@ class Console:
         _note_answer()
         click.echo(text, nl=False)
 
+    def say(self, line: str) -> None:
+        """A sentence for people, on stdout."""
+        self.answer(f"{visible(for_person(line))}\n")
+
     def note(self, text: str) -> None:
         """A line for people, on stderr; not when they asked for quiet."""
         if not self.quiet:
@@ -56,7 +61,8 @@ class Console:
         """What is told in any case."""
         self.progress.close()
         as_json = self.log_format == "json"
-        told = json_line({"note": "\n".join(lines)}) if as_json else "".join(f"{visible(line)}\n" for line in lines)
+        text = "".join(f"{visible(for_person(line))}\n" for line in lines)
+        told = json_line({"note": "\n".join(lines)}) if as_json else text
         click.echo(told, err=True, nl=False)
 
     def __call__(self, event: Event) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import compare_answer, named, tell
+from reconciler.cli.answers import compare_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, manifests, output
 from reconciler.cli.revision import files_at
@@ -46,7 +46,7 @@ def command(manifests: Path, base: str, detailed_exitcode: bool, **options: Any)
     old, new = _desired(before, now), _desired(after, now)
     comparisons = [compare(each, old.get(each), new.get(each)) for each in sorted(old.keys() | new.keys())]
     moves = differences(_settings(before), _settings(after))
-    tell(named(compare_answer(comparisons, moves, base=base), after.settings), console, options)
+    tell(compare_answer(comparisons, moves, base=base), console, options)
     changed = bool(moves) or any(not each.is_empty for each in comparisons)
     return ExitCode.CHANGES if detailed_exitcode and changed else ExitCode.DONE
 

@@ -18,7 +18,8 @@ from reconciler import __version__
 from reconciler.cli.answers import short_answer, tell
 from reconciler.cli.connecting import token_held_in, token_of
 from reconciler.cli.console import Console
-from reconciler.cli.options import FORMATS, answered, common, flags_of, manifests
+from reconciler.cli.options import FORMATS, answered, common, manifests
+from reconciler.cli.whose import load_named, settings_of
 from reconciler.clock import SystemClock
 from reconciler.core.diagnosis import (
     Answered,
@@ -49,7 +50,6 @@ from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.exchange import Agency
 from reconciler.highlevel.probe import probe
 from reconciler.highlevel.route import proxy_of
-from reconciler.loading import load, load_settings
 from reconciler.render.diagnosis import doctor_json
 from reconciler.store import open_reader
 
@@ -75,7 +75,7 @@ def command(manifests: Path, locations: tuple[str, ...], offline: bool, **option
     where a token is refused, else 1.
     """
     console = Console.of(options)
-    settings = load_settings(manifests, environment=os.environ, flags=flags_of(options))
+    settings = settings_of(manifests, options)
     remarks, found = _manifests(manifests, options)
     chosen = [settings.find_location(each) for each in locations] or sorted(found | settings.locations.keys())
     examined = [Examined("This machine", (*_versions(), *_state_home(settings))), Examined("Manifests", remarks)]
@@ -101,7 +101,7 @@ def _state_home(settings: Settings) -> list[Remark]:
 def _manifests(directory: Path, options: Mapping[str, Any]) -> tuple[tuple[Remark, ...], set[LocationId]]:
     """What is to be said of the manifests, and the locations they name."""
     try:
-        loaded = load(directory, environment=os.environ, flags=flags_of(options), now=SystemClock().now())
+        loaded = load_named(directory, options, now=SystemClock().now())
     except InvalidInput as error:
         told = f"{directory}: {counted(len(error.problems), 'problem')}, first: {error.problems[0].message}"
         return (bad("manifests", told, "reconciler validate shows all of them"),), set()
@@ -111,11 +111,9 @@ def _manifests(directory: Path, options: Mapping[str, Any]) -> tuple[tuple[Remar
 
 
 def _location(location: LocationId, settings: Settings, *, offline: bool) -> Examined:
-    name = settings.location(location).name
-    title = f"Location {name} ({location})" if name else f"Location {location}"
     state, remarks = _state(location, settings)
     told_at = None if state is None else last_write(state)
-    return Examined(title, (*remarks, *_token(location, settings, told_at, offline=offline)))
+    return Examined(f"Location {location}", (*remarks, *_token(location, settings, told_at, offline=offline)))
 
 
 def _state(location: LocationId, settings: Settings) -> tuple[Snapshot | None, list[Remark]]:

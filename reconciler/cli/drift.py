@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import drift_answer, named, tell
+from reconciler.cli.answers import drift_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.locks import lock_notes
@@ -45,7 +45,6 @@ def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
     console = Console.of(options)
     failing, shown = _classes("--fail-on", fail_on), _classes("--show", show)
     session = open_session(manifests, options)
-    console.progress.name(session.called())
     warn_of_problems(session, console)
     refuse_unreviewed(session, options)
     refuse_missing_state(session.settings, session.desired, options)
@@ -55,10 +54,7 @@ def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
         reports = [_report(session, each, reader, options, foreign=foreign) for each in present]
         left = [*lock_notes(session, reader), *strays(session, reader, options)]
     tell(
-        named(
-            drift_answer(reports, notes=[*left, *(note for each in present for note in each.unread_notes())]),
-            session.settings,
-        ),
+        drift_answer(reports, notes=[*left, *(note for each in present for note in each.unread_notes())]),
         console,
         options,
     )

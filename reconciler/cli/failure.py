@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 
 import click
 
 from reconciler import __version__
 from reconciler.core.errors import ExitCode, InvalidInput, ReconcilerError
+from reconciler.core.names import LocationId, name_locations
 from reconciler.core.printable import visible
 
 LONGEST_PATH = 200
 
 
-def tell(error: Exception) -> int:
-    """Prints the error to stderr; returns the exit code."""
+def tell(error: Exception, names: Mapping[LocationId, str]) -> int:
+    """Prints the error to stderr; returns the exit code. `names`: what people call the locations."""
     if isinstance(error, OSError) and error.filename is not None:
         # a path that somebody gave: too long, taken away meanwhile, not to be read
         error = ReconcilerError(f"{_short(str(error.filename))}: {error.strerror or 'it cannot be used'}")
@@ -24,9 +26,9 @@ def tell(error: Exception) -> int:
         return ExitCode.ERROR
     mark = "" if isinstance(error, InvalidInput) else "error: "
     for line in error.lines:
-        click.echo(f"{mark}{visible(line)}", err=True)
+        click.echo(f"{mark}{visible(name_locations(line, names))}", err=True)
     for hint in error.hints:
-        click.echo(f"  hint: {visible(hint)}", err=True)
+        click.echo(f"  hint: {visible(name_locations(hint, names))}", err=True)
     return error.exit_code
 
 

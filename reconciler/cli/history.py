@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import history_answer, named, tell
+from reconciler.cli.answers import history_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.runs import read_log, runs_of
@@ -38,7 +38,7 @@ def command(manifests: Path, locations: tuple[str, ...], **options: Any) -> int:
         runs = {location: runs_of(reader, location) for location in chosen}
         drawn = runs if options["output"] == "html" else {}
         trends = {place: _trend(reader, found) for place, found in drawn.items()}
-    tell(named(history_answer(runs, trends), settings), console, options)
+    tell(history_answer(runs, trends), console, options)
     if not any(runs.values()):
         console.note(f"no run yet in {settings.state}")
     return 0

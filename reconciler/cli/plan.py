@@ -60,7 +60,6 @@ def command(manifests: Path, out: Path | None, detailed_exitcode: bool, **option
     """
     console = Console.of(options)
     session = open_session(manifests, options)
-    console.progress.name(session.called())
     refuse_unreviewed(session, options)
     refuse_missing_state(session.settings, session.desired, options)
     with open_reader(session.settings.state) as reader:
@@ -84,7 +83,6 @@ def preview(
     warn_of_problems(session, console)
     answer = plan_answer(
         plan,
-        names=session.called(),
         notes=[*session.notes(), *notes, *quota_notes(plan, session)],
         explain=options.get("explain_batches", False),
     )

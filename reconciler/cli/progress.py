@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.calling import for_person, location_names
 from reconciler.clock import SystemClock
 from reconciler.core.event import BatchAnswered, Event, Priced, Read, RoundStarted, Waiting
 from reconciler.core.names import Instant, LocationId, iso
@@ -51,7 +52,6 @@ class Progress:
         self._level = options["log_level"]
         self._json = options["log_format"] == "json"
         self._silent = options["quiet"] or self._level in ("warning", "error")
-        self._names: Mapping[LocationId, str] = {}
         self._standings: dict[LocationId, Standing] = {}
         self._told: dict[tuple[LocationId, str], Instant] = {}
         self._ended: dict[LocationId, tuple[str, int]] = {}
@@ -64,17 +64,13 @@ class Progress:
             return
         now = self._now()
         standing = self._standings.setdefault(
-            event.location, Standing(event.location, now, self._names.get(event.location, ""))
+            event.location, Standing(event.location, now, location_names().get(event.location, ""))
         )
         standing.take(event, now)
         if self._drawn:
             self._draw()
         elif self._level == "debug" or self._worth_telling(event, standing, now):
             self._write(event, standing, now)
-
-    def name(self, names: Mapping[LocationId, str]) -> None:
-        """What people call the locations, for what is told from now on. JSON keeps to the ids."""
-        self._names = names
 
     def close(self) -> None:
         """What is drawn goes away; it comes back with the next event."""
@@ -121,7 +117,7 @@ class Progress:
             document = {"time": iso(now), "event": type(event).__name__} | asdict(event)
             click.echo(json_line(document), err=True, nl=False)
         else:
-            click.echo(visible(_sentence(event, standing, now)), err=True)
+            click.echo(visible(for_person(_sentence(event, standing, now))), err=True)
 
 
 def _sentence(event: Event, standing: Standing, now: Instant) -> str:

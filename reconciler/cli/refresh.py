@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from reconciler.cli import failure
-from reconciler.cli.answers import named, refresh_answer, tell
+from reconciler.cli.answers import refresh_answer, tell
+from reconciler.cli.calling import location_names
 from reconciler.cli.console import Console
 from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.looking import concerned, wanted_of
@@ -49,7 +50,6 @@ def command(manifests: Path, **options: Any) -> int:
     """
     console = Console.of(options)
     session = open_session(manifests, options)
-    console.progress.name(session.called())
     warn_of_problems(session, console)
     refuse_missing_state(session.settings, session.desired, options)
     with open_store(session.settings.state) as store:
@@ -57,10 +57,10 @@ def command(manifests: Path, **options: Any) -> int:
     reports = [each for each in ended if isinstance(each, Refreshed)]
     failed = [each for each in ended if isinstance(each, Exception)]
     if reports or not failed:
-        tell(named(refresh_answer(reports), session.settings), console, options)
+        tell(refresh_answer(reports), console, options)
     console.progress.close()
     partial_ones = [ExitCode.PARTIAL for each in reports if each.unread]
-    return worst([ExitCode.DONE, *partial_ones, *map(failure.tell, failed)])
+    return worst([ExitCode.DONE, *partial_ones, *(failure.tell(each, location_names()) for each in failed)])
 
 
 async def _each_to_its_end(

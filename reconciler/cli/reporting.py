@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import click
 
 from reconciler.cli.answers import Answer, spell
+from reconciler.cli.calling import for_person
 from reconciler.cli.options import FORMATS
 from reconciler.core.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.printable import json_line, visible
@@ -82,8 +83,9 @@ def _failure(error: BaseException, until_then: Answer | None = None) -> Answer:
         "exit_code": int(getattr(error, "exit_code", ExitCode.ERROR)),
     }
     lines, hints = getattr(error, "lines", (message,)), getattr(error, "hints", ())
+    said = tuple(map(for_person, lines)), tuple(map(for_person, hints))
     return Answer(
-        view=lambda most: failure_view(lines, hints, until_then=until_then.view(most) if until_then else None),
+        view=lambda most: failure_view(*said, until_then=until_then.view(most) if until_then else None),
         records=view_records(failure_view(lines, hints)),
         json=lambda: json_line(document),
     )

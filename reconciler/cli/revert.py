@@ -66,7 +66,6 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
     with open_reader(settings_of(manifests, options).state) as reader:
         reversal, location = _reversal(reader, run)
         session = open_session(manifests, options | {"locations": [location]})
-        console.progress.name(session.called())
         plan = _plan(reversal, session, reader, console, options)
     if not reversal.traced:
         console.note(UNTRACED.format(run=reversal.run))

@@ -49,7 +49,7 @@ def ask(plan: Plan, session: Session) -> None:
             "apply asks before it sends, and there is no terminal to ask on",
             hint="review the plan, then add --auto-approve",
         )
-    click.echo(visible(question(plan, session.called())), nl=False, err=True)
+    click.echo(visible(question(plan, session.settings.names())), nl=False, err=True)
     if next_line().strip().lower() != WORD:
         raise ReconcilerError("not approved: nothing was sent", hint=f"only the word {WORD} approves")
 
@@ -109,5 +109,5 @@ def _options_of(location: LocationPlan, plan: Plan, session: Session, options: M
 
 def tell(reports: Sequence[LocationReport], session: Session, console: Console, options: Mapping[str, Any]) -> int:
     """The answer of a run; its exit code."""
-    answers.tell(answers.named(answers.run_answer(reports), session.settings), console, options)
+    answers.tell(answers.run_answer(reports), console, options)
     return exit_code(reports)

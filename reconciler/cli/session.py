@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from reconciler.cli.console import Console
 from reconciler.cli.first_run import first_run_allowances
-from reconciler.cli.options import flags_of
+from reconciler.cli.whose import load_named
 from reconciler.clock import SystemClock
 from reconciler.core.batching import Caps
 from reconciler.core.change import Selection
@@ -25,7 +24,6 @@ from reconciler.core.plan import PlanOptions, Snapshot
 from reconciler.core.reassert import Reassertion
 from reconciler.core.settings import Settings, redacted
 from reconciler.core.view.blocks import moment
-from reconciler.loading import load
 from reconciler.ports import StateReader
 
 
@@ -45,10 +43,6 @@ class Session:
 
     def pace(self, location: LocationId) -> Pace:
         return self.paces.setdefault(location, Pace(rate_of(self.settings)))
-
-    def called(self) -> dict[LocationId, str]:
-        """What people call the locations."""
-        return {location: self.settings.location(location).name for location in self.desired}
 
     def notes(self) -> list[str]:
         """Sets that do not declare now, and when they do."""
@@ -85,7 +79,7 @@ def _when(start: Instant | None, until: Instant | None, now: Instant) -> str:
 def open_session(directory: Path, options: Mapping[str, Any]) -> Session:
     """Loads and resolves; raises InvalidInput with every problem. `options`: the command's own."""
     now = SystemClock().now()
-    loaded = load(directory, environment=os.environ, flags=flags_of(options), now=now)
+    loaded = load_named(directory, options, now=now)
     chosen = [loaded.settings.find_location(each) for each in options.get("locations", ())]
     desired = {
         location: resolve(manifests, now=now, shared_rules=loaded.settings.rules, authority=loaded.settings.authority)

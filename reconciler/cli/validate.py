@@ -11,13 +11,13 @@ import click
 
 from reconciler.cli.console import Console
 from reconciler.cli.options import answered, common, flags_of, manifests
+from reconciler.cli.whose import load_named
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ExitCode, InvalidInput, Problem, Severity
 from reconciler.core.names import LocationId
-from reconciler.core.printable import visible
 from reconciler.core.view.blocks import counted
 from reconciler.core.view.settings import settings_view
-from reconciler.loading import load, load_settings
+from reconciler.loading import load_settings
 from reconciler.render.github import problems_github
 from reconciler.render.json import problems_json
 
@@ -47,7 +47,7 @@ def command(manifests: Path, strict: bool, show_settings: bool, output: str, **o
     if show_settings:
         return _show_settings(manifests, flags, console)
     try:
-        loaded = load(manifests, environment=os.environ, flags=flags, now=SystemClock().now(), strict=strict)
+        loaded = load_named(manifests, options, now=SystemClock().now(), strict=strict)
         problems = loaded.problems
         sets = sum(len(manifest.sets) for manifest in loaded.manifests)
         summary = f"valid: {counted(len(loaded.manifests), 'manifest')}, {counted(sets, 'contact set')}"
@@ -58,8 +58,8 @@ def command(manifests: Path, strict: bool, show_settings: bool, output: str, **o
     elif output == "github":
         console.answer(problems_github(problems))
     else:
-        console.answer("".join(f"{_lines(problem)}\n" for problem in problems))
-        console.answer(f"{summary or _count(problems)}\n")
+        for line in (*(line for problem in problems for line in problem.lines), summary or _count(problems)):
+            console.say(line)
     return ExitCode.DONE if summary else ExitCode.ERROR
 
 
@@ -69,10 +69,6 @@ def _show_settings(manifests: Path, flags: Mapping[str, str], console: Console) 
     tokens = {each: bool(os.environ.get(settings.location(each).token_env)) for each in locations}
     console.show(settings_view(settings, tokens))
     return ExitCode.DONE
-
-
-def _lines(problem: Problem) -> str:
-    return "\n".join(map(visible, problem.lines))
 
 
 def _count(problems: tuple[Problem, ...]) -> str:

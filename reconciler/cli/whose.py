@@ -1,17 +1,21 @@
-"""Whose state: the settings of commands that need the state and no manifest."""
+"""Whose state: the settings and manifests of the directory that a command works with."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from reconciler.cli.calling import learn_names
 from reconciler.cli.options import flags_of
+from reconciler.core.errors import InvalidInput, ReconcilerError
+from reconciler.core.names import Instant
 from reconciler.core.settings import Settings
-from reconciler.loading import load_settings
+from reconciler.loading import Loaded, load, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,4 +37,23 @@ def settings_of(directory: Path, options: Mapping[str, Any], *, begins: bool = F
     `begins`: it need not be there yet.
     """
     flags = flags_of(options)
-    return load_settings(directory, environment=os.environ, flags=flags, begins=begins)
+    settings = load_settings(directory, environment=os.environ, flags=flags, begins=begins)
+    learn_names(settings)
+    return settings
+
+
+def load_named(directory: Path, options: Mapping[str, Any], *, now: Instant, strict: bool = False) -> Loaded:
+    """The manifests and settings of a directory, as `load`; what is said of their locations from now on has names."""
+    try:
+        loaded = load(directory, environment=os.environ, flags=flags_of(options), now=now, strict=strict)
+    except InvalidInput:
+        learn_names_of(directory, options)
+        raise
+    learn_names(loaded.settings)
+    return loaded
+
+
+def learn_names_of(directory: Path, options: Mapping[str, Any]) -> None:
+    """The names in the settings of a directory, where nothing else is needed of them, or they cannot be loaded."""
+    with suppress(ReconcilerError, OSError):
+        settings_of(directory, options, begins=True)

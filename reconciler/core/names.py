@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import lru_cache
@@ -25,6 +25,8 @@ TagSet = frozenset[Tag]
 
 _CHOICES = 500
 _FIREBASE_ID = re.compile(r"[A-Za-z0-9]{20}")
+_LOCATION_IN_PROSE = re.compile(r"(?<![-\w])([Ll]ocation(?:(?:'s)? than)? )([\w-]+)")
+"""Not the option `--location ID` of a command: there the id is what is to be typed."""
 
 
 def normalise_tag(text: str) -> Tag:
@@ -48,6 +50,23 @@ def alike_but_for_spelling(some: Iterable[str], others: Iterable[str]) -> bool:
 def looks_like_contact_id(text: str) -> bool:
     """Whether HighLevel could have issued this id: 20 letters and digits (a Firebase id)."""
     return _FIREBASE_ID.fullmatch(text) is not None
+
+
+def location_label(location: LocationId, name: str) -> str:
+    """How a person reads a location: its name, then its id; the id alone where it has no name."""
+    return f"{name} ({location})" if name else location
+
+
+def name_locations(text: str, names: Mapping[LocationId, str]) -> str:
+    """The text with the label of each location where it has `location ID`."""
+    if not names or "ocation " not in text:
+        return text
+    return _LOCATION_IN_PROSE.sub(lambda match: match[1] + _label(match[2], names), text)
+
+
+def _label(text: str, names: Mapping[LocationId, str]) -> str:
+    location = LocationId(text)
+    return location_label(location, names.get(location, ""))
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from reconciler.core.drift import DriftClass
 from reconciler.core.errors import UsageError
 from reconciler.core.guard import Guard, GuardLimits
 from reconciler.core.manifest import Authority, TagRule
-from reconciler.core.names import Instant, LocationId, Tag
+from reconciler.core.names import Instant, LocationId, Tag, location_label
 from reconciler.core.reassert import Reassert
 from reconciler.core.source import Source
 
@@ -173,8 +173,11 @@ class Settings:
 
     def called(self, location: LocationId) -> str:
         """The id of a location, with its name where it has one."""
-        name = self.location(location).name
-        return f"{name} ({location})" if name else location
+        return location_label(location, self.location(location).name)
+
+    def names(self) -> dict[LocationId, str]:
+        """What people call the locations; those that have no name are left out."""
+        return {location: place.name for location, place in self.locations.items() if place.name}
 
     def company(self, location: LocationId) -> str:
         """The agency whose token the location's is; empty where it is the location's own."""

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from reconciler.core.event import BatchAnswered, Event, Priced, Read, RoundStarted, Waiting
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.names import Instant, LocationId, location_label
 
 RECENT_MS = 30_000
 """The rate is that of so long a time."""
@@ -56,7 +56,7 @@ class Standing:
     @property
     def called(self) -> str:
         """The id of the location, with its name where it has one."""
-        return f"{self.name} ({self.location})" if self.name else self.location
+        return location_label(self.location, self.name)
 
     @property
     def is_done(self) -> bool:

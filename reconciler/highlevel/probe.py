@@ -22,7 +22,7 @@ async def probe(connection: Connection, location: LocationId) -> tuple[Answered,
     try:
         path = tags_path(location)
     except ValueError as error:
-        return found, Answered(RequestRefused(f"location {location!r}: {error}", status=0))
+        return found, Answered(RequestRefused(f"location {location}: {error}", status=0))
     return found, await _ask(connection, "GET", path, None, read_tag_list)
 
 

@@ -101,7 +101,12 @@ def test_what_is_looked_at_during_a_run_says_whose_run(shop: Path, command: str)
 def test_the_locks_are_listed_with_the_way_to_end_each(shop: Path) -> None:
     with dialogue("state", "unlock", cwd=shop, pyte=pyte) as talk:
         assert talk.ended() == 0
-        for words in (f"location {LOCATION} is locked", "by anna, apply", "on elsewhere, process 4242", "since "):
+        for words in (
+            f"location Acme Outdoor ({LOCATION}) is locked",
+            "by anna, apply",
+            "on elsewhere, process 4242",
+            "since ",
+        ):
             assert words in talk.text
         command = next(line for line in talk.text.splitlines() if "reconciler state unlock" in line)
     with dialogue(*command.split()[1:], cwd=shop, pyte=pyte) as talk:

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.clock import SystemClock
+from reconciler.core.names import LocationId, name_locations
+from reconciler.store import open_store
 from tests.cli.conftest import ELSEWHERE, LOCATION, Command, contact_id
+from tests.fakes import a_holder
 
 ANY_ID = "3f0c9e1b2a4d"
 ASKING = {
@@ -125,3 +129,121 @@ def test_progress_has_the_name_with_the_id(reconciler: Command, two: Path) -> No
     assert f"Acme Outdoor ({LOCATION}): 3 of 3 contacts read" in ended.err
     machine = reconciler("refresh", "--method", "get", "--location", LOCATION, "--log-format", "json")
     assert "Acme" not in machine.err
+
+
+BOTH = f"Acme Outdoor ({LOCATION})"
+ELSE = f"Acme Indoor ({ELSEWHERE})"
+
+
+def gone(two: Path) -> None:
+    (two / "manifests" / "acme.yaml").unlink()
+
+
+def empty(two: Path) -> None:
+    (two / "manifests" / "acme.yaml").write_text(f"location: {LOCATION}\ncontact_sets: {{}}\n")
+
+
+def tokenless(two: Path) -> None:
+    text = (two / "manifests" / "reconciler.yaml").read_text()
+    (two / "manifests" / "reconciler.yaml").write_text(
+        text.replace("{name: Acme O", "{token_env: NO_SUCH, name: Acme O")
+    )
+
+
+def locked(two: Path) -> None:
+    with open_store("sqlite:///.reconciler/state.db") as store:
+        store.acquire(LocationId(LOCATION), a_holder("anna"), SystemClock().now())
+
+
+PROSE: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
+    "a note of the plan": (gone, ("plan",), f"location {BOTH} has state but no manifest"),
+    "a note of drift": (gone, ("drift",), f"location {BOTH} has state but no manifest"),
+    "a guard": (empty, ("plan", "--location", LOCATION), f"refuses location {BOTH}"),
+    "a refused apply": (empty, ("apply", "--auto-approve", "--location", LOCATION), f"refuses location {BOTH}"),
+    "a lock": (locked, ("refresh", "--method", "get", "--location", LOCATION), f"location {BOTH} is locked by anna"),
+    "a lock in a note": (locked, ("plan",), f"location {BOTH} is locked by anna"),
+    "a lock at the doctor's": (locked, ("doctor", "--offline"), f"location {BOTH} is locked by anna"),
+    "the locks": (locked, ("state", "unlock"), f"location {BOTH} is locked"),
+    "another lease": (locked, ("state", "unlock", ANY_ID, "--location", LOCATION), f"not the lease of location {BOTH}"),
+    "no lease": (lambda two: None, ("state", "unlock", ANY_ID, "--location", ELSEWHERE), f"location {ELSE} is not"),
+    "no token": (tokenless, ("refresh", "--location", LOCATION), f"no token for location {BOTH}"),
+    "no manifest": (gone, ("validate",), f"location {BOTH} is in the settings, and no manifest has it"),
+    "an export": (gone, ("export", "--location", LOCATION, "--out", "out"), f"location {BOTH}: "),
+    "what was forgotten": (
+        gone,
+        ("state", "forget", contact_id(0), "--location", LOCATION),
+        f"forgot 1 contact of location {BOTH}",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PROSE)
+def test_prose_has_the_name_with_the_id(reconciler: Command, two: Path, case: str) -> None:
+    prepare, command, expected = PROSE[case]
+    prepare(two)
+    ended = reconciler(*command)
+
+    assert expected in " ".join(f"{ended.out} {ended.err}".split())
+
+
+def test_a_command_to_type_keeps_the_id(reconciler: Command, two: Path) -> None:
+    locked(two)
+    ended = reconciler("refresh", "--method", "get", "--location", LOCATION)
+    assert f"reconciler state unlock lease-anna --location {LOCATION}" in ended.err
+
+
+def test_a_saved_plan_has_the_names_where_the_settings_have_them(reconciler: Command, two: Path) -> None:
+    more = f"location: {LOCATION}\ncontact_sets: {{more: {{contacts: [{contact_id(4)}], tags: [more]}}}}\n"
+    (two / "manifests" / "more.yaml").write_text(more)
+    assert reconciler("plan", "--location", LOCATION, "--out", "plan.json").code == 0
+    assert f"Location {BOTH}, " in reconciler("show", "plan.json").out
+    assert "Acme" not in reconciler("show", "plan.json", "--format", "json").out
+    assert "Acme" not in reconciler("show", "plan.json", "--format", "csv").out
+
+    ended = reconciler("apply", "plan.json", "--auto-approve")
+    assert (ended.code, f"{BOTH}: round 1" in ended.err) == (0, True), ended.err
+
+
+@pytest.mark.parametrize("damage", ["no settings", "no directory"])
+def test_a_saved_plan_is_shown_by_the_ids_alone_where_there_are_no_names(
+    reconciler: Command, two: Path, damage: str
+) -> None:
+    assert reconciler("plan", "--out", "plan.json").code == 0
+    (two / "manifests" / "reconciler.yaml").write_text("locations: [")
+    if damage == "no directory":
+        (two / "manifests").rename(two / "elsewhere")
+    ended = reconciler("show", "plan.json")
+    assert (ended.code, ended.err) == (0, "")
+    assert f"Location {LOCATION}, " in ended.out
+
+
+def test_a_note_for_machines_keeps_the_id(reconciler: Command, two: Path) -> None:
+    locked(two)
+    ended = reconciler("apply", "--auto-approve", "--log-format", "json", "--format", "json", "--report", "it.json")
+    assert "Acme" not in ended.out + "".join(line for line in ended.err.splitlines() if line.startswith("{"))
+    assert "Acme" not in (two / "it.json").read_text()
+
+
+def test_a_report_of_a_refused_command_has_the_name(reconciler: Command, two: Path) -> None:
+    empty(two)
+    ended = reconciler("apply", "--auto-approve", "--location", LOCATION, "--report", "it.html")
+    assert ended.code == 5
+    assert f"refuses location {BOTH}" in html.unescape((two / "it.html").read_text())
+
+
+NAMES = {LocationId("Xy-1_z"): "Acme (North)", LocationId("is"): "Is"}
+WRITTEN = {
+    "Location Xy-1_z, run 3": "Location Acme (North) (Xy-1_z), run 3",
+    "location Xy-1_z: why": "location Acme (North) (Xy-1_z): why",
+    "another location than Xy-1_z.": "another location than Acme (North) (Xy-1_z).",
+    "location Xy-1_zz": "location Xy-1_zz",
+    "reconciler plan --location Xy-1_z": "reconciler plan --location Xy-1_z",
+    "Xy-1_z alone, relocation Xy-1_z": "Xy-1_z alone, relocation Xy-1_z",
+    "location ": "location ",
+}
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_where_a_text_speaks_of_a_location(text: str) -> None:
+    assert name_locations(text, NAMES) == WRITTEN[text]
+    assert name_locations(text, {}) == text

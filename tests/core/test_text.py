@@ -20,7 +20,7 @@ from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_loca
 from reconciler.core.printable import visible
 from reconciler.core.report import Finding
 from reconciler.core.source import Source
-from reconciler.core.view.blocks import ROWS, Cell, Lines, Section, Style, View
+from reconciler.core.view.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view
 from reconciler.core.view.plan import plan_view
 from reconciler.render.json import drift_json, plan_json, problems_json, run_json, state_json
 from reconciler.render.text import render_text
@@ -94,7 +94,8 @@ def _is_harmless_line(line: str) -> bool:
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("width", [40, 120])
 def test_no_text_from_outside_acts_on_a_terminal_or_a_runner(text: str, width: int) -> None:
-    shown = render_text(plan_view(hostile_plan(text), names={LocationId(text): text}, notes=[text]), width=width)
+    view = name_in_view(plan_view(hostile_plan(text), notes=[text]), {LocationId(text): text})
+    shown = render_text(view, width=width)
     assert is_harmless(shown)
 
 

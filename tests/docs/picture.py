@@ -19,6 +19,7 @@ from reconciler.core.desired import Desired, resolve
 from reconciler.core.names import ContactId, Tag, TagSet, instant
 from reconciler.core.observed import Known, Origin
 from reconciler.core.plan import PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.view.blocks import name_in_view
 from reconciler.core.view.plan import plan_view
 from reconciler.loading import load
 from reconciler.render.text import render_text
@@ -39,7 +40,7 @@ def text(*, colour: bool) -> str:
     desired = resolve(loaded.manifests, now=NOW, shared_rules=shared, authority=authority)
     snapshot = Snapshot(desired.location, "6f1c8c4e-0000-4000-8000-000000000000", 41, state_of(_world(desired)))
     plan = combine([plan_location(desired, snapshot, PlanOptions())], as_of=NOW, manifests="manifests")
-    return render_text(plan_view(plan, names={desired.location: "Acme Outdoor"}), colour=colour, width=WIDTH)
+    return render_text(name_in_view(plan_view(plan), {desired.location: "Acme Outdoor"}), colour=colour, width=WIDTH)
 
 
 def _world(desired: Desired) -> dict[ContactId, Known]:

@@ -12,6 +12,7 @@ from reconciler.cli.answers import (
     drift_answer,
     history_answer,
     log_answer,
+    named,
     plan_answer,
     refresh_answer,
     run_answer,
@@ -249,7 +250,7 @@ def _trends(logs: list[RunLog]) -> dict[LocationId, Trend]:
 
 
 ANSWERS: Mapping[str, Callable[[], Answer]] = {
-    "plan": lambda: plan_answer(a_busy_plan(), names={HERE: "Acme Outdoor"}, notes=["winback is active soon"]),
+    "plan": lambda: named(plan_answer(a_busy_plan(), notes=["winback is active soon"]), {HERE: "Acme Outdoor"}),
     "plan-refused": lambda: plan_answer(a_busy_plan(limits=REFUSING), explain=True),
     "plan-empty": lambda: plan_answer(combine([], as_of=NOW, manifests="")),
     "run": lambda: run_answer(some_runs()),

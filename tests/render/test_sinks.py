@@ -15,7 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.answers import Answer, contact_answer, drift_answer, plan_answer, run_answer, spell, state_answer
+from reconciler.cli.answers import (
+    Answer,
+    contact_answer,
+    drift_answer,
+    named,
+    plan_answer,
+    run_answer,
+    spell,
+    state_answer,
+)
 from reconciler.cli.console import Console
 from reconciler.core.drift import DriftClass, Drifted, DriftReport
 from reconciler.core.errors import Problem
@@ -53,7 +62,7 @@ def a_plan(text: str) -> Answer:
     desired = declare(one, rule=[a_rule(text, triggers=True)])
     location = plan_location(desired, Snapshot(HERE, "l", 1), PlanOptions(limits=GuardLimits(max_adds=0)))
     plan = combine([location], as_of=NOW, manifests=text)
-    return plan_answer(plan, names={HERE: text}, notes=[text], explain=True)
+    return named(plan_answer(plan, notes=[text], explain=True), {HERE: text})
 
 
 def a_run(text: str) -> Answer:

@@ -53,7 +53,7 @@ def command(contacts: tuple[str, ...], location: str, limits: bool, manifests: P
         if ids:
             store.forget(hands.lease, ids)
     if limits:
-        console.answer(f"forgot how much a request to location {settings.called(place)} may hold\n")
+        console.say(f"forgot how much a request to location {place} may hold")
     if ids:
         _tell(ids, state, console)
     return 0
@@ -68,4 +68,4 @@ def _tell(ids: Sequence[ContactId], state: Snapshot, console: Console) -> None:
     for contact in ids:
         if contact not in observed.contacts:
             console.note(f"nothing was known of {contact}")
-    console.answer(f"forgot {counted(len(known), 'contact')} of location {state.location}\n")
+    console.say(f"forgot {counted(len(known), 'contact')} of location {state.location}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import named, state_answer, tell
+from reconciler.cli.answers import state_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, milliseconds, output
 from reconciler.cli.state.working import chosen
@@ -52,7 +52,7 @@ def command(
     )
     with open_reader(settings.state) as reader:
         snapshots = [wanted.of(reader.load(location)) for location in chosen(reader, locations, settings)]
-    tell(named(state_answer(snapshots), settings), console, options)
+    tell(state_answer(snapshots), console, options)
     if not snapshots:
         console.note(f"no state yet at {settings.state}: the first apply makes it")
     return 0

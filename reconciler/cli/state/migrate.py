@@ -48,6 +48,6 @@ def command(url: str, manifests: Path, **options: Any) -> int:
                 if accept(found, whole(target, location)) is not None:
                     raise StateError(f"location {location} did not arrive whole", hint="the old state is untouched")
             copied = counted(len(found.state.observed), "contact")
-            console.answer(f"location {location}: {copied}, {counted(len(found.runs), 'run')}\n")
+            console.say(f"location {location}: {copied}, {counted(len(found.runs), 'run')}")
     console.answer(f"now set `state: {redacted(url)}` in reconciler.yaml, and put the old state away\n")
     return 0

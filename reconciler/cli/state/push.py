@@ -44,7 +44,7 @@ def command(file: Path, manifests: Path, **options: Any) -> int:
                 if new is not None:
                     store.replace(hands.lease, new.state, new.runs)
             done = "is as the file says already" if new is None else f"is at serial {new.state.serial}"
-            console.answer(f"location {location} {done}\n")
+            console.say(f"location {location} {done}")
     return 0
 
 

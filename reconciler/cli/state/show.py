@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import contact_answer, named, short_answer, tell
+from reconciler.cli.answers import contact_answer, short_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.session import open_session
@@ -47,7 +47,7 @@ def command(contact: str, locations: tuple[str, ...], manifests: Path, **options
         ]
     if not stories:
         raise UsageError(f"nothing is known of contact {contact!r}", hint="`reconciler state list` lists the contacts")
-    tell(named(contact_answer(stories), settings), console, options)
+    tell(contact_answer(stories), console, options)
     return 0
 
 
@@ -56,7 +56,7 @@ def _whole(manifests: Path, locations: tuple[str, ...], console: Console, option
     with open_reader(settings.state) as reader:
         snapshots = [reader.load(location) for location in chosen(reader, locations, settings)]
     answer = short_answer(facts_view(snapshots), lambda: facts_json(snapshots))
-    tell(named(answer, settings), console, options)
+    tell(answer, console, options)
     return 0
 
 

@@ -15,7 +15,6 @@ from reconciler.cli.state.working import chosen
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.errors import UsageError
 from reconciler.core.lease import Lease, describe, unlock_command
-from reconciler.core.printable import visible
 from reconciler.core.settings import Settings, redacted
 from reconciler.core.view.blocks import moment
 from reconciler.store import open_reader, open_store
@@ -46,7 +45,7 @@ def command(lease: str | None, location: str | None, manifests: Path, **options:
     with open_store(settings.state) as store:
         ended = store.unlock(place, lease)
     console.note(f"was: {describe(ended)}")
-    console.answer(f"unlocked location {visible(settings.called(place))}\n")
+    console.say(f"unlocked location {place}")
     return 0
 
 
@@ -54,12 +53,13 @@ def _list(settings: Settings, location: str | None, console: Console) -> None:
     with open_reader(settings.state) as reader:
         found = held_leases(reader, chosen(reader, (location,) if location else (), settings))
     for lease in found:
-        console.answer("".join(f"{visible(line)}\n" for line in _lines(lease)))
+        for line in _lines(lease):
+            console.say(line)
     if not found:
         none = "no location is locked"
         if location:
-            none = f"location {settings.called(settings.find_location(location))} is not locked"
-        console.answer(visible(f"{none} in {redacted(settings.state)}") + "\n")
+            none = f"location {settings.find_location(location)} is not locked"
+        console.say(f"{none} in {redacted(settings.state)}")
 
 
 def _lines(lease: Lease) -> Iterator[str]:

@@ -14,7 +14,6 @@ from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ExitCode
 from reconciler.core.integrity import verify
-from reconciler.core.printable import visible
 from reconciler.core.settings import redacted
 from reconciler.core.view.blocks import counted
 from reconciler.store import open_reader
@@ -38,8 +37,8 @@ def command(manifests: Path, **options: Any) -> int:
         for location in locations:
             wrong += [f"location {location}: {line}" for line in verify(whole(reader, location), now=now)]
     for line in wrong:
-        console.answer(f"{visible(line)}\n")
+        console.say(line)
     if wrong:
         return ExitCode.ERROR
-    console.answer(f"{redacted(settings.state)} is whole: {counted(len(locations), 'location')}\n")
+    console.say(f"{redacted(settings.state)} is whole: {counted(len(locations), 'location')}")
     return ExitCode.DONE

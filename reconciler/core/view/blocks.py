@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reconciler.core.names import ContactId, Instant, LocationId, iso
+from reconciler.core.names import ContactId, Instant, LocationId, iso, name_locations
 from reconciler.core.source import Source
 
 SAMPLE = 3
@@ -87,16 +87,31 @@ class View:
     closing: tuple[Cell, ...] = ()
 
 
-def name_locations(view: View, names: Mapping[LocationId, str]) -> View:
-    """The view with a location's name before its id in the title of each section; ids without a name stay alone."""
-    return replace(view, sections=tuple(replace(each, title=_named(each.title, names)) for each in view.sections))
+def name_in_view(view: View, names: Mapping[LocationId, str]) -> View:
+    """The view with a location's name beside its id wherever it speaks of a location; ids without a name stay alone."""
+    if not names:
+        return view
+    sections = tuple(
+        replace(
+            section,
+            title=name_locations(section.title, names),
+            verdict=_named(section.verdict, names),
+            blocks=tuple(_named_block(block, names) for block in section.blocks),
+        )
+        for section in view.sections
+    )
+    return replace(view, sections=sections, closing=tuple(_named(cell, names) for cell in view.closing))
 
 
-def _named(title: str, names: Mapping[LocationId, str]) -> str:
-    for location, name in names.items():
-        if name and location in title and name not in title:
-            return title.replace(location, f"{name} ({location})")
-    return title
+def _named_block(block: Block, names: Mapping[LocationId, str]) -> Block:
+    if isinstance(block, Lines):
+        return replace(block, items=tuple(_named(cell, names) for cell in block.items))
+    return replace(block, rows=tuple(tuple(_named(cell, names) for cell in row) for row in block.rows))
+
+
+def _named(cell: Cell, names: Mapping[LocationId, str]) -> Cell:
+    text = name_locations(cell.text, names)
+    return cell if text is cell.text else replace(cell, text=text)
 
 
 def table(

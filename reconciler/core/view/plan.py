@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from reconciler.core.batching import Proof, Reasserted
 from reconciler.core.change import FLAPPING, IN_DOUBT, UNCONFIRMED, Change, Delta, Listed, Postponed
 from reconciler.core.desired import Reason
 from reconciler.core.guard_sentences import explain_lifted, explain_refusals, explain_warnings, guess_renames
-from reconciler.core.names import ContactId, LocationId, Tag
+from reconciler.core.names import ContactId, Tag
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, Plan
 from reconciler.core.remedies import plan_remedies
@@ -39,14 +39,13 @@ from reconciler.core.view.blocks import (
 def plan_view(
     plan: Plan,
     *,
-    names: Mapping[LocationId, str] | None = None,
     notes: Iterable[str] = (),
     most: int | None = ROWS,
     explain: bool = False,
 ) -> View:
     """The preview.
 
-    `names`: what people call the locations. `notes`: what else there is to say, such as sets that become active.
+    `notes`: what else there is to say, such as sets that become active.
     `explain`: show why no plan needs fewer requests.
     """
     closing = [Cell(note, Style.WARN) for note in notes]
@@ -57,14 +56,11 @@ def plan_view(
             Cell(f"Valid until {moment(plan.valid_until)}, when a set becomes active or expires.", Style.FAINT)
         )
     closing.append(Cell(f"Change digest {plan.change_digest}", Style.FAINT))
-    sections = tuple(
-        _section(location, (names or {}).get(location.location, ""), most, explain) for location in plan.locations
-    )
+    sections = tuple(_section(location, most, explain) for location in plan.locations)
     return View("Plan", sections, tuple(closing))
 
 
-def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> Section:
-    called = f"{name} ({plan.location})" if name else plan.location
+def _section(plan: LocationPlan, most: int | None, explain: bool) -> Section:
     since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
     blocks = [
         _guards(plan, most),
@@ -85,7 +81,7 @@ def _section(plan: LocationPlan, name: str, most: int | None, explain: bool) -> 
         _listed("Given before, not given again; --again TAG gives it", plan.given, most),
     ]
     shown = tuple(block for block in blocks if block is not None)
-    return Section(f"Location {called}, {since}", _verdict(plan), shown, _totals(plan))
+    return Section(f"Location {plan.location}, {since}", _verdict(plan), shown, _totals(plan))
 
 
 def _totals(plan: LocationPlan) -> tuple[Total, ...]:
