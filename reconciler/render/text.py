@@ -4,15 +4,19 @@ Rules
 1. Outside text cannot change the structure: whatever is not printable, and what turns the direction of writing, is
    shown as an escape; nothing in a line, folded or not, is a command to a CI runner.
 2. Colour never carries meaning alone.
+3. No word is broken: where a table is too wide its last columns are left out, and named. A command that somebody is to
+   copy stays on one line, be it longer than the line.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -29,6 +33,15 @@ _COLOURS = {
     Style.GOOD: "green",
     Style.FAINT: "dim",
 }
+
+
+_COMMAND = re.compile(r"`[^`]+`|--allow .+$|reconciler [a-z]+ .*$")
+"""What somebody is to copy: between backticks, or to the end of the sentence."""
+_TIED = "\ue000"
+"""A blank at which no line may end; outside text has none, it is shown as an escape."""
+LONGEST = 40
+"""A longer word than this is no reason to leave out a column: it is folded."""
+_GAP = 2
 
 
 _TRAILING = re.compile(r"(?: |\x1b\[[0-9;]*m)+$", re.MULTILINE)
@@ -52,17 +65,27 @@ def render_text(view: View, *, colour: bool = False, width: int = 120) -> str:
     for section in view.sections:
         _section(console, section)
     for cell in view.closing:
-        console.print(_text(cell))
-    return _TRAILING.sub(lambda found: found[0].replace(" ", ""), sink.getvalue())
+        _sentence(console, _text(cell))
+    return _TRAILING.sub(lambda found: found[0].replace(" ", ""), sink.getvalue().replace(_TIED, " "))
 
 
 def _text(cell: Cell) -> Text:
-    return Text(visible(cell.text), style=_COLOURS[cell.style], overflow="fold")
+    text = _COMMAND.sub(lambda found: found[0].replace(" ", _TIED), visible(cell.text))
+    return Text(text, style=_COLOURS[cell.style], overflow="fold")
+
+
+def _sentence(console: Console, text: Text, *, indent: int = 0) -> None:
+    """In lines of the screen's width, or in one line where a command in it is longer than that."""
+    longest = max((cell_len(word) for word in text.plain.split() if _TIED in word), default=0)
+    if longest > console.width - indent:
+        console.print(Text(" " * indent) + text, soft_wrap=True)
+    else:
+        console.print(Padding(text, (0, 0, 0, indent)))
 
 
 def _section(console: Console, section: Section) -> None:
     console.print(Text(visible(section.title), style="bold underline", overflow="fold"))
-    console.print(_text(section.verdict))
+    _sentence(console, _text(section.verdict))
     for block in section.blocks:
         console.print()
         _block(console, block)
@@ -74,22 +97,47 @@ def _block(console: Console, block: Block) -> None:
         console.print(Text(block.title, style="bold"))
     if isinstance(block, Lines):
         for cell in block.items:
-            console.print(Text("  ") + _text(cell))
+            _sentence(console, _text(cell), indent=_GAP)
     else:
-        console.print(_grid(block))
+        _table(console, block)
     if block.hidden:
         what = "lines" if isinstance(block, Lines) else "rows"
         console.print(Text(f"  … and {block.hidden:,} more {what} (--all shows them)", style="dim"))
 
 
-def _grid(block: Table) -> RichTable:
-    grid = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for column in block.columns:
-        grid.add_column(column.name, justify="right" if column.right else "left", overflow="fold")
-    for row in block.rows:
-        grid.add_row(*_texts(row))
+def _table(console: Console, block: Table) -> None:
+    rows = [[_text(cell) for cell in row] for row in block.rows]
+    columns = [[Text(column.name), *(row[at] for row in rows)] for at, column in enumerate(block.columns)]
+    widths = _widths([_room(column) for column in columns], console.width)
+    console.print(_grid(block, rows, widths))
+    if left_out := ", ".join(column.name for column in block.columns[len(widths) :]):
+        console.print(Text(f"  … and {left_out}: there is no room for more columns", style="dim"))
+
+
+def _room(texts: Sequence[Text]) -> tuple[int, int]:
+    """What a column needs for its longest word, and for its longest text."""
+    words = (cell_len(word) for text in texts for word in text.plain.split())
+    return min(LONGEST, max(words, default=0)), max(text.cell_len for text in texts)
+
+
+def _widths(rooms: Sequence[tuple[int, int]], width: int) -> list[int]:
+    """Of the first columns whose longest words there is room for, one at least; who lacks least is given room first."""
+    shown = 1
+    while shown < len(rooms) and sum(word + _GAP for word, _ in rooms[: shown + 1]) - _GAP <= width:
+        shown += 1
+    widths = [min(word, width) for word, _ in rooms[:shown]]
+    left = width - sum(widths) - _GAP * (shown - 1)
+    lacking = sorted(range(shown), key=lambda at: rooms[at][1] - widths[at])
+    for nth, at in enumerate(lacking):
+        more = max(0, min(rooms[at][1] - widths[at], left // (shown - nth)))
+        widths[at], left = widths[at] + more, left - more
+    return widths
+
+
+def _grid(block: Table, rows: Sequence[Sequence[Text]], widths: Sequence[int]) -> RichTable:
+    grid = RichTable(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", show_edge=False)
+    for column, width in zip(block.columns, widths, strict=False):
+        grid.add_column(column.name, justify="right" if column.right else "left", overflow="fold", width=width)
+    for row in rows:
+        grid.add_row(*row[: len(widths)])
     return grid
-
-
-def _texts(row: Iterable[Cell]) -> list[Text]:
-    return [_text(cell) for cell in row]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -31,6 +32,9 @@ PART = 100
 """Rows that are laid out together."""
 SAMPLE = 200
 WIDEST = 50
+LONGEST, SENTENCE, PAD = 30, 20, 5
+"""Of a column, in characters: the longest word that is not broken, the room of a sentence, and what stands beside."""
+_BREAKS = re.compile(r"[\s-]")
 
 
 def render_html(
@@ -44,6 +48,7 @@ def render_html(
     drawn += [[] for _ in range(len(view.sections) - len(drawn))]
     return environment.get_template("report.html").render(
         view=view,
+        title=_title(view),
         sections=list(zip(view.sections, drawn, strict=True)),
         records=records,
         right=[Markup(' class="right"') if column.right else "" for column in records.columns],
@@ -57,6 +62,13 @@ def render_html(
     )
 
 
+def _title(view: View) -> str:
+    """What a tab of the browser is called: the document, and whose it is."""
+    names = [section.title for section in view.sections]
+    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+    return f"{view.title}: {names[0]}{more} – reconciler" if names else f"{view.title} – reconciler"
+
+
 def _rows(records: Records, most: int | None) -> tuple[list[Row], int]:
     every = records.rows()
     rows = list(islice(every, most))
@@ -65,10 +77,18 @@ def _rows(records: Records, most: int | None) -> tuple[list[Row], int]:
 
 def _widths(records: Records, rows: Sequence[Row]) -> str:
     """The columns of the long table, by what its first rows have in them: a browser that lays out a part at a time
-    cannot know."""
+    cannot know. None is narrower than its longest word."""
     cells = [(column.name, *(row[index] for row in rows[:SAMPLE])) for index, column in enumerate(records.columns)]
     widths = [min(WIDEST, max(len(text) for text in column)) + 3 for column in cells]
-    return f".records tr {{ grid-template-columns: {' '.join(f'minmax(0, {width}fr)' for width in widths)}; }}\n"
+    words = [_least(column) + PAD for column in cells]
+    columns = " ".join(f"minmax({word}ch, {width}fr)" for word, width in zip(words, widths, strict=True))
+    return f".records {{ min-width: {sum(words)}ch; }}\n.records tr {{ grid-template-columns: {columns}; }}\n"
+
+
+def _least(texts: Sequence[str]) -> int:
+    """Room for the longest word, and for some words of a sentence."""
+    words = (len(word) for text in texts for word in _BREAKS.split(text))
+    return max(min(LONGEST, max(words)), min(SENTENCE, max(map(len, texts))))
 
 
 def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
