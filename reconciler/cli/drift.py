@@ -72,6 +72,7 @@ def _report(
         earlier=present.earlier,
         evidence=Evidence(present.searched, present.gone, present.incomplete),
         selection=selection(session, options),
+        now=session.now,
         stale_before=None if age is None else Instant(session.now - age),
         foreign=foreign,
     )

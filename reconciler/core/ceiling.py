@@ -28,10 +28,13 @@ class Ceiling:
     open: frozenset[ContactId] = frozenset()
 
 
+_OF_ANOTHER_PLAN = (Postponed.NEEDS_REFRESH, Postponed.UNTIL_REPLACED)
+
+
 def ceiling(plan: LocationPlan) -> Ceiling:
     """Its changes, what its deferrals may at most become, and what is in doubt, which a reading may settle.
 
-    What needs a refresh is of another plan: nothing of it is sent.
+    What needs a refresh, or a tag that is not added here, is of another plan: nothing of it is sent.
     """
     adds: dict[ContactId, TagSet] = {}
     removes: dict[ContactId, TagSet] = {}
@@ -39,7 +42,7 @@ def ceiling(plan: LocationPlan) -> Ceiling:
         _raise(adds, delta.contacts, delta.tags(Action.ADD))
         _raise(removes, delta.contacts, delta.tags(Action.REMOVE))
     for deferral in plan.deferrals:
-        if deferral.reason is not Postponed.NEEDS_REFRESH:
+        if deferral.reason not in _OF_ANOTHER_PLAN:
             _raise(removes, deferral.contacts, frozenset(deferral.tags))
     for held in plan.held:
         if held.why == IN_DOUBT:

@@ -63,6 +63,7 @@ class Postponed(StrEnum):
     OPEN = "exact authority: whatever else the answer shows is removed in the same run"
     NEEDS_REFRESH = "needs a refresh: the contact was never observed"
     UNTIL_SETTLED = "waits until what is in doubt on the contact is settled"
+    UNTIL_REPLACED = "waits for the tag that takes its place, which is left out or held"
     EXCLUSIVE = "exclusive: needs a refresh, which searches who else carries it"
     INCOMPLETE = "exclusive: the search was not complete, others may carry it"
 

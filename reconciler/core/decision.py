@@ -63,7 +63,8 @@ class Decision:
     gone: str = ""
 
     def verdict(self) -> Verdict:
-        needed, removals, held = self._adds(), self._removals(), self._held()
+        needed, held = self._adds(), self._held()
+        removals, withheld = self._removals()
         if self.gone or (self.barred and (self.spent or not self.selection.retry_rejected)):
             wrong = needed or self._present(removals) or held
             return Verdict(
@@ -85,7 +86,7 @@ class Decision:
             changes=tuple(sorted(changes)),
             may_add=self._repeatable_adds(),
             may_remove=self.reassertion.removes(removals.keys(), self.situation, self.desired.rules),
-            deferred=deferred,
+            deferred=(*deferred, *self._replaced_later(withheld, held)),
             ledger=self._ledger(),
             held=tuple((why, tuple(sorted(tags))) for why, tags in listed if tags),
             spared=tuple((why, tuple(sorted(tags))) for why, tags in self._spared() if tags),
@@ -168,8 +169,24 @@ class Decision:
         rule = self.desired.rules.get(tag)
         return rule is not None and rule.once
 
-    def _removals(self) -> dict[Tag, Change]:
-        """Every removal that can be named for this contact, by tag: what is asked for plainly rules over the rest."""
+    def _removals(self) -> tuple[dict[Tag, Change], dict[Tag, Change]]:
+        """The removals that can be named for this contact, and those that wait for what takes the tag's place."""
+        idle = self._flapping() | self._unconfirmed()
+        bare = frozenset(tag for tag in self._missing() if tag in idle or not self.selection.takes(tag))
+        named = self._named_removals()
+        waiting = {
+            tag: change
+            for tag, change in named.items()
+            if bare and change.reason in (Reason.GROUP, Reason.RENAMED) and self._stands_for(tag, bare)
+        }
+        return {tag: change for tag, change in named.items() if tag not in waiting}, waiting
+
+    def _replaced_later(self, withheld: Mapping[Tag, Change], held: TagSet) -> Deferred:
+        tags = tuple(sorted(self._present(withheld).keys() - held))
+        return ((Postponed.UNTIL_REPLACED, tags),) if tags else ()
+
+    def _named_removals(self) -> dict[Tag, Change]:
+        """Every removal by tag: what is asked for plainly rules over the rest."""
         want, situation = self.want, self.situation
         causes: dict[Tag, Cause] = {}
         if want.authority is Authority.EXACT:
@@ -180,16 +197,10 @@ class Decision:
             causes |= {tag: self._exclusive(tag) for tag in self.searched.held_by(situation.observed)}
         causes |= {tag: self._pruned(tag) for tag in situation.ledger if not self._kept(tag)}
         causes |= want.absent
-        idle = self._flapping() | self._unconfirmed()
-        bare = frozenset(tag for tag in self._missing() if tag in idle or not self.selection.takes(tag))
         return {
             tag: Change(Action.REMOVE, tag, cause.reason, cause.sources)
             for tag, cause in causes.items()
-            if tag not in want.present
-            and tag not in self.spent
-            and self.selection.takes(tag)
-            and not self._safe(tag)
-            and not (bare and cause.reason in (Reason.GROUP, Reason.RENAMED) and self._stands_for(tag, bare))
+            if tag not in want.present and tag not in self.spent and self.selection.takes(tag) and not self._safe(tag)
         }
 
     def _stands_for(self, tag: Tag, missing: TagSet) -> bool:

@@ -17,7 +17,8 @@ Rules
 6. A tag that is `once` is satisfied while its pair is in the ledger and where it was given before, and held while
    nobody saw whether it was added. Another pair of the ledger that others removed is restored, at most once in 7 days:
    after that it is flapping, held.
-7. What a group excludes is not removed while the selection leaves out the tag that takes its place, or it is flapping.
+7. What a group excludes or a new name replaces is not removed while the selection leaves out the tag that takes its
+   place, or that is held: such a removal is deferred.
 8. An exclusive tag is taken from whoever a search for its holders showed, and from nobody without one.
 9. The work is done once per situation of contacts (`situation.py`, `decision.py`), never per contact and tag.
 """

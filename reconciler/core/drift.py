@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconciler.core.blame import Setter
-from reconciler.core.change import EVERYTHING, FLAPPING, Change, Diff, Selection
+from reconciler.core.change import EVERYTHING, FLAPPING, Change, Diff, Postponed, Selection
 from reconciler.core.desired import Desired, Reason
 from reconciler.core.diff import diff, selected
 from reconciler.core.exclusive import NOT_SEARCHED, OlderRows, Searched
@@ -27,7 +27,7 @@ from reconciler.core.leftover import left_alone
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import UNTIMED, Known, Observed
 from reconciler.core.outcome import Action
-from reconciler.core.plan import Snapshot
+from reconciler.core.plan import Snapshot, before_run
 
 
 class DriftClass(StrEnum):
@@ -41,6 +41,10 @@ class DriftClass(StrEnum):
     FOREIGN = "foreign"
     STALE = "stale"
     UNOBSERVED = "unobserved"
+
+
+OF_CONTACTS = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
+"""Classes of whole contacts; the others are of pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ class Drifted:
 class DriftReport:
     """The drift of one location. `oldest`, `newest`: observations of declared contacts. `incomplete`: why a search
     proves nothing of those it did not show; `waiting`: exclusive tags whose other holders nobody looked for;
-    `older_rows`: what a search told that was set aside.
+    `older_rows`: what a search told that was set aside. `applied`: whether an apply of the location is known: without
+    one nothing tells what others changed.
     """
 
     location: LocationId
@@ -80,6 +85,7 @@ class DriftReport:
     incomplete: str = ""
     waiting: tuple[Tag, ...] = ()
     older_rows: OlderRows | None = None
+    applied: bool = True
 
     def count(self, drift: DriftClass) -> int:
         """Pairs, or contacts where the class is of whole contacts; without what is expected."""
@@ -140,6 +146,7 @@ def find_drift(
         refreshed=earlier is not None,
         incomplete=evidence.incomplete,
         older_rows=evidence.searched.older_rows,
+        applied=not before_run(state).is_first,
         waiting=tuple(sorted({tag for each in found.deferrals if not each.contacts for tag in each.tags})),
     )
 
@@ -174,6 +181,17 @@ def _moved(
         for change in delta.changes:
             for drift, contacts in _classified(change, there, observed, earlier):
                 groups[drift, change.tag, change.reason].extend(contacts)
+    for deferral in found.deferrals:
+        if deferral.reason in _REMOVED_LATER:
+            for tag in deferral.tags:
+                carriers = (each for each in deferral.contacts if tag in (observed[each].observed or ()))
+                groups[DriftClass.PENDING, tag, deferral.reason].extend(
+                    each for each in carriers if each not in evidence.gone
+                )
+
+
+_REMOVED_LATER = (Postponed.UNTIL_SETTLED, Postponed.UNTIL_REPLACED)
+"""Removals that wait for an add; of contacts that were observed it is known which tags these are."""
 
 
 def _classified(

@@ -45,7 +45,12 @@ def explain_lifted(measured: Measured) -> str:
 
 
 def guess_renames(plan: LocationPlan) -> tuple[str, ...]:
-    """A hint for each refused tag whose holders all get one other tag, and nobody else gets it: a new name."""
+    """What may have another name only: each refused tag whose holders all get one other tag, and nobody else gets it;
+    each refused set that is gone, where another set gains as many contacts."""
+    return *_renamed_tags(plan), *_renamed_sets(plan)
+
+
+def _renamed_tags(plan: LocationPlan) -> tuple[str, ...]:
     refused = {measured.scope for measured in plan.refused if measured.guard in (Guard.EMPTIES_TAG, *_REMOVES)}
     if not refused:
         return ()
@@ -56,6 +61,18 @@ def guess_renames(plan: LocationPlan) -> tuple[str, ...]:
         if old in refused
         for new in [tag for tag, winners in sorted(changed[Action.ADD].items()) if winners == losers][:1]
     )
+
+
+def _renamed_sets(plan: LocationPlan) -> Iterator[str]:
+    """State knows of each set its size, and not its contacts: whether they are the same is for a person to say."""
+    gone = [each for each in plan.refused if each.guard is Guard.SHRINK_PCT and each.numerator == each.denominator]
+    grown = [each for each in plan.guards if each.guard is Guard.GROW_PCT]
+    for old in sorted(gone, key=lambda each: each.scope):
+        for new in [each for each in grown if each.numerator == old.numerator][:1]:
+            yield (
+                f"contact set {new.scope!r} gains as many contacts as {old.scope!r} had: if they are the same contacts "
+                "under another name, nobody left, and it may be lifted"
+            )
 
 
 _REMOVES = (Guard.MAX_REMOVES, Guard.MAX_REMOVES_PCT)

@@ -15,7 +15,18 @@ from dataclasses import dataclass, field, replace
 from reconciler.core.alias import AS_SENT, Spelling
 from reconciler.core.attempts import tried_before
 from reconciler.core.batching import Batch, Batches, Caps, Proof, Reasserted, make_batches
-from reconciler.core.change import EVERYTHING, IN_DOUBT, Deferral, Delta, Diff, LedgerChange, Listed, Selection, Tried
+from reconciler.core.change import (
+    EVERYTHING,
+    IN_DOUBT,
+    Deferral,
+    Delta,
+    Diff,
+    LedgerChange,
+    Listed,
+    Postponed,
+    Selection,
+    Tried,
+)
 from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.desired import Desired
 from reconciler.core.diff import diff
@@ -28,7 +39,7 @@ from reconciler.core.observed import SETTLE_MS, UNTIMED, Observed, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.pace import Rate
 from reconciler.core.reassert import NO_REASSERTION, Reassertion
-from reconciler.core.summary import Summary, summarise
+from reconciler.core.summary import Summary, explain_aside, explain_waiting, summarise
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +134,18 @@ class LocationPlan:
     @property
     def aside(self) -> str:
         """What is desired and not in the plan, in words: held pairs, quarantined contacts."""
-        held = sum(len(listed.tags) * len(listed.contacts) for listed in self.held)
-        rejected = self.summary.quarantined
-        parts = ((held, "tag", "held"), (rejected, "contact", "quarantined"))
-        return ", ".join(f"{number:,} {what}{'s' * (number != 1)} {why}" for number, what, why in parts if number)
+        return explain_aside(self.held, self.summary.quarantined)
+
+    @property
+    def waiting(self) -> str:
+        """What is not decided, in words: contacts with a deferral, exclusive tags whose other holders nobody showed."""
+        return explain_waiting(self.deferrals, self.summary.deferred)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing to do, and nothing known to be needed that waits: no pair is held, no tag to be replaced."""
+        replaced_later = any(each.reason is Postponed.UNTIL_REPLACED for each in self.deferrals)
+        return self.is_empty and not self.held and not replaced_later
 
     @property
     def refused(self) -> tuple[Measured, ...]:
@@ -153,8 +172,7 @@ class Plan:
 
     @property
     def is_settled(self) -> bool:
-        """Nothing to do, and no pair is held that may still have to be sent."""
-        return self.is_empty and not any(location.held for location in self.locations)
+        return all(location.is_settled for location in self.locations)
 
     @property
     def refused(self) -> tuple[Measured, ...]:

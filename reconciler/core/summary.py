@@ -55,6 +55,20 @@ def _contacts(groups: Iterable[Delta | Deferral | Listed]) -> int:
     return len({contact for group in groups for contact in group.contacts})
 
 
+def explain_aside(held: Iterable[Listed], quarantined: int) -> str:
+    """What is desired and left aside, in words. `quarantined`: how many contacts."""
+    pairs = sum(len(listed.tags) * len(listed.contacts) for listed in held)
+    parts = ((pairs, "tag", "held"), (quarantined, "contact", "quarantined"))
+    return ", ".join(f"{number:,} {what}{'s' * (number != 1)} {why}" for number, what, why in parts if number)
+
+
+def explain_waiting(deferrals: Iterable[Deferral], contacts: int) -> str:
+    """What is deferred, in words: `contacts` in all, and the exclusive tags whose other holders nobody showed."""
+    deferred = [f"{contacts:,} contact{'s' * (contacts != 1)} deferred"] if contacts else []
+    others = {tag for deferral in deferrals if not deferral.contacts for tag in deferral.tags}
+    return ", ".join([*deferred, *(f"who else carries {tag!r}" for tag in sorted(others))])
+
+
 def pairs_of(deltas: Iterable[Delta]) -> int:
     return sum(len(delta.changes) * len(delta.contacts) for delta in deltas)
 

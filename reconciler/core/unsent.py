@@ -181,4 +181,5 @@ def nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> 
 def left_aside(plan: LocationPlan, held: Sequence[Listed]) -> tuple[str, ...]:
     """What is desired and not sent, and the commands that settle it. `held`: what of the plan's is so still."""
     still = replace(plan, held=tuple(held))
-    return (f"Not as declared: {still.aside}.", *plan_remedies(still)) if still.aside else ()
+    told = (f"Not as declared: {still.aside}.", *plan_remedies(still)) if still.aside else ()
+    return (*told, f"Not decided: {plan.waiting}.") if plan.is_empty and plan.waiting else told

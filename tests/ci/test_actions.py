@@ -210,7 +210,10 @@ def test_a_report_that_observed_nothing_closes_no_issue(
     github: tuple[FakeGitHub, dict[str, str]],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """The state was lost between two nights: nothing is known of anybody, so nothing shows that the drift is mended."""
+    """The state was lost between two nights: nothing is known of anybody, so nothing shows that the drift is mended.
+
+    Where contacts are read all the same, what others took off looks as if it had never been given.
+    """
     fake, variables = github
     manifest(customers=(range(3), ["customer"], []))
     reconciler("apply", "--auto-approve")
@@ -227,6 +230,10 @@ def test_a_report_that_observed_nothing_closes_no_issue(
     (issue,) = fake.issues
     assert issue.get("state", "open") == "open"
     assert "::warning::nothing was ever observed" in capfd.readouterr().out
+    assert look(refresh="get").outputs["drifted"] == "false"
+    (issue,) = fake.issues
+    assert issue.get("state", "open") == "open"
+    assert "::warning::no apply of a location is known" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("action", [plan, drift, apply])

@@ -178,7 +178,7 @@ def test_what_stands_for_a_once_that_is_held_stays_and_the_rest_goes_on() -> Non
     desired = declare(a_set("s", "anna", "vip c", absent="trial"), rule=rules)
     result = diff(desired, state(anna=added_in_doubt(later="lead trial")), now=NOW)
     assert (changes(result), held(result)) == ({"anna": {"+c declared", "-trial absent"}}, {"anna": "vip"})
-    assert postponed(result) == {}
+    assert postponed(result) == {"anna": {"until_replaced: lead"}}
 
 
 def test_another_spelling_confirms_too() -> None:

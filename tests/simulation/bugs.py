@@ -118,14 +118,14 @@ BUGS = (
     Bug(
         "remove what is protected or ignored",
         "core/decision.py",
-        "            and not self._safe(tag)\n",
-        "",
+        " and not self._safe(tag)\n",
+        "\n",
         "2 15",
     ),
     Bug(
         "remove what is desired",
         "core/decision.py",
-        "if tag not in want.present\n            and tag not in self.spent",
+        "if tag not in want.present and tag not in self.spent",
         "if tag not in self.spent",
         "3 15",
     ),

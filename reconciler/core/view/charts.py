@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.compare import Comparison
-from reconciler.core.drift import DriftReport
+from reconciler.core.drift import OF_CONTACTS, DriftReport
 from reconciler.core.guard import holders
 from reconciler.core.journal import RunLog, RunRecord
 from reconciler.core.names import Instant, Tag
@@ -114,7 +114,8 @@ def drift_charts(report: DriftReport) -> tuple[Chart, ...]:
     by_class: defaultdict[str, Counter[int]] = defaultdict(Counter)
     by_tag: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for each in report.drifted:
-        by_class[each.drift][_age(each.oldest, report.newest)] += len(each.contacts)
+        counted = f"{each.drift} (contacts)" if each.drift in OF_CONTACTS else str(each.drift)
+        by_class[counted][_age(each.oldest, report.newest)] += len(each.contacts)
         if each.tag and each.drift in ("missing", "unexpected"):
             by_tag[each.tag][each.drift] += len(each.contacts)
     classes = {name: tuple(ages[index] for index in range(len(_AGES))) for name, ages in by_class.items()}
@@ -122,7 +123,7 @@ def drift_charts(report: DriftReport) -> tuple[Chart, ...]:
     tags = {tag: (counts["missing"], counts["unexpected"]) for tag, counts in by_tag.items()}
     both = (("missing", Style.REMOVE), ("unexpected", Style.ADD))
     return (
-        *_bars("Drift by class and age of what was observed, in pairs", named, classes),
+        *_bars("Drift by class and age of what was observed, in pairs, or in contacts where said", named, classes),
         *_bars("Tags by what others changed", both, tags),
     )
 

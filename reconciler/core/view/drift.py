@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from reconciler.core.drift import DriftClass, Drifted, DriftReport
+from reconciler.core.drift import OF_CONTACTS, DriftClass, Drifted, DriftReport
 from reconciler.core.names import Instant
 from reconciler.core.remedies import drift_remedies
 from reconciler.core.view.blocks import (
@@ -62,25 +62,21 @@ def drift_view(reports: Sequence[DriftReport], *, notes: Iterable[str] = (), mos
 def _section(report: DriftReport, most: int | None) -> Section:
     told = [each for each in report.drifted if each.expected is None]
     expected = [each for each in report.drifted if each.expected is not None]
-    blocks: list[Block] = [_table("", told, most)] if told else []
+    blocks: list[Block] = [_table("", told, most, report.applied)] if told else []
     if expected:
-        blocks.append(_table("Expected, as the settings say", expected, most))
+        blocks.append(_table("Expected, as the settings say", expected, most, report.applied))
     lines = (*_proofs(report), *_settling(report), _age(report))
     title = f"Location {report.location}, state serial {report.serial}"
     return Section(title, _verdict(report), (*blocks, Lines("", lines)))
 
 
-def _table(title: str, rows: Sequence[Drifted], most: int | None) -> Block:
+def _table(title: str, rows: Sequence[Drifted], most: int | None, applied: bool) -> Block:
     """Columns in which nothing stands are left out."""
-    cells = [_row(each) for each in rows]
+    cells = [_row(each, applied) for each in rows]
     used = [any(row[index].text for row in cells) for index in range(len(_COLUMNS))]
     kept = [tuple(cell for cell, use in zip(row, used, strict=True) if use) for row in cells]
     columns = [column for column, use in zip(_COLUMNS, used, strict=True) if use]
     return table(title, columns, kept, most=most)
-
-
-_CONTACTS = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
-"""Classes of whole contacts; the others are of pairs."""
 
 
 def _verdict(report: DriftReport) -> Cell:
@@ -96,7 +92,11 @@ def _verdict(report: DriftReport) -> Cell:
     undone = [_amount(report, drift) for drift in _UNDONE if report.count(drift)]
     if undone:
         return Cell(f"Not as declared: {', '.join(undone)}.{_besides(report, _AFTER_UNDONE)}", Style.WARN)
-    if pending := report.count(DriftClass.PENDING):
+    pending = report.count(DriftClass.PENDING)
+    if pending and not report.applied:
+        text = "No statement on drift: no apply of this location is known, so nothing tells what others changed. "
+        return Cell(f"{text}{counted(pending, 'tag')} pending.{_besides(report, _AFTER_UNDONE)}", Style.WARN)
+    if pending:
         text = f"No drift, but {counted(pending, 'tag')} pending: the manifests moved since the last apply."
         return Cell(text + _besides(report, _AFTER_UNDONE), Style.STRONG)
     besides = _besides(report, _AFTER_UNDONE)
@@ -110,11 +110,20 @@ _AFTER_OURS = (*_UNDONE, *_AFTER_UNDONE)
 
 
 def _amount(report: DriftReport, drift: DriftClass) -> str:
-    return f"{counted(report.count(drift), 'contact' if drift in _CONTACTS else 'tag')} {drift}"
+    return f"{counted(report.count(drift), 'contact' if drift in OF_CONTACTS else 'tag')} {drift}"
+
+
+def _unproven(report: DriftReport) -> Iterator[str]:
+    """What the reading was for and did not tell."""
+    older = report.older_rows
+    if older is not None and older.contradicting > older.read_again:
+        yield f"{counted(older.contradicting - older.read_again, 'row')} of the search set aside"
+    if report.waiting:
+        yield f"not looked for: who else carries {', '.join(map(repr, report.waiting))}"
 
 
 def _besides(report: DriftReport, classes: Sequence[DriftClass]) -> str:
-    also = [_amount(report, drift) for drift in classes if report.count(drift)]
+    also = [*(_amount(report, drift) for drift in classes if report.count(drift)), *_unproven(report)]
     return f" Besides: {', '.join(also)}." if also else ""
 
 
@@ -140,13 +149,15 @@ def _proofs(report: DriftReport) -> list[Cell]:
 
 
 def _age(report: DriftReport) -> Cell:
+    if report.newest is None:
+        return Cell("No declared contact was observed yet. `--refresh auto` reads.", Style.FAINT)
     text = f"{counted(report.observed, 'contact')} observed between {moment(report.oldest)} and {moment(report.newest)}"
     if report.refreshed:
         return Cell(f"{text}.", Style.FAINT)
     return Cell(f"{text}; nothing observed since. `--refresh auto` reads again.", Style.FAINT)
 
 
-def _row(each: Drifted) -> tuple[Cell, ...]:
+def _row(each: Drifted, applied: bool) -> tuple[Cell, ...]:
     """It was right at one time and seen otherwise at another: whoever moved it did so in between."""
     style = _STYLES.get(each.drift, Style.PLAIN)
     setter = each.set_by
@@ -154,12 +165,18 @@ def _row(each: Drifted) -> tuple[Cell, ...]:
         number(len(each.contacts)),
         Cell(each.drift, style),
         Cell(each.tag),
-        Cell(each.expected if each.expected is not None else _MEANING.get(each.drift, each.reason)),
+        Cell(each.expected if each.expected is not None else _meaning(each, applied)),
         Cell(_minute(each.after)),
         Cell(_minute(each.oldest)),
         Cell("" if setter is None else f"run {setter.run[:8]}, {setter.who}"),
         Cell(_which(each), Style.FAINT),
     )
+
+
+def _meaning(each: Drifted, applied: bool) -> str:
+    if each.drift is DriftClass.PENDING and not applied:
+        return "never applied"
+    return _MEANING.get(each.drift, each.reason)
 
 
 def _which(each: Drifted) -> str:

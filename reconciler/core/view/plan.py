@@ -25,7 +25,6 @@ from reconciler.core.view.blocks import (
     Total,
     View,
     counted,
-    duration,
     lines,
     moment,
     number,
@@ -34,6 +33,7 @@ from reconciler.core.view.blocks import (
     table,
     totals,
 )
+from reconciler.core.view.plan_headline import plan_headline
 
 
 def plan_view(
@@ -81,7 +81,8 @@ def _section(plan: LocationPlan, most: int | None, explain: bool) -> Section:
         _listed("Given before, not given again; --again TAG gives it", plan.given, most),
     ]
     shown = tuple(block for block in blocks if block is not None)
-    return Section(f"Location {plan.location}, {since}", _verdict(plan), shown, _totals(plan))
+    headline = plan_headline(plan, left_out=bool(_left_out(plan)))
+    return Section(f"Location {plan.location}, {since}", headline, shown, _totals(plan))
 
 
 def _totals(plan: LocationPlan) -> tuple[Total, ...]:
@@ -101,57 +102,11 @@ def _totals(plan: LocationPlan) -> tuple[Total, ...]:
     )
 
 
-def _verdict(plan: LocationPlan) -> Cell:
-    summary = plan.summary
-    aside = plan.aside
-    if plan.is_empty and _left_out(plan):
-        return Cell("Nothing to send: see what is left out.", Style.STRONG)
-    if plan.is_empty and aside:
-        return Cell(f"Nothing to send, and not as declared: {aside}.", Style.WARN)
-    if plan.is_empty:
-        waits = f" ({counted(summary.deferred, 'contact')} wait for an observation)" if summary.deferred else ""
-        return Cell(f"No changes: what was observed is as the manifests want it.{waits}", Style.GOOD)
-    also = f" Left aside: {aside}." if aside else ""
-    recorded = [
-        f"{pairs:,} {word}" for pairs, word in ((summary.adopted, "adopted"), (summary.released, "released")) if pairs
-    ]
-    if not plan.batches:
-        return Cell(
-            f"Nothing to send. To record: {', '.join(recorded) or 'what stays on leaving'}.{also}", Style.STRONG
-        )
-    sent = [
-        f"{counted(pairs, 'tag')} to {word}"
-        for pairs, word in ((summary.adds, "add"), (summary.removes, "remove"))
-        if pairs
-    ]
-    changes = ", ".join([*sent, *recorded])
-    return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {_cost(plan)}.{also}", Style.STRONG)
-
-
 def _asides(plan: LocationPlan) -> Block | None:
     """What a search told that was set aside; the commands that settle what the plan cannot."""
     older = [Cell(f"{plan.searched.older_rows}.", Style.WARN)] if plan.searched.older_rows else []
     asides = [*older, *(Cell(text, Style.FAINT) for text in plan_remedies(plan))]
     return lines("", asides) if asides else None
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:,.0f} %" if share >= 1 else f"{100 * share:.2g} %"
-
-
-def _bound(plan: LocationPlan) -> str:
-    if all(proof.proven for proof in plan.proofs):
-        return "fewer are not possible"
-    return f"no plan needs fewer than {plan.summary.lower_bound:,}"
-
-
-def _cost(plan: LocationPlan) -> str:
-    summary = plan.summary
-    time = f", {duration(summary.eta_seconds)} at the rate limit" if summary.eta_seconds else ""
-    return (
-        f"{counted(summary.requests, 'request')} ({_bound(plan)}), "
-        f"{_percent(summary.daily_quota_share)} of a day's quota{time}"
-    )
 
 
 @dataclass(slots=True)

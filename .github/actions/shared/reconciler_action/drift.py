@@ -25,19 +25,22 @@ def main(runner: Runner) -> int:
     reported = done.code in REPORTED
     runner.output(exit_code=done.code, drifted=str(done.code == DRIFTED).lower())
     if reported and runner.wants("issue"):
-        if done.code != DRIFTED and observed_nothing(done.answer):
-            runner.command("warning", "nothing was ever observed in a location: the issue about drift is left as it is")
+        if done.code != DRIFTED and (why := makes_no_statement(done.answer)):
+            runner.command("warning", f"{why}: the issue about drift is left as it is")
         else:
             _issue(runner, markdown, drifted=done.code == DRIFTED)
     return 0 if reported else done.code
 
 
-def observed_nothing(report: str) -> bool:
-    """Whether a location of the report has declared contacts, and none of them was ever observed: no statement."""
-    return any(
-        not location["observed"] and any(drifted["drift"] == "unobserved" for drifted in location["drifted"])
-        for location in json.loads(report)["locations"]
-    )
+def makes_no_statement(report: str) -> str:
+    """Why the report does not tell that nothing drifted in any of its locations; empty where it does."""
+    for location in json.loads(report)["locations"]:
+        classes = {drifted["drift"] for drifted in location["drifted"] if drifted["expected"] is None}
+        if not location["observed"] and "unobserved" in classes:
+            return "nothing was ever observed in a location"
+        if not location["applied"] and "pending" in classes:
+            return "no apply of a location is known, so nothing tells what others changed"
+    return ""
 
 
 def _issue(runner: Runner, markdown: str, *, drifted: bool) -> None:
