@@ -69,10 +69,16 @@ def _label(text: str, names: Mapping[LocationId, str]) -> str:
     return location_label(location, names.get(location, ""))
 
 
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """A hint that names what was probably meant; empty where nothing is close, or there is too much to choose from."""
+def closest(name: str, known: Collection[str]) -> str:
+    """What was probably meant; empty where nothing is close, or there is too much to choose from."""
     close = get_close_matches(name[:100], known, n=1, cutoff=0.6) if len(known) <= _CHOICES else []
-    return f"did you mean {close[0]!r}?" if close else ""
+    return close[0] if close else ""
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """A hint that names what was probably meant; empty where nothing is."""
+    close = closest(name, known)
+    return f"did you mean {close!r}?" if close else ""
 
 
 def iso(instant: Instant) -> str:

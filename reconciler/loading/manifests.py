@@ -287,19 +287,19 @@ _WORDS = ("tags", "absent", "ignore")
 
 
 def _cut(data: dict[str, Any], locations: Iterable[tuple[int | str, ...]]) -> set[str]:
-    """Takes out of `data` whatever an error lies in; answers the names of the contact sets among it.
+    """Takes out of `data` whatever an error lies in; answers the names of the contact sets that are not as written.
 
     Of a list of tags only the wrong one is replaced, so that what else is wrong with the set is told too.
     """
     broken: set[str] = set()
     for location in locations:
         top = data.get(str(location[0]))
+        if location[0] == "contact_sets":
+            broken.update(map(str, location[1:2]))
         if _mended(top, location):
             continue
         if len(location) > 1 and isinstance(top, dict):
             top.pop(location[1], None)
-            if location[0] == "contact_sets":
-                broken.add(str(location[1]))
         else:
             data.pop(str(location[0]), None)
     return broken

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -10,11 +11,12 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.core.errors import Problem
-from reconciler.core.names import did_you_mean
+from reconciler.core.names import closest, did_you_mean, looks_like_contact_id
 from reconciler.core.source import Source
 from reconciler.loading.fields import kind
 from reconciler.loading.nodes import Mapping, Node, Scalar
 from reconciler.loading.nodes import Sequence as SequenceNode
+from reconciler.loading.tables import ENDINGS
 
 _WANTED = {
     "string_type": "text",
@@ -32,7 +34,9 @@ Location = Sequence[int | str]
 
 def problems(error: ValidationError, root: Node, model: type[BaseModel]) -> list[Problem]:
     """The findings, each at the place in the nodes that it is about; of very many the first, and how many more."""
-    found = [detail for detail in error.errors(include_url=False) if not _follows(detail["loc"], root, model)]
+    details = error.errors(include_url=False)
+    misspelt = _misspelt(details, model)
+    found = [each for each in details if not (_follows(each["loc"], root, model) or each["loc"] in misspelt)]
     listed = [_problem(detail, root, model) for detail in found[:MAX_MISTAKES]]
     if len(found) > MAX_MISTAKES:
         more = f"and {len(found) - MAX_MISTAKES:,} more problems from here on"
@@ -69,6 +73,13 @@ def _message(detail: ErrorDetails) -> str:
     return detail["msg"][:1].lower() + detail["msg"][1:]
 
 
+def _misspelt(details: Iterable[ErrorDetails], model: type[BaseModel]) -> set[tuple[int | str, ...]]:
+    """The missing keys that were probably meant by unknown ones, about which alone something is said."""
+    missing = {each["loc"] for each in details if each["type"] == "missing"}
+    unknown = (each["loc"] for each in details if each["type"] == "extra_forbidden")
+    return missing & {(*at[:-1], closest(str(at[-1]), keys_at(model, at[:-1]))) for at in unknown}
+
+
 def _follows(location: Location, root: Node, model: type[BaseModel]) -> bool:
     """Whether the entry is a key that belongs below its empty neighbour, about which alone something is said."""
     entries = node_at(root, location[:1])
@@ -96,11 +107,33 @@ def _hint(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> str:
             return f"indent deeper than {str(location[1])!r} what belongs to it: {', '.join(beside)}"
     if rule == "string_type" and isinstance(node, Mapping) and len(node.items) == 1:
         return "a text that holds ': ' needs quotes, such as 'wa: 521'"
-    if rule == "list_type" and isinstance(node, Scalar) and not node.nothing:
-        return f"write it as a list: [{node.text[:60]}]"
+    if rule in _WANTED and isinstance(node, Scalar) and not node.nothing:
+        return _glued(node.text) or _hint_at_text(rule, node.text)
     if rule in ("dict_type", "model_type") and isinstance(node, SequenceNode):
         return "leave the dashes out: each name is a key here, with a colon behind it"
     return ""
+
+
+def _glued(text: str) -> str:
+    """Of a text that was meant as a list, or as keys with values, and lacks the blanks that make it one."""
+    if re.match(r"-\S", text):
+        return "a blank is missing after the dash of each line"
+    key = re.match(r"([\w-]+):\S", text)
+    return f"a blank is missing after the colon of {key[1][:60]!r}" if key else ""
+
+
+def _hint_at_text(rule: str, text: str) -> str:
+    """How to write what stands as a text where a list or a mapping belongs."""
+    if rule == "list_type":
+        return f"write it as a list: [{text[:60]}]"
+    if rule != "union_tag_not_found":
+        return ""
+    if text.lower().endswith(ENDINGS):
+        return f"to take the contacts from a file: {{file: {text[:60]}}}"
+    ids = re.split(r"[\s,;]+", text.strip())
+    if looks_like_contact_id(ids[0]):
+        return f"write it as a list: [{', '.join(ids[:2])}{', …' if len(ids) > 2 else ''}]"
+    return "write ids as a list, a file as {file: contacts.csv}, other sets as {sets: [vip]}"
 
 
 def node_at(root: Node, location: Location) -> Node | None:
