@@ -115,6 +115,38 @@ def test_ten_thousand_rows_open_sort_and_filter_fluently(browser: Page, tmp_path
     assert quiet(browser, path), (browser.said, browser.asked)
 
 
+def choose(page: Page, label: str, option: str) -> None:
+    """As a person does in the list that has this label."""
+    page.run(
+        f"""(() => {{
+          const named = element => element.closest("label").firstChild.data.trim();
+          const list = [...document.querySelectorAll(".filter select")].find(element => named(element) === "{label}");
+          [...list.options].find(each => each.text === "{option}").selected = true;
+          list.dispatchEvent(new Event("change"));
+        }})()"""
+    )
+
+
+def test_rows_are_chosen_by_tag_and_by_outcome(browser: Page, tmp_path: Path) -> None:
+    show(browser, ANSWERS["run"](), tmp_path / "report.html")
+    every = shown(browser)
+    labels = (
+        "[...document.querySelectorAll('.filter select')].map(list => list.closest('label').firstChild.data.trim())"
+    )
+    assert browser.run(labels) == ["outcome", "action", "tag"]
+    choose(browser, "outcome", "deferred (12)")
+    assert shown(browser) == [row for row in every if row[2] == "deferred"]
+    choose(browser, "tag", "trial (4)")
+    assert shown(browser) == [row for row in every if (row[2], row[6]) == ("deferred", "trial")]
+    assert browser.run("document.querySelector('[role=status]').textContent") == f"4 of {len(every)} rows"
+    choose(browser, "outcome", "all")
+    choose(browser, "tag", "no tag (13)")
+    assert shown(browser) == [row for row in every if not row[6]]
+    choose(browser, "tag", "all")
+    assert shown(browser) == every
+    assert browser.run("document.querySelector('[role=status]').textContent") == ""
+
+
 def test_short_tables_sort_by_number(browser: Page, tmp_path: Path) -> None:
     show(browser, ANSWERS["run"](), tmp_path / "report.html")
     browser.click("table th.right button")
@@ -153,7 +185,7 @@ def test_it_is_read_without_script(browser: Page, tmp_path: Path) -> None:
         show(browser, plan_answer(a_long_plan()), tmp_path / "report.html")
         nodes = browser.call("DOM.getDocument", depth=0)["root"]["nodeId"]
         rows = browser.call("DOM.querySelectorAll", nodeId=nodes, selector=".records tbody tr")["nodeIds"]
-        buttons = browser.call("DOM.querySelectorAll", nodeId=nodes, selector="button, input")["nodeIds"]
+        buttons = browser.call("DOM.querySelectorAll", nodeId=nodes, selector="button, input, select")["nodeIds"]
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
     assert len(rows) == ROWS

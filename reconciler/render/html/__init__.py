@@ -23,13 +23,15 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reconciler.core.printable import printable
-from reconciler.core.view.blocks import View
+from reconciler.core.view.blocks import Column, View
 from reconciler.core.view.charts import Chart
 from reconciler.core.view.records import Records, Row
 from reconciler.render.html.drawing import draw
 
 PART = 100
 """Rows that are laid out together."""
+FACETS = frozenset({"tag", "name", "what", "action", "change", "class", "outcome", "status"})
+"""Columns of the long table by whose values the script lets a reader choose rows."""
 SAMPLE = 200
 WIDEST = 50
 LONGEST, SENTENCE, PAD = 30, 20, 5
@@ -52,6 +54,7 @@ def render_html(
         sections=list(zip(view.sections, drawn, strict=True)),
         records=records,
         right=[Markup(' class="right"') if column.right else "" for column in records.columns],
+        heads=[Markup(_head(column)) for column in records.columns],  # noqa: S704  our own words
         parts=list(_parts(rows)),
         shown=len(rows),
         total=total,
@@ -67,6 +70,10 @@ def _title(view: View) -> str:
     names = [section.title for section in view.sections]
     more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
     return f"{view.title}: {names[0]}{more} – reconciler" if names else f"{view.title} – reconciler"
+
+
+def _head(column: Column) -> str:
+    return ' class="right"' if column.right else ' class="facet"' if column.name in FACETS else ""
 
 
 def _rows(records: Records, most: int | None) -> tuple[list[Row], int]:

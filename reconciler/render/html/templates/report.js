@@ -1,6 +1,6 @@
 
 "use strict";
-// Makes tables sortable, and long ones searchable. The page says the same without it.
+// Makes tables sortable, and long ones searchable, by what is typed and by the values of some columns. The page says the same without it.
 for (const table of document.querySelectorAll("table")) {
   const PART = 100;
   const every = [...table.querySelectorAll("tbody tr")];
@@ -8,10 +8,15 @@ for (const table of document.querySelectorAll("table")) {
   const text = new Map(every.map((row) => [row, row.textContent.toLowerCase()]));
   const headers = [...table.querySelectorAll("thead th")];
   const isLong = table.classList.contains("records");
+  const chosen = new Map();
   let order = every, wanted = "";
 
+  const isShown = (row) =>
+    (!wanted || text.get(row).includes(wanted)) &&
+    [...chosen].every(([index, value]) => row.cells[index].textContent === value);
+
   const show = () => {
-    const rows = wanted ? order.filter((row) => text.get(row).includes(wanted)) : order;
+    const rows = wanted || chosen.size ? order.filter(isShown) : order;
     const size = isLong ? PART : Math.max(rows.length, 1);
     const parts = [...table.tBodies];
     for (let index = 0; index < Math.max(parts.length, Math.ceil(rows.length / size)); index++) {
@@ -35,6 +40,7 @@ for (const table of document.querySelectorAll("table")) {
     show();
   };
 
+  const names = headers.map((header) => header.textContent);
   headers.forEach((header, index) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -48,14 +54,39 @@ for (const table of document.querySelectorAll("table")) {
   const input = document.createElement("input"), count = document.createElement("span");
   box.className = "filter";
   input.type = "search";
+  input.autocomplete = "off";
   label.append("Filter ", input);
   count.className = "faint";
   count.setAttribute("role", "status");
-  box.append(label, count);
+  const tell = () => {
+    const shown = show().toLocaleString("en"), all = every.length.toLocaleString("en");
+    count.textContent = wanted || chosen.size ? `${shown} of ${all} rows` : "";
+  };
+  const facet = (index) => {
+    const numbers = new Map();
+    for (const row of every) {
+      const value = row.cells[index].textContent;
+      numbers.set(value, (numbers.get(value) ?? 0) + 1);
+    }
+    if (numbers.size < 2) return [];
+    const values = [...numbers.keys()].sort(new Intl.Collator(undefined, { numeric: true }).compare);
+    const select = document.createElement("select"), named = document.createElement("label");
+    select.autocomplete = "off";
+    select.append(new Option("all"));
+    for (const value of values) select.append(new Option(`${value || `no ${names[index]}`} (${numbers.get(value).toLocaleString("en")})`));
+    select.addEventListener("change", () => {
+      if (select.selectedIndex) chosen.set(index, values[select.selectedIndex - 1]);
+      else chosen.delete(index);
+      tell();
+    });
+    named.append(`${names[index]} `, select);
+    return [named];
+  };
+  const facets = headers.flatMap((header, index) => (header.classList.contains("facet") ? facet(index) : []));
+  box.append(label, ...facets, count);
   table.before(box);
   input.addEventListener("input", () => {
     wanted = input.value.trim().toLowerCase();
-    const shown = show();
-    count.textContent = wanted ? `${shown.toLocaleString("en")} of ${every.length.toLocaleString("en")} rows` : "";
+    tell();
   });
 }
