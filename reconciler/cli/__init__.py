@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,31 @@ COMMANDS = {
     "sandbox": "Run the emulated API for yourself.",
 }
 """The commands in the order of a day's work, and what each is for."""
+
+
+@dataclass(slots=True)
+class CommandRecord:
+    """What a command line has done so far, for the words that it ends with.
+
+    `names`: what people call the locations. `sends`: a run that may change tags has begun, with a journal. `reads`:
+    contacts were asked for; `keeps`: what was read of them is in the state.
+    """
+
+    names: dict[LocationId, str] = field(default_factory=dict)
+    sends: bool = False
+    reads: bool = False
+    keeps: bool = False
+
+    @property
+    def interrupted(self) -> str:
+        """What is true of a command that is interrupted now."""
+        if self.sends:
+            return "interrupted: what was in flight is in the journal, the next run goes on from there"
+        if not self.reads:
+            return "interrupted: nothing was sent"
+        if self.keeps:
+            return "interrupted: nothing was sent; what was read until then is kept"
+        return "interrupted: nothing was sent; what was read until then is not kept"
 
 
 class Suggesting(click.Group):
@@ -93,10 +119,9 @@ def cli() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line; returns its exit code and never raises for what a user may cause."""
-    # what people call the locations: filled by the command that loads the settings, read for its error too
-    names: dict[LocationId, str] = {}
+    record = CommandRecord()
     try:
-        result = cli.main(list(arguments), prog_name="reconciler", standalone_mode=False, obj=names)
+        result = cli.main(list(arguments), prog_name="reconciler", standalone_mode=False, obj=record)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as ended:
         return ended.exit_code
@@ -107,7 +132,7 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: what was in flight is in the journal, the next run goes on from there", err=True)
+        click.echo(record.interrupted, err=True)
         return INTERRUPTED
     except BrokenPipeError:
         # whoever read us has gone; say nothing more, not even at exit
@@ -116,7 +141,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  the last door: our errors in plain words, bugs as bugs
         from reconciler.cli.failure import tell
 
-        return tell(error, names)
+        return tell(error, record.names)
 
 
 def main() -> None:

@@ -112,7 +112,7 @@ def command(
         beside = target if proposal else Path("reconciler")
         sending = send(fit, session, console, options, operation="apply", plan=beside, proposal=proposal)
         reports = asyncio.run(sending)
-    return tell(reports, session, console, options)
+    return tell(reports, console, options)
 
 
 def _has_work(plan: Plan, proposal: Proposal | None) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from reconciler.cli.calling import command_record
 from reconciler.cli.connecting import open_reading, reckon_today, token_held_in
 from reconciler.cli.options import milliseconds
 from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
@@ -161,6 +162,8 @@ async def read(
     """Asks the API of a location."""
     if wanted.is_empty:
         return Found()
+    record = command_record()
+    record.reads, record.keeps = True, keep is not keep_nothing
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(open_reading(settings, location, pace))
         reading = Reading(api, SystemClock(), report, pace, token=called(token_held_in(settings, location)))

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import click
 
 from reconciler.cli.answers import Answer, spell
-from reconciler.cli.calling import for_person
+from reconciler.cli.calling import command_record, for_person
 from reconciler.cli.options import FORMATS
 from reconciler.core.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.printable import json_line, visible
@@ -73,7 +73,7 @@ class Report:
 
 def _failure(error: BaseException, until_then: Answer | None = None) -> Answer:
     """What a command ended with, after what it had to tell."""
-    message = getattr(error, "message", "") or f"interrupted: {type(error).__name__}"
+    message = _message(error)
     hint = getattr(error, "hint", "")
     document = {
         "format_version": FORMAT_VERSION,
@@ -89,6 +89,12 @@ def _failure(error: BaseException, until_then: Answer | None = None) -> Answer:
         records=view_records(failure_view(lines, hints)),
         json=lambda: json_line(document),
     )
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return command_record().interrupted
+    return getattr(error, "message", "") or f"interrupted: {type(error).__name__}"
 
 
 def answer_failure(error: ReconcilerError, kind: str, *, whole: bool) -> None:

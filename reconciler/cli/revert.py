@@ -77,13 +77,13 @@ def command(run: str, manifests: Path, dry_run: bool, auto_approve: bool, **opti
     approved = approve(plan)
     if plan.is_empty:
         console.note(f"nothing of run {reversal.run} is left to undo")
-        return tell([LocationReport(location, "", RunStatus.COMPLETE)], session, console, options)
+        return tell([LocationReport(location, "", RunStatus.COMPLETE)], console, options)
     if not auto_approve:
         ask(plan, session)
     refuse_over_quota(plan, session, options)
     operation = f"revert {reversal.run}"
     sending = send(approved, session, console, options, operation=operation, reversals={location: reversal})
-    return tell(asyncio.run(sending), session, console, options)
+    return tell(asyncio.run(sending), console, options)
 
 
 def _reversal(reader: StateReader, given: str) -> tuple[Reversal, LocationId]:

@@ -13,6 +13,7 @@ import click
 
 from reconciler.apply import Mission, World, apply
 from reconciler.cli import answers
+from reconciler.cli.calling import command_record
 from reconciler.cli.connecting import arguments_of, token_held_in
 from reconciler.cli.console import Console
 from reconciler.cli.halting import stop_on, stopping
@@ -98,6 +99,7 @@ async def send(
         world = World(
             api, store, SystemClock(), console, journal, reader=api, pace=session.pace, stop=stop, token=token_called
         )
+        command_record().sends = bool(locations)
         return await apply(approved, mission, world)
 
 
@@ -107,7 +109,7 @@ def _options_of(location: LocationPlan, plan: Plan, session: Session, options: M
     return replace(now, selection=plan.selection, searched=location.searched, gone=location.gone)
 
 
-def tell(reports: Sequence[LocationReport], session: Session, console: Console, options: Mapping[str, Any]) -> int:
+def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:
     """The answer of a run; its exit code."""
     answers.tell(answers.run_answer(reports), console, options)
     return exit_code(reports)

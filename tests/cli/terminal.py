@@ -30,7 +30,7 @@ def on_terminal(*arguments: str, cwd: Path, columns: int = COLUMNS) -> Iterator[
     environment.pop("COLUMNS", None)
     command = [sys.executable, "-m", "reconciler", *arguments]
     with subprocess.Popen(
-        command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_heed_ctrl_c
+        command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=heed_ctrl_c
     ) as process:
         os.close(theirs)
         try:
@@ -40,7 +40,7 @@ def on_terminal(*arguments: str, cwd: Path, columns: int = COLUMNS) -> Iterator[
             process.kill()  # one that waits for an answer would wait for ever
 
 
-def _heed_ctrl_c() -> None:
+def heed_ctrl_c() -> None:
     """Test workers, and jobs in the background, ignore Ctrl-C, and so would whatever they start."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli import CommandRecord
 from reconciler.clock import SystemClock
 from reconciler.core.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
@@ -20,6 +21,7 @@ from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
 from tests.cli.conftest import LOCATION, Command
+from tests.cli.terminal import heed_ctrl_c
 from tests.fakes import a_holder
 
 STATE = "sqlite:///.reconciler/state.db"
@@ -116,3 +118,42 @@ def test_a_second_signal_ends_it_at_once(
     assert ended.code in (0, 3)
     assert added(world) <= 8
     assert all(list(world.transitions).count(each) == 1 for each in world.transitions)
+
+
+READING = {
+    "plan": ("plan", "--refresh", "get"),
+    "drift": ("drift", "--refresh", "get"),
+    "apply": ("apply", "--refresh", "get", "--auto-approve"),
+}
+
+
+@pytest.mark.parametrize("command", READING)
+def test_whoever_is_interrupted_reading_is_told_that_nothing_was_sent(
+    manifest: Manifest, project: Path, sandbox: Running, world: World, command: str
+) -> None:
+    """These commands store nothing of what they read before they send: no journal holds it."""
+    manifest(customers=(range(8), ["customer"], []))
+    environment = os.environ | {
+        "RECONCILER_API_BASE_URL": sandbox.url,
+        "HIGHLEVEL_TOKEN": DEMO_TOKEN,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    words = [sys.executable, "-m", "reconciler", *READING[command], "--log-level", "debug", "--report", "it.json"]
+    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c) as process:
+        assert process.stderr is not None
+        assert "reading by" in process.stderr.readline()
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+
+    told = "interrupted: nothing was sent; what was read until then is not kept"
+    assert (process.returncode, told in err, "Traceback" in err, "journal" in err) == (130, True, False, False)
+    assert told in (project / "it.json").read_text()
+    assert not world.transitions
+
+
+def test_what_an_interrupted_command_says_of_itself() -> None:
+    assert CommandRecord().interrupted == "interrupted: nothing was sent"
+    assert CommandRecord(reads=True, keeps=True).interrupted.endswith(
+        "nothing was sent; what was read until then is kept"
+    )
+    assert "in the journal" in CommandRecord(reads=True, sends=True).interrupted

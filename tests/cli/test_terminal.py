@@ -46,6 +46,7 @@ def test_ctrl_c_before_anything_is_sent(manifest: Manifest, project: Path, world
         shown = read_until(terminal, "no such words")
         assert process.wait(timeout=30) == 130
     assert "Traceback" not in shown
+    assert "interrupted: nothing was sent\r\n" in shown
     assert not world.transitions
 
 

@@ -65,6 +65,40 @@ def test_the_setting_that_holds_it_is_named(
     assert named[held] in said
 
 
+@pytest.mark.parametrize("held", ["HIGHLEVEL_TOKEN", "token_env", "token_command"])
+@pytest.mark.parametrize("more", [(), ("--refresh", "get")])
+def test_revert_names_where_it_is_held(
+    reconciler: Command,
+    manifest: Callable[..., None],
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    held: str,
+    more: tuple[str, ...],
+) -> None:
+    """The token was good for the run that is to be undone."""
+    manifest(customers=(range(3), ["customer"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    manifest(others=([4], ["other"], []))
+    monkeypatch.setenv("HIGHLEVEL_TOKEN", WRONG)
+    monkeypatch.setenv("ACME_TOKEN", WRONG)
+    if held != "HIGHLEVEL_TOKEN":
+        monkeypatch.delenv("HIGHLEVEL_TOKEN")
+        given = {"token_env": "ACME_TOKEN", "token_command": f"echo {WRONG}"}[held]
+        (project / "manifests" / "reconciler.yaml").write_text(f"locations: {{{LOCATION}: {{{held}: {given}}}}}\n")
+    lifted = ("--allow", "empties_tag:tag=customer", "--allow", "max_removes_pct", "--reason", "a mistake")
+    ended = reconciler("revert", "last", "--auto-approve", *lifted, *more)
+    said = " ".join((ended.out + ended.err).split())
+    named = {
+        "HIGHLEVEL_TOKEN": "the token from environment variable HIGHLEVEL_TOKEN is expired, revoked or rotated",
+        "token_env": "the token from environment variable ACME_TOKEN is expired",
+        "token_command": "the token from token_command (in reconciler.yaml) is expired",
+    }
+
+    assert ended.code == 7
+    assert named[held] in said
+    assert WRONG not in said
+
+
 def test_a_token_of_another_location_is_named(
     reconciler: Command, project: Path, sandbox: Running, manifest: Callable[..., None]
 ) -> None:
