@@ -6,10 +6,13 @@ equals sign: with a blank, pytest takes DIR for a place to look for tests).
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.extras import never_runs
 
 settings.register_profile("reconciler", deadline=None, max_examples=50)
 settings.load_profile("reconciler")
@@ -59,3 +62,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if THIRD_PARTY.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker("third_party")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that is skipped for want of an extra, and that .ci/run does not choose either, never runs: it fails."""
+    report = yield
+    if report.skipped and never_runs(str(report.longrepr), (mark.name for mark in item.iter_markers())):
+        report.outcome, report.longrepr = "failed", f"{item.nodeid} needs an extra: mark it with pytest.mark.extras"
+    return report

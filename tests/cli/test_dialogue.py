@@ -15,6 +15,7 @@ from tests.cli.conftest import LOCATION
 from tests.cli.terminal import dialogue
 from tests.fakes import a_holder
 
+pytestmark = pytest.mark.extras
 pyte = pytest.importorskip("pyte", reason="pyte is not installed: pip install pyte")
 
 Manifest = Callable[..., None]

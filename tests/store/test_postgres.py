@@ -20,6 +20,7 @@ from reconciler.core.outcome import Outcome, Verdict
 from reconciler.store import open_reader, open_store
 from reconciler.store.address import address
 from reconciler.store.schema import STEPS, VERSION
+from tests.extras import need
 from tests.fakes import START, a_holder
 from tests.store.conftest import HOMES
 from tests.store.sample import fill
@@ -290,7 +291,7 @@ def test_an_acknowledged_change_is_on_disk(tmp_path: Path) -> None:
 @opened
 @pytest.mark.parametrize("place", ["anna:hunter2@localhost:1/state", "localhost:1/state?password=hunter2&user=anna"])
 def test_a_server_that_is_not_there_is_told_without_the_password(place: str, opening: str) -> None:
-    pytest.importorskip("psycopg")
+    need("psycopg")
     with pytest.raises(StateError) as caught:
         OPENINGS[opening](f"postgresql://{place}")
     assert "localhost:1/state" in caught.value.message
@@ -299,7 +300,7 @@ def test_a_server_that_is_not_there_is_told_without_the_password(place: str, ope
 
 @pytest.mark.parametrize("text", ["postgresql://anna:hunter2@db:x/state", "postgres://anna:hunter2@[db/state"])
 def test_a_url_that_cannot_be_read_is_not_repeated(text: str) -> None:
-    pytest.importorskip("psycopg")
+    need("psycopg")
     with pytest.raises(UsageError) as caught:
         open_store(text)
     assert "hunter2" not in caught.value.message + caught.value.hint
