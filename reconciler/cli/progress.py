@@ -23,7 +23,7 @@ from reconciler.core.event import BatchAnswered, Event, Priced, Read, RoundStart
 from reconciler.core.names import Instant, LocationId, iso
 from reconciler.core.printable import json_line, visible
 from reconciler.core.standing import Standing
-from reconciler.core.view.blocks import counted, duration
+from reconciler.core.view.blocks import counted, duration, percent
 from reconciler.core.view.standing import facts
 
 if TYPE_CHECKING:
@@ -134,4 +134,4 @@ def _sentence(event: Event, standing: Standing, now: Instant) -> str:
 def _price(event: Priced) -> str:
     time = f", at least {duration(event.milliseconds / 1000)}" if event.milliseconds >= 1_000 else ""
     more = f", and at least 2 for each of {counted(event.exclusive, 'exclusive tag')}" if event.exclusive else ""
-    return f"{counted(event.requests, 'request')}, {100 * event.share:.2g} % of a day's quota{time}{more}"
+    return f"{counted(event.requests, 'request')}, {percent(event.share)} of a day's quota{time}{more}"

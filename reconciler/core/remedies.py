@@ -53,7 +53,9 @@ def run_remedies(report: LocationReport) -> list[str]:
 
 
 def log_remedies(log: RunLog) -> list[str]:
-    """What no answer told of is in doubt as well."""
+    """As the run wrote down how it ended; of one that did not, what no answer told of is in doubt as well."""
+    if log.ending is not None:
+        return _after([outcome for outcome, _ in log.ending.pairs])
     verdicts = [answer.verdict for batch in log.batches for answer in batch.answers.values()]
     return _after({Outcome.IN_DOUBT if verdict is None else verdict.outcome for verdict in verdicts})
 

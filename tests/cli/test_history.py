@@ -13,7 +13,9 @@ import pytest
 from reconciler.clock import SystemClock
 from reconciler.core.journal import RunHeader
 from reconciler.core.names import Instant
-from reconciler.sandbox.server import Running
+from reconciler.sandbox.app import App
+from reconciler.sandbox.faults import Fault, FaultPlan, Kind, Network
+from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from tests.cli.conftest import LOCATION, Command, contact_id
@@ -109,6 +111,39 @@ def test_nothing_is_undone_where_no_run_did_anything(reconciler: Command, manife
     assert run_ids(reconciler)
     ended = reconciler("revert", "last")
     assert (ended.code, "or put anything under management, yet" in ended.err) == (64, True)
+
+
+@pytest.mark.parametrize("kind", [Kind.ERROR_BEFORE, Kind.ERROR_AFTER])
+def test_a_doubt_that_the_run_settled_is_no_doubt_in_what_became_of_each_tag(
+    kind: Kind, reconciler: Command, manifest: Manifest, world: World, monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    """The second of two requests is lost: it is sent once more, or read to be as it should."""
+    manifest(customers=(range(2, 6), ["customer"], []))
+    lost = FaultPlan(listed={1: Fault(kind)}, path="/contacts/bulk")
+    with in_background(Network(App(world), lost)) as running:
+        monkeypatch.setenv("RECONCILER_API_BASE_URL", running.url)
+        applied = reconciler("apply", "--auto-approve", "--api-settle-s", "0", "--api-max-contacts", "2")
+    assert applied.code == 0, applied.out
+    out = reconciler("show", "last").out
+    table = out[out.index("Tags, in contacts") :].splitlines()
+    again = kind is Kind.ERROR_BEFORE
+    assert [line.split() for line in table[1:3]] == [
+        ["tag", "added"] if again else ["tag", "added", "seen"],
+        ["customer", "4"] if again else ["customer", "2", "2"],
+    ]
+    assert "--retry-held" not in out, "nothing is held"
+
+
+def test_what_others_did_and_nobody_approved_is_told_of_the_run(
+    reconciler: Command, manifest: Manifest, sandbox: Running
+) -> None:
+    manifest(customers=(range(2, 6), ["customer"], []))
+    reconciler("apply", "--auto-approve")
+    sandbox.do(lambda world, now: world.remove(contact_id(3), ["customer"], now=now, by="somebody"))
+    manifest(customers=(range(2, 6), ["customer", "vip"], []))
+    assert reconciler("apply", "--auto-approve").code == 3
+    told = "1 pair turned out to be needed and nobody approved them: run plan again."
+    assert told in " ".join(reconciler("show", "last").out.split())
 
 
 def test_there_is_no_last_run_yet(reconciler: Command, manifest: Manifest) -> None:

@@ -114,6 +114,11 @@ def _named(cell: Cell, names: Mapping[LocationId, str]) -> Cell:
     return cell if text is cell.text else replace(cell, text=text)
 
 
+def percent(share: float) -> str:
+    """Two figures, and all of them where it is more than the whole."""
+    return f"{100 * share:,.0f} %" if share >= 1 else f"{100 * share:.2g} %"
+
+
 def table(
     title: str,
     columns: Sequence[Column],

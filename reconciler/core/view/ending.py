@@ -44,6 +44,11 @@ def summary(ending: RunEnding, requests: int) -> str:
     return f"{done}, {counted(ending.reads, 'contact')} read to settle doubts" if ending.reads else done
 
 
+def unapproved(ending: RunEnding) -> str:
+    """What the answers showed to be needed beyond the plan."""
+    return f"{counted(ending.outside, 'pair')} turned out to be needed and nobody approved them: run plan again."
+
+
 def outcomes(ending: RunEnding) -> Block | None:
     """How many pairs ended how; what was not sent, by why."""
     rows = [row for outcome, pairs in ending.pairs for row in _outcome(outcome, pairs, ending.shortfalls)]

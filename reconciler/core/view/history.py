@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from heapq import nsmallest
 
-from reconciler.core.journal import Answer, BatchRecord, RunLog, RunRecord, RunStatus
+from reconciler.core.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord, RunStatus
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.remedies import log_remedies
@@ -26,7 +26,7 @@ from reconciler.core.view.blocks import (
     number,
     table,
 )
-from reconciler.core.view.ending import ending_totals, outcomes, shortfalls, summary
+from reconciler.core.view.ending import ending_totals, outcomes, shortfalls, summary, unapproved
 
 _STATUS = {
     RunStatus.RUNNING: Cell("running", Style.STRONG),
@@ -91,7 +91,7 @@ def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
         text = "Whom it changed is no longer known: the rows of older runs are given up (history_keep)."
         blocks.append(Lines("", (Cell(text, Style.WARN),)))
     elif log.batches:
-        blocks += [_tags(log.batches), _contacts(log.batches, most)]
+        blocks += [_tags(log), _contacts(log.batches, most)]
     if remedies := log_remedies(log):
         blocks.append(Lines("As far as nothing settled it since", tuple(Cell(text, Style.FAINT) for text in remedies)))
     if log.adopted:
@@ -111,7 +111,7 @@ def _verdict(log: RunLog) -> Cell:
         return Cell(f"Stopped: {ending.error}", Style.BAD)
     done = summary(ending, run.requests)
     if ending.outside or any(each.outcome is not Outcome.DEFERRED for each in ending.shortfalls):
-        return Cell(f"Done in part: {done}.", Style.WARN)
+        return Cell(f"Done in part: {done}.{f' {unapproved(ending)}' if ending.outside else ''}", Style.WARN)
     return Cell(f"Done: {done}.", Style.GOOD)
 
 
@@ -135,16 +135,50 @@ def _adopted(log: RunLog) -> Table:
     return table("Put under management without a request", columns, rows, most=None)
 
 
-def _tags(batches: Sequence[BatchRecord]) -> Table:
+def _tags(log: RunLog) -> Table:
+    """Each pair once, as it ended: what was in doubt may have been sent again, or read."""
     found: defaultdict[Tag, Counter[str]] = defaultdict(Counter)
-    for batch in batches:
-        for answer, contacts in Counter(batch.answers.values()).items():
+    doubted = {contact for _, (contact, answer) in _answers(log) if _is_open(answer)}
+    for batch in log.batches:
+        plain = (answer for contact, answer in batch.answers.items() if contact not in doubted)
+        for answer, contacts in Counter(plain).items():
             for tag in batch.tags:
                 found[tag][_word(batch, answer, tag)] += contacts
-    words = [*_CHANGED.values(), "was so already", *(each.replace("_", " ") for each in _UNCHANGED), "no answer"]
+    for (_, tag), word in _ended(log, doubted).items():
+        found[tag][word] += 1
+    words = [
+        *_CHANGED.values(),
+        "was so already",
+        Outcome.SEEN,
+        *(each.replace("_", " ") for each in _UNCHANGED),
+        "no answer",
+    ]
     shown = [word for word in words if any(counts[word] for counts in found.values())]
     rows = [(Cell(tag), *(number(found[tag][word]) for word in shown)) for tag in sorted(found)]
     return table("Tags, in contacts", (Column("tag"), *(Column(word, right=True) for word in shown)), rows, most=None)
+
+
+def _answers(log: RunLog) -> Iterator[tuple[BatchRecord, tuple[ContactId, Answer]]]:
+    return ((batch, item) for batch in log.batches for item in batch.answers.items())
+
+
+def _is_open(answer: Answer) -> bool:
+    return answer.verdict is None or answer.verdict.outcome in (Outcome.IN_DOUBT, Outcome.HELD)
+
+
+def _ended(log: RunLog, doubted: Collection[ContactId]) -> dict[tuple[ContactId, Tag], str]:
+    """The last word on each pair of these contacts; a doubt that the report has not any more was read to be so."""
+    last: dict[tuple[ContactId, Tag], str] = {}
+    still_open = None if log.ending is None else _open_pairs(log.ending)
+    for batch, (contact, answer) in _answers(log):
+        for tag in batch.tags if contact in doubted else ():
+            seen = still_open is not None and (contact, tag) not in still_open and _is_open(answer)
+            last[contact, tag] = Outcome.SEEN if seen else _word(batch, answer, tag)
+    return last
+
+
+def _open_pairs(ending: RunEnding) -> set[tuple[ContactId, Tag]]:
+    return {(contact, tag) for each in ending.shortfalls for contact in each.contacts for tag in each.tags}
 
 
 def _word(batch: BatchRecord, answer: Answer, tag: Tag) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.plan import LocationPlan
-from reconciler.core.view.blocks import Cell, Style, counted, duration
+from reconciler.core.view.blocks import Cell, Style, counted, duration, percent
 
 
 def plan_headline(plan: LocationPlan, *, left_out: bool) -> Cell:
@@ -44,10 +44,6 @@ def _nothing_to_send(plan: LocationPlan) -> Cell:
     return Cell("No changes: what was observed is as the manifests want it.", Style.GOOD)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:,.0f} %" if share >= 1 else f"{100 * share:.2g} %"
-
-
 def _bound(plan: LocationPlan) -> str:
     if all(proof.proven for proof in plan.proofs):
         return "fewer are not possible"
@@ -59,5 +55,5 @@ def _cost(plan: LocationPlan) -> str:
     time = f", {duration(summary.eta_seconds)} at the rate limit" if summary.eta_seconds else ""
     return (
         f"{counted(summary.requests, 'request')} ({_bound(plan)}), "
-        f"{_percent(summary.daily_quota_share)} of a day's quota{time}"
+        f"{percent(summary.daily_quota_share)} of a day's quota{time}"
     )

@@ -9,8 +9,8 @@ from reconciler.core.names import ContactId
 from reconciler.core.remedies import run_remedies
 from reconciler.core.report import LocationReport, Surprises
 from reconciler.core.unsent import ending_of
-from reconciler.core.view.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, counted, number, table
-from reconciler.core.view.ending import ending_totals, outcomes, shortfalls, summary
+from reconciler.core.view.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, number, table
+from reconciler.core.view.ending import ending_totals, outcomes, shortfalls, summary, unapproved
 
 
 def run_view(reports: Sequence[LocationReport], *, most: int | None = ROWS) -> View:
@@ -19,7 +19,7 @@ def run_view(reports: Sequence[LocationReport], *, most: int | None = ROWS) -> V
 
 def _section(report: LocationReport, most: int | None) -> Section:
     ending = ending_of(report)
-    blocks = [outcomes(ending), shortfalls(ending, most), _surprises(report.surprises, most), _notes(report)]
+    blocks = [outcomes(ending), shortfalls(ending, most), _surprises(report.surprises, most), _notes(report, ending)]
     title = f"Location {report.location}" + (f", run {report.run}" if report.run else "")
     shown = tuple(block for block in blocks if block is not None)
     return Section(title, _verdict(report, ending), shown, ending_totals(ending, report.requests))
@@ -57,11 +57,10 @@ def _some(contacts: Sequence[ContactId]) -> Cell:
     return Cell(", ".join(contacts[:3]) + (", …" if len(contacts) > 3 else ""))
 
 
-def _notes(report: LocationReport) -> Block | None:
+def _notes(report: LocationReport, ending: RunEnding) -> Block | None:
     items = [Cell(note, Style.WARN) for note in report.notes]
     if report.outside:
-        text = f"{counted(report.outside, 'pair')} turned out to be needed and nobody approved them: run plan again."
-        items.append(Cell(text, Style.WARN))
+        items.append(Cell(unapproved(ending), Style.WARN))
     items += [Cell(text, Style.FAINT) for text in run_remedies(report) if text not in report.notes]
     if report.hint:
         items.append(Cell(f"hint: {report.hint}"))
