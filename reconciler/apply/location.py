@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from reconciler.apply.refusing import hold_unseen
 from reconciler.apply.rounds import carry_out
-from reconciler.apply.run import Run, until
+from reconciler.apply.run import Run
 from reconciler.apply.settling import disbelieve_absences, hold_unsettled
-from reconciler.apply.stop import Halted
+from reconciler.apply.stop import Halted, until
 from reconciler.apply.world import Mission, World
 from reconciler.core.approval import ApprovedPlan
 from reconciler.core.ceiling import ceiling, meet

@@ -14,9 +14,10 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.apply.flying import fly
-from reconciler.apply.run import Run, passed_over
+from reconciler.apply.run import Run
 from reconciler.apply.settling import Again, settle_doubts
 from reconciler.apply.spelling import batches_of
+from reconciler.apply.stop_conditions import check_wave
 from reconciler.core.batching import Batch, make_batches
 from reconciler.core.ceiling import within
 from reconciler.core.change import Delta, Demands, demands_of
@@ -60,8 +61,7 @@ async def carry_out(run: Run) -> None:
         return
     for wave in waves((*run.plan.deltas, *run.plan.deferrals), run.mission.canary):
         await rounds.until_converged(rounds.inside(wave), wave)
-        if wave is not None and (passed := run.rates.over(run.mission.stop_on, few=1)):
-            raise passed_over(f"after the first {len(wave):,} contact{'s' * (len(wave) > 1)}: {passed}")
+        check_wave(run, wave)
 
 
 async def _take_up(run: Run) -> bool:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from reconciler.apply.stop import Halted
+from reconciler.apply.stop import Halted, until
 from reconciler.apply.world import Mission, World
 from reconciler.core.batching import Batch, Caps
 from reconciler.core.ceiling import Ceiling
 from reconciler.core.desired import Desired
-from reconciler.core.errors import InDoubt, NotApplied, QuotaExhausted, ReconcilerError, Unfinished
+from reconciler.core.errors import InDoubt, NotApplied, QuotaExhausted, ReconcilerError
 from reconciler.core.event import Event, Waiting
 from reconciler.core.facts import Alias, Facts
 from reconciler.core.guard import Counts
@@ -274,39 +273,6 @@ class Run:
         """Whether a request of this run left one of these pairs in doubt, be it one that an earlier request applied."""
         doubt = self.doubtful.get(contact)
         return doubt is not None and not tags.isdisjoint(doubt.adds | doubt.removes)
-
-
-async def until(stopped: Callable[[], Awaitable[object]], work: Awaitable[T]) -> T | None:
-    """The result of `work`, or None where `stopped` came first."""
-    stopping, working = asyncio.ensure_future(stopped()), asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        for each in (stopping, working):
-            each.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({each})
-
-
-def halt_if_wrong(run: Run) -> None:
-    """Whether to go on, as the run goes so far."""
-    if run.rates.looks_wrong:
-        run.wrong = True
-        run.halt(
-            Unfinished(
-                f"{run.rates.wrong}: {run.world.token(run.location)} or the location {run.location} is probably wrong; "
-                "nobody was quarantined",
-                hint="see that the token is of this location and the manifests name its contacts, then apply again; "
-                "`reconciler state forget` gives up contacts that are really gone",
-            )
-        )
-    elif passed := run.rates.over(run.mission.stop_on):
-        run.halt(passed_over(passed))
-
-
-def passed_over(passed: str) -> Unfinished:
-    return Unfinished(passed, hint="what was sent is told above; look at it, then plan and apply again to go on")
 
 
 Verdicts = dict[ContactId, Verdict]

@@ -19,8 +19,9 @@ from functools import cache, partial
 
 from reconciler.apply.learning import learn_named
 from reconciler.apply.looking import Effect, Look, Suspect, look_at
-from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts, halt_if_wrong
+from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts
 from reconciler.apply.spelling import aliases_told, as_named, spelt_known, spelt_verdicts
+from reconciler.apply.stop_conditions import halt_if_wrong
 from reconciler.core.alias import Spelling
 from reconciler.core.batching import Batch
 from reconciler.core.emergency import Lost, nothing_sent

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping
 
 from reconciler.apply.learning import learn_from_journal, moves_date
 from reconciler.apply.reading import Readings, read_contacts
-from reconciler.apply.run import Doubt, Run, halt_if_wrong
+from reconciler.apply.run import Doubt, Run
 from reconciler.apply.searching import settle_by_search
 from reconciler.apply.spelling import trail_of
+from reconciler.apply.stop_conditions import halt_if_wrong
 from reconciler.core.change import IN_DOUBT
 from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known

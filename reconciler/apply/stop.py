@@ -1,13 +1,16 @@
-"""How the outside asks runs to send nothing more."""
+"""How the outside asks runs to send nothing more, and how what waits is ended by that."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from reconciler.core.errors import Interrupted
 
+T = TypeVar("T")
 Listener = Callable[[Interrupted], None]
 
 
@@ -49,3 +52,16 @@ class Stop:
 
     def forget(self, listener: Listener) -> None:
         self._listeners.remove(listener)
+
+
+async def until(stopped: Callable[[], Awaitable[object]], work: Awaitable[T]) -> T | None:
+    """The result of `work`, or None where `stopped` came first."""
+    stopping, working = asyncio.ensure_future(stopped()), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for each in (stopping, working):
+            each.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({each})

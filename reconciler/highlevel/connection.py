@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
@@ -41,6 +41,7 @@ from reconciler.core.pace import Quota
 from reconciler.core.quota import SHARED
 from reconciler.core.refusal import called, read_refusal
 from reconciler.headers import read_pause, read_quota
+from reconciler.highlevel.bearer import BearerToken
 from reconciler.highlevel.body import ENCODING, Answer, read_answer
 from reconciler.highlevel.exchange import Agency, Exchange
 from reconciler.highlevel.reason import is_of_tls, is_untrusted, reason
@@ -81,19 +82,6 @@ def ignore(quota: Quota) -> None:
 
 def wall_clock() -> Instant:
     return Instant(time.time_ns() // 1_000_000)
-
-
-class _Token(httpx.Auth):
-    """Puts the token into the one header, for the one origin."""
-
-    def __init__(self, token: str, origin: httpx.URL) -> None:
-        self._token = token
-        self._origin = (origin.scheme, origin.host, origin.port)
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        if (request.url.scheme, request.url.host, request.url.port) == self._origin:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        yield request
 
 
 class Arguments(TypedDict, total=False):
@@ -183,7 +171,7 @@ class Connection:
         return self._token if self._agency is None else await self._exchange.token()
 
     async def _ask(self, method: str, path: str, body: bytes | None, token: str, *, kind: str = JSON) -> Answer:
-        auth, headers = _Token(token, self._url), {"Content-Type": kind}
+        auth, headers = BearerToken(token, self._url), {"Content-Type": kind}
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
