@@ -1,0 +1,44 @@
+"""Another column of a contact file in the place of the ids: the plan is refused, with the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.core.names import Tag
+from reconciler.sandbox.server import Running
+from tests.cli.conftest import LOCATION, Command, contact_id
+
+ROWS = [(contact_id(number), f"+49 170 555010{number}") for number in range(3)]
+
+
+def write(project: Path, column: str) -> None:
+    """The manifest, with the ids from this column of the file."""
+    lines = ["contact_id,phone", *(",".join(row) for row in ROWS)]
+    (project / "manifests" / "customers.csv").write_text("\n".join(lines) + "\n")
+    contacts = f"{{file: customers.csv, column: {column}}}"
+    text = f"location: {LOCATION}\ncontact_sets:\n  customers:\n    contacts: {contacts}\n    tags: [customer]\n"
+    (project / "manifests" / "acme.yaml").write_text(text)
+
+
+def test_another_column_in_the_place_of_the_ids_is_refused(
+    project: Path, sandbox: Running, reconciler: Command
+) -> None:
+    def holders() -> int:
+        return sandbox.do(lambda world, _now: sum(Tag("customer") in each.tags for each in world.contacts.values()))
+
+    write(project, "contact_id")
+    assert (reconciler("apply", "--auto-approve").code, holders()) == (0, 3)
+    write(project, "phone")
+    for command in (("plan",), ("apply", "--auto-approve")):
+        ended = reconciler(*command)
+        said = " ".join((ended.out + ended.err).split())
+        assert ended.code == 5, command
+        assert (
+            "it would take 'customer' from 3 contacts and give it to 3 ids that HighLevel cannot have issued "
+            "(an id has 20 letters and digits), such as '+49 170 5550100', '+49 170 5550101', '+49 170 5550102'; "
+            "is the column of the ids the right one?"
+        ) in said
+        assert "--allow odd_ids:tag=customer --reason" in said
+    assert holders() == 3, "nothing was sent"
+    meant = ("--allow", "odd_ids:tag=customer", "--reason", "a test account")
+    assert reconciler("plan", *meant).code == 0
