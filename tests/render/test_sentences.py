@@ -1,0 +1,127 @@
+"""Each headline and each refusal as a person reads it, in golden files of their own: `pytest --bless` rewrites them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from reconciler.core.change import EVERYTHING, Selection
+from reconciler.core.drift import DriftClass, Drifted, DriftReport
+from reconciler.core.exclusive import OlderRows
+from reconciler.core.guard import Guard, GuardLimits, Measured
+from reconciler.core.manifest import Authority, TagRule
+from reconciler.core.names import Instant, Tag
+from reconciler.core.observed import Known
+from reconciler.core.outcome import Rejection
+from reconciler.core.plan import LocationPlan, PlanOptions, combine, plan_location
+from reconciler.core.view.drift import drift_view
+from reconciler.core.view.plan import plan_view
+from reconciler.render.text import render_text
+from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, loaded, many, only, state, unseen
+from tests.render.test_goldens import GOLDEN, compare
+
+SEEN = DriftReport(HERE, 3, (), observed=5, oldest=Instant(NOW - DAY), newest=NOW, refreshed=True)
+UNSEEN = replace(SEEN, observed=0, oldest=None, newest=None, refreshed=False)
+OF_CONTACTS = (DriftClass.UNOBSERVED, DriftClass.STALE, DriftClass.UNREACHABLE)
+
+
+def drifted(report: DriftReport, **classes: int) -> DriftReport:
+    """The report with so many contacts of each class."""
+    rows = [
+        Drifted(DriftClass(name), Tag("" if DriftClass(name) in OF_CONTACTS else "vip"), "why", ids(many(number)))
+        for name, number in classes.items()
+    ]
+    return replace(report, drifted=tuple(rows))
+
+
+REPORTS = {
+    "all is as declared": SEEN,
+    "others moved it": drifted(SEEN, missing=2, unexpected=1, pending=1, held=1, unobserved=2),
+    "the state is gone": replace(drifted(UNSEEN, pending=3, unobserved=3), applied=False),
+    "the state is gone, and contacts were read": replace(drifted(SEEN, pending=3), applied=False),
+    "the first apply is to come, and would change nothing": replace(SEEN, applied=False),
+    "a request was lost": drifted(SEEN, held=2, pending=1),
+    "a contact is refused": drifted(SEEN, unreachable=1),
+    "others take it away again and again": drifted(SEEN, flapping=1),
+    "the manifests moved": drifted(SEEN, pending=1, stale=1),
+    "not all was ever observed": drifted(SEEN, unobserved=2),
+    "the search was behind": replace(SEEN, older_rows=OlderRows(50, 30, 0)),
+    "nobody looked who else has it": replace(SEEN, waiting=(Tag("board"),)),
+}
+
+
+def a_plan(
+    *known: tuple[str, Known],
+    rule: Iterable[TagRule] = (),
+    selection: Selection = EVERYTHING,
+    authority: Authority = Authority.ADDITIVE,
+    tags: str = "vip",
+) -> LocationPlan:
+    people = dict(known)
+    desired = declare(a_set("s", " ".join(people), tags, authority=authority), rule=rule)
+    options = PlanOptions(limits=GuardLimits(), selection=selection, now=NOW)
+    return plan_location(desired, loaded(state(**people), serial=3), options)
+
+
+THERE = carries("vip", ledger="vip")
+SHRUNK = Measured(Guard.SHRINK_PCT, "churned", 50, 75, True, 15, 20)
+PLANS = {
+    "all is as declared": a_plan(("anna", THERE)),
+    "a request was lost": a_plan(("anna", carries("", ledger="vip", doubt="vip"))),
+    "a contact is refused": a_plan(("anna", THERE), ("bert", carries("", quarantine=Rejection.DELETED))),
+    "what takes its place is left out": a_plan(
+        ("anna", carries("top", ledger="top")), rule=[a_rule("vip", renamed_from="top")], selection=only(tag="top")
+    ),
+    "nobody looked who else has it": a_plan(("anna", THERE), rule=[a_rule("vip", exclusive=True)]),
+    "never observed, and nothing to add": a_plan(("anna", unseen()), authority=Authority.EXACT, tags=""),
+    "a guard refuses": replace(a_plan(("anna", THERE)), guards=(SHRUNK,)),
+}
+
+BUSY = a_plan(("anna", carries("")), ("bert", carries("")))
+REFUSALS = {
+    "adds": Measured(Guard.MAX_ADDS, "spring", 100, 2_394, True, 2_394),
+    "removes": Measured(Guard.MAX_REMOVES, "", 100, 1_200, True, 1_200),
+    "adds, as a share": Measured(Guard.MAX_ADDS_PCT, "spring", 30, 50, True, 100, 200),
+    "removes, as a share": Measured(Guard.MAX_REMOVES_PCT, "spring", 30, 100, True, 2_394, 2_394),
+    "put back": Measured(Guard.MAX_RESTORED_PCT, "spring", 30, 100, True, 300, 300),
+    "the first apply": Measured(Guard.MAX_FIRST_ADDS, "spring", 5, 300, True, 300),
+    "nobody is left": Measured(Guard.EMPTIES_TAG, "spring", 0, 0, True, 2_394, 2_394),
+    "too few are left": Measured(Guard.MIN_HOLDERS, "spring", 10, 1, True, 1, 2_394),
+    "requests": Measured(Guard.MAX_REQUESTS, "", 20, 31, True, 31),
+    "a set shrank": SHRUNK,
+    "a set grew": Measured(Guard.GROW_PCT, "churned", 100, 166.7, True, 40, 24),
+    "ids that cannot be": Measured(Guard.ODD_IDS, "spring", 0, 2, True, 2, 40),
+    "protected": Measured(Guard.PROTECTED, "spring", 0, 3, True, 3),
+}
+NAMED_ANEW = (
+    Measured(Guard.SHRINK_PCT, "best", 50, 100, True, 24, 24),
+    Measured(Guard.GROW_PCT, "finest", 100, 100, False, 24, 24),
+)
+
+
+def told(name: str, text: str) -> str:
+    return f"### {name}\n{text.rstrip()}\n\n"
+
+
+def test_each_headline_of_drift(bless: bool) -> None:
+    text = "".join(told(name, render_text(drift_view([report]))) for name, report in REPORTS.items())
+    compare(GOLDEN / "headlines-drift.txt", text, bless)
+
+
+def test_each_headline_of_a_plan_without_changes(bless: bool) -> None:
+    plans = {name: combine([plan], as_of=NOW, manifests="") for name, plan in PLANS.items()}
+    assert all(plan.is_empty for plan in plans.values())
+    compare(
+        GOLDEN / "headlines-plan.txt",
+        "".join(told(name, render_text(plan_view(plan))) for name, plan in plans.items()),
+        bless,
+    )
+
+
+def test_each_refusal(bless: bool) -> None:
+    assert {each.guard for each in REFUSALS.values()} == set(Guard)
+    text = ""
+    for name, guards in {**{name: (each,) for name, each in REFUSALS.items()}, "a new name": NAMED_ANEW}.items():
+        plan = combine([replace(BUSY, deltas=(), batches=(), guards=guards)], as_of=NOW, manifests="")
+        text += told(name, render_text(plan_view(plan)))
+    compare(GOLDEN / "refusals.txt", text, bless)
