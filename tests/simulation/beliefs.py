@@ -11,8 +11,9 @@ from reconciler.core.drift import DriftClass, find_drift
 from reconciler.core.facts import Facts as Learnt
 from reconciler.core.names import LocationId
 from reconciler.core.outcome import Action
+from reconciler.sandbox.faults import Kind
 from reconciler.store import open_reader
-from tests.simulation.declared import PEOPLE, as_desired, canonical
+from tests.simulation.declared import PEOPLE, SPACED, as_desired, canonical
 from tests.simulation.evidence import GOOD, Sight, Write, document
 from tests.simulation.facts import Facts, facts_of
 from tests.simulation.invariants import Violated
@@ -70,10 +71,12 @@ def actions(facts: Facts, known: list[Facts]) -> Iterator[str]:
 
 def gone(facts: Facts) -> Iterator[str]:
     """8: nothing is sent to a contact that was read as gone for this very plan."""
-    if facts.run.refresh != "get" or facts.run.saved or facts.run.undoes or not facts.alone:
+    if facts.run.refresh != "get" or not facts.run.heeds_gone or facts.run.saved or facts.run.undoes or not facts.alone:
         return
     first = min((write.exchange.at for write in facts.writes), default=0)
-    away = {who for who, each in facts.unfound if (each.ended or each.at) <= first}
+    # a word that a fault spoilt may not be known again
+    plain = [(who, each) for who, each in facts.unfound if each.fault in (None, Kind.UNFOUND)]
+    away = {who for who, each in plain if (each.ended or each.at) <= first}
     away -= {sight.contact for sight in facts.sights if (sight.exchange.ended or 0) <= first}
     for write in facts.writes:
         for who in sorted(away.intersection(write.contacts)):
@@ -106,7 +109,8 @@ def looks(facts: Facts) -> Iterator[str]:
         return
     if any(sight.exchange.at > facts.run.began for sight in facts.sights if sight.exchange.method != "GET"):
         for sight in _planned_on(facts):
-            for tag in sorted(sight.tags):
+            # a tag in the location's own spelling is not known again before an answer told of it
+            for tag in sorted(sight.tags - {canonical(SPACED)}):
                 if (Action.ADD, sight.contact, tag) in facts.changes:
                     yield f"8: {facts.name} adds {tag} to {sight.contact}, where it had read it"
 

@@ -143,10 +143,10 @@ def absences(known: list[Facts]) -> Iterator[str]:
     told: dict[str, int] = {}
     for facts in known:
         for who, exchange in facts.unfound:
-            told.setdefault(who, exchange.at)
+            told[who] = min(exchange.at, told.get(who, exchange.at))
         for write in facts.writes:
             for who in (who for who, said in write.said.items() if Said.REJECTED in said.values()):
-                told.setdefault(who, write.exchange.at)
+                told[who] = min(write.exchange.at, told.get(who, write.exchange.at))
     for facts in known:
         for who in sorted({who for group in facts.plan.quarantined for who in group.contacts}):
             if told.get(who, facts.run.ended) >= facts.run.ended:

@@ -49,7 +49,8 @@ class Run:
     `refresh`: how it looks at contacts before it plans, `get`, `search` or not at all. `saved`: the plan file that it
     applies; `honest`: the plan in it before somebody wrote more into the file. `only_plans`: it writes such a file and
     sends nothing. `approval`: the run whose changes somebody approved: it sends these or nothing. `undoes`: the run
-    that it reverts. `commits`: how many manifests there were when it began.
+    that it reverts. `commits`: how many manifests there were when it began. `heeds_gone`: whether it sends nothing to
+    contacts that it read as gone, who are then sent to by the next run that reads nobody.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Run:
     fate: Fate | None = None
     declared: dict[LocationId, Declared] = field(default_factory=dict)
     commits: dict[LocationId, int] = field(default_factory=dict)
+    heeds_gone: bool = True
     plan: Plan | None = None
     reports: tuple[LocationReport, ...] = ()
     problem: str = ""
@@ -144,7 +146,7 @@ class Program:
             whom = list(whom_to_read(proposed, desired, state, options))
             refresh = ["get"] if whom else []
         found = [await self.look(location, whom, each) for each in refresh]
-        options = replace(options, gone=_gone(found))
+        options = replace(options, gone=_gone(found) if self.run.heeds_gone else ())
         seen = tuple(seen for each in found for seen in each.seen)
         for each in seen:
             state.observed.update(dict(each.absorb(state.observed, settle_ms=options.settle_ms)))

@@ -238,7 +238,7 @@ class Story:
         rules = [place.crm.assumptions for place in self.town.places.values()]
         hiding = any(each.search_row_without_tags or each.search_flickers_ms for each in rules)
         for refresh in ("get" if hiding else self.chance.choice(["get", "search"]), "", ""):
-            self.town.execute(self.town.new_run(self.options(), refresh=refresh))
+            self.town.execute(self.town.new_run(self.options(), refresh=refresh, heeds_gone=False))
             for location in self.town.places:
                 if not any(each.authority == "exact" for each in self.town.wanted(location).sets):
                     self.edit(location, (FOREIGN,))
