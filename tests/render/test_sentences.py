@@ -25,10 +25,16 @@ UNSEEN = replace(SEEN, observed=0, oldest=None, newest=None, refreshed=False)
 OF_CONTACTS = (DriftClass.UNOBSERVED, DriftClass.STALE, DriftClass.UNREACHABLE)
 
 
-def drifted(report: DriftReport, **classes: int) -> DriftReport:
-    """The report with so many contacts of each class."""
+def drifted(report: DriftReport, expected: str | None = None, **classes: int) -> DriftReport:
+    """The report with so many contacts of each class. `expected`: why they are expected."""
     rows = [
-        Drifted(DriftClass(name), Tag("" if DriftClass(name) in OF_CONTACTS else "vip"), "why", ids(many(number)))
+        Drifted(
+            DriftClass(name),
+            Tag("" if DriftClass(name) in OF_CONTACTS else "vip"),
+            "why",
+            ids(many(number)),
+            expected=expected,
+        )
         for name, number in classes.items()
     ]
     return replace(report, drifted=tuple(rows))
@@ -37,6 +43,7 @@ def drifted(report: DriftReport, **classes: int) -> DriftReport:
 REPORTS = {
     "all is as declared": SEEN,
     "others moved it": drifted(SEEN, missing=2, unexpected=1, pending=1, held=1, unobserved=2),
+    "others moved what they may": drifted(SEEN, "a workflow consumes it", missing=2),
     "the state is gone": replace(drifted(UNSEEN, pending=3, unobserved=3), applied=False),
     "the state is gone, and contacts were read": replace(drifted(SEEN, pending=3), applied=False),
     "the first apply is to come, and would change nothing": replace(SEEN, applied=False),

@@ -100,7 +100,8 @@ def _verdict(report: DriftReport) -> Cell:
         text = f"No drift, but {counted(pending, 'tag')} pending: the manifests moved since the last apply."
         return Cell(text + _besides(report, _AFTER_UNDONE), Style.STRONG)
     besides = _besides(report, _AFTER_UNDONE)
-    text = f"No drift among the {counted(report.observed, 'contact')} observed."
+    expected = " but what is expected" if any(each.expected is not None for each in report.drifted) else ""
+    text = f"No drift{expected} among the {counted(report.observed, 'contact')} observed."
     return Cell(text + besides, Style.STRONG if besides else Style.GOOD)
 
 
@@ -150,7 +151,7 @@ def _proofs(report: DriftReport) -> list[Cell]:
 
 def _age(report: DriftReport) -> Cell:
     if report.newest is None:
-        return Cell("No declared contact was observed yet. `--refresh auto` reads.", Style.FAINT)
+        return Cell("No observation of a declared contact. `--refresh auto` reads.", Style.FAINT)
     text = f"{counted(report.observed, 'contact')} observed between {moment(report.oldest)} and {moment(report.newest)}"
     if report.refreshed:
         return Cell(f"{text}.", Style.FAINT)
