@@ -49,7 +49,7 @@ def write_plan(plan: Plan, path: Path) -> None:
 def no_plan_file(path: Path, message: str) -> PlanFileError:
     """The error of whoever named a plan file that is not there; its hint has the file that was probably meant."""
     try:
-        there = [entry.name for entry in path.parent.iterdir() if entry.suffix == path.suffix]
+        there = [entry.name for entry in path.parent.iterdir() if entry.suffix not in MANIFESTS and entry.is_file()]
     except OSError:
         there = []
     near = did_you_mean(path.name, there)

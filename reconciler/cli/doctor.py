@@ -161,12 +161,13 @@ async def _ask(location: LocationId, settings: Settings, token: str, told_at: In
         except ApiError as error:
             return [bad("agency", error.message, error.hint or "try again", error.exit_code)]
         search, tags = await probe(connection, location)
+    known = token_remark(search, held)
     return [
         api_remark(search, api.base_url, proxy_of(api.base_url, os.environ)),
-        token_remark(search, held),
+        known,
         read_remark("contacts.readonly", search, held, needed=True),
         read_remark("locations/tags.readonly", tags, held, needed=False),
-        write_remark(told_at),
+        write_remark(told_at, known),
         *_measured((search, tags), heard[-1], settings, before, clock.now()),
     ]
 

@@ -12,8 +12,9 @@ from reconciler.cli.answers import history_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.runs import read_log, runs_of
-from reconciler.cli.whose import settings_of, whose_state
+from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.core.journal import RunRecord
+from reconciler.core.settings import redacted
 from reconciler.core.trend import Trend, trend
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
@@ -34,13 +35,12 @@ def command(manifests: Path, locations: tuple[str, ...], **options: Any) -> int:
     console = Console.of(options)
     settings = settings_of(manifests, options)
     with open_reader(settings.state) as reader:
-        chosen = [settings.find_location(each) for each in locations] or reader.locations()
-        runs = {location: runs_of(reader, location) for location in chosen}
+        runs = {location: runs_of(reader, location) for location in chosen(reader, locations, settings)}
         drawn = runs if options["output"] == "html" else {}
         trends = {place: _trend(reader, found) for place, found in drawn.items()}
     tell(history_answer(runs, trends), console, options)
     if not any(runs.values()):
-        console.note(f"no run yet in {settings.state}")
+        console.note(f"no run yet in {redacted(settings.state)}")
     return 0
 
 

@@ -12,10 +12,12 @@ import click
 
 from reconciler.cli.calling import learn_names
 from reconciler.cli.options import flags_of
-from reconciler.core.errors import InvalidInput, ReconcilerError
-from reconciler.core.names import Instant
+from reconciler.core.errors import InvalidInput, ReconcilerError, UsageError
+from reconciler.core.names import Instant, LocationId, closest
 from reconciler.core.settings import Settings
 from reconciler.loading import Loaded, load, load_settings
+from reconciler.ports import StateReader
+from reconciler.store import LOCATION
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,3 +59,24 @@ def learn_names_of(directory: Path, options: Mapping[str, Any]) -> None:
     """The names in the settings of a directory, where nothing else is needed of them, or they cannot be loaded."""
     with suppress(ReconcilerError, OSError):
         settings_of(directory, options, begins=True)
+
+
+def chosen(reader: StateReader, given: tuple[str, ...], settings: Settings) -> list[LocationId]:
+    """The locations that were asked for, by id or name; all of them where none was."""
+    return [known_location(reader, each, settings) for each in given] or list(reader.locations())
+
+
+def known_location(reader: StateReader, given: str, settings: Settings) -> LocationId:
+    """The location that is called so, or has this id; raises UsageError where neither settings nor state have it.
+
+    A state of its own for each location may have no list: then every id is taken.
+    """
+    location = settings.find_location(given)
+    if location in settings.locations or LOCATION in settings.state:
+        return location
+    there = sorted({*settings.locations, *reader.locations()})
+    if location in there:
+        return location
+    near = closest(given, [*there, *settings.names().values()])
+    hint = f"did you mean {near!r}?" if near else "they have: " + (", ".join(map(settings.called, there)) or "none")
+    raise UsageError(f"neither the settings nor the state have a location {given!r}", hint=hint)

@@ -109,7 +109,7 @@ def token_remark(search: Answered, held_in: str) -> Remark:
     if refusal is not None and refusal.kind is Refused.TOKEN:
         said = "; ".join(search.problem.said) if search.problem else ""
         return bad("token", f"{refusal.meaning}: 401 {said}".strip(), refusal.remedy, ExitCode.AUTH)
-    if search.problem is None or (refusal is not None and refusal.kind is not Refused.VERSION):
+    if search.problem is None or (refusal is not None and refusal.kind in (Refused.SCOPE, Refused.PLACE)):
         return good("token", f"from {held_in}: the API knows it")
     return unknown("token", f"from {held_in}: nothing was answered that tells of it")
 
@@ -129,11 +129,13 @@ def read_remark(scope: str, answered: Answered, held_in: str, *, needed: bool) -
     return (bad if needed else watch)(subject, f"cannot be told: {problem.message}", remedy)
 
 
-def write_remark(told_at: Instant | None) -> Remark:
-    """`told_at`: when a write was last answered, as far as the state knows."""
-    subject = "scope contacts.write"
-    if told_at is not None:
-        return good(subject, f"granted when a write was last answered, {iso(told_at)}")
+def write_remark(told_at: Instant | None, token: Remark) -> Remark:
+    """`told_at`: when a write was last answered, as far as the state knows; `token`: what the token is worth now."""
+    subject, at = "scope contacts.write", "" if told_at is None else f"{iso(told_at)[:19].replace('T', ' ')}Z"
+    if at and token.verdict is not Verdict.GOOD:
+        return unknown(subject, f"a write was last answered {at}; of the token as it is: see above")
+    if at:
+        return good(subject, f"granted when a write was last answered, {at}")
     return unknown(subject, "only a write can tell, and doctor writes nothing; apply needs it, plan does not")
 
 
@@ -145,11 +147,15 @@ def last_write(state: Snapshot) -> Instant | None:
 
 def _answers(problem: ApiError | None) -> bool:
     """Whether the API itself answered, be it with a refusal."""
-    return problem is None or isinstance(problem, AuthRefused | RequestRefused | RateLimited | QuotaExhausted)
+    if isinstance(problem, AuthRefused):
+        return not problem.page
+    return problem is None or isinstance(problem, RequestRefused | RateLimited | QuotaExhausted)
 
 
 def _refusal(problem: ApiError | None, held_in: str) -> Refusal | None:
-    return read_refusal(problem.status, problem.said, called(held_in)) if isinstance(problem, AuthRefused) else None
+    if not isinstance(problem, AuthRefused):
+        return None
+    return read_refusal(problem.status, problem.said, called(held_in), page=problem.page)
 
 
 def clock_remark(server: Instant | None, before: Instant, after: Instant) -> Remark:

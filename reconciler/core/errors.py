@@ -229,13 +229,15 @@ class Unread(ApiError):
 
 
 class AuthRefused(ApiError):
-    """`status` is the HTTP status, 0 where nothing was asked for want of a token."""
+    """`status` is the HTTP status, 0 where nothing was asked for want of a token. `page`: a web page said so."""
 
     exit_code = ExitCode.AUTH
 
-    def __init__(self, message: str, *, status: int = 0, hint: str = "", said: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, status: int = 0, hint: str = "", said: tuple[str, ...] = (), page: bool = False
+    ) -> None:
         super().__init__(message, hint=hint, said=said)
-        self.status = status
+        self.status, self.page = status, page
 
 
 class QuotaExhausted(ApiError):

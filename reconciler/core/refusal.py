@@ -12,12 +12,13 @@ from enum import Enum
 
 
 class Refused(Enum):
-    """What is refused. PLACE: the token in this location, or a scope."""
+    """What is refused. PLACE: the token in this location, or a scope. PAGE: a page says so, and not the API."""
 
     TOKEN = "token"  # noqa: S105 (no token)
     SCOPE = "scope"
     PLACE = "place"
     VERSION = "version"
+    PAGE = "page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,11 @@ class Refusal:
     remedy: str
 
 
-def read_refusal(status: int, said: Iterable[str], token: str) -> Refusal:
-    """`token`: what it is called, and where it is held; never the token itself."""
+def read_refusal(status: int, said: Iterable[str], token: str, *, page: bool = False) -> Refusal:
+    """`token`: what it is called, and where it is held; never the token itself. `page`: the answer is a web page."""
+    if page:
+        meaning = "this is a web page and no answer of the API: a firewall, a proxy or a sign-in refuses"
+        return Refusal(Refused.PAGE, meaning, "see api.base_url, and what network and proxy let through")
     words = " ".join(said).lower()
     if "scope" in words:
         remedy = "give it the scopes contacts.readonly and locations/tags.readonly, and contacts.write to apply"

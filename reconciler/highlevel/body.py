@@ -33,6 +33,11 @@ class Answer:
     unfit: str = ""
 
     @property
+    def is_page(self) -> bool:
+        """Whether it is HTML or XML, which no answer of the API is."""
+        return self.body.lstrip().startswith(b"<")
+
+    @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 

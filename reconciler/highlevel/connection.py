@@ -248,11 +248,11 @@ class Connection:
         return tuple(map(self.clean, read_error(answer.body)))
 
     def _failure(self, answer: Answer, quota: Quota) -> ApiError:
-        status, said = answer.status, self._said(answer)
+        status, said, page = answer.status, self._said(answer), answer.is_page
         told = self._answered(answer, said)
         if status in (401, 403):
-            refusal = read_refusal(status, said, self._called)
-            return AuthRefused(f"{told}; {refusal.meaning}", status=status, hint=refusal.remedy, said=said)
+            refusal = read_refusal(status, said, self._called, page=page)
+            return AuthRefused(f"{told}; {refusal.meaning}", status=status, hint=refusal.remedy, said=said, page=page)
         if status == httpx.codes.TOO_MANY_REQUESTS:
             return self._too_many(told, answer, quota)
         if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -173,6 +174,48 @@ def test_a_page_for_an_answer_grants_nothing(
     assert "cannot be read: the body is not JSON" in found["API reachable"][1]
     assert {found[row][0] for row in ("token", "scope contacts.readonly", "scope locations/tags.readonly")} == {"?"}
     assert found["API reachable"][1] in refreshed.err
+
+
+class Wall(App):
+    """A firewall answers instead of the API, by a page."""
+
+    status = 403
+
+    def handle(self, request: Request, now: Instant) -> Response:
+        return Response(self.status, PAGE, kind="text/html")
+
+
+class Gate(Wall):
+    """As `Wall`, and wants somebody to sign in."""
+
+    status = 401
+
+
+@pytest.mark.parametrize("between", [Wall, Gate])
+def test_a_page_of_refusal_is_not_the_apis_and_tells_nothing_of_the_token(
+    reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch, world: World, between: type[Wall]
+) -> None:
+    with in_background(between(world)) as wall:
+        monkeypatch.setenv("RECONCILER_API_BASE_URL", wall.url)
+        code, found = _remarks(reconciler)
+        refreshed = reconciler("refresh", "--method", "search")
+    told = f"{wall.url} answered {between.status}; this is a web page and no answer of the API: a firewall"
+    assert (code, found["API reachable"][0]) == (1, "bad")
+    assert found["API reachable"][1].startswith(told)
+    unknown = {"token", "scope contacts.readonly", "scope locations/tags.readonly", "scope contacts.write"}
+    assert {found[row][0] for row in unknown} == {"?"}
+    assert told in refreshed.err
+    assert "expired" not in refreshed.err
+
+
+def test_a_token_that_is_refused_now_has_no_scope_for_sure(
+    reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIGHLEVEL_TOKEN", "pit-another-00000000-0000-4000-8000-000000000000")
+    code, found = _remarks(reconciler)
+    verdict, told = found["scope contacts.write"]
+    assert (code, verdict) == (7, "?")
+    assert re.fullmatch(r"a write was last answered 20..-..-.. ..:..:..Z; of the token as it is: see above", told)
 
 
 def test_without_a_token(reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

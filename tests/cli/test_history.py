@@ -161,6 +161,16 @@ def test_show_of_what_is_neither_plan_nor_run(reconciler: Command, given: str) -
     assert "hint" in ended.err
 
 
+@pytest.mark.parametrize("command", ["history", "state list"])
+def test_where_nothing_is_yet_the_password_of_the_state_is_not_shown(
+    reconciler: Command, manifest: Manifest, command: str
+) -> None:
+    """A path of this form stands in for a database's URL: what hides a password looks at the text alone."""
+    ended = reconciler(*command.split(), "--state", "sqlite:///postgresql://me:secret@host/state.db")
+    assert (ended.code, "secret" in ended.out + ended.err) == (0, False)
+    assert "postgresql://me:***@host" in ended.err
+
+
 def test_history_before_the_first_run(reconciler: Command, manifest: Manifest, project: Path) -> None:
     ended = reconciler("history")
     assert ended.code == 0

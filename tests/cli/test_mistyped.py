@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Command
+from tests.cli.conftest import LOCATION, Command
 
 Manifest = Callable[..., None]
+ANNA = "AnnaAnnaAnnaAnnaAnna"
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,31 @@ def test_what_was_meant_is_named(reconciler: Command, project: Path, typed: str,
     assert (ended.code, meant in ended.err) == (64, True), ended.err
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["history", "state list", "state show", "state pull", "state unlock", f"state forget {ANNA}"],
+)
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        (LOCATION[:-1] + "x", f"did you mean {LOCATION!r}?"),
+        ("Akme", "did you mean 'Acme'?"),
+        ("elsewhere", f"they have: Acme ({LOCATION})"),
+    ],
+)
+def test_a_location_that_nobody_has_is_no_empty_one(
+    reconciler: Command, manifest: Manifest, project: Path, command: str, given: str, hint: str
+) -> None:
+    """Who forgets a contact for good is told that the location was mistyped, and not that nothing was known."""
+    manifest(customers=(range(3), ["customer"], []))
+    (project / "manifests" / "reconciler.yaml").write_text(f"locations: {{{LOCATION}: {{name: Acme}}}}\n")
+    assert reconciler("apply", "--auto-approve").code == 0
+    ended = reconciler(*command.split(), "--location", given)
+    assert (ended.code, ended.out) == (64, "")
+    assert f"neither the settings nor the state have a location {given!r}" in ended.err
+    assert hint in ended.err
+
+
 @pytest.mark.parametrize("typed", ["xyzzy", "größer", "\x1b[2J", "-"])
 def test_nothing_is_named_where_nothing_is_near(reconciler: Command, project: Path, typed: str) -> None:
     ended = reconciler(typed)
@@ -43,6 +69,7 @@ def test_nothing_is_named_where_nothing_is_near(reconciler: Command, project: Pa
     ("command", "message", "hint"),
     [
         ("apply plam.json", "no plan file plam.json", "did you mean 'plan.json'?"),
+        ("apply plan.jsn", "no plan file plan.jsn", "did you mean 'plan.json'?"),
         ("show plam.json", "no plan file plam.json", "did you mean 'plan.json'?"),
         ("apply nothere/other.json", "no plan file nothere/other.json", "`reconciler plan --out FILE` writes one"),
         ("apply other.plan", "no plan file other.plan", "`reconciler plan --out FILE` writes one"),

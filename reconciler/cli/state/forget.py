@@ -11,12 +11,12 @@ import click
 from reconciler.cli.console import Console
 from reconciler.cli.options import common, locking
 from reconciler.cli.state.working import journalled, locked
-from reconciler.cli.whose import settings_of, whose_state
+from reconciler.cli.whose import known_location, settings_of, whose_state
 from reconciler.core.errors import UsageError
 from reconciler.core.names import ContactId
 from reconciler.core.plan import Snapshot
 from reconciler.core.view.blocks import counted
-from reconciler.store import open_store
+from reconciler.store import open_reader, open_store
 
 OPERATION = "state forget"
 
@@ -41,7 +41,8 @@ def command(contacts: tuple[str, ...], location: str, limits: bool, manifests: P
     if not ids and not limits:
         raise UsageError("nothing to forget: name contacts, or say --limits")
     settings = settings_of(manifests, options)
-    place = settings.find_location(location)
+    with open_reader(settings.state) as reader:
+        place = known_location(reader, location, settings)
     with (
         open_store(settings.state) as store,
         locked(store, place, operation=OPERATION, console=console, options=options) as hands,

@@ -10,11 +10,11 @@ import click
 from reconciler.cli.answers import state_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, milliseconds, output
-from reconciler.cli.state.working import chosen
-from reconciler.cli.whose import settings_of, whose_state
+from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.clock import SystemClock
 from reconciler.core.filter import Filter, Status
 from reconciler.core.names import Instant, normalise_tag
+from reconciler.core.settings import redacted
 from reconciler.store import open_reader
 
 
@@ -54,7 +54,7 @@ def command(
         snapshots = [wanted.of(reader.load(location)) for location in chosen(reader, locations, settings)]
     tell(state_answer(snapshots), console, options)
     if not snapshots:
-        console.note(f"no state yet at {settings.state}: the first apply makes it")
+        console.note(f"no state yet at {redacted(settings.state)}: the first apply makes it")
     return 0
 
 

@@ -9,8 +9,8 @@ import click
 
 from reconciler.cli.console import Console
 from reconciler.cli.options import common
-from reconciler.cli.state.working import chosen, whole
-from reconciler.cli.whose import settings_of, whose_state
+from reconciler.cli.state.working import whole
+from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.render.json import portable_json
 from reconciler.store import open_reader
 

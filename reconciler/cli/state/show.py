@@ -11,8 +11,7 @@ from reconciler.cli.answers import contact_answer, short_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.session import open_session
-from reconciler.cli.state.working import chosen
-from reconciler.cli.whose import settings_of, whose_state
+from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.core.desired import NOTHING, Want
 from reconciler.core.errors import InvalidInput, ReconcilerError, UsageError
 from reconciler.core.names import ContactId, LocationId

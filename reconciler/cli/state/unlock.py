@@ -11,8 +11,7 @@ import click
 from reconciler.cli.console import Console
 from reconciler.cli.locks import held_leases
 from reconciler.cli.options import common
-from reconciler.cli.state.working import chosen
-from reconciler.cli.whose import settings_of, whose_state
+from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.core.errors import UsageError
 from reconciler.core.lease import Lease, describe, unlock_command
 from reconciler.core.settings import Settings, redacted

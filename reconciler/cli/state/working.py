@@ -17,7 +17,6 @@ from reconciler.core.journal import RunHeader, RunStatus
 from reconciler.core.lease import Lease
 from reconciler.core.names import LocationId
 from reconciler.core.portable import Portable
-from reconciler.core.settings import Settings
 from reconciler.ports import StateReader, StateStore
 from reconciler.tenure import take
 
@@ -69,8 +68,3 @@ def whole(reader: StateReader, location: LocationId) -> Portable:
     """All there is of a location."""
     runs = tuple(read_log(reader, run) for run in reader.runs(location))
     return Portable(reader.load(location), runs)
-
-
-def chosen(reader: StateReader, given: tuple[str, ...], settings: Settings) -> list[LocationId]:
-    """The locations that were asked for, by id or name; all of them where none was."""
-    return [settings.find_location(each) for each in given] or list(reader.locations())
