@@ -1,7 +1,7 @@
 """The command line: wiring only, one command a file.
 
 Law: this module imports click and nothing else of weight, so that `--help` is quick; a command is imported when it is
-called. `tests/test_cli_help.py` holds the list of modules.
+called. `tests/cli/test_help.py` holds the list of modules.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,6 @@ COMMANDS = {
 """The commands in the order of a day's work, and what each is for."""
 
 
-@dataclass(slots=True)
 class CommandRecord:
     """What a command line has done so far, for the words that it ends with.
 
@@ -53,10 +51,12 @@ class CommandRecord:
     contacts were asked for; `keeps`: what was read of them is in the state.
     """
 
-    names: dict[LocationId, str] = field(default_factory=dict)
-    sends: bool = False
-    reads: bool = False
-    keeps: bool = False
+    __slots__ = ("keeps", "names", "reads", "sends")
+
+    # by hand: to import dataclasses takes as long as all the rest of `--help`
+    def __init__(self) -> None:
+        self.names: dict[LocationId, str] = {}
+        self.sends = self.reads = self.keeps = False
 
     @property
     def interrupted(self) -> str:
