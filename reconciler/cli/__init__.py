@@ -19,6 +19,8 @@ from reconciler import __version__
 if TYPE_CHECKING:
     from reconciler.core.names import LocationId
 
+ARGUMENTS = "reconciler.arguments"
+"""Where the context of a command has its command line."""
 INTERRUPTED = 130
 USAGE = 64
 
@@ -92,6 +94,11 @@ def _meant(name: str, commands: Sequence[str]) -> str:
 
 class _Commands(Suggesting):
     """A group that imports a command's module only when it is called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # reports tell by which command they were made
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -8,11 +8,13 @@ from typing import Any
 
 from reconciler.cli.calling import location_names
 from reconciler.cli.console import Console, rows
+from reconciler.cli.provenance import provenance
 from reconciler.core.compare import Comparison, SettingMove
 from reconciler.core.drift import DriftReport
 from reconciler.core.journal import RunLog, RunRecord
 from reconciler.core.names import LocationId
 from reconciler.core.plan import Plan, Snapshot
+from reconciler.core.provenance import Provenance
 from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
 from reconciler.core.trend import Trend
@@ -42,6 +44,7 @@ from reconciler.core.view.run import run_view
 from reconciler.core.view.state import state_view
 from reconciler.render.csv import csv_chunks
 from reconciler.render.json import (
+    add_provenance,
     compare_json,
     contact_json,
     drift_json,
@@ -64,13 +67,20 @@ BLOCK_ROWS = 200
 class Answer:
     """A document; each part of it is made when a format asks. `view` takes how many rows a table may have (None: all).
 
-    `charts`: those of each section of the view, in its order.
+    `charts`: those of each section of the view, in its order. `made`: how it came to be, None where no command made it.
+    `is_report`: whether JSON may say that, too; a plan is a file that `apply` takes, and stays as it is.
     """
 
     view: Callable[[int | None], View]
     records: Records
     json: Callable[[], str]
     charts: Callable[[], Sequence[tuple[Chart, ...]]] = tuple
+    made: Callable[[], Provenance | None] = provenance
+    is_report: bool = True
+
+    def page(self, most: int | None) -> View:
+        """The view of a document that leaves the terminal."""
+        return replace(self.view(most), made=self.made())
 
 
 def tell(answer: Answer, console: Console, options: Mapping[str, Any]) -> None:
@@ -101,11 +111,12 @@ def _text(answer: Answer, whole: bool) -> Iterable[str]:
 
 
 def _markdown(answer: Answer, whole: bool) -> Iterable[str]:
-    return [render_markdown(answer.view(rows(whole)))]
+    return [render_markdown(answer.page(rows(whole)))]
 
 
 def _json(answer: Answer, whole: bool) -> Iterable[str]:
-    return [answer.json()]
+    text = answer.json()
+    return [add_provenance(text, answer.made()) if answer.is_report else text]
 
 
 def _csv(answer: Answer, whole: bool) -> Iterable[str]:
@@ -117,7 +128,7 @@ def _html(answer: Answer, whole: bool) -> Iterable[str]:
     from reconciler.render.html import render_html
 
     most = None if whole else HTML_ROWS
-    return [render_html(answer.view(BLOCK_ROWS), records=answer.records, charts=answer.charts(), most=most)]
+    return [render_html(answer.page(BLOCK_ROWS), records=answer.records, charts=answer.charts(), most=most)]
 
 
 _SPELLED: Mapping[str, Callable[[Answer, bool], Iterable[str]]] = {
@@ -136,6 +147,7 @@ def plan_answer(plan: Plan, *, notes: Sequence[str] = (), explain: bool = False)
         records=plan_records(plan),
         json=lambda: plan_json(plan),
         charts=lambda: list(map(charts.plan_charts, plan.locations)),
+        is_report=False,
     )
 
 

@@ -11,6 +11,7 @@ import click
 from reconciler.cli.answers import compare_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, manifests, output
+from reconciler.cli.provenance import learn_directory
 from reconciler.cli.revision import files_at
 from reconciler.clock import SystemClock
 from reconciler.core.compare import compare
@@ -37,6 +38,7 @@ def command(manifests: Path, base: str, detailed_exitcode: bool, **options: Any)
     MANIFESTS as they are now with those at REV.
     """
     console, now = Console.of(options), SystemClock().now()
+    learn_directory(manifests)
     then = files_at(base, manifests)
     before = _load(then, now) if then.names() else Loaded(Settings(), (), ())
     present = Directory(manifests)

@@ -11,6 +11,7 @@ import click
 
 from reconciler.cli.console import Console
 from reconciler.cli.options import answered, common, flags_of, manifests
+from reconciler.cli.provenance import provenance
 from reconciler.cli.whose import load_named
 from reconciler.clock import SystemClock
 from reconciler.core.errors import ExitCode, InvalidInput, Problem, Severity
@@ -19,7 +20,7 @@ from reconciler.core.view.blocks import counted
 from reconciler.core.view.settings import settings_view
 from reconciler.loading import load_settings
 from reconciler.render.github import problems_github
-from reconciler.render.json import problems_json
+from reconciler.render.json import add_provenance, problems_json
 
 
 @click.command(epilog="Example: reconciler validate manifests/ --strict")
@@ -54,7 +55,7 @@ def command(manifests: Path, strict: bool, show_settings: bool, output: str, **o
     except InvalidInput as error:
         problems = error.problems
     if output == "json":
-        console.answer(problems_json(problems))
+        console.answer(add_provenance(problems_json(problems), provenance()))
     elif output == "github":
         console.answer(problems_github(problems))
     else:

@@ -12,6 +12,7 @@ import click
 
 from reconciler.cli.calling import learn_names
 from reconciler.cli.options import flags_of
+from reconciler.cli.provenance import learn_directory
 from reconciler.core.errors import InvalidInput, ReconcilerError, UsageError
 from reconciler.core.names import Instant, LocationId, closest
 from reconciler.core.settings import Settings
@@ -46,6 +47,7 @@ def settings_of(directory: Path, options: Mapping[str, Any], *, begins: bool = F
 
 def load_named(directory: Path, options: Mapping[str, Any], *, now: Instant, strict: bool = False) -> Loaded:
     """The manifests and settings of a directory, as `load`; what is said of their locations from now on has names."""
+    learn_directory(directory)
     try:
         loaded = load(directory, environment=os.environ, flags=flags_of(options), now=now, strict=strict)
     except InvalidInput:

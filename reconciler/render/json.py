@@ -28,11 +28,20 @@ from reconciler.core.portable import (
     state_document,
 )
 from reconciler.core.printable import json_line
+from reconciler.core.provenance import Provenance
 from reconciler.core.refreshing import Refreshed
 from reconciler.core.remedies import drift_remedies, known_remedies, log_remedies, run_remedies
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
 from reconciler.core.view.contact import ContactStory
+
+_END = "}\n"
+
+
+def add_provenance(text: str, made: Provenance | None) -> str:
+    """The report, with `made` as the last of its fields."""
+    told = None if made is None else asdict(made) | {"at": iso(made.at)}
+    return f'{text.removesuffix(_END)},"made":{json_line(told).rstrip()}{_END}'
 
 
 def plan_json(plan: Plan) -> str:

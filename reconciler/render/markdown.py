@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.printable import printable
-from reconciler.core.view.blocks import Block, Cell, Lines, Section, Style, Table, Total, View
+from reconciler.core.view.blocks import Block, Cell, Lines, Section, Style, Table, Total, View, made_in_words
 
 LIMIT = 60_000
 """Bytes. GitHub takes 65,536 characters in a comment."""
@@ -100,9 +100,16 @@ def _opening(view: View, cut: _Cut) -> list[str]:
 
 
 def _closing(view: View, cut: _Cut) -> list[str]:
-    """The last of them are the verdict of guards and the digest."""
+    """The last of the remarks are the verdict of guards and the digest; then how the document was made."""
     shown = view.closing[-cut.key :]
-    return [*_told(len(shown), len(view.closing), "remarks"), *(_words(cell, cut) for cell in shown)]
+    remarks = [*_told(len(shown), len(view.closing), "remarks"), *(_words(cell, cut) for cell in shown)]
+    return [*remarks, *_footer(view, cut)]
+
+
+def _footer(view: View, cut: _Cut) -> list[str]:
+    if view.made is None:
+        return []
+    return [f"{_plain(made_in_words(view.made), cut)} {_code(Cell(view.made.command), cut)}"]
 
 
 def _told(shown: int, every: int, what: str) -> list[str]:

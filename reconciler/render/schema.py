@@ -19,6 +19,7 @@ from reconciler.core.errors import Severity
 from reconciler.core.journal import BatchStatus, RunStatus, Shortfall
 from reconciler.core.observed import Origin
 from reconciler.core.outcome import Action, Outcome, Rejection
+from reconciler.core.provenance import Provenance
 from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
 from reconciler.render.plan_schema import plan_schema
@@ -247,6 +248,7 @@ def _problems() -> dict[str, Schema]:
     return {"problems": list_of(problem)}
 
 
+_MADE = maybe(shape_of(Provenance))
 _REPORTS: Mapping[str, tuple[str, Callable[[], dict[str, Schema]]]] = {
     "run": ("What `apply` and `revert` did.", _run),
     "drift": ("What `drift` found.", _drift),
@@ -266,8 +268,8 @@ _REPORTS: Mapping[str, tuple[str, Callable[[], dict[str, Schema]]]] = {
 def report_schema() -> Schema:
     """Of every document but the plan; `report` tells which it is."""
     kinds = {
-        name: object_of(told, format_version=VERSION, report={"const": name}, **made())
-        for name, (told, made) in _REPORTS.items()
+        name: object_of(told, format_version=VERSION, report={"const": name}, **fields(), made=_MADE)
+        for name, (told, fields) in _REPORTS.items()
     }
     return {
         "$schema": DIALECT,

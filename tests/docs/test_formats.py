@@ -21,7 +21,7 @@ def _shape(title: str) -> set[str]:
     return set(re.findall(r'"(\w+)"', block[1]))
 
 
-FREE = ("pairs", "findings", "set_by")
+FREE = ("pairs", "findings", "set_by", "made")
 """Their keys are outcomes, or told elsewhere."""
 
 

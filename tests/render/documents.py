@@ -40,6 +40,7 @@ from reconciler.core.journal import (
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.core.plan import Snapshot, combine
+from reconciler.core.provenance import Provenance, command_line
 from reconciler.core.refreshing import Gone, Refreshed
 from reconciler.core.report import Finding, LocationReport
 from reconciler.core.source import Source
@@ -249,20 +250,26 @@ def _trends(logs: list[RunLog]) -> dict[LocationId, Trend]:
     return {HERE: trend(logs), ELSEWHERE: trend([])}
 
 
+def made(answer: Answer) -> Answer:
+    """The document as a command makes it that hid a password of its own."""
+    line = command_line(["drift", "manifests", "--state", "postgresql://crm:s3cret@db/tags", "--tag", "v|p `x`"])
+    return replace(answer, made=lambda: Provenance(NOW, f"{7:040x}", "1.0.0", line))
+
+
 ANSWERS: Mapping[str, Callable[[], Answer]] = {
-    "plan": lambda: named(plan_answer(a_busy_plan(), notes=["winback is active soon"]), {HERE: "Acme Outdoor"}),
+    "plan": lambda: made(named(plan_answer(a_busy_plan(), notes=["winback is active soon"]), {HERE: "Acme Outdoor"})),
     "plan-refused": lambda: plan_answer(a_busy_plan(limits=REFUSING), explain=True),
     "plan-empty": lambda: plan_answer(combine([], as_of=NOW, manifests="")),
-    "run": lambda: run_answer(some_runs()),
-    "drift": lambda: drift_answer(some_drift()),
+    "run": lambda: made(run_answer(some_runs())),
+    "drift": lambda: made(drift_answer(some_drift())),
     "drift-classes": lambda: drift_answer(
         [a_drift_of_all_classes()], notes=["location X has state but no manifest: left untouched"]
     ),
-    "refresh": lambda: refresh_answer(some_refreshes()),
+    "refresh": lambda: made(refresh_answer(some_refreshes())),
     "facts": some_facts,
     "history": a_history,
     "log": lambda: log_answer(some_logs()[1]),
-    "diff": a_comparison,
+    "diff": lambda: made(a_comparison()),
     "state": lambda: state_answer([a_state()]),
     "contact": lambda: contact_answer(some_stories()),
 }

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from reconciler.cli.answers import spell
 from reconciler.core.errors import Problem
 from reconciler.core.source import Source
-from reconciler.render.json import problems_json
+from reconciler.render.json import add_provenance, problems_json
 from reconciler.render.schema import SCHEMAS, plan_schema, report_schema
 from tests.render.documents import ANSWERS
 
@@ -35,7 +36,7 @@ def wrong(schema: Any, document: Any) -> list[str]:
 
 
 def told(name: str) -> Any:
-    return json.loads(ANSWERS[name]().json())
+    return json.loads("".join(spell(ANSWERS[name](), "json", whole=False)))
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
@@ -55,7 +56,7 @@ def test_every_document_is_as_its_schema_says_and_has_no_field_more(name: str) -
 
 def test_problems_too() -> None:
     problem = Problem(Source("a.yaml", 1, 2), "wrong", "check", hint="right")
-    assert wrong(closed(report_schema()), json.loads(problems_json([problem]))) == []
+    assert wrong(closed(report_schema()), json.loads(add_provenance(problems_json([problem]), None))) == []
 
 
 @pytest.mark.parametrize("name", ANSWERS)

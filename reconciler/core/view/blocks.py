@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from reconciler.core.names import ContactId, Instant, LocationId, iso, name_locations
+from reconciler.core.provenance import Provenance
 from reconciler.core.source import Source
 
 SAMPLE = 3
 ROWS = 40
+COMMIT = 12
+"""Of the id of a commit, how much a person reads."""
 
 
 class Style(StrEnum):
@@ -82,9 +85,18 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class View:
+    """`made`: how it came to be, for a format that leaves the terminal."""
+
     title: str
     sections: tuple[Section, ...]
     closing: tuple[Cell, ...] = ()
+    made: Provenance | None = None
+
+
+def made_in_words(made: Provenance) -> str:
+    """A sentence that the command ends."""
+    commit = f" from a checkout of commit {made.commit[:COMMIT]}" if made.commit else ""
+    return f"Made {moment(made.at)}{commit} by reconciler {made.version}:"
 
 
 def name_in_view(view: View, names: Mapping[LocationId, str]) -> View:

@@ -23,7 +23,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reconciler.core.printable import printable
-from reconciler.core.view.blocks import Column, View
+from reconciler.core.view.blocks import Column, View, made_in_words
 from reconciler.core.view.charts import Chart
 from reconciler.core.view.records import Records, Row
 from reconciler.render.html.drawing import draw
@@ -51,6 +51,7 @@ def render_html(
     return environment.get_template("report.html").render(
         view=view,
         title=_title(view),
+        made=made_in_words(view.made) if view.made else "",
         sections=list(zip(view.sections, drawn, strict=True)),
         records=records,
         right=[Markup(' class="right"') if column.right else "" for column in records.columns],
