@@ -20,7 +20,7 @@ from reconciler.core.names import ContactId, LocationId, normalise_tag
 from reconciler.core.plan import Snapshot
 from reconciler.core.printable import visible
 from reconciler.core.refreshing import Method, Wanted
-from reconciler.core.settings import Settings
+from reconciler.core.settings import OriginKind, Settings, redacted
 from reconciler.core.view.blocks import counted
 from reconciler.loading.writing import contacts_text, manifest_text, write_files
 from reconciler.store import open_reader, open_store
@@ -78,7 +78,10 @@ def command(manifests: Path, out: Path, group_by: str, tags: tuple[str, ...], **
         raise UsageError("nothing was observed that could be exported", hint="read the location: --refresh search")
     write_files(out, files)
     console.answer("".join(f"wrote {visible(str(out / path))}\n" for path in sorted(files) if path.suffix == ".yaml"))
-    console.note(f"next: reconciler plan {out}, which adopts what is there")
+    # the directory has no settings of its own that would name this state
+    apart = settings.origin("state").kind is OriginKind.FILE and out.resolve() != manifests.resolve()
+    same = f" --state {redacted(settings.state)}" if apart else ""
+    console.note(f"next: reconciler plan {out}{same}, which adopts what is there")
     return ExitCode.DONE
 
 

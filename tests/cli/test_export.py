@@ -127,6 +127,17 @@ def test_a_contact_is_in_one_set_of_its_combination(reconciler: Command, project
     assert len(listed) == len(set(listed)) == 39
 
 
+def test_the_plan_that_it_names_looks_at_the_same_state(reconciler: Command, project: Path, world: World) -> None:
+    """The settings that name the state stay in the directory of the manifests: elsewhere all would be new."""
+    (project / "manifests" / "reconciler.yaml").write_text("state: sqlite:///kept.db\n")
+    ended = reconciler("export", "--location", LOCATION, "--refresh", "search", "--out", "exported")
+    told = ended.err.splitlines()[-1]
+    assert told == "next: reconciler plan exported --state sqlite:///kept.db, which adopts what is there"
+    planned = summary(reconciler, *told.partition(" plan ")[2].partition(",")[0].split())
+    assert (planned["requests"], planned["adds"]) == (0, 0)
+    assert planned["adopted"] > 0
+
+
 def test_nothing_is_overwritten(reconciler: Command, project: Path) -> None:
     once = ["export", "--location", LOCATION, "--refresh", "search", "--out", "out"]
     assert reconciler(*once).code == 0
