@@ -56,9 +56,9 @@ class CommandRecord:
     __slots__ = ("keeps", "names", "reads", "sends")
 
     # by hand: to import dataclasses takes as long as all the rest of `--help`
-    def __init__(self) -> None:
+    def __init__(self, *, sends: bool = False, reads: bool = False, keeps: bool = False) -> None:
         self.names: dict[LocationId, str] = {}
-        self.sends = self.reads = self.keeps = False
+        self.sends, self.reads, self.keeps = sends, reads, keeps
 
     @property
     def interrupted(self) -> str:
