@@ -49,15 +49,17 @@ COMMANDS = {
 class CommandRecord:
     """What a command line has done so far, for the words that it ends with.
 
-    `names`: what people call the locations. `sends`: a run that may change tags has begun, with a journal. `reads`:
-    contacts were asked for; `keeps`: what was read of them is in the state.
+    `names`: what people call the locations. `contact_url`: where the CRM shows a contact. `sends`: a run that may
+    change tags has begun, with a journal. `reads`: contacts were asked for; `keeps`: what was read of them is in the
+    state.
     """
 
-    __slots__ = ("keeps", "names", "reads", "sends")
+    __slots__ = ("contact_url", "keeps", "names", "reads", "sends")
 
     # by hand: to import dataclasses takes as long as all the rest of `--help`
     def __init__(self, *, sends: bool = False, reads: bool = False, keeps: bool = False) -> None:
         self.names: dict[LocationId, str] = {}
+        self.contact_url = ""
         self.sends, self.reads, self.keeps = sends, reads, keeps
 
     @property

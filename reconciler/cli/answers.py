@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reconciler.cli.calling import location_names
+from reconciler.cli.calling import contact_url, location_names
 from reconciler.cli.console import Console, rows
 from reconciler.cli.provenance import provenance
 from reconciler.core.compare import Comparison, SettingMove
@@ -19,7 +19,7 @@ from reconciler.core.refreshing import Refreshed
 from reconciler.core.report import LocationReport
 from reconciler.core.trend import Trend
 from reconciler.core.view import charts
-from reconciler.core.view.blocks import View, name_in_view
+from reconciler.core.view.blocks import View, link_contacts, name_in_view
 from reconciler.core.view.charts import Chart
 from reconciler.core.view.compare import compare_view
 from reconciler.core.view.contact import ContactStory, contact_view
@@ -68,6 +68,7 @@ class Answer:
     """A document; each part of it is made when a format asks. `view` takes how many rows a table may have (None: all).
 
     `charts`: those of each section of the view, in its order. `made`: how it came to be, None where no command made it.
+    `contact_url`: where the CRM shows a contact.
     `is_report`: whether JSON may say that, too; a plan is a file that `apply` takes, and stays as it is.
     """
 
@@ -76,11 +77,12 @@ class Answer:
     json: Callable[[], str]
     charts: Callable[[], Sequence[tuple[Chart, ...]]] = tuple
     made: Callable[[], Provenance | None] = provenance
+    contact_url: Callable[[], str] = contact_url
     is_report: bool = True
 
     def page(self, most: int | None) -> View:
         """The view of a document that leaves the terminal."""
-        return replace(self.view(most), made=self.made())
+        return link_contacts(replace(self.view(most), made=self.made()), self.contact_url())
 
 
 def tell(answer: Answer, console: Console, options: Mapping[str, Any]) -> None:

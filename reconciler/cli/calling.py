@@ -18,6 +18,17 @@ from reconciler.core.settings import Settings
 def learn_names(settings: Settings) -> None:
     """The names hold until the command ends, and for the error that it ends with."""
     command_record().names.update(settings.names())
+    learn_contact_url(settings)
+
+
+def learn_contact_url(settings: Settings) -> None:
+    """Reports of the command link to contacts by it."""
+    command_record().contact_url = settings.contact_url
+
+
+def contact_url() -> str:
+    """Where the CRM shows a contact, as the settings say; empty where they do not."""
+    return command_record().contact_url
 
 
 def location_names() -> Mapping[LocationId, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from reconciler.cli.answers import compare_answer, tell
+from reconciler.cli.calling import learn_contact_url
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, manifests, output
 from reconciler.cli.provenance import learn_directory
@@ -45,6 +46,7 @@ def command(manifests: Path, base: str, detailed_exitcode: bool, **options: Any)
     after = _load(present, now) if manifests.is_dir() and present.names() else Loaded(Settings(), (), ())
     if not before.manifests and not after.manifests:
         raise UsageError(f"there is no manifest below {manifests}, neither now nor at {base}")
+    learn_contact_url(after.settings)
     old, new = _desired(before, now), _desired(after, now)
     comparisons = [compare(each, old.get(each), new.get(each)) for each in sorted(old.keys() | new.keys())]
     moves = differences(_settings(before), _settings(after))

@@ -130,7 +130,10 @@ class ExpectedDrift:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. `rules` are the tag rules shared by all locations; `origins` by key, such as `api.base_url`."""
+    """All settings. `rules` are the tag rules shared by all locations; `origins` by key, such as `api.base_url`.
+
+    `contact_url`: where the CRM shows a contact, as `core.contact_page`; empty where nobody says.
+    """
 
     state: str = DEFAULT_STATE
     lineage: str | None = None
@@ -145,6 +148,7 @@ class Settings:
     allow: tuple[Allowed, ...] = ()
     expected_drift: tuple[ExpectedDrift, ...] = ()
     history_keep: int = 10
+    contact_url: str = ""
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
     def origin(self, key: str) -> Origin:
@@ -209,7 +213,7 @@ def shown(settings: Settings) -> Iterator[Shown]:
     sections = (("api", settings.api), ("plan", settings.plan), ("apply", settings.apply), ("guards", settings.guards))
     for name, section in sections:
         simple += [(f"{name}.{each.name}", getattr(section, each.name)) for each in fields(section)]
-    simple.append(("history_keep", settings.history_keep))
+    simple += [("history_keep", settings.history_keep), ("contact_url", settings.contact_url or None)]
     for key, value in simple:
         yield Shown(key, _text(value), settings.origin(key))
     for place in settings.locations.values():

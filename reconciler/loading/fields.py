@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from reconciler.core.contact_page import is_contact_url
+
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -144,6 +146,15 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _contact_url(value: str) -> str:
+    if value and not is_contact_url(value):
+        raise _wrong(
+            "expected an https URL such as https://crm.example.com/{location_id}/{contact_id}: with {contact_id}, and "
+            "no other placeholder but {location_id}, no user, no blank"
+        )
+    return value
+
+
 def _loopback(host: str) -> bool:
     try:
         return host == "localhost" or ip_address(host).is_loopback
@@ -195,4 +206,5 @@ Variable = Annotated[str, AfterValidator(_variable)]
 Version = Annotated[str, AfterValidator(_version), _TEXT_SCALAR]
 Lineage = Annotated[str, AfterValidator(_lineage)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+ContactUrl = Annotated[str, AfterValidator(_contact_url)]
 TimeZone = Annotated[str, AfterValidator(_timezone)]

@@ -156,6 +156,7 @@ def _settings(
         allow=tuple(_allowed(model, _items(node, "allow"))),
         expected_drift=tuple(_expected(model, _items(node, "expected_drift"))),
         history_keep=model.history_keep,
+        contact_url=model.contact_url,
         origins=origins,
     )
 

@@ -18,6 +18,7 @@ from reconciler.core.settings import (
 from reconciler.loading.fields import (
     BaseUrl,
     Company,
+    ContactUrl,
     Count,
     Flag,
     Line,
@@ -196,3 +197,5 @@ class SettingsModel(Strict):
     """Drift that somebody else makes on purpose."""
     history_keep: Positive = Field(10, le=10_000)
     """How many runs keep their rows; revert reaches that far."""
+    contact_url: ContactUrl = Field("", examples=["https://crm.example.com/{location_id}/contacts/{contact_id}"])
+    """Where the CRM shows a contact; reports link to it. Empty: they do not."""

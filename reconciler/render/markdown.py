@@ -169,6 +169,15 @@ def _code(cell: Cell, cut: _Cut) -> str:
     return f"<code>{text}</code>" if text else ""
 
 
+def _linked(cell: Cell, cut: _Cut) -> str:
+    """As `_code`, each contact with a link to its page; a text that is cut has none."""
+    if not cell.pages or len(cell.text) > cut.text:
+        return _code(cell, cut)
+    pairs = zip(cell.contacts, cell.pages, strict=True)
+    links = [f"[{_code(Cell(contact), cut)}]({page})" for contact, page in pairs]
+    return ", ".join(links) + _code(Cell(cell.after_contacts), cut)
+
+
 def _section(section: Section, cut: _Cut) -> str:
     first = [block for block in section.blocks if block.key and isinstance(block, Lines)]
     rest = [block for block in section.blocks if block not in first]
@@ -211,4 +220,4 @@ def _table(block: Table, rows: Sequence[tuple[Cell, ...]], cut: _Cut) -> str:
 def _cells(block: Table, row: tuple[Cell, ...], cut: _Cut) -> list[str]:
     """Numbers as they are, whatever else as code."""
     pairs = zip(block.columns, row, strict=True)
-    return [_plain(cell.text, cut) if column.right else _code(cell, cut) for column, cell in pairs]
+    return [_plain(cell.text, cut) if column.right else _linked(cell, cut) for column, cell in pairs]

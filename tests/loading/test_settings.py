@@ -127,6 +127,41 @@ def test_base_urls_that_may_not(url: str) -> None:
     assert problems("", {}, {"api.base_url": url})
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "https://crm.example.com/v2/location/{location_id}/contacts/detail/{contact_id}",
+        "https://crm.example.com:8443/?id={contact_id}&at={location_id}#top",
+    ],
+)
+def test_addresses_that_reports_may_link_contacts_to(url: str) -> None:
+    assert settings(f"contact_url: '{url}'\n").contact_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://crm.example.com/{contact_id}",
+        "javascript:alert(1)//{contact_id}",
+        "https://crm.example.com/",
+        "https://crm.example.com/{contact}",
+        "https://crm.example.com/{contact_id}/{0}",
+        "https://crm.example.com/{contact_id",
+        "https://{contact_id}.example.com/",
+        "https://user@crm.example.com/{contact_id}",
+        "https://crm.example.com/{contact_id}) [x](y",
+        'https://crm.example.com/{contact_id}">',
+        "https://crm.example.com\\@x/{contact_id}",
+        "https://crm.example.com/{contact_id}##x",
+        f"https://crm.example.com/{'x' * 500}/{{contact_id}}",
+    ],
+)
+def test_addresses_that_reports_may_not_link_contacts_to(url: str) -> None:
+    (told,) = problems("", {}, {"contact_url": url})
+    assert told.startswith("--contact-url: expected an https URL such as")
+
+
 def test_hostile_urls_never_reach_another_host_by_http(corpora: Path) -> None:
     for entry in json.loads((corpora / "urls.json").read_text()):
         url = entry["input"] if isinstance(entry, dict) else entry

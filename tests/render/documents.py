@@ -251,9 +251,10 @@ def _trends(logs: list[RunLog]) -> dict[LocationId, Trend]:
 
 
 def made(answer: Answer) -> Answer:
-    """The document as a command makes it that hid a password of its own."""
+    """The document as a command makes it that hid a password of its own, and knows where the CRM shows contacts."""
     line = command_line(["drift", "manifests", "--state", "postgresql://crm:s3cret@db/tags", "--tag", "v|p `x`"])
-    return replace(answer, made=lambda: Provenance(NOW, f"{7:040x}", "1.0.0", line))
+    url = "https://crm.example.com/{location_id}/contacts/{contact_id}"
+    return replace(answer, made=lambda: Provenance(NOW, f"{7:040x}", "1.0.0", line), contact_url=lambda: url)
 
 
 ANSWERS: Mapping[str, Callable[[], Answer]] = {
@@ -268,8 +269,8 @@ ANSWERS: Mapping[str, Callable[[], Answer]] = {
     "refresh": lambda: made(refresh_answer(some_refreshes())),
     "facts": some_facts,
     "history": a_history,
-    "log": lambda: log_answer(some_logs()[1]),
+    "log": lambda: made(log_answer(some_logs()[1])),
     "diff": lambda: made(a_comparison()),
-    "state": lambda: state_answer([a_state()]),
+    "state": lambda: made(state_answer([a_state()])),
     "contact": lambda: contact_answer(some_stories()),
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from reconciler.core.contact_page import contact_page
 from reconciler.core.names import ContactId, Instant, LocationId, iso, name_locations
 from reconciler.core.provenance import Provenance
 from reconciler.core.source import Source
@@ -31,8 +32,16 @@ class Style(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
+    """`contacts`: the ids that the text begins with, parted by a comma and a blank. `pages`: their links."""
+
     text: str
     style: Style = Style.PLAIN
+    contacts: tuple[ContactId, ...] = ()
+    pages: tuple[str, ...] = ()
+
+    @property
+    def after_contacts(self) -> str:
+        return self.text[len(", ".join(self.contacts)) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +84,52 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One location's part."""
+    """One location's part; `location` where its contacts may be linked."""
 
     title: str
     verdict: Cell
     blocks: tuple[Block, ...]
     totals: tuple[Total, ...] = ()
+    location: LocationId | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`made`: how it came to be, for a format that leaves the terminal."""
+    """`made` and `contact_url` are for formats that leave the terminal: how it came to be, and where the CRM shows a
+    contact; empty where nobody says."""
 
     title: str
     sections: tuple[Section, ...]
     closing: tuple[Cell, ...] = ()
     made: Provenance | None = None
+    contact_url: str = ""
+
+
+def link_contacts(view: View, contact_url: str) -> View:
+    """The view with the address of each contact that it names, where the settings say how it is made."""
+    if not contact_url:
+        return view
+
+    def link(section: Section) -> Section:
+        location = section.location
+        if location is None:
+            return section
+        blocks = (
+            _linked_block(block, lambda who: contact_page(contact_url, location, who)) for block in section.blocks
+        )
+        return replace(section, blocks=tuple(blocks))
+
+    return replace(view, sections=tuple(map(link, view.sections)), contact_url=contact_url)
+
+
+def _linked_block(block: Block, page: Callable[[ContactId], str]) -> Block:
+    if isinstance(block, Lines):
+        return block
+    rows = (
+        tuple(replace(cell, pages=tuple(map(page, cell.contacts))) if cell.contacts else cell for cell in row)
+        for row in block.rows
+    )
+    return replace(block, rows=tuple(rows))
 
 
 def made_in_words(made: Provenance) -> str:
@@ -168,6 +207,14 @@ def sample(contacts: Sequence[ContactId]) -> str:
     """The first few contacts, and how many more there are."""
     more = f" and {len(contacts) - SAMPLE:,} more" if len(contacts) > SAMPLE else ""
     return ", ".join(contacts[:SAMPLE]) + more
+
+
+def sample_cell(contacts: Sequence[ContactId]) -> Cell:
+    return Cell(sample(contacts), Style.FAINT, tuple(contacts[:SAMPLE]))
+
+
+def contact_cell(contact: ContactId) -> Cell:
+    return Cell(contact, contacts=(contact,))
 
 
 def places(sources: Sequence[Source]) -> str:

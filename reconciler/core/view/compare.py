@@ -15,7 +15,7 @@ from reconciler.core.view.blocks import (
     View,
     counted,
     number,
-    sample,
+    sample_cell,
     table,
     totals,
 )
@@ -62,7 +62,7 @@ def _section(each: Comparison, base: str, most: int | None) -> Section:
         ("contacts", sum(len(moved.contacts) for moved in each.moved), Style.PLAIN),
         ("sets changed", len(each.sets), Style.PLAIN),
     )
-    return Section(f"Location {each.location}", Cell(verdict, Style.STRONG), tuple(blocks), numbers)
+    return Section(f"Location {each.location}", Cell(verdict, Style.STRONG), tuple(blocks), numbers, each.location)
 
 
 def _tag(move: TagMove) -> tuple[Cell, ...]:
@@ -92,7 +92,7 @@ def _who(contacts: Sequence[str]) -> str:
 def _moved(moved: Moved) -> tuple[Cell, ...]:
     signed = [f"+{tag}" for tag in moved.gained] + [f"-{tag}" for tag in moved.lost]
     style = Style.REMOVE if moved.lost else Style.ADD
-    return number(len(moved.contacts)), Cell(" ".join(signed), style), Cell(sample(moved.contacts), Style.FAINT)
+    return number(len(moved.contacts)), Cell(" ".join(signed), style), sample_cell(moved.contacts)
 
 
 def _settings(settings: Sequence[SettingMove], most: int | None) -> Section:

@@ -67,7 +67,7 @@ def _section(report: DriftReport, most: int | None) -> Section:
         blocks.append(_table("Expected, as the settings say", expected, most, report.applied))
     lines = (*_proofs(report), *_settling(report), _age(report))
     title = f"Location {report.location}, state serial {report.serial}"
-    return Section(title, _verdict(report), (*blocks, Lines("", lines)))
+    return Section(title, _verdict(report), (*blocks, Lines("", lines)), location=report.location)
 
 
 def _table(title: str, rows: Sequence[Drifted], most: int | None, applied: bool) -> Block:

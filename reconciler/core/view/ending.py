@@ -8,7 +8,19 @@ from itertools import islice
 
 from reconciler.core.journal import RunEnding, Shortfall
 from reconciler.core.outcome import Outcome
-from reconciler.core.view.blocks import Block, Cell, Column, Style, Table, Total, counted, number, table, totals
+from reconciler.core.view.blocks import (
+    Block,
+    Cell,
+    Column,
+    Style,
+    Table,
+    Total,
+    contact_cell,
+    counted,
+    number,
+    table,
+    totals,
+)
 
 _MEANING = {
     Outcome.APPLIED: "changed by this run",
@@ -85,4 +97,5 @@ def shortfalls(ending: RunEnding, most: int | None) -> Block | None:
 def _shortfall(each: Shortfall) -> Iterator[tuple[Cell, ...]]:
     style = Style.PLAIN if each.outcome is Outcome.DEFERRED else Style.WARN
     asked = f"{each.action} {', '.join(each.tags)}"
-    return ((Cell(contact), Cell(asked), Cell(words(each.outcome), style), Cell(each.why)) for contact in each.contacts)
+    told = (Cell(asked), Cell(words(each.outcome), style), Cell(each.why))
+    return ((contact_cell(contact), *told) for contact in each.contacts)

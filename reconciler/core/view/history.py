@@ -20,6 +20,7 @@ from reconciler.core.view.blocks import (
     Style,
     Table,
     View,
+    contact_cell,
     counted,
     duration,
     moment,
@@ -99,7 +100,7 @@ def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
     title = f"Run {run.id}, location {run.header.location}"
     shown = tuple(block for block in blocks if block is not None)
     told = () if ending is None else ending_totals(ending, run.requests)
-    return View("Run", (Section(title, _verdict(log), shown, told),))
+    return View("Run", (Section(title, _verdict(log), shown, told, run.header.location),))
 
 
 def _verdict(log: RunLog) -> Cell:
@@ -218,7 +219,7 @@ def _contact(contact: ContactId, batch: BatchRecord, answer: Answer) -> tuple[Ce
         () if verdict is None else (*(f"+{tag}" for tag in verdict.added), *(f"-{tag}" for tag in verdict.removed))
     )
     return (
-        Cell(contact),
+        contact_cell(contact),
         Cell(f"{batch.action} {', '.join(batch.tags)}"),
         Cell("no answer" if verdict is None else verdict.outcome.replace("_", " ")),
         Cell(" ".join(sorted(changed)), Style.ADD if batch.action is Action.ADD else Style.REMOVE),

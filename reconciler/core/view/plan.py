@@ -24,12 +24,14 @@ from reconciler.core.view.blocks import (
     Style,
     Total,
     View,
+    contact_cell,
     counted,
     lines,
     moment,
     number,
     places,
     sample,
+    sample_cell,
     table,
     totals,
 )
@@ -82,7 +84,7 @@ def _section(plan: LocationPlan, most: int | None, explain: bool) -> Section:
     ]
     shown = tuple(block for block in blocks if block is not None)
     headline = plan_headline(plan, left_out=bool(_left_out(plan)))
-    return Section(f"Location {plan.location}, {since}", headline, shown, _totals(plan))
+    return Section(f"Location {plan.location}, {since}", headline, shown, _totals(plan), plan.location)
 
 
 def _totals(plan: LocationPlan) -> tuple[Total, ...]:
@@ -169,7 +171,7 @@ def _removals(plan: LocationPlan, most: int | None) -> Block | None:
             number(len(contacts), Style.REMOVE),
             Cell(tag, Style.REMOVE),
             Cell(reason),
-            Cell(sample(sorted(contacts)), Style.FAINT),
+            sample_cell(sorted(contacts)),
         )
         for (tag, reason), contacts in ordered
     ]
@@ -189,7 +191,7 @@ def _delta_row(delta: Delta) -> tuple[Cell, ...]:
     return (
         number(len(delta.contacts)),
         Cell(" ".join(_signed(change) for change in delta.changes), Style.REMOVE if removing else Style.ADD),
-        Cell(sample(delta.contacts), Style.FAINT),
+        sample_cell(delta.contacts),
     )
 
 
@@ -214,7 +216,7 @@ def _certificate(proof: Proof, most: int | None) -> Block:
         f"Batches that {proof.action}: {counted(proof.requests, 'request')}, {known} (found by: {proof.stage}). "
         f"No two of these {counted(len(proof.certificate), 'pair')} can share a request:"
     )
-    rows = [(Cell(contact), Cell(tag)) for contact, tag in proof.certificate]
+    rows = [(contact_cell(contact), Cell(tag)) for contact, tag in proof.certificate]
     return table(title, (Column("contact"), Column("tag")), rows, most=most)
 
 
@@ -254,7 +256,7 @@ def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block |
             number(len(each.contacts)),
             Cell(each.why),
             Cell(", ".join(each.tags)),
-            Cell(sample(each.contacts), Style.FAINT),
+            sample_cell(each.contacts),
         )
         for each in groups
     ]

@@ -19,7 +19,7 @@ from reconciler.core.view.blocks import (
     counted,
     moment,
     number,
-    sample,
+    sample_cell,
     table,
 )
 
@@ -40,7 +40,7 @@ def _section(each: Refreshed, most: int | None) -> Section:
         blocks.append(_contacts("Not there", each.gone, most))
     if each.unread:
         blocks.append(_contacts("Not read", each.unread, most))
-    return Section(title, _verdict(each), tuple(blocks))
+    return Section(title, _verdict(each), tuple(blocks), location=each.location)
 
 
 def _verdict(each: Refreshed) -> Cell:
@@ -58,7 +58,7 @@ def _contacts(title: str, found: Mapping[ContactId, str], most: int | None) -> B
         groups[why].append(contact)
     columns = (Column("contacts", right=True), Column("why"), Column("which"))
     rows = [
-        (number(len(contacts)), Cell(why, Style.WARN), Cell(sample(contacts), Style.FAINT))
+        (number(len(contacts)), Cell(why, Style.WARN), sample_cell(contacts))
         for why, contacts in sorted(groups.items())
     ]
     return table(title, columns, rows, most=most)

@@ -22,7 +22,7 @@ def _section(report: LocationReport, most: int | None) -> Section:
     blocks = [outcomes(ending), shortfalls(ending, most), _surprises(report.surprises, most), _notes(report, ending)]
     title = f"Location {report.location}" + (f", run {report.run}" if report.run else "")
     shown = tuple(block for block in blocks if block is not None)
-    return Section(title, _verdict(report, ending), shown, ending_totals(ending, report.requests))
+    return Section(title, _verdict(report, ending), shown, ending_totals(ending, report.requests), report.location)
 
 
 def _verdict(report: LocationReport, ending: RunEnding) -> Cell:

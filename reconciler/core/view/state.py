@@ -8,7 +8,20 @@ from reconciler.core.names import ContactId
 from reconciler.core.observed import Known
 from reconciler.core.plan import Snapshot
 from reconciler.core.remedies import known_remedies
-from reconciler.core.view.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, counted, moment, table
+from reconciler.core.view.blocks import (
+    ROWS,
+    Block,
+    Cell,
+    Column,
+    Lines,
+    Section,
+    Style,
+    View,
+    contact_cell,
+    counted,
+    moment,
+    table,
+)
 
 _COLUMNS = (Column("contact"), Column("observed tags"), Column("managed tags"), Column("observed"), Column("status"))
 
@@ -24,12 +37,12 @@ def _section(state: Snapshot, most: int | None) -> Section:
     blocks: list[Block] = [table("", _COLUMNS, rows, most=most)]
     if told:
         blocks.append(Lines("", told))
-    return Section(f"Location {state.location}", verdict, tuple(blocks))
+    return Section(f"Location {state.location}", verdict, tuple(blocks), location=state.location)
 
 
 def _row(contact: ContactId, known: Known) -> tuple[Cell, ...]:
     return (
-        Cell(contact),
+        contact_cell(contact),
         Cell("unobserved" if known.observed is None else ", ".join(sorted(known.observed))),
         Cell(", ".join(sorted(known.ledger))),
         Cell(moment(known.observed_at), Style.FAINT),

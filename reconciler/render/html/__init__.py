@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import islice
@@ -22,6 +22,8 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from reconciler.core.contact_page import contact_page
+from reconciler.core.names import ContactId, LocationId
 from reconciler.core.printable import printable
 from reconciler.core.view.blocks import Column, View, made_in_words
 from reconciler.core.view.charts import Chart
@@ -57,6 +59,7 @@ def render_html(
         right=[Markup(' class="right"') if column.right else "" for column in records.columns],
         heads=[Markup(_head(column)) for column in records.columns],  # noqa: S704  our own words
         parts=list(_parts(rows)),
+        page=_page(view.contact_url, [column.name for column in records.columns]),
         shown=len(rows),
         total=total,
         style=Markup(style),  # noqa: S704  our own file
@@ -75,6 +78,19 @@ def _title(view: View) -> str:
 
 def _head(column: Column) -> str:
     return ' class="right"' if column.right else ' class="facet"' if column.name in FACETS else ""
+
+
+def _page(contact_url: str, columns: Sequence[str]) -> Callable[[Row, int], str]:
+    """The address that a cell of the long table links to; empty where it is no contact, or nobody says where it is."""
+    if not contact_url or "contact" not in columns:
+        return lambda _row, _index: ""
+    place, who = columns.index("location"), columns.index("contact")
+
+    def page(row: Row, index: int) -> str:
+        named = index == who and row[who] and row[place]
+        return contact_page(contact_url, LocationId(row[place]), ContactId(row[who])) if named else ""
+
+    return page
 
 
 def _rows(records: Records, most: int | None) -> tuple[list[Row], int]:
