@@ -37,6 +37,7 @@ from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import PlanOptions, Snapshot, combine, plan_location
 from reconciler.core.printable import printable
+from reconciler.core.provenance import Provenance, command_line
 from reconciler.core.report import Finding, LocationReport
 from reconciler.core.source import Source
 from reconciler.core.view.contact import ContactStory
@@ -93,12 +94,25 @@ def a_contact(text: str) -> Answer:
     return contact_answer([ContactStory(LocationId(text), ContactId(text), known(text), None, (), ())])
 
 
+def of_a_command(make: Callable[[str], Answer]) -> Callable[[str], Answer]:
+    """The document with the command that made it, whose argument the text is, and with links to contacts."""
+    url = "https://crm.example.com/{location_id}/contacts/{contact_id}"
+    return lambda text: replace(
+        make(text),
+        made=lambda: Provenance(NOW, "", "1.0.0", command_line(["plan", text])),
+        contact_url=lambda: url,
+    )
+
+
 DOCUMENTS: dict[str, Callable[[str], Answer]] = {
     "plan": a_plan,
     "run": a_run,
     "drift": some_drift,
     "state": a_state,
     "contact": a_contact,
+    "plan of a command": of_a_command(a_plan),
+    "run of a command": of_a_command(a_run),
+    "drift of a command": of_a_command(some_drift),
 }
 EXPECTED = {name: made(PLAIN) for name, made in DOCUMENTS.items()}
 
@@ -119,7 +133,7 @@ def check_html(name: str, text: str) -> None:
 
 def check_markdown(name: str, text: str) -> None:
     shown, expected = (
-        render_markdown(each.view(None), limit=1_000_000) for each in (DOCUMENTS[name](text), EXPECTED[name])
+        render_markdown(each.page(None), limit=1_000_000) for each in (DOCUMENTS[name](text), EXPECTED[name])
     )
     judged, plain = judges.of_markdown(shown), judges.of_markdown(expected)
     # a mark that would call people stands in code of its own
