@@ -49,17 +49,18 @@ COMMANDS = {
 class CommandRecord:
     """What a command line has done so far, for the words that it ends with.
 
-    `names`: what people call the locations. `contact_url`: where the CRM shows a contact. `sends`: a run that may
-    change tags has begun, with a journal. `reads`: contacts were asked for; `keeps`: what was read of them is in the
-    state.
+    `names`: what people call the locations. `contact_url`: where the CRM shows a contact. `state_variable`: says where
+    the state is, empty where none does. `sends`: a run that may change tags has begun, with a journal. `reads`:
+    contacts were asked for; `keeps`: what was read of them is in the state.
     """
 
-    __slots__ = ("contact_url", "keeps", "names", "reads", "sends")
+    __slots__ = ("contact_url", "keeps", "names", "reads", "sends", "state_variable")
 
     # by hand: to import dataclasses takes as long as all the rest of `--help`
     def __init__(self, *, sends: bool = False, reads: bool = False, keeps: bool = False) -> None:
         self.names: dict[LocationId, str] = {}
         self.contact_url = ""
+        self.state_variable = ""
         self.sends, self.reads, self.keeps = sends, reads, keeps
 
     @property
@@ -150,7 +151,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  the last door: our errors in plain words, bugs as bugs
         from reconciler.cli.failure import tell
 
-        return tell(error, record.names)
+        return tell(error, record.names, state_variable=record.state_variable)
 
 
 def main() -> None:

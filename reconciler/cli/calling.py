@@ -12,12 +12,15 @@ import click
 
 from reconciler.cli import CommandRecord
 from reconciler.core.names import LocationId, name_locations
-from reconciler.core.settings import Settings
+from reconciler.core.settings import OriginKind, Settings
 
 
 def learn_names(settings: Settings) -> None:
     """The names hold until the command ends, and for the error that it ends with."""
-    command_record().names.update(settings.names())
+    record, origin = command_record(), settings.origin("state")
+    record.names.update(settings.names())
+    if origin.kind is OriginKind.ENVIRONMENT and origin.source is not None:
+        record.state_variable = origin.source.path
     learn_contact_url(settings)
 
 

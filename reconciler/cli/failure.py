@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Mapping
 
@@ -15,8 +16,9 @@ from reconciler.core.printable import visible
 LONGEST_PATH = 200
 
 
-def tell(error: Exception, names: Mapping[LocationId, str]) -> int:
-    """Prints the error to stderr; returns the exit code. `names`: what people call the locations."""
+def tell(error: Exception, names: Mapping[LocationId, str], *, state_variable: str = "") -> int:
+    """Prints the error to stderr; returns the exit code. `names`: what people call the locations. `state_variable`: the
+    variable that says where the state is, if one does."""
     if isinstance(error, OSError) and error.filename is not None:
         # a path that somebody gave: too long, taken away meanwhile, not to be read
         error = ReconcilerError(f"{_short(str(error.filename))}: {error.strerror or 'it cannot be used'}")
@@ -29,6 +31,8 @@ def tell(error: Exception, names: Mapping[LocationId, str]) -> int:
         click.echo(f"{mark}{visible(name_locations(line, names))}", err=True)
     for hint in error.hints:
         click.echo(f"  hint: {visible(name_locations(hint, names))}", err=True)
+    if state_variable and re.search(r"\bstate\b", error.message):
+        click.echo(f"  hint: the variable {state_variable} says where the state is", err=True)
     return error.exit_code
 
 

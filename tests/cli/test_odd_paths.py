@@ -87,3 +87,13 @@ def test_a_mistyped_variable_is_warned_about(
         said = ended.err + ended.out
         assert "RECONCILER_STATES" in said, command
         assert "did you mean 'RECONCILER_STATE'?" in said
+
+
+def test_a_variable_that_names_an_odd_state_is_named(
+    reconciler: Command, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest(customers=([0], ["customer"], []))
+    monkeypatch.setenv("RECONCILER_STATE", "http://x")
+    ended = reconciler("plan")
+    assert "unknown state 'http://x'" in ended.err
+    assert "hint: the variable RECONCILER_STATE says where the state is" in ended.err

@@ -8,6 +8,7 @@ from reconciler.core.facts import LIMITS_MS, Facts
 from reconciler.core.names import Instant
 from reconciler.core.plan import Snapshot
 from reconciler.core.view.blocks import Cell, Lines, Section, Style, View, counted, moment
+from reconciler.core.view.state import identity
 
 _MOVES = {
     None: "not known yet whether a write of tags moves dateUpdated: an add in doubt stays held",
@@ -23,7 +24,7 @@ def facts_view(snapshots: Sequence[Snapshot]) -> View:
 
 def _section(state: Snapshot) -> Section:
     held = counted(len(state.observed), "contact")
-    verdict = Cell(f"{held}, serial {state.serial}, lineage {state.lineage}.", Style.STRONG)
+    verdict = Cell(f"{held}, {identity(state)}.", Style.STRONG)
     return Section(f"Location {state.location}", verdict, (Lines("Learnt", facts_lines(state.facts)),))
 
 

@@ -32,12 +32,17 @@ def state_view(snapshots: Sequence[Snapshot], *, most: int | None = ROWS) -> Vie
 
 def _section(state: Snapshot, most: int | None) -> Section:
     rows = [_row(contact, known) for contact, known in sorted(state.observed.items())]
-    verdict = Cell(f"{counted(len(rows), 'contact')}, serial {state.serial}, lineage {state.lineage}.", Style.STRONG)
+    verdict = Cell(f"{counted(len(rows), 'contact')}, {identity(state)}.", Style.STRONG)
     told = tuple(Cell(text, Style.FAINT) for text in known_remedies(known for _, known in state.observed.items()))
     blocks: list[Block] = [table("", _COLUMNS, rows, most=most)]
     if told:
         blocks.append(Lines("", told))
     return Section(f"Location {state.location}", verdict, tuple(blocks), location=state.location)
+
+
+def identity(state: Snapshot) -> str:
+    """Which state it is, and how often it changed."""
+    return f"serial {state.serial}, lineage {state.lineage}" if state.lineage else "no state yet"
 
 
 def _row(contact: ContactId, known: Known) -> tuple[Cell, ...]:
