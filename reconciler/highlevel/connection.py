@@ -45,7 +45,7 @@ from reconciler.highlevel.bearer import BearerToken
 from reconciler.highlevel.body import ENCODING, Answer, read_answer
 from reconciler.highlevel.exchange import Agency, Exchange
 from reconciler.highlevel.reason import is_of_tls, is_untrusted, reason
-from reconciler.highlevel.route import find_route
+from reconciler.highlevel.route import find_route, no_route
 from reconciler.highlevel.secrets import cut, without
 from reconciler.wire import (
     API_VERSION,
@@ -126,7 +126,7 @@ class Connection:
         self._heard, self._now = heard, now
         self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
         # a transport of one's own asks nobody
-        self._route = find_route(url, {} if transport else environment)
+        self._route = no_route() if transport else find_route(url, environment)
         self._client = httpx.AsyncClient(
             base_url=url,
             headers={"Version": version, "Accept": JSON, "Content-Type": JSON, "Accept-Encoding": ENCODING},

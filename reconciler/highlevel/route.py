@@ -53,11 +53,16 @@ class Route:
         return "where your network puts its own certificate there, name that one in the variable SSL_CERT_FILE"
 
 
+def no_route() -> Route:
+    """The way where nothing is encrypted: its context trusts nobody, and loads no certificates, which takes a while."""
+    return Route(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+
 def find_route(url: httpx.URL, environment: Mapping[str, str]) -> Route:
     """The way to an origin; raises NoWay with the variable that cannot be used."""
     if url.scheme != "https":
-        # nothing is encrypted, and only loopback is asked so: a context that trusts nobody costs nothing
-        return Route(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        # only loopback is asked so
+        return no_route()
     context, trusted_by = _trusted(environment)
     named_by = _proxy_variable(url, environment)
     proxy = _proxy(named_by, environment[named_by], context) if named_by else None
