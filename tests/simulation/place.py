@@ -29,6 +29,8 @@ SEARCH = "/contacts/search"
 RUNS = [f"run-{nth}" for nth in range(40)]
 CONSUMED = Tag("welcome")
 RARELY = 0.5
+BOMBS = 0.2
+"""To unpack a bomb takes as long as to play a world."""
 AGENCIES = 0.2
 """So many locations are asked by tokens that an agency's are exchanged for."""
 RARE = (Kind.BOMB, Kind.USED_UP, Kind.UNFOUND)
@@ -136,7 +138,8 @@ class Place:
     def befall(self, trouble: Trouble) -> None:
         """The trouble begins; in some of it answers may unpack to more than anybody can want."""
         self.trouble = trouble
-        more = RARE if self._whim.random() < RARELY else ()
+        rare = RARE if self._whim.random() < BOMBS else RARE[1:]
+        more = rare if self._whim.random() < RARELY else ()
         self.network.plan = replace(trouble.faults, kinds=(*trouble.faults.kinds, *more))
 
     def settle(self) -> None:
