@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reconciler.core.names import LocationId
 from reconciler.core.plan import Plan
-from reconciler.core.view.blocks import View
+from reconciler.core.view.blocks import View, name_in_view
 from reconciler.core.view.plan import plan_view
 from reconciler.planfile import load_plan
 from reconciler.render.markdown import render_markdown
@@ -88,7 +88,7 @@ def comment(runner: Runner, number: int, plan: Plan) -> None:
 
 def _parts(plan: Plan, names: Mapping[LocationId, str]) -> Iterator[tuple[LocationId, str, bool]]:
     """For each location its part of the preview, and whether there is anything to say."""
-    view = plan_view(plan, names=names)
+    view = name_in_view(plan_view(plan), names)
     for each, section in zip(plan.locations, view.sections, strict=True):
         markdown = render_markdown(View(view.title, (section,), view.closing))
         yield each.location, markdown, not each.is_empty or bool(each.refused)
