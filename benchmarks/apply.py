@@ -33,7 +33,7 @@ import httpx
 
 from reconciler.core.names import ContactId, LocationId
 from reconciler.core.outcome import Action
-from reconciler.core.pace import Rate, duration
+from reconciler.core.policy import Rate, duration
 from reconciler.core.settings import ApiSettings
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.limiter import Limits

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from reconciler.core.names import Instant
-from reconciler.core.pace import Quota
+from reconciler.core.quota_headers import Quota
 
 LONGEST_PAUSE_MS = 3_600_000
 

@@ -23,7 +23,7 @@ from reconciler.core.errors import (
 )
 from reconciler.core.names import ContactId, LocationId, instant
 from reconciler.core.outcome import Action, Rejection
-from reconciler.core.pace import Quota
+from reconciler.core.quota_headers import Quota
 from reconciler.headers import read_quota
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.token import find_token

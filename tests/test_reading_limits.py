@@ -10,7 +10,8 @@ from reconciler.core.errors import QuotaExhausted
 from reconciler.core.event import Waiting
 from reconciler.core.names import ContactId
 from reconciler.core.observed import Seen
-from reconciler.core.pace import PATIENCE_MS, Rate
+from reconciler.core.pace import PATIENCE_MS
+from reconciler.core.policy import Rate
 from reconciler.refresh import read_contacts
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.sandbox.limiter import Limits

@@ -11,7 +11,8 @@ from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, 
 from reconciler.core.observed import Known, Observed, Origin
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, plan_location
-from reconciler.core.reassert import Reassert, Reassertion
+from reconciler.core.policy import Reassert
+from reconciler.core.reassert import Reassertion
 from reconciler.core.source import Source
 
 HERE = Source("m.yaml", 1, 1)

@@ -18,7 +18,8 @@ from reconciler.core.exclusive import OlderRows, Searched
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import Known, Observed, Origin, Seen
 from reconciler.core.outcome import Rejection
-from reconciler.core.pace import Pace, Rate
+from reconciler.core.pace import Pace
+from reconciler.core.policy import Rate
 from reconciler.core.refreshing import INDEX_LAG_MS, MOST_READ_AGAIN, Found, Method, Wanted, contradicted_by
 from reconciler.highlevel.client import HighLevel
 from reconciler.refresh import Reading, read_contacts, refresh, scan

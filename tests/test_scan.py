@@ -11,7 +11,8 @@ import pytest
 
 from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.observed import Observed
-from reconciler.core.pace import Pace, Rate
+from reconciler.core.pace import Pace
+from reconciler.core.policy import Rate
 from reconciler.core.refreshing import Found
 from reconciler.refresh import Reading, scan
 from reconciler.wire import ContactRead, Page

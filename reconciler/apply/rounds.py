@@ -25,7 +25,7 @@ from reconciler.core.cover import Demand
 from reconciler.core.diff import owned_in
 from reconciler.core.errors import Unfinished
 from reconciler.core.event import RoundStarted
-from reconciler.core.guard import Before, Counts, Guard, Measured, count
+from reconciler.core.guard import Before, Counts, Measured, count
 from reconciler.core.guard_sentences import explain_refusals
 from reconciler.core.journal import Answer, BatchRecord
 from reconciler.core.measure import measure
@@ -33,6 +33,7 @@ from reconciler.core.names import ContactId, TagSet
 from reconciler.core.observed import Known, adopt, release
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import LocationPlan, before_run, plan_location
+from reconciler.core.policy import Guard
 from reconciler.core.reassert import NO_REASSERTION
 from reconciler.core.refreshing import take_in
 from reconciler.core.revert import plan_revert

@@ -14,9 +14,10 @@ from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
 from reconciler.core.errors import QuotaExhausted
 from reconciler.core.names import LocationId
-from reconciler.core.pace import Pace, Quota
+from reconciler.core.pace import Pace
 from reconciler.core.plan import Plan
 from reconciler.core.quota import refuse, sent_today
+from reconciler.core.quota_headers import Quota
 from reconciler.core.settings import Settings
 from reconciler.highlevel.connection import Arguments, Connection
 from reconciler.highlevel.exchange import Agency

@@ -41,8 +41,8 @@ from reconciler.core.diagnosis import (
 )
 from reconciler.core.errors import ApiError, AuthRefused, ExitCode, InvalidInput, NoWay, ReconcilerError
 from reconciler.core.names import Instant, LocationId
-from reconciler.core.pace import Quota
 from reconciler.core.plan import Snapshot
+from reconciler.core.quota_headers import Quota
 from reconciler.core.settings import OriginKind, Settings, redacted
 from reconciler.core.view.blocks import counted
 from reconciler.core.view.doctor import doctor_view

@@ -17,8 +17,9 @@ import click
 
 from reconciler.core.desired import Desired
 from reconciler.core.errors import UsageError
-from reconciler.core.guard import CREATE_STATE, Allowance, Guard
+from reconciler.core.guard import CREATE_STATE, Allowance
 from reconciler.core.names import LocationId
+from reconciler.core.policy import Guard
 from reconciler.core.settings import OriginKind, Settings, redacted
 from reconciler.ports import StateReader
 from reconciler.store import open_reader

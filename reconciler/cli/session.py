@@ -16,11 +16,12 @@ from reconciler.core.change import Selection
 from reconciler.core.cover import EFFORT
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.errors import Problem, Severity, StateError, UsageError
-from reconciler.core.guard import Allowance, Guard
+from reconciler.core.guard import Allowance
 from reconciler.core.manifest import Manifest
 from reconciler.core.names import Instant, LocationId, SetName, TagSet, did_you_mean, normalise_tag
-from reconciler.core.pace import Pace, Rate
+from reconciler.core.pace import Pace
 from reconciler.core.plan import PlanOptions, Snapshot
+from reconciler.core.policy import Guard, Rate
 from reconciler.core.reassert import Reassertion
 from reconciler.core.settings import Settings, redacted
 from reconciler.core.view.blocks import moment

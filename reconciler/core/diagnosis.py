@@ -21,8 +21,8 @@ from reconciler.core.errors import (
 from reconciler.core.lease import Lease, describe
 from reconciler.core.names import Instant, iso
 from reconciler.core.observed import Origin
-from reconciler.core.pace import Quota
 from reconciler.core.plan import Snapshot
+from reconciler.core.quota_headers import Quota
 from reconciler.core.refusal import Refusal, Refused, called, read_refusal
 from reconciler.core.settings import ApiSettings
 

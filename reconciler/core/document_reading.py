@@ -14,11 +14,12 @@ from reconciler.core.desired import Reason
 from reconciler.core.document import FORMAT_VERSION, seal
 from reconciler.core.errors import PlanFileError
 from reconciler.core.exclusive import NOT_SEARCHED, OlderRows, Searched
-from reconciler.core.guard import Guard, Measured
+from reconciler.core.guard import Measured
 from reconciler.core.names import ContactId, LocationId, SetName, Tag
 from reconciler.core.observed import Origin, Seen
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan, Plan, change_digest
+from reconciler.core.policy import Guard
 from reconciler.core.source import Source
 from reconciler.core.summary import Summary
 

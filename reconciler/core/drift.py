@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from reconciler.core.blame import Setter
 from reconciler.core.change import EVERYTHING, FLAPPING, Change, Diff, Postponed, Selection
@@ -28,20 +27,7 @@ from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observed import UNTIMED, Known, Observed
 from reconciler.core.outcome import Action
 from reconciler.core.plan import Snapshot, before_run
-
-
-class DriftClass(StrEnum):
-    MISSING = "missing"
-    UNEXPECTED = "unexpected"
-    PENDING = "pending"
-    UNREACHABLE = "unreachable"
-    FLAPPING = "flapping"
-    HELD = "held"
-    TOLERATED = "tolerated"
-    FOREIGN = "foreign"
-    STALE = "stale"
-    UNOBSERVED = "unobserved"
-
+from reconciler.core.policy import DriftClass
 
 OF_CONTACTS = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
 """Classes of whole contacts; the others are of pairs."""

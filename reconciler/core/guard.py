@@ -19,7 +19,6 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
 from itertools import filterfalse
 
 from reconciler.core.batching import Reasserted
@@ -28,65 +27,13 @@ from reconciler.core.desired import Reason
 from reconciler.core.names import ContactId, SetName, Tag, TagSet, looks_like_contact_id
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
+from reconciler.core.policy import Guard
 
 NO_REASON = "no reason given"
 CREATE_STATE = "--create-state"
 """The option of who says that it is the first run: it lifts `max_first_adds`, and no reason is asked for."""
-PCT_FLOOR = 5
 SIZE_FLOOR = 10
 BY_NAME = (Reason.ABSENT, Reason.RENAMED)
-
-
-class Guard(StrEnum):
-    MAX_ADDS = "max_adds"
-    MAX_REMOVES = "max_removes"
-    MAX_ADDS_PCT = "max_adds_pct"
-    MAX_REMOVES_PCT = "max_removes_pct"
-    MAX_RESTORED_PCT = "max_restored_pct"
-    MAX_FIRST_ADDS = "max_first_adds"
-    EMPTIES_TAG = "empties_tag"
-    MIN_HOLDERS = "min_holders"
-    ODD_IDS = "odd_ids"
-    MAX_REQUESTS = "max_requests"
-    SHRINK_PCT = "shrink_pct"
-    GROW_PCT = "grow_pct"
-    PROTECTED = "protected"
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """What it holds for, and may be lifted on: the location as a whole (empty), a tag, a set."""
-        return _SCOPES.get(self, ("", "tag"))
-
-
-_SCOPES = {
-    Guard.MAX_REQUESTS: ("",),
-    Guard.MAX_RESTORED_PCT: ("tag",),
-    Guard.MAX_FIRST_ADDS: ("tag",),
-    Guard.EMPTIES_TAG: ("tag",),
-    Guard.MIN_HOLDERS: ("tag",),
-    Guard.ODD_IDS: ("tag",),
-    Guard.PROTECTED: ("tag",),
-    Guard.SHRINK_PCT: ("set",),
-    Guard.GROW_PCT: ("set",),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class GuardLimits:
-    """The limits of a location; None: no limit. Limits on a single tag are in its rule."""
-
-    max_adds: int | None = None
-    max_removes: int | None = None
-    max_adds_pct: float | None = None
-    max_removes_pct: float | None = 30.0
-    max_restored_pct: float | None = 30.0
-    max_first_adds: int | None = PCT_FLOOR
-    empties_tag: bool = True
-    min_holders: int | None = None
-    odd_ids: bool = True
-    max_requests: int | None = None
-    shrink_pct: float | None = 50.0
-    grow_pct: float | None = 100.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import filterfalse
 
-from reconciler.core.guard import BY_NAME, Guard, Measured
+from reconciler.core.guard import BY_NAME, Measured
 from reconciler.core.names import ContactId, Tag, looks_like_contact_id
 from reconciler.core.outcome import Action
 from reconciler.core.plan import LocationPlan
+from reconciler.core.policy import Guard
 
 WORST = 3
 """So many tags are named where a guard refuses a location as a whole, and so many ids that are odd."""

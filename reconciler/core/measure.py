@@ -9,19 +9,10 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.batching import Reasserted
 from reconciler.core.desired import Desired
-from reconciler.core.guard import (
-    NO_REASON,
-    PCT_FLOOR,
-    SIZE_FLOOR,
-    Allowance,
-    Before,
-    Counts,
-    Guard,
-    GuardLimits,
-    Measured,
-)
+from reconciler.core.guard import NO_REASON, SIZE_FLOOR, Allowance, Before, Counts, Measured
 from reconciler.core.names import Tag
 from reconciler.core.outcome import Action
+from reconciler.core.policy import PCT_FLOOR, Guard, GuardLimits
 
 
 @dataclass(frozen=True, slots=True)

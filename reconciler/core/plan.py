@@ -32,12 +32,12 @@ from reconciler.core.desired import Desired
 from reconciler.core.diff import diff
 from reconciler.core.exclusive import NOT_SEARCHED, Searched
 from reconciler.core.facts import NO_FACTS, Facts
-from reconciler.core.guard import Allowance, Before, Counts, GuardLimits, Measured, count, holders, managed
+from reconciler.core.guard import Allowance, Before, Counts, Measured, count, holders, managed
 from reconciler.core.measure import measure, repeats_over_limit
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.observed import SETTLE_MS, UNTIMED, Observed, Seen
 from reconciler.core.outcome import Action
-from reconciler.core.pace import Rate
+from reconciler.core.policy import GuardLimits, Rate
 from reconciler.core.reassert import NO_REASSERTION, Reassertion
 from reconciler.core.summary import Summary, explain_aside, explain_waiting, summarise
 

@@ -27,7 +27,8 @@ from reconciler.core.backoff import Backoff
 from reconciler.core.errors import InDoubt, NotApplied, NoWay, QuotaExhausted, RateLimited
 from reconciler.core.journal import RunRecord
 from reconciler.core.names import Instant, LocationId, iso
-from reconciler.core.pace import DAY_MS, Pace
+from reconciler.core.pace import Pace
+from reconciler.core.quota_headers import DAY_MS
 
 SLACK_MS = 2_000
 """How long after the day's turn the next request leaves: clocks differ."""

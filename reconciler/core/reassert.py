@@ -13,22 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from reconciler.core.manifest import TagRule
 from reconciler.core.names import Instant, Tag, TagSet
 from reconciler.core.observed import Known, Managed
 from reconciler.core.outcome import Action
+from reconciler.core.policy import Reassert
 
 NONE: TagSet = frozenset()
-
-
-class Reassert(StrEnum):
-    """Which tags may be added again where that saves a request."""
-
-    INERT = "inert"
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from reconciler.core.alias import Spelling
 from reconciler.core.exclusive import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.observed import SETTLE_MS, Known, Observed, Seen
-from reconciler.core.pace import Rate, duration
+from reconciler.core.policy import Rate, duration
 
 INDEX_LAG_MS = 300_000
 """How far the search may be behind, at the most that we reckon with."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from reconciler.core.change import FLAPPING, IN_DOUBT, UNCONFIRMED
-from reconciler.core.drift import DriftClass, DriftReport
+from reconciler.core.drift import DriftReport
 from reconciler.core.journal import RunLog
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Outcome
 from reconciler.core.plan import LocationPlan
+from reconciler.core.policy import DriftClass
 from reconciler.core.report import LocationReport
 
 HELD = (

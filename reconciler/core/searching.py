@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.names import Instant, Tag, TagSet
 from reconciler.core.observed import Known, Observed, Origin, confirm, observe
-from reconciler.core.pace import Rate, duration
+from reconciler.core.policy import Rate, duration
 from reconciler.core.refreshing import INDEX_LAG_MS, pages, price
 
 PAGE_MS = 1_000

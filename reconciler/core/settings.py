@@ -10,12 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
-from reconciler.core.drift import DriftClass
 from reconciler.core.errors import UsageError
-from reconciler.core.guard import Guard, GuardLimits
 from reconciler.core.manifest import Authority, TagRule
 from reconciler.core.names import Instant, LocationId, Tag, location_label
-from reconciler.core.reassert import Reassert
+from reconciler.core.policy import DriftClass, Guard, GuardLimits, Reassert
 from reconciler.core.source import Source
 
 DEFAULT_TOKEN_ENV = "HIGHLEVEL_TOKEN"  # noqa: S105 (a name, no token)

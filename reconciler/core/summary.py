@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconciler.core.batching import Batches
 from reconciler.core.change import Deferral, Delta, Diff, Listed
 from reconciler.core.outcome import Action
-from reconciler.core.pace import Rate, duration
+from reconciler.core.policy import Rate, duration
 
 
 @dataclass(frozen=True, slots=True)

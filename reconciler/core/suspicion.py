@@ -10,11 +10,12 @@ from fnmatch import fnmatchcase
 from reconciler.core.alias import AS_SENT, Spelling
 from reconciler.core.blame import Pair, Setter, added_by_others, last_set
 from reconciler.core.desired import Desired, Reason
-from reconciler.core.drift import DriftClass, Drifted, DriftReport, observations_of
+from reconciler.core.drift import Drifted, DriftReport, observations_of
 from reconciler.core.journal import BatchRecord, RunRecord
 from reconciler.core.names import ContactId, Instant, Tag
 from reconciler.core.observed import Known, Observed
 from reconciler.core.outcome import Action
+from reconciler.core.policy import DriftClass
 from reconciler.core.settings import ExpectedDrift
 
 _SET_BY = {DriftClass.MISSING: Action.ADD, DriftClass.FLAPPING: Action.ADD, DriftClass.UNEXPECTED: Action.REMOVE}

@@ -37,8 +37,8 @@ from reconciler.core.errors import (
     RequestRefused,
 )
 from reconciler.core.names import Instant, iso
-from reconciler.core.pace import Quota
 from reconciler.core.quota import SHARED
+from reconciler.core.quota_headers import Quota
 from reconciler.core.refusal import called, read_refusal
 from reconciler.headers import read_pause, read_quota
 from reconciler.highlevel.bearer import BearerToken

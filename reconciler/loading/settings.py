@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from reconciler.core.errors import Problem, Severity
-from reconciler.core.guard import GuardLimits
 from reconciler.core.names import LocationId, Tag, did_you_mean, normalise_tag
+from reconciler.core.policy import GuardLimits
 from reconciler.core.settings import (
     Allowed,
     ApiSettings,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from reconciler.core.drift import DriftClass
-from reconciler.core.guard import Guard, GuardLimits
 from reconciler.core.manifest import Authority
-from reconciler.core.reassert import Reassert
+from reconciler.core.policy import DriftClass, Guard, GuardLimits, Reassert
 from reconciler.core.settings import (
     DEFAULT_STATE,
     DEFAULT_TOKEN_ENV,

@@ -6,9 +6,9 @@ from reconciler.core.batching import Proof
 from reconciler.core.change import Postponed
 from reconciler.core.desired import Reason
 from reconciler.core.exclusive import OlderRows
-from reconciler.core.guard import Guard
 from reconciler.core.observed import Origin
 from reconciler.core.outcome import Action
+from reconciler.core.policy import Guard
 from reconciler.core.summary import Summary
 from reconciler.render.shapes import (
     COUNT,

@@ -23,13 +23,13 @@ from reconciler.core.change import IN_DOUBT, Postponed
 from reconciler.core.desired import Desired, resolve
 from reconciler.core.errors import StateError
 from reconciler.core.event import Event
-from reconciler.core.guard import GuardLimits
 from reconciler.core.lease import Holder
 from reconciler.core.manifest import Authority, ContactSet, Listed, Manifest, OnLeave, TagRule, TagUse
 from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.pace import Pace
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
+from reconciler.core.policy import GuardLimits
 from reconciler.core.report import LocationReport
 from reconciler.core.source import Source
 from reconciler.core.summary import pairs_of

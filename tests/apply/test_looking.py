@@ -15,7 +15,8 @@ from reconciler.core.journal import BatchStatus
 from reconciler.core.names import Tag
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Outcome
-from reconciler.core.reassert import Reassert, Reassertion
+from reconciler.core.policy import Reassert
+from reconciler.core.reassert import Reassertion
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.store import open_reader, open_store

@@ -10,12 +10,12 @@ import pytest
 
 from reconciler.core.change import GIVEN, Selection
 from reconciler.core.desired import Desired, Reason
-from reconciler.core.guard import GuardLimits
 from reconciler.core.integrity import verify
 from reconciler.core.manifest import OnLeave
 from reconciler.core.names import Instant, Tag, iso
 from reconciler.core.observed import NONE, UNKNOWN, absorb, intend, withdraw
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.policy import GuardLimits
 from reconciler.core.portable import Portable, state_document
 from reconciler.core.portable_reading import read_state
 from reconciler.core.settling import Reading, settle

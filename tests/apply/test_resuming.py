@@ -17,8 +17,9 @@ from reconciler.core.journal import RunHeader
 from reconciler.core.names import Instant, SetName, Tag
 from reconciler.core.observed import DAY_MS, Origin, Seen
 from reconciler.core.plan import combine
+from reconciler.core.policy import Reassert
 from reconciler.core.proposal import Proposal, narrowed
-from reconciler.core.reassert import Reassert, Reassertion
+from reconciler.core.reassert import Reassertion
 from reconciler.planfile import dumps, loads
 from reconciler.sandbox.faults import Kind
 from reconciler.store import open_store

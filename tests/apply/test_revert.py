@@ -10,8 +10,8 @@ import pytest
 
 from reconciler.core.desired import Desired, Reason
 from reconciler.core.errors import ExitCode, GuardRefused
-from reconciler.core.guard import GuardLimits
 from reconciler.core.manifest import Authority, OnLeave
+from reconciler.core.policy import GuardLimits
 from reconciler.core.revert import CHANGED_SINCE, DEMANDED, UNCLEAR_THEN
 from reconciler.store import open_store
 from tests.apply.stage import Scene, who

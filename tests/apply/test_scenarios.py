@@ -10,15 +10,14 @@ import pytest
 from reconciler.core.change import Postponed, Selection
 from reconciler.core.errors import ExitCode, LockHeld
 from reconciler.core.event import Waiting
-from reconciler.core.guard import GuardLimits
 from reconciler.core.journal import RunStatus
 from reconciler.core.lease import TTL_MS
 from reconciler.core.manifest import Authority
 from reconciler.core.names import Instant, LocationId, Tag
 from reconciler.core.observed import Known, Origin, Seen
 from reconciler.core.outcome import Action
-from reconciler.core.pace import Rate
 from reconciler.core.plan import Plan, PlanOptions, combine, plan_location
+from reconciler.core.policy import GuardLimits, Rate
 from reconciler.core.report import LocationReport
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.faults import LIES, Fault, FaultPlan, Kind

@@ -14,7 +14,7 @@ from reconciler.core.event import Event, Waiting
 from reconciler.core.journal import RunStatus
 from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, pauses
 from reconciler.core.names import Instant
-from reconciler.core.pace import Rate
+from reconciler.core.policy import Rate
 from reconciler.store import open_reader, open_store
 from reconciler.tenure import take
 from tests.apply.stage import Scene, who

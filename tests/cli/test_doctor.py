@@ -28,7 +28,7 @@ from reconciler.core.diagnosis import (
 )
 from reconciler.core.errors import AuthRefused, InDoubt, RequestRefused
 from reconciler.core.names import Instant, LocationId
-from reconciler.core.pace import Quota
+from reconciler.core.quota_headers import Quota
 from reconciler.core.refusal import Refused, read_refusal
 from reconciler.core.settings import ApiSettings
 from reconciler.highlevel.connection import Connection

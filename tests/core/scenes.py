@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.guard import GuardLimits
 from reconciler.core.names import Instant, LocationId
 from reconciler.core.observed import Origin, Seen
 from reconciler.core.outcome import Rejection
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.policy import GuardLimits
 from reconciler.core.source import Source
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, state, tags, unseen
 

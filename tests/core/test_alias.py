@@ -13,13 +13,14 @@ from reconciler.core.change import Selection
 from reconciler.core.desired import Desired
 from reconciler.core.drift import find_drift
 from reconciler.core.facts import Facts
-from reconciler.core.guard import Allowance, Guard
+from reconciler.core.guard import Allowance
 from reconciler.core.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.manifest import Authority, OnLeave, TagRule
 from reconciler.core.names import ContactId, Instant, Tag
 from reconciler.core.observed import Known, UndecidedReading
 from reconciler.core.outcome import Action, Outcome, Verdict
 from reconciler.core.plan import LocationPlan, PlanOptions, plan_location
+from reconciler.core.policy import Guard
 from reconciler.core.proposal import called_as
 from reconciler.core.revert import Net, Reversal, plan_revert
 from reconciler.core.settings import ExpectedDrift

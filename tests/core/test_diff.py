@@ -10,7 +10,8 @@ from reconciler.core.manifest import Authority, OnLeave, TagRule
 from reconciler.core.names import ContactId, Instant
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Rejection
-from reconciler.core.reassert import Reassert, Reassertion
+from reconciler.core.policy import Reassert
+from reconciler.core.reassert import Reassertion
 from reconciler.core.revert import Net, Reversal, undo
 from reconciler.core.source import Source
 from tests.build import (

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from reconciler.core.document import FORMAT_VERSION, plan_document, seal
 from reconciler.core.document_reading import read_plan
 from reconciler.core.errors import PlanFileError
-from reconciler.core.guard import GuardLimits
 from reconciler.core.names import Instant, instant, iso
 from reconciler.core.plan import PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.policy import GuardLimits
 from reconciler.core.source import Source
 from reconciler.planfile import dumps, load_plan, loads, write_plan
 from tests.build import HERE, NOW, a_set, carries, declare, state, state_of

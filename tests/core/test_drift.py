@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.core.desired import Desired
-from reconciler.core.drift import DriftClass, DriftReport, Evidence, find_drift
+from reconciler.core.drift import DriftReport, Evidence, find_drift
 from reconciler.core.exclusive import Searched
 from reconciler.core.manifest import Authority
 from reconciler.core.names import ContactId, Instant, Tag
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Rejection
+from reconciler.core.policy import DriftClass
 from tests.build import DAY, NOW, a_rule, a_set, carries, declare, loaded, only, state, tags, unseen
 
 VIP = declare(a_set("s", "anna", "vip", absent="trial"))

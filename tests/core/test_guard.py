@@ -10,14 +10,15 @@ import pytest
 from reconciler.core.approval import approve
 from reconciler.core.desired import Desired
 from reconciler.core.errors import ExitCode, GuardRefused
-from reconciler.core.guard import Allowance, Before, Counts, Guard, GuardLimits, Measured
+from reconciler.core.guard import Allowance, Before, Counts, Measured
 from reconciler.core.guard_sentences import explain_lifted, explain_warnings
 from reconciler.core.manifest import ContactSet
 from reconciler.core.measure import measure
 from reconciler.core.names import SetName, Tag
 from reconciler.core.observed import UNKNOWN, Known
 from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.reassert import Reassert, Reassertion
+from reconciler.core.policy import Guard, GuardLimits, Reassert
+from reconciler.core.reassert import Reassertion
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state, state_of, unseen
 
 NO_LIMITS = GuardLimits(

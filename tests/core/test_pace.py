@@ -17,7 +17,9 @@ from pyrate_limiter import Rate as OracleRate
 
 from reconciler.core.errors import InDoubt, NotApplied
 from reconciler.core.names import Instant
-from reconciler.core.pace import DAY_MS, Pace, Quota, Rate, duration
+from reconciler.core.pace import Pace
+from reconciler.core.policy import Rate, duration
+from reconciler.core.quota_headers import DAY_MS, Quota
 from tests.build import NOW
 
 gaps = st.lists(st.sampled_from((0, 1, 9, 250, 999, 1_000, 1_001, 30_000)), max_size=60)

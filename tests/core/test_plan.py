@@ -13,10 +13,11 @@ from hypothesis import given
 
 from reconciler.core.approval import ApprovedPlan, approve
 from reconciler.core.errors import GuardRefused
-from reconciler.core.guard import Allowance, Guard, GuardLimits
+from reconciler.core.guard import Allowance
 from reconciler.core.names import ContactId, Instant, LocationId
 from reconciler.core.observed import Known
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.policy import Guard, GuardLimits
 from reconciler.core.source import Source
 from reconciler.planfile import dumps
 from tests.build import DAY, HERE, NOW, SETTLE, a_rule, a_set, carries, declare, many, only, state, state_of, unseen

@@ -7,8 +7,10 @@ import pytest
 from reconciler.core.errors import QuotaExhausted
 from reconciler.core.journal import RunHeader, RunRecord, RunStatus
 from reconciler.core.names import Instant
-from reconciler.core.pace import DAY_MS, Pace, Quota, Rate
+from reconciler.core.pace import Pace
+from reconciler.core.policy import Rate
 from reconciler.core.quota import SLACK_MS, refuse, room, sent_today
+from reconciler.core.quota_headers import DAY_MS, Quota
 from tests.build import HERE, NOW
 
 MIDNIGHT = Instant(NOW // DAY_MS * DAY_MS)

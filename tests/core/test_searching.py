@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.observed import Known, Observed, Origin
-from reconciler.core.pace import Rate
+from reconciler.core.policy import Rate
 from reconciler.core.refreshing import INDEX_LAG_MS
 from reconciler.core.searching import EVERYBODY, NONE, Searches, cheapest, may_show, reading_ms, searching_ms, see
 from tests.build import tags

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from reconciler.core.drift import find_drift
 from reconciler.core.errors import Problem
-from reconciler.core.guard import GuardLimits
 from reconciler.core.manifest import Listed
 from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.policy import GuardLimits
 from reconciler.core.printable import visible
 from reconciler.core.report import Finding
 from reconciler.core.source import Source

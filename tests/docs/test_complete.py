@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.drift import DriftClass
 from reconciler.core.errors import WORST_FIRST, ExitCode
-from reconciler.core.guard import Guard
 from reconciler.core.outcome import Outcome
+from reconciler.core.policy import DriftClass, Guard
 from reconciler.loading.settings import flag, keys, variable
 from tests.docs.cli_reference import commands, common_options, options, reference
 

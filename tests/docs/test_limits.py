@@ -9,7 +9,7 @@ import pytest
 from reconciler import headers, planfile
 from reconciler.apply import refusing, rounds
 from reconciler.core import lease, observed, pace
-from reconciler.core.pace import Rate
+from reconciler.core.policy import Rate
 from reconciler.core.refreshing import Cost, pages, price
 from reconciler.core.settings import ApiSettings
 from reconciler.highlevel import body

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.cli.git import GitRefused
 from reconciler.core.errors import ApiError, ExitCode, RateLimited, ReconcilerError
-from reconciler.core.guard import Guard
+from reconciler.core.policy import Guard
 from reconciler.sandbox.server import PortUnavailable
 from tests.docs.messages import Text, says, texts
 from tests.docs.pages import ROOT

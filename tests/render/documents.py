@@ -22,10 +22,9 @@ from reconciler.cli.answers import (
 from reconciler.core.blame import Setter
 from reconciler.core.compare import SettingMove, compare
 from reconciler.core.desired import Desired
-from reconciler.core.drift import DriftClass, Drifted, DriftReport, find_drift
+from reconciler.core.drift import Drifted, DriftReport, find_drift
 from reconciler.core.exclusive import OlderRows
 from reconciler.core.facts import Facts
-from reconciler.core.guard import GuardLimits
 from reconciler.core.journal import Answer as Answered
 from reconciler.core.journal import (
     BatchRecord,
@@ -40,6 +39,7 @@ from reconciler.core.journal import (
 from reconciler.core.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
 from reconciler.core.plan import Snapshot, combine
+from reconciler.core.policy import DriftClass, GuardLimits
 from reconciler.core.provenance import Provenance, command_line
 from reconciler.core.refreshing import Gone, Refreshed
 from reconciler.core.report import Finding, LocationReport

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from reconciler.core.change import EVERYTHING, Selection
-from reconciler.core.drift import DriftClass, Drifted, DriftReport
+from reconciler.core.drift import Drifted, DriftReport
 from reconciler.core.exclusive import OlderRows
-from reconciler.core.guard import Guard, GuardLimits, Measured
+from reconciler.core.guard import Measured
 from reconciler.core.manifest import Authority, TagRule
 from reconciler.core.names import Instant, Tag
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Rejection
 from reconciler.core.plan import LocationPlan, PlanOptions, combine, plan_location
+from reconciler.core.policy import DriftClass, Guard, GuardLimits
 from reconciler.core.view.drift import drift_view
 from reconciler.core.view.plan import plan_view
 from reconciler.render.text import render_text

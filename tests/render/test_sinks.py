@@ -26,16 +26,16 @@ from reconciler.cli.answers import (
     state_answer,
 )
 from reconciler.cli.console import Console
-from reconciler.core.drift import DriftClass, Drifted, DriftReport
+from reconciler.core.drift import Drifted, DriftReport
 from reconciler.core.errors import Problem
 from reconciler.core.event import Waiting
-from reconciler.core.guard import GuardLimits
 from reconciler.core.journal import RunStatus
 from reconciler.core.manifest import Listed
 from reconciler.core.names import ContactId, LocationId, Tag
 from reconciler.core.observed import Known
 from reconciler.core.outcome import Action, Outcome
 from reconciler.core.plan import PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.policy import DriftClass, GuardLimits
 from reconciler.core.printable import printable
 from reconciler.core.provenance import Provenance, command_line
 from reconciler.core.report import Finding, LocationReport

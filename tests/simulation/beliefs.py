@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.core.desired import Reason
-from reconciler.core.drift import DriftClass, find_drift
+from reconciler.core.drift import find_drift
 from reconciler.core.facts import Facts as Learnt
 from reconciler.core.names import LocationId
 from reconciler.core.outcome import Action
+from reconciler.core.policy import DriftClass
 from reconciler.sandbox.faults import Kind
 from reconciler.store import open_reader
 from tests.simulation.declared import PEOPLE, SPACED, as_desired, canonical

@@ -17,9 +17,10 @@ from reconciler.core.event import Event
 from reconciler.core.journal import RunLog, RunRecord
 from reconciler.core.lease import Holder
 from reconciler.core.names import ContactId, LocationId
-from reconciler.core.pace import Pace, Quota
+from reconciler.core.pace import Pace
 from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.proposal import Proposal, narrowed
+from reconciler.core.quota_headers import Quota
 from reconciler.core.refreshing import Found
 from reconciler.core.report import LocationReport
 from reconciler.core.revert import Reversal, plan_revert, reverse

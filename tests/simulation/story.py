@@ -12,11 +12,10 @@ from pathlib import Path
 
 from reconciler.core.batching import Caps
 from reconciler.core.change import Selection
-from reconciler.core.guard import GuardLimits
 from reconciler.core.names import Instant, LocationId, Tag
-from reconciler.core.pace import Rate
 from reconciler.core.plan import PlanOptions
-from reconciler.core.reassert import Reassert, Reassertion
+from reconciler.core.policy import GuardLimits, Rate, Reassert
+from reconciler.core.reassert import Reassertion
 from reconciler.sandbox.faults import EVERYDAY, FaultPlan
 from tests.simulation.declared import FOREIGN, PEOPLE, TAGS, Rules, write
 from tests.simulation.place import Trouble

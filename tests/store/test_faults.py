@@ -18,10 +18,10 @@ import pytest
 from reconciler.cli.runs import read_log
 from reconciler.core.emergency import Lost
 from reconciler.core.errors import StateError
-from reconciler.core.guard import GuardLimits
 from reconciler.core.integrity import verify
 from reconciler.core.lease import TTL_MS
 from reconciler.core.names import Instant
+from reconciler.core.policy import GuardLimits
 from reconciler.core.portable import Portable
 from reconciler.core.report import LocationReport
 from reconciler.emergency import load_emergency

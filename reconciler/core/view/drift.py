@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from reconciler.core.drift import OF_CONTACTS, DriftClass, Drifted, DriftReport
+from reconciler.core.drift import OF_CONTACTS, Drifted, DriftReport
 from reconciler.core.names import Instant
+from reconciler.core.policy import DriftClass
 from reconciler.core.remedies import drift_remedies
 from reconciler.core.view.blocks import (
     ROWS,
