@@ -31,10 +31,10 @@ from pathlib import Path
 
 import httpx
 
-from reconciler.core.names import ContactId, LocationId
-from reconciler.core.outcome import Action
-from reconciler.core.policy import Rate, duration
-from reconciler.core.settings import ApiSettings
+from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.policy import Rate, duration
+from reconciler.core.model.settings import ApiSettings
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.server import in_background

@@ -27,7 +27,7 @@ from cover_plot import plot
 
 from reconciler.core.cover import EFFORT, Demand, cover
 from reconciler.core.cover.problem import collapse
-from reconciler.core.names import ContactId, Tag, TagSet
+from reconciler.core.model.names import ContactId, Tag, TagSet
 
 UNCAPPED = 1_000_000_000
 Row = dict[str, int | float | str]

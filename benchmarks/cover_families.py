@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reconciler.core.cover import Demand
-from reconciler.core.names import ContactId, Tag, TagSet
+from reconciler.core.model.names import ContactId, Tag, TagSet
 
 TAGS = 200
 SEGMENTS = 30

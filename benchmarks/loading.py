@@ -28,13 +28,13 @@ from reconciler.loading import load
 found = load(directory).manifests[0].sets[0].contacts.ids
 """,
     "load and resolve": """
-from reconciler.core.desired import resolve
+from reconciler.core.manifests.resolve import resolve
 from reconciler.loading import load
 found = resolve(load(directory).manifests, now=0).contacts
 """,
     "load, resolve and plan": """
-from reconciler.core.desired import resolve
-from reconciler.core.plan import PlanOptions, Snapshot, plan_location
+from reconciler.core.manifests.resolve import resolve
+from reconciler.core.planning.plan import PlanOptions, Snapshot, plan_location
 from reconciler.loading import load
 desired = resolve(load(directory).manifests, now=0)
 found = desired.contacts

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from reconciler.cli.answers import plan_answer, spell
 from reconciler.cli.options import FORMATS
-from reconciler.core.plan import PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.planning.plan import PlanOptions, Snapshot, combine, plan_location
 from tests.browser.chromium import chromium, find_chromium
 from tests.build import HERE, NOW, a_set, declare, many
 

@@ -29,12 +29,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from reconciler.core.batching import Batch
-from reconciler.core.journal import RunHeader, RunStatus
-from reconciler.core.lease import Holder, Lease
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import Known, Origin, absorb, intend
-from reconciler.core.outcome import Action, Outcome, Verdict
+from reconciler.core.model.contact_state import Known, Origin, absorb, intend
+from reconciler.core.model.journal import RunHeader, RunStatus
+from reconciler.core.model.lease import Holder, Lease
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.planning.batches import Batch
 from reconciler.ports import StateStore
 from reconciler.store import open_reader, open_store
 

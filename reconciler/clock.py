@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.core.emergency import Lost, lost_document, read_lost
-from reconciler.core.errors import InvalidInput, Problem
-from reconciler.core.source import Source
+from reconciler.core.formats.recovery_file import Lost, lost_document, read_lost
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.source import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from deepdiff import DeepDiff
 from deepdiff.helper import NotPresent
 
-from reconciler.core.compare import SettingMove
+from reconciler.core.manifests.compare_revisions import SettingMove
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[SettingMove, ...]:

@@ -7,12 +7,12 @@ import os
 import tempfile
 from pathlib import Path
 
-from reconciler.core.document import plan_document
-from reconciler.core.document_reading import read_plan
-from reconciler.core.errors import PlanFileError
-from reconciler.core.names import did_you_mean
-from reconciler.core.plan import Plan
-from reconciler.core.printable import json_line
+from reconciler.core.formats.plan_json import plan_document
+from reconciler.core.formats.plan_json_reading import read_plan
+from reconciler.core.model.errors import PlanFileError
+from reconciler.core.model.names import did_you_mean
+from reconciler.core.model.safe_text import json_line
+from reconciler.core.planning.plan import Plan
 
 NOT_THROUGH_LINKS = "remove the link, or name the file that it leads to"
 MANIFESTS = (".yaml", ".yml")

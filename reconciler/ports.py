@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from reconciler.core.batching import Batch
-from reconciler.core.emergency import Lost
-from reconciler.core.event import Event
-from reconciler.core.facts import Facts
-from reconciler.core.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
-from reconciler.core.lease import Holder, Lease
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Rejection, Row, Verdict
-from reconciler.core.plan import Snapshot
+from reconciler.core.formats.recovery_file import Lost
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.events import Event
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.model.lease import Holder, Lease
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
+from reconciler.core.model.outcome import Rejection, Row, Verdict
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.plan import Snapshot
 from reconciler.wire import BulkUpdate, ContactRead, Page
 
 T = TypeVar("T")

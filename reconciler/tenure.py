@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from reconciler.core.errors import LockHeld, StateError
-from reconciler.core.event import Waiting
-from reconciler.core.lease import HEARTBEAT_MS, Holder, Lease, pauses, slept_through
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.model.errors import LockHeld, StateError
+from reconciler.core.model.events import Waiting
+from reconciler.core.model.lease import HEARTBEAT_MS, Holder, Lease, pauses, slept_through
+from reconciler.core.model.names import Instant, LocationId
 from reconciler.ports import Clock, Reporter, StateStore
 
 SLICE_MS = 5_000

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from reconciler.core.names import ContactId, Instant, LocationId, TagSet, instant, normalise_tag
-from reconciler.core.outcome import REJECTIONS, Action, Rejection, Row
+from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, instant, normalise_tag
+from reconciler.core.model.outcome import REJECTIONS, Action, Rejection, Row
 
 BULK_PATH = "/contacts/bulk/tags/update/"
 SEARCH_PATH = "/contacts/search"

@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reconciler.core.alias import spelling
-from reconciler.core.change import Diff, Selection
-from reconciler.core.desired import Desired, resolve
-from reconciler.core.facts import Facts
-from reconciler.core.manifest import Authority, Combined, ContactSet, Listed, Manifest, OnLeave, SetUse, TagRule, TagUse
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import Known, Observed, Origin
-from reconciler.core.outcome import Action, Rejection
-from reconciler.core.plan import Snapshot
-from reconciler.core.source import Source
+from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.contact_state import Known, Observed, Origin
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.manifest import (
+    Authority,
+    Combined,
+    ContactSet,
+    Listed,
+    Manifest,
+    OnLeave,
+    SetUse,
+    TagRule,
+    TagUse,
+)
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.outcome import Action, Rejection
+from reconciler.core.model.source import Source
+from reconciler.core.planning.changes import Diff, Selection
+from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.tag_aliases import spelling
 
 LINEAGE = "00000000-0000-4000-8000-000000000000"
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")

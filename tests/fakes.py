@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from reconciler.clock import SystemClock
-from reconciler.core.lease import Holder
-from reconciler.core.names import Instant
+from reconciler.core.model.lease import Holder
+from reconciler.core.model.names import Instant
 
 T = TypeVar("T")
 START = Instant(1_795_000_000_000)

@@ -172,7 +172,7 @@ def figures(product: list[Module]) -> list[Figure]:
         Figure("modules that end in -ing", modules_in_ing(product), 45, 6),
         Figure("comments of 100 lines", comments(product), 0.4, 3, at_least=True),
         Figure("dictionaries of anything in signatures", dicts_of_anything(product), 160, 0),
-        Figure("modules", module_count(product), 290, 180),
+        Figure("modules", module_count(product), 300, 180),
         Figure("longest function, lines", longest_function(product), 60, 60),
         Figure("function of the ninth decile, lines", long_functions(product), 15, 15),
     ]

@@ -12,11 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reconciler.core.document import plan_document
-from reconciler.core.document_reading import read_plan
-from reconciler.core.errors import InDoubt, NotApplied, PlanFileError, RequestRefused
-from reconciler.core.names import ContactId
-from reconciler.core.scan import Scan
+from reconciler.core.formats.plan_json import plan_document
+from reconciler.core.formats.plan_json_reading import read_plan
+from reconciler.core.model.errors import InDoubt, NotApplied, PlanFileError, RequestRefused
+from reconciler.core.model.names import ContactId
+from reconciler.core.observing.search_completeness import Scan
 from reconciler.highlevel.body import MOST_BODY
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.connection import Connection

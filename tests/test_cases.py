@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.alias import spelling
-from reconciler.core.desired import resolve
-from reconciler.core.document import plan_document
-from reconciler.core.exclusive import NOT_SEARCHED, Searched
-from reconciler.core.facts import Facts
-from reconciler.core.manifest import Manifest
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant
-from reconciler.core.observed import Known, Observed, Origin
-from reconciler.core.outcome import Rejection
-from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.view.plan import plan_view
+from reconciler.core.formats.plan_json import plan_document
+from reconciler.core.manifests.resolve import resolve
+from reconciler.core.model.contact_state import Known, Observed, Origin
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.manifest import Manifest
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant
+from reconciler.core.model.outcome import Rejection
+from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched
+from reconciler.core.planning.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.planning.tag_aliases import spelling
 from reconciler.loading import load
 from reconciler.render.text import render_text
+from reconciler.render.view.plan import plan_view
 
 CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
 LINEAGE = "00000000-0000-4000-8000-000000000000"

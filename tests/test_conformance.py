@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.names import ContactId, Tag
-from reconciler.core.outcome import Action, Outcome, judge
+from reconciler.core.model.names import ContactId, Tag
+from reconciler.core.model.outcome import Action, Outcome, judge
 from reconciler.wire import Unreadable, read_bulk_answer
 
 ANNA, BERT = "qFSqySFkVvNzOSqgGqFi", "3ualbhnV7j3n3a9r2moD"

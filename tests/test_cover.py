@@ -20,8 +20,8 @@ from reconciler.core.cover import Demand, Rectangle, cover, schedule
 from reconciler.core.cover.draft import Block, draft
 from reconciler.core.cover.problem import collapse
 from reconciler.core.cover.verify import faults
-from reconciler.core.names import ContactId, Tag, TagSet
-from reconciler.core.outcome import Action
+from reconciler.core.model.names import ContactId, Tag, TagSet
+from reconciler.core.model.outcome import Action
 
 TAGS = [Tag(letter) for letter in "abcdef"]
 A, B, C = TAGS[:3]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.cover import Demand, cover
-from reconciler.core.names import ContactId, Tag, TagSet
+from reconciler.core.model.names import ContactId, Tag, TagSet
 
 FORBIDDEN, ALLOWED, NEEDED = range(3)
 TAGS = [Tag(letter) for letter in "abcd"]

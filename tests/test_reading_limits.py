@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from reconciler.core.errors import QuotaExhausted
-from reconciler.core.event import Waiting
-from reconciler.core.names import ContactId
-from reconciler.core.observed import Seen
-from reconciler.core.pace import PATIENCE_MS
-from reconciler.core.policy import Rate
+from reconciler.core.model.contact_state import Seen
+from reconciler.core.model.errors import QuotaExhausted
+from reconciler.core.model.events import Waiting
+from reconciler.core.model.names import ContactId
+from reconciler.core.model.policy import Rate
+from reconciler.core.running.pace import PATIENCE_MS
 from reconciler.refresh import read_contacts
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.sandbox.limiter import Limits

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from reconciler.core.errors import WORST_FIRST, ExitCode
+from reconciler.core.model.errors import WORST_FIRST, ExitCode
 from reconciler.loading import load
 
 ROOT = Path(__file__).parent.parent

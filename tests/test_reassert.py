@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.batching import Caps
-from reconciler.core.desired import Desired, resolve
-from reconciler.core.manifest import ContactSet, Listed, Manifest, TagRule, TagUse
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import Known, Observed, Origin
-from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, plan_location
-from reconciler.core.policy import Reassert
-from reconciler.core.reassert import Reassertion
-from reconciler.core.source import Source
+from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.contact_state import Known, Observed, Origin
+from reconciler.core.model.manifest import ContactSet, Listed, Manifest, TagRule, TagUse
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.policy import Reassert
+from reconciler.core.model.source import Source
+from reconciler.core.planning.batches import Caps
+from reconciler.core.planning.plan import LocationPlan, PlanOptions, Snapshot, plan_location
+from reconciler.core.planning.repeats import Reassertion
 
 HERE = Source("m.yaml", 1, 1)
 NOW = Instant(1_000_000)

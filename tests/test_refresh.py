@@ -11,16 +11,23 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.alias import AS_SENT
-from reconciler.core.errors import AuthRefused, InDoubt, NotApplied, Unfinished
-from reconciler.core.event import Event, Priced, Read, Waiting
-from reconciler.core.exclusive import OlderRows, Searched
-from reconciler.core.names import ContactId, Instant, LocationId, Tag
-from reconciler.core.observed import Known, Observed, Origin, Seen
-from reconciler.core.outcome import Rejection
-from reconciler.core.pace import Pace
-from reconciler.core.policy import Rate
-from reconciler.core.refreshing import INDEX_LAG_MS, MOST_READ_AGAIN, Found, Method, Wanted, contradicted_by
+from reconciler.core.model.contact_state import Known, Observed, Origin, Seen
+from reconciler.core.model.errors import AuthRefused, InDoubt, NotApplied, Unfinished
+from reconciler.core.model.events import Event, Priced, Read, Waiting
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.policy import Rate
+from reconciler.core.observing.refresh_rules import (
+    INDEX_LAG_MS,
+    MOST_READ_AGAIN,
+    Found,
+    Method,
+    Wanted,
+    contradicted_by,
+)
+from reconciler.core.planning.exclusive_tags import OlderRows, Searched
+from reconciler.core.planning.tag_aliases import AS_SENT
+from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
 from reconciler.refresh import Reading, read_contacts, refresh, scan
 from reconciler.sandbox.app import DEMO_TOKEN, Access, App

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.names import ContactId, LocationId, Tag
-from reconciler.core.observed import Observed
-from reconciler.core.pace import Pace
-from reconciler.core.policy import Rate
-from reconciler.core.refreshing import Found
+from reconciler.core.model.contact_state import Observed
+from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.policy import Rate
+from reconciler.core.observing.refresh_rules import Found
+from reconciler.core.running.pace import Pace
 from reconciler.refresh import Reading, scan
 from reconciler.wire import ContactRead, Page
 from tests.build import HERE

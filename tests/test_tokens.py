@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied
-from reconciler.core.names import ContactId, Instant, LocationId
-from reconciler.core.outcome import Action, Row
+from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, NotApplied
+from reconciler.core.model.names import ContactId, Instant, LocationId
+from reconciler.core.model.outcome import Action, Row
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.exchange import Agency
 from reconciler.sandbox.app import SCOPES, App

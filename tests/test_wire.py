@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.names import ContactId, Instant, LocationId, Tag, iso, normalise_tag
-from reconciler.core.outcome import Action, Outcome, Rejection, Row, judge
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, iso, normalise_tag
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Row, judge
 from reconciler.wire import (
     SEARCH_PAGE_LIMIT,
     BulkUpdate,

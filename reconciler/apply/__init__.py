@@ -19,8 +19,8 @@ import asyncio
 from reconciler.apply.location import apply_location
 from reconciler.apply.stop import Stop
 from reconciler.apply.world import Mission, World
-from reconciler.core.approval import ApprovedPlan
-from reconciler.core.report import LocationReport
+from reconciler.core.planning.approval import ApprovedPlan
+from reconciler.core.running.report import LocationReport
 
 __all__ = ["Mission", "Stop", "World", "apply"]
 

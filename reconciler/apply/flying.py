@@ -10,11 +10,11 @@ from reconciler.apply.learning import learn_from_first_write
 from reconciler.apply.refusing import deliver
 from reconciler.apply.run import Run
 from reconciler.apply.stop import Halted
-from reconciler.core.batching import Batch
-from reconciler.core.errors import ReconcilerError
-from reconciler.core.event import BatchAnswered
-from reconciler.core.outcome import Outcome
-from reconciler.core.scheduling import Schedule
+from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.model.events import BatchAnswered
+from reconciler.core.model.outcome import Outcome
+from reconciler.core.planning.batches import Batch
+from reconciler.core.running.batch_queue import Schedule
 
 Flights = dict["asyncio.Task[None]", int]
 

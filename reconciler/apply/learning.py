@@ -16,13 +16,13 @@ from dataclasses import replace
 
 from reconciler.apply.run import KnownWrite, Run
 from reconciler.apply.spelling import reader_of, trail_of
-from reconciler.core.batching import Batch
-from reconciler.core.errors import ApiError, RequestRefused
-from reconciler.core.facts import Facts
-from reconciler.core.names import ContactId
-from reconciler.core.outcome import Rejection
-from reconciler.core.settling import Reading, moved_by_journal, moves_updated
-from reconciler.core.splitting import limits_named
+from reconciler.core.model.errors import ApiError, RequestRefused
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.names import ContactId
+from reconciler.core.model.outcome import Rejection
+from reconciler.core.planning.batches import Batch
+from reconciler.core.running.batch_split import limits_named
+from reconciler.core.running.doubt import Reading, moved_by_journal, moves_updated
 
 
 async def learn_from_first_write(run: Run) -> None:

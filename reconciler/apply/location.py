@@ -13,21 +13,21 @@ from reconciler.apply.run import Run
 from reconciler.apply.settling import disbelieve_absences, hold_unsettled
 from reconciler.apply.stop import Halted, until
 from reconciler.apply.world import Mission, World
-from reconciler.core.approval import ApprovedPlan
-from reconciler.core.ceiling import ceiling, meet
-from reconciler.core.change import Listed
-from reconciler.core.errors import Interrupted, ReconcilerError, StalePlan, StateError
-from reconciler.core.journal import RunHeader, RunRecord, RunStatus
-from reconciler.core.names import LocationId, Tag
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Outcome
-from reconciler.core.pace import Pace
-from reconciler.core.plan import LocationPlan, Plan, set_sizes
-from reconciler.core.proposal import called_as
-from reconciler.core.report import LocationReport
-from reconciler.core.settling import decidable_doubts, may_have_work, open_doubts
-from reconciler.core.summary import pairs_of
-from reconciler.core.unsent import RunEnd, ending_of, explain_unsent, foreign_changes, left_aside, nothing_sent
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError
+from reconciler.core.model.journal import RunHeader, RunRecord, RunStatus
+from reconciler.core.model.names import LocationId, Tag
+from reconciler.core.model.outcome import Outcome
+from reconciler.core.planning.approval import ApprovedPlan
+from reconciler.core.planning.approved_scope import ceiling, meet
+from reconciler.core.planning.changes import Listed
+from reconciler.core.planning.plan import LocationPlan, Plan, set_sizes
+from reconciler.core.planning.proposal import called_as
+from reconciler.core.planning.summary import pairs_of
+from reconciler.core.running.doubt import decidable_doubts, may_have_work, open_doubts
+from reconciler.core.running.pace import Pace
+from reconciler.core.running.report import LocationReport
+from reconciler.core.running.unsent import RunEnd, ending_of, explain_unsent, foreign_changes, left_aside, nothing_sent
 from reconciler.ports import StateStore
 from reconciler.tenure import Tenure, take
 

@@ -22,11 +22,11 @@ from reconciler.apply.learning import moves_date
 from reconciler.apply.reading import Readings, read_contact, read_contacts
 from reconciler.apply.run import Run
 from reconciler.apply.stop import Halted
-from reconciler.core.batching import Batch
-from reconciler.core.names import ContactId, Instant, TagSet, folded
-from reconciler.core.observed import Known, Origin
-from reconciler.core.outcome import Action
-from reconciler.core.settling import SLACK_MS, Reading, is_untouched
+from reconciler.core.model.contact_state import Known, Origin
+from reconciler.core.model.names import ContactId, Instant, TagSet, folded
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.batches import Batch
+from reconciler.core.running.doubt import SLACK_MS, Reading, is_untouched
 
 MOST_TRIED = 3
 """So many contacts of a half are asked for; where none of them can be read, nothing is known of it."""

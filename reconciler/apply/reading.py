@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from reconciler.apply.run import Run
 from reconciler.apply.spelling import reader_of
 from reconciler.apply.stop import Halted
-from reconciler.core.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted
-from reconciler.core.event import Read
-from reconciler.core.names import ContactId, Instant
-from reconciler.core.outcome import Rejection
-from reconciler.core.quota import Tries
-from reconciler.core.settling import Reading
+from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted
+from reconciler.core.model.events import Read
+from reconciler.core.model.names import ContactId, Instant
+from reconciler.core.model.outcome import Rejection
+from reconciler.core.running.doubt import Reading
+from reconciler.core.running.quota import Tries
 from reconciler.wire import FORBIDDEN, ContactRead
 
 MOST_IN_A_ROW = 10

@@ -23,12 +23,12 @@ from reconciler.apply.learning import learn_named, learn_size
 from reconciler.apply.looking import APART_MS, last_written
 from reconciler.apply.run import Run, Verdicts
 from reconciler.apply.sending import Refusal, send, without
-from reconciler.core.batching import Batch
-from reconciler.core.errors import RequestRefused
-from reconciler.core.names import ContactId
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Outcome
-from reconciler.core.splitting import cut, fits, is_single, limits_named, narrowed, pieces, widened
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.errors import RequestRefused
+from reconciler.core.model.names import ContactId
+from reconciler.core.model.outcome import Outcome
+from reconciler.core.planning.batches import Batch
+from reconciler.core.running.batch_split import cut, fits, is_single, limits_named, narrowed, pieces, widened
 
 MOST_EXTRA = 40
 AGAIN_MS = 2_000

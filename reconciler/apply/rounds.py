@@ -18,28 +18,28 @@ from reconciler.apply.run import Run
 from reconciler.apply.settling import Again, settle_doubts
 from reconciler.apply.spelling import batches_of
 from reconciler.apply.stop_conditions import check_wave
-from reconciler.core.batching import Batch, make_batches
-from reconciler.core.ceiling import within
-from reconciler.core.change import Delta, Demands, demands_of
 from reconciler.core.cover import Demand
-from reconciler.core.diff import owned_in
-from reconciler.core.errors import Unfinished
-from reconciler.core.event import RoundStarted
-from reconciler.core.guard import Before, Counts, Measured, count
-from reconciler.core.guard_sentences import explain_refusals
-from reconciler.core.journal import Answer, BatchRecord
-from reconciler.core.measure import measure
-from reconciler.core.names import ContactId, TagSet
-from reconciler.core.observed import Known, adopt, release
-from reconciler.core.outcome import Action, Outcome
-from reconciler.core.plan import LocationPlan, before_run, plan_location
-from reconciler.core.policy import Guard
-from reconciler.core.reassert import NO_REASSERTION
-from reconciler.core.refreshing import take_in
-from reconciler.core.revert import plan_revert
-from reconciler.core.settling import decidable_doubts, is_unclear, open_doubts
-from reconciler.core.splitting import with_trial
-from reconciler.core.waves import of_wave, waves
+from reconciler.core.model.contact_state import Known, adopt, release
+from reconciler.core.model.errors import Unfinished
+from reconciler.core.model.events import RoundStarted
+from reconciler.core.model.journal import Answer, BatchRecord
+from reconciler.core.model.names import ContactId, TagSet
+from reconciler.core.model.outcome import Action, Outcome
+from reconciler.core.model.policy import Guard
+from reconciler.core.observing.refresh_rules import take_in
+from reconciler.core.planning.approved_scope import within
+from reconciler.core.planning.batches import Batch, make_batches
+from reconciler.core.planning.changes import Delta, Demands, demands_of
+from reconciler.core.planning.diff import owned_in
+from reconciler.core.planning.guard_measures import measure
+from reconciler.core.planning.guard_sentences import explain_refusals
+from reconciler.core.planning.guards import Before, Counts, Measured, count
+from reconciler.core.planning.plan import LocationPlan, before_run, plan_location
+from reconciler.core.planning.repeats import NO_REASSERTION
+from reconciler.core.planning.revert import plan_revert
+from reconciler.core.running.batch_split import with_trial
+from reconciler.core.running.canary import of_wave, waves
+from reconciler.core.running.doubt import decidable_doubts, is_unclear, open_doubts
 
 MAX_ROUNDS = 10
 MAX_SETTLINGS = 3

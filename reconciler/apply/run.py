@@ -10,22 +10,22 @@ from typing import TypeVar
 
 from reconciler.apply.stop import Halted, until
 from reconciler.apply.world import Mission, World
-from reconciler.core.batching import Batch, Caps
-from reconciler.core.ceiling import Ceiling
-from reconciler.core.desired import Desired
-from reconciler.core.errors import InDoubt, NotApplied, QuotaExhausted, ReconcilerError
-from reconciler.core.event import Event, Waiting
-from reconciler.core.facts import Alias, Facts
-from reconciler.core.guard import Counts
-from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Action, Verdict
-from reconciler.core.pace import Pace
-from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot
-from reconciler.core.quota import Tries, room
-from reconciler.core.rates import Rates
-from reconciler.core.revert import Reversal
-from reconciler.core.tally import Tally
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.errors import InDoubt, NotApplied, QuotaExhausted, ReconcilerError
+from reconciler.core.model.events import Event, Waiting
+from reconciler.core.model.facts import Alias, Facts
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
+from reconciler.core.model.outcome import Action, Verdict
+from reconciler.core.planning.approved_scope import Ceiling
+from reconciler.core.planning.batches import Batch, Caps
+from reconciler.core.planning.guards import Counts
+from reconciler.core.planning.plan import LocationPlan, PlanOptions, Snapshot
+from reconciler.core.planning.revert import Reversal
+from reconciler.core.running.pace import Pace
+from reconciler.core.running.pair_outcomes import Tally
+from reconciler.core.running.quota import Tries, room
+from reconciler.core.running.stop_conditions import Rates
 from reconciler.tenure import Tenure
 
 T = TypeVar("T")

@@ -22,10 +22,9 @@ from reconciler.apply.looking import Effect, Look, Suspect, look_at
 from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts
 from reconciler.apply.spelling import aliases_told, as_named, spelt_known, spelt_verdicts
 from reconciler.apply.stop_conditions import halt_if_wrong
-from reconciler.core.alias import Spelling
-from reconciler.core.batching import Batch
-from reconciler.core.emergency import Lost, nothing_sent
-from reconciler.core.errors import (
+from reconciler.core.formats.recovery_file import Lost, nothing_sent
+from reconciler.core.model.contact_state import Known, absorb, intend, withdraw
+from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
     InDoubt,
@@ -36,12 +35,13 @@ from reconciler.core.errors import (
     StateError,
     Unfinished,
 )
-from reconciler.core.facts import Alias
-from reconciler.core.names import ContactId, Instant
-from reconciler.core.observed import Known, absorb, intend, withdraw
-from reconciler.core.outcome import Action, Outcome, Verdict, judge
-from reconciler.core.quota import Tries
-from reconciler.core.rates import surprise
+from reconciler.core.model.facts import Alias
+from reconciler.core.model.names import ContactId, Instant
+from reconciler.core.model.outcome import Action, Outcome, Verdict, judge
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.tag_aliases import Spelling
+from reconciler.core.running.quota import Tries
+from reconciler.core.running.stop_conditions import surprise
 from reconciler.wire import BulkUpdate
 
 MOST_SILENT = 10

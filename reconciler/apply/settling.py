@@ -19,11 +19,11 @@ from reconciler.apply.run import Doubt, Run
 from reconciler.apply.searching import settle_by_search
 from reconciler.apply.spelling import trail_of
 from reconciler.apply.stop_conditions import halt_if_wrong
-from reconciler.core.change import IN_DOUBT
-from reconciler.core.names import ContactId, TagSet
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Action, Outcome, Rejection
-from reconciler.core.settling import (
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.names import ContactId, TagSet
+from reconciler.core.model.outcome import Action, Outcome, Rejection
+from reconciler.core.planning.changes import IN_DOUBT
+from reconciler.core.running.doubt import (
     SLACK_ELSEWHERE_MS,
     SLACK_MS,
     Reading,

@@ -8,13 +8,13 @@ from functools import cache
 from typing import Any
 
 from reconciler.apply.run import Run
-from reconciler.core.alias import Spelling, aliases_in
-from reconciler.core.batching import Batch
-from reconciler.core.facts import Alias
-from reconciler.core.journal import BatchRecord
-from reconciler.core.names import ContactId, LocationId, Tag, TagSet
-from reconciler.core.observed import Known, not_among
-from reconciler.core.outcome import Action, Rejection, Verdict
+from reconciler.core.model.contact_state import Known, not_among
+from reconciler.core.model.facts import Alias
+from reconciler.core.model.journal import BatchRecord
+from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
+from reconciler.core.model.outcome import Action, Rejection, Verdict
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.tag_aliases import Spelling, aliases_in
 from reconciler.ports import TagReader
 from reconciler.wire import ContactRead, Page
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from reconciler.core.errors import Interrupted
+from reconciler.core.model.errors import Interrupted
 
 T = TypeVar("T")
 Listener = Callable[[Interrupted], None]

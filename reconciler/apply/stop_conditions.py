@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from reconciler.apply.run import Run
-from reconciler.core.errors import Unfinished
-from reconciler.core.names import ContactId
+from reconciler.core.model.errors import Unfinished
+from reconciler.core.model.names import ContactId
 
 
 def halt_if_wrong(run: Run) -> None:

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from random import random
 
 from reconciler.apply.stop import Stop
-from reconciler.core.desired import Desired
-from reconciler.core.emergency import Lost
-from reconciler.core.lease import Holder
-from reconciler.core.names import LocationId
-from reconciler.core.pace import Pace
-from reconciler.core.plan import LocationPlan, PlanOptions
-from reconciler.core.proposal import NO_REST, Proposal, Rest
-from reconciler.core.rates import StopOn
-from reconciler.core.refusal import THE_TOKEN
-from reconciler.core.revert import Reversal
-from reconciler.core.waves import Canary
+from reconciler.core.formats.recovery_file import Lost
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.lease import Holder
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.refusal import THE_TOKEN
+from reconciler.core.planning.plan import LocationPlan, PlanOptions
+from reconciler.core.planning.proposal import NO_REST, Proposal, Rest
+from reconciler.core.planning.revert import Reversal
+from reconciler.core.running.canary import Canary
+from reconciler.core.running.pace import Pace
+from reconciler.core.running.stop_conditions import StopOn
 from reconciler.ports import Clock, Emergency, Reporter, StateStore, TagReader, TagWriter
 
 IN_FLIGHT = 50

@@ -17,7 +17,7 @@ import click
 from reconciler import __version__
 
 if TYPE_CHECKING:
-    from reconciler.core.names import LocationId
+    from reconciler.core.model.names import LocationId
 
 ARGUMENTS = "reconciler.arguments"
 """Where the context of a command has its command line."""

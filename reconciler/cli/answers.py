@@ -9,39 +9,15 @@ from typing import Any
 from reconciler.cli.calling import contact_url, location_names
 from reconciler.cli.console import Console, rows
 from reconciler.cli.provenance import provenance
-from reconciler.core.compare import Comparison, SettingMove
-from reconciler.core.drift import DriftReport
-from reconciler.core.journal import RunLog, RunRecord
-from reconciler.core.names import LocationId
-from reconciler.core.plan import Plan, Snapshot
-from reconciler.core.provenance import Provenance
-from reconciler.core.refreshing import Refreshed
-from reconciler.core.report import LocationReport
-from reconciler.core.trend import Trend
-from reconciler.core.view import charts
-from reconciler.core.view.blocks import View, link_contacts, name_in_view
-from reconciler.core.view.charts import Chart
-from reconciler.core.view.compare import compare_view
-from reconciler.core.view.contact import ContactStory, contact_view
-from reconciler.core.view.drift import drift_view
-from reconciler.core.view.history import history_view, log_view
-from reconciler.core.view.plan import plan_view
-from reconciler.core.view.records import (
-    Records,
-    compare_records,
-    contact_records,
-    drift_records,
-    history_records,
-    log_records,
-    plan_records,
-    refresh_records,
-    run_records,
-    state_records,
-    view_records,
-)
-from reconciler.core.view.refresh import refresh_view
-from reconciler.core.view.run import run_view
-from reconciler.core.view.state import state_view
+from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
+from reconciler.core.model.journal import RunLog, RunRecord
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.provenance import Provenance
+from reconciler.core.observing.drift import DriftReport
+from reconciler.core.observing.history_trend import Trend
+from reconciler.core.observing.refresh_rules import Refreshed
+from reconciler.core.planning.plan import Plan, Snapshot
+from reconciler.core.running.report import LocationReport
 from reconciler.render.csv import csv_chunks
 from reconciler.render.json import (
     add_provenance,
@@ -57,6 +33,30 @@ from reconciler.render.json import (
 )
 from reconciler.render.markdown import render_markdown
 from reconciler.render.text import render_text
+from reconciler.render.view import charts
+from reconciler.render.view.blocks import View, link_contacts, name_in_view
+from reconciler.render.view.charts import Chart
+from reconciler.render.view.compare import compare_view
+from reconciler.render.view.contact import ContactStory, contact_view
+from reconciler.render.view.drift import drift_view
+from reconciler.render.view.history import history_view, log_view
+from reconciler.render.view.plan import plan_view
+from reconciler.render.view.records import (
+    Records,
+    compare_records,
+    contact_records,
+    drift_records,
+    history_records,
+    log_records,
+    plan_records,
+    refresh_records,
+    run_records,
+    state_records,
+    view_records,
+)
+from reconciler.render.view.refresh import refresh_view
+from reconciler.render.view.run import run_view
+from reconciler.render.view.state import state_view
 
 HTML_ROWS = 10_000
 BLOCK_ROWS = 200

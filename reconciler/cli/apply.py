@@ -35,12 +35,12 @@ from reconciler.cli.reporting import reported
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
-from reconciler.core.approval import approve
-from reconciler.core.errors import ExitCode, UsageError
-from reconciler.core.plan import Plan
-from reconciler.core.proposal import NO_REST, Proposal
-from reconciler.core.settling import may_have_work
-from reconciler.core.unsent import nothing_sent
+from reconciler.core.model.errors import ExitCode, UsageError
+from reconciler.core.planning.approval import approve
+from reconciler.core.planning.plan import Plan
+from reconciler.core.planning.proposal import NO_REST, Proposal
+from reconciler.core.running.doubt import may_have_work
+from reconciler.core.running.unsent import nothing_sent
 from reconciler.planfile import no_plan_file
 from reconciler.store import open_reader
 

@@ -15,9 +15,9 @@ from typing import Any
 from reconciler.cli.console import Console
 from reconciler.cli.plan import preview
 from reconciler.cli.session import Session
-from reconciler.core.errors import StalePlan, UsageError
-from reconciler.core.journal import RunStatus
-from reconciler.core.plan import Plan
+from reconciler.core.model.errors import StalePlan, UsageError
+from reconciler.core.model.journal import RunStatus
+from reconciler.core.planning.plan import Plan
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import click
 
 from reconciler.cli import CommandRecord
-from reconciler.core.names import LocationId, name_locations
-from reconciler.core.settings import OriginKind, Settings
+from reconciler.core.model.names import LocationId, name_locations
+from reconciler.core.model.settings import OriginKind, Settings
 
 
 def learn_names(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from reconciler.core.errors import ReconcilerError
+from reconciler.core.model.errors import ReconcilerError
 
 SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 VARIABLE = "_RECONCILER_COMPLETE"

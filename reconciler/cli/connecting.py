@@ -12,13 +12,13 @@ from typing import Any
 
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
-from reconciler.core.errors import QuotaExhausted
-from reconciler.core.names import LocationId
-from reconciler.core.pace import Pace
-from reconciler.core.plan import Plan
-from reconciler.core.quota import refuse, sent_today
-from reconciler.core.quota_headers import Quota
-from reconciler.core.settings import Settings
+from reconciler.core.model.errors import QuotaExhausted
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.quota_headers import Quota
+from reconciler.core.model.settings import Settings
+from reconciler.core.planning.plan import Plan
+from reconciler.core.running.pace import Pace
+from reconciler.core.running.quota import refuse, sent_today
 from reconciler.highlevel.connection import Arguments, Connection
 from reconciler.highlevel.exchange import Agency
 from reconciler.highlevel.reader import HighLevelReader

@@ -12,10 +12,10 @@ import click
 
 from reconciler.cli.calling import for_person
 from reconciler.cli.progress import Progress, wants_colour
-from reconciler.core.event import Event
-from reconciler.core.printable import json_line, visible
-from reconciler.core.view.blocks import ROWS, View
+from reconciler.core.model.events import Event
+from reconciler.core.model.safe_text import json_line, visible
 from reconciler.render.text import render_text
+from reconciler.render.view.blocks import ROWS, View
 
 FILE_WIDTH = 120
 

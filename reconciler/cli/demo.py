@@ -19,9 +19,9 @@ import click
 
 from reconciler.cli.options import common
 from reconciler.cli.sandbox import emulate
-from reconciler.core.errors import ExitCode, ReconcilerError, UsageError
-from reconciler.core.names import ContactId, Instant, Tag
-from reconciler.core.outcome import Action
+from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
+from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.datafile import save_world
 from reconciler.sandbox.server import Running, in_background

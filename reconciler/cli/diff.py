@@ -15,12 +15,12 @@ from reconciler.cli.options import FORMATS, common, manifests, output
 from reconciler.cli.provenance import learn_directory
 from reconciler.cli.revision import files_at
 from reconciler.clock import SystemClock
-from reconciler.core.compare import compare
-from reconciler.core.desired import Desired, resolve
-from reconciler.core.errors import ExitCode, UsageError
-from reconciler.core.manifest import ContactSet, Manifest, TagRule
-from reconciler.core.names import Instant, LocationId, iso
-from reconciler.core.settings import Settings, shown
+from reconciler.core.manifests.compare_revisions import compare
+from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.errors import ExitCode, UsageError
+from reconciler.core.model.manifest import ContactSet, Manifest, TagRule
+from reconciler.core.model.names import Instant, LocationId, iso
+from reconciler.core.model.settings import Settings, shown
 from reconciler.explain import differences
 from reconciler.loading import Directory, Loaded, load_files
 from reconciler.loading.files import Files

@@ -21,7 +21,11 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, answered, common, manifests
 from reconciler.cli.whose import load_named, settings_of
 from reconciler.clock import SystemClock
-from reconciler.core.diagnosis import (
+from reconciler.core.model.errors import ApiError, AuthRefused, ExitCode, InvalidInput, NoWay, ReconcilerError
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.quota_headers import Quota
+from reconciler.core.model.settings import OriginKind, Settings, redacted
+from reconciler.core.observing.diagnosis import (
     Answered,
     Examined,
     Remark,
@@ -39,18 +43,14 @@ from reconciler.core.diagnosis import (
     watch,
     write_remark,
 )
-from reconciler.core.errors import ApiError, AuthRefused, ExitCode, InvalidInput, NoWay, ReconcilerError
-from reconciler.core.names import Instant, LocationId
-from reconciler.core.plan import Snapshot
-from reconciler.core.quota_headers import Quota
-from reconciler.core.settings import OriginKind, Settings, redacted
-from reconciler.core.view.blocks import counted
-from reconciler.core.view.doctor import doctor_view
+from reconciler.core.planning.plan import Snapshot
 from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.exchange import Agency
 from reconciler.highlevel.probe import probe
 from reconciler.highlevel.route import proxy_of
 from reconciler.render.diagnosis import doctor_json
+from reconciler.render.view.blocks import counted
+from reconciler.render.view.doctor import doctor_view
 from reconciler.store import open_reader
 
 LIBRARIES = ("httpx", "pydantic", "numpy", "click")

@@ -18,11 +18,11 @@ from reconciler.cli.options import FORMATS, common, manifests, milliseconds, nar
 from reconciler.cli.reporting import reported
 from reconciler.cli.session import Session, open_session, selection, strays, warn_of_problems
 from reconciler.cli.untrusted import refuse_unreviewed
-from reconciler.core.drift import DriftReport, Evidence, find_drift
-from reconciler.core.errors import ExitCode, UsageError
-from reconciler.core.names import Instant
-from reconciler.core.policy import DriftClass
-from reconciler.core.suspicion import blamed, silenced
+from reconciler.core.model.errors import ExitCode, UsageError
+from reconciler.core.model.names import Instant
+from reconciler.core.model.policy import DriftClass
+from reconciler.core.observing.drift import DriftReport, Evidence, find_drift
+from reconciler.core.observing.suspicion import blamed, silenced
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 

@@ -14,15 +14,15 @@ from reconciler.cli.options import common, locking
 from reconciler.cli.session import load_state
 from reconciler.cli.storing import Stored, ended_by_signals, read_and_store
 from reconciler.cli.whose import settings_of, whose_state
-from reconciler.core.errors import ExitCode, UsageError
-from reconciler.core.exporting import Export, GroupBy, export_sets
-from reconciler.core.names import ContactId, LocationId, normalise_tag
-from reconciler.core.plan import Snapshot
-from reconciler.core.printable import visible
-from reconciler.core.refreshing import Method, Wanted
-from reconciler.core.settings import OriginKind, Settings, redacted
-from reconciler.core.view.blocks import counted
+from reconciler.core.manifests.export_sets import Export, GroupBy, export_sets
+from reconciler.core.model.errors import ExitCode, UsageError
+from reconciler.core.model.names import ContactId, LocationId, normalise_tag
+from reconciler.core.model.safe_text import visible
+from reconciler.core.model.settings import OriginKind, Settings, redacted
+from reconciler.core.observing.refresh_rules import Method, Wanted
+from reconciler.core.planning.plan import Snapshot
 from reconciler.loading.writing import contacts_text, manifest_text, write_files
+from reconciler.render.view.blocks import counted
 from reconciler.store import open_reader, open_store
 
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import click
 
 from reconciler import __version__
-from reconciler.core.errors import ExitCode, InvalidInput, ReconcilerError
-from reconciler.core.names import LocationId, name_locations
-from reconciler.core.printable import visible
+from reconciler.core.model.errors import ExitCode, InvalidInput, ReconcilerError
+from reconciler.core.model.names import LocationId, name_locations
+from reconciler.core.model.safe_text import visible
 
 LONGEST_PATH = 200
 

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 import click
 
-from reconciler.core.desired import Desired
-from reconciler.core.errors import UsageError
-from reconciler.core.guard import CREATE_STATE, Allowance
-from reconciler.core.names import LocationId
-from reconciler.core.policy import Guard
-from reconciler.core.settings import OriginKind, Settings, redacted
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.errors import UsageError
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.policy import Guard
+from reconciler.core.model.settings import OriginKind, Settings, redacted
+from reconciler.core.planning.guards import CREATE_STATE, Allowance
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 

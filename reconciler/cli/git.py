@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.core.errors import UsageError
+from reconciler.core.model.errors import UsageError
 
 TIMEOUT_S = 120
 

@@ -13,9 +13,9 @@ import click
 from reconciler.apply import Stop
 from reconciler.cli.console import Console
 from reconciler.cli.signals import listening
-from reconciler.core.rates import StopOn
-from reconciler.core.settings import ApplySettings
-from reconciler.core.waves import Canary
+from reconciler.core.model.settings import ApplySettings
+from reconciler.core.running.canary import Canary
+from reconciler.core.running.stop_conditions import StopOn
 
 RATES = ("error_rate", "surprise_rate")
 

@@ -13,9 +13,9 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.runs import read_log, runs_of
 from reconciler.cli.whose import chosen, settings_of, whose_state
-from reconciler.core.journal import RunRecord
-from reconciler.core.settings import redacted
-from reconciler.core.trend import Trend, trend
+from reconciler.core.model.journal import RunRecord
+from reconciler.core.model.settings import redacted
+from reconciler.core.observing.history_trend import Trend, trend
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 

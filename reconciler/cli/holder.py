@@ -12,7 +12,7 @@ from reconciler import __version__
 from reconciler.cli.ci import actor, run_url
 from reconciler.cli.git import GitRefused, find_repository
 from reconciler.clock import SystemClock
-from reconciler.core.lease import Holder
+from reconciler.core.model.lease import Holder
 from reconciler.store.processes import origin_of_this_process
 
 

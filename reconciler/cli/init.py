@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from reconciler.cli.options import common
-from reconciler.core.errors import ReconcilerError, UsageError
+from reconciler.core.model.errors import ReconcilerError, UsageError
 
 SCAFFOLD = Path(__file__).parent / "scaffold"
 RENAMED = {"gitignore": ".gitignore"}

@@ -8,9 +8,9 @@ from typing import Any
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
-from reconciler.core.lease import Lease, describe
-from reconciler.core.names import LocationId
-from reconciler.core.plan import Plan
+from reconciler.core.model.lease import Lease, describe
+from reconciler.core.model.names import LocationId
+from reconciler.core.planning.plan import Plan
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 

@@ -14,17 +14,14 @@ from reconciler.cli.connecting import open_reading, reckon_today, token_held_in
 from reconciler.cli.options import milliseconds
 from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
 from reconciler.clock import SystemClock
-from reconciler.core.change import Listed, Selection
-from reconciler.core.desired import Desired
-from reconciler.core.diff import selected
-from reconciler.core.errors import UsageError
-from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.core.facts import Alias
-from reconciler.core.names import ContactId, Instant, LocationId, TagSet, did_you_mean
-from reconciler.core.observed import Known, Seen
-from reconciler.core.pace import Pace
-from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.refreshing import (
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import Known, Seen
+from reconciler.core.model.errors import UsageError
+from reconciler.core.model.facts import Alias
+from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, did_you_mean
+from reconciler.core.model.refusal import called
+from reconciler.core.model.settings import Settings
+from reconciler.core.observing.refresh_rules import (
     Found,
     Gone,
     Method,
@@ -35,11 +32,14 @@ from reconciler.core.refreshing import (
     outdated,
     take_in,
 )
-from reconciler.core.refusal import called
-from reconciler.core.settings import Settings
-from reconciler.core.view.blocks import counted
+from reconciler.core.planning.changes import Listed, Selection
+from reconciler.core.planning.diff import selected
+from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched, exclusive_tags
+from reconciler.core.planning.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.running.pace import Pace
 from reconciler.ports import Reporter, StateReader
 from reconciler.refresh import Keep, Reading, keep_nothing, refresh
+from reconciler.render.view.blocks import counted
 
 T = TypeVar("T")
 

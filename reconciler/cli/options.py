@@ -12,7 +12,7 @@ import click
 
 from reconciler.cli.console import has_answered
 from reconciler.core.cover import EFFORT
-from reconciler.core.errors import ReconcilerError, UsageError
+from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.loading.settings import flag, keys
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -31,8 +31,8 @@ from reconciler.cli.options import (
 from reconciler.cli.reporting import reported
 from reconciler.cli.session import Session, open_session, strays, warn_of_problems
 from reconciler.cli.untrusted import refuse_unreviewed
-from reconciler.core.errors import ExitCode
-from reconciler.core.plan import Plan
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.planning.plan import Plan
 from reconciler.planfile import write_plan
 from reconciler.store import open_reader
 

@@ -19,12 +19,12 @@ import click
 
 from reconciler.cli.calling import for_person, location_names
 from reconciler.clock import SystemClock
-from reconciler.core.event import BatchAnswered, Event, Priced, Read, RoundStarted, Waiting
-from reconciler.core.names import Instant, LocationId, iso
-from reconciler.core.printable import json_line, visible
-from reconciler.core.standing import Standing
-from reconciler.core.view.blocks import counted, duration, percent
-from reconciler.core.view.standing import facts
+from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Waiting
+from reconciler.core.model.names import Instant, LocationId, iso
+from reconciler.core.model.safe_text import json_line, visible
+from reconciler.core.running.progress import Standing
+from reconciler.render.view.blocks import counted, duration, percent
+from reconciler.render.view.standing import facts
 
 if TYPE_CHECKING:
     from reconciler.render.live import LiveBoard

@@ -19,9 +19,9 @@ from reconciler.cli.looking import concerned, wanted_of
 from reconciler.cli.options import FORMATS, REFRESHES, common, locking, manifests, max_age, narrowed, output
 from reconciler.cli.session import Session, open_session, selection, warn_of_problems
 from reconciler.cli.storing import ended_by_signals, read_and_store
-from reconciler.core.errors import ExitCode, ReconcilerError, worst
-from reconciler.core.names import LocationId
-from reconciler.core.refreshing import Refreshed
+from reconciler.core.model.errors import ExitCode, ReconcilerError, worst
+from reconciler.core.model.names import LocationId
+from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.ports import StateStore
 from reconciler.store import open_store
 

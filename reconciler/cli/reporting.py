@@ -20,11 +20,11 @@ import click
 from reconciler.cli.answers import Answer, spell
 from reconciler.cli.calling import command_record, for_person
 from reconciler.cli.options import FORMATS
-from reconciler.core.errors import ExitCode, ReconcilerError, UsageError
-from reconciler.core.printable import json_line, visible
-from reconciler.core.view.failure import failure_view
-from reconciler.core.view.records import view_records
+from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
+from reconciler.core.model.safe_text import json_line, visible
 from reconciler.planfile import NOT_THROUGH_LINKS
+from reconciler.render.view.failure import failure_view
+from reconciler.render.view.records import view_records
 
 F = TypeVar("F", bound=Callable[..., int])
 FORMAT_VERSION = "1.0"

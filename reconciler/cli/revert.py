@@ -20,13 +20,13 @@ from reconciler.cli.runs import find_run, read_log
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, plan_options
 from reconciler.cli.whose import settings_of
-from reconciler.core.approval import approve
-from reconciler.core.errors import ExitCode, UsageError
-from reconciler.core.journal import RunStatus
-from reconciler.core.names import LocationId
-from reconciler.core.plan import Plan, combine
-from reconciler.core.report import LocationReport
-from reconciler.core.revert import Reversal, plan_revert, reverse
+from reconciler.core.model.errors import ExitCode, UsageError
+from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.names import LocationId
+from reconciler.core.planning.approval import approve
+from reconciler.core.planning.plan import Plan, combine
+from reconciler.core.planning.revert import Reversal, plan_revert, reverse
+from reconciler.core.running.report import LocationReport
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 

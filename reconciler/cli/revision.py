@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.cli.git import GitRefused, NoRepository, Repository, find_repository
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from reconciler.loading import Snapshot
 from reconciler.loading.links import Kind
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reconciler.clock import SystemClock
-from reconciler.core.errors import UsageError
-from reconciler.core.journal import RunLog, RunRecord
-from reconciler.core.names import LocationId
+from reconciler.core.model.errors import UsageError
+from reconciler.core.model.journal import RunLog, RunRecord
+from reconciler.core.model.names import LocationId
 from reconciler.ports import StateReader
 
 SHORTEST = 4

@@ -10,8 +10,8 @@ import click
 from reconciler.cli import Suggesting
 from reconciler.cli.options import common
 from reconciler.cli.session import open_session
-from reconciler.core.errors import UsageError
-from reconciler.core.names import LocationId
+from reconciler.core.model.errors import UsageError
+from reconciler.core.model.names import LocationId
 from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, Access, App
 from reconciler.sandbox.datafile import load_world, save_world
 from reconciler.sandbox.oauth import Agency

@@ -20,16 +20,17 @@ from reconciler.cli.connecting import reckon_today
 from reconciler.cli.first_run import refuse_missing_state
 from reconciler.cli.looking import Present, absorbed, make_plan, read, side_by_side
 from reconciler.cli.session import Session, load_pinned, open_session, plan_options, settle_ms_of
-from reconciler.core.beyond import beyond, by_tag
-from reconciler.core.change import Delta
-from reconciler.core.desired import Desired
-from reconciler.core.diff import diff
-from reconciler.core.errors import AuthRefused, StalePlan, UsageError
-from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.core.names import ContactId, LocationId, TagSet
-from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine
-from reconciler.core.proposal import (
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.errors import AuthRefused, StalePlan, UsageError
+from reconciler.core.model.names import ContactId, LocationId, TagSet
+from reconciler.core.model.outcome import Action
+from reconciler.core.observing.refresh_rules import Method, Wanted, doubtful
+from reconciler.core.planning.beyond import beyond, by_tag
+from reconciler.core.planning.changes import Delta
+from reconciler.core.planning.diff import diff
+from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched, exclusive_tags
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine
+from reconciler.core.planning.proposal import (
     NONE,
     Proposal,
     Rest,
@@ -40,11 +41,10 @@ from reconciler.core.proposal import (
     narrowed,
     unmet,
 )
-from reconciler.core.refreshing import Method, Wanted, doubtful
-from reconciler.core.summary import pairs_of
-from reconciler.core.view.blocks import counted, sample
+from reconciler.core.planning.summary import pairs_of
 from reconciler.planfile import load_plan
 from reconciler.ports import Reporter, StateReader
+from reconciler.render.view.blocks import counted, sample
 from reconciler.store import open_reader
 
 DEFAULT = Path("manifests")

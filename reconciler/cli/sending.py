@@ -21,19 +21,19 @@ from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.session import Session, plan_options
 from reconciler.cli.signals import next_line
 from reconciler.clock import SystemClock
-from reconciler.core.approval import ApprovedPlan
-from reconciler.core.errors import ReconcilerError, UsageError
-from reconciler.core.names import LocationId
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions
-from reconciler.core.printable import visible
-from reconciler.core.proposal import Proposal
-from reconciler.core.refusal import called
-from reconciler.core.report import LocationReport, exit_code
-from reconciler.core.revert import Reversal
-from reconciler.core.settling import may_have_work
-from reconciler.core.view.question import WORD, question
+from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.refusal import called
+from reconciler.core.model.safe_text import visible
+from reconciler.core.planning.approval import ApprovedPlan
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
+from reconciler.core.planning.proposal import Proposal
+from reconciler.core.planning.revert import Reversal
+from reconciler.core.running.doubt import may_have_work
+from reconciler.core.running.report import LocationReport, exit_code
 from reconciler.emergency import EmergencyJournal
 from reconciler.highlevel.client import HighLevel
+from reconciler.render.view.question import WORD, question
 from reconciler.store import open_store
 
 

@@ -11,21 +11,21 @@ from reconciler.cli.console import Console
 from reconciler.cli.first_run import first_run_allowances
 from reconciler.cli.whose import load_named
 from reconciler.clock import SystemClock
-from reconciler.core.batching import Caps
-from reconciler.core.change import Selection
 from reconciler.core.cover import EFFORT
-from reconciler.core.desired import Desired, resolve
-from reconciler.core.errors import Problem, Severity, StateError, UsageError
-from reconciler.core.guard import Allowance
-from reconciler.core.manifest import Manifest
-from reconciler.core.names import Instant, LocationId, SetName, TagSet, did_you_mean, normalise_tag
-from reconciler.core.pace import Pace
-from reconciler.core.plan import PlanOptions, Snapshot
-from reconciler.core.policy import Guard, Rate
-from reconciler.core.reassert import Reassertion
-from reconciler.core.settings import Settings, redacted
-from reconciler.core.view.blocks import moment
+from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.errors import Problem, Severity, StateError, UsageError
+from reconciler.core.model.manifest import Manifest
+from reconciler.core.model.names import Instant, LocationId, SetName, TagSet, did_you_mean, normalise_tag
+from reconciler.core.model.policy import Guard, Rate
+from reconciler.core.model.settings import Settings, redacted
+from reconciler.core.planning.batches import Caps
+from reconciler.core.planning.changes import Selection
+from reconciler.core.planning.guards import Allowance
+from reconciler.core.planning.plan import PlanOptions, Snapshot
+from reconciler.core.planning.repeats import Reassertion
+from reconciler.core.running.pace import Pace
 from reconciler.ports import StateReader
+from reconciler.render.view.blocks import moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.runs import LAST, find_run, read_log
 from reconciler.cli.whose import learn_names_of, settings_of, whose_state
-from reconciler.core.errors import PlanFileError
+from reconciler.core.model.errors import PlanFileError
 from reconciler.planfile import load_plan, no_plan_file
 from reconciler.store import open_reader
 

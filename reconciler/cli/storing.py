@@ -15,16 +15,16 @@ from reconciler.cli.looking import read
 from reconciler.cli.session import load_state, rate_of, settle_ms_of
 from reconciler.cli.signals import listening
 from reconciler.clock import SystemClock
-from reconciler.core.errors import Interrupted, ReconcilerError, StateError
-from reconciler.core.journal import RunHeader, RunStatus
-from reconciler.core.names import Instant, LocationId
-from reconciler.core.observed import Seen
-from reconciler.core.pace import Pace
-from reconciler.core.plan import Snapshot
-from reconciler.core.refreshing import Found, Wanted, take_in
-from reconciler.core.settings import Settings
-from reconciler.core.view.blocks import counted
+from reconciler.core.model.contact_state import Seen
+from reconciler.core.model.errors import Interrupted, ReconcilerError, StateError
+from reconciler.core.model.journal import RunHeader, RunStatus
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.settings import Settings
+from reconciler.core.observing.refresh_rules import Found, Wanted, take_in
+from reconciler.core.planning.plan import Snapshot
+from reconciler.core.running.pace import Pace
 from reconciler.ports import StateStore
+from reconciler.render.view.blocks import counted
 from reconciler.tenure import Tenure, take
 
 KEPT = "what was read until then is kept: with --max-age the next one goes on from there"

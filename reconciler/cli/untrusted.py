@@ -20,10 +20,10 @@ from reconciler.cli.ci import PullRequest, pull_request
 from reconciler.cli.git import GitRefused, find_repository
 from reconciler.cli.revision import files_at
 from reconciler.cli.session import Session
-from reconciler.core.errors import InvalidInput, Problem
-from reconciler.core.names import LocationId
-from reconciler.core.settings import OriginKind, Settings, redacted
-from reconciler.core.source import Source
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.settings import OriginKind, Settings, redacted
+from reconciler.core.model.source import Source
 from reconciler.loading import settings_of_files
 from reconciler.loading.settings import flag, variable
 from reconciler.store import is_remote

@@ -14,13 +14,13 @@ from reconciler.cli.options import answered, common, flags_of, manifests
 from reconciler.cli.provenance import provenance
 from reconciler.cli.whose import load_named
 from reconciler.clock import SystemClock
-from reconciler.core.errors import ExitCode, InvalidInput, Problem, Severity
-from reconciler.core.names import LocationId
-from reconciler.core.view.blocks import counted
-from reconciler.core.view.settings import settings_view
+from reconciler.core.model.errors import ExitCode, InvalidInput, Problem, Severity
+from reconciler.core.model.names import LocationId
 from reconciler.loading import load_settings
 from reconciler.render.github import problems_github
 from reconciler.render.json import add_provenance, problems_json
+from reconciler.render.view.blocks import counted
+from reconciler.render.view.settings import settings_view
 
 
 @click.command(epilog="Example: reconciler validate manifests/ --strict")

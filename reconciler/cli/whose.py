@@ -13,9 +13,9 @@ import click
 from reconciler.cli.calling import learn_names
 from reconciler.cli.options import flags_of
 from reconciler.cli.provenance import learn_directory
-from reconciler.core.errors import InvalidInput, ReconcilerError, UsageError
-from reconciler.core.names import Instant, LocationId, closest
-from reconciler.core.settings import Settings
+from reconciler.core.model.errors import InvalidInput, ReconcilerError, UsageError
+from reconciler.core.model.names import Instant, LocationId, closest
+from reconciler.core.model.settings import Settings
 from reconciler.loading import Loaded, load, load_settings
 from reconciler.ports import StateReader
 from reconciler.store import LOCATION

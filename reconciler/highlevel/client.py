@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from reconciler.core.names import ContactId, LocationId
-from reconciler.core.outcome import Rejection, Row
+from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.model.outcome import Rejection, Row
 from reconciler.highlevel.connection import Arguments, Connection
 from reconciler.highlevel.reader import HighLevelReader
 from reconciler.wire import BulkUpdate, ContactRead, Page, bulk_body, bulk_path, read_bulk_answer

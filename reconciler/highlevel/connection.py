@@ -26,7 +26,7 @@ from typing import Required, Self, TypedDict, TypeVar
 
 import httpx
 
-from reconciler.core.errors import (
+from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
     InDoubt,
@@ -36,10 +36,10 @@ from reconciler.core.errors import (
     RateLimited,
     RequestRefused,
 )
-from reconciler.core.names import Instant, iso
-from reconciler.core.quota import SHARED
-from reconciler.core.quota_headers import Quota
-from reconciler.core.refusal import called, read_refusal
+from reconciler.core.model.names import Instant, iso
+from reconciler.core.model.quota_headers import Quota
+from reconciler.core.model.refusal import called, read_refusal
+from reconciler.core.running.quota import SHARED
 from reconciler.headers import read_pause, read_quota
 from reconciler.highlevel.bearer import BearerToken
 from reconciler.highlevel.body import ENCODING, Answer, read_answer

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.model.names import Instant, LocationId
 from reconciler.wire import LocationToken
 
 MARGIN_MS = 60_000

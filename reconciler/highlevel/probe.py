@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reconciler.core.diagnosis import Answered
-from reconciler.core.errors import ApiError, RequestRefused
-from reconciler.core.names import LocationId
+from reconciler.core.model.errors import ApiError, RequestRefused
+from reconciler.core.model.names import LocationId
+from reconciler.core.observing.diagnosis import Answered
 from reconciler.headers import read_date
 from reconciler.highlevel.connection import Connection
 from reconciler.wire import SEARCH_PATH, probe_body, read_page, read_tag_list, tags_path

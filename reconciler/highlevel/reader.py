@@ -6,9 +6,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from reconciler.core.errors import ApiError, AuthRefused, InDoubt, RequestRefused, Unread
-from reconciler.core.names import ContactId, LocationId
-from reconciler.core.outcome import Rejection
+from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, RequestRefused, Unread
+from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.model.outcome import Rejection
 from reconciler.headers import read_date
 from reconciler.highlevel.connection import Connection
 from reconciler.wire import (

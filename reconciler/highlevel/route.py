@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 
-from reconciler.core.errors import NoWay
+from reconciler.core.model.errors import NoWay
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """A proxy from the environment has no business between this process and these."""

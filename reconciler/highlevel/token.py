@@ -6,9 +6,9 @@ import shlex
 import subprocess
 from collections.abc import Mapping
 
-from reconciler.core.errors import AuthRefused
-from reconciler.core.names import LocationId
-from reconciler.core.refusal import called
+from reconciler.core.model.errors import AuthRefused
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.refusal import called
 
 DEFAULT_VARIABLE = "HIGHLEVEL_TOKEN"
 COMMAND_TIMEOUT_S = 60

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from reconciler.core.errors import InvalidInput, Problem, Severity
-from reconciler.core.manifest import Combined, ContactSet, Listed, Manifest, SetUse, TagRule, TagUse
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, normalise_tag
-from reconciler.core.source import Source
+from reconciler.core.model.errors import InvalidInput, Problem, Severity
+from reconciler.core.model.manifest import Combined, ContactSet, Listed, Manifest, SetUse, TagRule, TagUse
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, normalise_tag
+from reconciler.core.model.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading.files import Files, inside, shown
 from reconciler.loading.gathering import RowFilter, Wanted, id_fault, repetition

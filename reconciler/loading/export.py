@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.core.errors import InvalidInput, Problem
-from reconciler.core.names import ContactId, LocationId, TagSet, normalise_tag
-from reconciler.core.source import Source
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.names import ContactId, LocationId, TagSet, normalise_tag
+from reconciler.core.model.source import Source
 from reconciler.loading.text import LFS, SAVE_AS_UTF_8, UTF_16, is_lfs_pointer, is_utf_16
 from reconciler.wire import Unreadable, read_rows
 

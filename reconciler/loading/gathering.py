@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from reconciler.core.errors import InvalidInput, Problem, Severity
-from reconciler.core.names import ContactId
-from reconciler.core.source import Source
+from reconciler.core.model.errors import InvalidInput, Problem, Severity
+from reconciler.core.model.names import ContactId
+from reconciler.core.model.source import Source
 
 LISTED = 5
 DEFAULT_COLUMNS = ("contact_id", "Contact Id", "id")

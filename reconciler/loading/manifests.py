@@ -17,13 +17,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from reconciler.core.bulk import without_cyclic_gc
-from reconciler.core.checks import Manifests, check
-from reconciler.core.errors import InvalidInput, Problem, Severity
-from reconciler.core.manifest import ContactSet, Manifest
-from reconciler.core.names import Instant, LocationId, SetName
-from reconciler.core.settings import Settings
-from reconciler.core.source import Source
+from reconciler.core.manifests.checks import Manifests, check
+from reconciler.core.model.errors import InvalidInput, Problem, Severity
+from reconciler.core.model.gc_pause import without_cyclic_gc
+from reconciler.core.model.manifest import ContactSet, Manifest
+from reconciler.core.model.names import Instant, LocationId, SetName
+from reconciler.core.model.settings import Settings
+from reconciler.core.model.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading.build import SetBuilder, manifest_of, plain, tag_rules
 from reconciler.loading.files import Directory, Files, shown

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
 
-from reconciler.core.manifest import Authority, OnLeave
+from reconciler.core.model.manifest import Authority, OnLeave
 from reconciler.loading import nodes
 from reconciler.loading.fields import Count, Flag, Line, LocationText, Moment, Name, TagText, Text
 

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-from reconciler.core.errors import InvalidInput, Problem
-from reconciler.core.source import Source
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.source import Source
 from reconciler.loading.strict import COMMENT, Strictness
 from reconciler.loading.text import place
 from reconciler.loading.yaml_mistakes import find_mistake

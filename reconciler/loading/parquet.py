@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.loading.gathering import Gathering, RowFilter, find_column
 from reconciler.loading.text import LFS, LFS_ELSEWHERE, is_lfs_pointer
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from reconciler.core.errors import Problem, Severity
-from reconciler.core.names import LocationId, Tag, did_you_mean, normalise_tag
-from reconciler.core.policy import GuardLimits
-from reconciler.core.settings import (
+from reconciler.core.model.errors import Problem, Severity
+from reconciler.core.model.names import LocationId, Tag, did_you_mean, normalise_tag
+from reconciler.core.model.policy import GuardLimits
+from reconciler.core.model.settings import (
     Allowed,
     ApiSettings,
     ApplySettings,
@@ -29,7 +29,7 @@ from reconciler.core.settings import (
     PlanSettings,
     Settings,
 )
-from reconciler.core.source import Source
+from reconciler.core.model.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading import nodes as yaml_nodes
 from reconciler.loading.build import Report, instant, plain, tag_rules

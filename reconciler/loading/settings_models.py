@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from reconciler.core.manifest import Authority
-from reconciler.core.policy import DriftClass, Guard, GuardLimits, Reassert
-from reconciler.core.settings import (
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.policy import DriftClass, Guard, GuardLimits, Reassert
+from reconciler.core.model.settings import (
     DEFAULT_STATE,
     DEFAULT_TOKEN_ENV,
     ApiSettings,

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import BinaryIO
 
-from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.loading.gathering import Gathering, Table, Wanted, find_column
 from reconciler.loading.parquet import read_parquet
 from reconciler.loading.text import (

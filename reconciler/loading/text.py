@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from reconciler.core.errors import InvalidInput, Problem
-from reconciler.core.source import Source
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.source import Source
 
 MAX_BYTES = 16_000_000
 MAX_LINES = 300_000

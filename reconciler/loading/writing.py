@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from reconciler.core.errors import ReconcilerError, UsageError
-from reconciler.core.exporting import ExportedSet
-from reconciler.core.names import LocationId
+from reconciler.core.manifests.export_sets import ExportedSet
+from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.core.model.names import LocationId
 
 _WORD = re.compile(r"[a-z0-9](?:[a-z0-9 _./+-]*[a-z0-9])?")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from random import random
 from typing import Any, TypeVar
 
-from reconciler.core.errors import InDoubt, NotApplied, QuotaExhausted
-from reconciler.core.event import Waiting
-from reconciler.core.names import LocationId
-from reconciler.core.pace import Pace
-from reconciler.core.quota import Tries, room
-from reconciler.core.refusal import THE_TOKEN
+from reconciler.core.model.errors import InDoubt, NotApplied, QuotaExhausted
+from reconciler.core.model.events import Waiting
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.refusal import THE_TOKEN
+from reconciler.core.running.pace import Pace
+from reconciler.core.running.quota import Tries, room
 from reconciler.ports import Clock, Reporter, TagReader
 
 T = TypeVar("T")

@@ -18,13 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from reconciler.core.errors import ApiError, AuthRefused, QuotaExhausted, Unfinished, Unread
-from reconciler.core.event import Priced, Read
-from reconciler.core.exclusive import OlderRows, Searched
-from reconciler.core.names import ContactId, Instant, LocationId, Tag
-from reconciler.core.observed import Origin, Seen
-from reconciler.core.outcome import Rejection
-from reconciler.core.refreshing import (
+from reconciler.core.model.contact_state import Origin, Seen
+from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted, Unfinished, Unread
+from reconciler.core.model.events import Priced, Read
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.model.outcome import Rejection
+from reconciler.core.observing.refresh_rules import (
     INDEX_LAG_MS,
     Found,
     Gone,
@@ -36,7 +35,8 @@ from reconciler.core.refreshing import (
     read_again,
     without_asking,
 )
-from reconciler.core.scan import Scan
+from reconciler.core.observing.search_completeness import Scan
+from reconciler.core.planning.exclusive_tags import OlderRows, Searched
 from reconciler.refresh.pacing import Reading, at_once, paced
 from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead, Page
 

@@ -13,8 +13,8 @@ import io
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from reconciler.core.printable import visible
-from reconciler.core.view.records import Records
+from reconciler.core.model.safe_text import visible
+from reconciler.render.view.records import Records
 
 _FORMULA = tuple("=+-@'|%＝＋－＠")
 _LINES = 5_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.core.diagnosis import Examined, Remark
-from reconciler.core.printable import json_line
+from reconciler.core.model.safe_text import json_line
+from reconciler.core.observing.diagnosis import Examined, Remark
 
 
 def doctor_json(examined: Iterable[Examined]) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.core.errors import Problem, Severity
-from reconciler.core.printable import visible
+from reconciler.core.model.errors import Problem, Severity
+from reconciler.core.model.safe_text import visible
 
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
 

@@ -9,15 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from reconciler.core.compare import Comparison, SettingMove
-from reconciler.core.document import FORMAT_VERSION, plan_document
-from reconciler.core.drift import Drifted, DriftReport
-from reconciler.core.errors import Problem
-from reconciler.core.journal import RunLog, RunRecord
-from reconciler.core.names import Instant, LocationId, iso
-from reconciler.core.observed import Known
-from reconciler.core.plan import Plan, Snapshot
-from reconciler.core.portable import (
+from reconciler.core.formats.plan_json import FORMAT_VERSION, plan_document
+from reconciler.core.formats.state_json import (
     Portable,
     adopted_document,
     batch_document,
@@ -27,13 +20,20 @@ from reconciler.core.portable import (
     run_document,
     state_document,
 )
-from reconciler.core.printable import json_line
-from reconciler.core.provenance import Provenance
-from reconciler.core.refreshing import Refreshed
-from reconciler.core.remedies import drift_remedies, known_remedies, log_remedies, run_remedies
-from reconciler.core.report import LocationReport
-from reconciler.core.source import Source
-from reconciler.core.view.contact import ContactStory
+from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.errors import Problem
+from reconciler.core.model.journal import RunLog, RunRecord
+from reconciler.core.model.names import Instant, LocationId, iso
+from reconciler.core.model.provenance import Provenance
+from reconciler.core.model.safe_text import json_line
+from reconciler.core.model.source import Source
+from reconciler.core.observing.drift import Drifted, DriftReport
+from reconciler.core.observing.refresh_rules import Refreshed
+from reconciler.core.planning.plan import Plan, Snapshot
+from reconciler.core.running.remedies import drift_remedies, known_remedies, log_remedies, run_remedies
+from reconciler.core.running.report import LocationReport
+from reconciler.render.view.contact import ContactStory
 
 _END = "}\n"
 

@@ -13,10 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.core.names import Instant
-from reconciler.core.printable import visible
-from reconciler.core.standing import Standing
-from reconciler.core.view.standing import facts
+from reconciler.core.model.names import Instant
+from reconciler.core.model.safe_text import visible
+from reconciler.core.running.progress import Standing
+from reconciler.render.view.standing import facts
 
 REFRESHES_A_SECOND = 4
 BAR = 20

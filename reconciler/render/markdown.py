@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.core.printable import printable
-from reconciler.core.view.blocks import Block, Cell, Lines, Section, Style, Table, Total, View, made_in_words
+from reconciler.core.model.safe_text import printable
+from reconciler.render.view.blocks import Block, Cell, Lines, Section, Style, Table, Total, View, made_in_words
 
 LIMIT = 60_000
 """Bytes. GitHub takes 65,536 characters in a comment."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from reconciler.core.batching import Proof
-from reconciler.core.change import Postponed
-from reconciler.core.desired import Reason
-from reconciler.core.exclusive import OlderRows
-from reconciler.core.observed import Origin
-from reconciler.core.outcome import Action
-from reconciler.core.policy import Guard
-from reconciler.core.summary import Summary
+from reconciler.core.manifests.resolve import Reason
+from reconciler.core.model.contact_state import Origin
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.policy import Guard
+from reconciler.core.planning.batches import Proof
+from reconciler.core.planning.changes import Postponed
+from reconciler.core.planning.exclusive_tags import OlderRows
+from reconciler.core.planning.summary import Summary
 from reconciler.render.shapes import (
     COUNT,
     DIALECT,

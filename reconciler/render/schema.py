@@ -11,17 +11,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-from reconciler.core.compare import Comparison, SettingMove
-from reconciler.core.desired import Reason
-from reconciler.core.diagnosis import Verdict
-from reconciler.core.drift import DriftReport
-from reconciler.core.errors import Severity
-from reconciler.core.journal import BatchStatus, RunStatus, Shortfall
-from reconciler.core.observed import Origin
-from reconciler.core.outcome import Action, Outcome, Rejection
-from reconciler.core.provenance import Provenance
-from reconciler.core.refreshing import Refreshed
-from reconciler.core.report import LocationReport
+from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
+from reconciler.core.manifests.resolve import Reason
+from reconciler.core.model.contact_state import Origin
+from reconciler.core.model.errors import Severity
+from reconciler.core.model.journal import BatchStatus, RunStatus, Shortfall
+from reconciler.core.model.outcome import Action, Outcome, Rejection
+from reconciler.core.model.provenance import Provenance
+from reconciler.core.observing.diagnosis import Verdict
+from reconciler.core.observing.drift import DriftReport
+from reconciler.core.observing.refresh_rules import Refreshed
+from reconciler.core.running.report import LocationReport
 from reconciler.render.plan_schema import plan_schema
 from reconciler.render.shapes import (
     COUNT,

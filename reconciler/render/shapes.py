@@ -8,8 +8,8 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
 
-from reconciler.core.document import FORMAT_VERSION
-from reconciler.core.names import Instant
+from reconciler.core.formats.plan_json import FORMAT_VERSION
+from reconciler.core.model.names import Instant
 
 Schema = dict[str, Any]
 

@@ -20,8 +20,8 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from reconciler.core.printable import visible
-from reconciler.core.view.blocks import Block, Cell, Lines, Section, Style, Table, View
+from reconciler.core.model.safe_text import visible
+from reconciler.render.view.blocks import Block, Cell, Lines, Section, Style, Table, View
 
 _COLOURS = {
     Style.PLAIN: "",

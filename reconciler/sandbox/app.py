@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reconciler.core.names import Instant
-from reconciler.core.outcome import Action, Row
+from reconciler.core.model.names import Instant
+from reconciler.core.model.outcome import Action, Row
 from reconciler.sandbox.bodies import NO_ACCESS, check_location, read_bulk, read_json, read_tags
 from reconciler.sandbox.limiter import Limiter, Limits
 from reconciler.sandbox.message import Refused, Request, Response, answer, error

@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.names import Tag
+from reconciler.core.model.names import Tag
 
 
 class Oversize(StrEnum):

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.core.names import LocationId
-from reconciler.core.outcome import Action
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Assumptions, Oversize
 from reconciler.sandbox.message import Refused, Request
 

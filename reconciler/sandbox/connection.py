@@ -18,7 +18,7 @@ from email.utils import formatdate
 
 import h11
 
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.faults import Delivery, Loss, Network
 from reconciler.sandbox.message import Request, Response, error
 

@@ -21,7 +21,7 @@ from enum import StrEnum
 from functools import cache
 from random import Random
 
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
 from reconciler.sandbox.message import Request, Response, error
 

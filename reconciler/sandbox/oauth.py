@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.model.names import Instant, LocationId
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.message import Refused, Request
 

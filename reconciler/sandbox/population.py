@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from reconciler.core.names import ContactId, Instant, LocationId, Tag, looks_like_contact_id
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, looks_like_contact_id
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.world import Contact, World, made_up_id
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from reconciler.core.names import ContactId
+from reconciler.core.model.names import ContactId
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.core.names import ContactId, Instant, Tag, iso
+from reconciler.core.model.names import ContactId, Instant, Tag, iso
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.bodies import refuse, unknown_keys
 from reconciler.sandbox.world import Contact, World

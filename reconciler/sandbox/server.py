@@ -25,8 +25,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from reconciler.core.errors import ReconcilerError
-from reconciler.core.names import Instant
+from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
 from reconciler.sandbox.connection import Connection, Site
 from reconciler.sandbox.faults import Network

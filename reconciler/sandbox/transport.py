@@ -12,7 +12,7 @@ from email.utils import formatdate
 
 import httpx
 
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
 from reconciler.sandbox.faults import Loss, Network
 from reconciler.sandbox.message import Request, Response

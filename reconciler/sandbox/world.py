@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from reconciler.core.names import ContactId, Instant, LocationId, Tag, TagSet, looks_like_contact_id
-from reconciler.core.outcome import Action, Row
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet, looks_like_contact_id
+from reconciler.core.model.outcome import Action, Row
 from reconciler.sandbox.assumptions import Assumptions, Merged
 from reconciler.sandbox.replica import Replica
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from reconciler.core.errors import StateError, UsageError
-from reconciler.core.names import LocationId
+from reconciler.core.model.errors import StateError, UsageError
+from reconciler.core.model.names import LocationId
 from reconciler.ports import StateReader, StateStore
 from reconciler.store import sqlite
 from reconciler.store.disk import DISK, Disk

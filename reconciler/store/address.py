@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
-from reconciler.core.errors import UsageError
+from reconciler.core.model.errors import UsageError
 
 SCHEMA = "reconciler"
 CONNECT_TIMEOUT_S = "10"

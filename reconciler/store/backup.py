@@ -11,7 +11,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from reconciler.core.errors import StateError
+from reconciler.core.model.errors import StateError
 from reconciler.store.connection import is_there
 from reconciler.store.disk import Disk
 

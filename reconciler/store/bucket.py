@@ -22,7 +22,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
 from obstore.store import MemoryStore, ObjectStore, from_url
 
-from reconciler.core.errors import StateError, UsageError
+from reconciler.core.model.errors import StateError, UsageError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

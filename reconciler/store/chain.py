@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from reconciler.core.errors import StateCorrupted, StateTooNew
+from reconciler.core.model.errors import StateCorrupted, StateTooNew
 from reconciler.store.bucket import Bucket, Found
 from reconciler.store.codec import Call, Unreadable, decode
 from reconciler.store.database import Undecodable

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from reconciler.core.batching import Batch
-from reconciler.core.facts import Facts
-from reconciler.core.journal import RunEnding, RunHeader, RunStatus, Shortfall
-from reconciler.core.lease import Holder, Lease
-from reconciler.core.names import ContactId, Instant
-from reconciler.core.observed import Known, Origin, UndecidedReading
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.contact_state import Known, Origin, UndecidedReading
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
+from reconciler.core.model.lease import Holder, Lease
+from reconciler.core.model.names import ContactId, Instant
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.planning.batches import Batch
 from reconciler.store.database import decoding
 
 FORMAT = 5

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reconciler.core.errors import StateCorrupted, StateError, StateTooNew
+from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew
 from reconciler.store.database import Undecodable
 from reconciler.store.disk import DISK, Disk
 from reconciler.store.schema import APPLICATION_ID, TABLES, VERSION

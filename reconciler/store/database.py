@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from typing import Any, Protocol
 
-from reconciler.core.names import LocationId
+from reconciler.core.model.names import LocationId
 
 
 class Given(StrEnum):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from reconciler.core.journal import RunEnding, Shortfall
-from reconciler.core.names import ContactId, Tag
-from reconciler.core.outcome import Action, Outcome
+from reconciler.core.model.journal import RunEnding, Shortfall
+from reconciler.core.model.names import ContactId, Tag
+from reconciler.core.model.outcome import Action, Outcome
 from reconciler.store.database import Database, Given, decoding, first
 
 _RUN = "(SELECT n FROM runs WHERE id = ?)"

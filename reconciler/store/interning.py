@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reconciler.core.names import Instant, SetName, Tag, TagSet
-from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
-from reconciler.core.outcome import Rejection
+from reconciler.core.model.contact_state import UNKNOWN, Known, Origin, UndecidedReading
+from reconciler.core.model.names import Instant, SetName, Tag, TagSet
+from reconciler.core.model.outcome import Rejection
 from reconciler.store.database import Database, decoding, first
 
 _COLUMNS = (

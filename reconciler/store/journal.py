@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from reconciler.core.alias import Spelling
-from reconciler.core.journal import Answer, RunRecord
-from reconciler.core.names import ContactId, TagSet
-from reconciler.core.observed import UNKNOWN, Known
-from reconciler.core.outcome import Outcome, Verdict
+from reconciler.core.model.contact_state import UNKNOWN, Known
+from reconciler.core.model.journal import Answer, RunRecord
+from reconciler.core.model.names import ContactId, TagSet
+from reconciler.core.model.outcome import Outcome, Verdict
+from reconciler.core.planning.tag_aliases import Spelling
 from reconciler.store.database import Database, Given, decoding, first
 from reconciler.store.interning import Interning, tags_of
 

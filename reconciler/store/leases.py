@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, Holder, Lease, lost, not_the_lease, refusal
-from reconciler.core.names import Instant, LocationId
+from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, Holder, Lease, lost, not_the_lease, refusal
+from reconciler.core.model.names import Instant, LocationId
 from reconciler.store.database import Database, decoding, first
 from reconciler.store.processes import is_gone
 

@@ -14,16 +14,16 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from reconciler.core.batching import Batch
-from reconciler.core.errors import LeaseLost, StateCorrupted
-from reconciler.core.facts import Facts
-from reconciler.core.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
-from reconciler.core.lease import TTL_MS, Holder, Lease, lost, refusal
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Verdict
-from reconciler.core.plan import Snapshot
-from reconciler.core.portable import Portable, state_document
+from reconciler.core.formats.state_json import Portable, state_document
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.errors import LeaseLost, StateCorrupted
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.model.lease import TTL_MS, Holder, Lease, lost, refusal
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
+from reconciler.core.model.outcome import Verdict
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.plan import Snapshot
 from reconciler.store.bucket import Bucket, Found, Trial
 from reconciler.store.chain import Chain
 from reconciler.store.codec import Call, decode, encode

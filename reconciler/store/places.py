@@ -7,14 +7,14 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from reconciler.core.batching import Batch
-from reconciler.core.facts import Facts
-from reconciler.core.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
-from reconciler.core.lease import Holder, Lease
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, TagSet
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Verdict
-from reconciler.core.plan import Snapshot
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.model.lease import Holder, Lease
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
+from reconciler.core.model.outcome import Verdict
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.plan import Snapshot
 from reconciler.ports import StateReader, StateStore
 
 T_co = TypeVar("T_co", bound=StateReader, covariant=True)

@@ -21,8 +21,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from reconciler.core.errors import StateError, StateTooNew
-from reconciler.core.names import LocationId
+from reconciler.core.model.errors import StateError, StateTooNew
+from reconciler.core.model.names import LocationId
 from reconciler.store.address import Address, address
 from reconciler.store.database import COLUMNS, Given
 from reconciler.store.postgres_words import TextLoader, damaged, errors, storable

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg.adapt import Loader
 
-from reconciler.core.errors import StateCorrupted, StateError
+from reconciler.core.model.errors import StateCorrupted, StateError
 from reconciler.store.address import Address
 from reconciler.store.database import Undecodable
 

@@ -14,7 +14,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.core.lease import Holder
+from reconciler.core.model.lease import Holder
 
 PROC = Path("/proc")
 START_TIME = 19

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from reconciler.core.journal import BatchRecord, RunEnding, RunRecord
-from reconciler.core.lease import Lease
-from reconciler.core.names import ContactId, Instant, LocationId, TagSet
-from reconciler.core.plan import Snapshot
+from reconciler.core.model.journal import BatchRecord, RunEnding, RunRecord
+from reconciler.core.model.lease import Lease
+from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
+from reconciler.core.planning.plan import Snapshot
 from reconciler.store import endings, journal, leases, reading, whole
 from reconciler.store.database import Database
 

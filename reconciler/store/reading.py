@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from reconciler.core.alias import Spelling, spelling
-from reconciler.core.facts import NO_FACTS, Facts
-from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
-from reconciler.core.names import ContactId, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import Known, Observed
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
-from reconciler.core.plan import Snapshot
+from reconciler.core.model.contact_state import Known, Observed
+from reconciler.core.model.facts import NO_FACTS, Facts
+from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
+from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.tag_aliases import Spelling, spelling
 from reconciler.store.database import Database, decoding, first
 from reconciler.store.interning import Interning, tags_of
 

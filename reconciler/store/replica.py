@@ -23,9 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.errors import LeaseLost, StateError
-from reconciler.core.lease import Lease
-from reconciler.core.portable_reading import read_state
+from reconciler.core.formats.state_json_reading import read_state
+from reconciler.core.model.errors import LeaseLost, StateError
+from reconciler.core.model.lease import Lease
 from reconciler.store.chain import Chain, Taken
 from reconciler.store.codec import Call, encode
 from reconciler.store.database import first

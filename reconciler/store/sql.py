@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from reconciler.core.batching import Batch
-from reconciler.core.facts import Facts
-from reconciler.core.journal import BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
-from reconciler.core.lease import TTL_MS, Holder, Lease, lost, not_the_lease
-from reconciler.core.names import ContactId, Instant, LocationId, SetName
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Action, Outcome, Verdict
-from reconciler.core.plan import Snapshot
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.model.lease import TTL_MS, Holder, Lease, lost, not_the_lease
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName
+from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.plan import Snapshot
 from reconciler.store import endings, journal, leases, reading, whole
 from reconciler.store.database import Database, Given, first
 from reconciler.store.interning import Interning

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from reconciler.core.names import LocationId
+from reconciler.core.model.names import LocationId
 from reconciler.store import connection as files
 from reconciler.store.backup import back_up
 from reconciler.store.connection import errors, transaction

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from reconciler.core.facts import Facts
-from reconciler.core.journal import RunLog
-from reconciler.core.names import ContactId
-from reconciler.core.plan import Snapshot
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import RunLog
+from reconciler.core.model.names import ContactId
+from reconciler.core.planning.plan import Snapshot
 from reconciler.store import journal
 from reconciler.store.database import Database, Given, first
 from reconciler.store.endings import put_ending

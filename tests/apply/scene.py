@@ -18,22 +18,22 @@ import pytest
 
 from reconciler.apply import Mission, Stop, World, apply
 from reconciler.apply.world import IN_FLIGHT
-from reconciler.core.approval import approve
-from reconciler.core.change import IN_DOUBT, Postponed
-from reconciler.core.desired import Desired, resolve
-from reconciler.core.errors import StateError
-from reconciler.core.event import Event
-from reconciler.core.lease import Holder
-from reconciler.core.manifest import Authority, ContactSet, Listed, Manifest, OnLeave, TagRule, TagUse
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.outcome import Action, Outcome
-from reconciler.core.pace import Pace
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
-from reconciler.core.policy import GuardLimits
-from reconciler.core.report import LocationReport
-from reconciler.core.source import Source
-from reconciler.core.summary import pairs_of
-from reconciler.core.unsent import ending_of
+from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.errors import StateError
+from reconciler.core.model.events import Event
+from reconciler.core.model.lease import Holder
+from reconciler.core.model.manifest import Authority, ContactSet, Listed, Manifest, OnLeave, TagRule, TagUse
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.outcome import Action, Outcome
+from reconciler.core.model.policy import GuardLimits
+from reconciler.core.model.source import Source
+from reconciler.core.planning.approval import approve
+from reconciler.core.planning.changes import IN_DOUBT, Postponed
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
+from reconciler.core.planning.summary import pairs_of
+from reconciler.core.running.pace import Pace
+from reconciler.core.running.report import LocationReport
+from reconciler.core.running.unsent import ending_of
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions

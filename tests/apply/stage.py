@@ -9,17 +9,17 @@ from typing import Any
 
 from reconciler.apply import Mission, World, apply
 from reconciler.cli.runs import read_log
-from reconciler.core.approval import approve
-from reconciler.core.batching import Caps
-from reconciler.core.desired import Desired
-from reconciler.core.event import Event
-from reconciler.core.journal import RunLog, RunRecord
-from reconciler.core.lease import Holder
-from reconciler.core.names import ContactId, Instant, LocationId, Tag
-from reconciler.core.observed import Known
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
-from reconciler.core.report import LocationReport
-from reconciler.core.revert import Reversal, plan_revert, reverse
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.events import Event
+from reconciler.core.model.journal import RunLog, RunRecord
+from reconciler.core.model.lease import Holder
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.planning.approval import approve
+from reconciler.core.planning.batches import Caps
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
+from reconciler.core.planning.revert import Reversal, plan_revert, reverse
+from reconciler.core.running.report import LocationReport
 from reconciler.emergency import EmergencyJournal
 from reconciler.highlevel.client import HighLevel
 from reconciler.ports import StateStore

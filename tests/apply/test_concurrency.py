@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import ExitCode
-from reconciler.core.event import Waiting
-from reconciler.core.names import LocationId
-from reconciler.core.policy import Rate
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.events import Waiting
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.policy import Rate
 from reconciler.sandbox.app import DEMO_TOKEN, Access
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.sandbox.limiter import Limits

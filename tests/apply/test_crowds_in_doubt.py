@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import ExitCode
-from reconciler.core.facts import Facts
-from reconciler.core.journal import RunHeader
-from reconciler.core.names import ContactId, Tag
-from reconciler.core.observed import DAY_MS, Observed, Origin, Seen
-from reconciler.core.outcome import Outcome
-from reconciler.core.refreshing import INDEX_LAG_MS
+from reconciler.core.model.contact_state import DAY_MS, Observed, Origin, Seen
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import RunHeader
+from reconciler.core.model.names import ContactId, Tag
+from reconciler.core.model.outcome import Outcome
+from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.sandbox.world import Contact
 from reconciler.store import open_store

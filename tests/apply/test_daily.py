@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.desired import Desired
-from reconciler.core.facts import Facts
-from reconciler.core.manifest import TagUse
-from reconciler.core.names import ContactId, Tag
-from reconciler.core.observed import QUARANTINE_MS, Origin, observe
-from reconciler.core.outcome import Action
-from reconciler.core.plan import Plan
-from reconciler.core.report import LocationReport
-from reconciler.core.revert import DEMANDED
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import QUARANTINE_MS, Origin, observe
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.manifest import TagUse
+from reconciler.core.model.names import ContactId, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.plan import Plan
+from reconciler.core.planning.revert import DEMANDED
+from reconciler.core.running.report import LocationReport
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.store import open_reader, open_store
 from tests.apply.stage import Scene, who

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import ExitCode
-from reconciler.core.facts import Facts
-from reconciler.core.journal import BatchStatus
-from reconciler.core.names import Tag
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Outcome
-from reconciler.core.policy import Reassert
-from reconciler.core.reassert import Reassertion
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import BatchStatus
+from reconciler.core.model.names import Tag
+from reconciler.core.model.outcome import Outcome
+from reconciler.core.model.policy import Reassert
+from reconciler.core.planning.repeats import Reassertion
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.store import open_reader, open_store

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.change import GIVEN, Selection
-from reconciler.core.desired import Desired, Reason
-from reconciler.core.integrity import verify
-from reconciler.core.manifest import OnLeave
-from reconciler.core.names import Instant, Tag, iso
-from reconciler.core.observed import NONE, UNKNOWN, absorb, intend, withdraw
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
-from reconciler.core.policy import GuardLimits
-from reconciler.core.portable import Portable, state_document
-from reconciler.core.portable_reading import read_state
-from reconciler.core.settling import Reading, settle
+from reconciler.core.formats.integrity import verify
+from reconciler.core.formats.state_json import Portable, state_document
+from reconciler.core.formats.state_json_reading import read_state
+from reconciler.core.manifests.resolve import Desired, Reason
+from reconciler.core.model.contact_state import NONE, UNKNOWN, absorb, intend, withdraw
+from reconciler.core.model.manifest import OnLeave
+from reconciler.core.model.names import Instant, Tag, iso
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.policy import GuardLimits
+from reconciler.core.planning.changes import GIVEN, Selection
+from reconciler.core.running.doubt import Reading, settle
 from reconciler.store import open_store
 from tests.apply.stage import Scene, who
 from tests.apply.test_daily import look_again

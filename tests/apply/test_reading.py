@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import ExitCode
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Action
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Merged
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from tests.apply.scene import Scene, a_set, contact, name

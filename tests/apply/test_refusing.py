@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.batching import Batch, Caps
-from reconciler.core.errors import ExitCode
-from reconciler.core.facts import Facts
-from reconciler.core.journal import RunStatus
-from reconciler.core.names import ContactId, Instant, Tag
-from reconciler.core.observed import DAY_MS, Known
-from reconciler.core.outcome import Action
-from reconciler.core.splitting import limits_named, with_trial
+from reconciler.core.model.contact_state import DAY_MS, Known
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.batches import Batch, Caps
+from reconciler.core.running.batch_split import limits_named, with_trial
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.store import open_reader, open_store
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact

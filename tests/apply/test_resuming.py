@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.batching import Caps
-from reconciler.core.change import Selection
-from reconciler.core.errors import ExitCode
-from reconciler.core.journal import RunHeader
-from reconciler.core.names import Instant, SetName, Tag
-from reconciler.core.observed import DAY_MS, Origin, Seen
-from reconciler.core.plan import combine
-from reconciler.core.policy import Reassert
-from reconciler.core.proposal import Proposal, narrowed
-from reconciler.core.reassert import Reassertion
+from reconciler.core.model.contact_state import DAY_MS, Origin, Seen
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.journal import RunHeader
+from reconciler.core.model.names import Instant, SetName, Tag
+from reconciler.core.model.policy import Reassert
+from reconciler.core.planning.batches import Caps
+from reconciler.core.planning.changes import Selection
+from reconciler.core.planning.plan import combine
+from reconciler.core.planning.proposal import Proposal, narrowed
+from reconciler.core.planning.repeats import Reassertion
 from reconciler.planfile import dumps, loads
 from reconciler.sandbox.faults import Kind
 from reconciler.store import open_store

@@ -8,11 +8,11 @@ from random import Random
 
 import pytest
 
-from reconciler.core.desired import Desired, Reason
-from reconciler.core.errors import ExitCode, GuardRefused
-from reconciler.core.manifest import Authority, OnLeave
-from reconciler.core.policy import GuardLimits
-from reconciler.core.revert import CHANGED_SINCE, DEMANDED, UNCLEAR_THEN
+from reconciler.core.manifests.resolve import Desired, Reason
+from reconciler.core.model.errors import ExitCode, GuardRefused
+from reconciler.core.model.manifest import Authority, OnLeave
+from reconciler.core.model.policy import GuardLimits
+from reconciler.core.planning.revert import CHANGED_SINCE, DEMANDED, UNCLEAR_THEN
 from reconciler.store import open_store
 from tests.apply.stage import Scene, who
 from tests.apply.test_daily import look_again

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.change import Postponed, Selection
-from reconciler.core.errors import ExitCode, LockHeld
-from reconciler.core.event import Waiting
-from reconciler.core.journal import RunStatus
-from reconciler.core.lease import TTL_MS
-from reconciler.core.manifest import Authority
-from reconciler.core.names import Instant, LocationId, Tag
-from reconciler.core.observed import Known, Origin, Seen
-from reconciler.core.outcome import Action
-from reconciler.core.plan import Plan, PlanOptions, combine, plan_location
-from reconciler.core.policy import GuardLimits, Rate
-from reconciler.core.report import LocationReport
+from reconciler.core.model.contact_state import Known, Origin, Seen
+from reconciler.core.model.errors import ExitCode, LockHeld
+from reconciler.core.model.events import Waiting
+from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.lease import TTL_MS
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.names import Instant, LocationId, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.policy import GuardLimits, Rate
+from reconciler.core.planning.changes import Postponed, Selection
+from reconciler.core.planning.plan import Plan, PlanOptions, combine, plan_location
+from reconciler.core.running.report import LocationReport
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.faults import LIES, Fault, FaultPlan, Kind
 from reconciler.sandbox.limiter import Limits

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.change import UNCONFIRMED, Selection
-from reconciler.core.errors import ExitCode
-from reconciler.core.event import Waiting
-from reconciler.core.names import Instant, Tag
-from reconciler.core.observed import DAY_MS, Known
-from reconciler.core.outcome import Action
+from reconciler.core.model.contact_state import DAY_MS, Known
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.events import Waiting
+from reconciler.core.model.names import Instant, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.changes import UNCONFIRMED, Selection
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind
 from reconciler.store import open_reader

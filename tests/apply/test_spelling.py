@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.batching import Caps
-from reconciler.core.drift import find_drift
-from reconciler.core.errors import ExitCode
-from reconciler.core.manifest import Authority
-from reconciler.core.outcome import Action
-from reconciler.core.waves import Canary
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.outcome import Action
+from reconciler.core.observing.drift import find_drift
+from reconciler.core.planning.batches import Caps
+from reconciler.core.running.canary import Canary
 from reconciler.sandbox.faults import Kind
 from reconciler.store import open_reader
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name, without_limits

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import ExitCode
-from reconciler.core.journal import RunStatus
-from reconciler.core.rates import StopOn
-from reconciler.core.waves import Canary
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.journal import RunStatus
+from reconciler.core.running.canary import Canary
+from reconciler.core.running.stop_conditions import StopOn
 from reconciler.sandbox.limiter import Limits
 from reconciler.store import open_store
 from tests.apply.scene import THERE, Scene, a_set, contact, name

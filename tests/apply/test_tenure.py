@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.errors import ExitCode, LeaseLost, LockHeld
-from reconciler.core.event import Event, Waiting
-from reconciler.core.journal import RunStatus
-from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, pauses
-from reconciler.core.names import Instant
-from reconciler.core.policy import Rate
+from reconciler.core.model.errors import ExitCode, LeaseLost, LockHeld
+from reconciler.core.model.events import Event, Waiting
+from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, pauses
+from reconciler.core.model.names import Instant
+from reconciler.core.model.policy import Rate
 from reconciler.store import open_reader, open_store
 from reconciler.tenure import take
 from tests.apply.stage import Scene, who

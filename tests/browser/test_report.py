@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from reconciler.cli.answers import Answer, plan_answer, spell
-from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.planning.plan import Plan, PlanOptions, Snapshot, combine, plan_location
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.build import HERE, NOW, a_set, declare, many
 from tests.render.documents import ANSWERS

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.holder import git_commit
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import READ_CONTACTS, Access, App
 from reconciler.sandbox.message import Request, Response
 from reconciler.sandbox.server import Running, in_background

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli import run
-from reconciler.core.names import ContactId, LocationId, Tag
+from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import Contact, World

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from threading import Event
 
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.faults import Delivery, Network
 from reconciler.sandbox.message import Request
 

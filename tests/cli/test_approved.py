@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.names import Instant, LocationId, Tag
-from reconciler.core.observed import Known, Origin
-from reconciler.core.plan import Plan
+from reconciler.core.model.contact_state import Known, Origin
+from reconciler.core.model.names import Instant, LocationId, Tag
+from reconciler.core.planning.plan import Plan
 from reconciler.planfile import load_plan, write_plan
 from reconciler.sandbox.world import World
 from reconciler.store import open_store

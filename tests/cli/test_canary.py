@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.names import LocationId, Tag
+from reconciler.core.model.names import LocationId, Tag
 from reconciler.sandbox.world import World
 from tests.cli.conftest import Command, contact_id
 

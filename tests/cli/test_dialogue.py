@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.lease import Lease
+from reconciler.core.model.lease import Lease
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from tests.cli.conftest import LOCATION

@@ -17,7 +17,12 @@ import httpx
 import pytest
 
 from reconciler.cli.holder import current_holder
-from reconciler.core.diagnosis import (
+from reconciler.core.model.errors import AuthRefused, InDoubt, RequestRefused
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.quota_headers import Quota
+from reconciler.core.model.refusal import Refused, read_refusal
+from reconciler.core.model.settings import ApiSettings
+from reconciler.core.observing.diagnosis import (
     Answered,
     Verdict,
     api_remark,
@@ -26,11 +31,6 @@ from reconciler.core.diagnosis import (
     read_remark,
     token_remark,
 )
-from reconciler.core.errors import AuthRefused, InDoubt, RequestRefused
-from reconciler.core.names import Instant, LocationId
-from reconciler.core.quota_headers import Quota
-from reconciler.core.refusal import Refused, read_refusal
-from reconciler.core.settings import ApiSettings
 from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.probe import probe
 from reconciler.sandbox.app import DEMO_TOKEN, READ_CONTACTS, Access, App

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import Access, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.faults import FaultPlan, Kind, Network

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.names import Tag
+from reconciler.core.model.names import Tag
 from reconciler.sandbox.app import App
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import Contact, World

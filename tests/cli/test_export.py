@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.names import normalise_tag
+from reconciler.core.model.names import normalise_tag
 from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.server import in_background

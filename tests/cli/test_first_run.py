@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.names import Tag
+from reconciler.core.model.names import Tag
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, contact_id
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.journal import RunHeader
-from reconciler.core.names import Instant
+from reconciler.core.model.journal import RunHeader
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind, Network
 from reconciler.sandbox.server import Running, in_background

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.names import instant
+from reconciler.core.model.names import instant
 from tests.ci.hostile import git
 from tests.cli.conftest import LOCATION, Command, contact_id
 

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from reconciler.cli.answers import compare_answer, spell
-from reconciler.core.compare import compare
+from reconciler.core.manifests.compare_revisions import compare
 from reconciler.render.schema import plan_schema, report_schema
 from reconciler.sandbox.server import Running
 from tests.build import HERE, a_set, declare, many

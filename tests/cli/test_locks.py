@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.lease import TTL_MS
-from reconciler.core.names import Instant
+from reconciler.core.model.lease import TTL_MS
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.server import Running, in_background

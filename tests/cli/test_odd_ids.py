@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.core.names import Tag
+from reconciler.core.model.names import Tag
 from reconciler.sandbox.server import Running
 from tests.cli.conftest import LOCATION, Command, contact_id
 

@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console as Rich
 
 from reconciler.cli.progress import EVERY_MS, Progress
-from reconciler.core.event import BatchAnswered, Event, Priced, Read, RoundStarted, Waiting
-from reconciler.core.names import Instant, LocationId
-from reconciler.core.outcome import Action
-from reconciler.core.standing import Standing
-from reconciler.core.view.standing import facts
+from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Waiting
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.outcome import Action
+from reconciler.core.running.progress import Standing
 from reconciler.render.live import Board
+from reconciler.render.view.standing import facts
 from tests.build import NOW
 from tests.fakes import FakeClock
 

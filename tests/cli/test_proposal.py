@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.batching import Batch
-from reconciler.core.change import Change, Deferral, Delta, Postponed, Selection
-from reconciler.core.desired import Reason
-from reconciler.core.names import ContactId, Instant, Tag
-from reconciler.core.observed import Known, Origin, Seen
-from reconciler.core.outcome import Action
-from reconciler.core.plan import combine
+from reconciler.core.manifests.resolve import Reason
+from reconciler.core.model.contact_state import Known, Origin, Seen
+from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.changes import Change, Deferral, Delta, Postponed, Selection
+from reconciler.core.planning.plan import combine
 from reconciler.planfile import load_plan, write_plan
 from reconciler.sandbox.app import READ_CONTACTS, SCOPES, Access, App
 from reconciler.sandbox.server import Running, in_background

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler import __version__
-from reconciler.core.names import instant
+from reconciler.core.model.names import instant
 from tests.cli.conftest import Command
 
 Manifest = Callable[..., None]

@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.cli.looking import side_by_side
 from reconciler.clock import SystemClock
-from reconciler.core.errors import UsageError
+from reconciler.core.model.errors import UsageError
 from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.server import Running, in_background

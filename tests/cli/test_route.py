@@ -16,7 +16,7 @@ from threading import Thread
 import httpx
 import pytest
 
-from reconciler.core.errors import NoWay
+from reconciler.core.model.errors import NoWay
 from reconciler.highlevel.route import find_route, proxy_of
 from tests.cli.conftest import Command
 from tests.cli.tls import make_certificate

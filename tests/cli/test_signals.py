@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.cli import CommandRecord
 from reconciler.clock import SystemClock
-from reconciler.core.outcome import Action
+from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World

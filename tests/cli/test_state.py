@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.facts import Facts
-from reconciler.core.names import LocationId, Tag
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.names import LocationId, Tag
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from tests.cli.conftest import LOCATION, Command, contact_id

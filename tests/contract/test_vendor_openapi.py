@@ -20,8 +20,8 @@ from jsonschema import Draft4Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
-from reconciler.core.names import ContactId, Tag
-from reconciler.core.outcome import Action, Row
+from reconciler.core.model.names import ContactId, Tag
+from reconciler.core.model.outcome import Action, Row
 from reconciler.sandbox.app import SCOPES, App
 from reconciler.sandbox.message import Response
 from reconciler.sandbox.oauth import Agency

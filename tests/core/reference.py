@@ -9,7 +9,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 
-from reconciler.core.names import Tag
+from reconciler.core.model.names import Tag
 
 Tags = Set[Tag]
 EMPTY: Tags = frozenset()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.names import Instant, LocationId
-from reconciler.core.observed import Origin, Seen
-from reconciler.core.outcome import Rejection
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.policy import GuardLimits
-from reconciler.core.source import Source
+from reconciler.core.model.contact_state import Origin, Seen
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.policy import GuardLimits
+from reconciler.core.model.source import Source
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine, plan_location
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, state, tags, unseen
 
 ELSEWHERE = LocationId("zzzzzzzzzzzzzzzzzzzz")

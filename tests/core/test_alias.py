@@ -8,24 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.alias import AS_SENT, spelling
-from reconciler.core.change import Selection
-from reconciler.core.desired import Desired
-from reconciler.core.drift import find_drift
-from reconciler.core.facts import Facts
-from reconciler.core.guard import Allowance
-from reconciler.core.journal import Answer, BatchRecord, BatchStatus
-from reconciler.core.manifest import Authority, OnLeave, TagRule
-from reconciler.core.names import ContactId, Instant, Tag
-from reconciler.core.observed import Known, UndecidedReading
-from reconciler.core.outcome import Action, Outcome, Verdict
-from reconciler.core.plan import LocationPlan, PlanOptions, plan_location
-from reconciler.core.policy import Guard
-from reconciler.core.proposal import called_as
-from reconciler.core.revert import Net, Reversal, plan_revert
-from reconciler.core.settings import ExpectedDrift
-from reconciler.core.source import Source
-from reconciler.core.suspicion import silenced
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import Known, UndecidedReading
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
+from reconciler.core.model.manifest import Authority, OnLeave, TagRule
+from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.model.policy import Guard
+from reconciler.core.model.settings import ExpectedDrift
+from reconciler.core.model.source import Source
+from reconciler.core.observing.drift import find_drift
+from reconciler.core.observing.suspicion import silenced
+from reconciler.core.planning.changes import Selection
+from reconciler.core.planning.guards import Allowance
+from reconciler.core.planning.plan import LocationPlan, PlanOptions, plan_location
+from reconciler.core.planning.proposal import called_as
+from reconciler.core.planning.revert import Net, Reversal, plan_revert
+from reconciler.core.planning.tag_aliases import AS_SENT, spelling
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, loaded, only, state, state_of, tags, unseen
 
 SENT, KEPT = "x__y", "x_y"

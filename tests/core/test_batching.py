@@ -7,11 +7,11 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.batching import Batches, Caps, make_batches
-from reconciler.core.change import Change, Delta, Demands, demands_of
-from reconciler.core.desired import Reason
-from reconciler.core.names import ContactId, Tag
-from reconciler.core.outcome import Action
+from reconciler.core.manifests.resolve import Reason
+from reconciler.core.model.names import ContactId, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.batches import Batches, Caps, make_batches
+from reconciler.core.planning.changes import Change, Delta, Demands, demands_of
 
 ADD, REMOVE = Action.ADD, Action.REMOVE
 Need = dict[ContactId, dict[Tag, Action]]

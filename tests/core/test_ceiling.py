@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from reconciler.core.ceiling import ceiling, within
-from reconciler.core.change import IN_DOUBT, Delta, Selection
-from reconciler.core.manifest import Authority
-from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, plan_location
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.approved_scope import ceiling, within
+from reconciler.core.planning.changes import IN_DOUBT, Delta, Selection
+from reconciler.core.planning.plan import LocationPlan, PlanOptions, Snapshot, plan_location
 from tests.build import HERE, a_rule, a_set, carries, declare, ids, state, state_of, unseen
 from tests.core.test_diff_laws import World, worlds
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.change import Diff, Listed
-from reconciler.core.diff import diff
-from reconciler.core.manifest import Authority, OnLeave, TagRule
-from reconciler.core.names import ContactId, Instant
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Rejection
-from reconciler.core.policy import Reassert
-from reconciler.core.reassert import Reassertion
-from reconciler.core.revert import Net, Reversal, undo
-from reconciler.core.source import Source
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.manifest import Authority, OnLeave, TagRule
+from reconciler.core.model.names import ContactId, Instant
+from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.policy import Reassert
+from reconciler.core.model.source import Source
+from reconciler.core.planning.changes import Diff, Listed
+from reconciler.core.planning.diff import diff
+from reconciler.core.planning.repeats import Reassertion
+from reconciler.core.planning.revert import Net, Reversal, undo
 from tests.build import (
     NOW,
     a_rule,

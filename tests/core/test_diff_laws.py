@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.change import EVERYTHING, Diff
-from reconciler.core.desired import Desired
-from reconciler.core.diff import diff, owned_in
-from reconciler.core.manifest import Authority, ContactSet, OnLeave, TagRule
-from reconciler.core.names import ContactId, Instant, SetName, Tag
-from reconciler.core.observed import Known, Observed, absorb, adopt, intend, release
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import Known, Observed, absorb, adopt, intend, release
+from reconciler.core.model.manifest import Authority, ContactSet, OnLeave, TagRule
+from reconciler.core.model.names import ContactId, Instant, SetName, Tag
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.planning.changes import EVERYTHING, Diff
+from reconciler.core.planning.diff import diff, owned_in
 from tests.build import DAY, NOW, a_rule, a_set, carries, declare, state_of, unseen
 from tests.core.reference import Case, Expected, expect
 

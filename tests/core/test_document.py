@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.document import FORMAT_VERSION, plan_document, seal
-from reconciler.core.document_reading import read_plan
-from reconciler.core.errors import PlanFileError
-from reconciler.core.names import Instant, instant, iso
-from reconciler.core.plan import PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.policy import GuardLimits
-from reconciler.core.source import Source
+from reconciler.core.formats.plan_json import FORMAT_VERSION, plan_document, seal
+from reconciler.core.formats.plan_json_reading import read_plan
+from reconciler.core.model.errors import PlanFileError
+from reconciler.core.model.names import Instant, instant, iso
+from reconciler.core.model.policy import GuardLimits
+from reconciler.core.model.source import Source
+from reconciler.core.planning.plan import PlanOptions, Snapshot, combine, plan_location
 from reconciler.planfile import dumps, load_plan, loads, write_plan
 from tests.build import HERE, NOW, a_set, carries, declare, state, state_of
 from tests.core.scenes import a_busy_plan

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.desired import Desired
-from reconciler.core.drift import DriftReport, Evidence, find_drift
-from reconciler.core.exclusive import Searched
-from reconciler.core.manifest import Authority
-from reconciler.core.names import ContactId, Instant, Tag
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Rejection
-from reconciler.core.policy import DriftClass
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.policy import DriftClass
+from reconciler.core.observing.drift import DriftReport, Evidence, find_drift
+from reconciler.core.planning.exclusive_tags import Searched
 from tests.build import DAY, NOW, a_rule, a_set, carries, declare, loaded, only, state, tags, unseen
 
 VIP = declare(a_set("s", "anna", "vip", absent="trial"))

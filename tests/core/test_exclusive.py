@@ -7,14 +7,14 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.change import Postponed
-from reconciler.core.desired import Desired
-from reconciler.core.diff import diff
-from reconciler.core.exclusive import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.core.manifest import Authority
-from reconciler.core.names import ContactId, Instant, Tag
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Action, Rejection
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.outcome import Action, Rejection
+from reconciler.core.planning.changes import Postponed
+from reconciler.core.planning.diff import diff
+from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched, exclusive_tags
 from tests.build import (
     DAY,
     NOW,

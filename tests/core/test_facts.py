@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from reconciler.core.errors import InvalidInput
-from reconciler.core.facts import NO_FACTS, Facts
-from reconciler.core.integrity import verify
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.observed import Known, Observed, UndecidedReading
-from reconciler.core.outcome import Rejection
-from reconciler.core.plan import Snapshot
-from reconciler.core.portable import Portable, accept, state_document
-from reconciler.core.portable_reading import read_state
+from reconciler.core.formats.integrity import verify
+from reconciler.core.formats.state_json import Portable, accept, state_document
+from reconciler.core.formats.state_json_reading import read_state
+from reconciler.core.model.contact_state import Known, Observed, UndecidedReading
+from reconciler.core.model.errors import InvalidInput
+from reconciler.core.model.facts import NO_FACTS, Facts
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.model.outcome import Rejection
+from reconciler.core.planning.plan import Snapshot
 from tests.fakes import START
 
 HERE, ANNA = LocationId("asdrwHvLUxlfw5SqKVCN"), ContactId("Anna" * 5)

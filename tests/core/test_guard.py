@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.approval import approve
-from reconciler.core.desired import Desired
-from reconciler.core.errors import ExitCode, GuardRefused
-from reconciler.core.guard import Allowance, Before, Counts, Measured
-from reconciler.core.guard_sentences import explain_lifted, explain_warnings
-from reconciler.core.manifest import ContactSet
-from reconciler.core.measure import measure
-from reconciler.core.names import SetName, Tag
-from reconciler.core.observed import UNKNOWN, Known
-from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.policy import Guard, GuardLimits, Reassert
-from reconciler.core.reassert import Reassertion
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import UNKNOWN, Known
+from reconciler.core.model.errors import ExitCode, GuardRefused
+from reconciler.core.model.manifest import ContactSet
+from reconciler.core.model.names import SetName, Tag
+from reconciler.core.model.policy import Guard, GuardLimits, Reassert
+from reconciler.core.planning.approval import approve
+from reconciler.core.planning.guard_measures import measure
+from reconciler.core.planning.guard_sentences import explain_lifted, explain_warnings
+from reconciler.core.planning.guards import Allowance, Before, Counts, Measured
+from reconciler.core.planning.plan import LocationPlan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.planning.repeats import Reassertion
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state, state_of, unseen
 
 NO_LIMITS = GuardLimits(

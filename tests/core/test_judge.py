@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.names import ContactId
-from reconciler.core.outcome import Action, Outcome, Rejection, Row, Verdict, judge
+from reconciler.core.model.names import ContactId
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Row, Verdict, judge
 from tests.build import ids, tags
 
 ADD, REMOVE = Action.ADD, Action.REMOVE

@@ -13,16 +13,16 @@ from random import Random
 
 import pytest
 
-from reconciler.core.batching import Batch
-from reconciler.core.change import Deferral, Diff, Listed
-from reconciler.core.desired import Desired
-from reconciler.core.diff import diff
-from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
-from reconciler.core.manifest import Authority, ContactSet, OnLeave
-from reconciler.core.names import ContactId, Instant, Tag, TagSet
-from reconciler.core.observed import Observed, Origin, absorb, adopt, intend, observe, release, withdraw
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
-from reconciler.core.revert import Reversal, reverse, undo
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import Observed, Origin, absorb, adopt, intend, observe, release, withdraw
+from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.model.manifest import Authority, ContactSet, OnLeave
+from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.changes import Deferral, Diff, Listed
+from reconciler.core.planning.diff import diff
+from reconciler.core.planning.revert import Reversal, reverse, undo
 from tests.build import HERE, NOW, SETTLE, a_rule, a_set, declare, ids, only
 
 PEOPLE = ids("anna bert")

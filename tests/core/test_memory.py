@@ -9,13 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.alias import aliases_in, spelling
-from reconciler.core.change import FLAPPING, UNCONFIRMED, Diff, Postponed
-from reconciler.core.diff import diff
-from reconciler.core.facts import Alias, Facts
-from reconciler.core.manifest import Authority
-from reconciler.core.names import Instant, SetName, Tag, folded
-from reconciler.core.observed import (
+from reconciler.core.model.contact_state import (
     QUARANTINE_MS,
     RESTORE_MS,
     Known,
@@ -26,8 +20,14 @@ from reconciler.core.observed import (
     release,
     withdraw,
 )
-from reconciler.core.outcome import Action, Outcome, Rejection, Row, Verdict, judge
-from reconciler.core.plan import PlanOptions, Snapshot, plan_location
+from reconciler.core.model.facts import Alias, Facts
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.names import Instant, SetName, Tag, folded
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Row, Verdict, judge
+from reconciler.core.planning.changes import FLAPPING, UNCONFIRMED, Diff, Postponed
+from reconciler.core.planning.diff import diff
+from reconciler.core.planning.plan import PlanOptions, Snapshot, plan_location
+from reconciler.core.planning.tag_aliases import aliases_in, spelling
 from tests.build import (
     DAY,
     HERE,

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.names import ContactId, Instant
-from reconciler.core.observed import (
+from reconciler.core.model.contact_state import (
     UNKNOWN,
     Known,
     Observed,
@@ -23,8 +22,9 @@ from reconciler.core.observed import (
     release,
     withdraw,
 )
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
-from reconciler.core.refreshing import take_in
+from reconciler.core.model.names import ContactId, Instant
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.observing.refresh_rules import take_in
 from tests.build import DAY, NOW, SETTLE, carries, ids, state, tags, unseen
 
 ADD, REMOVE = Action.ADD, Action.REMOVE

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from pyrate_limiter import InMemoryBucket, RateItem
 from pyrate_limiter import Rate as OracleRate
 
-from reconciler.core.errors import InDoubt, NotApplied
-from reconciler.core.names import Instant
-from reconciler.core.pace import Pace
-from reconciler.core.policy import Rate, duration
-from reconciler.core.quota_headers import DAY_MS, Quota
+from reconciler.core.model.errors import InDoubt, NotApplied
+from reconciler.core.model.names import Instant
+from reconciler.core.model.policy import Rate, duration
+from reconciler.core.model.quota_headers import DAY_MS, Quota
+from reconciler.core.running.pace import Pace
 from tests.build import NOW
 
 gaps = st.lists(st.sampled_from((0, 1, 9, 250, 999, 1_000, 1_001, 30_000)), max_size=60)

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from reconciler.core.approval import ApprovedPlan, approve
-from reconciler.core.errors import GuardRefused
-from reconciler.core.guard import Allowance
-from reconciler.core.names import ContactId, Instant, LocationId
-from reconciler.core.observed import Known
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.policy import Guard, GuardLimits
-from reconciler.core.source import Source
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.errors import GuardRefused
+from reconciler.core.model.names import ContactId, Instant, LocationId
+from reconciler.core.model.policy import Guard, GuardLimits
+from reconciler.core.model.source import Source
+from reconciler.core.planning.approval import ApprovedPlan, approve
+from reconciler.core.planning.guards import Allowance
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine, plan_location
 from reconciler.planfile import dumps
 from tests.build import DAY, HERE, NOW, SETTLE, a_rule, a_set, carries, declare, many, only, state, state_of, unseen
 from tests.core.scenes import ELSEWHERE, a_busy_plan, a_location

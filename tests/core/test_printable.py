@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.printable import printable
+from reconciler.core.model.safe_text import printable
 from tests.render.judges import recovered
 
 

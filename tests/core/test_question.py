@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.names import LocationId
-from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.view.question import question
+from reconciler.core.model.names import LocationId
+from reconciler.core.planning.plan import LocationPlan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.render.view.question import question
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state
 from tests.core.scenes import a_busy_plan
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.errors import QuotaExhausted
-from reconciler.core.journal import RunHeader, RunRecord, RunStatus
-from reconciler.core.names import Instant
-from reconciler.core.pace import Pace
-from reconciler.core.policy import Rate
-from reconciler.core.quota import SLACK_MS, refuse, room, sent_today
-from reconciler.core.quota_headers import DAY_MS, Quota
+from reconciler.core.model.errors import QuotaExhausted
+from reconciler.core.model.journal import RunHeader, RunRecord, RunStatus
+from reconciler.core.model.names import Instant
+from reconciler.core.model.policy import Rate
+from reconciler.core.model.quota_headers import DAY_MS, Quota
+from reconciler.core.running.pace import Pace
+from reconciler.core.running.quota import SLACK_MS, refuse, room, sent_today
 from tests.build import HERE, NOW
 
 MIDNIGHT = Instant(NOW // DAY_MS * DAY_MS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.batching import Batch
-from reconciler.core.names import Tag
-from reconciler.core.outcome import Action
-from reconciler.core.scheduling import Schedule
+from reconciler.core.model.names import Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.batches import Batch
+from reconciler.core.running.batch_queue import Schedule
 from tests.build import ids
 
 PEOPLE = ids("anna bert cara dora emil")

@@ -8,11 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.names import ContactId, Instant, Tag, TagSet
-from reconciler.core.observed import Known, Observed, Origin
-from reconciler.core.policy import Rate
-from reconciler.core.refreshing import INDEX_LAG_MS
-from reconciler.core.searching import EVERYBODY, NONE, Searches, cheapest, may_show, reading_ms, searching_ms, see
+from reconciler.core.model.contact_state import Known, Observed, Origin
+from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
+from reconciler.core.model.policy import Rate
+from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
+from reconciler.core.observing.searching import (
+    EVERYBODY,
+    NONE,
+    Searches,
+    cheapest,
+    may_show,
+    reading_ms,
+    searching_ms,
+    see,
+)
 from tests.build import tags
 from tests.fakes import START
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.facts import NO_FACTS, Facts
-from reconciler.core.journal import Answer, BatchRecord, BatchStatus
-from reconciler.core.names import Instant, Tag, TagSet
-from reconciler.core.observed import Known, Origin, UndecidedReading, observe
-from reconciler.core.outcome import Action, Outcome, Verdict
-from reconciler.core.settling import (
+from reconciler.core.model.contact_state import Known, Origin, UndecidedReading, observe
+from reconciler.core.model.facts import NO_FACTS, Facts
+from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
+from reconciler.core.model.names import Instant, Tag, TagSet
+from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.running.doubt import (
     SLACK_ELSEWHERE_MS,
     SLACK_MS,
     Reading,

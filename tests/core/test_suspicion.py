@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.blame import Setter
-from reconciler.core.drift import DriftReport, find_drift
-from reconciler.core.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
-from reconciler.core.names import ContactId, Instant, Tag
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Action, Outcome, Verdict
-from reconciler.core.policy import DriftClass
-from reconciler.core.settings import ExpectedDrift
-from reconciler.core.suspicion import blamed, silenced
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
+from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.model.policy import DriftClass
+from reconciler.core.model.settings import ExpectedDrift
+from reconciler.core.observing.attribution import Setter
+from reconciler.core.observing.drift import DriftReport, find_drift
+from reconciler.core.observing.suspicion import blamed, silenced
 from tests.build import DAY, HERE, NOW, PLACE, a_set, carries, declare, ids, loaded, state
 
 VIP = declare(a_set("s", "anna bert", "vip", absent="trial"), a_set("t", "bert", "x"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.batching import Batch
-from reconciler.core.change import Change, Deferral, Delta, Postponed
-from reconciler.core.desired import Reason
-from reconciler.core.names import ContactId, Tag, TagSet
-from reconciler.core.observed import Known, Observed, Origin
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
-from reconciler.core.tally import Tally
+from reconciler.core.manifests.resolve import Reason
+from reconciler.core.model.contact_state import Known, Observed, Origin
+from reconciler.core.model.names import ContactId, Tag, TagSet
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.changes import Change, Deferral, Delta, Postponed
+from reconciler.core.running.pair_outcomes import Tally
 from tests.build import ids, tags
 from tests.fakes import START
 

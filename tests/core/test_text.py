@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.drift import find_drift
-from reconciler.core.errors import Problem
-from reconciler.core.manifest import Listed
-from reconciler.core.names import ContactId, LocationId, Tag
-from reconciler.core.outcome import Action, Outcome
-from reconciler.core.plan import Plan, PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.policy import GuardLimits
-from reconciler.core.printable import visible
-from reconciler.core.report import Finding
-from reconciler.core.source import Source
-from reconciler.core.view.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view
-from reconciler.core.view.plan import plan_view
+from reconciler.core.model.errors import Problem
+from reconciler.core.model.manifest import Listed
+from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.outcome import Action, Outcome
+from reconciler.core.model.policy import GuardLimits
+from reconciler.core.model.safe_text import visible
+from reconciler.core.model.source import Source
+from reconciler.core.observing.drift import find_drift
+from reconciler.core.planning.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.running.report import Finding
 from reconciler.render.json import drift_json, plan_json, problems_json, run_json, state_json
 from reconciler.render.text import render_text
+from reconciler.render.view.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view
+from reconciler.render.view.plan import plan_view
 from tests.build import NOW, a_manifest, a_set, carries, declare, loaded, state
 from tests.render.documents import ANSWERS, some_runs
 

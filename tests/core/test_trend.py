@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.core.names import Tag
-from reconciler.core.trend import trend
+from reconciler.core.model.names import Tag
+from reconciler.core.observing.history_trend import trend
 from tests.render.documents import some_logs
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.change import Change, Delta
-from reconciler.core.desired import Reason
-from reconciler.core.names import Tag
-from reconciler.core.outcome import Action
-from reconciler.core.rates import Rates, StopOn
-from reconciler.core.waves import Canary, of_wave, waves
+from reconciler.core.manifests.resolve import Reason
+from reconciler.core.model.names import Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.changes import Change, Delta
+from reconciler.core.running.canary import Canary, of_wave, waves
+from reconciler.core.running.stop_conditions import Rates, StopOn
 from tests.build import ids
 
 CHANGE = (Change(Action.ADD, Tag("x"), Reason.DECLARED),)

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.names import Tag
-from reconciler.core.outcome import Action
+from reconciler.core.model.names import Tag
+from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.server import in_background
 from reconciler.sandbox.world import Contact, World

@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from reconciler.core.desired import Desired, resolve
-from reconciler.core.names import ContactId, Tag, TagSet, instant
-from reconciler.core.observed import Known, Origin
-from reconciler.core.plan import PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.view.blocks import name_in_view
-from reconciler.core.view.plan import plan_view
+from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.contact_state import Known, Origin
+from reconciler.core.model.names import ContactId, Tag, TagSet, instant
+from reconciler.core.planning.plan import PlanOptions, Snapshot, combine, plan_location
 from reconciler.loading import load
 from reconciler.render.text import render_text
+from reconciler.render.view.blocks import name_in_view
+from reconciler.render.view.plan import plan_view
 from tests.build import state_of
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import WORST_FIRST, ExitCode
-from reconciler.core.outcome import Outcome
-from reconciler.core.policy import DriftClass, Guard
+from reconciler.core.model.errors import WORST_FIRST, ExitCode
+from reconciler.core.model.outcome import Outcome
+from reconciler.core.model.policy import DriftClass, Guard
 from reconciler.loading.settings import flag, keys, variable
 from tests.docs.cli_reference import commands, common_options, options, reference
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.desired import Reason
-from reconciler.core.manifest import Authority
-from reconciler.core.outcome import Outcome
+from reconciler.core.manifests.resolve import Reason
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.outcome import Outcome
 from tests.docs.pages import ROOT
 
 DOCS = ROOT / "docs"

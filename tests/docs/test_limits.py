@@ -8,10 +8,10 @@ import pytest
 
 from reconciler import headers, planfile
 from reconciler.apply import refusing, rounds
-from reconciler.core import lease, observed, pace
-from reconciler.core.policy import Rate
-from reconciler.core.refreshing import Cost, pages, price
-from reconciler.core.settings import ApiSettings
+from reconciler.core.model import contact_state, lease, quota_headers
+from reconciler.core.model.policy import Rate
+from reconciler.core.model.settings import ApiSettings
+from reconciler.core.observing.refresh_rules import Cost, pages, price
 from reconciler.highlevel import body
 from reconciler.loading import nodes, tables, text
 from tests.docs.pages import ROOT
@@ -53,7 +53,7 @@ def _time(milliseconds: int) -> str:
 
 
 def ours() -> list[tuple[str, ...]]:
-    day = pace.DAY_MS
+    day = quota_headers.DAY_MS
     return [
         ("lines of a manifest", f"{text.MAX_LINES:,}"),
         ("size of a manifest", f"{text.MAX_BYTES // 1_000_000} MB"),
@@ -66,8 +66,8 @@ def ours() -> list[tuple[str, ...]]:
         ("rounds of a run", f"{rounds.MAX_ROUNDS}"),
         ("a lease without a heartbeat", f"{lease.TTL_MS // 1000} s"),
         ("a pause that `Retry-After` may ask for", f"{headers.LONGEST_PAUSE_MS // 60_000} min"),
-        ("a quarantine without another look", f"{observed.QUARANTINE_MS // day} days"),
-        ("between two restorations of a pair", f"{observed.RESTORE_MS // day} days"),
+        ("a quarantine without another look", f"{contact_state.QUARANTINE_MS // day} days"),
+        ("between two restorations of a pair", f"{contact_state.RESTORE_MS // day} days"),
     ]
 
 

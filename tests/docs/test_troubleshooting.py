@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.cli.git import GitRefused
-from reconciler.core.errors import ApiError, ExitCode, RateLimited, ReconcilerError
-from reconciler.core.policy import Guard
+from reconciler.core.model.errors import ApiError, ExitCode, RateLimited, ReconcilerError
+from reconciler.core.model.policy import Guard
 from reconciler.sandbox.server import PortUnavailable
 from tests.docs.messages import Text, says, texts
 from tests.docs.pages import ROOT
@@ -20,9 +20,9 @@ TEXTS = list(texts())
 
 WRITTEN_ELSEWHERE = {
     "InvalidInput": "loading/mistakes.py",
-    "LockHeld": "core/lease.py",
-    "GuardRefused": "core/guard_sentences.py",
-    "Interrupted": "core/errors.py",
+    "LockHeld": "core/model/lease.py",
+    "GuardRefused": "core/planning/guard_sentences.py",
+    "Interrupted": "core/model/errors.py",
 }
 """Errors whose messages are put together: the module that has their words."""
 

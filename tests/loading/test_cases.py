@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.checks import CHECKS
-from reconciler.core.errors import InvalidInput, Problem
-from reconciler.core.names import instant
+from reconciler.core.manifests.checks import CHECKS
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.names import instant
 from reconciler.loading import load
 
 HOME = Path(__file__).parent / "cases"

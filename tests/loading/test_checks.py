@@ -11,13 +11,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.checks import CHECKS, Manifests, check
-from reconciler.core.checks.conflicts import Demand, clashes, rivals
-from reconciler.core.checks.scene import components
-from reconciler.core.errors import InvalidInput, Problem
-from reconciler.core.manifest import Combined, ContactSet, Listed, Manifest, SetUse, TagUse
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.source import Source
+from reconciler.core.manifests.checks import CHECKS, Manifests, check
+from reconciler.core.manifests.checks.conflicts import Demand, clashes, rivals
+from reconciler.core.manifests.checks.scene import components
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.manifest import Combined, ContactSet, Listed, Manifest, SetUse, TagUse
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.model.source import Source
 from reconciler.loading import Snapshot, load_files
 
 LOCATION = LocationId("asdrwHvLUxlfw5SqKVCN")

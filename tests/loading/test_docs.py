@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.core.checks import CHECKS
-from reconciler.core.names import instant
+from reconciler.core.manifests.checks import CHECKS
+from reconciler.core.model.names import instant
 from reconciler.loading import Loaded, Snapshot, load_files
 from reconciler.loading.nodes import Mapping, Node, Sequence, parse
 from reconciler.loading.schema import Kind, schema

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.errors import InvalidInput
-from reconciler.core.names import Instant, normalise_tag
+from reconciler.core.model.errors import InvalidInput
+from reconciler.core.model.names import Instant, normalise_tag
 from reconciler.loading import Loaded, Snapshot, load_files
 
 A, B = "qFSqySFkVvNzOSqgGqFi", "3ualbhnV7j3n3a9r2moD"
@@ -130,7 +130,7 @@ def test_hostile_strings_in_every_other_place(corpora: Path) -> None:
 MEASURE = """
 import resource, sys, time
 from pathlib import Path
-from reconciler.core.errors import InvalidInput
+from reconciler.core.model.errors import InvalidInput
 from reconciler.loading import load
 started = time.process_time()
 try:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import InvalidInput, Severity
-from reconciler.core.manifest import Authority, Combined, Listed, OnLeave
-from reconciler.core.names import instant
+from reconciler.core.model.errors import InvalidInput, Severity
+from reconciler.core.model.manifest import Authority, Combined, Listed, OnLeave
+from reconciler.core.model.names import instant
 from reconciler.loading import Loaded, Snapshot, load, load_files
 from reconciler.loading.files import inside
 from reconciler.loading.links import CannotRead

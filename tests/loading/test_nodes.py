@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.errors import InvalidInput, Problem
+from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.loading import text as text_module
 from reconciler.loading.nodes import FAST_LOADER, MAX_DEPTH, MAX_PROBLEMS, Mapping, Node, Parsed, Scalar, parse
 from reconciler.loading.text import decode

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.core.errors import InvalidInput
+from reconciler.core.model.errors import InvalidInput
 from reconciler.loading import Snapshot, load_files
 from reconciler.loading.schema import Kind, schema, schema_text
 

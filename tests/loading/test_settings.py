@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import InvalidInput
-from reconciler.core.names import LocationId, instant
-from reconciler.core.policy import Guard, GuardLimits
-from reconciler.core.settings import ApiSettings, OriginKind, Settings, redacted, shown
+from reconciler.core.model.errors import InvalidInput
+from reconciler.core.model.names import LocationId, instant
+from reconciler.core.model.policy import Guard, GuardLimits
+from reconciler.core.model.settings import ApiSettings, OriginKind, Settings, redacted, shown
 from reconciler.loading import Snapshot, load_files, load_settings
 from reconciler.loading.settings import flag, keys, variable
 

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.errors import InvalidInput
-from reconciler.core.source import Source
+from reconciler.core.model.errors import InvalidInput
+from reconciler.core.model.source import Source
 from reconciler.loading.gathering import Gathering, RowFilter, Table, Wanted
 from reconciler.loading.tables import read_table, rows, text_lines
 from tests.extras import need

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.checks.spelling import can_be_declared
-from reconciler.core.errors import ReconcilerError, UsageError
-from reconciler.core.exporting import LONGEST_SLUG, RESERVED, ExportedSet, GroupBy, export_sets, slug
-from reconciler.core.manifest import Listed
-from reconciler.core.names import ContactId, LocationId, Tag, normalise_tag
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Rejection
+from reconciler.core.manifests.checks.spelling import can_be_declared
+from reconciler.core.manifests.export_sets import LONGEST_SLUG, RESERVED, ExportedSet, GroupBy, export_sets, slug
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.core.model.manifest import Listed
+from reconciler.core.model.names import ContactId, LocationId, Tag, normalise_tag
+from reconciler.core.model.outcome import Rejection
 from reconciler.loading import Snapshot
 from reconciler.loading.manifests import load_files
 from reconciler.loading.writing import contacts_text, manifest_text, write_files

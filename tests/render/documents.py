@@ -19,14 +19,11 @@ from reconciler.cli.answers import (
     short_answer,
     state_answer,
 )
-from reconciler.core.blame import Setter
-from reconciler.core.compare import SettingMove, compare
-from reconciler.core.desired import Desired
-from reconciler.core.drift import Drifted, DriftReport, find_drift
-from reconciler.core.exclusive import OlderRows
-from reconciler.core.facts import Facts
-from reconciler.core.journal import Answer as Answered
-from reconciler.core.journal import (
+from reconciler.core.manifests.compare_revisions import SettingMove, compare
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import Answer as Answered
+from reconciler.core.model.journal import (
     BatchRecord,
     BatchStatus,
     RunEnding,
@@ -36,19 +33,22 @@ from reconciler.core.journal import (
     RunStatus,
     Shortfall,
 )
-from reconciler.core.names import ContactId, Instant, LocationId, Tag
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
-from reconciler.core.plan import Snapshot, combine
-from reconciler.core.policy import DriftClass, GuardLimits
-from reconciler.core.provenance import Provenance, command_line
-from reconciler.core.refreshing import Gone, Refreshed
-from reconciler.core.report import Finding, LocationReport
-from reconciler.core.source import Source
-from reconciler.core.trend import Trend, trend
-from reconciler.core.unsent import NEXT_PLAN, STOPPED
-from reconciler.core.view.contact import ContactStory
-from reconciler.core.view.facts import facts_view
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.policy import DriftClass, GuardLimits
+from reconciler.core.model.provenance import Provenance, command_line
+from reconciler.core.model.source import Source
+from reconciler.core.observing.attribution import Setter
+from reconciler.core.observing.drift import Drifted, DriftReport, find_drift
+from reconciler.core.observing.history_trend import Trend, trend
+from reconciler.core.observing.refresh_rules import Gone, Refreshed
+from reconciler.core.planning.exclusive_tags import OlderRows
+from reconciler.core.planning.plan import Snapshot, combine
+from reconciler.core.running.report import Finding, LocationReport
+from reconciler.core.running.unsent import NEXT_PLAN, STOPPED
 from reconciler.render.json import facts_json
+from reconciler.render.view.contact import ContactStory
+from reconciler.render.view.facts import facts_view
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, many, state, tags, unseen
 from tests.core.scenes import ELSEWHERE, a_busy_plan
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from reconciler.cli.answers import spell
-from reconciler.core.change import FLAPPING, IN_DOUBT, UNCONFIRMED, Listed
-from reconciler.core.names import ContactId, Tag
-from reconciler.core.plan import PlanOptions, Snapshot, plan_location
-from reconciler.core.remedies import FLAPS, HELD, plan_remedies
+from reconciler.core.model.names import ContactId, Tag
+from reconciler.core.planning.changes import FLAPPING, IN_DOUBT, UNCONFIRMED, Listed
+from reconciler.core.planning.plan import PlanOptions, Snapshot, plan_location
+from reconciler.core.running.remedies import FLAPS, HELD, plan_remedies
 from tests.build import HERE, a_set, carries, declare, state
 from tests.render.documents import ANSWERS
 

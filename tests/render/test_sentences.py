@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from reconciler.core.change import EVERYTHING, Selection
-from reconciler.core.drift import Drifted, DriftReport
-from reconciler.core.exclusive import OlderRows
-from reconciler.core.guard import Measured
-from reconciler.core.manifest import Authority, TagRule
-from reconciler.core.names import Instant, Tag
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Rejection
-from reconciler.core.plan import LocationPlan, PlanOptions, combine, plan_location
-from reconciler.core.policy import DriftClass, Guard, GuardLimits
-from reconciler.core.view.drift import drift_view
-from reconciler.core.view.plan import plan_view
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.manifest import Authority, TagRule
+from reconciler.core.model.names import Instant, Tag
+from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.policy import DriftClass, Guard, GuardLimits
+from reconciler.core.observing.drift import Drifted, DriftReport
+from reconciler.core.planning.changes import EVERYTHING, Selection
+from reconciler.core.planning.exclusive_tags import OlderRows
+from reconciler.core.planning.guards import Measured
+from reconciler.core.planning.plan import LocationPlan, PlanOptions, combine, plan_location
 from reconciler.render.text import render_text
+from reconciler.render.view.drift import drift_view
+from reconciler.render.view.plan import plan_view
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, loaded, many, only, state, unseen
 from tests.render.test_goldens import GOLDEN, compare
 

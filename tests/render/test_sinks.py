@@ -26,26 +26,26 @@ from reconciler.cli.answers import (
     state_answer,
 )
 from reconciler.cli.console import Console
-from reconciler.core.drift import Drifted, DriftReport
-from reconciler.core.errors import Problem
-from reconciler.core.event import Waiting
-from reconciler.core.journal import RunStatus
-from reconciler.core.manifest import Listed
-from reconciler.core.names import ContactId, LocationId, Tag
-from reconciler.core.observed import Known
-from reconciler.core.outcome import Action, Outcome
-from reconciler.core.plan import PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.policy import DriftClass, GuardLimits
-from reconciler.core.printable import printable
-from reconciler.core.provenance import Provenance, command_line
-from reconciler.core.report import Finding, LocationReport
-from reconciler.core.source import Source
-from reconciler.core.view.contact import ContactStory
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.errors import Problem
+from reconciler.core.model.events import Waiting
+from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.manifest import Listed
+from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.outcome import Action, Outcome
+from reconciler.core.model.policy import DriftClass, GuardLimits
+from reconciler.core.model.provenance import Provenance, command_line
+from reconciler.core.model.safe_text import printable
+from reconciler.core.model.source import Source
+from reconciler.core.observing.drift import Drifted, DriftReport
+from reconciler.core.planning.plan import PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.running.report import Finding, LocationReport
 from reconciler.planfile import dumps, loads
 from reconciler.render.github import problems_github
 from reconciler.render.json import problems_json
 from reconciler.render.markdown import render_markdown
 from reconciler.render.text import render_text
+from reconciler.render.view.contact import ContactStory
 from tests.build import HERE, NOW, a_manifest, a_rule, a_set, carries, declare, state
 from tests.render import judges
 from tests.render.hostile import HOSTILE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.printable import printable
+from reconciler.core.model.safe_text import printable
 from reconciler.render.text import render_text
 from tests.render import judges
 from tests.render.hostile import HOSTILE

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.core.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.message import Request, Response

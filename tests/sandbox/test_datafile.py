@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.errors import InvalidInput
-from reconciler.core.names import ContactId, looks_like_contact_id
-from reconciler.core.outcome import Action
+from reconciler.core.model.errors import InvalidInput
+from reconciler.core.model.names import ContactId, looks_like_contact_id
+from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Assumptions, Merged, Oversize
 from reconciler.sandbox.datafile import load_world, save_world
 from reconciler.sandbox.population import make_world

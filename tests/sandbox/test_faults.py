@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.faults import EVERYDAY, Fault, FaultPlan, Kind, Loss, Network
 from reconciler.sandbox.limiter import Limits

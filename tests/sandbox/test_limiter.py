@@ -7,7 +7,7 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.limiter import DAY_MS, Limiter, Limits

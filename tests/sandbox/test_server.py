@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.errors import ReconcilerError
-from reconciler.core.names import Instant
-from reconciler.core.outcome import Action
+from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.model.names import Instant
+from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.connection import MOST_BODY
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind, Network

@@ -7,8 +7,8 @@ import asyncio
 import httpx
 import pytest
 
-from reconciler.core.names import Instant
-from reconciler.core.outcome import Action
+from reconciler.core.model.names import Instant
+from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.faults import Fault, FaultPlan, Kind, Network
 from reconciler.sandbox.transport import SandboxTransport

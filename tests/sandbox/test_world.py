@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.names import Instant, Tag, looks_like_contact_id
-from reconciler.core.outcome import Action, Outcome, judge
+from reconciler.core.model.names import Instant, Tag, looks_like_contact_id
+from reconciler.core.model.outcome import Action, Outcome, judge
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.world import World, made_up_id
 from tests.sandbox.builders import ANNA, BERT, CARA, FOREIGN, GONE, HERE, NOBODY, NOW, a_world, contact

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.core.desired import Reason
-from reconciler.core.drift import find_drift
-from reconciler.core.facts import Facts as Learnt
-from reconciler.core.names import LocationId
-from reconciler.core.outcome import Action
-from reconciler.core.policy import DriftClass
+from reconciler.core.manifests.resolve import Reason
+from reconciler.core.model.facts import Facts as Learnt
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.policy import DriftClass
+from reconciler.core.observing.drift import find_drift
 from reconciler.sandbox.faults import Kind
 from reconciler.store import open_reader
 from tests.simulation.declared import PEOPLE, SPACED, as_desired, canonical

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 
-from reconciler.core.names import LocationId
-from reconciler.core.outcome import Action
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.outcome import Action
 from reconciler.sandbox.faults import EVERYDAY
 from tests.simulation.evidence import Pair, writes_of
 from tests.simulation.place import BULK, RARE, SEARCH, Exchanged, Mischief

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from reconciler.core.desired import Desired, resolve
-from reconciler.core.manifest import Authority, ContactSet, Listed, Manifest, OnLeave, TagRule, TagUse
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.source import Source
+from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.manifest import Authority, ContactSet, Listed, Manifest, OnLeave, TagRule, TagUse
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.model.source import Source
 
 PLACE = Source("manifests/acme.yaml", 1, 1)
 PEOPLE = tuple(ContactId(f"p{nth}" * 10) for nth in range(5))

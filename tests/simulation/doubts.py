@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 
-from reconciler.core.outcome import Action
+from reconciler.core.model.outcome import Action
 from tests.simulation.declared import ONCE, SPACED, canonical
 from tests.simulation.evidence import GOOD, Pair, Said, Sight, Write
 from tests.simulation.facts import Facts

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.core.manifest import Authority
-from reconciler.core.names import LocationId
-from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.plan import LocationPlan
 from tests.simulation.declared import GROUP, NEW, OLD, ONCE, PEOPLE, SPACED, canonical
 from tests.simulation.evidence import GOOD, writes_of
 from tests.simulation.invariants import Violated

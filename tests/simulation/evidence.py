@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from reconciler.core.outcome import Action
+from reconciler.core.model.outcome import Action
 from reconciler.sandbox.faults import Kind
 from tests.simulation.declared import canonical
 from tests.simulation.place import BULK, Exchange, Place

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from reconciler.core.manifest import Authority
-from reconciler.core.names import LocationId
-from reconciler.core.outcome import Action, Outcome
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.outcome import Action, Outcome
 from reconciler.wire import LOCATION_TOKEN_PATH
 from tests.simulation.declared import ONCE, PEOPLE, TAGS, Declared, canonical
 from tests.simulation.doubts import doubts_of_others, order, repeats

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.core.manifest import Authority
-from reconciler.core.outcome import Action
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.outcome import Action
 from tests.simulation.declared import OLD
 from tests.simulation.evidence import GOOD
 from tests.simulation.facts import Facts

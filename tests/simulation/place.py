@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from reconciler.core.names import Instant, LocationId, Tag
-from reconciler.core.outcome import Action
+from reconciler.core.model.names import Instant, LocationId, Tag
+from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import NO_SCOPE, Access, App
 from reconciler.sandbox.bodies import NO_ACCESS
 from reconciler.sandbox.faults import FaultPlan, Kind, Network

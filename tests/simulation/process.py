@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from tests.simulation.virtual import VirtualClock
 
 T = TypeVar("T")

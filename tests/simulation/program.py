@@ -9,21 +9,21 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.apply import Mission, World, apply
-from reconciler.core.approval import approve
-from reconciler.core.change import Listed
-from reconciler.core.desired import Desired
-from reconciler.core.errors import StalePlan
-from reconciler.core.event import Event
-from reconciler.core.journal import RunLog, RunRecord
-from reconciler.core.lease import Holder
-from reconciler.core.names import ContactId, LocationId
-from reconciler.core.pace import Pace
-from reconciler.core.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
-from reconciler.core.proposal import Proposal, narrowed
-from reconciler.core.quota_headers import Quota
-from reconciler.core.refreshing import Found
-from reconciler.core.report import LocationReport
-from reconciler.core.revert import Reversal, plan_revert, reverse
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.errors import StalePlan
+from reconciler.core.model.events import Event
+from reconciler.core.model.journal import RunLog, RunRecord
+from reconciler.core.model.lease import Holder
+from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.model.quota_headers import Quota
+from reconciler.core.observing.refresh_rules import Found
+from reconciler.core.planning.approval import approve
+from reconciler.core.planning.changes import Listed
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
+from reconciler.core.planning.proposal import Proposal, narrowed
+from reconciler.core.planning.revert import Reversal, plan_revert, reverse
+from reconciler.core.running.pace import Pace
+from reconciler.core.running.report import LocationReport
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.exchange import Agency
 from reconciler.planfile import dumps, loads

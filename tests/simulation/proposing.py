@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.batching import Batch
-from reconciler.core.change import Change, Delta
-from reconciler.core.desired import Desired, Reason
-from reconciler.core.diff import diff
-from reconciler.core.names import ContactId, Tag
-from reconciler.core.outcome import Action
-from reconciler.core.plan import LocationPlan, PlanOptions, Snapshot, combine
-from reconciler.core.proposal import contacts_that_differ
+from reconciler.core.manifests.resolve import Desired, Reason
+from reconciler.core.model.names import ContactId, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.changes import Change, Delta
+from reconciler.core.planning.diff import diff
+from reconciler.core.planning.plan import LocationPlan, PlanOptions, Snapshot, combine
+from reconciler.core.planning.proposal import contacts_that_differ
 from reconciler.planfile import dumps, loads
 from tests.simulation.declared import FOREIGN, PEOPLE, THEIRS
 

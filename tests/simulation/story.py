@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.core.batching import Caps
-from reconciler.core.change import Selection
-from reconciler.core.names import Instant, LocationId, Tag
-from reconciler.core.plan import PlanOptions
-from reconciler.core.policy import GuardLimits, Rate, Reassert
-from reconciler.core.reassert import Reassertion
+from reconciler.core.model.names import Instant, LocationId, Tag
+from reconciler.core.model.policy import GuardLimits, Rate, Reassert
+from reconciler.core.planning.batches import Caps
+from reconciler.core.planning.changes import Selection
+from reconciler.core.planning.plan import PlanOptions
+from reconciler.core.planning.repeats import Reassertion
 from reconciler.sandbox.faults import EVERYDAY, FaultPlan
 from tests.simulation.declared import FOREIGN, PEOPLE, TAGS, Rules, write
 from tests.simulation.place import Trouble

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.names import Instant
-from reconciler.core.outcome import Action
-from reconciler.core.plan import PlanOptions
+from reconciler.core.model.names import Instant
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.plan import PlanOptions
 from tests.fakes import directory_in_memory
 from tests.simulation.declared import ONCE, PEOPLE, Declared, Rules, SetText
 from tests.simulation.invariants import check

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.errors import ReconcilerError
-from reconciler.core.names import ContactId, Instant, LocationId, Tag
-from reconciler.core.plan import PlanOptions
+from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.planning.plan import PlanOptions
 from reconciler.sandbox.assumptions import Assumptions, Merged
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.world import Contact

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from tests.fakes import START
 
 T = TypeVar("T")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.batching import Batch
-from reconciler.core.facts import Facts
-from reconciler.core.journal import RunEnding, RunHeader, RunStatus, Shortfall
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.contact_state import UNKNOWN, Known, Origin, UndecidedReading
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.planning.batches import Batch
 from reconciler.ports import StateStore
 from tests.fakes import START, a_holder
 

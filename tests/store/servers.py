@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from reconciler.core.errors import StateError
+from reconciler.core.model.errors import StateError
 from tests.extras import need
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.batching import Batch
-from reconciler.core.journal import RunHeader, RunStatus
-from reconciler.core.lease import Lease
-from reconciler.core.names import ContactId, Instant, LocationId, Tag
-from reconciler.core.observed import NONE, UNKNOWN, Known, UndecidedReading, intend
-from reconciler.core.outcome import Action
+from reconciler.core.model.contact_state import NONE, UNKNOWN, Known, UndecidedReading, intend
+from reconciler.core.model.journal import RunHeader, RunStatus
+from reconciler.core.model.lease import Lease
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.batches import Batch
 from reconciler.store import open_store
 from reconciler.store.codec import FORMAT, UNCONFIRMED, Call, decode, encode
 from reconciler.store.replica import METHODS

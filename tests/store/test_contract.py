@@ -12,17 +12,17 @@ from dataclasses import asdict, replace
 import pytest
 
 from reconciler.cli.runs import read_log
-from reconciler.core.batching import Batch
-from reconciler.core.errors import LeaseLost, LockHeld, UsageError
-from reconciler.core.facts import NO_FACTS, Facts
-from reconciler.core.integrity import verify
-from reconciler.core.journal import Answer, RunEnding, RunHeader, RunStatus, Shortfall
-from reconciler.core.lease import TTL_MS, Holder, Lease
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
-from reconciler.core.plan import Snapshot
-from reconciler.core.portable import Portable, state_document
+from reconciler.core.formats.integrity import verify
+from reconciler.core.formats.state_json import Portable, state_document
+from reconciler.core.model.contact_state import UNKNOWN, Known, Origin, UndecidedReading
+from reconciler.core.model.errors import LeaseLost, LockHeld, UsageError
+from reconciler.core.model.facts import NO_FACTS, Facts
+from reconciler.core.model.journal import Answer, RunEnding, RunHeader, RunStatus, Shortfall
+from reconciler.core.model.lease import TTL_MS, Holder, Lease
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.plan import Snapshot
 from reconciler.ports import StateReader, StateStore
 from reconciler.store.processes import origin_of_this_process
 from tests.fakes import START, a_holder

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from reconciler.cli.runs import read_log
-from reconciler.core.emergency import Lost
-from reconciler.core.errors import StateError
-from reconciler.core.integrity import verify
-from reconciler.core.lease import TTL_MS
-from reconciler.core.names import Instant
-from reconciler.core.policy import GuardLimits
-from reconciler.core.portable import Portable
-from reconciler.core.report import LocationReport
+from reconciler.core.formats.integrity import verify
+from reconciler.core.formats.recovery_file import Lost
+from reconciler.core.formats.state_json import Portable
+from reconciler.core.model.errors import StateError
+from reconciler.core.model.lease import TTL_MS
+from reconciler.core.model.names import Instant
+from reconciler.core.model.policy import GuardLimits
+from reconciler.core.running.report import LocationReport
 from reconciler.emergency import load_emergency
 from reconciler.store import open_reader, open_store
 from reconciler.store.disk import Disk

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.runs import read_log
-from reconciler.core.lease import TTL_MS
-from reconciler.core.outcome import REJECTIONS, Outcome
-from reconciler.core.portable import Portable, state_document
-from reconciler.core.portable_reading import read_state
+from reconciler.core.formats.state_json import Portable, state_document
+from reconciler.core.formats.state_json_reading import read_state
+from reconciler.core.model.lease import TTL_MS
+from reconciler.core.model.outcome import REJECTIONS, Outcome
 from reconciler.ports import StateReader
 from reconciler.store import open_reader, open_store
 from reconciler.store.disk import DISK

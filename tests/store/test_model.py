@@ -10,14 +10,14 @@ from typing import TypeVar
 
 import pytest
 
-from reconciler.core.batching import Batch
-from reconciler.core.errors import LeaseLost, LockHeld
-from reconciler.core.facts import NO_FACTS, Facts
-from reconciler.core.journal import RunHeader, RunStatus
-from reconciler.core.lease import HEARTBEAT_MS, TTL_MS, Lease
-from reconciler.core.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.observed import UNKNOWN, Known, Origin, UndecidedReading
-from reconciler.core.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.contact_state import UNKNOWN, Known, Origin, UndecidedReading
+from reconciler.core.model.errors import LeaseLost, LockHeld
+from reconciler.core.model.facts import NO_FACTS, Facts
+from reconciler.core.model.journal import RunHeader, RunStatus
+from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, Lease
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.planning.batches import Batch
 from reconciler.ports import StateStore
 from reconciler.store import open_reader, open_store
 from tests.fakes import START, a_holder

@@ -16,7 +16,7 @@ from threading import Event
 
 import pytest
 
-from reconciler.core.names import Instant
+from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.faults import Delivery, Network
 from reconciler.sandbox.message import Request
@@ -140,7 +140,7 @@ def test_who_is_in_another_pid_namespace_is_not_taken_for_dead(place: Place) -> 
 
 LOOK = """
 import json, sys
-from reconciler.core.lease import Holder
+from reconciler.core.model.lease import Holder
 from reconciler.store.processes import is_gone
 print(is_gone(Holder(**json.loads(sys.argv[1]))))
 """

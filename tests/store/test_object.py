@@ -17,12 +17,12 @@ import pytest
 
 pytest.importorskip("obstore", reason="not installed: the extra reconciler[objects]")
 
-from reconciler.core.errors import LeaseLost, LockHeld, StateCorrupted, StateError, StateTooNew, UsageError
-from reconciler.core.journal import RunRecord, RunStatus
-from reconciler.core.lease import TTL_MS
-from reconciler.core.names import ContactId, LocationId
-from reconciler.core.observed import UNKNOWN, Known, Observed
-from reconciler.core.plan import Snapshot
+from reconciler.core.model.contact_state import UNKNOWN, Known, Observed
+from reconciler.core.model.errors import LeaseLost, LockHeld, StateCorrupted, StateError, StateTooNew, UsageError
+from reconciler.core.model.journal import RunRecord, RunStatus
+from reconciler.core.model.lease import TTL_MS
+from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.planning.plan import Snapshot
 from reconciler.store import open_reader, open_store
 from reconciler.store.bucket import Bucket, Found, open_bucket, probe
 from reconciler.store.object import ObjectStore, open_object

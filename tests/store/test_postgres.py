@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.errors import LeaseLost, LockHeld, StateCorrupted, StateError, StateTooNew, UsageError
-from reconciler.core.journal import Answer
-from reconciler.core.lease import HEARTBEAT_MS, TTL_MS
-from reconciler.core.names import ContactId, Instant, LocationId
-from reconciler.core.outcome import Outcome, Verdict
+from reconciler.core.model.errors import LeaseLost, LockHeld, StateCorrupted, StateError, StateTooNew, UsageError
+from reconciler.core.model.journal import Answer
+from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS
+from reconciler.core.model.names import ContactId, Instant, LocationId
+from reconciler.core.model.outcome import Outcome, Verdict
 from reconciler.store import open_reader, open_store
 from reconciler.store.address import address
 from reconciler.store.schema import STEPS, VERSION
@@ -316,7 +316,7 @@ def test_tags_of_a_pattern_survive_as_text(url: str, sql: Callable[[str], list[A
 def test_without_the_extra_the_command_that_installs_it_is_told() -> None:
     script = (
         "import sys; sys.modules['psycopg'] = None\n"
-        "from reconciler.core.errors import StateError\n"
+        "from reconciler.core.model.errors import StateError\n"
         "from reconciler.store import open_reader\n"
         "try: open_reader('postgresql://db.example/state')\n"
         "except StateError as error: print(error.hint)"

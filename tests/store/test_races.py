@@ -23,9 +23,9 @@ from random import Random
 
 import pytest
 
-from reconciler.core.errors import LeaseLost, LockHeld, StateError
-from reconciler.core.lease import TTL_MS
-from reconciler.core.names import ContactId, Instant, LocationId
+from reconciler.core.model.errors import LeaseLost, LockHeld, StateError
+from reconciler.core.model.lease import TTL_MS
+from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.store import open_store
 from tests.fakes import START, a_holder
 from tests.store.conftest import HOMES

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.errors import StateCorrupted, StateError, StateTooNew, UsageError
-from reconciler.core.facts import NO_FACTS
-from reconciler.core.journal import RunStatus
-from reconciler.core.lease import TTL_MS
-from reconciler.core.names import ContactId, Instant, SetName
-from reconciler.core.observed import UNKNOWN, Known
+from reconciler.core.model.contact_state import UNKNOWN, Known
+from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew, UsageError
+from reconciler.core.model.facts import NO_FACTS
+from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.lease import TTL_MS
+from reconciler.core.model.names import ContactId, Instant, SetName
 from reconciler.store import open_reader, open_store
 from reconciler.store.disk import Disk
 from reconciler.store.schema import VERSION

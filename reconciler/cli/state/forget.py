@@ -12,10 +12,10 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import common, locking
 from reconciler.cli.state.working import journalled, locked
 from reconciler.cli.whose import known_location, settings_of, whose_state
-from reconciler.core.errors import UsageError
-from reconciler.core.names import ContactId
-from reconciler.core.plan import Snapshot
-from reconciler.core.view.blocks import counted
+from reconciler.core.model.errors import UsageError
+from reconciler.core.model.names import ContactId
+from reconciler.core.planning.plan import Snapshot
+from reconciler.render.view.blocks import counted
 from reconciler.store import open_reader, open_store
 
 OPERATION = "state forget"

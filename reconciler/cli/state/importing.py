@@ -15,12 +15,12 @@ from reconciler.cli.revision import committed_at
 from reconciler.cli.state.working import journalled, locked
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
-from reconciler.core.errors import UsageError
-from reconciler.core.names import Instant, instant
-from reconciler.core.observed import Origin, Seen
-from reconciler.core.refreshing import take_in
-from reconciler.core.view.blocks import counted, moment
+from reconciler.core.model.contact_state import Origin, Seen
+from reconciler.core.model.errors import UsageError
+from reconciler.core.model.names import Instant, instant
+from reconciler.core.observing.refresh_rules import take_in
 from reconciler.loading.export import Exported, read_export
+from reconciler.render.view.blocks import counted, moment
 from reconciler.store import open_store
 
 OPERATION = "state import"

@@ -12,9 +12,9 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, milliseconds, output
 from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.clock import SystemClock
-from reconciler.core.filter import Filter, Status
-from reconciler.core.names import Instant, normalise_tag
-from reconciler.core.settings import redacted
+from reconciler.core.model.names import Instant, normalise_tag
+from reconciler.core.model.settings import redacted
+from reconciler.core.planning.state_filter import Filter, Status
 from reconciler.store import open_reader
 
 

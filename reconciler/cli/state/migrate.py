@@ -11,10 +11,10 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import common, locking
 from reconciler.cli.state.working import locked, whole
 from reconciler.cli.whose import settings_of, whose_state
-from reconciler.core.errors import StateError, UsageError
-from reconciler.core.portable import accept
-from reconciler.core.settings import redacted
-from reconciler.core.view.blocks import counted
+from reconciler.core.formats.state_json import accept
+from reconciler.core.model.errors import StateError, UsageError
+from reconciler.core.model.settings import redacted
+from reconciler.render.view.blocks import counted
 from reconciler.store import open_store
 
 OPERATION = "state migrate"

@@ -13,11 +13,11 @@ from reconciler.cli.options import common, locking
 from reconciler.cli.state.working import locked, whole
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
-from reconciler.core.errors import InvalidInput, Problem
-from reconciler.core.integrity import verify
-from reconciler.core.portable import Portable, accept
-from reconciler.core.portable_reading import read_state
-from reconciler.core.source import Source
+from reconciler.core.formats.integrity import verify
+from reconciler.core.formats.state_json import Portable, accept
+from reconciler.core.formats.state_json_reading import read_state
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.source import Source
 from reconciler.store import open_store
 
 OPERATION = "state push"

@@ -11,11 +11,11 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import common, locking
 from reconciler.cli.state.working import Hands, locked
 from reconciler.cli.whose import settings_of, whose_state
-from reconciler.core.emergency import Lost, is_open
-from reconciler.core.errors import StateError
-from reconciler.core.view.blocks import counted
+from reconciler.core.formats.recovery_file import Lost, is_open
+from reconciler.core.model.errors import StateError
 from reconciler.emergency import load_emergency
 from reconciler.ports import StateStore
+from reconciler.render.view.blocks import counted
 from reconciler.store import open_store
 
 OPERATION = "state recover"

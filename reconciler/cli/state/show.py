@@ -12,13 +12,13 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.session import open_session
 from reconciler.cli.whose import chosen, settings_of, whose_state
-from reconciler.core.desired import NOTHING, Want
-from reconciler.core.errors import InvalidInput, ReconcilerError, UsageError
-from reconciler.core.names import ContactId, LocationId
-from reconciler.core.view.contact import ContactStory
-from reconciler.core.view.facts import facts_view
+from reconciler.core.manifests.resolve import NOTHING, Want
+from reconciler.core.model.errors import InvalidInput, ReconcilerError, UsageError
+from reconciler.core.model.names import ContactId, LocationId
 from reconciler.ports import StateReader
 from reconciler.render.json import facts_json
+from reconciler.render.view.contact import ContactStory
+from reconciler.render.view.facts import facts_view
 from reconciler.store import open_reader
 
 

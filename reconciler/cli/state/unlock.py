@@ -12,10 +12,10 @@ from reconciler.cli.console import Console
 from reconciler.cli.locks import held_leases
 from reconciler.cli.options import common
 from reconciler.cli.whose import chosen, settings_of, whose_state
-from reconciler.core.errors import UsageError
-from reconciler.core.lease import Lease, describe, unlock_command
-from reconciler.core.settings import Settings, redacted
-from reconciler.core.view.blocks import moment
+from reconciler.core.model.errors import UsageError
+from reconciler.core.model.lease import Lease, describe, unlock_command
+from reconciler.core.model.settings import Settings, redacted
+from reconciler.render.view.blocks import moment
 from reconciler.store import open_reader, open_store
 
 

@@ -12,10 +12,10 @@ from reconciler.cli.options import common
 from reconciler.cli.state.working import whole
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
-from reconciler.core.errors import ExitCode
-from reconciler.core.integrity import verify
-from reconciler.core.settings import redacted
-from reconciler.core.view.blocks import counted
+from reconciler.core.formats.integrity import verify
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.settings import redacted
+from reconciler.render.view.blocks import counted
 from reconciler.store import open_reader
 
 

@@ -12,11 +12,11 @@ from reconciler.cli.console import Console
 from reconciler.cli.holder import current_holder
 from reconciler.cli.runs import read_log
 from reconciler.clock import SystemClock
-from reconciler.core.errors import StateError
-from reconciler.core.journal import RunHeader, RunStatus
-from reconciler.core.lease import Lease
-from reconciler.core.names import LocationId
-from reconciler.core.portable import Portable
+from reconciler.core.formats.state_json import Portable
+from reconciler.core.model.errors import StateError
+from reconciler.core.model.journal import RunHeader, RunStatus
+from reconciler.core.model.lease import Lease
+from reconciler.core.model.names import LocationId
 from reconciler.ports import StateReader, StateStore
 from reconciler.tenure import take
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reconciler.core.cover.model import Cover, Demand, Rectangle, Step
-from reconciler.core.names import TagSet
+from reconciler.core.model.names import TagSet
 
 __all__ = ["EFFORT", "Cover", "Demand", "Rectangle", "Step", "cover", "schedule"]
 

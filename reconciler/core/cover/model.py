@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.core.names import ContactId, Tag, TagSet
-from reconciler.core.outcome import Action
+from reconciler.core.model.names import ContactId, Tag, TagSet
+from reconciler.core.model.outcome import Action
 
 
 @dataclass(frozen=True, slots=True)

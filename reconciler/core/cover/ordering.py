@@ -17,8 +17,8 @@ import numpy as np
 
 from reconciler.core.cover.bits import Ints
 from reconciler.core.cover.model import Rectangle, Step
-from reconciler.core.names import ContactId
-from reconciler.core.outcome import Action
+from reconciler.core.model.names import ContactId
+from reconciler.core.model.outcome import Action
 
 
 def order(adds: Sequence[Rectangle], removes: Sequence[Rectangle]) -> tuple[Step, ...]:

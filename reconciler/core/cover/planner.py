@@ -10,7 +10,7 @@ from reconciler.core.cover.draft import Draft, emit, naive
 from reconciler.core.cover.model import Cover, Demand, Rectangle
 from reconciler.core.cover.problem import Problem, collapse
 from reconciler.core.cover.verify import faults
-from reconciler.core.names import ContactId, TagSet
+from reconciler.core.model.names import ContactId, TagSet
 
 _LOOSE = 1.05
 """Where the caps cut the boxes of a plan without caps into hardly more requests, a plan under caps has little

@@ -17,10 +17,10 @@ from itertools import chain, repeat
 import numpy as np
 import numpy.typing as npt
 
-from reconciler.core.bulk import without_cyclic_gc
 from reconciler.core.cover.bits import Bits, Bools, Ints, compress, distinct_rows, pack, unpack
 from reconciler.core.cover.model import Demand
-from reconciler.core.names import ContactId, Tag, TagSet
+from reconciler.core.model.gc_pause import without_cyclic_gc
+from reconciler.core.model.names import ContactId, Tag, TagSet
 
 _ROUNDS = 6
 _FEW_ROUNDS = 2

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reconciler.core.cover.model import Demand, Rectangle
-from reconciler.core.names import ContactId, Tag, TagSet
+from reconciler.core.model.names import ContactId, Tag, TagSet
 
 _Word = npt.NDArray[np.uint64]
 

@@ -22,13 +22,13 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from reconciler.core.contact_page import contact_page
-from reconciler.core.names import ContactId, LocationId
-from reconciler.core.printable import printable
-from reconciler.core.view.blocks import Column, View, made_in_words
-from reconciler.core.view.charts import Chart
-from reconciler.core.view.records import Records, Row
+from reconciler.core.model.contact_page import contact_page
+from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.model.safe_text import printable
 from reconciler.render.html.drawing import draw
+from reconciler.render.view.blocks import Column, View, made_in_words
+from reconciler.render.view.charts import Chart
+from reconciler.render.view.records import Records, Row
 
 PART = 100
 """Rows that are laid out together."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, log10
 
-from reconciler.core.names import Instant
-from reconciler.core.view.blocks import Style, moment
-from reconciler.core.view.charts import Bars, Chart, Curve
+from reconciler.core.model.names import Instant
+from reconciler.render.view.blocks import Style, moment
+from reconciler.render.view.charts import Bars, Chart, Curve
 
 WIDTH = 640
 LABEL = 180

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from reconciler.core.names import LocationId
-from reconciler.core.plan import Plan
-from reconciler.core.view.blocks import View, name_in_view
-from reconciler.core.view.plan import plan_view
+from reconciler.core.model.names import LocationId
+from reconciler.core.planning.plan import Plan
 from reconciler.planfile import load_plan
 from reconciler.render.markdown import render_markdown
+from reconciler.render.view.blocks import View, name_in_view
+from reconciler.render.view.plan import plan_view
 from reconciler_action.github import GitHub, Refused, marker
 from reconciler_action.runner import Runner
 from reconciler_action.settings import called, common, mask_tokens

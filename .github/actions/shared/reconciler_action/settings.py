@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.core.errors import ReconcilerError
-from reconciler.core.names import LocationId
-from reconciler.core.plan import Plan
+from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.model.names import LocationId
+from reconciler.core.planning.plan import Plan
 from reconciler.loading import load_settings
 from reconciler_action.runner import Runner
 

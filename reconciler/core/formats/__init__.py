@@ -1,0 +1,1 @@
+"""Plan, state and recovery files: how they are written and read."""

@@ -1,0 +1,142 @@
+"""Whether a location's state hangs together: every law that what we write obeys. Pure.
+
+Looks at patterns, not at contacts one by one, and names up to a few contacts of each finding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from reconciler.core.formats.state_json import Portable
+from reconciler.core.model.contact_state import Known, Origin
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import BatchRecord, BatchStatus, RunLog, RunStatus
+from reconciler.core.model.names import ContactId, Instant, Tag, alike_but_for_spelling, normalise_tag
+from reconciler.core.model.outcome import Action, Outcome
+
+SAMPLE = 3
+TOLERANCE_MS = 300_000
+"""How far two machines' clocks may be apart."""
+
+_LINEAGE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def verify(found: Portable, *, now: Instant) -> tuple[str, ...]:
+    """What is wrong, a line each."""
+    state = found.state
+    lines = [] if _LINEAGE.fullmatch(state.lineage or "") else [f"the lineage {state.lineage!r} is none"]
+    lines += [f"set {name!r} has a size of {size}" for name, size in state.set_sizes.items() if size < 0]
+    lines += _of_facts(state.facts)
+    where: defaultdict[int, list[ContactId]] = defaultdict(list)
+    for contact, index in state.observed.contacts.items():
+        where[index].append(contact)
+    for index, contacts in where.items():
+        wrong = tuple(_of_known(state.observed.patterns[index], now))
+        who = ", ".join(sorted(contacts)[:SAMPLE]) + (" …" if len(contacts) > SAMPLE else "")
+        lines += [f"{len(contacts)} contacts ({who}): {text}" for text in wrong]
+    return (*lines, *_of_runs(found.runs, now))
+
+
+def _of_facts(facts: Facts) -> Iterator[str]:
+    for what, limit in (("contacts", facts.max_contacts), ("tags", facts.max_tags)):
+        if limit is not None and limit < 1:
+            yield f"a request may hold {limit} {what}"
+    if facts.limits_at is not None and facts.max_contacts is None and facts.max_tags is None:
+        yield "a time at which limits were learnt, and no limit"
+    for sent, back in facts.aliases:
+        if sent == back or not _is_normal(sent) or not _is_normal(back):
+            yield f"the alias {sent!r} of {back!r} is none"
+    if len(dict(facts.aliases)) < len(facts.aliases):
+        yield "one tag has several aliases"
+
+
+def _of_known(known: Known, now: Instant) -> Iterator[str]:
+    if not known.kept <= known.ledger:
+        yield "tags to be kept on leaving are not under management"
+    if (known.observed is None) != (known.observed_at is None) or (known.observed is None) != (not known.origin):
+        yield "observed tags without a time and an origin, or these without tags"
+    if bool(known.doubt) != (known.doubt_at is not None):
+        yield "a doubt without a time, or a time without a doubt"
+    if (known.quarantine is None) != (known.quarantined_at is None):
+        yield "a quarantine without a time, or a time without a quarantine"
+    if not dict(known.restored).keys() <= known.ledger:
+        yield "tags that were put back, and are not under management"
+    if not known.unconfirmed <= known.ledger:
+        yield "tags whose adds are unconfirmed, and which are not under management"
+    since = known.quarantined_since
+    if since is not None and (known.quarantined_at is None or since > known.quarantined_at):
+        yield "first refused after it was last refused"
+    if known.quarantine is None and known.membership is not None:
+        yield "sets that it belonged to when it was refused, and no quarantine"
+    if len(dict(known.spent)) < len(known.spent):
+        yield "one tag was given before at several times"
+    for what, moment in _moments(known):
+        if moment is not None and not 0 <= moment <= now + TOLERANCE_MS:
+            yield f"{what} at a time that is yet to come"
+    dated = dict(known.restored).keys() | dict(known.spent).keys()
+    spelt = (known.observed or frozenset()) | known.ledger | known.doubt | dated
+    odd = sorted(tag for tag in spelt if not _is_normal(tag))
+    if odd:
+        yield f"tags that are not in their one spelling, such as {odd[0]!r}"
+    if known.origin is Origin.NEVER and known.observed is not None:
+        yield "observed by nobody"
+
+
+def _moments(known: Known) -> Iterator[tuple[str, Instant | None]]:
+    yield from (("observed", known.observed_at), ("sent", known.doubt_at), ("refused", known.quarantined_at))
+    yield from (("restored", at) for _, at in known.restored)
+    yield from (("given", at) for _, at in known.spent)
+    yield "tried", known.attempted_at
+    if known.reading is not None:
+        yield "read", known.reading.asked
+
+
+def _is_normal(tag: Tag) -> bool:
+    return normalise_tag(tag) == tag
+
+
+def _of_runs(runs: tuple[RunLog, ...], now: Instant) -> Iterator[str]:
+    for run, times in Counter(log.record.id for log in runs).items():
+        if times > 1:
+            yield f"run {run} is there {times} times"
+    for place, log in enumerate(runs):
+        record, last = log.record, place == len(runs) - 1
+        if record.status is RunStatus.RUNNING and not last:
+            yield f"run {record.id} is said to be running, and later ones began"
+        if record.ended is not None and record.ended < record.header.started:
+            yield f"run {record.id} ended before it began"
+        # a run that a signal ended wrote down its end, one that was killed did not
+        may_end = record.status is not RunStatus.RUNNING
+        may_go_on = record.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED)
+        if not (may_go_on if record.ended is None else may_end):
+            yield f"run {record.id} is {record.status}, which does not go with its end"
+        if record.header.started > now + TOLERANCE_MS:
+            yield f"run {record.id} began at a time that is yet to come"
+        for number, batch in enumerate(log.batches, start=1):
+            for text in set(_of_batch(batch, last=last)):
+                yield f"run {record.id}, batch {number}: {text}"
+
+
+def _of_batch(batch: BatchRecord, *, last: bool) -> Iterator[str]:
+    if not batch.tags:
+        yield "no tags"
+    if batch.status is BatchStatus.INTENDED and not last:
+        yield "left open, and later runs began"
+    if (batch.ended is None) != (batch.status in (BatchStatus.INTENDED, BatchStatus.IN_DOUBT)):
+        yield f"{batch.status}, which does not go with its end"
+    tags = frozenset(batch.tags)
+    for answer in set(batch.answers.values()):
+        verdict = answer.verdict
+        if (verdict is None) != (batch.status is BatchStatus.INTENDED):
+            yield f"{batch.status}, which does not go with its rows"
+        if verdict is None:
+            continue
+        if (verdict.outcome is Outcome.NOT_SENT) != (batch.status is BatchStatus.WITHDRAWN):
+            yield f"{batch.status}, and a row {verdict.outcome}"
+        mine, other = verdict.added, verdict.removed
+        if batch.action is Action.REMOVE:
+            mine, other = other, mine
+        if other or not alike_but_for_spelling(mine - tags, tags) or (verdict.outcome is Outcome.APPLIED) != bool(mine):
+            yield "a row that does not go with what was asked"

@@ -1,0 +1,224 @@
+"""State as a portable JSON document: what `state pull` prints, and `state push` takes by `portable_reading`. Pure.
+
+Rules
+1. `format_version` is "MAJOR.MINOR": a reader ignores unknown fields and refuses an unknown MAJOR.
+2. Contacts that share everything known stand together, and so do contacts of a batch that were answered alike.
+3. `pull` then `push` into an empty state gives the same content, the same runs and the same document.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from reconciler.core.model.contact_state import Known, UndecidedReading
+from reconciler.core.model.errors import StateError
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord
+from reconciler.core.model.names import ContactId, Instant, TagSet, iso
+from reconciler.core.planning.plan import Snapshot
+
+FORMAT_VERSION = "1.4"
+T = TypeVar("T", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Portable:
+    """All there is of a location: its content and its journal."""
+
+    state: Snapshot
+    runs: tuple[RunLog, ...]
+
+
+def state_document(locations: Iterable[Portable]) -> dict[str, Any]:
+    return {"format_version": FORMAT_VERSION, "locations": [_location_document(each) for each in locations]}
+
+
+def _location_document(each: Portable) -> dict[str, Any]:
+    state = each.state
+    return {
+        "location": state.location,
+        "lineage": state.lineage,
+        "serial": state.serial,
+        "set_sizes": dict(sorted(state.set_sizes.items())),
+        "facts": facts_document(state.facts),
+        "known": contacts_document(dict(state.observed.items())),
+        "runs": [
+            run_document(log.record)
+            | {
+                "adopted": adopted_document(log.adopted),
+                "ending": ending_document(log.ending),
+                "batches": [batch_document(batch) for batch in log.batches],
+            }
+            for log in each.runs
+        ],
+    }
+
+
+def facts_document(facts: Facts) -> dict[str, Any]:
+    return {
+        "moves_updated": facts.moves_updated,
+        "max_contacts": facts.max_contacts,
+        "max_tags": facts.max_tags,
+        "aliases": dict(facts.aliases),
+        "limits_at": _iso(facts.limits_at),
+    }
+
+
+def contacts_document(contacts: Mapping[ContactId, Known]) -> list[dict[str, Any]]:
+    return [known_document(known) | {"contacts": ids} for known, ids in _grouped(contacts.items())]
+
+
+def answers_document(answers: Mapping[ContactId, Answer]) -> list[dict[str, Any]]:
+    return [_answer_document(answer) | {"contacts": ids} for answer, ids in _grouped(answers.items())]
+
+
+def adopted_document(adopted: Mapping[ContactId, TagSet]) -> list[dict[str, Any]]:
+    return [{"tags": sorted(tags), "contacts": contacts} for tags, contacts in _grouped(adopted.items())]
+
+
+def _grouped(items: Iterable[tuple[ContactId, T]]) -> list[tuple[T, list[ContactId]]]:
+    """The contacts of each value, in the order of the first contact."""
+    found: defaultdict[T, list[ContactId]] = defaultdict(list)
+    for contact, value in sorted(items, key=lambda item: item[0]):
+        found[value].append(contact)
+    return list(found.items())
+
+
+def known_document(known: Known) -> dict[str, Any]:
+    return {
+        "observed": None if known.observed is None else sorted(known.observed),
+        "observed_at": _iso(known.observed_at),
+        "origin": known.origin,
+        "ledger": sorted(known.ledger),
+        "kept": sorted(known.kept),
+        "doubt": sorted(known.doubt),
+        "doubt_at": _iso(known.doubt_at),
+        "quarantine": known.quarantine,
+        "quarantined_at": _iso(known.quarantined_at),
+        "quarantined_since": _iso(known.quarantined_since),
+        "membership": None if known.membership is None else sorted(known.membership),
+        "restored": {tag: iso(at) for tag, at in known.restored},
+        "unconfirmed": sorted(known.unconfirmed),
+        "spent": {tag: iso(at) for tag, at in known.spent},
+        "reading": None if known.reading is None else _reading_document(known.reading),
+        "attempted_at": _iso(known.attempted_at),
+    }
+
+
+def _reading_document(reading: UndecidedReading) -> dict[str, Any]:
+    return {
+        "asked": iso(reading.asked),
+        "answered": iso(reading.answered),
+        "served": _iso(reading.served),
+        "updated": _iso(reading.updated),
+        "tags": sorted(reading.tags),
+    }
+
+
+def run_document(run: RunRecord) -> dict[str, Any]:
+    header = run.header
+    return {
+        "id": run.id,
+        "operation": header.operation,
+        "who": header.who,
+        "started": iso(header.started),
+        "ended": _iso(run.ended),
+        "status": run.status,
+        "change_digest": header.change_digest,
+        "commit": header.commit,
+        "allowed": list(header.allowed),
+        "requests": run.requests,
+        "kept_rows": run.rows,
+        "traced": run.traced,
+    }
+
+
+def ending_document(ending: RunEnding | None) -> dict[str, Any] | None:
+    if ending is None:
+        return None
+    shortfalls = [
+        {
+            "outcome": each.outcome,
+            "action": each.action,
+            "tags": list(each.tags),
+            "why": each.why,
+            "contacts": list(each.contacts),
+        }
+        for each in ending.shortfalls
+    ]
+    return {
+        "pairs": dict(ending.pairs),
+        "rounds": ending.rounds,
+        "reads": ending.reads,
+        "adopted": ending.adopted,
+        "released": ending.released,
+        "outside": ending.outside,
+        "error": ending.error,
+        "shortfalls": shortfalls,
+    }
+
+
+def batch_document(batch: BatchRecord) -> dict[str, Any]:
+    return {
+        "action": batch.action,
+        "tags": list(batch.tags),
+        "intended": iso(batch.intended),
+        "ended": _iso(batch.ended),
+        "status": batch.status,
+        "rows": answers_document(batch.answers),
+    }
+
+
+def _answer_document(answer: Answer) -> dict[str, Any]:
+    verdict = answer.verdict
+    if verdict is None:
+        return {"outcome": None, "entered": sorted(answer.entered)}
+    return {
+        "outcome": verdict.outcome,
+        "old": None if verdict.old is None else sorted(verdict.old),
+        "added": sorted(verdict.added),
+        "removed": sorted(verdict.removed),
+        "released": sorted(answer.released),
+        "entered": sorted(answer.entered),
+        "message": verdict.message,
+        "rejection": verdict.rejection,
+    }
+
+
+def _iso(moment: Instant | None) -> str | None:
+    return None if moment is None else iso(moment)
+
+
+def accept(present: Portable, new: Portable) -> Portable | None:
+    """What a push makes of a location: None where there is nothing to do; raises StateError where it would lose.
+
+    A push into an empty state takes lineage and serial over. Elsewhere the lineage must be the same, the serial not
+    older than that of the state, and no run may be missing.
+    """
+    state = present.state
+    if not state.serial and not present.runs and not len(state.observed):
+        return new
+    if new.state.lineage != state.lineage:
+        raise StateError(
+            f"the state of location {state.location} is of lineage {state.lineage}, and this is of {new.state.lineage}",
+            hint="they have nothing to do with one another: see that --state names the right one",
+        )
+    missing = {log.record.id for log in present.runs} - {log.record.id for log in new.runs}
+    if new.state.serial < state.serial or missing:
+        lacks = f", and lacks run {min(missing)}" if missing else ""
+        raise StateError(
+            f"this is older than the state: serial {new.state.serial}, there {state.serial}{lacks}",
+            hint="pull again, and make the change once more",
+        )
+    if _content(new) == _content(present):
+        return None
+    serial = max(new.state.serial, state.serial + 1)
+    return replace(new, state=replace(new.state, serial=serial))
+
+
+def _content(each: Portable) -> tuple[object, ...]:
+    state = each.state
+    return dict(state.observed.items()), dict(state.set_sizes), state.facts, [log.record.id for log in each.runs]

@@ -1,0 +1,73 @@
+"""CHECKS: every check of the manifests by name, with its severity. Each is a pure function from Manifests to findings.
+
+Rules
+1. A check reports all of its mistakes; none depends on the order of files or keys.
+2. What names two places names both.
+3. Where something could not be read, a check concludes nothing from its absence.
+4. An error is what must not be applied; a warning is probably a mistake; an info is worth knowing in a review.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from reconciler.core.manifests.checks import conflicts, rules, sets, spelling
+from reconciler.core.manifests.checks.finding import Finding
+from reconciler.core.manifests.checks.scene import Manifests
+from reconciler.core.model.errors import Problem, Severity
+
+__all__ = ["CHECKS", "Check", "Manifests", "check"]
+
+_ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    severity: Severity
+    find: Callable[[Manifests], Iterable[Finding]]
+
+
+CHECKS = (
+    Check("set-name", _ERROR, sets.unique_names),
+    Check("unknown-set", _ERROR, sets.known_sets),
+    Check("set-cycle", _ERROR, sets.cycles),
+    Check("set-size", _ERROR, sets.sizes),
+    Check("empty-set", _ERROR, sets.empty_sets),
+    Check("idle-set", _WARNING, sets.idle_sets),
+    Check("odd-id", _WARNING, sets.contact_ids),
+    Check("shared-contacts", _INFO, sets.shared_contacts),
+    Check("merged-location", _INFO, sets.merged_locations),
+    Check("location-unused", _WARNING, sets.unused_locations),
+    Check("time-order", _ERROR, sets.reversed_times),
+    Check("time-past", _INFO, sets.past_times),
+    Check("tag-conflict", _ERROR, conflicts.present_and_absent),
+    Check("group-conflict", _ERROR, conflicts.two_of_a_group),
+    Check("tag-control", _ERROR, spelling.control_characters),
+    Check("tag-bidi", _ERROR, spelling.bidi_characters),
+    Check("tag-invisible", _WARNING, spelling.invisible_characters),
+    Check("tag-comma", _WARNING, spelling.commas),
+    Check("tag-blank", _WARNING, spelling.blanks),
+    Check("tag-length", _WARNING, spelling.lengths),
+    Check("tag-comment", _WARNING, spelling.comments),
+    Check("tag-script", _WARNING, spelling.mixed_scripts),
+    Check("tag-lookalike", _WARNING, spelling.lookalikes),
+    Check("tag-spelling", _WARNING, spelling.spellings),
+    Check("tag-repeated", _WARNING, spelling.repeated),
+    Check("rule-differs", _ERROR, rules.equal_rules),
+    Check("rule-replaced", _INFO, rules.replaced_rules),
+    Check("rule-contradiction", _ERROR, rules.contradictions),
+    Check("rule-renamed", _ERROR, rules.renamed_tags),
+    Check("rule-unused", _WARNING, rules.unused_rules),
+)
+
+
+def check(manifests: Manifests) -> tuple[Problem, ...]:
+    """Everything that is wrong or worth knowing, sorted by place."""
+    found = [
+        Problem(finding.source, finding.message, entry.name, entry.severity, finding.hint)
+        for entry in CHECKS
+        for finding in entry.find(manifests)
+    ]
+    return tuple(sorted(found, key=lambda problem: problem.sort_key))

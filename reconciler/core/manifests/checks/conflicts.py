@@ -1,0 +1,190 @@
+"""Demands on one contact that cannot both hold, while both are in force.
+
+Demands carry a label; two demands clash where their labels differ, their sets share a contact and their times overlap.
+For a tag the labels are present and absent, for a group they are its tags.
+
+How, for a million contacts: demands that no time or label lets clash are dropped first; then contacts under more than
+one label are found by set operations; only those are sorted into patterns (which demands hold for a contact), each an
+integer; and only patterns are looked into.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from reconciler.core.manifests.checks.finding import Finding
+from reconciler.core.manifests.checks.scene import Location, Manifests
+from reconciler.core.model.manifest import ContactSet, TagUse
+from reconciler.core.model.names import ContactId, Instant, Tag
+
+_PRESENT, _ABSENT = "present", "absent"
+_FOREVER = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One line of one set. `start` and `until` are milliseconds, open ends far away."""
+
+    set: ContactSet
+    label: str
+    use: TagUse
+
+    @property
+    def start(self) -> int:
+        return -_FOREVER if self.set.start is None else self.set.start
+
+    @property
+    def until(self) -> int:
+        return _FOREVER if self.set.until is None else self.set.until
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Two demands, the earlier written first, with the number of contacts and the first of them."""
+
+    one: Demand
+    other: Demand
+    contacts: int
+    example: ContactId
+
+
+def present_and_absent(manifests: Manifests) -> Iterator[Finding]:
+    """A tag that one contact must and must not carry."""
+    for location in manifests.locations:
+        demands: defaultdict[Tag, list[Demand]] = defaultdict(list)
+        for contact_set in location.sets.values():
+            present = {use.tag for use in contact_set.tags}
+            for use in contact_set.tags:
+                demands[use.tag].append(Demand(contact_set, _PRESENT, use))
+            for use in contact_set.absent:
+                if use.tag in present:
+                    first = next(other for other in contact_set.tags if other.tag == use.tag)
+                    yield Finding(use.source, f"tag {use.tag!r} is both under tags ({first.source}) and under absent")
+                else:
+                    demands[use.tag].append(Demand(contact_set, _ABSENT, use))
+        for tag in sorted(demands):
+            for clash in clashes(location, demands[tag], manifests.now):
+                one, other = clash.one, clash.other
+                message = f"tag {tag!r} must be {other.label} here and {one.label} at {one.use.source}, {_whom(clash)}"
+                yield Finding(other.use.source, message, _REMEDY)
+
+
+def two_of_a_group(manifests: Manifests) -> Iterator[Finding]:
+    """Two tags of one group on one contact."""
+    for location in manifests.locations:
+        group_of = {tag: rule.group for tag, rule in location.rules.items() if rule.group}
+        demands: defaultdict[str, list[Demand]] = defaultdict(list)
+        for contact_set in location.sets.values():
+            first: dict[str, TagUse] = {}
+            for use in contact_set.tags:
+                group = group_of.get(use.tag, "")
+                if not group:
+                    continue
+                before = first.setdefault(group, use)
+                if before.tag != use.tag:
+                    message = f"tags {use.tag!r} and {before.tag!r} ({before.source}) are both of the group {group!r}"
+                    yield Finding(use.source, message, "a contact carries at most one tag of a group")
+                else:
+                    demands[group].append(Demand(contact_set, use.tag, use))
+        for group in sorted(demands):
+            for clash in clashes(location, demands[group], manifests.now):
+                one, other = clash.one, clash.other
+                message = (
+                    f"tag {other.label!r} and tag {one.label!r} at {one.use.source} are both of the group {group!r}, "
+                    f"{_whom(clash)}"
+                )
+                yield Finding(other.use.source, message, _REMEDY)
+
+
+_REMEDY = "take the contacts out of one set (`except`), or bound the sets in time (`from`, `until`)"
+
+
+def _whom(clash: Clash) -> str:
+    if clash.contacts == 1:
+        return f"for contact {clash.example!r}"
+    return f"for {clash.contacts:,} contacts, for example {clash.example!r}"
+
+
+def clashes(location: Location, demands: Iterable[Demand], now: Instant | None) -> list[Clash]:
+    """The clashes among demands, sorted by place; demands whose time is over are left out."""
+    alive = [demand for demand in demands if demand.start < demand.until and (now is None or demand.until > now)]
+    alive.sort(key=lambda demand: demand.use.source)
+    if next(rivals(alive), None) is None:
+        return []
+    found: dict[tuple[int, int], tuple[int, ContactId]] = {}
+    for numbers, contacts, example in _patterns(location, alive, _suspects(location, alive)):
+        places = {id(alive[number]): number for number in numbers}
+        for one, other in rivals([alive[number] for number in numbers]):
+            pair = tuple(sorted((places[id(one)], places[id(other)])))
+            count, known = found.get((pair[0], pair[1]), (0, example))
+            found[pair[0], pair[1]] = (count + contacts, min(known, example))
+    return [Clash(alive[one], alive[other], count, example) for (one, other), (count, example) in sorted(found.items())]
+
+
+def rivals(demands: Iterable[Demand]) -> Iterator[tuple[Demand, Demand]]:
+    """Demands of different labels whose times overlap: for each demand one that starts earlier, if there is any."""
+    best: Demand | None = None
+    second: Demand | None = None
+    for demand in sorted(demands, key=lambda demand: demand.start):
+        rival = second if best is not None and best.label == demand.label else best
+        if rival is not None and rival.until > demand.start:
+            yield rival, demand
+        if best is None or demand.until > best.until:
+            second = second if best is None or best.label == demand.label else best
+            best = demand
+        elif demand.label != best.label and (second is None or demand.until > second.until):
+            second = demand
+
+
+def _suspects(location: Location, demands: list[Demand]) -> set[ContactId]:
+    """The contacts that are under more than one label."""
+    labels: defaultdict[str, list[Demand]] = defaultdict(list)
+    for demand in demands:
+        labels[demand.label].append(demand)
+    unions = [
+        frozenset[ContactId]().union(*(location.members(demand.set.name) for demand in group))
+        if len(group) > 1
+        else location.members(group[0].set.name)
+        for group in labels.values()
+    ]
+    if len(unions) == 2:
+        return set(unions[0] & unions[1])
+    seen: set[ContactId] = set()
+    suspects: set[ContactId] = set()
+    for union in unions:
+        suspects |= seen & union
+        seen |= union
+    return suspects
+
+
+def _patterns(
+    location: Location, demands: list[Demand], suspects: set[ContactId]
+) -> Iterator[tuple[list[int], int, ContactId]]:
+    """For each pattern its demands (by number), how many suspects have it, and the first of them.
+
+    A pattern is an integer; `came_from` tells which demand was added to which pattern to make it.
+    """
+    pattern_of = dict.fromkeys(suspects, 0)
+    came_from: list[tuple[int, int]] = [(0, -1)]
+    for number, demand in enumerate(demands):
+        grown: dict[int, int] = {}
+        for contact in location.members(demand.set.name) & suspects:
+            before = pattern_of[contact]
+            after = grown.get(before)
+            if after is None:
+                after = grown[before] = len(came_from)
+                came_from.append((before, number))
+            pattern_of[contact] = after
+    sizes: dict[int, tuple[int, ContactId]] = {}
+    for contact, pattern in pattern_of.items():
+        count, first = sizes.get(pattern, (0, contact))
+        sizes[pattern] = (count + 1, min(first, contact))
+    for pattern, (count, first) in sorted(sizes.items()):
+        numbers = []
+        step = pattern
+        while step:
+            step, number = came_from[step]
+            numbers.append(number)
+        yield numbers[::-1], count, first

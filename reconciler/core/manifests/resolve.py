@@ -1,0 +1,330 @@
+"""resolve(manifests) -> Desired: which tags each contact shall carry, and which it must not.
+
+Rules
+1. Membership ignores `from` and `until`; only declaring obeys them.
+2. A contact's present and absent tags are unions over its active sets; the strongest authority of those sets holds.
+3. The other tags of a declared tag's group are absent, and so is the tag that a declared one was renamed from.
+4. Contacts that belong to the same sets share one `Want`: there is never an object per contact and tag.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+
+from reconciler.core.model.manifest import (
+    Authority,
+    Combined,
+    ContactSet,
+    Listed,
+    Manifest,
+    OnLeave,
+    SetUse,
+    TagRule,
+)
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.source import Source
+
+
+class Reason(StrEnum):
+    """Why a change is planned."""
+
+    DECLARED = "declared"
+    RESTORED = "restored"
+    AGAIN = "again"
+    ABSENT = "absent"
+    GROUP = "group"
+    RENAMED = "renamed"
+    EXPIRED = "expired"
+    PRUNED = "pruned"
+    OWNED = "owned"
+    EXACT = "exact"
+    EXCLUSIVE = "exclusive"
+    REVERTED = "reverted"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A reason and the places that asked for it (none where nobody declares the tag any more)."""
+
+    reason: Reason
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What is declared for the contacts that belong to the same sets.
+
+    `absent` holds tags declared absent and those that a group excludes. `keep`: present tags that stay when a
+    contact leaves its sets. `expired`: tags that a set of the contact would declare, were it active now.
+    """
+
+    present: Mapping[Tag, tuple[Source, ...]] = field(default_factory=dict)
+    absent: Mapping[Tag, Cause] = field(default_factory=dict)
+    expired: Mapping[Tag, tuple[Source, ...]] = field(default_factory=dict)
+    keep: TagSet = frozenset()
+    authority: Authority = Authority.ADDITIVE
+    ignore: tuple[str, ...] = ()
+
+
+UNPLANNED = frozenset({"source", "description"})
+"""The fields of a tag's rule that planning does not read."""
+
+NOTHING = Want()
+"""What is declared for a contact of no set."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSet:
+    """A contact set with its members; `active` now or not."""
+
+    name: SetName
+    source: Source
+    members: Sequence[ContactId]
+    active: bool
+    start: Instant | None
+    until: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The desired tags of one location. `contacts` maps a contact to its index in `wants` and in `memberships`, the
+    sets that it belongs to.
+
+    `owned`: tags named in the location's manifests, their groups and their old names. `valid_until`: the next `from`
+    or `until`, when all this may change. `digest` identifies the resolved tags and rules: comments, order, file names
+    and contacts without a wish do not move it.
+    """
+
+    location: LocationId
+    wants: tuple[Want, ...]
+    contacts: Mapping[ContactId, int]
+    sets: tuple[ResolvedSet, ...]
+    rules: Mapping[Tag, TagRule]
+    owned: TagSet
+    valid_until: Instant | None
+    digest: str
+    memberships: tuple[frozenset[SetName], ...]
+
+    @property
+    def once(self) -> TagSet:
+        """The tags that one add satisfies for good."""
+        return frozenset(tag for tag, rule in self.rules.items() if rule.once)
+
+    @property
+    def set_names(self) -> frozenset[SetName]:
+        return frozenset(each.name for each in self.sets)
+
+    def want(self, contact: ContactId) -> Want:
+        index = self.contacts.get(contact)
+        return NOTHING if index is None else self.wants[index]
+
+    def membership(self, contact: ContactId) -> frozenset[SetName]:
+        index = self.contacts.get(contact)
+        return frozenset() if index is None else self.memberships[index]
+
+
+_STRENGTH = {Authority.ADDITIVE: 0, Authority.OWNED: 1, Authority.EXACT: 2}
+
+
+def resolve(
+    manifests: Sequence[Manifest],
+    *,
+    now: Instant,
+    shared_rules: Mapping[Tag, TagRule] | None = None,
+    authority: Authority = Authority.ADDITIVE,
+) -> Desired:
+    """The desired tags of the one location that all `manifests` name.
+
+    The manifests have passed the checks (`core.check`): no unknown set, no cycle, no conflict. `shared_rules` and
+    `authority` are the settings' and give way to the manifest's own.
+    """
+    sets = tuple(
+        (each, each.authority or manifest.authority or authority) for manifest in manifests for each in manifest.sets
+    )
+    rules = dict(shared_rules or {}) | {tag: rule for manifest in manifests for tag, rule in manifest.rules.items()}
+    members = members_of([each for each, _ in sets])
+    patterns, contacts = _belonging([members[each.name] for each, _ in sets])
+    groups, renamed = _groups(rules), _renamed(rules)
+    wants = tuple(_want([sets[index] for index in pattern], groups, renamed, now=now) for pattern in patterns)
+    resolved = tuple(
+        ResolvedSet(each.name, each.source, members[each.name], is_active(each, now), each.start, each.until)
+        for each, _ in sets
+    )
+    return Desired(
+        location=manifests[0].location,
+        wants=wants,
+        contacts=contacts,
+        sets=resolved,
+        rules=rules,
+        owned=_owned(manifests, groups, renamed),
+        valid_until=_next_boundary([each for each, _ in sets], now),
+        digest=_digest(manifests[0].location, wants, contacts, rules),
+        memberships=tuple(frozenset(sets[index][0].name for index in pattern) for pattern in patterns),
+    )
+
+
+def is_active(each: ContactSet, now: Instant) -> bool:
+    return (each.start is None or each.start <= now) and (each.until is None or now < each.until)
+
+
+def members_of(sets: Iterable[ContactSet]) -> dict[SetName, Sequence[ContactId]]:
+    """The members of every set, those of combined sets worked out; raises KeyError for an unknown set."""
+    by_name = {each.name: each for each in sets}
+    done: dict[SetName, Sequence[ContactId]] = {}
+    for name in by_name:
+        _fill(name, by_name, done)
+    return done
+
+
+def _fill(name: SetName, by_name: Mapping[SetName, ContactSet], done: dict[SetName, Sequence[ContactId]]) -> None:
+    stack = [name]
+    while stack:
+        current = stack[-1]
+        contacts = by_name[current].contacts
+        if isinstance(contacts, Listed):
+            done[current] = contacts.ids
+        missing = [] if current in done else [use.name for use in _uses(contacts) if use.name not in done]
+        if missing:
+            stack.extend(missing)
+            continue
+        if isinstance(contacts, Combined) and current not in done:
+            done[current] = _combine(contacts, done)
+        stack.pop()
+
+
+def _uses(contacts: Listed | Combined) -> tuple[SetUse, ...]:
+    return () if isinstance(contacts, Listed) else contacts.sets + contacts.minus + contacts.only
+
+
+def _combine(contacts: Combined, done: Mapping[SetName, Sequence[ContactId]]) -> Sequence[ContactId]:
+    members = dict.fromkeys(contact for use in contacts.sets for contact in done[use.name])
+    if contacts.only:
+        within = {contact for use in contacts.only for contact in done[use.name]}
+        members = dict.fromkeys(contact for contact in members if contact in within)
+    for use in contacts.minus:
+        for contact in done[use.name]:
+            members.pop(contact, None)
+    return tuple(members)
+
+
+def _belonging(members: Sequence[Sequence[ContactId]]) -> tuple[list[tuple[int, ...]], dict[ContactId, int]]:
+    """The distinct combinations of sets, and which one each contact has.
+
+    Walks the sets once; a contact moves from combination to combination, so the cost is one look-up a member.
+    """
+    patterns: list[tuple[int, ...]] = [()]
+    contacts: dict[ContactId, int] = {}
+    for index, ids in enumerate(members):
+        step: dict[int, int] = {}
+        for contact in ids:
+            before = contacts.get(contact, 0)
+            after = step.get(before)
+            if after is None:
+                after = step[before] = len(patterns)
+                patterns.append((*patterns[before], index))
+            contacts[contact] = after
+    return patterns, contacts
+
+
+def _groups(rules: Mapping[Tag, TagRule]) -> dict[Tag, TagSet]:
+    """For each tag of a group, the group's other tags."""
+    tags_of: defaultdict[str, set[Tag]] = defaultdict(set)
+    for tag, rule in rules.items():
+        if rule.group:
+            tags_of[rule.group].add(tag)
+    return {tag: frozenset(tags - {tag}) for tags in tags_of.values() for tag in tags}
+
+
+def _renamed(rules: Mapping[Tag, TagRule]) -> dict[Tag, Tag]:
+    """For each renamed tag, its old name."""
+    return {tag: rule.renamed_from for tag, rule in rules.items() if rule.renamed_from is not None}
+
+
+def _want(
+    sets: Sequence[tuple[ContactSet, Authority]],
+    groups: Mapping[Tag, TagSet],
+    renamed: Mapping[Tag, Tag],
+    *,
+    now: Instant,
+) -> Want:
+    active = [(each, authority) for each, authority in sets if is_active(each, now)]
+    present = _sources([use for each, _ in active for use in each.tags])
+    asked_absent = _sources([use for each, _ in active for use in each.absent])
+    absent = {
+        other: Cause(Reason.GROUP, sources)
+        for tag, sources in present.items()
+        for other in groups.get(tag, frozenset())
+        if other not in present
+    }
+    absent |= {
+        renamed[tag]: Cause(Reason.RENAMED, sources)
+        for tag, sources in present.items()
+        if tag in renamed and renamed[tag] not in present
+    }
+    absent |= {tag: Cause(Reason.ABSENT, sources) for tag, sources in asked_absent.items()}
+    expired = [use for each, _ in sets if not is_active(each, now) for use in each.tags if use.tag not in present]
+    firm = {use.tag for each, _ in active if each.on_leave is OnLeave.REMOVE for use in each.tags}
+    return Want(
+        present=present,
+        absent=absent,
+        expired=_sources(expired),
+        keep=frozenset(present) - firm,
+        authority=max((authority for _, authority in active), key=_STRENGTH.__getitem__, default=Authority.ADDITIVE),
+        ignore=tuple(sorted({pattern for each, _ in active for pattern in each.ignore})),
+    )
+
+
+def _sources(uses: Iterable[object]) -> dict[Tag, tuple[Source, ...]]:
+    found: defaultdict[Tag, list[Source]] = defaultdict(list)
+    for use in uses:
+        found[use.tag].append(use.source)  # type: ignore[attr-defined]
+    return {tag: tuple(sorted(set(found[tag]))) for tag in sorted(found)}
+
+
+def _owned(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet], renamed: Mapping[Tag, Tag]) -> TagSet:
+    """A shared rule may group a named tag, or name its old name: what follows from that is owned too."""
+    named = {use.tag for manifest in manifests for each in manifest.sets for use in each.tags + each.absent}
+    named |= {tag for manifest in manifests for tag in manifest.rules}
+    old_names = {renamed[tag] for tag in named if tag in renamed}
+    return frozenset(named | old_names).union(*(groups[tag] for tag in named if tag in groups))
+
+
+def _next_boundary(sets: Iterable[ContactSet], now: Instant) -> Instant | None:
+    edges = [edge for each in sets for edge in (each.start, each.until) if edge is not None and edge > now]
+    return min(edges, default=None)
+
+
+def _digest(
+    location: LocationId,
+    wants: Sequence[Want],
+    contacts: Mapping[ContactId, int],
+    rules: Mapping[Tag, TagRule],
+) -> str:
+    """SHA-256 over the rules and, for each distinct wish, its contacts in order."""
+    texts = [_describe(want) for want in wants]
+    members: defaultdict[str, list[ContactId]] = defaultdict(list)
+    for contact, index in contacts.items():
+        members[texts[index]].append(contact)
+    members.pop(_describe(NOTHING), None)
+    digest = hashlib.sha256(json.dumps([location, [_describe_rule(rules[tag]) for tag in sorted(rules)]]).encode())
+    for text in sorted(members):
+        digest.update(json.dumps([text, sorted(members[text])]).encode())
+    return "sha256:" + digest.hexdigest()
+
+
+def _describe(want: Want) -> str:
+    """Every field of the wish, without the places in files where it was written."""
+    values = {each.name: getattr(want, each.name) for each in fields(want)}
+    reasons = {tag: cause.reason for tag, cause in want.absent.items()}
+    values |= {"present": sorted(want.present), "absent": reasons, "expired": sorted(want.expired)}
+    return json.dumps([*(values | {"keep": sorted(want.keep)}).values()], sort_keys=True)
+
+
+def _describe_rule(rule: TagRule) -> list[object]:
+    """Every field of the rule but those that change no plan: a field that is new moves the digest."""
+    return [getattr(rule, each.name) for each in fields(rule) if each.name not in UNPLANNED]

@@ -1,0 +1,148 @@
+"""What the journal holds of a run: who, why, what was asked and answered, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from reconciler.core.model.lease import Lease
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
+from reconciler.core.model.outcome import Action, Outcome, Verdict
+
+
+class RunStatus(StrEnum):
+    RUNNING = "running"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+
+
+class BatchStatus(StrEnum):
+    """INTENDED: may have been sent, no answer so far. WITHDRAWN: known to have had no effect."""
+
+    INTENDED = "intended"
+    ANSWERED = "answered"
+    WITHDRAWN = "withdrawn"
+    IN_DOUBT = "in_doubt"
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """Pairs that did not end well, or were not sent, for one reason: the tags on each of the contacts.
+
+    `why`: what the API said of them, or what kept them back.
+    """
+
+    outcome: Outcome
+    action: Action
+    tags: tuple[Tag, ...]
+    why: str
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnding:
+    """What the report of a run told at its end. `pairs`: how many of the planned pairs ended how, none of them 0.
+
+    `outside`: pairs that turned out to be needed and that nobody approved. `error`: what ended the run early.
+    """
+
+    pairs: tuple[tuple[Outcome, int], ...] = ()
+    rounds: int = 0
+    reads: int = 0
+    adopted: int = 0
+    released: int = 0
+    outside: int = 0
+    error: str = ""
+    shortfalls: tuple[Shortfall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """A run as it begins. `commit` is the manifests' Git commit, empty where there is none.
+
+    `allowed`: the guards that were lifted for it, each with the reason given.
+    """
+
+    location: LocationId
+    operation: str
+    who: str
+    started: Instant
+    change_digest: str = ""
+    commit: str = ""
+    allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as the journal shows it. `rows` counts its response rows that are kept.
+
+    `traced`: whether the journal tells which pairs it put under management.
+    """
+
+    id: str
+    header: RunHeader
+    status: RunStatus
+    ended: Instant | None
+    requests: int
+    rows: int
+    traced: bool = True
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether its rows were given up, as those of older runs are."""
+        return self.requests > 0 and self.rows == 0
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether nobody was left to write down how it ended."""
+        return self.status is RunStatus.INTERRUPTED and self.ended is None
+
+    def held_under(self, lease: Lease | None) -> RunRecord:
+        """As the location's lease tells: a run that has not ended lasts as long as the lease that it began under.
+
+        `lease`: the one that somebody holds now, None where nobody does.
+        """
+        lasts = lease is not None and lease.holder.created <= self.header.started
+        if self.status is not RunStatus.RUNNING or lasts:
+            return self
+        return replace(self, status=RunStatus.INTERRUPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one contact of a batch ended; None: not known so far. `released`: what was under management and is gone.
+
+    `entered`: what the batch's intent put under management.
+    """
+
+    verdict: Verdict | None
+    released: TagSet = frozenset()
+    entered: TagSet = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """One request, as the journal shows it; `answers` is empty where its rows are no longer kept."""
+
+    action: Action
+    tags: tuple[Tag, ...]
+    intended: Instant
+    ended: Instant | None
+    status: BatchStatus
+    answers: Mapping[ContactId, Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class RunLog:
+    """A run with all of its batches, in the order in which they were sent.
+
+    `adopted`: what it put under management without a request. `ending`: what its report told; None where it had none,
+    as a run that was killed, or that is from before that was written down.
+    """
+
+    record: RunRecord
+    batches: tuple[BatchRecord, ...]
+    adopted: Mapping[ContactId, TagSet] = field(default_factory=dict)
+    ending: RunEnding | None = None

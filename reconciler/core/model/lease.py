@@ -1,0 +1,111 @@
+"""The lease: one applier per location and state.
+
+Rules
+1. A lease names its holder, so that who is refused knows whom to ask.
+2. It ends by release, or `TTL_MS` after the last heartbeat; a holder of our host, boot and PID namespace whose process
+   is gone loses it at once.
+3. Each new lease has a higher fencing number; a write under an older one is refused.
+4. A heartbeat every `HEARTBEAT_MS` renews it, so that a request starts with at least the difference left. Whoever finds
+   its lease past its end, having been paused, sends nothing more.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reconciler.core.model.errors import LeaseLost, LockHeld, UsageError
+from reconciler.core.model.names import Instant, LocationId, iso
+
+TTL_MS = 90_000
+HEARTBEAT_MS = 15_000
+FIRST_PAUSE_MS = 1_000
+LONGEST_PAUSE_MS = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who works on a location. `run_url` is the CI job's page, if there is one.
+
+    `boot_id`, `pid_namespace` (and time namespace), `process_start` tell the process from others of its number; empty:
+    unknown.
+    """
+
+    id: str
+    who: str
+    operation: str
+    host: str
+    pid: int
+    version: str
+    created: Instant
+    run_url: str = ""
+    boot_id: str = ""
+    pid_namespace: str = ""
+    process_start: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    location: LocationId
+    holder: Holder
+    fence: int
+    expires: Instant
+
+
+def describe(lease: Lease) -> str:
+    """One line for the person who finds the location locked."""
+    holder = lease.holder
+    page = f", {holder.run_url}" if holder.run_url else ""
+    return (
+        f"location {lease.location} is locked by {holder.who}@{holder.host} (process {holder.pid}, "
+        f"{holder.operation} since {iso(holder.created)}{page}); lease {holder.id} ends {iso(lease.expires)}"
+    )
+
+
+def unlock_command(lease: Lease) -> str:
+    """The command that ends a lease left behind."""
+    return f"reconciler state unlock {shlex.quote(lease.holder.id)} --location {shlex.quote(lease.location)}"
+
+
+def refusal(lease: Lease) -> LockHeld:
+    """The error of whoever finds the location locked: who holds it, and the command that ends a lease left behind."""
+    return LockHeld(
+        describe(lease),
+        hint=f"wait for it (--lock-timeout SECONDS); if that process is gone for good: {unlock_command(lease)}",
+    )
+
+
+def lost(lease: Lease) -> LeaseLost:
+    """The error of whoever writes under a lease that is over."""
+    return LeaseLost(
+        f"the lease {lease.holder.id} on location {lease.location} was taken over",
+        hint="run plan again: what was in flight is listed as in doubt",
+    )
+
+
+def slept_through(lease: Lease, now: Instant) -> LeaseLost:
+    """The error of whoever wakes after its lease ended."""
+    return LeaseLost(
+        f"the lease {lease.holder.id} on location {lease.location} ended {iso(lease.expires)}, and it is {iso(now)}: "
+        "this process was paused, and sends nothing more",
+        hint="run apply again: it goes on from what the journal holds",
+    )
+
+
+def not_the_lease(location: LocationId, given: str, held: Lease | None) -> UsageError:
+    """The error of `state unlock` with another id than that of the lease."""
+    if held is None:
+        return UsageError(f"location {location} is not locked", hint="there is nothing to unlock")
+    return UsageError(
+        f"{given!r} is not the lease of location {location}; nothing was unlocked", hint=f"{describe(held)}"
+    )
+
+
+def pauses(timeout_ms: int) -> Iterator[int]:
+    """How long to wait between attempts: from 1 second doubling to 16, together `timeout_ms`."""
+    pause = FIRST_PAUSE_MS
+    while timeout_ms > 0:
+        yield min(pause, timeout_ms)
+        timeout_ms -= pause
+        pause = min(2 * pause, LONGEST_PAUSE_MS)

@@ -1,0 +1,130 @@
+"""What the files say, before anything is made of it: one value a concept, each with the place where it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.model.source import Source
+
+
+class Authority(StrEnum):
+    """How much of a contact's tags a set decides; the strongest of a contact's active sets holds."""
+
+    ADDITIVE = "additive"
+    OWNED = "owned"
+    EXACT = "exact"
+
+
+class OnLeave(StrEnum):
+    """What becomes of a set's tags on a contact that leaves it."""
+
+    REMOVE = "remove"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class TagUse:
+    """A tag where a manifest names it; `written` is the spelling found there.
+
+    `commented`: a blank and a `#` follow it unquoted, so that part of what was meant may have become a comment.
+    """
+
+    tag: Tag
+    written: str
+    source: Source
+    commented: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SetUse:
+    """A contact set where another one names it."""
+
+    name: SetName
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Contacts listed inline or in a file, without duplicates, in the order written.
+
+    `path` is the file's, empty for an inline list. `lines` and, inline, `columns` tell where each id was written; they
+    are no part of the value, and empty where that is not known (Parquet has no lines).
+    """
+
+    ids: tuple[ContactId, ...]
+    source: Source
+    path: str = ""
+    lines: Sequence[int] = field(default=(), compare=False, repr=False)
+    columns: Sequence[int] = field(default=(), compare=False, repr=False)
+
+    def place(self, index: int) -> Source:
+        """Where the id at `index` was written, as exactly as is known."""
+        if index >= len(self.lines):
+            return Source(self.path) if self.path else self.source
+        column = self.columns[index] if index < len(self.columns) else 0
+        return Source(self.path or self.source.path, self.lines[index], column)
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """Contacts of other sets: the union of `sets`, within the union of `only` (where given), without `minus`."""
+
+    sets: tuple[SetUse, ...]
+    minus: tuple[SetUse, ...]
+    only: tuple[SetUse, ...]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class ContactSet:
+    """Some contacts and what is declared for them.
+
+    `start` and `until` (exclusive) bound the time in which the set declares; its membership does not depend on them.
+    `authority` is None where the set leaves it to the manifest.
+    """
+
+    name: SetName
+    source: Source
+    contacts: Listed | Combined
+    tags: tuple[TagUse, ...] = ()
+    absent: tuple[TagUse, ...] = ()
+    authority: Authority | None = None
+    ignore: tuple[str, ...] = ()
+    on_leave: OnLeave = OnLeave.REMOVE
+    start: Instant | None = None
+    until: Instant | None = None
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TagRule:
+    """What holds for one tag in a location (or, from the settings, in all)."""
+
+    tag: Tag
+    source: Source
+    description: str = ""
+    group: str = ""
+    max_adds: int | None = None
+    max_removes: int | None = None
+    min_holders: int | None = None
+    protected: bool = False
+    triggers: bool = False
+    once: bool = False
+    inert: bool = False
+    exclusive: bool = False
+    renamed_from: Tag | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One manifest file. `authority` is the default of its sets, None where the settings decide."""
+
+    path: str
+    location: LocationId
+    source: Source
+    sets: tuple[ContactSet, ...]
+    rules: Mapping[Tag, TagRule] = field(default_factory=dict)
+    authority: Authority | None = None

@@ -1,0 +1,127 @@
+"""What a response row means. Rows decide: `succeded` and `errorCount` are not looked at.
+
+Rules
+1. One row a contact. A missing row, more than one row, or a row that contradicts itself or the request leaves the
+   contact in doubt.
+2. A documented error message rejects the contact. An unknown error message says nothing of the effect: held.
+3. A success row is the next observation: what the contact carries now is (old + added) - removed.
+4. A tag that comes back in another spelling is the tag that was sent (`tag_aliases.py` remembers it).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.model.names import ContactId, Tag, TagSet, alike_but_for_spelling
+
+
+class Action(StrEnum):
+    ADD = "add"
+    REMOVE = "remove"
+
+
+class Outcome(StrEnum):
+    """How a change, or a contact in a batch, ended."""
+
+    APPLIED = "applied"
+    NOOP = "noop"
+    SEEN = "seen"
+    REJECTED = "rejected"
+    HELD = "held"
+    IN_DOUBT = "in_doubt"
+    DEFERRED = "deferred"
+    NOT_SENT = "not_sent"
+
+
+class Rejection(StrEnum):
+    """Why the API refuses a contact for good."""
+
+    INVALID = "invalid"
+    DELETED = "deleted"
+    FOREIGN = "other location"
+
+
+REJECTIONS = {
+    "contact id is not a valid firebase id": Rejection.INVALID,
+    "contact is deleted": Rejection.DELETED,
+    "contact does not belong to location": Rejection.FOREIGN,
+}
+"""The vendor's documented error messages (OpenAPI of 2026-06-19, UpdateTagsResponseDTO)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One element of `responses`. `old`, `added`, `removed` are None where the answer does not have them."""
+
+    contact: ContactId
+    type: str
+    message: str
+    old: TagSet | None = None
+    added: TagSet | None = None
+    removed: TagSet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one contact of a batch ended. `observed`: the tags it carries now, None where the answer does not tell."""
+
+    outcome: Outcome
+    message: str = ""
+    rejection: Rejection | None = None
+    old: TagSet | None = None
+    added: TagSet = frozenset()
+    removed: TagSet = frozenset()
+
+    @property
+    def observed(self) -> TagSet | None:
+        return None if self.old is None else (self.old | self.added) - self.removed
+
+
+def judge(
+    action: Action, contacts: Iterable[ContactId], tags: Iterable[Tag], rows: Iterable[Row]
+) -> dict[ContactId, Verdict]:
+    """One verdict for each contact of the batch; rows of contacts that were not sent are ignored."""
+    found: defaultdict[ContactId, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.contact].append(row)
+    wanted = frozenset(tags)
+    return {contact: _judge_rows(action, wanted, found.get(contact, [])) for contact in contacts}
+
+
+def _judge_rows(action: Action, wanted: TagSet, rows: list[Row]) -> Verdict:
+    if len(rows) != 1:
+        return Verdict(Outcome.IN_DOUBT, f"{len(rows)} rows in the answer" if rows else "no row in the answer")
+    row = rows[0]
+    if row.type == "error" and (row.added or row.removed):
+        return Verdict(Outcome.IN_DOUBT, "an error row that tells of a change")
+    if row.type == "error":
+        rejection = REJECTIONS.get(row.message.lower())
+        message = row.message or "an error without a message"
+        return Verdict(Outcome.REJECTED if rejection else Outcome.HELD, message, rejection)
+    if row.type != "success":
+        return Verdict(Outcome.HELD, row.message or "a row of unknown type")
+    return _judge_success(action, wanted, row)
+
+
+def _respelt(action: Action, wanted: TagSet, old: TagSet, changed: TagSet) -> bool:
+    """Whether nothing but spelling sets what changed apart from what was to change."""
+    if action is Action.REMOVE:
+        strange, missing = changed - wanted, (wanted & old) - changed
+        return not missing and changed <= old and alike_but_for_spelling(strange, wanted)
+    strange, missing = changed - wanted, wanted - old - changed
+    told = not changed & old and alike_but_for_spelling(strange, wanted)
+    return told and alike_but_for_spelling(missing, old | changed)
+
+
+def _judge_success(action: Action, wanted: TagSet, row: Row) -> Verdict:
+    if row.old is None or row.added is None or row.removed is None:
+        return Verdict(Outcome.IN_DOUBT, "a row without its tags")
+    adding = action is Action.ADD
+    changed, opposite = (row.added, row.removed) if adding else (row.removed, row.added)
+    expected = wanted - row.old if adding else wanted & row.old
+    if opposite or (changed != expected and not _respelt(action, wanted, row.old, changed)):
+        return Verdict(Outcome.IN_DOUBT, "a row that contradicts the request")
+    return Verdict(Outcome.APPLIED if changed else Outcome.NOOP, row.message, None, row.old, row.added, row.removed)

@@ -1,0 +1,236 @@
+"""What `reconciler.yaml`, the environment and the flags say, and where each value comes from.
+
+Law: no token is ever a setting; a location names the variable or the command that yields one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+
+from reconciler.core.model.errors import UsageError
+from reconciler.core.model.manifest import Authority, TagRule
+from reconciler.core.model.names import Instant, LocationId, Tag, location_label
+from reconciler.core.model.policy import DriftClass, Guard, GuardLimits, Reassert
+from reconciler.core.model.source import Source
+
+DEFAULT_TOKEN_ENV = "HIGHLEVEL_TOKEN"  # noqa: S105 (a name, no token)
+"""The variable a token is read from where a location names neither a variable nor a command."""
+
+DEFAULT_STATE = "sqlite:///.reconciler/state.db"
+
+_PASSWORD = re.compile(r"(?<=://)([^/@\s]*:)[^/\s]*(?=@)")
+_SECRET_PARAMETER = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|key|sig)[^=&]*=)[^&]*")
+
+
+class OriginKind(StrEnum):
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a setting's value comes from. `source`: the place in the file, or the variable's or flag's name as path."""
+
+    kind: OriginKind = OriginKind.DEFAULT
+    source: Source | None = None
+
+    def __str__(self) -> str:
+        return str(self.kind) if self.source is None else f"{self.kind} {self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """How the API is spoken to. Times in seconds; `settle_s`: how long an effect in doubt may still land.
+
+    `reserve_pct`: the part of every limit that is left to the location's other integrations. `company_id`: the agency
+    whose tokens the locations' tokens are, empty where they are the locations' own.
+    """
+
+    base_url: str = "https://services.leadconnectorhq.com"
+    version: str = "2021-07-28"
+    max_contacts: int = 500
+    max_tags: int = 50
+    requests_per_10s: int = 100
+    requests_per_day: int = 200_000
+    reserve_pct: float = 3
+    company_id: str = ""
+    timeout_s: int = 60
+    settle_s: int = 90
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    reassert: Reassert = Reassert.INERT
+    reassert_max_age_s: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class ApplySettings:
+    """How a run goes: requests under way at once in a location, and the shares, in percent, that stop it."""
+
+    max_in_flight: int = 50
+    max_error_pct: float | None = None
+    max_surprise_pct: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocationSettings:
+    """One location: a name for people, and where its token comes from (a command's output before a variable).
+
+    `company_id`: the agency whose token it is, empty for a token of the location's own, None where `api` tells.
+    `lineage`: the one that its state must have, None where any will do.
+    """
+
+    location: LocationId
+    source: Source
+    name: str = ""
+    token_env: str = DEFAULT_TOKEN_ENV
+    token_command: str = ""
+    company_id: str | None = None
+    lineage: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A reviewed exception to a guard until an instant: on a tag, a set, or without both on a location as a whole.
+
+    Without `location` it holds in all of them.
+    """
+
+    guard: Guard
+    reason: str
+    until: Instant
+    source: Source
+    tag: Tag | None = None
+    set: str | None = None
+    location: LocationId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedDrift:
+    """Drift that somebody else makes on purpose. `tag` is a tag or a pattern such as `wf-*`; no `classes`: all; no
+    `set`: on everybody.
+    """
+
+    tag: str
+    source: Source
+    classes: frozenset[DriftClass] = frozenset()
+    reason: str = ""
+    set: str | None = None
+    location: LocationId | None = None
+    until: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. `rules` are the tag rules shared by all locations; `origins` by key, such as `api.base_url`.
+
+    `contact_url`: where the CRM shows a contact, as `core.contact_page`; empty where nobody says.
+    """
+
+    state: str = DEFAULT_STATE
+    lineage: str | None = None
+    timezone: str = "UTC"
+    authority: Authority = Authority.ADDITIVE
+    api: ApiSettings = ApiSettings()
+    plan: PlanSettings = PlanSettings()
+    apply: ApplySettings = ApplySettings()
+    rules: Mapping[Tag, TagRule] = field(default_factory=dict)
+    locations: Mapping[LocationId, LocationSettings] = field(default_factory=dict)
+    guards: GuardLimits = GuardLimits()
+    allow: tuple[Allowed, ...] = ()
+    expected_drift: tuple[ExpectedDrift, ...] = ()
+    history_keep: int = 10
+    contact_url: str = ""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+    def origin(self, key: str) -> Origin:
+        return self.origins.get(key, Origin())
+
+    def location(self, location: LocationId) -> LocationSettings:
+        """What is said of a location; the defaults where nothing is."""
+        return self.locations.get(location) or LocationSettings(location, Source("default"))
+
+    def find_location(self, given: str) -> LocationId:
+        """The location that is called so, or has this id; raises UsageError where several are called so.
+
+        Upper and lower case count alike in a name. What is neither is taken for an id: the state may know it.
+        """
+        if given in self.locations:
+            return LocationId(given)
+        named = sorted(
+            each for each, place in self.locations.items() if place.name and place.name.casefold() == given.casefold()
+        )
+        if len(named) > 1:
+            raise UsageError(
+                f"{len(named)} locations are called {given!r}: {', '.join(named)}",
+                hint="choose one by its id, or give them different names in reconciler.yaml",
+            )
+        return named[0] if named else LocationId(given)
+
+    def called(self, location: LocationId) -> str:
+        """The id of a location, with its name where it has one."""
+        return location_label(location, self.location(location).name)
+
+    def names(self) -> dict[LocationId, str]:
+        """What people call the locations; those that have no name are left out."""
+        return {location: place.name for location, place in self.locations.items() if place.name}
+
+    def company(self, location: LocationId) -> str:
+        """The agency whose token the location's is; empty where it is the location's own."""
+        own = self.location(location).company_id
+        return self.api.company_id if own is None else own
+
+    def pin(self, location: LocationId) -> str | None:
+        """The lineage that the location's state must have."""
+        return self.location(location).lineage or self.lineage
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One setting as a person sees it: no password, no token."""
+
+    key: str
+    value: str
+    origin: Origin
+
+
+def shown(settings: Settings) -> Iterator[Shown]:
+    """Every simple setting, then one line a location; the order is that of the documentation."""
+    simple: list[tuple[str, object]] = [
+        ("state", redacted(settings.state)),
+        ("lineage", settings.lineage),
+        ("timezone", settings.timezone),
+        ("authority", settings.authority),
+    ]
+    sections = (("api", settings.api), ("plan", settings.plan), ("apply", settings.apply), ("guards", settings.guards))
+    for name, section in sections:
+        simple += [(f"{name}.{each.name}", getattr(section, each.name)) for each in fields(section)]
+    simple += [("history_keep", settings.history_keep), ("contact_url", settings.contact_url or None)]
+    for key, value in simple:
+        yield Shown(key, _text(value), settings.origin(key))
+    for place in settings.locations.values():
+        token = f"command {place.token_command}" if place.token_command else f"variable {place.token_env}"
+        yield Shown(f"locations.{place.location}", f"{place.name or '-'}, token from {token}", _written(place.source))
+
+
+def redacted(url: str) -> str:
+    """A state URL without its password and without parameters that look like secrets."""
+    return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
+
+
+def _written(source: Source) -> Origin:
+    return Origin(OriginKind.FILE, source)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

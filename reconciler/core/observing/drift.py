@@ -1,0 +1,247 @@
+"""What others did: how the observed tags of a location differ from what the last apply left.
+
+Rules
+1. Drift is what a plan would mend, told by who moved: `pending`: the manifests did; `missing` and `unexpected`:
+   others did; and what it would not: `tolerated` and `foreign` tags, `flapping` pairs, `unreachable` contacts.
+2. A pair in the ledger that is observed gone is `missing`. A tag to remove that is not in the ledger, and was not
+   there when it was last observed before, is `unexpected`; so is an exclusive tag on whom we never gave it to.
+3. What was never observed is `unobserved`, what was observed too long ago `stale`: never "no drift". A pair that a
+   request of unknown effect was about is `held` until somebody looks.
+4. A contact that is not there has no other drift.
+5. Who moved is told by the journal too (`attribute_drift`): what others did stays theirs after an apply saw it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.core.manifests.resolve import Desired, Reason
+from reconciler.core.model.contact_state import UNTIMED, Known, Observed
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.policy import DriftClass
+from reconciler.core.observing.attribution import Setter
+from reconciler.core.observing.leftover import left_alone
+from reconciler.core.planning.changes import EVERYTHING, FLAPPING, Change, Diff, Postponed, Selection
+from reconciler.core.planning.diff import diff, selected
+from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, OlderRows, Searched
+from reconciler.core.planning.plan import Snapshot, before_run
+
+OF_CONTACTS = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
+"""Classes of whole contacts; the others are of pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """Contacts that drifted alike. `tag` is empty where the whole contact is meant.
+
+    `set_by`: the last run that made it as it should be, as far as the history reaches. `after`: when it was still so,
+    on the one of the contacts that drifted longest ago at the latest; `oldest` and `newest`: their observations.
+    `expected`: why this is expected, None where it is not.
+    """
+
+    drift: DriftClass
+    tag: Tag
+    reason: str
+    contacts: tuple[ContactId, ...]
+    set_by: Setter | None = None
+    after: Instant | None = None
+    oldest: Instant | None = None
+    newest: Instant | None = None
+    expected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """The drift of one location. `oldest`, `newest`: observations of declared contacts. `incomplete`: why a search
+    proves nothing of those it did not show; `waiting`: exclusive tags whose other holders nobody looked for;
+    `older_rows`: what a search told that was set aside. `applied`: whether an apply of the location is known: without
+    one nothing tells what others changed.
+    """
+
+    location: LocationId
+    serial: int
+    drifted: tuple[Drifted, ...]
+    observed: int
+    oldest: Instant | None
+    newest: Instant | None
+    refreshed: bool
+    incomplete: str = ""
+    waiting: tuple[Tag, ...] = ()
+    older_rows: OlderRows | None = None
+    applied: bool = True
+
+    def count(self, drift: DriftClass) -> int:
+        """Pairs, or contacts where the class is of whole contacts; without what is expected."""
+        return sum(len(each.contacts) for each in self.drifted if each.drift is drift and each.expected is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a refresh told besides tags. `gone`: declared contacts that are not there, and why."""
+
+    searched: Searched = NOT_SEARCHED
+    gone: Mapping[ContactId, str] = field(default_factory=dict)
+    incomplete: str = ""
+
+
+NO_REFRESH = Evidence()
+
+Groups = defaultdict[tuple[DriftClass, Tag, str], list[ContactId]]
+
+
+def find_drift(
+    desired: Desired,
+    state: Snapshot,
+    *,
+    earlier: Mapping[ContactId, Known] | None = None,
+    evidence: Evidence = NO_REFRESH,
+    selection: Selection = EVERYTHING,
+    now: Instant = UNTIMED,
+    stale_before: Instant | None = None,
+    foreign: bool = False,
+) -> DriftReport:
+    """`earlier`: what was known, before a refresh, of the contacts that it read; None without a refresh.
+
+    `now`: without it nothing is flapping. `stale_before`: who was not observed since is stale. `foreign`: tell the tags
+    that nobody here manages, too.
+    """
+    desired, selection, observed = state.spelling.desired(desired), state.spelling.selection(selection), state.observed
+    found = diff(desired, observed, selection=selection, now=now, searched=evidence.searched)
+    chosen = selected(desired, selection)
+    groups: Groups = defaultdict(list)
+    _moved(found, observed, earlier or {}, evidence, groups)
+    _unreachable(found, evidence, groups)
+    for listed in found.held:
+        drift = DriftClass.FLAPPING if listed.why == FLAPPING else DriftClass.HELD
+        for tag in listed.tags:
+            groups[drift, tag, listed.why].extend(each for each in listed.contacts if each not in evidence.gone)
+    _left_alone(desired, observed, evidence, selection, groups, foreign=foreign)
+    observations = _ages(chosen, observed, evidence, groups, stale_before)
+    return DriftReport(
+        location=desired.location,
+        serial=state.serial,
+        drifted=tuple(
+            _drifted(key, contacts, observed) for key, contacts in sorted(groups.items(), key=_rank) if contacts
+        ),
+        observed=observations[0],
+        oldest=observations[1],
+        newest=observations[2],
+        refreshed=earlier is not None,
+        incomplete=evidence.incomplete,
+        older_rows=evidence.searched.older_rows,
+        applied=not before_run(state).is_first,
+        waiting=tuple(sorted({tag for each in found.deferrals if not each.contacts for tag in each.tags})),
+    )
+
+
+_RANK = {drift: rank for rank, drift in enumerate(DriftClass)}
+
+
+def _rank(item: tuple[tuple[DriftClass, Tag, str], list[ContactId]]) -> tuple[int, Tag, str]:
+    (drift, tag, reason), _ = item
+    return _RANK[drift], tag, reason
+
+
+def _drifted(key: tuple[DriftClass, Tag, str], contacts: Iterable[ContactId], observed: Observed) -> Drifted:
+    drift, tag, reason = key
+    ordered = tuple(sorted(contacts))
+    oldest, newest = observations_of(ordered, observed)
+    return Drifted(drift, tag, reason, ordered, oldest=oldest, newest=newest)
+
+
+def observations_of(contacts: Iterable[ContactId], observed: Observed) -> tuple[Instant | None, Instant | None]:
+    """The oldest and the newest observation of these contacts."""
+    patterns = {observed.contacts.get(contact, 0) for contact in contacts}
+    ages = [at for index in patterns if (at := observed.patterns[index].observed_at) is not None]
+    return min(ages, default=None), max(ages, default=None)
+
+
+def _moved(
+    found: Diff, observed: Observed, earlier: Mapping[ContactId, Known], evidence: Evidence, groups: Groups
+) -> None:
+    for delta in found.deltas:
+        there = [each for each in delta.contacts if each not in evidence.gone]
+        for change in delta.changes:
+            for drift, contacts in _classified(change, there, observed, earlier):
+                groups[drift, change.tag, change.reason].extend(contacts)
+    for deferral in found.deferrals:
+        if deferral.reason in _REMOVED_LATER:
+            for tag in deferral.tags:
+                carriers = (each for each in deferral.contacts if tag in (observed[each].observed or ()))
+                groups[DriftClass.PENDING, tag, deferral.reason].extend(
+                    each for each in carriers if each not in evidence.gone
+                )
+
+
+_REMOVED_LATER = (Postponed.UNTIL_SETTLED, Postponed.UNTIL_REPLACED)
+"""Removals that wait for an add; of contacts that were observed it is known which tags these are."""
+
+
+def _classified(
+    change: Change, contacts: Sequence[ContactId], observed: Observed, earlier: Mapping[ContactId, Known]
+) -> Iterator[tuple[DriftClass, Sequence[ContactId]]]:
+    """The contacts that need a change, by who moved."""
+    if change.action is Action.ADD:
+        yield DriftClass.MISSING if change.reason is Reason.RESTORED else DriftClass.PENDING, contacts
+        return
+    if change.reason is Reason.EXCLUSIVE:
+        others = {each for each in contacts if change.tag not in observed[each].ledger}
+    else:
+        others = {each for each in earlier.keys() & contacts if _came_since(change.tag, earlier[each], observed[each])}
+    yield DriftClass.UNEXPECTED, [each for each in contacts if each in others]
+    yield DriftClass.PENDING, [each for each in contacts if each not in others]
+
+
+def _came_since(tag: Tag, before: Known, now: Known) -> bool:
+    return before.observed is not None and tag not in before.observed and tag not in now.ledger
+
+
+def _unreachable(found: Diff, evidence: Evidence, groups: Groups) -> None:
+    for listed in found.quarantined:
+        some = [each for each in listed.contacts if each not in evidence.gone]
+        groups[DriftClass.UNREACHABLE, Tag(""), listed.why].extend(some)
+    for contact, why in evidence.gone.items():
+        groups[DriftClass.UNREACHABLE, Tag(""), why].append(contact)
+
+
+def _left_alone(
+    desired: Desired,
+    observed: Observed,
+    evidence: Evidence,
+    selection: Selection,
+    groups: Groups,
+    *,
+    foreign: bool,
+) -> None:
+    for tag, owned, contacts in left_alone(desired, observed, selection, evidence.searched):
+        if owned or foreign:
+            there = (each for each in contacts if each not in evidence.gone)
+            groups[DriftClass.TOLERATED if owned else DriftClass.FOREIGN, tag, ""].extend(there)
+
+
+def _ages(
+    chosen: Iterable[ContactId],
+    observed: Observed,
+    evidence: Evidence,
+    groups: Groups,
+    stale_before: Instant | None,
+) -> tuple[int, Instant | None, Instant | None]:
+    """How many declared contacts are observed, and the oldest and newest of these observations."""
+    alike: defaultdict[int, list[ContactId]] = defaultdict(list)
+    for contact in chosen:
+        alike[observed.contacts.get(contact, 0)].append(contact)
+    seen: list[tuple[Instant, int]] = []
+    for index, contacts in alike.items():
+        known = observed.patterns[index]
+        if known.observed_at is None or known.observed is None:
+            unseen = [each for each in contacts if each not in evidence.gone and known.quarantine is None]
+            groups[DriftClass.UNOBSERVED, Tag(""), ""].extend(unseen)
+            continue
+        seen.append((known.observed_at, len(contacts)))
+        if stale_before is not None and known.observed_at < stale_before:
+            groups[DriftClass.STALE, Tag(""), ""].extend(each for each in contacts if each not in evidence.gone)
+    ages = [at for at, _ in seen]
+    return sum(number for _, number in seen), min(ages, default=None), max(ages, default=None)

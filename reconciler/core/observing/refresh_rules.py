@@ -1,0 +1,203 @@
+"""What a refresh is asked for, what it may cost, and what it found. Pure.
+
+Rules
+1. An index that lags is not asked where the answer must be of this moment: an apply is never verified by it, a doubt
+   never settled (but for adds that it shows, see `searching.py`), and no age below the lag promised.
+2. `auto` takes the method that needs fewer requests, of those that are allowed.
+3. Who was observed within `max_age` is not read again.
+4. A row of a search replaces nothing newer. Where it contradicts what is newer, it is counted and told; `auto` reads
+   the contact by id, unless so many are contradicted that the index is behind as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from reconciler.core.model.contact_state import SETTLE_MS, Known, Observed, Seen
+from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
+from reconciler.core.model.policy import Rate, duration
+from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, OlderRows, Searched
+from reconciler.core.planning.tag_aliases import Spelling
+
+INDEX_LAG_MS = 300_000
+"""How far the search may be behind, at the most that we reckon with."""
+
+PAGE = 500
+
+MOST_READ_AGAIN = 500
+"""So many contacts whose rows were set aside are read by id; where there are more, the index is behind a large run."""
+
+Contradicted = Callable[[Iterable[Seen]], Sequence[ContactId]]
+
+
+def nothing_known(_: Iterable[Seen]) -> Sequence[ContactId]:
+    """Where nothing is known, nothing is contradicted."""
+    return ()
+
+
+class Method(StrEnum):
+    GET = "get"
+    SEARCH = "search"
+    AUTO = "auto"
+
+
+class Gone(StrEnum):
+    """Why a declared contact cannot be reached, as far as reading tells."""
+
+    ABSENT = "the API does not have it"
+    ELSEWHERE = "it is in another location"
+    UNSHOWN = "a complete search does not show it"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a refresh of one location is for.
+
+    `contacts`: whom to observe anew. `doubtful`: those of them that only a reading of the moment settles. `exclusive`:
+    tags whose holders are to be found. `known`: how many contacts the location has at least. `lagging`: whether an
+    index that lags may answer. `everybody`: everybody in the location is to be observed, by a search. `contradicted`:
+    of whom something newer is known than is read, and something else.
+    """
+
+    method: Method
+    contacts: tuple[ContactId, ...]
+    doubtful: tuple[ContactId, ...] = ()
+    exclusive: TagSet = frozenset()
+    known: int = 0
+    lagging: bool = True
+    everybody: bool = False
+    contradicted: Contradicted = nothing_known
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.contacts and not self.exclusive and not self.everybody
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a refresh learnt.
+
+    `gone`: contacts that reading one by one did not find; `unread`: those that it could not read, and why. `shown`:
+    everybody, by a complete search that began at `began` less the lag; None where there was none, and then `incomplete`
+    says why, if there was one at all.
+    """
+
+    seen: tuple[Seen, ...] = ()
+    gone: Mapping[ContactId, Gone] = field(default_factory=dict)
+    unread: Mapping[ContactId, str] = field(default_factory=dict)
+    searched: Searched = NOT_SEARCHED
+    shown: Set[ContactId] | None = None
+    since: Instant | None = None
+    incomplete: str = ""
+
+    def unreachable(self, declared: Iterable[ContactId], observed: Observed) -> dict[ContactId, Gone]:
+        """Those of `declared` that are not there: they were looked for, and nothing newer shows them."""
+        found = dict(self.gone)
+        if self.shown is not None and self.since is not None:
+            for contact in declared:
+                at = observed[contact].observed_at
+                if contact not in self.shown and (at is None or at < self.since):
+                    found.setdefault(contact, Gone.UNSHOWN)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """`milliseconds` at the least, at the rate limit; `share` of a day's quota."""
+
+    requests: int
+    milliseconds: int
+    share: float
+
+
+def price(requests: int, rate: Rate, *, each_ms: int = 0) -> Cost:
+    """`each_ms`: how long a request takes where the next one cannot start before its end."""
+    return Cost(requests, max(duration(requests, rate), requests * each_ms), requests / rate.per_day)
+
+
+def pages(contacts: int) -> int:
+    """Requests of a search that shows so many: the last page is empty, which proves the end."""
+    return -(-contacts // PAGE) + 1
+
+
+def may_search(*, max_age_ms: int | None, verifies: bool) -> bool:
+    """Whether an index that lags can give what is asked for."""
+    return not verifies and (max_age_ms is None or max_age_ms >= INDEX_LAG_MS)
+
+
+def without_asking(wanted: Wanted) -> Method | None:
+    """The method, where it is clear before anybody knows how many contacts the location has."""
+    if wanted.method is not Method.AUTO:
+        return wanted.method
+    if not wanted.lagging or len(wanted.contacts) <= pages(wanted.known) + len(wanted.doubtful):
+        return Method.GET
+    return None
+
+
+def cheaper(wanted: Wanted, total: int) -> Method:
+    """The method for a location of `total` contacts, the first page of which was read to count them."""
+    searching = pages(total) - 1 + len(wanted.doubtful)
+    return Method.GET if len(wanted.contacts) <= searching else Method.SEARCH
+
+
+def outdated(contacts: Iterable[ContactId], observed: Observed, before: Instant | None) -> list[ContactId]:
+    """Those not observed since `before`, in doubt, or never; all of them where there is no such instant."""
+    if before is None:
+        return list(contacts)
+    old = [known.observed_at is None or known.observed_at < before or bool(known.doubt) for known in observed.patterns]
+    return [contact for contact in contacts if old[observed.contacts.get(contact, 0)]]
+
+
+def contradicted_by(seen: Iterable[Seen], observed: Observed, spelling: Spelling) -> list[ContactId]:
+    """The contacts of whom something newer is known than was seen, and something else."""
+    found = []
+    for each in map(spelling.seen, seen):
+        for contact in each.contacts:
+            known = observed[contact]
+            if known.observed_at is not None and each.at < known.observed_at and each.tags != known.observed:
+                found.append(contact)
+    return found
+
+
+def read_again(wanted: Wanted, contradicted: Iterable[ContactId]) -> tuple[ContactId, ...]:
+    """Those whose rows were set aside that are read by id."""
+    settled = set(wanted.doubtful)
+    again = (set(contradicted) & set(wanted.contacts)) - settled
+    few = wanted.method is Method.AUTO and len(again) <= MOST_READ_AGAIN
+    return tuple(sorted(again)) if few else ()
+
+
+def doubtful(contacts: Iterable[ContactId], observed: Observed) -> list[ContactId]:
+    return [contact for contact in contacts if observed[contact].doubt]
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a refresh stored. `read`: contacts whose tags were told; `changed`: those of whom that is news.
+
+    `since`: the oldest of what was read; `run`: its id in the history, empty where nothing had to be read. `unread`:
+    contacts that could not be read, and why. `older_rows`: what a search told that was set aside.
+    """
+
+    location: LocationId
+    run: str
+    read: int
+    changed: int
+    since: Instant | None
+    gone: Mapping[ContactId, Gone]
+    incomplete: str
+    unread: Mapping[ContactId, str] = field(default_factory=dict)
+    older_rows: OlderRows | None = None
+
+
+def take_in(observed: Observed, seen: Iterable[Seen], *, settle_ms: int = SETTLE_MS) -> dict[ContactId, Known]:
+    """Takes observations in, one after the other, so that the newest of a contact wins; what is news by them."""
+    changed: dict[ContactId, Known] = {}
+    for each in seen:
+        known = each.absorb(observed, settle_ms=settle_ms)
+        news = {contact: after for contact, after in known if after != observed[contact]}
+        observed.update(news)
+        changed |= news
+    return changed

@@ -1,0 +1,163 @@
+"""A drift report told apart by what made it: who set a pair last, since when it differs, and what was expected."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from reconciler.core.manifests.resolve import Desired, Reason
+from reconciler.core.model.contact_state import Known, Observed
+from reconciler.core.model.journal import BatchRecord, RunRecord
+from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.policy import DriftClass
+from reconciler.core.model.settings import ExpectedDrift
+from reconciler.core.observing.attribution import Pair, Setter, added_by_others, last_set
+from reconciler.core.observing.drift import Drifted, DriftReport, observations_of
+from reconciler.core.planning.tag_aliases import AS_SENT, Spelling
+
+_SET_BY = {DriftClass.MISSING: Action.ADD, DriftClass.FLAPPING: Action.ADD, DriftClass.UNEXPECTED: Action.REMOVE}
+
+
+def blamed(
+    report: DriftReport,
+    observed: Observed,
+    earlier: Mapping[ContactId, Known],
+    runs: Sequence[RunRecord],
+    batches: Callable[[str], Sequence[BatchRecord]],
+) -> DriftReport:
+    """Each class of others' doing by the run that last set the pair. `earlier`: what was known before a refresh."""
+    report = _attributed(report, observed, runs, batches)
+    setters: dict[Action, dict[Pair, Setter]] = {}
+    for action in Action:
+        pairs = [
+            (contact, each.tag)
+            for each in report.drifted
+            if _SET_BY.get(each.drift) is action
+            for contact in each.contacts
+        ]
+        setters[action] = last_set(pairs, action, runs, batches) if pairs else {}
+    parts = [part for each in report.drifted for part in _by_setter(each, observed, earlier, setters)]
+    return replace(report, drifted=tuple(parts))
+
+
+def _attributed(
+    report: DriftReport,
+    observed: Observed,
+    runs: Sequence[RunRecord],
+    batches: Callable[[str], Sequence[BatchRecord]],
+) -> DriftReport:
+    """What is to be removed, and came after an answer had shown it absent, is others' doing: not the manifests'."""
+    pairs = [
+        (contact, drifted.tag)
+        for drifted in report.drifted
+        if _is_pending_removal(drifted)
+        for contact in drifted.contacts
+        if drifted.tag not in observed[contact].ledger
+    ]
+    others = added_by_others(pairs, runs, batches) if pairs else set()
+    if not others:
+        return report
+    groups: defaultdict[tuple[int, Tag, str], list[ContactId]] = defaultdict(list)
+    for drifted in report.drifted:
+        for contact in drifted.contacts:
+            theirs = _is_pending_removal(drifted) and (contact, drifted.tag) in others
+            drift = DriftClass.UNEXPECTED if theirs else drifted.drift
+            groups[_CLASSES.index(drift), drifted.tag, drifted.reason].append(contact)
+    return replace(report, drifted=tuple(_regrouped(*item, observed) for item in sorted(groups.items())))
+
+
+_CLASSES = tuple(DriftClass)
+_ADDING = (Reason.DECLARED, Reason.RESTORED, Reason.AGAIN)
+
+
+def _is_pending_removal(drifted: Drifted) -> bool:
+    return drifted.drift is DriftClass.PENDING and drifted.reason not in _ADDING
+
+
+def _regrouped(key: tuple[int, Tag, str], contacts: Iterable[ContactId], observed: Observed) -> Drifted:
+    rank, tag, reason = key
+    ordered = tuple(sorted(contacts))
+    oldest, newest = observations_of(ordered, observed)
+    return Drifted(_CLASSES[rank], tag, reason, ordered, oldest=oldest, newest=newest)
+
+
+def _by_setter(
+    each: Drifted,
+    observed: Observed,
+    earlier: Mapping[ContactId, Known],
+    setters: Mapping[Action, Mapping[Pair, Setter]],
+) -> Iterator[Drifted]:
+    action = _SET_BY.get(each.drift)
+    if action is None:
+        yield each
+        return
+    groups: defaultdict[str, list[ContactId]] = defaultdict(list)
+    first: dict[str, Setter] = {}
+    for contact in each.contacts:
+        found = setters[action].get((contact, each.tag))
+        run = "" if found is None else found.run
+        groups[run].append(contact)
+        if found is not None:
+            first[run] = min(found, first.get(run, found))
+    for run, contacts in sorted(groups.items(), key=lambda item: (not item[0], first.get(item[0], _NOBODY))):
+        setter = first.get(run)
+        proofs = [_still(each, earlier.get(contact), setter, action) for contact in contacts]
+        after = min((at for at in proofs if at is not None), default=None)
+        oldest, newest = observations_of(contacts, observed)
+        yield replace(each, contacts=tuple(contacts), set_by=setter, after=after, oldest=oldest, newest=newest)
+
+
+_NOBODY = Setter("", "", Instant(0))
+
+
+def _still(each: Drifted, before: Known | None, setter: Setter | None, action: Action) -> Instant | None:
+    """When the pair was last known to be as it should."""
+    proofs = [] if setter is None else [setter.at]
+    there = action is Action.ADD
+    if before is not None and before.observed is not None and before.observed_at is not None:
+        proofs += [before.observed_at] if (each.tag in before.observed) is there else []
+    return max(proofs, default=None)
+
+
+def silenced(
+    report: DriftReport,
+    expected: Iterable[ExpectedDrift],
+    desired: Desired,
+    *,
+    now: Instant,
+    spelling: Spelling = AS_SENT,
+) -> DriftReport:
+    """What the settings expect, marked with their reason; what has expired expects nothing."""
+    entries = [
+        (each, _members(each, desired))
+        for each in expected
+        if each.location in (None, report.location) and (each.until is None or now < each.until)
+    ]
+    return replace(report, drifted=tuple(part for each in report.drifted for part in _parts(each, entries, spelling)))
+
+
+Entry = tuple[ExpectedDrift, frozenset[ContactId] | None]
+
+
+def _members(entry: ExpectedDrift, desired: Desired) -> frozenset[ContactId] | None:
+    """Whom an entry is about; None: everybody."""
+    if entry.set is None:
+        return None
+    return frozenset(contact for each in desired.sets if each.name == entry.set for contact in each.members)
+
+
+def _parts(each: Drifted, entries: Sequence[Entry], spelling: Spelling) -> Iterator[Drifted]:
+    left = each.contacts
+    for entry, members in entries:
+        named = any(fnmatchcase(tag, entry.tag) for tag in spelling.every(each.tag))
+        if not named or (entry.classes and each.drift not in entry.classes):
+            continue
+        known = left if members is None else tuple(contact for contact in left if contact in members)
+        left = () if members is None else tuple(contact for contact in left if contact not in members)
+        if known:
+            yield replace(each, contacts=known, expected=entry.reason or str(entry.source))
+    if left:
+        yield replace(each, contacts=left)

@@ -1,0 +1,1 @@
+"""From what is desired and known to a plan: diff, batches, guards, approval, revert."""

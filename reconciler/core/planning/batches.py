@@ -1,0 +1,134 @@
+"""From demands to batches: which requests send the changes, in which order they may leave.
+
+Rules
+1. A batch is a rectangle contacts x tags of one action, within the API's caps; the batch planner (`core.cover`) finds
+   the fewest.
+2. Adds come first; a contact's removes wait for the batches that hold its adds.
+3. Whatever a batch sends beyond what is needed is a re-assertion, and listed as one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from reconciler.core.cover import EFFORT, Cover, Demand, cover, schedule
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.changes import Demands
+
+NONE: TagSet = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How much one request may hold."""
+
+    contacts: int = 500
+    tags: int = 50
+
+    def within(self, facts: Facts, now: Instant) -> Caps:
+        """No more than the location was found to take lately."""
+        if not facts.believes_limits(now):
+            return self
+        contacts, tags = facts.max_contacts or self.contacts, facts.max_tags or self.tags
+        return Caps(min(self.contacts, contacts), min(self.tags, tags))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One API call. `after`: the indices of the batches that must have ended before it starts."""
+
+    action: Action
+    contacts: tuple[ContactId, ...]
+    tags: tuple[Tag, ...]
+    after: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reasserted:
+    """Pairs that are sent although nobody needs them, since that saves a request."""
+
+    action: Action
+    tags: tuple[Tag, ...]
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What is known of how few requests an action needs.
+
+    `stage`: the method that found the batches. `proven`: fewer are not possible. `certificate`: needed pairs no two
+    of which can share a request.
+    """
+
+    action: Action
+    requests: int
+    lower_bound: int
+    stage: str
+    proven: bool
+    certificate: tuple[tuple[ContactId, Tag], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The batches of a plan, what they send again, and how few any plan could do with."""
+
+    batches: tuple[Batch, ...] = ()
+    reasserted: tuple[Reasserted, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+
+    @property
+    def lower_bound(self) -> int:
+        return sum(proof.lower_bound for proof in self.proofs)
+
+
+def make_batches(
+    demands: Demands,
+    caps: Caps,
+    *,
+    repeatable_adds: TagSet = NONE,
+    repeatable_removes: TagSet = NONE,
+    effort: int = EFFORT,
+) -> Batches:
+    """The fewest batches found. The repeatable tags may be sent more than once, where a demand's `may` has them."""
+    if not demands.adds and not demands.removes:
+        return Batches()
+    adds = _cover(demands.adds, repeatable_adds, caps, effort)
+    removes = _cover(demands.removes, repeatable_removes, caps, effort)
+    steps = schedule(adds.rectangles, removes.rectangles)
+    batches = tuple(Batch(step.action, step.rectangle.contacts, step.rectangle.tags, step.after) for step in steps)
+    found = ((Action.ADD, demands.adds, adds), (Action.REMOVE, demands.removes, removes))
+    return Batches(
+        batches=batches,
+        reasserted=tuple(again for action, needed, _ in found for again in _reasserted(action, needed, batches)),
+        proofs=tuple(_proof(action, result) for action, needed, result in found if needed),
+    )
+
+
+def _cover(demands: Sequence[Demand], repeatable: TagSet, caps: Caps, effort: int) -> Cover:
+    return cover(demands, repeatable=repeatable, max_contacts=caps.contacts, max_tags=caps.tags, effort=effort)
+
+
+def _proof(action: Action, found: Cover) -> Proof:
+    requests = len(found.rectangles)
+    return Proof(action, requests, found.lower_bound, found.stage, found.proven, found.certificate)
+
+
+def _reasserted(action: Action, demands: Iterable[Demand], batches: Iterable[Batch]) -> list[Reasserted]:
+    """What the batches send beyond one sending of each needed pair."""
+    mine = [batch for batch in batches if batch.action is action]
+    needed = sum(len(demand.must) * len(demand.contacts) for demand in demands)
+    if sum(len(batch.tags) * len(batch.contacts) for batch in mine) == needed:
+        return []
+    open_pairs = {contact: demand.must for demand in demands for contact in demand.contacts}
+    again: defaultdict[tuple[Tag, ...], list[ContactId]] = defaultdict(list)
+    for batch in mine:
+        tags = frozenset(batch.tags)
+        for contact in batch.contacts:
+            if extra := tags - open_pairs[contact]:
+                again[tuple(sorted(extra))].append(contact)
+            open_pairs[contact] -= tags
+    return [Reasserted(action, tags, tuple(sorted(contacts))) for tags, contacts in sorted(again.items())]

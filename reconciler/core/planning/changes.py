@@ -1,0 +1,161 @@
+"""What sets desired and observed apart, as values: changes, deltas, deferrals, what enters and leaves the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.cover import Demand
+from reconciler.core.manifests.resolve import Reason
+from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.source import Source
+
+IN_DOUBT = "in doubt"
+FLAPPING = "flapping: put back less than 7 days ago"
+SAFE = "protected or ignored"
+KEPT = "kept on leaving"
+GIVEN = "once: given before"
+UNCONFIRMED = "once: its add was in doubt, and it was not there when it was looked for"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Change:
+    """One tag to add or remove, why, and where that was asked for."""
+
+    action: Action
+    tag: Tag
+    reason: Reason
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The changes that a group of contacts shares, sorted; the contacts sorted too."""
+
+    changes: tuple[Change, ...]
+    contacts: tuple[ContactId, ...]
+
+    def tags(self, action: Action) -> TagSet:
+        return frozenset(change.tag for change in self.changes if change.action is action)
+
+
+def sorted_deltas(found: Mapping[tuple[Change, ...], Iterable[ContactId]]) -> tuple[Delta, ...]:
+    """The contacts by the changes that they share, in the order of every plan: the most contacts first."""
+    deltas = [Delta(changes, tuple(sorted(contacts))) for changes, contacts in found.items()]
+    return tuple(sorted(deltas, key=lambda delta: (-len(delta.contacts), delta.changes, delta.contacts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """Per action, the contacts by what they need and what they may be sent."""
+
+    adds: tuple[Demand, ...] = ()
+    removes: tuple[Demand, ...] = ()
+
+
+class Postponed(StrEnum):
+    """Why a removal is known to be needed, or to be possible, and is not in this plan."""
+
+    UNTIL_OBSERVED = "runs once the answer tells the contact's tags"
+    EXACT = "exact authority: its tags are not known before the answer"
+    OPEN = "exact authority: whatever else the answer shows is removed in the same run"
+    NEEDS_REFRESH = "needs a refresh: the contact was never observed"
+    UNTIL_SETTLED = "waits until what is in doubt on the contact is settled"
+    UNTIL_REPLACED = "waits for the tag that takes its place, which is left out or held"
+    EXCLUSIVE = "exclusive: needs a refresh, which searches who else carries it"
+    INCOMPLETE = "exclusive: the search was not complete, others may carry it"
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """What may follow an observation: at most `tags` on `contacts` (empty tags: no ceiling can be named)."""
+
+    reason: Postponed
+    tags: tuple[Tag, ...]
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerChange:
+    """What enters and leaves the ledger of these contacts without a request.
+
+    `kept`: the part of the ledger that is to stay on leaving, afterwards.
+    """
+
+    adopted: tuple[Tag, ...]
+    released: tuple[Tag, ...]
+    kept: tuple[Tag, ...]
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Contacts that need something which is not planned, and why: a doubt, flapping, the reason of a quarantine."""
+
+    why: str
+    tags: tuple[Tag, ...]
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Pairs of a plan that an earlier request tried too, the last one at that time: who approves one attempt does not
+    approve the next."""
+
+    action: Action
+    tags: tuple[Tag, ...]
+    at: Instant
+    contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Everything that sets desired and observed apart, sorted. `demands`: what the batch planner has to send."""
+
+    deltas: tuple[Delta, ...]
+    demands: Demands
+    deferrals: tuple[Deferral, ...]
+    ledger: tuple[LedgerChange, ...]
+    held: tuple[Listed, ...]
+    quarantined: tuple[Listed, ...]
+    spared: tuple[Listed, ...]
+    unobserved: int
+    given: tuple[Listed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a person asked to see of it: some sets, some tags (empty: all), held or quarantined contacts once more.
+
+    `apply_deferrals`: what an answer shows besides on a contact under exact authority goes in the same run. `again`:
+    the tags of the rule `once` that are given again to whoever was given them before.
+    """
+
+    sets: frozenset[SetName] = frozenset()
+    tags: TagSet = frozenset()
+    retry_held: bool = False
+    retry_rejected: bool = False
+    apply_deferrals: bool = False
+    again: TagSet = frozenset()
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it leaves out sets or tags: nothing follows from it for the whole."""
+        return bool(self.sets or self.tags)
+
+    def takes(self, tag: Tag) -> bool:
+        return not self.tags or tag in self.tags
+
+
+EVERYTHING = Selection()
+
+
+def demands_of(deltas: Collection[Delta]) -> Demands:
+    """What these deltas need, and nothing that may be sent again."""
+    found = {
+        action: tuple(Demand(tags, tags, delta.contacts) for delta in deltas if (tags := delta.tags(action)))
+        for action in Action
+    }
+    return Demands(found[Action.ADD], found[Action.REMOVE])

@@ -1,0 +1,198 @@
+"""The guards held against what a run does: a function and a row of `_CHECKS` for each."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.names import Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.policy import PCT_FLOOR, Guard, GuardLimits
+from reconciler.core.planning.batches import Reasserted
+from reconciler.core.planning.guards import NO_REASON, SIZE_FLOOR, Allowance, Before, Counts, Measured
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What the guards look at."""
+
+    counts: Counts
+    before: Before
+    desired: Desired
+    limits: GuardLimits
+
+
+def measure(
+    counts: Counts,
+    before: Before,
+    desired: Desired,
+    *,
+    limits: GuardLimits,
+    allowances: Iterable[Allowance] = (),
+) -> tuple[Measured, ...]:
+    """Every guard with a limit and something to measure, the refusing ones first."""
+    case = _Case(counts, before, desired, limits)
+    lifted = {(each.guard, each.scope): each.reason for each in allowances}
+    found = [
+        _lift(each, lifted)
+        for check in _CHECKS
+        for each in check(case)
+        if each.measure > 0 or each.refused or each.warned
+    ]
+    return tuple(sorted(found, key=lambda each: (not each.refused, -each.measure, each.guard, each.scope)))
+
+
+def _lift(measured: Measured, lifted: Mapping[tuple[Guard, str], str]) -> Measured:
+    reason = lifted.get((measured.guard, measured.scope))
+    if reason is None or not measured.refused:
+        return measured
+    return replace(measured, refused=False, allowed=reason or NO_REASON)
+
+
+def _max_pairs(case: _Case) -> Iterator[Measured]:
+    for guard, pairs, limit in (
+        (Guard.MAX_ADDS, case.counts.adds, case.limits.max_adds),
+        (Guard.MAX_REMOVES, case.counts.removes, case.limits.max_removes),
+    ):
+        yield from _at_most(guard, "", pairs.total(), limit)
+        for tag in sorted(pairs):
+            rule = case.desired.rules.get(tag)
+            own = None if rule is None else (rule.max_adds if guard is Guard.MAX_ADDS else rule.max_removes)
+            yield from _at_most(guard, tag, pairs[tag], own)
+
+
+def _at_most(guard: Guard, scope: str, number: int, limit: int | None) -> Iterator[Measured]:
+    if limit is not None:
+        yield Measured(guard, scope, limit, number, number > limit, number, 0)
+
+
+def _percentages(case: _Case) -> Iterator[Measured]:
+    counts, limits = case.counts, case.limits
+    yield from _share(case, Guard.MAX_ADDS_PCT, counts.adds, limits.max_adds_pct)
+    yield from _share(case, Guard.MAX_REMOVES_PCT, counts.unnamed, limits.max_removes_pct)
+    if (limit := limits.max_restored_pct) is not None:
+        for tag in sorted(counts.restored):
+            part, whole = counts.restored[tag], case.before.ledger[tag]
+            yield _percent(Guard.MAX_RESTORED_PCT, tag, part, whole, limit, floor=PCT_FLOOR)
+
+
+def _share(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float | None) -> Iterator[Measured]:
+    if limit is None:
+        return
+    yield _percent(guard, "", pairs.total(), case.before.pairs, limit, floor=PCT_FLOOR)
+    for tag in sorted(pairs):
+        yield _percent(guard, tag, pairs[tag], case.before.holders[tag], limit, floor=PCT_FLOOR)
+
+
+def _percent(guard: Guard, scope: str, part: int, whole: int, limit: float, *, floor: int) -> Measured:
+    """A share of nothing is everything. Judged as it is, shown to a tenth."""
+    share = 100.0 * part / whole if whole else (100.0 if part else 0.0)
+    return Measured(guard, scope, limit, round(share, 1), part > floor and share > limit, part, whole)
+
+
+def _first_adds(case: _Case) -> Iterator[Measured]:
+    """Of the tags whose second add does harm, where no apply is known."""
+    if case.before.is_first:
+        harmful = {tag for tag, rule in case.desired.rules.items() if rule.triggers or rule.once}
+        for tag in sorted(case.counts.adds.keys() & harmful):
+            yield from _at_most(Guard.MAX_FIRST_ADDS, tag, case.counts.adds[tag], case.limits.max_first_adds)
+
+
+def _holders_left(case: _Case) -> Iterator[Measured]:
+    for tag in sorted(case.counts.lost):
+        # by name or not, what is removed is gone; a pair added again was there before
+        lost, added = case.counts.lost[tag], case.counts.adds[tag] - case.counts.again[tag]
+        before = max(case.before.holders[tag], lost)
+        left = before - lost + added
+        by_name = not case.counts.unnamed[tag]
+        rule = case.desired.rules.get(tag)
+        floor = rule.min_holders if rule and rule.min_holders is not None else case.limits.min_holders
+        if floor is not None and not by_name:
+            yield Measured(Guard.MIN_HOLDERS, tag, floor, left, left < floor, left, before)
+        if case.limits.empties_tag:
+            refused, warned = left == 0 and not by_name, left == 0 and by_name
+            yield Measured(Guard.EMPTIES_TAG, tag, 0, left, refused, lost, before, warned=warned)
+
+
+def _odd_ids(case: _Case) -> Iterator[Measured]:
+    """Of the tags that other contacts lose: who only adds such ids is warned by `validate`."""
+    for tag in sorted(case.counts.odd) if case.limits.odd_ids else ():
+        number, leaving = case.counts.odd[tag], case.counts.unnamed[tag]
+        if number and leaving:
+            yield Measured(Guard.ODD_IDS, tag, 0, number, True, number, leaving)
+
+
+def _requests(case: _Case) -> Iterator[Measured]:
+    return _at_most(Guard.MAX_REQUESTS, "", case.counts.requests, case.limits.max_requests)
+
+
+def _sizes(case: _Case) -> Iterator[Measured]:
+    """Each set against its size at the last apply; a new one against all sets of then, as nothing else is known."""
+    sizes = case.before.sizes
+    now = {each.name: len(each.members) for each in case.desired.sets}
+    for name in sorted(now.keys() | sizes.keys()):
+        before = sizes.get(name, sum(sizes.values()))
+        moved = now.get(name, 0) - (before if name in sizes else 0)
+        guard = Guard.GROW_PCT if moved > 0 else Guard.SHRINK_PCT
+        limit = case.limits.grow_pct if moved > 0 else case.limits.shrink_pct
+        if before >= SIZE_FLOOR and limit is not None and moved:
+            yield _percent(guard, name, abs(moved), before, limit, floor=0)
+
+
+def _protected(case: _Case) -> Iterator[Measured]:
+    for tag in sorted(case.counts.removes):
+        rule = case.desired.rules.get(tag)
+        if rule is not None and rule.protected:
+            number = case.counts.removes[tag]
+            yield Measured(Guard.PROTECTED, tag, 0, number, True, number, 0)
+
+
+_CHECKS: tuple[Callable[[_Case], Iterator[Measured]], ...] = (
+    _max_pairs,
+    _percentages,
+    _first_adds,
+    _holders_left,
+    _odd_ids,
+    _requests,
+    _sizes,
+    _protected,
+)
+
+
+_OF_PAIRS = {
+    Guard.MAX_ADDS: Action.ADD,
+    Guard.MAX_ADDS_PCT: Action.ADD,
+    Guard.MAX_REMOVES: Action.REMOVE,
+}
+
+
+def repeats_over_limit(reasserted: Collection[Reasserted], guards: Iterable[Measured]) -> frozenset[tuple[Action, Tag]]:
+    """The tags that must not be sent again, as a limit on pairs is exceeded by these re-assertions alone.
+
+    The tags with the most of them go first, until what is left fits; a percentage lets all of them go.
+    """
+    repeats: defaultdict[Action, Counter[Tag]] = defaultdict(Counter)
+    for again in reasserted:
+        repeats[again.action].update(dict.fromkeys(again.tags, len(again.contacts)))
+    dropped: set[tuple[Action, Tag]] = set()
+    for measured in guards:
+        action = _OF_PAIRS.get(measured.guard)
+        if action is None or not measured.refused:
+            continue
+        pairs = {tag: number for tag, number in repeats[action].items() if measured.scope in ("", tag)}
+        share = measured.measure * (1 - sum(pairs.values()) / measured.numerator)
+        if share <= measured.limit:
+            dropped |= {(action, tag) for tag in _fewest(pairs, measured)}
+    return frozenset(dropped)
+
+
+def _fewest(pairs: Mapping[Tag, int], measured: Measured) -> Iterator[Tag]:
+    excess = measured.numerator - measured.limit if not measured.is_share else math.inf
+    for tag in sorted(pairs, key=lambda tag: (-pairs[tag], tag)):
+        if excess <= 0:
+            return
+        excess -= pairs[tag]
+        yield tag

@@ -1,0 +1,241 @@
+"""What a guard says to a person: a sentence for each refusal and warning, and what was probably meant. Pure.
+
+Rule: a sentence names the guard, the location, what would happen to how many of how many, and the limit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import filterfalse
+
+from reconciler.core.model.names import ContactId, Tag, looks_like_contact_id
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.policy import Guard
+from reconciler.core.planning.guards import BY_NAME, Measured
+from reconciler.core.planning.plan import LocationPlan
+
+WORST = 3
+"""So many tags are named where a guard refuses a location as a whole, and so many ids that are odd."""
+SHOWN = 80
+"""So much of an odd id is shown: nobody said how long it is."""
+
+
+def explain_refusals(locations: Iterable[LocationPlan]) -> tuple[str, ...]:
+    """A sentence a refusal."""
+    return tuple(
+        f"guard {measured.guard} refuses location {plan.location}: {_sentence(measured)}{_detail(plan, measured)}"
+        for plan in locations
+        for measured in plan.refused
+    )
+
+
+def explain_warnings(plan: LocationPlan) -> tuple[str, ...]:
+    """A sentence for each tag that the plan empties because somebody asked for that by name."""
+    return tuple(
+        f"nobody will carry {measured.scope!r} any more: {measured.numerator:,} of {measured.denominator:,} lose it, "
+        "as `absent` or `renamed_from` asks"
+        for measured in plan.guards
+        if measured.warned
+    )
+
+
+def explain_lifted(measured: Measured) -> str:
+    """The sentence of a guard that a person lifted, with the reason."""
+    return f"guard {measured.guard} is lifted ({measured.allowed}): {_sentence(measured)}"
+
+
+def guess_renames(plan: LocationPlan) -> tuple[str, ...]:
+    """What may have another name only: each refused tag whose holders all get one other tag, and nobody else gets it;
+    each refused set that is gone, where another set gains as many contacts."""
+    return *_renamed_tags(plan), *_renamed_sets(plan)
+
+
+def _renamed_tags(plan: LocationPlan) -> tuple[str, ...]:
+    refused = {measured.scope for measured in plan.refused if measured.guard in (Guard.EMPTIES_TAG, *_REMOVES)}
+    if not refused:
+        return ()
+    changed = {action: _contacts_by_tag(plan, action) for action in Action}
+    return tuple(
+        f"if {new!r} is the new name of {old!r}, say so in the manifest: tags: {{{new}: {{renamed_from: {old}}}}}"
+        for old, losers in sorted(changed[Action.REMOVE].items())
+        if old in refused
+        for new in [tag for tag, winners in sorted(changed[Action.ADD].items()) if winners == losers][:1]
+    )
+
+
+def _renamed_sets(plan: LocationPlan) -> Iterator[str]:
+    """State knows of each set its size, and not its contacts: whether they are the same is for a person to say."""
+    gone = [each for each in plan.refused if each.guard is Guard.SHRINK_PCT and each.numerator == each.denominator]
+    grown = [each for each in plan.guards if each.guard is Guard.GROW_PCT]
+    for old in sorted(gone, key=lambda each: each.scope):
+        for new in [each for each in grown if each.numerator == old.numerator][:1]:
+            yield (
+                f"contact set {new.scope!r} gains as many contacts as {old.scope!r} had: if they are the same contacts "
+                "under another name, nobody left, and it may be lifted"
+            )
+
+
+_REMOVES = (Guard.MAX_REMOVES, Guard.MAX_REMOVES_PCT)
+
+
+def _contacts_by_tag(plan: LocationPlan, action: Action) -> dict[Tag, set[ContactId]]:
+    found: dict[Tag, set[ContactId]] = {}
+    for delta in plan.deltas:
+        for tag in delta.tags(action):
+            found.setdefault(tag, set()).update(delta.contacts)
+    return found
+
+
+def _sentence(measured: Measured) -> str:
+    return _SENTENCES[measured.guard](measured)
+
+
+def _contacts(number: int) -> str:
+    return f"{number:,} contact" if number == 1 else f"{number:,} contacts"
+
+
+def _at_most(measured: Measured) -> str:
+    return f"(limit: {measured.limit:,g})"
+
+
+def _percent(measured: Measured) -> str:
+    return f"{measured.measure:,g} % (limit: {measured.limit:,g} %)"
+
+
+def _max_adds(measured: Measured) -> str:
+    pairs = measured.numerator
+    would = f"add {measured.scope!r} to {_contacts(pairs)}" if measured.scope else f"add {pairs:,} tags"
+    return f"it would {would} {_at_most(measured)}"
+
+
+def _max_removes(measured: Measured) -> str:
+    pairs = measured.numerator
+    would = f"remove {measured.scope!r} from {_contacts(pairs)}" if measured.scope else f"remove {pairs:,} tags"
+    return f"it would {would} {_at_most(measured)}"
+
+
+def _max_adds_pct(measured: Measured) -> str:
+    part, whole = measured.numerator, measured.denominator
+    if not measured.scope:
+        return f"it would add {part:,} tags, where contacts carry {whole:,} now: {_percent(measured)}"
+    return f"it would add {measured.scope!r} to {_contacts(part)}, where {whole:,} carry it now: {_percent(measured)}"
+
+
+def _max_removes_pct(measured: Measured) -> str:
+    part, whole = measured.numerator, measured.denominator
+    if not measured.scope:
+        return f"it would remove {part:,} tags, of {whole:,} that contacts are known to carry: {_percent(measured)}"
+    known = f"of {whole:,} known to carry it" if whole else "of whom nobody is known to carry it"
+    return f"it would remove {measured.scope!r} from {_contacts(part)}, {known}: {_percent(measured)}"
+
+
+def _max_restored_pct(measured: Measured) -> str:
+    return (
+        f"others took {measured.scope!r} off, and it would put it back on {measured.numerator:,} of "
+        f"{_contacts(measured.denominator)} that have it from here: {_percent(measured)}"
+    )
+
+
+def _max_first_adds(measured: Measured) -> str:
+    return (
+        f"no apply of this location is known, so it would be the first, and add {measured.scope!r}, which starts "
+        f"automations or is given once, to {_contacts(measured.numerator)} {_at_most(measured)}; if it was applied "
+        "before, the state is lost or is another one"
+    )
+
+
+def _empties_tag(measured: Measured) -> str:
+    lost, before = measured.numerator, measured.denominator
+    return f"it would leave nobody with {measured.scope!r}: {lost:,} of {before:,} lose it (limit: at least 1)"
+
+
+def _min_holders(measured: Measured) -> str:
+    left, before = measured.numerator, measured.denominator
+    return (
+        f"it would leave {_contacts(left)} with {measured.scope!r}, of {before:,} (limit: at least {measured.limit:,g})"
+    )
+
+
+def _odd_ids(measured: Measured) -> str:
+    number = measured.numerator
+    return (
+        f"it would take {measured.scope!r} from {_contacts(measured.denominator)} and give it to {number:,} "
+        f"{'id' if number == 1 else 'ids'} that HighLevel cannot have issued (an id has 20 letters and digits)"
+    )
+
+
+def _max_requests(measured: Measured) -> str:
+    return f"it would take {measured.numerator:,} requests {_at_most(measured)}"
+
+
+def _shrink_pct(measured: Measured) -> str:
+    lost, before = measured.numerator, measured.denominator
+    return f"contact set {measured.scope!r} loses {lost:,} of its {_contacts(before)}: {_percent(measured)}"
+
+
+def _grow_pct(measured: Measured) -> str:
+    return (
+        f"contact set {measured.scope!r} gains {_contacts(measured.numerator)}, where the last apply had "
+        f"{measured.denominator:,} (for a new set: in all sets): {_percent(measured)}"
+    )
+
+
+def _protected(measured: Measured) -> str:
+    return f"it would remove {measured.scope!r}, which is protected, from {_contacts(measured.numerator)}"
+
+
+_SENTENCES: dict[Guard, Callable[[Measured], str]] = {
+    Guard.MAX_ADDS: _max_adds,
+    Guard.MAX_REMOVES: _max_removes,
+    Guard.MAX_ADDS_PCT: _max_adds_pct,
+    Guard.MAX_REMOVES_PCT: _max_removes_pct,
+    Guard.MAX_RESTORED_PCT: _max_restored_pct,
+    Guard.MAX_FIRST_ADDS: _max_first_adds,
+    Guard.EMPTIES_TAG: _empties_tag,
+    Guard.MIN_HOLDERS: _min_holders,
+    Guard.ODD_IDS: _odd_ids,
+    Guard.MAX_REQUESTS: _max_requests,
+    Guard.SHRINK_PCT: _shrink_pct,
+    Guard.GROW_PCT: _grow_pct,
+    Guard.PROTECTED: _protected,
+}
+
+_ABOUT = {
+    Guard.MAX_ADDS: Action.ADD,
+    Guard.MAX_ADDS_PCT: Action.ADD,
+    Guard.MAX_REMOVES: Action.REMOVE,
+    Guard.MAX_REMOVES_PCT: Action.REMOVE,
+}
+
+
+def _detail(plan: LocationPlan, measured: Measured) -> str:
+    """What the plan tells besides the numbers."""
+    return _examples(plan, measured) if measured.guard is Guard.ODD_IDS else _worst_tags(plan, measured)
+
+
+def _worst_tags(plan: LocationPlan, measured: Measured) -> str:
+    """The tags that a guard on the whole location is most about."""
+    if measured.scope or measured.guard not in _ABOUT:
+        return ""
+    pairs: Counter[Tag] = Counter()
+    for tag, contacts in _pairs_about(plan, measured.guard):
+        pairs[tag] += contacts
+    worst = sorted(sorted(pairs), key=pairs.__getitem__, reverse=True)[:WORST]
+    return f"; most of {', '.join(f'{tag!r} ({pairs[tag]:,})' for tag in worst)}" if worst else ""
+
+
+def _examples(plan: LocationPlan, measured: Measured) -> str:
+    """Some of the odd ids, and what they mostly come from; what earlier rounds sent is no longer in the plan."""
+    gaining = _contacts_by_tag(plan, Action.ADD).get(Tag(measured.scope), set())
+    odd = sorted(filterfalse(looks_like_contact_id, gaining))[:WORST]
+    such = f", such as {', '.join(repr(contact[:SHOWN]) for contact in odd)}" if odd else ""
+    return f"{such}; is the column of the ids the right one?"
+
+
+def _pairs_about(plan: LocationPlan, guard: Guard) -> Iterator[tuple[Tag, int]]:
+    action, by_name_too = _ABOUT[guard], guard is not Guard.MAX_REMOVES_PCT
+    for delta in plan.deltas:
+        for change in delta.changes:
+            if change.action is action and (by_name_too or change.reason not in BY_NAME):
+                yield change.tag, len(delta.contacts)

@@ -1,0 +1,197 @@
+"""Guards: limits on what a run may do to a location, a tag or a contact set.
+
+Rules
+1. Everything a run does counts, earlier rounds included; a removal on a contact never observed counts as real.
+2. Removals asked for by name (reasons absent, renamed) count for `max_removes` only; where they empty a tag, the plan
+   warns of it.
+3. A percentage is of the pairs observed before; it is judged once more than `PCT_FLOOR` pairs are planned.
+4. A holder is a contact observed with the tag: a removal that is blind or sent again takes the tag from nobody known.
+5. The first apply of a location may be one whose state was lost: what it adds of the tags that start automations or are
+   given once was maybe given before.
+6. Ids that HighLevel cannot have issued harm nobody where they join: they come back rejected. Where others lose the
+   same tag, they are another column in the place of the ids.
+7. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from itertools import filterfalse
+
+from reconciler.core.manifests.resolve import Reason
+from reconciler.core.model.contact_state import Known, Observed
+from reconciler.core.model.names import ContactId, SetName, Tag, TagSet, looks_like_contact_id
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.policy import Guard
+from reconciler.core.planning.batches import Reasserted
+from reconciler.core.planning.changes import Change, Delta
+
+NO_REASON = "no reason given"
+CREATE_STATE = "--create-state"
+"""The option of who says that it is the first run: it lifts `max_first_adds`, and no reason is asked for."""
+SIZE_FLOOR = 10
+BY_NAME = (Reason.ABSENT, Reason.RENAMED)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A reviewed exception: this guard does not refuse (on this tag or set; empty: on the location as a whole)."""
+
+    guard: Guard
+    scope: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{_flag(self.guard, self.scope)}: {self.reason or NO_REASON}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One guard held against a plan. `scope`: a tag, a set's name, or empty for the location as a whole.
+
+    `limit` and `measure` are in the guard's unit (pairs, percent, holders, requests), a percentage being
+    `numerator` / `denominator`. `allowed`: the reason with which a person lifted it. `warned`: it does not refuse what
+    was asked for by name, and a person should know of it.
+    """
+
+    guard: Guard
+    scope: str
+    limit: float
+    measure: float
+    refused: bool
+    numerator: int = 0
+    denominator: int = 0
+    allowed: str = ""
+    warned: bool = False
+
+    @property
+    def flag(self) -> str:
+        """What --allow lifts it by, as typed in a shell."""
+        return _flag(self.guard, self.scope)
+
+    @property
+    def option(self) -> str:
+        """The option that lifts it."""
+        return CREATE_STATE if self.guard is Guard.MAX_FIRST_ADDS else f"--allow {self.flag}"
+
+    @property
+    def lift(self) -> str:
+        """All that is typed to lift it."""
+        return self.option if self.option == CREATE_STATE else f'{self.option} --reason "…"'
+
+    @property
+    def is_share(self) -> bool:
+        return self.guard.endswith("_pct")
+
+
+def _flag(guard: Guard, scope: str) -> str:
+    return shlex.quote(f"{guard}:{guard.scopes[-1]}={scope}" if scope else guard.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a run does, as pairs per tag.
+
+    `unnamed`: of the removes, those that nobody asked for by name; `again`: of the adds, those that are sent again;
+    `restored`: of the adds, those that put back what others removed; `lost`: the removes from contacts that were
+    observed with the tag; `odd`: of the adds, those to contacts never seen whose ids HighLevel cannot have issued.
+    """
+
+    adds: Counter[Tag] = field(default_factory=Counter)
+    removes: Counter[Tag] = field(default_factory=Counter)
+    unnamed: Counter[Tag] = field(default_factory=Counter)
+    again: Counter[Tag] = field(default_factory=Counter)
+    restored: Counter[Tag] = field(default_factory=Counter)
+    lost: Counter[Tag] = field(default_factory=Counter)
+    odd: Counter[Tag] = field(default_factory=Counter)
+    requests: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
+        return Counts(**sums)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was there before the run: observed holders and pairs of the ledger per tag, set sizes at the last apply."""
+
+    holders: Counter[Tag]
+    sizes: Mapping[SetName, int]
+    ledger: Counter[Tag] = field(default_factory=Counter)
+
+    @property
+    def pairs(self) -> int:
+        return self.holders.total()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no apply is known: nothing is under management, and no size of a set was recorded."""
+        return not self.sizes and not self.ledger
+
+
+def count(
+    deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, requests: int, observed: Observed
+) -> Counts:
+    """The pairs of the deltas, and those that are sent again: a re-assertion may turn out to be a change.
+
+    `observed`: what was known before any of it is sent.
+    """
+    counts = Counts(requests=requests)
+    for again in reasserted:
+        for tag in again.tags:
+            adding = again.action is Action.ADD
+            (counts.adds if adding else counts.removes)[tag] += len(again.contacts)
+            counts.again[tag] += len(again.contacts) if adding else 0
+    for delta in deltas:
+        for change in delta.changes:
+            _count_change(counts, change, len(delta.contacts))
+        _count_lost(counts, delta, observed)
+        if added := delta.tags(Action.ADD):
+            counts.odd.update(dict.fromkeys(added, len(odd_ids(delta.contacts, observed))))
+    return counts
+
+
+def _count_change(counts: Counts, change: Change, contacts: int) -> None:
+    adding = change.action is Action.ADD
+    (counts.adds if adding else counts.removes)[change.tag] += contacts
+    if not adding and change.reason not in BY_NAME:
+        counts.unnamed[change.tag] += contacts
+    if change.reason is Reason.RESTORED:
+        counts.restored[change.tag] += contacts
+
+
+def _count_lost(counts: Counts, delta: Delta, observed: Observed) -> None:
+    removed = delta.tags(Action.REMOVE)
+    if not removed:
+        return
+    for index, contacts in Counter(observed.contacts.get(contact, 0) for contact in delta.contacts).items():
+        for tag in removed & (observed.patterns[index].observed or frozenset()):
+            counts.lost[tag] += contacts
+
+
+def odd_ids(contacts: Iterable[ContactId], observed: Observed) -> list[ContactId]:
+    """The contacts whose ids HighLevel cannot have issued, but for those that it answered for."""
+    return [contact for contact in filterfalse(looks_like_contact_id, contacts) if observed[contact].observed is None]
+
+
+def holders(observed: Observed) -> Counter[Tag]:
+    """Observed holders of every tag."""
+    return _count_tags(observed, lambda known: known.observed)
+
+
+def managed(observed: Observed) -> Counter[Tag]:
+    """The pairs of the ledger per tag."""
+    return _count_tags(observed, lambda known: known.ledger)
+
+
+def _count_tags(observed: Observed, tags_of: Callable[[Known], TagSet | None]) -> Counter[Tag]:
+    """Contacts per tag, counted per pattern."""
+    contacts = Counter(observed.contacts.values())
+    counted: Counter[Tag] = Counter()
+    for index, number in contacts.items():
+        for tag in tags_of(observed.patterns[index]) or ():
+            counted[tag] += number
+    return counted

@@ -1,0 +1,1 @@
+"""What a run decides on its way: doubts, splits, queue, stops, pace, report."""

@@ -1,0 +1,206 @@
+"""Rate-limit arithmetic: a sliding log of our own requests, and what the API says of its limits. Time is injected.
+
+Rules
+1. A request in flight holds its place: nobody knows yet when the API counts it.
+2. One that was answered is counted by the API between its departure and its end. A part of that time every request
+   takes, the same for all; what goes beyond may lie before the counting as well as after it. So a place is free one
+   window after the end, less what every recent request took: nothing is wasted where latencies are equal, and no
+   window holds more than the limit where they differ.
+3. What the API says of its limits rules over what was configured. Where it counts more requests than are ours, others
+   are at work: their requests hold places too.
+4. The reserve is left to others, of each window and of the day.
+5. A 429 is waited out for as long as `Retry-After` says, or for one window; where that was too short, for one window
+   at least, whatever the headers say is left. It lasts until a request is let through.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from reconciler.core.model.errors import ApiError, NotApplied, RateLimited
+from reconciler.core.model.names import Instant
+from reconciler.core.model.policy import Rate
+from reconciler.core.model.quota_headers import Quota, next_midnight
+
+SAMPLES = 100
+"""How many of the last answers tell how long an answer takes."""
+
+MOST_PAUSES = 3
+PATIENCE_MS = 120_000
+"""A limit that lets nothing through for so many pauses and so long is not waited for any more."""
+
+
+@dataclass(slots=True)
+class _Departure:
+    """A request on its way, or one that ended; `answered`: by the API."""
+
+    left: Instant
+    ended: Instant | None = None
+    answered: bool = False
+
+
+@dataclass(slots=True)
+class Pace:
+    """When our requests left and ended, and what the API said.
+
+    Before a request: `wait` (`why` says for what) until it is 0, asking again each time, as requests in flight may hold
+    their places; then `leave`. When it came to its end: `heard` with what the answer says, and `end`. `departed`: how
+    many left.
+    """
+
+    rate: Rate
+    not_before: int = 0
+    departed: int = 0
+    _log: dict[int, _Departure] = field(default_factory=dict)
+    _others: int = 0
+    _latencies: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    _fastest: int = 0
+    _slowest: int = 0
+    _asked: str = ""
+    _pauses: int = 0
+    _refused_since: Instant = Instant(0)
+    _remaining: int | None = None
+    _daily_remaining: int | None = None
+    _configured: Rate | None = None
+    _left_today: int | None = None
+    _resets: Instant = Instant(0)
+
+    def wait(self, now: Instant) -> int:
+        """Milliseconds until one more may leave, at the earliest; 0: now."""
+        self._forget(now)
+        until = self.not_before
+        free_at = sorted(free for each in self._log.values() if (free := self._free_at(each, now)) > now)
+        if len(free_at) >= self.rate.ours:
+            until = max(until, free_at[len(free_at) - self.rate.ours])
+        return max(0, until - now)
+
+    def why(self, now: Instant) -> str:
+        """What the next request waits for: the header that makes it wait, where it is not our own count alone."""
+        header = self._asked if now < self.not_before else self._heard_limit()
+        return f"rate limit: {header}" if header else "rate limit"
+
+    def _heard_limit(self) -> str:
+        configured = self._configured or self.rate
+        if any(ticket < 0 for ticket in self._log):
+            return f"X-RateLimit-Remaining: {self._remaining}"
+        if self.rate.per_window < configured.per_window:
+            return f"X-RateLimit-Max: {self.rate.per_window}"
+        if self.rate.window_ms > configured.window_ms:
+            return f"X-RateLimit-Interval-Milliseconds: {self.rate.window_ms}"
+        return ""
+
+    def why_today(self) -> str:
+        """What a request waits for where nothing is left of the day."""
+        left = self._daily_remaining
+        return "today's quota is used up" + ("" if left is None else f": X-RateLimit-Daily-Remaining: {left}")
+
+    def leave(self, now: Instant) -> int:
+        """A request leaves; a ticket, with which it ends."""
+        self.departed += 1
+        self._log[self.departed] = _Departure(now)
+        self._turn_day(now)
+        if self._left_today is not None:
+            self._left_today -= 1
+        return self.departed
+
+    def end(self, ticket: int, now: Instant, *, answered: bool = False) -> None:
+        """It came to its end. `answered`: by the API, so that it tells how long an answer takes."""
+        departure = self._log[ticket]
+        departure.ended, departure.answered = now, answered
+        if answered:
+            self._pauses = 0
+            self._learn(max(0, now - departure.left))
+
+    def heard(self, quota: Quota, now: Instant) -> None:
+        """Takes in what an answer says."""
+        self._configured = self._configured or self.rate
+        known = {"per_window": quota.limit, "window_ms": quota.window_ms, "per_day": quota.daily_limit}
+        self.rate = replace(self.rate, **{key: value for key, value in known.items() if value is not None})
+        if quota.remaining is not None:
+            self._remaining = quota.remaining
+            self._forget(now)
+            # what it counts and is not ours, at the least: of ours it may not have counted some yet
+            for _ in range(self.rate.per_window - quota.remaining - len(self._log)):
+                self._others += 1
+                self._log[-self._others] = _Departure(now, ended=now)
+        if quota.daily_remaining is not None:
+            self._daily_remaining = quota.daily_remaining
+            self._left_today = quota.daily_remaining - self.in_flight
+            self._resets = quota.resets_at(now)
+
+    def assume(self, sent: int, now: Instant) -> None:
+        """`sent` requests left today before this process; the day has what was configured, until the API says more."""
+        if self._left_today is None:
+            self._left_today, self._resets = self.rate.per_day - sent - self.departed, next_midnight(now)
+
+    def heed(self, error: ApiError, now: Instant) -> int | None:
+        """Nothing leaves for as long as the server asks with this error, in milliseconds; None where it does not, or
+        did already when it turned away what left at the same time."""
+        if not isinstance(error, NotApplied):
+            return None
+        asked = self._window_asked(error, now) if isinstance(error, RateLimited) else error.retry_after_ms
+        if not asked:
+            return None
+        until = now + asked
+        if until > self.not_before:
+            self.not_before, self._asked = until, error.asked or "429"
+        return asked
+
+    def starved_ms(self, now: Instant) -> int:
+        """For how long no request was let through, where that is longer than anybody waits; else 0."""
+        lasted = now - self._refused_since
+        return lasted if self._pauses > MOST_PAUSES and lasted >= PATIENCE_MS else 0
+
+    def _window_asked(self, error: RateLimited, now: Instant) -> int:
+        """Milliseconds; 0 where the pause has begun."""
+        if self._pauses and now < self.not_before:
+            return 0
+        if not self._pauses:
+            self._refused_since = now
+        self._pauses += 1
+        asked = error.retry_after_ms or 0
+        return asked if asked and self._pauses == 1 else max(asked, self.rate.window_ms)
+
+    def left_today(self, now: Instant) -> int | None:
+        """Requests that may still be ours until the daily quota starts anew; None where nobody said anything."""
+        self._turn_day(now)
+        if self._left_today is None:
+            return None
+        return max(0, self._left_today - self.rate.reserve(self.rate.per_day))
+
+    def resets_at(self, now: Instant) -> Instant:
+        """When the daily quota starts anew: as was heard, else at the next midnight of UTC."""
+        return self._resets if now < self._resets else next_midnight(now)
+
+    def _turn_day(self, now: Instant) -> None:
+        if self._left_today is not None and now >= self._resets:
+            self._left_today, self._resets = self.rate.per_day - self.in_flight, next_midnight(now)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(each.ended is None for each in self._log.values())
+
+    def _free_at(self, departure: _Departure, now: Instant) -> int:
+        """When its place is free; while it is in flight, as far as recent answers tell."""
+        window, credit = self.rate.window_ms, self._fastest
+        if departure.ended is not None:
+            return departure.ended + window - (credit if departure.answered else 0)
+        return max(now, departure.left + self._slowest) + window - credit
+
+    def _forget(self, now: Instant) -> None:
+        """Places that are free, once no answer on its way can count them any more."""
+        gone = [
+            ticket
+            for ticket, each in self._log.items()
+            if each.ended is not None and self._free_at(each, now) + self._slowest <= now
+        ]
+        for ticket in gone:
+            del self._log[ticket]
+
+    def _learn(self, latency: int) -> None:
+        """What every answer takes is trusted the less, the more answers differ."""
+        self._latencies.append(latency)
+        least, mean = min(self._latencies), sum(self._latencies) // len(self._latencies)
+        self._fastest = max(0, least - (mean - least) // 4)
+        self._slowest = max(self._latencies)

@@ -1,0 +1,205 @@
+"""What a run has done so far, pair by pair: how each ended, and what must not be sent again.
+
+Rules
+1. Every pair of the plan has exactly one fate from the beginning: not sent, or deferred.
+2. A pair that was applied stays so, whatever is sent again; one that an answer told to be as it should is not seen
+   besides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from reconciler.core.model.contact_state import Observed
+from reconciler.core.model.names import ContactId, Tag, TagSet
+from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.planning.batches import Batch, Reasserted
+from reconciler.core.planning.changes import Deferral, Delta
+from reconciler.core.running.report import Finding, Surprises
+from reconciler.core.running.stop_conditions import Surprise
+
+NONE: TagSet = frozenset()
+_OPEN = (Outcome.NOT_SENT, Outcome.DEFERRED)
+_WELL = (Outcome.APPLIED, Outcome.NOOP, Outcome.SEEN)
+_WORST_FIRST = (
+    Outcome.REJECTED,
+    Outcome.IN_DOUBT,
+    Outcome.HELD,
+    Outcome.NOT_SENT,
+    Outcome.APPLIED,
+    Outcome.NOOP,
+    Outcome.SEEN,
+)
+Fates = frozenset[tuple[Tag, Outcome]]
+_NO_FATES: Fates = frozenset()
+
+
+@dataclass(slots=True)
+class Tally:
+    """`fates`: of the pairs of each contact; contacts with the same share them. `failed`: the adds of a contact that
+    did not end well; its removes are held back. `given_up`: pairs that no request may hold."""
+
+    fates: dict[ContactId, Fates] = field(default_factory=dict)
+    failed: dict[ContactId, TagSet] = field(default_factory=dict)
+    given_up: dict[ContactId, TagSet] = field(default_factory=dict)
+    rejected: set[ContactId] = field(default_factory=set)
+    _findings: list[Finding] = field(default_factory=list)
+    _surprises: defaultdict[Surprise, list[ContactId]] = field(default_factory=lambda: defaultdict(list))
+    _put: dict[tuple[Fates, TagSet, Outcome], Fates] = field(default_factory=dict)
+
+    def plan(self, deltas: Iterable[Delta | Reasserted]) -> None:
+        """These pairs are to be sent."""
+        for each in deltas:
+            tags = frozenset(each.tags if isinstance(each, Reasserted) else (change.tag for change in each.changes))
+            self._begin(each.contacts, tags, Outcome.NOT_SENT)
+
+    def defer(self, deferrals: Iterable[Deferral]) -> None:
+        """These pairs may turn out to be needed."""
+        for each in deferrals:
+            self._begin(each.contacts, frozenset(each.tags), Outcome.DEFERRED)
+
+    def take(self, batch: Batch, verdicts: Mapping[ContactId, Verdict]) -> None:
+        """How a batch ended."""
+        tags = frozenset(batch.tags)
+        for contact, verdict in verdicts.items():
+            if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
+                changed = tags & (verdict.added | verdict.removed)
+                self.put(contact, changed, Outcome.APPLIED)
+                self.put(contact, tags - changed, Outcome.NOOP)
+            else:
+                self.spoil(contact, batch.action, tags, verdict.outcome, verdict.message)
+
+    def put(self, contact: ContactId, tags: TagSet, outcome: Outcome) -> None:
+        """The pairs ended so."""
+        if not tags:
+            return
+        before = self._of(contact)
+        key = (before, tags, outcome)
+        after = self._put.get(key)
+        if after is None:
+            firm = (Outcome.APPLIED, Outcome.NOOP) if outcome is Outcome.SEEN else (Outcome.APPLIED,)
+            told = frozenset(tag for tag, fate in before if fate in firm)
+            kept = frozenset(each for each in before if each[0] not in tags or each[0] in told)
+            after = self._put[key] = kept | {(tag, outcome) for tag in tags - told}
+        self.fates[contact] = after
+        if outcome in _WELL:
+            self._mend(contact, tags)
+
+    def spoil(
+        self,
+        contact: ContactId,
+        action: Action,
+        tags: TagSet,
+        outcome: Outcome,
+        message: str,
+        *,
+        awaited: bool | None = None,
+    ) -> None:
+        """The pairs did not end well. `awaited`: whether the contact's removals wait for these tags; None: for adds."""
+        self.put(contact, tags, outcome)
+        self._findings.append(Finding(contact, outcome, action, tuple(sorted(tags)), message))
+        if outcome is Outcome.REJECTED:
+            self.rejected.add(contact)
+        if outcome is Outcome.NOT_SENT:
+            self.given_up[contact] = self.given_up.get(contact, NONE) | tags
+        if awaited if awaited is not None else action is Action.ADD:
+            self.failed[contact] = self.failed.get(contact, NONE) | tags
+
+    def worst(self, contact: ContactId, tags: TagSet) -> Outcome:
+        """How the contact fared with these tags, all in all."""
+        fates = {fate for tag, fate in self._of(contact) if tag in tags}
+        return next((each for each in _WORST_FIRST if each in fates), Outcome.NOT_SENT)
+
+    def wonder(self, contact: ContactId, surprise: Surprise) -> None:
+        self._surprises[surprise].append(contact)
+
+    def tags(self, contact: ContactId, *outcomes: Outcome) -> TagSet:
+        return frozenset(tag for tag, fate in self._of(contact) if fate in outcomes)
+
+    def is_unclear(self, contact: ContactId, tags: TagSet) -> bool:
+        """Whether nobody knows how one of these pairs ended."""
+        return any(fate in (Outcome.IN_DOUBT, Outcome.HELD) and tag in tags for tag, fate in self._of(contact))
+
+    @property
+    def spent(self) -> dict[ContactId, TagSet]:
+        """The tags per contact that were sent, or given up, and are not to be sent again."""
+        sent = {each: frozenset(tag for tag, fate in each if fate not in _OPEN) for each in set(self.fates.values())}
+        spent = {contact: tags for contact, fates in self.fates.items() if (tags := sent[fates])}
+        for contact, tags in self.given_up.items():
+            spent[contact] = spent.get(contact, NONE) | tags
+        return spent
+
+    def close(self, present: Callable[[ContactId], TagSet], observed: Observed) -> None:
+        """What was not sent, and turned out to be so already. `present`: the tags that are to be on a contact."""
+        for contact in list(self._with(Outcome.NOT_SENT)):
+            known = observed[contact]
+            if known.observed is not None:
+                unsent = self.tags(contact, Outcome.NOT_SENT) - known.doubt
+                to_add = unsent & present(contact)
+                self.put(contact, (to_add & known.observed) | (unsent - to_add - known.observed), Outcome.NOOP)
+
+    def pairs(self, observed: Observed) -> dict[Outcome, int]:
+        """How every pair of the plan ended."""
+        found: Counter[Outcome] = Counter()
+        for fates, number in Counter(self.fates.values()).items():
+            for _, fate in fates:
+                found[fate] += number
+        found[Outcome.DEFERRED] = sum(len(tags) for _, tags in self.undecided(observed))
+        return {outcome: found[outcome] for outcome in Outcome if found[outcome]}
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What did not end well, and was not settled since; each pair once, with what was said of it last."""
+        kept: list[Finding] = []
+        told: defaultdict[ContactId, set[Tag]] = defaultdict(set)
+        for each in reversed(self._findings):
+            still = self.tags(each.contact, each.outcome).intersection(each.tags) - told[each.contact]
+            told[each.contact] |= still
+            if still:
+                kept.append(replace(each, tags=tuple(sorted(still))))
+        return tuple(reversed(kept))
+
+    def surprises(self) -> tuple[Surprises, ...]:
+        found = (
+            Surprises(tuple(sorted(each.appeared)), tuple(sorted(each.vanished)), tuple(sorted(set(contacts))))
+            for each, contacts in self._surprises.items()
+        )
+        return tuple(sorted(found, key=lambda each: (each.appeared, each.vanished)))
+
+    def not_sent(self) -> Iterator[tuple[ContactId, TagSet]]:
+        """Pairs that were not sent, but for those that no request may hold: these are among the findings."""
+        for contact in self._with(Outcome.NOT_SENT):
+            if tags := self.tags(contact, Outcome.NOT_SENT) - self.given_up.get(contact, NONE):
+                yield contact, tags
+
+    def undecided(self, observed: Observed) -> Iterator[tuple[ContactId, TagSet]]:
+        """Deferred pairs of contacts of which no answer has told, or that wait for an add that did not end well."""
+        for contact in self._with(Outcome.DEFERRED):
+            known, deferred = observed[contact], self.tags(contact, Outcome.DEFERRED)
+            if known.observed is not None and not known.doubt:
+                deferred = deferred & known.observed if contact in self.failed else NONE
+            if deferred:
+                yield contact, deferred
+
+    def _with(self, outcome: Outcome) -> Iterable[ContactId]:
+        """The contacts with pairs of that fate; looked for once per pattern."""
+        alike = {fates for fates in set(self.fates.values()) if any(fate is outcome for _, fate in fates)}
+        return (contact for contact, fates in self.fates.items() if fates in alike) if alike else ()
+
+    def _begin(self, contacts: Iterable[ContactId], tags: TagSet, outcome: Outcome) -> None:
+        for contact in contacts:
+            before = self._of(contact)
+            known = frozenset(tag for tag, fate in before if fate is not Outcome.DEFERRED) if before else NONE
+            self.put(contact, tags - known if known else tags, outcome)
+
+    def _mend(self, contact: ContactId, tags: TagSet) -> None:
+        if contact in self.failed:
+            left = self.failed[contact] - tags
+            if left:
+                self.failed[contact] = left
+            else:
+                del self.failed[contact]
+
+    def _of(self, contact: ContactId) -> Fates:
+        return self.fates.get(contact, _NO_FATES)

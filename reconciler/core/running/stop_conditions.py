@@ -1,0 +1,99 @@
+"""How a run goes, in shares of its rows, and when that is reason to stop it. Pure.
+
+Rules
+1. More than `WRONG_PCT` of the answers, and at least `FEW`, that reject a contact for anything but deletion, or do not
+   find it when it is read: the token or the location is probably wrong.
+2. A limit on errors or surprises is judged from `FEW` rows on; at the end of a wave on whatever there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.core.model.contact_state import Known
+from reconciler.core.model.names import ContactId, TagSet
+from reconciler.core.model.outcome import Outcome, Rejection, Verdict
+
+WRONG_PCT = 5.0
+FEW = 20
+_GOOD = (Outcome.APPLIED, Outcome.NOOP)
+
+
+@dataclass(frozen=True, slots=True)
+class StopOn:
+    """Over which share a run stops, in percent; None: never. `errors`: rows that did not end well; `surprises`:
+    contacts that carried other tags than were last observed."""
+
+    errors: float | None = None
+    surprises: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """Tags that came to a contact, or left it, since it was last observed."""
+
+    appeared: TagSet
+    vanished: TagSet
+
+
+def surprise(known: Known, verdict: Verdict) -> Surprise | None:
+    """What the answer tells that nobody knew; of what is in doubt nothing was known. `known`: before the request."""
+    if known.observed is None or verdict.old is None:
+        return None
+    appeared = verdict.old - known.observed - known.doubt
+    vanished = known.observed - verdict.old - known.doubt
+    return Surprise(appeared, vanished) if appeared or vanished else None
+
+
+@dataclass(slots=True)
+class Rates:
+    """Counts of rows: all, those rejected for anything but deletion, those that did not end well; those that could be
+    held against an observation, and those that differed from it. `looked`: contacts that were read, `missed`: those
+    of them that were not there."""
+
+    rows: int = 0
+    misplaced: int = 0
+    looked: int = 0
+    missed: int = 0
+    errors: int = 0
+    compared: int = 0
+    surprised: int = 0
+
+    def take(self, known: Mapping[ContactId, Known], verdicts: Mapping[ContactId, Verdict]) -> None:
+        """`known`: before the request."""
+        for contact, verdict in verdicts.items():
+            self.rows += 1
+            self.errors += verdict.outcome not in _GOOD
+            self.misplaced += verdict.rejection not in (None, Rejection.DELETED)
+            if verdict.old is not None and known[contact].observed is not None:
+                self.compared += 1
+                self.surprised += surprise(known[contact], verdict) is not None
+
+    def look(self, contacts: int, missed: int) -> None:
+        """Contacts were read, and some of them are said not to be there."""
+        self.looked += contacts
+        self.missed += missed
+
+    @property
+    def looks_wrong(self) -> bool:
+        """Whether the token or the location is probably wrong."""
+        wrong = self.misplaced + self.missed
+        return wrong >= FEW and 100 * wrong > WRONG_PCT * (self.rows + self.looked)
+
+    @property
+    def wrong(self) -> str:
+        """What looks wrong, in words."""
+        refused = f"{self.misplaced} of {self.rows} rows were refused, and not as deleted"
+        missed = f"{self.missed} of {self.looked} contacts that were read are said not to be there"
+        return "; ".join(([refused] if self.misplaced else []) + ([missed] if self.missed else []))
+
+    def over(self, limits: StopOn, *, few: int = FEW) -> str:
+        """Which limit is passed, in words; empty where none is."""
+        for name, part, whole, limit in (
+            ("error_rate", self.errors, self.rows, limits.errors),
+            ("surprise_rate", self.surprised, self.compared, limits.surprises),
+        ):
+            if limit is not None and whole >= max(1, few) and 100 * part > limit * whole:
+                return f"{name} is {100 * part / whole:.1f} % ({part} of {whole}), limit {limit:g} %"
+        return ""

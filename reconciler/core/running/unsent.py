@@ -1,0 +1,185 @@
+"""Why pairs of a plan were not sent, contact by contact: what is left when a run has ended. Pure.
+
+Rule: a reason says what is so of that contact. That it waits for an observation is said only where an observation is
+all that is missing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from reconciler.core.model.contact_state import Known, Observed
+from reconciler.core.model.journal import RunEnding, RunStatus, Shortfall
+from reconciler.core.model.names import ContactId, Tag, TagSet
+from reconciler.core.model.outcome import Action, Outcome
+from reconciler.core.planning.changes import Deferral, Delta, Listed, Postponed
+from reconciler.core.planning.plan import LocationPlan
+from reconciler.core.running.pair_outcomes import Tally
+from reconciler.core.running.remedies import plan_remedies
+from reconciler.core.running.report import LocationReport
+
+NONE: TagSet = frozenset()
+STOPPED = "the run stopped before it was sent"
+BESIDES = "it is in the plan file, and not in a plan made now"
+NOT_OBSERVED = "waits for an observation: no answer has told the contact's tags"
+FOREIGN = "it is in the plan file, and no plan by these manifests would have it"
+NEXT_PLAN = "left to the next plan"
+LONGEST = 2_000
+"""Characters that the journal keeps of a message."""
+_Key = tuple[Outcome, Action, TagSet, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """What the reasons are read from. `present`: the tags that are to be on a contact. `is_stopped`: an error ended the
+    run. `besides`: contacts of changes that only the plan file has."""
+
+    observed: Observed
+    present: Callable[[ContactId], TagSet]
+    is_stopped: bool = False
+    besides: Container[ContactId] = ()
+
+
+def explain_unsent(tally: Tally, deferrals: Iterable[Deferral], end: RunEnd) -> tuple[Shortfall, ...]:
+    """What was not sent or stays deferred; what a request was given up for is among the findings."""
+    refused = {each.contact: each.message for each in tally.findings() if each.outcome is Outcome.REJECTED}
+    found: defaultdict[_Key, list[ContactId]] = defaultdict(list)
+    for contact, tags in tally.not_sent():
+        adds = tags & end.present(contact)
+        for action, part in ((Action.ADD, adds), (Action.REMOVE, tags - adds)):
+            if part:
+                why = _why_not_sent(contact, action, tally, end, refused)
+                found[Outcome.NOT_SENT, action, part, why].append(contact)
+    undecided = dict(tally.undecided(end.observed))
+    reasons = _reasons(deferrals, undecided)
+    for contact, tags in undecided.items():
+        why = _why_deferred(contact, reasons.get(contact), tally, end, refused)
+        found[Outcome.DEFERRED, Action.REMOVE, tags, why].append(contact)
+    return _sorted(found)
+
+
+def foreign_changes(deltas: Iterable[Delta]) -> tuple[Shortfall, ...]:
+    """Changes that only a plan file has, and that no plan by these manifests would have."""
+    found: defaultdict[_Key, list[ContactId]] = defaultdict(list)
+    for delta in deltas:
+        for action in Action:
+            if tags := frozenset(change.tag for change in delta.changes if change.action is action):
+                found[Outcome.NOT_SENT, action, tags, FOREIGN] += delta.contacts
+    return _sorted(found)
+
+
+def ending_of(report: LocationReport) -> RunEnding:
+    """What the journal keeps of a report: its numbers, and all that did not end well, the worst first."""
+    found: defaultdict[_Key, list[ContactId]] = defaultdict(list)
+    for each in report.findings:
+        found[each.outcome, each.action, frozenset(each.tags), each.message[:LONGEST]].append(each.contact)
+    return RunEnding(
+        pairs=tuple(report.pairs.items()),
+        rounds=report.rounds,
+        reads=report.reads,
+        adopted=report.adopted,
+        released=report.released,
+        outside=report.outside,
+        error=report.error[:LONGEST],
+        shortfalls=(*_sorted(found), *report.unsent),
+    )
+
+
+def adds_of(deltas: Iterable[Delta]) -> Mapping[ContactId, TagSet]:
+    """The tags that a plan adds to each contact."""
+    found: defaultdict[ContactId, TagSet] = defaultdict(frozenset)
+    for delta in deltas:
+        tags = frozenset(change.tag for change in delta.changes if change.action is Action.ADD)
+        for contact in delta.contacts if tags else ():
+            found[contact] |= tags
+    return found
+
+
+_ORDER = (Outcome.REJECTED, Outcome.IN_DOUBT, Outcome.HELD, Outcome.NOT_SENT, Outcome.DEFERRED)
+
+
+def _sorted(found: Mapping[_Key, list[ContactId]]) -> tuple[Shortfall, ...]:
+    groups = (
+        Shortfall(outcome, action, tuple(sorted(tags)), why, tuple(sorted(set(contacts))))
+        for (outcome, action, tags, why), contacts in found.items()
+    )
+    return tuple(sorted(groups, key=_worst_first))
+
+
+def _worst_first(each: Shortfall) -> tuple[int, int, tuple[Tag, ...], str]:
+    return _ORDER.index(each.outcome), -len(each.contacts), each.tags, each.why
+
+
+def _why_not_sent(
+    contact: ContactId, action: Action, tally: Tally, end: RunEnd, refused: Mapping[ContactId, str]
+) -> str:
+    known = end.observed[contact]
+    if reason := _refused(contact, known, refused):
+        return reason
+    if action is Action.REMOVE and contact in tally.failed:
+        return _waits_for(tally.failed[contact], "did not end well")
+    if end.is_stopped:
+        return STOPPED
+    if contact in end.besides:
+        return BESIDES
+    return Postponed.UNTIL_SETTLED if known.doubt else NEXT_PLAN
+
+
+def _why_deferred(
+    contact: ContactId, reason: Postponed | None, tally: Tally, end: RunEnd, refused: Mapping[ContactId, str]
+) -> str:
+    known = end.observed[contact]
+    if told := _refused(contact, known, refused):
+        return told
+    if contact in tally.failed:
+        return _waits_for(tally.failed[contact], "did not end well")
+    if known.doubt:
+        return Postponed.UNTIL_SETTLED
+    if unsent := tally.tags(contact, Outcome.NOT_SENT) & end.present(contact):
+        return _waits_for(unsent, "was not sent")
+    return NOT_OBSERVED if reason in (None, Postponed.UNTIL_OBSERVED) else str(reason)
+
+
+def _refused(contact: ContactId, known: Known, refused: Mapping[ContactId, str]) -> str:
+    said = refused.get(contact) or known.quarantine
+    return f"the API refuses the contact: {said}" if said else ""
+
+
+def _waits_for(tags: Iterable[Tag], what: str) -> str:
+    return f"waits for the add of {', '.join(sorted(tags))}, which {what}"
+
+
+def _reasons(deferrals: Iterable[Deferral], contacts: Container[ContactId]) -> dict[ContactId, Postponed]:
+    return dict(_reasons_of(deferrals, contacts))
+
+
+def _reasons_of(deferrals: Iterable[Deferral], contacts: Container[ContactId]) -> Iterator[tuple[ContactId, Postponed]]:
+    for each in deferrals:
+        for contact in each.contacts:
+            if each.tags and contact in contacts:
+                yield contact, each.reason
+
+
+def nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> LocationReport:
+    """The report of a location to which nothing was sent; it says what is desired and left aside."""
+    tally, adds = Tally(), adds_of(plan.deltas)
+    tally.plan(plan.deltas)
+    tally.defer(plan.deferrals)
+    end = RunEnd(Observed(), lambda contact: adds.get(contact, NONE), is_stopped=status is RunStatus.STOPPED)
+    return LocationReport(
+        plan.location,
+        "",
+        status,
+        pairs=tally.pairs(end.observed),
+        notes=left_aside(plan, plan.held),
+        unsent=explain_unsent(tally, plan.deferrals, end),
+    )
+
+
+def left_aside(plan: LocationPlan, held: Sequence[Listed]) -> tuple[str, ...]:
+    """What is desired and not sent, and the commands that settle it. `held`: what of the plan's is so still."""
+    still = replace(plan, held=tuple(held))
+    told = (f"Not as declared: {still.aside}.", *plan_remedies(still)) if still.aside else ()
+    return (*told, f"Not decided: {plan.waiting}.") if plan.is_empty and plan.waiting else told

@@ -1,0 +1,235 @@
+"""The blocks a view is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from reconciler.core.model.contact_page import contact_page
+from reconciler.core.model.names import ContactId, Instant, LocationId, iso, name_locations
+from reconciler.core.model.provenance import Provenance
+from reconciler.core.model.source import Source
+
+SAMPLE = 3
+ROWS = 40
+COMMIT = 12
+"""Of the id of a commit, how much a person reads."""
+
+
+class Style(StrEnum):
+    """What a text means; a renderer gives it a colour, or none."""
+
+    PLAIN = "plain"
+    STRONG = "strong"
+    ADD = "add"
+    REMOVE = "remove"
+    WARN = "warn"
+    BAD = "bad"
+    GOOD = "good"
+    FAINT = "faint"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """`contacts`: the ids that the text begins with, parted by a comma and a blank. `pages`: their links."""
+
+    text: str
+    style: Style = Style.PLAIN
+    contacts: tuple[ContactId, ...] = ()
+    pages: tuple[str, ...] = ()
+
+    @property
+    def after_contacts(self) -> str:
+        return self.text[len(", ".join(self.contacts)) :]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    right: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`hidden`: how many rows were folded away. `key`: what a reader must see; other blocks are cut before it is."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    hidden: int = 0
+    key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Sentences; a title may be empty. `hidden` and `key`: as in a table."""
+
+    title: str
+    items: tuple[Cell, ...]
+    hidden: int = 0
+    key: bool = False
+
+
+Block = Table | Lines
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """One number of a section, such as the requests of a plan. A format whose verdict says it all leaves it out."""
+
+    name: str
+    value: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One location's part; `location` where its contacts may be linked."""
+
+    title: str
+    verdict: Cell
+    blocks: tuple[Block, ...]
+    totals: tuple[Total, ...] = ()
+    location: LocationId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`made` and `contact_url` are for formats that leave the terminal: how it came to be, and where the CRM shows a
+    contact; empty where nobody says."""
+
+    title: str
+    sections: tuple[Section, ...]
+    closing: tuple[Cell, ...] = ()
+    made: Provenance | None = None
+    contact_url: str = ""
+
+
+def link_contacts(view: View, contact_url: str) -> View:
+    """The view with the address of each contact that it names, where the settings say how it is made."""
+    if not contact_url:
+        return view
+
+    def link(section: Section) -> Section:
+        location = section.location
+        if location is None:
+            return section
+        blocks = (
+            _linked_block(block, lambda who: contact_page(contact_url, location, who)) for block in section.blocks
+        )
+        return replace(section, blocks=tuple(blocks))
+
+    return replace(view, sections=tuple(map(link, view.sections)), contact_url=contact_url)
+
+
+def _linked_block(block: Block, page: Callable[[ContactId], str]) -> Block:
+    if isinstance(block, Lines):
+        return block
+    rows = (
+        tuple(replace(cell, pages=tuple(map(page, cell.contacts))) if cell.contacts else cell for cell in row)
+        for row in block.rows
+    )
+    return replace(block, rows=tuple(rows))
+
+
+def made_in_words(made: Provenance) -> str:
+    """A sentence that the command ends."""
+    commit = f" from a checkout of commit {made.commit[:COMMIT]}" if made.commit else ""
+    return f"Made {moment(made.at)}{commit} by reconciler {made.version}:"
+
+
+def name_in_view(view: View, names: Mapping[LocationId, str]) -> View:
+    """The view with a location's name beside its id wherever it speaks of a location; ids without a name stay alone."""
+    if not names:
+        return view
+    sections = tuple(
+        replace(
+            section,
+            title=name_locations(section.title, names),
+            verdict=_named(section.verdict, names),
+            blocks=tuple(_named_block(block, names) for block in section.blocks),
+        )
+        for section in view.sections
+    )
+    return replace(view, sections=sections, closing=tuple(_named(cell, names) for cell in view.closing))
+
+
+def _named_block(block: Block, names: Mapping[LocationId, str]) -> Block:
+    if isinstance(block, Lines):
+        return replace(block, items=tuple(_named(cell, names) for cell in block.items))
+    return replace(block, rows=tuple(tuple(_named(cell, names) for cell in row) for row in block.rows))
+
+
+def _named(cell: Cell, names: Mapping[LocationId, str]) -> Cell:
+    text = name_locations(cell.text, names)
+    return cell if text is cell.text else replace(cell, text=text)
+
+
+def percent(share: float) -> str:
+    """Two figures, and all of them where it is more than the whole."""
+    return f"{100 * share:,.0f} %" if share >= 1 else f"{100 * share:.2g} %"
+
+
+def table(
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[tuple[Cell, ...]],
+    *,
+    most: int | None = ROWS,
+    key: bool = False,
+) -> Table:
+    """A table folded to `most` rows (None: all of them)."""
+    shown = tuple(rows if most is None else rows[:most])
+    return Table(title, tuple(columns), shown, len(rows) - len(shown), key)
+
+
+def lines(title: str, items: Sequence[Cell], *, most: int | None = ROWS, key: bool = False) -> Lines:
+    """Sentences folded to `most` (None: all of them)."""
+    shown = tuple(items if most is None else items[:most])
+    return Lines(title, shown, len(items) - len(shown), key)
+
+
+def totals(*named: tuple[str, int, Style]) -> tuple[Total, ...]:
+    """Those that are not zero."""
+    return tuple(Total(name, number(value, style)) for name, value, style in named if value)
+
+
+def number(value: int | float, style: Style = Style.PLAIN) -> Cell:
+    return Cell(f"{value:,}", style if value else Style.FAINT)
+
+
+def counted(value: int, one: str, many: str = "") -> str:
+    """`1 contact`, `1,200 contacts`."""
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def sample(contacts: Sequence[ContactId]) -> str:
+    """The first few contacts, and how many more there are."""
+    more = f" and {len(contacts) - SAMPLE:,} more" if len(contacts) > SAMPLE else ""
+    return ", ".join(contacts[:SAMPLE]) + more
+
+
+def sample_cell(contacts: Sequence[ContactId]) -> Cell:
+    return Cell(sample(contacts), Style.FAINT, tuple(contacts[:SAMPLE]))
+
+
+def contact_cell(contact: ContactId) -> Cell:
+    return Cell(contact, contacts=(contact,))
+
+
+def places(sources: Sequence[Source]) -> str:
+    more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+    return f"{sources[0]}{more}" if sources else ""
+
+
+def moment(instant: Instant | None) -> str:
+    """To the second: `2026-11-23 09:30:00Z`."""
+    return "never" if instant is None else iso(instant)[:19].replace("T", " ") + "Z"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

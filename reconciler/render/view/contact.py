@@ -1,0 +1,130 @@
+"""All that is known of one contact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.core.manifests.resolve import Want
+from reconciler.core.model.contact_state import Known, Origin
+from reconciler.core.model.journal import BatchRecord, RunRecord
+from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.running.remedies import known_remedies
+from reconciler.render.view.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, moment, places, table
+
+
+@dataclass(frozen=True, slots=True)
+class ContactStory:
+    """`want`: what the manifests declare, None where there are none to ask. `trail`: its rows, with their runs' ids."""
+
+    location: LocationId
+    contact: ContactId
+    known: Known
+    want: Want | None
+    trail: tuple[tuple[str, BatchRecord], ...]
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def observed_by(self) -> str:
+        """The run from which the observed tags are; empty where it is no longer known."""
+        at = self.known.observed_at
+        if at is None:
+            return ""
+        if self.known.origin is Origin.WRITE:
+            return next((run for run, batch in reversed(self.trail) if batch.ended == at), "")
+        # an observation is older than the run that took it in
+        return next((run.id for run in self.runs if (run.ended or run.header.started) >= at), "")
+
+
+def contact_view(stories: Sequence[ContactStory], *, most: int | None = ROWS) -> View:
+    return View("Contact", tuple(_section(each, most) for each in stories))
+
+
+def _section(story: ContactStory, most: int | None) -> Section:
+    known = story.known
+    if known.observed is None:
+        verdict = Cell("Never observed.", Style.WARN)
+    else:
+        run = f", run {story.observed_by}" if story.observed_by else ""
+        verdict = Cell(f"Observed {moment(known.observed_at)} by {known.origin}{run}.", Style.STRONG)
+    blocks = [_tags(story, most), _status(known), _trail(story, most)]
+    title = f"Contact {story.contact}, location {story.location}"
+    return Section(title, verdict, tuple(block for block in blocks if block is not None))
+
+
+def _tags(story: ContactStory, most: int | None) -> Block | None:
+    known, want = story.known, story.want
+    present, absent = (want.present, want.absent) if want else ({}, {})
+    every = sorted({*(known.observed or ()), *known.ledger, *known.doubt, *present, *absent})
+    if not every:
+        return None
+    columns = [Column("tag"), Column("observed"), Column("managed"), *([Column("manifests")] if want else [])]
+    rows = [
+        (
+            Cell(tag),
+            Cell(_observed(known, tag), Style.WARN if tag in known.doubt else Style.PLAIN),
+            Cell("yes, stays on leaving" if tag in known.kept else "yes" if tag in known.ledger else ""),
+            *([_declared(want, tag)] if want else []),
+        )
+        for tag in every
+    ]
+    return table("", columns, rows, most=most)
+
+
+def _observed(known: Known, tag: Tag) -> str:
+    there = "unknown" if known.observed is None else "there" if tag in known.observed else "not there"
+    return f"{there}, in doubt" if tag in known.doubt else there
+
+
+def _declared(want: Want, tag: Tag) -> Cell:
+    if tag in want.present:
+        return Cell(f"present: {places(want.present[tag])}", Style.ADD)
+    if tag in want.absent:
+        cause = want.absent[tag]
+        return Cell(f"{cause.reason}: {places(cause.sources)}", Style.REMOVE)
+    return Cell("")
+
+
+def _status(known: Known) -> Block | None:
+    lines = []
+    if known.quarantine is not None:
+        since = moment(known.quarantined_since or known.quarantined_at)
+        again = known.quarantined_since not in (None, known.quarantined_at)
+        last = f", refused last {moment(known.quarantined_at)}" if again else ""
+        lines.append(Cell(f"quarantined since {since}{last}: {known.quarantine}", Style.WARN))
+    if known.doubt:
+        lines.append(Cell(f"in doubt since a request of {moment(known.doubt_at)}", Style.WARN))
+    unseen = sorted(known.unconfirmed - known.doubt)
+    lines += [Cell(f"{tag!r} was to be added, and nobody saw it there", Style.WARN) for tag in unseen]
+    lines += [Cell(f"{tag!r} was put back {moment(at)}", Style.FAINT) for tag, at in known.restored]
+    lines += [Cell(f"{tag!r}, once: given {moment(at)}", Style.FAINT) for tag, at in known.spent]
+    lines += [Cell(text, Style.FAINT) for text in known_remedies([known])]
+    if known.reading is not None:
+        lines.append(Cell(f"read {moment(known.reading.answered)}, which did not settle the doubt", Style.FAINT))
+    if known.attempted_at is not None:
+        lines.append(Cell(f"last tried {moment(known.attempted_at)}", Style.FAINT))
+    return Lines("", tuple(lines)) if lines else None
+
+
+def _trail(story: ContactStory, most: int | None) -> Block | None:
+    if not story.trail:
+        return None
+    columns = (Column("when"), Column("run"), Column("asked for"), Column("outcome"), Column("changed"), Column("who"))
+    who = {run.id: run.header.who for run in story.runs}
+    rows = [_step(run, batch, who.get(run, ""), story.contact) for run, batch in reversed(story.trail)]
+    return table("What was done, the latest first", columns, rows, most=most)
+
+
+def _step(run: str, batch: BatchRecord, who: str, contact: ContactId) -> tuple[Cell, ...]:
+    verdict = batch.answers[contact].verdict
+    changed = (
+        () if verdict is None else (*(f"+{tag}" for tag in verdict.added), *(f"-{tag}" for tag in verdict.removed))
+    )
+    return (
+        Cell(moment(batch.intended)),
+        Cell(run),
+        Cell(f"{batch.action} {', '.join(batch.tags)}"),
+        Cell("no answer" if verdict is None else verdict.outcome.replace("_", " ")),
+        Cell(" ".join(sorted(changed))),
+        Cell(who, Style.FAINT),
+    )

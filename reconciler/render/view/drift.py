@@ -1,0 +1,191 @@
+"""What others changed: the classes of drift, who set it before, since when, and how old what we know is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from reconciler.core.model.names import Instant
+from reconciler.core.model.policy import DriftClass
+from reconciler.core.observing.drift import OF_CONTACTS, Drifted, DriftReport
+from reconciler.core.running.remedies import drift_remedies
+from reconciler.render.view.blocks import (
+    ROWS,
+    Block,
+    Cell,
+    Column,
+    Lines,
+    Section,
+    Style,
+    View,
+    counted,
+    moment,
+    number,
+    table,
+)
+
+_STYLES = {
+    DriftClass.MISSING: Style.REMOVE,
+    DriftClass.UNEXPECTED: Style.ADD,
+    DriftClass.UNREACHABLE: Style.WARN,
+    DriftClass.FLAPPING: Style.WARN,
+    DriftClass.HELD: Style.WARN,
+    DriftClass.STALE: Style.WARN,
+}
+_MEANING = {
+    DriftClass.MISSING: "others removed it",
+    DriftClass.UNEXPECTED: "others added it",
+    DriftClass.PENDING: "the manifests moved",
+    DriftClass.FLAPPING: "comes and goes, held",
+    DriftClass.TOLERATED: "owned, not declared, left",
+    DriftClass.FOREIGN: "no manifest names it",
+    DriftClass.STALE: "observed too long ago",
+    DriftClass.UNOBSERVED: "never observed",
+}
+_COLUMNS = (
+    Column("contacts", right=True),
+    Column("class"),
+    Column("tag"),
+    Column("meaning"),
+    Column("was right"),
+    Column("seen"),
+    Column("set by"),
+    Column("which"),
+)
+_OURS = (DriftClass.MISSING, DriftClass.UNEXPECTED)
+
+
+def drift_view(reports: Sequence[DriftReport], *, notes: Iterable[str] = (), most: int | None = ROWS) -> View:
+    """`notes`: what else there is to say."""
+    closing = tuple(Cell(note, Style.WARN) for note in notes)
+    return View("Drift", tuple(_section(report, most) for report in reports), closing)
+
+
+def _section(report: DriftReport, most: int | None) -> Section:
+    told = [each for each in report.drifted if each.expected is None]
+    expected = [each for each in report.drifted if each.expected is not None]
+    blocks: list[Block] = [_table("", told, most, report.applied)] if told else []
+    if expected:
+        blocks.append(_table("Expected, as the settings say", expected, most, report.applied))
+    lines = (*_proofs(report), *_settling(report), _age(report))
+    title = f"Location {report.location}, state serial {report.serial}"
+    return Section(title, _verdict(report), (*blocks, Lines("", lines)), location=report.location)
+
+
+def _table(title: str, rows: Sequence[Drifted], most: int | None, applied: bool) -> Block:
+    """Columns in which nothing stands are left out."""
+    cells = [_row(each, applied) for each in rows]
+    used = [any(row[index].text for row in cells) for index in range(len(_COLUMNS))]
+    kept = [tuple(cell for cell, use in zip(row, used, strict=True) if use) for row in cells]
+    columns = [column for column, use in zip(_COLUMNS, used, strict=True) if use]
+    return table(title, columns, kept, most=most)
+
+
+def _verdict(report: DriftReport) -> Cell:
+    """The worst that is true: what others did, what nobody knows, what is not as declared, what the manifests moved."""
+    missing, unexpected = (report.count(drift) for drift in _OURS)
+    if missing or unexpected:
+        others = f"Drift: {counted(missing, 'tag')} missing, {unexpected:,} unexpected."
+        return Cell(others + _besides(report, _AFTER_OURS), Style.WARN)
+    unobserved = report.count(DriftClass.UNOBSERVED)
+    if unobserved and not report.observed:
+        text = f"Nothing known: none of {counted(unobserved, 'declared contact')} was ever observed."
+        return Cell(text + _besides(report, _AFTER_OURS[:-1]), Style.WARN)
+    undone = [_amount(report, drift) for drift in _UNDONE if report.count(drift)]
+    if undone:
+        return Cell(f"Not as declared: {', '.join(undone)}.{_besides(report, _AFTER_UNDONE)}", Style.WARN)
+    pending = report.count(DriftClass.PENDING)
+    if pending and not report.applied:
+        text = "No statement on drift: no apply of this location is known, so nothing tells what others changed. "
+        return Cell(f"{text}{counted(pending, 'tag')} pending.{_besides(report, _AFTER_UNDONE)}", Style.WARN)
+    if pending:
+        text = f"No drift, but {counted(pending, 'tag')} pending: the manifests moved since the last apply."
+        return Cell(text + _besides(report, _AFTER_UNDONE), Style.STRONG)
+    besides = _besides(report, _AFTER_UNDONE)
+    expected = " but what is expected" if any(each.expected is not None for each in report.drifted) else ""
+    text = f"No drift{expected} among the {counted(report.observed, 'contact')} observed."
+    return Cell(text + besides, Style.STRONG if besides else Style.GOOD)
+
+
+_UNDONE = (DriftClass.HELD, DriftClass.UNREACHABLE, DriftClass.FLAPPING)
+_AFTER_UNDONE = (DriftClass.STALE, DriftClass.UNOBSERVED)
+_AFTER_OURS = (*_UNDONE, *_AFTER_UNDONE)
+
+
+def _amount(report: DriftReport, drift: DriftClass) -> str:
+    return f"{counted(report.count(drift), 'contact' if drift in OF_CONTACTS else 'tag')} {drift}"
+
+
+def _unproven(report: DriftReport) -> Iterator[str]:
+    """What the reading was for and did not tell."""
+    older = report.older_rows
+    if older is not None and older.contradicting > older.read_again:
+        yield f"{counted(older.contradicting - older.read_again, 'row')} of the search set aside"
+    if report.waiting:
+        yield f"not looked for: who else carries {', '.join(map(repr, report.waiting))}"
+
+
+def _besides(report: DriftReport, classes: Sequence[DriftClass]) -> str:
+    also = [*(_amount(report, drift) for drift in classes if report.count(drift)), *_unproven(report)]
+    return f" Besides: {', '.join(also)}." if also else ""
+
+
+def _settling(report: DriftReport) -> list[Cell]:
+    """The commands that settle what the report cannot."""
+    return [Cell(text, Style.FAINT) for text in drift_remedies(report)]
+
+
+def _proofs(report: DriftReport) -> list[Cell]:
+    """What the reading does not prove, and what of it was set aside."""
+    lines = []
+    if report.older_rows:
+        lines.append(Cell(f"{report.older_rows}.", Style.WARN))
+    if report.incomplete:
+        text = f"The search was not complete: {report.incomplete}. Who is missing among its rows may still be there."
+        lines.append(Cell(text, Style.WARN))
+    if report.waiting:
+        tags = ", ".join(report.waiting)
+        lines.append(
+            Cell(f"Who else carries what is exclusive is not known without a whole search: {tags}", Style.WARN)
+        )
+    return lines
+
+
+def _age(report: DriftReport) -> Cell:
+    if report.newest is None:
+        return Cell("No observation of a declared contact. `--refresh auto` reads.", Style.FAINT)
+    text = f"{counted(report.observed, 'contact')} observed between {moment(report.oldest)} and {moment(report.newest)}"
+    if report.refreshed:
+        return Cell(f"{text}.", Style.FAINT)
+    return Cell(f"{text}; nothing observed since. `--refresh auto` reads again.", Style.FAINT)
+
+
+def _row(each: Drifted, applied: bool) -> tuple[Cell, ...]:
+    """It was right at one time and seen otherwise at another: whoever moved it did so in between."""
+    style = _STYLES.get(each.drift, Style.PLAIN)
+    setter = each.set_by
+    return (
+        number(len(each.contacts)),
+        Cell(each.drift, style),
+        Cell(each.tag),
+        Cell(each.expected if each.expected is not None else _meaning(each, applied)),
+        Cell(_minute(each.after)),
+        Cell(_minute(each.oldest)),
+        Cell("" if setter is None else f"run {setter.run[:8]}, {setter.who}"),
+        Cell(_which(each), Style.FAINT),
+    )
+
+
+def _meaning(each: Drifted, applied: bool) -> str:
+    if each.drift is DriftClass.PENDING and not applied:
+        return "never applied"
+    return _MEANING.get(each.drift, each.reason)
+
+
+def _which(each: Drifted) -> str:
+    """The first one; there is little room beside what there is to say."""
+    more = len(each.contacts) - 1
+    return f"{each.contacts[0]} and {more:,} more" if more > 0 else "".join(each.contacts)
+
+
+def _minute(at: Instant | None) -> str:
+    return "" if at is None else f"{moment(at)[:16]}Z"

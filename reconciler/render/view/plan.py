@@ -1,0 +1,273 @@
+"""The preview: what a plan would do, what it costs, and what it leaves alone."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from reconciler.core.manifests.resolve import Reason
+from reconciler.core.model.names import ContactId, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.source import Source
+from reconciler.core.planning.batches import Proof, Reasserted
+from reconciler.core.planning.changes import FLAPPING, IN_DOUBT, UNCONFIRMED, Change, Delta, Listed, Postponed
+from reconciler.core.planning.guard_sentences import explain_lifted, explain_refusals, explain_warnings, guess_renames
+from reconciler.core.planning.plan import LocationPlan, Plan
+from reconciler.core.running.remedies import plan_remedies
+from reconciler.render.view.blocks import (
+    ROWS,
+    Block,
+    Cell,
+    Column,
+    Section,
+    Style,
+    Total,
+    View,
+    contact_cell,
+    counted,
+    lines,
+    moment,
+    number,
+    places,
+    sample,
+    sample_cell,
+    table,
+    totals,
+)
+from reconciler.render.view.plan_headline import plan_headline
+
+
+def plan_view(
+    plan: Plan,
+    *,
+    notes: Iterable[str] = (),
+    most: int | None = ROWS,
+    explain: bool = False,
+) -> View:
+    """The preview.
+
+    `notes`: what else there is to say, such as sets that become active.
+    `explain`: show why no plan needs fewer requests.
+    """
+    closing = [Cell(note, Style.WARN) for note in notes]
+    if plan.refused:
+        closing.append(Cell("Refused by guards: apply would send nothing.", Style.BAD))
+    if plan.valid_until is not None:
+        closing.append(
+            Cell(f"Valid until {moment(plan.valid_until)}, when a set becomes active or expires.", Style.FAINT)
+        )
+    closing.append(Cell(f"Change digest {plan.change_digest}", Style.FAINT))
+    sections = tuple(_section(location, most, explain) for location in plan.locations)
+    return View("Plan", sections, tuple(closing))
+
+
+def _section(plan: LocationPlan, most: int | None, explain: bool) -> Section:
+    since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
+    blocks = [
+        _guards(plan, most),
+        _tags(plan, most),
+        _removals(plan, most),
+        _deltas(plan, most),
+        _reasserted(plan, most),
+        *(_certificate(proof, most) for proof in plan.proofs if explain),
+        _deferrals(plan, most),
+        _listed("Held: in doubt, not planned until an observation settles them", _held(plan, IN_DOUBT), most),
+        _listed("Held: put back lately and gone again, not planned for a week", _held(plan, FLAPPING), most),
+        _listed("Held: to be added once, and maybe it was; --retry-held adds it", _held(plan, UNCONFIRMED), most),
+        _listed("Left out", _left_out(plan), most),
+        _listed("Quarantined: rejected for good, not planned", _refused(plan), most),
+        _listed("Not there, as was read for this plan: nothing is sent to them", plan.gone, most),
+        _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
+        _asides(plan),
+        _listed("Given before, not given again; --again TAG gives it", plan.given, most),
+    ]
+    shown = tuple(block for block in blocks if block is not None)
+    headline = plan_headline(plan, left_out=bool(_left_out(plan)))
+    return Section(f"Location {plan.location}, {since}", headline, shown, _totals(plan), plan.location)
+
+
+def _totals(plan: LocationPlan) -> tuple[Total, ...]:
+    counts = plan.summary
+    return totals(
+        ("tags to add", counts.adds, Style.ADD),
+        ("tags to remove", counts.removes, Style.REMOVE),
+        ("contacts", counts.contacts, Style.PLAIN),
+        ("requests", counts.requests, Style.PLAIN),
+        ("adopted", counts.adopted, Style.PLAIN),
+        ("released", counts.released, Style.PLAIN),
+        ("sent again", counts.reasserted, Style.PLAIN),
+        ("unobserved", counts.unobserved, Style.PLAIN),
+        ("deferred", counts.deferred, Style.PLAIN),
+        ("held", counts.held, Style.WARN),
+        ("quarantined", counts.quarantined, Style.WARN),
+    )
+
+
+def _asides(plan: LocationPlan) -> Block | None:
+    """What a search told that was set aside; the commands that settle what the plan cannot."""
+    older = [Cell(f"{plan.searched.older_rows}.", Style.WARN)] if plan.searched.older_rows else []
+    asides = [*older, *(Cell(text, Style.FAINT) for text in plan_remedies(plan))]
+    return lines("", asides) if asides else None
+
+
+@dataclass(slots=True)
+class _TagRow:
+    adds: int = 0
+    removes: int = 0
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    sources: set[Source] = field(default_factory=set)
+
+
+def _tags(plan: LocationPlan, most: int | None) -> Block | None:
+    found: defaultdict[Tag, _TagRow] = defaultdict(_TagRow)
+    for delta in plan.deltas:
+        for change in delta.changes:
+            row = found[change.tag]
+            row.adds += len(delta.contacts) if change.action is Action.ADD else 0
+            row.removes += len(delta.contacts) if change.action is Action.REMOVE else 0
+            row.reasons[change.reason] += len(delta.contacts)
+            row.sources.update(change.sources)
+    if not found:
+        return None
+    ordered = sorted(
+        found.items(), key=lambda item: (item[0] not in plan.triggers, -item[1].removes, -item[1].adds, item[0])
+    )
+    columns = (
+        Column("tag"),
+        Column("add", right=True),
+        Column("remove", right=True),
+        Column("why"),
+        Column("asked for at"),
+    )
+    return table(
+        "Tags", columns, [_tag_row(tag, row, tag in plan.triggers) for tag, row in ordered], most=most, key=True
+    )
+
+
+def _tag_row(tag: Tag, row: _TagRow, triggers: bool) -> tuple[Cell, ...]:
+    why = ", ".join(f"{reason} {count:,}" for reason, count in row.reasons.most_common())
+    return (
+        Cell(f"{tag} (triggers automations)" if triggers else tag, Style.WARN if triggers else Style.PLAIN),
+        number(row.adds, Style.ADD),
+        number(row.removes, Style.REMOVE),
+        Cell(why),
+        Cell(places(sorted(row.sources)), Style.FAINT),
+    )
+
+
+def _removals(plan: LocationPlan, most: int | None) -> Block | None:
+    found: defaultdict[tuple[Tag, Reason], list[ContactId]] = defaultdict(list)
+    for delta in plan.deltas:
+        for change in delta.changes:
+            if change.action is Action.REMOVE:
+                found[change.tag, change.reason] += delta.contacts
+    if not found:
+        return None
+    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    columns = (Column("contacts", right=True), Column("tag"), Column("why"), Column("which"))
+    rows = [
+        (
+            number(len(contacts), Style.REMOVE),
+            Cell(tag, Style.REMOVE),
+            Cell(reason),
+            sample_cell(sorted(contacts)),
+        )
+        for (tag, reason), contacts in ordered
+    ]
+    return table("Removals", columns, rows, most=most, key=True)
+
+
+def _deltas(plan: LocationPlan, most: int | None) -> Block | None:
+    if not plan.deltas:
+        return None
+    columns = (Column("contacts", right=True), Column("change"), Column("which"))
+    rows = [_delta_row(each) for each in plan.deltas]
+    return table("Changes, by contacts that need the same", columns, rows, most=most)
+
+
+def _delta_row(delta: Delta) -> tuple[Cell, ...]:
+    removing = any(change.action is Action.REMOVE for change in delta.changes)
+    return (
+        number(len(delta.contacts)),
+        Cell(" ".join(_signed(change) for change in delta.changes), Style.REMOVE if removing else Style.ADD),
+        sample_cell(delta.contacts),
+    )
+
+
+def _signed(change: Change) -> str:
+    return f"{'+' if change.action is Action.ADD else '-'}{change.tag}"
+
+
+def _reasserted(plan: LocationPlan, most: int | None) -> Block | None:
+    items = [Cell(_again(each)) for each in plan.reasserted]
+    return lines("Sent again, since that saves requests", items, most=most) if items else None
+
+
+def _again(each: Reasserted) -> str:
+    who = f"{counted(len(each.contacts), 'contact')}: {sample(each.contacts)}"
+    return f"{each.action} {', '.join(each.tags)} again on {who}"
+
+
+def _certificate(proof: Proof, most: int | None) -> Block:
+    """Pairs that a reader can check: put any two into one request, and it would send something nobody wants."""
+    known = "fewer are not possible" if proof.proven else f"no plan needs fewer than {proof.lower_bound:,}"
+    title = (
+        f"Batches that {proof.action}: {counted(proof.requests, 'request')}, {known} (found by: {proof.stage}). "
+        f"No two of these {counted(len(proof.certificate), 'pair')} can share a request:"
+    )
+    rows = [(contact_cell(contact), Cell(tag)) for contact, tag in proof.certificate]
+    return table(title, (Column("contact"), Column("tag")), rows, most=most)
+
+
+_BLIND = (Postponed.NEEDS_REFRESH, Postponed.EXCLUSIVE, Postponed.INCOMPLETE)
+
+
+def _deferrals(plan: LocationPlan, most: int | None) -> Block | None:
+    items = []
+    for each in plan.deferrals:
+        ceiling = len(each.tags) * len(each.contacts)
+        tags = f": at most {counted(ceiling, 'removal')} of {', '.join(each.tags)}" if each.tags else ""
+        style = Style.WARN if each.reason in _BLIND else Style.PLAIN
+        who = f"{counted(len(each.contacts), 'contact')}{tags}" if each.contacts else ", ".join(each.tags)
+        items.append(Cell(f"{who} ({each.reason})", style))
+    return lines("Deferred: not decidable before an observation", items, most=most) if items else None
+
+
+def _held(plan: LocationPlan, why: str) -> tuple[Listed, ...]:
+    return tuple(each for each in plan.held if each.why == why)
+
+
+def _left_out(plan: LocationPlan) -> tuple[Listed, ...]:
+    return tuple(each for each in plan.held if each.why not in (IN_DOUBT, FLAPPING, UNCONFIRMED))
+
+
+def _refused(plan: LocationPlan) -> tuple[Listed, ...]:
+    """Those in quarantine that were not read as gone for this plan."""
+    return tuple(each for each in plan.quarantined if each.why not in {away.why for away in plan.gone})
+
+
+def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block | None:
+    if not groups:
+        return None
+    columns = (Column("contacts", right=True), Column("why"), Column("tags"), Column("which"))
+    rows = [
+        (
+            number(len(each.contacts)),
+            Cell(each.why),
+            Cell(", ".join(each.tags)),
+            sample_cell(each.contacts),
+        )
+        for each in groups
+    ]
+    return table(title, columns, rows, most=most)
+
+
+def _guards(plan: LocationPlan, most: int | None) -> Block | None:
+    refusals = [Cell(text, Style.BAD) for text in explain_refusals((plan,))]
+    lifts = [Cell(f"lift it with: {lift}") for lift in dict.fromkeys(each.lift for each in plan.refused)]
+    renames = [Cell(text) for text in guess_renames(plan)]
+    allowed = [Cell(explain_lifted(each), Style.WARN) for each in plan.guards if each.allowed]
+    warnings = [Cell(f"warning: {text}", Style.WARN) for text in explain_warnings(plan)]
+    told = [*refusals, *renames, *lifts, *allowed, *warnings]
+    return lines("Guards", told, most=most, key=True) if told else None

@@ -1,0 +1,64 @@
+"""What a refresh learnt."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from reconciler.core.model.names import ContactId
+from reconciler.core.observing.refresh_rules import Refreshed
+from reconciler.render.view.blocks import (
+    ROWS,
+    Block,
+    Cell,
+    Column,
+    Lines,
+    Section,
+    Style,
+    View,
+    counted,
+    moment,
+    number,
+    sample_cell,
+    table,
+)
+
+
+def refresh_view(reports: Sequence[Refreshed], *, most: int | None = ROWS) -> View:
+    return View("Refresh", tuple(_section(each, most) for each in reports))
+
+
+def _section(each: Refreshed, most: int | None) -> Section:
+    title = f"Location {each.location}, run {each.run}" if each.run else f"Location {each.location}"
+    blocks: list[Block] = []
+    if each.incomplete:
+        text = f"The search was not complete: {each.incomplete}. Nothing follows from who is not among the rows."
+        blocks.append(Lines("", (Cell(text, Style.WARN),)))
+    if each.older_rows:
+        blocks.append(Lines("", (Cell(f"{each.older_rows}.", Style.WARN),)))
+    if each.gone:
+        blocks.append(_contacts("Not there", each.gone, most))
+    if each.unread:
+        blocks.append(_contacts("Not read", each.unread, most))
+    return Section(title, _verdict(each), tuple(blocks), location=each.location)
+
+
+def _verdict(each: Refreshed) -> Cell:
+    if not each.run:
+        return Cell("Nothing had to be read: what is known is young enough.", Style.GOOD)
+    read = (
+        f"{counted(each.read, 'contact')} read as of {moment(each.since)}" if each.read else "Nobody was there to read"
+    )
+    return Cell(f"{read}; the tags of {each.changed:,} were news.", Style.STRONG)
+
+
+def _contacts(title: str, found: Mapping[ContactId, str], most: int | None) -> Block:
+    groups: defaultdict[str, list[ContactId]] = defaultdict(list)
+    for contact, why in sorted(found.items()):
+        groups[why].append(contact)
+    columns = (Column("contacts", right=True), Column("why"), Column("which"))
+    rows = [
+        (number(len(contacts)), Cell(why, Style.WARN), sample_cell(contacts))
+        for why, contacts in sorted(groups.items())
+    ]
+    return table(title, columns, rows, most=most)
