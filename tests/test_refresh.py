@@ -78,7 +78,7 @@ class Library:
             heard=lambda quota: pace.heard(quota, self.clock.now()),
             now=self.clock.now,
         )
-        self.reading = Reading(api, self.clock, self.events.append, pace)
+        self.reading = Reading(api, self.clock, self.events.append, pace, chance=lambda: 0.5)
 
     def get(self, *contacts: ContactId) -> dict[ContactId, Seen]:
         return by_contact(asyncio.run(read_contacts(HERE, contacts, self.reading)).seen)

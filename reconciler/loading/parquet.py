@@ -22,13 +22,13 @@ _BATCH = 50_000
 
 def read_parquet(stream: BinaryIO, gathering: Gathering) -> None:
     """The ids of a Parquet file."""
+    if is_lfs_pointer(stream.read(MOST_OF_A_POINTER)):
+        raise gathering.stop("git-lfs", 1, LFS, LFS_ELSEWHERE)
+    stream.seek(0)
     try:
         import duckdb
     except ImportError:
         raise _missing_extra(gathering) from None
-    if is_lfs_pointer(stream.read(MOST_OF_A_POINTER)):
-        raise gathering.stop("git-lfs", 1, LFS, LFS_ELSEWHERE)
-    stream.seek(0)
     with _on_disk(stream) as path, duckdb.connect(":memory:", config=_CONFIG) as database:
         try:
             # its progress would go to stdout, which is the answer's

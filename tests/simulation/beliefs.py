@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from reconciler.core.manifests.resolve import Reason
 from reconciler.core.model.facts import Facts as Learnt
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.policy import DriftClass
 from reconciler.core.observing.drift import find_drift
 from reconciler.sandbox.faults import Kind
@@ -21,6 +21,7 @@ from tests.simulation.invariants import Violated
 from tests.simulation.place import SEARCH, Place
 from tests.simulation.town import Town
 
+UNTRIED = (Outcome.NOT_SENT, Outcome.DEFERRED)
 MOST_PAGES = 2
 """Of a location that fits one: that one, and one that is empty or the same once more."""
 
@@ -64,7 +65,8 @@ def actions(facts: Facts, known: list[Facts]) -> Iterator[str]:
         pair for each in known for write in each.writes if write.exchange.at <= facts.run.ended for pair in write.pairs
     }
     for each in facts.report.findings:
-        for tag in map(canonical, each.tags):
+        # what was not tried is listed by what it was to be
+        for tag in map(canonical, each.tags if each.outcome not in UNTRIED else ()):
             other = Action.REMOVE if each.action is Action.ADD else Action.ADD
             if (each.action, each.contact, tag) not in tried and (other, each.contact, tag) in tried:
                 yield f"10: {facts.name} lists {tag} on {each.contact} to {each.action}, and it was to {other}"
