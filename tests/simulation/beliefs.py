@@ -15,7 +15,7 @@ from reconciler.core.observing.drift import find_drift
 from reconciler.sandbox.faults import Kind
 from reconciler.store import open_reader
 from tests.simulation.declared import PEOPLE, SPACED, as_desired, canonical
-from tests.simulation.evidence import GOOD, Sight, Write, document
+from tests.simulation.evidence import GOOD, Sight, Write, document, rows_of
 from tests.simulation.facts import Facts, facts_of
 from tests.simulation.invariants import Violated
 from tests.simulation.place import SEARCH, Place
@@ -102,6 +102,10 @@ def restored(facts: Facts, known: list[Facts]) -> Iterator[str]:
     before = [each for each in known if each.run.began <= facts.run.ended]
     shown = {(sight.contact, tag) for each in before for sight in each.sights for tag in sight.tags}
     told = {pair[1:] for each in before for write in each.writes for pair, said in write.told() if said in GOOD}
+    for write in (write for each in before for write in each.writes):
+        # an answer shows what was there before the request, too
+        for who, rows in rows_of(write.exchange).items():
+            shown |= {(who, canonical(tag)) for row in rows for tag in row.get("oldTags", ())}
     for who, tag in sorted({*changes} - shown - told):
         yield f"10: {facts.name} restores {tag} on {who}, where nobody ever saw it"
 

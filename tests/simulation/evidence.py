@@ -73,12 +73,13 @@ def _write(exchange: Exchange) -> Write:
     body = json.loads(exchange.body)
     action = Action(exchange.path.removeprefix(BULK))
     contacts, tags = tuple(body["contacts"]), tuple(map(canonical, body["tags"]))
-    rows = _rows(exchange)
+    rows = rows_of(exchange)
     said = {contact: _said(exchange, action, tags, rows.get(contact, [])) for contact in contacts}
     return Write(exchange, action, contacts, tags, said)
 
 
-def _rows(exchange: Exchange) -> dict[str, list[dict[str, Any]]]:
+def rows_of(exchange: Exchange) -> dict[str, list[dict[str, Any]]]:
+    """The rows of an answer to a write, by contact; none where no whole answer of success was delivered."""
     found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in (document(exchange) or {}).get("responses", []):
         read = json.loads(row) if isinstance(row, str) else row
