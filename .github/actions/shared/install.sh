@@ -11,6 +11,8 @@ if [ ! -f "$RECONCILER_HOME/complete" ]; then
   # a copy: pip writes beside what it builds
   source=$(mktemp -d)
   cp -R "$root/reconciler" "$root/manifests" "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$source"
+  mkdir "$source/docs"
+  cp -R "$root/docs/ci" "$source/docs"
   "$RECONCILER_HOME/bin/pip" -q install --no-deps --no-build-isolation "$source"
   rm -rf "$source"
   touch "$RECONCILER_HOME/complete"

@@ -5,7 +5,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 digest=$(
   cd "$root"
-  find reconciler manifests pyproject.toml .github/actions/shared/requirements.txt -type f ! -name '*.pyc' -print0 |
+  find reconciler manifests docs/ci pyproject.toml .github/actions/shared/requirements.txt -type f ! -name '*.pyc' -print0 |
     LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16
 )
 # -I: nothing of the checkout below is imported
