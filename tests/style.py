@@ -18,15 +18,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "reconciler"
 
-VAGUE = frozenset(
-    re.findall(
-        "[a-z]+",
-        "what who whom whose whoever whatever nobody somebody anybody everybody something anything besides thereof",
-    )
-)
+VAGUE = frozenset({
+    "what", "who", "whom", "whose", "whoever", "whatever", "nobody", "somebody", "anybody", "everybody", "something",
+    "anything", "besides", "thereof",
+})  # fmt: skip
 """Words that leave the subject of a sentence to the reader."""
 
-EMPTY = frozenset(re.findall("[a-z]+", "each found told left known one rest other others some whole mine thing things"))
+EMPTY = frozenset({
+    "each", "found", "told", "left", "known", "one", "rest", "other", "others", "some", "whole", "mine", "thing",
+    "things",
+})  # fmt: skip
 """Names that say nothing of the value that they are bound to."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

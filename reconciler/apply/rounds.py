@@ -14,10 +14,10 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.apply.flying import fly
+from reconciler.apply.halt import check_wave
 from reconciler.apply.run import Run
 from reconciler.apply.settling import Again, settle_doubts
 from reconciler.apply.spelling import batches_of
-from reconciler.apply.stop_conditions import check_wave
 from reconciler.core.cover import Demand
 from reconciler.core.model.contact_state import Known, adopt, release
 from reconciler.core.model.errors import Unfinished

@@ -168,6 +168,7 @@ class Run:
             if writes:
                 # a doubt is dated from its intent: nothing may take time between that and the request
                 await self._ready()
+                self.check()
             self.tenure.renew()
             return self.pace.leave(self.now())
 

@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
+from reconciler.apply.halt import halt_if_wrong
 from reconciler.apply.learning import learn_named
 from reconciler.apply.looking import Effect, Look, Suspect, look_at
 from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts
 from reconciler.apply.spelling import aliases_told, as_named, spelt_known, spelt_verdicts
-from reconciler.apply.stop_conditions import halt_if_wrong
 from reconciler.core.formats.recovery_file import Lost, nothing_sent
 from reconciler.core.model.contact_state import Known, absorb, intend, withdraw
 from reconciler.core.model.errors import (

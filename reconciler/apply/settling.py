@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from reconciler.apply.halt import halt_if_wrong
 from reconciler.apply.learning import learn_from_journal, moves_date
 from reconciler.apply.reading import Readings, read_contacts
 from reconciler.apply.run import Doubt, Run
 from reconciler.apply.searching import settle_by_search
 from reconciler.apply.spelling import trail_of
-from reconciler.apply.stop_conditions import halt_if_wrong
 from reconciler.core.model.contact_state import Known
 from reconciler.core.model.names import ContactId, TagSet
 from reconciler.core.model.outcome import Action, Outcome, Rejection

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import click
 
 from reconciler import __version__
-from reconciler.core.model.errors import ExitCode, InvalidInput, ReconcilerError
+from reconciler.core.model.errors import ExitCode, InvalidInput, LockHeld, ReconcilerError
 from reconciler.core.model.names import LocationId, name_locations
 from reconciler.core.model.safe_text import visible
 
@@ -31,9 +31,14 @@ def tell(error: Exception, names: Mapping[LocationId, str], *, state_variable: s
         click.echo(f"{mark}{visible(name_locations(line, names))}", err=True)
     for hint in error.hints:
         click.echo(f"  hint: {visible(name_locations(hint, names))}", err=True)
-    if state_variable and re.search(r"\bstate\b", error.message):
+    if state_variable and _is_about_state(error) and state_variable not in error.message:
         click.echo(f"  hint: the variable {state_variable} says where the state is", err=True)
     return error.exit_code
+
+
+def _is_about_state(error: ReconcilerError) -> bool:
+    """Whether the state may be another one than was meant; one that is locked was found."""
+    return not isinstance(error, LockHeld) and re.search(r"\bstate\b", error.message) is not None
 
 
 def _short(path: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reconciler.apply import Mission, World, apply
+from reconciler.apply import Mission, Stop, World, apply
 from reconciler.cli.runs import read_log
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import Known
@@ -49,9 +49,11 @@ class Watched:
     after: Hook
     clock: FakeClock
     takes_ms: int
+    prepare: Callable[[], None]
     sent: list[BulkUpdate] = field(default_factory=list)
 
     async def ready(self) -> None:
+        self.prepare()
         await self.api.ready()
 
     async def update_tags(self, update: BulkUpdate) -> Any:
@@ -72,6 +74,8 @@ class Scene:
     clock: FakeClock = field(default_factory=FakeClock)
     before: Hook = lambda nth: None
     after: Hook = lambda nth: None
+    prepare: Callable[[], None] = lambda: None
+    stop: Stop = field(default_factory=Stop)
     hear: Callable[[Event], None] = lambda event: None
     takes_ms: int = 0
     in_flight: int = 1
@@ -105,7 +109,7 @@ class Scene:
 
     def shell(self, writer: Watched, store: StateStore) -> World:
         emergency = EmergencyJournal(self.directory / "plan.json")
-        return World(lambda _: writer, store, self.clock, self._listen, emergency)
+        return World(lambda _: writer, store, self.clock, self._listen, emergency, stop=self.stop)
 
     def log(self, run: str) -> RunLog:
         with open_reader(self.url) as reader:
@@ -163,7 +167,7 @@ class Scene:
         async def act() -> tuple[LocationReport, ...]:
             transport = SandboxTransport(App(self.world), now=self.clock.now)
             async with HighLevel("https://api.example", token=DEMO_TOKEN, transport=transport) as api:
-                writer = Watched(api, self.before, self.after, self.clock, self.takes_ms)
+                writer = Watched(api, self.before, self.after, self.clock, self.takes_ms, self.prepare)
                 self.sent = writer.sent
                 return await apply(approved, mission, self.shell(writer, store))
 

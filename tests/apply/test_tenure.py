@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from reconciler.core.model.events import Event, Waiting
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, pauses
 from reconciler.core.model.names import Instant
+from reconciler.core.model.outcome import Outcome
 from reconciler.core.model.policy import Rate
 from reconciler.store import open_reader, open_store
 from reconciler.tenure import take
@@ -188,3 +190,11 @@ def test_the_real_clock_passes_an_error_on() -> None:
 
     with pytest.raises(LeaseLost):
         asyncio.run(main())
+
+
+def test_nothing_leaves_once_the_run_is_stopped_while_its_token_is_exchanged(scene: Scene) -> None:
+    scene.prepare = lambda: scene.stop.ask(signal.SIGTERM)
+    report = scene.run(ALL)
+
+    assert scene.sent == []
+    assert report.pairs == {Outcome.NOT_SENT: 3}

@@ -97,3 +97,14 @@ def test_a_variable_that_names_an_odd_state_is_named(
     ended = reconciler("plan")
     assert "unknown state 'http://x'" in ended.err
     assert "hint: the variable RECONCILER_STATE says where the state is" in ended.err
+
+
+def test_a_variable_that_the_error_names_is_named_once(
+    reconciler: Command, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest(customers=([0], ["customer"], []))
+    monkeypatch.setenv("RECONCILER_STATE", "sqlite:///nowhere.db")
+    monkeypatch.setenv("CI", "true")
+    ended = reconciler("plan")
+    assert "named by environment RECONCILER_STATE" in ended.err
+    assert "says where the state is" not in ended.err
