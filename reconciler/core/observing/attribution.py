@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.model.journal import BatchRecord, RunRecord
@@ -30,18 +30,30 @@ def last_set(
     batches: Callable[[str], Sequence[BatchRecord]],
 ) -> dict[Pair, Setter]:
     """Of each pair the last run that added (removed) it, or found it so; the runs come with the oldest first."""
+    found: dict[Pair, Setter] = {}
+    wanted = _by_contact(pairs)
+    for run, batch in _backwards(runs, batches, wanted):
+        if batch.action is action:
+            _take(batch, run, wanted, found)
+    return found
+
+
+def _by_contact(pairs: Iterable[Pair]) -> dict[ContactId, set[Tag]]:
     wanted: dict[ContactId, set[Tag]] = {}
     for contact, tag in pairs:
         wanted.setdefault(contact, set()).add(tag)
-    found: dict[Pair, Setter] = {}
+    return wanted
+
+
+def _backwards(
+    runs: Sequence[RunRecord], batches: Callable[[str], Sequence[BatchRecord]], wanted: Collection[ContactId]
+) -> Iterator[tuple[RunRecord, BatchRecord]]:
+    """The batches of the runs, the last one first, for as long as anything is wanted."""
     for run in reversed(runs):
         if not wanted:
-            break
+            return
         if run.rows:
-            for batch in reversed(batches(run.id)):
-                if batch.action is action:
-                    _take(batch, run, wanted, found)
-    return found
+            yield from ((run, batch) for batch in reversed(batches(run.id)))
 
 
 def _take(batch: BatchRecord, run: RunRecord, wanted: dict[ContactId, set[Tag]], found: dict[Pair, Setter]) -> None:
@@ -66,16 +78,10 @@ def added_by_others(
     They are known to be there now. Of a pair that every answer showed, or none told of, nobody can say who put it
     there. The runs come with the oldest first.
     """
-    wanted: dict[ContactId, set[Tag]] = {}
-    for contact, tag in pairs:
-        wanted.setdefault(contact, set()).add(tag)
     found: set[Pair] = set()
-    for run in reversed(runs):
-        if not wanted:
-            break
-        if run.rows:
-            for batch in reversed(batches(run.id)):
-                _take_absent(batch, wanted, found)
+    wanted = _by_contact(pairs)
+    for _, batch in _backwards(runs, batches, wanted):
+        _take_absent(batch, wanted, found)
     return found
 
 
