@@ -29,11 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from reconciler.core.model.contact_state import Known, Origin, absorb, intend
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin, absorb, intend
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.batches import Batch
 from reconciler.ports import StateStore
 from reconciler.store import open_reader, open_store
@@ -73,22 +73,22 @@ def contacts(number: int) -> list[ContactId]:
     return [ContactId("".join(chance.choices(alphabet, k=20))) for _ in range(number)]
 
 
-def patterns(number: int) -> list[Known]:
+def patterns(number: int) -> list[ContactState]:
     """As many as give each batch contacts of its own 20."""
     chance = random.Random(number)
     tags = [Tag(f"tag-{nth}") for nth in range(60)]
     return [
-        Known(
+        ContactState(
             observed=frozenset(chance.sample(tags, chance.randrange(8))),
             observed_at=Instant(NOW - chance.randrange(100)),
-            origin=Origin.SEARCH,
+            origin=ObservationOrigin.SEARCH,
             ledger=frozenset(chance.sample(tags, chance.randrange(3))),
         )
         for _ in range(min(3_000, number * ALIKE // ROWS // ALIKE * ALIKE))
     ]
 
 
-def batches(known: dict[ContactId, Known], patterns: list[Known]) -> list[list[ContactId]]:
+def batches(known: dict[ContactId, ContactState], patterns: list[ContactState]) -> list[list[ContactId]]:
     """All contacts, those of 20 patterns together."""
     group = {each: nth // ALIKE for nth, each in enumerate(patterns)}
     alike: defaultdict[int, list[ContactId]] = defaultdict(list)
@@ -138,7 +138,7 @@ def load(url: str) -> int:
 
 
 def answer(
-    store: StateStore, lease: Lease, run: str, chosen: list[ContactId], known: dict[ContactId, Known], nth: int
+    store: StateStore, lease: Lease, run: str, chosen: list[ContactId], known: dict[ContactId, ContactState], nth: int
 ) -> tuple[float, float, float]:
     """A batch as a plan has it, and the answer of the API to it."""
     batch = Batch(Action.ADD, tuple(chosen), (Tag(f"tag-{nth % 60}"),))
@@ -155,9 +155,9 @@ def answer(
     return intend_s, record_s, cpu_s
 
 
-def verdict_on(old: TagSet, tags: TagSet) -> Verdict:
+def verdict_on(old: TagSet, tags: TagSet) -> ContactOutcome:
     outcome = Outcome.APPLIED if tags - old else Outcome.NOOP
-    return Verdict(outcome, "Tags updated", None, old, tags - old)
+    return ContactOutcome(outcome, "Tags updated", None, old, tags - old)
 
 
 def journal_size(url: str) -> int:

@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from reconciler.core.formats.recovery_file import Lost
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.events import Event
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
-from reconciler.core.model.outcome import Rejection, Row, Verdict
+from reconciler.core.model.outcome import ContactOutcome, Rejection, ResponseRow
 from reconciler.core.planning.batches import Batch
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 from reconciler.wire import BulkUpdate, ContactRead, Page
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class TagWriter(Protocol):
     async def ready(self) -> None:
         """Gets what a request needs before it can leave: a token. Raises NotApplied or AuthRefused."""
 
-    async def update_tags(self, update: BulkUpdate) -> tuple[Row, ...]:
+    async def update_tags(self, update: BulkUpdate) -> tuple[ResponseRow, ...]:
         """Sends it at once, and at most once."""
 
 
@@ -65,7 +65,7 @@ class TagReader(Protocol):
 class StateReader(Protocol):
     """State as it is; a location without state is an empty snapshot."""
 
-    def load(self, location: LocationId) -> Snapshot:
+    def load(self, location: LocationId) -> LocationState:
         """What is known; a batch intended and not answered so far leaves its contacts in doubt."""
 
     def locations(self) -> Sequence[LocationId]: ...
@@ -119,29 +119,31 @@ class StateStore(StateReader, Protocol):
     ) -> None:
         """`set_sizes`: those of a run that completed, None for one that did not. `ending`: what its report tells."""
 
-    def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
+    def learn(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
         """What became known without a request. The serial grows where that is new."""
 
-    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, Known]) -> None:
+    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
         """As `learn`; what enters the ledger by it is journalled as adopted by the run."""
 
     def note(self, lease: Lease, facts: Facts) -> None:
         """What the location taught us, all of it. The serial grows where that is new."""
 
-    def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
+    def intend(
+        self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
+    ) -> int:
         """The intent to send `batch`, durable before it leaves, and what it makes of its contacts; a batch number."""
 
     def record(
         self,
         lease: Lease,
         number: int,
-        verdicts: Mapping[ContactId, Verdict],
-        changed: Mapping[ContactId, Known],
+        verdicts: Mapping[ContactId, ContactOutcome],
+        changed: Mapping[ContactId, ContactState],
         now: Instant,
     ) -> None:
         """The answer to batch `number` and what it makes of its contacts."""
 
-    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
+    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant) -> None:
         """Batch `number` is known to have had no effect."""
 
     def prune(self, lease: Lease, keep: int) -> None:
@@ -151,5 +153,5 @@ class StateStore(StateReader, Protocol):
     def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
         """Nothing is known of these contacts any more, nor of what became of them in earlier runs."""
 
-    def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+    def replace(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
         """The location becomes `state`, lineage and serial included, with the journal `runs`."""

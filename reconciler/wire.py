@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, instant, normalise_tag
-from reconciler.core.model.outcome import REJECTIONS, Action, Rejection, Row
+from reconciler.core.model.outcome import REJECTIONS, Action, Rejection, ResponseRow
 
 BULK_PATH = "/contacts/bulk/tags/update/"
 SEARCH_PATH = "/contacts/search"
@@ -33,7 +33,7 @@ _ABSENCES = REJECTIONS | {"contact not found": Rejection.DELETED}
 """The vendor's words of a contact that is not there to be read: the documented ones, and that of live accounts."""
 
 
-class Unreadable(ValueError):
+class UnreadableAnswer(ValueError):
     """The body is not what the vendor documents."""
 
 
@@ -93,7 +93,7 @@ def read_location_token(body: bytes) -> LocationToken:
     # version 3 of the API spells its keys in camel case
     tokens = [token for key in ("access_token", "accessToken") if _is_token(token := document.get(key))]
     if not tokens:
-        raise Unreadable("the answer has no usable `access_token`")
+        raise UnreadableAnswer("the answer has no usable `access_token`")
     ends = [round(1000 * end) for key in ("expires_in", "expiresIn") if _is_duration(end := document.get(key))]
     place = document.get("locationId")
     location = LocationId(place) if isinstance(place, str) and place else None
@@ -119,25 +119,25 @@ def bulk_body(update: BulkUpdate) -> bytes:
     return json.dumps(document).encode()
 
 
-def read_bulk_answer(body: bytes) -> tuple[Row, ...]:
+def read_bulk_answer(body: bytes) -> tuple[ResponseRow, ...]:
     """The rows of an answer; raises Unreadable where there is no list of rows."""
     document = _object(body)
     rows = document.get("responses")
     if not isinstance(rows, list):
-        raise Unreadable("the answer has no list `responses`")
+        raise UnreadableAnswer("the answer has no list `responses`")
     return tuple(_row(item) for item in rows)
 
 
-def _row(item: object) -> Row:
+def _row(item: object) -> ResponseRow:
     if isinstance(item, str):
         # the vendor's schema types the items as strings; its examples are objects: take both
         try:
             item = json.loads(item)
         except (ValueError, RecursionError) as error:
-            raise Unreadable("a row is neither an object nor one in a string") from error
+            raise UnreadableAnswer("a row is neither an object nor one in a string") from error
     if not isinstance(item, dict):
-        raise Unreadable("a row is not an object")
-    return Row(
+        raise UnreadableAnswer("a row is not an object")
+    return ResponseRow(
         contact=ContactId(_text(item, "contactId")),
         type=_text(item, "type"),
         message=one_line(_text(item, "message")),
@@ -172,9 +172,9 @@ def read_page(body: bytes) -> Page:
     document = _object(body)
     items, total = document.get("contacts"), document.get("total")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise Unreadable("the answer has no list `contacts`")
+        raise UnreadableAnswer("the answer has no list `contacts`")
     if isinstance(total, bool) or not isinstance(total, int) or total < 0:
-        raise Unreadable("the answer has no number `total`")
+        raise UnreadableAnswer("the answer has no number `total`")
     return Page(tuple(_contact(item) for item in items), total, _cursor(items[-1]) if items else None)
 
 
@@ -182,7 +182,7 @@ def read_tag_list(body: bytes) -> int:
     """How many tags a location has; raises Unreadable where there is no list of them."""
     tags = _object(body).get("tags")
     if not isinstance(tags, list):
-        raise Unreadable("the answer has no list `tags`")
+        raise UnreadableAnswer("the answer has no list `tags`")
     return len(tags)
 
 
@@ -191,7 +191,7 @@ def _cursor(item: dict[str, Any]) -> tuple[Any, ...] | None:
     if not isinstance(after, list):
         return None
     if len(after) > LONGEST_CURSOR or not all(_is_plain(value) for value in after):
-        raise Unreadable("`searchAfter` is no short list of numbers and texts")
+        raise UnreadableAnswer("`searchAfter` is no short list of numbers and texts")
     return tuple(after)
 
 
@@ -202,7 +202,7 @@ def _is_plain(value: object) -> bool:
 def read_rows(items: object) -> tuple[ContactRead, ...]:
     """Rows as the search shows them, from a dump; raises Unreadable."""
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise Unreadable("a dump is a list of contacts")
+        raise UnreadableAnswer("a dump is a list of contacts")
     return tuple(_contact(item) for item in items)
 
 
@@ -220,7 +220,7 @@ def _segment(name: str) -> str:
 def read_contact(body: bytes) -> ContactRead:
     document = _object(body).get("contact")
     if not isinstance(document, dict):
-        raise Unreadable("the answer has no object `contact`")
+        raise UnreadableAnswer("the answer has no object `contact`")
     return _contact(document)
 
 
@@ -228,7 +228,7 @@ def read_error(body: bytes) -> tuple[str, ...]:
     """The messages of an error body, each in one line; none where the body is not the vendor's."""
     try:
         message = _object(body).get("message", "")
-    except Unreadable:
+    except UnreadableAnswer:
         return ()
     texts = message if isinstance(message, list) else [message]
     return tuple(line for text in texts if (line := " ".join(str(text).split())))
@@ -247,13 +247,13 @@ def one_line(text: str) -> str:
     return " ".join(printable.split())[:MESSAGE_LIMIT]
 
 
-def bulk_answer(rows: Sequence[Row]) -> dict[str, Any]:
+def bulk_answer(rows: Sequence[ResponseRow]) -> dict[str, Any]:
     """The document with which the vendor answers; the sandbox's side of `read_bulk_answer`."""
     errors = sum(row.type == "error" for row in rows)
     return {"succeded": True, "errorCount": errors, "responses": [_row_document(row) for row in rows]}
 
 
-def _row_document(row: Row) -> dict[str, Any]:
+def _row_document(row: ResponseRow) -> dict[str, Any]:
     document: dict[str, Any] = {"contactId": row.contact, "message": row.message, "type": row.type}
     lists = {"oldTags": row.old, "tagsAdded": row.added, "tagsRemoved": row.removed}
     return document | {key: sorted(tags) for key, tags in lists.items() if tags is not None}
@@ -266,7 +266,7 @@ def _contact(item: dict[str, Any]) -> ContactRead:
         updated = None
     contact = _text(item, "id")
     if not 0 < len(contact) <= LONGEST_ID:
-        raise Unreadable(f"`id` has {len(contact):,} characters, and an id 1 to {LONGEST_ID}")
+        raise UnreadableAnswer(f"`id` has {len(contact):,} characters, and an id 1 to {LONGEST_ID}")
     return ContactRead(
         id=ContactId(contact),
         location=LocationId(_text(item, "locationId", default="")),
@@ -282,16 +282,16 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Unreadable("the body is not JSON") from error
+        raise UnreadableAnswer("the body is not JSON") from error
     if not isinstance(document, dict):
-        raise Unreadable("the body is not a JSON object")
+        raise UnreadableAnswer("the body is not a JSON object")
     return document
 
 
 def _text(item: dict[str, Any], key: str, *, default: str | None = None) -> str:
     value = item.get(key, default)
     if not isinstance(value, str):
-        raise Unreadable(f"`{key}` is not text")
+        raise UnreadableAnswer(f"`{key}` is not text")
     return value
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.core.manifests.resolve import Desired, resolve
-from reconciler.core.model.contact_state import Known, Observed, Origin
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.manifest import (
     Authority,
     Combined,
     ContactSet,
-    Listed,
+    ListedContacts,
     Manifest,
     OnLeave,
     SetUse,
@@ -23,7 +23,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, SetName,
 from reconciler.core.model.outcome import Action, Rejection
 from reconciler.core.model.source import Source
 from reconciler.core.planning.changes import Diff, Selection
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.tag_aliases import spelling
 
 LINEAGE = "00000000-0000-4000-8000-000000000000"
@@ -77,7 +77,7 @@ def a_set(
     return ContactSet(
         name=SetName(name),
         source=place,
-        contacts=Listed(ids(contacts), place) if isinstance(contacts, str) else contacts,
+        contacts=ListedContacts(ids(contacts), place) if isinstance(contacts, str) else contacts,
         tags=uses(text, place),
         absent=uses(absent, place),
         authority=authority,
@@ -115,12 +115,12 @@ def carries(
     doubt: str = "",
     quarantine: Rejection | None = None,
     at: int = NOW - DAY,
-) -> Known:
+) -> ContactState:
     """A contact observed with exactly these tags."""
-    return Known(
+    return ContactState(
         observed=tags(text),
         observed_at=Instant(at),
-        origin=Origin.WRITE,
+        origin=ObservationOrigin.WRITE,
         ledger=tags(ledger),
         kept=tags(kept),
         doubt=tags(doubt),
@@ -130,9 +130,9 @@ def carries(
     )
 
 
-def unseen(*, ledger: str = "", kept: str = "", doubt: str = "", quarantine: Rejection | None = None) -> Known:
+def unseen(*, ledger: str = "", kept: str = "", doubt: str = "", quarantine: Rejection | None = None) -> ContactState:
     """A contact that was never observed."""
-    return Known(
+    return ContactState(
         ledger=tags(ledger),
         kept=tags(kept),
         doubt=tags(doubt),
@@ -142,21 +142,21 @@ def unseen(*, ledger: str = "", kept: str = "", doubt: str = "", quarantine: Rej
     )
 
 
-def state(**contacts: Known) -> Observed:
+def state(**contacts: ContactState) -> ContactStates:
     return state_of({ContactId(contact): known for contact, known in contacts.items()})
 
 
-def state_of(contacts: Mapping[ContactId, Known]) -> Observed:
-    observed = Observed()
+def state_of(contacts: Mapping[ContactId, ContactState]) -> ContactStates:
+    observed = ContactStates()
     observed.update(contacts)
     return observed
 
 
-def loaded(observed: Observed, *, serial: int = 1, aliases: Iterable[tuple[str, str]] = ()) -> Snapshot:
+def loaded(observed: ContactStates, *, serial: int = 1, aliases: Iterable[tuple[str, str]] = ()) -> LocationState:
     """A state as its store gives it, where the location keeps tags otherwise than they were sent."""
     facts = Facts().with_aliases((Tag(sent), Tag(back)) for sent, back in aliases)
     spelt = spelling(facts.aliases)
-    return Snapshot(HERE, LINEAGE, serial, spelt.observed(observed), {}, facts, spelt)
+    return LocationState(HERE, LINEAGE, serial, spelt.observed(observed), {}, facts, spelt)
 
 
 def only(*, tag: str = "", sets: str = "", retry_held: bool = False, retry_rejected: bool = False) -> Selection:

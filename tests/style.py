@@ -1,6 +1,8 @@
 """Counts how the product is written: `python -m tests.style` prints each figure beside its limit and its goal.
 
-Only the product's own files count, not the tests. A word is a run of letters; a line is one that is not blank.
+`python -m tests.style reconciler/store reconciler/wire.py` counts these alone; `--list` prints where each vague word
+and each empty name stands. Only the product's own files count, not the tests. A word is a run of letters; a line is
+one that is not blank.
 """
 
 from __future__ import annotations
@@ -52,36 +54,39 @@ class Module:
         return [node for node in self.tree.body if isinstance(node, ast.ClassDef)]
 
 
-def modules(root: Path = ROOT) -> list[Module]:
-    texts = {path: path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.py"))}
+def modules(*places: Path) -> list[Module]:
+    paths = [
+        path for place in places or [ROOT] for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))
+    ]
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
     return [Module(path, text, ast.parse(text)) for path, text in texts.items()]
 
 
 def vague_words(product: Iterable[Module]) -> float:
     """Of a thousand words of docstrings, those that are vague."""
-    words = [word for module in product for text in _docstrings(module.tree) for word in re.findall(r"[a-z]+", text)]
+    words = [word for module in product for _, text in _docstrings(module.tree) for word in re.findall(r"[a-z]+", text)]
     return 1000 * sum(word in VAGUE for word in words) / len(words)
 
 
-def _docstrings(tree: ast.Module) -> Iterator[str]:
-    """In lower case and without code: of modules, classes, functions, and of the constants and fields they follow."""
+def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Each with its line, in lower case and without code: of modules, classes, functions, constants and fields."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield re.sub(r"`[^`]*`", "", node.value.value).lower()
+            yield node.lineno, re.sub(r"`[^`]*`", "", node.value.value).lower()
 
 
 def empty_names(product: Iterable[Module]) -> float:
     """Of a hundred names that are bound in functions, those that say nothing."""
-    names = [name for module in product for name in _bound_names(module.tree)]
+    names = [name for module in product for _, name in _bound_names(module.tree)]
     return 100 * sum(name in EMPTY for name in names) / len(names)
 
 
-def _bound_names(tree: ast.Module) -> Iterator[str]:
+def _bound_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
+            yield node.lineno, node.id
         elif isinstance(node, ast.arg):
-            yield node.arg
+            yield node.lineno, node.arg
 
 
 def functions_of_one_word(product: Iterable[Module]) -> float:
@@ -179,10 +184,21 @@ def figures(product: list[Module]) -> list[Figure]:
     ]
 
 
+def vague_places(product: Iterable[Module]) -> Iterator[str]:
+    """Where each vague word of a docstring stands, and each empty name: `path:line: word`."""
+    for module in product:
+        for line, text in _docstrings(module.tree):
+            yield from (f"{module.path}:{line}: {word}" for word in re.findall(r"[a-z]+", text) if word in VAGUE)
+        yield from (f"{module.path}:{line}: {name}" for line, name in _bound_names(module.tree) if name in EMPTY)
+
+
 def main() -> None:
-    for figure in figures(modules()):
+    product = modules(*(Path(name) for name in sys.argv[1:] if name != "--list"))
+    for figure in figures(product):
         sign = "≥" if figure.at_least else "≤"
         sys.stdout.write(f"{figure.name:42} {figure.value:7.1f}  {sign} {figure.limit:g}  goal {figure.goal:g}\n")
+    if "--list" in sys.argv:
+        sys.stdout.writelines(f"{place}\n" for place in vague_places(product))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from reconciler.core.formats.plan_json import plan_document
-from reconciler.core.formats.plan_json_reading import read_plan
+from reconciler.core.formats.plan_json_reader import read_plan
 from reconciler.core.model.errors import InDoubt, NotApplied, PlanFileError, RequestRefused
 from reconciler.core.model.names import ContactId
 from reconciler.core.observing.search_completeness import Scan
@@ -23,7 +23,7 @@ from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.probe import probe
 from reconciler.highlevel.secrets import without
 from reconciler.planfile import MOST_BYTES, load_plan
-from reconciler.wire import Unreadable, read_contact, read_page
+from reconciler.wire import UnreadableAnswer, read_contact, read_page
 from tests.core.test_document import sealed, small_plan
 from tests.test_client import ANNA, HERE, ORIGIN, ROWS, TOKEN, Wire, client, error, read, update
 
@@ -190,13 +190,13 @@ def test_a_tag_beyond_any_length_is_unknown() -> None:
 @pytest.mark.parametrize("after", [[[1]], [{"a": 1}], list(range(11)), ["x" * 10_001]])
 @pytest.mark.parametrize("total", [1])
 def test_a_cursor_is_a_short_list_of_plain_values(after: list[object], total: object) -> None:
-    with pytest.raises(Unreadable, match="searchAfter"):
+    with pytest.raises(UnreadableAnswer, match="searchAfter"):
         read_page(json.dumps({"contacts": [{"id": "a", "searchAfter": after}], "total": total}).encode())
 
 
 @pytest.mark.parametrize("total", [-1, True, 1.5, "7", None])
 def test_a_total_is_a_count(total: object) -> None:
-    with pytest.raises(Unreadable, match="total"):
+    with pytest.raises(UnreadableAnswer, match="total"):
         read_page(json.dumps({"contacts": [], "total": total}).encode())
 
 

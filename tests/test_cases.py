@@ -15,13 +15,13 @@ import pytest
 
 from reconciler.core.formats.plan_json import plan_document
 from reconciler.core.manifests.resolve import resolve
-from reconciler.core.model.contact_state import Known, Observed, Origin
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.manifest import Manifest
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched
-from reconciler.core.planning.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine, plan_location
 from reconciler.core.planning.tag_aliases import spelling
 from reconciler.loading import load
 from reconciler.render.text import render_text
@@ -35,12 +35,12 @@ def _tags(names: list[str]) -> TagSet:
     return frozenset(Tag(name) for name in names)
 
 
-def _known(item: dict[str, Any], now: Instant) -> Known:
+def _known(item: dict[str, Any], now: Instant) -> ContactState:
     observed, doubt = item.get("observed"), _tags(item.get("doubt", []))
-    return Known(
+    return ContactState(
         observed=None if observed is None else _tags(observed),
         observed_at=None if observed is None else now,
-        origin=Origin.NEVER if observed is None else Origin.WRITE,
+        origin=ObservationOrigin.NEVER if observed is None else ObservationOrigin.WRITE,
         ledger=_tags(item.get("ledger", [])),
         kept=_tags(item.get("kept", [])),
         doubt=doubt,
@@ -50,16 +50,16 @@ def _known(item: dict[str, Any], now: Instant) -> Known:
     )
 
 
-def _state(location: LocationId, document: dict[str, Any], now: Instant) -> Snapshot:
+def _state(location: LocationId, document: dict[str, Any], now: Instant) -> LocationState:
     found = document.get(location)
     if found is None:
-        return Snapshot(location)
-    observed = Observed()
+        return LocationState(location)
+    observed = ContactStates()
     observed.update({ContactId(contact): _known(item, now) for contact, item in found["contacts"].items()})
     sizes = {SetName(name): size for name, size in found.get("set_sizes", {}).items()}
     facts = Facts().with_aliases((Tag(sent), Tag(kept)) for sent, kept in found.get("aliases", {}).items())
     spelt = spelling(facts.aliases)
-    return Snapshot(location, LINEAGE, found["serial"], spelt.observed(observed), sizes, facts, spelt)
+    return LocationState(location, LINEAGE, found["serial"], spelt.observed(observed), sizes, facts, spelt)
 
 
 def _searched(item: dict[str, list[str]], now: Instant) -> Searched:

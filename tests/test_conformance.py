@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from reconciler.core.model.names import ContactId, Tag
-from reconciler.core.model.outcome import Action, Outcome, judge
-from reconciler.wire import Unreadable, read_bulk_answer
+from reconciler.core.model.outcome import Action, Outcome, classify_rows
+from reconciler.wire import UnreadableAnswer, read_bulk_answer
 
 ANNA, BERT = "qFSqySFkVvNzOSqgGqFi", "3ualbhnV7j3n3a9r2moD"
 INVALID, DELETED = "contact id is not a valid firebase id", "contact is deleted"
@@ -137,9 +137,9 @@ def test_the_answer_to_a_removal(body: bytes, outcome: str) -> None:
 
 @pytest.mark.parametrize("body", UNREADABLE, ids=repr)
 def test_an_answer_without_rows_is_no_answer(body: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableAnswer):
         read_bulk_answer(body)
 
 
 def judged(action: Action, body: bytes) -> Outcome:
-    return judge(action, [ContactId(ANNA)], [Tag("vip")], read_bulk_answer(body))[ContactId(ANNA)].outcome
+    return classify_rows(action, [ContactId(ANNA)], [Tag("vip")], read_bulk_answer(body))[ContactId(ANNA)].outcome

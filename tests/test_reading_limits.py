@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from reconciler.core.model.contact_state import Seen
+from reconciler.core.model.contact_state import ObservedContacts
 from reconciler.core.model.errors import QuotaExhausted
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.policy import Rate
 from reconciler.core.running.pace import PATIENCE_MS
 from reconciler.refresh import read_contacts
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.sandbox.limiter import Limits
 from tests.test_refresh import HERE, Library, contact, name
 
@@ -25,12 +25,12 @@ def library_of(number: int, **more: object) -> Library:
     return Library(*(contact(nth, "a") for nth in range(number)), **more)  # type: ignore[arg-type]
 
 
-def used_up(requests: range, kind: Kind) -> FaultPlan:
+def used_up(requests: range, kind: FaultKind) -> FaultPlan:
     return FaultPlan(dict.fromkeys(requests, Fault(kind)))
 
 
 def read_until_refused(library: Library, number: int) -> tuple[QuotaExhausted, list[ContactId]]:
-    kept: list[Seen] = []
+    kept: list[ObservedContacts] = []
     with pytest.raises(QuotaExhausted) as caught:
         asyncio.run(read_contacts(HERE, [name(nth) for nth in range(number)], library.reading, kept.extend))
     return caught.value, [contact for seen in kept for contact in seen.contacts]
@@ -56,8 +56,8 @@ def test_a_search_leaves_the_reserve_of_the_day_to_others() -> None:
 
 
 @pytest.mark.parametrize("retry_after", [True, False])
-@pytest.mark.parametrize("kind", [Kind.USED_UP, Kind.TOO_MANY])
-def test_windows_that_others_use_up_are_waited_out(kind: Kind, retry_after: bool) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.USED_UP, FaultKind.TOO_MANY])
+def test_windows_that_others_use_up_are_waited_out(kind: FaultKind, retry_after: bool) -> None:
     """USED_UP: the headers say that nothing is left. TOO_MANY: they say that 99 are, and ask for a second of ten."""
     library = library_of(30, faults=used_up(range(5, 5 + WINDOWS), kind), retry_after=retry_after)
     seen = library.get(*(name(nth) for nth in range(30)))
@@ -66,16 +66,16 @@ def test_windows_that_others_use_up_are_waited_out(kind: Kind, retry_after: bool
     assert any(isinstance(each, Waiting) and "429" in each.why for each in library.events)
 
 
-@pytest.mark.parametrize("kind", [Kind.USED_UP, Kind.TOO_MANY])
-def test_a_search_waits_windows_out_too(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.USED_UP, FaultKind.TOO_MANY])
+def test_a_search_waits_windows_out_too(kind: FaultKind) -> None:
     library = library_of(1_200, faults=used_up(range(1, 1 + WINDOWS), kind))
 
     assert len(library.scan()) == 1_200
 
 
 @pytest.mark.parametrize("retry_after", [True, False])
-@pytest.mark.parametrize("kind", [Kind.USED_UP, Kind.TOO_MANY])
-def test_a_limit_that_stays_used_up_ends_the_reading_with_what_was_read(kind: Kind, retry_after: bool) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.USED_UP, FaultKind.TOO_MANY])
+def test_a_limit_that_stays_used_up_ends_the_reading_with_what_was_read(kind: FaultKind, retry_after: bool) -> None:
     library = library_of(30, faults=used_up(range(5, 10_000), kind), retry_after=retry_after)
     began = library.clock.ms
     ended, kept = read_until_refused(library, 30)
@@ -89,14 +89,14 @@ def test_a_limit_that_stays_used_up_ends_the_reading_with_what_was_read(kind: Ki
 
 def test_whoever_gets_some_of_every_window_reads_to_the_end() -> None:
     """Nine of ten requests are refused, and each contact still has its turn."""
-    mostly = {nth: Fault(Kind.TOO_MANY) for nth in range(600) if nth % 10}
+    mostly = {nth: Fault(FaultKind.TOO_MANY) for nth in range(600) if nth % 10}
     library = library_of(40, faults=FaultPlan(mostly))
 
     assert len(library.get(*(name(nth) for nth in range(40)))) == 40
 
 
 def test_an_error_after_many_429_is_still_tried_again() -> None:
-    faults = {nth: Fault(Kind.TOO_MANY) for nth in range(WINDOWS)} | {WINDOWS: Fault(Kind.ERROR_BEFORE)}
+    faults = {nth: Fault(FaultKind.TOO_MANY) for nth in range(WINDOWS)} | {WINDOWS: Fault(FaultKind.ERROR_BEFORE)}
     library = library_of(1, faults=FaultPlan(faults))
 
     assert library.get(name(0)).keys() == {name(0)}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.manifests.resolve import Desired, resolve
-from reconciler.core.model.contact_state import Known, Observed, Origin
-from reconciler.core.model.manifest import ContactSet, Listed, Manifest, TagRule, TagUse
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
+from reconciler.core.model.manifest import ContactSet, ListedContacts, Manifest, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.policy import Reassert
 from reconciler.core.model.source import Source
 from reconciler.core.planning.batches import Caps
-from reconciler.core.planning.plan import LocationPlan, PlanOptions, Snapshot, plan_location
+from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, plan_location
 from reconciler.core.planning.repeats import Reassertion
 
 HERE = Source("m.yaml", 1, 1)
@@ -28,20 +28,20 @@ def desired(*, rules: dict[Tag, TagRule] | None = None, declare: str = "a b", ab
     contacts = tuple(ContactId(f"c{number:02d}") for number in range(20))
     uses = tuple(TagUse(tag, tag, HERE) for tag in sorted(tags(declare)))
     nots = tuple(TagUse(tag, tag, HERE) for tag in sorted(tags(absent)))
-    sets = (ContactSet(SetName("all"), HERE, Listed(contacts, HERE), uses, nots),)
+    sets = (ContactSet(SetName("all"), HERE, ListedContacts(contacts, HERE), uses, nots),)
     return resolve([Manifest("m.yaml", LocationId("l"), HERE, sets, rules or {})], now=NOW)
 
 
-def known(observed: str, **others: object) -> Known:
-    return Known(observed=tags(observed), observed_at=NOW, origin=Origin.WRITE, **others)  # type: ignore[arg-type]
+def known(observed: str, **others: object) -> ContactState:
+    return ContactState(observed=tags(observed), observed_at=NOW, origin=ObservationOrigin.WRITE, **others)  # type: ignore[arg-type]
 
 
-def plan(wanted: Desired, halves: tuple[Known, Known], mode: Reassert, *, since: int = 0) -> LocationPlan:
+def plan(wanted: Desired, halves: tuple[ContactState, ContactState], mode: Reassert, *, since: int = 0) -> LocationPlan:
     """Ten contacts are known as the first of `halves`, ten as the second."""
-    observed = Observed()
+    observed = ContactStates()
     observed.update({contact: halves[number % 2] for number, contact in enumerate(sorted(wanted.contacts))})
     options = PlanOptions(caps=Caps(50, 5), reassertion=Reassertion(mode, Instant(since)))
-    return plan_location(wanted, Snapshot(LocationId("l"), "x", 1, observed), options)
+    return plan_location(wanted, LocationState(LocationId("l"), "x", 1, observed), options)
 
 
 HALF_DONE = (known("a", ledger=tags("a")), known("b", ledger=tags("b")))

@@ -1,4 +1,4 @@
-"""Reading contacts through the real client: every page, nothing made up, nothing newer overwritten."""
+"""ReadServices contacts through the real client: every page, nothing made up, nothing newer overwritten."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model.contact_state import Known, Observed, Origin, Seen
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin, ObservedContacts
 from reconciler.core.model.errors import AuthRefused, InDoubt, NotApplied, Unfinished
 from reconciler.core.model.events import Event, Priced, Read, Waiting
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
@@ -20,19 +20,19 @@ from reconciler.core.model.policy import Rate
 from reconciler.core.observing.refresh_rules import (
     INDEX_LAG_MS,
     MOST_READ_AGAIN,
-    Found,
     Method,
-    Wanted,
+    RefreshRequest,
+    RefreshResult,
     contradicted_by,
 )
 from reconciler.core.planning.exclusive_tags import OlderRows, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
-from reconciler.refresh import Reading, read_contacts, refresh, scan
+from reconciler.refresh import ReadServices, read_contacts, refresh, scan
 from reconciler.sandbox.app import DEMO_TOKEN, Access, App
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.faults import LIES, Fault, FaultPlan, Kind, Network
+from reconciler.sandbox.faults import LIES, Fault, FaultKind, FaultPlan, Network
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact, World
@@ -78,30 +78,30 @@ class Library:
             heard=lambda quota: pace.heard(quota, self.clock.now()),
             now=self.clock.now,
         )
-        self.reading = Reading(api, self.clock, self.events.append, pace, chance=lambda: 0.5)
+        self.reading = ReadServices(api, self.clock, self.events.append, pace, chance=lambda: 0.5)
 
-    def get(self, *contacts: ContactId) -> dict[ContactId, Seen]:
+    def get(self, *contacts: ContactId) -> dict[ContactId, ObservedContacts]:
         return by_contact(asyncio.run(read_contacts(HERE, contacts, self.reading)).seen)
 
-    def scan(self) -> dict[ContactId, Seen]:
+    def scan(self) -> dict[ContactId, ObservedContacts]:
         return by_contact(asyncio.run(scan(HERE, self.reading)).seen)
 
     def requests(self) -> int:
         return self.reading.pace.departed
 
 
-def by_contact(seen: tuple[Seen, ...]) -> dict[ContactId, Seen]:
+def by_contact(seen: tuple[ObservedContacts, ...]) -> dict[ContactId, ObservedContacts]:
     found = {contact: each for each in seen for contact in each.contacts}
     assert len(found) == sum(len(each.contacts) for each in seen)
     return found
 
 
-def faults(*kinds: Kind) -> FaultPlan:
+def faults(*kinds: FaultKind) -> FaultPlan:
     return FaultPlan({nth: Fault(kind) for nth, kind in enumerate(kinds)})
 
 
 def broken(requests: range) -> FaultPlan:
-    return FaultPlan(dict.fromkeys(requests, Fault(Kind.ERROR_BEFORE)))
+    return FaultPlan(dict.fromkeys(requests, Fault(FaultKind.ERROR_BEFORE)))
 
 
 def test_get_reads_each_contact_once() -> None:
@@ -113,7 +113,7 @@ def test_get_reads_each_contact_once() -> None:
         name(2): frozenset(),
         name(3): {"a"},
     }
-    assert {(found.at, found.origin) for found in seen.values()} == {(START, Origin.GET)}
+    assert {(found.at, found.origin) for found in seen.values()} == {(START, ObservationOrigin.GET)}
     assert library.requests() == 3
     assert library.events[-1] == Read(HERE, 3, 3)
 
@@ -164,7 +164,7 @@ def test_a_scan_reads_every_page_to_the_end(number: int) -> None:
     assert {each: found.tags for each, found in seen.items()} == {
         name(nth): frozenset({Tag("odd" if nth % 2 else "even")}) for nth in range(number)
     }
-    assert {(found.at, found.origin) for found in seen.values()} <= {(START - INDEX_LAG_MS, Origin.SEARCH)}
+    assert {(found.at, found.origin) for found in seen.values()} <= {(START - INDEX_LAG_MS, ObservationOrigin.SEARCH)}
     assert library.events[-1] == Read(HERE, number, number)
 
 
@@ -201,9 +201,9 @@ class Pages:
         return self._pages.pop(0)
 
 
-def scanned(*pages: Page) -> dict[ContactId, Seen]:
+def scanned(*pages: Page) -> dict[ContactId, ObservedContacts]:
     clock = FakeClock()
-    reading = Reading(Pages(*pages), clock, lambda event: None, Pace(Rate()))
+    reading = ReadServices(Pages(*pages), clock, lambda event: None, Pace(Rate()))
     return by_contact(asyncio.run(scan(HERE, reading)).seen)
 
 
@@ -231,9 +231,9 @@ def test_a_contact_on_two_pages_counts_once() -> None:
 
 def test_a_lagging_row_never_replaces_a_newer_observation() -> None:
     library = Library(contact(1, "a"), contact(2, "a"))
-    written = Known(frozenset({Tag("b")}), START, Origin.WRITE)
-    older = Known(frozenset({Tag("b")}), Instant(START - INDEX_LAG_MS - 1), Origin.WRITE)
-    observed = Observed()
+    written = ContactState(frozenset({Tag("b")}), START, ObservationOrigin.WRITE)
+    older = ContactState(frozenset({Tag("b")}), Instant(START - INDEX_LAG_MS - 1), ObservationOrigin.WRITE)
+    observed = ContactStates()
     observed.update({name(1): written, name(2): older})
     for each in asyncio.run(scan(HERE, library.reading)).seen:
         observed.update(dict(each.absorb(observed)))
@@ -245,8 +245,8 @@ def test_a_lagging_row_never_replaces_a_newer_observation() -> None:
 @pytest.mark.parametrize(("age_ms", "lifted"), [(INDEX_LAG_MS - 1, False), (INDEX_LAG_MS, True)])
 def test_a_lagging_row_does_not_bring_back_a_contact_rejected_since(age_ms: int, lifted: bool) -> None:
     library = Library(contact(1, "a"))
-    observed = Observed()
-    rejected = Known(quarantine=Rejection.DELETED, quarantined_at=Instant(START - age_ms))
+    observed = ContactStates()
+    rejected = ContactState(quarantine=Rejection.DELETED, quarantined_at=Instant(START - age_ms))
     observed.update({name(1): rejected})
     for each in asyncio.run(scan(HERE, library.reading)).seen:
         observed.update(dict(each.absorb(observed)))
@@ -256,21 +256,21 @@ def test_a_lagging_row_does_not_bring_back_a_contact_rejected_since(age_ms: int,
 
 def test_a_lagging_row_does_not_settle_a_doubt() -> None:
     library = Library(contact(1, "a"))
-    observed = Observed()
-    observed.update({name(1): Known().in_doubt(frozenset({Tag("a")}), Instant(START - INDEX_LAG_MS))})
+    observed = ContactStates()
+    observed.update({name(1): ContactState().in_doubt(frozenset({Tag("a")}), Instant(START - INDEX_LAG_MS))})
     for each in asyncio.run(scan(HERE, library.reading)).seen:
         observed.update(dict(each.absorb(observed)))
 
     assert observed[name(1)].doubt == {"a"}
 
 
-Ask = Callable[[Library], dict[ContactId, Seen]]
+Ask = Callable[[Library], dict[ContactId, ObservedContacts]]
 ASKING: dict[str, Ask] = {"get": lambda library: library.get(name(1)), "search": lambda library: library.scan()}
 
 
 @pytest.mark.parametrize("asking", sorted(ASKING))
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in LIES])
-def test_reading_again_harms_nobody(asking: str, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in FaultKind if kind not in LIES])
+def test_reading_again_harms_nobody(asking: str, kind: FaultKind) -> None:
     library = Library(contact(1, "a"), faults=faults(kind, kind))
 
     assert ASKING[asking](library).keys() == {name(1)}
@@ -279,16 +279,16 @@ def test_reading_again_harms_nobody(asking: str, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("asking", sorted(ASKING))
-@pytest.mark.parametrize(("kind", "raised"), [(Kind.REFUSED, NotApplied), (Kind.ERROR_BEFORE, InDoubt)])
-def test_reading_gives_up_after_some_tries(asking: str, kind: Kind, raised: type[Exception]) -> None:
+@pytest.mark.parametrize(("kind", "raised"), [(FaultKind.REFUSED, NotApplied), (FaultKind.ERROR_BEFORE, InDoubt)])
+def test_reading_gives_up_after_some_tries(asking: str, kind: FaultKind, raised: type[Exception]) -> None:
     library = Library(contact(1, "a"), faults=faults(*[kind] * 5))
     with pytest.raises(raised):
         ASKING[asking](library)
     assert library.requests() == 5
 
 
-def read_by_id(library: Library, *contacts: ContactId) -> tuple[Found, list[Seen]]:
-    kept: list[Seen] = []
+def read_by_id(library: Library, *contacts: ContactId) -> tuple[RefreshResult, list[ObservedContacts]]:
+    kept: list[ObservedContacts] = []
     return asyncio.run(read_contacts(HERE, contacts, library.reading, kept.extend)), kept
 
 
@@ -303,7 +303,7 @@ def test_a_contact_that_is_answered_as_another_one_is_left_out_and_told() -> Non
 
 
 def test_a_contact_that_cannot_be_read_is_left_out_and_told() -> None:
-    library = Library(contact(1, "a"), contact(2), faults=FaultPlan(dict.fromkeys(range(5), Fault(Kind.GATEWAY))))
+    library = Library(contact(1, "a"), contact(2), faults=FaultPlan(dict.fromkeys(range(5), Fault(FaultKind.GATEWAY))))
     found, _ = read_by_id(library, name(1), name(2))
 
     assert (by_contact(found.seen).keys(), found.gone) == ({name(2)}, {})
@@ -318,7 +318,7 @@ def test_a_contact_that_is_shown_without_its_location_is_ours() -> None:
 
 def test_ten_in_a_row_that_are_said_not_to_be_there_end_it_with_what_was_read() -> None:
     library = Library(*(contact(nth, "a", deleted=nth >= 5) for nth in range(200)))
-    kept: list[Seen] = []
+    kept: list[ObservedContacts] = []
     with pytest.raises(Unfinished, match="10 contacts in a row are said not to be there") as caught:
         asyncio.run(read_contacts(HERE, [name(nth) for nth in range(200)], library.reading, kept.extend))
 
@@ -328,7 +328,7 @@ def test_ten_in_a_row_that_are_said_not_to_be_there_end_it_with_what_was_read() 
 
 
 def test_ten_in_a_row_that_cannot_be_read_end_it() -> None:
-    plan = FaultPlan(dict.fromkeys(range(20, 2_000), Fault(Kind.GATEWAY, status=400)))
+    plan = FaultPlan(dict.fromkeys(range(20, 2_000), Fault(FaultKind.GATEWAY, status=400)))
     library = Library(*(contact(nth, "a") for nth in range(200)), faults=plan)
     with pytest.raises(InDoubt, match="answered 400"):
         read_by_id(library, *(name(nth) for nth in range(200)))
@@ -353,7 +353,7 @@ def test_a_quota_shared_with_others_is_waited_for() -> None:
 
 def test_what_was_read_before_it_broke_off_is_handed_on() -> None:
     library = Library(*(contact(nth, "a") for nth in range(30)), faults=broken(range(20, 80)))
-    kept: list[Seen] = []
+    kept: list[ObservedContacts] = []
     with pytest.raises(InDoubt):
         asyncio.run(read_contacts(HERE, [name(nth) for nth in range(30)], library.reading, kept.extend))
     assert 0 < sum(len(each.contacts) for each in kept) < 30
@@ -361,17 +361,17 @@ def test_what_was_read_before_it_broke_off_is_handed_on() -> None:
 
 def test_pages_that_were_read_before_it_broke_off_are_handed_on() -> None:
     library = Library(*(contact(nth, "a") for nth in range(1_700)), faults=broken(range(2, 11)))
-    kept: list[Seen] = []
+    kept: list[ObservedContacts] = []
     with pytest.raises(InDoubt):
         asyncio.run(scan(HERE, library.reading, kept.extend))
     assert sum(len(each.contacts) for each in kept) == 1_000
 
 
-def wanted(method: Method, number: int, **more: Any) -> Wanted:
-    return Wanted(method, tuple(name(nth) for nth in range(number)), **more)
+def wanted(method: Method, number: int, **more: Any) -> RefreshRequest:
+    return RefreshRequest(method, tuple(name(nth) for nth in range(number)), **more)
 
 
-def asked(library: Library, want: Wanted) -> tuple[Found, Counter[str]]:
+def asked(library: Library, want: RefreshRequest) -> tuple[RefreshResult, Counter[str]]:
     """What a refresh found, and how many requests of each kind it took."""
     heard: list[str] = []
 
@@ -403,7 +403,7 @@ def asked(library: Library, want: Wanted) -> tuple[Found, Counter[str]]:
         (wanted(Method.SEARCH, 0), {}),
     ],
 )
-def test_auto_takes_the_cheapest_that_is_allowed(want: Wanted, requests: dict[str, int]) -> None:
+def test_auto_takes_the_cheapest_that_is_allowed(want: RefreshRequest, requests: dict[str, int]) -> None:
     library = Library(*(contact(nth, "a") for nth in range(700)))
     found, took = asked(library, want)
 
@@ -484,7 +484,7 @@ def test_thousands_are_read_some_at_a_time() -> None:
             busy -= 1
             return row(int(contact))
 
-    reading = Reading(Slow(), FakeClock(), lambda event: None, Pace(Rate(100_000)))  # type: ignore[arg-type]
+    reading = ReadServices(Slow(), FakeClock(), lambda event: None, Pace(Rate(100_000)))  # type: ignore[arg-type]
     found = asyncio.run(read_contacts(HERE, [name(nth) for nth in range(1_200)], reading))
 
     assert 5 < most <= 20
@@ -498,10 +498,10 @@ def test_an_error_ends_all_that_was_read_at_once() -> None:
     assert library.requests() < 160
 
 
-def known_otherwise(want: Wanted, number: int) -> Wanted:
+def known_otherwise(want: RefreshRequest, number: int) -> RefreshRequest:
     """The first so many contacts carry another tag, as a write told since."""
-    since = Known(tags("b"), START, Origin.WRITE)
-    observed = Observed()
+    since = ContactState(tags("b"), START, ObservationOrigin.WRITE)
+    observed = ContactStates()
     observed.update({name(nth): since for nth in range(number)})
     return replace(want, contradicted=partial(contradicted_by, observed=observed, spelling=AS_SENT))
 
@@ -521,7 +521,7 @@ def known_otherwise(want: Wanted, number: int) -> Wanted:
     ],
 )
 def test_contradicted_rows_are_counted_and_under_auto_read_by_id_where_they_are_few(
-    want: Wanted, contradicting: int, again: int
+    want: RefreshRequest, contradicting: int, again: int
 ) -> None:
     library = Library(*(contact(nth, "a") for nth in range(700)))
     found, took = asked(library, known_otherwise(want, contradicting))

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model.contact_state import Observed
+from reconciler.core.model.contact_state import ContactStates
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.model.policy import Rate
-from reconciler.core.observing.refresh_rules import Found
+from reconciler.core.observing.refresh_rules import RefreshResult
 from reconciler.core.running.pace import Pace
-from reconciler.refresh import Reading, scan
+from reconciler.refresh import ReadServices, scan
 from reconciler.wire import ContactRead, Page
 from tests.build import HERE
 from tests.fakes import FakeClock
@@ -117,15 +117,15 @@ FAULTS = (
 )
 
 
-def scanned(server: Server) -> Found:
-    return asyncio.run(scan(HERE, Reading(server, FakeClock(), lambda event: None, Pace(Rate(100_000)))))
+def scanned(server: Server) -> RefreshResult:
+    return asyncio.run(scan(HERE, ReadServices(server, FakeClock(), lambda event: None, Pace(Rate(100_000)))))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_no_page_that_goes_wrong_leads_to_a_false_conclusion(fault: Fault) -> None:
     for nth in range(PAGES + 1):
         found = scanned(Server(nth, fault))
-        gone = found.unreachable([*EVERYBODY, NOBODY], Observed())
+        gone = found.unreachable([*EVERYBODY, NOBODY], ContactStates())
         assert set(gone) <= {NOBODY}, f"page {nth}"
         assert (found.shown is None) is bool(found.incomplete)
         for seen in found.seen:
@@ -141,12 +141,12 @@ def test_a_complete_scan_proves_that_somebody_is_not_there() -> None:
     server = Server()
     found = scanned(server)
     assert found.incomplete == ""
-    assert set(found.unreachable([*EVERYBODY, NOBODY], Observed())) == {NOBODY}
+    assert set(found.unreachable([*EVERYBODY, NOBODY], ContactStates())) == {NOBODY}
     assert server.asked == PAGES + 1
 
 
 def test_rows_without_tags_show_that_a_contact_is_there() -> None:
     found = scanned(Server(7, without_tags))
     assert found.incomplete == ""
-    assert found.unreachable(EVERYBODY, Observed()) == {}
+    assert found.unreachable(EVERYBODY, ContactStates()) == {}
     assert sum(len(each.contacts) for each in found.seen) == len(EVERYBODY) - SIZE

@@ -12,13 +12,13 @@ import pytest
 
 from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, NotApplied
 from reconciler.core.model.names import ContactId, Instant, LocationId
-from reconciler.core.model.outcome import Action, Row
+from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.exchange import Agency
 from reconciler.sandbox.app import SCOPES, App
-from reconciler.sandbox.oauth import Agency as Emulated
+from reconciler.sandbox.oauth import SandboxAgency as Emulated
 from reconciler.sandbox.transport import SandboxTransport
-from reconciler.wire import BulkUpdate, Unreadable, location_token_body, read_location_token
+from reconciler.wire import BulkUpdate, UnreadableAnswer, location_token_body, read_location_token
 from tests.fakes import FakeClock
 from tests.sandbox.builders import ANNA, BERT, HERE, a_world
 
@@ -60,7 +60,7 @@ class Scene(httpx.AsyncBaseTransport):
             return answer
         return await self.inner.handle_async_request(request)
 
-    def update(self) -> tuple[Row, ...]:
+    def update(self) -> tuple[ResponseRow, ...]:
         return asyncio.run(self.api.update_tags(UPDATE))
 
     def revoke(self) -> None:
@@ -243,7 +243,7 @@ def test_an_end_that_makes_no_sense_is_unknown(lasts: bytes) -> None:
 
 @pytest.mark.parametrize("token", ["", "a b", "a\\nb", "\\u00e9", "\\u0000"])
 def test_a_token_that_no_header_can_carry(token: str) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableAnswer):
         read_location_token(f'{{"access_token": "{token}"}}'.encode())
 
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, iso, normalise_tag
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Row, judge
+from reconciler.core.model.outcome import Action, Outcome, Rejection, ResponseRow, classify_rows
 from reconciler.wire import (
     SEARCH_PAGE_LIMIT,
     BulkUpdate,
     ContactRead,
     Page,
-    Unreadable,
+    UnreadableAnswer,
     absence,
     bulk_answer,
     bulk_body,
@@ -55,7 +55,7 @@ DOCUMENTED = {
 
 tags = st.frozensets(st.text(max_size=8).map(normalise_tag), max_size=4)
 rows = st.builds(
-    Row,
+    ResponseRow,
     contact=st.text(max_size=20).map(ContactId),
     type=st.sampled_from(("success", "error", "new")),
     message=st.text(max_size=20),
@@ -86,15 +86,17 @@ def test_the_documented_example_is_read_row_by_row() -> None:
     found = read_bulk_answer(encoded(DOCUMENTED))
 
     assert found == (
-        Row(TWICE, "success", "Tags updated", frozenset({Tag("tag-1"), Tag("tag-2")}), frozenset(), frozenset()),
-        Row(INVALID, "error", "contact id is not a valid firebase id"),
-        Row(TWICE, "error", "contact is deleted"),
-        Row(FOREIGN, "error", "contact does not belong to location"),
+        ResponseRow(
+            TWICE, "success", "Tags updated", frozenset({Tag("tag-1"), Tag("tag-2")}), frozenset(), frozenset()
+        ),
+        ResponseRow(INVALID, "error", "contact id is not a valid firebase id"),
+        ResponseRow(TWICE, "error", "contact is deleted"),
+        ResponseRow(FOREIGN, "error", "contact does not belong to location"),
     )
 
 
 def test_rows_decide_not_the_counters() -> None:
-    found = judge(Action.ADD, [TWICE, INVALID, FOREIGN], [Tag("tag-1")], read_bulk_answer(encoded(DOCUMENTED)))
+    found = classify_rows(Action.ADD, [TWICE, INVALID, FOREIGN], [Tag("tag-1")], read_bulk_answer(encoded(DOCUMENTED)))
 
     assert {name: (verdict.outcome, verdict.rejection) for name, verdict in found.items()} == {
         TWICE: (Outcome.IN_DOUBT, None),
@@ -111,7 +113,7 @@ def test_nothing_but_the_rows_is_looked_at(change: dict[str, Any]) -> None:
 
 
 @given(st.lists(rows, max_size=5), st.booleans())
-def test_an_answer_comes_back_as_it_was(sent: list[Row], as_text: bool) -> None:
+def test_an_answer_comes_back_as_it_was(sent: list[ResponseRow], as_text: bool) -> None:
     document = bulk_answer(sent)
     if as_text:
         document["responses"] = [json.dumps(row) for row in document["responses"]]
@@ -133,7 +135,7 @@ def test_an_answer_comes_back_as_it_was(sent: list[Row], as_text: bool) -> None:
     ],
 )
 def test_a_row_that_is_none_makes_the_answer_unreadable(row: object) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableAnswer):
         read_bulk_answer(encoded({"responses": [row]}))
 
 
@@ -149,14 +151,14 @@ def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     for read in (read_bulk_answer, read_page, read_contact):
         try:
             read(body)
-        except Unreadable:
+        except UnreadableAnswer:
             continue
     assert "\n" not in "".join(read_error(body))
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000, b"\xff\xfe\x00", b""])
 def test_bodies_that_are_hard_to_parse_are_unreadable(body: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableAnswer):
         read_bulk_answer(body)
     assert read_error(body) == ()
 

@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import asyncio
 
-from reconciler.apply.location import apply_location
+from reconciler.apply.run_location import apply_location
+from reconciler.apply.services import Mission, Services
 from reconciler.apply.stop import Stop
-from reconciler.apply.world import Mission, World
 from reconciler.core.planning.approval import ApprovedPlan
 from reconciler.core.running.report import LocationReport
 
-__all__ = ["Mission", "Stop", "World", "apply"]
+__all__ = ["Mission", "Services", "Stop", "apply"]
 
 
-async def apply(approved: ApprovedPlan, mission: Mission, world: World) -> tuple[LocationReport, ...]:
+async def apply(approved: ApprovedPlan, mission: Mission, world: Services) -> tuple[LocationReport, ...]:
     """Carries out the plan, all locations side by side; a location that fails does not stop the others."""
     tasks = [
         asyncio.ensure_future(apply_location(location, approved, mission, world))

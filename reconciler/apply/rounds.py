@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from dataclasses import replace
 from functools import partial
 
-from reconciler.apply.flying import fly
+from reconciler.apply.concurrent import fly
 from reconciler.apply.halt import check_wave
+from reconciler.apply.learnt_aliases import batches_of
+from reconciler.apply.resolve_doubts import Again, settle_doubts
 from reconciler.apply.run import Run
-from reconciler.apply.settling import Again, settle_doubts
-from reconciler.apply.spelling import batches_of
 from reconciler.core.cover import Demand
-from reconciler.core.model.contact_state import Known, adopt, release
+from reconciler.core.model.contact_state import ContactState, adopt, release
 from reconciler.core.model.errors import Unfinished
 from reconciler.core.model.events import RoundStarted
 from reconciler.core.model.journal import Answer, BatchRecord
@@ -29,7 +29,7 @@ from reconciler.core.model.policy import Guard
 from reconciler.core.observing.refresh_rules import take_in
 from reconciler.core.planning.approved_scope import within
 from reconciler.core.planning.batches import Batch, make_batches
-from reconciler.core.planning.changes import Delta, Demands, demands_of
+from reconciler.core.planning.changes import Delta, Demands, demands_from_deltas
 from reconciler.core.planning.diff import owned_in
 from reconciler.core.planning.guard_measures import measure
 from reconciler.core.planning.guard_sentences import explain_refusals
@@ -133,14 +133,14 @@ def _ended_well(answer: Answer) -> bool:
     return answer.verdict is not None and answer.verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
 
 
-def _left_behind(run: Run) -> dict[ContactId, Known]:
+def _left_behind(run: Run) -> dict[ContactId, ContactState]:
     """What earlier runs left in doubt, and a reading settles: one to be made, or one that was kept."""
     options, observed = run.options, run.state.observed
     unread = open_doubts(observed, run.desired, settle_ms=options.settle_ms, now=options.now)
     return unread | _decidable(run)
 
 
-def _decidable(run: Run) -> dict[ContactId, Known]:
+def _decidable(run: Run) -> dict[ContactId, ContactState]:
     # what undoes a run leaves the doubts of others to them
     if run.reversal is not None:
         return {}
@@ -238,7 +238,7 @@ class _Rounds:
             deltas = of_wave(deltas, wave)
         inside = fresh
         if deltas != fresh.deltas:
-            batches = make_batches(demands_of(deltas), run.caps, effort=run.options.effort).batches
+            batches = make_batches(demands_from_deltas(deltas), run.caps, effort=run.options.effort).batches
             inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measured(deltas, len(batches)))
         if inside.batches and inside.refused:
             run.tally.plan(deltas)
@@ -286,7 +286,7 @@ def _store_observations(run: Run) -> None:
 
 
 def _record_ledger(run: Run, current: LocationPlan) -> None:
-    changed: dict[ContactId, Known] = {}
+    changed: dict[ContactId, ContactState] = {}
     once, now = run.desired.once, run.now()
     for change in current.ledger:
         adopted, released = frozenset(change.adopted), frozenset(change.released)

@@ -8,25 +8,25 @@ from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from reconciler.apply.services import Mission, Services
 from reconciler.apply.stop import Halted, until
-from reconciler.apply.world import Mission, World
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import InDoubt, NotApplied, QuotaExhausted, ReconcilerError
 from reconciler.core.model.events import Event, Waiting
 from reconciler.core.model.facts import Alias, Facts
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
-from reconciler.core.model.outcome import Action, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome
 from reconciler.core.planning.approved_scope import Ceiling
 from reconciler.core.planning.batches import Batch, Caps
 from reconciler.core.planning.guards import Counts
-from reconciler.core.planning.plan import LocationPlan, PlanOptions, Snapshot
+from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
 from reconciler.core.planning.revert import Reversal
 from reconciler.core.running.pace import Pace
-from reconciler.core.running.pair_outcomes import Tally
+from reconciler.core.running.pair_outcomes import PairOutcomes
 from reconciler.core.running.quota import Tries, room
 from reconciler.core.running.stop_conditions import Rates
-from reconciler.tenure import Tenure
+from reconciler.lease_keeper import HeldLease
 
 T = TypeVar("T")
 
@@ -78,13 +78,13 @@ class Run:
     desired: Desired
     options: PlanOptions
     reversal: Reversal | None
-    state: Snapshot
-    tenure: Tenure
+    state: LocationState
+    tenure: HeldLease
     mission: Mission
     number: str
     earlier: tuple[str, ...]
     began: Instant
-    world: World
+    world: Services
     pace: Pace
     rounds: int = 0
     requests: int = 0
@@ -98,11 +98,11 @@ class Run:
     wrong: bool = False
     error: ReconcilerError | None = None
     done: Counts = field(default_factory=Counts)
-    tally: Tally = field(default_factory=Tally)
+    tally: PairOutcomes = field(default_factory=PairOutcomes)
     rates: Rates = field(default_factory=Rates)
     learnt: Counter[Tag] = field(default_factory=Counter)
     sought: frozenset[ContactId] = frozenset()
-    rejected: dict[ContactId, Known] = field(default_factory=dict)
+    rejected: dict[ContactId, ContactState] = field(default_factory=dict)
     doubtful: dict[ContactId, Doubt] = field(default_factory=dict)
     tried: dict[ContactId, TagSet] = field(default_factory=dict)
     proven: dict[ContactId, TagSet] = field(default_factory=dict)
@@ -276,4 +276,4 @@ class Run:
         return doubt is not None and not tags.isdisjoint(doubt.adds | doubt.removes)
 
 
-Verdicts = dict[ContactId, Verdict]
+Verdicts = dict[ContactId, ContactOutcome]

@@ -16,7 +16,7 @@ from reconciler.core.model.provenance import Provenance
 from reconciler.core.observing.drift import DriftReport
 from reconciler.core.observing.history_trend import Trend
 from reconciler.core.observing.refresh_rules import Refreshed
-from reconciler.core.planning.plan import Plan, Snapshot
+from reconciler.core.planning.plan import LocationState, Plan
 from reconciler.core.running.report import LocationReport
 from reconciler.render.csv import csv_chunks
 from reconciler.render.json import (
@@ -64,7 +64,7 @@ BLOCK_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandOutput:
     """A document; each part of it is made when a format asks. `view` takes how many rows a table may have (None: all).
 
     `charts`: those of each section of the view, in its order. `made`: how it came to be, None where no command made it.
@@ -85,7 +85,7 @@ class Answer:
         return link_contacts(replace(self.view(most), made=self.made()), self.contact_url())
 
 
-def tell(answer: Answer, console: Console, options: Mapping[str, Any]) -> None:
+def tell(answer: CommandOutput, console: Console, options: Mapping[str, Any]) -> None:
     """Answers on stdout, in the format of `--format`, and in the file of `--report`."""
     answer = named(answer, location_names())
     if (report := options.get("report")) is not None:
@@ -98,34 +98,34 @@ def tell(answer: Answer, console: Console, options: Mapping[str, Any]) -> None:
         console.answer(chunk)
 
 
-def named(answer: Answer, names: Mapping[LocationId, str]) -> Answer:
+def named(answer: CommandOutput, names: Mapping[LocationId, str]) -> CommandOutput:
     """The document with the names of locations beside their ids, where it is for a person: JSON and CSV have ids."""
     return replace(answer, view=lambda most: name_in_view(answer.view(most), names))
 
 
-def spell(answer: Answer, kind: str, *, whole: bool) -> Iterable[str]:
+def spell(answer: CommandOutput, kind: str, *, whole: bool) -> Iterable[str]:
     """The document in one of FORMATS, in pieces; text without colour."""
     return _SPELLED[kind](answer, whole)
 
 
-def _text(answer: Answer, whole: bool) -> Iterable[str]:
+def _text(answer: CommandOutput, whole: bool) -> Iterable[str]:
     return [render_text(answer.view(rows(whole)))]
 
 
-def _markdown(answer: Answer, whole: bool) -> Iterable[str]:
+def _markdown(answer: CommandOutput, whole: bool) -> Iterable[str]:
     return [render_markdown(answer.page(rows(whole)))]
 
 
-def _json(answer: Answer, whole: bool) -> Iterable[str]:
+def _json(answer: CommandOutput, whole: bool) -> Iterable[str]:
     text = answer.json()
     return [add_provenance(text, answer.made()) if answer.is_report else text]
 
 
-def _csv(answer: Answer, whole: bool) -> Iterable[str]:
+def _csv(answer: CommandOutput, whole: bool) -> Iterable[str]:
     return csv_chunks(answer.records)
 
 
-def _html(answer: Answer, whole: bool) -> Iterable[str]:
+def _html(answer: CommandOutput, whole: bool) -> Iterable[str]:
     # Jinja2 is loaded for those who ask for a page
     from reconciler.render.html import render_html
 
@@ -133,7 +133,7 @@ def _html(answer: Answer, whole: bool) -> Iterable[str]:
     return [render_html(answer.page(BLOCK_ROWS), records=answer.records, charts=answer.charts(), most=most)]
 
 
-_SPELLED: Mapping[str, Callable[[Answer, bool], Iterable[str]]] = {
+_SPELLED: Mapping[str, Callable[[CommandOutput, bool], Iterable[str]]] = {
     "text": _text,
     "markdown": _markdown,
     "json": _json,
@@ -142,9 +142,9 @@ _SPELLED: Mapping[str, Callable[[Answer, bool], Iterable[str]]] = {
 }
 
 
-def plan_answer(plan: Plan, *, notes: Sequence[str] = (), explain: bool = False) -> Answer:
+def plan_answer(plan: Plan, *, notes: Sequence[str] = (), explain: bool = False) -> CommandOutput:
     """The arguments are those of `plan_view`."""
-    return Answer(
+    return CommandOutput(
         view=lambda most: plan_view(plan, notes=notes, most=most, explain=explain),
         records=plan_records(plan),
         json=lambda: plan_json(plan),
@@ -153,8 +153,8 @@ def plan_answer(plan: Plan, *, notes: Sequence[str] = (), explain: bool = False)
     )
 
 
-def run_answer(reports: Sequence[LocationReport]) -> Answer:
-    return Answer(
+def run_answer(reports: Sequence[LocationReport]) -> CommandOutput:
+    return CommandOutput(
         view=lambda most: run_view(reports, most=most),
         records=run_records(reports),
         json=lambda: run_json(reports),
@@ -162,8 +162,8 @@ def run_answer(reports: Sequence[LocationReport]) -> Answer:
     )
 
 
-def drift_answer(reports: Sequence[DriftReport], *, notes: Sequence[str] = ()) -> Answer:
-    return Answer(
+def drift_answer(reports: Sequence[DriftReport], *, notes: Sequence[str] = ()) -> CommandOutput:
+    return CommandOutput(
         view=lambda most: drift_view(reports, notes=notes, most=most),
         records=drift_records(reports),
         json=lambda: drift_json(reports),
@@ -171,22 +171,22 @@ def drift_answer(reports: Sequence[DriftReport], *, notes: Sequence[str] = ()) -
     )
 
 
-def refresh_answer(reports: Sequence[Refreshed]) -> Answer:
-    return Answer(
+def refresh_answer(reports: Sequence[Refreshed]) -> CommandOutput:
+    return CommandOutput(
         view=lambda most: refresh_view(reports, most=most),
         records=refresh_records(reports),
         json=lambda: refresh_json(reports),
     )
 
 
-def short_answer(view: View, json: Callable[[], str]) -> Answer:
+def short_answer(view: View, json: Callable[[], str]) -> CommandOutput:
     """A document that nobody folds."""
-    return Answer(lambda _most: view, view_records(view), json)
+    return CommandOutput(lambda _most: view, view_records(view), json)
 
 
-def history_answer(runs: Mapping[LocationId, Sequence[RunRecord]], trends: Mapping[LocationId, Trend]) -> Answer:
+def history_answer(runs: Mapping[LocationId, Sequence[RunRecord]], trends: Mapping[LocationId, Trend]) -> CommandOutput:
     """`trends`: what the kept rows tell, for a format that draws."""
-    return Answer(
+    return CommandOutput(
         view=lambda most: history_view(runs, most=most),
         records=history_records(runs),
         json=lambda: history_json(runs),
@@ -194,8 +194,8 @@ def history_answer(runs: Mapping[LocationId, Sequence[RunRecord]], trends: Mappi
     )
 
 
-def log_answer(log: RunLog) -> Answer:
-    return Answer(
+def log_answer(log: RunLog) -> CommandOutput:
+    return CommandOutput(
         view=lambda most: log_view(log, most=most),
         records=log_records(log),
         json=lambda: log_json(log),
@@ -203,8 +203,8 @@ def log_answer(log: RunLog) -> Answer:
     )
 
 
-def compare_answer(comparisons: Sequence[Comparison], settings: Sequence[SettingMove], *, base: str) -> Answer:
-    return Answer(
+def compare_answer(comparisons: Sequence[Comparison], settings: Sequence[SettingMove], *, base: str) -> CommandOutput:
+    return CommandOutput(
         view=lambda most: compare_view(comparisons, settings, base=base, most=most),
         records=compare_records(comparisons, settings),
         json=lambda: compare_json(comparisons, settings),
@@ -212,8 +212,8 @@ def compare_answer(comparisons: Sequence[Comparison], settings: Sequence[Setting
     )
 
 
-def state_answer(snapshots: Sequence[Snapshot]) -> Answer:
-    return Answer(
+def state_answer(snapshots: Sequence[LocationState]) -> CommandOutput:
+    return CommandOutput(
         view=lambda most: state_view(snapshots, most=most),
         records=state_records(snapshots),
         json=lambda: state_json(snapshots),
@@ -221,7 +221,7 @@ def state_answer(snapshots: Sequence[Snapshot]) -> Answer:
     )
 
 
-def contact_answer(stories: Sequence[ContactStory]) -> Answer:
-    return Answer(
+def contact_answer(stories: Sequence[ContactStory]) -> CommandOutput:
+    return CommandOutput(
         lambda most: contact_view(stories, most=most), contact_records(stories), lambda: contact_json(stories)
     )

@@ -43,7 +43,7 @@ from reconciler.core.observing.diagnosis import (
     watch,
     write_remark,
 )
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.exchange import Agency
 from reconciler.highlevel.probe import probe
@@ -116,7 +116,7 @@ def _location(location: LocationId, settings: Settings, *, offline: bool) -> Exa
     return Examined(f"Location {location}", (*remarks, *_token(location, settings, told_at, offline=offline)))
 
 
-def _state(location: LocationId, settings: Settings) -> tuple[Snapshot | None, list[Remark]]:
+def _state(location: LocationId, settings: Settings) -> tuple[LocationState | None, list[Remark]]:
     try:
         with open_reader(settings.state) as reader:
             state = reader.load(location)

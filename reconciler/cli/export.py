@@ -19,9 +19,9 @@ from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.names import ContactId, LocationId, normalise_tag
 from reconciler.core.model.safe_text import visible
 from reconciler.core.model.settings import OriginKind, Settings, redacted
-from reconciler.core.observing.refresh_rules import Method, Wanted
-from reconciler.core.planning.plan import Snapshot
-from reconciler.loading.writing import contacts_text, manifest_text, write_files
+from reconciler.core.observing.refresh_rules import Method, RefreshRequest
+from reconciler.core.planning.plan import LocationState
+from reconciler.loading.write_files import contacts_text, manifest_text, write_files
 from reconciler.render.view.blocks import counted
 from reconciler.store import open_reader, open_store
 
@@ -103,7 +103,7 @@ async def _ended_in_order(reading: Awaitable[Stored]) -> Stored:
 
 def _state(
     settings: Settings, location: LocationId, console: Console, options: Mapping[str, Any]
-) -> tuple[Snapshot, frozenset[ContactId] | None]:
+) -> tuple[LocationState, frozenset[ContactId] | None]:
     """What is known, and who is there, where a search proved that."""
     if not options["refresh"]:
         with open_reader(settings.state) as reader:
@@ -118,8 +118,8 @@ def _state(
     return stored.state, None if stored.found.shown is None else frozenset(stored.found.shown)
 
 
-def _everybody(state: Snapshot) -> Wanted:
-    return Wanted(Method.SEARCH, (), known=len(state.observed), everybody=True)
+def _everybody(state: LocationState) -> RefreshRequest:
+    return RefreshRequest(Method.SEARCH, (), known=len(state.observed), everybody=True)
 
 
 def _files(location: LocationId, export: Export, group_by: GroupBy) -> dict[Path, str]:

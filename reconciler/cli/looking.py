@@ -15,30 +15,30 @@ from reconciler.cli.options import milliseconds
 from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
 from reconciler.clock import SystemClock
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import Known, Seen
+from reconciler.core.model.contact_state import ContactState, ObservedContacts
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.facts import Alias
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.model.refusal import called
 from reconciler.core.model.settings import Settings
 from reconciler.core.observing.refresh_rules import (
-    Found,
-    Gone,
     Method,
-    Wanted,
+    RefreshRequest,
+    RefreshResult,
+    UnreachableReason,
     contradicted_by,
     doubtful,
     may_search,
     outdated,
     take_in,
 )
-from reconciler.core.planning.changes import Listed, Selection
+from reconciler.core.planning.changes import HeldContacts, Selection
 from reconciler.core.planning.diff import selected
 from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.core.planning.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine, plan_location
 from reconciler.core.running.pace import Pace
 from reconciler.ports import Reporter, StateReader
-from reconciler.refresh import Keep, Reading, keep_nothing, refresh
+from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh
 from reconciler.render.view.blocks import counted
 
 T = TypeVar("T")
@@ -53,11 +53,11 @@ class Present:
     why nothing follows from who was not shown. `respelt`: tags of the manifests that the location keeps otherwise.
     """
 
-    state: Snapshot
-    observations: tuple[Seen, ...] = ()
-    earlier: Mapping[ContactId, Known] | None = None
+    state: LocationState
+    observations: tuple[ObservedContacts, ...] = ()
+    earlier: Mapping[ContactId, ContactState] | None = None
     searched: Searched = NOT_SEARCHED
-    gone: Mapping[ContactId, Gone] = field(default_factory=dict)
+    gone: Mapping[ContactId, UnreachableReason] = field(default_factory=dict)
     unread: Mapping[ContactId, str] = field(default_factory=dict)
     incomplete: str = ""
     respelt: tuple[Alias, ...] = ()
@@ -66,7 +66,9 @@ class Present:
         """The options of a plan that is made on this."""
         whys = sorted(set(self.gone.values()))
         away = ((why, tuple(sorted(each for each in self.gone if self.gone[each] is why))) for why in whys)
-        return replace(options, searched=self.searched, gone=tuple(Listed(why, (), contacts) for why, contacts in away))
+        return replace(
+            options, searched=self.searched, gone=tuple(HeldContacts(why, (), contacts) for why, contacts in away)
+        )
 
     def notes(self) -> list[str]:
         """What a person should know of the reading."""
@@ -124,7 +126,7 @@ async def side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def _present(
-    session: Session, state: Snapshot, wanted: Wanted, options: Mapping[str, Any], report: Reporter
+    session: Session, state: LocationState, wanted: RefreshRequest, options: Mapping[str, Any], report: Reporter
 ) -> Present:
     pace = session.pace(state.location)
     found = await read(session.settings, state.location, wanted, report, pace=pace)
@@ -142,7 +144,7 @@ async def _present(
     )
 
 
-def _respelt(session: Session, state: Snapshot) -> tuple[Alias, ...]:
+def _respelt(session: Session, state: LocationState) -> tuple[Alias, ...]:
     """The tags of the manifests that the location keeps in another spelling, and how."""
     return tuple(
         (tag, state.spelling.of(tag))
@@ -153,30 +155,30 @@ def _respelt(session: Session, state: Snapshot) -> tuple[Alias, ...]:
 async def read(
     settings: Settings,
     location: LocationId,
-    wanted: Wanted,
+    wanted: RefreshRequest,
     report: Reporter,
     *,
     pace: Pace,
     keep: Keep = keep_nothing,
-) -> Found:
+) -> RefreshResult:
     """Asks the API of a location."""
     if wanted.is_empty:
-        return Found()
+        return RefreshResult()
     record = command_record()
     record.reads, record.keeps = True, keep is not keep_nothing
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(open_reading(settings, location, pace))
-        reading = Reading(api, SystemClock(), report, pace, token=called(token_held_in(settings, location)))
+        reading = ReadServices(api, SystemClock(), report, pace, token=called(token_held_in(settings, location)))
         return await refresh(location, wanted, reading, keep)
 
 
 def wanted_of(
     session: Session,
-    state: Snapshot,
+    state: LocationState,
     options: Mapping[str, Any],
     *,
     contacts: Sequence[ContactId] | None = None,
-) -> Wanted:
+) -> RefreshRequest:
     """What the options ask to be read in one location."""
     chosen = state.spelling.selection(selection(session, options))
     desired = state.spelling.desired(session.desired[state.location])
@@ -184,7 +186,7 @@ def wanted_of(
     age = milliseconds("max-age", options.get("max_age"))
     before = None if age is None else Instant(session.now - age)
     due = tuple(outdated(whom, state.observed, before))
-    return Wanted(
+    return RefreshRequest(
         method=Method(options["refresh"]),
         contacts=due,
         doubtful=tuple(doubtful(due, state.observed)),
@@ -200,7 +202,7 @@ def _sought(desired: Desired, chosen: Selection) -> TagSet:
     return frozenset() if chosen.sets else frozenset(filter(chosen.takes, exclusive_tags(desired)))
 
 
-def _refuse_unknown_tags(session: Session, states: Collection[Snapshot], options: Mapping[str, Any]) -> None:
+def _refuse_unknown_tags(session: Session, states: Collection[LocationState], options: Mapping[str, Any]) -> None:
     """A --tag that nothing names is a slip of the finger. Exact authority removes tags that only contacts know."""
     chosen = selection(session, options).tags
     if not chosen:
@@ -214,7 +216,7 @@ def _refuse_unknown_tags(session: Session, states: Collection[Snapshot], options
         raise UsageError(f"no manifest, no ledger and no observation has the tag {unknown[0]!r}", hint=near)
 
 
-def concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[ContactId]:
+def concerned(desired: Desired, state: LocationState, chosen: Selection) -> list[ContactId]:
     """The contacts that matter: those that are declared, and those that the ledger still holds."""
     declared = set(selected(desired, chosen))
     if chosen.sets:
@@ -222,7 +224,7 @@ def concerned(desired: Desired, state: Snapshot, chosen: Selection) -> list[Cont
     return sorted(declared | {contact for contact, known in state.observed.items() if known.ledger})
 
 
-def absorbed(state: Snapshot, seen: Sequence[Seen], settle_ms: int) -> dict[ContactId, Known]:
+def absorbed(state: LocationState, seen: Sequence[ObservedContacts], settle_ms: int) -> dict[ContactId, ContactState]:
     """Takes what was read into the state, in memory only; what was known before of those that were read."""
     earlier = {contact: state.observed[contact] for each in seen for contact in each.contacts}
     take_in(state.observed, tuple(map(state.spelling.seen, seen)), settle_ms=settle_ms)

@@ -24,7 +24,7 @@ from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.safe_text import json_line, visible
 from reconciler.core.running.progress import Standing
 from reconciler.render.view.blocks import counted, duration, percent
-from reconciler.render.view.standing import facts
+from reconciler.render.view.progress import facts
 
 if TYPE_CHECKING:
     from reconciler.render.live import LiveBoard

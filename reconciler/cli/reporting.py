@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import click
 
-from reconciler.cli.answers import Answer, spell
+from reconciler.cli.answers import CommandOutput, spell
 from reconciler.cli.calling import command_record, for_person
 from reconciler.cli.options import FORMATS
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
@@ -40,7 +40,7 @@ class Report:
     def __init__(self, path: Path, *, whole: bool) -> None:
         self._path = path.resolve()
         self._whole = whole
-        self._told: Answer | None = None
+        self._told: CommandOutput | None = None
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(
                 f"--report {path}: no format has the suffix {path.suffix!r}", hint=f"there are {', '.join(SUFFIXES)}"
@@ -52,7 +52,7 @@ class Report:
         if not os.access(self._path.parent, os.W_OK):
             raise UsageError(f"--report {path}: its directory is not there, or cannot be written to")
 
-    def take(self, told: Answer) -> None:
+    def take(self, told: CommandOutput) -> None:
         """What the command answers; the last one counts."""
         self._told = told
 
@@ -71,7 +71,7 @@ class Report:
             raise ReconcilerError(f"the report {self._path} cannot be written: {error.strerror}") from error
 
 
-def _failure(error: BaseException, until_then: Answer | None = None) -> Answer:
+def _failure(error: BaseException, until_then: CommandOutput | None = None) -> CommandOutput:
     """What a command ended with, after what it had to tell."""
     message = _message(error)
     hint = getattr(error, "hint", "")
@@ -84,7 +84,7 @@ def _failure(error: BaseException, until_then: Answer | None = None) -> Answer:
     }
     lines, hints = getattr(error, "lines", (message,)), getattr(error, "hints", ())
     said = tuple(map(for_person, lines)), tuple(map(for_person, hints))
-    return Answer(
+    return CommandOutput(
         view=lambda most: failure_view(*said, until_then=until_then.view(most) if until_then else None),
         records=view_records(failure_view(lines, hints)),
         json=lambda: json_line(document),

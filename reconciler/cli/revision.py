@@ -12,8 +12,8 @@ from pathlib import Path
 
 from reconciler.cli.git import GitRefused, NoRepository, Repository, find_repository
 from reconciler.core.model.names import Instant
-from reconciler.loading import Snapshot
-from reconciler.loading.links import Kind
+from reconciler.loading import FileTree
+from reconciler.loading.links import EntryKind
 
 _FOLDER, _LINK, _SUBMODULE = "040000", "120000", "160000"
 
@@ -27,7 +27,7 @@ class _Entry:
     name: str
 
 
-def files_at(revision: str, directory: Path) -> Snapshot:
+def files_at(revision: str, directory: Path) -> FileTree:
     """The files below `directory` at `revision`; none where the directory was not there yet.
 
     Raises GitRefused with Git's reason, and where it was no directory.
@@ -37,12 +37,12 @@ def files_at(revision: str, directory: Path) -> Snapshot:
     below = directory.resolve().relative_to(repository.top).as_posix()
     tree = commit if below == "." else _tree(repository, commit, below)
     if tree is None:
-        return Snapshot({}, label=f"{revision}:{directory}")
+        return FileTree({}, label=f"{revision}:{directory}")
     entries = list(_entries(repository, "-r", tree))
     blobs = [each for each in entries if each.mode != _SUBMODULE]
     content = dict(zip(blobs, _contents(repository, blobs), strict=True))
     links = [entry for entry in blobs if entry.mode == _LINK]
-    return Snapshot(
+    return FileTree(
         {entry.name: text for entry, text in content.items() if entry.mode != _LINK},
         label=f"{revision}:{directory}",
         links={entry.name: content[entry].decode(errors="surrogateescape") for entry in links},
@@ -52,7 +52,7 @@ def files_at(revision: str, directory: Path) -> Snapshot:
     )
 
 
-def _beyond(repository: Repository, commit: str, below: str, links: list[_Entry]) -> dict[str, Kind]:
+def _beyond(repository: Repository, commit: str, below: str, links: list[_Entry]) -> dict[str, EntryKind]:
     """What links lead to, wherever in the repository; not those that lead to nothing, or out of it."""
     asked = [entry.name for entry in links if "\n" not in entry.name]
     wanted = "".join(f"{commit}:{posixpath.normpath(f'{below}/{name}')}\n" for name in asked)
@@ -71,7 +71,7 @@ def _beyond(repository: Repository, commit: str, below: str, links: list[_Entry]
     return found
 
 
-_KINDS = {b"blob": Kind.FILE, b"tree": Kind.FOLDER}
+_KINDS = {b"blob": EntryKind.FILE, b"tree": EntryKind.FOLDER}
 _SUBMODULES = "a submodule: its files at this revision are not in this repository"
 
 

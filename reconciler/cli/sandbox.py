@@ -14,7 +14,7 @@ from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import LocationId
 from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, Access, App
 from reconciler.sandbox.datafile import load_world, save_world
-from reconciler.sandbox.oauth import Agency
+from reconciler.sandbox.oauth import SandboxAgency
 from reconciler.sandbox.population import make_world
 from reconciler.sandbox.server import run, url_of
 from reconciler.sandbox.world import World
@@ -78,7 +78,7 @@ LIVED_WITH = ("newsletter", "trial", "webinar 2025", "imported-2024", "invoice o
 def serve(data: Path, port: int, token: str, company: str, latency_ms: int, **options: Any) -> int:
     """Serve the location in FILE on 127.0.0.1 until Ctrl-C; then what changed is written back to FILE."""
     world = load_world(data)
-    agency = Agency(token, company, SCOPES) if company else None
+    agency = SandboxAgency(token, company, SCOPES) if company else None
     app = App(world, accesses=() if agency else (Access(token),), agency=agency)
 
     def ready(real: int) -> None:

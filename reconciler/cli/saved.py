@@ -24,12 +24,12 @@ from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import AuthRefused, StalePlan, UsageError
 from reconciler.core.model.names import ContactId, LocationId, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.observing.refresh_rules import Method, Wanted, doubtful
+from reconciler.core.observing.refresh_rules import Method, RefreshRequest, doubtful
 from reconciler.core.planning.beyond import beyond, by_tag
 from reconciler.core.planning.changes import Delta
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine
 from reconciler.core.planning.proposal import (
     NONE,
     Proposal,
@@ -174,13 +174,13 @@ def _not_given(proposed: Plan, options: Mapping[str, Any]) -> Iterator[str]:
 
 
 async def _look(
-    proposed: LocationPlan, state: Snapshot, session: Session, options: Mapping[str, Any], report: Reporter
+    proposed: LocationPlan, state: LocationState, session: Session, options: Mapping[str, Any], report: Reporter
 ) -> Present:
     """What is known of the location, with what a reading of our own tells of whom the file knows better."""
     location, desired = state.location, state.spelling.desired(session.desired[state.location])
     searched = _searched(proposed, desired)
     contacts = _to_read(proposed, desired, state, replace(plan_options(session, location, options), searched=searched))
-    wanted = Wanted(
+    wanted = RefreshRequest(
         method=Method.GET if len(contacts) <= FEW else Method.AUTO,
         contacts=contacts,
         doubtful=tuple(doubtful(contacts, state.observed)),
@@ -203,7 +203,9 @@ async def _look(
     )
 
 
-def _to_read(proposed: LocationPlan, desired: Desired, state: Snapshot, options: PlanOptions) -> tuple[ContactId, ...]:
+def _to_read(
+    proposed: LocationPlan, desired: Desired, state: LocationState, options: PlanOptions
+) -> tuple[ContactId, ...]:
     """Whose changes in the file are not those by what is known, where the file says that they were observed since."""
     known = state.observed
     news = {
@@ -266,7 +268,7 @@ def _part(
     return _Part(both, Rest(plausible, besides(more, plausible), pairs_of(lacking)), notes)
 
 
-def _removed(proposed: Plan, state: Snapshot, reader: StateReader) -> dict[ContactId, TagSet]:
+def _removed(proposed: Plan, state: LocationState, reader: StateReader) -> dict[ContactId, TagSet]:
     """What earlier runs of the file removed from each contact."""
     found: dict[ContactId, TagSet] = {}
     for run in reader.runs(state.location):
@@ -279,7 +281,7 @@ def _removed(proposed: Plan, state: Snapshot, reader: StateReader) -> dict[Conta
     return found
 
 
-def _moved(proposed: LocationPlan, state: Snapshot) -> Iterator[str]:
+def _moved(proposed: LocationPlan, state: LocationState) -> Iterator[str]:
     if state.serial != proposed.serial:
         moved = f"the state moved from serial {proposed.serial} to {state.serial}"
         yield f"location {state.location}: {moved}; what the plan has and is still needed is sent"

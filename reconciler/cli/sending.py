@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from reconciler.apply import Mission, World, apply
+from reconciler.apply import Mission, Services, apply
 from reconciler.cli import answers
 from reconciler.cli.calling import command_record
 from reconciler.cli.connecting import arguments_of, token_held_in
@@ -31,8 +31,8 @@ from reconciler.core.planning.proposal import Proposal
 from reconciler.core.planning.revert import Reversal
 from reconciler.core.running.doubt import may_have_work
 from reconciler.core.running.report import LocationReport, exit_code
-from reconciler.emergency import EmergencyJournal
 from reconciler.highlevel.client import HighLevel
+from reconciler.recovery_journal import EmergencyJournal
 from reconciler.render.view.question import WORD, question
 from reconciler.store import open_store
 
@@ -96,7 +96,7 @@ async def send(
             return called(token_held_in(settings, location))
 
         api, journal = apis.__getitem__, EmergencyJournal(plan)
-        world = World(
+        world = Services(
             api, store, SystemClock(), console, journal, reader=api, pace=session.pace, stop=stop, token=token_called
         )
         command_record().sends = bool(locations)

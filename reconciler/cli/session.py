@@ -21,7 +21,7 @@ from reconciler.core.model.settings import Settings, redacted
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.guards import Allowance
-from reconciler.core.planning.plan import PlanOptions, Snapshot
+from reconciler.core.planning.plan import LocationState, PlanOptions
 from reconciler.core.planning.repeats import Reassertion
 from reconciler.core.running.pace import Pace
 from reconciler.ports import StateReader
@@ -195,12 +195,12 @@ def _allowance(text: str, reason: str) -> Allowance:
     return Allowance(guard, normalise_tag(value) if kind == "tag" else value, reason)
 
 
-def load_pinned(session: Session, reader: StateReader, location: LocationId) -> Snapshot:
+def load_pinned(session: Session, reader: StateReader, location: LocationId) -> LocationState:
     """As `load_state`, by the settings of a session."""
     return load_state(session.settings, reader, location)
 
 
-def load_state(settings: Settings, reader: StateReader, location: LocationId) -> Snapshot:
+def load_state(settings: Settings, reader: StateReader, location: LocationId) -> LocationState:
     """The state; raises StateError where it is another than the one that the settings pin."""
     state = reader.load(location)
     pin = settings.pin(location)

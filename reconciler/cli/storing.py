@@ -15,17 +15,17 @@ from reconciler.cli.looking import read
 from reconciler.cli.session import load_state, rate_of, settle_ms_of
 from reconciler.cli.signals import listening
 from reconciler.clock import SystemClock
-from reconciler.core.model.contact_state import Seen
+from reconciler.core.model.contact_state import ObservedContacts
 from reconciler.core.model.errors import Interrupted, ReconcilerError, StateError
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.settings import Settings
-from reconciler.core.observing.refresh_rules import Found, Wanted, take_in
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.observing.refresh_rules import RefreshRequest, RefreshResult, take_in
+from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
+from reconciler.lease_keeper import HeldLease, take
 from reconciler.ports import StateStore
 from reconciler.render.view.blocks import counted
-from reconciler.tenure import Tenure, take
 
 KEPT = "what was read until then is kept: with --max-age the next one goes on from there"
 
@@ -37,8 +37,8 @@ class Stored:
     `run`: its id in the history, empty where nothing had to be read. `since`: the oldest of what was read.
     """
 
-    state: Snapshot
-    found: Found = Found()
+    state: LocationState
+    found: RefreshResult = RefreshResult()
     run: str = ""
     read: int = 0
     changed: int = 0
@@ -49,7 +49,7 @@ async def read_and_store(
     settings: Settings,
     store: StateStore,
     location: LocationId,
-    wanted_of: Callable[[Snapshot], Wanted],
+    wanted_of: Callable[[LocationState], RefreshRequest],
     console: Console,
     options: Mapping[str, Any],
     *,
@@ -97,7 +97,7 @@ def ended_by_signals() -> Iterator[None]:
         raise
 
 
-async def _journalled(settings: Settings, wanted: Wanted, diary: _Diary, console: Console) -> None:
+async def _journalled(settings: Settings, wanted: RefreshRequest, diary: _Diary, console: Console) -> None:
     tenure, clock, stored = diary.tenure, SystemClock(), diary.stored
     holder, location = tenure.lease.holder, stored.state.location
     header = RunHeader(location, holder.operation, holder.who, clock.now())
@@ -121,11 +121,11 @@ async def _journalled(settings: Settings, wanted: Wanted, diary: _Diary, console
 class _Diary:
     """Stores what is read, lot by lot, and counts it."""
 
-    tenure: Tenure
+    tenure: HeldLease
     stored: Stored
     settle_ms: int
 
-    def keep(self, lot: tuple[Seen, ...]) -> None:
+    def keep(self, lot: tuple[ObservedContacts, ...]) -> None:
         """One transaction a lot."""
         stored, observed = self.stored, self.stored.state.observed
         before = {contact: observed[contact].observed for seen in lot for contact in seen.contacts}

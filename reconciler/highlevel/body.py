@@ -24,7 +24,7 @@ class Unfit(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What came back. `unfit`: why the body was not taken; it is empty then."""
 
     status: int
@@ -42,13 +42,13 @@ class Answer:
         return 200 <= self.status < 300
 
 
-async def read_answer(response: httpx.Response) -> Answer:
+async def read_answer(response: httpx.Response) -> HttpAnswer:
     """The answer with its body; ends the reading of a body that is too large as soon as it is."""
     try:
         body = await _body(response)
     except Unfit as error:
-        return Answer(response.status_code, response.headers, unfit=str(error))
-    return Answer(response.status_code, response.headers, body)
+        return HttpAnswer(response.status_code, response.headers, unfit=str(error))
+    return HttpAnswer(response.status_code, response.headers, body)
 
 
 async def _body(response: httpx.Response) -> bytes:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from reconciler.core.model.names import ContactId, LocationId
-from reconciler.core.model.outcome import Rejection, Row
+from reconciler.core.model.outcome import Rejection, ResponseRow
 from reconciler.highlevel.connection import Arguments, Connection
 from reconciler.highlevel.reader import HighLevelReader
 from reconciler.wire import BulkUpdate, ContactRead, Page, bulk_body, bulk_path, read_bulk_answer
@@ -31,7 +31,7 @@ class HighLevel:
         """Exchanges the token where that is due. Raises NotApplied or AuthRefused."""
         await self._connection.token()
 
-    async def update_tags(self, update: BulkUpdate) -> tuple[Row, ...]:
+    async def update_tags(self, update: BulkUpdate) -> tuple[ResponseRow, ...]:
         """The rows of the answer. Raises NotApplied, InDoubt, RequestRefused or AuthRefused."""
         answer = await self._connection.answer("POST", bulk_path(update), bulk_body(update), resends=False)
         return self._connection.read(read_bulk_answer, answer.body)

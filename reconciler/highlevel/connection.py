@@ -42,7 +42,7 @@ from reconciler.core.model.refusal import called, read_refusal
 from reconciler.core.running.quota import SHARED
 from reconciler.headers import read_pause, read_quota
 from reconciler.highlevel.bearer import BearerToken
-from reconciler.highlevel.body import ENCODING, Answer, read_answer
+from reconciler.highlevel.body import ENCODING, HttpAnswer, read_answer
 from reconciler.highlevel.exchange import Agency, Exchange
 from reconciler.highlevel.reason import is_of_tls, is_untrusted, reason
 from reconciler.highlevel.route import find_route, no_route
@@ -51,7 +51,7 @@ from reconciler.wire import (
     API_VERSION,
     LOCATION_TOKEN_PATH,
     LocationToken,
-    Unreadable,
+    UnreadableAnswer,
     location_token_body,
     one_line,
     read_error,
@@ -152,7 +152,7 @@ class Connection:
         """The body of a 2xx answer."""
         return (await self.answer(method, path, body)).body
 
-    async def answer(self, method: str, path: str, body: bytes | None = None, *, resends: bool = True) -> Answer:
+    async def answer(self, method: str, path: str, body: bytes | None = None, *, resends: bool = True) -> HttpAnswer:
         """A 2xx answer; it ends within the time-out, however slowly it comes. Without `resends` what a new token may
         help is NotApplied: the caller dates a write when it leaves."""
         token = await self.token()
@@ -170,7 +170,7 @@ class Connection:
         """What is sent: a token of the location, exchanged for the agency's where that is given."""
         return self._token if self._agency is None else await self._exchange.token()
 
-    async def _ask(self, method: str, path: str, body: bytes | None, token: str, *, kind: str = JSON) -> Answer:
+    async def _ask(self, method: str, path: str, body: bytes | None, token: str, *, kind: str = JSON) -> HttpAnswer:
         auth, headers = BearerToken(token, self._url), {"Content-Type": kind}
         try:
             async with (
@@ -196,7 +196,7 @@ class Connection:
         told = f"cannot reach {self._where}: it is asked through {self._route}, which {did}: {told}"
         return NotApplied(told, hint=f"see {self._route.named_by}, or name the host in NO_PROXY to ask it directly")
 
-    def _taken(self, answer: Answer) -> Answer:
+    def _taken(self, answer: HttpAnswer) -> HttpAnswer:
         quota = read_quota(answer.headers)
         self._heard(quota)
         if not answer.is_success:
@@ -213,7 +213,7 @@ class Connection:
             body = location_token_body(company, location)
             answer = await self._ask("POST", LOCATION_TOKEN_PATH, body, self._token, kind=FORM)
             found = read_location_token(answer.body) if answer.is_success else None
-        except (InDoubt, Unreadable) as error:
+        except (InDoubt, UnreadableAnswer) as error:
             raise NotApplied(f"{self._called} was not exchanged: {error}") from None
         except ValueError as error:
             raise AuthRefused(f"{self._called} cannot be exchanged: {error}", hint="see company_id") from None
@@ -226,7 +226,7 @@ class Connection:
             )
         return found
 
-    def _not_exchanged(self, answer: Answer) -> ApiError:
+    def _not_exchanged(self, answer: HttpAnswer) -> ApiError:
         status = answer.status
         told = f"{self._called} was not exchanged for one of location {self._agency.location if self._agency else ''}"
         told += f": {self._answered(answer, self._said(answer))}"
@@ -239,15 +239,15 @@ class Connection:
             "and that its app is installed in the location",
         )
 
-    def _answered(self, answer: Answer, said: tuple[str, ...]) -> str:
+    def _answered(self, answer: HttpAnswer, said: tuple[str, ...]) -> str:
         told = one_line("; ".join(said)) or answer.unfit
         return f"{self._where} answered {answer.status}" + (f": {told}" if told else "")
 
-    def _said(self, answer: Answer) -> tuple[str, ...]:
+    def _said(self, answer: HttpAnswer) -> tuple[str, ...]:
         """The API's own words."""
         return tuple(map(self.clean, read_error(answer.body)))
 
-    def _failure(self, answer: Answer, quota: Quota) -> ApiError:
+    def _failure(self, answer: HttpAnswer, quota: Quota) -> ApiError:
         status, said, page = answer.status, self._said(answer), answer.is_page
         told = self._answered(answer, said)
         if status in (401, 403):
@@ -259,7 +259,7 @@ class Connection:
             return InDoubt(told, said=said)
         return RequestRefused(told, status=status, said=said)
 
-    def _too_many(self, told: str, answer: Answer, quota: Quota) -> ApiError:
+    def _too_many(self, told: str, answer: HttpAnswer, quota: Quota) -> ApiError:
         now = self._now()
         if quota.daily_remaining != 0:
             return self._later(told, answer)
@@ -270,7 +270,7 @@ class Connection:
             resets=resets,
         )
 
-    def _later(self, told: str, answer: Answer) -> NotApplied:
+    def _later(self, told: str, answer: HttpAnswer) -> NotApplied:
         """Not applied, and how long to wait, with the header that asks for it."""
         pause = read_pause(answer.headers, self._now())
         asked = "" if not pause else f"Retry-After: {self.clean(answer.headers['Retry-After'])}"
@@ -282,7 +282,7 @@ class Connection:
     def read(self, reader: Callable[[bytes], T], body: bytes) -> T:
         try:
             return reader(body)
-        except Unreadable as error:
+        except UnreadableAnswer as error:
             raise InDoubt(f"an answer of {self._where} cannot be read: {error}") from error
 
     def _told(self, error: Exception) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
-from reconciler.core.model.manifest import Combined, ContactSet, Listed, Manifest, SetUse, TagRule, TagUse
+from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, SetUse, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, normalise_tag
 from reconciler.core.model.source import Source
 from reconciler.loading import mistakes
+from reconciler.loading.contact_tables import FileRequest, RowFilter, id_fault, repetition
 from reconciler.loading.files import Files, inside, shown
-from reconciler.loading.gathering import RowFilter, Wanted, id_fault, repetition
 from reconciler.loading.links import CannotRead
 from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, ListFilter, TagRuleModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
@@ -88,7 +88,7 @@ class SetBuilder:
             allow_empty=model.allow_empty,
         )
 
-    def _contacts(self, model: Any, node: Mapping) -> Listed | Combined | None:
+    def _contacts(self, model: Any, node: Mapping) -> ListedContacts | Combined | None:
         place = node.items["contacts"][0].source
         if isinstance(model, CombinedContacts):
             written = node.get("contacts")
@@ -97,7 +97,7 @@ class SetBuilder:
             return self._file(model, node)
         return self._inline(model, place)
 
-    def _inline(self, ids: Sequence, place: Source) -> Listed | None:
+    def _inline(self, ids: Sequence, place: Source) -> ListedContacts | None:
         seen: dict[str, None] = {}
         lines, columns, sound = array("L"), array("L"), True
         doubles: list[Scalar] = []
@@ -120,15 +120,15 @@ class SetBuilder:
             self._report(Problem(doubles[0].source, message, "duplicate-id", Severity.INFO))
         if not sound:
             return None
-        return Listed(tuple(map(ContactId, seen)), place, "", lines, columns)
+        return ListedContacts(tuple(map(ContactId, seen)), place, "", lines, columns)
 
-    def _file(self, model: FileContacts, node: Mapping) -> Listed | None:
+    def _file(self, model: FileContacts, node: Mapping) -> ListedContacts | None:
         written = mistakes.locate(node, ("contacts", "file"))
         try:
             name = inside(self._name, model.file)
             path = shown(self._files, name)
             with self._files.open(name) as stream:
-                table = read_table(stream, Wanted(path, written, model.column, _filters(model)))
+                table = read_table(stream, FileRequest(path, written, model.column, _filters(model)))
         except CannotRead as error:
             self._report(Problem(written, f"contact file {model.file[:200]!r}: {error}", "contact-file"))
             return None
@@ -141,7 +141,7 @@ class SetBuilder:
             return None
         for problem in table.problems:
             self._report(problem)
-        return Listed(table.ids, written, path, table.lines)
+        return ListedContacts(table.ids, written, path, table.lines)
 
 
 def _filters(model: FileContacts) -> tuple[RowFilter, ...]:

@@ -21,7 +21,7 @@ from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import ContactId, LocationId, TagSet, normalise_tag
 from reconciler.core.model.source import Source
 from reconciler.loading.text import LFS, SAVE_AS_UTF_8, UTF_16, is_lfs_pointer, is_utf_16
-from reconciler.wire import Unreadable, read_rows
+from reconciler.wire import UnreadableAnswer, read_rows
 
 ID_COLUMNS = ("contact_id", "contact id", "contactid", "id")
 MOST_PROBLEMS = 20
@@ -119,7 +119,7 @@ def _json_rows(path: Path, text: str) -> Iterator[_Row]:
         try:
             for found in read_rows(items):
                 yield _Row(line, found.id, found.tags, found.location)
-        except Unreadable as error:
+        except UnreadableAnswer as error:
             raise InvalidInput([_problem(path, line, f"no search row: {error}")]) from error
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from reconciler.loading.links import CIRCLE, NOTHING, OUTSIDE, CannotRead, Kind, manifest_names
+from reconciler.loading.links import CIRCLE, NOTHING, OUTSIDE, CannotRead, EntryKind, manifest_names
 from reconciler.loading.submodules import NOT_CHECKED_OUT, is_missing_submodule
 
 
@@ -78,21 +78,21 @@ class Directory:
 
     def open(self, name: str) -> BinaryIO:
         real, kind = self.follow(name)
-        if kind is Kind.OPAQUE:
+        if kind is EntryKind.OPAQUE:
             raise CannotRead(NOT_CHECKED_OUT)
-        if kind is not Kind.FILE:
+        if kind is not EntryKind.FILE:
             raise CannotRead("not a regular file")
         with _told():
             return (self.root.resolve() / real).open("rb")
 
-    def entries(self, folder: str) -> Iterable[tuple[str, Kind]]:
+    def entries(self, folder: str) -> Iterable[tuple[str, EntryKind]]:
         try:
             with os.scandir(self.root / folder) as entries:
                 return [(entry.name, _kind_of(entry)) for entry in entries]
         except OSError as error:
             raise CannotRead(f"cannot be listed: {error.strerror}") from None
 
-    def follow(self, name: str) -> tuple[str, Kind]:
+    def follow(self, name: str) -> tuple[str, EntryKind]:
         with _told():
             path, top = self.root / name, self.root.resolve()
             resolved = path.resolve()
@@ -103,26 +103,32 @@ class Directory:
             mode = resolved.stat().st_mode
             if stat.S_ISDIR(mode) and path.parent.resolve().is_relative_to(resolved):
                 raise CannotRead(CIRCLE)
-        kind = _kind_of_folder(resolved) if stat.S_ISDIR(mode) else Kind.FILE if stat.S_ISREG(mode) else Kind.OTHER
+        kind = (
+            _kind_of_folder(resolved)
+            if stat.S_ISDIR(mode)
+            else EntryKind.FILE
+            if stat.S_ISREG(mode)
+            else EntryKind.OTHER
+        )
         return resolved.relative_to(top).as_posix(), kind
 
-    def kind_beyond(self, name: str) -> Kind | None:
+    def kind_beyond(self, name: str) -> EntryKind | None:
         try:
             mode = (self.root / name).stat().st_mode
         except OSError:
             return None
-        return Kind.FOLDER if stat.S_ISDIR(mode) else Kind.FILE
+        return EntryKind.FOLDER if stat.S_ISDIR(mode) else EntryKind.FILE
 
 
-def _kind_of(entry: os.DirEntry[str]) -> Kind:
+def _kind_of(entry: os.DirEntry[str]) -> EntryKind:
     """A device counts as a file: it is refused when it is opened."""
     if entry.is_symlink():
-        return Kind.LINK
-    return _kind_of_folder(Path(entry.path)) if entry.is_dir(follow_symlinks=False) else Kind.FILE
+        return EntryKind.LINK
+    return _kind_of_folder(Path(entry.path)) if entry.is_dir(follow_symlinks=False) else EntryKind.FILE
 
 
-def _kind_of_folder(folder: Path) -> Kind:
-    return Kind.OPAQUE if is_missing_submodule(folder) else Kind.FOLDER
+def _kind_of_folder(folder: Path) -> EntryKind:
+    return EntryKind.OPAQUE if is_missing_submodule(folder) else EntryKind.FOLDER
 
 
 @contextmanager

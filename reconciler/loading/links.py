@@ -30,7 +30,7 @@ class CannotRead(Exception):
     """A file that is not there, not a regular file, or not inside; the message says which."""
 
 
-class Kind(StrEnum):
+class EntryKind(StrEnum):
     """What an entry of a tree is. `OPAQUE`: what may hold manifests and cannot be looked into; `OTHER`: a device."""
 
     FILE = "file"
@@ -43,15 +43,15 @@ class Kind(StrEnum):
 class Tree(Protocol):
     """Files and folders below a top, whose name is empty. Names have `/` between their parts."""
 
-    def entries(self, folder: str) -> Iterable[tuple[str, Kind]]:
+    def entries(self, folder: str) -> Iterable[tuple[str, EntryKind]]:
         """What lies in a folder; nothing is followed."""
         ...
 
-    def follow(self, name: str) -> tuple[str, Kind]:
+    def follow(self, name: str) -> tuple[str, EntryKind]:
         """Where a name leads, through links, and what that is; raises CannotRead."""
         ...
 
-    def kind_beyond(self, name: str) -> Kind | None:
+    def kind_beyond(self, name: str) -> EntryKind | None:
         """What a link leads to that cannot be followed; None where there is nothing, or it cannot be known."""
         ...
 
@@ -89,11 +89,11 @@ class _Walk:
             name, real_name = posixpath.join(folder, entry), posixpath.join(real, entry)
             if entry.startswith("."):
                 continue
-            if kind is Kind.LINK:
+            if kind is EntryKind.LINK:
                 self.links.append((name, real_name))
-            elif kind is Kind.FOLDER:
+            elif kind is EntryKind.FOLDER:
                 self._enter(name, real_name)
-            elif kind is Kind.OPAQUE:
+            elif kind is EntryKind.OPAQUE:
                 self.listed.append(name)
             elif _is_manifest(name):
                 self.read.setdefault(real_name, name)
@@ -110,9 +110,9 @@ class _Walk:
             if _is_manifest(name) or self._may_declare(name, link):
                 self.listed.append(name)
             return
-        if kind is Kind.FOLDER:
+        if kind is EntryKind.FOLDER:
             self._enter(name, real)
-        elif kind is Kind.OPAQUE or name == SETTINGS_NAME:
+        elif kind is EntryKind.OPAQUE or name == SETTINGS_NAME:
             self.listed.append(name)
         elif _is_manifest(name):
             self.read.setdefault(real, name)
@@ -120,7 +120,7 @@ class _Walk:
     def _may_declare(self, name: str, link: str) -> bool:
         """Whether a link that cannot be followed may lead to a folder with manifests."""
         kind = self.tree.kind_beyond(link)
-        return kind is Kind.FOLDER or (kind is None and not name.lower().endswith(ENDINGS))
+        return kind is EntryKind.FOLDER or (kind is None and not name.lower().endswith(ENDINGS))
 
 
 def _is_manifest(name: str) -> bool:

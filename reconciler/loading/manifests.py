@@ -26,13 +26,13 @@ from reconciler.core.model.settings import Settings
 from reconciler.core.model.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading.build import SetBuilder, manifest_of, plain, tag_rules
+from reconciler.loading.file_tree import FileTree
 from reconciler.loading.files import Directory, Files, shown
 from reconciler.loading.links import SETTINGS_NAME, CannotRead, directory_hint
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar, parse
 from reconciler.loading.settings import Overrides, read_settings
-from reconciler.loading.snapshot import Snapshot
 from reconciler.loading.text import MAX_BYTES, decode
 
 MAX_ALIKE = 100
@@ -83,7 +83,7 @@ def load_settings(
     `begins`: a directory that is not there yet has no settings of its own.
     """
     place = Path(directory)
-    files = Snapshot({}, str(place)) if begins and not place.exists() else Directory(place)
+    files = FileTree({}, str(place)) if begins and not place.exists() else Directory(place)
     return settings_of_files(files, Overrides(environment, flags))
 
 
@@ -103,7 +103,7 @@ def load_files(
     now: Instant | None = None,
     strict: bool = False,
 ) -> Loaded:
-    """As `load`, from any tree of files, such as a `Snapshot` of another revision."""
+    """As `load`, from any tree of files, such as a `FileTree` of another revision."""
     with without_cyclic_gc():
         loading = _Loading(files)
         settings = loading.settings(Overrides(environment, flags))

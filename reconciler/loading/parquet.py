@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.loading.gathering import Gathering, RowFilter, find_column
+from reconciler.loading.contact_tables import Gathering, RowFilter, find_column
 from reconciler.loading.text import LFS, LFS_ELSEWHERE, is_lfs_pointer
 
 MOST_OF_A_POINTER = 1_024

@@ -24,23 +24,23 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _BOUNDS = {"ge": "minimum", "le": "maximum"}
 
 
-class Kind(StrEnum):
+class SchemaKind(StrEnum):
     MANIFEST = "manifest"
     SETTINGS = "settings"
 
 
-_MODELS: dict[Kind, type[BaseModel]] = {Kind.MANIFEST: ManifestModel, Kind.SETTINGS: SettingsModel}
-_TITLES = {Kind.MANIFEST: "reconciler manifest", Kind.SETTINGS: "reconciler settings"}
+_MODELS: dict[SchemaKind, type[BaseModel]] = {SchemaKind.MANIFEST: ManifestModel, SchemaKind.SETTINGS: SettingsModel}
+_TITLES = {SchemaKind.MANIFEST: "reconciler manifest", SchemaKind.SETTINGS: "reconciler settings"}
 
 
-def schema(kind: Kind) -> dict[str, Any]:
+def schema(kind: SchemaKind) -> dict[str, Any]:
     """The schema of one kind of file as plain data."""
     made = _MODELS[kind].model_json_schema(by_alias=True, schema_generator=GenerateJsonSchema)
     cleaned: dict[str, Any] = _cleaned(made)
     return {"$schema": DIALECT, **cleaned, "title": _TITLES[kind]}
 
 
-def schema_text(kind: Kind) -> str:
+def schema_text(kind: SchemaKind) -> str:
     """The schema as a file."""
     return json.dumps(schema(kind), indent=2, ensure_ascii=False) + "\n"
 

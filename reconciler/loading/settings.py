@@ -24,9 +24,9 @@ from reconciler.core.model.settings import (
     ApplySettings,
     ExpectedDrift,
     LocationSettings,
-    Origin,
     OriginKind,
     PlanSettings,
+    SettingOrigin,
     Settings,
 )
 from reconciler.core.model.source import Source
@@ -74,14 +74,14 @@ class Overrides:
     environment: Mapping[str, str]
     flags: Mapping[str, str]
 
-    def origins(self) -> dict[str, tuple[str, Origin]]:
+    def origins(self) -> dict[str, tuple[str, SettingOrigin]]:
         """For each overridden key its text and where that comes from."""
-        found: dict[str, tuple[str, Origin]] = {}
+        found: dict[str, tuple[str, SettingOrigin]] = {}
         for key in keys():
             if (text := self.environment.get(variable(key))) is not None:
-                found[key] = text, Origin(OriginKind.ENVIRONMENT, Source(variable(key)))
+                found[key] = text, SettingOrigin(OriginKind.ENVIRONMENT, Source(variable(key)))
             if (text := self.flags.get(key)) is not None:
-                found[key] = text, Origin(OriginKind.FLAG, Source(flag(key)))
+                found[key] = text, SettingOrigin(OriginKind.FLAG, Source(flag(key)))
         return found
 
     def unknown(self) -> Iterator[Problem]:
@@ -129,18 +129,18 @@ def _with(node: yaml_nodes.Mapping, parts: list[str], value: yaml_nodes.Scalar) 
     return yaml_nodes.Mapping({**node.items, name: (key, _with(below, parts[1:], value))}, node.source)
 
 
-def _file_origins(node: yaml_nodes.Mapping) -> dict[str, Origin]:
-    found: dict[str, Origin] = {}
+def _file_origins(node: yaml_nodes.Mapping) -> dict[str, SettingOrigin]:
+    found: dict[str, SettingOrigin] = {}
     for key in keys():
         section, _, name = key.rpartition(".")
         holder: yaml_nodes.Node | None = node.get(section) if section else node
         if isinstance(holder, yaml_nodes.Mapping) and name in holder.items:
-            found[key] = Origin(OriginKind.FILE, holder.items[name][1].source)
+            found[key] = SettingOrigin(OriginKind.FILE, holder.items[name][1].source)
     return found
 
 
 def _settings(
-    model: SettingsModel, node: yaml_nodes.Mapping, origins: Mapping[str, Origin], report: Report
+    model: SettingsModel, node: yaml_nodes.Mapping, origins: Mapping[str, SettingOrigin], report: Report
 ) -> Settings:
     return Settings(
         state=model.state,

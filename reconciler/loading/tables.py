@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import BinaryIO
 
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.loading.gathering import Gathering, Table, Wanted, find_column
+from reconciler.loading.contact_tables import ContactTable, FileRequest, Gathering, find_column
 from reconciler.loading.parquet import read_parquet
 from reconciler.loading.text import (
     END_WITH_LF,
@@ -32,7 +32,7 @@ MAX_LINE = 1_048_576
 ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".parquet")
 
 
-def read_table(stream: BinaryIO, wanted: Wanted) -> Table:
+def read_table(stream: BinaryIO, wanted: FileRequest) -> ContactTable:
     """The ids of an open contact file; raises InvalidInput with every fault, each with its line."""
     gathering = Gathering(wanted)
     ending = next((ending for ending in ENDINGS if wanted.path.lower().endswith(ending)), "")

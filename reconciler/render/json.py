@@ -21,7 +21,7 @@ from reconciler.core.formats.state_json import (
     state_document,
 )
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.journal import RunLog, RunRecord
 from reconciler.core.model.names import Instant, LocationId, iso
@@ -30,7 +30,7 @@ from reconciler.core.model.safe_text import json_line
 from reconciler.core.model.source import Source
 from reconciler.core.observing.drift import Drifted, DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed
-from reconciler.core.planning.plan import Plan, Snapshot
+from reconciler.core.planning.plan import LocationState, Plan
 from reconciler.core.running.remedies import drift_remedies, known_remedies, log_remedies, run_remedies
 from reconciler.core.running.report import LocationReport
 from reconciler.render.view.contact import ContactStory
@@ -79,7 +79,7 @@ def refresh_json(reports: Sequence[Refreshed]) -> str:
     return _document(report="refresh", locations=[asdict(each) | {"since": _iso(each.since)} for each in reports])
 
 
-def state_json(snapshots: Sequence[Snapshot]) -> str:
+def state_json(snapshots: Sequence[LocationState]) -> str:
     locations = [
         {
             "location": each.location,
@@ -94,7 +94,7 @@ def state_json(snapshots: Sequence[Snapshot]) -> str:
     return _document(report="state", locations=locations)
 
 
-def facts_json(snapshots: Sequence[Snapshot]) -> str:
+def facts_json(snapshots: Sequence[LocationState]) -> str:
     """`locations`: each as a whole, and what it taught us."""
     return _document(
         report="facts",
@@ -194,7 +194,7 @@ def problems_json(problems: Iterable[Problem]) -> str:
     return _document(report="problems", problems=found)
 
 
-def _known(known: Known) -> dict[str, Any]:
+def _known(known: ContactState) -> dict[str, Any]:
     return {
         "observed": None if known.observed is None else sorted(known.observed),
         "observed_at": _iso(known.observed_at),

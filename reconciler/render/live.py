@@ -16,7 +16,7 @@ from rich.text import Text
 from reconciler.core.model.names import Instant
 from reconciler.core.model.safe_text import visible
 from reconciler.core.running.progress import Standing
-from reconciler.render.view.standing import facts
+from reconciler.render.view.progress import facts
 
 REFRESHES_A_SECOND = 4
 BAR = 20

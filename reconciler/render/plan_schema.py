@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from reconciler.core.manifests.resolve import Reason
-from reconciler.core.model.contact_state import Origin
+from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.policy import Guard
 from reconciler.core.planning.batches import Proof
-from reconciler.core.planning.changes import Postponed
+from reconciler.core.planning.changes import DeferralReason
 from reconciler.core.planning.exclusive_tags import OlderRows
 from reconciler.core.planning.summary import Summary
 from reconciler.render.shapes import (
@@ -95,7 +95,7 @@ def _plan_location() -> dict[str, Schema]:
                 "Removals that need an observation first; contacts times tags is what they may at most become.",
                 contacts=TEXTS,
                 tags=TEXTS,
-                reason={"enum": [each.name.lower() for each in Postponed]},
+                reason={"enum": [each.name.lower() for each in DeferralReason]},
             )
         ),
         "ledger": list_of(object_of("", adopted=TEXTS, released=TEXTS, kept=TEXTS, contacts=TEXTS)),
@@ -117,7 +117,7 @@ def _plan_location() -> dict[str, Schema]:
                 warned={**FLAG, "description": "What it is about was asked for by name: it does not refuse."},
             )
         ),
-        "observations": list_of(object_of("", tags=TEXTS, at=MOMENT, origin=one_of(Origin), contacts=TEXTS)),
+        "observations": list_of(object_of("", tags=TEXTS, at=MOMENT, origin=one_of(ObservationOrigin), contacts=TEXTS)),
         "triggers": TEXTS,
         "reasserted": list_of(object_of("", action=one_of(Action), tags=TEXTS, contacts=TEXTS)),
         "proofs": list_of(proof),

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
 from reconciler.core.manifests.resolve import Reason
-from reconciler.core.model.contact_state import Origin
+from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import Severity
 from reconciler.core.model.journal import BatchStatus, RunStatus, Shortfall
 from reconciler.core.model.outcome import Action, Outcome, Rejection
 from reconciler.core.model.provenance import Provenance
-from reconciler.core.observing.diagnosis import Verdict
+from reconciler.core.observing.diagnosis import CheckStatus
 from reconciler.core.observing.drift import DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.running.report import LocationReport
@@ -45,7 +45,7 @@ _WHERE = {"location": TEXT}
 _KNOWN = {
     "observed": {**maybe(TEXTS), "description": "The tags when the API last told; null: it never did."},
     "observed_at": maybe(MOMENT),
-    "origin": one_of(Origin),
+    "origin": one_of(ObservationOrigin),
     "ledger": {**TEXTS, "description": "The tags under management."},
     "kept": {**TEXTS, "description": "Of the ledger, what stays when nobody declares it any more."},
     "doubt": {**TEXTS, "description": "Tags for which the effect of a request is unknown."},
@@ -148,7 +148,7 @@ def _facts() -> dict[str, Schema]:
 
 
 def _doctor() -> dict[str, Schema]:
-    remark = object_of("", subject=TEXT, verdict=one_of(Verdict), found=TEXT, remedy=TEXT)
+    remark = object_of("", subject=TEXT, verdict=one_of(CheckStatus), found=TEXT, remedy=TEXT)
     return {"examined": list_of(object_of("", title=TEXT, remarks=list_of(remark)))}
 
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.core.model.names import Instant
-from reconciler.core.model.outcome import Action, Row
+from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.sandbox.bodies import NO_ACCESS, check_location, read_bulk, read_json, read_tags
 from reconciler.sandbox.limiter import Limiter, Limits
-from reconciler.sandbox.message import Refused, Request, Response, answer, error
-from reconciler.sandbox.oauth import Agency, Counter
+from reconciler.sandbox.message import RefusedRequest, Request, Response, answer, error
+from reconciler.sandbox.oauth import Counter, SandboxAgency
 from reconciler.sandbox.search import Search, contact_document, read_query
 from reconciler.sandbox.world import Contact, World, made_up_id
 from reconciler.wire import API_VERSION, bulk_answer
@@ -63,7 +63,7 @@ class App:
         *,
         accesses: Iterable[Access] = (Access(),),
         limits: Limits | None = None,
-        agency: Agency | None = None,
+        agency: SandboxAgency | None = None,
     ) -> None:
         self.world = world
         self.counter = None if agency is None else Counter(agency, world.location, world.assumptions)
@@ -85,7 +85,7 @@ class App:
         """The answer to a request that has been counted already."""
         try:
             response = self._answer(request, now)
-        except Refused as refused:
+        except RefusedRequest as refused:
             response = refused.response
         return self._with_limits(response, now)
 
@@ -115,7 +115,7 @@ class App:
     def _authorise(self, request: Request, now: Instant) -> Access:
         access = self._access(request, now)
         if access is None:
-            raise Refused(401, NO_TOKEN)
+            raise RefusedRequest(401, NO_TOKEN)
         _check_version(request)
         return access
 
@@ -123,7 +123,7 @@ class App:
         """An agency's token opens nothing else."""
         _check_version(request)
         if (request.method, request.segments) != ("POST", ["oauth", "locationToken"]):
-            raise Refused(401, NO_SCOPE)
+            raise RefusedRequest(401, NO_SCOPE)
         return answer(self.world.assumptions.exchange_status, counter.exchange(request, now))
 
     def _route(self, request: Request, access: Access, now: Instant) -> Response:
@@ -138,7 +138,7 @@ class App:
                 return self._retag(request, contact, access, now, adding=method == "POST")
             case "GET", ["locations", location, "tags"]:
                 return self._location_tags(location, access)
-        raise Refused(404, f"Cannot {request.method} {request.path.partition('?')[0]}")
+        raise RefusedRequest(404, f"Cannot {request.method} {request.path.partition('?')[0]}")
 
     def _bulk(self, request: Request, access: Access, action: Action, now: Instant) -> Response:
         _require(access, WRITE_CONTACTS)
@@ -148,7 +148,7 @@ class App:
         rows = self.world.bulk(action, body.contacts, body.tags, now=now, by=access.name, everything=body.everything)
         return answer(201, self._bulk_document(rows, request.headers["version"]))
 
-    def _bulk_document(self, rows: tuple[Row, ...], version: str) -> dict[str, Any]:
+    def _bulk_document(self, rows: tuple[ResponseRow, ...], version: str) -> dict[str, Any]:
         rules = self.world.assumptions
         document = bulk_answer(rows)
         if not rules.succeeds_with_errors:
@@ -186,16 +186,16 @@ class App:
     def _location_tags(self, location: str, access: Access) -> Response:
         _require(access, READ_TAGS)
         if location != self.world.location:
-            raise Refused(403, NO_ACCESS)
+            raise RefusedRequest(403, NO_ACCESS)
         tags = [{"id": made_up_id(location, tag), "name": tag, "locationId": location} for tag in self.world.known_tags]
         return answer(200, {"tags": tags})
 
     def _living(self, contact: Contact | None) -> Contact:
         rules = self.world.assumptions
         if contact is None:
-            raise Refused(rules.missing_contact_status, rules.missing_contact_message)
+            raise RefusedRequest(rules.missing_contact_status, rules.missing_contact_message)
         if contact.location != self.world.location:
-            raise Refused(403, NO_ACCESS)
+            raise RefusedRequest(403, NO_ACCESS)
         return contact
 
 
@@ -207,9 +207,9 @@ def _bearer(request: Request) -> str:
 def _check_version(request: Request) -> None:
     version = request.headers.get("version", "")
     if version not in _VERSIONS:
-        raise Refused(401, BAD_VERSION if version else NO_VERSION)
+        raise RefusedRequest(401, BAD_VERSION if version else NO_VERSION)
 
 
 def _require(access: Access, scope: str) -> None:
     if scope not in access.scopes:
-        raise Refused(401, NO_SCOPE)
+        raise RefusedRequest(401, NO_SCOPE)

@@ -15,7 +15,7 @@ from typing import Any
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Assumptions, Oversize
-from reconciler.sandbox.message import Refused, Request
+from reconciler.sandbox.message import RefusedRequest, Request
 
 NO_ACCESS = "The token does not have access to this location."
 NO_LOCATION = "LocationId can't be undefined"
@@ -41,7 +41,7 @@ def read_json(request: Request) -> dict[str, Any]:
     try:
         document = json.loads(request.body.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise Refused(400, "the request body is not valid JSON") from None
+        raise RefusedRequest(400, "the request body is not valid JSON") from None
     return document if isinstance(document, dict) else {}
 
 
@@ -49,11 +49,11 @@ def check_location(document: dict[str, Any], location: LocationId) -> None:
     """Refused where the body names no location, or another one than the token is good for."""
     named = document.get("locationId")
     if named is None:
-        raise Refused(400, NO_LOCATION)
+        raise RefusedRequest(400, NO_LOCATION)
     if not isinstance(named, str):
-        raise Refused(422, ["locationId must be a string"])
+        raise RefusedRequest(422, ["locationId must be a string"])
     if named != location:
-        raise Refused(403, NO_ACCESS)
+        raise RefusedRequest(403, NO_ACCESS)
 
 
 def read_bulk(document: dict[str, Any], action: Action, rules: Assumptions) -> BulkBody:
@@ -68,7 +68,7 @@ def read_bulk(document: dict[str, Any], action: Action, rules: Assumptions) -> B
     if rules.oversize is Oversize.REFUSED:
         too_many = _too_many("contacts", contacts, rules.max_contacts) + _too_many("tags", tags, rules.max_tags)
         if too_many and not rules.oversize_names_limit:
-            raise Refused(400, "Bad Request")
+            raise RefusedRequest(400, "Bad Request")
         problems += too_many
     refuse(problems)
     if rules.oversize is Oversize.CUT:
@@ -90,7 +90,7 @@ def unknown_keys(document: dict[str, Any], known: frozenset[str]) -> list[str]:
 
 def refuse(problems: list[str]) -> None:
     if problems:
-        raise Refused(422, problems)
+        raise RefusedRequest(422, problems)
 
 
 def _texts(document: dict[str, Any], key: str, problems: list[str], *, refuse_empty: bool) -> tuple[str, ...]:

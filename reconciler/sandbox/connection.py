@@ -35,11 +35,11 @@ class Site:
     network: Network
     now: Callable[[], Instant]
     latency_s: float = 0.0
-    open: set[Connection] = field(default_factory=set)
+    open: set[SandboxConnection] = field(default_factory=set)
     deserted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Connection(asyncio.Protocol):
+class SandboxConnection(asyncio.Protocol):
     """States: reading a request; busy with one; silent (its answer was lost); ended (dropping what still comes)."""
 
     def __init__(self, site: Site) -> None:

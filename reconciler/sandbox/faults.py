@@ -26,7 +26,7 @@ from reconciler.sandbox.app import App
 from reconciler.sandbox.message import Request, Response, error
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """The faults; where a name ends in before or after, it is the effect that it comes before or after."""
 
     REFUSED = "refused"
@@ -52,31 +52,31 @@ class Kind(StrEnum):
     USED_UP = "used-up"
 
 
-EVERYDAY = tuple(kind for kind in Kind if kind not in (Kind.BOMB, Kind.USED_UP, Kind.UNFOUND))
+EVERYDAY = tuple(kind for kind in FaultKind if kind not in (FaultKind.BOMB, FaultKind.USED_UP, FaultKind.UNFOUND))
 """What a random plan draws from: a bomb takes its time to unpack, others who use up the limit take a window, and that a
 contact is not there is a lie that nobody can tell from the truth."""
 
 LIES = (
-    Kind.REFUSED_AFTER,
-    Kind.REFUSED_HALFWAY,
-    Kind.REFUSED_LATE,
-    Kind.UNFOUND,
-    Kind.GATEWAY,
-    Kind.TRY_LATER,
-    Kind.TOKEN_ECHOED,
-    Kind.BOMB,
+    FaultKind.REFUSED_AFTER,
+    FaultKind.REFUSED_HALFWAY,
+    FaultKind.REFUSED_LATE,
+    FaultKind.UNFOUND,
+    FaultKind.GATEWAY,
+    FaultKind.TRY_LATER,
+    FaultKind.TOKEN_ECHOED,
+    FaultKind.BOMB,
 )
 """Answers that seem to tell of the effect or the contact and do not, or that are not fit to be kept."""
 
 _SERVER_ERRORS = (503, 500, 502, 504)
 _REFUSALS = (400, 422, 404, 409, 413)
 _STATUSES = {
-    Kind.REFUSED_AFTER: _REFUSALS,
-    Kind.REFUSED_HALFWAY: _REFUSALS,
-    Kind.REFUSED_LATE: _REFUSALS,
-    Kind.UNFOUND: (400, 404, 422),
-    Kind.GATEWAY: (404, 400, 422, 200),
-    Kind.TRY_LATER: (400, 422, 409, 423),
+    FaultKind.REFUSED_AFTER: _REFUSALS,
+    FaultKind.REFUSED_HALFWAY: _REFUSALS,
+    FaultKind.REFUSED_LATE: _REFUSALS,
+    FaultKind.UNFOUND: (400, 404, 422),
+    FaultKind.GATEWAY: (404, 400, 422, 200),
+    FaultKind.TRY_LATER: (400, 422, 409, 423),
 }
 
 
@@ -84,7 +84,7 @@ _STATUSES = {
 class Fault:
     """`status`: of the kinds that answer with one; 0: the usual one. `delay_ms`: when an effect lands that is late."""
 
-    kind: Kind
+    kind: FaultKind
     status: int = 0
     delay_ms: int = 30_000
 
@@ -103,7 +103,7 @@ class FaultPlan:
     listed: Mapping[int, Fault] = field(default_factory=dict)
     seed: int = 0
     rate: float = 0.0
-    kinds: tuple[Kind, ...] = EVERYDAY
+    kinds: tuple[FaultKind, ...] = EVERYDAY
     path: str = "/"
 
     def at(self, nth: int) -> Fault | None:
@@ -135,17 +135,17 @@ class Delivery:
 
 
 _LOSSES = {
-    Kind.REFUSED: Loss.REFUSED,
-    Kind.TIMEOUT_BEFORE: Loss.TIMEOUT,
-    Kind.TIMEOUT_AFTER: Loss.TIMEOUT,
-    Kind.RESET_BEFORE: Loss.RESET,
-    Kind.RESET_AFTER: Loss.RESET,
+    FaultKind.REFUSED: Loss.REFUSED,
+    FaultKind.TIMEOUT_BEFORE: Loss.TIMEOUT,
+    FaultKind.TIMEOUT_AFTER: Loss.TIMEOUT,
+    FaultKind.RESET_BEFORE: Loss.RESET,
+    FaultKind.RESET_AFTER: Loss.RESET,
 }
-_ANSWERED_BEFORE = frozenset({Kind.ERROR_BEFORE, Kind.GATEWAY, Kind.TRY_LATER, Kind.UNFOUND})
-_BEFORE = _ANSWERED_BEFORE | {Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.RESET_BEFORE}
-_HALFWAY = frozenset({Kind.ERROR_HALFWAY, Kind.REFUSED_HALFWAY})
+_ANSWERED_BEFORE = frozenset({FaultKind.ERROR_BEFORE, FaultKind.GATEWAY, FaultKind.TRY_LATER, FaultKind.UNFOUND})
+_BEFORE = _ANSWERED_BEFORE | {FaultKind.REFUSED, FaultKind.TIMEOUT_BEFORE, FaultKind.RESET_BEFORE}
+_HALFWAY = frozenset({FaultKind.ERROR_HALFWAY, FaultKind.REFUSED_HALFWAY})
 
-_LATE = frozenset({Kind.LATE, Kind.REFUSED_LATE})
+_LATE = frozenset({FaultKind.LATE, FaultKind.REFUSED_LATE})
 
 BAD = "Bad Request"
 TRY_LATER = "Please try again later"
@@ -178,9 +178,9 @@ class Network:
         fault = self._next_fault(request)
         if fault is None:
             return Delivery(self.app.handle(request, now))
-        if fault.kind is Kind.TOO_MANY:
+        if fault.kind is FaultKind.TOO_MANY:
             return Delivery(self.app.too_many(now))
-        if fault.kind is Kind.USED_UP:
+        if fault.kind is FaultKind.USED_UP:
             self.app.limiter.spend(self.app.limiter.limits.requests, now=now)
             return Delivery(self.app.handle(request, now))
         if fault.kind in _BEFORE:
@@ -190,7 +190,7 @@ class Network:
             return Delivery(refusal)
         if fault.kind in _LATE:
             insort(self._late, (Instant(now + fault.delay_ms), self._count, request), key=lambda late: late[:2])
-            refused = fault.kind is Kind.REFUSED_LATE
+            refused = fault.kind is FaultKind.REFUSED_LATE
             return Delivery(_refusal(fault.answered, BAD)) if refused else Delivery(None, Loss.TIMEOUT)
         performed = _first_half(request) if fault.kind in _HALFWAY else request
         return _after_effect(fault, request, self.app.perform(performed, now))
@@ -213,30 +213,30 @@ class Network:
 
 def _without_effect(fault: Fault) -> Delivery:
     match fault.kind:
-        case Kind.ERROR_BEFORE:
+        case FaultKind.ERROR_BEFORE:
             return Delivery(error(fault.answered, "Internal server error"))
-        case Kind.TRY_LATER:
+        case FaultKind.TRY_LATER:
             return Delivery(_refusal(fault.answered, TRY_LATER))
-        case Kind.UNFOUND:
+        case FaultKind.UNFOUND:
             return Delivery(_refusal(fault.answered, NOT_FOUND))
-        case Kind.GATEWAY:
+        case FaultKind.GATEWAY:
             return Delivery(Response(fault.answered, PAGE % fault.answered, kind="text/html"))
     return Delivery(None, _LOSSES[fault.kind])
 
 
 def _after_effect(fault: Fault, request: Request, response: Response) -> Delivery:
     match fault.kind:
-        case Kind.ERROR_AFTER | Kind.ERROR_HALFWAY:
+        case FaultKind.ERROR_AFTER | FaultKind.ERROR_HALFWAY:
             return Delivery(error(fault.answered, "Internal server error"))
-        case Kind.REFUSED_AFTER | Kind.REFUSED_HALFWAY:
+        case FaultKind.REFUSED_AFTER | FaultKind.REFUSED_HALFWAY:
             return Delivery(_refusal(fault.answered, BAD))
-        case Kind.UNREADABLE:
+        case FaultKind.UNREADABLE:
             return Delivery(replace(response, body=b"<html>" + response.body[: len(response.body) // 2]))
-        case Kind.TRUNCATED:
+        case FaultKind.TRUNCATED:
             return Delivery(response, Loss.TRUNCATED)
-        case Kind.TOKEN_ECHOED:
+        case FaultKind.TOKEN_ECHOED:
             return Delivery(replace(response, body=_echoing(response.body, request)))
-        case Kind.BOMB:
+        case FaultKind.BOMB:
             return Delivery(_bomb(response))
     return Delivery(None, _LOSSES[fault.kind])
 

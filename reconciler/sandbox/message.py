@@ -49,7 +49,7 @@ class Response:
     kind: str = JSON
 
 
-class Refused(Exception):
+class RefusedRequest(Exception):
     """The request ends here with this answer."""
 
     def __init__(self, status: int, message: str | list[str], *, headers: Headers = ()) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.message import Refused, Request
+from reconciler.sandbox.message import RefusedRequest, Request
 
 FORM = "application/x-www-form-urlencoded"
 NO_COMPANY = "The token does not have access to this company."
@@ -20,7 +20,7 @@ NO_LOCATION = "Location not found"
 
 
 @dataclass(frozen=True, slots=True)
-class Agency:
+class SandboxAgency:
     """An agency's token, the company that it is of, and what its location tokens may do."""
 
     token: str
@@ -31,7 +31,7 @@ class Agency:
 class Counter:
     """Where an agency's token is exchanged."""
 
-    def __init__(self, agency: Agency, location: LocationId, rules: Assumptions) -> None:
+    def __init__(self, agency: SandboxAgency, location: LocationId, rules: Assumptions) -> None:
         self.agency = agency
         self.issued: dict[str, Instant] = {}
         self._location = location
@@ -49,9 +49,9 @@ class Counter:
         """The answer's document; Refused where the form is not right."""
         form = self._form(request)
         if form["companyId"] != self.agency.company:
-            raise Refused(401, NO_COMPANY)
+            raise RefusedRequest(401, NO_COMPANY)
         if form["locationId"] != self._location:
-            raise Refused(400, NO_LOCATION)
+            raise RefusedRequest(400, NO_LOCATION)
         if self._rules.exchange_revokes:
             self.revoke()
         token = f"location-token-{len(self.issued) + 1}-{now}"
@@ -71,5 +71,5 @@ class Counter:
         fields = parse_qs(request.body.decode("utf-8", "replace")) if kind == FORM else {}
         problems = [f"{key} must be a string" for key in ("companyId", "locationId") if len(fields.get(key, [])) != 1]
         if problems:
-            raise Refused(422, problems)
+            raise RefusedRequest(422, problems)
         return {key: values[0] for key, values in fields.items()}

@@ -11,7 +11,7 @@ from reconciler.core.model.names import ContactId
 T = TypeVar("T")
 
 
-class Replica(Generic[T]):
+class LaggingCopy(Generic[T]):
     """`version` moves when what is seen does. Changes are told in the order of their instants."""
 
     def __init__(self, contacts: Mapping[ContactId, T]) -> None:

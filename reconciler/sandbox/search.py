@@ -43,7 +43,7 @@ _WITHOUT_VALUE = frozenset({"exists", "not_exists"})
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class SearchFilter:
     """One condition on the tags of a contact."""
 
     operator: str
@@ -54,7 +54,7 @@ class Filter:
 class Query:
     """What a search asks for: contacts that meet all `filters`, those after `after` or those of page `page`."""
 
-    filters: tuple[Filter, ...]
+    filters: tuple[SearchFilter, ...]
     size: int
     page: int
     after: Key | None
@@ -82,7 +82,7 @@ class Search:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._asked: tuple[tuple[Filter, ...], int, int | None] | None = None
+        self._asked: tuple[tuple[SearchFilter, ...], int, int | None] | None = None
         self._keys: list[Key] = []
 
     def run(self, query: Query, now: Instant) -> dict[str, Any]:
@@ -107,12 +107,12 @@ class Search:
         each_ms = self._world.assumptions.search_flickers_ms
         return now // each_ms if each_ms else None
 
-    def _matches(self, contact: Contact, filters: tuple[Filter, ...]) -> bool:
+    def _matches(self, contact: Contact, filters: tuple[SearchFilter, ...]) -> bool:
         if contact.deleted is not None or contact.location != self._world.location:
             return False
         return all(self._meets(contact, test) for test in filters)
 
-    def _meets(self, contact: Contact, test: Filter) -> bool:
+    def _meets(self, contact: Contact, test: SearchFilter) -> bool:
         if test.operator in {"eq", "not_eq"} and not self._world.assumptions.eq_needs_all:
             carries = not contact.tags.isdisjoint(test.values)
             return carries is (test.operator == "eq")
@@ -154,7 +154,7 @@ def _is_key(value: object) -> bool:
     return isinstance(value[0], int) and isinstance(value[1], str)
 
 
-def _read_filters(value: object, problems: list[str]) -> tuple[Filter, ...]:
+def _read_filters(value: object, problems: list[str]) -> tuple[SearchFilter, ...]:
     if not isinstance(value, list):
         problems.append("filters must be an array")
         return ()
@@ -162,7 +162,7 @@ def _read_filters(value: object, problems: list[str]) -> tuple[Filter, ...]:
     return tuple(test for test in found if test is not None)
 
 
-def _read_filter(item: object, problems: list[str]) -> Filter | None:
+def _read_filter(item: object, problems: list[str]) -> SearchFilter | None:
     if not isinstance(item, dict) or not item.keys() <= _FILTER_KEYS or item.get("field") != "tags":
         problems.append("each filter must have a field, an operator and a value; the sandbox knows the field tags")
         return None
@@ -172,10 +172,10 @@ def _read_filter(item: object, problems: list[str]) -> Filter | None:
         return None
     values = [value] if isinstance(value, str) else value
     if operator in _WITHOUT_VALUE:
-        return Filter(operator, ())
+        return SearchFilter(operator, ())
     if not isinstance(values, list) or not values or not all(isinstance(text, str) for text in values):
         problems.append("the value of a filter must be text or a list of texts")
         return None
     if any(len(text) > LONGEST_VALUE for text in values):
         problems.append(f"the value of a filter must be shorter than or equal to {LONGEST_VALUE} characters")
-    return Filter(operator, tuple(values))
+    return SearchFilter(operator, tuple(values))

@@ -28,7 +28,7 @@ from typing import TypeVar
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
-from reconciler.sandbox.connection import Connection, Site
+from reconciler.sandbox.connection import SandboxConnection, Site
 from reconciler.sandbox.faults import Network
 from reconciler.sandbox.world import World
 
@@ -64,7 +64,7 @@ async def serve(
     site = Site(network if isinstance(network, Network) else Network(network), now, latency_ms / 1000)
     loop = asyncio.get_running_loop()
     try:
-        server = await loop.create_server(lambda: Connection(site), HOST, port)
+        server = await loop.create_server(lambda: SandboxConnection(site), HOST, port)
     except (OSError, OverflowError) as problem:
         raise _unavailable(port, problem) from problem
     try:

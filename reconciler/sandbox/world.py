@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet, looks_like_contact_id
-from reconciler.core.model.outcome import Action, Row
+from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.sandbox.assumptions import Assumptions, Merged
-from reconciler.sandbox.replica import Replica
+from reconciler.sandbox.replica import LaggingCopy
 
 INVALID = "contact id is not a valid firebase id"
 DELETED = "contact is deleted"
@@ -76,7 +76,7 @@ class World:
         self.transitions: list[Transition] = list(transitions)
         self.version = 0
         self._contacts = {contact.id: self._stored(contact) for contact in contacts}
-        self._index, self._shown = Replica(self._contacts), Replica(self._contacts)
+        self._index, self._shown = LaggingCopy(self._contacts), LaggingCopy(self._contacts)
         self._known_tags = set(known_tags).union(*(contact.tags for contact in self._here()))
         self._latest = max((change.at for change in self.transitions), default=Instant(0))
 
@@ -126,7 +126,7 @@ class World:
         now: Instant,
         by: str,
         everything: bool = False,
-    ) -> tuple[Row, ...]:
+    ) -> tuple[ResponseRow, ...]:
         """Add or remove `tags`, or remove `everything`; one row for each of `contacts`."""
         rules = self.assumptions
         at, spelt = self._advance(now), self._spell(tags)
@@ -166,17 +166,19 @@ class World:
         """What a search sees at `now`; not to be changed."""
         return self._index.as_of(self._advance(now) - self.assumptions.search_lag_ms)
 
-    def _bulk_row(self, action: Action, named: str, tags: TagSet, at: Instant, by: str, everything: bool) -> Row:
+    def _bulk_row(
+        self, action: Action, named: str, tags: TagSet, at: Instant, by: str, everything: bool
+    ) -> ResponseRow:
         contact = self._written(named)
         problem = self._problem(named, contact)
         if contact is None or problem:
-            return Row(ContactId(named), "error", problem)
+            return ResponseRow(ContactId(named), "error", problem)
         old = contact.tags
         new = old | tags if action is Action.ADD else frozenset() if everything else old - tags
         self._retag(contact, new, at, by)
         own = self.assumptions.merged_row is Merged.UNDER_OWN_ID
         said = ContactId(named) if own else contact.id
-        return Row(said, "success", UPDATED, old=old, added=new - old, removed=old - new)
+        return ResponseRow(said, "success", UPDATED, old=old, added=new - old, removed=old - new)
 
     def _written(self, named: str) -> Contact | None:
         """Whom a write to this id concerns."""
@@ -231,7 +233,7 @@ class World:
         return (contact for contact in living if contact.location == self.location)
 
 
-def _as_asked(row: Row, action: Action, asked: TagSet) -> Row:
+def _as_asked(row: ResponseRow, action: Action, asked: TagSet) -> ResponseRow:
     """A row that names as changed whatever was asked for."""
     if row.type == "error":
         return row

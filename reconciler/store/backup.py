@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reconciler.core.model.errors import StateError
 from reconciler.store.connection import is_there
-from reconciler.store.disk import Disk
+from reconciler.store.fsync import Disk
 
 # what was sent counts besides content: that an answer is missing, and so a doubt, is told by the journal alone
 _MARK = """

@@ -28,7 +28,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredObject:
     """An object and the version of it that was read."""
 
     content: bytes
@@ -41,7 +41,7 @@ class Bucket(Protocol):
     @property
     def name(self) -> str: ...
 
-    def get(self, key: str) -> Found | None: ...
+    def get(self, key: str) -> StoredObject | None: ...
 
     def version(self, key: str) -> str | None:
         """The version of the object, None where there is none."""
@@ -68,11 +68,11 @@ class Obstore:
         self._store = store
         self.name = name
 
-    def get(self, key: str) -> Found | None:
+    def get(self, key: str) -> StoredObject | None:
         with self._errors():
             try:
                 found = obstore.get(self._store, key)
-                return Found(bytes(found.bytes()), found.meta["e_tag"] or "")
+                return StoredObject(bytes(found.bytes()), found.meta["e_tag"] or "")
             except (NotFoundError, FileNotFoundError):
                 return None
 
@@ -185,7 +185,7 @@ def probe(bucket: Bucket, prefix: str) -> None:
             raise _refused(bucket, "it did not replace the version that was there (If-Match)")
         if bucket.replace(key, b"fourth", first) is not None:
             raise _refused(bucket, "it replaced another version than the one it was asked to (If-Match)")
-        if bucket.get(key) != Found(b"third", second):
+        if bucket.get(key) != StoredObject(b"third", second):
             raise _refused(bucket, "it does not return what was written last")
     finally:
         bucket.delete([key])

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew
 from reconciler.store.database import Undecodable
-from reconciler.store.disk import DISK, Disk
+from reconciler.store.fsync import DISK, Disk
 from reconciler.store.schema import APPLICATION_ID, TABLES, VERSION
 
 BUSY_TIMEOUT_S = 10.0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reconciler.store.backup import back_up
 from reconciler.store.connection import transaction
-from reconciler.store.disk import Disk
+from reconciler.store.fsync import Disk
 from reconciler.store.schema import STEPS, VERSION
 
 

@@ -15,27 +15,27 @@ from types import TracebackType
 from typing import Self
 
 from reconciler.core.formats.state_json import Portable, state_document
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import LeaseLost, StateCorrupted
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lost, refusal
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
-from reconciler.core.model.outcome import Verdict
+from reconciler.core.model.outcome import ContactOutcome
 from reconciler.core.planning.batches import Batch
-from reconciler.core.planning.plan import Snapshot
-from reconciler.store.bucket import Bucket, Found, Trial
-from reconciler.store.chain import Chain
-from reconciler.store.codec import Call, decode, encode
+from reconciler.core.planning.plan import LocationState
+from reconciler.store.bucket import Bucket, StoredObject, Trial
 from reconciler.store.database import Undecodable
-from reconciler.store.leases import exactly, is_held
-from reconciler.store.replica import Replica
+from reconciler.store.object_codec import Call, decode, encode
+from reconciler.store.object_journal import Chain
+from reconciler.store.object_replica import ObjectReplica
+from reconciler.store.sql_leases import exactly, is_held
 
 
 class ObjectReader:
     """One location's state to look at."""
 
-    def __init__(self, replica: Replica, last_lease: Callable[[], Lease | None]) -> None:
+    def __init__(self, replica: ObjectReplica, last_lease: Callable[[], Lease | None]) -> None:
         self._replica = replica
         self._last_lease = last_lease
 
@@ -47,7 +47,7 @@ class ObjectReader:
     ) -> None:
         self._replica.close()
 
-    def load(self, location: LocationId) -> Snapshot:
+    def load(self, location: LocationId) -> LocationState:
         return self._replica.present().load(location)
 
     def locations(self) -> Sequence[LocationId]:
@@ -77,7 +77,7 @@ class ObjectReader:
 
 
 def open_object(bucket: Bucket, folder: str) -> ObjectReader:
-    return ObjectReader(Replica(Chain(bucket, folder)), lambda: _last_lease(bucket, _lease_of(folder)))
+    return ObjectReader(ObjectReplica(Chain(bucket, folder)), lambda: _last_lease(bucket, _lease_of(folder)))
 
 
 class ObjectStore:
@@ -87,7 +87,7 @@ class ObjectStore:
         self._bucket = bucket
         self._folder = folder
         self._lease = _lease_of(folder)
-        self._replica = Replica(Chain(bucket, folder))
+        self._replica = ObjectReplica(Chain(bucket, folder))
         self._try = trial or Trial(bucket)
         looking = ObjectReader(self._replica, self._last)
         self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
@@ -150,29 +150,31 @@ class ObjectStore:
     ) -> None:
         self._replica.append("end_run", lease, run, status, now, set_sizes, ending)
 
-    def learn(self, lease: Lease, changed: Mapping[ContactId, Known]) -> None:
+    def learn(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
         self._replica.append("learn", lease, changed)
 
-    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, Known]) -> None:
+    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
         self._replica.append("manage", lease, run, changed)
 
     def note(self, lease: Lease, facts: Facts) -> None:
         self._replica.append("note", lease, facts)
 
-    def intend(self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, Known], now: Instant) -> int:
+    def intend(
+        self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
+    ) -> int:
         return int(self._replica.append("intend", lease, run, batch, changed, now))
 
     def record(
         self,
         lease: Lease,
         number: int,
-        verdicts: Mapping[ContactId, Verdict],
-        changed: Mapping[ContactId, Known],
+        verdicts: Mapping[ContactId, ContactOutcome],
+        changed: Mapping[ContactId, ContactState],
         now: Instant,
     ) -> None:
         self._replica.append("record", lease, number, verdicts, changed, now)
 
-    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, Known], now: Instant) -> None:
+    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant) -> None:
         self._replica.append("withdraw", lease, number, changed, now)
 
     def prune(self, lease: Lease, keep: int) -> None:
@@ -181,7 +183,7 @@ class ObjectStore:
     def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
         self._replica.append("forget", lease, tuple(sorted(set(contacts))))
 
-    def replace(self, lease: Lease, state: Snapshot, runs: Sequence[RunLog]) -> None:
+    def replace(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
         self._replica.append("replace", lease, json.dumps(state_document([Portable(state, tuple(runs))])))
 
     def _take(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
@@ -238,7 +240,7 @@ def _last_lease(bucket: Bucket, name: str) -> Lease | None:
     return _decoded(bucket, name, found) if found else None
 
 
-def _decoded(bucket: Bucket, name: str, found: Found) -> Lease:
+def _decoded(bucket: Bucket, name: str, found: StoredObject) -> Lease:
     try:
         lease: Lease = decode(found.content).arguments[0]
     except (Undecodable, IndexError) as error:

@@ -23,9 +23,9 @@ from psycopg import sql
 
 from reconciler.core.model.errors import StateError, StateTooNew
 from reconciler.core.model.names import LocationId
-from reconciler.store.address import Address, address
 from reconciler.store.database import COLUMNS, Given
-from reconciler.store.postgres_words import TextLoader, damaged, errors, storable
+from reconciler.store.postgres_dialect import TextLoader, damaged, errors, storable
+from reconciler.store.postgres_url import Address, address
 from reconciler.store.schema import STEPS, TABLES, VERSION
 
 SETTINGS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s", "client_min_messages": "error"}

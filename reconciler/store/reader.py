@@ -9,8 +9,8 @@ from typing import Self
 from reconciler.core.model.journal import BatchRecord, RunEnding, RunRecord
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
-from reconciler.core.planning.plan import Snapshot
-from reconciler.store import endings, journal, leases, reading, whole
+from reconciler.core.planning.plan import LocationState
+from reconciler.store import endings, maintenance, sql_journal, sql_leases, sql_reader
 from reconciler.store.database import Database
 
 
@@ -29,35 +29,35 @@ class SqlReader:
         if self._database is not None:
             self._database.close()
 
-    def load(self, location: LocationId) -> Snapshot:
+    def load(self, location: LocationId) -> LocationState:
         if self._database is None:
-            return Snapshot(location)
+            return LocationState(location)
         with self._database.reading():
-            return reading.load(self._database, location)
+            return sql_reader.load(self._database, location)
 
     def locations(self) -> Sequence[LocationId]:
         if self._database is None:
             return ()
         with self._database.reading():
-            return reading.locations(self._database)
+            return sql_reader.locations(self._database)
 
     def runs(self, location: LocationId) -> Sequence[RunRecord]:
         if self._database is None:
             return ()
         with self._database.reading():
-            return reading.runs(self._database, location)
+            return sql_reader.runs(self._database, location)
 
     def batches(self, run: str) -> Sequence[BatchRecord]:
         if self._database is None:
             return ()
         with self._database.reading():
-            return reading.batches(self._database, run)
+            return sql_reader.batches(self._database, run)
 
     def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
         if self._database is None:
             return {}
         with self._database.reading():
-            return journal.read_adopted(self._database, run)
+            return sql_journal.read_adopted(self._database, run)
 
     def ending(self, run: str) -> RunEnding | None:
         if self._database is None:
@@ -69,16 +69,16 @@ class SqlReader:
         if self._database is None:
             return ()
         with self._database.reading():
-            return reading.trail(self._database, location, contact)
+            return sql_reader.trail(self._database, location, contact)
 
     def held_lease(self, location: LocationId, now: Instant) -> Lease | None:
         if self._database is None:
             return None
         with self._database.reading():
-            return leases.held(self._database, location, now)
+            return sql_leases.held(self._database, location, now)
 
     def check(self) -> Sequence[str]:
         if self._database is None:
             return ()
         with self._database.reading():
-            return tuple(whole.check(self._database))
+            return tuple(maintenance.check(self._database))

@@ -12,7 +12,7 @@ from reconciler.store import connection as files
 from reconciler.store.backup import back_up
 from reconciler.store.connection import errors, transaction
 from reconciler.store.database import COLUMNS, Given
-from reconciler.store.disk import DISK, Disk
+from reconciler.store.fsync import DISK, Disk
 from reconciler.store.migration import migrate, migrated_copy
 from reconciler.store.schema import TABLES
 

@@ -16,19 +16,19 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reconciler.apply import Mission, Stop, World, apply
-from reconciler.apply.world import IN_FLIGHT
+from reconciler.apply import Mission, Services, Stop, apply
+from reconciler.apply.services import IN_FLIGHT
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.events import Event
 from reconciler.core.model.lease import Holder
-from reconciler.core.model.manifest import Authority, ContactSet, Listed, Manifest, OnLeave, TagRule, TagUse
+from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, OnLeave, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.policy import GuardLimits
 from reconciler.core.model.source import Source
 from reconciler.core.planning.approval import approve
-from reconciler.core.planning.changes import IN_DOUBT, Postponed
+from reconciler.core.planning.changes import IN_DOUBT, DeferralReason
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.planning.summary import pairs_of
 from reconciler.core.running.pace import Pace
@@ -41,7 +41,7 @@ from reconciler.sandbox.faults import FaultPlan, Network
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact
-from reconciler.sandbox.world import World as Crm
+from reconciler.sandbox.world import Services as Crm
 from reconciler.store import open_reader, open_store
 from reconciler.wire import SEARCH_PATH
 from tests.fakes import START, FakeClock, a_holder
@@ -79,7 +79,7 @@ def a_set(
     return ContactSet(
         name=SetName(called),
         source=PLACE,
-        contacts=Listed(tuple(map(name, contacts)), PLACE),
+        contacts=ListedContacts(tuple(map(name, contacts)), PLACE),
         tags=tuple(TagUse(Tag(tag), tag, PLACE) for tag in tags),
         absent=tuple(TagUse(Tag(tag), tag, PLACE) for tag in absent),
         authority=authority,
@@ -328,7 +328,7 @@ class Scene:
             reader = self.api if self.may_read else None
             # a process of its own each time: it knows of no request of another
             self._paces = {location: Pace(options.rate) for location in self.places}
-            world = World(
+            world = Services(
                 self.api,
                 store,
                 self.clock,
@@ -521,7 +521,7 @@ def approved_pairs(plan: LocationPlan) -> set[tuple[Action, ContactId, Tag]]:
 
 def open_contacts(plan: LocationPlan) -> set[ContactId]:
     """From whom whatever exact authority removes was approved."""
-    return {contact for each in plan.deferrals if each.reason is Postponed.OPEN for contact in each.contacts}
+    return {contact for each in plan.deferrals if each.reason is DeferralReason.OPEN for contact in each.contacts}
 
 
 def without_limits(options: PlanOptions = DEFAULT) -> PlanOptions:

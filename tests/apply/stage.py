@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reconciler.apply import Mission, Stop, World, apply
+from reconciler.apply import Mission, Services, Stop, apply
 from reconciler.cli.runs import read_log
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.events import Event
 from reconciler.core.model.journal import RunLog, RunRecord
 from reconciler.core.model.lease import Holder
@@ -20,13 +20,13 @@ from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
 from reconciler.core.running.report import LocationReport
-from reconciler.emergency import EmergencyJournal
 from reconciler.highlevel.client import HighLevel
 from reconciler.ports import StateStore
+from reconciler.recovery_journal import EmergencyJournal
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact
-from reconciler.sandbox.world import World as Emulated
+from reconciler.sandbox.world import Services as Emulated
 from reconciler.store import open_reader, open_store
 from reconciler.wire import BulkUpdate
 from tests.build import HERE
@@ -107,9 +107,9 @@ class Scene:
             state = reader.load(location)
         return combine([plan_location(desired, state, self.options)], as_of=self.clock.now(), manifests="manifests")
 
-    def shell(self, writer: Watched, store: StateStore) -> World:
+    def shell(self, writer: Watched, store: StateStore) -> Services:
         emergency = EmergencyJournal(self.directory / "plan.json")
-        return World(lambda _: writer, store, self.clock, self._listen, emergency, stop=self.stop)
+        return Services(lambda _: writer, store, self.clock, self._listen, emergency, stop=self.stop)
 
     def log(self, run: str) -> RunLog:
         with open_reader(self.url) as reader:
@@ -120,7 +120,7 @@ class Scene:
         with open_reader(self.url) as reader:
             return reader.runs(HERE)
 
-    def known(self, name: str) -> Known:
+    def known(self, name: str) -> ContactState:
         with open_reader(self.url) as reader:
             return reader.load(HERE).observed[ContactId(who(name))]
 

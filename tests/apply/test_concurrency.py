@@ -12,7 +12,7 @@ from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.policy import Rate
 from reconciler.sandbox.app import DEMO_TOKEN, Access
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.sandbox.limiter import Limits
 from tests.apply.scene import HERE, THERE, Scene, a_set, contact, name
 from tests.apply.test_scenarios import FREE, pairs
@@ -90,7 +90,7 @@ def test_what_is_under_way_when_a_run_must_stop_is_recorded(tmp_path: Path) -> N
 
 
 def test_too_many_requests_make_everybody_wait(tmp_path: Path) -> None:
-    plan = FaultPlan({nth: Fault(Kind.TOO_MANY) for nth in (1, 3, 4)}, path="/contacts/bulk")
+    plan = FaultPlan({nth: Fault(FaultKind.TOO_MANY) for nth in (1, 3, 4)}, path="/contacts/bulk")
     scene = Scene(tmp_path, *map(contact, crowd(30)), options=LONE, faults=plan)
     scene.want(a_set("s", crowd(30), "vip"))
     report = scene.apply()

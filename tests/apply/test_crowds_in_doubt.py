@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import DAY_MS, Observed, Origin, Seen
+from reconciler.core.model.contact_state import DAY_MS, ContactStates, ObservationOrigin, ObservedContacts
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.sandbox.world import Contact
 from reconciler.store import open_store
 from tests.apply.scene import HERE, Scene, a_set, contact, name
@@ -114,11 +114,13 @@ def test_a_location_where_earlier_writes_moved_nothing_proves_nothing(tmp_path: 
 def observed_crowd(directory: Path, number: int, **more: object) -> Scene:
     """A location whose contacts carry one tag, as is known since a day; nothing was ever written there."""
     scene = Scene(directory, *(contact(each, "one") for each in crowd(number)), options=FREE, **more)  # type: ignore[arg-type]
-    seen = Seen(frozenset({Tag("one")}), scene.clock.now(), Origin.IMPORT, tuple(map(name, crowd(number))))
+    seen = ObservedContacts(
+        frozenset({Tag("one")}), scene.clock.now(), ObservationOrigin.IMPORT, tuple(map(name, crowd(number)))
+    )
     with open_store(scene.url) as store:
         lease = store.acquire(HERE, a_holder("another"), scene.clock.now())
         store.begin_run(lease, RunHeader(HERE, "import", "anna", scene.clock.now()))
-        store.learn(lease, dict(seen.absorb(Observed())))
+        store.learn(lease, dict(seen.absorb(ContactStates())))
         store.release(lease)
     scene.clock.ms += DAY_MS
     return scene
@@ -228,8 +230,8 @@ def test_removals_in_doubt_are_read_whatever_a_search_would_show(tmp_path: Path)
     assert scene.tags("c00000") == scene.tags("c00999") == {"three"}
 
 
-@pytest.mark.parametrize("kind", [Kind.ERROR_BEFORE, Kind.GATEWAY, Kind.TRUNCATED])
-def test_a_search_that_fails_hurts_nothing(tmp_path: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.ERROR_BEFORE, FaultKind.GATEWAY, FaultKind.TRUNCATED])
+def test_a_search_that_fails_hurts_nothing(tmp_path: Path, kind: FaultKind) -> None:
     broken = FaultPlan({nth: Fault(kind) for nth in range(10)}, path="/contacts/search")
     scene = observed_crowd(tmp_path, 1_000, faults=broken)
     killed_in_flight(scene, 1)
@@ -261,7 +263,7 @@ def test_a_larger_location_than_was_known_is_not_searched_to_its_end(tmp_path: P
 
 
 def test_a_doubt_of_this_run_is_searched_for_too(tmp_path: Path) -> None:
-    lost = FaultPlan({nth: Fault(Kind.RESET_AFTER) for nth in (1, 2)}, path="/contacts/bulk")
+    lost = FaultPlan({nth: Fault(FaultKind.RESET_AFTER) for nth in (1, 2)}, path="/contacts/bulk")
     scene = observed_crowd(tmp_path, 1_500, faults=lost)
     scene.want(a_set("s", crowd(1_500), "one", "two", absent=["three"]))
     report = scene.apply()

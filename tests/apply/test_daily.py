@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import QUARANTINE_MS, Origin, observe
+from reconciler.core.model.contact_state import QUARANTINE_MS, ObservationOrigin, observe
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.manifest import TagUse
 from reconciler.core.model.names import ContactId, Tag
@@ -47,7 +47,7 @@ def look_again(scene: Scene) -> None:
         observed = store.load(HERE).observed
         read = {each: scene.world.find(each) for each in observed.contacts}
         seen = {
-            each: observe(observed[each], found.tags, at=now, origin=Origin.GET, settle_ms=0)
+            each: observe(observed[each], found.tags, at=now, origin=ObservationOrigin.GET, settle_ms=0)
             for each, found in read.items()
             if found is not None
         }

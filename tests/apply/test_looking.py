@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import BatchStatus
@@ -18,7 +18,7 @@ from reconciler.core.model.outcome import Outcome
 from reconciler.core.model.policy import Reassert
 from reconciler.core.planning.repeats import Reassertion
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.store import open_reader, open_store
 from tests.apply.scene import HERE, Killed, Scene, a_rule, a_set, contact, name
 from tests.apply.test_refusing import TEN, WRITES, sizes
@@ -29,7 +29,7 @@ TWENTY = [f"c{nth:02}x" for nth in range(20)]
 WELCOME = a_rule("welcome", once=True, triggers=True)
 
 
-def refusing(*kinds: Kind | None, status: int = 0) -> FaultPlan:
+def refusing(*kinds: FaultKind | None, status: int = 0) -> FaultPlan:
     """The n-th write meets the n-th of these."""
     return FaultPlan({nth: Fault(kind, status) for nth, kind in enumerate(kinds) if kind}, path=WRITES)
 
@@ -44,9 +44,9 @@ def consume(scene: Scene, tag: str, *, of: list[str]) -> None:
     scene.here.after = after
 
 
-def known(scene: Scene, who: str) -> Known:
+def known(scene: Scene, who: str) -> ContactState:
     found = scene.known(who)
-    assert isinstance(found, Known)
+    assert isinstance(found, ContactState)
     return found
 
 
@@ -69,8 +69,10 @@ def learns(scene: Scene, *, moves: bool) -> None:
 
 @pytest.mark.parametrize("status", [400, 422, 413, 404, 409, 302])
 @pytest.mark.parametrize("moves", [True, False])
-@pytest.mark.parametrize("kind", [Kind.REFUSED_AFTER, Kind.REFUSED_HALFWAY])
-def test_nobody_gets_twice_what_a_refused_request_gave(tmp_path: Path, status: int, moves: bool, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.REFUSED_AFTER, FaultKind.REFUSED_HALFWAY])
+def test_nobody_gets_twice_what_a_refused_request_gave(
+    tmp_path: Path, status: int, moves: bool, kind: FaultKind
+) -> None:
     """The first request takes effect, is answered with a refusal, and a workflow consumes the tag at once."""
     scene = Scene(
         tmp_path,
@@ -85,7 +87,7 @@ def test_nobody_gets_twice_what_a_refused_request_gave(tmp_path: Path, status: i
     report = scene.apply()
 
     # of the second half the date proves, where it tells, that it was not touched
-    again = moves and kind is Kind.REFUSED_HALFWAY
+    again = moves and kind is FaultKind.REFUSED_HALFWAY
     assert pairs(report) == ({"applied": 10, "held": 10} if again else {"held": 20})
     assert (report.requests, report.exit_code) == (1 + again, ExitCode.PARTIAL)
     assert any(f"answered {status}" in note for note in report.notes)
@@ -98,7 +100,7 @@ def test_nobody_gets_twice_what_a_refused_request_gave(tmp_path: Path, status: i
 
 @pytest.mark.parametrize("status", [400, 422, 404, 302])
 def test_a_tag_that_is_there_puts_the_whole_batch_in_doubt(tmp_path: Path, status: int) -> None:
-    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.REFUSED_AFTER, status=status))
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(FaultKind.REFUSED_AFTER, status=status))
     scene.want(a_set("s", TEN, "a"))
     report = scene.apply()
 
@@ -116,7 +118,7 @@ def test_a_tag_that_the_location_spells_otherwise_is_seen_to_have_come(tmp_path:
         tmp_path,
         *map(contact, TEN),
         options=FREE,
-        faults=refusing(Kind.REFUSED_AFTER, status=400),
+        faults=refusing(FaultKind.REFUSED_AFTER, status=400),
         collapses_spaces=True,
         tag_write_moves_date=False,
     )
@@ -130,7 +132,7 @@ def test_a_tag_that_the_location_spells_otherwise_is_seen_to_have_come(tmp_path:
 
 def test_a_removal_that_took_effect_is_seen(tmp_path: Path) -> None:
     scene = Scene(
-        tmp_path, *[contact(each, "a") for each in TEN], options=FREE, faults=refusing(None, Kind.REFUSED_AFTER)
+        tmp_path, *[contact(each, "a") for each in TEN], options=FREE, faults=refusing(None, FaultKind.REFUSED_AFTER)
     )
     scene.want(a_set("s", TEN, "a", "b"))
     scene.apply()
@@ -141,8 +143,8 @@ def test_a_removal_that_took_effect_is_seen(tmp_path: Path) -> None:
     assert (report.requests, pairs(report)) == (1, {"seen": 10})
 
 
-@pytest.mark.parametrize("kind", [Kind.ERROR_BEFORE, Kind.REFUSED_AFTER])
-def test_a_tag_that_was_observed_there_before_proves_nothing(tmp_path: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.ERROR_BEFORE, FaultKind.REFUSED_AFTER])
+def test_a_tag_that_was_observed_there_before_proves_nothing(tmp_path: Path, kind: FaultKind) -> None:
     """The request adds a tag once more to those who have it, since that saves one: that they carry it tells nothing."""
     rules = [a_rule("a", inert=True)]
     faults = refusing(None, kind, status=400)
@@ -153,7 +155,7 @@ def test_a_tag_that_was_observed_there_before_proves_nothing(tmp_path: Path, kin
     scene.want(a_set("s", [*TEN, "d"], "a", "b"), rules=rules)
     report = scene.apply(options=replace(FREE, reassertion=Reassertion(Reassert.ALWAYS)))
 
-    landed = kind is Kind.REFUSED_AFTER
+    landed = kind is FaultKind.REFUSED_AFTER
     assert sizes(scene)[1:] == [(11, 2, 400)] + ([] if landed else [(11, 2, 201)])
     assert pairs(report) == ({"seen": 22} if landed else {"applied": 12, "noop": 10})
     assert scene.tags("d") == {"a", "b"}
@@ -161,7 +163,7 @@ def test_a_tag_that_was_observed_there_before_proves_nothing(tmp_path: Path, kin
 
 def test_a_date_that_moved_puts_the_whole_batch_in_doubt(tmp_path: Path) -> None:
     """The tag is ordinary, and a workflow has consumed it already: the date alone tells."""
-    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.REFUSED_AFTER))
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(FaultKind.REFUSED_AFTER))
     scene.want(a_set("s", TEN, "a"))
     consume(scene, "a", of=TEN)
     report = scene.apply()
@@ -173,7 +175,7 @@ def test_a_date_that_moved_puts_the_whole_batch_in_doubt(tmp_path: Path) -> None
 
 def test_everybody_is_read_where_a_tag_starts_something(tmp_path: Path) -> None:
     """One contact in the midst got it, and nobody else."""
-    scene = Scene(tmp_path, *map(contact, TWENTY), options=FREE, faults=refusing(Kind.ERROR_BEFORE, status=400))
+    scene = Scene(tmp_path, *map(contact, TWENTY), options=FREE, faults=refusing(FaultKind.ERROR_BEFORE, status=400))
     learns(scene, moves=True)
     scene.want(a_set("s", TWENTY, "welcome"), rules=[WELCOME])
 
@@ -239,7 +241,7 @@ def test_a_removal_that_no_part_brought_to_an_end_stays_in_doubt(tmp_path: Path)
     scene = Scene(tmp_path, *[contact(each, "a") for each in TEN], options=FREE, may_read=False)
     scene.want(a_set("s", TEN, "a"))
     scene.apply()
-    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.REFUSED_AFTER,), path=WRITES)
+    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(FaultKind.REFUSED_AFTER,), path=WRITES)
     scene.want(a_set("s", TEN, absent=["a"]))
     report = scene.apply()
 
@@ -250,13 +252,15 @@ def test_a_removal_that_no_part_brought_to_an_end_stays_in_doubt(tmp_path: Path)
 
 def test_a_contact_that_cannot_be_read_now_is_no_proof(tmp_path: Path) -> None:
     """The reads fail for a while: the batch is in doubt, and read once it has settled."""
-    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.REFUSED_AFTER))
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(FaultKind.REFUSED_AFTER))
     scene.want(a_set("s", TEN, "a"))
     usual = scene.here.network.plan
 
     def fail(nth: int) -> None:
         bad = nth < 40 and scene.clock.ms - scene.here.sent[0].began < 60_000
-        scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.ERROR_BEFORE,), path="/contacts/c") if bad else usual
+        scene.here.network.plan = (
+            FaultPlan(rate=1.0, kinds=(FaultKind.ERROR_BEFORE,), path="/contacts/c") if bad else usual
+        )
 
     scene.here.read = fail
     report = scene.apply()
@@ -265,7 +269,7 @@ def test_a_contact_that_cannot_be_read_now_is_no_proof(tmp_path: Path) -> None:
 
 
 def test_who_is_killed_between_refusal_and_look_leaves_a_doubt(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.REFUSED_AFTER))
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(FaultKind.REFUSED_AFTER))
     scene.want(a_set("s", TEN, "a"))
 
     def die(nth: int) -> None:
@@ -283,7 +287,7 @@ def test_who_is_killed_between_refusal_and_look_leaves_a_doubt(tmp_path: Path) -
 
 
 def test_who_is_stopped_between_refusal_and_look_leaves_a_doubt(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.REFUSED_AFTER))
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(FaultKind.REFUSED_AFTER))
     scene.want(a_set("s", TEN, "a"))
     scene.here.after = lambda nth: scene.stop.ask(15)
     report = scene.apply()
@@ -296,7 +300,7 @@ def test_refusals_in_a_row_that_took_effect_stop_the_run(tmp_path: Path) -> None
     people = [f"c{nth:02}x" for nth in range(30)]
     options = replace(FREE, caps=replace(FREE.caps, contacts=2))
     scene = Scene(tmp_path, *map(contact, people), options=options, in_flight=1)
-    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.REFUSED_AFTER,), path=WRITES)
+    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(FaultKind.REFUSED_AFTER,), path=WRITES)
     scene.want(a_set("s", people, "a"))
     report = scene.apply()
 
@@ -306,7 +310,7 @@ def test_refusals_in_a_row_that_took_effect_stop_the_run(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("status", [301, 404, 410])
 def test_what_refuses_every_request_stops_the_run_at_once(tmp_path: Path, status: int) -> None:
-    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(Kind.ERROR_BEFORE, status=status))
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(FaultKind.ERROR_BEFORE, status=status))
     learns(scene, moves=True)
     scene.want(a_set("s", TEN, "a"))
     report = scene.apply()
@@ -324,7 +328,11 @@ def test_nobody_may_read_and_every_request_is_refused(tmp_path: Path) -> None:
     """A redirect: the run stops at once, and does not hold batch after batch."""
     options = replace(FREE, caps=replace(FREE.caps, contacts=2))
     scene = Scene(
-        tmp_path, *map(contact, TEN), options=options, may_read=False, faults=refusing(Kind.ERROR_BEFORE, status=301)
+        tmp_path,
+        *map(contact, TEN),
+        options=options,
+        may_read=False,
+        faults=refusing(FaultKind.ERROR_BEFORE, status=301),
     )
     scene.want(a_set("s", TEN, "a"))
     report = scene.apply()
@@ -345,7 +353,9 @@ def test_a_tag_that_a_part_wrote_is_told_from_the_next_part(tmp_path: Path) -> N
 
 def test_who_is_not_there_to_be_read_proves_nothing(tmp_path: Path) -> None:
     """The only contact of the request is gone: the request is in doubt, and what settles it finds nobody."""
-    scene = Scene(tmp_path, contact("anna", deleted=True), options=FREE, faults=refusing(Kind.ERROR_BEFORE, status=400))
+    scene = Scene(
+        tmp_path, contact("anna", deleted=True), options=FREE, faults=refusing(FaultKind.ERROR_BEFORE, status=400)
+    )
     scene.want(a_set("s", ["anna"], "a"))
     report = scene.apply()
 
@@ -354,7 +364,7 @@ def test_who_is_not_there_to_be_read_proves_nothing(tmp_path: Path) -> None:
 
 def test_one_contact_does_not_speak_for_the_half_that_cannot_be_read(tmp_path: Path) -> None:
     """The first half got the tag and lost it to a workflow; who is in it cannot be read for a while."""
-    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, faults=refusing(Kind.REFUSED_HALFWAY))
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, faults=refusing(FaultKind.REFUSED_HALFWAY))
     scene.want(a_set("s", ["anna", "bert"], "a"))
     consume(scene, "a", of=["anna"])
     usual = scene.here.network.plan
@@ -362,7 +372,7 @@ def test_one_contact_does_not_speak_for_the_half_that_cannot_be_read(tmp_path: P
     def fail(nth: int) -> None:
         bad = scene.clock.ms - scene.here.sent[0].began < 60_000
         path = f"/contacts/{name('anna')}"
-        scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.ERROR_BEFORE,), path=path) if bad else usual
+        scene.here.network.plan = FaultPlan(rate=1.0, kinds=(FaultKind.ERROR_BEFORE,), path=path) if bad else usual
 
     scene.here.read = fail
     report = scene.apply()
@@ -371,7 +381,7 @@ def test_one_contact_does_not_speak_for_the_half_that_cannot_be_read(tmp_path: P
     assert max(scene.adds().values()) == 1
 
 
-def behind(tmp_path: Path, people: list[str], *kinds: Kind, tag: str = "welcome", **assumed: object) -> Scene:
+def behind(tmp_path: Path, people: list[str], *kinds: FaultKind, tag: str = "welcome", **assumed: object) -> Scene:
     """A location whose copies for reading are 5 s behind; it knows the people, and that tag writes move the date."""
     scene = Scene(tmp_path, *map(contact, people), options=FREE, read_lag_ms=5_000, **assumed)
     learns(scene, moves=True)
@@ -381,16 +391,16 @@ def behind(tmp_path: Path, people: list[str], *kinds: Kind, tag: str = "welcome"
 
 
 @pytest.mark.parametrize("tag", ["welcome", "plain"])
-@pytest.mark.parametrize("kind", [Kind.REFUSED_AFTER, Kind.REFUSED_HALFWAY])
+@pytest.mark.parametrize("kind", [FaultKind.REFUSED_AFTER, FaultKind.REFUSED_HALFWAY])
 @pytest.mark.parametrize("consumed", [True, False])
-def test_a_look_that_comes_too_early_proves_nothing(tmp_path: Path, tag: str, kind: Kind, consumed: bool) -> None:
+def test_a_look_that_comes_too_early_proves_nothing(tmp_path: Path, tag: str, kind: FaultKind, consumed: bool) -> None:
     """The request takes effect and is refused; whoever reads at once sees the contacts as they were before."""
     scene = behind(tmp_path, TWENTY, kind, tag=tag)
     if consumed:
         consume(scene, tag, of=TWENTY)
     report = scene.apply()
 
-    landed = 20 if kind is Kind.REFUSED_AFTER else 10
+    landed = 20 if kind is FaultKind.REFUSED_AFTER else 10
     told = {"held" if consumed else "seen": landed} | ({"applied": 10} if landed == 10 else {})
     assert (pairs(report), report.requests) == (told, 1 + (landed == 10))
     assert len(scene.here.sent) == 1 or scene.here.sent[1].began - scene.here.sent[0].began >= 90_000
@@ -399,7 +409,7 @@ def test_a_look_that_comes_too_early_proves_nothing(tmp_path: Path, tag: str, ki
 
 @pytest.mark.parametrize("tag", ["welcome", "plain"])
 def test_a_single_pair_that_was_refused_and_shows_late_is_seen(tmp_path: Path, tag: str) -> None:
-    scene = behind(tmp_path, ["anna"], Kind.REFUSED_AFTER, tag=tag)
+    scene = behind(tmp_path, ["anna"], FaultKind.REFUSED_AFTER, tag=tag)
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (1, {"seen": 1}, ExitCode.DONE)
@@ -411,7 +421,7 @@ def test_a_single_pair_that_was_refused_is_not_sent_once_that_is_proven(tmp_path
 
     assert (report.requests, pairs(report), report.exit_code) == (1, {"not_sent": 1}, ExitCode.ERROR)
     assert scene.here.reads[-1][0] - scene.here.sent[0].began >= 90_000
-    assert known(scene, "anna") == Known()
+    assert known(scene, "anna") == ContactState()
 
 
 def test_a_single_removal_that_was_refused_stays_in_doubt_until_it_is_read_late_enough(tmp_path: Path) -> None:
@@ -419,7 +429,7 @@ def test_a_single_removal_that_was_refused_stays_in_doubt_until_it_is_read_late_
     scene.want(a_set("s", ["anna"], "a"))
     scene.apply()
     scene.clock.ms += 60_000
-    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.REFUSED_AFTER,), path=WRITES)
+    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(FaultKind.REFUSED_AFTER,), path=WRITES)
     scene.want(a_set("s", ["anna"], absent=["a"]))
     report = scene.apply()
 

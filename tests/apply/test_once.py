@@ -10,15 +10,15 @@ import pytest
 
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, state_document
-from reconciler.core.formats.state_json_reading import read_state
+from reconciler.core.formats.state_json_reader import read_state
 from reconciler.core.manifests.resolve import Desired, Reason
-from reconciler.core.model.contact_state import NONE, UNKNOWN, absorb, intend, withdraw
+from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, absorb, intend, withdraw
 from reconciler.core.model.manifest import OnLeave
 from reconciler.core.model.names import Instant, Tag, iso
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.policy import GuardLimits
 from reconciler.core.planning.changes import GIVEN, Selection
-from reconciler.core.running.doubt import Reading, settle
+from reconciler.core.running.doubt import ContactReading, settle
 from reconciler.store import open_store
 from tests.apply.stage import Scene, who
 from tests.apply.test_daily import look_again
@@ -234,9 +234,9 @@ def test_a_refused_add_gave_nothing(tmp_path: Path) -> None:
 
 def test_what_was_tried_before_and_is_refused_now_may_have_been_given() -> None:
     """Held, since its add was in doubt; tried once more; refused: the first one may have landed all the same."""
-    first = intend(UNKNOWN, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME)
+    first = intend(NEVER_OBSERVED, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME)
     retried = intend(first, Action.ADD, WELCOME, keep=NONE, at=at(1), once=WELCOME)
-    refused = Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+    refused = ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
     told = [
         absorb(known, refused, Action.ADD, WELCOME, sent=sent, answered=at(2), once=WELCOME)
         for known, sent in ((first, at(0)), (retried, at(1)))
@@ -245,15 +245,15 @@ def test_what_was_tried_before_and_is_refused_now_may_have_been_given() -> None:
 
 
 def test_an_add_that_is_proven_never_to_have_landed_gave_nothing() -> None:
-    lost = intend(UNKNOWN, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME).in_doubt(WELCOME, at(0))
-    reading = Reading(NONE, at(-9), at(100), at(100), at(100))
+    lost = intend(NEVER_OBSERVED, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME).in_doubt(WELCOME, at(0))
+    reading = ContactReading(NONE, at(-9), at(100), at(100), at(100))
     for proven, spent in ((WELCOME, ()), (NONE, ((Tag("welcome"), at(0)),))):
         found = settle(lost, reading, WELCOME, proven=proven, tried=NONE, undecided=NONE, settle_ms=90_000)
         assert found.known.spent == spent
 
 
 def test_an_intent_that_was_withdrawn_gave_nothing() -> None:
-    before = replace(UNKNOWN, spent=((Tag("welcome"), at(-9)),))
+    before = replace(NEVER_OBSERVED, spent=((Tag("welcome"), at(-9)),))
     intended = intend(before, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME)
     assert intended.spent == ((Tag("welcome"), at(0)),)
     assert withdraw(intended, before) == before

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Merged
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.apply.scene import Scene, a_set, contact, name
 from tests.apply.test_scenarios import FREE, converged, faults, pairs
 
 CROWD = [f"c{nth:02}" for nth in range(40)]
 
 
-def after_a_lost_write(kind: Kind, reads: range, *, status: int = 0, lost: Kind = Kind.RESET_AFTER) -> FaultPlan:
+def after_a_lost_write(
+    kind: FaultKind, reads: range, *, status: int = 0, lost: FaultKind = FaultKind.RESET_AFTER
+) -> FaultPlan:
     """The first request is the write, of unknown effect; those that follow read."""
     return FaultPlan({0: Fault(lost), **dict.fromkeys(reads, Fault(kind, status))})
 
@@ -26,15 +28,15 @@ def quarantined(scene: Scene, crowd: list[str]) -> list[str]:
     return [each for each in crowd if known(scene, each).quarantine]
 
 
-def known(scene: Scene, who: str) -> Known:
+def known(scene: Scene, who: str) -> ContactState:
     found = scene.known(who)
-    assert isinstance(found, Known)
+    assert isinstance(found, ContactState)
     return found
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 def test_a_gateway_that_answers_for_the_api_makes_nobody_gone(tmp_path: Path, status: int) -> None:
-    plan = after_a_lost_write(Kind.GATEWAY, range(1, 500), status=status)
+    plan = after_a_lost_write(FaultKind.GATEWAY, range(1, 500), status=status)
     scene = Scene(tmp_path, *map(contact, CROWD), faults=plan, options=FREE, in_flight=5)
     scene.want(a_set("s", CROWD, "a"))
     report = scene.apply()
@@ -49,8 +51,8 @@ def test_a_gateway_that_answers_for_the_api_makes_nobody_gone(tmp_path: Path, st
     converged(scene)
 
 
-@pytest.mark.parametrize("kind", [Kind.GATEWAY, Kind.TRY_LATER])
-def test_a_4xx_that_passes_is_waited_out(tmp_path: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.GATEWAY, FaultKind.TRY_LATER])
+def test_a_4xx_that_passes_is_waited_out(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=after_a_lost_write(kind, range(1, 4)), options=FREE)
     scene.want(a_set("s", ["anna"], "a"))
     report = scene.apply()
@@ -63,7 +65,7 @@ def test_one_contact_that_cannot_be_read_holds_up_nobody_else(tmp_path: Path) ->
         tmp_path,
         contact("anna"),
         contact("bert"),
-        faults=after_a_lost_write(Kind.GATEWAY, range(1, 6)),
+        faults=after_a_lost_write(FaultKind.GATEWAY, range(1, 6)),
         options=FREE,
         in_flight=1,
     )
@@ -86,7 +88,7 @@ def gone_after_the_write(scene: Scene, who: list[str]) -> None:
 
 
 def test_ten_in_a_row_that_are_said_to_be_gone_are_not_believed(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(Kind.RESET_BEFORE), options=FREE, in_flight=5)
+    scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(FaultKind.RESET_BEFORE), options=FREE, in_flight=5)
     scene.want(a_set("s", CROWD, "a"))
     gone_after_the_write(scene, CROWD)
     report = scene.apply()
@@ -100,7 +102,7 @@ def test_ten_in_a_row_that_are_said_to_be_gone_are_not_believed(tmp_path: Path) 
 
 def test_many_that_are_gone_stop_the_run_and_nobody_is_quarantined(tmp_path: Path) -> None:
     crowd = [f"d{nth:03}" for nth in range(100)]
-    scene = Scene(tmp_path, *map(contact, crowd), faults=faults(Kind.RESET_AFTER), options=FREE)
+    scene = Scene(tmp_path, *map(contact, crowd), faults=faults(FaultKind.RESET_AFTER), options=FREE)
     scene.want(a_set("s", crowd, "a"))
     gone = crowd[::4]
 
@@ -125,7 +127,7 @@ def test_doubts_of_a_killed_run_that_cannot_be_read_are_told_by_the_run_that_tri
     scene.want(a_set("s", CROWD, "a"))
     scene.apply_and_die(**{when: 0})
     # a gateway answers for the API
-    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.GATEWAY,), path="/contacts/")
+    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(FaultKind.GATEWAY,), path="/contacts/")
     report = scene.apply()
 
     assert (pairs(report), report.requests, report.exit_code) == ({"held": 40}, 0, ExitCode.PARTIAL)
@@ -142,7 +144,7 @@ def test_a_removal_of_a_killed_run_that_cannot_be_read_is_told_too(tmp_path: Pat
     scene.want(a_set("s", ["anna"], absent=["a"]))
     scene.apply_and_die(before=0)
     scene.want(a_set("s", ["anna"], absent=["a"]), a_set("t", ["bert"], "b"))
-    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.GATEWAY,), path=f"/contacts/{name('anna')}")
+    scene.here.network.plan = FaultPlan(rate=1.0, kinds=(FaultKind.GATEWAY,), path=f"/contacts/{name('anna')}")
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"held": 1, "applied": 1}, ExitCode.PARTIAL)
@@ -160,7 +162,7 @@ def test_who_may_not_read_at_all_does_not_try(tmp_path: Path) -> None:
 
 
 def test_a_few_that_are_gone_are_believed(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(Kind.RESET_BEFORE), options=FREE)
+    scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(FaultKind.RESET_BEFORE), options=FREE)
     scene.want(a_set("s", CROWD, "a"))
     gone_after_the_write(scene, CROWD[5:8])
     report = scene.apply()
@@ -180,7 +182,7 @@ def test_a_contact_that_is_answered_as_another_one_is_unread(tmp_path: Path) -> 
         tmp_path,
         contact("anna"),
         contact("bert", "own"),
-        faults=faults(Kind.RESET_BEFORE),
+        faults=faults(FaultKind.RESET_BEFORE),
         options=FREE,
         merged_reads_as_survivor=True,
     )
@@ -190,11 +192,13 @@ def test_a_contact_that_is_answered_as_another_one_is_unread(tmp_path: Path) -> 
 
     assert (pairs(report), report.reads, known(scene, "anna").doubt) == ({"in_doubt": 1}, 1, {"own"})
     assert f"answered as {name('bert')}: merged?" in " ".join(report.notes)
-    assert known(scene, "bert") == Known()
+    assert known(scene, "bert") == ContactState()
 
 
 def test_a_contact_that_is_shown_without_its_location_is_ours(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna"), faults=faults(Kind.RESET_AFTER), options=FREE, read_without_location=True)
+    scene = Scene(
+        tmp_path, contact("anna"), faults=faults(FaultKind.RESET_AFTER), options=FREE, read_without_location=True
+    )
     scene.want(a_set("s", ["anna"], "a"))
 
     assert pairs(scene.apply()) == {"seen": 1}
@@ -202,12 +206,12 @@ def test_a_contact_that_is_shown_without_its_location_is_ours(tmp_path: Path) ->
 
 def test_what_could_not_be_read_is_listed_by_what_was_sent(tmp_path: Path) -> None:
     scene = Scene(
-        tmp_path, contact("anna", "old"), contact("bert"), faults=faults(None, Kind.RESET_BEFORE), options=FREE
+        tmp_path, contact("anna", "old"), contact("bert"), faults=faults(None, FaultKind.RESET_BEFORE), options=FREE
     )
     scene.want(a_set("s", ["anna"], "old"))
     scene.apply()
     scene.here.network.plan = FaultPlan(
-        {0: Fault(Kind.RESET_BEFORE), 1: Fault(Kind.RESET_BEFORE)}, path="/contacts/bulk"
+        {0: Fault(FaultKind.RESET_BEFORE), 1: Fault(FaultKind.RESET_BEFORE)}, path="/contacts/bulk"
     )
     scene.want(a_set("s", ["anna"], absent=["old"]), a_set("t", ["bert"], "a"))
     gone_after_the_write(scene, ["anna", "bert"])
@@ -234,7 +238,7 @@ def test_what_a_killed_run_sent_is_listed_as_that_whatever_is_desired_since(
     if gone:
         scene.here.crm.delete(name("anna"), now=scene.clock.now())
     else:
-        scene.here.network.plan = FaultPlan(rate=1.0, kinds=(Kind.GATEWAY,), path=f"/contacts/{name('anna')}")
+        scene.here.network.plan = FaultPlan(rate=1.0, kinds=(FaultKind.GATEWAY,), path=f"/contacts/{name('anna')}")
     report = scene.apply()
 
     assert [(each.contact, each.action, each.tags) for each in report.findings] == [(name("anna"), action, ("a",))]
@@ -254,7 +258,7 @@ def test_a_row_counts_for_the_contact_that_it_names(tmp_path: Path, row: Merged)
     merged(scene, "anna", "bert")
     report = scene.apply()
 
-    assert known(scene, "bert") == Known()
+    assert known(scene, "bert") == ContactState()
     assert pairs(report) == {"rejected" if row is Merged.DELETED else "in_doubt": 1}
 
 
@@ -269,7 +273,7 @@ def test_two_rows_of_the_survivor_leave_both_in_doubt(tmp_path: Path, row: Merge
 
 
 def test_an_answer_that_unpacks_to_too_much_is_in_doubt_and_settled(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna"), faults=faults(Kind.BOMB), options=FREE)
+    scene = Scene(tmp_path, contact("anna"), faults=faults(FaultKind.BOMB), options=FREE)
     scene.want(a_set("s", ["anna"], "a"))
     report = scene.apply()
 
@@ -278,7 +282,7 @@ def test_an_answer_that_unpacks_to_too_much_is_in_doubt_and_settled(tmp_path: Pa
 
 def test_a_token_that_is_echoed_is_kept_nowhere(tmp_path: Path) -> None:
     # `Scene.apply` looks for it in state, report and events
-    faults_of_rows = FaultPlan(dict.fromkeys(range(9), Fault(Kind.TOKEN_ECHOED)))
+    faults_of_rows = FaultPlan(dict.fromkeys(range(9), Fault(FaultKind.TOKEN_ECHOED)))
     scene = Scene(tmp_path, contact("anna"), contact("gone", deleted=True), faults=faults_of_rows, options=FREE)
     scene.want(a_set("s", ["anna", "gone"], "a"))
     (finding,) = scene.apply().findings

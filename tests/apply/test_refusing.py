@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import DAY_MS, Known
+from reconciler.core.model.contact_state import DAY_MS, ContactState
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import RunStatus
@@ -15,7 +15,7 @@ from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch, Caps
 from reconciler.core.running.batch_split import limits_named, with_trial
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.store import open_reader, open_store
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact
 from tests.apply.test_scenarios import FREE, converged, pairs, status
@@ -105,7 +105,7 @@ def test_a_limit_far_below_ours_is_found_within_forty_requests(
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_refusal_that_passes_teaches_no_size(tmp_path: Path, status: int) -> None:
     """ "Please try again later": the same request is taken a moment later."""
-    plan = FaultPlan({0: Fault(Kind.TRY_LATER, status)}, path=WRITES)
+    plan = FaultPlan({0: Fault(FaultKind.TRY_LATER, status)}, path=WRITES)
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=plan)
     scene.want(a_set("s", TEN, "a"))
     report = scene.apply()
@@ -194,7 +194,7 @@ def test_where_everything_is_refused_alike_the_run_stops(tmp_path: Path) -> None
     assert [each[:2] for each in sizes(scene)] == [(10, 2), (10, 2), (10, 1), (10, 1), (1, 2), (1, 1)]
     assert (pairs(report), report.exit_code) == ({"not_sent": 20}, ExitCode.ERROR)
     assert ("422" in report.error, "a single contact" in report.hint) == (True, True)
-    assert scene.known("c0") == Known()
+    assert scene.known("c0") == ContactState()
     assert facts(scene) == Facts()
 
 

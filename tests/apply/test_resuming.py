@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import DAY_MS, Origin, Seen
+from reconciler.core.model.contact_state import DAY_MS, ObservationOrigin, ObservedContacts
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import Instant, SetName, Tag
@@ -21,7 +21,7 @@ from reconciler.core.planning.plan import combine
 from reconciler.core.planning.proposal import Proposal, narrowed
 from reconciler.core.planning.repeats import Reassertion
 from reconciler.planfile import dumps, loads
-from reconciler.sandbox.faults import Kind
+from reconciler.sandbox.faults import FaultKind
 from reconciler.store import open_store
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name
 from tests.apply.test_scenarios import FREE, faults, pairs
@@ -36,7 +36,7 @@ def looked_at(scene: Scene, who: str) -> None:
         lease = store.acquire(HERE, a_holder("refresh"), scene.clock.now())
         store.begin_run(lease, RunHeader(HERE, "refresh", "anna", scene.clock.now()))
         tags = frozenset(map(Tag, scene.tags(who)))
-        seen = Seen(tags, scene.clock.now(), Origin.GET, (name(who),))
+        seen = ObservedContacts(tags, scene.clock.now(), ObservationOrigin.GET, (name(who),))
         store.learn(lease, dict(seen.absorb(store.load(HERE).observed)))
         store.release(lease)
 
@@ -87,7 +87,9 @@ def test_law_a_plan_adds_a_pair_once_whatever_a_workflow_consumes_meanwhile(
 @pytest.mark.parametrize("retry", [False, True])
 def test_a_plan_that_is_resumed_adds_what_is_proven_never_to_have_landed(tmp_path: Path, retry: bool) -> None:
     options = replace(FREE, selection=Selection(retry_held=retry))
-    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, Kind.TIMEOUT_BEFORE), options=options)
+    scene = Scene(
+        tmp_path, contact("anna"), contact("bert"), faults=faults(None, FaultKind.TIMEOUT_BEFORE), options=options
+    )
     scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
     scene.apply()
     # a tag write moves the date here: nothing else could prove anything
@@ -130,7 +132,9 @@ def test_what_an_unfinished_run_of_the_plan_added_is_not_added_again(tmp_path: P
 
 def teaching(directory: Path) -> Scene:
     """A location known to move the date of a contact with a tag write."""
-    scene = Scene(directory, contact("anna"), contact("bert"), faults=faults(None, Kind.TIMEOUT_BEFORE), options=FREE)
+    scene = Scene(
+        directory, contact("anna"), contact("bert"), faults=faults(None, FaultKind.TIMEOUT_BEFORE), options=FREE
+    )
     scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
     scene.apply()
     assert facts(scene) is True
@@ -199,7 +203,7 @@ def test_a_plan_whose_run_gave_up_its_rows_is_stale(tmp_path: Path, keep: int | 
 
 @pytest.mark.parametrize("once", [False, True])
 def test_what_the_earlier_run_saw_is_done_and_what_waited_for_it_goes_on(tmp_path: Path, once: bool) -> None:
-    scene = Scene(tmp_path, contact("anna", "trial"), options=FREE, faults=faults(Kind.TIMEOUT_AFTER))
+    scene = Scene(tmp_path, contact("anna", "trial"), options=FREE, faults=faults(FaultKind.TIMEOUT_AFTER))
     scene.want(a_set("s", ["anna"], "hello", absent=["trial"]), rules=[a_rule("hello", once=once)])
     plan = scene.plan()
 
@@ -293,7 +297,7 @@ def test_law_an_approval_covers_one_attempt(tmp_path: Path, once: bool, look: bo
 
 
 def test_an_attempt_that_is_known_to_have_come_to_nothing_is_none(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna"), options=FREE, faults=faults(*[Kind.TOO_MANY] * 20))
+    scene = Scene(tmp_path, contact("anna"), options=FREE, faults=faults(*[FaultKind.TOO_MANY] * 20))
     scene.want(a_set("s", ["anna"], "hello"))
     before = scene.plan(RETRY).change_digest
     scene.apply()

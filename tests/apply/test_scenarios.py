@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import Known, Origin, Seen
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin, ObservedContacts
 from reconciler.core.model.errors import ExitCode, LockHeld
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import RunStatus
@@ -16,11 +16,11 @@ from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.policy import GuardLimits, Rate
-from reconciler.core.planning.changes import Postponed, Selection
+from reconciler.core.planning.changes import DeferralReason, Selection
 from reconciler.core.planning.plan import Plan, PlanOptions, combine, plan_location
 from reconciler.core.running.report import LocationReport
 from reconciler.highlevel.client import HighLevel
-from reconciler.sandbox.faults import LIES, Fault, FaultPlan, Kind
+from reconciler.sandbox.faults import LIES, Fault, FaultKind, FaultPlan
 from reconciler.sandbox.limiter import Limits
 from reconciler.store import open_reader, open_store
 from tests.apply.scene import HERE, THERE, Scene, a_rule, a_set, contact, name, without_limits
@@ -29,7 +29,7 @@ from tests.fakes import START, a_holder
 FREE = without_limits()
 
 
-def faults(*kinds: Kind | None) -> FaultPlan:
+def faults(*kinds: FaultKind | None) -> FaultPlan:
     """The n-th write meets the n-th fault."""
     return FaultPlan({nth: Fault(kind) for nth, kind in enumerate(kinds) if kind is not None}, path="/contacts/bulk")
 
@@ -75,7 +75,9 @@ def test_what_a_run_prunes_takes_no_approval_from_its_deferrals(tmp_path: Path) 
     scene.apply()
     scene.want(a_set("s", ["anna"], "x", authority=Authority.OWNED))
     plan = scene.plan()
-    assert [(each.reason, each.tags) for each in plan.locations[0].deferrals] == [(Postponed.UNTIL_OBSERVED, ("old",))]
+    assert [(each.reason, each.tags) for each in plan.locations[0].deferrals] == [
+        (DeferralReason.UNTIL_OBSERVED, ("old",))
+    ]
     report = scene.apply(plan)
     assert (scene.tags("anna"), scene.tags("bert"), report.exit_code) == ({"x"}, set(), ExitCode.DONE)
     assert pairs(report) == {"applied": 3}
@@ -159,13 +161,13 @@ def test_a_contact_is_never_without_a_tag_of_its_group(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "outcome"),
     [
-        (Kind.TIMEOUT_AFTER, "in_doubt"),
-        (Kind.TIMEOUT_BEFORE, "in_doubt"),
-        (Kind.ERROR_AFTER, "in_doubt"),
-        (Kind.UNREADABLE, "in_doubt"),
+        (FaultKind.TIMEOUT_AFTER, "in_doubt"),
+        (FaultKind.TIMEOUT_BEFORE, "in_doubt"),
+        (FaultKind.ERROR_AFTER, "in_doubt"),
+        (FaultKind.UNREADABLE, "in_doubt"),
     ],
 )
-def test_what_goes_waits_for_what_comes(tmp_path: Path, kind: Kind, outcome: str) -> None:
+def test_what_goes_waits_for_what_comes(tmp_path: Path, kind: FaultKind, outcome: str) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE, may_read=False)
     rules = [a_rule("lead", group="cycle"), a_rule("customer", group="cycle")]
     scene.want(a_set("s", ["anna", "bert"], "lead"), rules=rules)
@@ -177,7 +179,7 @@ def test_what_goes_waits_for_what_comes(tmp_path: Path, kind: Kind, outcome: str
     assert (report.rounds, report.error, status(scene)[-1]) == (1, "", RunStatus.COMPLETE)
     assert "lead" in scene.tags("anna")
     (held,) = scene.plan().locations[0].deferrals
-    assert held.reason is Postponed.UNTIL_SETTLED
+    assert held.reason is DeferralReason.UNTIL_SETTLED
 
 
 def test_what_goes_stays_where_what_comes_is_rejected(tmp_path: Path) -> None:
@@ -194,7 +196,9 @@ def test_what_goes_stays_where_what_comes_is_rejected(tmp_path: Path) -> None:
 
 
 def test_a_deferral_of_a_contact_in_doubt_is_told_as_deferred(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna", "trial"), faults=faults(Kind.RESET_AFTER), options=FREE, may_read=False)
+    scene = Scene(
+        tmp_path, contact("anna", "trial"), faults=faults(FaultKind.RESET_AFTER), options=FREE, may_read=False
+    )
     scene.want(a_set("s", ["anna"], "vip", absent=["trial"]))
     report = scene.apply()
 
@@ -205,7 +209,11 @@ def test_a_deferral_of_a_contact_in_doubt_is_told_as_deferred(tmp_path: Path) ->
 @pytest.mark.parametrize("retry_after", [True, False])
 def test_too_many_requests_are_waited_for(tmp_path: Path, retry_after: bool) -> None:
     scene = Scene(
-        tmp_path, contact("anna"), faults=faults(Kind.TOO_MANY, Kind.TOO_MANY), options=FREE, retry_after=retry_after
+        tmp_path,
+        contact("anna"),
+        faults=faults(FaultKind.TOO_MANY, FaultKind.TOO_MANY),
+        options=FREE,
+        retry_after=retry_after,
     )
     scene.want(a_set("s", ["anna"], "vip"))
     report = scene.apply()
@@ -218,7 +226,7 @@ def test_too_many_requests_are_waited_for(tmp_path: Path, retry_after: bool) -> 
 
 
 def test_a_limit_that_others_use_up_for_some_windows_ends_no_run(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna"), faults=faults(*[Kind.USED_UP] * 6), options=FREE)
+    scene = Scene(tmp_path, contact("anna"), faults=faults(*[FaultKind.USED_UP] * 6), options=FREE)
     scene.want(a_set("s", ["anna"], "vip"))
     report = scene.apply()
 
@@ -228,7 +236,7 @@ def test_a_limit_that_others_use_up_for_some_windows_ends_no_run(tmp_path: Path)
 @pytest.mark.parametrize("spill", [False, True])
 def test_a_limit_that_stays_used_up_ends_the_run(tmp_path: Path, spill: bool) -> None:
     """Waiting for the next day helps nobody whose window is used up."""
-    used_up = FaultPlan(dict.fromkeys(range(1, 10_000), Fault(Kind.USED_UP)))
+    used_up = FaultPlan(dict.fromkeys(range(1, 10_000), Fault(FaultKind.USED_UP)))
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=used_up, options=FREE, in_flight=1)
     scene.here.app.limiter.limits = Limits(requests_per_day=1_000_000)
     scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
@@ -240,19 +248,19 @@ def test_a_limit_that_stays_used_up_ends_the_run(tmp_path: Path, spill: bool) ->
 
 
 def test_an_unreachable_api_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna"), faults=faults(*[Kind.REFUSED] * 5), options=FREE)
+    scene = Scene(tmp_path, contact("anna"), faults=faults(*[FaultKind.REFUSED] * 5), options=FREE)
     scene.want(a_set("s", ["anna"], "vip"), a_set("t", ["bert"], "b"))
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (5, {"not_sent": 2}, ExitCode.ERROR)
     assert "cannot reach https://api.example" in report.error
-    assert scene.known("anna") == Known()
+    assert scene.known("anna") == ContactState()
     assert status(scene) == [RunStatus.STOPPED]
     assert pairs(scene.apply()) == {"applied": 1, "rejected": 1}
 
 
 def test_the_ledger_of_a_contact_is_as_before_when_nothing_was_sent(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna"), faults=faults(None, *[Kind.REFUSED] * 5), options=FREE)
+    scene = Scene(tmp_path, contact("anna"), faults=faults(None, *[FaultKind.REFUSED] * 5), options=FREE)
     scene.want(a_set("s", ["anna"], "vip"))
     scene.apply()
     before = scene.known("anna")
@@ -262,12 +270,12 @@ def test_the_ledger_of_a_contact_is_as_before_when_nothing_was_sent(tmp_path: Pa
     assert scene.known("anna") == before
 
 
-DOUBTFUL = [kind for kind in Kind if kind not in (Kind.REFUSED, Kind.TOO_MANY, Kind.USED_UP, *LIES)]
+DOUBTFUL = [kind for kind in FaultKind if kind not in (FaultKind.REFUSED, FaultKind.TOO_MANY, FaultKind.USED_UP, *LIES)]
 
 
 @pytest.mark.parametrize("kind", DOUBTFUL)
 @pytest.mark.parametrize("action", list(Action))
-def test_an_unknown_effect_is_held_where_nothing_may_be_read(tmp_path: Path, kind: Kind, action: Action) -> None:
+def test_an_unknown_effect_is_held_where_nothing_may_be_read(tmp_path: Path, kind: FaultKind, action: Action) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE, may_read=False)
     scene.want(a_set("s", ["anna", "bert"], "one", *(["vip"] if action is Action.REMOVE else [])))
     scene.apply()
@@ -282,7 +290,7 @@ def test_an_unknown_effect_is_held_where_nothing_may_be_read(tmp_path: Path, kin
 
 
 def test_a_doubt_is_not_settled_by_an_answer_about_something_else(tmp_path: Path) -> None:
-    plan = FaultPlan({1: Fault(Kind.LATE, delay_ms=80_000)})
+    plan = FaultPlan({1: Fault(FaultKind.LATE, delay_ms=80_000)})
     scene = Scene(tmp_path, contact("anna"), faults=plan, options=FREE, may_read=False)
     scene.want(a_set("s", ["anna"], "one"))
     scene.apply()
@@ -297,14 +305,16 @@ def test_a_doubt_is_not_settled_by_an_answer_about_something_else(tmp_path: Path
     assert scene.adds()[name("anna"), Tag("late")] == 1
 
 
-def observed_by_hand(scene: Scene, *contacts: str) -> tuple[Seen, ...]:
+def observed_by_hand(scene: Scene, *contacts: str) -> tuple[ObservedContacts, ...]:
     return tuple(
-        Seen(frozenset(scene.here.crm.tags_of(name(each))), scene.clock.now(), Origin.GET, (name(each),))
+        ObservedContacts(
+            frozenset(scene.here.crm.tags_of(name(each))), scene.clock.now(), ObservationOrigin.GET, (name(each),)
+        )
         for each in contacts
     )
 
 
-def refreshed(scene: Scene, seen: tuple[Seen, ...]) -> Plan:
+def refreshed(scene: Scene, seen: tuple[ObservedContacts, ...]) -> Plan:
     """A plan on what was just read, as the command line makes it."""
     with open_reader(scene.url) as reader:
         state = reader.load(HERE)
@@ -314,8 +324,8 @@ def refreshed(scene: Scene, seen: tuple[Seen, ...]) -> Plan:
     return combine([located], as_of=scene.clock.now(), manifests="")
 
 
-@pytest.mark.parametrize("kind", [Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER])
-def test_a_later_observation_settles_a_doubt_and_an_early_one_does_not(tmp_path: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.TIMEOUT_BEFORE, FaultKind.TIMEOUT_AFTER])
+def test_a_later_observation_settles_a_doubt_and_an_early_one_does_not(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=faults(kind), options=FREE, may_read=False)
     scene.want(a_set("s", ["anna"], "vip"))
     scene.apply()
@@ -337,18 +347,20 @@ def test_of_what_a_refresh_observed_the_newest_wins(tmp_path: Path, newest_first
     scene.want(a_set("s", ["anna"], "vip"), a_set("t", ["bert"], "b"))
     by_id = observed_by_hand(scene, "anna")
     # the search shows her as she was five minutes ago
-    by_search = Seen(frozenset(), Instant(scene.clock.now() - 300_000), Origin.SEARCH, (name("anna"),))
+    by_search = ObservedContacts(
+        frozenset(), Instant(scene.clock.now() - 300_000), ObservationOrigin.SEARCH, (name("anna"),)
+    )
     plan = refreshed(scene, (*by_id, by_search) if newest_first else (by_search, *by_id))
     assert pairs(scene.apply(plan)) == {"applied": 1}
 
-    assert (known_of(scene, "anna").observed, known_of(scene, "anna").origin) == ({"vip"}, Origin.GET)
+    assert (known_of(scene, "anna").observed, known_of(scene, "anna").origin) == ({"vip"}, ObservationOrigin.GET)
     assert scene.adds()[name("anna"), Tag("vip")] == 0
     converged(scene)
 
 
-def known_of(scene: Scene, who: str) -> Known:
+def known_of(scene: Scene, who: str) -> ContactState:
     found = scene.known(who)
-    assert isinstance(found, Known)
+    assert isinstance(found, ContactState)
     return found
 
 
@@ -359,7 +371,7 @@ def test_guards_in_later_rounds_know_what_a_refresh_brought(tmp_path: Path) -> N
     plan = refreshed(scene, observed_by_hand(scene, *crowd))
     with open_store(scene.url) as store:
         lease = store.acquire(HERE, a_holder("other"), START)
-        store.learn(lease, {name("zzz"): Known(observed=frozenset())})
+        store.learn(lease, {name("zzz"): ContactState(observed=frozenset())})
         store.release(lease)
     report = scene.apply(plan)
 
@@ -379,8 +391,8 @@ def test_what_the_answer_to_a_blind_removal_decides_is_told_beforehand(tmp_path:
     report = scene.apply(plan)
 
     assert told == {
-        (name("anna"),): (Postponed.UNTIL_OBSERVED, ("vip",)),
-        (name("bert"),): (Postponed.NEEDS_REFRESH, ("trial", "vip")),
+        (name("anna"),): (DeferralReason.UNTIL_OBSERVED, ("vip",)),
+        (name("bert"),): (DeferralReason.NEEDS_REFRESH, ("trial", "vip")),
     }
     assert (pairs(report), report.requests) == ({"applied": 2, "deferred": 2}, 2)
     assert (scene.tags("anna"), scene.tags("bert")) == (set(), {"vip"})
@@ -392,7 +404,7 @@ def test_nothing_is_sent_of_what_needs_a_refresh_though_it_was_observed_since(tm
     plan = scene.plan()
     with open_store(scene.url) as store:
         lease = store.acquire(HERE, a_holder("other"), START)
-        known = Known(frozenset({Tag("vip")}), Instant(START - 1), Origin.GET)
+        known = ContactState(frozenset({Tag("vip")}), Instant(START - 1), ObservationOrigin.GET)
         store.learn(lease, {name("bert"): known})
         store.release(lease)
     report = scene.apply(plan)
@@ -442,7 +454,7 @@ def test_a_token_that_is_refused_ends_the_run(tmp_path: Path, fatal: int) -> Non
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (2, {"applied": 1, "not_sent": 1}, ExitCode.AUTH)
-    assert scene.known("bert") == Known()
+    assert scene.known("bert") == ContactState()
     assert status(scene) == [RunStatus.STOPPED]
 
 
@@ -452,7 +464,7 @@ def test_a_refused_request_ends_the_run_and_is_withdrawn(tmp_path: Path) -> None
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (1, {"not_sent": 1}, ExitCode.ERROR)
-    assert scene.known("anna") == Known()
+    assert scene.known("anna") == ContactState()
 
 
 def test_a_lease_held_by_another_sends_nothing(tmp_path: Path) -> None:
@@ -507,8 +519,8 @@ def test_a_plan_that_the_state_has_outrun_sends_what_was_approved(tmp_path: Path
     plan = scene.plan()
     with open_store(scene.url) as store:
         lease = store.acquire(HERE, a_holder("other"), START)
-        seen = Known(frozenset({Tag("vip")}), START, Origin.GET)
-        pruned = Known(frozenset({Tag("x")}), START, Origin.GET, ledger=frozenset({Tag("x")}))
+        seen = ContactState(frozenset({Tag("vip")}), START, ObservationOrigin.GET)
+        pruned = ContactState(frozenset({Tag("x")}), START, ObservationOrigin.GET, ledger=frozenset({Tag("x")}))
         store.learn(lease, {name("anna"): seen, name("cara"): pruned})
         store.release(lease)
     scene.here.crm.add(name("anna"), ["vip"], now=START, by="human")
@@ -527,7 +539,7 @@ def test_guards_look_at_what_is_sent_not_at_what_is_left_out(tmp_path: Path) -> 
     plan = scene.plan()
     with open_store(scene.url) as store:
         lease = store.acquire(HERE, a_holder("other"), START)
-        pruned = Known(frozenset({Tag("x")}), START, Origin.GET, ledger=frozenset({Tag("x")}))
+        pruned = ContactState(frozenset({Tag("x")}), START, ObservationOrigin.GET, ledger=frozenset({Tag("x")}))
         store.learn(lease, dict.fromkeys(map(name, crowd), pruned))
         store.release(lease)
     report = scene.apply(plan)
@@ -585,7 +597,7 @@ def test_tags_that_others_changed_are_taken_as_found(tmp_path: Path) -> None:
 
 
 def test_a_location_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna"), faults=faults(*[Kind.REFUSED] * 5), options=FREE)
+    scene = Scene(tmp_path, contact("anna"), faults=faults(*[FaultKind.REFUSED] * 5), options=FREE)
     scene.add_place(THERE, contact("bert", location=THERE))
     scene.want(a_set("s", ["anna"], "a"))
     scene.want(a_set("s", ["bert"], "b"), location=THERE)
@@ -687,7 +699,7 @@ def test_an_exact_set_is_finished_in_one_run_where_that_was_asked_for(tmp_path: 
     scene = Scene(tmp_path, contact("anna", "theirs", "safe"), contact("bert", "theirs"), options=options)
     scene.want(a_set("s", ["anna"], "vip", authority=Authority.EXACT), a_set("t", ["bert"], "vip"), rules=rule)
     plan = scene.plan()
-    assert [each.reason for each in plan.locations[0].deferrals] == [Postponed.OPEN]
+    assert [each.reason for each in plan.locations[0].deferrals] == [DeferralReason.OPEN]
     assert plan.change_digest != scene.plan(FREE).change_digest
     report = scene.apply(plan)
 

@@ -7,25 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import DAY_MS, Known
+from reconciler.core.model.contact_state import DAY_MS, ContactState
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import Instant, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import UNCONFIRMED, Selection
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind
+from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.store import open_reader
 from tests.apply.scene import HERE, THERE, Scene, a_rule, a_set, contact, name
 from tests.apply.test_scenarios import DOUBTFUL, FREE, converged, faults, pairs
 
-LANDED = (Kind.TIMEOUT_AFTER, Kind.RESET_AFTER, Kind.ERROR_AFTER, Kind.TRUNCATED, Kind.UNREADABLE, Kind.LATE)
-LOST = (Kind.TIMEOUT_BEFORE, Kind.RESET_BEFORE, Kind.ERROR_BEFORE)
+LANDED = (
+    FaultKind.TIMEOUT_AFTER,
+    FaultKind.RESET_AFTER,
+    FaultKind.ERROR_AFTER,
+    FaultKind.TRUNCATED,
+    FaultKind.UNREADABLE,
+    FaultKind.LATE,
+)
+LOST = (FaultKind.TIMEOUT_BEFORE, FaultKind.RESET_BEFORE, FaultKind.ERROR_BEFORE)
 
 
-def known(scene: Scene, who: str) -> Known:
+def known(scene: Scene, who: str) -> ContactState:
     found = scene.known(who)
-    assert isinstance(found, Known)
+    assert isinstance(found, ContactState)
     return found
 
 
@@ -35,7 +42,7 @@ def facts(scene: Scene) -> object:
 
 
 @pytest.mark.parametrize("kind", LANDED)
-def test_an_addition_that_landed_is_seen(tmp_path: Path, kind: Kind) -> None:
+def test_an_addition_that_landed_is_seen(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=faults(kind), options=FREE)
     scene.want(a_set("s", ["anna"], "vip"))
     report = scene.apply()
@@ -47,7 +54,9 @@ def test_an_addition_that_landed_is_seen(tmp_path: Path, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", LOST)
-def test_an_addition_that_did_not_land_is_sent_once_more_where_the_date_proves_it(tmp_path: Path, kind: Kind) -> None:
+def test_an_addition_that_did_not_land_is_sent_once_more_where_the_date_proves_it(
+    tmp_path: Path, kind: FaultKind
+) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE)
     scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
     report = scene.apply()
@@ -59,7 +68,7 @@ def test_an_addition_that_did_not_land_is_sent_once_more_where_the_date_proves_i
 
 
 @pytest.mark.parametrize("kind", LOST)
-def test_nothing_is_proven_where_a_tag_write_does_not_move_the_date(tmp_path: Path, kind: Kind) -> None:
+def test_nothing_is_proven_where_a_tag_write_does_not_move_the_date(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(
         tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE, tag_write_moves_date=False
     )
@@ -74,7 +83,9 @@ def test_nothing_is_proven_where_a_tag_write_does_not_move_the_date(tmp_path: Pa
 
 
 def test_an_addition_that_a_workflow_may_have_consumed_is_held(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, Kind.TIMEOUT_AFTER), options=FREE)
+    scene = Scene(
+        tmp_path, contact("anna"), contact("bert"), faults=faults(None, FaultKind.TIMEOUT_AFTER), options=FREE
+    )
     scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
 
     def consume(nth: int) -> None:
@@ -92,7 +103,7 @@ def test_an_addition_that_a_workflow_may_have_consumed_is_held(tmp_path: Path) -
 
 
 def test_an_addition_once_that_nobody_saw_is_held_until_a_person_says(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna"), faults=faults(Kind.TIMEOUT_BEFORE), options=FREE)
+    scene = Scene(tmp_path, contact("anna"), faults=faults(FaultKind.TIMEOUT_BEFORE), options=FREE)
     rules = [a_rule("hello", once=True)]
     scene.want(a_set("s", ["anna"], "hello"), rules=rules)
     assert pairs(scene.apply()) == {"held": 1}
@@ -116,7 +127,7 @@ def test_an_addition_once_that_nobody_saw_is_held_until_a_person_says(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", DOUBTFUL)
-def test_a_removal_in_doubt_is_seen_or_sent_once_more(tmp_path: Path, kind: Kind) -> None:
+def test_a_removal_in_doubt_is_seen_or_sent_once_more(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE)
     scene.want(a_set("s", ["anna", "bert"], "one", "vip"))
     scene.apply()
@@ -130,7 +141,7 @@ def test_a_removal_in_doubt_is_seen_or_sent_once_more(tmp_path: Path, kind: Kind
 
 
 def test_a_removal_that_is_lost_twice_is_held(tmp_path: Path) -> None:
-    lost = faults(None, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_BEFORE)
+    lost = faults(None, FaultKind.TIMEOUT_BEFORE, FaultKind.TIMEOUT_BEFORE)
     scene = Scene(tmp_path, contact("anna"), faults=lost, options=FREE)
     scene.want(a_set("s", ["anna"], "one", "vip"))
     scene.apply()
@@ -143,7 +154,7 @@ def test_a_removal_that_is_lost_twice_is_held(tmp_path: Path) -> None:
 
 
 def test_what_goes_follows_once_what_comes_was_seen(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna", "trial"), faults=faults(Kind.RESET_AFTER), options=FREE)
+    scene = Scene(tmp_path, contact("anna", "trial"), faults=faults(FaultKind.RESET_AFTER), options=FREE)
     scene.want(a_set("s", ["anna"], "vip", absent=["trial"]))
     report = scene.apply()
 
@@ -155,7 +166,7 @@ def test_what_goes_follows_once_what_comes_was_seen(tmp_path: Path) -> None:
 
 def test_the_rest_is_sent_before_a_doubt_is_waited_for(tmp_path: Path) -> None:
     crowd = [f"c{nth}" for nth in range(6)]
-    scene = Scene(tmp_path, *map(contact, crowd), faults=faults(None, Kind.RESET_AFTER), options=FREE)
+    scene = Scene(tmp_path, *map(contact, crowd), faults=faults(None, FaultKind.RESET_AFTER), options=FREE)
     scene.want(*(a_set(f"s{each}", [each], each) for each in crowd))
     report = scene.apply()
 
@@ -168,7 +179,7 @@ def test_the_rest_is_sent_before_a_doubt_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scopes", [frozenset({WRITE_CONTACTS})])
 def test_without_the_scope_to_read_doubts_are_held_and_the_run_goes_on(tmp_path: Path, scopes: frozenset[str]) -> None:
-    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(Kind.RESET_AFTER), options=FREE)
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(FaultKind.RESET_AFTER), options=FREE)
     scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=scopes)}
     scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
     report = scene.apply()
@@ -191,7 +202,7 @@ def test_what_a_killed_run_left_in_doubt_settles_first(tmp_path: Path, when: str
 
 
 def test_a_killed_run_is_resumed_without_a_person_where_the_date_tells(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, Kind.RESET_BEFORE), options=FREE)
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, FaultKind.RESET_BEFORE), options=FREE)
     scene.want(a_set("s", ["anna"], "vip"), a_set("t", ["bert"], "late"))
     scene.apply()
     assert facts(scene) is True
@@ -207,7 +218,7 @@ def test_a_killed_run_is_resumed_without_a_person_where_the_date_tells(tmp_path:
 
 
 def test_a_contact_that_is_gone_is_rejected_when_it_is_read(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(Kind.RESET_BEFORE), options=FREE)
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(FaultKind.RESET_BEFORE), options=FREE)
     scene.want(a_set("s", ["anna", "bert"], "a"))
 
     def delete(nth: int) -> None:
@@ -222,7 +233,7 @@ def test_a_contact_that_is_gone_is_rejected_when_it_is_read(tmp_path: Path) -> N
 
 
 def test_a_reading_that_fails_leaves_the_doubt_and_the_run_goes_on(tmp_path: Path) -> None:
-    broken = {nth: Fault(Kind.RESET_BEFORE) for nth in range(6)}
+    broken = {nth: Fault(FaultKind.RESET_BEFORE) for nth in range(6)}
     scene = Scene(tmp_path, contact("anna"), faults=FaultPlan(broken), options=FREE)
     scene.want(a_set("s", ["anna"], "a"))
     report = scene.apply()
@@ -236,7 +247,9 @@ def test_a_reading_that_fails_leaves_the_doubt_and_the_run_goes_on(tmp_path: Pat
 
 def test_ten_requests_in_a_row_without_an_answer_stop_the_run(tmp_path: Path) -> None:
     crowd = [f"c{nth:02}" for nth in range(30)]
-    scene = Scene(tmp_path, *map(contact, crowd), faults=FaultPlan(rate=1.0, kinds=(Kind.ERROR_BEFORE,)), options=FREE)
+    scene = Scene(
+        tmp_path, *map(contact, crowd), faults=FaultPlan(rate=1.0, kinds=(FaultKind.ERROR_BEFORE,)), options=FREE
+    )
     scene.want(*(a_set(f"s{each}", [each], each) for each in crowd))
     report = scene.apply()
 
@@ -246,7 +259,7 @@ def test_ten_requests_in_a_row_without_an_answer_stop_the_run(tmp_path: Path) ->
 
 def test_reads_take_their_turn_within_the_rate_limit(tmp_path: Path) -> None:
     crowd = [f"c{nth:03}" for nth in range(300)]
-    scene = Scene(tmp_path, *map(contact, crowd), faults=faults(Kind.ERROR_AFTER), options=FREE)
+    scene = Scene(tmp_path, *map(contact, crowd), faults=faults(FaultKind.ERROR_AFTER), options=FREE)
     scene.want(a_set("s", crowd, "a"))
     report = scene.apply()
 
@@ -257,7 +270,7 @@ def test_reads_take_their_turn_within_the_rate_limit(tmp_path: Path) -> None:
 
 def test_a_shorter_time_to_settle_is_waited_for(tmp_path: Path) -> None:
     options = replace(FREE, settle_ms=5_000)
-    scene = Scene(tmp_path, contact("anna"), faults=faults(Kind.RESET_AFTER), options=options)
+    scene = Scene(tmp_path, contact("anna"), faults=faults(FaultKind.RESET_AFTER), options=options)
     scene.want(a_set("s", ["anna"], "a"))
     report = scene.apply()
 
@@ -267,7 +280,9 @@ def test_a_shorter_time_to_settle_is_waited_for(tmp_path: Path) -> None:
 
 def test_requests_after_a_doubt_count_for_the_guard(tmp_path: Path) -> None:
     options = replace(FREE, limits=replace(FREE.limits, max_requests=2))
-    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, Kind.RESET_BEFORE), options=options)
+    scene = Scene(
+        tmp_path, contact("anna"), contact("bert"), faults=faults(None, FaultKind.RESET_BEFORE), options=options
+    )
     scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
     report = scene.apply()
 
@@ -281,7 +296,7 @@ def test_requests_after_a_doubt_count_for_the_guard(tmp_path: Path) -> None:
 
 def test_a_contact_of_another_location_is_told_by_its_reading(tmp_path: Path) -> None:
     scene = Scene(
-        tmp_path, contact("anna"), contact("away", location=THERE), faults=faults(Kind.RESET_AFTER), options=FREE
+        tmp_path, contact("anna"), contact("away", location=THERE), faults=faults(FaultKind.RESET_AFTER), options=FREE
     )
     scene.want(a_set("s", ["anna", "away"], "a"))
     report = scene.apply()
@@ -295,7 +310,7 @@ def test_a_respelt_tag_is_seen_by_the_spelling_that_is_there(tmp_path: Path) -> 
         tmp_path,
         contact("anna"),
         contact("bert"),
-        faults=faults(None, Kind.RESET_AFTER),
+        faults=faults(None, FaultKind.RESET_AFTER),
         options=replace(FREE, caps=replace(FREE.caps, contacts=1)),
         collapses_spaces=True,
     )
@@ -338,8 +353,10 @@ def test_a_write_that_changed_nothing_does_not_tell_whether_the_date_moves(tmp_p
     assert (pairs(scene.apply()), scene.here.reads, facts(scene)) == ({"noop": 1}, [], None)
 
 
-@pytest.mark.parametrize("kind", [Kind.TIMEOUT_BEFORE, Kind.ERROR_BEFORE, Kind.TRUNCATED, Kind.TOO_MANY])
-def test_a_first_read_that_fails_hurts_nothing_and_the_next_run_reads(tmp_path: Path, kind: Kind) -> None:
+@pytest.mark.parametrize(
+    "kind", [FaultKind.TIMEOUT_BEFORE, FaultKind.ERROR_BEFORE, FaultKind.TRUNCATED, FaultKind.TOO_MANY]
+)
+def test_a_first_read_that_fails_hurts_nothing_and_the_next_run_reads(tmp_path: Path, kind: FaultKind) -> None:
     broken = FaultPlan({0: Fault(kind)}, path=f"/contacts/{name('anna')}")
     scene = Scene(tmp_path, contact("anna"), faults=broken, options=FREE)
     scene.want(a_set("s", ["anna"], "a"))
@@ -368,7 +385,7 @@ def test_a_contact_that_a_workflow_changed_at_once_teaches_nothing(tmp_path: Pat
 
 
 def test_a_limit_that_others_use_up_is_waited_out_while_doubts_are_read(tmp_path: Path) -> None:
-    plan = FaultPlan({0: Fault(Kind.TIMEOUT_AFTER)} | dict.fromkeys(range(1, 7), Fault(Kind.USED_UP)))
+    plan = FaultPlan({0: Fault(FaultKind.TIMEOUT_AFTER)} | dict.fromkeys(range(1, 7), Fault(FaultKind.USED_UP)))
     scene = Scene(tmp_path, contact("anna"), faults=plan, options=FREE)
     scene.want(a_set("s", ["anna"], "vip"))
     report = scene.apply()
@@ -378,7 +395,7 @@ def test_a_limit_that_others_use_up_is_waited_out_while_doubts_are_read(tmp_path
 
 def test_a_limit_that_stays_used_up_ends_the_settling_with_what_was_read(tmp_path: Path) -> None:
     """Two are in doubt and one of them can be read; what it told is kept, the other one is the next run's."""
-    plan = FaultPlan({0: Fault(Kind.TIMEOUT_AFTER)} | dict.fromkeys(range(2, 1_000), Fault(Kind.USED_UP)))
+    plan = FaultPlan({0: Fault(FaultKind.TIMEOUT_AFTER)} | dict.fromkeys(range(2, 1_000), Fault(FaultKind.USED_UP)))
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=plan, options=FREE, in_flight=1)
     scene.want(a_set("s", ["anna", "bert"], "vip"))
     report = scene.apply()

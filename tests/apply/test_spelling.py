@@ -13,7 +13,7 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.batches import Caps
 from reconciler.core.running.canary import Canary
-from reconciler.sandbox.faults import Kind
+from reconciler.sandbox.faults import FaultKind
 from reconciler.store import open_reader
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name, without_limits
 from tests.apply.test_scenarios import converged, faults, pairs
@@ -53,7 +53,7 @@ def test_what_came_back_in_another_spelling_is_never_drift(tmp_path: Path, calle
 
 def test_what_the_manifests_call_by_its_other_name_after_its_add_was_held_is_not_added_again(tmp_path: Path) -> None:
     # the first add teaches the spelling, that of the second is of unknown effect
-    lost = faults(None, Kind.RESET_AFTER)
+    lost = faults(None, FaultKind.RESET_AFTER)
     scene = keeping(tmp_path, "anna", "bert", options=ALONE, may_read=False, faults=lost)
     scene.want(a_set("s", ["anna", "bert"], SENT), rules=[a_rule(SENT, once=True)])
     scene.apply()
@@ -116,7 +116,7 @@ def test_a_desired_tag_is_not_removed_by_the_name_that_the_location_gives_it(tmp
 
 
 def test_a_doubt_is_settled_by_the_spelling_that_is_kept(tmp_path: Path) -> None:
-    scene = keeping(tmp_path, "anna", "bert", options=ALONE, faults=faults(None, None, Kind.RESET_AFTER))
+    scene = keeping(tmp_path, "anna", "bert", options=ALONE, faults=faults(None, None, FaultKind.RESET_AFTER))
     scene.want(a_set("s", ["anna", "bert"], SENT))
     scene.apply()
     scene.want(a_set("s", ["anna"], SENT), a_set("t", [], SENT))
@@ -142,7 +142,7 @@ def test_the_journal_tells_what_was_sent_and_the_state_what_is_there(tmp_path: P
 
 def test_a_removal_that_is_answered_in_a_spelling_nobody_learnt_is_told_as_it_ended(tmp_path: Path) -> None:
     """The add landed, and its answer was lost: how the location keeps the tag, the answer to its removal shows."""
-    scene = keeping(tmp_path, "anna", options=FREE, may_read=False, faults=faults(Kind.RESET_AFTER))
+    scene = keeping(tmp_path, "anna", options=FREE, may_read=False, faults=faults(FaultKind.RESET_AFTER))
     scene.want(a_set("s", ["anna"], SENT))
     scene.apply()
     scene.want()

@@ -17,8 +17,8 @@ from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, pauses
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.model.policy import Rate
+from reconciler.lease_keeper import take
 from reconciler.store import open_reader, open_store
-from reconciler.tenure import take
 from tests.apply.stage import Scene, who
 from tests.build import HERE, a_set, declare
 from tests.fakes import START, FakeClock, a_holder

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.core.running.report import LocationReport
-from reconciler.sandbox.faults import Kind
+from reconciler.sandbox.faults import FaultKind
 from tests.apply.scene import Scene, a_set, contact
 from tests.apply.test_scenarios import FREE, faults, pairs
 
@@ -38,7 +38,9 @@ def test_a_removal_of_a_refused_contact_waits_for_no_observation(tmp_path: Path)
 
 def test_a_removal_waits_for_the_add_that_did_not_end_well(tmp_path: Path) -> None:
     """The answer of the add was lost, and nobody may read: what is to follow it says what it waits for."""
-    scene = Scene(tmp_path, contact("anna", "old"), options=FREE, may_read=False, faults=faults(Kind.TIMEOUT_AFTER))
+    scene = Scene(
+        tmp_path, contact("anna", "old"), options=FREE, may_read=False, faults=faults(FaultKind.TIMEOUT_AFTER)
+    )
     scene.want(a_set("s", ["anna"], "vip", absent=["old"]))
     report = scene.apply()
     assert reasons(report) == {

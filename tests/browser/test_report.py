@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli.answers import Answer, plan_answer, spell
-from reconciler.core.planning.plan import Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.cli.answers import CommandOutput, plan_answer, spell
+from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine, plan_location
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.build import HERE, NOW, a_set, declare, many
 from tests.render.documents import ANSWERS
@@ -44,10 +44,10 @@ def a_long_plan() -> Plan:
     """10,000 rows: 5,000 contacts that get two tags."""
     tags = "customer newsletter"
     desired = declare(a_set("s", many(ROWS // 2), tags))
-    return combine([plan_location(desired, Snapshot(HERE), PlanOptions())], as_of=NOW, manifests="manifests")
+    return combine([plan_location(desired, LocationState(HERE), PlanOptions())], as_of=NOW, manifests="manifests")
 
 
-def show(page: Page, answer: Answer, path: Path, *, whole: bool = False) -> None:
+def show(page: Page, answer: CommandOutput, path: Path, *, whole: bool = False) -> None:
     path.write_text("".join(spell(answer, "html", whole=whole)), encoding="utf-8")
     page.open(path)
 

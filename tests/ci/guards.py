@@ -255,7 +255,7 @@ OF_THE_LOCK = (
     ),
     Bug(
         "wait for a dead holder's time",
-        "store/leases.py",
+        "store/sql_leases.py",
         "    if not lease.holder.id or is_gone(lease.holder):",
         "    if not lease.holder.id:",
         "tests/store/test_contract.py::test_a_dead_holder_on_this_host_loses_its_lease_at_once[sqlite]",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.model.contact_state import Known, Origin
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.names import Instant, LocationId, Tag
 from reconciler.core.planning.plan import Plan
 from reconciler.planfile import load_plan, write_plan
@@ -113,10 +113,10 @@ def test_a_plan_file_is_no_witness_of_an_approval(reconciler: Command, world: Wo
 def held(tried: int) -> None:
     """What a run leaves that was killed before the answer to its add of 0 came, and a reading that told nothing."""
     tags, now = frozenset({Tag("customer")}), SystemClock().now()
-    known = Known(
+    known = ContactState(
         observed=frozenset(),
         observed_at=Instant(now - 1_000),
-        origin=Origin.GET,
+        origin=ObservationOrigin.GET,
         ledger=tags,
         doubt=tags,
         doubt_at=Instant(now - tried),

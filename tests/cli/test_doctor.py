@@ -20,11 +20,11 @@ from reconciler.cli.holder import current_holder
 from reconciler.core.model.errors import AuthRefused, InDoubt, RequestRefused
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.quota_headers import Quota
-from reconciler.core.model.refusal import Refused, read_refusal
+from reconciler.core.model.refusal import RefusalKind, read_refusal
 from reconciler.core.model.settings import ApiSettings
 from reconciler.core.observing.diagnosis import (
     Answered,
-    Verdict,
+    CheckStatus,
     api_remark,
     clock_remark,
     limit_remarks,
@@ -281,16 +281,22 @@ def test_the_default_state_in_ci_is_worth_a_word(
 
 @pytest.mark.parametrize(
     ("off_ms", "verdict"),
-    [(0, Verdict.GOOD), (4_000, Verdict.GOOD), (-5_900, Verdict.GOOD), (7_000, Verdict.BAD), (-7_000, Verdict.BAD)],
+    [
+        (0, CheckStatus.GOOD),
+        (4_000, CheckStatus.GOOD),
+        (-5_900, CheckStatus.GOOD),
+        (7_000, CheckStatus.BAD),
+        (-7_000, CheckStatus.BAD),
+    ],
 )
-def test_the_clock(off_ms: int, verdict: Verdict) -> None:
+def test_the_clock(off_ms: int, verdict: CheckStatus) -> None:
     now = Instant(1_800_000_000_000)
     assert clock_remark(Instant(now + off_ms), now, now).verdict is verdict
 
 
 def test_a_slow_answer_is_no_wrong_clock() -> None:
-    assert clock_remark(Instant(1_000_000), Instant(1_000_000), Instant(1_050_000)).verdict is Verdict.GOOD
-    assert clock_remark(None, Instant(0), Instant(0)).verdict is Verdict.WATCH
+    assert clock_remark(Instant(1_000_000), Instant(1_000_000), Instant(1_050_000)).verdict is CheckStatus.GOOD
+    assert clock_remark(None, Instant(0), Instant(0)).verdict is CheckStatus.WATCH
 
 
 def test_lower_limits_than_the_settings_are_told() -> None:
@@ -302,31 +308,31 @@ def test_lower_limits_than_the_settings_are_told() -> None:
     ]
     used_up = replace(limits, daily_remaining=3)
     own = ApiSettings(requests_per_10s=25, requests_per_day=10_000)
-    assert [each.verdict for each in limit_remarks(used_up, own)] == [Verdict.GOOD, Verdict.WATCH]
-    assert [each.verdict for each in limit_remarks(Quota(), own)] == [Verdict.WATCH]
+    assert [each.verdict for each in limit_remarks(used_up, own)] == [CheckStatus.GOOD, CheckStatus.WATCH]
+    assert [each.verdict for each in limit_remarks(Quota(), own)] == [CheckStatus.WATCH]
 
 
 def test_an_answer_that_says_nothing_of_the_scope() -> None:
     refused = Answered(RequestRefused("answered 404", status=404))
-    assert read_remark("contacts.readonly", refused, "", needed=True).verdict is Verdict.BAD
-    assert read_remark("contacts.readonly", refused, "", needed=False).verdict is Verdict.WATCH
+    assert read_remark("contacts.readonly", refused, "", needed=True).verdict is CheckStatus.BAD
+    assert read_remark("contacts.readonly", refused, "", needed=False).verdict is CheckStatus.WATCH
     down = Answered(InDoubt("answered 503"))
-    assert read_remark("contacts.readonly", down, "", needed=True).verdict is Verdict.UNKNOWN
+    assert read_remark("contacts.readonly", down, "", needed=True).verdict is CheckStatus.UNKNOWN
     assert (api_remark(down, "https://api.example", "").verdict, token_remark(down, "").verdict) == ("bad", "?")
 
 
 @pytest.mark.parametrize(
     ("status", "said", "kind"),
     [
-        (401, "Invalid JWT", Refused.TOKEN),
-        (401, "The token is not authorized for this scope.", Refused.SCOPE),
-        (401, "version header was not found.", Refused.VERSION),
-        (403, "The token does not have access to this location.", Refused.PLACE),
-        (403, "", Refused.PLACE),
-        (401, "", Refused.TOKEN),
+        (401, "Invalid JWT", RefusalKind.TOKEN),
+        (401, "The token is not authorized for this scope.", RefusalKind.SCOPE),
+        (401, "version header was not found.", RefusalKind.VERSION),
+        (403, "The token does not have access to this location.", RefusalKind.PLACE),
+        (403, "", RefusalKind.PLACE),
+        (401, "", RefusalKind.TOKEN),
     ],
 )
-def test_what_a_refusal_is_about(status: int, said: str, kind: Refused) -> None:
+def test_what_a_refusal_is_about(status: int, said: str, kind: RefusalKind) -> None:
     assert read_refusal(status, [said], "the token").kind is kind
 
 

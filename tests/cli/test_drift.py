@@ -12,7 +12,7 @@ import pytest
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import Access, App
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.faults import FaultPlan, Kind, Network
+from reconciler.sandbox.faults import FaultKind, FaultPlan, Network
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, Ended, contact_id
@@ -141,7 +141,7 @@ def test_what_is_held_is_never_told_as_converged(
     """The first request is lost to a gateway, and nobody may read: nobody knows whether the tag is there."""
     manifest(vip=(range(2, 4), ["vip"], []))
     writes_only = Access(scopes=frozenset({"contacts.write"}))
-    lost = FaultPlan(rate=1.0, kinds=(Kind.ERROR_BEFORE,), path="/contacts/bulk")
+    lost = FaultPlan(rate=1.0, kinds=(FaultKind.ERROR_BEFORE,), path="/contacts/bulk")
     with in_background(Network(App(world, accesses=[writes_only]), lost)) as running:
         monkeypatch.setenv("RECONCILER_API_BASE_URL", running.url)
         assert reconciler("apply", "--auto-approve", "--api-settle-s", "0").code == 3
@@ -164,7 +164,7 @@ def test_what_is_held_beside_what_was_observed_is_the_headline(
     assert reconciler("apply", "--auto-approve").code == 0
     manifest(vip=(range(2, 4), ["vip", "gold"], []))
     writes_only = Access(scopes=frozenset({"contacts.write"}))
-    lost = FaultPlan(rate=1.0, kinds=(Kind.ERROR_BEFORE,), path="/contacts/bulk")
+    lost = FaultPlan(rate=1.0, kinds=(FaultKind.ERROR_BEFORE,), path="/contacts/bulk")
     with in_background(Network(App(world, accesses=[writes_only]), lost)) as running:
         monkeypatch.setenv("RECONCILER_API_BASE_URL", running.url)
         reconciler("apply", "--auto-approve", "--api-settle-s", "0")

@@ -14,7 +14,7 @@ from reconciler.clock import SystemClock
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind, Network
+from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan, Network
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
@@ -113,9 +113,14 @@ def test_nothing_is_undone_where_no_run_did_anything(reconciler: Command, manife
     assert (ended.code, "or put anything under management, yet" in ended.err) == (64, True)
 
 
-@pytest.mark.parametrize("kind", [Kind.ERROR_BEFORE, Kind.ERROR_AFTER])
+@pytest.mark.parametrize("kind", [FaultKind.ERROR_BEFORE, FaultKind.ERROR_AFTER])
 def test_a_doubt_that_the_run_settled_is_no_doubt_in_what_became_of_each_tag(
-    kind: Kind, reconciler: Command, manifest: Manifest, world: World, monkeypatch: pytest.MonkeyPatch, project: Path
+    kind: FaultKind,
+    reconciler: Command,
+    manifest: Manifest,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    project: Path,
 ) -> None:
     """The second of two requests is lost: it is sent once more, or read to be as it should."""
     manifest(customers=(range(2, 6), ["customer"], []))
@@ -126,7 +131,7 @@ def test_a_doubt_that_the_run_settled_is_no_doubt_in_what_became_of_each_tag(
     assert applied.code == 0, applied.out
     out = reconciler("show", "last").out
     table = out[out.index("Tags, in contacts") :].splitlines()
-    again = kind is Kind.ERROR_BEFORE
+    again = kind is FaultKind.ERROR_BEFORE
     assert [line.split() for line in table[1:3]] == [
         ["tag", "added"] if again else ["tag", "added", "seen"],
         ["customer", "4"] if again else ["customer", "2", "2"],

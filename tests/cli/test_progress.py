@@ -16,7 +16,7 @@ from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import Action
 from reconciler.core.running.progress import Standing
 from reconciler.render.live import Board
-from reconciler.render.view.standing import facts
+from reconciler.render.view.progress import facts
 from tests.build import NOW
 from tests.fakes import FakeClock
 

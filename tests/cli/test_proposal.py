@@ -15,11 +15,11 @@ import pytest
 
 from reconciler.clock import SystemClock
 from reconciler.core.manifests.resolve import Reason
-from reconciler.core.model.contact_state import Known, Origin, Seen
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin, ObservedContacts
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch
-from reconciler.core.planning.changes import Change, Deferral, Delta, Postponed, Selection
+from reconciler.core.planning.changes import Change, Deferral, DeferralReason, Delta, Selection
 from reconciler.core.planning.plan import combine
 from reconciler.planfile import load_plan, write_plan
 from reconciler.sandbox.app import READ_CONTACTS, SCOPES, Access, App
@@ -238,13 +238,13 @@ def test_without_a_plan_the_option_names_the_manifests_too(
 # what was observed
 
 
-def observed(number: int) -> Known:
+def observed(number: int) -> ContactState:
     with open_reader(STATE) as reader:
         return reader.load(LOCATION).observed[contact_id(number)]
 
 
-def seen(*tags: str, at: int, number: int = 2) -> tuple[Seen, ...]:
-    return (Seen(frozenset(map(Tag, tags)), Instant(at), Origin.GET, (contact_id(number),)),)
+def seen(*tags: str, at: int, number: int = 2) -> tuple[ObservedContacts, ...]:
+    return (ObservedContacts(frozenset(map(Tag, tags)), Instant(at), ObservationOrigin.GET, (contact_id(number),)),)
 
 
 @pytest.mark.parametrize("ahead", [0, 10 * 365 * 24 * HOUR])
@@ -306,10 +306,10 @@ def doubtful(reconciler: Command, manifest: Manifest, project: Path) -> None:
     manifest(customers=([0, 1], ["customer"], []))
     assert reconciler("apply", "--auto-approve").code == 0
     now, tag = SystemClock().now(), frozenset({Tag("customer")})
-    known = Known(
+    known = ContactState(
         observed=frozenset(),
         observed_at=Instant(now - HOUR),
-        origin=Origin.GET,
+        origin=ObservationOrigin.GET,
         ledger=tag,
         doubt=tag,
         doubt_at=Instant(now - 2 * HOUR),
@@ -328,7 +328,7 @@ ANOTHER = ("add", contact_id(3), "customer")
 @pytest.mark.usefixtures("doubtful")
 @pytest.mark.parametrize("claims", [(), seen(at=SystemClock().now() + HOUR)])
 def test_a_file_settles_no_doubt_and_retries_nothing(
-    reconciler: Command, project: Path, world: World, claims: tuple[Seen, ...]
+    reconciler: Command, project: Path, world: World, claims: tuple[ObservedContacts, ...]
 ) -> None:
     path = planned(reconciler, project)
     everything = Selection(retry_held=True, retry_rejected=True, apply_deferrals=True)
@@ -353,9 +353,9 @@ def test_a_person_retries_what_a_file_proposes(reconciler: Command, project: Pat
 OPEN = ["--apply-deferrals"]
 
 
-@pytest.mark.parametrize("reason", [Postponed.UNTIL_OBSERVED, Postponed.OPEN, Postponed.NEEDS_REFRESH])
+@pytest.mark.parametrize("reason", [DeferralReason.UNTIL_OBSERVED, DeferralReason.OPEN, DeferralReason.NEEDS_REFRESH])
 def test_no_ceiling_of_a_file_is_higher_than_ours(
-    reconciler: Command, plan: Path, world: World, sandbox: Running, reason: Postponed
+    reconciler: Command, plan: Path, world: World, sandbox: Running, reason: DeferralReason
 ) -> None:
     """The answer to the add of 2 shows that it is on trial, and the manifests let it be."""
     sandbox.do(lambda world, now: world.add(contact_id(2), ["trial"], now=now, by="somebody"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.sandbox.app import Access, App
-from reconciler.sandbox.faults import FaultPlan, Kind, Network
+from reconciler.sandbox.faults import FaultKind, FaultPlan, Network
 from reconciler.sandbox.server import in_background
 from reconciler.sandbox.world import World
 from tests.cli.conftest import Command, contact_id
@@ -33,7 +33,7 @@ def test_every_answer_names_the_commands_and_they_settle_it(
     assert (ended.code, REFUSED in ended.out, REFUSED in remedies(reconciler, "show last")) == (3, True, True)
     manifest(vip=([2, 3, 8], ["vip"], []))
     writes_only = Access(scopes=frozenset({"contacts.write"}))
-    lost = FaultPlan(rate=1.0, kinds=(Kind.ERROR_BEFORE,), path="/contacts/bulk")
+    lost = FaultPlan(rate=1.0, kinds=(FaultKind.ERROR_BEFORE,), path="/contacts/bulk")
     with in_background(Network(App(world, accesses=[writes_only]), lost)) as running, monkeypatch.context() as away:
         away.setenv("RECONCILER_API_BASE_URL", running.url)
         ended = reconciler(*APPLY.split())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.sandbox.app import SCOPES, App
-from reconciler.sandbox.oauth import Agency
+from reconciler.sandbox.oauth import SandboxAgency
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command
@@ -18,7 +18,7 @@ AGENCY_TOKEN, COMPANY = "agency-5e94f7b5-secret-4b0e", "ve9EPM428h8vShlRW1KT"
 
 @pytest.fixture
 def agency(world: World, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    app = App(world, accesses=(), agency=Agency(AGENCY_TOKEN, COMPANY, SCOPES))
+    app = App(world, accesses=(), agency=SandboxAgency(AGENCY_TOKEN, COMPANY, SCOPES))
     with in_background(app) as running:
         monkeypatch.setenv("RECONCILER_API_BASE_URL", running.url)
         monkeypatch.setenv("HIGHLEVEL_TOKEN", AGENCY_TOKEN)

@@ -21,10 +21,10 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
 from reconciler.core.model.names import ContactId, Tag
-from reconciler.core.model.outcome import Action, Row
+from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.sandbox.app import SCOPES, App
 from reconciler.sandbox.message import Response
-from reconciler.sandbox.oauth import Agency
+from reconciler.sandbox.oauth import SandboxAgency
 from reconciler.wire import (
     API_VERSION,
     BulkUpdate,
@@ -142,7 +142,7 @@ def files(vendor: Path) -> Vendor:
 
 
 def answer(exchange: Exchange, **assumptions: Any) -> Response:
-    app = App(a_world(**assumptions), agency=Agency(AGENCY_TOKEN, COMPANY, SCOPES))
+    app = App(a_world(**assumptions), agency=SandboxAgency(AGENCY_TOKEN, COMPANY, SCOPES))
     return call(app, exchange.method.upper(), exchange.path, exchange.body, headers=exchange.headers)
 
 
@@ -196,10 +196,10 @@ def test_the_wire_reads_the_example(files: Vendor, file: str) -> None:
     old = frozenset({Tag("tag-1"), Tag("tag-2")})
 
     assert read_bulk_answer(json.dumps(example(files, file)).encode()) == (
-        Row(twice, "success", "Tags updated", old, frozenset(), frozenset()),
-        Row(invalid, "error", "contact id is not a valid firebase id"),
-        Row(twice, "error", "contact is deleted"),
-        Row(foreign, "error", "contact does not belong to location"),
+        ResponseRow(twice, "success", "Tags updated", old, frozenset(), frozenset()),
+        ResponseRow(invalid, "error", "contact id is not a valid firebase id"),
+        ResponseRow(twice, "error", "contact is deleted"),
+        ResponseRow(foreign, "error", "contact does not belong to location"),
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.model.contact_state import Origin, Seen
+from reconciler.core.model.contact_state import ObservationOrigin, ObservedContacts
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.policy import GuardLimits
 from reconciler.core.model.source import Source
-from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine, plan_location
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, state, tags, unseen
 
 ELSEWHERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
@@ -33,10 +33,10 @@ def a_location(*, valid_until: int | None = NOW + DAY, limits: GuardLimits = PLE
         fred=carries("", ledger="vip"),
         gina=unseen(ledger="lead"),
     )
-    seen = Seen(tags("gold trial"), Instant(NOW - DAY), Origin.GET, ids("anna"))
+    seen = ObservedContacts(tags("gold trial"), Instant(NOW - DAY), ObservationOrigin.GET, ids("anna"))
     return plan_location(
         desired,
-        Snapshot(HERE, "6f1c8c4e-0000-4000-8000-000000000000", 41, observed),
+        LocationState(HERE, "6f1c8c4e-0000-4000-8000-000000000000", 41, observed),
         PlanOptions(limits=limits),
         observations=(seen,),
     )

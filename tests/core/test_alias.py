@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import Known, UndecidedReading
+from reconciler.core.model.contact_state import ContactState, UndecidedReading
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.model.manifest import Authority, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, Tag
-from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.policy import Guard
 from reconciler.core.model.settings import ExpectedDrift
 from reconciler.core.model.source import Source
@@ -74,7 +74,7 @@ def manifests(draw: st.DrawFn) -> tuple[Desired, Desired]:
 
 
 @st.composite
-def contacts(draw: st.DrawFn) -> tuple[Known, Known]:
+def contacts(draw: st.DrawFn) -> tuple[ContactState, ContactState]:
     """The same known, once in the location's spelling."""
     ledger, observed = draw(some()), draw(st.none() | some(4))
     parts = {name: draw(some(2)) if name != "ledger" else ledger for name in ("ledger", "kept", "doubt")}
@@ -83,7 +83,7 @@ def contacts(draw: st.DrawFn) -> tuple[Known, Known]:
     dated = {Tag(tag): Instant(NOW - draw(st.sampled_from((DAY, 9 * DAY)))) for tag in ledger.split()}
     given = {Tag(tag): Instant(NOW - DAY) for tag in draw(some(2)).split()}
 
-    def known(mask: list[bool]) -> Known:
+    def known(mask: list[bool]) -> ContactState:
         told = {name: renamed(text, mask[index * 5 :]) for index, (name, text) in enumerate(parts.items())}
         made = unseen(**told) if observed is None else carries(renamed(observed, mask[15:]), **told)
         return replace(
@@ -107,7 +107,7 @@ OPTIONS = PlanOptions(now=Instant(NOW))
 
 @given(manifests(), st.dictionaries(st.sampled_from(PEOPLE).map(ContactId), contacts()), st.booleans())
 def test_a_plan_is_the_same_whatever_a_tag_is_called(
-    desired: tuple[Desired, Desired], people: dict[ContactId, tuple[Known, Known]], retry: bool
+    desired: tuple[Desired, Desired], people: dict[ContactId, tuple[ContactState, ContactState]], retry: bool
 ) -> None:
     plain, other = (
         loaded(state_of({who: both[index] for who, both in people.items()}), aliases=ALIASES) for index in (0, 1)
@@ -124,7 +124,7 @@ def test_a_plan_is_the_same_whatever_a_tag_is_called(
 
 @given(manifests(), st.dictionaries(st.sampled_from(PEOPLE).map(ContactId), contacts()))
 def test_a_drift_report_is_the_same_whatever_a_tag_is_called(
-    desired: tuple[Desired, Desired], people: dict[ContactId, tuple[Known, Known]]
+    desired: tuple[Desired, Desired], people: dict[ContactId, tuple[ContactState, ContactState]]
 ) -> None:
     reports = [
         find_drift(
@@ -250,7 +250,7 @@ def test_what_is_absent_in_one_spelling_and_present_in_the_other_is_present() ->
 def test_a_tag_came_or_went_where_it_did_in_all_spellings(
     old: str, added: str, removed: str, told: tuple[str, str, str]
 ) -> None:
-    verdict = Verdict(Outcome.APPLIED, "", None, tags(old), tags(added), tags(removed))
+    verdict = ContactOutcome(Outcome.APPLIED, "", None, tags(old), tags(added), tags(removed))
     read = spelling([(Tag(SENT), Tag(KEPT))])
     batch = BatchRecord(
         Action.ADD, (Tag(SENT),), Instant(0), Instant(1), BatchStatus.ANSWERED, {ContactId("anna"): Answer(verdict)}

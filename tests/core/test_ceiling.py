@@ -9,7 +9,7 @@ from reconciler.core.model.manifest import Authority
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.approved_scope import ceiling, within
 from reconciler.core.planning.changes import IN_DOUBT, Delta, Selection
-from reconciler.core.planning.plan import LocationPlan, PlanOptions, Snapshot, plan_location
+from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, plan_location
 from tests.build import HERE, a_rule, a_set, carries, declare, ids, state, state_of, unseen
 from tests.core.test_diff_laws import World, worlds
 
@@ -17,7 +17,7 @@ Pair = tuple[str, str, str]
 
 
 def plan_of(world: World) -> LocationPlan:
-    return plan_location(world.desired, Snapshot(HERE, observed=state_of(world.observed)), PlanOptions())
+    return plan_location(world.desired, LocationState(HERE, observed=state_of(world.observed)), PlanOptions())
 
 
 def pairs(deltas: tuple[Delta, ...]) -> set[Pair]:
@@ -61,7 +61,7 @@ def test_a_group_is_not_emptied_where_the_add_was_not_approved() -> None:
     desired = declare(a_set("s", "anna", "customer"), rule=group)
 
     def plan(text: str) -> LocationPlan:
-        return plan_location(desired, Snapshot(HERE, observed=state(anna=carries(text))), PlanOptions())
+        return plan_location(desired, LocationState(HERE, observed=state(anna=carries(text))), PlanOptions())
 
     assert within(plan("lead").deltas, ceiling(plan("lead customer"))) == ((), 2)
 
@@ -70,20 +70,24 @@ def test_a_group_is_not_emptied_where_the_add_was_not_approved() -> None:
 def test_an_open_ceiling_takes_what_exact_authority_removes_and_nothing_else(opened: bool) -> None:
     desired = declare(a_set("s", "anna", "x y", authority=Authority.EXACT), a_set("t", "bert", "x"))
     options = PlanOptions(selection=Selection(apply_deferrals=opened))
-    reviewed = plan_location(desired, Snapshot(HERE, observed=state(anna=unseen())), options)
+    reviewed = plan_location(desired, LocationState(HERE, observed=state(anna=unseen())), options)
     after = state(anna=carries("x y wild"), bert=carries("wild"))
-    kept, outside = within(plan_location(desired, Snapshot(HERE, observed=after), options).deltas, ceiling(reviewed))
+    kept, outside = within(
+        plan_location(desired, LocationState(HERE, observed=after), options).deltas, ceiling(reviewed)
+    )
     assert pairs(kept) == {("add", "bert", "x")} | ({("remove", "anna", "wild")} if opened else set())
     assert outside == (0 if opened else 1)
     failed, _ = within(
-        plan_location(desired, Snapshot(HERE, observed=after), options).deltas, ceiling(reviewed), failed=ids("anna")
+        plan_location(desired, LocationState(HERE, observed=after), options).deltas,
+        ceiling(reviewed),
+        failed=ids("anna"),
     )
     assert pairs(failed) == {("add", "bert", "x")}
 
 
 def test_a_deferral_is_approved_up_to_the_tags_that_it_names() -> None:
     desired = declare(a_set("s", "anna", "x", absent="w"))
-    reviewed = plan_location(desired, Snapshot(HERE, observed=state(anna=unseen())), PlanOptions())
-    after = Snapshot(HERE, observed=state(anna=carries("x w old", ledger="x old")))
+    reviewed = plan_location(desired, LocationState(HERE, observed=state(anna=unseen())), PlanOptions())
+    after = LocationState(HERE, observed=state(anna=carries("x w old", ledger="x old")))
     kept, outside = within(plan_location(desired, after, PlanOptions()).deltas, ceiling(reviewed))
     assert (pairs(kept), outside) == ({("remove", "anna", "w")}, 1)

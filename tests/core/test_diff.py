@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.manifest import Authority, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.policy import Reassert
 from reconciler.core.model.source import Source
-from reconciler.core.planning.changes import Diff, Listed
+from reconciler.core.planning.changes import Diff, HeldContacts
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.repeats import Reassertion
 from reconciler.core.planning.revert import Net, Reversal, undo
@@ -38,7 +38,7 @@ GROUP = tuple(a_rule(tag, group="lifecycle") for tag in ("lead", "customer"))
 
 def anna(
     text: str,
-    known: Known,
+    known: ContactState,
     *,
     absent: str = "",
     ignore: str = "",
@@ -52,7 +52,7 @@ def anna(
     return diff(declare(wanted, rule=rule), state(anna=known), **options)  # type: ignore[arg-type]
 
 
-def left(known: Known, *, rule: tuple[TagRule, ...] = (), on_leave: OnLeave = OnLeave.REMOVE) -> Diff:
+def left(known: ContactState, *, rule: tuple[TagRule, ...] = (), on_leave: OnLeave = OnLeave.REMOVE) -> Diff:
     """Anna is in no set any more; the tag x is still declared for bert."""
     return diff(declare(a_set("a", "bert", "x", on_leave=on_leave), rule=rule), state(anna=known, bert=carries("x")))
 
@@ -96,7 +96,7 @@ def test_owned_knows_the_tags_that_only_the_ledger_names() -> None:
 
 
 @pytest.mark.parametrize("left", [carries("old", ledger="old", kept="old"), carries("", ledger="old")])
-def test_a_pair_that_leaves_the_ledger_makes_no_tag_owned(left: Known) -> None:
+def test_a_pair_that_leaves_the_ledger_makes_no_tag_owned(left: ContactState) -> None:
     """bert keeps it, or is known not to carry it: neither is a reason to take it from anna, who had it from others."""
     desired = declare(a_set("a", "anna", "x", authority=OWNED))
     found = diff(desired, state(anna=carries("x old", ledger="x"), bert=left))
@@ -111,7 +111,7 @@ def test_what_a_chosen_set_leaves_in_the_ledger_still_makes_a_tag_owned() -> Non
 
 
 @pytest.mark.parametrize("known", [carries("x old", ledger="x old", kept="old"), unseen(ledger="x old", kept="old")])
-def test_what_is_kept_on_leaving_is_not_taken_as_owned_from_whoever_keeps_it(known: Known) -> None:
+def test_what_is_kept_on_leaving_is_not_taken_as_owned_from_whoever_keeps_it(known: ContactState) -> None:
     """The tag is still of the manifests, and anna's other set owns its tags: on the next day too."""
     others = a_set("b", "bert", "old", on_leave=KEEP)
     desired = declare(a_set("a", "anna", "x", authority=OWNED), others)
@@ -251,7 +251,7 @@ def test_a_contact_that_nobody_declares_is_not_counted_as_unobserved() -> None:
 def test_who_was_read_as_gone_gets_nothing_and_is_listed() -> None:
     desired = declare(a_set("s", "anna bert cara", "vip", absent="trial"))
     observed = state(anna=carries("trial"), bert=carries("vip", ledger="vip"))
-    gone = [Listed("the API does not have it", (), ids("anna bert dora"))]
+    gone = [HeldContacts("the API does not have it", (), ids("anna bert dora"))]
     for selection in (only(), only(retry_held=True, retry_rejected=True)):
         found = diff(desired, observed, gone=gone, selection=selection)
         assert changes(found) == {"cara": {"+vip declared"}}
@@ -261,7 +261,7 @@ def test_who_was_read_as_gone_gets_nothing_and_is_listed() -> None:
 
 def test_who_was_read_as_gone_gets_nothing_back_by_a_revert() -> None:
     run = Reversal("run", dict.fromkeys(ids("anna bert"), Net(removed=tags("vip"))), {})
-    gone = [Listed("the API does not have it", (), ids("anna"))]
+    gone = [HeldContacts("the API does not have it", (), ids("anna"))]
     found = undo(run, declare(), state(anna=carries(""), bert=carries("")), spent={}, gone=gone)
     assert (changes(found), quarantined(found)) == ({"bert": {"+vip reverted"}}, {"anna": gone[0].why})
 
@@ -270,7 +270,7 @@ def test_who_was_read_as_gone_gets_nothing_back_by_a_revert() -> None:
 
 
 @pytest.mark.parametrize("known", [carries("w old y", ledger="old"), unseen(ledger="old")])
-def test_protected_tags_are_never_removed(known: Known) -> None:
+def test_protected_tags_are_never_removed(known: ContactState) -> None:
     safe = tuple(a_rule(tag, protected=True) for tag in ("w", "old", "y"))
     found = anna("", known, absent="w", authority=OWNED, rule=safe)
     assert (changes(found), postponed(found), recorded(found)) == ({}, {}, {})
@@ -475,7 +475,7 @@ def test_a_pair_whose_set_has_ended_expires() -> None:
 @pytest.mark.parametrize(
     ("known", "reason"), [(carries("w", ledger="w"), "absent"), (carries("w"), "absent"), (unseen(), "absent")]
 )
-def test_what_is_asked_for_by_name_rules_over_what_follows(known: Known, reason: str) -> None:
+def test_what_is_asked_for_by_name_rules_over_what_follows(known: ContactState, reason: str) -> None:
     assert changes(anna("", known, absent="w", authority=EXACT)) == {"anna": {f"-w {reason}"}}
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import Known, Observed, absorb, adopt, intend, release
+from reconciler.core.model.contact_state import ContactState, ContactStates, absorb, adopt, intend, release
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.changes import EVERYTHING, Diff
 from reconciler.core.planning.diff import diff, owned_in
 from tests.build import DAY, NOW, a_rule, a_set, carries, declare, state_of, unseen
@@ -57,7 +57,7 @@ rules = st.tuples(
 
 
 @st.composite
-def knowns(draw: st.DrawFn, *, calm: bool = False) -> Known:
+def knowns(draw: st.DrawFn, *, calm: bool = False) -> ContactState:
     """`calm`: nothing in doubt, nobody in quarantine."""
     ledger = draw(some(TAGS))
     kept = draw(some(tuple(ledger.split()))) if ledger else ""
@@ -78,7 +78,7 @@ def knowns(draw: st.DrawFn, *, calm: bool = False) -> Known:
 class World:
     desired: Desired
     sets: list[ContactSet]
-    observed: dict[ContactId, Known]
+    observed: dict[ContactId, ContactState]
 
     def case(self, contact: ContactId) -> Case:
         """The contact as the contract sees it, worked out from the manifest alone."""
@@ -87,7 +87,7 @@ class World:
         present = self._present(contact)
         strengths = {each.authority for each in active}
         named = {use.tag for each in self.sets for use in each.tags + each.absent}
-        known = self.observed.get(contact, Known())
+        known = self.observed.get(contact, ContactState())
         return Case(
             present=present,
             absent={use.tag for each in active for use in each.absent}
@@ -121,7 +121,7 @@ class World:
         gone = set() if known.observed is None else undesired - known.observed
         return set(known.ledger - gone - (undesired & known.kept))
 
-    def _moved(self, known: Known, belongs: set[SetName]) -> bool:
+    def _moved(self, known: ContactState, belongs: set[SetName]) -> bool:
         """Left a set that is still there, or joined one while all that it belonged to are."""
         names = {each.name for each in self.sets}
         before = belongs if known.membership is None else known.membership
@@ -227,7 +227,7 @@ def _real(world: World, contact: ContactId, data: st.DataObject) -> frozenset[Ta
     return frozenset(map(Tag, data.draw(some(TAGS, 5)).split()))
 
 
-def _send(found: Diff, desired: Desired, observed: Observed, carried: dict[ContactId, frozenset[Tag]]) -> None:
+def _send(found: Diff, desired: Desired, observed: ContactStates, carried: dict[ContactId, frozenset[Tag]]) -> None:
     """As apply does: the ledger first, then every add, then every removal, all of them answered."""
     for entry in found.ledger:
         for contact in entry.contacts:
@@ -245,14 +245,14 @@ def _write(
     tags: frozenset[Tag],
     contact: ContactId,
     desired: Desired,
-    observed: Observed,
+    observed: ContactStates,
     carried: dict[ContactId, frozenset[Tag]],
 ) -> None:
     old = carried[contact]
     added = tags - old if action is Action.ADD else frozenset()
     removed = tags & old if action is Action.REMOVE else frozenset()
     carried[contact] = (old | added) - removed
-    verdict = Verdict(Outcome.APPLIED, old=old, added=added, removed=removed)
+    verdict = ContactOutcome(Outcome.APPLIED, old=old, added=added, removed=removed)
     known = intend(observed[contact], action, tags, keep=desired.want(contact).keep, at=NOW)
     when = Instant(NOW + DAY)
     observed.update({contact: absorb(known, verdict, action, tags, sent=when, answered=when)})

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.formats.plan_json import FORMAT_VERSION, plan_document, seal
-from reconciler.core.formats.plan_json_reading import read_plan
+from reconciler.core.formats.plan_json_reader import read_plan
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.names import Instant, instant, iso
 from reconciler.core.model.policy import GuardLimits
 from reconciler.core.model.source import Source
-from reconciler.core.planning.plan import PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.planning.plan import LocationState, PlanOptions, combine, plan_location
 from reconciler.planfile import dumps, load_plan, loads, write_plan
 from tests.build import HERE, NOW, a_set, carries, declare, state, state_of
 from tests.core.scenes import a_busy_plan
@@ -27,7 +27,7 @@ REFUSING = GuardLimits(max_adds=0)
 
 def small_plan() -> Any:
     observed = state(anna=carries("é", ledger="é"))
-    location = plan_location(declare(a_set("s", "anna", "x")), Snapshot(HERE, "l", 1, observed), PlanOptions())
+    location = plan_location(declare(a_set("s", "anna", "x")), LocationState(HERE, "l", 1, observed), PlanOptions())
     return combine([location], as_of=NOW, manifests="m")
 
 
@@ -44,7 +44,7 @@ def test_a_plan_comes_back_from_its_document(limits: GuardLimits) -> None:
 
 @given(worlds(), st.integers(0, 4_000_000_000_000), st.text())
 def test_any_plan_comes_back_from_its_document(world: World, as_of: int, manifests: str) -> None:
-    location = plan_location(world.desired, Snapshot(HERE, observed=state_of(world.observed)), PlanOptions())
+    location = plan_location(world.desired, LocationState(HERE, observed=state_of(world.observed)), PlanOptions())
     plan = combine([location], as_of=Instant(as_of), manifests=manifests)
     assert read_plan(json.loads(dumps(plan))) == plan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Rejection
@@ -22,7 +22,7 @@ def drifted(report: DriftReport) -> set[str]:
     return {f"{each.drift} {each.tag} {contact}" for each in report.drifted for contact in each.contacts}
 
 
-def drift(desired: Desired, anna: Known, earlier: Known | None = None) -> set[str]:
+def drift(desired: Desired, anna: ContactState, earlier: ContactState | None = None) -> set[str]:
     before = None if earlier is None else {ContactId("anna"): earlier}
     return drifted(find_drift(desired, loaded(state(anna=anna)), earlier=before))
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action, Rejection
-from reconciler.core.planning.changes import Postponed
+from reconciler.core.planning.changes import DeferralReason
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched, exclusive_tags
 from tests.build import (
@@ -43,7 +43,7 @@ def board(**more: object) -> Desired:
     )
 
 
-def planned(searched: Searched = NOT_SEARCHED, **contacts: Known) -> dict[str, set[str]]:
+def planned(searched: Searched = NOT_SEARCHED, **contacts: ContactState) -> dict[str, set[str]]:
     settled = {"anna": carries("board", ledger="board"), "bert": carries("news", ledger="news")}
     return changes(diff(board(), state(**settled | contacts), searched=searched))
 
@@ -58,7 +58,7 @@ def test_without_a_search_nobody_does() -> None:
     assert planned(**contacts) == {}
     found = diff(board(), state(**contacts))
     assert [(each.reason, each.tags) for each in found.deferrals if not each.contacts] == [
-        (Postponed.EXCLUSIVE, ("board",))
+        (DeferralReason.EXCLUSIVE, ("board",))
     ]
 
 
@@ -71,7 +71,7 @@ def test_a_holder_that_was_found_is_a_fact_though_the_search_was_not_complete() 
     searched = replace(FOUND, complete=frozenset())
     assert planned(searched, cara=carries("board")) == {"cara": {"-board exclusive"}}
     found = diff(board(), state(), searched=searched)
-    assert [each.reason for each in found.deferrals if not each.contacts] == [Postponed.INCOMPLETE]
+    assert [each.reason for each in found.deferrals if not each.contacts] == [DeferralReason.INCOMPLETE]
 
 
 def test_a_complete_search_leaves_nothing_open() -> None:
@@ -119,7 +119,7 @@ SEARCHED = st.sampled_from([NOT_SEARCHED, FOUND, replace(FOUND, complete=frozens
 
 @given(st.lists(KNOWN, min_size=4, max_size=4), SEARCHED, st.sampled_from(list(Authority)))
 def test_it_is_taken_from_holders_that_were_shown_and_from_nobody_else(
-    known: list[Known], searched: Searched, authority: Authority
+    known: list[ContactState], searched: Searched, authority: Authority
 ) -> None:
     contacts = dict(zip(map(ContactId, ("anna", "bert", "cara", "dora")), known, strict=True))
     found = diff(board(authority=authority), state_of(contacts), searched=searched)

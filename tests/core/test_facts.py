@@ -8,13 +8,13 @@ import pytest
 
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, accept, state_document
-from reconciler.core.formats.state_json_reading import read_state
-from reconciler.core.model.contact_state import Known, Observed, UndecidedReading
+from reconciler.core.formats.state_json_reader import read_state
+from reconciler.core.model.contact_state import ContactState, ContactStates, UndecidedReading
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.facts import NO_FACTS, Facts
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Rejection
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 from tests.fakes import START
 
 HERE, ANNA = LocationId("asdrwHvLUxlfw5SqKVCN"), ContactId("Anna" * 5)
@@ -22,10 +22,10 @@ LINEAGE = "6f1c8c4e-0000-4000-8000-000000000000"
 ALIAS = (Tag("x  y"), Tag("x y"))
 
 
-def portable(known: Known | None = None, facts: Facts = NO_FACTS, serial: int = 1) -> Portable:
-    observed = Observed()
-    observed.update({ANNA: known or Known()})
-    return Portable(Snapshot(HERE, LINEAGE, serial, observed, facts=facts), ())
+def portable(known: ContactState | None = None, facts: Facts = NO_FACTS, serial: int = 1) -> Portable:
+    observed = ContactStates()
+    observed.update({ANNA: known or ContactState()})
+    return Portable(LocationState(HERE, LINEAGE, serial, observed, facts=facts), ())
 
 
 def test_the_last_answer_about_a_spelling_rules() -> None:
@@ -40,7 +40,7 @@ def test_facts_survive_a_document(facts: Facts) -> None:
 
 
 def test_what_was_given_read_and_tried_before_survives_a_document() -> None:
-    known = Known(
+    known = ContactState(
         doubt=frozenset({Tag("a")}),
         doubt_at=START,
         spent=((Tag("a"), START), (Tag("b"), START)),
@@ -59,7 +59,7 @@ def test_a_document_of_version_1_2_is_read() -> None:
     for known in document["locations"][0]["known"]:
         del known["spent"], known["reading"], known["attempted_at"]
     (found,) = read_state(document, path="x")
-    assert (found.state.facts, found.state.observed[ANNA]) == (Facts(max_tags=3), Known())
+    assert (found.state.facts, found.state.observed[ANNA]) == (Facts(max_tags=3), ContactState())
 
 
 def test_a_document_that_knows_no_facts_is_read() -> None:
@@ -70,7 +70,7 @@ def test_a_document_that_knows_no_facts_is_read() -> None:
         del known["quarantined_since"], known["membership"], known["restored"]
     (found,) = read_state(document, path="x")
     assert found.state.facts == NO_FACTS
-    assert found.state.observed[ANNA] == Known()
+    assert found.state.observed[ANNA] == ContactState()
 
 
 @pytest.mark.parametrize(
@@ -94,32 +94,32 @@ def test_a_push_of_other_facts_is_a_change() -> None:
 @pytest.mark.parametrize(
     ("known", "facts", "line"),
     [
-        (Known(), Facts(max_tags=0), "a request may hold 0 tags"),
-        (Known(), Facts(aliases=((Tag("a"), Tag("a")),)), "the alias 'a' of 'a' is none"),
-        (Known(), Facts(aliases=((Tag("a"), Tag("B")),)), "the alias 'a' of 'B' is none"),
-        (Known(), Facts(aliases=((Tag("a"), Tag("b")), (Tag("a"), Tag("c")))), "one tag has several aliases"),
-        (Known(quarantined_since=START), NO_FACTS, "first refused after it was last refused"),
-        (Known(membership=frozenset({SetName("s")})), NO_FACTS, "and no quarantine"),
-        (Known(restored=((Tag("a"), START),)), NO_FACTS, "not under management"),
-        (Known(spent=((Tag("a"), START), (Tag("a"), Instant(START + 1)))), NO_FACTS, "at several times"),
-        (Known(spent=((Tag("a"), Instant(START + 600_000)),)), NO_FACTS, "given at a time that is yet to come"),
-        (Known(spent=((Tag("A"), START),)), NO_FACTS, "not in their one spelling"),
-        (Known(attempted_at=Instant(START + 600_000)), NO_FACTS, "tried at a time that is yet to come"),
-        (Known(), Facts(limits_at=START), "and no limit"),
+        (ContactState(), Facts(max_tags=0), "a request may hold 0 tags"),
+        (ContactState(), Facts(aliases=((Tag("a"), Tag("a")),)), "the alias 'a' of 'a' is none"),
+        (ContactState(), Facts(aliases=((Tag("a"), Tag("B")),)), "the alias 'a' of 'B' is none"),
+        (ContactState(), Facts(aliases=((Tag("a"), Tag("b")), (Tag("a"), Tag("c")))), "one tag has several aliases"),
+        (ContactState(quarantined_since=START), NO_FACTS, "first refused after it was last refused"),
+        (ContactState(membership=frozenset({SetName("s")})), NO_FACTS, "and no quarantine"),
+        (ContactState(restored=((Tag("a"), START),)), NO_FACTS, "not under management"),
+        (ContactState(spent=((Tag("a"), START), (Tag("a"), Instant(START + 1)))), NO_FACTS, "at several times"),
+        (ContactState(spent=((Tag("a"), Instant(START + 600_000)),)), NO_FACTS, "given at a time that is yet to come"),
+        (ContactState(spent=((Tag("A"), START),)), NO_FACTS, "not in their one spelling"),
+        (ContactState(attempted_at=Instant(START + 600_000)), NO_FACTS, "tried at a time that is yet to come"),
+        (ContactState(), Facts(limits_at=START), "and no limit"),
         (
-            Known(ledger=frozenset({Tag("a")}), restored=((Tag("a"), START + 600_000),)),
+            ContactState(ledger=frozenset({Tag("a")}), restored=((Tag("a"), START + 600_000),)),
             NO_FACTS,
             "restored at a time that is yet to come",
         ),
     ],
 )
-def test_what_does_not_hang_together_is_told(known: Known, facts: Facts, line: str) -> None:
+def test_what_does_not_hang_together_is_told(known: ContactState, facts: Facts, line: str) -> None:
     (found,) = verify(portable(known, facts), now=START)
     assert line in found
 
 
 def test_what_hangs_together_is_not() -> None:
-    quarantined = Known(
+    quarantined = ContactState(
         quarantine=Rejection.INVALID,
         quarantined_at=START,
         quarantined_since=START,

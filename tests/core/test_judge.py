@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.names import ContactId
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Row, Verdict, judge
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection, ResponseRow, classify_rows
 from tests.build import ids, tags
 
 ADD, REMOVE = Action.ADD, Action.REMOVE
@@ -23,13 +23,13 @@ APPLIED, NOOP, REJECTED, HELD, IN_DOUBT = (
 )
 
 
-def success(old: str | None, added: str | None = "", removed: str | None = "", *, of: ContactId = ANNA) -> Row:
+def success(old: str | None, added: str | None = "", removed: str | None = "", *, of: ContactId = ANNA) -> ResponseRow:
     told = [None if text is None else tags(text) for text in (old, added, removed)]
-    return Row(of, "success", "Tags updated", *told)
+    return ResponseRow(of, "success", "Tags updated", *told)
 
 
-def error(message: str, *, kind: str = "error", of: ContactId = ANNA) -> Row:
-    return Row(of, kind, message)
+def error(message: str, *, kind: str = "error", of: ContactId = ANNA) -> ResponseRow:
+    return ResponseRow(of, kind, message)
 
 
 INVALID, DELETED = "contact id is not a valid firebase id", "contact is deleted"
@@ -73,8 +73,20 @@ CASES = [
     ("an unknown type", ADD, "x", [error("Tags updated", kind="partial")], HELD),
     ("an empty type", ADD, "x", [error("Tags updated", kind="")], HELD),
     ("a type spelt otherwise", ADD, "x", [error("Tags updated", kind="Success")], HELD),
-    ("an error that says it changed something", ADD, "x", [Row(ANNA, "error", DELETED, tags(""), tags("x"))], IN_DOUBT),
-    ("an error with the tags as they were", ADD, "x", [Row(ANNA, "error", DELETED, tags("y"), tags(""))], REJECTED),
+    (
+        "an error that says it changed something",
+        ADD,
+        "x",
+        [ResponseRow(ANNA, "error", DELETED, tags(""), tags("x"))],
+        IN_DOUBT,
+    ),
+    (
+        "an error with the tags as they were",
+        ADD,
+        "x",
+        [ResponseRow(ANNA, "error", DELETED, tags("y"), tags(""))],
+        REJECTED,
+    ),
     ("a row of a contact that was not sent", ADD, "x", [success("", "x"), error(DELETED, of=BERT)], APPLIED),
     ("an id in another case", ADD, "x", [success("", "x", of=ContactId("Anna"))], IN_DOUBT),
 ]
@@ -83,23 +95,23 @@ CASES = [
 @pytest.mark.parametrize(
     ("action", "asked", "rows", "expected"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
 )
-def test_a_row_means(action: Action, asked: str, rows: list[Row], expected: Outcome) -> None:
+def test_a_row_means(action: Action, asked: str, rows: list[ResponseRow], expected: Outcome) -> None:
     for order in permutations(rows):
-        assert judge(action, [ANNA], tags(asked), order)[ANNA].outcome is expected
+        assert classify_rows(action, [ANNA], tags(asked), order)[ANNA].outcome is expected
 
 
 VENDORS = [
-    Row(ContactId("qFSqySFkVvNzOSqgGqFi"), "success", "Tags updated", tags("tag-1 tag-2"), tags(""), tags("")),
-    Row(ContactId("abcdef"), "error", INVALID),
-    Row(ContactId("qFSqySFkVvNzOSqgGqFi"), "error", DELETED),
-    Row(ContactId("3ualbhnV7j3n3a9r2moD"), "error", FOREIGN),
+    ResponseRow(ContactId("qFSqySFkVvNzOSqgGqFi"), "success", "Tags updated", tags("tag-1 tag-2"), tags(""), tags("")),
+    ResponseRow(ContactId("abcdef"), "error", INVALID),
+    ResponseRow(ContactId("qFSqySFkVvNzOSqgGqFi"), "error", DELETED),
+    ResponseRow(ContactId("3ualbhnV7j3n3a9r2moD"), "error", FOREIGN),
 ]
 
 
 @pytest.mark.parametrize("rows", list(permutations(VENDORS)))
-def test_the_vendors_own_example(rows: tuple[Row, ...]) -> None:
+def test_the_vendors_own_example(rows: tuple[ResponseRow, ...]) -> None:
     """It answers one contact twice: that one is in doubt, whichever row comes first."""
-    found = judge(ADD, dict.fromkeys(row.contact for row in VENDORS), tags("tag-1"), rows)
+    found = classify_rows(ADD, dict.fromkeys(row.contact for row in VENDORS), tags("tag-1"), rows)
     assert {contact: (verdict.outcome, verdict.rejection) for contact, verdict in found.items()} == {
         "qFSqySFkVvNzOSqgGqFi": (IN_DOUBT, None),
         "abcdef": (REJECTED, Rejection.INVALID),
@@ -115,13 +127,13 @@ def test_the_vendors_own_example(rows: tuple[Row, ...]) -> None:
         (success("x"), ADD, "x"),
     ],
 )
-def test_an_answer_tells_what_the_contact_carries_now(row: Row, action: Action, carried: str) -> None:
-    assert judge(action, [ANNA], tags("x"), [row])[ANNA].observed == tags(carried)
+def test_an_answer_tells_what_the_contact_carries_now(row: ResponseRow, action: Action, carried: str) -> None:
+    assert classify_rows(action, [ANNA], tags("x"), [row])[ANNA].observed == tags(carried)
 
 
 def test_what_is_unclear_tells_nothing_and_says_why() -> None:
     for rows in ([], [success("", "x"), success("", "x")], [success(None)], [error("who knows")]):
-        verdict = judge(ADD, [ANNA], tags("x"), rows)[ANNA]
+        verdict = classify_rows(ADD, [ANNA], tags("x"), rows)[ANNA]
         assert verdict.observed is None
         assert verdict.message
 
@@ -129,7 +141,7 @@ def test_what_is_unclear_tells_nothing_and_says_why() -> None:
 some_tags = st.none() | st.frozensets(st.sampled_from(tuple(tags("x y z"))))
 some_rows = st.lists(
     st.builds(
-        Row,
+        ResponseRow,
         contact=st.sampled_from((ANNA, BERT, ContactId("cara"))),
         type=st.sampled_from(("success", "error", "other")),
         message=st.sampled_from(("Tags updated", INVALID, DELETED, "new")),
@@ -143,16 +155,16 @@ some_rows = st.lists(
 
 @given(st.sampled_from(Action), st.frozensets(st.sampled_from(tuple(tags("x y"))), min_size=1), some_rows, st.data())
 def test_every_contact_sent_gets_one_verdict_whatever_comes_back(
-    action: Action, asked: frozenset[str], rows: list[Row], data: st.DataObject
+    action: Action, asked: frozenset[str], rows: list[ResponseRow], data: st.DataObject
 ) -> None:
-    found = judge(action, [ANNA, BERT], asked, rows)  # type: ignore[arg-type]
+    found = classify_rows(action, [ANNA, BERT], asked, rows)  # type: ignore[arg-type]
     assert list(found) == [ANNA, BERT]
-    assert found == judge(action, [ANNA, BERT], asked, data.draw(st.permutations(rows)))  # type: ignore[arg-type]
+    assert found == classify_rows(action, [ANNA, BERT], asked, data.draw(st.permutations(rows)))  # type: ignore[arg-type]
     for verdict in found.values():
         _is_sound(action, asked, verdict)
 
 
-def _is_sound(action: Action, asked: frozenset[str], verdict: Verdict) -> None:
+def _is_sound(action: Action, asked: frozenset[str], verdict: ContactOutcome) -> None:
     """Only what was asked for was changed, and afterwards it is as asked for."""
     assert (verdict.outcome is REJECTED) == (verdict.rejection is not None)
     assert (verdict.outcome in (APPLIED, NOOP)) == (verdict.observed is not None)

@@ -14,13 +14,22 @@ from random import Random
 import pytest
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import Observed, Origin, absorb, adopt, intend, observe, release, withdraw
+from reconciler.core.model.contact_state import (
+    ContactStates,
+    ObservationOrigin,
+    absorb,
+    adopt,
+    intend,
+    observe,
+    release,
+    withdraw,
+)
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.batches import Batch
-from reconciler.core.planning.changes import Deferral, Diff, Listed
+from reconciler.core.planning.changes import Deferral, Diff, HeldContacts
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.revert import Reversal, reverse, undo
 from tests.build import HERE, NOW, SETTLE, a_rule, a_set, declare, ids, only
@@ -62,7 +71,7 @@ class History:
     random: Random
     now: int = NOW
     desired: Desired = field(default_factory=declare)
-    observed: Observed = field(default_factory=Observed)
+    observed: ContactStates = field(default_factory=ContactStates)
     carried: dict[ContactId, set[Tag]] = field(default_factory=lambda: {each: set() for each in PEOPLE})
     deleted: set[ContactId] = field(default_factory=set)
     late: list[Effect] = field(default_factory=list)
@@ -128,7 +137,7 @@ class History:
         for contact in set(PEOPLE) - self.deleted:
             seen = frozenset(self.carried[contact])
             at = Instant(self.now - lag)
-            known = observe(self.observed[contact], seen, at=at, origin=Origin.GET, settle_ms=SETTLE)
+            known = observe(self.observed[contact], seen, at=at, origin=ObservationOrigin.GET, settle_ms=SETTLE)
             self.observed.update({contact: known})
         self.log.append(f"refresh {lag}")
 
@@ -245,28 +254,30 @@ class History:
     def doubt(self, batch: Batch, sent: Instant) -> None:
         """What state makes of a batch that it never saw answered."""
         tags = frozenset(batch.tags)
-        unclear = dict.fromkeys(batch.contacts, Answer(Verdict(Outcome.IN_DOUBT)))
+        unclear = dict.fromkeys(batch.contacts, Answer(ContactOutcome(Outcome.IN_DOUBT)))
         self.journal[-1].append(a_record(batch, sent, unclear, BatchStatus.IN_DOUBT))
         self.observed.update({each: self.observed[each].in_doubt(tags, sent) for each in batch.contacts})
 
-    def arrive(self, action: Action, contact: ContactId, tags: TagSet, end: str) -> Verdict:
+    def arrive(self, action: Action, contact: ContactId, tags: TagSet, end: str) -> ContactOutcome:
         """What the API does with one contact of a request, now or later or never, and what it answers."""
         if contact in self.deleted:
-            rejected = Verdict(Outcome.REJECTED, rejection=Rejection.DELETED)
-            return rejected if end == "answered" else Verdict(Outcome.IN_DOUBT)
+            rejected = ContactOutcome(Outcome.REJECTED, rejection=Rejection.DELETED)
+            return rejected if end == "answered" else ContactOutcome(Outcome.IN_DOUBT)
         if end == "answered" and self.random.random() < 0.8:
             old = frozenset(self.carried[contact])
             added = tags - old if action is Action.ADD else NONE
             removed = tags & old if action is Action.REMOVE else NONE
             self.land(action, contact, tags, self.expected(contact, tags))
-            return Verdict(Outcome.APPLIED if added or removed else Outcome.NOOP, old=old, added=added, removed=removed)
+            return ContactOutcome(
+                Outcome.APPLIED if added or removed else Outcome.NOOP, old=old, added=added, removed=removed
+            )
         ours = self.expected(contact, tags)
         match self.random.choice(("now", "later", "later", "never")):
             case "now":
                 self.land(action, contact, tags, ours)
             case "later":
                 self.late.append(Effect(self.now + self.random.randrange(1, SETTLE), action, contact, tags, ours))
-        return Verdict(Outcome.IN_DOUBT)
+        return ContactOutcome(Outcome.IN_DOUBT)
 
     def land(self, action: Action, contact: ContactId, tags: TagSet, ours: TagSet) -> None:
         """`ours`: what of an add is under management, and not only given back."""
@@ -298,7 +309,7 @@ class History:
             told |= set(TAGS)
         for delta in found.deltas:
             told |= delta.tags(Action.REMOVE) if contact in delta.contacts else NONE
-        listings: tuple[Deferral | Listed, ...] = (*found.deferrals, *found.held, *found.spared)
+        listings: tuple[Deferral | HeldContacts, ...] = (*found.deferrals, *found.held, *found.spared)
         for listed in listings:
             told |= set(listed.tags) if contact in listed.contacts else NONE
         for entry in found.ledger:

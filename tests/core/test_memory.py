@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from reconciler.core.model.contact_state import (
     QUARANTINE_MS,
     RESTORE_MS,
-    Known,
-    Origin,
+    ContactState,
+    ObservationOrigin,
     absorb,
     intend,
     observe,
@@ -23,10 +23,10 @@ from reconciler.core.model.contact_state import (
 from reconciler.core.model.facts import Alias, Facts
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant, SetName, Tag, folded
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Row, Verdict, judge
-from reconciler.core.planning.changes import FLAPPING, UNCONFIRMED, Diff, Postponed
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection, ResponseRow, classify_rows
+from reconciler.core.planning.changes import FLAPPING, UNCONFIRMED, DeferralReason, Diff
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.plan import PlanOptions, Snapshot, plan_location
+from reconciler.core.planning.plan import LocationState, PlanOptions, plan_location
 from reconciler.core.planning.tag_aliases import aliases_in, spelling
 from tests.build import (
     DAY,
@@ -55,15 +55,15 @@ GONE = carries("", ledger="vip")
 VIP = declare(a_set("s", "anna", "vip"))
 
 
-def put_back(known: Known, *, ago: int, tag: str = "vip") -> Known:
+def put_back(known: ContactState, *, ago: int, tag: str = "vip") -> ContactState:
     return replace(known, restored=((Tag(tag), Instant(NOW - ago)),))
 
 
-def intended(known: Known, text: str, *, at: int = NOW) -> Known:
+def intended(known: ContactState, text: str, *, at: int = NOW) -> ContactState:
     return intend(known, ADD, tags(text), keep=tags(""), at=Instant(at))
 
 
-def found(known: Known, **options: object) -> Diff:
+def found(known: ContactState, **options: object) -> Diff:
     return diff(VIP, state(anna=known), now=NOW, **options)  # type: ignore[arg-type]
 
 
@@ -149,13 +149,13 @@ def test_once_is_never_restored_nor_held(ago: int) -> None:
 
 
 ONCE = declare(a_set("s", "anna", "vip"), rule=[a_rule("vip", once=True)])
-SILENCE = Verdict(Outcome.IN_DOUBT, "no answer")
+SILENCE = ContactOutcome(Outcome.IN_DOUBT, "no answer")
 
 
-def added_in_doubt(*, later: str, after: int = SETTLE) -> Known:
+def added_in_doubt(*, later: str, after: int = SETTLE) -> ContactState:
     """Asked for, without an answer; what a look so long after shows."""
     known = absorb(intended(unseen(), "vip"), SILENCE, ADD, tags("vip"), sent=NOW, answered=NOW)
-    return observe(known, tags(later), at=Instant(NOW + after), origin=Origin.SEARCH, settle_ms=SETTLE)
+    return observe(known, tags(later), at=Instant(NOW + after), origin=ObservationOrigin.SEARCH, settle_ms=SETTLE)
 
 
 def test_once_in_doubt_and_not_there_later_is_held_until_a_person_says() -> None:
@@ -183,14 +183,14 @@ def test_what_stands_for_a_once_that_is_held_stays_and_the_rest_goes_on() -> Non
 
 def test_another_spelling_confirms_too() -> None:
     known = absorb(intended(unseen(), "cafe\u0301"), SILENCE, ADD, tags("cafe\u0301"), sent=NOW, answered=NOW)
-    seen = observe(known, tags("caf\u00e9"), at=Instant(NOW + 1), origin=Origin.GET, settle_ms=SETTLE)
+    seen = observe(known, tags("caf\u00e9"), at=Instant(NOW + 1), origin=ObservationOrigin.GET, settle_ms=SETTLE)
     assert (known.unconfirmed, seen.unconfirmed) == (tags("cafe\u0301"), tags(""))
 
 
 @pytest.mark.parametrize("after", [1, SETTLE])
 def test_once_in_doubt_and_seen_is_satisfied(after: int) -> None:
     seen = added_in_doubt(later="vip", after=after)
-    gone = observe(seen, tags(""), at=Instant(NOW + DAY), origin=Origin.GET, settle_ms=SETTLE)
+    gone = observe(seen, tags(""), at=Instant(NOW + DAY), origin=ObservationOrigin.GET, settle_ms=SETTLE)
     result = diff(ONCE, state(anna=gone), now=NOW)
     assert (changes(result), held(result)) == ({}, {})
 
@@ -201,9 +201,9 @@ def test_a_look_from_before_its_request_confirms_nothing() -> None:
 
 
 def test_an_answer_confirms_though_a_workflow_consumes_at_once() -> None:
-    applied = Verdict(Outcome.APPLIED, "", None, tags(""), tags("vip"))
+    applied = ContactOutcome(Outcome.APPLIED, "", None, tags(""), tags("vip"))
     known = absorb(intended(unseen(), "vip"), applied, ADD, tags("vip"), sent=NOW, answered=NOW)
-    gone = observe(known, tags(""), at=Instant(NOW + DAY), origin=Origin.GET, settle_ms=SETTLE)
+    gone = observe(known, tags(""), at=Instant(NOW + DAY), origin=ObservationOrigin.GET, settle_ms=SETTLE)
     result = diff(ONCE, state(anna=gone), now=NOW)
     assert (known.unconfirmed, changes(result), held(result)) == (tags(""), {}, {})
 
@@ -214,7 +214,7 @@ def test_what_is_withdrawn_rejected_or_released_is_not_unconfirmed() -> None:
     assert known.unconfirmed == tags("vip x")
     assert withdraw(known, before) == before
     assert release(known, tags("x")).unconfirmed == tags("vip")
-    refused = Verdict(Outcome.REJECTED, "deleted", Rejection.DELETED)
+    refused = ContactOutcome(Outcome.REJECTED, "deleted", Rejection.DELETED)
     assert absorb(known, refused, ADD, tags("vip x"), sent=NOW, answered=NOW).unconfirmed == tags("")
 
 
@@ -236,7 +236,7 @@ def test_an_intent_remembers_what_it_puts_back() -> None:
 @pytest.mark.parametrize(
     "known", [carries(""), unseen(ledger="vip"), carries("vip", ledger="vip"), carries("", ledger="vip", doubt="vip")]
 )
-def test_what_others_did_not_remove_is_not_put_back(known: Known) -> None:
+def test_what_others_did_not_remove_is_not_put_back(known: ContactState) -> None:
     assert intended(known, "vip").restored == ()
 
 
@@ -248,8 +248,8 @@ def test_what_leaves_the_ledger_was_put_back_no_more() -> None:
     assert release(intended(GONE, "vip"), tags("vip")).restored == ()
 
 
-def refused(known: Known = carries(""), *, at: int, sets: Iterable[str] = ("s",)) -> Known:  # noqa: B008
-    verdict = Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+def refused(known: ContactState = carries(""), *, at: int, sets: Iterable[str] = ("s",)) -> ContactState:  # noqa: B008
+    verdict = ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
     when = Instant(at)
     return absorb(known, verdict, ADD, tags("vip"), sent=when, answered=when, membership=frozenset(map(SetName, sets)))
 
@@ -270,16 +270,22 @@ def test_a_refusal_is_remembered_from_the_first_to_the_last() -> None:
         (replace(refused(at=NOW - DAY), membership=None), "quarantined"),
         (replace(refused(at=NOW - QUARANTINE_MS), membership=None), "planned"),
         (
-            observe(refused(at=NOW - DAY), tags(""), at=Instant(NOW), origin=Origin.GET, settle_ms=SETTLE),
+            observe(refused(at=NOW - DAY), tags(""), at=Instant(NOW), origin=ObservationOrigin.GET, settle_ms=SETTLE),
             "planned",
         ),
         (
-            observe(refused(at=NOW - DAY), tags(""), at=Instant(NOW - 2 * DAY), origin=Origin.GET, settle_ms=SETTLE),
+            observe(
+                refused(at=NOW - DAY),
+                tags(""),
+                at=Instant(NOW - 2 * DAY),
+                origin=ObservationOrigin.GET,
+                settle_ms=SETTLE,
+            ),
             "quarantined",
         ),
     ],
 )
-def test_whom_the_api_refused_comes_back(known: Known, outcome: str) -> None:
+def test_whom_the_api_refused_comes_back(known: ContactState, outcome: str) -> None:
     result = found(known)
     assert changes(result) == ({"anna": {"+vip declared"}} if outcome == "planned" else {})
     assert quarantined(result) == ({} if outcome == "planned" else {"anna": "deleted"})
@@ -323,7 +329,7 @@ def test_asked_to_retry_whom_the_api_refused_it_is_planned_but_not_twice_in_a_ru
 
 def test_an_observation_ends_a_quarantine_whole() -> None:
     known = refused(carries(""), at=NOW - DAY)
-    seen = observe(known, tags(""), at=Instant(NOW), origin=Origin.GET, settle_ms=SETTLE)
+    seen = observe(known, tags(""), at=Instant(NOW), origin=ObservationOrigin.GET, settle_ms=SETTLE)
     assert (seen.quarantine, seen.quarantined_at, seen.quarantined_since, seen.membership) == (None,) * 4
 
 
@@ -341,7 +347,7 @@ def test_an_observation_ends_a_quarantine_whole() -> None:
 )
 def test_what_a_request_was_found_to_hold_bounds_the_batches(facts: Facts, sizes: list[int]) -> None:
     desired = declare(a_set("s", many(6), "a b"))
-    plan = plan_location(desired, Snapshot(HERE, facts=facts), PlanOptions(now=Instant(NOW)))
+    plan = plan_location(desired, LocationState(HERE, facts=facts), PlanOptions(now=Instant(NOW)))
     assert [len(batch.contacts) for batch in plan.batches] == sizes
 
 
@@ -369,9 +375,9 @@ def test_different_tags_are_not_spellings(one: str, other: str) -> None:
     assert folded(one) != folded(other)
 
 
-def row(old: Iterable[str], *, added: Iterable[str] = (), removed: Iterable[str] = ()) -> Row:
+def row(old: Iterable[str], *, added: Iterable[str] = (), removed: Iterable[str] = ()) -> ResponseRow:
     before, plus, minus = (frozenset(map(Tag, each)) for each in (old, added, removed))
-    return Row(ids("anna")[0], "success", "Tags updated", before, plus, minus)
+    return ResponseRow(ids("anna")[0], "success", "Tags updated", before, plus, minus)
 
 
 @pytest.mark.parametrize(
@@ -392,9 +398,9 @@ def row(old: Iterable[str], *, added: Iterable[str] = (), removed: Iterable[str]
         (REMOVE, row(["b"], removed=[COMPOSED, "b"]), Outcome.IN_DOUBT),
     ],
 )
-def test_a_row_in_another_spelling_means_the_tag(action: Action, answer: Row, outcome: Outcome) -> None:
+def test_a_row_in_another_spelling_means_the_tag(action: Action, answer: ResponseRow, outcome: Outcome) -> None:
     wanted = frozenset({APART, Tag("b")})
-    assert judge(action, ids("anna"), wanted, [answer])[ids("anna")[0]].outcome is outcome
+    assert classify_rows(action, ids("anna"), wanted, [answer])[ids("anna")[0]].outcome is outcome
 
 
 def test_answers_tell_aliases() -> None:
@@ -404,13 +410,13 @@ def test_answers_tell_aliases() -> None:
     assert list(aliases_in(sent, [frozenset({APART, COMPOSED, Tag("b")})])) == []
 
 
-def spelt(known: Known, *sets: object, **options: object) -> Diff:
+def spelt(known: ContactState, *sets: object, **options: object) -> Diff:
     desired = declare(*(sets or (a_set("s", "anna", APART),)))  # type: ignore[arg-type]
     read = spelling(CAFE)
     return diff(read.desired(desired), read.observed(state(anna=known)), now=NOW, **options)  # type: ignore[arg-type]
 
 
-def of(observed: str | None, **more: str) -> Known:
+def of(observed: str | None, **more: str) -> ContactState:
     return unseen(**more) if observed is None else carries(observed, **more)  # type: ignore[arg-type]
 
 
@@ -481,6 +487,9 @@ def test_nothing_desired_is_removed_under_any_spelling(there: set[str], desired:
 
 def test_what_exact_authority_will_find_is_open_where_that_was_asked_for() -> None:
     desired = declare(a_set("s", "anna", "vip", authority=Authority.EXACT))
-    for chosen, reason in ((only(), Postponed.EXACT), (replace(only(), apply_deferrals=True), Postponed.OPEN)):
+    for chosen, reason in (
+        (only(), DeferralReason.EXACT),
+        (replace(only(), apply_deferrals=True), DeferralReason.OPEN),
+    ):
         result = diff(desired, state(anna=unseen()), selection=chosen)
         assert [(each.reason, each.tags) for each in result.deferrals] == [(reason, ())]

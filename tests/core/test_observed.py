@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.contact_state import (
-    UNKNOWN,
-    Known,
-    Observed,
-    Origin,
-    Seen,
+    NEVER_OBSERVED,
+    ContactState,
+    ContactStates,
+    ObservationOrigin,
+    ObservedContacts,
     absorb,
     adopt,
     intend,
@@ -23,30 +23,30 @@ from reconciler.core.model.contact_state import (
     withdraw,
 )
 from reconciler.core.model.names import ContactId, Instant
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.observing.refresh_rules import take_in
 from tests.build import DAY, NOW, SETTLE, carries, ids, state, tags, unseen
 
 ADD, REMOVE = Action.ADD, Action.REMOVE
-IN_DOUBT = Verdict(Outcome.IN_DOUBT)
-DELETED = Verdict(Outcome.REJECTED, rejection=Rejection.DELETED)
+IN_DOUBT = ContactOutcome(Outcome.IN_DOUBT)
+DELETED = ContactOutcome(Outcome.REJECTED, rejection=Rejection.DELETED)
 
 
-def applied(old: str, added: str = "", removed: str = "") -> Verdict:
-    return Verdict(Outcome.APPLIED, old=tags(old), added=tags(added), removed=tags(removed))
+def applied(old: str, added: str = "", removed: str = "") -> ContactOutcome:
+    return ContactOutcome(Outcome.APPLIED, old=tags(old), added=tags(added), removed=tags(removed))
 
 
-def answer(known: Known, verdict: Verdict, action: Action, text: str, *, at: int = NOW) -> Known:
+def answer(known: ContactState, verdict: ContactOutcome, action: Action, text: str, *, at: int = NOW) -> ContactState:
     return absorb(known, verdict, action, tags(text), sent=Instant(at - 1_000), answered=Instant(at), settle_ms=SETTLE)
 
 
-def look(known: Known, text: str, *, at: int) -> Known:
-    return observe(known, tags(text), at=Instant(at), origin=Origin.GET, settle_ms=SETTLE)
+def look(known: ContactState, text: str, *, at: int) -> ContactState:
+    return observe(known, tags(text), at=Instant(at), origin=ObservationOrigin.GET, settle_ms=SETTLE)
 
 
 def test_an_answer_is_the_next_observation() -> None:
-    known = answer(UNKNOWN, applied("y", added="x"), ADD, "x")
-    assert (known.observed, known.observed_at, known.origin) == (tags("x y"), NOW, Origin.WRITE)
+    known = answer(NEVER_OBSERVED, applied("y", added="x"), ADD, "x")
+    assert (known.observed, known.observed_at, known.origin) == (tags("x y"), NOW, ObservationOrigin.WRITE)
 
 
 def test_an_intended_add_is_under_management_from_here_on() -> None:
@@ -88,12 +88,12 @@ def test_an_unclear_answer_leaves_a_doubt_as_old_as_its_sending() -> None:
 
 
 def test_a_later_doubt_makes_an_earlier_one_no_older() -> None:
-    known = UNKNOWN.in_doubt(tags("x"), Instant(NOW)).in_doubt(tags("y"), Instant(NOW - DAY))
+    known = NEVER_OBSERVED.in_doubt(tags("x"), Instant(NOW)).in_doubt(tags("y"), Instant(NOW - DAY))
     assert (known.doubt, known.doubt_at) == (tags("x y"), NOW)
 
 
 def test_a_doubt_ends_with_an_observation_after_its_request_could_land() -> None:
-    doubtful = UNKNOWN.in_doubt(tags("x"), Instant(NOW))
+    doubtful = NEVER_OBSERVED.in_doubt(tags("x"), Instant(NOW))
     assert look(doubtful, "", at=NOW + SETTLE - 1).doubt == tags("x")
     settled = look(doubtful, "", at=NOW + SETTLE)
     assert (settled.doubt, settled.doubt_at) == (tags(""), None)
@@ -136,14 +136,14 @@ def test_adopting_and_releasing() -> None:
 
 
 def test_contacts_that_share_everything_share_one_value() -> None:
-    observed = state(anna=carries("x"), bert=carries("x"), cara=UNKNOWN)
+    observed = state(anna=carries("x"), bert=carries("x"), cara=NEVER_OBSERVED)
     assert (len(observed), len(observed.patterns)) == (3, 2)
-    assert observed[ids("nobody")[0]] is UNKNOWN
+    assert observed[ids("nobody")[0]] is NEVER_OBSERVED
 
 
 def test_what_was_read_together_becomes_known_of_each() -> None:
     observed = state(anna=carries("x", at=NOW), bert=carries("x", at=NOW - DAY))
-    seen = Seen(tags("y"), Instant(NOW - 1), Origin.SEARCH, ids("anna bert cara"))
+    seen = ObservedContacts(tags("y"), Instant(NOW - 1), ObservationOrigin.SEARCH, ids("anna bert cara"))
     observed.update(dict(seen.absorb(observed)))
     assert [observed[contact].observed for contact in seen.contacts] == [tags("x"), tags("y"), tags("y")]
 
@@ -151,7 +151,7 @@ def test_what_was_read_together_becomes_known_of_each() -> None:
 words = st.frozensets(st.sampled_from(tuple(tags("x y z"))))
 instants = st.integers(NOW - 10, NOW + 10).map(Instant)
 knowns = st.builds(
-    Known,
+    ContactState,
     observed=st.none() | words,
     observed_at=st.none() | instants,
     ledger=words,
@@ -164,11 +164,11 @@ knowns = st.builds(
 
 @given(knowns, st.lists(st.tuples(words, instants), max_size=4))
 def test_an_observation_moves_time_forward_and_never_the_ledger(
-    known: Known, seen: list[tuple[frozenset[str], Instant]]
+    known: ContactState, seen: list[tuple[frozenset[str], Instant]]
 ) -> None:
     for found, at in seen:
         before = known
-        known = observe(known, found, at=at, origin=Origin.GET, settle_ms=0)  # type: ignore[arg-type]
+        known = observe(known, found, at=at, origin=ObservationOrigin.GET, settle_ms=0)  # type: ignore[arg-type]
         assert known.ledger == before.ledger
         assert known.doubt in (before.doubt, frozenset())
         assert (known.observed_at or 0) >= (before.observed_at or 0)
@@ -177,8 +177,8 @@ def test_an_observation_moves_time_forward_and_never_the_ledger(
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_whatever_the_order_the_newest_observation_wins(order: tuple[int, ...]) -> None:
     contact = ContactId("anna")
-    seen = [Seen(tags(str(at)), Instant(at), Origin.SEARCH, (contact,)) for at in (1, 2, 3)]
-    observed = Observed()
+    seen = [ObservedContacts(tags(str(at)), Instant(at), ObservationOrigin.SEARCH, (contact,)) for at in (1, 2, 3)]
+    observed = ContactStates()
     changed = take_in(observed, [seen[place] for place in order])
 
     assert changed == {contact: observed[contact]}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import NOTHING, Desired, Reason, Want, members_of, resolve
-from reconciler.core.model.manifest import Authority, Combined, ContactSet, Listed, OnLeave, TagRule
+from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag
 from reconciler.core.model.source import Source
 from tests.build import DAY, HERE, NOW, a_manifest, a_rule, a_set, declare, ids, names, rules, tags, union
@@ -241,7 +241,7 @@ def without_meaning() -> list[tuple[ContactSet, ...]]:
     return [
         (c, b, a),
         (replace(a, source=elsewhere), b, c),
-        (replace(a, contacts=Listed(ids("bert anna"), elsewhere, "contacts.csv")), b, c),
+        (replace(a, contacts=ListedContacts(ids("bert anna"), elsewhere, "contacts.csv")), b, c),
         (a_set("a", "anna bert", "x", absent="w", ignore="wf-*", authority=Authority.OWNED, place=elsewhere), b, c),
         (replace(a, contacts=union("people")), b, c, a_set("people", "anna bert")),
         (a, b, c, a_set("people", "dora emil")),
@@ -306,12 +306,12 @@ def test_the_digest_stays_with_a_description() -> None:
 
 
 def test_the_digest_tells_one_odd_id_from_two() -> None:
-    odd = replace(a_set("a", "", "x"), contacts=Listed((ContactId("anna\nbert"),), Source("a")))
+    odd = replace(a_set("a", "", "x"), contacts=ListedContacts((ContactId("anna\nbert"),), Source("a")))
     assert declare(odd).digest != declare(a_set("a", "anna bert", "x")).digest
 
 
 def test_the_digest_takes_text_that_is_no_unicode() -> None:
-    odd = replace(a_set("a", "", "x"), contacts=Listed((ContactId("\ud800"),), Source("a")))
+    odd = replace(a_set("a", "", "x"), contacts=ListedContacts((ContactId("\ud800"),), Source("a")))
     assert declare(odd).digest.startswith("sha256:")
 
 
@@ -362,7 +362,7 @@ def test_the_order_of_sets_manifests_and_contacts_means_nothing(sets: list[Conta
 
 
 def _shuffled(each: ContactSet, data: st.DataObject) -> ContactSet:
-    if not isinstance(each.contacts, Listed):
+    if not isinstance(each.contacts, ListedContacts):
         return each
     return replace(each, contacts=replace(each.contacts, ids=tuple(data.draw(st.permutations(each.contacts.ids)))))
 

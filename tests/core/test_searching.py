@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.contact_state import Known, Observed, Origin
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.policy import Rate
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
-from reconciler.core.observing.searching import (
+from reconciler.core.observing.search_plan import (
     EVERYBODY,
     NONE,
     Searches,
@@ -32,11 +32,13 @@ def at(milliseconds: int) -> Instant:
     return Instant(START + milliseconds)
 
 
-def doubtful(observed: str | None, doubt: str, *, observed_at: int = -900_000) -> Known:
+def doubtful(observed: str | None, doubt: str, *, observed_at: int = -900_000) -> ContactState:
     """In doubt by a request that was sent at 0."""
     seen = None if observed is None else tags(observed)
-    when, origin = (None, Origin.NEVER) if observed is None else (at(observed_at), Origin.WRITE)
-    return Known(seen, when, origin, doubt=tags(doubt), doubt_at=at(0), unconfirmed=tags(doubt), ledger=tags(doubt))
+    when, origin = (None, ObservationOrigin.NEVER) if observed is None else (at(observed_at), ObservationOrigin.WRITE)
+    return ContactState(
+        seen, when, origin, doubt=tags(doubt), doubt_at=at(0), unconfirmed=tags(doubt), ledger=tags(doubt)
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def doubtful(observed: str | None, doubt: str, *, observed_at: int = -900_000) -
     ],
 )
 def test_a_row_shows_what_was_not_there_before_or_is_younger_than_the_request(
-    known: Known, asked: int, shown: str
+    known: ContactState, asked: int, shown: str
 ) -> None:
     assert may_show(known, known.doubt, known.observed or NONE, at(asked)) == tags(shown)
 
@@ -76,22 +78,22 @@ def test_what_is_seen_is_confirmed_and_no_longer_in_doubt() -> None:
     assert (found.observed, found.observed_at, found.origin) == (
         tags("b x"),
         at(90_000 - INDEX_LAG_MS),
-        Origin.SEARCH,
+        ObservationOrigin.SEARCH,
     )
 
 
 def test_a_row_that_may_be_older_than_the_last_observation_adds_what_is_seen_to_it() -> None:
     found = see(doubtful("a", "x", observed_at=-1), tags("x"), tags("b x"), at(90_000), settle_ms=50)
 
-    assert (found.observed, found.observed_at, found.origin) == (tags("a x"), at(-1), Origin.WRITE)
+    assert (found.observed, found.observed_at, found.origin) == (tags("a x"), at(-1), ObservationOrigin.WRITE)
     assert (found.doubt, found.doubt_at, found.unconfirmed) == (NONE, None, NONE)
 
 
-def located(*groups: tuple[str, int]) -> Observed:
+def located(*groups: tuple[str, int]) -> ContactStates:
     """A location with so many contacts that carry these tags."""
-    observed = Observed()
+    observed = ContactStates()
     for nth, (carried, number) in enumerate(groups):
-        known = Known(tags(carried), at(0), Origin.GET)
+        known = ContactState(tags(carried), at(0), ObservationOrigin.GET)
         observed.update({ContactId(f"{nth}-{each}"): known for each in range(number)})
     return observed
 
@@ -111,10 +113,10 @@ def located(*groups: tuple[str, int]) -> Observed:
         ({"two": 500}, located(("two", 100_000)), Searches()),
         # the row of a contact tells of all that is in doubt there
         ({"a b": 600, "b c": 600}, located(("a b", 600), ("b c", 600), ("", 9_000)), Searches((Tag("b"),), 4)),
-        ({}, Observed(), Searches()),
+        ({}, ContactStates(), Searches()),
     ],
 )
-def test_the_searches_that_take_least(groups: dict[str, int], observed: Observed, searches: Searches) -> None:
+def test_the_searches_that_take_least(groups: dict[str, int], observed: ContactStates, searches: Searches) -> None:
     found = Counter({tags(text): number for text, number in groups.items()})
     assert cheapest(found, observed, frozenset().union(*found), RATE) == searches
 

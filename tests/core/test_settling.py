@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.contact_state import Known, Origin, UndecidedReading, observe
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin, UndecidedReading, observe
 from reconciler.core.model.facts import NO_FACTS, Facts
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.model.names import Instant, Tag, TagSet
-from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.running.doubt import (
     SLACK_ELSEWHERE_MS,
     SLACK_MS,
-    Reading,
+    ContactReading,
     first_doubt,
     is_decidable,
     is_open,
@@ -38,10 +38,10 @@ def at(milliseconds: int) -> Instant:
     return Instant(START + milliseconds)
 
 
-def a_reading(updated: int | None, *, carried: str = "", served: bool = True) -> Reading:
+def a_reading(updated: int | None, *, carried: str = "", served: bool = True) -> ContactReading:
     """Read after 100 s; the contact changed last at `updated`, by the server's clock."""
     then = None if updated is None else at(AHEAD + updated)
-    return Reading(tags(carried), then, at(100_000), at(100_200), at(AHEAD + 100_200) if served else None)
+    return ContactReading(tags(carried), then, at(100_000), at(100_200), at(AHEAD + 100_200) if served else None)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_without_the_servers_time_nothing_is_learnt() -> None:
 
 
 def record(intended: int, tag: str, outcome: Outcome | None, action: Action = Action.ADD) -> BatchRecord:
-    answer = Answer(None if outcome is None else Verdict(outcome))
+    answer = Answer(None if outcome is None else ContactOutcome(outcome))
     return BatchRecord(action, (Tag(tag),), at(intended), None, BatchStatus.IN_DOUBT, {ANNA: answer})
 
 
@@ -104,13 +104,13 @@ def test_a_doubt_begins_with_the_first_request_that_may_have_landed() -> None:
 @pytest.mark.parametrize(
     ("known", "is_so"),
     [
-        (Known(), False),
-        (Known(doubt=tags("x"), doubt_at=at(0)), True),
-        (Known(tags(""), at(5), Origin.GET, doubt=tags("x"), doubt_at=at(0)), True),
-        (Known(tags(""), at(10), Origin.GET, doubt=tags("x"), doubt_at=at(0)), False),
+        (ContactState(), False),
+        (ContactState(doubt=tags("x"), doubt_at=at(0)), True),
+        (ContactState(tags(""), at(5), ObservationOrigin.GET, doubt=tags("x"), doubt_at=at(0)), True),
+        (ContactState(tags(""), at(10), ObservationOrigin.GET, doubt=tags("x"), doubt_at=at(0)), False),
     ],
 )
-def test_a_doubt_is_open_until_it_was_read_after_it_settled(known: Known, is_so: bool) -> None:
+def test_a_doubt_is_open_until_it_was_read_after_it_settled(known: ContactState, is_so: bool) -> None:
     assert is_open(known, 10) is is_so
 
 
@@ -124,8 +124,10 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     adds &= doubt
     undecided &= adds - proven
     since = at(0) if doubt else None
-    before = Known(tags("v"), at(-9), Origin.GET, ledger=doubt, doubt=doubt, doubt_at=since, unconfirmed=doubt)
-    reading = Reading(carried, None, at(100), at(101), None)
+    before = ContactState(
+        tags("v"), at(-9), ObservationOrigin.GET, ledger=doubt, doubt=doubt, doubt_at=since, unconfirmed=doubt
+    )
+    reading = ContactReading(carried, None, at(100), at(101), None)
     how = {"proven": proven & adds, "undecided": undecided, "tried": tried}
     found = settle(before, reading, adds, **how, settle_ms=50)
 
@@ -149,15 +151,15 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
 
 def test_a_kept_reading_ends_with_the_next_doubt_and_the_next_observation() -> None:
     reading = UndecidedReading(at(100), at(101), at(AHEAD), at(-9), tags("a"))
-    held = Known(tags("a"), at(100), Origin.GET, doubt=tags("x"), doubt_at=at(0), reading=reading)
+    held = ContactState(tags("a"), at(100), ObservationOrigin.GET, doubt=tags("x"), doubt_at=at(0), reading=reading)
 
     assert held.in_doubt(tags("y"), at(200)).reading is None
-    assert observe(held, tags("a"), at=at(300), origin=Origin.WRITE, settle_ms=50).reading is None
+    assert observe(held, tags("a"), at=at(300), origin=ObservationOrigin.WRITE, settle_ms=50).reading is None
 
 
 def a_write(sent: int, left: str, *, took: int = 300, outcome: Outcome = Outcome.APPLIED) -> BatchRecord:
     """An answered request that left the contact with these tags."""
-    verdict = Verdict(outcome, old=tags(""), added=tags(left))
+    verdict = ContactOutcome(outcome, old=tags(""), added=tags(left))
     return BatchRecord(
         Action.ADD, (Tag("a"),), at(sent), at(sent + took), BatchStatus.ANSWERED, {ANNA: Answer(verdict)}
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, Instant, Tag
-from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.policy import DriftClass
 from reconciler.core.model.settings import ExpectedDrift
 from reconciler.core.observing.attribution import Setter
@@ -32,7 +32,7 @@ class Journal:
         return RunRecord(f"run{nth}", header, RunStatus.COMPLETE, _hour(nth), 1, 1)
 
     def _batch(self, nth: int, action: Action, contacts: str, tag: str, outcome: Outcome) -> BatchRecord:
-        answers = dict.fromkeys(ids(contacts), Answer(Verdict(outcome)))
+        answers = dict.fromkeys(ids(contacts), Answer(ContactOutcome(outcome)))
         return BatchRecord(action, (Tag(tag),), _hour(nth), _hour(nth), BatchStatus.ANSWERED, answers)
 
     def of(self, run: str) -> tuple[BatchRecord, ...]:
@@ -44,7 +44,7 @@ def _hour(nth: int) -> Instant:
     return Instant(NOW - 2 * DAY + nth * 3_600_000)
 
 
-def told(journal: Journal, earlier: dict[str, Known] | None = None, **contacts: Known) -> DriftReport:
+def told(journal: Journal, earlier: dict[str, ContactState] | None = None, **contacts: ContactState) -> DriftReport:
     before = {ContactId(contact): known for contact, known in (earlier or {}).items()}
     observed = state(**contacts)
     report = find_drift(VIP, loaded(observed), earlier=before)

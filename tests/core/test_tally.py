@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Reason
-from reconciler.core.model.contact_state import Known, Observed, Origin
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.names import ContactId, Tag, TagSet
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.batches import Batch
-from reconciler.core.planning.changes import Change, Deferral, Delta, Postponed
-from reconciler.core.running.pair_outcomes import Tally
+from reconciler.core.planning.changes import Change, Deferral, DeferralReason, Delta
+from reconciler.core.running.pair_outcomes import PairOutcomes
 from tests.build import ids, tags
 from tests.fakes import START
 
@@ -22,17 +22,17 @@ some_people = st.sets(st.sampled_from(PEOPLE), min_size=1).map(lambda who: tuple
 some_adds = st.sets(st.sampled_from(ADDS), min_size=1).map(lambda found: tuple(Tag(tag) for tag in sorted(found)))
 
 
-def verdict(asked: TagSet, kind: str) -> Verdict:
+def verdict(asked: TagSet, kind: str) -> ContactOutcome:
     match kind:
         case "applied":
-            return Verdict(Outcome.APPLIED, old=frozenset(), added=asked)
+            return ContactOutcome(Outcome.APPLIED, old=frozenset(), added=asked)
         case "half":
-            return Verdict(Outcome.APPLIED, old=asked, added=frozenset(sorted(asked)[:1]))
+            return ContactOutcome(Outcome.APPLIED, old=asked, added=frozenset(sorted(asked)[:1]))
         case "noop":
-            return Verdict(Outcome.NOOP, old=asked)
+            return ContactOutcome(Outcome.NOOP, old=asked)
         case "rejected":
-            return Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
-    return Verdict(Outcome.IN_DOUBT, "no answer")
+            return ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+    return ContactOutcome(Outcome.IN_DOUBT, "no answer")
 
 
 @given(
@@ -43,15 +43,15 @@ def test_every_pair_has_one_fate(
     planned: list[tuple[tuple[ContactId, ...], tuple[Tag, ...]]],
     sent: list[tuple[tuple[ContactId, ...], tuple[Tag, ...], str]],
 ) -> None:
-    tally = Tally()
+    tally = PairOutcomes()
     deltas = [Delta(tuple(Change(Action.ADD, tag, Reason.DECLARED) for tag in found), who) for who, found in planned]
     tally.plan(deltas)
     pairs = {(contact, tag) for who, found in planned for contact in who for tag in found}
-    assert tally.pairs(Observed()) == ({Outcome.NOT_SENT: len(pairs)} if pairs else {})
+    assert tally.pairs(ContactStates()) == ({Outcome.NOT_SENT: len(pairs)} if pairs else {})
     for who, found, kind in sent:
         tally.take(Batch(Action.ADD, who, found), dict.fromkeys(who, verdict(frozenset(found), kind)))
         pairs |= {(contact, tag) for contact in who for tag in found}
-        assert sum(tally.pairs(Observed()).values()) == len(pairs)
+        assert sum(tally.pairs(ContactStates()).values()) == len(pairs)
     listed = [(each.contact, tag) for each in tally.findings() for tag in each.tags]
     assert len(listed) == len(set(listed))
     for each in tally.findings():
@@ -59,33 +59,33 @@ def test_every_pair_has_one_fate(
 
 
 def test_what_was_applied_stays_applied_when_it_is_sent_again() -> None:
-    anna, tally = PEOPLE[0], Tally()
+    anna, tally = PEOPLE[0], PairOutcomes()
     for kind in ("applied", "noop", "doubt", "rejected"):
         tally.take(Batch(Action.ADD, (anna,), (Tag("a"),)), {anna: verdict(tags("a"), kind)})
-    assert tally.pairs(Observed()) == {Outcome.APPLIED: 1}
+    assert tally.pairs(ContactStates()) == {Outcome.APPLIED: 1}
 
 
 def test_what_an_answer_told_to_be_as_it_should_is_not_seen_by_a_later_reading() -> None:
     """An older doubt about the pair is settled by a reading that a newer one, about another tag, needs."""
-    tally = Tally()
+    tally = PairOutcomes()
     tally.take(Batch(Action.REMOVE, PEOPLE[:1], tags("x")), {PEOPLE[0]: verdict(frozenset(), "noop")})
     tally.put(PEOPLE[0], frozenset(tags("x y")), Outcome.SEEN)
 
-    assert tally.pairs(Observed()) == {Outcome.NOOP: 1, Outcome.SEEN: 1}
+    assert tally.pairs(ContactStates()) == {Outcome.NOOP: 1, Outcome.SEEN: 1}
 
 
 def test_a_deferral_is_open_until_an_answer_tells() -> None:
     anna, bert, _ = PEOPLE
-    tally, observed = Tally(), Observed()
-    tally.defer([Deferral(Postponed.UNTIL_OBSERVED, (Tag("x"), Tag("y")), (anna, bert))])
+    tally, observed = PairOutcomes(), ContactStates()
+    tally.defer([Deferral(DeferralReason.UNTIL_OBSERVED, (Tag("x"), Tag("y")), (anna, bert))])
     assert tally.pairs(observed) == {Outcome.DEFERRED: 4}
-    observed.update({anna: Known(tags("x"), START, Origin.WRITE)})
+    observed.update({anna: ContactState(tags("x"), START, ObservationOrigin.WRITE)})
     tally.plan([Delta((Change(Action.REMOVE, Tag("x"), Reason.ABSENT),), (anna,))])
     assert tally.pairs(observed) == {Outcome.DEFERRED: 2, Outcome.NOT_SENT: 1}
 
 
 def test_a_doubt_that_is_settled_lets_go_of_what_waited_for_it() -> None:
-    anna, tally = PEOPLE[0], Tally()
+    anna, tally = PEOPLE[0], PairOutcomes()
     tally.take(Batch(Action.ADD, (anna,), (Tag("a"), Tag("b"))), {anna: verdict(tags("a b"), "doubt")})
     assert tally.failed == {anna: tags("a b")}
     tally.put(anna, tags("a"), Outcome.SEEN)
@@ -98,18 +98,18 @@ def test_a_doubt_that_is_settled_lets_go_of_what_waited_for_it() -> None:
 
 
 def test_what_is_said_of_a_pair_last_is_listed() -> None:
-    anna, tally = PEOPLE[0], Tally()
+    anna, tally = PEOPLE[0], PairOutcomes()
     tally.spoil(anna, Action.ADD, tags("a b"), Outcome.HELD, "first")
     tally.spoil(anna, Action.ADD, tags("a"), Outcome.HELD, "then")
     assert [(each.tags, each.message) for each in tally.findings()] == [(("b",), "first"), (("a",), "then")]
 
 
 def test_what_was_not_sent_and_is_so_already_is_no_work_left() -> None:
-    anna, tally, observed = PEOPLE[0], Tally(), Observed()
+    anna, tally, observed = PEOPLE[0], PairOutcomes(), ContactStates()
     there = (Change(Action.ADD, Tag("a"), Reason.DECLARED), Change(Action.ADD, Tag("b"), Reason.DECLARED))
     gone = (Change(Action.REMOVE, Tag("x"), Reason.ABSENT), Change(Action.REMOVE, Tag("y"), Reason.ABSENT))
     tally.plan([Delta(there + gone, (anna,))])
-    observed.update({anna: Known(tags("a x"), START, Origin.GET)})
+    observed.update({anna: ContactState(tags("a x"), START, ObservationOrigin.GET)})
     tally.close(lambda _: tags("a b"), observed)
     assert tally.pairs(observed) == {Outcome.NOOP: 2, Outcome.NOT_SENT: 2}
     assert tally.tags(anna, Outcome.NOT_SENT) == tags("b x")

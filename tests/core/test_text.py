@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.errors import Problem
-from reconciler.core.model.manifest import Listed
+from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.policy import GuardLimits
 from reconciler.core.model.safe_text import visible
 from reconciler.core.model.source import Source
 from reconciler.core.observing.drift import find_drift
-from reconciler.core.planning.plan import Plan, PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.running.report import Finding
+from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine, plan_location
+from reconciler.core.running.report import FailedChange
 from reconciler.render.json import drift_json, plan_json, problems_json, run_json, state_json
 from reconciler.render.text import render_text
 from reconciler.render.view.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view
@@ -74,12 +74,12 @@ def hostile_plan(text: str) -> Plan:
     """The text in every place that outside text can come from."""
     contact, tag, place = ContactId(text), Tag(text), Source(text, 1, 1)
     manifest = a_manifest(a_set("s", "anna", "x", absent="y"))
-    contacts = Listed((contact,), place)
+    contacts = ListedContacts((contact,), place)
     use = replace(manifest.sets[0].tags[0], tag=tag, source=place)
     one = replace(manifest.sets[0], contacts=contacts, tags=(use,), source=place)
     desired = declare(one)
     limits = GuardLimits(max_adds=0)
-    location = plan_location(desired, Snapshot(LocationId(text), "l", 1), PlanOptions(limits=limits))
+    location = plan_location(desired, LocationState(LocationId(text), "l", 1), PlanOptions(limits=limits))
     return combine([replace(location, location=LocationId(text))], as_of=NOW, manifests=text)
 
 
@@ -116,8 +116,10 @@ def test_two_texts_do_not_look_the_same(one: str, other: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_documents_are_one_line_of_ascii_and_parse_back(text: str) -> None:
     plan = hostile_plan(text)
-    report = replace(some_runs()[0], findings=(Finding(ContactId(text), Outcome.HELD, Action.ADD, (Tag(text),), text),))
-    observed = Snapshot(LocationId(text), text, 1, state(**{text: carries("x")}))
+    report = replace(
+        some_runs()[0], findings=(FailedChange(ContactId(text), Outcome.HELD, Action.ADD, (Tag(text),), text),)
+    )
+    observed = LocationState(LocationId(text), text, 1, state(**{text: carries("x")}))
     drift = find_drift(declare(a_set("s", "anna", "x")), loaded(state(anna=carries("", ledger="x"))))
     drift = replace(drift, drifted=tuple(replace(each, reason=text, tag=Tag(text)) for each in drift.drifted))
     problem = Problem(Source(text, 1, 2), text, "check", hint=text)

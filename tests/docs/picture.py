@@ -16,9 +16,9 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 from reconciler.core.manifests.resolve import Desired, resolve
-from reconciler.core.model.contact_state import Known, Origin
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.names import ContactId, Tag, TagSet, instant
-from reconciler.core.planning.plan import PlanOptions, Snapshot, combine, plan_location
+from reconciler.core.planning.plan import LocationState, PlanOptions, combine, plan_location
 from reconciler.loading import load
 from reconciler.render.text import render_text
 from reconciler.render.view.blocks import name_in_view
@@ -38,12 +38,12 @@ def text(*, colour: bool) -> str:
         loaded = load(Path("manifests"), environment={}, flags={}, now=NOW)
     shared, authority = loaded.settings.rules, loaded.settings.authority
     desired = resolve(loaded.manifests, now=NOW, shared_rules=shared, authority=authority)
-    snapshot = Snapshot(desired.location, "6f1c8c4e-0000-4000-8000-000000000000", 41, state_of(_world(desired)))
+    snapshot = LocationState(desired.location, "6f1c8c4e-0000-4000-8000-000000000000", 41, state_of(_world(desired)))
     plan = combine([plan_location(desired, snapshot, PlanOptions())], as_of=NOW, manifests="manifests")
     return render_text(name_in_view(plan_view(plan), {desired.location: "Acme Outdoor"}), colour=colour, width=WIDTH)
 
 
-def _world(desired: Desired) -> dict[ContactId, Known]:
+def _world(desired: Desired) -> dict[ContactId, ContactState]:
     wanted = {contact: frozenset(desired.want(contact).present) for contact in sorted(desired.contacts)}
     vips = [contact for contact, tags in wanted.items() if VIP in tags]
     gold = [contact for contact, tags in wanted.items() if GOLD in tags and VIP not in tags]
@@ -55,8 +55,8 @@ def _world(desired: Desired) -> dict[ContactId, Known]:
     return known | {ContactId(f"left{number:016d}"): _carries(left | {TRIAL}, managed=left) for number in range(40)}
 
 
-def _carries(tags: TagSet, *, managed: TagSet) -> Known:
-    return Known(observed=tags, observed_at=NOW, origin=Origin.WRITE, ledger=managed)
+def _carries(tags: TagSet, *, managed: TagSet) -> ContactState:
+    return ContactState(observed=tags, observed_at=NOW, origin=ObservationOrigin.WRITE, ledger=managed)
 
 
 def picture() -> str:

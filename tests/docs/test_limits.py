@@ -7,11 +7,11 @@ import re
 import pytest
 
 from reconciler import headers, planfile
-from reconciler.apply import refusing, rounds
+from reconciler.apply import rounds, split_refused
 from reconciler.core.model import contact_state, lease, quota_headers
 from reconciler.core.model.policy import Rate
 from reconciler.core.model.settings import ApiSettings
-from reconciler.core.observing.refresh_rules import Cost, pages, price
+from reconciler.core.observing.refresh_rules import Cost, estimate, pages
 from reconciler.highlevel import body
 from reconciler.loading import nodes, tables, text
 from tests.docs.pages import ROOT
@@ -25,13 +25,17 @@ SEARCH_MS = 300
 
 
 def sending() -> list[tuple[str, ...]]:
-    costs = [price(-(-contacts // API.max_contacts), RATE) for contacts in CONTACTS]
+    costs = [estimate(-(-contacts // API.max_contacts), RATE) for contacts in CONTACTS]
     return [(f"{contacts:,}", *_cells(cost)) for contacts, cost in zip(CONTACTS, costs, strict=True)]
 
 
 def reading() -> list[tuple[str, ...]]:
     return [
-        (f"{contacts:,}", *_cells(price(contacts, RATE)), *_cells(price(pages(contacts), RATE, each_ms=SEARCH_MS)))
+        (
+            f"{contacts:,}",
+            *_cells(estimate(contacts, RATE)),
+            *_cells(estimate(pages(contacts), RATE, each_ms=SEARCH_MS)),
+        )
         for contacts in CONTACTS
     ]
 
@@ -62,7 +66,7 @@ def ours() -> list[tuple[str, ...]]:
         ("line of a contact file", f"{tables.MAX_LINE >> 20} MB"),
         ("body of an answer", f"{body.MOST_BODY >> 20} MB"),
         ("plan file", f"{planfile.MOST_BYTES >> 20} MB"),
-        ("extra requests for batches that are refused as a whole", f"{refusing.MOST_EXTRA}"),
+        ("extra requests for batches that are refused as a whole", f"{split_refused.MOST_EXTRA}"),
         ("rounds of a run", f"{rounds.MAX_ROUNDS}"),
         ("a lease without a heartbeat", f"{lease.TTL_MS // 1000} s"),
         ("a pause that `Retry-After` may ask for", f"{headers.LONGEST_PAUSE_MS // 60_000} min"),

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.checks import CHECKS, Manifests, check
-from reconciler.core.manifests.checks.conflicts import Demand, clashes, rivals
-from reconciler.core.manifests.checks.scene import components
+from reconciler.core.manifests.checks.conflicts import DatedUse, clashes, rivals
+from reconciler.core.manifests.checks.merged import components
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.manifest import Combined, ContactSet, Listed, Manifest, SetUse, TagUse
+from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, SetUse, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.source import Source
-from reconciler.loading import Snapshot, load_files
+from reconciler.loading import FileTree, load_files
 
 LOCATION = LocationId("asdrwHvLUxlfw5SqKVCN")
 NAMES = "abcde"
@@ -42,7 +42,7 @@ def problems(manifests: dict[str, dict[str, Any]]) -> set[tuple[str, str]]:
     """The checks that speak, and of what, whatever the places are."""
     files = {name: yaml.safe_dump(content, sort_keys=False).encode() for name, content in manifests.items()}
     try:
-        found: tuple[Problem, ...] = load_files(Snapshot(files), now=Instant(1_780_000_000_000)).problems
+        found: tuple[Problem, ...] = load_files(FileTree(files), now=Instant(1_780_000_000_000)).problems
     except InvalidInput as error:
         found = error.problems
     return {(problem.check, problem.severity) for problem in found}
@@ -79,7 +79,7 @@ def listed_set(number: int, ids: list[str], tag: str, window: tuple[int | None, 
     return ContactSet(
         SetName(f"s{number}"),
         place,
-        Listed(tuple(map(ContactId, dict.fromkeys(ids))), place),
+        ListedContacts(tuple(map(ContactId, dict.fromkeys(ids))), place),
         (TagUse(Tag(tag), tag, place),),
         start=start,
         until=until,
@@ -92,7 +92,7 @@ random_sets = st.lists(
 )
 
 
-def overlap(one: Demand, other: Demand) -> bool:
+def overlap(one: DatedUse, other: DatedUse) -> bool:
     alive = one.start < one.until and other.start < other.until
     return alive and max(one.start, other.start) < min(one.until, other.until)
 
@@ -102,7 +102,7 @@ def overlap(one: Demand, other: Demand) -> bool:
 def test_clashes_are_those_of_the_naive_definition(entries: list[Any]) -> None:
     sets = [listed_set(number, *entry) for number, entry in enumerate(entries)]
     scene = Manifests((Manifest("m.yaml", LOCATION, Source("m.yaml"), tuple(sets)),))
-    demands = [Demand(each, each.tags[0].tag, each.tags[0]) for each in sets]
+    demands = [DatedUse(each, each.tags[0].tag, each.tags[0]) for each in sets]
     clashing = {
         (one.set.name, other.set.name): contact
         for one, other in combinations(demands, 2)
@@ -116,18 +116,20 @@ def test_clashes_are_those_of_the_naive_definition(entries: list[Any]) -> None:
     assert told == {contact for pair in clashing for contact in _common(*(_of(demands, name) for name in pair))}
 
 
-def _common(one: Demand, other: Demand) -> set[str]:
+def _common(one: DatedUse, other: DatedUse) -> set[str]:
     return set(one.set.contacts.ids) & set(other.set.contacts.ids)  # type: ignore[union-attr]
 
 
-def _of(demands: list[Demand], name: str) -> Demand:
+def _of(demands: list[DatedUse], name: str) -> DatedUse:
     return next(demand for demand in demands if demand.set.name == name)
 
 
 @given(entries=random_sets)
 def test_a_rival_is_found_wherever_there_is_one(entries: list[Any]) -> None:
     sets = [listed_set(number, *entry) for number, entry in enumerate(entries)]
-    demands = [demand for each in sets if (demand := Demand(each, each.tags[0].tag, each.tags[0])).start < demand.until]
+    demands = [
+        demand for each in sets if (demand := DatedUse(each, each.tags[0].tag, each.tags[0])).start < demand.until
+    ]
     pairs = [
         (one, other) for one, other in combinations(demands, 2) if one.label != other.label and overlap(one, other)
     ]
@@ -169,7 +171,7 @@ def _reaches(graph: Any, start: str, goal: str) -> bool:
 
 def test_sets_of_sets_are_bounded_before_they_are_worked_out() -> None:
     place = Source("m.yaml", 1, 1)
-    base = ContactSet(SetName("s0"), place, Listed(tuple(ContactId(str(n)) for n in range(10_000)), place))
+    base = ContactSet(SetName("s0"), place, ListedContacts(tuple(ContactId(str(n)) for n in range(10_000)), place))
     chain = [
         ContactSet(
             SetName(f"s{n}"),

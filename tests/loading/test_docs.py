@@ -12,9 +12,9 @@ from jsonschema import Draft202012Validator
 
 from reconciler.core.manifests.checks import CHECKS
 from reconciler.core.model.names import instant
-from reconciler.loading import Loaded, Snapshot, load_files
+from reconciler.loading import FileTree, Loaded, load_files
 from reconciler.loading.nodes import Mapping, Node, Sequence, parse
-from reconciler.loading.schema import Kind, schema
+from reconciler.loading.schema import SchemaKind, schema
 from reconciler.loading.settings import keys, variable
 
 DOC = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def load(kind: str, text: str) -> Loaded:
     beside = {"acme.yaml": ANY_MANIFEST, "beta.yaml": ANY_MANIFEST.replace("asdr", "bsdr")}
     named = {"acme.yaml": text} if kind == "manifest" else {**beside, "reconciler.yaml": text}
     files = {name: content.encode() for name, content in {**FILES, **named}.items()}
-    return load_files(Snapshot(files), now=instant("2026-11-01T00:00:00Z"), strict=True)
+    return load_files(FileTree(files), now=instant("2026-11-01T00:00:00Z"), strict=True)
 
 
 @pytest.mark.parametrize(("kind", "text"), EXAMPLES)
@@ -50,7 +50,7 @@ def test_an_example_loads_without_a_word(kind: str, text: str) -> None:
 @pytest.mark.parametrize(("kind", "text"), EXAMPLES)
 def test_an_example_is_valid_in_an_editor(kind: str, text: str) -> None:
     value = typed(parse(text, "example").root)
-    assert list(Draft202012Validator(schema(Kind(kind))).iter_errors(value)) == []
+    assert list(Draft202012Validator(schema(SchemaKind(kind))).iter_errors(value)) == []
 
 
 def typed(node: Node | None) -> Any:
@@ -70,8 +70,8 @@ def test_there_are_examples_of_both_kinds_and_none_is_unmarked() -> None:
     assert len(EXAMPLES) == DOC.count("```yaml")
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_every_key_is_explained_and_shown_in_an_example(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(SchemaKind))
+def test_every_key_is_explained_and_shown_in_an_example(kind: SchemaKind) -> None:
     whole = schema(kind)
     names = [key for each in (whole, *whole["$defs"].values()) for key in each.get("properties", {})]
     examples = "".join(text for _, text in EXAMPLES)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.loading.schema import Kind, schema_text
+from reconciler.loading.schema import SchemaKind, schema_text
 
 SERVER = shutil.which("yaml-language-server")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(SERVER is None, reason="yaml-language-server (npm) is not there")]
@@ -89,7 +89,7 @@ class Editor:
 
 @pytest.fixture
 def editor(tmp_path: Path) -> Iterator[Editor]:
-    (tmp_path / "manifest.schema.json").write_text(schema_text(Kind.MANIFEST), encoding="utf-8")
+    (tmp_path / "manifest.schema.json").write_text(schema_text(SchemaKind.MANIFEST), encoding="utf-8")
     editor = Editor(tmp_path)
     yield editor
     editor.close()

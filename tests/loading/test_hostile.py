@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import Instant, normalise_tag
-from reconciler.loading import Loaded, Snapshot, load_files
+from reconciler.loading import FileTree, Loaded, load_files
 
 A, B = "qFSqySFkVvNzOSqgGqFi", "3ualbhnV7j3n3a9r2moD"
 LOCATION = "location: asdrwHvLUxlfw5SqKVCN\n"
@@ -79,7 +79,7 @@ def load(
     manifest: bytes = MANIFEST.encode(), settings: bytes = SETTINGS.encode(), table: bytes = TABLE.encode()
 ) -> Loaded:
     files = {"m.yaml": manifest, "reconciler.yaml": settings, "c/c.csv": table}
-    return load_files(Snapshot(files), now=Instant(1_780_000_000_000))
+    return load_files(FileTree(files), now=Instant(1_780_000_000_000))
 
 
 def test_the_seed_of_the_mutations_is_valid() -> None:

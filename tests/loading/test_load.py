@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.errors import InvalidInput, Severity
-from reconciler.core.model.manifest import Authority, Combined, Listed, OnLeave
+from reconciler.core.model.manifest import Authority, Combined, ListedContacts, OnLeave
 from reconciler.core.model.names import instant
-from reconciler.loading import Loaded, Snapshot, load, load_files
+from reconciler.loading import FileTree, Loaded, load, load_files
 from reconciler.loading.files import inside
 from reconciler.loading.links import CannotRead
 
@@ -68,7 +68,7 @@ def test_a_manifest_becomes_values_with_places(tmp_path: Path) -> None:
     manifest = loaded.manifests[0]
     vip, everyone, out = manifest.sets
     assert (manifest.location, manifest.authority) == ("asdrwHvLUxlfw5SqKVCN", Authority.OWNED)
-    assert isinstance(vip.contacts, Listed)
+    assert isinstance(vip.contacts, ListedContacts)
     assert vip.contacts.ids == (A, B)
     assert str(vip.contacts.place(1)).endswith("m.yaml:7:38")
     assert [(use.tag, use.written, use.source.line) for use in vip.tags] == [("vip", " VIP", 8), ("no", "no", 8)]
@@ -117,7 +117,7 @@ def test_a_directory_that_is_none_or_holds_none(tmp_path: Path) -> None:
 def test_contact_files_are_relative_to_their_manifest(tmp_path: Path) -> None:
     write(tmp_path, acme__m_yaml=listing("{file: ../shared/c.txt}"), shared__c_txt=A)
     contacts = load(tmp_path).manifests[0].sets[0].contacts
-    assert isinstance(contacts, Listed)
+    assert isinstance(contacts, ListedContacts)
     assert contacts.ids == (A,)
     assert contacts.path == (tmp_path / "shared/c.txt").as_posix()
 
@@ -190,7 +190,7 @@ def test_infos_stay_infos_when_strict(tmp_path: Path) -> None:
 def test_a_snapshot_reads_like_a_directory(tmp_path: Path) -> None:
     files = {"m.yaml": listing("{file: c/c.csv}"), "c/c.csv": f"id\n{A}\n", ".x/y.yaml": "nonsense"}
     write(tmp_path, m_yaml=files["m.yaml"], c__c_csv=files["c/c.csv"])
-    held = load_files(Snapshot({name: text.encode() for name, text in files.items()}, tmp_path.as_posix()))
+    held = load_files(FileTree({name: text.encode() for name, text in files.items()}, tmp_path.as_posix()))
     assert held == load(tmp_path)
 
 

@@ -9,22 +9,22 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from reconciler.core.model.errors import InvalidInput
-from reconciler.loading import Snapshot, load_files
-from reconciler.loading.schema import Kind, schema, schema_text
+from reconciler.loading import FileTree, load_files
+from reconciler.loading.schema import SchemaKind, schema, schema_text
 
 LOCATION = "asdrwHvLUxlfw5SqKVCN"
 
 
-@pytest.fixture(params=list(Kind), ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return Kind(request.param)
+@pytest.fixture(params=list(SchemaKind), ids=str)
+def kind(request: pytest.FixtureRequest) -> SchemaKind:
+    return SchemaKind(request.param)
 
 
-def errors(kind: Kind, value: Any) -> list[str]:
+def errors(kind: SchemaKind, value: Any) -> list[str]:
     return [error.message for error in Draft202012Validator(schema(kind)).iter_errors(value)]
 
 
-def definitions(kind: Kind) -> Iterator[tuple[str, dict[str, Any]]]:
+def definitions(kind: SchemaKind) -> Iterator[tuple[str, dict[str, Any]]]:
     whole = schema(kind)
     for name, definition in (("top", whole), *whole["$defs"].items()):
         for key, part in definition.get("properties", {}).items():
@@ -32,19 +32,19 @@ def definitions(kind: Kind) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{name}.{key}", {"description": below.get("description"), **part}
 
 
-def test_it_is_a_schema_and_the_same_every_time(kind: Kind) -> None:
+def test_it_is_a_schema_and_the_same_every_time(kind: SchemaKind) -> None:
     Draft202012Validator.check_schema(schema(kind))
     assert schema_text(kind) == schema_text(kind)
     assert schema(kind)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-def test_every_key_has_a_description_and_no_unknown_key_passes(kind: Kind) -> None:
+def test_every_key_has_a_description_and_no_unknown_key_passes(kind: SchemaKind) -> None:
     assert [key for key, part in definitions(kind) if not part.get("description")] == []
     for definition in (schema(kind), *schema(kind)["$defs"].values()):
         assert definition.get("additionalProperties") is False or "enum" in definition
 
 
-def test_every_example_is_valid(kind: Kind) -> None:
+def test_every_example_is_valid(kind: SchemaKind) -> None:
     whole = schema(kind)
     for key, part in definitions(kind):
         for example in part.get("examples", ()):
@@ -54,14 +54,14 @@ def test_every_example_is_valid(kind: Kind) -> None:
 @pytest.mark.parametrize("typed", [False, 12, 1.5, None, "text"])
 def test_tags_and_ids_may_be_any_scalar_since_an_editor_types_them(typed: Any) -> None:
     contact_set = {"contacts": [typed], "tags": [typed], "absent": [typed]}
-    assert errors(Kind.MANIFEST, {"location": LOCATION, "contact_sets": {"a": contact_set}}) == []
+    assert errors(SchemaKind.MANIFEST, {"location": LOCATION, "contact_sets": {"a": contact_set}}) == []
 
 
 @pytest.mark.parametrize(
     "contacts", [["x"], {"file": "c.csv"}, {"file": "c.csv", "where": {"n": 5}}, {"sets": ["a"], "except": ["b"]}]
 )
 def test_ways_to_name_contacts(contacts: Any) -> None:
-    assert errors(Kind.MANIFEST, {"location": LOCATION, "contact_sets": {"a": {"contacts": contacts}}}) == []
+    assert errors(SchemaKind.MANIFEST, {"location": LOCATION, "contact_sets": {"a": {"contacts": contacts}}}) == []
 
 
 @pytest.mark.parametrize(
@@ -78,25 +78,25 @@ def test_ways_to_name_contacts(contacts: Any) -> None:
     ],
 )
 def test_what_is_wrong_is_wrong_in_an_editor_too(value: Any) -> None:
-    assert errors(Kind.MANIFEST, value)
+    assert errors(SchemaKind.MANIFEST, value)
 
 
-def test_settings(kind: Kind) -> None:
-    assert errors(Kind.SETTINGS, {}) == []
-    assert errors(Kind.SETTINGS, {"api": {"version": "2021-07-28"}, "guards": {"max_removes_pct": 2.5}}) == []
-    assert errors(Kind.SETTINGS, {"allow": [{"guard": "empties_tag", "reason": "x"}]})
-    assert errors(Kind.SETTINGS, {"guards": {"max_removes_pct": 101}})
+def test_settings(kind: SchemaKind) -> None:
+    assert errors(SchemaKind.SETTINGS, {}) == []
+    assert errors(SchemaKind.SETTINGS, {"api": {"version": "2021-07-28"}, "guards": {"max_removes_pct": 2.5}}) == []
+    assert errors(SchemaKind.SETTINGS, {"allow": [{"guard": "empties_tag", "reason": "x"}]})
+    assert errors(SchemaKind.SETTINGS, {"guards": {"max_removes_pct": 101}})
 
 
 def test_the_defaults_in_the_schema_are_those_that_hold() -> None:
-    api = schema(Kind.SETTINGS)["$defs"]["ApiModel"]["properties"]
+    api = schema(SchemaKind.SETTINGS)["$defs"]["ApiModel"]["properties"]
     text = "api: {" + ", ".join(f"{key}: '{part['default']}'" for key, part in api.items()) + "}"
     files = {"m.yaml": f"location: {LOCATION}\ncontact_sets: {{}}\n".encode()}
-    with_defaults = load_files(Snapshot({**files, "reconciler.yaml": text.encode()})).settings
-    assert with_defaults.api == load_files(Snapshot(files)).settings.api
+    with_defaults = load_files(FileTree({**files, "reconciler.yaml": text.encode()})).settings
+    assert with_defaults.api == load_files(FileTree(files)).settings.api
 
 
 def test_the_loader_refuses_a_null_that_the_schema_refuses() -> None:
     text = f"location: {LOCATION}\ntags: {{vip: {{max_adds: null}}}}\n"
     with pytest.raises(InvalidInput, match="expected a whole number"):
-        load_files(Snapshot({"m.yaml": text.encode()}))
+        load_files(FileTree({"m.yaml": text.encode()}))

@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.source import Source
-from reconciler.loading.gathering import Gathering, RowFilter, Table, Wanted
+from reconciler.loading.contact_tables import ContactTable, FileRequest, Gathering, RowFilter
 from reconciler.loading.tables import read_table, rows, text_lines
 from tests.extras import need
 
 ASKED = Source("m.yaml", 3, 5)
 
 
-def table(name: str, data: bytes | BinaryIO, **wanted: Any) -> Table:
+def table(name: str, data: bytes | BinaryIO, **wanted: Any) -> ContactTable:
     stream = io.BytesIO(data) if isinstance(data, bytes) else data
-    return read_table(stream, Wanted(name, ASKED, **wanted))
+    return read_table(stream, FileRequest(name, ASKED, **wanted))
 
 
 def equal(**texts: str) -> tuple[RowFilter, ...]:
@@ -202,14 +202,14 @@ def test_hostile_bytes_give_no_other_exception(name: str, data: bytes) -> None:
 def test_what_the_standard_writer_writes_is_read_back(values: list[list[str]]) -> None:
     made = io.StringIO(newline="")
     csv.writer(made).writerows(values)
-    gathering = Gathering(Wanted("c.csv", ASKED))
+    gathering = Gathering(FileRequest("c.csv", ASKED))
     lines = text_lines(io.BytesIO(("\ufeff" + made.getvalue()).encode()), gathering)
     assert [row for _, row in rows(lines, gathering, ",")] == values
 
 
 def test_csv_spectrum(corpora: Path) -> None:
     for case in json.loads((corpora / "csv-spectrum.json").read_text()):
-        gathering = Gathering(Wanted("c.csv", ASKED))
+        gathering = Gathering(FileRequest("c.csv", ASKED))
         found = [
             row
             for _, row in rows(text_lines(io.BytesIO(base64.b64decode(case["csv_base64"])), gathering), gathering, ",")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from reconciler.cli.answers import (
-    Answer,
+    CommandOutput,
     compare_answer,
     contact_answer,
     drift_answer,
@@ -34,17 +34,17 @@ from reconciler.core.model.journal import (
     Shortfall,
 )
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.policy import DriftClass, GuardLimits
 from reconciler.core.model.provenance import Provenance, command_line
 from reconciler.core.model.source import Source
 from reconciler.core.observing.attribution import Setter
 from reconciler.core.observing.drift import Drifted, DriftReport, find_drift
 from reconciler.core.observing.history_trend import Trend, trend
-from reconciler.core.observing.refresh_rules import Gone, Refreshed
+from reconciler.core.observing.refresh_rules import Refreshed, UnreachableReason
 from reconciler.core.planning.exclusive_tags import OlderRows
-from reconciler.core.planning.plan import Snapshot, combine
-from reconciler.core.running.report import Finding, LocationReport
+from reconciler.core.planning.plan import LocationState, combine
+from reconciler.core.running.report import FailedChange, LocationReport
 from reconciler.core.running.unsent import NEXT_PLAN, STOPPED
 from reconciler.render.json import facts_json
 from reconciler.render.view.contact import ContactStory
@@ -60,7 +60,7 @@ def a_desired() -> Desired:
     return declare(sets, rule=[a_rule("vip", triggers=True)])
 
 
-def a_state() -> Snapshot:
+def a_state() -> LocationState:
     known = state(
         anna=carries("vip trial", ledger="vip"),
         bert=carries("", ledger="vip"),
@@ -68,7 +68,7 @@ def a_state() -> Snapshot:
         dora=carries("", quarantine=Rejection.DELETED),
         emil=unseen(),
     )
-    return Snapshot(HERE, "6f1c8c4e-0000-4000-8000-000000000000", 41, known)
+    return LocationState(HERE, "6f1c8c4e-0000-4000-8000-000000000000", 41, known)
 
 
 def some_drift() -> list[DriftReport]:
@@ -111,7 +111,11 @@ def a_drift_of_all_classes() -> DriftReport:
 
 
 def some_refreshes() -> list[Refreshed]:
-    gone = {ContactId("dora"): Gone.UNSHOWN, ContactId("emil"): Gone.ELSEWHERE, ContactId("fred"): Gone.UNSHOWN}
+    gone = {
+        ContactId("dora"): UnreachableReason.UNSHOWN,
+        ContactId("emil"): UnreachableReason.ELSEWHERE,
+        ContactId("fred"): UnreachableReason.UNSHOWN,
+    }
     read = Refreshed(HERE, "5f0c1a2b3c4d", 1_200, 17, Instant(NOW - 300_000), gone, "")
     unread = {ContactId("gina"): "contact gina was answered as hugo: merged?"}
     return [
@@ -121,7 +125,7 @@ def some_refreshes() -> list[Refreshed]:
     ]
 
 
-def some_facts() -> Answer:
+def some_facts() -> CommandOutput:
     learnt = replace(a_state(), facts=Facts(True, 400, None, ((Tag("vip"), Tag("v.i.p.")),), NOW))
     return short_answer(facts_view([learnt]), lambda: facts_json([learnt]))
 
@@ -134,9 +138,9 @@ def some_runs() -> tuple[LocationReport, ...]:
     """One that ended well in part, one that was stopped, one with nothing to do."""
     vip, old = (Tag("vip"),), (Tag("old"), Tag("trial"))
     findings = (
-        Finding(ContactId("dora"), Outcome.REJECTED, Action.ADD, vip, "contact is deleted"),
-        Finding(ContactId("emil"), Outcome.IN_DOUBT, Action.ADD, vip, "no row in the answer"),
-        Finding(ContactId("fred"), Outcome.IN_DOUBT, Action.ADD, vip, "no row in the answer"),
+        FailedChange(ContactId("dora"), Outcome.REJECTED, Action.ADD, vip, "contact is deleted"),
+        FailedChange(ContactId("emil"), Outcome.IN_DOUBT, Action.ADD, vip, "no row in the answer"),
+        FailedChange(ContactId("fred"), Outcome.IN_DOUBT, Action.ADD, vip, "no row in the answer"),
     )
     pairs = {
         Outcome.APPLIED: 1_200,
@@ -176,7 +180,7 @@ def _record(number: int, *, requests: int, rows: int, status: RunStatus = RunSta
     return RunRecord(f"{number:012x}", header, status, ended, requests, rows)
 
 
-def _batch(log: RunRecord, action: Action, text: str, verdicts: Mapping[str, Verdict | None]) -> BatchRecord:
+def _batch(log: RunRecord, action: Action, text: str, verdicts: Mapping[str, ContactOutcome | None]) -> BatchRecord:
     at = log.header.started
     answers = {ContactId(contact): Answered(verdict) for contact, verdict in verdicts.items()}
     return BatchRecord(action, _tags(text), at, Instant(at + 900), BatchStatus.ANSWERED, answers)
@@ -186,8 +190,8 @@ def _tags(text: str) -> tuple[Tag, ...]:
     return tuple(sorted(tags(text)))
 
 
-def _added(text: str, *, old: str = "") -> Verdict:
-    return Verdict(Outcome.APPLIED, "", None, tags(old), tags(text))
+def _added(text: str, *, old: str = "") -> ContactOutcome:
+    return ContactOutcome(Outcome.APPLIED, "", None, tags(old), tags(text))
 
 
 def some_logs() -> list[RunLog]:
@@ -196,7 +200,7 @@ def some_logs() -> list[RunLog]:
     second = _record(2, requests=2, rows=3, status=RunStatus.STOPPED)
     third = _record(3, requests=1, rows=2, status=RunStatus.STOPPED)
     last = _record(4, requests=1, rows=1, status=RunStatus.RUNNING)
-    gone = Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+    gone = ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
     adding = {"anna": _added("vip"), "bert": _added("vip", old="gold"), "dora": gone}
     adopted = frozenset(map(Tag, ("gold", "vip")))
     again = {"anna": _added("vip", old="trial"), "cara": _added("gold vip")}
@@ -233,7 +237,7 @@ def some_stories() -> list[ContactStory]:
     return [replace(here, trail=trail), replace(here, location=ELSEWHERE, known=gone, want=None)]
 
 
-def a_comparison() -> Answer:
+def a_comparison() -> CommandOutput:
     before = declare(a_set("vip", "anna bert", "vip"), a_set("old", "cara", "old"))
     after = declare(a_set("vip", "anna dora", "vip gold", absent="trial", place=Source("acme.yaml", 9, 3)))
     moves = [SettingMove("api.max_tags", "50", "20"), SettingMove("tags.vip", None, "{'triggers': True}")]
@@ -241,7 +245,7 @@ def a_comparison() -> Answer:
     return compare_answer([*both, compare(HERE, after, after)], moves, base="origin/main")
 
 
-def a_history() -> Answer:
+def a_history() -> CommandOutput:
     logs = some_logs()
     return history_answer({HERE: [log.record for log in logs], ELSEWHERE: []}, _trends(logs))
 
@@ -250,14 +254,14 @@ def _trends(logs: list[RunLog]) -> dict[LocationId, Trend]:
     return {HERE: trend(logs), ELSEWHERE: trend([])}
 
 
-def made(answer: Answer) -> Answer:
+def made(answer: CommandOutput) -> CommandOutput:
     """The document as a command makes it that hid a password of its own, and knows where the CRM shows contacts."""
     line = command_line(["drift", "manifests", "--state", "postgresql://crm:s3cret@db/tags", "--tag", "v|p `x`"])
     url = "https://crm.example.com/{location_id}/contacts/{contact_id}"
     return replace(answer, made=lambda: Provenance(NOW, f"{7:040x}", "1.0.0", line), contact_url=lambda: url)
 
 
-ANSWERS: Mapping[str, Callable[[], Answer]] = {
+ANSWERS: Mapping[str, Callable[[], CommandOutput]] = {
     "plan": lambda: made(named(plan_answer(a_busy_plan(), notes=["winback is active soon"]), {HERE: "Acme Outdoor"})),
     "plan-refused": lambda: plan_answer(a_busy_plan(limits=REFUSING), explain=True),
     "plan-empty": lambda: plan_answer(combine([], as_of=NOW, manifests="")),

@@ -11,8 +11,8 @@ import pytest
 
 from reconciler.cli.answers import spell
 from reconciler.core.model.names import ContactId, Tag
-from reconciler.core.planning.changes import FLAPPING, IN_DOUBT, UNCONFIRMED, Listed
-from reconciler.core.planning.plan import PlanOptions, Snapshot, plan_location
+from reconciler.core.planning.changes import FLAPPING, IN_DOUBT, UNCONFIRMED, HeldContacts
+from reconciler.core.planning.plan import LocationState, PlanOptions, plan_location
 from reconciler.core.running.remedies import FLAPS, HELD, plan_remedies
 from tests.build import HERE, a_set, carries, declare, state
 from tests.render.documents import ANSWERS
@@ -48,8 +48,8 @@ def test_a_run_that_met_a_refusal_and_a_contact_of_each_kind_name_theirs(kind: s
 @pytest.mark.parametrize(("why", "told"), [(IN_DOUBT, [HELD]), (UNCONFIRMED, [HELD]), (FLAPPING, [FLAPS])])
 def test_each_kind_of_held_has_its_own(why: str, told: list[str]) -> None:
     plan = plan_location(
-        declare(a_set("s", "anna", "vip")), Snapshot(HERE, "6f1c", 1, state(anna=carries("vip"))), PlanOptions()
+        declare(a_set("s", "anna", "vip")), LocationState(HERE, "6f1c", 1, state(anna=carries("vip"))), PlanOptions()
     )
     assert plan_remedies(plan) == []
-    held = (Listed(why, (Tag("vip"),), (ContactId("anna"),)),)
+    held = (HeldContacts(why, (Tag("vip"),), (ContactId("anna"),)),)
     assert plan_remedies(replace(plan, held=held)) == told

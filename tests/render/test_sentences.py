@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.manifest import Authority, TagRule
 from reconciler.core.model.names import Instant, Tag
 from reconciler.core.model.outcome import Rejection
@@ -59,7 +59,7 @@ REPORTS = {
 
 
 def a_plan(
-    *known: tuple[str, Known],
+    *known: tuple[str, ContactState],
     rule: Iterable[TagRule] = (),
     selection: Selection = EVERYTHING,
     authority: Authority = Authority.ADDITIVE,

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.answers import (
-    Answer,
+    CommandOutput,
     contact_answer,
     drift_answer,
     named,
@@ -26,11 +26,11 @@ from reconciler.cli.answers import (
     state_answer,
 )
 from reconciler.cli.console import Console
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import RunStatus
-from reconciler.core.model.manifest import Listed
+from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.policy import DriftClass, GuardLimits
@@ -38,8 +38,8 @@ from reconciler.core.model.provenance import Provenance, command_line
 from reconciler.core.model.safe_text import printable
 from reconciler.core.model.source import Source
 from reconciler.core.observing.drift import Drifted, DriftReport
-from reconciler.core.planning.plan import PlanOptions, Snapshot, combine, plan_location
-from reconciler.core.running.report import Finding, LocationReport
+from reconciler.core.planning.plan import LocationState, PlanOptions, combine, plan_location
+from reconciler.core.running.report import FailedChange, LocationReport
 from reconciler.planfile import dumps, loads
 from reconciler.render.github import problems_github
 from reconciler.render.json import problems_json
@@ -54,27 +54,27 @@ PLAIN = "plain"
 WIDE = 400
 
 
-def a_plan(text: str) -> Answer:
+def a_plan(text: str) -> CommandOutput:
     """The text as tag, contact, path and location's name, with a refusing guard and an explanation."""
     contact, tag, place = ContactId(text), Tag(text), Source(text, 1, 1)
     manifest = a_manifest(a_set("s", "anna", "x"))
     use = replace(manifest.sets[0].tags[0], tag=tag, source=place)
-    one = replace(manifest.sets[0], contacts=Listed((contact,), place), tags=(use,), source=place)
+    one = replace(manifest.sets[0], contacts=ListedContacts((contact,), place), tags=(use,), source=place)
     desired = declare(one, rule=[a_rule(text, triggers=True)])
-    location = plan_location(desired, Snapshot(HERE, "l", 1), PlanOptions(limits=GuardLimits(max_adds=0)))
+    location = plan_location(desired, LocationState(HERE, "l", 1), PlanOptions(limits=GuardLimits(max_adds=0)))
     plan = combine([location], as_of=NOW, manifests=text)
     return named(plan_answer(plan, notes=[text], explain=True), {HERE: text})
 
 
-def a_run(text: str) -> Answer:
-    finding = Finding(ContactId(text), Outcome.HELD, Action.ADD, (Tag(text),), text)
+def a_run(text: str) -> CommandOutput:
+    finding = FailedChange(ContactId(text), Outcome.HELD, Action.ADD, (Tag(text),), text)
     one = LocationReport(
         HERE, text, RunStatus.STOPPED, pairs={Outcome.HELD: 1}, findings=(finding,), error=text, hint=text
     )
     return run_answer([one])
 
 
-def some_drift(text: str) -> Answer:
+def some_drift(text: str) -> CommandOutput:
     found = (
         Drifted(DriftClass.MISSING, Tag(text), text, (ContactId(text),)),
         Drifted(DriftClass.UNREACHABLE, Tag(""), text, (ContactId(text),)),
@@ -82,19 +82,19 @@ def some_drift(text: str) -> Answer:
     return drift_answer([DriftReport(LocationId(text), 1, found, 1, NOW, NOW, refreshed=True)])
 
 
-def known(text: str) -> Known:
+def known(text: str) -> ContactState:
     return carries(ledger="x", doubt="x") if not text else replace(carries(), observed=frozenset({Tag(text)}))
 
 
-def a_state(text: str) -> Answer:
-    return state_answer([Snapshot(LocationId(text), text, 1, state(**{text: known(text)}))])
+def a_state(text: str) -> CommandOutput:
+    return state_answer([LocationState(LocationId(text), text, 1, state(**{text: known(text)}))])
 
 
-def a_contact(text: str) -> Answer:
+def a_contact(text: str) -> CommandOutput:
     return contact_answer([ContactStory(LocationId(text), ContactId(text), known(text), None, (), ())])
 
 
-def of_a_command(make: Callable[[str], Answer]) -> Callable[[str], Answer]:
+def of_a_command(make: Callable[[str], CommandOutput]) -> Callable[[str], CommandOutput]:
     """The document with the command that made it, whose argument the text is, and with links to contacts."""
     url = "https://crm.example.com/{location_id}/contacts/{contact_id}"
     return lambda text: replace(
@@ -104,7 +104,7 @@ def of_a_command(make: Callable[[str], Answer]) -> Callable[[str], Answer]:
     )
 
 
-DOCUMENTS: dict[str, Callable[[str], Answer]] = {
+DOCUMENTS: dict[str, Callable[[str], CommandOutput]] = {
     "plan": a_plan,
     "run": a_run,
     "drift": some_drift,
@@ -117,7 +117,7 @@ DOCUMENTS: dict[str, Callable[[str], Answer]] = {
 EXPECTED = {name: made(PLAIN) for name, made in DOCUMENTS.items()}
 
 
-def spelt(answer: Answer, kind: str) -> str:
+def spelt(answer: CommandOutput, kind: str) -> str:
     text = "".join(spell(answer, kind, whole=False))
     assert text.encode(), "it can be written to a file"
     return text
@@ -236,7 +236,7 @@ def test_no_text_of_ours_changes_a_log_or_a_workflow() -> None:
 
 def test_a_plan_file_takes_any_text_and_gives_it_back() -> None:
     for text in HOSTILE:
-        location = plan_location(declare(a_set("s", "anna", "x")), Snapshot(HERE), PlanOptions())
+        location = plan_location(declare(a_set("s", "anna", "x")), LocationState(HERE), PlanOptions())
         plan = combine([replace(location, location=LocationId(text))], as_of=NOW, manifests=text)
         assert "##" not in dumps(plan)
         assert loads(dumps(plan).encode()) == plan

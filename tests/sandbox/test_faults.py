@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.faults import EVERYDAY, Fault, FaultPlan, Kind, Loss, Network
+from reconciler.sandbox.faults import EVERYDAY, Fault, FaultKind, FaultPlan, Loss, Network
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.message import Request, Response
 from tests.sandbox.builders import ANNA, BERT, GONE, HEADERS, HERE, NOW, a_world
@@ -39,16 +39,16 @@ def test_a_seed_meets_every_kind_at_about_its_rate() -> None:
 
 
 def test_only_the_named_path_is_counted() -> None:
-    network = Network(App(a_world()), FaultPlan({1: Fault(Kind.RESET_BEFORE)}, path="/contacts/bulk/"))
+    network = Network(App(a_world()), FaultPlan({1: Fault(FaultKind.RESET_BEFORE)}, path="/contacts/bulk/"))
     read = Request("GET", f"/contacts/{ANNA}", HEADERS)
     losses = [network.handle(request, NOW).loss for request in (read, add("x"), read, add("y"))]
 
     assert losses == [None, None, None, Loss.RESET]
-    assert network.met == [(1, Fault(Kind.RESET_BEFORE))]
+    assert network.met == [(1, Fault(FaultKind.RESET_BEFORE))]
 
 
 def test_late_effects_land_in_the_order_in_which_they_are_due() -> None:
-    plan = FaultPlan({0: Fault(Kind.LATE, delay_ms=9_000), 1: Fault(Kind.LATE, delay_ms=5_000)})
+    plan = FaultPlan({0: Fault(FaultKind.LATE, delay_ms=9_000), 1: Fault(FaultKind.LATE, delay_ms=5_000)})
     network = Network(App(a_world()), plan)
     network.handle(add("slow"), NOW)
     network.handle(add("quick"), NOW)
@@ -60,7 +60,7 @@ def test_late_effects_land_in_the_order_in_which_they_are_due() -> None:
 
 def test_a_late_request_counts_when_it_arrives() -> None:
     app = App(a_world(), limits=Limits(requests=1))
-    network = Network(app, FaultPlan({0: Fault(Kind.LATE), 1: Fault(Kind.LATE)}))
+    network = Network(app, FaultPlan({0: Fault(FaultKind.LATE), 1: Fault(FaultKind.LATE)}))
     first, second = network.handle(add("x"), NOW), network.handle(add("y"), NOW)
 
     assert first.loss is Loss.TIMEOUT
@@ -69,7 +69,7 @@ def test_a_late_request_counts_when_it_arrives() -> None:
 
 
 @given(st.sampled_from(EVERYDAY), st.sampled_from((b"", b"{", b"[]", b"7", b'{"contacts": 3}', b"[" * 50_000)))
-def test_no_body_breaks_a_fault(kind: Kind, body: bytes) -> None:
+def test_no_body_breaks_a_fault(kind: FaultKind, body: bytes) -> None:
     network = Network(App(a_world()), FaultPlan({0: Fault(kind)}))
     delivery = network.handle(Request("POST", "/contacts/bulk/tags/update/add", HEADERS, body), NOW)
 
@@ -91,16 +91,16 @@ BOTH = {"contacts": [ANNA, BERT], "tags": ["x"], "locationId": HERE}
 @pytest.mark.parametrize(
     ("fault", "changed", "message"),
     [
-        (Fault(Kind.REFUSED_AFTER), [ANNA, BERT], "Bad Request"),
-        (Fault(Kind.REFUSED_AFTER, 422), [ANNA, BERT], ["Bad Request"]),
-        (Fault(Kind.REFUSED_HALFWAY), [ANNA], "Bad Request"),
-        (Fault(Kind.REFUSED_HALFWAY, 422), [ANNA], ["Bad Request"]),
-        (Fault(Kind.REFUSED_LATE, 409), [], "Bad Request"),
-        (Fault(Kind.UNFOUND), [], "Contact not found"),
-        (Fault(Kind.UNFOUND, 422), [], ["Contact not found"]),
-        (Fault(Kind.TRY_LATER), [], "Please try again later"),
-        (Fault(Kind.TRY_LATER, 409), [], "Please try again later"),
-        (Fault(Kind.TRY_LATER, 422), [], ["Please try again later"]),
+        (Fault(FaultKind.REFUSED_AFTER), [ANNA, BERT], "Bad Request"),
+        (Fault(FaultKind.REFUSED_AFTER, 422), [ANNA, BERT], ["Bad Request"]),
+        (Fault(FaultKind.REFUSED_HALFWAY), [ANNA], "Bad Request"),
+        (Fault(FaultKind.REFUSED_HALFWAY, 422), [ANNA], ["Bad Request"]),
+        (Fault(FaultKind.REFUSED_LATE, 409), [], "Bad Request"),
+        (Fault(FaultKind.UNFOUND), [], "Contact not found"),
+        (Fault(FaultKind.UNFOUND, 422), [], ["Contact not found"]),
+        (Fault(FaultKind.TRY_LATER), [], "Please try again later"),
+        (Fault(FaultKind.TRY_LATER, 409), [], "Please try again later"),
+        (Fault(FaultKind.TRY_LATER, 422), [], ["Please try again later"]),
     ],
 )
 def test_a_refusal_says_nothing_of_the_effect(fault: Fault, changed: list[str], message: object) -> None:
@@ -112,7 +112,7 @@ def test_a_refusal_says_nothing_of_the_effect(fault: Fault, changed: list[str], 
 
 
 def test_what_was_refused_may_land_later() -> None:
-    network = Network(App(a_world()), FaultPlan({0: Fault(Kind.REFUSED_LATE, delay_ms=9_000)}))
+    network = Network(App(a_world()), FaultPlan({0: Fault(FaultKind.REFUSED_LATE, delay_ms=9_000)}))
     delivery = network.handle(add("x"), NOW)
     assert delivery.response is not None
     assert (delivery.response.status, network.app.world.transitions) == (400, [])
@@ -121,7 +121,7 @@ def test_what_was_refused_may_land_later() -> None:
 
 
 def test_a_contact_that_is_there_may_be_said_not_to_be() -> None:
-    app, response = told(Fault(Kind.UNFOUND, 404), Request("GET", f"/contacts/{ANNA}", HEADERS))
+    app, response = told(Fault(FaultKind.UNFOUND, 404), Request("GET", f"/contacts/{ANNA}", HEADERS))
 
     assert (response.status, app.world.find(ANNA) is None) == (404, False)
     assert json.loads(response.body)["message"] == "Contact not found"
@@ -131,7 +131,7 @@ def test_a_contact_that_is_there_may_be_said_not_to_be() -> None:
 @pytest.mark.parametrize("status", [200, 400, 404, 422])
 def test_a_gateway_answers_with_a_page_of_its_own(method: str, status: int) -> None:
     request = add("x") if method == "POST" else Request("GET", f"/contacts/{ANNA}", HEADERS)
-    app, response = told(Fault(Kind.GATEWAY, status), request)
+    app, response = told(Fault(FaultKind.GATEWAY, status), request)
 
     assert (response.status, response.kind, app.world.transitions) == (status, "text/html", [])
     assert response.body.startswith(b"<!DOCTYPE html>")
@@ -139,19 +139,19 @@ def test_a_gateway_answers_with_a_page_of_its_own(method: str, status: int) -> N
 
 @pytest.mark.parametrize("as_text", [False, True])
 def test_a_row_may_say_the_token(*, as_text: bool) -> None:
-    _app, response = told(Fault(Kind.TOKEN_ECHOED), rows_as_text=as_text)
+    _app, response = told(Fault(FaultKind.TOKEN_ECHOED), rows_as_text=as_text)
 
     assert [DEMO_TOKEN in str(row) for row in json.loads(response.body)["responses"]] == [True, True]
 
 
 def test_a_refusal_may_say_the_token() -> None:
-    _app, response = told(Fault(Kind.TOKEN_ECHOED), Request("GET", f"/contacts/{GONE}", HEADERS))
+    _app, response = told(Fault(FaultKind.TOKEN_ECHOED), Request("GET", f"/contacts/{GONE}", HEADERS))
 
     assert json.loads(response.body)["message"] == f"Contact not found (Bearer {DEMO_TOKEN})"
 
 
 def test_a_bomb_is_small_until_it_is_unpacked() -> None:
-    app, response = told(Fault(Kind.BOMB))
+    app, response = told(Fault(FaultKind.BOMB))
     unpacked = gzip.decompress(response.body)
 
     assert len(app.world.transitions) == 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.sandbox.app import SCOPES, App
-from reconciler.sandbox.oauth import FORM, Agency
+from reconciler.sandbox.oauth import FORM, SandboxAgency
 from tests.sandbox.builders import ANNA, HERE, a_world, call, document
 
 
@@ -22,7 +22,7 @@ from tests.sandbox.builders import ANNA, HERE, a_world, call, document
 def test_how_an_exchange_is_answered_is_an_assumption(
     switch: dict[str, Any], status: int, keys: tuple[str, str]
 ) -> None:
-    app = App(a_world(**switch), agency=Agency("agency", "company", SCOPES))
+    app = App(a_world(**switch), agency=SandboxAgency("agency", "company", SCOPES))
     headers = {"authorization": "Bearer agency", "content-type": FORM}
     body = f"companyId=company&locationId={HERE}".encode()
     response = call(app, "POST", "/oauth/locationToken", body, headers=headers)

@@ -21,7 +21,7 @@ from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.connection import MOST_BODY
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind, Network
+from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan, Network
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.server import HOST, Running, in_background
 from reconciler.wire import BulkUpdate, bulk_body, bulk_path, read_bulk_answer
@@ -164,14 +164,14 @@ def test_random_bytes_do_not_stop_it(running: Running, first: bytes, second: byt
 @pytest.mark.parametrize(
     ("kind", "raised", "effect"),
     [
-        (Kind.TIMEOUT_BEFORE, httpx.ReadTimeout, False),
-        (Kind.TIMEOUT_AFTER, httpx.ReadTimeout, True),
-        (Kind.RESET_BEFORE, httpx.ReadError, False),
-        (Kind.RESET_AFTER, httpx.ReadError, True),
-        (Kind.TRUNCATED, httpx.RemoteProtocolError, True),
+        (FaultKind.TIMEOUT_BEFORE, httpx.ReadTimeout, False),
+        (FaultKind.TIMEOUT_AFTER, httpx.ReadTimeout, True),
+        (FaultKind.RESET_BEFORE, httpx.ReadError, False),
+        (FaultKind.RESET_AFTER, httpx.ReadError, True),
+        (FaultKind.TRUNCATED, httpx.RemoteProtocolError, True),
     ],
 )
-def test_a_fault_is_seen_as_on_a_network(kind: Kind, raised: type[httpx.TransportError], effect: bool) -> None:
+def test_a_fault_is_seen_as_on_a_network(kind: FaultKind, raised: type[httpx.TransportError], effect: bool) -> None:
     network = Network(an_app(), FaultPlan({0: Fault(kind)}))
     with in_background(network) as running, a_client(running) as client:
         with pytest.raises(raised):

@@ -10,7 +10,7 @@ import pytest
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.faults import Fault, FaultPlan, Kind, Network
+from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan, Network
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.wire import BulkUpdate, bulk_body, bulk_path, read_bulk_answer
 from tests.sandbox.builders import ANNA, BERT, HERE, NOW, a_world
@@ -40,7 +40,7 @@ def send(transport: SandboxTransport) -> httpx.Response:
     return asyncio.run(run())
 
 
-def faulty(kind: Kind) -> tuple[App, SandboxTransport, Clock]:
+def faulty(kind: FaultKind) -> tuple[App, SandboxTransport, Clock]:
     app, clock = App(a_world()), Clock()
     network = Network(app, FaultPlan({0: Fault(kind)}))
     return app, SandboxTransport(network, now=clock.now, sleep=clock.sleep), clock
@@ -59,17 +59,17 @@ def test_an_answer_arrives_with_its_headers() -> None:
 @pytest.mark.parametrize(
     ("kind", "raised", "effect", "took_ms"),
     [
-        (Kind.REFUSED, httpx.ConnectError, False, 0),
-        (Kind.TIMEOUT_BEFORE, httpx.ReadTimeout, False, 60_000),
-        (Kind.TIMEOUT_AFTER, httpx.ReadTimeout, True, 60_000),
-        (Kind.LATE, httpx.ReadTimeout, False, 60_000),
-        (Kind.RESET_BEFORE, httpx.ReadError, False, 0),
-        (Kind.RESET_AFTER, httpx.ReadError, True, 0),
-        (Kind.TRUNCATED, httpx.RemoteProtocolError, True, 0),
+        (FaultKind.REFUSED, httpx.ConnectError, False, 0),
+        (FaultKind.TIMEOUT_BEFORE, httpx.ReadTimeout, False, 60_000),
+        (FaultKind.TIMEOUT_AFTER, httpx.ReadTimeout, True, 60_000),
+        (FaultKind.LATE, httpx.ReadTimeout, False, 60_000),
+        (FaultKind.RESET_BEFORE, httpx.ReadError, False, 0),
+        (FaultKind.RESET_AFTER, httpx.ReadError, True, 0),
+        (FaultKind.TRUNCATED, httpx.RemoteProtocolError, True, 0),
     ],
 )
 def test_a_lost_answer_is_an_exception(
-    kind: Kind, raised: type[httpx.TransportError], effect: bool, took_ms: int
+    kind: FaultKind, raised: type[httpx.TransportError], effect: bool, took_ms: int
 ) -> None:
     app, transport, clock = faulty(kind)
     with pytest.raises(raised):
@@ -82,14 +82,14 @@ def test_a_lost_answer_is_an_exception(
 @pytest.mark.parametrize(
     ("kind", "status", "changed"),
     [
-        (Kind.ERROR_BEFORE, 503, []),
-        (Kind.ERROR_AFTER, 503, [ANNA, BERT]),
-        (Kind.ERROR_HALFWAY, 503, [ANNA]),
-        (Kind.TOO_MANY, 429, []),
-        (Kind.UNREADABLE, 201, [ANNA, BERT]),
+        (FaultKind.ERROR_BEFORE, 503, []),
+        (FaultKind.ERROR_AFTER, 503, [ANNA, BERT]),
+        (FaultKind.ERROR_HALFWAY, 503, [ANNA]),
+        (FaultKind.TOO_MANY, 429, []),
+        (FaultKind.UNREADABLE, 201, [ANNA, BERT]),
     ],
 )
-def test_a_fault_with_an_answer(kind: Kind, status: int, changed: list[str]) -> None:
+def test_a_fault_with_an_answer(kind: FaultKind, status: int, changed: list[str]) -> None:
     app, transport, _clock = faulty(kind)
     response = send(transport)
 
@@ -98,7 +98,7 @@ def test_a_fault_with_an_answer(kind: Kind, status: int, changed: list[str]) -> 
 
 
 def test_a_late_effect_lands_when_it_is_due() -> None:
-    app, transport, _clock = faulty(Kind.LATE)
+    app, transport, _clock = faulty(FaultKind.LATE)
     with pytest.raises(httpx.ReadTimeout):
         send(transport)
     transport.network.land(Instant(NOW + 29_999))
@@ -109,6 +109,6 @@ def test_a_late_effect_lands_when_it_is_due() -> None:
 
 
 def test_without_sleep_nothing_waits() -> None:
-    plan = FaultPlan({0: Fault(Kind.TIMEOUT_BEFORE)})
+    plan = FaultPlan({0: Fault(FaultKind.TIMEOUT_BEFORE)})
     with pytest.raises(httpx.ReadTimeout):
         send(SandboxTransport(Network(App(a_world()), plan), now=lambda: NOW, latency_ms=5_000))

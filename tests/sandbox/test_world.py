@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.names import Instant, Tag, looks_like_contact_id
-from reconciler.core.model.outcome import Action, Outcome, judge
+from reconciler.core.model.outcome import Action, Outcome, classify_rows
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.world import World, made_up_id
 from tests.sandbox.builders import ANNA, BERT, CARA, FOREIGN, GONE, HERE, NOBODY, NOW, a_world, contact
@@ -106,7 +106,7 @@ def test_our_judge_believes_every_row_of_a_living_contact(contacts: list[str], t
     for action in Action:
         world = a_world()
         rows = world.bulk(action, contacts, sorted(tags), now=NOW, by="api")
-        verdicts = judge(action, [row.contact for row in rows], wanted, rows)
+        verdicts = classify_rows(action, [row.contact for row in rows], wanted, rows)
         assert {verdict.outcome for verdict in verdicts.values()} <= {Outcome.APPLIED, Outcome.NOOP}
         assert {name: verdict.observed for name, verdict in verdicts.items()} == {
             name: world.tags_of(name) for name in contacts

@@ -12,7 +12,7 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.policy import DriftClass
 from reconciler.core.observing.drift import find_drift
-from reconciler.sandbox.faults import Kind
+from reconciler.sandbox.faults import FaultKind
 from reconciler.store import open_reader
 from tests.simulation.declared import PEOPLE, SPACED, as_desired, canonical
 from tests.simulation.evidence import GOOD, Sight, Write, document, rows_of
@@ -78,7 +78,7 @@ def gone(facts: Facts) -> Iterator[str]:
         return
     first = min((write.exchange.at for write in facts.writes), default=0)
     # a word that a fault spoilt may not be known again
-    plain = [(who, each) for who, each in facts.unfound if each.fault in (None, Kind.UNFOUND)]
+    plain = [(who, each) for who, each in facts.unfound if each.fault in (None, FaultKind.UNFOUND)]
     away = {who for who, each in plain if (each.ended or each.at) <= first}
     away -= {sight.contact for sight in facts.sights if (sight.exchange.ended or 0) <= first}
     for write in facts.writes:

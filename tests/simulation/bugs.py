@@ -159,7 +159,7 @@ BUGS = (
     ),
     Bug(
         "read what is in doubt before it can have settled",
-        "apply/settling.py",
+        "apply/resolve_doubts.py",
         "if (wait := last + run.options.settle_ms - run.now()) > 0:",
         "if (wait := last + run.options.settle_ms - run.now()) > 10**9:",
         "6",
@@ -187,7 +187,7 @@ BUGS = (
     ),
     Bug(
         "take a lease that somebody holds",
-        "store/leases.py",
+        "store/sql_leases.py",
         "    if last is not None and is_held(",
         "    if last is not None and not last.holder and is_held(",
         "9",
@@ -222,14 +222,14 @@ BUGS = (
     ),
     Bug(
         "take every row of a search for an add that landed",
-        "apply/searching.py",
+        "apply/search_doubts.py",
         " & row.tags\n",
         "\n",
         "6",
     ),
     Bug(
         "prove by a date that tag writes do not move",
-        "apply/settling.py",
+        "apply/resolve_doubts.py",
         "proven=untouched if moves else NONE",
         "proven=untouched if moves is not None else NONE",
         "6 7",

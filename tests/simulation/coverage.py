@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import Action
-from reconciler.sandbox.faults import EVERYDAY, Kind
+from reconciler.sandbox.faults import EVERYDAY, FaultKind
 from tests.simulation.evidence import Pair, writes_of
 from tests.simulation.place import BULK, RARE, SEARCH, Exchanged, Mischief
 from tests.simulation.process import AFTER, BEFORE
@@ -39,7 +39,7 @@ CELLS = [
     (str(kind), str(phase))
     for kind in PLAYED
     for phase in Phase
-    if phase is not Phase.TOKEN and (kind is not Kind.BOMB or phase in BOMBED)
+    if phase is not Phase.TOKEN and (kind is not FaultKind.BOMB or phase in BOMBED)
 ]
 CELLS += [(str(kind), str(Phase.TOKEN)) for kind in Exchanged]
 CELLS += [(str(kind), str(phase)) for kind in Mischief for phase in (Phase.ADDING, Phase.REMOVING)]

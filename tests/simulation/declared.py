@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired, resolve
-from reconciler.core.model.manifest import Authority, ContactSet, Listed, Manifest, OnLeave, TagRule, TagUse
+from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, OnLeave, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.source import Source
 
@@ -130,7 +130,7 @@ def _contact_set(name: str, text: SetText) -> ContactSet:
     return ContactSet(
         name=SetName(name),
         source=PLACE,
-        contacts=Listed(text.people, PLACE),
+        contacts=ListedContacts(text.people, PLACE),
         tags=_uses(text.tags),
         absent=_uses(text.absent),
         authority=text.authority,

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from reconciler.core.model.outcome import Action
-from reconciler.sandbox.faults import Kind
+from reconciler.sandbox.faults import FaultKind
 from tests.simulation.declared import canonical
 from tests.simulation.place import BULK, Exchange, Place
 
@@ -147,7 +147,7 @@ def sights_of(place: Place, run: str) -> list[Sight]:
 def unfound_by(place: Place, run: str) -> list[tuple[str, Exchange]]:
     """The contacts of which a read said, in the vendor's words, that they are not there; nobody unpacks a bomb."""
     reads = [each for each in place.exchanges if each.run == run and each.method == "GET"]
-    said = [each for each in reads if each.fault is not Kind.BOMB]
+    said = [each for each in reads if each.fault is not FaultKind.BOMB]
     return [(each.contact, each) for each in said if each.status == 403 or _message(each) in ABSENT]
 
 

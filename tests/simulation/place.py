@@ -15,7 +15,7 @@ from reconciler.core.model.names import Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import NO_SCOPE, Access, App
 from reconciler.sandbox.bodies import NO_ACCESS
-from reconciler.sandbox.faults import FaultPlan, Kind, Network
+from reconciler.sandbox.faults import FaultKind, FaultPlan, Network
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import World as Crm
@@ -33,7 +33,7 @@ BOMBS = 0.2
 """To unpack a bomb takes as long as to play a world."""
 AGENCIES = 0.2
 """So many locations are asked by tokens that an agency's are exchanged for."""
-RARE = (Kind.BOMB, Kind.USED_UP, Kind.UNFOUND)
+RARE = (FaultKind.BOMB, FaultKind.USED_UP, FaultKind.UNFOUND)
 """What only so much of all trouble has besides what is drawn: to unpack a bomb takes a while."""
 
 
@@ -94,7 +94,7 @@ class Exchange:
     path: str
     headers: Mapping[str, str]
     body: bytes
-    fault: Kind | Mischief | Exchanged | None = None
+    fault: FaultKind | Mischief | Exchanged | None = None
     ended: Instant | None = None
     raised: str = ""
     status: int | None = None
@@ -233,7 +233,7 @@ class Wire(httpx.AsyncBaseTransport):
         return response
 
 
-def _refusal(which: Kind | Mischief | Exchanged | None) -> httpx.Response:
+def _refusal(which: FaultKind | Mischief | Exchanged | None) -> httpx.Response:
     if which is Mischief.REDIRECT:
         return httpx.Response(307, headers=MOVED)
     status, message = (401, NO_SCOPE) if which is Mischief.UNAUTHORISED else (403, NO_ACCESS)

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.apply import Mission, World, apply
+from reconciler.apply import Mission, Services, apply
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import StalePlan
 from reconciler.core.model.events import Event
@@ -16,9 +16,9 @@ from reconciler.core.model.journal import RunLog, RunRecord
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.quota_headers import Quota
-from reconciler.core.observing.refresh_rules import Found
+from reconciler.core.observing.refresh_rules import RefreshResult
 from reconciler.core.planning.approval import approve
-from reconciler.core.planning.changes import Listed
+from reconciler.core.planning.changes import HeldContacts
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.planning.proposal import Proposal, narrowed
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
@@ -27,7 +27,7 @@ from reconciler.core.running.report import LocationReport
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.exchange import Agency
 from reconciler.planfile import dumps, loads
-from reconciler.refresh import Reading, read_contacts, scan
+from reconciler.refresh import ReadServices, read_contacts, scan
 from reconciler.store import open_store
 from reconciler.store.processes import origin_of_this_process
 from tests.fakes import a_holder
@@ -162,9 +162,9 @@ class Program:
         also = asked == "get" and not self.run.undoes and self.chance.random() < 0.3
         return ["get", "search"] if also else [asked] if asked else []
 
-    async def look(self, location: LocationId, contacts: list[ContactId], refresh: str) -> Found:
+    async def look(self, location: LocationId, contacts: list[ContactId], refresh: str) -> RefreshResult:
         api, pace = self.apis[location], self.paces[location]
-        reading = Reading(api, self.clock, self.run.events.append, pace, chance=self.chance.random)
+        reading = ReadServices(api, self.clock, self.run.events.append, pace, chance=self.chance.random)
         return await (read_contacts(location, contacts, reading) if refresh == "get" else scan(location, reading))
 
     def mission(self, proposed: Plan | None) -> Mission:
@@ -177,8 +177,8 @@ class Program:
             proposal=Proposal(proposed) if proposed else None,
         )
 
-    def world(self) -> World:
-        return World(
+    def world(self) -> Services:
+        return Services(
             self.apis.__getitem__,
             self.store,
             self.clock,
@@ -189,10 +189,12 @@ class Program:
         )
 
 
-def _gone(found: list[Found]) -> tuple[Listed, ...]:
+def _gone(found: list[RefreshResult]) -> tuple[HeldContacts, ...]:
     """The contacts that are not there, as reading them one by one told."""
     gone = {contact: why for each in found for contact, why in each.gone.items()}
-    return tuple(Listed(why, (), tuple(who for who in gone if gone[who] is why)) for why in sorted(set(gone.values())))
+    return tuple(
+        HeldContacts(why, (), tuple(who for who in gone if gone[who] is why)) for why in sorted(set(gone.values()))
+    )
 
 
 def _narrowed(options: PlanOptions, proposed: Plan | None) -> PlanOptions:

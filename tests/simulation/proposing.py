@@ -10,14 +10,14 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.plan import LocationPlan, PlanOptions, Snapshot, combine
+from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine
 from reconciler.core.planning.proposal import contacts_that_differ
 from reconciler.planfile import dumps, loads
 from tests.simulation.declared import FOREIGN, PEOPLE, THEIRS
 
 
 def whom_to_read(
-    proposed: LocationPlan, desired: Desired, state: Snapshot, options: PlanOptions
+    proposed: LocationPlan, desired: Desired, state: LocationState, options: PlanOptions
 ) -> tuple[ContactId, ...]:
     """Whose changes in the file are not those by what is known, where the file says that they were observed since."""
     known = state.observed

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.model.contact_state import UNKNOWN, Known, Origin, UndecidedReading
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ObservationOrigin, UndecidedReading
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.batches import Batch
 from reconciler.ports import StateStore
 from tests.fakes import START, a_holder
@@ -26,25 +26,31 @@ def at(seconds: int) -> Instant:
 
 
 KNOWN = {
-    ANNA: Known(
+    ANNA: ContactState(
         tags("vip grün"),
         at(3),
-        Origin.WRITE,
+        ObservationOrigin.WRITE,
         ledger=tags("vip"),
         kept=tags("vip"),
         restored=((Tag("vip"), at(2)),),
     ),
-    BERT: Known(
-        tags("old"), at(3), Origin.SEARCH, ledger=tags("x"), doubt=tags("x"), doubt_at=at(4), unconfirmed=tags("x")
+    BERT: ContactState(
+        tags("old"),
+        at(3),
+        ObservationOrigin.SEARCH,
+        ledger=tags("x"),
+        doubt=tags("x"),
+        doubt_at=at(4),
+        unconfirmed=tags("x"),
     ),
-    CARA: Known(
+    CARA: ContactState(
         quarantine=Rejection.DELETED,
         quarantined_at=at(3),
         quarantined_since=at(-9),
         membership=frozenset({SetName("vips")}),
     ),
-    DORA: UNKNOWN,
-    EMIL: Known(
+    DORA: NEVER_OBSERVED,
+    EMIL: ContactState(
         doubt=tags("x"),
         doubt_at=at(4),
         spent=((Tag("vip"), at(2)),),
@@ -74,11 +80,11 @@ def fill(store: StateStore) -> None:
     lease = store.acquire(HERE, a_holder(), START)
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(1), "sha256:abc", "0123abc"))
     adding = Batch(Action.ADD, (ANNA, BERT, CARA), (Tag("vip"),))
-    number = store.intend(lease, run, adding, {ANNA: Known(ledger=tags("vip"))}, at(2))
+    number = store.intend(lease, run, adding, {ANNA: ContactState(ledger=tags("vip"))}, at(2))
     verdicts = {
-        ANNA: Verdict(Outcome.APPLIED, "", None, tags("grün"), tags("vip")),
-        BERT: Verdict(Outcome.HELD, "what?"),
-        CARA: Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED),
+        ANNA: ContactOutcome(Outcome.APPLIED, "", None, tags("grün"), tags("vip")),
+        BERT: ContactOutcome(Outcome.HELD, "what?"),
+        CARA: ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED),
     }
     store.record(lease, number, verdicts, KNOWN, at(3))
     store.end_run(lease, run, RunStatus.COMPLETE, at(4), set_sizes={SetName("vips"): 3})
@@ -88,8 +94,10 @@ def fill(store: StateStore) -> None:
     store.manage(lease, run, {CARA: replace(KNOWN[CARA], ledger=tags("grün vip"))})
     store.end_run(lease, run, RunStatus.STOPPED, at(8), set_sizes=None, ending=ENDING)
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(9)))
-    store.intend(lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: Known(ledger=tags("vip"))}, at(10))
+    store.intend(
+        lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: ContactState(ledger=tags("vip"))}, at(10)
+    )
     store.note(lease, Facts(True, 250, None, ((Tag("gru\u0308n"), Tag("grün")),), at(10)))
     there = store.acquire(THERE, a_holder("two"), START)
-    store.learn(there, {ANNA: Known(tags("z"), at(1), Origin.IMPORT)})
+    store.learn(there, {ANNA: ContactState(tags("z"), at(1), ObservationOrigin.IMPORT)})
     store.release(there)

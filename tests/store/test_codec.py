@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import NONE, UNKNOWN, Known, UndecidedReading, intend
+from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, ContactState, UndecidedReading, intend
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch
 from reconciler.store import open_store
-from reconciler.store.codec import FORMAT, UNCONFIRMED, Call, decode, encode
+from reconciler.store.object_codec import FORMAT, UNCONFIRMED, Call, decode, encode
 from tests.extras import need
 from tests.fakes import START, a_holder
 
@@ -32,7 +32,7 @@ def as_of_format(number: int, method: str, *arguments: object) -> tuple[object, 
 
 @pytest.mark.parametrize("number", range(1, UNCONFIRMED))
 def test_the_last_intent_of_an_older_journal_leaves_its_additions_unseen(number: int) -> None:
-    after = intend(UNKNOWN, Action.ADD, HELLO, keep=NONE, at=START)
+    after = intend(NEVER_OBSERVED, Action.ADD, HELLO, keep=NONE, at=START)
     old = replace(after, unconfirmed=NONE)
     *_, changed, _ = as_of_format(number, "intend", LEASE, "run", BATCH, {ANNA: old}, START)
     assert changed == {ANNA: after}
@@ -40,7 +40,7 @@ def test_the_last_intent_of_an_older_journal_leaves_its_additions_unseen(number:
 
 @pytest.mark.parametrize("number", range(1, UNCONFIRMED))
 def test_what_an_older_journal_left_in_doubt_was_not_seen(number: int) -> None:
-    old = Known(ledger=HELLO, doubt=HELLO, doubt_at=START)
+    old = ContactState(ledger=HELLO, doubt=HELLO, doubt_at=START)
     _, changed = as_of_format(number, "learn", LEASE, {ANNA: old})
     assert changed == {ANNA: replace(old, unconfirmed=HELLO)}
     answered = replace(old, doubt=NONE, doubt_at=None)
@@ -49,12 +49,12 @@ def test_what_an_older_journal_left_in_doubt_was_not_seen(number: int) -> None:
 
 @pytest.mark.parametrize("number", range(UNCONFIRMED, FORMAT + 1))
 def test_what_a_later_journal_says_of_a_doubt_stands(number: int) -> None:
-    seen = Known(ledger=HELLO, doubt=HELLO, doubt_at=START)
+    seen = ContactState(ledger=HELLO, doubt=HELLO, doubt_at=START)
     assert as_of_format(number, "learn", LEASE, {ANNA: seen})[1] == {ANNA: seen}
 
 
 def test_what_was_given_read_and_tried_before_is_in_the_journal() -> None:
-    given = Known(
+    given = ContactState(
         doubt=HELLO,
         doubt_at=START,
         spent=((Tag("hello"), START),),
@@ -68,7 +68,7 @@ def test_what_was_given_read_and_tried_before_is_in_the_journal() -> None:
 def test_the_end_of_a_run_in_an_older_journal_tells_nothing_of_its_report(tmp_path: Path) -> None:
     """Until format 5 an object had no place for it: a bucket that was written so is replayed all the same."""
     need("obstore")
-    from reconciler.store.replica import METHODS
+    from reconciler.store.object_replica import METHODS
 
     with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
         lease = store.acquire(LEASE.location, a_holder(), START)

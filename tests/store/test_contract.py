@@ -14,15 +14,15 @@ import pytest
 from reconciler.cli.runs import read_log
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, state_document
-from reconciler.core.model.contact_state import UNKNOWN, Known, Origin, UndecidedReading
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ObservationOrigin, UndecidedReading
 from reconciler.core.model.errors import LeaseLost, LockHeld, UsageError
 from reconciler.core.model.facts import NO_FACTS, Facts
 from reconciler.core.model.journal import Answer, RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.lease import TTL_MS, Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.batches import Batch
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 from reconciler.ports import StateReader, StateStore
 from reconciler.store.processes import origin_of_this_process
 from tests.fakes import START, a_holder
@@ -39,8 +39,8 @@ def tags(*names: str) -> frozenset[Tag]:
     return frozenset(map(Tag, names))
 
 
-def seen(*names: str, at: int = START) -> Known:
-    return Known(observed=tags(*names), observed_at=Instant(at), origin=Origin.GET)
+def seen(*names: str, at: int = START) -> ContactState:
+    return ContactState(observed=tags(*names), observed_at=Instant(at), origin=ObservationOrigin.GET)
 
 
 def batch(*contacts: ContactId, names: Iterable[str] = ("x",), action: Action = Action.ADD) -> Batch:
@@ -51,11 +51,11 @@ def header(location: LocationId = HERE) -> RunHeader:
     return RunHeader(location, "apply", "anna@example", START, "sha256:abc", "0123abc")
 
 
-def applied(*names: str, old: Iterable[str] = ()) -> Verdict:
-    return Verdict(Outcome.APPLIED, "Tags updated", old=tags(*old), added=tags(*names))
+def applied(*names: str, old: Iterable[str] = ()) -> ContactOutcome:
+    return ContactOutcome(Outcome.APPLIED, "Tags updated", old=tags(*old), added=tags(*names))
 
 
-def contents(state: Snapshot) -> tuple[object, ...]:
+def contents(state: LocationState) -> tuple[object, ...]:
     """A snapshot as a value: numbering and order of the patterns do not matter."""
     return state.location, state.lineage, state.serial, dict(state.observed.items()), dict(state.set_sizes), state.facts
 
@@ -94,28 +94,40 @@ def test_lineages_differ(home: Home) -> None:
 @pytest.mark.parametrize(
     "known",
     [
-        UNKNOWN,
+        NEVER_OBSERVED,
         seen(),
         seen("a", "b"),
-        Known(ledger=tags("l"), kept=tags("l")),
+        ContactState(ledger=tags("l"), kept=tags("l")),
         seen("a", at=1).in_doubt(tags("d"), LATER),
-        Known(quarantine=Rejection.DELETED, quarantined_at=LATER),
-        Known(tags("a"), START, Origin.SEARCH, tags("l", "k"), tags("k"), tags("d"), LATER, Rejection.FOREIGN, LATER),
-        Known(
+        ContactState(quarantine=Rejection.DELETED, quarantined_at=LATER),
+        ContactState(
+            tags("a"),
+            START,
+            ObservationOrigin.SEARCH,
+            tags("l", "k"),
+            tags("k"),
+            tags("d"),
+            LATER,
+            Rejection.FOREIGN,
+            LATER,
+        ),
+        ContactState(
             quarantine=Rejection.INVALID,
             quarantined_at=LATER,
             quarantined_since=START,
             membership=frozenset({SetName("grün, alt"), SetName("b")}),
         ),
-        Known(quarantine=Rejection.DELETED, quarantined_at=LATER, membership=frozenset()),
-        Known(ledger=tags("l", "grün"), unconfirmed=tags("grün")),
-        Known(ledger=tags("a", "grün"), restored=((Tag("a"), START), (Tag("grün"), LATER))),
-        Known(spent=((Tag("a"), START), (Tag("grün"), LATER)), attempted_at=LATER),
-        Known(doubt=tags("d"), doubt_at=START, reading=UndecidedReading(START, LATER, START, None, tags("grün"))),
-        Known(doubt=tags("d"), doubt_at=START, reading=UndecidedReading(START, LATER, None, START)),
+        ContactState(quarantine=Rejection.DELETED, quarantined_at=LATER, membership=frozenset()),
+        ContactState(ledger=tags("l", "grün"), unconfirmed=tags("grün")),
+        ContactState(ledger=tags("a", "grün"), restored=((Tag("a"), START), (Tag("grün"), LATER))),
+        ContactState(spent=((Tag("a"), START), (Tag("grün"), LATER)), attempted_at=LATER),
+        ContactState(
+            doubt=tags("d"), doubt_at=START, reading=UndecidedReading(START, LATER, START, None, tags("grün"))
+        ),
+        ContactState(doubt=tags("d"), doubt_at=START, reading=UndecidedReading(START, LATER, None, START)),
     ],
 )
-def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: Known) -> None:
+def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: ContactState) -> None:
     store = home.store()
     store.learn(taken(store), {ANNA: known})
 
@@ -146,7 +158,7 @@ def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: Known) -
 )
 def test_any_text_is_a_tag(home: Home, tag: str) -> None:
     store = home.store()
-    known = Known(tags(tag, "a"), START, Origin.WRITE, ledger=tags(tag))
+    known = ContactState(tags(tag, "a"), START, ObservationOrigin.WRITE, ledger=tags(tag))
     store.learn(taken(store), {ANNA: known})
 
     assert home.reader().load(HERE).observed[ANNA] == known
@@ -197,7 +209,7 @@ def test_the_serial_grows_with_each_change_of_content(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     serials = [store.load(HERE).serial]
-    for known in (seen("a"), seen("b"), seen("b", at=LATER), Known(ledger=tags("b"))):
+    for known in (seen("a"), seen("b"), seen("b", at=LATER), ContactState(ledger=tags("b"))):
         store.learn(lease, {ANNA: known})
         serials.append(store.load(HERE).serial)
 
@@ -241,7 +253,7 @@ def test_an_intent_is_durable_before_its_answer(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    store.intend(lease, run, batch(ANNA, BERT), {ANNA: Known(ledger=tags("x")), BERT: seen()}, START)
+    store.intend(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x")), BERT: seen()}, START)
 
     state = home.reader()
     assert state.load(HERE).observed[ANNA].ledger == tags("x")
@@ -251,7 +263,7 @@ def test_an_intent_is_durable_before_its_answer(home: Home) -> None:
 def test_an_intent_without_an_answer_is_seen_as_a_doubt(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    intended = Known(ledger=tags("x"))
+    intended = ContactState(ledger=tags("x"))
     store.intend(lease, store.begin_run(lease, header()), batch(ANNA), {ANNA: intended}, LATER)
 
     assert home.reader().load(HERE).observed[ANNA] == intended.in_doubt(tags("x"), LATER)
@@ -261,7 +273,7 @@ def test_an_unanswered_batch_is_a_doubt_from_the_next_run_on(home: Home) -> None
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    store.intend(lease, run, batch(ANNA, BERT, names=("x", "y")), {ANNA: seen("a"), BERT: UNKNOWN}, LATER)
+    store.intend(lease, run, batch(ANNA, BERT, names=("x", "y")), {ANNA: seen("a"), BERT: NEVER_OBSERVED}, LATER)
     before = store.load(HERE).serial
     again = taken(home.store(), name="two", now=START + TTL_MS + 1)
     store.begin_run(again, header())
@@ -269,7 +281,7 @@ def test_an_unanswered_batch_is_a_doubt_from_the_next_run_on(home: Home) -> None
     state = home.reader()
     loaded = state.load(HERE)
     assert loaded.observed[ANNA] == seen("a").in_doubt(tags("x", "y"), LATER)
-    assert loaded.observed[BERT] == UNKNOWN.in_doubt(tags("x", "y"), LATER)
+    assert loaded.observed[BERT] == NEVER_OBSERVED.in_doubt(tags("x", "y"), LATER)
     assert loaded.serial > before
     assert [each.status for each in state.runs(HERE)] == [RunStatus.INTERRUPTED, RunStatus.RUNNING]
 
@@ -278,24 +290,24 @@ def test_doubts_of_several_unanswered_batches_add_up(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    store.intend(lease, run, batch(ANNA, names=["x"]), {ANNA: UNKNOWN}, START)
+    store.intend(lease, run, batch(ANNA, names=["x"]), {ANNA: NEVER_OBSERVED}, START)
     store.intend(lease, run, batch(ANNA, names=["y"], action=Action.REMOVE), {}, LATER)
     store.begin_run(lease, header())
 
-    assert store.load(HERE).observed[ANNA] == UNKNOWN.in_doubt(tags("x", "y"), LATER)
+    assert store.load(HERE).observed[ANNA] == NEVER_OBSERVED.in_doubt(tags("x", "y"), LATER)
 
 
 def test_an_answered_or_withdrawn_batch_is_no_doubt(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    first = store.intend(lease, run, batch(ANNA), {ANNA: UNKNOWN}, START)
+    first = store.intend(lease, run, batch(ANNA), {ANNA: NEVER_OBSERVED}, START)
     store.record(lease, first, {ANNA: applied("x")}, {ANNA: seen("x")}, LATER)
-    second = store.intend(lease, run, batch(BERT), {BERT: Known(ledger=tags("x"))}, START)
-    store.withdraw(lease, second, {BERT: UNKNOWN}, LATER)
+    second = store.intend(lease, run, batch(BERT), {BERT: ContactState(ledger=tags("x"))}, START)
+    store.withdraw(lease, second, {BERT: NEVER_OBSERVED}, LATER)
     store.begin_run(lease, header())
 
-    assert dict(store.load(HERE).observed.items()) == {ANNA: seen("x"), BERT: UNKNOWN}
+    assert dict(store.load(HERE).observed.items()) == {ANNA: seen("x"), BERT: NEVER_OBSERVED}
 
 
 def test_a_batch_of_contacts_never_heard_of_is_journalled(home: Home) -> None:
@@ -312,8 +324,10 @@ def test_an_answer_and_its_observations_are_recorded_together(home: Home) -> Non
     store = home.store()
     lease = taken(store)
     number = store.intend(lease, store.begin_run(lease, header()), batch(ANNA, BERT), {}, START)
-    verdicts = {ANNA: applied("x", old=["a"]), BERT: Verdict(Outcome.HELD, "what?")}
-    store.record(lease, number, verdicts, {ANNA: seen("a", "x"), BERT: UNKNOWN.in_doubt(tags("x"), START)}, LATER)
+    verdicts = {ANNA: applied("x", old=["a"]), BERT: ContactOutcome(Outcome.HELD, "what?")}
+    store.record(
+        lease, number, verdicts, {ANNA: seen("a", "x"), BERT: NEVER_OBSERVED.in_doubt(tags("x"), START)}, LATER
+    )
 
     observed = home.reader().load(HERE).observed
     assert observed[ANNA] == seen("a", "x")
@@ -338,7 +352,7 @@ def test_runs_are_listed_in_their_order(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     first = store.begin_run(lease, header())
-    number = store.intend(lease, first, batch(ANNA, BERT), {ANNA: UNKNOWN, BERT: UNKNOWN}, START)
+    number = store.intend(lease, first, batch(ANNA, BERT), {ANNA: NEVER_OBSERVED, BERT: NEVER_OBSERVED}, START)
     store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
     store.end_run(lease, first, RunStatus.COMPLETE, LATER, set_sizes={})
     second = store.begin_run(lease, replace(header(), operation="refresh", change_digest="", commit=""))
@@ -364,8 +378,8 @@ def test_a_run_remembers_what_was_asked_and_answered(home: Home) -> None:
     lease = taken(store)
     run = store.begin_run(lease, header())
     number = store.intend(lease, run, batch(ANNA, BERT, CARA, names=["y", "x"]), {}, START)
-    rejected = Verdict(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
-    doubtful = Verdict(Outcome.IN_DOUBT, "no row in the answer")
+    rejected = ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+    doubtful = ContactOutcome(Outcome.IN_DOUBT, "no row in the answer")
     store.record(lease, number, {ANNA: applied("x", old=["y"]), BERT: rejected, CARA: doubtful}, {}, LATER)
     second = store.intend(lease, run, batch(ANNA, action=Action.REMOVE), {}, LATER)
     store.withdraw(lease, second, {}, LATER)
@@ -380,7 +394,7 @@ def test_a_run_remembers_what_was_asked_and_answered(home: Home) -> None:
         BERT: Answer(rejected),
         CARA: Answer(doubtful),
     }
-    assert dict(withdrawn.answers) == {ANNA: Answer(Verdict(Outcome.NOT_SENT))}
+    assert dict(withdrawn.answers) == {ANNA: Answer(ContactOutcome(Outcome.NOT_SENT))}
     assert (dict(open_one.answers), open_one.ended) == ({BERT: Answer(None)}, None)
 
 
@@ -392,12 +406,14 @@ def test_a_run_that_never_was_has_no_batches(home: Home) -> None:
 def test_an_answer_remembers_what_was_ours_and_is_gone(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.learn(lease, {ANNA: Known(ledger=tags("x", "y")), BERT: seen("x"), CARA: Known(ledger=tags("x"))})
+    store.learn(
+        lease, {ANNA: ContactState(ledger=tags("x", "y")), BERT: seen("x"), CARA: ContactState(ledger=tags("x"))}
+    )
     run = store.begin_run(lease, header())
     removing = batch(ANNA, BERT, CARA, action=Action.REMOVE)
     number = store.intend(lease, run, removing, {}, START)
-    gone = Verdict(Outcome.APPLIED, "", old=tags("x"), removed=tags("x"))
-    after = {ANNA: Known(ledger=tags("y")), BERT: seen(), CARA: Known(ledger=tags("x"))}
+    gone = ContactOutcome(Outcome.APPLIED, "", old=tags("x"), removed=tags("x"))
+    after = {ANNA: ContactState(ledger=tags("y")), BERT: seen(), CARA: ContactState(ledger=tags("x"))}
     store.record(lease, number, dict.fromkeys((ANNA, BERT, CARA), gone), after, LATER)
 
     (found,) = answers(home.reader(), run)
@@ -421,15 +437,15 @@ def test_a_run_remembers_which_guards_were_lifted(home: Home) -> None:
 def test_a_run_remembers_what_its_intents_put_under_management(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.learn(lease, {ANNA: Known(ledger=tags("x"))})
+    store.learn(lease, {ANNA: ContactState(ledger=tags("x"))})
     run = store.begin_run(lease, header())
-    ours = {ANNA: Known(ledger=tags("x", "y")), BERT: Known(ledger=tags("x", "y"))}
+    ours = {ANNA: ContactState(ledger=tags("x", "y")), BERT: ContactState(ledger=tags("x", "y"))}
     number = store.intend(lease, run, batch(ANNA, BERT, CARA, names=["x", "y"]), ours, START)
     for state in (store, home.reader()):
         assert [answer.entered for answer in answers(state, run)[0].values()] == [tags("y"), tags("x", "y"), tags()]
     store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, ours, LATER)
     number = store.intend(lease, run, replace(batch(ANNA, names=["x"]), action=Action.REMOVE), {}, LATER)
-    store.record(lease, number, {ANNA: applied("x")}, {ANNA: Known(ledger=tags("y"))}, LATER)
+    store.record(lease, number, {ANNA: applied("x")}, {ANNA: ContactState(ledger=tags("y"))}, LATER)
     for state in (store, home.reader(), home.store()):
         found = [{who: answer.entered for who, answer in each.items()} for each in answers(state, run)]
         assert found == [{ANNA: tags("y"), BERT: tags("x", "y"), CARA: tags()}, {ANNA: tags()}]
@@ -439,11 +455,11 @@ def test_a_run_remembers_what_its_intents_put_under_management(home: Home) -> No
 def test_a_run_remembers_what_it_adopted(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.learn(lease, {ANNA: Known(ledger=tags("x"))})
+    store.learn(lease, {ANNA: ContactState(ledger=tags("x"))})
     run = store.begin_run(lease, header())
     serial = store.load(HERE).serial
-    store.manage(lease, run, {ANNA: Known(ledger=tags("x", "grün")), BERT: seen("a")})
-    store.manage(lease, run, {ANNA: Known(ledger=tags("grün", "z")), CARA: Known(ledger=tags("z"))})
+    store.manage(lease, run, {ANNA: ContactState(ledger=tags("x", "grün")), BERT: seen("a")})
+    store.manage(lease, run, {ANNA: ContactState(ledger=tags("grün", "z")), CARA: ContactState(ledger=tags("z"))})
     for state in (store, home.reader(), home.store()):
         assert state.adopted(run) == {ANNA: tags("grün", "z"), CARA: tags("z")}
         assert state.load(HERE).observed[BERT] == seen("a")
@@ -455,16 +471,16 @@ def test_nothing_is_adopted_or_released_by_its_spelling_alone(home: Home) -> Non
     """The location keeps `New  Lead` as `new lead`; who wrote the ledger first did not know that yet."""
     store = home.store()
     lease = taken(store)
-    store.learn(lease, {ANNA: Known(ledger=tags("New  Lead", "x"))})
+    store.learn(lease, {ANNA: ContactState(ledger=tags("New  Lead", "x"))})
     store.note(lease, Facts(aliases=((Tag("New  Lead"), Tag("new lead")),)))
     run = store.begin_run(lease, header())
-    ours = {ANNA: Known(ledger=tags("new lead", "x", "y"))}
+    ours = {ANNA: ContactState(ledger=tags("new lead", "x", "y"))}
     store.manage(lease, run, ours)
     number = store.intend(lease, run, batch(ANNA, names=["new lead"]), ours, START)
-    store.record(lease, number, {ANNA: applied("new lead")}, {ANNA: Known(ledger=tags("New  Lead", "x"))}, LATER)
+    store.record(lease, number, {ANNA: applied("new lead")}, {ANNA: ContactState(ledger=tags("New  Lead", "x"))}, LATER)
     number = store.intend(lease, run, replace(batch(ANNA, names=["new lead"]), action=Action.REMOVE), {}, LATER)
     gone = replace(applied(), old=tags("new lead"), removed=tags("new lead"))
-    store.record(lease, number, {ANNA: gone}, {ANNA: Known(ledger=tags("x"))}, LATER)
+    store.record(lease, number, {ANNA: gone}, {ANNA: ContactState(ledger=tags("x"))}, LATER)
     for state in (store, home.reader(), home.store()):
         assert state.adopted(run) == {ANNA: tags("y")}
         added, removed = answers(state, run)
@@ -476,7 +492,7 @@ def test_a_forgotten_contact_was_adopted_by_nobody(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    store.manage(lease, run, dict.fromkeys((ANNA, BERT), Known(ledger=tags("x"))))
+    store.manage(lease, run, dict.fromkeys((ANNA, BERT), ContactState(ledger=tags("x"))))
     store.forget(lease, [ANNA])
     assert home.reader().adopted(run) == {BERT: tags("x")}
 
@@ -487,7 +503,7 @@ def test_older_runs_give_up_what_they_adopted_and_say_so(home: Home) -> None:
     runs = []
     for index in range(3):
         runs.append(store.begin_run(lease, header()))
-        store.manage(lease, runs[-1], {ANNA: Known(ledger=tags(*map(str, range(index + 1))))})
+        store.manage(lease, runs[-1], {ANNA: ContactState(ledger=tags(*map(str, range(index + 1))))})
         store.end_run(lease, runs[-1], RunStatus.COMPLETE, LATER, set_sizes=None)
     store.prune(lease, 2)
     assert [store.adopted(run) for run in runs] == [{}, {ANNA: tags("1")}, {ANNA: tags("2")}]
@@ -640,7 +656,7 @@ def test_why_a_contact_was_refused_is_stored_with_the_answer(home: Home) -> None
     lease = taken(store)
     run = store.begin_run(lease, header())
     number = store.intend(lease, run, batch(ANNA), {}, START)
-    refused = Verdict(Outcome.REJECTED, "contact was merged", Rejection.DELETED)
+    refused = ContactOutcome(Outcome.REJECTED, "contact was merged", Rejection.DELETED)
     store.record(lease, number, {ANNA: refused}, {}, LATER)
     for state in (store, home.reader()):
         (found,) = state.batches(run)
@@ -770,7 +786,7 @@ WRITES: dict[str, Callable[[StateStore, Lease, str, int], object]] = {
     "end_run": lambda store, lease, run, number: store.end_run(
         lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 9}
     ),
-    "manage": lambda store, lease, run, number: store.manage(lease, run, {ANNA: Known(ledger=tags("stolen"))}),
+    "manage": lambda store, lease, run, number: store.manage(lease, run, {ANNA: ContactState(ledger=tags("stolen"))}),
     "note": lambda store, lease, run, number: store.note(lease, Facts(moves_updated=True)),
     "learn": lambda store, lease, run, number: store.learn(lease, {ANNA: seen("stolen")}),
     "intend": lambda store, lease, run, number: store.intend(lease, run, batch(ANNA), {ANNA: seen("stolen")}, LATER),
@@ -779,7 +795,7 @@ WRITES: dict[str, Callable[[StateStore, Lease, str, int], object]] = {
     ),
     "withdraw": lambda store, lease, run, number: store.withdraw(lease, number, {ANNA: seen("stolen")}, LATER),
     "forget": lambda store, lease, run, number: store.forget(lease, [ANNA]),
-    "replace": lambda store, lease, run, number: store.replace(lease, Snapshot(HERE, "x", 9), ()),
+    "replace": lambda store, lease, run, number: store.replace(lease, LocationState(HERE, "x", 9), ()),
     "prune": lambda store, lease, run, number: store.prune(lease, 0),
 }
 
@@ -790,7 +806,7 @@ def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str,
     old, new = home.store(), home.store()
     lease = taken(old)
     run = old.begin_run(lease, header())
-    number = old.intend(lease, run, batch(ANNA), {ANNA: UNKNOWN}, START)
+    number = old.intend(lease, run, batch(ANNA), {ANNA: NEVER_OBSERVED}, START)
     if taken_over:
         taken(new, name="two", now=lease.expires)
     else:
@@ -853,7 +869,7 @@ def test_patterns_that_nobody_has_any_more_are_swept(home: Home) -> None:
     store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={})
 
     loaded = home.reader().load(HERE).observed
-    assert set(loaded.patterns) == {UNKNOWN, seen("49"), seen("b")}
+    assert set(loaded.patterns) == {NEVER_OBSERVED, seen("49"), seen("b")}
     assert (loaded[ANNA], loaded[BERT]) == (seen("49"), seen("b"))
 
 
@@ -905,12 +921,12 @@ def test_whoever_opens_it_after_a_step_sees_the_same(home: Home) -> None:
     everybody_sees_the_same()
     run = store.begin_run(lease, header())
     everybody_sees_the_same()
-    number = store.intend(lease, run, batch(ANNA, CARA), {ANNA: seen("a"), CARA: Known(ledger=tags("x"))}, START)
+    number = store.intend(lease, run, batch(ANNA, CARA), {ANNA: seen("a"), CARA: ContactState(ledger=tags("x"))}, START)
     everybody_sees_the_same()
     store.record(lease, number, {ANNA: applied("x"), CARA: applied("x")}, {ANNA: seen("a", "x")}, LATER)
     everybody_sees_the_same()
-    number = store.intend(lease, run, batch(BERT), {BERT: Known(ledger=tags("x"))}, START)
-    store.withdraw(lease, number, {BERT: UNKNOWN}, LATER)
+    number = store.intend(lease, run, batch(BERT), {BERT: ContactState(ledger=tags("x"))}, START)
+    store.withdraw(lease, number, {BERT: NEVER_OBSERVED}, LATER)
     everybody_sees_the_same()
     store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 1}, ending=ENDING)
     everybody_sees_the_same()

@@ -24,9 +24,9 @@ from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import Instant
 from reconciler.core.model.policy import GuardLimits
 from reconciler.core.running.report import LocationReport
-from reconciler.emergency import load_emergency
+from reconciler.recovery_journal import load_emergency
 from reconciler.store import open_reader, open_store
-from reconciler.store.disk import Disk
+from reconciler.store.fsync import Disk
 from tests.apply.stage import Scene, who
 from tests.build import HERE, a_set, declare
 from tests.fakes import a_holder

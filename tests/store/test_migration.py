@@ -11,12 +11,12 @@ import pytest
 
 from reconciler.cli.runs import read_log
 from reconciler.core.formats.state_json import Portable, state_document
-from reconciler.core.formats.state_json_reading import read_state
+from reconciler.core.formats.state_json_reader import read_state
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.outcome import REJECTIONS, Outcome
 from reconciler.ports import StateReader
 from reconciler.store import open_reader, open_store
-from reconciler.store.disk import DISK
+from reconciler.store.fsync import DISK
 from reconciler.store.migration import migrate, version_of
 from reconciler.store.schema import STEPS, VERSION
 from tests.fakes import START

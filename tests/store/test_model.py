@@ -10,13 +10,13 @@ from typing import TypeVar
 
 import pytest
 
-from reconciler.core.model.contact_state import UNKNOWN, Known, Origin, UndecidedReading
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ObservationOrigin, UndecidedReading
 from reconciler.core.model.errors import LeaseLost, LockHeld
 from reconciler.core.model.facts import NO_FACTS, Facts
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.batches import Batch
 from reconciler.ports import StateStore
 from reconciler.store import open_reader, open_store
@@ -33,7 +33,7 @@ TAGS = [Tag(text) for text in ("a", "b", "grün", "x,y")]
 class Place:
     """A location as the model has it."""
 
-    contacts: dict[ContactId, Known] = field(default_factory=dict)
+    contacts: dict[ContactId, ContactState] = field(default_factory=dict)
     sizes: dict[SetName, int] = field(default_factory=dict)
     facts: Facts = NO_FACTS
     runs: dict[str, tuple[RunStatus, int, int]] = field(default_factory=dict)
@@ -43,14 +43,14 @@ class Place:
     by: int = 0
     run: str = ""
 
-    def shown(self) -> dict[ContactId, Known]:
+    def shown(self) -> dict[ContactId, ContactState]:
         found = dict(self.contacts)
         for batch, at in self.unanswered.values():
             for contact in batch.contacts:
-                found[contact] = found.get(contact, UNKNOWN).in_doubt(frozenset(batch.tags), at)
+                found[contact] = found.get(contact, NEVER_OBSERVED).in_doubt(frozenset(batch.tags), at)
         return found
 
-    def content(self) -> tuple[dict[ContactId, Known], dict[SetName, int], Facts]:
+    def content(self) -> tuple[dict[ContactId, ContactState], dict[SetName, int], Facts]:
         return dict(self.contacts), dict(self.sizes), self.facts
 
 
@@ -179,27 +179,29 @@ class Play:
         if self.chance.random() < 0.3:
             store.withdraw(place.lease, number, changed, Instant(self.now))
         else:
-            verdict = Verdict(Outcome.APPLIED, "", None, frozenset(), frozenset(batch.tags))
+            verdict = ContactOutcome(Outcome.APPLIED, "", None, frozenset(), frozenset(batch.tags))
             store.record(place.lease, number, dict.fromkeys(batch.contacts, verdict), changed, Instant(self.now))
         place.contacts |= changed
 
-    def known(self) -> Known:
+    def known(self) -> ContactState:
         """One of not too many values, so that some come again."""
         kind, tags = self.chance.randrange(8), frozenset(self.some(TAGS))
         at = Instant(START + self.chance.randrange(2))
         return (
-            UNKNOWN,
-            Known(tags, at, Origin.WRITE),
-            Known(ledger=tags, kept=tags & {TAGS[0]}),
-            Known(tags, at, Origin.SEARCH, doubt=tags, doubt_at=at),
-            Known(
+            NEVER_OBSERVED,
+            ContactState(tags, at, ObservationOrigin.WRITE),
+            ContactState(ledger=tags, kept=tags & {TAGS[0]}),
+            ContactState(tags, at, ObservationOrigin.SEARCH, doubt=tags, doubt_at=at),
+            ContactState(
                 quarantine=self.chance.choice(list(Rejection)),
                 quarantined_at=at,
                 membership=self.chance.choice((None, frozenset({SetName("s")}))),
             ),
-            Known(ledger=tags, restored=tuple((tag, at) for tag in sorted(tags)), unconfirmed=tags & {TAGS[0]}),
-            Known(spent=tuple((tag, at) for tag in sorted(tags)), attempted_at=at),
-            Known(doubt=tags, doubt_at=at, reading=UndecidedReading(at, at, self.chance.choice((None, at)), at, tags)),
+            ContactState(ledger=tags, restored=tuple((tag, at) for tag in sorted(tags)), unconfirmed=tags & {TAGS[0]}),
+            ContactState(spent=tuple((tag, at) for tag in sorted(tags)), attempted_at=at),
+            ContactState(
+                doubt=tags, doubt_at=at, reading=UndecidedReading(at, at, self.chance.choice((None, at)), at, tags)
+            ),
         )[kind]
 
     def some(self, items: Sequence[T]) -> list[T]:

@@ -17,14 +17,14 @@ import pytest
 
 pytest.importorskip("obstore", reason="not installed: the extra reconciler[objects]")
 
-from reconciler.core.model.contact_state import UNKNOWN, Known, Observed
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.errors import LeaseLost, LockHeld, StateCorrupted, StateError, StateTooNew, UsageError
 from reconciler.core.model.journal import RunRecord, RunStatus
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import ContactId, LocationId
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 from reconciler.store import open_reader, open_store
-from reconciler.store.bucket import Bucket, Found, open_bucket, probe
+from reconciler.store.bucket import Bucket, StoredObject, open_bucket, probe
 from reconciler.store.object import ObjectStore, open_object
 from tests.fakes import START
 from tests.store import servers
@@ -61,7 +61,7 @@ class Wire:
     def name(self) -> str:
         return self.bucket.name
 
-    def get(self, key: str) -> Found | None:
+    def get(self, key: str) -> StoredObject | None:
         self.before("get", key)
         found = self.bucket.get(key)
         self.down += len(found.content) if found else 0
@@ -114,7 +114,7 @@ def a_run(store: ObjectStore, batches: int = 3, size: int = 500) -> None:
     run = store.begin_run(lease, header())
     for nth in range(batches):
         contacts = [ContactId(f"contact-{nth}-{each:012}") for each in range(size)]
-        number = store.intend(lease, run, batch(*contacts), dict.fromkeys(contacts, UNKNOWN), START)
+        number = store.intend(lease, run, batch(*contacts), dict.fromkeys(contacts, NEVER_OBSERVED), START)
         store.record(lease, number, dict.fromkeys(contacts, applied("x")), dict.fromkeys(contacts, seen("x")), LATER)
     store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={})
     store.release(lease)
@@ -196,7 +196,7 @@ def test_a_holder_that_wakes_late_is_refused_whatever_its_successors_did(bucket:
             second.release(other)
         before = shown(bucket)
         for write in (
-            lambda: late.intend(lease, run, batch(ANNA), {ANNA: Known()}, LATER),
+            lambda: late.intend(lease, run, batch(ANNA), {ANNA: ContactState()}, LATER),
             lambda: late.learn(lease, {ANNA: seen("stolen")}),
             lambda: late.renew(lease, LATER),
             lambda: late.release(lease),
@@ -288,7 +288,7 @@ def test_forgetting_or_replacing_is_done_whole_or_not_at_all(bucket: Bucket, cha
         wire.fail_at, wire.lose_answers = wire.writes + 1, lost
         writes: dict[str, Callable[[], None]] = {
             "forget": lambda: store.forget(lease, [ANNA]),
-            "replace": lambda: store.replace(lease, Snapshot(HERE, "other", 7, only(BERT, seen("b"))), ()),
+            "replace": lambda: store.replace(lease, LocationState(HERE, "other", 7, only(BERT, seen("b"))), ()),
         }
         with pytest.raises(StateError):
             writes[change]()
@@ -300,8 +300,8 @@ def test_forgetting_or_replacing_is_done_whole_or_not_at_all(bucket: Bucket, cha
         assert other.load(HERE).observed[CARA] == seen("c")
 
 
-def only(contact: ContactId, known: Known) -> Observed:
-    observed = Observed()
+def only(contact: ContactId, known: ContactState) -> ContactStates:
+    observed = ContactStates()
     observed.update({contact: known})
     return observed
 

@@ -16,9 +16,9 @@ from reconciler.core.model.errors import LeaseLost, LockHeld, StateCorrupted, St
 from reconciler.core.model.journal import Answer
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS
 from reconciler.core.model.names import ContactId, Instant, LocationId
-from reconciler.core.model.outcome import Outcome, Verdict
+from reconciler.core.model.outcome import ContactOutcome, Outcome
 from reconciler.store import open_reader, open_store
-from reconciler.store.address import address
+from reconciler.store.postgres_url import address
 from reconciler.store.schema import STEPS, VERSION
 from tests.extras import need
 from tests.fakes import START, a_holder
@@ -274,7 +274,9 @@ def test_any_text_is_a_message(url: str, sql: Callable[[str], list[Any]]) -> Non
     with open_store(url) as store:
         lease = taken(store)
         number = store.intend(lease, store.begin_run(lease, header()), batch(ANNA), {}, START)
-        store.record(lease, number, {ANNA: Verdict(Outcome.HELD, "a\x00b \ud800 \x1a")}, {ANNA: seen("x")}, LATER)
+        store.record(
+            lease, number, {ANNA: ContactOutcome(Outcome.HELD, "a\x00b \ud800 \x1a")}, {ANNA: seen("x")}, LATER
+        )
     assert sql("SELECT message FROM answers") == [("a\x1a0000b \x1ad800 \x1a001a",)]
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model.contact_state import UNKNOWN, Known
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
 from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew, UsageError
 from reconciler.core.model.facts import NO_FACTS
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import ContactId, Instant, SetName
 from reconciler.store import open_reader, open_store
-from reconciler.store.disk import Disk
+from reconciler.store.fsync import Disk
 from reconciler.store.schema import VERSION
 from tests.fakes import START
 from tests.store.test_contract import ANNA, BERT, HERE, LATER, applied, batch, contents, header, seen, tags, taken
@@ -38,10 +38,10 @@ def filled(path: Path, contacts: int = 400) -> Path:
         lease = taken(store)
         store.learn(lease, {ContactId(f"contact-{nth:04}"): seen(f"tag {nth}") for nth in range(contacts)})
         run = store.begin_run(lease, header())
-        number = store.intend(lease, run, batch(ANNA, BERT), {ANNA: Known(ledger=tags("x"))}, START)
+        number = store.intend(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x"))}, START)
         store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("x")}, LATER)
         store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 2})
-        store.intend(lease, store.begin_run(lease, header()), batch(BERT), {BERT: UNKNOWN}, START)
+        store.intend(lease, store.begin_run(lease, header()), batch(BERT), {BERT: NEVER_OBSERVED}, START)
     return path
 
 
@@ -319,11 +319,11 @@ def test_at_every_statement_the_file_is_old_or_new(tmp_path: Path, opening: str)
         done()
         run = store.begin_run(lease, header())
         done()
-        number = store.intend(lease, run, batch(ANNA, BERT), {ANNA: Known(ledger=tags("x"))}, START)
+        number = store.intend(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x"))}, START)
         done()
         store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("x")}, LATER)
         done()
-        store.intend(lease, run, batch(BERT), {BERT: UNKNOWN}, START)
+        store.intend(lease, run, batch(BERT), {BERT: NEVER_OBSERVED}, START)
         done()
         store.begin_run(store.renew(lease, Instant(START + 1)), header())
         done()

@@ -14,7 +14,7 @@ from reconciler.cli.state.working import journalled, locked
 from reconciler.cli.whose import known_location, settings_of, whose_state
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import ContactId
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 from reconciler.render.view.blocks import counted
 from reconciler.store import open_reader, open_store
 
@@ -60,7 +60,7 @@ def command(contacts: tuple[str, ...], location: str, limits: bool, manifests: P
     return 0
 
 
-def _tell(ids: Sequence[ContactId], state: Snapshot, console: Console) -> None:
+def _tell(ids: Sequence[ContactId], state: LocationState, console: Console) -> None:
     observed = state.observed
     known = [contact for contact in ids if contact in observed.contacts]
     for contact in known:

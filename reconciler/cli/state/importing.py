@@ -15,7 +15,7 @@ from reconciler.cli.revision import committed_at
 from reconciler.cli.state.working import journalled, locked
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
-from reconciler.core.model.contact_state import Origin, Seen
+from reconciler.core.model.contact_state import ObservationOrigin, ObservedContacts
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import Instant, instant
 from reconciler.core.observing.refresh_rules import take_in
@@ -53,7 +53,9 @@ def command(file: Path, location: str, observed_at: str, manifests: Path, **opti
     at = _given(observed_at, now) if observed_at else _found(file, now, console)
     place = settings.find_location(location)
     exported = read_export(file, place)
-    seen = [Seen(tags, at, Origin.IMPORT, contacts) for tags, contacts in exported.contacts.items()]
+    seen = [
+        ObservedContacts(tags, at, ObservationOrigin.IMPORT, contacts) for tags, contacts in exported.contacts.items()
+    ]
     with (
         open_store(settings.state) as store,
         locked(store, place, operation=OPERATION, console=console, options=options) as hands,

@@ -14,7 +14,7 @@ from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.clock import SystemClock
 from reconciler.core.model.names import Instant, normalise_tag
 from reconciler.core.model.settings import redacted
-from reconciler.core.planning.state_filter import Filter, Status
+from reconciler.core.planning.state_filter import StateFilter, Status
 from reconciler.store import open_reader
 
 
@@ -45,7 +45,7 @@ def command(
     """List contacts with their observed and managed tags."""
     console = Console.of(options)
     settings = settings_of(manifests, options)
-    wanted = Filter(
+    wanted = StateFilter(
         tags=frozenset(map(normalise_tag, tags)),
         statuses=frozenset(map(Status, statuses)),
         before=_before(older_than),

@@ -15,7 +15,7 @@ from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, accept
-from reconciler.core.formats.state_json_reading import read_state
+from reconciler.core.formats.state_json_reader import read_state
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.source import Source
 from reconciler.store import open_store

@@ -13,8 +13,8 @@ from reconciler.cli.state.working import Hands, locked
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.formats.recovery_file import Lost, is_open
 from reconciler.core.model.errors import StateError
-from reconciler.emergency import load_emergency
 from reconciler.ports import StateStore
+from reconciler.recovery_journal import load_emergency
 from reconciler.render.view.blocks import counted
 from reconciler.store import open_store
 

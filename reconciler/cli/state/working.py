@@ -17,8 +17,8 @@ from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import LocationId
+from reconciler.lease_keeper import take
 from reconciler.ports import StateReader, StateStore
-from reconciler.tenure import take
 
 
 @dataclass(frozen=True, slots=True)

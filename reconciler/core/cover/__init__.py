@@ -46,6 +46,6 @@ def cover(
 def schedule(adds: Sequence[Rectangle], removes: Sequence[Rectangle] = ()) -> tuple[Step, ...]:
     """The batches in the order to send them; two that share a contact are ordered, a contact's adds before its
     removes."""
-    from reconciler.core.cover.ordering import order
+    from reconciler.core.cover.batch_order import order
 
     return order(adds, removes)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reconciler.core.cover.bits import Bits, Ints, column, members, sizes, some
-from reconciler.core.cover.problem import Problem
+from reconciler.core.cover.problem import CoverProblem
 
 _BLOCK = 1 << 19
 
@@ -38,7 +38,7 @@ def sorted_pairs(patterns: Ints, sets: Ints) -> Pairs:
     return Pairs(patterns[order], sets[order])
 
 
-def fits(problem: Problem, sets: Bits) -> Pairs:
+def fits(problem: CoverProblem, sets: Bits) -> Pairs:
     """Every pair of a pattern and a set that it may be sent and that holds something it needs."""
     may, must = np.ascontiguousarray(problem.may.T), np.ascontiguousarray(problem.must.T)
     usage = np.array([np.count_nonzero(column(problem.may, tag)) for tag in range(len(problem.tags))])
@@ -57,7 +57,7 @@ def fits(problem: Problem, sets: Bits) -> Pairs:
     return sorted_pairs(np.concatenate(found), numbers)
 
 
-def choose(problem: Problem, sets: Bits, options: Pairs) -> Pairs:
+def choose(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
     """The sets each pattern takes, by the greedy, from its options."""
     cuts = np.searchsorted(options.patterns, options.patterns[np.arange(0, len(options.patterns), _BLOCK)], side="left")
     blocks = [
@@ -71,7 +71,7 @@ def choose(problem: Problem, sets: Bits, options: Pairs) -> Pairs:
     return Pairs(patterns[order], numbers[order])
 
 
-def _choose(problem: Problem, sets: Bits, options: Pairs) -> Pairs:
+def _choose(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
     first = int(options.patterns[0])
     left = problem.must[first : int(options.patterns[-1]) + 1].copy()
     taken_patterns, taken_sets = [], []

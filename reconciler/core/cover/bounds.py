@@ -23,7 +23,7 @@ import numpy as np
 
 from reconciler.core.cover.bits import Bools, Ints, column, distinct_rows, members, pack, sizes, some
 from reconciler.core.cover.grid import Grid, ones
-from reconciler.core.cover.problem import Problem
+from reconciler.core.cover.problem import CoverProblem
 
 Cell = tuple[int, int]
 
@@ -34,7 +34,7 @@ _LOOK = 16
 """Rows that a cell of the fooling set is chosen from: those with the fewest cells left."""
 
 
-def groups(problem: Problem) -> tuple[int, tuple[Cell, ...]]:
+def groups(problem: CoverProblem) -> tuple[int, tuple[Cell, ...]]:
     """The best bound of rules 3 and 4 over the rarest tags, and (contact, tag) numbers, one of each group."""
     weight = np.array([problem.counts[column(problem.may, tag)].sum() for tag in range(len(problem.tags))])
     rarest = np.argsort(weight, kind="stable")
@@ -50,7 +50,7 @@ def groups(problem: Problem) -> tuple[int, tuple[Cell, ...]]:
     return best, tuple(sorted(cells))
 
 
-def _split(problem: Problem, tags: Ints) -> tuple[Ints, Ints, Bools]:
+def _split(problem: CoverProblem, tags: Ints) -> tuple[Ints, Ints, Bools]:
     """The patterns that need one of the tags and allow no other; which; and the patterns that allow none of them."""
     chosen = pack(np.zeros(len(tags), np.int64), tags, shape=(1, len(problem.tags)))[0]
     allowed = sizes(problem.may & chosen)
@@ -73,13 +73,13 @@ class _Needs:
     kind: Ints
 
 
-def _needs(problem: Problem) -> _Needs:
+def _needs(problem: CoverProblem) -> _Needs:
     each = -(-sizes(problem.must) // problem.max_tags)
     exact = (problem.must == problem.may).all(axis=1) & (each == 1)
     return _Needs(problem.counts, each, exact, distinct_rows(problem.must)[1])
 
 
-def _grouped(problem: Problem, needs: _Needs, tags: Ints) -> int:
+def _grouped(problem: CoverProblem, needs: _Needs, tags: Ints) -> int:
     rows, kinds, rest = _split(problem, tags)
     size = np.bincount(kinds, needs.counts[rows]).astype(np.int64)
     return int((-(-size // problem.max_contacts)).sum()) + _twice(needs, rest, problem.max_contacts)

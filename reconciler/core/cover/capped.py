@@ -17,7 +17,7 @@ from reconciler.core.cover.assign import Pairs, choose, fits, sorted_pairs
 from reconciler.core.cover.bits import Bits, members, ranges
 from reconciler.core.cover.dictionary import common, fresh, roles, twins, unions
 from reconciler.core.cover.draft import Block, Draft, draft
-from reconciler.core.cover.problem import Problem
+from reconciler.core.cover.problem import CoverProblem
 from reconciler.core.cover.trim import Parts, dissolve
 
 OPTIONS = 250_000
@@ -33,7 +33,7 @@ _UNIONS = 3
 _PASSES = 2
 
 
-def plans(problem: Problem, *, effort: int) -> Iterator[Draft]:
+def plans(problem: CoverProblem, *, effort: int) -> Iterator[Draft]:
     """A plan for each start that the effort allows."""
     always = np.concatenate([twins(problem), roles(problem)])
     left = effort * OPTIONS
@@ -47,12 +47,12 @@ def plans(problem: Problem, *, effort: int) -> Iterator[Draft]:
         yield trimmed(problem, sets, options, taken, stage="capped")
 
 
-def _dictionary(problem: Problem, always: Bits, least: float) -> Bits:
+def _dictionary(problem: CoverProblem, always: Bits, least: float) -> Bits:
     often = [common(problem, rows, least=least) for rows in (problem.must, problem.may)]
     return fresh(problem, always[:0], np.concatenate([always, *often]))
 
 
-def _joined(problem: Problem, sets: Bits, options: Pairs, least: float) -> tuple[Bits, Pairs, Pairs]:
+def _joined(problem: CoverProblem, sets: Bits, options: Pairs, least: float) -> tuple[Bits, Pairs, Pairs]:
     """The dictionary with unions of what is used together, and the choice from it."""
     taken = choose(problem, sets, options)
     for _ in range(_UNIONS):
@@ -69,7 +69,7 @@ def _joined(problem: Problem, sets: Bits, options: Pairs, least: float) -> tuple
     return sets, options, taken
 
 
-def trimmed(problem: Problem, sets: Bits, options: Pairs, taken: Pairs, *, stage: str) -> Draft:
+def trimmed(problem: CoverProblem, sets: Bits, options: Pairs, taken: Pairs, *, stage: str) -> Draft:
     """The plan of a choice, with as many part-filled requests dissolved as can be."""
     parts = Parts(problem, sets, options, taken)
     for _ in range(_PASSES):

@@ -19,7 +19,7 @@ from reconciler.core.cover.assign import Pairs
 from reconciler.core.cover.bits import Bits, Ints, column, distinct_rows, pack, pack_bools, sizes
 from reconciler.core.cover.grid import ones, reduce
 from reconciler.core.cover.kernel import kernel, lift
-from reconciler.core.cover.problem import Problem
+from reconciler.core.cover.problem import CoverProblem
 from reconciler.core.cover.search import fill
 
 _ROLE_PATTERNS = 1_500
@@ -27,7 +27,7 @@ _ROLE_CELLS = 400_000
 _MOST_TOGETHER = 12
 
 
-def twins(problem: Problem) -> Bits:
+def twins(problem: CoverProblem) -> Bits:
     """Tags that every pattern treats alike, as one set, or several where a request cannot hold them all."""
     groups: dict[bytes, list[int]] = {}
     for tag in range(len(problem.tags)):
@@ -39,7 +39,7 @@ def twins(problem: Problem) -> Bits:
     return pack(rows, np.concatenate(found), shape=(len(found), len(problem.tags)))
 
 
-def roles(problem: Problem) -> Bits:
+def roles(problem: CoverProblem) -> Bits:
     """The column sets of a cover of the commonest needs."""
     weighed, weight = _weigh(problem.must, problem.counts)
     common = np.argsort(-weight, kind="stable")[:_ROLE_PATTERNS]
@@ -54,13 +54,13 @@ def roles(problem: Problem) -> Bits:
     return pack_bools(np.array(cells, np.bool_).reshape(-1, len(problem.tags)))
 
 
-def common(problem: Problem, rows: Bits, *, least: float) -> Bits:
+def common(problem: CoverProblem, rows: Bits, *, least: float) -> Bits:
     """The sets that so many contacts have in common; `rows`: one set a pattern."""
     weighed, weight = _weigh(rows, problem.counts)
     return weighed[weight >= least]
 
 
-def unions(problem: Problem, sets: Bits, taken: Pairs, *, least: float) -> Bits:
+def unions(problem: CoverProblem, sets: Bits, taken: Pairs, *, least: float) -> Bits:
     """The unions of two sets that so many contacts take together."""
     keys, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for gap in range(1, _MOST_TOGETHER):
@@ -74,7 +74,7 @@ def unions(problem: Problem, sets: Bits, taken: Pairs, *, least: float) -> Bits:
     return sets[frequent // len(sets)] | sets[frequent % len(sets)]
 
 
-def fresh(problem: Problem, known: Bits, more: Bits) -> Bits:
+def fresh(problem: CoverProblem, known: Bits, more: Bits) -> Bits:
     """Those of `more` that are new, each once, not empty, and no larger than a request may be."""
     every = np.concatenate([known, more])
     first = np.sort(distinct_rows(every)[0])

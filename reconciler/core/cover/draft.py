@@ -9,7 +9,7 @@ import numpy as np
 
 from reconciler.core.cover.bits import Ints, column, distinct_rows, members, ranges, sizes
 from reconciler.core.cover.model import Rectangle
-from reconciler.core.cover.problem import Problem
+from reconciler.core.cover.problem import CoverProblem
 
 IN_FLIGHT = 20
 """Requests at a time that keep a rate limit of ten a second busy where each takes two seconds."""
@@ -39,7 +39,7 @@ class Draft:
         return self.cost, -min(IN_FLIGHT, self.cost // max(1, self.depth))
 
 
-def draft(problem: Problem, stage: str, blocks: Iterable[Block]) -> Draft:
+def draft(problem: CoverProblem, stage: str, blocks: Iterable[Block]) -> Draft:
     """A draft with its cost and depth."""
     made = tuple(blocks)
     cost = sum(problem.cost(len(block.contacts), len(block.tags)) for block in made)
@@ -49,7 +49,7 @@ def draft(problem: Problem, stage: str, blocks: Iterable[Block]) -> Draft:
     return Draft(stage, made, cost, int(requests.max(initial=0)))
 
 
-def one_per_delta(problem: Problem) -> Draft:
+def one_per_delta(problem: CoverProblem) -> Draft:
     """The contacts that need the same, together."""
     first, kind = distinct_rows(problem.must)
     contacts = ranges(problem.start[:-1], problem.counts)
@@ -64,20 +64,20 @@ def one_per_delta(problem: Problem) -> Draft:
     )
 
 
-def cost_per_delta(problem: Problem) -> int:
+def cost_per_delta(problem: CoverProblem) -> int:
     """The requests of `one_per_delta`, without making it."""
     first, kind = distinct_rows(problem.must)
     contacts = np.bincount(kind, problem.counts, len(first)).astype(np.int64)
     return int((-(-contacts // problem.max_contacts) * -(-sizes(problem.must[first]) // problem.max_tags)).sum())
 
 
-def cost_per_tag(problem: Problem) -> int:
+def cost_per_tag(problem: CoverProblem) -> int:
     """The requests of `one_per_tag`, without making it."""
     needed = (int(problem.counts[column(problem.must, tag)].sum()) for tag in range(len(problem.tags)))
     return sum(problem.cost(count, 1) for count in needed)
 
 
-def one_per_tag(problem: Problem) -> Draft:
+def one_per_tag(problem: CoverProblem) -> Draft:
     """The contacts that need a tag, for each tag."""
     blocks = []
     for tag in range(len(problem.tags)):
@@ -86,14 +86,14 @@ def one_per_tag(problem: Problem) -> Draft:
     return draft(problem, "one per tag", blocks)
 
 
-def naive(problem: Problem) -> Draft:
+def naive(problem: CoverProblem) -> Draft:
     """The better of the two plans that need no search."""
     if cost_per_tag(problem) < cost_per_delta(problem):
         return one_per_tag(problem)
     return one_per_delta(problem)
 
 
-def emit(problem: Problem, plan: Draft) -> tuple[Rectangle, ...]:
+def emit(problem: CoverProblem, plan: Draft) -> tuple[Rectangle, ...]:
     """The plan's rectangles, cut to the caps and sorted."""
     found: list[Rectangle] = []
     for block in plan.blocks:

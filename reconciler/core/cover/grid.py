@@ -30,7 +30,7 @@ from reconciler.core.cover.bits import (
     words,
 )
 from reconciler.core.cover.draft import Block
-from reconciler.core.cover.problem import Problem
+from reconciler.core.cover.problem import CoverProblem
 
 Box = tuple[int, int]
 """A rectangle: mask of rows, mask of columns."""
@@ -71,7 +71,7 @@ def mask_of(places: Iterable[int]) -> int:
     return found
 
 
-def reduce(problem: Problem) -> tuple[Grid, Classes]:
+def reduce(problem: CoverProblem) -> tuple[Grid, Classes]:
     """The grid of a problem, and where its patterns and tags are in it."""
     width = len(problem.tags)
     strict = np.where(some(problem.may & problem.once)[:, None], problem.must, np.uint64(0))
@@ -102,7 +102,7 @@ def _masks(packed: Bits) -> tuple[int, ...]:
     return tuple(int.from_bytes(row.tobytes(), "little") for row in little(packed))
 
 
-def expand(problem: Problem, classes: Classes, boxes: Iterable[Box]) -> tuple[Block, ...]:
+def expand(problem: CoverProblem, classes: Classes, boxes: Iterable[Box]) -> tuple[Block, ...]:
     """The blocks of contacts and tags that the boxes stand for, without what none of their members needs."""
     by_row, by_column = _grouped(classes.row), [mask_of(group) for group in _grouped(classes.column)]
     musts = _masks(problem.must)
@@ -150,7 +150,7 @@ def _needed(must: int, numbers: list[int], masks: list[int]) -> list[int]:
     return kept
 
 
-def _block(problem: Problem, mask: int, patterns: list[int]) -> Block:
+def _block(problem: CoverProblem, mask: int, patterns: list[int]) -> Block:
     rows = np.array(patterns, np.int64)
     packed = np.frombuffer(mask.to_bytes(8 * words(len(problem.tags)), "little"), "<u8")
     return Block(members(packed), ranges(problem.start[rows], problem.counts[rows]))

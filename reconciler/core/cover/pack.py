@@ -23,7 +23,7 @@ from reconciler.core.cover.bits import Bits, Bools, Ints, distinct_rows, sizes, 
 from reconciler.core.cover.capped import trimmed
 from reconciler.core.cover.dictionary import fresh, twins
 from reconciler.core.cover.draft import Draft
-from reconciler.core.cover.problem import Problem
+from reconciler.core.cover.problem import CoverProblem
 
 _ROOM = 4
 """How many times what they need contacts have to be allowed, for packing to be worth a try."""
@@ -44,7 +44,7 @@ class _Taken:
     count: Ints
 
 
-def plans(problem: Problem, *, effort: int) -> Iterator[Draft]:
+def plans(problem: CoverProblem, *, effort: int) -> Iterator[Draft]:
     """The plan, where there is room for one and effort to make it."""
     needed, allowed = (int((sizes(rows) * problem.counts).sum()) for rows in (problem.must, problem.may))
     if not effort or some(problem.once[None])[0] or allowed < _ROOM * needed:
@@ -60,7 +60,7 @@ def plans(problem: Problem, *, effort: int) -> Iterator[Draft]:
 class _Load:
     """Contacts of each pattern that wait for a request, and the requests so far."""
 
-    def __init__(self, problem: Problem, allowance: int) -> None:
+    def __init__(self, problem: CoverProblem, allowance: int) -> None:
         self.problem, self.allowance = problem, allowance
         first, self.kind = distinct_rows(problem.must)
         self.needs = problem.must[first]
@@ -137,7 +137,7 @@ class _Load:
         self.left[users] -= count
 
 
-def _trimmed(problem: Problem, load: _Load) -> Draft:
+def _trimmed(problem: CoverProblem, load: _Load) -> Draft:
     """The plan of what was loaded, part-filled requests dissolved: patterns are split to be in one request each."""
     pattern, request, count = (
         np.concatenate([getattr(each, name) for each in load.taken]) for name in ("pattern", "request", "count")

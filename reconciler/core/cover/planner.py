@@ -8,7 +8,7 @@ from reconciler.core.cover import capped, pack, roles
 from reconciler.core.cover.bounds import Cell, groups
 from reconciler.core.cover.draft import Draft, emit, naive
 from reconciler.core.cover.model import Cover, Demand, Rectangle
-from reconciler.core.cover.problem import Problem, collapse
+from reconciler.core.cover.problem import CoverProblem, collapse
 from reconciler.core.cover.verify import faults
 from reconciler.core.model.names import ContactId, TagSet
 
@@ -35,7 +35,7 @@ def plan(demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, ma
     return Cover(rectangles, bound, best.stage, bound == len(rectangles), pairs)
 
 
-def _search(problem: Problem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
+def _search(problem: CoverProblem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
     """The cheapest plan, a lower bound, and a certificate of (contact, tag) numbers."""
     best, (bound, certificate) = naive(problem), groups(problem)
     tight = True

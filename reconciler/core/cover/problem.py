@@ -30,7 +30,7 @@ _BLOCK_CELLS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Problem:
+class CoverProblem:
     """`must`, `may`: patterns × tags, packed. `once`: one packed row, the tags that are not repeatable.
 
     Contacts are numbered so that pattern p owns those from start[p] to start[p + 1].
@@ -54,13 +54,13 @@ class Problem:
         return -(-contacts // self.max_contacts) * -(-tags // self.max_tags)
 
 
-def collapse(demands: Iterable[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int) -> Problem:
+def collapse(demands: Iterable[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int) -> CoverProblem:
     """The problem of these demands; raises ValueError for a must outside may or a contact in two demands."""
     with without_cyclic_gc():
         return _collapse(demands, repeatable, max_contacts, max_tags)
 
 
-def _collapse(demands: Iterable[Demand], repeatable: TagSet, max_contacts: int, max_tags: int) -> Problem:
+def _collapse(demands: Iterable[Demand], repeatable: TagSet, max_contacts: int, max_tags: int) -> CoverProblem:
     asked = [demand for demand in demands if demand.must and demand.contacts]
     names = sorted(frozenset[Tag]().union(*{demand.must for demand in asked}))
     width = len(names)
@@ -74,7 +74,7 @@ def _collapse(demands: Iterable[Demand], repeatable: TagSet, max_contacts: int, 
     if len(set(contacts)) != len(contacts):
         raise ValueError("a contact occurs twice in the demands")
     cells = cells.map(lambda packed: compress(packed[row_order], column_order, width=width))
-    return Problem(
+    return CoverProblem(
         tags=tuple(names[column] for column in column_order),
         contacts=contacts,
         start=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes[row_order])]),

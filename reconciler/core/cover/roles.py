@@ -18,7 +18,7 @@ from reconciler.core.cover.bounds import Cell, fooling, rank
 from reconciler.core.cover.draft import Draft, draft
 from reconciler.core.cover.grid import Box, Classes, Grid, expand, reduce
 from reconciler.core.cover.kernel import Kernel, kernel, lift
-from reconciler.core.cover.problem import Problem
+from reconciler.core.cover.problem import CoverProblem
 from reconciler.core.cover.search import fill, improve, transposed
 
 STEPS = 150
@@ -39,7 +39,7 @@ _MOST_CELLS = 400_000
 class Reduced:
     """A problem without caps, what its kernel leaves, and what is proven. `certificate`: (contact, tag) numbers."""
 
-    problem: Problem
+    problem: CoverProblem
     grid: Grid
     classes: Classes
     kernel: Kernel
@@ -47,12 +47,12 @@ class Reduced:
     certificate: tuple[Cell, ...]
 
 
-def small(problem: Problem) -> bool:
+def small(problem: CoverProblem) -> bool:
     """Whether the work below stays within a second or so."""
     return len(problem.must) <= _MOST_PATTERNS and int(sizes(problem.may).sum()) <= _MOST_CELLS
 
 
-def reduced(problem: Problem) -> Reduced:
+def reduced(problem: CoverProblem) -> Reduced:
     """The problem made small, with the bounds that hold whatever the caps are."""
     grid, classes = reduce(problem)
     core = kernel(grid)
@@ -70,7 +70,7 @@ def _steps(grid: Grid) -> int:
     return max(1, min(STEPS, _STEP_WORK // max(1, work)))
 
 
-def _pair(problem: Problem, classes: Classes, cell: Cell) -> Cell:
+def _pair(problem: CoverProblem, classes: Classes, cell: Cell) -> Cell:
     """A contact and a tag that make the cell needed."""
     for row in np.flatnonzero(classes.row == cell[0]).tolist():
         for tag in np.flatnonzero(classes.column == cell[1]).tolist():

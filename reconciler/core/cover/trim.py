@@ -13,14 +13,14 @@ import numpy as np
 
 from reconciler.core.cover.assign import Pairs
 from reconciler.core.cover.bits import Bits, Ints, ranges, sizes, some
-from reconciler.core.cover.problem import Problem
+from reconciler.core.cover.problem import CoverProblem
 
 
 class Parts:
     """Patterns cut into parts. `pattern`, `count`: of each part; `picked`: parts × places, the sets it is sent, -1
     for none."""
 
-    def __init__(self, problem: Problem, sets: Bits, options: Pairs, taken: Pairs) -> None:
+    def __init__(self, problem: CoverProblem, sets: Bits, options: Pairs, taken: Pairs) -> None:
         self.problem = problem
         self.sets = np.concatenate([sets, np.zeros((1, sets.shape[1]), np.uint64)])
         self.options = options.sets

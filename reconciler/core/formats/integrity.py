@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from reconciler.core.formats.state_json import Portable
-from reconciler.core.model.contact_state import Known, Origin
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunLog, RunStatus
 from reconciler.core.model.names import ContactId, Instant, Tag, alike_but_for_spelling, normalise_tag
@@ -52,7 +52,7 @@ def _of_facts(facts: Facts) -> Iterator[str]:
         yield "one tag has several aliases"
 
 
-def _of_known(known: Known, now: Instant) -> Iterator[str]:
+def _of_known(known: ContactState, now: Instant) -> Iterator[str]:
     if not known.kept <= known.ledger:
         yield "tags to be kept on leaving are not under management"
     if (known.observed is None) != (known.observed_at is None) or (known.observed is None) != (not known.origin):
@@ -80,11 +80,11 @@ def _of_known(known: Known, now: Instant) -> Iterator[str]:
     odd = sorted(tag for tag in spelt if not _is_normal(tag))
     if odd:
         yield f"tags that are not in their one spelling, such as {odd[0]!r}"
-    if known.origin is Origin.NEVER and known.observed is not None:
+    if known.origin is ObservationOrigin.NEVER and known.observed is not None:
         yield "observed by nobody"
 
 
-def _moments(known: Known) -> Iterator[tuple[str, Instant | None]]:
+def _moments(known: ContactState) -> Iterator[tuple[str, Instant | None]]:
     yield from (("observed", known.observed_at), ("sent", known.doubt_at), ("refused", known.quarantined_at))
     yield from (("restored", at) for _, at in known.restored)
     yield from (("given", at) for _, at in known.spent)

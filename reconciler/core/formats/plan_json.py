@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from reconciler.core.model.names import Instant, iso
 from reconciler.core.planning.batches import Proof
-from reconciler.core.planning.changes import Change, Listed, Tried
+from reconciler.core.planning.changes import Change, HeldContacts, Tried
 from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched
 from reconciler.core.planning.guards import Measured
 from reconciler.core.planning.plan import LocationPlan, Plan
@@ -117,7 +117,7 @@ def _change_document(change: Change) -> dict[str, Any]:
     }
 
 
-def _listed_document(each: Listed) -> dict[str, Any]:
+def _listed_document(each: HeldContacts) -> dict[str, Any]:
     return {"why": each.why, "tags": list(each.tags), "contacts": list(each.contacts)}
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from reconciler.core.formats import checked
 from reconciler.core.formats.state_json import FORMAT_VERSION, answers_document, contacts_document
-from reconciler.core.formats.state_json_reading import read_answers, read_contacts
-from reconciler.core.model.contact_state import Known
+from reconciler.core.formats.state_json_reader import read_answers, read_contacts
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, Instant, LocationId, iso
-from reconciler.core.model.outcome import Outcome, Verdict
+from reconciler.core.model.outcome import ContactOutcome, Outcome
 from reconciler.core.model.source import Source
 from reconciler.core.planning.batches import Batch
 
@@ -29,8 +29,8 @@ class Lost:
     run: str
     number: int
     answered: Instant
-    verdicts: Mapping[ContactId, Verdict]
-    learnt: Mapping[ContactId, Known]
+    verdicts: Mapping[ContactId, ContactOutcome]
+    learnt: Mapping[ContactId, ContactState]
 
     @property
     def had_no_effect(self) -> bool:
@@ -78,5 +78,5 @@ def is_open(lost: Lost, last: RunRecord | None, batches: tuple[BatchRecord, ...]
     return any(each.answers.keys() == lost.verdicts.keys() for each in waiting)
 
 
-def nothing_sent(batch: Batch) -> dict[ContactId, Verdict]:
-    return dict.fromkeys(batch.contacts, Verdict(Outcome.NOT_SENT))
+def nothing_sent(batch: Batch) -> dict[ContactId, ContactOutcome]:
+    return dict.fromkeys(batch.contacts, ContactOutcome(Outcome.NOT_SENT))

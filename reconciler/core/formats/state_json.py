@@ -13,12 +13,12 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from reconciler.core.model.contact_state import Known, UndecidedReading
+from reconciler.core.model.contact_state import ContactState, UndecidedReading
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord
 from reconciler.core.model.names import ContactId, Instant, TagSet, iso
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 
 FORMAT_VERSION = "1.4"
 T = TypeVar("T", bound=Hashable)
@@ -28,7 +28,7 @@ T = TypeVar("T", bound=Hashable)
 class Portable:
     """All there is of a location: its content and its journal."""
 
-    state: Snapshot
+    state: LocationState
     runs: tuple[RunLog, ...]
 
 
@@ -67,7 +67,7 @@ def facts_document(facts: Facts) -> dict[str, Any]:
     }
 
 
-def contacts_document(contacts: Mapping[ContactId, Known]) -> list[dict[str, Any]]:
+def contacts_document(contacts: Mapping[ContactId, ContactState]) -> list[dict[str, Any]]:
     return [known_document(known) | {"contacts": ids} for known, ids in _grouped(contacts.items())]
 
 
@@ -87,7 +87,7 @@ def _grouped(items: Iterable[tuple[ContactId, T]]) -> list[tuple[T, list[Contact
     return list(found.items())
 
 
-def known_document(known: Known) -> dict[str, Any]:
+def known_document(known: ContactState) -> dict[str, Any]:
     return {
         "observed": None if known.observed is None else sorted(known.observed),
         "observed_at": _iso(known.observed_at),

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from reconciler.core.manifests.checks.spelling import can_be_declared
-from reconciler.core.model.contact_state import Known, Observed
+from reconciler.core.manifests.checks.misspellings import can_be_declared
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Tag, TagSet
 
 LONGEST_SLUG = 40
@@ -55,7 +55,7 @@ class Export:
 
 
 def export_sets(
-    observed: Observed,
+    observed: ContactStates,
     *,
     group_by: GroupBy,
     called: str,
@@ -87,7 +87,7 @@ def export_sets(
     )
 
 
-def _settled(known: Known) -> TagSet:
+def _settled(known: ContactState) -> TagSet:
     """What it carries for sure; nothing of a contact that the API refuses."""
     return frozenset() if known.quarantine is not None else (known.observed or frozenset()) - known.doubt
 

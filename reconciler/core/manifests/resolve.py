@@ -20,7 +20,7 @@ from reconciler.core.model.manifest import (
     Authority,
     Combined,
     ContactSet,
-    Listed,
+    ListedContacts,
     Manifest,
     OnLeave,
     SetUse,
@@ -186,7 +186,7 @@ def _fill(name: SetName, by_name: Mapping[SetName, ContactSet], done: dict[SetNa
     while stack:
         current = stack[-1]
         contacts = by_name[current].contacts
-        if isinstance(contacts, Listed):
+        if isinstance(contacts, ListedContacts):
             done[current] = contacts.ids
         missing = [] if current in done else [use.name for use in _uses(contacts) if use.name not in done]
         if missing:
@@ -197,8 +197,8 @@ def _fill(name: SetName, by_name: Mapping[SetName, ContactSet], done: dict[SetNa
         stack.pop()
 
 
-def _uses(contacts: Listed | Combined) -> tuple[SetUse, ...]:
-    return () if isinstance(contacts, Listed) else contacts.sets + contacts.minus + contacts.only
+def _uses(contacts: ListedContacts | Combined) -> tuple[SetUse, ...]:
+    return () if isinstance(contacts, ListedContacts) else contacts.sets + contacts.minus + contacts.only
 
 
 def _combine(contacts: Combined, done: Mapping[SetName, Sequence[ContactId]]) -> Sequence[ContactId]:

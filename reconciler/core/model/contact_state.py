@@ -10,7 +10,7 @@ Rules
    came to be.
 5. A pair of a tag that is `once` is remembered with the date it was given (`spent`), from its intent on and beyond the
    ledger. The memory goes only where its add was refused, or is proven never to have landed.
-6. Contacts that share everything known share one `Known`: a million of them are a dict of small integers.
+6. Contacts that share everything known share one `ContactState`: a million of them are a dict of small integers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet, folded
-from reconciler.core.model.outcome import Action, Outcome, Rejection, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 
 NONE: TagSet = frozenset()
 DAY_MS = 86_400_000
@@ -38,7 +38,7 @@ SETTLE_MS = 90_000
 """How long after it was sent a request of unknown effect may still land, where the settings do not say."""
 
 
-class Origin(StrEnum):
+class ObservationOrigin(StrEnum):
     """What told us the observed tags."""
 
     NEVER = ""
@@ -64,7 +64,7 @@ class UndecidedReading:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ContactState:
     """All that is known of a contact. `observed` is None while nothing ever told (which is not "no tags").
 
     `kept`: part of the ledger that stays on the contact when nobody declares it any more. `doubt`: tags that a
@@ -80,7 +80,7 @@ class Known:
 
     observed: TagSet | None = None
     observed_at: Instant | None = None
-    origin: Origin = Origin.NEVER
+    origin: ObservationOrigin = ObservationOrigin.NEVER
     ledger: TagSet = frozenset()
     kept: TagSet = frozenset()
     doubt: TagSet = frozenset()
@@ -95,7 +95,7 @@ class Known:
     reading: UndecidedReading | None = None
     attempted_at: Instant | None = None
 
-    def in_doubt(self, tags: TagSet, sent: Instant) -> Known:
+    def in_doubt(self, tags: TagSet, sent: Instant) -> ContactState:
         """A request about `tags`, sent at `sent`, whose effect is unknown."""
         return replace(self, doubt=self.doubt | tags, doubt_at=max(sent, self.doubt_at or sent), reading=None)
 
@@ -136,18 +136,18 @@ class Known:
         return taken_away(self, lately) if lately else NONE
 
 
-UNKNOWN = Known()
+NEVER_OBSERVED = ContactState()
 
 
-class Observed:
+class ContactStates:
     """What is known of every contact of a location; the run that holds the lease is the only one to change it."""
 
     __slots__ = ("_index", "contacts", "patterns")
 
-    def __init__(self, contacts: dict[ContactId, int] | None = None, patterns: Iterable[Known] = ()) -> None:
+    def __init__(self, contacts: dict[ContactId, int] | None = None, patterns: Iterable[ContactState] = ()) -> None:
         """`contacts` maps a contact to an index of `patterns`; index 0 is always UNKNOWN."""
         self.contacts: dict[ContactId, int] = contacts if contacts is not None else {}
-        self.patterns: list[Known] = list(patterns) or [UNKNOWN]
+        self.patterns: list[ContactState] = list(patterns) or [NEVER_OBSERVED]
         self._index = {known: index for index, known in enumerate(self.patterns)}
 
     def __len__(self) -> int:
@@ -156,17 +156,17 @@ class Observed:
     def __contains__(self, contact: object) -> bool:
         return contact in self.contacts
 
-    def __getitem__(self, contact: ContactId) -> Known:
+    def __getitem__(self, contact: ContactId) -> ContactState:
         return self.patterns[self.contacts.get(contact, 0)]
 
-    def items(self) -> Iterator[tuple[ContactId, Known]]:
+    def items(self) -> Iterator[tuple[ContactId, ContactState]]:
         return ((contact, self.patterns[index]) for contact, index in self.contacts.items())
 
-    def update(self, changed: Mapping[ContactId, Known]) -> None:
+    def update(self, changed: Mapping[ContactId, ContactState]) -> None:
         for contact, known in changed.items():
             self.contacts[contact] = self._intern(known)
 
-    def _intern(self, known: Known) -> int:
+    def _intern(self, known: ContactState) -> int:
         index = self._index.get(known)
         if index is None:
             index = self._index[known] = len(self.patterns)
@@ -196,7 +196,9 @@ def taken_away(known: Managed, tags: TagSet) -> TagSet:
     return (tags & known.ledger) - known.observed - known.doubt - known.unconfirmed
 
 
-def intend(known: Known, action: Action, tags: TagSet, *, keep: TagSet, at: Instant, once: TagSet = NONE) -> Known:
+def intend(
+    known: ContactState, action: Action, tags: TagSet, *, keep: TagSet, at: Instant, once: TagSet = NONE
+) -> ContactState:
     """What is known once the intent to send is durable: added pairs are under management from here on.
 
     `at`: now; what is put back is remembered with it, and what is given of the tags that are `once`.
@@ -215,7 +217,7 @@ def intend(known: Known, action: Action, tags: TagSet, *, keep: TagSet, at: Inst
     )
 
 
-def _given(known: Known, tags: TagSet, at: Instant, *, anew: TagSet = NONE) -> tuple[tuple[Tag, Instant], ...]:
+def _given(known: ContactState, tags: TagSet, at: Instant, *, anew: TagSet = NONE) -> tuple[tuple[Tag, Instant], ...]:
     """The memory of what was given, with these tags. `anew`: whose date is `at`, whatever was remembered of them."""
     if not tags:
         return known.spent
@@ -223,14 +225,14 @@ def _given(known: Known, tags: TagSet, at: Instant, *, anew: TagSet = NONE) -> t
     return tuple(sorted((dict.fromkeys(tags, at) | before).items()))
 
 
-def _put_back(known: Known, tags: TagSet, at: Instant) -> tuple[tuple[Tag, Instant], ...]:
+def _put_back(known: ContactState, tags: TagSet, at: Instant) -> tuple[tuple[Tag, Instant], ...]:
     if not tags and not known.restored:
         return ()
     lately = {tag: then for tag, then in known.restored if at - then < RESTORE_MS}
     return tuple(sorted((lately | dict.fromkeys(tags, at)).items()))
 
 
-def withdraw(known: Known, before: Known) -> Known:
+def withdraw(known: ContactState, before: ContactState) -> ContactState:
     """Undoes `intend`: the request is known to have had no effect. `before` is what was known before it."""
     return replace(
         known,
@@ -244,8 +246,8 @@ def withdraw(known: Known, before: Known) -> Known:
 
 
 def absorb(
-    known: Known,
-    verdict: Verdict,
+    known: ContactState,
+    verdict: ContactOutcome,
     action: Action,
     tags: TagSet,
     *,
@@ -254,7 +256,7 @@ def absorb(
     settle_ms: int = SETTLE_MS,
     membership: frozenset[SetName] | None = None,
     once: TagSet = NONE,
-) -> Known:
+) -> ContactState:
     """What is known after the answer: `verdict` on the contact, for a request sent and answered at those instants.
 
     `membership`: the sets that it belongs to now. `once`: the tags of that rule.
@@ -270,13 +272,15 @@ def absorb(
         return disown(rejected, tags - known.doubt, since=sent) if action is Action.ADD else rejected
     if verdict.observed is None:
         return known.in_doubt(tags, sent)
-    seen = observe(known, verdict.observed, at=answered, origin=Origin.WRITE, settle_ms=settle_ms)
+    seen = observe(known, verdict.observed, at=answered, origin=ObservationOrigin.WRITE, settle_ms=settle_ms)
     if action is Action.ADD:
         return confirm(seen, tags)
     return release(seen, tags - verdict.observed - seen.doubt, once=once, at=answered)
 
 
-def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_ms: int) -> Known:
+def observe(
+    known: ContactState, tags: TagSet, *, at: Instant, origin: ObservationOrigin, settle_ms: int
+) -> ContactState:
     """What is known after an observation of the contact's `tags` at `at`; an older one changes nothing.
 
     A doubt is settled when the observation was made `settle_ms` after the doubtful request was sent; what is there once
@@ -305,7 +309,7 @@ def observe(known: Known, tags: TagSet, *, at: Instant, origin: Origin, settle_m
     return _without_attempt(seen) if known.doubt <= tags else seen
 
 
-def _without_attempt(known: Known) -> Known:
+def _without_attempt(known: ContactState) -> ContactState:
     """Where every addition that was tried is known to have come to be, or not to have, when that was says nothing."""
     if known.attempted_at is None or known.doubt or known.unconfirmed:
         return known
@@ -320,18 +324,18 @@ def not_among(some: TagSet, tags: TagSet) -> TagSet:
     return frozenset(tag for tag in some if folded(tag) not in there)
 
 
-def confirm(known: Known, tags: TagSet) -> Known:
+def confirm(known: ContactState, tags: TagSet) -> ContactState:
     """The adds of these tags came to be, whatever became of them since."""
     confirmed = replace(known, unconfirmed=known.unconfirmed - tags) if known.unconfirmed & tags else known
     return _without_attempt(confirmed)
 
 
-def adopt(known: Known, tags: TagSet, *, keep: TagSet) -> Known:
+def adopt(known: ContactState, tags: TagSet, *, keep: TagSet) -> ContactState:
     """Desired and observed there: under management without a request."""
     return replace(known, ledger=known.ledger | tags, kept=known.kept | (keep & tags))
 
 
-def release(known: Known, tags: TagSet, *, once: TagSet = NONE, at: Instant = UNTIMED) -> Known:
+def release(known: ContactState, tags: TagSet, *, once: TagSet = NONE, at: Instant = UNTIMED) -> ContactState:
     """No longer under management, now, which is `at`; that a tag of `once` was given is remembered."""
     return replace(
         known,
@@ -343,7 +347,7 @@ def release(known: Known, tags: TagSet, *, once: TagSet = NONE, at: Instant = UN
     )
 
 
-def disown(known: Known, tags: TagSet, *, since: Instant = UNTIMED) -> Known:
+def disown(known: ContactState, tags: TagSet, *, since: Instant = UNTIMED) -> ContactState:
     """No longer under management: their adds, sent at `since` or later, are known never to have come to be."""
     never = tags & known.unconfirmed
     spent = tuple((tag, at) for tag, at in known.spent if tag not in never or at < since)
@@ -351,15 +355,17 @@ def disown(known: Known, tags: TagSet, *, since: Instant = UNTIMED) -> Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedContacts:
     """The same tags read on some contacts at one instant."""
 
     tags: TagSet
     at: Instant
-    origin: Origin
+    origin: ObservationOrigin
     contacts: tuple[ContactId, ...]
 
-    def absorb(self, observed: Observed, *, settle_ms: int = SETTLE_MS) -> Iterator[tuple[ContactId, Known]]:
+    def absorb(
+        self, observed: ContactStates, *, settle_ms: int = SETTLE_MS
+    ) -> Iterator[tuple[ContactId, ContactState]]:
         """What becomes known of each of the contacts."""
         for contact in self.contacts:
             yield contact, observe(observed[contact], self.tags, at=self.at, origin=self.origin, settle_ms=settle_ms)

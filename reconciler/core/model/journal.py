@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
-from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 
 
 class RunStatus(StrEnum):
@@ -117,7 +117,7 @@ class Answer:
     `entered`: what the batch's intent put under management.
     """
 
-    verdict: Verdict | None
+    verdict: ContactOutcome | None
     released: TagSet = frozenset()
     entered: TagSet = frozenset()
 

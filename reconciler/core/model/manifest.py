@@ -47,7 +47,7 @@ class SetUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedContacts:
     """Contacts listed inline or in a file, without duplicates, in the order written.
 
     `path` is the file's, empty for an inline list. `lines` and, inline, `columns` tell where each id was written; they
@@ -88,7 +88,7 @@ class ContactSet:
 
     name: SetName
     source: Source
-    contacts: Listed | Combined
+    contacts: ListedContacts | Combined
     tags: tuple[TagUse, ...] = ()
     absent: tuple[TagUse, ...] = ()
     authority: Authority | None = None

@@ -53,7 +53,7 @@ REJECTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ResponseRow:
     """One element of `responses`. `old`, `added`, `removed` are None where the answer does not have them."""
 
     contact: ContactId
@@ -65,7 +65,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ContactOutcome:
     """How one contact of a batch ended. `observed`: the tags it carries now, None where the answer does not tell."""
 
     outcome: Outcome
@@ -80,29 +80,29 @@ class Verdict:
         return None if self.old is None else (self.old | self.added) - self.removed
 
 
-def judge(
-    action: Action, contacts: Iterable[ContactId], tags: Iterable[Tag], rows: Iterable[Row]
-) -> dict[ContactId, Verdict]:
+def classify_rows(
+    action: Action, contacts: Iterable[ContactId], tags: Iterable[Tag], rows: Iterable[ResponseRow]
+) -> dict[ContactId, ContactOutcome]:
     """One verdict for each contact of the batch; rows of contacts that were not sent are ignored."""
-    found: defaultdict[ContactId, list[Row]] = defaultdict(list)
+    found: defaultdict[ContactId, list[ResponseRow]] = defaultdict(list)
     for row in rows:
         found[row.contact].append(row)
     wanted = frozenset(tags)
     return {contact: _judge_rows(action, wanted, found.get(contact, [])) for contact in contacts}
 
 
-def _judge_rows(action: Action, wanted: TagSet, rows: list[Row]) -> Verdict:
+def _judge_rows(action: Action, wanted: TagSet, rows: list[ResponseRow]) -> ContactOutcome:
     if len(rows) != 1:
-        return Verdict(Outcome.IN_DOUBT, f"{len(rows)} rows in the answer" if rows else "no row in the answer")
+        return ContactOutcome(Outcome.IN_DOUBT, f"{len(rows)} rows in the answer" if rows else "no row in the answer")
     row = rows[0]
     if row.type == "error" and (row.added or row.removed):
-        return Verdict(Outcome.IN_DOUBT, "an error row that tells of a change")
+        return ContactOutcome(Outcome.IN_DOUBT, "an error row that tells of a change")
     if row.type == "error":
         rejection = REJECTIONS.get(row.message.lower())
         message = row.message or "an error without a message"
-        return Verdict(Outcome.REJECTED if rejection else Outcome.HELD, message, rejection)
+        return ContactOutcome(Outcome.REJECTED if rejection else Outcome.HELD, message, rejection)
     if row.type != "success":
-        return Verdict(Outcome.HELD, row.message or "a row of unknown type")
+        return ContactOutcome(Outcome.HELD, row.message or "a row of unknown type")
     return _judge_success(action, wanted, row)
 
 
@@ -116,12 +116,14 @@ def _respelt(action: Action, wanted: TagSet, old: TagSet, changed: TagSet) -> bo
     return told and alike_but_for_spelling(missing, old | changed)
 
 
-def _judge_success(action: Action, wanted: TagSet, row: Row) -> Verdict:
+def _judge_success(action: Action, wanted: TagSet, row: ResponseRow) -> ContactOutcome:
     if row.old is None or row.added is None or row.removed is None:
-        return Verdict(Outcome.IN_DOUBT, "a row without its tags")
+        return ContactOutcome(Outcome.IN_DOUBT, "a row without its tags")
     adding = action is Action.ADD
     changed, opposite = (row.added, row.removed) if adding else (row.removed, row.added)
     expected = wanted - row.old if adding else wanted & row.old
     if opposite or (changed != expected and not _respelt(action, wanted, row.old, changed)):
-        return Verdict(Outcome.IN_DOUBT, "a row that contradicts the request")
-    return Verdict(Outcome.APPLIED if changed else Outcome.NOOP, row.message, None, row.old, row.added, row.removed)
+        return ContactOutcome(Outcome.IN_DOUBT, "a row that contradicts the request")
+    return ContactOutcome(
+        Outcome.APPLIED if changed else Outcome.NOOP, row.message, None, row.old, row.added, row.removed
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Refused(Enum):
+class RefusalKind(Enum):
     """What is refused. PLACE: the token in this location, or a scope. PAGE: a page says so, and not the API."""
 
     TOKEN = "token"  # noqa: S105 (no token)
@@ -25,7 +25,7 @@ class Refused(Enum):
 class Refusal:
     """What it means in words, and what to do about it."""
 
-    kind: Refused
+    kind: RefusalKind
     meaning: str
     remedy: str
 
@@ -34,18 +34,18 @@ def read_refusal(status: int, said: Iterable[str], token: str, *, page: bool = F
     """`token`: what it is called, and where it is held; never the token itself. `page`: the answer is a web page."""
     if page:
         meaning = "this is a web page and no answer of the API: a firewall, a proxy or a sign-in refuses"
-        return Refusal(Refused.PAGE, meaning, "see api.base_url, and what network and proxy let through")
+        return Refusal(RefusalKind.PAGE, meaning, "see api.base_url, and what network and proxy let through")
     words = " ".join(said).lower()
     if "scope" in words:
         remedy = "give it the scopes contacts.readonly and locations/tags.readonly, and contacts.write to apply"
-        return Refusal(Refused.SCOPE, f"{token} lacks a scope", remedy)
+        return Refusal(RefusalKind.SCOPE, f"{token} lacks a scope", remedy)
     if "version" in words:
-        return Refusal(Refused.VERSION, "the request named no version that it knows", "see api.version")
+        return Refusal(RefusalKind.VERSION, "the request named no version that it knows", "see api.version")
     if status == UNAUTHORIZED:
         remedy = "make a new token in HighLevel, and set it where the old one is held"
-        return Refusal(Refused.TOKEN, f"{token} is expired, revoked or rotated, or is no token of this API", remedy)
+        return Refusal(RefusalKind.TOKEN, f"{token} is expired, revoked or rotated, or is no token of this API", remedy)
     remedy = "see that the token is of this location and has the scopes it needs"
-    return Refusal(Refused.PLACE, f"{token} may not do this in the location", remedy)
+    return Refusal(RefusalKind.PLACE, f"{token} may not do this in the location", remedy)
 
 
 UNAUTHORIZED = 401

@@ -33,7 +33,7 @@ class OriginKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SettingOrigin:
     """Where a setting's value comes from. `source`: the place in the file, or the variable's or flag's name as path."""
 
     kind: OriginKind = OriginKind.DEFAULT
@@ -147,10 +147,10 @@ class Settings:
     expected_drift: tuple[ExpectedDrift, ...] = ()
     history_keep: int = 10
     contact_url: str = ""
-    origins: Mapping[str, Origin] = field(default_factory=dict)
+    origins: Mapping[str, SettingOrigin] = field(default_factory=dict)
 
-    def origin(self, key: str) -> Origin:
-        return self.origins.get(key, Origin())
+    def origin(self, key: str) -> SettingOrigin:
+        return self.origins.get(key, SettingOrigin())
 
     def location(self, location: LocationId) -> LocationSettings:
         """What is said of a location; the defaults where nothing is."""
@@ -197,7 +197,7 @@ class Shown:
 
     key: str
     value: str
-    origin: Origin
+    origin: SettingOrigin
 
 
 def shown(settings: Settings) -> Iterator[Shown]:
@@ -224,8 +224,8 @@ def redacted(url: str) -> str:
     return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
 
 
-def _written(source: Source) -> Origin:
-    return Origin(OriginKind.FILE, source)
+def _written(source: Source) -> SettingOrigin:
+    return SettingOrigin(OriginKind.FILE, source)
 
 
 def _text(value: object) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.model.contact_state import Origin
+from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
@@ -22,9 +22,9 @@ from reconciler.core.model.errors import (
 from reconciler.core.model.lease import Lease, describe
 from reconciler.core.model.names import Instant, iso
 from reconciler.core.model.quota_headers import Quota
-from reconciler.core.model.refusal import Refusal, Refused, called, read_refusal
+from reconciler.core.model.refusal import Refusal, RefusalKind, called, read_refusal
 from reconciler.core.model.settings import ApiSettings
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 
 SKEW_MS = 5_000
 """A clock that is further off than this makes contacts look changed when they were not."""
@@ -33,7 +33,7 @@ PLENTY = 0.1
 """Less than this share of the daily quota left is worth a word."""
 
 
-class Verdict(StrEnum):
+class CheckStatus(StrEnum):
     """UNKNOWN: nothing that was asked tells."""
 
     UNKNOWN = "?"
@@ -47,7 +47,7 @@ class Remark:
     """One thing looked at. `code`: how the process ends where it is bad."""
 
     subject: str
-    verdict: Verdict
+    verdict: CheckStatus
     told: str
     remedy: str = ""
     code: int = ExitCode.ERROR
@@ -71,23 +71,23 @@ class Examined:
 
 
 def exit_code(examined: Iterable[Examined]) -> int:
-    return worst(each.code for group in examined for each in group.remarks if each.verdict is Verdict.BAD)
+    return worst(each.code for group in examined for each in group.remarks if each.verdict is CheckStatus.BAD)
 
 
 def good(subject: str, told: str) -> Remark:
-    return Remark(subject, Verdict.GOOD, told)
+    return Remark(subject, CheckStatus.GOOD, told)
 
 
 def watch(subject: str, told: str, remedy: str) -> Remark:
-    return Remark(subject, Verdict.WATCH, told, remedy)
+    return Remark(subject, CheckStatus.WATCH, told, remedy)
 
 
 def bad(subject: str, told: str, remedy: str, code: int = ExitCode.ERROR) -> Remark:
-    return Remark(subject, Verdict.BAD, told, remedy, code)
+    return Remark(subject, CheckStatus.BAD, told, remedy, code)
 
 
 def unknown(subject: str, told: str) -> Remark:
-    return Remark(subject, Verdict.UNKNOWN, told)
+    return Remark(subject, CheckStatus.UNKNOWN, told)
 
 
 def api_remark(search: Answered, where: str, proxy: str) -> Remark:
@@ -106,10 +106,10 @@ def api_remark(search: Answered, where: str, proxy: str) -> Remark:
 def token_remark(search: Answered, held_in: str) -> Remark:
     """Whether the API knows the token that is held there."""
     refusal = _refusal(search.problem, held_in)
-    if refusal is not None and refusal.kind is Refused.TOKEN:
+    if refusal is not None and refusal.kind is RefusalKind.TOKEN:
         said = "; ".join(search.problem.said) if search.problem else ""
         return bad("token", f"{refusal.meaning}: 401 {said}".strip(), refusal.remedy, ExitCode.AUTH)
-    if search.problem is None or (refusal is not None and refusal.kind in (Refused.SCOPE, Refused.PLACE)):
+    if search.problem is None or (refusal is not None and refusal.kind in (RefusalKind.SCOPE, RefusalKind.PLACE)):
         return good("token", f"from {held_in}: the API knows it")
     return unknown("token", f"from {held_in}: nothing was answered that tells of it")
 
@@ -120,7 +120,7 @@ def read_remark(scope: str, answered: Answered, held_in: str, *, needed: bool) -
     if problem is None:
         return good(subject, "granted: a read was answered")
     refusal = _refusal(problem, held_in)
-    if refusal is not None and refusal.kind in (Refused.SCOPE, Refused.PLACE):
+    if refusal is not None and refusal.kind in (RefusalKind.SCOPE, RefusalKind.PLACE):
         told = f"refused: {problem.message}"
         return bad(subject, told, refusal.remedy, ExitCode.AUTH) if needed else watch(subject, told, refusal.remedy)
     if refusal is not None or not _answers(problem):
@@ -132,16 +132,16 @@ def read_remark(scope: str, answered: Answered, held_in: str, *, needed: bool) -
 def write_remark(told_at: Instant | None, token: Remark) -> Remark:
     """`told_at`: when a write was last answered, as far as the state knows; `token`: what the token is worth now."""
     subject, at = "scope contacts.write", "" if told_at is None else f"{iso(told_at)[:19].replace('T', ' ')}Z"
-    if at and token.verdict is not Verdict.GOOD:
+    if at and token.verdict is not CheckStatus.GOOD:
         return unknown(subject, f"a write was last answered {at}; of the token as it is: see above")
     if at:
         return good(subject, f"granted when a write was last answered, {at}")
     return unknown(subject, "only a write can tell, and doctor writes nothing; apply needs it, plan does not")
 
 
-def last_write(state: Snapshot) -> Instant | None:
+def last_write(state: LocationState) -> Instant | None:
     """When a write was last answered, as far as the state knows."""
-    written = (known.observed_at for known in state.observed.patterns if known.origin is Origin.WRITE)
+    written = (known.observed_at for known in state.observed.patterns if known.origin is ObservationOrigin.WRITE)
     return max((at for at in written if at is not None), default=None)
 
 
@@ -202,7 +202,7 @@ def _daily(quota: Quota, api: ApiSettings) -> list[Remark]:
     return [good("daily quota", told)]
 
 
-def state_remark(state: Snapshot) -> Remark:
+def state_remark(state: LocationState) -> Remark:
     if state.lineage is None:
         return watch("state", "there is none yet", "the first apply makes it; `state import` adopts what is there")
     known = len(state.observed)

@@ -18,16 +18,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.manifests.resolve import Desired, Reason
-from reconciler.core.model.contact_state import UNTIMED, Known, Observed
+from reconciler.core.model.contact_state import UNTIMED, ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.policy import DriftClass
 from reconciler.core.observing.attribution import Setter
 from reconciler.core.observing.leftover import left_alone
-from reconciler.core.planning.changes import EVERYTHING, FLAPPING, Change, Diff, Postponed, Selection
+from reconciler.core.planning.changes import EVERYTHING, FLAPPING, Change, DeferralReason, Diff, Selection
 from reconciler.core.planning.diff import diff, selected
 from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, OlderRows, Searched
-from reconciler.core.planning.plan import Snapshot, before_run
+from reconciler.core.planning.plan import LocationState, before_run
 
 OF_CONTACTS = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
 """Classes of whole contacts; the others are of pairs."""
@@ -94,9 +94,9 @@ Groups = defaultdict[tuple[DriftClass, Tag, str], list[ContactId]]
 
 def find_drift(
     desired: Desired,
-    state: Snapshot,
+    state: LocationState,
     *,
-    earlier: Mapping[ContactId, Known] | None = None,
+    earlier: Mapping[ContactId, ContactState] | None = None,
     evidence: Evidence = NO_REFRESH,
     selection: Selection = EVERYTHING,
     now: Instant = UNTIMED,
@@ -145,14 +145,14 @@ def _rank(item: tuple[tuple[DriftClass, Tag, str], list[ContactId]]) -> tuple[in
     return _RANK[drift], tag, reason
 
 
-def _drifted(key: tuple[DriftClass, Tag, str], contacts: Iterable[ContactId], observed: Observed) -> Drifted:
+def _drifted(key: tuple[DriftClass, Tag, str], contacts: Iterable[ContactId], observed: ContactStates) -> Drifted:
     drift, tag, reason = key
     ordered = tuple(sorted(contacts))
     oldest, newest = observations_of(ordered, observed)
     return Drifted(drift, tag, reason, ordered, oldest=oldest, newest=newest)
 
 
-def observations_of(contacts: Iterable[ContactId], observed: Observed) -> tuple[Instant | None, Instant | None]:
+def observations_of(contacts: Iterable[ContactId], observed: ContactStates) -> tuple[Instant | None, Instant | None]:
     """The oldest and the newest observation of these contacts."""
     patterns = {observed.contacts.get(contact, 0) for contact in contacts}
     ages = [at for index in patterns if (at := observed.patterns[index].observed_at) is not None]
@@ -160,7 +160,7 @@ def observations_of(contacts: Iterable[ContactId], observed: Observed) -> tuple[
 
 
 def _moved(
-    found: Diff, observed: Observed, earlier: Mapping[ContactId, Known], evidence: Evidence, groups: Groups
+    found: Diff, observed: ContactStates, earlier: Mapping[ContactId, ContactState], evidence: Evidence, groups: Groups
 ) -> None:
     for delta in found.deltas:
         there = [each for each in delta.contacts if each not in evidence.gone]
@@ -176,12 +176,12 @@ def _moved(
                 )
 
 
-_REMOVED_LATER = (Postponed.UNTIL_SETTLED, Postponed.UNTIL_REPLACED)
+_REMOVED_LATER = (DeferralReason.UNTIL_SETTLED, DeferralReason.UNTIL_REPLACED)
 """Removals that wait for an add; of contacts that were observed it is known which tags these are."""
 
 
 def _classified(
-    change: Change, contacts: Sequence[ContactId], observed: Observed, earlier: Mapping[ContactId, Known]
+    change: Change, contacts: Sequence[ContactId], observed: ContactStates, earlier: Mapping[ContactId, ContactState]
 ) -> Iterator[tuple[DriftClass, Sequence[ContactId]]]:
     """The contacts that need a change, by who moved."""
     if change.action is Action.ADD:
@@ -195,7 +195,7 @@ def _classified(
     yield DriftClass.PENDING, [each for each in contacts if each not in others]
 
 
-def _came_since(tag: Tag, before: Known, now: Known) -> bool:
+def _came_since(tag: Tag, before: ContactState, now: ContactState) -> bool:
     return before.observed is not None and tag not in before.observed and tag not in now.ledger
 
 
@@ -209,7 +209,7 @@ def _unreachable(found: Diff, evidence: Evidence, groups: Groups) -> None:
 
 def _left_alone(
     desired: Desired,
-    observed: Observed,
+    observed: ContactStates,
     evidence: Evidence,
     selection: Selection,
     groups: Groups,
@@ -224,7 +224,7 @@ def _left_alone(
 
 def _ages(
     chosen: Iterable[ContactId],
-    observed: Observed,
+    observed: ContactStates,
     evidence: Evidence,
     groups: Groups,
     stale_before: Instant | None,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from reconciler.core.model.journal import RunLog
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
-from reconciler.core.model.outcome import Verdict
+from reconciler.core.model.outcome import ContactOutcome
 
 Points = tuple[tuple[Instant, int], ...]
 
@@ -54,7 +54,7 @@ def trend(logs: Iterable[RunLog]) -> Trend:
     return Trend(tuple(changed), tuple(drifted), {tag: tuple(points) for tag, points in held.items()})
 
 
-def _told(log: RunLog) -> Iterator[tuple[ContactId, Verdict]]:
+def _told(log: RunLog) -> Iterator[tuple[ContactId, ContactOutcome]]:
     for batch in log.batches:
         for contact, answer in batch.answers.items():
             if answer.verdict is not None and answer.verdict.observed is not None:

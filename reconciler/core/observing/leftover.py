@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from reconciler.core.manifests.resolve import NOTHING, Desired, Want
-from reconciler.core.model.contact_state import Known, Observed
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.planning.changes import Selection
@@ -17,7 +17,7 @@ NONE: TagSet = frozenset()
 
 
 def left_alone(
-    desired: Desired, observed: Observed, selection: Selection, searched: Searched
+    desired: Desired, observed: ContactStates, selection: Selection, searched: Searched
 ) -> Iterator[tuple[Tag, bool, Sequence[ContactId]]]:
     """Tag, whether it is owned, and contacts that carry it so."""
     owned = owned_in(desired, observed, selection)
@@ -31,6 +31,6 @@ def left_alone(
                 yield tag, tag in owned, contacts
 
 
-def _left(want: Want, known: Known, searched: Searched) -> TagSet:
+def _left(want: Want, known: ContactState, searched: Searched) -> TagSet:
     others = (known.observed or NONE) - want.present.keys() - want.absent.keys() - known.ledger - known.doubt
     return others - searched.held_by(known.observed) if searched.shows(known) else others

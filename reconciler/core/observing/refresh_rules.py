@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reconciler.core.model.contact_state import SETTLE_MS, Known, Observed, Seen
+from reconciler.core.model.contact_state import SETTLE_MS, ContactState, ContactStates, ObservedContacts
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.model.policy import Rate, duration
 from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, OlderRows, Searched
@@ -29,10 +29,10 @@ PAGE = 500
 MOST_READ_AGAIN = 500
 """So many contacts whose rows were set aside are read by id; where there are more, the index is behind a large run."""
 
-Contradicted = Callable[[Iterable[Seen]], Sequence[ContactId]]
+Contradicted = Callable[[Iterable[ObservedContacts]], Sequence[ContactId]]
 
 
-def nothing_known(_: Iterable[Seen]) -> Sequence[ContactId]:
+def nothing_known(_: Iterable[ObservedContacts]) -> Sequence[ContactId]:
     """Where nothing is known, nothing is contradicted."""
     return ()
 
@@ -43,7 +43,7 @@ class Method(StrEnum):
     AUTO = "auto"
 
 
-class Gone(StrEnum):
+class UnreachableReason(StrEnum):
     """Why a declared contact cannot be reached, as far as reading tells."""
 
     ABSENT = "the API does not have it"
@@ -52,7 +52,7 @@ class Gone(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RefreshRequest:
     """What a refresh of one location is for.
 
     `contacts`: whom to observe anew. `doubtful`: those of them that only a reading of the moment settles. `exclusive`:
@@ -76,7 +76,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RefreshResult:
     """What a refresh learnt.
 
     `gone`: contacts that reading one by one did not find; `unread`: those that it could not read, and why. `shown`:
@@ -84,22 +84,22 @@ class Found:
     says why, if there was one at all.
     """
 
-    seen: tuple[Seen, ...] = ()
-    gone: Mapping[ContactId, Gone] = field(default_factory=dict)
+    seen: tuple[ObservedContacts, ...] = ()
+    gone: Mapping[ContactId, UnreachableReason] = field(default_factory=dict)
     unread: Mapping[ContactId, str] = field(default_factory=dict)
     searched: Searched = NOT_SEARCHED
     shown: Set[ContactId] | None = None
     since: Instant | None = None
     incomplete: str = ""
 
-    def unreachable(self, declared: Iterable[ContactId], observed: Observed) -> dict[ContactId, Gone]:
+    def unreachable(self, declared: Iterable[ContactId], observed: ContactStates) -> dict[ContactId, UnreachableReason]:
         """Those of `declared` that are not there: they were looked for, and nothing newer shows them."""
         found = dict(self.gone)
         if self.shown is not None and self.since is not None:
             for contact in declared:
                 at = observed[contact].observed_at
                 if contact not in self.shown and (at is None or at < self.since):
-                    found.setdefault(contact, Gone.UNSHOWN)
+                    found.setdefault(contact, UnreachableReason.UNSHOWN)
         return found
 
 
@@ -112,7 +112,7 @@ class Cost:
     share: float
 
 
-def price(requests: int, rate: Rate, *, each_ms: int = 0) -> Cost:
+def estimate(requests: int, rate: Rate, *, each_ms: int = 0) -> Cost:
     """`each_ms`: how long a request takes where the next one cannot start before its end."""
     return Cost(requests, max(duration(requests, rate), requests * each_ms), requests / rate.per_day)
 
@@ -127,7 +127,7 @@ def may_search(*, max_age_ms: int | None, verifies: bool) -> bool:
     return not verifies and (max_age_ms is None or max_age_ms >= INDEX_LAG_MS)
 
 
-def without_asking(wanted: Wanted) -> Method | None:
+def without_asking(wanted: RefreshRequest) -> Method | None:
     """The method, where it is clear before anybody knows how many contacts the location has."""
     if wanted.method is not Method.AUTO:
         return wanted.method
@@ -136,13 +136,13 @@ def without_asking(wanted: Wanted) -> Method | None:
     return None
 
 
-def cheaper(wanted: Wanted, total: int) -> Method:
+def cheaper(wanted: RefreshRequest, total: int) -> Method:
     """The method for a location of `total` contacts, the first page of which was read to count them."""
     searching = pages(total) - 1 + len(wanted.doubtful)
     return Method.GET if len(wanted.contacts) <= searching else Method.SEARCH
 
 
-def outdated(contacts: Iterable[ContactId], observed: Observed, before: Instant | None) -> list[ContactId]:
+def outdated(contacts: Iterable[ContactId], observed: ContactStates, before: Instant | None) -> list[ContactId]:
     """Those not observed since `before`, in doubt, or never; all of them where there is no such instant."""
     if before is None:
         return list(contacts)
@@ -150,7 +150,7 @@ def outdated(contacts: Iterable[ContactId], observed: Observed, before: Instant 
     return [contact for contact in contacts if old[observed.contacts.get(contact, 0)]]
 
 
-def contradicted_by(seen: Iterable[Seen], observed: Observed, spelling: Spelling) -> list[ContactId]:
+def contradicted_by(seen: Iterable[ObservedContacts], observed: ContactStates, spelling: Spelling) -> list[ContactId]:
     """The contacts of whom something newer is known than was seen, and something else."""
     found = []
     for each in map(spelling.seen, seen):
@@ -161,7 +161,7 @@ def contradicted_by(seen: Iterable[Seen], observed: Observed, spelling: Spelling
     return found
 
 
-def read_again(wanted: Wanted, contradicted: Iterable[ContactId]) -> tuple[ContactId, ...]:
+def read_again(wanted: RefreshRequest, contradicted: Iterable[ContactId]) -> tuple[ContactId, ...]:
     """Those whose rows were set aside that are read by id."""
     settled = set(wanted.doubtful)
     again = (set(contradicted) & set(wanted.contacts)) - settled
@@ -169,7 +169,7 @@ def read_again(wanted: Wanted, contradicted: Iterable[ContactId]) -> tuple[Conta
     return tuple(sorted(again)) if few else ()
 
 
-def doubtful(contacts: Iterable[ContactId], observed: Observed) -> list[ContactId]:
+def doubtful(contacts: Iterable[ContactId], observed: ContactStates) -> list[ContactId]:
     return [contact for contact in contacts if observed[contact].doubt]
 
 
@@ -186,15 +186,17 @@ class Refreshed:
     read: int
     changed: int
     since: Instant | None
-    gone: Mapping[ContactId, Gone]
+    gone: Mapping[ContactId, UnreachableReason]
     incomplete: str
     unread: Mapping[ContactId, str] = field(default_factory=dict)
     older_rows: OlderRows | None = None
 
 
-def take_in(observed: Observed, seen: Iterable[Seen], *, settle_ms: int = SETTLE_MS) -> dict[ContactId, Known]:
+def take_in(
+    observed: ContactStates, seen: Iterable[ObservedContacts], *, settle_ms: int = SETTLE_MS
+) -> dict[ContactId, ContactState]:
     """Takes observations in, one after the other, so that the newest of a contact wins; what is news by them."""
-    changed: dict[ContactId, Known] = {}
+    changed: dict[ContactId, ContactState] = {}
     for each in seen:
         known = each.absorb(observed, settle_ms=settle_ms)
         news = {contact: after for contact, after in known if after != observed[contact]}

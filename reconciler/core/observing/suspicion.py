@@ -8,7 +8,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired, Reason
-from reconciler.core.model.contact_state import Known, Observed
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import BatchRecord, RunRecord
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
@@ -23,8 +23,8 @@ _SET_BY = {DriftClass.MISSING: Action.ADD, DriftClass.FLAPPING: Action.ADD, Drif
 
 def blamed(
     report: DriftReport,
-    observed: Observed,
-    earlier: Mapping[ContactId, Known],
+    observed: ContactStates,
+    earlier: Mapping[ContactId, ContactState],
     runs: Sequence[RunRecord],
     batches: Callable[[str], Sequence[BatchRecord]],
 ) -> DriftReport:
@@ -45,7 +45,7 @@ def blamed(
 
 def _attributed(
     report: DriftReport,
-    observed: Observed,
+    observed: ContactStates,
     runs: Sequence[RunRecord],
     batches: Callable[[str], Sequence[BatchRecord]],
 ) -> DriftReport:
@@ -77,7 +77,7 @@ def _is_pending_removal(drifted: Drifted) -> bool:
     return drifted.drift is DriftClass.PENDING and drifted.reason not in _ADDING
 
 
-def _regrouped(key: tuple[int, Tag, str], contacts: Iterable[ContactId], observed: Observed) -> Drifted:
+def _regrouped(key: tuple[int, Tag, str], contacts: Iterable[ContactId], observed: ContactStates) -> Drifted:
     rank, tag, reason = key
     ordered = tuple(sorted(contacts))
     oldest, newest = observations_of(ordered, observed)
@@ -86,8 +86,8 @@ def _regrouped(key: tuple[int, Tag, str], contacts: Iterable[ContactId], observe
 
 def _by_setter(
     each: Drifted,
-    observed: Observed,
-    earlier: Mapping[ContactId, Known],
+    observed: ContactStates,
+    earlier: Mapping[ContactId, ContactState],
     setters: Mapping[Action, Mapping[Pair, Setter]],
 ) -> Iterator[Drifted]:
     action = _SET_BY.get(each.drift)
@@ -113,7 +113,7 @@ def _by_setter(
 _NOBODY = Setter("", "", Instant(0))
 
 
-def _still(each: Drifted, before: Known | None, setter: Setter | None, action: Action) -> Instant | None:
+def _still(each: Drifted, before: ContactState | None, setter: Setter | None, action: Action) -> Instant | None:
     """When the pair was last known to be as it should."""
     proofs = [] if setter is None else [setter.at]
     there = action is Action.ADD

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from reconciler.core.manifests.resolve import Reason
 from reconciler.core.model.names import ContactId, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.planning.changes import IN_DOUBT, Change, Delta, Postponed, sorted_deltas
+from reconciler.core.planning.changes import IN_DOUBT, Change, DeferralReason, Delta, sorted_deltas
 from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.planning.summary import pairs_of
 
@@ -28,7 +28,7 @@ class Ceiling:
     open: frozenset[ContactId] = frozenset()
 
 
-_OF_ANOTHER_PLAN = (Postponed.NEEDS_REFRESH, Postponed.UNTIL_REPLACED)
+_OF_ANOTHER_PLAN = (DeferralReason.NEEDS_REFRESH, DeferralReason.UNTIL_REPLACED)
 
 
 def ceiling(plan: LocationPlan) -> Ceiling:
@@ -48,7 +48,7 @@ def ceiling(plan: LocationPlan) -> Ceiling:
         if held.why == IN_DOUBT:
             _raise(adds, held.contacts, frozenset(held.tags))
             _raise(removes, held.contacts, frozenset(held.tags))
-    is_open = (each.contacts for each in plan.deferrals if each.reason is Postponed.OPEN)
+    is_open = (each.contacts for each in plan.deferrals if each.reason is DeferralReason.OPEN)
     return Ceiling(adds, removes, frozenset().union(*is_open))
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from reconciler.core.model.contact_state import Known, Observed
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import Delta, Tried
 
 
-def tried_before(deltas: Iterable[Delta], observed: Observed) -> tuple[Tried, ...]:
+def tried_before(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Tried, ...]:
     """The pairs that earlier requests tried, sorted."""
     known = [index for index, each in enumerate(observed.patterns) if each.doubt or each.restored or each.attempted_at]
     suspects = dict.fromkeys(known)
@@ -33,7 +33,7 @@ def tried_before(deltas: Iterable[Delta], observed: Observed) -> tuple[Tried, ..
     return tuple(Tried(action, tags, at, tuple(sorted(who))) for (action, at, tags), who in sorted(found.items()))
 
 
-def _attempts(delta: Delta, known: Known) -> Iterator[tuple[Action, Instant, tuple[Tag, ...]]]:
+def _attempts(delta: Delta, known: ContactState) -> Iterator[tuple[Action, Instant, tuple[Tag, ...]]]:
     times: defaultdict[tuple[Action, Instant], set[Tag]] = defaultdict(set)
     for change in delta.changes:
         if (at := known.last_tried(change.action, change.tag)) is not None:

@@ -55,7 +55,7 @@ class Demands:
     removes: tuple[Demand, ...] = ()
 
 
-class Postponed(StrEnum):
+class DeferralReason(StrEnum):
     """Why a removal is known to be needed, or to be possible, and is not in this plan."""
 
     UNTIL_OBSERVED = "runs once the answer tells the contact's tags"
@@ -72,7 +72,7 @@ class Postponed(StrEnum):
 class Deferral:
     """What may follow an observation: at most `tags` on `contacts` (empty tags: no ceiling can be named)."""
 
-    reason: Postponed
+    reason: DeferralReason
     tags: tuple[Tag, ...]
     contacts: tuple[ContactId, ...]
 
@@ -91,7 +91,7 @@ class LedgerChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class HeldContacts:
     """Contacts that need something which is not planned, and why: a doubt, flapping, the reason of a quarantine."""
 
     why: str
@@ -118,11 +118,11 @@ class Diff:
     demands: Demands
     deferrals: tuple[Deferral, ...]
     ledger: tuple[LedgerChange, ...]
-    held: tuple[Listed, ...]
-    quarantined: tuple[Listed, ...]
-    spared: tuple[Listed, ...]
+    held: tuple[HeldContacts, ...]
+    quarantined: tuple[HeldContacts, ...]
+    spared: tuple[HeldContacts, ...]
     unobserved: int
-    given: tuple[Listed, ...] = ()
+    given: tuple[HeldContacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Selection:
 EVERYTHING = Selection()
 
 
-def demands_of(deltas: Collection[Delta]) -> Demands:
+def demands_from_deltas(deltas: Collection[Delta]) -> Demands:
     """What these deltas need, and nothing that may be sent again."""
     found = {
         action: tuple(Demand(tags, tags, delta.contacts) for delta in deltas if (tags := delta.tags(action)))

@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 from reconciler.core.cover import Demand
 from reconciler.core.manifests.resolve import NOTHING, Desired
-from reconciler.core.model.contact_state import UNTIMED, Known, Observed
+from reconciler.core.model.contact_state import UNTIMED, ContactState, ContactStates
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action
@@ -41,17 +41,17 @@ from reconciler.core.planning.changes import (
     EVERYTHING,
     Change,
     Deferral,
+    DeferralReason,
     Demands,
     Diff,
+    HeldContacts,
     LedgerChange,
-    Listed,
-    Postponed,
     Selection,
     sorted_deltas,
 )
 from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.planning.owned_tags import owned_tags
-from reconciler.core.planning.pattern import Decision, Verdict
+from reconciler.core.planning.pattern import Decision, PatternChanges
 from reconciler.core.planning.repeats import NO_REASSERTION, Reassertion
 from reconciler.core.planning.situation import Context, Situation
 
@@ -67,7 +67,7 @@ class _Collected:
     demands: defaultdict[tuple[Action, TagSet, TagSet], list[ContactId]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    deferred: defaultdict[tuple[Postponed, tuple[Tag, ...]], list[ContactId]] = field(
+    deferred: defaultdict[tuple[DeferralReason, tuple[Tag, ...]], list[ContactId]] = field(
         default_factory=lambda: defaultdict(list)
     )
     ledger: defaultdict[tuple[tuple[Tag, ...], ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
@@ -76,7 +76,7 @@ class _Collected:
     spared: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     given: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
 
-    def put(self, verdict: Verdict, contacts: list[ContactId]) -> None:
+    def put(self, verdict: PatternChanges, contacts: list[ContactId]) -> None:
         if verdict.changes:
             self.changes[verdict.changes].extend(contacts)
         for action, again in ((Action.ADD, verdict.may_add), (Action.REMOVE, verdict.may_remove)):
@@ -98,7 +98,7 @@ class _Collected:
 
 def diff(
     desired: Desired,
-    observed: Observed,
+    observed: ContactStates,
     *,
     selection: Selection = EVERYTHING,
     reassertion: Reassertion = NO_REASSERTION,
@@ -106,7 +106,7 @@ def diff(
     searched: Searched = NOT_SEARCHED,
     now: Instant = UNTIMED,
     owned: TagSet = NONE,
-    gone: Iterable[Listed] = (),
+    gone: Iterable[HeldContacts] = (),
 ) -> Diff:
     """What has to change. `spent`: the tags per contact whose outcome the present run knows already.
 
@@ -129,12 +129,14 @@ def diff(
     return _sorted(collected, unobserved)
 
 
-def _others(desired: Desired, selection: Selection, searched: Searched) -> Iterator[tuple[Postponed, tuple[Tag, ...]]]:
+def _others(
+    desired: Desired, selection: Selection, searched: Searched
+) -> Iterator[tuple[DeferralReason, tuple[Tag, ...]]]:
     """The exclusive tags that others may carry for all we know; a chosen set has no others."""
     tags = NONE if selection.sets else frozenset(filter(selection.takes, exclusive_tags(desired)))
     for why, found in (
-        (Postponed.EXCLUSIVE, tags - searched.tags),
-        (Postponed.INCOMPLETE, (tags & searched.tags) - searched.complete),
+        (DeferralReason.EXCLUSIVE, tags - searched.tags),
+        (DeferralReason.INCOMPLETE, (tags & searched.tags) - searched.complete),
     ):
         if found:
             yield why, tuple(sorted(found))
@@ -182,7 +184,7 @@ def _decision(plan: _Plan, case: _Case) -> Decision:
 
 def _contacts_by_case(
     desired: Desired,
-    observed: Observed,
+    observed: ContactStates,
     selection: Selection,
     context: Context,
     spent: Mapping[ContactId, TagSet],
@@ -205,12 +207,12 @@ def _contacts_by_case(
     }
 
 
-def _is_barred(desired: Desired, known: Known, want: int, now: Instant) -> bool:
+def _is_barred(desired: Desired, known: ContactState, want: int, now: Instant) -> bool:
     membership = desired.memberships[want] if want >= 0 else NOWHERE
     return known.is_barred(membership, desired.set_names, now)
 
 
-def _planned(desired: Desired, observed: Observed, selection: Selection) -> Iterable[ContactId]:
+def _planned(desired: Desired, observed: ContactStates, selection: Selection) -> Iterable[ContactId]:
     """The contacts that are planned: those declared, and where no set is chosen all others that are known."""
     declared = selected(desired, selection)
     if selection.sets:
@@ -218,7 +220,7 @@ def _planned(desired: Desired, observed: Observed, selection: Selection) -> Iter
     return chain(declared, (contact for contact in observed.contacts if contact not in desired.contacts))
 
 
-def owned_in(desired: Desired, observed: Observed, selection: Selection) -> TagSet:
+def owned_in(desired: Desired, observed: ContactStates, selection: Selection) -> TagSet:
     """The tags that are owned in a plan that is narrowed so."""
     contacts = selected(desired, selection) if selection.sets else None
     return owned_tags(desired, observed, tags=selection.tags, contacts=contacts)
@@ -238,10 +240,10 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
         LedgerChange(adopted, released, kept, tuple(sorted(contacts)))
         for (adopted, released, kept), contacts in collected.ledger.items()
     ]
-    held = [Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.held.items()]
-    quarantined = [Listed(why, (), tuple(sorted(contacts))) for why, contacts in collected.quarantined.items()]
-    given = [Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.given.items()]
-    spared = [Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.spared.items()]
+    held = [HeldContacts(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.held.items()]
+    quarantined = [HeldContacts(why, (), tuple(sorted(contacts))) for why, contacts in collected.quarantined.items()]
+    given = [HeldContacts(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.given.items()]
+    spared = [HeldContacts(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.spared.items()]
     return Diff(
         deltas=sorted_deltas(collected.changes),
         demands=Demands(_demands(Action.ADD, collected), _demands(Action.REMOVE, collected)),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.names import Instant, TagSet
 
 NONE: TagSet = frozenset()
@@ -53,7 +53,7 @@ class Searched:
     since: Instant | None = None
     older_rows: OlderRows | None = None
 
-    def shows(self, known: Known) -> bool:
+    def shows(self, known: ContactState) -> bool:
         """Whether what is known of a contact is of the search, or newer."""
         return self.since is not None and known.observed_at is not None and known.observed_at >= self.since
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, fields
 from itertools import filterfalse
 
 from reconciler.core.manifests.resolve import Reason
-from reconciler.core.model.contact_state import Known, Observed
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import ContactId, SetName, Tag, TagSet, looks_like_contact_id
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.policy import Guard
@@ -133,7 +133,7 @@ class Before:
 
 
 def count(
-    deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, requests: int, observed: Observed
+    deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, requests: int, observed: ContactStates
 ) -> Counts:
     """The pairs of the deltas, and those that are sent again: a re-assertion may turn out to be a change.
 
@@ -163,7 +163,7 @@ def _count_change(counts: Counts, change: Change, contacts: int) -> None:
         counts.restored[change.tag] += contacts
 
 
-def _count_lost(counts: Counts, delta: Delta, observed: Observed) -> None:
+def _count_lost(counts: Counts, delta: Delta, observed: ContactStates) -> None:
     removed = delta.tags(Action.REMOVE)
     if not removed:
         return
@@ -172,22 +172,22 @@ def _count_lost(counts: Counts, delta: Delta, observed: Observed) -> None:
             counts.lost[tag] += contacts
 
 
-def odd_ids(contacts: Iterable[ContactId], observed: Observed) -> list[ContactId]:
+def odd_ids(contacts: Iterable[ContactId], observed: ContactStates) -> list[ContactId]:
     """The contacts whose ids HighLevel cannot have issued, but for those that it answered for."""
     return [contact for contact in filterfalse(looks_like_contact_id, contacts) if observed[contact].observed is None]
 
 
-def holders(observed: Observed) -> Counter[Tag]:
+def holders(observed: ContactStates) -> Counter[Tag]:
     """Observed holders of every tag."""
     return _count_tags(observed, lambda known: known.observed)
 
 
-def managed(observed: Observed) -> Counter[Tag]:
+def managed(observed: ContactStates) -> Counter[Tag]:
     """The pairs of the ledger per tag."""
     return _count_tags(observed, lambda known: known.ledger)
 
 
-def _count_tags(observed: Observed, tags_of: Callable[[Known], TagSet | None]) -> Counter[Tag]:
+def _count_tags(observed: ContactStates, tags_of: Callable[[ContactState], TagSet | None]) -> Counter[Tag]:
     """Contacts per tag, counted per pattern."""
     contacts = Counter(observed.contacts.values())
     counted: Counter[Tag] = Counter()

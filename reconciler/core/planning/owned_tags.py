@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import Managed, Observed, not_among
+from reconciler.core.model.contact_state import ContactStates, Managed, not_among
 from reconciler.core.model.names import ContactId, TagSet
 
 NONE: TagSet = frozenset()
@@ -24,7 +24,7 @@ def leaving(known: Managed, present: TagSet) -> TagSet:
 
 
 def owned_tags(
-    desired: Desired, observed: Observed, *, tags: TagSet = NONE, contacts: Container[ContactId] | None = None
+    desired: Desired, observed: ContactStates, *, tags: TagSet = NONE, contacts: Container[ContactId] | None = None
 ) -> TagSet:
     """`tags`, `contacts`: what a plan is narrowed to; no tags are all, and so is None."""
     used = set(observed.contacts.values())

@@ -23,7 +23,7 @@ from reconciler.core.planning.changes import (
     SAFE,
     UNCONFIRMED,
     Change,
-    Postponed,
+    DeferralReason,
     Selection,
 )
 from reconciler.core.planning.exclusive_tags import Searched
@@ -32,11 +32,11 @@ from reconciler.core.planning.repeats import Reassertion
 from reconciler.core.planning.situation import Situation
 
 NONE: TagSet = frozenset()
-Deferred = tuple[tuple[Postponed, tuple[Tag, ...]], ...]
+Deferred = tuple[tuple[DeferralReason, tuple[Tag, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PatternChanges:
     """What one pattern of contacts needs. `may_add`, `may_remove`: what may be sent again besides.
 
     `held`, `spared`, `given`: why, and which tags. `ledger`: adopted, released, kept; None where it stays as it is.
@@ -72,12 +72,12 @@ class Decision:
     barred: bool
     gone: str = ""
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> PatternChanges:
         needed, held = self._adds(), self._held()
         removals, withheld = self._removals()
         if self.gone or (self.barred and (self.spent or not self.selection.retry_rejected)):
             wrong = needed or self._present(removals) or held
-            return Verdict(
+            return PatternChanges(
                 ledger=self._ledger(),
                 # what stays on purpose stays on a contact that is refused, too, and is told
                 spared=tuple((why, tuple(sorted(tags))) for why, tags in self._spared() if tags),
@@ -92,7 +92,7 @@ class Decision:
         # asked to retry what is held, a plan has no use for all of it
         doubtful = self._chosen(self.situation.doubt) - {change.tag for change in changes}
         listed = ((FLAPPING, flapping), (IN_DOUBT, doubtful), (UNCONFIRMED, unconfirmed))
-        return Verdict(
+        return PatternChanges(
             changes=tuple(sorted(changes)),
             may_add=self._repeatable_adds(),
             may_remove=self.reassertion.removes(removals.keys(), self.situation, self.desired.rules),
@@ -193,7 +193,7 @@ class Decision:
 
     def _replaced_later(self, withheld: Mapping[Tag, Change], held: TagSet) -> Deferred:
         tags = tuple(sorted(self._present(withheld).keys() - held))
-        return ((Postponed.UNTIL_REPLACED, tags),) if tags else ()
+        return ((DeferralReason.UNTIL_REPLACED, tags),) if tags else ()
 
     def _named_removals(self) -> dict[Tag, Change]:
         """Every removal by tag: what is asked for plainly rules over the rest."""
@@ -256,7 +256,7 @@ class Decision:
         if self.situation.observed is not None:
             withheld = tuple(sorted(present))
             if waits:
-                return [], (((Postponed.UNTIL_SETTLED, withheld),) if withheld else ())
+                return [], (((DeferralReason.UNTIL_SETTLED, withheld),) if withheld else ())
             return [change for change in present.values() if change.tag not in held], ()
         blind = [] if adding or waits else [change for change in present.values() if change.tag not in held]
         unseen = tuple(sorted(removals.keys() - held - {change.tag for change in blind}))
@@ -267,9 +267,9 @@ class Decision:
         is read first, since something of it is in doubt."""
         exact = self.want.authority is Authority.EXACT
         if not told and not settling:
-            return ((Postponed.NEEDS_REFRESH, tags),) if tags or exact else ()
-        named = (Postponed.UNTIL_SETTLED if settling else Postponed.UNTIL_OBSERVED, tags)
-        open_ended = (Postponed.OPEN if self.selection.apply_deferrals else Postponed.EXACT, ())
+            return ((DeferralReason.NEEDS_REFRESH, tags),) if tags or exact else ()
+        named = (DeferralReason.UNTIL_SETTLED if settling else DeferralReason.UNTIL_OBSERVED, tags)
+        open_ended = (DeferralReason.OPEN if self.selection.apply_deferrals else DeferralReason.EXACT, ())
         return (*([named] if tags else []), *([open_ended] if exact else []))
 
     def _ledger(self) -> tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, Observed, Seen
+from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, ContactStates, ObservedContacts
 from reconciler.core.model.facts import NO_FACTS, Facts
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action
@@ -25,11 +25,11 @@ from reconciler.core.planning.changes import (
     EVERYTHING,
     IN_DOUBT,
     Deferral,
+    DeferralReason,
     Delta,
     Diff,
+    HeldContacts,
     LedgerChange,
-    Listed,
-    Postponed,
     Selection,
     Tried,
 )
@@ -43,7 +43,7 @@ from reconciler.core.planning.tag_aliases import AS_SENT, Spelling
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class LocationState:
     """The state of one location as loaded. `lineage` is None and `serial` 0 while there is no state.
 
     `observed` is in the one spelling of each tag that `spelling` tells, and so is all that is held against it.
@@ -52,7 +52,7 @@ class Snapshot:
     location: LocationId
     lineage: str | None = None
     serial: int = 0
-    observed: Observed = field(default_factory=Observed)
+    observed: ContactStates = field(default_factory=ContactStates)
     set_sizes: Mapping[SetName, int] = field(default_factory=dict)
     facts: Facts = NO_FACTS
     spelling: Spelling = AS_SENT
@@ -77,7 +77,7 @@ class PlanOptions:
     effort: int = EFFORT
     settle_ms: int = SETTLE_MS
     searched: Searched = NOT_SEARCHED
-    gone: tuple[Listed, ...] = ()
+    gone: tuple[HeldContacts, ...] = ()
     now: Instant = UNTIMED
     exceptions: tuple[str, ...] = ()
 
@@ -110,17 +110,17 @@ class LocationPlan:
     batches: tuple[Batch, ...]
     deferrals: tuple[Deferral, ...]
     ledger: tuple[LedgerChange, ...]
-    held: tuple[Listed, ...]
-    quarantined: tuple[Listed, ...]
+    held: tuple[HeldContacts, ...]
+    quarantined: tuple[HeldContacts, ...]
     guards: tuple[Measured, ...]
-    spared: tuple[Listed, ...] = ()
-    given: tuple[Listed, ...] = ()
-    observations: tuple[Seen, ...] = ()
+    spared: tuple[HeldContacts, ...] = ()
+    given: tuple[HeldContacts, ...] = ()
+    observations: tuple[ObservedContacts, ...] = ()
     triggers: tuple[Tag, ...] = ()
     reasserted: tuple[Reasserted, ...] = ()
     proofs: tuple[Proof, ...] = ()
     searched: Searched = NOT_SEARCHED
-    gone: tuple[Listed, ...] = ()
+    gone: tuple[HeldContacts, ...] = ()
     tried: tuple[Tried, ...] = ()
     sizes_moved: bool = field(default=False, compare=False)
     """Whether the sets have other sizes than at the last apply: recorded by one that has nothing to send, too. It stays
@@ -144,7 +144,7 @@ class LocationPlan:
     @property
     def is_settled(self) -> bool:
         """Nothing to do, and nothing known to be needed that waits: no pair is held, no tag to be replaced."""
-        replaced_later = any(each.reason is Postponed.UNTIL_REPLACED for each in self.deferrals)
+        replaced_later = any(each.reason is DeferralReason.UNTIL_REPLACED for each in self.deferrals)
         return self.is_empty and not self.held and not replaced_later
 
     @property
@@ -181,13 +181,13 @@ class Plan:
 
 def plan_location(
     desired: Desired,
-    state: Snapshot,
+    state: LocationState,
     options: PlanOptions,
     *,
     spent: Mapping[ContactId, TagSet] | None = None,
     done: Counts | None = None,
     before: Before | None = None,
-    observations: tuple[Seen, ...] = (),
+    observations: tuple[ObservedContacts, ...] = (),
     owned: TagSet = frozenset(),
 ) -> LocationPlan:
     """What has to be done in one location, from what is known now.
@@ -215,12 +215,12 @@ def plan_location(
 def plan_of(
     found: Diff,
     desired: Desired,
-    state: Snapshot,
+    state: LocationState,
     options: PlanOptions,
     *,
     done: Counts | None = None,
     before: Before | None = None,
-    observations: tuple[Seen, ...] = (),
+    observations: tuple[ObservedContacts, ...] = (),
 ) -> LocationPlan:
     """The plan that makes the changes of `found`; the other arguments are those of `plan_location`."""
     within = replace(options, caps=options.caps.within(state.facts, options.now))
@@ -285,7 +285,7 @@ def _tags_of(demands: Iterable[Demand]) -> TagSet:
     return frozenset(tag for demand in demands for tag in demand.may)
 
 
-def before_run(state: Snapshot) -> Before:
+def before_run(state: LocationState) -> Before:
     return Before(holders(state.observed), state.set_sizes, managed(state.observed))
 
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import Observed
+from reconciler.core.model.contact_state import ContactStates
 from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.approved_scope import ceiling, within
-from reconciler.core.planning.changes import Change, Delta, Diff, demands_of, sorted_deltas
-from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, Snapshot, change_digest, plan_of
+from reconciler.core.planning.changes import Change, Delta, Diff, demands_from_deltas, sorted_deltas
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, change_digest, plan_of
 from reconciler.core.planning.repeats import NO_REASSERTION
 
 Pairs = frozenset[tuple[Action, Tag]]
@@ -56,7 +56,7 @@ class Proposal:
         return next((each for each in self.plan.locations if each.location == location), None)
 
 
-def called_as(state: Snapshot, plan: LocationPlan) -> Snapshot:
+def called_as(state: LocationState, plan: LocationPlan) -> LocationState:
     """The state in the spellings of a plan: it may have been made before the location's own were known."""
     named = {change.tag for delta in plan.deltas for change in delta.changes}
     named |= {tag for deferral in plan.deferrals for tag in deferral.tags}
@@ -68,7 +68,7 @@ def called_as(state: Snapshot, plan: LocationPlan) -> Snapshot:
 
 
 def narrowed(
-    fresh: LocationPlan, proposed: LocationPlan, desired: Desired, state: Snapshot, options: PlanOptions
+    fresh: LocationPlan, proposed: LocationPlan, desired: Desired, state: LocationState, options: PlanOptions
 ) -> LocationPlan:
     """The part of the plan made now, `fresh`, that is in the proposed one too."""
     if change_digest((fresh,)) == change_digest((proposed,)):
@@ -78,7 +78,7 @@ def narrowed(
         return fresh
     found = Diff(
         deltas=deltas,
-        demands=demands_of(deltas),
+        demands=demands_from_deltas(deltas),
         deferrals=fresh.deferrals,
         ledger=fresh.ledger,
         held=fresh.held,
@@ -125,7 +125,7 @@ def _sent(deltas: Iterable[Delta]) -> dict[ContactId, Pairs]:
 def called_for(
     deltas: Iterable[Delta],
     desired: Desired,
-    observed: Observed,
+    observed: ContactStates,
     *,
     removed: Mapping[ContactId, TagSet],
     unread: Container[ContactId],
@@ -145,7 +145,7 @@ def called_for(
     return _filtered(deltas, is_called_for)
 
 
-def unmet(deltas: Iterable[Delta], observed: Observed) -> tuple[Delta, ...]:
+def unmet(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Delta, ...]:
     """Those changes whose effect is not there already, as far as is known."""
 
     def is_unmet(contact: ContactId, change: Change) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.core.model.contact_state import Known, Managed
+from reconciler.core.model.contact_state import ContactState, Managed
 from reconciler.core.model.manifest import TagRule
 from reconciler.core.model.names import Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
@@ -47,7 +47,7 @@ class Reassertion:
             return False
         return action is Action.REMOVE or self.mode is Reassert.ALWAYS or (rule is not None and rule.inert)
 
-    def is_fresh(self, known: Known) -> bool:
+    def is_fresh(self, known: ContactState) -> bool:
         """Whether a contact was observed recently enough to add to it again."""
         return (
             self.mode is not Reassert.NEVER and known.observed_at is not None and known.observed_at >= self.fresh_since

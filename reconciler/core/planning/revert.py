@@ -19,14 +19,22 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired, Reason, Want
-from reconciler.core.model.contact_state import Known, Observed, Seen
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservedContacts
 from reconciler.core.model.journal import Answer, BatchRecord, RunLog
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Tag, TagSet, folded
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.planning.changes import IN_DOUBT, Change, Diff, LedgerChange, Listed, demands_of, sorted_deltas
+from reconciler.core.planning.changes import (
+    IN_DOUBT,
+    Change,
+    Diff,
+    HeldContacts,
+    LedgerChange,
+    demands_from_deltas,
+    sorted_deltas,
+)
 from reconciler.core.planning.guards import Before, Counts
-from reconciler.core.planning.plan import LocationPlan, PlanOptions, Snapshot, plan_of
+from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, plan_of
 from reconciler.core.planning.tag_aliases import Spelling
 
 NONE: TagSet = frozenset()
@@ -147,13 +155,13 @@ def _touched(net: Net, batch: BatchRecord, answer: Answer) -> TagSet:
 def plan_revert(
     reversal: Reversal,
     desired: Desired,
-    state: Snapshot,
+    state: LocationState,
     options: PlanOptions,
     *,
     spent: Mapping[ContactId, TagSet] | None = None,
     done: Counts | None = None,
     before: Before | None = None,
-    observations: tuple[Seen, ...] = (),
+    observations: tuple[ObservedContacts, ...] = (),
 ) -> LocationPlan:
     """What has to be done to undo a run, from what is known now; the arguments are those of `plan_location`."""
     desired, options = state.spelling.desired(desired), options.spelt(state.spelling)
@@ -164,10 +172,10 @@ def plan_revert(
 def undo(
     reversal: Reversal,
     desired: Desired,
-    observed: Observed,
+    observed: ContactStates,
     *,
     spent: Mapping[ContactId, TagSet],
-    gone: Iterable[Listed] = (),
+    gone: Iterable[HeldContacts] = (),
 ) -> Diff:
     """The changes that undo a run, and what is left out of them; all in one spelling of each tag. `gone`: contacts that
     are not there, and why."""
@@ -199,7 +207,7 @@ def undo(
     return _diff(deltas, ledger, left, refused)
 
 
-def _owned(reversal: Reversal, desired: Desired, observed: Observed) -> TagSet:
+def _owned(reversal: Reversal, desired: Desired, observed: ContactStates) -> TagSet:
     """What the manifests name, and the ledger without what leaves it by this revert."""
     leaving: dict[ContactId, TagSet] = {}
     for contact, net in reversal.changed.items():
@@ -221,11 +229,11 @@ def _diff(
     ordered = sorted_deltas(deltas)
     return Diff(
         deltas=ordered,
-        demands=demands_of(ordered),
+        demands=demands_from_deltas(ordered),
         deferrals=(),
         ledger=tuple(sorted(ledger, key=lambda each: (each.released, each.kept))),
-        held=tuple(Listed(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in sorted(left.items())),
-        quarantined=tuple(Listed(why, (), tuple(sorted(contacts))) for why, contacts in sorted(refused.items())),
+        held=tuple(HeldContacts(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in sorted(left.items())),
+        quarantined=tuple(HeldContacts(why, (), tuple(sorted(contacts))) for why, contacts in sorted(refused.items())),
         spared=(),
         unobserved=0,
     )
@@ -243,7 +251,7 @@ class _Case:
     """A contact that a run changed: what is wanted of it, what is known of it now."""
 
     want: Want
-    known: Known
+    known: ContactState
     net: Net
     since: TagSet
     spent: TagSet

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.core.model.contact_state import NONE, Known
+from reconciler.core.model.contact_state import NONE, ContactState
 from reconciler.core.model.names import Instant, Tag, TagSet, folded
 from reconciler.core.planning.exclusive_tags import Searched
 from reconciler.core.planning.repeats import Reassertion
@@ -69,7 +69,7 @@ class Context:
     searched: Searched
     now: Instant
 
-    def situation_of(self, known: Known) -> Situation:
+    def situation_of(self, known: ContactState) -> Situation:
         return Situation(
             observed=known.observed if self.exact else self._relevant(known),
             ledger=known.ledger,
@@ -83,7 +83,7 @@ class Context:
             is_searched=self.searched.shows(known),
         )
 
-    def _relevant(self, known: Known) -> TagSet | None:
+    def _relevant(self, known: ContactState) -> TagSet | None:
         if known.observed is None:
             return None
         relevant = known.observed & (self.relevant | known.ledger)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reconciler.core.model.contact_state import Known, Observed
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import Instant, TagSet
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 
 
 class Status(StrEnum):
@@ -20,23 +20,23 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class StateFilter:
     """Contacts with any of the tags, of any of the statuses, not observed since `before`; empty: whatever."""
 
     tags: TagSet = frozenset()
     statuses: frozenset[Status] = frozenset()
     before: Instant | None = None
 
-    def of(self, state: Snapshot) -> Snapshot:
+    def of(self, state: LocationState) -> LocationState:
         """The state with the contacts that are wanted."""
-        if self == Filter():
+        if self == StateFilter():
             return state
         observed, wanted = state.observed, replace(self, tags=state.spelling.read(self.tags))
         taken = {index for index, known in enumerate(observed.patterns) if wanted._takes(known)}
         contacts = {contact: index for contact, index in observed.contacts.items() if index in taken}
-        return replace(state, observed=Observed(contacts, observed.patterns))
+        return replace(state, observed=ContactStates(contacts, observed.patterns))
 
-    def _takes(self, known: Known) -> bool:
+    def _takes(self, known: ContactState) -> bool:
         if self.tags and self.tags.isdisjoint((known.observed or frozenset()) | known.ledger):
             return False
         if self.before is not None and known.observed_at is not None and known.observed_at >= self.before:
@@ -44,7 +44,7 @@ class Filter:
         return not self.statuses or not self.statuses.isdisjoint(statuses(known))
 
 
-def statuses(known: Known) -> frozenset[Status]:
+def statuses(known: ContactState) -> frozenset[Status]:
     """A contact may be of several."""
     found = {
         Status.OBSERVED: known.observed is not None,

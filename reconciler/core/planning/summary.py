@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.policy import Rate, duration
 from reconciler.core.planning.batches import Batches
-from reconciler.core.planning.changes import Deferral, Delta, Diff, Listed
+from reconciler.core.planning.changes import Deferral, Delta, Diff, HeldContacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ def summarise(found: Diff, planned: Batches, rate: Rate) -> Summary:
     )
 
 
-def _contacts(groups: Iterable[Delta | Deferral | Listed]) -> int:
+def _contacts(groups: Iterable[Delta | Deferral | HeldContacts]) -> int:
     return len({contact for group in groups for contact in group.contacts})
 
 
-def explain_aside(held: Iterable[Listed], quarantined: int) -> str:
+def explain_aside(held: Iterable[HeldContacts], quarantined: int) -> str:
     """What is desired and left aside, in words. `quarantined`: how many contacts."""
     pairs = sum(len(listed.tags) * len(listed.contacts) for listed in held)
     parts = ((pairs, "tag", "held"), (quarantined, "contact", "quarantined"))

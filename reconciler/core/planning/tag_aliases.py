@@ -19,12 +19,12 @@ from functools import cache
 from typing import TypeVar
 
 from reconciler.core.manifests.resolve import Desired, Want
-from reconciler.core.model.contact_state import Known, Observed, Seen
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservedContacts
 from reconciler.core.model.facts import Alias
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.manifest import TagRule
 from reconciler.core.model.names import Instant, Tag, TagSet, folded
-from reconciler.core.model.outcome import Verdict
+from reconciler.core.model.outcome import ContactOutcome
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.exclusive_tags import Searched
@@ -81,7 +81,7 @@ class Spelling:
         others = sorted(self.names.keys() & set(tags))
         return self.learnt((tag, self.names[tag]) for tag in others) if others else self
 
-    def known(self, known: Known) -> Known:
+    def known(self, known: ContactState) -> ContactState:
         confirmed = self.read(known.ledger - known.unconfirmed)
         return replace(
             known,
@@ -95,10 +95,10 @@ class Spelling:
             reading=known.reading and replace(known.reading, tags=self.read(known.reading.tags)),
         )
 
-    def observed(self, observed: Observed) -> Observed:
-        return Observed(observed.contacts, map(self.known, observed.patterns)) if self.names else observed
+    def observed(self, observed: ContactStates) -> ContactStates:
+        return ContactStates(observed.contacts, map(self.known, observed.patterns)) if self.names else observed
 
-    def seen(self, seen: Seen) -> Seen:
+    def seen(self, seen: ObservedContacts) -> ObservedContacts:
         return replace(seen, tags=self.read(seen.tags))
 
     def searched(self, searched: Searched) -> Searched:
@@ -107,7 +107,7 @@ class Spelling:
     def selection(self, selection: Selection) -> Selection:
         return replace(selection, tags=self.read(selection.tags), again=self.read(selection.again))
 
-    def verdict(self, verdict: Verdict) -> Verdict:
+    def verdict(self, verdict: ContactOutcome) -> ContactOutcome:
         """A tag moved where it came or went in all of its spellings."""
         if verdict.old is None or not self.names:
             return verdict

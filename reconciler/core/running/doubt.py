@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import (
-    Known,
-    Observed,
-    Origin,
+    ContactState,
+    ContactStates,
+    ObservationOrigin,
     UndecidedReading,
     confirm,
     disown,
@@ -44,31 +44,35 @@ NONE: TagSet = frozenset()
 _UNCLEAR = (Outcome.IN_DOUBT, Outcome.HELD)
 
 
-def is_open(known: Known, settle_ms: int) -> bool:
+def is_open(known: ContactState, settle_ms: int) -> bool:
     """Whether a reading could settle what is in doubt on the contact: none was made since the request could land."""
     if not known.doubt:
         return False
     return known.observed_at is None or known.doubt_at is None or known.observed_at < known.doubt_at + settle_ms
 
 
-def is_decidable(known: Known, facts: Facts) -> bool:
+def is_decidable(known: ContactState, facts: Facts) -> bool:
     """Whether the reading that did not decide the doubt does so by what is known of the location now."""
     return bool(known.doubt) and known.reading is not None and facts.moves_updated is True
 
 
-def open_doubts(observed: Observed, desired: Desired, *, settle_ms: int, now: Instant) -> dict[ContactId, Known]:
+def open_doubts(
+    observed: ContactStates, desired: Desired, *, settle_ms: int, now: Instant
+) -> dict[ContactId, ContactState]:
     """The contacts with doubts that a reading could settle, but for those that the API refused for good."""
     return _doubts(observed, desired, now, lambda known: is_open(known, settle_ms))
 
 
-def decidable_doubts(observed: Observed, desired: Desired, facts: Facts, now: Instant) -> dict[ContactId, Known]:
+def decidable_doubts(
+    observed: ContactStates, desired: Desired, facts: Facts, now: Instant
+) -> dict[ContactId, ContactState]:
     """The contacts with doubts that the last reading decides by now, but for those that the API refused for good."""
     return _doubts(observed, desired, now, lambda known: is_decidable(known, facts))
 
 
 def _doubts(
-    observed: Observed, desired: Desired, now: Instant, wanted: Callable[[Known], bool]
-) -> dict[ContactId, Known]:
+    observed: ContactStates, desired: Desired, now: Instant, wanted: Callable[[ContactState], bool]
+) -> dict[ContactId, ContactState]:
     indexes, sets = {index for index, known in enumerate(observed.patterns) if wanted(known)}, desired.set_names
     return {
         contact: known
@@ -84,7 +88,7 @@ def may_have_work(plan: LocationPlan) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ContactReading:
     """A contact as it was read: asked for and answered at these instants. `served`: the server's time then."""
 
     tags: TagSet
@@ -102,19 +106,19 @@ class Reading:
         return UndecidedReading(self.asked, self.answered, self.served, self.updated, self.tags)
 
 
-def kept_reading(known: Known) -> Reading | None:
+def kept_reading(known: ContactState) -> ContactReading | None:
     """The reading that is kept with the doubt; None where there is none."""
     kept = known.reading
-    return None if kept is None else Reading(kept.tags, kept.updated, kept.asked, kept.answered, kept.served)
+    return None if kept is None else ContactReading(kept.tags, kept.updated, kept.asked, kept.answered, kept.served)
 
 
-def is_untouched(reading: Reading, since: Instant | None, *, slack_ms: int = SLACK_MS) -> bool:
+def is_untouched(reading: ContactReading, since: Instant | None, *, slack_ms: int = SLACK_MS) -> bool:
     """Whether the contact's date proves that nothing came to it since that instant of ours."""
     there = None if since is None else reading.there(since)
     return there is not None and reading.updated is not None and reading.updated + slack_ms < there
 
 
-def moves_updated(reading: Reading, sent: Instant, answered: Instant, left: TagSet) -> bool | None:
+def moves_updated(reading: ContactReading, sent: Instant, answered: Instant, left: TagSet) -> bool | None:
     """Whether a write that changed the contact's tags, to these, moved its date; None where that cannot be told."""
     there = reading.there(sent)
     # of other tags: somebody edits it too and may have moved the date, or it was read from a copy that is behind
@@ -126,7 +130,7 @@ def moves_updated(reading: Reading, sent: Instant, answered: Instant, left: TagS
     return True if there <= reading.updated <= there + (answered - sent) + SLACK_MS else None
 
 
-def moved_by_journal(contact: ContactId, reading: Reading, trail: Iterable[BatchRecord]) -> bool | None:
+def moved_by_journal(contact: ContactId, reading: ContactReading, trail: Iterable[BatchRecord]) -> bool | None:
     """Whether the last write that is known to have changed the contact moved its date; None where that cannot be told,
     as where the contact does not read as that write left it. `trail`: its batches, in their order."""
     left, write = None, None
@@ -151,12 +155,12 @@ class Settled:
     seen: TagSet
     again: TagSet
     held: TagSet
-    known: Known
+    known: ContactState
 
 
 def settle(
-    known: Known,
-    reading: Reading,
+    known: ContactState,
+    reading: ContactReading,
     adds: TagSet,
     *,
     proven: TagSet,
@@ -171,7 +175,7 @@ def settle(
     seen = (doubt & adds & reading.tags) | not_among(doubt - adds, reading.tags)
     again = ((doubt - adds) | proven) - seen - tried
     held = doubt - seen - again
-    read = observe(known, reading.tags, at=reading.asked, origin=Origin.GET, settle_ms=settle_ms)
+    read = observe(known, reading.tags, at=reading.asked, origin=ObservationOrigin.GET, settle_ms=settle_ms)
     # what is proven never to have been added is not ours so far
     after = confirm(disown(read, again & adds), seen & adds)
     since, kept = (known.doubt_at, reading.undecided()) if held else (None, None)
@@ -179,7 +183,7 @@ def settle(
     return Settled(seen, again, held, after)
 
 
-def lost_sight_of(known: Known, why: Rejection, at: Instant, *, membership: frozenset[SetName]) -> Known:
+def lost_sight_of(known: ContactState, why: Rejection, at: Instant, *, membership: frozenset[SetName]) -> ContactState:
     """A contact that is not there to be read; should it come back, so does what is in doubt. `membership`: its sets."""
     since = known.quarantined_since or known.quarantined_at or at
     return replace(known, quarantine=why, quarantined_at=at, quarantined_since=since, membership=membership)

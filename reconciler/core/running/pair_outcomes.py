@@ -12,12 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.core.model.contact_state import Observed
+from reconciler.core.model.contact_state import ContactStates
 from reconciler.core.model.names import ContactId, Tag, TagSet
-from reconciler.core.model.outcome import Action, Outcome, Verdict
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.batches import Batch, Reasserted
 from reconciler.core.planning.changes import Deferral, Delta
-from reconciler.core.running.report import Finding, Surprises
+from reconciler.core.running.report import FailedChange, Surprises
 from reconciler.core.running.stop_conditions import Surprise
 
 NONE: TagSet = frozenset()
@@ -37,7 +37,7 @@ _NO_FATES: Fates = frozenset()
 
 
 @dataclass(slots=True)
-class Tally:
+class PairOutcomes:
     """`fates`: of the pairs of each contact; contacts with the same share them. `failed`: the adds of a contact that
     did not end well; its removes are held back. `given_up`: pairs that no request may hold."""
 
@@ -45,7 +45,7 @@ class Tally:
     failed: dict[ContactId, TagSet] = field(default_factory=dict)
     given_up: dict[ContactId, TagSet] = field(default_factory=dict)
     rejected: set[ContactId] = field(default_factory=set)
-    _findings: list[Finding] = field(default_factory=list)
+    _findings: list[FailedChange] = field(default_factory=list)
     _surprises: defaultdict[Surprise, list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     _put: dict[tuple[Fates, TagSet, Outcome], Fates] = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ class Tally:
         for each in deferrals:
             self._begin(each.contacts, frozenset(each.tags), Outcome.DEFERRED)
 
-    def take(self, batch: Batch, verdicts: Mapping[ContactId, Verdict]) -> None:
+    def take(self, batch: Batch, verdicts: Mapping[ContactId, ContactOutcome]) -> None:
         """How a batch ended."""
         tags = frozenset(batch.tags)
         for contact, verdict in verdicts.items():
@@ -99,7 +99,7 @@ class Tally:
     ) -> None:
         """The pairs did not end well. `awaited`: whether the contact's removals wait for these tags; None: for adds."""
         self.put(contact, tags, outcome)
-        self._findings.append(Finding(contact, outcome, action, tuple(sorted(tags)), message))
+        self._findings.append(FailedChange(contact, outcome, action, tuple(sorted(tags)), message))
         if outcome is Outcome.REJECTED:
             self.rejected.add(contact)
         if outcome is Outcome.NOT_SENT:
@@ -131,7 +131,7 @@ class Tally:
             spent[contact] = spent.get(contact, NONE) | tags
         return spent
 
-    def close(self, present: Callable[[ContactId], TagSet], observed: Observed) -> None:
+    def close(self, present: Callable[[ContactId], TagSet], observed: ContactStates) -> None:
         """What was not sent, and turned out to be so already. `present`: the tags that are to be on a contact."""
         for contact in list(self._with(Outcome.NOT_SENT)):
             known = observed[contact]
@@ -140,7 +140,7 @@ class Tally:
                 to_add = unsent & present(contact)
                 self.put(contact, (to_add & known.observed) | (unsent - to_add - known.observed), Outcome.NOOP)
 
-    def pairs(self, observed: Observed) -> dict[Outcome, int]:
+    def pairs(self, observed: ContactStates) -> dict[Outcome, int]:
         """How every pair of the plan ended."""
         found: Counter[Outcome] = Counter()
         for fates, number in Counter(self.fates.values()).items():
@@ -149,9 +149,9 @@ class Tally:
         found[Outcome.DEFERRED] = sum(len(tags) for _, tags in self.undecided(observed))
         return {outcome: found[outcome] for outcome in Outcome if found[outcome]}
 
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[FailedChange, ...]:
         """What did not end well, and was not settled since; each pair once, with what was said of it last."""
-        kept: list[Finding] = []
+        kept: list[FailedChange] = []
         told: defaultdict[ContactId, set[Tag]] = defaultdict(set)
         for each in reversed(self._findings):
             still = self.tags(each.contact, each.outcome).intersection(each.tags) - told[each.contact]
@@ -173,7 +173,7 @@ class Tally:
             if tags := self.tags(contact, Outcome.NOT_SENT) - self.given_up.get(contact, NONE):
                 yield contact, tags
 
-    def undecided(self, observed: Observed) -> Iterator[tuple[ContactId, TagSet]]:
+    def undecided(self, observed: ContactStates) -> Iterator[tuple[ContactId, TagSet]]:
         """Deferred pairs of contacts of which no answer has told, or that wait for an add that did not end well."""
         for contact in self._with(Outcome.DEFERRED):
             known, deferred = observed[contact], self.tags(contact, Outcome.DEFERRED)

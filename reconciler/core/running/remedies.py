@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.journal import RunLog
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.model.policy import DriftClass
@@ -61,7 +61,7 @@ def log_remedies(log: RunLog) -> list[str]:
     return _after({Outcome.IN_DOUBT if verdict is None else verdict.outcome for verdict in verdicts})
 
 
-def known_remedies(contacts: Iterable[Known]) -> list[str]:
+def known_remedies(contacts: Iterable[ContactState]) -> list[str]:
     every = list(contacts)
     return remedies(
         held=any(known.doubt or known.unconfirmed for known in every),

@@ -12,7 +12,7 @@ from reconciler.core.model.outcome import Action, Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FailedChange:
     """A contact of a batch that did not end well, and what the API said of it."""
 
     contact: ContactId
@@ -49,7 +49,7 @@ class LocationReport:
     adopted: int = 0
     released: int = 0
     pairs: Mapping[Outcome, int] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[FailedChange, ...] = ()
     surprises: tuple[Surprises, ...] = ()
     reads: int = 0
     notes: tuple[str, ...] = ()

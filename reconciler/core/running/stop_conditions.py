@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.names import ContactId, TagSet
-from reconciler.core.model.outcome import Outcome, Rejection, Verdict
+from reconciler.core.model.outcome import ContactOutcome, Outcome, Rejection
 
 WRONG_PCT = 5.0
 FEW = 20
@@ -37,7 +37,7 @@ class Surprise:
     vanished: TagSet
 
 
-def surprise(known: Known, verdict: Verdict) -> Surprise | None:
+def surprise(known: ContactState, verdict: ContactOutcome) -> Surprise | None:
     """What the answer tells that nobody knew; of what is in doubt nothing was known. `known`: before the request."""
     if known.observed is None or verdict.old is None:
         return None
@@ -60,7 +60,7 @@ class Rates:
     compared: int = 0
     surprised: int = 0
 
-    def take(self, known: Mapping[ContactId, Known], verdicts: Mapping[ContactId, Verdict]) -> None:
+    def take(self, known: Mapping[ContactId, ContactState], verdicts: Mapping[ContactId, ContactOutcome]) -> None:
         """`known`: before the request."""
         for contact, verdict in verdicts.items():
             self.rows += 1

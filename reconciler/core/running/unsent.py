@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.core.model.contact_state import Known, Observed
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import RunEnding, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.planning.changes import Deferral, Delta, Listed, Postponed
+from reconciler.core.planning.changes import Deferral, DeferralReason, Delta, HeldContacts
 from reconciler.core.planning.plan import LocationPlan
-from reconciler.core.running.pair_outcomes import Tally
+from reconciler.core.running.pair_outcomes import PairOutcomes
 from reconciler.core.running.remedies import plan_remedies
 from reconciler.core.running.report import LocationReport
 
@@ -36,13 +36,13 @@ class RunEnd:
     """What the reasons are read from. `present`: the tags that are to be on a contact. `is_stopped`: an error ended the
     run. `besides`: contacts of changes that only the plan file has."""
 
-    observed: Observed
+    observed: ContactStates
     present: Callable[[ContactId], TagSet]
     is_stopped: bool = False
     besides: Container[ContactId] = ()
 
 
-def explain_unsent(tally: Tally, deferrals: Iterable[Deferral], end: RunEnd) -> tuple[Shortfall, ...]:
+def explain_unsent(tally: PairOutcomes, deferrals: Iterable[Deferral], end: RunEnd) -> tuple[Shortfall, ...]:
     """What was not sent or stays deferred; what a request was given up for is among the findings."""
     refused = {each.contact: each.message for each in tally.findings() if each.outcome is Outcome.REJECTED}
     found: defaultdict[_Key, list[ContactId]] = defaultdict(list)
@@ -113,7 +113,7 @@ def _worst_first(each: Shortfall) -> tuple[int, int, tuple[Tag, ...], str]:
 
 
 def _why_not_sent(
-    contact: ContactId, action: Action, tally: Tally, end: RunEnd, refused: Mapping[ContactId, str]
+    contact: ContactId, action: Action, tally: PairOutcomes, end: RunEnd, refused: Mapping[ContactId, str]
 ) -> str:
     known = end.observed[contact]
     if reason := _refused(contact, known, refused):
@@ -124,11 +124,15 @@ def _why_not_sent(
         return STOPPED
     if contact in end.besides:
         return BESIDES
-    return Postponed.UNTIL_SETTLED if known.doubt else NEXT_PLAN
+    return DeferralReason.UNTIL_SETTLED if known.doubt else NEXT_PLAN
 
 
 def _why_deferred(
-    contact: ContactId, reason: Postponed | None, tally: Tally, end: RunEnd, refused: Mapping[ContactId, str]
+    contact: ContactId,
+    reason: DeferralReason | None,
+    tally: PairOutcomes,
+    end: RunEnd,
+    refused: Mapping[ContactId, str],
 ) -> str:
     known = end.observed[contact]
     if told := _refused(contact, known, refused):
@@ -136,13 +140,13 @@ def _why_deferred(
     if contact in tally.failed:
         return _waits_for(tally.failed[contact], "did not end well")
     if known.doubt:
-        return Postponed.UNTIL_SETTLED
+        return DeferralReason.UNTIL_SETTLED
     if unsent := tally.tags(contact, Outcome.NOT_SENT) & end.present(contact):
         return _waits_for(unsent, "was not sent")
-    return NOT_OBSERVED if reason in (None, Postponed.UNTIL_OBSERVED) else str(reason)
+    return NOT_OBSERVED if reason in (None, DeferralReason.UNTIL_OBSERVED) else str(reason)
 
 
-def _refused(contact: ContactId, known: Known, refused: Mapping[ContactId, str]) -> str:
+def _refused(contact: ContactId, known: ContactState, refused: Mapping[ContactId, str]) -> str:
     said = refused.get(contact) or known.quarantine
     return f"the API refuses the contact: {said}" if said else ""
 
@@ -151,11 +155,13 @@ def _waits_for(tags: Iterable[Tag], what: str) -> str:
     return f"waits for the add of {', '.join(sorted(tags))}, which {what}"
 
 
-def _reasons(deferrals: Iterable[Deferral], contacts: Container[ContactId]) -> dict[ContactId, Postponed]:
+def _reasons(deferrals: Iterable[Deferral], contacts: Container[ContactId]) -> dict[ContactId, DeferralReason]:
     return dict(_reasons_of(deferrals, contacts))
 
 
-def _reasons_of(deferrals: Iterable[Deferral], contacts: Container[ContactId]) -> Iterator[tuple[ContactId, Postponed]]:
+def _reasons_of(
+    deferrals: Iterable[Deferral], contacts: Container[ContactId]
+) -> Iterator[tuple[ContactId, DeferralReason]]:
     for each in deferrals:
         for contact in each.contacts:
             if each.tags and contact in contacts:
@@ -164,10 +170,10 @@ def _reasons_of(deferrals: Iterable[Deferral], contacts: Container[ContactId]) -
 
 def nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> LocationReport:
     """The report of a location to which nothing was sent; it says what is desired and left aside."""
-    tally, adds = Tally(), adds_of(plan.deltas)
+    tally, adds = PairOutcomes(), adds_of(plan.deltas)
     tally.plan(plan.deltas)
     tally.defer(plan.deferrals)
-    end = RunEnd(Observed(), lambda contact: adds.get(contact, NONE), is_stopped=status is RunStatus.STOPPED)
+    end = RunEnd(ContactStates(), lambda contact: adds.get(contact, NONE), is_stopped=status is RunStatus.STOPPED)
     return LocationReport(
         plan.location,
         "",
@@ -178,7 +184,7 @@ def nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> 
     )
 
 
-def left_aside(plan: LocationPlan, held: Sequence[Listed]) -> tuple[str, ...]:
+def left_aside(plan: LocationPlan, held: Sequence[HeldContacts]) -> tuple[str, ...]:
     """What is desired and not sent, and the commands that settle it. `held`: what of the plan's is so still."""
     still = replace(plan, held=tuple(held))
     told = (f"Not as declared: {still.aside}.", *plan_remedies(still)) if still.aside else ()

@@ -25,7 +25,7 @@ from markupsafe import Markup, escape
 from reconciler.core.model.contact_page import contact_page
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.safe_text import printable
-from reconciler.render.html.drawing import draw
+from reconciler.render.html.svg_charts import draw
 from reconciler.render.view.blocks import Column, View, made_in_words
 from reconciler.render.view.charts import Chart
 from reconciler.render.view.records import Records, Row

@@ -16,7 +16,7 @@ from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.observing.drift import OF_CONTACTS, DriftReport
 from reconciler.core.observing.history_trend import Trend
 from reconciler.core.planning.guards import holders
-from reconciler.core.planning.plan import LocationPlan, Snapshot
+from reconciler.core.planning.plan import LocationPlan, LocationState
 from reconciler.core.running.report import LocationReport
 from reconciler.render.view.blocks import Style
 
@@ -146,7 +146,7 @@ def _age(oldest: Instant | None, newest: Instant | None) -> int:
     return next(young, len(_AGES) - 1)
 
 
-def state_charts(state: Snapshot) -> tuple[Chart, ...]:
+def state_charts(state: LocationState) -> tuple[Chart, ...]:
     found = {str(tag): (number,) for tag, number in holders(state.observed).items()}
     return _bars("Observed holders of each tag", (("contacts", Style.PLAIN),), found)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.core.manifests.resolve import Want
-from reconciler.core.model.contact_state import Known, Origin
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.journal import BatchRecord, RunRecord
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.running.remedies import known_remedies
@@ -19,7 +19,7 @@ class ContactStory:
 
     location: LocationId
     contact: ContactId
-    known: Known
+    known: ContactState
     want: Want | None
     trail: tuple[tuple[str, BatchRecord], ...]
     runs: tuple[RunRecord, ...]
@@ -30,7 +30,7 @@ class ContactStory:
         at = self.known.observed_at
         if at is None:
             return ""
-        if self.known.origin is Origin.WRITE:
+        if self.known.origin is ObservationOrigin.WRITE:
             return next((run for run, batch in reversed(self.trail) if batch.ended == at), "")
         # an observation is older than the run that took it in
         return next((run.id for run in self.runs if (run.ended or run.header.started) >= at), "")
@@ -71,7 +71,7 @@ def _tags(story: ContactStory, most: int | None) -> Block | None:
     return table("", columns, rows, most=most)
 
 
-def _observed(known: Known, tag: Tag) -> str:
+def _observed(known: ContactState, tag: Tag) -> str:
     there = "unknown" if known.observed is None else "there" if tag in known.observed else "not there"
     return f"{there}, in doubt" if tag in known.doubt else there
 
@@ -85,7 +85,7 @@ def _declared(want: Want, tag: Tag) -> Cell:
     return Cell("")
 
 
-def _status(known: Known) -> Block | None:
+def _status(known: ContactState) -> Block | None:
     lines = []
     if known.quarantine is not None:
         since = moment(known.quarantined_since or known.quarantined_at)

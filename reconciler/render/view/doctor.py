@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.core.observing.diagnosis import Examined, Remark, Verdict
+from reconciler.core.observing.diagnosis import CheckStatus, Examined, Remark
 from reconciler.render.view.blocks import Block, Cell, Column, Lines, Section, Style, View, counted, table
 
-_STYLES = {Verdict.UNKNOWN: Style.PLAIN, Verdict.GOOD: Style.GOOD, Verdict.WATCH: Style.WARN, Verdict.BAD: Style.BAD}
+_STYLES = {
+    CheckStatus.UNKNOWN: Style.PLAIN,
+    CheckStatus.GOOD: Style.GOOD,
+    CheckStatus.WATCH: Style.WARN,
+    CheckStatus.BAD: Style.BAD,
+}
 
 
 def doctor_view(examined: Sequence[Examined]) -> View:
     remarks = [remark for group in examined for remark in group.remarks]
-    bad = sum(each.verdict is Verdict.BAD for each in remarks)
-    watched = sum(each.verdict is Verdict.WATCH for each in remarks)
+    bad = sum(each.verdict is CheckStatus.BAD for each in remarks)
+    watched = sum(each.verdict is CheckStatus.WATCH for each in remarks)
     told = f"{counted(len(remarks), 'thing')} looked at: {bad} bad, {watched} to watch. Nothing was changed."
     return View("Doctor", tuple(map(_section, examined)), (Cell(told, Style.BAD if bad else Style.STRONG),))
 
 
 def _section(group: Examined) -> Section:
-    verdict = max((each.verdict for each in group.remarks), key=list(Verdict).index, default=Verdict.GOOD)
+    verdict = max((each.verdict for each in group.remarks), key=list(CheckStatus).index, default=CheckStatus.GOOD)
     rows = [(Cell(each.verdict, _STYLES[each.verdict]), Cell(each.subject), Cell(each.told)) for each in group.remarks]
     found = table("", (Column(""), Column("what"), Column("found")), rows, most=None)
     blocks: tuple[Block, ...] = (found,)

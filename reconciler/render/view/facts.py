@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reconciler.core.model.facts import LIMITS_MS, Facts
 from reconciler.core.model.names import Instant
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 from reconciler.render.view.blocks import Cell, Lines, Section, Style, View, counted, moment
 from reconciler.render.view.state import identity
 
@@ -17,12 +17,12 @@ _MOVES = {
 }
 
 
-def facts_view(snapshots: Sequence[Snapshot]) -> View:
+def facts_view(snapshots: Sequence[LocationState]) -> View:
     """Each location's state as a whole."""
     return View("State", tuple(_section(each) for each in snapshots))
 
 
-def _section(state: Snapshot) -> Section:
+def _section(state: LocationState) -> Section:
     held = counted(len(state.observed), "contact")
     verdict = Cell(f"{held}, {identity(state)}.", Style.STRONG)
     return Section(f"Location {state.location}", verdict, (Lines("Learnt", facts_lines(state.facts)),))

@@ -27,7 +27,7 @@ from reconciler.render.view.blocks import (
     number,
     table,
 )
-from reconciler.render.view.ending import ending_totals, outcomes, shortfalls, summary, unapproved
+from reconciler.render.view.outcome import ending_totals, outcomes, shortfalls, summary, unapproved
 
 _STATUS = {
     RunStatus.RUNNING: Cell("running", Style.STRONG),

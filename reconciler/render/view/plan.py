@@ -11,7 +11,15 @@ from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.source import Source
 from reconciler.core.planning.batches import Proof, Reasserted
-from reconciler.core.planning.changes import FLAPPING, IN_DOUBT, UNCONFIRMED, Change, Delta, Listed, Postponed
+from reconciler.core.planning.changes import (
+    FLAPPING,
+    IN_DOUBT,
+    UNCONFIRMED,
+    Change,
+    DeferralReason,
+    Delta,
+    HeldContacts,
+)
 from reconciler.core.planning.guard_sentences import explain_lifted, explain_refusals, explain_warnings, guess_renames
 from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.core.running.remedies import plan_remedies
@@ -220,7 +228,7 @@ def _certificate(proof: Proof, most: int | None) -> Block:
     return table(title, (Column("contact"), Column("tag")), rows, most=most)
 
 
-_BLIND = (Postponed.NEEDS_REFRESH, Postponed.EXCLUSIVE, Postponed.INCOMPLETE)
+_BLIND = (DeferralReason.NEEDS_REFRESH, DeferralReason.EXCLUSIVE, DeferralReason.INCOMPLETE)
 
 
 def _deferrals(plan: LocationPlan, most: int | None) -> Block | None:
@@ -234,20 +242,20 @@ def _deferrals(plan: LocationPlan, most: int | None) -> Block | None:
     return lines("Deferred: not decidable before an observation", items, most=most) if items else None
 
 
-def _held(plan: LocationPlan, why: str) -> tuple[Listed, ...]:
+def _held(plan: LocationPlan, why: str) -> tuple[HeldContacts, ...]:
     return tuple(each for each in plan.held if each.why == why)
 
 
-def _left_out(plan: LocationPlan) -> tuple[Listed, ...]:
+def _left_out(plan: LocationPlan) -> tuple[HeldContacts, ...]:
     return tuple(each for each in plan.held if each.why not in (IN_DOUBT, FLAPPING, UNCONFIRMED))
 
 
-def _refused(plan: LocationPlan) -> tuple[Listed, ...]:
+def _refused(plan: LocationPlan) -> tuple[HeldContacts, ...]:
     """Those in quarantine that were not read as gone for this plan."""
     return tuple(each for each in plan.quarantined if each.why not in {away.why for away in plan.gone})
 
 
-def _listed(title: str, groups: tuple[Listed, ...], most: int | None) -> Block | None:
+def _listed(title: str, groups: tuple[HeldContacts, ...], most: int | None) -> Block | None:
     if not groups:
         return None
     columns = (Column("contacts", right=True), Column("why"), Column("tags"), Column("which"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from reconciler.core.model.names import LocationId, Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.planning.changes import Postponed
+from reconciler.core.planning.changes import DeferralReason
 from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.render.view.blocks import counted
 
@@ -14,7 +14,7 @@ WORD = "yes"
 NAMED = 3
 """So many tags and locations are named; of more there is the number."""
 
-_IN_THE_SAME_RUN = (Postponed.UNTIL_OBSERVED, Postponed.UNTIL_SETTLED)
+_IN_THE_SAME_RUN = (DeferralReason.UNTIL_OBSERVED, DeferralReason.UNTIL_SETTLED)
 
 
 def question(plan: Plan, names: Mapping[LocationId, str]) -> str:
@@ -58,7 +58,7 @@ def _open(plans: Iterable[LocationPlan]) -> str:
     found = [each for plan in plans for each in plan.deferrals]
     most = sum(len(each.tags) * len(each.contacts) for each in found if each.reason in _IN_THE_SAME_RUN)
     bounded = f", and at most {counted(most, 'remove')} that the answers call for" if most else ""
-    unbounded = any(each.reason is Postponed.OPEN for each in found)
+    unbounded = any(each.reason is DeferralReason.OPEN for each in found)
     return bounded + (", and whatever else exact authority removes then" if unbounded else "")
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import chain
 
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.journal import BatchRecord, RunLog, RunRecord, Shortfall
 from reconciler.core.model.names import ContactId, Instant, LocationId, iso
-from reconciler.core.model.outcome import Outcome, Verdict
+from reconciler.core.model.outcome import ContactOutcome, Outcome
 from reconciler.core.observing.drift import DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed
-from reconciler.core.planning.changes import LedgerChange, Listed
-from reconciler.core.planning.plan import LocationPlan, Plan, Snapshot
+from reconciler.core.planning.changes import HeldContacts, LedgerChange
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan
 from reconciler.core.running.report import LocationReport
 from reconciler.core.running.unsent import ending_of
 from reconciler.render.view.blocks import Block, Column, Lines, View
@@ -67,7 +67,7 @@ def _plan(plan: LocationPlan) -> Iterator[Row]:
         yield from _ledger(place, move)
 
 
-def _listed(place: LocationId, what: str, each: Listed) -> Iterator[Row]:
+def _listed(place: LocationId, what: str, each: HeldContacts) -> Iterator[Row]:
     return _pairs(place, each.contacts, what, "", each.tags, each.why)
 
 
@@ -205,7 +205,7 @@ def _batch(batch: BatchRecord) -> Iterator[Row]:
             yield contact, batch.action, tag, outcome, did, message, asked, answered
 
 
-def _verdict(verdict: Verdict | None) -> tuple[str, frozenset[str], str]:
+def _verdict(verdict: ContactOutcome | None) -> tuple[str, frozenset[str], str]:
     if verdict is None:
         return "no answer", frozenset(), ""
     return _words(verdict.outcome), verdict.added | verdict.removed, verdict.message
@@ -235,19 +235,19 @@ def _comparison(each: Comparison) -> Iterator[Row]:
         yield each.location, "location", "has no manifest any more", "", "", "", ""
 
 
-def state_records(snapshots: Sequence[Snapshot]) -> Records:
+def state_records(snapshots: Sequence[LocationState]) -> Records:
     """No tags and no instant: never observed. `state import` does not take this for an export: it would take that for
     "has no tags"."""
     columns = "location contact observed_tags managed_tags kept in_doubt observed_at from quarantine"
     return _records("Every contact", columns, lambda: (row for each in snapshots for row in _state(each)))
 
 
-def _state(state: Snapshot) -> Iterator[Row]:
+def _state(state: LocationState) -> Iterator[Row]:
     for contact, known in sorted(state.observed.items()):
         yield (state.location, contact, *_known(known))
 
 
-def _known(known: Known) -> Row:
+def _known(known: ContactState) -> Row:
     return (
         "" if known.observed is None else _tags(known.observed),
         _tags(known.ledger),

@@ -10,7 +10,7 @@ from reconciler.core.running.remedies import run_remedies
 from reconciler.core.running.report import LocationReport, Surprises
 from reconciler.core.running.unsent import ending_of
 from reconciler.render.view.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, number, table
-from reconciler.render.view.ending import ending_totals, outcomes, shortfalls, summary, unapproved
+from reconciler.render.view.outcome import ending_totals, outcomes, shortfalls, summary, unapproved
 
 
 def run_view(reports: Sequence[LocationReport], *, most: int | None = ROWS) -> View:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.core.model.contact_state import Known
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.names import ContactId
-from reconciler.core.planning.plan import Snapshot
+from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.remedies import known_remedies
 from reconciler.render.view.blocks import (
     ROWS,
@@ -26,11 +26,11 @@ from reconciler.render.view.blocks import (
 _COLUMNS = (Column("contact"), Column("observed tags"), Column("managed tags"), Column("observed"), Column("status"))
 
 
-def state_view(snapshots: Sequence[Snapshot], *, most: int | None = ROWS) -> View:
+def state_view(snapshots: Sequence[LocationState], *, most: int | None = ROWS) -> View:
     return View("State", tuple(_section(each, most) for each in snapshots))
 
 
-def _section(state: Snapshot, most: int | None) -> Section:
+def _section(state: LocationState, most: int | None) -> Section:
     rows = [_row(contact, known) for contact, known in sorted(state.observed.items())]
     verdict = Cell(f"{counted(len(rows), 'contact')}, {identity(state)}.", Style.STRONG)
     told = tuple(Cell(text, Style.FAINT) for text in known_remedies(known for _, known in state.observed.items()))
@@ -40,12 +40,12 @@ def _section(state: Snapshot, most: int | None) -> Section:
     return Section(f"Location {state.location}", verdict, tuple(blocks), location=state.location)
 
 
-def identity(state: Snapshot) -> str:
+def identity(state: LocationState) -> str:
     """Which state it is, and how often it changed."""
     return f"serial {state.serial}, lineage {state.lineage}" if state.lineage else "no state yet"
 
 
-def _row(contact: ContactId, known: Known) -> tuple[Cell, ...]:
+def _row(contact: ContactId, known: ContactState) -> tuple[Cell, ...]:
     return (
         contact_cell(contact),
         Cell("unobserved" if known.observed is None else ", ".join(sorted(known.observed))),
@@ -55,7 +55,7 @@ def _row(contact: ContactId, known: Known) -> tuple[Cell, ...]:
     )
 
 
-def _status(known: Known) -> Cell:
+def _status(known: ContactState) -> Cell:
     if known.quarantine:
         return Cell(f"quarantined: {known.quarantine}", Style.WARN)
     if known.doubt:

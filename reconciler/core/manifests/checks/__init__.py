@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from reconciler.core.manifests.checks import conflicts, rules, sets, spelling
-from reconciler.core.manifests.checks.finding import Finding
-from reconciler.core.manifests.checks.scene import Manifests
+from reconciler.core.manifests.checks import conflicts, misspellings, rules, sets
+from reconciler.core.manifests.checks.check_finding import CheckFinding
+from reconciler.core.manifests.checks.merged import Manifests
 from reconciler.core.model.errors import Problem, Severity
 
 __all__ = ["CHECKS", "Check", "Manifests", "check"]
@@ -26,7 +26,7 @@ _ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 class Check:
     name: str
     severity: Severity
-    find: Callable[[Manifests], Iterable[Finding]]
+    find: Callable[[Manifests], Iterable[CheckFinding]]
 
 
 CHECKS = (
@@ -44,17 +44,17 @@ CHECKS = (
     Check("time-past", _INFO, sets.past_times),
     Check("tag-conflict", _ERROR, conflicts.present_and_absent),
     Check("group-conflict", _ERROR, conflicts.two_of_a_group),
-    Check("tag-control", _ERROR, spelling.control_characters),
-    Check("tag-bidi", _ERROR, spelling.bidi_characters),
-    Check("tag-invisible", _WARNING, spelling.invisible_characters),
-    Check("tag-comma", _WARNING, spelling.commas),
-    Check("tag-blank", _WARNING, spelling.blanks),
-    Check("tag-length", _WARNING, spelling.lengths),
-    Check("tag-comment", _WARNING, spelling.comments),
-    Check("tag-script", _WARNING, spelling.mixed_scripts),
-    Check("tag-lookalike", _WARNING, spelling.lookalikes),
-    Check("tag-spelling", _WARNING, spelling.spellings),
-    Check("tag-repeated", _WARNING, spelling.repeated),
+    Check("tag-control", _ERROR, misspellings.control_characters),
+    Check("tag-bidi", _ERROR, misspellings.bidi_characters),
+    Check("tag-invisible", _WARNING, misspellings.invisible_characters),
+    Check("tag-comma", _WARNING, misspellings.commas),
+    Check("tag-blank", _WARNING, misspellings.blanks),
+    Check("tag-length", _WARNING, misspellings.lengths),
+    Check("tag-comment", _WARNING, misspellings.comments),
+    Check("tag-script", _WARNING, misspellings.mixed_scripts),
+    Check("tag-lookalike", _WARNING, misspellings.lookalikes),
+    Check("tag-spelling", _WARNING, misspellings.spellings),
+    Check("tag-repeated", _WARNING, misspellings.repeated),
     Check("rule-differs", _ERROR, rules.equal_rules),
     Check("rule-replaced", _INFO, rules.replaced_rules),
     Check("rule-contradiction", _ERROR, rules.contradictions),

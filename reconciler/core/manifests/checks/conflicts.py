@@ -14,8 +14,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from reconciler.core.manifests.checks.finding import Finding
-from reconciler.core.manifests.checks.scene import Location, Manifests
+from reconciler.core.manifests.checks.check_finding import CheckFinding
+from reconciler.core.manifests.checks.merged import Location, Manifests
 from reconciler.core.model.manifest import ContactSet, TagUse
 from reconciler.core.model.names import ContactId, Instant, Tag
 
@@ -24,7 +24,7 @@ _FOREVER = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class DatedUse:
     """One line of one set. `start` and `until` are milliseconds, open ends far away."""
 
     set: ContactSet
@@ -44,38 +44,40 @@ class Demand:
 class Clash:
     """Two demands, the earlier written first, with the number of contacts and the first of them."""
 
-    one: Demand
-    other: Demand
+    one: DatedUse
+    other: DatedUse
     contacts: int
     example: ContactId
 
 
-def present_and_absent(manifests: Manifests) -> Iterator[Finding]:
+def present_and_absent(manifests: Manifests) -> Iterator[CheckFinding]:
     """A tag that one contact must and must not carry."""
     for location in manifests.locations:
-        demands: defaultdict[Tag, list[Demand]] = defaultdict(list)
+        demands: defaultdict[Tag, list[DatedUse]] = defaultdict(list)
         for contact_set in location.sets.values():
             present = {use.tag for use in contact_set.tags}
             for use in contact_set.tags:
-                demands[use.tag].append(Demand(contact_set, _PRESENT, use))
+                demands[use.tag].append(DatedUse(contact_set, _PRESENT, use))
             for use in contact_set.absent:
                 if use.tag in present:
                     first = next(other for other in contact_set.tags if other.tag == use.tag)
-                    yield Finding(use.source, f"tag {use.tag!r} is both under tags ({first.source}) and under absent")
+                    yield CheckFinding(
+                        use.source, f"tag {use.tag!r} is both under tags ({first.source}) and under absent"
+                    )
                 else:
-                    demands[use.tag].append(Demand(contact_set, _ABSENT, use))
+                    demands[use.tag].append(DatedUse(contact_set, _ABSENT, use))
         for tag in sorted(demands):
             for clash in clashes(location, demands[tag], manifests.now):
                 one, other = clash.one, clash.other
                 message = f"tag {tag!r} must be {other.label} here and {one.label} at {one.use.source}, {_whom(clash)}"
-                yield Finding(other.use.source, message, _REMEDY)
+                yield CheckFinding(other.use.source, message, _REMEDY)
 
 
-def two_of_a_group(manifests: Manifests) -> Iterator[Finding]:
+def two_of_a_group(manifests: Manifests) -> Iterator[CheckFinding]:
     """Two tags of one group on one contact."""
     for location in manifests.locations:
         group_of = {tag: rule.group for tag, rule in location.rules.items() if rule.group}
-        demands: defaultdict[str, list[Demand]] = defaultdict(list)
+        demands: defaultdict[str, list[DatedUse]] = defaultdict(list)
         for contact_set in location.sets.values():
             first: dict[str, TagUse] = {}
             for use in contact_set.tags:
@@ -85,9 +87,9 @@ def two_of_a_group(manifests: Manifests) -> Iterator[Finding]:
                 before = first.setdefault(group, use)
                 if before.tag != use.tag:
                     message = f"tags {use.tag!r} and {before.tag!r} ({before.source}) are both of the group {group!r}"
-                    yield Finding(use.source, message, "a contact carries at most one tag of a group")
+                    yield CheckFinding(use.source, message, "a contact carries at most one tag of a group")
                 else:
-                    demands[group].append(Demand(contact_set, use.tag, use))
+                    demands[group].append(DatedUse(contact_set, use.tag, use))
         for group in sorted(demands):
             for clash in clashes(location, demands[group], manifests.now):
                 one, other = clash.one, clash.other
@@ -95,7 +97,7 @@ def two_of_a_group(manifests: Manifests) -> Iterator[Finding]:
                     f"tag {other.label!r} and tag {one.label!r} at {one.use.source} are both of the group {group!r}, "
                     f"{_whom(clash)}"
                 )
-                yield Finding(other.use.source, message, _REMEDY)
+                yield CheckFinding(other.use.source, message, _REMEDY)
 
 
 _REMEDY = "take the contacts out of one set (`except`), or bound the sets in time (`from`, `until`)"
@@ -107,7 +109,7 @@ def _whom(clash: Clash) -> str:
     return f"for {clash.contacts:,} contacts, for example {clash.example!r}"
 
 
-def clashes(location: Location, demands: Iterable[Demand], now: Instant | None) -> list[Clash]:
+def clashes(location: Location, demands: Iterable[DatedUse], now: Instant | None) -> list[Clash]:
     """The clashes among demands, sorted by place; demands whose time is over are left out."""
     alive = [demand for demand in demands if demand.start < demand.until and (now is None or demand.until > now)]
     alive.sort(key=lambda demand: demand.use.source)
@@ -123,10 +125,10 @@ def clashes(location: Location, demands: Iterable[Demand], now: Instant | None) 
     return [Clash(alive[one], alive[other], count, example) for (one, other), (count, example) in sorted(found.items())]
 
 
-def rivals(demands: Iterable[Demand]) -> Iterator[tuple[Demand, Demand]]:
+def rivals(demands: Iterable[DatedUse]) -> Iterator[tuple[DatedUse, DatedUse]]:
     """Demands of different labels whose times overlap: for each demand one that starts earlier, if there is any."""
-    best: Demand | None = None
-    second: Demand | None = None
+    best: DatedUse | None = None
+    second: DatedUse | None = None
     for demand in sorted(demands, key=lambda demand: demand.start):
         rival = second if best is not None and best.label == demand.label else best
         if rival is not None and rival.until > demand.start:
@@ -138,9 +140,9 @@ def rivals(demands: Iterable[Demand]) -> Iterator[tuple[Demand, Demand]]:
             second = demand
 
 
-def _suspects(location: Location, demands: list[Demand]) -> set[ContactId]:
+def _suspects(location: Location, demands: list[DatedUse]) -> set[ContactId]:
     """The contacts that are under more than one label."""
-    labels: defaultdict[str, list[Demand]] = defaultdict(list)
+    labels: defaultdict[str, list[DatedUse]] = defaultdict(list)
     for demand in demands:
         labels[demand.label].append(demand)
     unions = [
@@ -160,7 +162,7 @@ def _suspects(location: Location, demands: list[Demand]) -> set[ContactId]:
 
 
 def _patterns(
-    location: Location, demands: list[Demand], suspects: set[ContactId]
+    location: Location, demands: list[DatedUse], suspects: set[ContactId]
 ) -> Iterator[tuple[list[int], int, ContactId]]:
     """For each pattern its demands (by number), how many suspects have it, and the first of them.
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import filterfalse
 
-from reconciler.core.manifests.checks.finding import Finding
-from reconciler.core.manifests.checks.scene import Location, Manifests
-from reconciler.core.model.manifest import Authority, Combined, ContactSet, Listed, SetUse
+from reconciler.core.manifests.checks.check_finding import CheckFinding
+from reconciler.core.manifests.checks.merged import Location, Manifests
+from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, SetUse
 from reconciler.core.model.names import ContactId, did_you_mean, iso, looks_like_contact_id
 
 LISTED = 5
 SUGGESTED = 50
 
 
-def unique_names(manifests: Manifests) -> Iterator[Finding]:
+def unique_names(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         for contact_set in location.all_sets():
             first = location.sets[contact_set.name]
             if first is not contact_set:
                 message = f"contact set {contact_set.name!r} is already defined at {first.source}"
-                yield Finding(contact_set.source, message, "set names are unique in a location, across its files")
+                yield CheckFinding(contact_set.source, message, "set names are unique in a location, across its files")
 
 
-def known_sets(manifests: Manifests) -> Iterator[Finding]:
+def known_sets(manifests: Manifests) -> Iterator[CheckFinding]:
     """References to sets that are not there; says nothing where a file could not be read."""
     if not manifests.complete:
         return
@@ -34,7 +34,7 @@ def known_sets(manifests: Manifests) -> Iterator[Finding]:
                 suggested += 1
                 hint = did_you_mean(use.name, names) if suggested <= SUGGESTED else ""
                 hint = hint or "sets of other locations cannot be used"
-                yield Finding(use.source, f"no contact set {use.name!r} in this location", hint)
+                yield CheckFinding(use.source, f"no contact set {use.name!r} in this location", hint)
 
 
 def _set_uses(location: Location) -> Iterator[SetUse]:
@@ -43,23 +43,23 @@ def _set_uses(location: Location) -> Iterator[SetUse]:
             yield from (*contact_set.contacts.sets, *contact_set.contacts.minus, *contact_set.contacts.only)
 
 
-def cycles(manifests: Manifests) -> Iterator[Finding]:
+def cycles(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         for names in location.cycles:
             places = ", ".join(f"{name!r} ({location.sets[name].source})" for name in names[:LISTED])
             more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-            yield Finding(location.sets[names[0]].source, f"contact sets are made of each other: {places}{more}")
+            yield CheckFinding(location.sets[names[0]].source, f"contact sets are made of each other: {places}{more}")
 
 
-def sizes(manifests: Manifests) -> Iterator[Finding]:
+def sizes(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         if not location.resolvable:
             message = f"the combined sets of location {location.location} come to {location.combined_size:,} contacts"
             limit = f"the limit is {location.size_limit:,}"
-            yield Finding(location.files[0].source, f"{message}, {limit}", "combine fewer sets of sets")
+            yield CheckFinding(location.files[0].source, f"{message}, {limit}", "combine fewer sets of sets")
 
 
-def empty_sets(manifests: Manifests) -> Iterator[Finding]:
+def empty_sets(manifests: Manifests) -> Iterator[CheckFinding]:
     """Sets without contacts; of combined ones only where nothing of the location is missing."""
     for location in manifests.locations:
         in_cycle = {name for names in location.cycles for name in names}
@@ -67,14 +67,14 @@ def empty_sets(manifests: Manifests) -> Iterator[Finding]:
         for contact_set in location.sets.values():
             if contact_set.allow_empty:
                 continue
-            is_listed = isinstance(contact_set.contacts, Listed)
+            is_listed = isinstance(contact_set.contacts, ListedContacts)
             if _is_empty(location, contact_set) and (is_listed or (sound and _all_known(location, contact_set))):
                 hint = "if that is meant, say so: allow_empty: true"
-                yield Finding(contact_set.source, f"contact set {contact_set.name!r} has no contacts", hint)
+                yield CheckFinding(contact_set.source, f"contact set {contact_set.name!r} has no contacts", hint)
 
 
 def _is_empty(location: Location, contact_set: ContactSet) -> bool:
-    if isinstance(contact_set.contacts, Listed):
+    if isinstance(contact_set.contacts, ListedContacts):
         return not contact_set.contacts.ids
     return not location.members(contact_set.name)
 
@@ -86,7 +86,7 @@ def _all_known(location: Location, contact_set: ContactSet) -> bool:
     return all(use.name in location.sets for use in contacts.sets)
 
 
-def idle_sets(manifests: Manifests) -> Iterator[Finding]:
+def idle_sets(manifests: Manifests) -> Iterator[CheckFinding]:
     """Sets that declare nothing and that no other set is made of."""
     for location in manifests.locations:
         if not location.complete:
@@ -97,50 +97,52 @@ def idle_sets(manifests: Manifests) -> Iterator[Finding]:
             own = contact_set.authority or authority[contact_set.source.path] or Authority.ADDITIVE
             silent = not contact_set.tags and not contact_set.absent and own is Authority.ADDITIVE
             if silent and contact_set.name not in used:
-                yield Finding(contact_set.source, f"contact set {contact_set.name!r} declares no tags and is not used")
+                yield CheckFinding(
+                    contact_set.source, f"contact set {contact_set.name!r} declares no tags and is not used"
+                )
 
 
-def contact_ids(manifests: Manifests) -> Iterator[Finding]:
+def contact_ids(manifests: Manifests) -> Iterator[CheckFinding]:
     """Ids that HighLevel cannot have issued: the first few, and how many in all."""
     for location in manifests.locations:
         for _, listed in location.listed():
             odd = list(filterfalse(looks_like_contact_id, listed.ids))
             for place, contact in enumerate(odd[:LISTED], 1):
                 rest = f" (and {len(odd) - LISTED:,} more in this list)" if place == LISTED < len(odd) else ""
-                yield Finding(
+                yield CheckFinding(
                     listed.place(listed.ids.index(contact)),
                     f"{contact[:80]!r} cannot be a HighLevel contact id{rest}",
                     "an id has 20 letters and digits; this one is sent, and would come back rejected",
                 )
 
 
-def shared_contacts(manifests: Manifests) -> Iterator[Finding]:
+def shared_contacts(manifests: Manifests) -> Iterator[CheckFinding]:
     """Contacts that several manifests of a location list."""
     for location in manifests.locations:
         seen: dict[str, frozenset[ContactId]] = {}
         for manifest in location.files if len(location.files) > 1 else ():
-            lists = [found.contacts.ids for found in manifest.sets if isinstance(found.contacts, Listed)]
+            lists = [found.contacts.ids for found in manifest.sets if isinstance(found.contacts, ListedContacts)]
             ids = frozenset[ContactId]().union(*lists)
             for path, others in seen.items():
                 if common := ids & others:
                     message = f"{len(common):,} of its {len(ids):,} contacts are listed in {path} too"
-                    yield Finding(manifest.source, f"{message}, for example {min(common)!r}")
+                    yield CheckFinding(manifest.source, f"{message}, for example {min(common)!r}")
             seen[manifest.path] = ids
 
 
-def reversed_times(manifests: Manifests) -> Iterator[Finding]:
+def reversed_times(manifests: Manifests) -> Iterator[CheckFinding]:
     for contact_set in _sets(manifests):
         start, until = contact_set.start, contact_set.until
         if start is not None and until is not None and start >= until:
             message = f"contact set {contact_set.name!r} ends ({iso(until)}) before it starts ({iso(start)})"
-            yield Finding(contact_set.source, message, "until is exclusive and must be later than from")
+            yield CheckFinding(contact_set.source, message, "until is exclusive and must be later than from")
 
 
-def past_times(manifests: Manifests) -> Iterator[Finding]:
+def past_times(manifests: Manifests) -> Iterator[CheckFinding]:
     for contact_set in _sets(manifests):
         if manifests.now is not None and contact_set.until is not None and contact_set.until <= manifests.now:
             message = f"contact set {contact_set.name!r} has expired at {iso(contact_set.until)} and declares nothing"
-            yield Finding(contact_set.source, message)
+            yield CheckFinding(contact_set.source, message)
 
 
 def _sets(manifests: Manifests) -> Iterator[ContactSet]:
@@ -148,18 +150,20 @@ def _sets(manifests: Manifests) -> Iterator[ContactSet]:
         yield from location.all_sets()
 
 
-def merged_locations(manifests: Manifests) -> Iterator[Finding]:
+def merged_locations(manifests: Manifests) -> Iterator[CheckFinding]:
     """Locations that stand in several files: they are merged, which a reader of one file does not see."""
     for location in manifests.locations:
         for manifest in location.files[1:]:
-            yield Finding(manifest.source, f"location {location.location} is merged with {location.files[0].source}")
+            yield CheckFinding(
+                manifest.source, f"location {location.location} is merged with {location.files[0].source}"
+            )
 
 
-def unused_locations(manifests: Manifests) -> Iterator[Finding]:
+def unused_locations(manifests: Manifests) -> Iterator[CheckFinding]:
     """Locations that the settings name, and no manifest: a slip of the pen, or a manifest that is gone."""
     used = [location.location for location in manifests.locations]
     for location, place in manifests.settled.items() if manifests.complete else ():
         if location not in used:
-            yield Finding(
+            yield CheckFinding(
                 place, f"location {location} is in the settings, and no manifest has it", did_you_mean(location, used)
             )

@@ -1,0 +1,183 @@
+"""Looking at what became of a request that the API refused as a whole: the refusal alone proves nothing.
+
+Rules
+1. One contact of each half is read, those first that tell most; in the second look all of them, where it adds tags
+   that are `once` or `triggers`.
+2. What an add put there, or a removal took away, since the contact was last observed shows an effect. So does a date
+   that is not from before the request: whatever else may have moved it.
+3. An add that may start something is proven to have had no effect by the date alone, where a write of tags is known to
+   move it: a workflow may have consumed the tag already.
+4. A look at once may show an effect, and proves none: a copy that is read may be behind, or the request may land late.
+   Where it shows nothing, an add is looked at again once it can no longer land; what is over before that is in doubt.
+   Removals do not wait: removing twice harms nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from reconciler.apply.date_habit import moves_date
+from reconciler.apply.read_contacts import Readings, read_contact, read_contacts
+from reconciler.apply.run import Run
+from reconciler.apply.stop import Halted
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin
+from reconciler.core.model.names import ContactId, Instant, TagSet, folded
+from reconciler.core.model.outcome import Action
+from reconciler.core.planning.batches import Batch
+from reconciler.core.running.doubt import SLACK_MS, ContactReading, is_untouched
+
+MOST_TRIED = 3
+"""So many contacts of a half are asked for; where none of them can be read, nothing is known of it."""
+
+CHUNK = 50
+APART_MS = 2 * SLACK_MS
+"""So long after a write a contact's date tells it from the next one: the server tells its time in whole seconds."""
+
+NONE: TagSet = frozenset()
+
+
+class Effect(Enum):
+    """What a look shows of a refused request. UNREAD: nothing, since contacts could not be read, or not late enough;
+    FORBIDDEN: since nobody may read them."""
+
+    NONE = "none"
+    POSSIBLE = "possible"
+    UNREAD = "unread"
+    FORBIDDEN = "forbidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    effect: Effect
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A refused request that left at `sent`, and what was known of its contacts before."""
+
+    batch: Batch
+    before: Mapping[ContactId, ContactState]
+    sent: Instant
+
+
+async def look_at(run: Run, suspect: Suspect, *, waits: bool) -> Look:
+    """`waits`: for as long as an add may land; else a look that shows nothing proves nothing."""
+    if run.world.reader is None:
+        return Look(Effect.FORBIDDEN, "nobody may read contacts, to see whether it took effect")
+    try:
+        early = await _look_at_some(run, suspect)
+        return await _look_late(run, suspect, waits=waits) if early.effect is Effect.NONE else early
+    except Halted:
+        return Look(Effect.UNREAD, "the run was stopped before its contacts were read")
+
+
+async def _look_late(run: Run, suspect: Suspect, *, waits: bool) -> Look:
+    """What is seen of an add once it can no longer land; nothing, where nobody waits for that."""
+    starts = starts_something(run, suspect.batch)
+    if starts and await moves_date(run) is not True:
+        return Look(Effect.POSSIBLE, "nothing tells whether a workflow has consumed what it added")
+    if not waits or suspect.batch.action is Action.REMOVE:
+        return Look(Effect.UNREAD, "nothing of it is seen so far, and it may show later")
+    if (wait := suspect.sent + run.options.settle_ms - run.now()) > 0:
+        await run.pause(wait, "a request was refused: once it can no longer land, its contacts are looked at again")
+    return await (_look_at_all if starts else _look_at_some)(run, suspect)
+
+
+def starts_something(run: Run, batch: Batch) -> bool:
+    """Whether it adds a tag that is `once` or `triggers`."""
+    rules = [rule for tag in batch.tags if (rule := run.desired.rules.get(tag))]
+    return batch.action is Action.ADD and any(rule.once or rule.triggers for rule in rules)
+
+
+def last_written(known: ContactState) -> Instant:
+    """When a request of ours last told what the contact carries."""
+    return (
+        known.observed_at if known.origin is ObservationOrigin.WRITE and known.observed_at is not None else Instant(0)
+    )
+
+
+async def _look_at_some(run: Run, suspect: Suspect) -> Look:
+    """One contact of each half: a request may have been carried out in part."""
+    readings = Readings()
+    for half in _halves(suspect.batch.contacts):
+        for contact in sorted(half, key=lambda contact: _tells_little(suspect, contact))[:MOST_TRIED]:
+            await read_contact(run, contact, readings)
+            if why := _shown(suspect, contact, readings):
+                return Look(Effect.POSSIBLE, why)
+            if readings.blind or contact in readings.found:
+                break
+        if readings.blind or not _is_read(half, readings):
+            return _unseen(readings)
+    # that nobody was there to be read proves nothing: a merged contact's tags go to another one
+    return Look(Effect.NONE) if readings.found else _unseen(readings)
+
+
+def _halves(contacts: Sequence[ContactId]) -> list[Sequence[ContactId]]:
+    middle = (len(contacts) + 1) // 2
+    return [half for half in (contacts[:middle], contacts[middle:]) if half]
+
+
+def _is_read(half: Sequence[ContactId], readings: Readings) -> bool:
+    return any(contact in readings.found for contact in half) or readings.missing.keys() >= {*half}
+
+
+async def _look_at_all(run: Run, suspect: Suspect) -> Look:
+    contacts, readings = suspect.batch.contacts, Readings()
+    for start in range(0, len(contacts), CHUNK):
+        chunk = contacts[start : start + CHUNK]
+        await read_contacts(run, chunk, readings, done=start, total=len(contacts))
+        if whys := [why for contact in chunk if (why := _shown(suspect, contact, readings))]:
+            return Look(Effect.POSSIBLE, whys[0])
+        if readings.blind:
+            break
+    if not readings.found or _unread(suspect, readings):
+        return _unseen(readings)
+    dated = [is_untouched(reading, suspect.sent) for reading in readings.found.values()]
+    return Look(Effect.NONE) if all(dated) else Look(Effect.POSSIBLE, "a contact without a date proves nothing")
+
+
+def _tells_little(suspect: Suspect, contact: ContactId) -> tuple[bool, bool]:
+    """Whether the request was to change nothing on the contact, and whether one of ours changed it lately."""
+    known = suspect.before[contact]
+    there = (known.observed or NONE).intersection(suspect.batch.tags)
+    adding = suspect.batch.action is Action.ADD
+    unmoved = len(there) == len(suspect.batch.tags) if adding else known.observed is not None and not there
+    return unmoved, suspect.sent - last_written(known) < APART_MS
+
+
+def _shown(suspect: Suspect, contact: ContactId, readings: Readings) -> str:
+    """What the reading of a contact shows of the request; empty where nothing."""
+    reading = readings.found.get(contact)
+    if reading is None:
+        return ""
+    batch, known = suspect.batch, suspect.before[contact]
+    before, after = known.observed or NONE, reading.tags
+    if batch.action is Action.ADD and (new := _among(batch, after - before)):
+        return f"{contact} carries {new} now"
+    if batch.action is Action.REMOVE and (gone := _among(batch, before - after)):
+        return f"{contact} does not carry {gone} any more"
+    return f"{contact} was changed since it was sent" if _moved(reading, suspect.sent) else ""
+
+
+def _among(batch: Batch, tags: TagSet) -> str:
+    """One of `tags` that the request names, in whatever spelling the location keeps it."""
+    named = set(map(folded, batch.tags))
+    return min((tag for tag in tags if folded(tag) in named), default="")
+
+
+def _moved(reading: ContactReading, sent: Instant) -> bool:
+    return reading.updated is not None and reading.there(sent) is not None and not is_untouched(reading, sent)
+
+
+def _unread(suspect: Suspect, readings: Readings) -> bool:
+    """Whether any contact may be there and was not read."""
+    return not set(suspect.batch.contacts) <= {*readings.found, *readings.missing}
+
+
+def _unseen(readings: Readings) -> Look:
+    if readings.forbidden:
+        return Look(Effect.FORBIDDEN, readings.blind)
+    return Look(Effect.UNREAD, readings.blind or "its contacts could not be read, to see whether it took effect")

@@ -1,0 +1,235 @@
+"""A batch in as many requests as the API takes it in.
+
+Rules
+1. What was learnt in this run is heeded before anything leaves: sizes, tags that are refused, contacts that are out.
+2. What is refused as a whole, and had no effect (`sending` looks), is sent in parts. One batch at a time is taken
+   apart: the others may learn from it.
+3. A number in the message is the size, where the batch exceeds it. Else the whole is sent once more: a refusal that
+   passes is not about size. Then halves are sent, tags first. Where both are refused, one contact alone and a single
+   pair tell whether anything is taken at all: if not, the run stops.
+4. A smaller size is learnt where all parts of what was refused are taken. Where one of them is, the culprit is looked
+   for in the other; the run goes on without it.
+5. A size that was learnt is tried out again, by one larger request (`core.splitting.with_trial`).
+6. At most `MOST_EXTRA` requests a run are spent on all that.
+7. Parts that share contacts leave some seconds apart: a contact's date shall tell one from the other.
+8. Removals of unknown effect that no part brought to an end are in doubt when the run ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reconciler.apply.date_habit import learn_named, learn_size
+from reconciler.apply.examine_refused import APART_MS, last_written
+from reconciler.apply.run import Run, Verdicts
+from reconciler.apply.send_batch import RefusedBatch, send, without
+from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.errors import RequestRefused
+from reconciler.core.model.names import ContactId
+from reconciler.core.model.outcome import Outcome
+from reconciler.core.planning.batches import Batch
+from reconciler.core.running.batch_split import cut, fits, is_single, limits_named, narrowed, pieces, widened
+
+MOST_EXTRA = 40
+AGAIN_MS = 2_000
+"""After this pause the whole is sent once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A batch that was refused. `taken`: other parts of the same batch were not; `by_tag`: these had other tags;
+    `by_contact`: these had all of its tags."""
+
+    batch: Batch
+    error: RequestRefused
+    taken: bool = False
+    by_tag: bool = False
+    by_contact: bool = False
+
+
+async def deliver(run: Run, batch: Batch) -> None:
+    """All of the batch that is still wanted. Raises Halted, ApiError or StateError: then the run must stop."""
+    waiting = await _try_larger(run, batch) if batch == run.trial else [batch]
+    while waiting:
+        wanted = _wanted(run, waiting.pop(0))
+        if not wanted:
+            continue
+        first, waiting = wanted[0], [*wanted[1:], *waiting]
+        answer = await send(run, first)
+        if isinstance(answer, RefusedBatch):
+            waiting = [*await _take_apart(run, first, answer.error), *waiting]
+
+
+async def _try_larger(run: Run, batch: Batch) -> list[Batch]:
+    """Sends more than was learnt that a request may hold; what of the batch is still to be delivered."""
+    batch = without(batch, run.unwanted(batch))
+    if not batch.contacts or fits(batch, run.caps):
+        return [batch]
+    answer = await send(run, batch)
+    if isinstance(answer, RefusedBatch):
+        _count_extra(run, answer.error)
+        run.learn(run.facts.limited(*(limits_named(answer.error.message, batch) or (None, None)), run.now()))
+        run.note(f"a larger request than was learnt was tried, and refused: {answer.error.message}")
+        return [batch]
+    if _is_taken(answer):
+        run.learn(widened(run.facts, batch, run.options.caps))
+    return []
+
+
+def hold_unseen(run: Run) -> None:
+    """What was refused, and in no part taken, stays in doubt where nobody knows what it did."""
+    changed: dict[ContactId, ContactState] = {}
+    for unseen in run.unseen:
+        for contact in unseen.batch.contacts:
+            if tags := run.tally.tags(contact, Outcome.NOT_SENT).intersection(unseen.batch.tags):
+                run.tally.spoil(contact, unseen.batch.action, tags, Outcome.HELD, unseen.message)
+                changed[contact] = changed.get(contact, run.state.observed[contact]).in_doubt(tags, unseen.sent)
+    if changed:
+        run.world.store.learn(run.tenure.lease, changed)
+        run.state.observed.update(changed)
+
+
+def _wanted(run: Run, batch: Batch) -> tuple[Batch, ...]:
+    if refused := [tag for tag in batch.tags if tag in run.refused]:
+        for tag in refused:
+            _give_up(run, replace(batch, tags=(tag,)), run.refused[tag])
+        batch = replace(batch, tags=tuple(tag for tag in batch.tags if tag not in run.refused))
+    batch = without(batch, run.unwanted(batch))
+    return pieces(batch, run.caps) if batch.contacts and batch.tags else ()
+
+
+def _is_explained(run: Run, batch: Batch) -> bool:
+    """Whether what was learnt since tells why the batch was refused."""
+    return not fits(batch, run.caps) or any(tag in run.refused for tag in batch.tags)
+
+
+async def _take_apart(run: Run, batch: Batch, error: RequestRefused) -> list[Batch]:
+    """What of the batch may be delivered now, in the light of what was learnt."""
+    async with run.splitting:
+        # while it waited another one may have taught what is wrong with it
+        if _is_explained(run, batch):
+            return [batch]
+        if is_single(batch):
+            raise _hopeless(error)
+        if learn_named(run, batch, error):
+            _count_extra(run, error)
+            return [batch]
+        await run.pause(AGAIN_MS, f"a request was refused, and is sent once more: {error.message}")
+        again = await _try(run, batch, error)
+        if isinstance(again, RefusedBatch):
+            return await _halve(run, _Part(batch, again.error))
+    if _is_taken(again):
+        run.note(f"a request was refused, and taken the second time: nothing is learnt of that: {error.message}")
+    return []
+
+
+async def _halve(run: Run, part: _Part) -> list[Batch]:
+    """What of the part may be delivered now. Raises RequestRefused where nothing is taken."""
+    halves = cut(part.batch, contacts_first=part.by_contact)
+    if halves is None or (part.by_contact and len(part.batch.contacts) == 1):
+        return _blame(run, part)
+    answers = [(half, await _try(run, half, part.error)) for half in halves]
+    failed = [_Part(half, answer.error) for half, answer in answers if isinstance(answer, RefusedBatch)]
+    if not failed:
+        if all(_is_taken(answer) for _, answer in answers if not isinstance(answer, RefusedBatch)):
+            learn_size(run, narrowed(run.facts, part.batch, halves[0], run.now()), part.error)
+        return []
+    tags_cut = len(halves[0].tags) < len(part.batch.tags)
+    if len(failed) == len(halves):
+        if not part.taken:
+            return await _single_out(run, part, failed, tags_cut=tags_cut)
+        if part.by_tag and not tags_cut:
+            return _blame(run, part)
+    return await _go_on(
+        run, [replace(part, batch=each.batch, error=each.error, taken=True, by_tag=tags_cut) for each in failed]
+    )
+
+
+async def _go_on(run: Run, parts: list[_Part]) -> list[Batch]:
+    waiting: list[Batch] = []
+    for part in parts:
+        waiting += [part.batch] if _is_explained(run, part.batch) else await _halve(run, part)
+    return waiting
+
+
+async def _single_out(run: Run, part: _Part, failed: list[_Part], *, tags_cut: bool) -> list[Batch]:
+    """Both halves were refused: whether one contact is taken with all of the tags, or at least with one of them."""
+    batch, error = part.batch, part.error
+    first, others = replace(batch, contacts=batch.contacts[:1]), replace(batch, contacts=batch.contacts[1:])
+    if is_single(failed[0].batch):
+        raise _hopeless(failed[0].error)
+    if others.contacts:
+        answer = await _try(run, first, error)
+        if not isinstance(answer, RefusedBatch):
+            if tags_cut:
+                return await _peel(run, _Part(batch, error, by_contact=True), others)
+            half = failed[0]
+            left = await _peel(run, half, replace(half.batch, contacts=half.batch.contacts[1:]))
+            return left + await _go_on(run, [replace(failed[1], taken=True)])
+        if is_single(first):
+            raise _hopeless(answer.error)
+    single = await _try(run, replace(first, tags=batch.tags[:1]), error)
+    if isinstance(single, RefusedBatch):
+        raise _hopeless(single.error)
+    left = await _peel(run, _Part(first, error, by_tag=True), replace(first, tags=batch.tags[1:]))
+    return [*left, others] if others.contacts else left
+
+
+async def _peel(run: Run, part: _Part, left: Batch) -> list[Batch]:
+    """Goes on with what is left of a part that was refused, once the little that it lacks was taken."""
+    answer = await _try(run, left, part.error)
+    if isinstance(answer, RefusedBatch):
+        return await _go_on(run, [replace(part, batch=left, error=answer.error, taken=True)])
+    if _is_taken(answer):
+        learn_size(run, narrowed(run.facts, part.batch, left, run.now()), part.error)
+    return []
+
+
+def _blame(run: Run, part: _Part) -> list[Batch]:
+    """The part alone is at fault: it is given up, and its tag in all other batches where others were taken."""
+    if not part.taken:
+        raise _hopeless(part.error)
+    if part.by_tag or len(part.batch.contacts) > 1:
+        run.refused |= dict.fromkeys(part.batch.tags, part.error.message)
+    _give_up(run, part.batch, part.error.message)
+    return []
+
+
+def _is_taken(verdicts: Verdicts) -> bool:
+    """Whether the API has carried out a request: one of unknown effect teaches nothing."""
+    ended = (Outcome.APPLIED, Outcome.NOOP, Outcome.REJECTED)
+    return any(verdict.outcome in ended for verdict in verdicts.values())
+
+
+async def _try(run: Run, batch: Batch, error: RequestRefused) -> Verdicts | RefusedBatch:
+    """`error`: with which the batch was refused that this one is a part of."""
+    _count_extra(run, error)
+    batch = without(batch, run.unwanted(batch))
+    if not batch.contacts:
+        return {}
+    written = max(last_written(run.state.observed[contact]) for contact in batch.contacts)
+    if (wait := written + APART_MS - run.now()) > 0:
+        await run.pause(wait, "contacts were just written: their dates shall tell the next request from that")
+    return await send(run, batch)
+
+
+def _count_extra(run: Run, error: RequestRefused) -> None:
+    run.extra += 1
+    if run.extra > MOST_EXTRA:
+        raise RequestRefused(
+            f"requests are refused as a whole, and {MOST_EXTRA} more did not tell why: {error.message}",
+            status=0,
+            hint="see api.max_contacts and api.max_tags, and the tags of the batch",
+        )
+
+
+def _hopeless(refused: RequestRefused) -> RequestRefused:
+    hint = (
+        refused.hint or "a single contact and tag is refused too; if it is the size, see api.max_contacts and max_tags"
+    )
+    return RequestRefused(refused.message, status=refused.status, hint=hint)
+
+
+def _give_up(run: Run, batch: Batch, message: str) -> None:
+    for contact in batch.contacts:
+        run.tally.spoil(contact, batch.action, frozenset(batch.tags), Outcome.NOT_SENT, message)

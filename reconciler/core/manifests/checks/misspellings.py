@@ -1,0 +1,166 @@
+"""Checks of tags as they are written: what HighLevel would store differently, and what a reader would not see."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+
+from reconciler.core.manifests.checks.check_finding import CheckFinding
+from reconciler.core.manifests.checks.merged import Manifests
+from reconciler.core.model.manifest import TagUse
+from reconciler.core.model.names import Tag
+from reconciler.core.model.source import Source
+
+MAX_TAG = 75
+"""The longest filter value that HighLevel's search takes: a longer tag cannot be searched for."""
+
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_JOINERS = frozenset("\u200c\u200d")
+_LOOKALIKE_SCRIPTS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
+
+# Letters of other scripts that are drawn like Latin ones (from Unicode's confusables, lower case).
+_SKELETON = str.maketrans(
+    "аеорсухіјѕһԁԛԝӏкмтвнɡαορνκτυιϲϳ։ո",
+    "aeopcyxijshdqwlkmtbhgaopvktuicj:n",
+)
+
+
+def control_characters(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Characters that no tag can hold."""
+    return _each(manifests, _is_control, "a control character")
+
+
+def _is_control(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def can_be_declared(tag: Tag) -> bool:
+    """Whether a manifest may name the tag."""
+    return bool(tag.strip()) and not any(_is_control(char) or char in _BIDI for char in tag)
+
+
+def bidi_characters(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Characters that make a tag read differently from what it is."""
+    return _each(manifests, _BIDI.__contains__, "a character that changes the direction of reading")
+
+
+def invisible_characters(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Characters that nobody sees."""
+    return _each(manifests, _is_invisible, "an invisible character")
+
+
+def _is_invisible(char: str) -> bool:
+    return unicodedata.category(char) == "Cf" and char not in _BIDI and char not in _JOINERS
+
+
+def _each(manifests: Manifests, is_bad: Callable[[str], bool], what: str) -> Iterator[CheckFinding]:
+    for source, written in written_tags(manifests):
+        if written.isascii() and written.isprintable():
+            continue
+        bad = next((char for char in written if is_bad(char)), None)
+        if bad is not None:
+            yield CheckFinding(source, f"tag {written!a} has {what}, U+{ord(bad):04X}")
+
+
+def commas(manifests: Manifests) -> Iterator[CheckFinding]:
+    for source, written in written_tags(manifests):
+        if "," in written:
+            hint = "HighLevel's imports split tags on commas: list them one by one"
+            yield CheckFinding(source, f"tag {written!r} has a comma", hint)
+
+
+def blanks(manifests: Manifests) -> Iterator[CheckFinding]:
+    for source, written in written_tags(manifests):
+        if written != written.strip():
+            yield CheckFinding(source, f"tag {written!r} begins or ends with a blank: {written.strip()!r} is meant")
+
+
+def lengths(manifests: Manifests) -> Iterator[CheckFinding]:
+    for source, written in written_tags(manifests):
+        if len(written.strip()) > MAX_TAG:
+            message = f"a tag of {len(written.strip())} characters, HighLevel can search for at most {MAX_TAG}"
+            yield CheckFinding(source, f"{message}: {written.strip()[:40]!r}…")
+
+
+def comments(manifests: Manifests) -> Iterator[CheckFinding]:
+    for location in manifests.locations:
+        for use in location.tag_uses():
+            if use.commented:
+                hint = f"if the # belongs to the tag, quote it; if it is a comment, quote the tag: '{use.written}'"
+                yield CheckFinding(use.source, f"tag {use.written!r} is followed by a comment", hint)
+
+
+def mixed_scripts(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Letters of look-alike scripts in one tag."""
+    for source, written in written_tags(manifests):
+        scripts = _scripts(written)
+        if len(scripts) > 1:
+            names = " and ".join(sorted(name.capitalize() for name in scripts))
+            yield CheckFinding(source, f"tag {written!r} mixes {names} letters that look alike")
+
+
+def _scripts(text: str) -> set[str]:
+    if text.isascii():
+        return set()
+    found = {unicodedata.name(char, "").split(" ")[0] for char in text if char.isalpha()}
+    return found & _LOOKALIKE_SCRIPTS
+
+
+def lookalikes(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Two tags of one location that look the same and are not."""
+    for location in manifests.locations:
+        first: dict[str, TagUse] = {}
+        for use in _first_uses(location.tag_uses()):
+            other = first.setdefault(_skeleton(use.tag), use)
+            if other.tag != use.tag:
+                yield CheckFinding(
+                    use.source,
+                    f"tag {use.tag!r} looks like tag {other.tag!r} at {other.source}, and is another one",
+                )
+
+
+def _skeleton(tag: Tag) -> str:
+    return unicodedata.normalize("NFKC", tag).casefold().translate(_SKELETON)
+
+
+def spellings(manifests: Manifests) -> Iterator[CheckFinding]:
+    """One tag in two spellings, once a tag and location."""
+    for location in manifests.locations:
+        first: dict[Tag, TagUse] = {}
+        told: set[Tag] = set()
+        for use in sorted(location.tag_uses(), key=lambda use: use.source):
+            other = first.setdefault(use.tag, use)
+            if use.written.strip() != other.written.strip() and use.tag not in told:
+                told.add(use.tag)
+                message = f"tag {use.written.strip()!r} is written {other.written.strip()!r} at {other.source}"
+                yield CheckFinding(use.source, f"{message}: HighLevel lower-cases tags, both are {use.tag!r}")
+
+
+def repeated(manifests: Manifests) -> Iterator[CheckFinding]:
+    """A tag twice in one list."""
+    for location in manifests.locations:
+        for contact_set in location.all_sets():
+            for uses in (contact_set.tags, contact_set.absent):
+                known: dict[Tag, TagUse] = {}
+                for use in uses:
+                    other = known.setdefault(use.tag, use)
+                    if other is not use:
+                        yield CheckFinding(use.source, f"tag {use.tag!r} is already listed at {other.source}")
+
+
+def written_tags(manifests: Manifests) -> Iterator[tuple[Source, str]]:
+    """Every tag where a person wrote it: in sets, and as the name of a rule."""
+    for location in manifests.locations:
+        for use in location.tag_uses():
+            yield use.source, use.written
+        for rule in location.own_rules():
+            yield rule.source, rule.tag
+    for rule in manifests.shared.values():
+        yield rule.source, rule.tag
+
+
+def _first_uses(uses: Iterable[TagUse]) -> list[TagUse]:
+    first: dict[Tag, TagUse] = {}
+    for use in sorted(uses, key=lambda use: use.source):
+        first.setdefault(use.tag, use)
+    return list(first.values())

@@ -1,0 +1,211 @@
+"""What is gathered while a contact file is read, whatever its format: ids with their lines, and faults.
+
+Rule: every fault is counted, at most `LISTED` of each kind are listed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from reconciler.core.model.errors import InvalidInput, Problem, Severity
+from reconciler.core.model.names import ContactId
+from reconciler.core.model.source import Source
+
+LISTED = 5
+DEFAULT_COLUMNS = ("contact_id", "Contact Id", "id")
+"""The second is what the vendor exports."""
+
+_PARTED = re.compile("[,;]")
+_NUMBER_OF_A_SPREADSHEET = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """What a row must have in a column: this very text, or, where it `contains` it, a list that holds the text."""
+
+    column: str
+    text: str
+    contains: bool = False
+
+    def lets_pass(self, value: object) -> bool:
+        """`value`: of a row of JSON, or the cell of a table."""
+        return self.text in items_of(value) if self.contains else as_text(value) == self.text
+
+    def holds_list(self, value: object) -> bool:
+        """Whether the filter would let the value pass if it asked for a list that holds its text."""
+        many = isinstance(value, list) or (isinstance(value, str) and _PARTED.search(value) is not None)
+        return not self.contains and many and self.text in items_of(value)
+
+
+def items_of(value: object) -> list[str]:
+    """The items of a list: of JSON, or of a cell that parts them by commas or semicolons, as the vendor's export."""
+    if isinstance(value, list):
+        return [as_text(item) for item in value]
+    return [item.strip() for item in _PARTED.split(as_text(value))]
+
+
+def as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@dataclass(frozen=True, slots=True)
+class FileRequest:
+    """What a manifest asks of a file. `path`: the file as a person names it; `source`: where the manifest asks."""
+
+    path: str
+    source: Source
+    column: str | None = None
+    where: tuple[RowFilter, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the filters ask for."""
+        return tuple(row_filter.column for row_filter in self.where)
+
+
+@dataclass(frozen=True, slots=True)
+class ContactTable:
+    """The ids of a file in its order, the line of each, and what is worth knowing (no errors)."""
+
+    ids: tuple[ContactId, ...]
+    lines: array[int]
+    problems: tuple[Problem, ...]
+
+
+class Gathering:
+    """The ids found so far, and the faults: kept apart by kind, the first few with their line."""
+
+    def __init__(self, wanted: FileRequest) -> None:
+        self.wanted = wanted
+        self.lines = array("L")
+        self._seen: dict[str, None] = {}
+        self._double: tuple[int, str] | None = None
+        self._double_count = 0
+        self._faults: dict[str, list[tuple[int, str, str]]] = {}
+        self._counts: dict[str, int] = {}
+        self._lists: dict[RowFilter, tuple[int, int]] = {}
+
+    def add(self, text: object, line: int) -> None:
+        """One row's id; anything but text is a fault."""
+        if not isinstance(text, str):
+            self.fault("empty-id", line, "a row without an id" if text is None else "an id that is not text")
+            return
+        contact = text.strip()
+        if contact in self._seen:
+            self._double_count += 1
+            self._double = self._double or (line, contact)
+        elif not contact:
+            self.fault("empty-id", line, "a row without an id")
+        elif not contact.isalnum() and (wrong := id_fault(contact)):
+            self.fault("contact-id", line, *wrong)
+        else:
+            self._seen[contact] = None
+            self.lines.append(line)
+
+    def passes(self, values: Iterable[tuple[RowFilter, object]], line: int) -> bool:
+        """Whether a row has what is asked for; a list that holds the wanted text, and is not it, is worth a warning."""
+        found = True
+        for row_filter, value in values:
+            if not row_filter.lets_pass(value):
+                found = False
+                if row_filter.holds_list(value):
+                    self.note_list(row_filter, line)
+        return found
+
+    def note_list(self, row_filter: RowFilter, line: int) -> None:
+        first, count = self._lists.get(row_filter, (line, 0))
+        self._lists[row_filter] = first, count + 1
+
+    def fault(self, check: str, line: int, message: str, hint: str = "") -> None:
+        self._counts[check] = self._counts.get(check, 0) + 1
+        listed = self._faults.setdefault(check, [])
+        if len(listed) < LISTED:
+            listed.append((line, message, hint))
+
+    def stop(self, check: str, line: int, message: str, hint: str = "") -> InvalidInput:
+        """The error that ends the reading of this file, with everything found before."""
+        return InvalidInput([*self._errors(), Problem(Source(self.wanted.path, line), message, check, hint=hint)])
+
+    def table(self) -> ContactTable:
+        errors = list(self._errors())
+        if errors:
+            raise InvalidInput(errors)
+        return ContactTable(tuple(map(ContactId, self._seen)), self.lines, tuple(self._remarks()))
+
+    def _errors(self) -> Iterator[Problem]:
+        path = self.wanted.path
+        for check, listed in self._faults.items():
+            more = self._counts[check] - len(listed)
+            for place, (line, message, hint) in enumerate(listed, 1):
+                rest = f" (and {more:,} more rows like it)" if more and place == len(listed) else ""
+                yield Problem(Source(path, line), message + rest, check, hint=hint)
+
+    def _remarks(self) -> Iterator[Problem]:
+        if self._double is not None:
+            line, contact = self._double
+            message = repetition(self._double_count, contact)
+            yield Problem(Source(self.wanted.path, line), message, "duplicate-id", Severity.INFO)
+        for row_filter, (line, count) in self._lists.items():
+            rows = f"{count:,} rows hold lists" if count > 1 else "a row holds a list"
+            column, text = row_filter.column, row_filter.text
+            message = f"in column {column!r} {rows} with {text!r}, and `where` asks for this text alone"
+            hint = f"to ask for lists that hold it: where: {{{column}: {{contains: {text}}}}}"
+            yield Problem(Source(self.wanted.path, line), message, "list-column", Severity.WARNING, hint)
+
+
+def id_fault(contact: str) -> tuple[str, str] | None:
+    """What is wrong with an id that nobody can have meant, and the way out; None where it may be one.
+
+    An address is never repeated: whose it is, the place tells.
+    """
+    if "@" in contact:
+        hint = "export the contacts from HighLevel with their Contact Id, and name that column"
+        return "an e-mail address where a contact id is needed", hint
+    if _NUMBER_OF_A_SPREADSHEET.fullmatch(contact):
+        hint = "format the column as text in the spreadsheet, fill the ids in again, and export it once more"
+        return f"{contact!r} is what a spreadsheet made of an id that it took for a number", hint
+    if not contact.isprintable():
+        return f"an id with characters that cannot be seen: {contact[:80]!r}", ""
+    return None
+
+
+def repetition(count: int, example: str) -> str:
+    """What is said of ids that were given before."""
+    many = f"{count:,} ids are" if count > 1 else "an id is"
+    return f"{many} given again and counted once, for example {example!r}"
+
+
+def find_column(names: list[str], gathering: Gathering, *, line: int = 1) -> str:
+    """The column of the ids, after checking that each wanted column is there exactly once."""
+    wanted = gathering.wanted
+    column = wanted.column or next((name for name in DEFAULT_COLUMNS if name in names), None)
+    missing = [name for name in (column, *wanted.columns) if name is not None and name not in names]
+    if column is None or missing:
+        what = repr(missing[0]) if missing else "'contact_id', 'Contact Id' or 'id'"
+        hint = _column_hint(names, missing[:1] or DEFAULT_COLUMNS, of_ids=column is None or column in missing)
+        raise gathering.stop("column", line, f"no column {what}; the columns are {_listing(names)}", hint)
+    double = [name for name in (column, *wanted.columns) if names.count(name) > 1]
+    if double:
+        raise gathering.stop("column", line, f"column {double[0]!r} is there more than once")
+    return column
+
+
+def _listing(names: list[str]) -> str:
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(repr(name[:60]) for name in names[:20]) + more
+
+
+def _column_hint(names: list[str], wanted: Iterable[str], *, of_ids: bool) -> str:
+    """Names the column that was probably meant by one of `wanted`."""
+    if len(names) == 1 and (separator := next((char for char in ";\t|," if char in names[0]), "")):
+        return f"the file looks separated by {separator!r}: .csv is separated by commas, .tsv by tabs"
+    plain = {name.lower().replace(" ", "_").replace("-", "_"): name for name in names}
+    close = [plain[near] for one in wanted for near in get_close_matches(one.lower(), list(plain), n=1, cutoff=0.8)]
+    if not close:
+        return ""
+    return f"name it in the manifest: column: {close[0]}" if of_ids else f"did you mean {close[0]!r}?"

@@ -1,0 +1,299 @@
+"""Reading what contacts carry now. Holds a reader and no writer; what it reads is a value, stored by whoever may.
+
+Rules
+1. `get` reads contacts one by one: observations of the moment, dated when the reading of their lot began.
+2. `search` reads pages of 500 from an index that lags: a row is an observation made `INDEX_LAG_MS` before it was read.
+3. A row without tags tells nothing; from who is not among the rows something follows only after a complete scan.
+4. Who is not there is told by the API, contact by contact. A contact that the token may not see is another location's,
+   unless it may see none: then the token is. A contact that cannot be read is left out, and told.
+5. Too many in a row that are not there, or cannot be read, end it: then it is not about the contacts.
+6. Rows that contradict something newer are counted, and under `auto` their contacts are read by id, where they are few.
+7. What was learnt is handed on lot by lot (`keep`), and before an error or a signal ends it: whoever stores it loses
+   what was in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from reconciler.core.model.contact_state import ObservationOrigin, ObservedContacts
+from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted, Unfinished, Unread
+from reconciler.core.model.events import Priced, Read
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.model.outcome import Rejection
+from reconciler.core.observing.refresh_rules import (
+    INDEX_LAG_MS,
+    Method,
+    RefreshRequest,
+    RefreshResult,
+    UnreachableReason,
+    cheaper,
+    estimate,
+    pages,
+    read_again,
+    without_asking,
+)
+from reconciler.core.observing.search_completeness import Scan
+from reconciler.core.planning.exclusive_tags import OlderRows, Searched
+from reconciler.refresh.paced import ReadServices, at_once, paced
+from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead, Page
+
+MOST_IN_A_ROW = 10
+LOT = 500
+LOT_PAGES = 20
+AT_ONCE = 20
+
+Keep = Callable[[tuple[ObservedContacts, ...]], None]
+
+
+def keep_nothing(_: tuple[ObservedContacts, ...]) -> None:
+    """What is read goes nowhere but to the caller."""
+
+
+async def refresh(
+    location: LocationId, wanted: RefreshRequest, reading: ReadServices, keep: Keep = keep_nothing
+) -> RefreshResult:
+    """Everything that was asked for; the cost is told before the first request that could be saved."""
+    return await _Refresh(location, wanted, reading, keep, reading.clock.now()).carry_out()
+
+
+async def read_contacts(
+    location: LocationId, contacts: Sequence[ContactId], reading: ReadServices, keep: Keep = keep_nothing
+) -> RefreshResult:
+    """Each of `contacts`, one request a contact, some at once."""
+    work = _Refresh(location, RefreshRequest(Method.GET, tuple(contacts)), reading, keep, reading.clock.now())
+    await work.get(contacts)
+    return work.found()
+
+
+async def scan(location: LocationId, reading: ReadServices, keep: Keep = keep_nothing) -> RefreshResult:
+    """Every contact that the search shows, 500 a request."""
+    work = _Refresh(location, RefreshRequest(Method.SEARCH, ()), reading, keep, reading.clock.now())
+    await work.scan(await work.page(None), work.began)
+    return work.found()
+
+
+@dataclass(slots=True)
+class _Lot:
+    """Contacts by the tags that were read, all at one instant."""
+
+    at: Instant
+    origin: ObservationOrigin
+    seen: dict[frozenset[Tag], list[ContactId]] = field(default_factory=dict)
+
+    def take(self, contact: ContactRead) -> None:
+        if contact.tags is not None:
+            self.seen.setdefault(contact.tags, []).append(contact.id)
+
+    def values(self) -> tuple[ObservedContacts, ...]:
+        ordered = sorted(self.seen.items(), key=lambda item: sorted(item[0]))
+        return tuple(
+            ObservedContacts(tags, self.at, self.origin, tuple(sorted(contacts))) for tags, contacts in ordered
+        )
+
+
+def _lot(asked: Instant) -> _Lot:
+    """Rows that were asked for from then on."""
+    return _Lot(Instant(asked - INDEX_LAG_MS), ObservationOrigin.SEARCH)
+
+
+@dataclass(slots=True)
+class _Refresh:
+    """One refresh of one location, and what it learnt so far. `missed`, `failed`: how many in a row were not there, or
+    could not be read. `rows`: of searches; `contradicted`: whose say otherwise than what is known since."""
+
+    location: LocationId
+    wanted: RefreshRequest
+    reading: ReadServices
+    keep: Keep
+    began: Instant
+    seen: list[ObservedContacts] = field(default_factory=list)
+    gone: dict[ContactId, UnreachableReason] = field(default_factory=dict)
+    unread: dict[ContactId, str] = field(default_factory=dict)
+    shown: set[ContactId] | None = None
+    searched: Searched = field(default_factory=Searched)
+    incomplete: str = ""
+    silent: dict[ContactId, None] = field(default_factory=dict)
+    rows: int = 0
+    contradicted: set[ContactId] = field(default_factory=set)
+    done: int = 0
+    missed: int = 0
+    failed: int = 0
+
+    async def carry_out(self) -> RefreshResult:
+        if self.wanted.contacts or self.wanted.everybody:
+            await self._observe()
+        elif self.wanted.exclusive:
+            self._tell_cost(Method.SEARCH, 0)
+        for tag in sorted(self.wanted.exclusive - self.searched.complete):
+            await self._holders(tag)
+        if again := read_again(self.wanted, self.contradicted):
+            await self.get(again)
+        if self.contradicted:
+            older = OlderRows(self.rows, len(self.contradicted), len(again))
+            self.searched = replace(self.searched, older_rows=older)
+        return self.found()
+
+    def found(self) -> RefreshResult:
+        return RefreshResult(
+            seen=tuple(self.seen),
+            gone=self.gone,
+            unread=self.unread,
+            searched=self.searched,
+            shown=self.shown,
+            since=Instant(self.began - INDEX_LAG_MS),
+            incomplete=self.incomplete,
+        )
+
+    async def _observe(self) -> None:
+        """By the method that was asked for, or the cheaper one; the page that was read to find out is not wasted."""
+        wanted, page, method = self.wanted, None, without_asking(self.wanted)
+        left = self.reading.clock.now()
+        if method is not Method.GET:
+            page = await self.page(None)
+            method = method or cheaper(wanted, page.total)
+        if page is None or method is Method.GET:
+            self._tell_cost(Method.GET, len(wanted.contacts))
+            await self.get(wanted.contacts)
+            return
+        took = self.reading.clock.now() - left
+        self._tell_cost(Method.SEARCH, pages(page.total) + len(wanted.doubtful), each_ms=took)
+        await self.scan(page, left)
+        if wanted.method is Method.AUTO:
+            await self.get(wanted.doubtful)
+        elif wanted.everybody:
+            await self.get(tuple(self.silent))
+
+    def _tell_cost(self, method: Method, requests: int, *, each_ms: int = 0) -> None:
+        cost = estimate(requests, self.reading.pace.rate, each_ms=each_ms)
+        exclusive = len(self.wanted.exclusive)
+        self.reading.report(
+            Priced(self.location, method, cost.requests, cost.milliseconds, round(cost.share, 6), exclusive)
+        )
+
+    async def get(self, contacts: Sequence[ContactId]) -> None:
+        self.done = 0
+        for start in range(0, len(contacts), LOT):
+            lot = _Lot(self.reading.clock.now(), ObservationOrigin.GET)
+            some = contacts[start : start + LOT]
+            try:
+                # the very first alone: a token that is no good is told by one request
+                for contact in () if start else some[:1]:
+                    await self._get_one(contact, lot, len(contacts))
+                rest = some if start else some[1:]
+                await at_once((partial(self._get_one, contact, lot, len(contacts)) for contact in rest), AT_ONCE)
+            finally:
+                self._hand_on(lot)
+
+    async def _get_one(self, contact: ContactId, lot: _Lot, of: int) -> None:
+        try:
+            found = await paced(self.location, partial(self.reading.reader.get_contact, contact), self.reading)
+        except ApiError as error:
+            self._fail(contact, error, of)
+        else:
+            self.failed = 0
+            if isinstance(found, Rejection):
+                self._miss(contact, found, anybody=bool(self.seen or lot.seen), of=of)
+            elif found.location not in (self.location, ""):
+                self._miss(contact, Rejection.FOREIGN, anybody=True, of=of)
+            elif found.tags is None:
+                self.unread[contact] = "it was shown without its tags"
+            else:
+                self.missed = 0
+                lot.take(found)
+        self.done += 1
+        self.reading.report(Read(self.location, self.done, of))
+
+    def _fail(self, contact: ContactId, error: ApiError, of: int) -> None:
+        """Raises what is wrong with more than the one contact."""
+        self.failed += 1
+        self.unread[contact] = error.message
+        token = isinstance(error, AuthRefused) and error.status != FORBIDDEN
+        most = MOST_IN_A_ROW if isinstance(error, Unread) else min(MOST_IN_A_ROW, of)
+        if token or isinstance(error, QuotaExhausted) or self.failed >= most:
+            raise error
+
+    def _miss(self, contact: ContactId, why: Rejection, *, anybody: bool, of: int) -> None:
+        """`anybody`: whether the token may read any contact of the location at all."""
+        self.missed += 1
+        self.gone[contact] = UnreachableReason.ELSEWHERE if why is Rejection.FOREIGN else UnreachableReason.ABSENT
+        if (
+            not anybody
+            and self.missed >= min(MOST_IN_A_ROW, of)
+            and set(self.gone.values()) == {UnreachableReason.ELSEWHERE}
+        ):
+            raise AuthRefused(
+                f"every contact that was read is said to be another location's than {self.location}, by "
+                f"{self.reading.token}",
+                status=FORBIDDEN,
+                hint="see that the token is of this location, and that the manifest names its contacts",
+            )
+        if self.missed >= MOST_IN_A_ROW:
+            raise Unfinished(
+                f"{MOST_IN_A_ROW} contacts in a row are said not to be there: {self.reading.token}, the location "
+                f"{self.location} or the API is probably wrong; no more was read, and nothing follows from it for them",
+                hint="see that the token is of this location and the manifests name its contacts",
+            )
+
+    async def page(self, cursor: tuple[object, ...] | None, tag: str = "") -> Page:
+        search = partial(self.reading.reader.search, self.location, cursor, tag=tag)
+        return await paced(self.location, search, self.reading)
+
+    async def scan(self, first: Page, asked: Instant) -> None:
+        """`asked`: when the first page was."""
+        everybody = await self._pages(first, asked, "")
+        self.incomplete = everybody.why_incomplete
+        if self.incomplete:
+            return
+        self.shown = everybody.shown
+        # who came without tags may carry anything
+        told = frozenset() if self.silent else self.wanted.exclusive
+        self.searched = replace(self.searched, tags=self.wanted.exclusive, complete=told, since=self._since())
+
+    async def _holders(self, tag: Tag) -> None:
+        """Who carries the tag; a row that does not tell its tags is read by id, since the search says it does."""
+        if len(tag) > LONGEST_TAG_SOUGHT:
+            return
+        before = self.searched
+        self.searched = replace(before, tags=before.tags | {tag}, since=self._since())
+        self.silent.clear()
+        asked = self.reading.clock.now()
+        holders = await self._pages(await self.page(None, tag), asked, tag)
+        await self.get(tuple(self.silent))
+        if not holders.why_incomplete:
+            self.searched = replace(self.searched, complete=before.complete | {tag})
+
+    async def _pages(self, page: Page, asked: Instant, tag: str) -> Scan:
+        found, number, read = Scan(self.location), 0, 0
+        lot = _lot(asked)
+        while True:
+            news = found.page([(each.id, each.location) for each in page.contacts], page.total, page.cursor)
+            for contact, new in zip(page.contacts, news, strict=True):
+                if new:
+                    lot.take(contact)
+                    self.silent |= {contact.id: None} if contact.tags is None else {}
+            number, read = number + 1, read + len(page.contacts)
+            self.reading.report(Read(self.location, read, page.total))
+            if found.ended or number % LOT_PAGES == 0:
+                self._hand_on(lot)
+                lot = _lot(self.reading.clock.now())
+            if found.ended:
+                return found
+            try:
+                page = await self.page(page.cursor, tag)
+            except BaseException:
+                self._hand_on(lot)
+                raise
+
+    def _since(self) -> Instant:
+        return Instant(self.began - INDEX_LAG_MS)
+
+    def _hand_on(self, lot: _Lot) -> None:
+        if values := lot.values():
+            if lot.origin is ObservationOrigin.SEARCH:
+                self.rows += sum(len(each.contacts) for each in values)
+                self.contradicted.update(self.wanted.contradicted(values))
+            self.seen += values
+            self.keep(values)

@@ -1,0 +1,154 @@
+"""Changes to a location as a whole. Each function is part of the caller's transaction; `number` is the location's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from reconciler.core.model.facts import Facts
+from reconciler.core.model.journal import RunLog
+from reconciler.core.model.names import ContactId
+from reconciler.core.planning.plan import LocationState
+from reconciler.store import sql_journal
+from reconciler.store.database import Database, Given, first
+from reconciler.store.endings import put_ending
+from reconciler.store.pattern_table import Interning
+
+_BATCHES = "SELECT batches.n FROM batches JOIN runs ON batches.run = runs.n WHERE runs.location = ?"
+_KEPT = """
+SELECT runs.n FROM runs WHERE runs.location = ?
+    AND (EXISTS (SELECT 1 FROM batches WHERE run = runs.n) OR EXISTS (SELECT 1 FROM adopted WHERE run = runs.n))
+ORDER BY runs.n DESC LIMIT ?
+"""
+_OLD_BATCHES = f"""
+{_BATCHES} AND runs.n NOT IN (
+    {_KEPT})
+"""
+_OLD_RUNS = f"SELECT n FROM runs WHERE location = ? AND n < (SELECT min(n) FROM ({_KEPT}) AS kept)"
+# a run that stops before it sends anything counts for nothing above, and may leave a row a contact all the same
+_OLD_SHORT = """
+SELECT n FROM runs WHERE location = ? AND n NOT IN (
+    SELECT n FROM runs WHERE location = ? AND EXISTS (SELECT 1 FROM shortfalls WHERE run = runs.n)
+    ORDER BY n DESC LIMIT ?)
+"""
+_PUT_FACTS = """
+INSERT INTO facts (location, moves_updated, max_contacts, max_tags, aliases, limits_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (location) DO UPDATE SET moves_updated = excluded.moves_updated, max_contacts = excluded.max_contacts,
+    max_tags = excluded.max_tags, aliases = excluded.aliases, limits_at = excluded.limits_at
+"""
+_GIVEN = f"SELECT contacts.n FROM {Given.CONTACTS} AS given JOIN contacts ON contacts.id = given.id WHERE location = ?"
+_FORGET_SHORTFALLS = f"""
+DELETE FROM shortfall_contacts
+WHERE run IN (SELECT n FROM runs WHERE location = ?) AND contact IN (SELECT id FROM {Given.CONTACTS})
+"""
+_UNUSED_ANSWERS = f"""
+DELETE FROM answers WHERE batch IN ({_BATCHES}) AND NOT EXISTS (
+    SELECT 1 FROM rows WHERE rows.batch = answers.batch AND rows.answer = answers.n)
+"""
+_EMPTY = (
+    "DELETE FROM shortfall_contacts WHERE run IN (SELECT n FROM runs WHERE location = ?)",
+    "DELETE FROM shortfalls WHERE run IN (SELECT n FROM runs WHERE location = ?)",
+    "DELETE FROM adopted WHERE run IN (SELECT n FROM runs WHERE location = ?)",
+    f"DELETE FROM rows WHERE batch IN ({_BATCHES})",
+    f"DELETE FROM answers WHERE batch IN ({_BATCHES})",
+    f"DELETE FROM batches WHERE n IN ({_BATCHES})",
+    "DELETE FROM runs WHERE location = ?",
+    "DELETE FROM contacts WHERE location = ?",
+    "DELETE FROM known WHERE location = ?",
+    "DELETE FROM set_sizes WHERE location = ?",
+    "DELETE FROM facts WHERE location = ?",
+)
+_LOOSE = {
+    "contacts whose knowledge is missing": (
+        "SELECT count(*) FROM contacts LEFT JOIN known ON contacts.known = known.n"
+        " WHERE known.n IS NULL OR known.location <> contacts.location"
+    ),
+    "rows of an answer that is missing": (
+        "SELECT count(*) FROM rows LEFT JOIN answers ON answers.batch = rows.batch AND answers.n = rows.answer"
+        " WHERE rows.answer IS NOT NULL AND answers.n IS NULL"
+    ),
+    "answers of tags that are missing": "SELECT count(*) FROM answers WHERE "
+    + " OR ".join(f"{column} NOT IN (SELECT n FROM tagsets)" for column in ("old", "added", "removed", "released")),
+    "rows of what entered, which is missing": (
+        "SELECT count(*) FROM rows WHERE entered NOT IN (SELECT n FROM tagsets)"
+    ),
+    "rows of a contact of another location than their run's": (
+        "SELECT count(*) FROM rows JOIN contacts ON rows.contact = contacts.n JOIN batches ON rows.batch = batches.n"
+        " JOIN runs ON batches.run = runs.n WHERE contacts.location <> runs.location"
+    ),
+}
+
+
+def put_facts(database: Database, number: int, facts: Facts) -> None:
+    moves = None if facts.moves_updated is None else int(facts.moves_updated)
+    row = (number, moves, facts.max_contacts, facts.max_tags, json.dumps(facts.aliases), facts.limits_at)
+    database.execute(_PUT_FACTS, row)
+
+
+def prune(database: Database, number: int, keep: int) -> None:
+    """Gives up the rows of all but the last `keep` runs with batches or adoptions."""
+    for table in ("rows", "answers"):
+        database.execute(f"DELETE FROM {table} WHERE batch IN ({_OLD_BATCHES})", (number, number, keep))
+    old = (number, number, keep)
+    database.execute(f"DELETE FROM adopted WHERE run IN ({_OLD_RUNS})", old)
+    for table in ("shortfall_contacts", "shortfalls"):
+        database.execute(f"DELETE FROM {table} WHERE run IN ({_OLD_RUNS})", old)
+        database.execute(f"DELETE FROM {table} WHERE run IN ({_OLD_SHORT})", old)
+    database.execute(f"UPDATE runs SET traced = 0 WHERE n IN ({_OLD_RUNS})", old)
+
+
+def forget(database: Database, number: int, contacts: Iterable[ContactId]) -> None:
+    """Contacts leave, and so do their rows in the journal."""
+    database.give(Given.CONTACTS, ((contact, 0) for contact in sorted(set(contacts))))
+    for table in ("rows", "adopted"):
+        database.execute(f"DELETE FROM {table} WHERE contact IN ({_GIVEN})", (number,))
+    database.execute(_UNUSED_ANSWERS, (number,))
+    database.execute(_FORGET_SHORTFALLS, (number,))
+    if database.execute(f"DELETE FROM contacts WHERE n IN ({_GIVEN})", (number,)).rowcount:
+        database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (number,))
+
+
+def replace_all(
+    database: Database, interning: Interning, number: int, state: LocationState, runs: Sequence[RunLog]
+) -> None:
+    """The location becomes `state` with the journal `runs`; its lease stays."""
+    for statement in _EMPTY:
+        database.execute(statement, (number,))
+    interning.forget()
+    row = (state.lineage, state.serial, number)
+    database.execute("UPDATE locations SET lineage = ?, serial = ? WHERE n = ?", row)
+    contacts = [(contact, interning.known(number, known)) for contact, known in sorted(state.observed.items())]
+    database.give(Given.CONTACTS, contacts)
+    database.execute(sql_journal.ADD_CONTACTS + "DO NOTHING", (number,))
+    for name, size in state.set_sizes.items():
+        database.execute("INSERT INTO set_sizes (location, name, size) VALUES (?, ?, ?)", (number, name, size))
+    put_facts(database, number, state.facts)
+    for log in runs:
+        sql_journal.put_run(database, number, log.record)
+        sql_journal.put_adopted(database, interning, log.record.id, number, log.adopted)
+        if log.ending is not None:
+            put_ending(database, log.record.id, log.ending)
+        _put_batches(database, interning, number, log)
+
+
+def _put_batches(database: Database, interning: Interning, number: int, log: RunLog) -> None:
+    for batch in log.batches:
+        tags = interning.tagset(frozenset(batch.tags))
+        row = (batch.action, tags, batch.intended, batch.ended, batch.status)
+        key = sql_journal.put_batch(database, log.record.id, row)
+        entered = {contact: answer.entered for contact, answer in batch.answers.items()}
+        sql_journal.put_rows(database, interning, key, number, entered)
+        answers = sql_journal.put_answers(database, interning, key, batch.answers.items())
+        rows = sql_journal.asked(database, key)
+        asked = {contact: rows[contact] for contact in answers}
+        settled = [(row.number, None, answers[contact], row.entered) for contact, row in asked.items()]
+        sql_journal.settle(database, key, settled)
+
+
+def check(database: Database) -> Iterator[str]:
+    """What is wrong with how things are stored, a line each."""
+    yield from database.faults()
+    for what, query in _LOOSE.items():
+        found = first(database.execute(query))[0]
+        if found:
+            yield f"{found} {what}"

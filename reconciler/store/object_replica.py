@@ -1,0 +1,215 @@
+"""The state of one location in a bucket: a snapshot, and the journal of what was done since, replayed into SQLite here.
+
+    LOCATION/state.db                   the snapshot, a SQLite state that says up to which journal object it reaches
+    LOCATION/journal/000000000042.json  one call that changed the state
+    LOCATION/lease.json                 see `object.py`
+
+Rules
+1. The journal is one chain of numbers. A change is made by putting the next object where there is none: whoever lacks
+   the last one is refused, and looks first. So there is one order, and everybody who replays it has the same state.
+2. A call is tried here before it is put, and stays here only if it was: what cannot be replayed is never in the chain.
+3. A snapshot is replaced under compare-and-swap; journal objects go only after a snapshot holds them. Those that begin
+   or end a lease stay for ever: the next number of whoever was replaced is taken, however late it wakes.
+4. The journal is listed before the snapshot is looked at: what the list lacks, the snapshot has.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reconciler.core.formats.state_json_reader import read_state
+from reconciler.core.model.errors import LeaseLost, StateError
+from reconciler.core.model.lease import Lease
+from reconciler.store.database import first
+from reconciler.store.object_codec import Call, encode
+from reconciler.store.object_journal import Chain, Taken
+from reconciler.store.sql_store import SqlStore
+from reconciler.store.sqlite import SqliteDatabase, open_scratch
+
+TRIES = 5
+LASTING = frozenset({"take", "release"})
+
+
+def _replace(store: SqlStore, lease: Lease, document: str) -> None:
+    """The location becomes what the document says: that of `state pull`, whose format says its own version."""
+    (found,) = read_state(json.loads(document), path="the journal")
+    store.become(lease, found.state, found.runs)
+
+
+def _end_run(store: SqlStore, *told: Any) -> None:
+    """Before format 5 nobody wrote down what the report told."""
+    lease, run, status, now, sizes, *ending = told
+    store.end_run(lease, run, status, now, set_sizes=sizes, ending=ending[0] if ending else None)
+
+
+METHODS: Mapping[str, Callable[..., Any]] = {
+    "take": SqlStore.take,
+    "release": SqlStore.release,
+    "begin_run": SqlStore.begin,
+    "end_run": _end_run,
+    "learn": SqlStore.learn,
+    "manage": SqlStore.manage,
+    "note": SqlStore.note,
+    "prune": SqlStore.prune,
+    "intend": SqlStore.intend,
+    "record": SqlStore.record,
+    "withdraw": SqlStore.withdraw,
+    "forget": SqlStore.forget,
+    "replace": _replace,
+}
+
+
+class ObjectReplica:
+    """What this process knows of a location's state, in a file of its own, which nobody needs once it ends."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._directory = tempfile.TemporaryDirectory(prefix="reconciler-")
+        self._files = 0
+        self._spent: list[int] = []
+        self._position = 0
+        self._version: str | None = None
+        self._database = self._opened(self._new_path())
+        self._store = SqlStore(self._database)
+
+    def close(self) -> None:
+        self._database.close()
+        self._directory.cleanup()
+
+    def catch_up(self) -> bool:
+        """Replays what is new; whether there was anything."""
+        before = self._position, self._version
+        for _ in range(TRIES):
+            if self._catch_up():
+                return (self._position, self._version) != before
+        raise self._chain.has_a_hole(self._position + 1)
+
+    def present(self) -> SqlStore:
+        """With all that there is by now."""
+        self.catch_up()
+        return self._store
+
+    def append(self, method: str, *arguments: object) -> Any:
+        """Makes the change, durable for all, and returns what the store's method does; raises LeaseLost."""
+        call = Call(uuid.uuid4().hex, method, arguments)
+        content = encode(call)
+        while True:
+            try:
+                return self._publish(call, content)
+            except Taken:
+                self.catch_up()
+            except LeaseLost:
+                if not self.catch_up():
+                    raise
+
+    def compact(self) -> None:
+        """Puts a snapshot of what is known here, unless somebody else has put one since; the journal it holds goes."""
+        path = self._new_path()
+        with self._errors():
+            execute = self._database.connection.execute
+            execute("CREATE TABLE compacted (position INTEGER NOT NULL) STRICT")
+            execute("INSERT INTO compacted VALUES (?)", (self._position,))
+            execute("VACUUM INTO ?", (str(path),))
+            execute("DROP TABLE compacted")
+        content = path.read_bytes()
+        path.unlink()
+        version = self._chain.put_snapshot(content, self._version)
+        if version is not None:
+            self._version = version
+            self._chain.delete(self._spent)
+            self._spent = []
+
+    def _catch_up(self) -> bool:
+        """Whether this replica now has all that there was when it began."""
+        keys = self._chain.after(self._position)
+        if self._chain.snapshot_version() != self._version:
+            self._take_snapshot()
+            return False
+        for key, content in zip(keys, self._chain.contents(keys), strict=True):
+            if key != self._chain.key(self._position + 1) or content is None:
+                return False
+            call = self._chain.decoded(key, content)
+            if call.method not in METHODS:
+                raise self._chain.too_new(key, f"method {call.method!r}")
+            with self._errors():
+                METHODS[call.method](self._store, *call.arguments)
+            self._advance(call)
+        return True
+
+    def _take_snapshot(self) -> None:
+        found = self._chain.snapshot()
+        path = self._new_path()
+        path.write_bytes(found.content)
+        database = self._opened(path)
+        position = self._position_of(database)
+        self._version = found.version
+        if position <= self._position:
+            database.close()
+            return
+        self._database.close()
+        self._database, self._store, self._position, self._spent = database, SqlStore(database), position, []
+
+    def _position_of(self, database: SqliteDatabase) -> int:
+        with self._errors(), database.reading():
+            position = int(first(database.execute("SELECT position FROM compacted"))[0])
+        database.execute("DROP TABLE compacted")
+        return position
+
+    def _publish(self, call: Call, content: bytes) -> Any:
+        """Makes the change here and, as the last thing before it is committed, for all."""
+        published = False
+
+        def publish() -> None:
+            nonlocal published
+            self._chain.put(self._position + 1, content)
+            published = True
+
+        self._database.before_commit = publish
+        try:
+            with self._errors():
+                result = METHODS[call.method](self._store, *call.arguments)
+        except BaseException:
+            if published:
+                self._begin_again()
+            raise
+        finally:
+            self._database.before_commit = None
+        self._advance(call)
+        return result
+
+    def _advance(self, call: Call) -> None:
+        self._position += 1
+        if call.method not in LASTING:
+            self._spent.append(self._position)
+
+    def _begin_again(self) -> None:
+        """What is here is not what the chain says: the next look replays it all."""
+        self._database.close()
+        self._database = self._opened(self._new_path())
+        self._store, self._position, self._version, self._spent = SqlStore(self._database), 0, None, []
+
+    def _new_path(self) -> Path:
+        self._files += 1
+        return Path(self._directory.name) / f"{self._files}.db"
+
+    def _opened(self, path: Path) -> SqliteDatabase:
+        with self._errors():
+            return open_scratch(path)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Errors of the file here, told of the place that people know."""
+        try:
+            yield
+        except (LeaseLost, Taken):
+            raise
+        except StateError as error:
+            error.message = error.message.replace(self._directory.name, self._chain.name)
+            error.args = (error.message,)
+            raise

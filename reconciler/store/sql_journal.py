@@ -1,0 +1,211 @@
+"""How runs, batches, rows and answers are put into the tables. Each function is part of the caller's transaction.
+
+Rules
+1. A row is a contact of a batch, written with the intent, and a number: that of its answer among the batch's.
+2. Rows are put anew when they are answered, and not changed: rows that grow where they are leave pages half empty.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
+from reconciler.core.model.journal import Answer, RunRecord
+from reconciler.core.model.names import ContactId, TagSet
+from reconciler.core.model.outcome import ContactOutcome, Outcome
+from reconciler.core.planning.tag_aliases import Spelling
+from reconciler.store.database import Database, Given, decoding, first
+from reconciler.store.pattern_table import Interning, tags_of
+
+NONE: TagSet = frozenset()
+
+ADD_CONTACTS = f"""
+INSERT INTO contacts (location, id, known) SELECT ?, id, known FROM {Given.CONTACTS} WHERE true
+ON CONFLICT (location, id) """
+_PUT_RUN = """
+INSERT INTO runs (id, location, operation, who, change_digest, commit_id, started, ended, status, allowed, traced)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_PUT_BATCH = """
+INSERT INTO batches (run, action, tags, intended, ended, status)
+VALUES ((SELECT n FROM runs WHERE id = ?), ?, ?, ?, ?, ?) RETURNING n
+"""
+_PUT_ROWS = f"""
+INSERT INTO rows (batch, contact, entered)
+SELECT ?, contacts.n, given.tags FROM {Given.MANAGED} AS given JOIN contacts ON contacts.id = given.id
+WHERE contacts.location = ? ORDER BY contacts.n
+"""
+_PUT_ADOPTED = f"""
+INSERT INTO adopted (run, contact, tags)
+SELECT (SELECT n FROM runs WHERE id = ?), contacts.n, given.tags
+FROM {Given.MANAGED} AS given JOIN contacts ON contacts.id = given.id
+WHERE contacts.location = ? ORDER BY contacts.n
+"""
+_ADOPTED = """
+SELECT contacts.id, tagsets.tags FROM adopted JOIN contacts ON adopted.contact = contacts.n
+    JOIN tagsets ON adopted.tags = tagsets.n
+WHERE run = (SELECT n FROM runs WHERE id = ?) ORDER BY contacts.id
+"""
+_UNADOPT = "DELETE FROM adopted WHERE run = (SELECT n FROM runs WHERE id = ?)"
+_LEDGERS = f"""
+SELECT given.id, (
+    SELECT tagsets.tags FROM contacts JOIN known ON contacts.known = known.n JOIN tagsets ON known.ledger = tagsets.n
+    WHERE contacts.location = ? AND contacts.id = given.id)
+FROM {Given.MANAGED} AS given
+"""
+_ASKED = """
+SELECT contacts.id, contacts.n, tagsets.tags, entered FROM rows JOIN contacts ON rows.contact = contacts.n
+    JOIN known ON contacts.known = known.n JOIN tagsets ON known.ledger = tagsets.n
+WHERE rows.batch = ?
+"""
+_PUT_ANSWERS = f"""
+INSERT INTO answers (batch, n, outcome, old, added, removed, message, released, rejection)
+SELECT ?, n, outcome, old, added, removed, message, released, rejection FROM {Given.ANSWERS}
+"""
+_NEXT_ANSWER = "SELECT coalesce(max(n) + 1, 0) FROM answers WHERE batch = ?"
+_UNANSWER = f"DELETE FROM rows WHERE batch = ? AND contact IN (SELECT contact FROM {Given.ROWS})"
+_ANSWER = f"""
+INSERT INTO rows (batch, contact, answer, entered)
+SELECT ?, contact, answer, entered FROM {Given.ROWS} ORDER BY contact
+"""
+_LEARN = f"""
+UPDATE contacts SET known = given.known FROM {Given.ROWS} AS given
+WHERE contacts.n = given.contact AND contacts.known <> given.known
+"""
+
+
+class Asked(NamedTuple):
+    """A contact of a batch: its number, what was under management before the answer, the number of what entered."""
+
+    number: int
+    ledger: TagSet
+    entered: int | None
+
+
+def put_run(database: Database, number: int, run: RunRecord) -> None:
+    """Of the location of that number."""
+    header = run.header
+    why = (header.operation, header.who, header.change_digest, header.commit)
+    ended = (run.ended, run.status, json.dumps(header.allowed), int(run.traced))
+    database.execute(_PUT_RUN, (run.id, number, *why, header.started, *ended))
+
+
+def put_batch(database: Database, run: str, row: tuple[object, ...]) -> int:
+    """The new batch's number. `row`: action, number of its tags, intended, ended, status."""
+    return int(first(database.execute(_PUT_BATCH, (run, *row)))[0])
+
+
+def put_rows(
+    database: Database, interning: Interning, batch: int, number: int, entered: Mapping[ContactId, TagSet]
+) -> None:
+    """A row, not answered so far, for each contact, with what its intent put under management; those never heard of
+    are unknown ones."""
+    unknown = interning.known(number, NEVER_OBSERVED)
+    database.give(Given.CONTACTS, ((contact, unknown) for contact in sorted(entered)))
+    database.execute(ADD_CONTACTS + "DO NOTHING", (number,))
+    rows = [(contact, interning.optional(entered[contact] or None)) for contact in sorted(entered)]
+    database.give(Given.MANAGED, rows)
+    database.execute(_PUT_ROWS, (batch, number))
+
+
+def put_adopted(
+    database: Database, interning: Interning, run: str, number: int, adopted: Mapping[ContactId, TagSet]
+) -> None:
+    """What the run put under management without a request; what it did so before stays."""
+    before = read_adopted(database, run)
+    whole = before | {contact: tags | before.get(contact, NONE) for contact, tags in adopted.items() if tags}
+    database.execute(_UNADOPT, (run,))
+    database.give(Given.MANAGED, [(contact, interning.tagset(whole[contact])) for contact in sorted(whole)])
+    database.execute(_PUT_ADOPTED, (run, number))
+
+
+@decoding()
+def read_adopted(database: Database, run: str) -> dict[ContactId, TagSet]:
+    return {ContactId(contact): tags_of(text) for contact, text in database.execute(_ADOPTED, (run,)).fetchall()}
+
+
+@decoding()
+def entering(
+    database: Database, number: int, changed: Mapping[ContactId, ContactState], spelling: Spelling
+) -> dict[ContactId, TagSet]:
+    """What enters the ledger of each contact when that becomes known of it; nothing does by its spelling alone."""
+    database.give(Given.MANAGED, ((contact, None) for contact in sorted(changed)))
+    stored = database.execute(_LEDGERS, (number,)).fetchall()
+    texts = {text: tags_of(text) for text in {text for _, text in stored if text is not None}}
+    before = {ContactId(contact): texts[text] for contact, text in stored if text is not None}
+    return {contact: spelling.beyond(known.ledger, before.get(contact, NONE)) for contact, known in changed.items()}
+
+
+@decoding()
+def asked(database: Database, batch: int) -> dict[ContactId, Asked]:
+    """The contacts of a batch."""
+    ledgers: dict[str, TagSet] = {}
+    found = {}
+    for contact, number, text, entered in database.execute(_ASKED, (batch,)):
+        ledger = ledgers[text] if text in ledgers else ledgers.setdefault(text, tags_of(text))
+        found[ContactId(contact)] = Asked(number, ledger, entered)
+    return found
+
+
+def answered(
+    rows: Mapping[ContactId, Asked],
+    verdicts: Mapping[ContactId, ContactOutcome],
+    changed: Mapping[ContactId, ContactState],
+    spelling: Spelling,
+) -> Iterator[tuple[ContactId, Answer]]:
+    """The answers to a batch, with what was under management and is gone once its contacts are `changed`."""
+    for contact, row in rows.items():
+        if (verdict := verdicts.get(contact)) is None:
+            continue
+        ledger, after = row.ledger, changed.get(contact)
+        # taken away by the answer, though a doubt may keep it in the ledger a while longer
+        gone = ledger - spelling.beyond(ledger, verdict.removed)
+        # what was refused was never under management, but for the intent
+        lost = NONE if after is None or verdict.outcome is Outcome.REJECTED else spelling.beyond(ledger, after.ledger)
+        yield contact, Answer(verdict, gone | lost)
+
+
+def put_answers(
+    database: Database, interning: Interning, batch: int, answers: Iterable[tuple[ContactId, Answer]]
+) -> dict[ContactId, int]:
+    """The number that each contact's answer has from here on."""
+    start = int(first(database.execute(_NEXT_ANSWER, (batch,)))[0])
+    numbers: dict[Answer, int] = {}
+    found = {
+        contact: numbers.setdefault(answer, start + len(numbers))
+        for contact, answer in answers
+        if answer.verdict is not None
+    }
+    # made before they are given: new tag sets may have to be stored on the way
+    rows = [(number, *_row(interning, answer, answer.verdict)) for answer, number in numbers.items() if answer.verdict]
+    database.give(Given.ANSWERS, rows)
+    database.execute(_PUT_ANSWERS, (batch,))
+    return found
+
+
+def _row(interning: Interning, answer: Answer, verdict: ContactOutcome) -> tuple[object, ...]:
+    given = (verdict.old, verdict.added or None, verdict.removed or None, answer.released or None)
+    old, added, removed, released = map(interning.optional, given)
+    as_expected = verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
+    message = None if as_expected else verdict.message
+    return (verdict.outcome, old, added, removed, message, released, verdict.rejection)
+
+
+def settle(database: Database, batch: int, rows: Iterable[tuple[int, int | None, int | None, int | None]]) -> int:
+    """Rows become answered, and contacts known; how many of these changed.
+
+    `rows`: the numbers of a contact, of what is known of it, of its answer, of what its intent put under management.
+    """
+    database.give(Given.ROWS, sorted(rows))
+    database.execute(_UNANSWER, (batch,))
+    database.execute(_ANSWER, (batch,))
+    return database.execute(_LEARN).rowcount
+
+
+def settle_alike(database: Database, batch: int, outcome: Outcome) -> None:
+    """All rows of a batch without an answer so far end the same way."""
+    number = int(first(database.execute(_NEXT_ANSWER, (batch,)))[0])
+    database.execute("INSERT INTO answers (batch, n, outcome) VALUES (?, ?, ?)", (batch, number, outcome))
+    database.execute("UPDATE rows SET answer = ? WHERE batch = ? AND answer IS NULL", (number, batch))

@@ -1,0 +1,181 @@
+"""What the state's tables hold, as our values. Each function is one or several queries inside the caller's view."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from reconciler.core.model.contact_state import ContactState, ContactStates
+from reconciler.core.model.facts import NO_FACTS, Facts
+from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
+from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
+from reconciler.core.planning.plan import LocationState
+from reconciler.core.planning.tag_aliases import Spelling, spelling
+from reconciler.store.database import Database, decoding, first
+from reconciler.store.pattern_table import Interning, tags_of
+
+_UNANSWERED = """
+SELECT contacts.id, tagsets.tags, batches.intended, batches.action = 'add' AND known.unconfirmed IS NULL
+FROM runs JOIN batches ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
+    JOIN rows ON rows.batch = batches.n JOIN contacts ON rows.contact = contacts.n
+    JOIN known ON contacts.known = known.n
+WHERE runs.location = ? AND batches.status = 'intended' ORDER BY batches.n
+"""
+_RUNS = """
+SELECT runs.id, operation, who, started, change_digest, commit_id, allowed, runs.status, runs.ended,
+    (SELECT count(*) FROM batches WHERE run = runs.n),
+    (SELECT count(*) FROM rows JOIN batches ON rows.batch = batches.n WHERE run = runs.n), traced
+FROM runs JOIN locations ON runs.location = locations.n WHERE locations.id = ? ORDER BY runs.n
+"""
+_BATCHES = """
+SELECT batches.n, action, tagsets.tags, intended, batches.ended, batches.status
+FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n WHERE runs.id = ?
+ORDER BY batches.n
+"""
+_ROWS = """
+SELECT contacts.id, outcome, old, added, removed, message, released, rejection, entered
+FROM rows JOIN contacts ON rows.contact = contacts.n
+    LEFT JOIN answers ON answers.batch = rows.batch AND answers.n = rows.answer
+WHERE rows.batch = ? ORDER BY contacts.id
+"""
+_FACTS = "SELECT moves_updated, max_contacts, max_tags, aliases, limits_at FROM facts WHERE location = ?"
+_TRAIL = """
+SELECT runs.id, batches.action, tagsets.tags, intended, batches.ended, batches.status,
+    outcome, old, added, removed, message, released, rejection, entered
+FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n
+    JOIN rows ON rows.batch = batches.n JOIN contacts ON rows.contact = contacts.n
+    JOIN locations ON contacts.location = locations.n
+    LEFT JOIN answers ON answers.batch = rows.batch AND answers.n = rows.answer
+WHERE locations.id = ? AND contacts.id = ? ORDER BY batches.n
+"""
+
+
+@decoding()
+def load(database: Database, location: LocationId) -> LocationState:
+    found = first(database.execute("SELECT n, lineage, serial FROM locations WHERE id = ?", (location,)))
+    if found is None:
+        return LocationState(location)
+    number, lineage, serial = found
+    observed = read_observed(database, number)
+    observed.update(doubts(database, number, observed))
+    sizes, facts = read_sizes(database, number), read_facts(database, number)
+    spelt = spelling(facts.aliases)
+    return LocationState(location, lineage, serial, spelt.observed(observed), sizes, facts, spelt)
+
+
+@decoding()
+def locations(database: Database) -> Sequence[LocationId]:
+    return tuple(LocationId(row[0]) for row in database.execute("SELECT id FROM locations ORDER BY id"))
+
+
+@decoding()
+def runs(database: Database, location: LocationId) -> Sequence[RunRecord]:
+    return tuple(_run(location, tuple(row)) for row in database.execute(_RUNS, (location,)))
+
+
+def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
+    run, operation, who, started, digest, commit, allowed, status, ended, requests, rows, traced = row
+    return RunRecord(
+        id=run,
+        header=RunHeader(location, operation, who, started, digest, commit, tuple(json.loads(allowed))),
+        status=RunStatus(status),
+        ended=ended,
+        requests=requests,
+        rows=rows,
+        traced=bool(traced),
+    )
+
+
+@decoding()
+def read_observed(database: Database, location: int) -> ContactStates:
+    indices, patterns = Interning(database).read(location)
+    stored = database.execute("SELECT id, known FROM contacts WHERE location = ?", (location,))
+    return ContactStates({contact: indices[known] for contact, known in stored}, patterns)
+
+
+@decoding()
+def doubts(database: Database, location: int, observed: ContactStates) -> dict[ContactId, ContactState]:
+    """Whatever was intended and never seen answered may have had its effect."""
+    found: dict[ContactId, ContactState] = {}
+    for contact, text, intended, unwritten in database.execute(_UNANSWERED, (location,)):
+        tags, known = tags_of(text), found.get(contact) or observed[contact]
+        asked = known.unconfirmed | (tags & known.ledger) if unwritten else known.unconfirmed
+        found[contact] = replace(known.in_doubt(tags, intended), unconfirmed=asked)
+    return found
+
+
+@decoding()
+def read_sizes(database: Database, location: int) -> Mapping[SetName, int]:
+    stored = database.execute("SELECT name, size FROM set_sizes WHERE location = ?", (location,))
+    return {SetName(name): size for name, size in stored}
+
+
+def read_spelling(database: Database, location: int) -> Spelling:
+    """Every tag in the spelling that the location keeps."""
+    return spelling(read_facts(database, location).aliases)
+
+
+@decoding()
+def read_facts(database: Database, location: int) -> Facts:
+    found = first(database.execute(_FACTS, (location,)))
+    if found is None:
+        return NO_FACTS
+    moves_updated, max_contacts, max_tags, aliases, limits_at = found
+    return Facts(
+        moves_updated=None if moves_updated is None else bool(moves_updated),
+        max_contacts=max_contacts,
+        max_tags=max_tags,
+        aliases=tuple((Tag(sent), Tag(back)) for sent, back in json.loads(aliases)),
+        limits_at=limits_at,
+    )
+
+
+@decoding()
+def batches(database: Database, run: str) -> Sequence[BatchRecord]:
+    """The batches of a run; contacts that were answered alike share one Answer."""
+    tagsets = _tagsets(database)
+    alike: dict[tuple[Any, ...], Answer] = {}
+
+    def answer(row: tuple[Any, ...]) -> Answer:
+        return alike.get(row) or alike.setdefault(row, _answer(row, tagsets))
+
+    return tuple(
+        _batch(asked, {ContactId(who): answer(tuple(row)) for who, *row in database.execute(_ROWS, (number,))})
+        for number, *asked in database.execute(_BATCHES, (run,)).fetchall()
+    )
+
+
+@decoding()
+def trail(database: Database, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+    """The batches with a row of the contact, each with that row alone, and the id of its run."""
+    rows = database.execute(_TRAIL, (location, contact)).fetchall()
+    tagsets = _tagsets(database)
+    return tuple((run, _batch(rest[:5], {contact: _answer(tuple(rest[5:]), tagsets)})) for run, *rest in rows)
+
+
+def _tagsets(database: Database) -> dict[int, TagSet]:
+    return {number: tags_of(text) for number, text in database.execute("SELECT n, tags FROM tagsets")}
+
+
+def _batch(asked: Sequence[Any], answers: dict[ContactId, Answer]) -> BatchRecord:
+    action, tags, intended, ended, status = asked
+    return BatchRecord(Action(action), tuple(sorted(tags_of(tags))), intended, ended, BatchStatus(status), answers)
+
+
+def _answer(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> Answer:
+    outcome, old, added, removed, message, released, rejection, entered = row
+    managed = frozenset() if entered is None else tagsets[entered]
+    if outcome is None:
+        return Answer(None, entered=managed)
+    verdict = ContactOutcome(
+        outcome=Outcome(outcome),
+        message=message or "",
+        rejection=None if rejection is None else Rejection(rejection),
+        old=None if old is None else tagsets[old],
+        added=frozenset() if added is None else tagsets[added],
+        removed=frozenset() if removed is None else tagsets[removed],
+    )
+    return Answer(verdict, frozenset() if released is None else tagsets[released], managed)
