@@ -31,9 +31,9 @@ from pathlib import Path
 
 import httpx
 
+from reconciler.core.model.api_limits import Rate, duration
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.policy import Rate, duration
 from reconciler.core.model.settings import ApiSettings
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.limiter import Limits

@@ -29,7 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from reconciler.core.model.contact_state import ContactState, ObservationOrigin, absorb, intend
+from reconciler.core.model.contact_changes import absorb, intend
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
+from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.names import Instant
-from reconciler.core.model.quota_headers import Quota
 
 LONGEST_PAUSE_MS = 3_600_000
 

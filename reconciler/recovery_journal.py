@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reconciler.core.formats.recovery_file import Lost, lost_document, read_lost
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.manifest import (
     Authority,
     Combined,
@@ -19,9 +19,8 @@ from reconciler.core.model.manifest import (
     TagRule,
     TagUse,
 )
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action, Rejection
-from reconciler.core.model.source import Source
 from reconciler.core.planning.changes import Diff, Selection
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.tag_aliases import spelling

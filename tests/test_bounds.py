@@ -16,7 +16,7 @@ from reconciler.core.formats.plan_json import plan_document
 from reconciler.core.formats.plan_json_reader import read_plan
 from reconciler.core.model.errors import InDoubt, NotApplied, PlanFileError, RequestRefused
 from reconciler.core.model.names import ContactId
-from reconciler.core.observing.search_completeness import Scan
+from reconciler.core.observing.search import Scan
 from reconciler.highlevel.body import MOST_BODY
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.connection import Connection

@@ -15,8 +15,8 @@ import pytest
 
 from reconciler.core.formats.plan_json import plan_document
 from reconciler.core.manifests.resolve import resolve
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.manifest import Manifest
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant
 from reconciler.core.model.outcome import Rejection

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 
+from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
@@ -23,7 +24,6 @@ from reconciler.core.model.errors import (
 )
 from reconciler.core.model.names import ContactId, LocationId, instant
 from reconciler.core.model.outcome import Action, Rejection
-from reconciler.core.model.quota_headers import Quota
 from reconciler.headers import read_quota
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.token import find_token

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from reconciler.core.model.contact_state import ObservedContacts
+from reconciler.core.model.api_limits import Rate
+from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.errors import QuotaExhausted
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import ContactId
-from reconciler.core.model.policy import Rate
 from reconciler.core.running.pace import PATIENCE_MS
 from reconciler.refresh import read_contacts
 from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan

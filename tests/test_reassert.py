@@ -7,10 +7,9 @@ import pytest
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.manifest import ContactSet, ListedContacts, Manifest, TagRule, TagUse
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.policy import Reassert
-from reconciler.core.model.source import Source
+from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, plan_location
 from reconciler.core.planning.repeats import Reassertion

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin, ObservedContacts
+from reconciler.core.model.api_limits import Rate
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.errors import AuthRefused, InDoubt, NotApplied, Unfinished
 from reconciler.core.model.events import Event, Priced, Read, Waiting
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Rejection
-from reconciler.core.model.policy import Rate
 from reconciler.core.observing.refresh_rules import (
     INDEX_LAG_MS,
     MOST_READ_AGAIN,

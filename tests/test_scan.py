@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.contact_state import ContactStates
 from reconciler.core.model.names import ContactId, LocationId, Tag
-from reconciler.core.model.policy import Rate
 from reconciler.core.observing.refresh_rules import RefreshResult
 from reconciler.core.running.pace import Pace
 from reconciler.refresh import ReadServices, scan

@@ -19,8 +19,8 @@ import asyncio
 from reconciler.apply.run_location import apply_location
 from reconciler.apply.services import Mission, Services
 from reconciler.apply.stop import Stop
+from reconciler.core.model.journal import LocationReport
 from reconciler.core.planning.approval import ApprovedPlan
-from reconciler.core.running.report import LocationReport
 
 __all__ = ["Mission", "Services", "Stop", "apply"]
 

@@ -14,14 +14,14 @@ from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.events import BatchAnswered
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.planning.batches import Batch
-from reconciler.core.running.batch_queue import Schedule
+from reconciler.core.running.batch_split import BatchQueue
 
 Flights = dict["asyncio.Task[None]", int]
 
 
 async def fly(run: Run, batches: Sequence[Batch]) -> None:
     """Delivers the batches; raises what stopped the run, once everything under way has ended."""
-    schedule = Schedule(batches)
+    schedule = BatchQueue(batches)
     flights: Flights = {}
     ended = 0
     try:
@@ -46,7 +46,7 @@ async def fly(run: Run, batches: Sequence[Batch]) -> None:
         raise run.error
 
 
-def _take_off(run: Run, batches: Sequence[Batch], schedule: Schedule, flights: Flights) -> None:
+def _take_off(run: Run, batches: Sequence[Batch], schedule: BatchQueue, flights: Flights) -> None:
     while run.error is None and len(flights) < run.room:
         index = schedule.start()
         if index is None:

@@ -16,8 +16,8 @@ from dataclasses import replace
 
 from reconciler.apply.learnt_aliases import reader_of, trail_of
 from reconciler.apply.run import KnownWrite, Run
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.errors import ApiError, RequestRefused
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.planning.batches import Batch

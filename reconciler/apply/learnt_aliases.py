@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any
 
 from reconciler.apply.run import Run
-from reconciler.core.model.contact_state import ContactState, not_among
-from reconciler.core.model.facts import Alias
+from reconciler.core.model.api_limits import Alias
+from reconciler.core.model.contact_changes import not_among
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.journal import BatchRecord
 from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Rejection

@@ -19,13 +19,14 @@ from reconciler.apply.learnt_aliases import batches_of
 from reconciler.apply.resolve_doubts import Again, settle_doubts
 from reconciler.apply.run import Run
 from reconciler.core.cover import Demand
-from reconciler.core.model.contact_state import ContactState, adopt, release
+from reconciler.core.model.contact_changes import adopt, release
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Unfinished
 from reconciler.core.model.events import RoundStarted
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.names import ContactId, TagSet
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.model.policy import Guard
+from reconciler.core.model.settings import Guard
 from reconciler.core.observing.refresh_rules import take_in
 from reconciler.core.planning.approved_scope import within
 from reconciler.core.planning.batches import Batch, make_batches
@@ -38,8 +39,8 @@ from reconciler.core.planning.plan import LocationPlan, before_run, plan_locatio
 from reconciler.core.planning.repeats import NO_REASSERTION
 from reconciler.core.planning.revert import plan_revert
 from reconciler.core.running.batch_split import with_trial
-from reconciler.core.running.canary import of_wave, waves
 from reconciler.core.running.doubt import decidable_doubts, is_unclear, open_doubts
+from reconciler.core.running.stop_conditions import of_wave, waves
 
 MAX_ROUNDS = 10
 MAX_SETTLINGS = 3

@@ -11,10 +11,10 @@ from typing import TypeVar
 from reconciler.apply.services import Mission, Services
 from reconciler.apply.stop import Halted, until
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.api_limits import Alias, Facts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import InDoubt, NotApplied, QuotaExhausted, ReconcilerError
 from reconciler.core.model.events import Event, Waiting
-from reconciler.core.model.facts import Alias, Facts
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome
 from reconciler.core.planning.approved_scope import Ceiling

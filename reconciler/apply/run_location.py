@@ -15,7 +15,7 @@ from reconciler.apply.split_refused import hold_unseen
 from reconciler.apply.stop import Halted, until
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError
-from reconciler.core.model.journal import RunHeader, RunRecord, RunStatus
+from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import LocationId, Tag
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.planning.approval import ApprovedPlan
@@ -26,8 +26,14 @@ from reconciler.core.planning.proposal import called_as
 from reconciler.core.planning.summary import pairs_of
 from reconciler.core.running.doubt import decidable_doubts, may_have_work, open_doubts
 from reconciler.core.running.pace import Pace
-from reconciler.core.running.report import LocationReport
-from reconciler.core.running.unsent import RunEnd, ending_of, explain_unsent, foreign_changes, left_aside, nothing_sent
+from reconciler.core.running.shortfalls import (
+    RunEnd,
+    ending_of,
+    explain_unsent,
+    foreign_changes,
+    left_aside,
+    nothing_sent,
+)
 from reconciler.lease_keeper import HeldLease, take
 from reconciler.ports import StateStore
 

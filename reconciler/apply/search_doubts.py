@@ -1,7 +1,7 @@
 """Settling by search what is in doubt on many contacts, where that takes less time than reading them one by one.
 
 Rules
-1. A search settles nothing but adds that a row shows to be there; `core/observing/search_plan.py` says when a row does.
+1. A search settles nothing but adds that a row shows to be there; `core/observing/search.py` says when a row does.
 2. Whoever no row shows yet is read one by one, unless waiting until the index cannot be behind, and searching again,
    takes less time.
 3. Searches take their turn like writes. One that fails hurts nothing: the contacts are read one by one.
@@ -22,8 +22,7 @@ from reconciler.core.model.events import Read
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, pages
-from reconciler.core.observing.search_completeness import Scan
-from reconciler.core.observing.search_plan import Searches, cheapest, may_show, reading_ms, searching_ms, see
+from reconciler.core.observing.search import Scan, Searches, cheapest, may_show, reading_ms, searching_ms, see
 from reconciler.core.running.quota import Tries
 from reconciler.wire import LONGEST_TAG_SOUGHT, ContactRead, Page
 

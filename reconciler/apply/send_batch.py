@@ -23,7 +23,9 @@ from reconciler.apply.halt import halt_if_wrong
 from reconciler.apply.learnt_aliases import aliases_told, as_named, spelt_known, spelt_verdicts
 from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts
 from reconciler.core.formats.recovery_file import Lost, nothing_sent
-from reconciler.core.model.contact_state import ContactState, absorb, intend, withdraw
+from reconciler.core.model.api_limits import Alias
+from reconciler.core.model.contact_changes import absorb, intend, withdraw
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
@@ -35,7 +37,6 @@ from reconciler.core.model.errors import (
     StateError,
     Unfinished,
 )
-from reconciler.core.model.facts import Alias
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, classify_rows
 from reconciler.core.planning.batches import Batch

@@ -11,13 +11,12 @@ from reconciler.core.formats.recovery_file import Lost
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.refusal import THE_TOKEN
+from reconciler.core.model.outcome import THE_TOKEN
 from reconciler.core.planning.plan import LocationPlan, PlanOptions
 from reconciler.core.planning.proposal import NO_REST, Proposal, Rest
 from reconciler.core.planning.revert import Reversal
-from reconciler.core.running.canary import Canary
 from reconciler.core.running.pace import Pace
-from reconciler.core.running.stop_conditions import StopOn
+from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.ports import Clock, Emergency, Reporter, StateStore, TagReader, TagWriter
 
 IN_FLIGHT = 50

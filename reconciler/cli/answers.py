@@ -10,14 +10,13 @@ from reconciler.cli.calling import contact_url, location_names
 from reconciler.cli.console import Console, rows
 from reconciler.cli.provenance import provenance
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
-from reconciler.core.model.journal import RunLog, RunRecord
+from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.provenance import Provenance
-from reconciler.core.observing.drift import DriftReport
-from reconciler.core.observing.history_trend import Trend
+from reconciler.core.model.safe_text import Provenance
+from reconciler.core.observing.attribution import Trend
+from reconciler.core.observing.drift_report import DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.planning.plan import LocationState, Plan
-from reconciler.core.running.report import LocationReport
 from reconciler.render.csv import csv_chunks
 from reconciler.render.json import (
     add_provenance,

@@ -40,7 +40,7 @@ from reconciler.core.planning.approval import approve
 from reconciler.core.planning.plan import Plan
 from reconciler.core.planning.proposal import NO_REST, Proposal
 from reconciler.core.running.doubt import may_have_work
-from reconciler.core.running.unsent import nothing_sent
+from reconciler.core.running.shortfalls import nothing_sent
 from reconciler.planfile import no_plan_file
 from reconciler.store import open_reader
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
+from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.errors import QuotaExhausted
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.quota_headers import Quota
 from reconciler.core.model.settings import Settings
 from reconciler.core.planning.plan import Plan
 from reconciler.core.running.pace import Pace

@@ -20,10 +20,11 @@ from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.manifest import ContactSet, Manifest, TagRule
 from reconciler.core.model.names import Instant, LocationId, iso
-from reconciler.core.model.settings import Settings, shown
+from reconciler.core.model.settings import Settings
 from reconciler.explain import differences
 from reconciler.loading import Directory, Loaded, load_files
 from reconciler.loading.files import Files
+from reconciler.render.view.settings import shown
 
 
 @click.command(epilog="Example: reconciler diff --base origin/main --format markdown")

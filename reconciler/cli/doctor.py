@@ -21,10 +21,11 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, answered, common, manifests
 from reconciler.cli.whose import load_named, settings_of
 from reconciler.clock import SystemClock
+from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.errors import ApiError, AuthRefused, ExitCode, InvalidInput, NoWay, ReconcilerError
 from reconciler.core.model.names import Instant, LocationId
-from reconciler.core.model.quota_headers import Quota
-from reconciler.core.model.settings import OriginKind, Settings, redacted
+from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.core.observing.diagnosis import (
     Answered,
     Examined,

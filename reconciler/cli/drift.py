@@ -20,9 +20,9 @@ from reconciler.cli.session import Session, open_session, selection, strays, war
 from reconciler.cli.untrusted import refuse_unreviewed
 from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.names import Instant
-from reconciler.core.model.policy import DriftClass
-from reconciler.core.observing.drift import DriftReport, Evidence, find_drift
-from reconciler.core.observing.suspicion import blamed, silenced
+from reconciler.core.model.settings import DriftClass
+from reconciler.core.observing.drift import find_drift
+from reconciler.core.observing.drift_report import DriftReport, Evidence, attribute_drift, mark_expected
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
@@ -77,14 +77,14 @@ def _report(
         stale_before=None if age is None else Instant(session.now - age),
         foreign=foreign,
     )
-    told = blamed(
+    told = attribute_drift(
         found,
         state.observed,
         present.earlier or {},
         reader.runs(state.location),
         lambda run: tuple(map(state.spelling.batch, reader.batches(run))),
     )
-    return silenced(told, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)
+    return mark_expected(told, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)
 
 
 def _fails(reports: Iterable[DriftReport], failing: Iterable[DriftClass]) -> bool:

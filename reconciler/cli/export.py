@@ -17,8 +17,8 @@ from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.manifests.export_sets import Export, GroupBy, export_sets
 from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.names import ContactId, LocationId, normalise_tag
-from reconciler.core.model.safe_text import visible
-from reconciler.core.model.settings import OriginKind, Settings, redacted
+from reconciler.core.model.safe_text import redacted, visible
+from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.core.observing.refresh_rules import Method, RefreshRequest
 from reconciler.core.planning.plan import LocationState
 from reconciler.loading.write_files import contacts_text, manifest_text, write_files

@@ -18,8 +18,8 @@ import click
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.policy import Guard
-from reconciler.core.model.settings import OriginKind, Settings, redacted
+from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.settings import Guard, OriginKind, Settings
 from reconciler.core.planning.guards import CREATE_STATE, Allowance
 from reconciler.ports import StateReader
 from reconciler.store import open_reader

@@ -14,8 +14,7 @@ from reconciler.apply import Stop
 from reconciler.cli.console import Console
 from reconciler.cli.signals import listening
 from reconciler.core.model.settings import ApplySettings
-from reconciler.core.running.canary import Canary
-from reconciler.core.running.stop_conditions import StopOn
+from reconciler.core.running.stop_conditions import Canary, StopOn
 
 RATES = ("error_rate", "surprise_rate")
 

@@ -15,11 +15,12 @@ from reconciler.cli.options import milliseconds
 from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of
 from reconciler.clock import SystemClock
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import ContactState, ObservedContacts
+from reconciler.core.model.api_limits import Alias
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import UsageError
-from reconciler.core.model.facts import Alias
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, did_you_mean
-from reconciler.core.model.refusal import called
+from reconciler.core.model.outcome import called
 from reconciler.core.model.settings import Settings
 from reconciler.core.observing.refresh_rules import (
     Method,

@@ -19,10 +19,9 @@ import click
 
 from reconciler.cli.calling import for_person, location_names
 from reconciler.clock import SystemClock
-from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Waiting
+from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Standing, Waiting
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.safe_text import json_line, visible
-from reconciler.core.running.progress import Standing
 from reconciler.render.view.blocks import counted, duration, percent
 from reconciler.render.view.progress import facts
 

@@ -11,7 +11,7 @@ import click
 from reconciler import __version__
 from reconciler.cli import ARGUMENTS
 from reconciler.clock import SystemClock
-from reconciler.core.model.provenance import Provenance, command_line
+from reconciler.core.model.safe_text import Provenance, command_line
 from reconciler.highlevel.secrets import SHORTEST, cut
 
 _DIRECTORY = "reconciler.directory"

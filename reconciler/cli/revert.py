@@ -21,12 +21,11 @@ from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, plan_options
 from reconciler.cli.whose import settings_of
 from reconciler.core.model.errors import ExitCode, UsageError
-from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.journal import LocationReport, RunStatus
 from reconciler.core.model.names import LocationId
 from reconciler.core.planning.approval import approve
 from reconciler.core.planning.plan import Plan, combine
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
-from reconciler.core.running.report import LocationReport
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 

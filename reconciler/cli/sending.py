@@ -22,15 +22,15 @@ from reconciler.cli.session import Session, plan_options
 from reconciler.cli.signals import next_line
 from reconciler.clock import SystemClock
 from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.core.model.journal import LocationReport, exit_code
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.refusal import called
+from reconciler.core.model.outcome import called
 from reconciler.core.model.safe_text import visible
 from reconciler.core.planning.approval import ApprovedPlan
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
 from reconciler.core.planning.proposal import Proposal
 from reconciler.core.planning.revert import Reversal
 from reconciler.core.running.doubt import may_have_work
-from reconciler.core.running.report import LocationReport, exit_code
 from reconciler.highlevel.client import HighLevel
 from reconciler.recovery_journal import EmergencyJournal
 from reconciler.render.view.question import WORD, question

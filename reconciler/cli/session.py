@@ -13,11 +13,12 @@ from reconciler.cli.whose import load_named
 from reconciler.clock import SystemClock
 from reconciler.core.cover import EFFORT
 from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.errors import Problem, Severity, StateError, UsageError
 from reconciler.core.model.manifest import Manifest
 from reconciler.core.model.names import Instant, LocationId, SetName, TagSet, did_you_mean, normalise_tag
-from reconciler.core.model.policy import Guard, Rate
-from reconciler.core.model.settings import Settings, redacted
+from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.settings import Guard, Settings
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.guards import Allowance

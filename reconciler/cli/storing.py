@@ -15,7 +15,7 @@ from reconciler.cli.looking import read
 from reconciler.cli.session import load_state, rate_of, settle_ms_of
 from reconciler.cli.signals import listening
 from reconciler.clock import SystemClock
-from reconciler.core.model.contact_state import ObservedContacts
+from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.errors import Interrupted, ReconcilerError, StateError
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.names import Instant, LocationId

@@ -21,9 +21,9 @@ from reconciler.cli.git import GitRefused, find_repository
 from reconciler.cli.revision import files_at
 from reconciler.cli.session import Session
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.names import LocationId
-from reconciler.core.model.settings import OriginKind, Settings, redacted
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import LocationId, Source
+from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.loading import settings_of_files
 from reconciler.loading.settings import flag, variable
 from reconciler.store import is_remote

@@ -26,6 +26,7 @@ from typing import Required, Self, TypedDict, TypeVar
 
 import httpx
 
+from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
@@ -37,8 +38,7 @@ from reconciler.core.model.errors import (
     RequestRefused,
 )
 from reconciler.core.model.names import Instant, iso
-from reconciler.core.model.quota_headers import Quota
-from reconciler.core.model.refusal import called, read_refusal
+from reconciler.core.model.outcome import called, read_refusal
 from reconciler.core.running.quota import SHARED
 from reconciler.headers import read_pause, read_quota
 from reconciler.highlevel.bearer import BearerToken

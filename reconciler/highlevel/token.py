@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from reconciler.core.model.errors import AuthRefused
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.refusal import called
+from reconciler.core.model.outcome import called
 
 DEFAULT_VARIABLE = "HIGHLEVEL_TOKEN"
 COMMAND_TIMEOUT_S = 60

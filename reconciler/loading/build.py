@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo
 
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, SetUse, TagRule, TagUse
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, normalise_tag
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, normalise_tag
 from reconciler.loading import mistakes
 from reconciler.loading.contact_tables import FileRequest, RowFilter, id_fault, repetition
 from reconciler.loading.files import Files, inside, shown

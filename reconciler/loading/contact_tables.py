@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
-from reconciler.core.model.names import ContactId
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import ContactId, Source
 
 LISTED = 5
 DEFAULT_COLUMNS = ("contact_id", "Contact Id", "id")

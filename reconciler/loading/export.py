@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.names import ContactId, LocationId, TagSet, normalise_tag
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import ContactId, LocationId, Source, TagSet, normalise_tag
 from reconciler.loading.text import LFS, SAVE_AS_UTF_8, UTF_16, is_lfs_pointer, is_utf_16
 from reconciler.wire import UnreadableAnswer, read_rows
 

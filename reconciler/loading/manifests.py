@@ -21,9 +21,8 @@ from reconciler.core.manifests.checks import Manifests, check
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.gc_pause import without_cyclic_gc
 from reconciler.core.model.manifest import ContactSet, Manifest
-from reconciler.core.model.names import Instant, LocationId, SetName
+from reconciler.core.model.names import Instant, LocationId, SetName, Source
 from reconciler.core.model.settings import Settings
-from reconciler.core.model.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading.build import SetBuilder, manifest_of, plain, tag_rules
 from reconciler.loading.file_tree import FileTree

@@ -11,8 +11,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.core.model.errors import Problem
-from reconciler.core.model.names import closest, did_you_mean, looks_like_contact_id
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Source, closest, did_you_mean, looks_like_contact_id
 from reconciler.loading.fields import kind
 from reconciler.loading.nodes import Mapping, Node, Scalar
 from reconciler.loading.nodes import Sequence as SequenceNode

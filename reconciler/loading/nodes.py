@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import yaml
 
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Source
 from reconciler.loading.strict import COMMENT, Strictness
 from reconciler.loading.text import place
 from reconciler.loading.yaml_mistakes import find_mistake

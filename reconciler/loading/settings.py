@@ -16,20 +16,19 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from reconciler.core.model.errors import Problem, Severity
-from reconciler.core.model.names import LocationId, Tag, did_you_mean, normalise_tag
-from reconciler.core.model.policy import GuardLimits
+from reconciler.core.model.names import LocationId, Source, Tag, did_you_mean, normalise_tag
 from reconciler.core.model.settings import (
     Allowed,
     ApiSettings,
     ApplySettings,
     ExpectedDrift,
+    GuardLimits,
     LocationSettings,
     OriginKind,
     PlanSettings,
     SettingOrigin,
     Settings,
 )
-from reconciler.core.model.source import Source
 from reconciler.loading import mistakes
 from reconciler.loading import nodes as yaml_nodes
 from reconciler.loading.build import Report, instant, plain, tag_rules

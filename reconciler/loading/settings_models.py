@@ -5,13 +5,16 @@ from __future__ import annotations
 from pydantic import Field
 
 from reconciler.core.model.manifest import Authority
-from reconciler.core.model.policy import DriftClass, Guard, GuardLimits, Reassert
 from reconciler.core.model.settings import (
     DEFAULT_STATE,
     DEFAULT_TOKEN_ENV,
     ApiSettings,
     ApplySettings,
+    DriftClass,
+    Guard,
+    GuardLimits,
     PlanSettings,
+    Reassert,
 )
 from reconciler.loading.fields import (
     BaseUrl,

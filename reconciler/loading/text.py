@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Source
 
 MAX_BYTES = 16_000_000
 MAX_LINES = 300_000

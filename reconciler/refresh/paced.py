@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from reconciler.core.model.errors import InDoubt, NotApplied, QuotaExhausted
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.refusal import THE_TOKEN
+from reconciler.core.model.outcome import THE_TOKEN
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.quota import Tries, room
 from reconciler.ports import Clock, Reporter, TagReader

@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from reconciler.core.model.contact_state import ObservationOrigin, ObservedContacts
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted, Unfinished, Unread
 from reconciler.core.model.events import Priced, Read
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
@@ -35,7 +36,7 @@ from reconciler.core.observing.refresh_rules import (
     read_again,
     without_asking,
 )
-from reconciler.core.observing.search_completeness import Scan
+from reconciler.core.observing.search import Scan
 from reconciler.core.planning.exclusive_tags import OlderRows, Searched
 from reconciler.refresh.paced import ReadServices, at_once, paced
 from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead, Page

@@ -23,16 +23,13 @@ from reconciler.core.formats.state_json import (
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Problem
-from reconciler.core.model.journal import RunLog, RunRecord
-from reconciler.core.model.names import Instant, LocationId, iso
-from reconciler.core.model.provenance import Provenance
-from reconciler.core.model.safe_text import json_line
-from reconciler.core.model.source import Source
-from reconciler.core.observing.drift import Drifted, DriftReport
+from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
+from reconciler.core.model.names import Instant, LocationId, Source, iso
+from reconciler.core.model.safe_text import Provenance, json_line
+from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.planning.plan import LocationState, Plan
-from reconciler.core.running.remedies import drift_remedies, known_remedies, log_remedies, run_remedies
-from reconciler.core.running.report import LocationReport
+from reconciler.core.running.shortfalls import drift_remedies, known_remedies, log_remedies, run_remedies
 from reconciler.render.view.contact import ContactStory
 
 _END = "}\n"

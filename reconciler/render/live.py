@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from reconciler.core.model.events import Standing
 from reconciler.core.model.names import Instant
 from reconciler.core.model.safe_text import visible
-from reconciler.core.running.progress import Standing
 from reconciler.render.view.progress import facts
 
 REFRESHES_A_SECOND = 4

@@ -15,13 +15,12 @@ from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
 from reconciler.core.manifests.resolve import Reason
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import Severity
-from reconciler.core.model.journal import BatchStatus, RunStatus, Shortfall
+from reconciler.core.model.journal import BatchStatus, LocationReport, RunStatus, Shortfall
 from reconciler.core.model.outcome import Action, Outcome, Rejection
-from reconciler.core.model.provenance import Provenance
+from reconciler.core.model.safe_text import Provenance
 from reconciler.core.observing.diagnosis import CheckStatus
-from reconciler.core.observing.drift import DriftReport
+from reconciler.core.observing.drift_report import DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed
-from reconciler.core.running.report import LocationReport
 from reconciler.render.plan_schema import plan_schema
 from reconciler.render.shapes import (
     COUNT,

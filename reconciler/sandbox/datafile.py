@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, instant, iso
+from reconciler.core.model.names import ContactId, Instant, LocationId, Source, Tag, instant, iso
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.source import Source
 from reconciler.sandbox.assumptions import Assumptions, Merged, Oversize
 from reconciler.sandbox.world import Contact, Transition, World
 

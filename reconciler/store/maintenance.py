@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from reconciler.core.model.facts import Facts
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.journal import RunLog
 from reconciler.core.model.names import ContactId
 from reconciler.core.planning.plan import LocationState

@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Self
 
 from reconciler.core.formats.state_json import Portable, state_document
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import LeaseLost, StateCorrupted
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lost, refusal
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin, UndecidedReading
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lost, not_the_lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName

@@ -21,19 +21,18 @@ from reconciler.apply.services import IN_FLIGHT
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.events import Event
+from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, OnLeave, TagRule, TagUse
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.model.policy import GuardLimits
-from reconciler.core.model.source import Source
+from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.approval import approve
 from reconciler.core.planning.changes import IN_DOUBT, DeferralReason
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.planning.summary import pairs_of
 from reconciler.core.running.pace import Pace
-from reconciler.core.running.report import LocationReport
-from reconciler.core.running.unsent import ending_of
+from reconciler.core.running.shortfalls import ending_of
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions

@@ -12,14 +12,13 @@ from reconciler.cli.runs import read_log
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.events import Event
-from reconciler.core.model.journal import RunLog, RunRecord
+from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.planning.approval import approve
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
-from reconciler.core.running.report import LocationReport
 from reconciler.highlevel.client import HighLevel
 from reconciler.ports import StateStore
 from reconciler.recovery_journal import EmergencyJournal

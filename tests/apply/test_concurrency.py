@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.policy import Rate
 from reconciler.sandbox.app import DEMO_TOKEN, Access
 from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.sandbox.limiter import Limits

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import DAY_MS, ContactStates, ObservationOrigin, ObservedContacts
+from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import DAY_MS, ContactStates, ObservationOrigin
 from reconciler.core.model.errors import ExitCode
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.model.outcome import Outcome

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import QUARANTINE_MS, ObservationOrigin, observe
-from reconciler.core.model.facts import Facts
+from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.contact_changes import observe
+from reconciler.core.model.contact_state import QUARANTINE_MS, ObservationOrigin
+from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.manifest import TagUse
 from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.plan import Plan
 from reconciler.core.planning.revert import DEMANDED
-from reconciler.core.running.report import LocationReport
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.store import open_reader, open_store
 from tests.apply.stage import Scene, who

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ExitCode
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import BatchStatus
 from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Outcome
-from reconciler.core.model.policy import Reassert
+from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.repeats import Reassertion
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import DAY_MS, ContactState
 from reconciler.core.model.errors import ExitCode
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action

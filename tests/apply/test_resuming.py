@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import DAY_MS, ObservationOrigin, ObservedContacts
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import DAY_MS, ObservationOrigin
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import Instant, SetName, Tag
-from reconciler.core.model.policy import Reassert
+from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.plan import combine

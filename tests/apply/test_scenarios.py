@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import ContactState, ObservationOrigin, ObservedContacts
+from reconciler.core.model.api_limits import Rate
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.errors import ExitCode, LockHeld
 from reconciler.core.model.events import Waiting
-from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.journal import LocationReport, RunStatus
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.policy import GuardLimits, Rate
+from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.changes import DeferralReason, Selection
 from reconciler.core.planning.plan import Plan, PlanOptions, combine, plan_location
-from reconciler.core.running.report import LocationReport
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.faults import LIES, Fault, FaultKind, FaultPlan
 from reconciler.sandbox.limiter import Limits

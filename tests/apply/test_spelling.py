@@ -12,7 +12,7 @@ from reconciler.core.model.manifest import Authority
 from reconciler.core.model.outcome import Action
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.batches import Caps
-from reconciler.core.running.canary import Canary
+from reconciler.core.running.stop_conditions import Canary
 from reconciler.sandbox.faults import FaultKind
 from reconciler.store import open_reader
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name, without_limits

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from reconciler.clock import SystemClock
+from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.errors import ExitCode, LeaseLost, LockHeld
 from reconciler.core.model.events import Event, Waiting
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, pauses
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Outcome
-from reconciler.core.model.policy import Rate
 from reconciler.lease_keeper import take
 from reconciler.store import open_reader, open_store
 from tests.apply.stage import Scene, who

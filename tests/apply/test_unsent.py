@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.core.running.report import LocationReport
+from reconciler.core.model.journal import LocationReport
 from reconciler.sandbox.faults import FaultKind
 from tests.apply.scene import Scene, a_set, contact
 from tests.apply.test_scenarios import FREE, faults, pairs

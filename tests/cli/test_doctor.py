@@ -17,10 +17,10 @@ import httpx
 import pytest
 
 from reconciler.cli.holder import current_holder
+from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.errors import AuthRefused, InDoubt, RequestRefused
 from reconciler.core.model.names import Instant, LocationId
-from reconciler.core.model.quota_headers import Quota
-from reconciler.core.model.refusal import RefusalKind, read_refusal
+from reconciler.core.model.outcome import RefusalKind, read_refusal
 from reconciler.core.model.settings import ApiSettings
 from reconciler.core.observing.diagnosis import (
     Answered,

@@ -11,10 +11,9 @@ import pytest
 from rich.console import Console as Rich
 
 from reconciler.cli.progress import EVERY_MS, Progress
-from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Waiting
+from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Standing, Waiting
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import Action
-from reconciler.core.running.progress import Standing
 from reconciler.render.live import Board
 from reconciler.render.view.progress import facts
 from tests.build import NOW

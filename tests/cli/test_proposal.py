@@ -15,7 +15,8 @@ import pytest
 
 from reconciler.clock import SystemClock
 from reconciler.core.manifests.resolve import Reason
-from reconciler.core.model.contact_state import ContactState, ObservationOrigin, ObservedContacts
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.errors import StateError
+from reconciler.core.model.journal import LocationReport
 from reconciler.core.planning.batches import Caps
-from reconciler.core.running.report import LocationReport
 from reconciler.store import open_reader, open_store
 from tests.apply.stage import Scene, who
 from tests.build import HERE, a_set, declare

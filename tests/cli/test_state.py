@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.model.facts import Facts
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.names import LocationId, Tag
 from reconciler.sandbox.world import World
 from reconciler.store import open_store

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.model.contact_state import ObservationOrigin, ObservedContacts
-from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ObservationOrigin
+from reconciler.core.model.names import Instant, LocationId, Source
 from reconciler.core.model.outcome import Rejection
-from reconciler.core.model.policy import GuardLimits
-from reconciler.core.model.source import Source
+from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine, plan_location
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, state, tags, unseen
 

@@ -9,17 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState, UndecidedReading
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.model.manifest import Authority, OnLeave, TagRule
-from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.names import ContactId, Instant, Source, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
-from reconciler.core.model.policy import Guard
-from reconciler.core.model.settings import ExpectedDrift
-from reconciler.core.model.source import Source
+from reconciler.core.model.settings import ExpectedDrift, Guard
 from reconciler.core.observing.drift import find_drift
-from reconciler.core.observing.suspicion import silenced
+from reconciler.core.observing.drift_report import mark_expected
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.guards import Allowance
 from reconciler.core.planning.plan import LocationPlan, PlanOptions, plan_location
@@ -276,6 +274,6 @@ def test_drift_that_is_expected_is_expected_in_either_spelling() -> None:
     desired, there = declare(a_set("s", "anna", SENT)), loaded(state(anna=carries("", ledger=SENT)), aliases=ALIASES)
     report = find_drift(desired, there)
     entry = ExpectedDrift(tag=SENT, reason="a workflow takes it", source=Source("reconciler.yaml", 1, 1))
-    told = silenced(report, [entry], desired, now=Instant(NOW), spelling=there.spelling)
+    told = mark_expected(report, [entry], desired, now=Instant(NOW), spelling=there.spelling)
     assert [(each.tag, each.expected) for each in told.drifted] == [(KEPT, "a workflow takes it")]
     assert told.location == HERE

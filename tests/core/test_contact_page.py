@@ -6,8 +6,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from reconciler.core.model.contact_page import contact_page, is_contact_url
 from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.model.safe_text import contact_page, is_contact_url
 from tests.render.hostile import HOSTILE
 
 TEMPLATE = "https://crm.example.com/v2/{location_id}/contacts/{contact_id}?tab=tags"

@@ -6,10 +6,9 @@ import pytest
 
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.manifest import Authority, OnLeave, TagRule
-from reconciler.core.model.names import ContactId, Instant
+from reconciler.core.model.names import ContactId, Instant, Source
 from reconciler.core.model.outcome import Rejection
-from reconciler.core.model.policy import Reassert
-from reconciler.core.model.source import Source
+from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.changes import Diff, HeldContacts
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.repeats import Reassertion

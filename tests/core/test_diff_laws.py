@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import ContactState, ContactStates, absorb, adopt, intend, release
+from reconciler.core.model.contact_changes import absorb, adopt, intend, release
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from reconciler.core.formats.plan_json import FORMAT_VERSION, plan_document, seal
 from reconciler.core.formats.plan_json_reader import read_plan
 from reconciler.core.model.errors import PlanFileError
-from reconciler.core.model.names import Instant, instant, iso
-from reconciler.core.model.policy import GuardLimits
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Instant, Source, instant, iso
+from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.plan import LocationState, PlanOptions, combine, plan_location
 from reconciler.planfile import dumps, load_plan, loads, write_plan
 from tests.build import HERE, NOW, a_set, carries, declare, state, state_of

@@ -12,7 +12,7 @@ from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
 from reconciler.core.model.errors import ExitCode, GuardRefused
 from reconciler.core.model.manifest import ContactSet
 from reconciler.core.model.names import SetName, Tag
-from reconciler.core.model.policy import Guard, GuardLimits, Reassert
+from reconciler.core.model.settings import Guard, GuardLimits, Reassert
 from reconciler.core.planning.approval import approve
 from reconciler.core.planning.guard_measures import measure
 from reconciler.core.planning.guard_sentences import explain_lifted, explain_warnings

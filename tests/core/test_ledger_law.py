@@ -14,16 +14,8 @@ from random import Random
 import pytest
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import (
-    ContactStates,
-    ObservationOrigin,
-    absorb,
-    adopt,
-    intend,
-    observe,
-    release,
-    withdraw,
-)
+from reconciler.core.model.contact_changes import absorb, adopt, intend, observe, release, withdraw
+from reconciler.core.model.contact_state import ContactStates, ObservationOrigin
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet

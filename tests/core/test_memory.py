@@ -9,18 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.contact_state import (
-    QUARANTINE_MS,
-    RESTORE_MS,
-    ContactState,
-    ObservationOrigin,
-    absorb,
-    intend,
-    observe,
-    release,
-    withdraw,
-)
-from reconciler.core.model.facts import Alias, Facts
+from reconciler.core.model.api_limits import Alias, Facts
+from reconciler.core.model.contact_changes import absorb, intend, observe, release, withdraw
+from reconciler.core.model.contact_state import QUARANTINE_MS, RESTORE_MS, ContactState, ObservationOrigin
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant, SetName, Tag, folded
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection, ResponseRow, classify_rows

@@ -9,19 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.contact_state import (
-    NEVER_OBSERVED,
-    ContactState,
-    ContactStates,
-    ObservationOrigin,
-    ObservedContacts,
-    absorb,
-    adopt,
-    intend,
-    observe,
-    release,
-    withdraw,
-)
+from reconciler.core.model.contact_changes import ObservedContacts, absorb, adopt, intend, observe, release, withdraw
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.observing.refresh_rules import take_in

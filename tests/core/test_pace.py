@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from pyrate_limiter import InMemoryBucket, RateItem
 from pyrate_limiter import Rate as OracleRate
 
+from reconciler.core.model.api_limits import DAY_MS, Quota, Rate, duration
 from reconciler.core.model.errors import InDoubt, NotApplied
 from reconciler.core.model.names import Instant
-from reconciler.core.model.policy import Rate, duration
-from reconciler.core.model.quota_headers import DAY_MS, Quota
 from reconciler.core.running.pace import Pace
 from tests.build import NOW
 

@@ -13,9 +13,8 @@ from hypothesis import given
 
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import GuardRefused
-from reconciler.core.model.names import ContactId, Instant, LocationId
-from reconciler.core.model.policy import Guard, GuardLimits
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import ContactId, Instant, LocationId, Source
+from reconciler.core.model.settings import Guard, GuardLimits
 from reconciler.core.planning.approval import ApprovedPlan, approve
 from reconciler.core.planning.guards import Allowance
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine, plan_location

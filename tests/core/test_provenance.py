@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from reconciler.core.model.provenance import command_line
+from reconciler.core.model.safe_text import command_line
 
 SECRET = "s3cr/et?&=:#@ x"
 

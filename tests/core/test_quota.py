@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.core.model.api_limits import DAY_MS, Quota, Rate
 from reconciler.core.model.errors import QuotaExhausted
 from reconciler.core.model.journal import RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import Instant
-from reconciler.core.model.policy import Rate
-from reconciler.core.model.quota_headers import DAY_MS, Quota
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.quota import SLACK_MS, refuse, room, sent_today
 from tests.build import HERE, NOW

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch
-from reconciler.core.running.batch_queue import Schedule
+from reconciler.core.running.batch_split import BatchQueue
 from tests.build import ids
 
 PEOPLE = ids("anna bert cara dora emil")
@@ -30,7 +30,7 @@ def some_batches(draw: st.DrawFn) -> list[Batch]:
 
 @given(some_batches(), st.integers(1, 4), st.data())
 def test_a_schedule_is_safe_and_comes_to_its_end(batches: list[Batch], room: int, data: st.DataObject) -> None:
-    schedule = Schedule(batches)
+    schedule = BatchQueue(batches)
     flying: list[int] = []
     ended: list[int] = []
     while len(ended) < len(batches):
@@ -53,7 +53,7 @@ def test_a_schedule_is_safe_and_comes_to_its_end(batches: list[Batch], room: int
 def test_one_that_must_wait_holds_up_nobody_else() -> None:
     anna, bert, cara, *_ = PEOPLE
     batches = [Batch(Action.ADD, (anna, bert), (Tag("x"),)), Batch(Action.ADD, (bert,), (Tag("y"),))]
-    schedule = Schedule([*batches, Batch(Action.ADD, (cara,), (Tag("x"),)), Batch(Action.REMOVE, (cara,), (), (2,))])
+    schedule = BatchQueue([*batches, Batch(Action.ADD, (cara,), (Tag("x"),)), Batch(Action.REMOVE, (cara,), (), (2,))])
 
     assert [schedule.start() for _ in range(3)] == [0, 2, None]
     schedule.end(0)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
-from reconciler.core.model.policy import Rate
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
-from reconciler.core.observing.search_plan import (
+from reconciler.core.observing.search import (
     EVERYBODY,
     NONE,
     Searches,

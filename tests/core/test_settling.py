@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.contact_state import ContactState, ObservationOrigin, UndecidedReading, observe
-from reconciler.core.model.facts import NO_FACTS, Facts
+from reconciler.core.model.api_limits import NO_FACTS, Facts
+from reconciler.core.model.contact_changes import observe
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin, UndecidedReading
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.model.names import Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome

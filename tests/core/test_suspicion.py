@@ -8,11 +8,10 @@ from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
-from reconciler.core.model.policy import DriftClass
-from reconciler.core.model.settings import ExpectedDrift
+from reconciler.core.model.settings import DriftClass, ExpectedDrift
 from reconciler.core.observing.attribution import Setter
-from reconciler.core.observing.drift import DriftReport, find_drift
-from reconciler.core.observing.suspicion import blamed, silenced
+from reconciler.core.observing.drift import find_drift
+from reconciler.core.observing.drift_report import DriftReport, attribute_drift, mark_expected
 from tests.build import DAY, HERE, NOW, PLACE, a_set, carries, declare, ids, loaded, state
 
 VIP = declare(a_set("s", "anna bert", "vip", absent="trial"), a_set("t", "bert", "x"))
@@ -48,7 +47,7 @@ def told(journal: Journal, earlier: dict[str, ContactState] | None = None, **con
     before = {ContactId(contact): known for contact, known in (earlier or {}).items()}
     observed = state(**contacts)
     report = find_drift(VIP, loaded(observed), earlier=before)
-    return blamed(report, observed, before, journal.runs, journal.of)
+    return attribute_drift(report, observed, before, journal.runs, journal.of)
 
 
 def test_a_missing_pair_names_the_last_run_that_put_it_there() -> None:
@@ -109,7 +108,7 @@ EXPECTED = ExpectedDrift(Tag("v*"), PLACE, frozenset({DriftClass.MISSING}), "a w
 
 
 def expecting(entry: ExpectedDrift) -> DriftReport:
-    return silenced(told(Journal(), anna=GONE, bert=GONE), [entry], VIP, now=NOW)
+    return mark_expected(told(Journal(), anna=GONE, bert=GONE), [entry], VIP, now=NOW)
 
 
 def test_what_is_expected_is_no_drift_and_still_told() -> None:

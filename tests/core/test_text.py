@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.errors import Problem
+from reconciler.core.model.journal import FailedChange
 from reconciler.core.model.manifest import ListedContacts
-from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.names import ContactId, LocationId, Source, Tag
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.model.policy import GuardLimits
 from reconciler.core.model.safe_text import visible
-from reconciler.core.model.source import Source
+from reconciler.core.model.settings import GuardLimits
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine, plan_location
-from reconciler.core.running.report import FailedChange
 from reconciler.render.json import drift_json, plan_json, problems_json, run_json, state_json
 from reconciler.render.text import render_text
 from reconciler.render.view.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.model.names import Tag
-from reconciler.core.observing.history_trend import trend
+from reconciler.core.observing.attribution import trend
 from tests.render.documents import some_logs
 
 

@@ -8,8 +8,7 @@ from reconciler.core.manifests.resolve import Reason
 from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import Change, Delta
-from reconciler.core.running.canary import Canary, of_wave, waves
-from reconciler.core.running.stop_conditions import Rates, StopOn
+from reconciler.core.running.stop_conditions import Canary, Rates, StopOn, of_wave, waves
 from tests.build import ids
 
 CHANGE = (Change(Action.ADD, Tag("x"), Reason.DECLARED),)

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.model.errors import WORST_FIRST, ExitCode
 from reconciler.core.model.outcome import Outcome
-from reconciler.core.model.policy import DriftClass, Guard
+from reconciler.core.model.settings import DriftClass, Guard
 from reconciler.loading.settings import flag, keys, variable
 from tests.docs.cli_reference import commands, common_options, options, reference
 

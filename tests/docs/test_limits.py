@@ -8,8 +8,8 @@ import pytest
 
 from reconciler import headers, planfile
 from reconciler.apply import rounds, split_refused
-from reconciler.core.model import contact_state, lease, quota_headers
-from reconciler.core.model.policy import Rate
+from reconciler.core.model import api_limits, contact_state, lease
+from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.settings import ApiSettings
 from reconciler.core.observing.refresh_rules import Cost, estimate, pages
 from reconciler.highlevel import body
@@ -57,7 +57,7 @@ def _time(milliseconds: int) -> str:
 
 
 def ours() -> list[tuple[str, ...]]:
-    day = quota_headers.DAY_MS
+    day = api_limits.DAY_MS
     return [
         ("lines of a manifest", f"{text.MAX_LINES:,}"),
         ("size of a manifest", f"{text.MAX_BYTES // 1_000_000} MB"),

@@ -16,8 +16,7 @@ from reconciler.core.manifests.checks.conflicts import DatedUse, clashes, rivals
 from reconciler.core.manifests.checks.merged import components
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, SetUse, TagUse
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 from reconciler.loading import FileTree, load_files
 
 LOCATION = LocationId("asdrwHvLUxlfw5SqKVCN")

@@ -9,10 +9,11 @@ import pytest
 
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import LocationId, instant
-from reconciler.core.model.policy import Guard, GuardLimits
-from reconciler.core.model.settings import ApiSettings, OriginKind, Settings, redacted, shown
+from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.settings import ApiSettings, Guard, GuardLimits, OriginKind, Settings
 from reconciler.loading import FileTree, load_files, load_settings
 from reconciler.loading.settings import flag, keys, variable
+from reconciler.render.view.settings import shown
 
 LOCATION = LocationId("asdrwHvLUxlfw5SqKVCN")
 MANIFEST = b"location: asdrwHvLUxlfw5SqKVCN\ncontact_sets: {}\n"

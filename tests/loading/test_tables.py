@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.errors import InvalidInput
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Source
 from reconciler.loading.contact_tables import ContactTable, FileRequest, Gathering, RowFilter
 from reconciler.loading.tables import read_table, rows, text_lines
 from tests.extras import need

@@ -21,11 +21,13 @@ from reconciler.cli.answers import (
 )
 from reconciler.core.manifests.compare_revisions import SettingMove, compare
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.facts import Facts
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.journal import Answer as Answered
 from reconciler.core.model.journal import (
     BatchRecord,
     BatchStatus,
+    FailedChange,
+    LocationReport,
     RunEnding,
     RunHeader,
     RunLog,
@@ -33,19 +35,17 @@ from reconciler.core.model.journal import (
     RunStatus,
     Shortfall,
 )
-from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.model.names import ContactId, Instant, LocationId, Source, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
-from reconciler.core.model.policy import DriftClass, GuardLimits
-from reconciler.core.model.provenance import Provenance, command_line
-from reconciler.core.model.source import Source
-from reconciler.core.observing.attribution import Setter
-from reconciler.core.observing.drift import Drifted, DriftReport, find_drift
-from reconciler.core.observing.history_trend import Trend, trend
+from reconciler.core.model.safe_text import Provenance, command_line
+from reconciler.core.model.settings import DriftClass, GuardLimits
+from reconciler.core.observing.attribution import Setter, Trend, trend
+from reconciler.core.observing.drift import find_drift
+from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed, UnreachableReason
 from reconciler.core.planning.exclusive_tags import OlderRows
 from reconciler.core.planning.plan import LocationState, combine
-from reconciler.core.running.report import FailedChange, LocationReport
-from reconciler.core.running.unsent import NEXT_PLAN, STOPPED
+from reconciler.core.running.shortfalls import NEXT_PLAN, STOPPED
 from reconciler.render.json import facts_json
 from reconciler.render.view.contact import ContactStory
 from reconciler.render.view.facts import facts_view

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from reconciler.cli.answers import spell
 from reconciler.core.model.errors import Problem
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Source
 from reconciler.render.json import add_provenance, problems_json
 from reconciler.render.schema import SCHEMAS, plan_schema, report_schema
 from tests.render.documents import ANSWERS

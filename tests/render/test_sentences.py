@@ -9,8 +9,8 @@ from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.manifest import Authority, TagRule
 from reconciler.core.model.names import Instant, Tag
 from reconciler.core.model.outcome import Rejection
-from reconciler.core.model.policy import DriftClass, Guard, GuardLimits
-from reconciler.core.observing.drift import Drifted, DriftReport
+from reconciler.core.model.settings import DriftClass, Guard, GuardLimits
+from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.planning.changes import EVERYTHING, Selection
 from reconciler.core.planning.exclusive_tags import OlderRows
 from reconciler.core.planning.guards import Measured

@@ -29,17 +29,14 @@ from reconciler.cli.console import Console
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.events import Waiting
-from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.journal import FailedChange, LocationReport, RunStatus
 from reconciler.core.model.manifest import ListedContacts
-from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.names import ContactId, LocationId, Source, Tag
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.model.policy import DriftClass, GuardLimits
-from reconciler.core.model.provenance import Provenance, command_line
-from reconciler.core.model.safe_text import printable
-from reconciler.core.model.source import Source
-from reconciler.core.observing.drift import Drifted, DriftReport
+from reconciler.core.model.safe_text import Provenance, command_line, printable
+from reconciler.core.model.settings import DriftClass, GuardLimits
+from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.planning.plan import LocationState, PlanOptions, combine, plan_location
-from reconciler.core.running.report import FailedChange, LocationReport
 from reconciler.planfile import dumps, loads
 from reconciler.render.github import problems_github
 from reconciler.render.json import problems_json

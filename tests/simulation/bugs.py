@@ -89,7 +89,7 @@ BUGS = (
     ),
     Bug(
         "put nothing under management",
-        "core/model/contact_state.py",
+        "core/model/contact_changes.py",
         "ledger=known.ledger | tags,\n        kept=(known.kept",
         "ledger=known.ledger,\n        kept=(known.kept",
         "16",

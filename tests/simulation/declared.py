@@ -12,8 +12,7 @@ from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, OnLeave, TagRule, TagUse
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 
 PLACE = Source("manifests/acme.yaml", 1, 1)
 PEOPLE = tuple(ContactId(f"p{nth}" * 10) for nth in range(5))

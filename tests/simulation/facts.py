@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.plan import LocationPlan
-from reconciler.core.running.report import LocationReport
 from reconciler.sandbox.world import Transition
 from tests.simulation.declared import Declared, canonical
 from tests.simulation.evidence import Pair, Sight, Write, sights_of, unfound_by, writes_of

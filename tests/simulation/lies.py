@@ -154,7 +154,7 @@ LIES = (
     ),
     Bug(
         "let an older look overwrite a newer one",
-        "core/model/contact_state.py",
+        "core/model/contact_changes.py",
         "    if known.observed_at is not None and at < known.observed_at:",
         "    if known.observed_at is not None and at < 0:",
         "8",
@@ -182,7 +182,7 @@ LIES = (
     ),
     Bug(
         "search on where an index ignores the cursor",
-        "core/observing/search_completeness.py",
+        "core/observing/search.py",
         """            self.ended = True
             self._doubt("the search came back""",
         """            self.ended = False

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.apply import Mission, Services, apply
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.errors import StalePlan
 from reconciler.core.model.events import Event
-from reconciler.core.model.journal import RunLog, RunRecord
+from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, LocationId
-from reconciler.core.model.quota_headers import Quota
 from reconciler.core.observing.refresh_rules import RefreshResult
 from reconciler.core.planning.approval import approve
 from reconciler.core.planning.changes import HeldContacts
@@ -23,7 +23,6 @@ from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combi
 from reconciler.core.planning.proposal import Proposal, narrowed
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
 from reconciler.core.running.pace import Pace
-from reconciler.core.running.report import LocationReport
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.exchange import Agency
 from reconciler.planfile import dumps, loads

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.names import Instant, LocationId, Tag
-from reconciler.core.model.policy import GuardLimits, Rate, Reassert
+from reconciler.core.model.settings import GuardLimits, Reassert
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.plan import PlanOptions

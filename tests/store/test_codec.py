@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, ContactState, UndecidedReading, intend
+from reconciler.core.model.contact_changes import intend
+from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, ContactState, UndecidedReading
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag

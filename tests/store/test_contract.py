@@ -14,9 +14,9 @@ import pytest
 from reconciler.cli.runs import read_log
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, state_document
+from reconciler.core.model.api_limits import NO_FACTS, Facts
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ObservationOrigin, UndecidedReading
 from reconciler.core.model.errors import LeaseLost, LockHeld, UsageError
-from reconciler.core.model.facts import NO_FACTS, Facts
 from reconciler.core.model.journal import Answer, RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.lease import TTL_MS, Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag

@@ -20,10 +20,10 @@ from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.recovery_file import Lost
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.errors import StateError
+from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import Instant
-from reconciler.core.model.policy import GuardLimits
-from reconciler.core.running.report import LocationReport
+from reconciler.core.model.settings import GuardLimits
 from reconciler.recovery_journal import load_emergency
 from reconciler.store import open_reader, open_store
 from reconciler.store.fsync import Disk

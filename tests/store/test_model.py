@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import pytest
 
+from reconciler.core.model.api_limits import NO_FACTS, Facts
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ObservationOrigin, UndecidedReading
 from reconciler.core.model.errors import LeaseLost, LockHeld
-from reconciler.core.model.facts import NO_FACTS, Facts
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.model.api_limits import NO_FACTS
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
 from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew, UsageError
-from reconciler.core.model.facts import NO_FACTS
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import ContactId, Instant, SetName

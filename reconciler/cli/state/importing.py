@@ -15,7 +15,8 @@ from reconciler.cli.revision import committed_at
 from reconciler.cli.state.working import journalled, locked
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
-from reconciler.core.model.contact_state import ObservationOrigin, ObservedContacts
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import Instant, instant
 from reconciler.core.observing.refresh_rules import take_in

@@ -13,7 +13,7 @@ from reconciler.cli.options import FORMATS, common, milliseconds, output
 from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.clock import SystemClock
 from reconciler.core.model.names import Instant, normalise_tag
-from reconciler.core.model.settings import redacted
+from reconciler.core.model.safe_text import redacted
 from reconciler.core.planning.state_filter import StateFilter, Status
 from reconciler.store import open_reader
 

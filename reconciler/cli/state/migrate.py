@@ -13,7 +13,7 @@ from reconciler.cli.state.working import locked, whole
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.formats.state_json import accept
 from reconciler.core.model.errors import StateError, UsageError
-from reconciler.core.model.settings import redacted
+from reconciler.core.model.safe_text import redacted
 from reconciler.render.view.blocks import counted
 from reconciler.store import open_store
 

@@ -17,7 +17,7 @@ from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, accept
 from reconciler.core.formats.state_json_reader import read_state
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Source
 from reconciler.store import open_store
 
 OPERATION = "state push"

@@ -14,7 +14,8 @@ from reconciler.cli.options import common
 from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.lease import Lease, describe, unlock_command
-from reconciler.core.model.settings import Settings, redacted
+from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.settings import Settings
 from reconciler.render.view.blocks import moment
 from reconciler.store import open_reader, open_store
 

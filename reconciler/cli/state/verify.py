@@ -14,7 +14,7 @@ from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
 from reconciler.core.formats.integrity import verify
 from reconciler.core.model.errors import ExitCode
-from reconciler.core.model.settings import redacted
+from reconciler.core.model.safe_text import redacted
 from reconciler.render.view.blocks import counted
 from reconciler.store import open_reader
 

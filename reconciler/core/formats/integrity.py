@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from reconciler.core.formats.state_json import Portable
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunLog, RunStatus
 from reconciler.core.model.names import ContactId, Instant, Tag, alike_but_for_spelling, normalise_tag
 from reconciler.core.model.outcome import Action, Outcome

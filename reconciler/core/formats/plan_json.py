@@ -18,7 +18,7 @@ from reconciler.core.planning.changes import Change, HeldContacts, Tried
 from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched
 from reconciler.core.planning.guards import Measured
 from reconciler.core.planning.plan import LocationPlan, Plan
-from reconciler.core.running.remedies import plan_remedies
+from reconciler.core.running.shortfalls import plan_remedies
 
 FORMAT_VERSION = "1.0"
 T = TypeVar("T")

@@ -9,12 +9,12 @@ from typing import Any
 from reconciler.core.formats import checked
 from reconciler.core.formats.plan_json import FORMAT_VERSION, seal
 from reconciler.core.manifests.resolve import Reason
-from reconciler.core.model.contact_state import ObservationOrigin, ObservedContacts
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import PlanFileError
-from reconciler.core.model.names import ContactId, LocationId, SetName, Tag
+from reconciler.core.model.names import ContactId, LocationId, SetName, Source, Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.policy import Guard
-from reconciler.core.model.source import Source
+from reconciler.core.model.settings import Guard
 from reconciler.core.planning.approved_scope import sends_what_it_says
 from reconciler.core.planning.batches import Batch, Proof, Reasserted
 from reconciler.core.planning.changes import (

@@ -12,9 +12,8 @@ from reconciler.core.formats.state_json_reader import read_answers, read_contact
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunRecord, RunStatus
-from reconciler.core.model.names import ContactId, Instant, LocationId, iso
+from reconciler.core.model.names import ContactId, Instant, LocationId, Source, iso
 from reconciler.core.model.outcome import ContactOutcome, Outcome
-from reconciler.core.model.source import Source
 from reconciler.core.planning.batches import Batch
 
 KIND = "emergency journal"

@@ -13,9 +13,9 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState, UndecidedReading
 from reconciler.core.model.errors import StateError
-from reconciler.core.model.facts import Facts
 from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord
 from reconciler.core.model.names import ContactId, Instant, TagSet, iso
 from reconciler.core.planning.plan import LocationState

@@ -7,9 +7,9 @@ from typing import Any
 
 from reconciler.core.formats import checked
 from reconciler.core.formats.state_json import FORMAT_VERSION, Portable
+from reconciler.core.model.api_limits import NO_FACTS, Facts
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin, UndecidedReading
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.facts import NO_FACTS, Facts
 from reconciler.core.model.journal import (
     Answer,
     BatchRecord,
@@ -21,9 +21,8 @@ from reconciler.core.model.journal import (
     RunStatus,
     Shortfall,
 )
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
-from reconciler.core.model.source import Source
 from reconciler.core.planning.plan import LocationState
 
 

@@ -26,8 +26,7 @@ from reconciler.core.model.manifest import (
     SetUse,
     TagRule,
 )
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 
 
 class Reason(StrEnum):

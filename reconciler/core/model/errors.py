@@ -34,7 +34,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Source
 
 
 class ExitCode(IntEnum):

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 
 
 class Authority(StrEnum):

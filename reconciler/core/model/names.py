@@ -1,4 +1,4 @@
-"""The names of things, and the only normalisation of them.
+"""The names of things, their only normalisation, and the places where they were written.
 
 Every id and tag is text. A tag is compared lower-cased and trimmed, as HighLevel stores it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import lru_cache
@@ -27,6 +28,8 @@ _CHOICES = 500
 _FIREBASE_ID = re.compile(r"[A-Za-z0-9]{20}")
 _LOCATION_IN_PROSE = re.compile(r"(?<![-\w])([Ll]ocation(?:(?:'s)? than)? )([\w-]+)")
 """Not the option `--location ID` of a command: there the id is what is to be typed."""
+
+_PLACE = re.compile(r"(.+?):([1-9][0-9]*)(?::([1-9][0-9]*))?", re.DOTALL)
 
 
 def normalise_tag(text: str) -> Tag:
@@ -96,3 +99,23 @@ def instant(text: str) -> Instant:
         return Instant(round(moment.astimezone(UTC).timestamp() * 1000))
     except OverflowError:
         raise ValueError(f"no such time in UTC: {text!r}") from None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """A place in a file: path as the user would type it, line and column from 1 (0: the whole file)."""
+
+    path: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        if not self.line:
+            return self.path
+        return f"{self.path}:{self.line}:{self.column}" if self.column else f"{self.path}:{self.line}"
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """The inverse of `str` where line and column are given; else a path that ends in `:7` is taken for a line."""
+        found = _PLACE.fullmatch(text)
+        return cls(found[1], int(found[2]), int(found[3] or 0)) if found else cls(text)

@@ -1,11 +1,16 @@
-"""What a response row means. Rows decide: `succeded` and `errorCount` are not looked at.
+"""The meaning of an answer: of each response row, and of a 401 or 403. Pure.
+
+Rows decide: `succeded` and `errorCount` are not looked at.
 
 Rules
 1. One row a contact. A missing row, more than one row, or a row that contradicts itself or the request leaves the
    contact in doubt.
 2. A documented error message rejects the contact. An unknown error message says nothing of the effect: held.
-3. A success row is the next observation: what the contact carries now is (old + added) - removed.
+3. A success row is the next observation: the contact carries (old + added) - removed now.
 4. A tag that comes back in another spelling is the tag that was sent (`tag_aliases.py` remembers it).
+5. The vendor answers 401 to a token that is no good any more, to a missing scope and to a request without a version;
+   its words tell them apart (live accounts: "The token is not authorized for this scope.", "version header was not
+   found."). Words of another kind beside a 401 are about the token itself.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from reconciler.core.model.names import ContactId, Tag, TagSet, alike_but_for_spelling
 
@@ -50,6 +55,9 @@ REJECTIONS = {
     "contact does not belong to location": Rejection.FOREIGN,
 }
 """The vendor's documented error messages (OpenAPI of 2026-06-19, UpdateTagsResponseDTO)."""
+
+UNAUTHORIZED = 401
+THE_TOKEN = "the token"  # noqa: S105 (no token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +135,45 @@ def _judge_success(action: Action, wanted: TagSet, row: ResponseRow) -> ContactO
     return ContactOutcome(
         Outcome.APPLIED if changed else Outcome.NOOP, row.message, None, row.old, row.added, row.removed
     )
+
+
+class RefusalKind(Enum):
+    """What is refused. PLACE: the token in this location, or a scope. PAGE: a page says so, and not the API."""
+
+    TOKEN = "token"  # noqa: S105 (no token)
+    SCOPE = "scope"
+    PLACE = "place"
+    VERSION = "version"
+    PAGE = "page"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What it means in words, and what to do about it."""
+
+    kind: RefusalKind
+    meaning: str
+    remedy: str
+
+
+def read_refusal(status: int, said: Iterable[str], token: str, *, page: bool = False) -> Refusal:
+    """`token`: what it is called, and where it is held; never the token itself. `page`: the answer is a web page."""
+    if page:
+        meaning = "this is a web page and no answer of the API: a firewall, a proxy or a sign-in refuses"
+        return Refusal(RefusalKind.PAGE, meaning, "see api.base_url, and what network and proxy let through")
+    words = " ".join(said).lower()
+    if "scope" in words:
+        remedy = "give it the scopes contacts.readonly and locations/tags.readonly, and contacts.write to apply"
+        return Refusal(RefusalKind.SCOPE, f"{token} lacks a scope", remedy)
+    if "version" in words:
+        return Refusal(RefusalKind.VERSION, "the request named no version that it knows", "see api.version")
+    if status == UNAUTHORIZED:
+        remedy = "make a new token in HighLevel, and set it where the old one is held"
+        return Refusal(RefusalKind.TOKEN, f"{token} is expired, revoked or rotated, or is no token of this API", remedy)
+    remedy = "see that the token is of this location and has the scopes it needs"
+    return Refusal(RefusalKind.PLACE, f"{token} may not do this in the location", remedy)
+
+
+def called(held_in: str) -> str:
+    """What a token is called that is held there; `held_in` empty: that is not known."""
+    return f"{THE_TOKEN} from {held_in}" if held_in else THE_TOKEN

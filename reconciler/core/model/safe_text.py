@@ -1,13 +1,38 @@
-"""Outside text made harmless: for a line of a terminal or a log, and inside the strings of a JSON document."""
+"""Text that leaves for readers: harmless in a line, in JSON and in an address, and without secrets in a command line.
+
+Laws
+1. No id leaves its place in a contact's address; any character of it but a letter or digit is percent-encoded.
+2. No password and no token is in a command line that is shown, wherever it stood.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.core.model.names import ContactId, Instant, LocationId
 
 _MARKS = re.compile(r"(:(?=:)|#(?=#))")
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+_PASSWORD = re.compile(r"(?<=://)([^/@\s]*:)[^/\s]*(?=@)")
+_SECRET_PARAMETER = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|key|sig)[^=&]*=)[^&]*")
+LOCATION, CONTACT = "{location_id}", "{contact_id}"
+
+LONGEST = 500
+_PLACE = r"(?:[A-Za-z0-9._~/%?&=+,;-]|\{location_id\}|\{contact_id\})*"
+_TEMPLATE = re.compile(rf"https://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{{1,5}})?/{_PLACE}(?:#{_PLACE})?")
+_SPECIAL = re.compile(r"[^A-Za-z0-9_~-]")
+PROGRAM = "reconciler"
+_STARS = "***"
+_USER = re.compile(r"(?<=://).*@", re.DOTALL)
+"""Whatever stands before a host: a user and a password, which may hold any character."""
+
+_TOKEN = re.compile(r"\bpit-[0-9A-Fa-f-]{8,}|\beyJ[\w-]{8,}(?:\.[\w-]*)*")
+"""A token of a private integration, and a JSON Web Token."""
 
 
 def printable(text: str) -> str:
@@ -54,3 +79,50 @@ def _code(char: str) -> str:
 def _combines(char: str) -> bool:
     # no mark comes before the combining diacritics
     return char >= "\u0300" and unicodedata.category(char).startswith("M")
+
+
+def redacted(url: str) -> str:
+    """A state URL without its password and without parameters that look like secrets."""
+    return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
+
+
+def is_contact_url(template: str) -> bool:
+    """Whether the template makes an https address, with the contact's id in it and no placeholder but the two."""
+    return len(template) <= LONGEST and CONTACT in template and _TEMPLATE.fullmatch(template) is not None
+
+
+def contact_page(template: str, location: LocationId, contact: ContactId) -> str:
+    """The address of a contact's page."""
+    return template.replace(LOCATION, _encoded(location)).replace(CONTACT, _encoded(contact))
+
+
+def _encoded(text: str) -> str:
+    """An encoded text has no brace: it is never taken for a placeholder."""
+    return _SPECIAL.sub(lambda found: "".join(f"%{byte:02X}" for byte in _bytes(found[0])), text)
+
+
+def _bytes(char: str) -> bytes:
+    return char.encode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a report came to be."""
+
+    at: Instant
+    """When it was made."""
+    commit: str
+    """The commit that the manifests were checked out at; empty where it read none, or Git tells none."""
+    version: str
+    """The version of reconciler."""
+    command: str
+    """The command line for a shell, without passwords and tokens."""
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """The command with these arguments, as a person types it; `***` stands for each secret."""
+    return shlex.join([PROGRAM, *map(_without_secrets, arguments)])
+
+
+def _without_secrets(argument: str) -> str:
+    return _TOKEN.sub(_STARS, redacted(_USER.sub(f"{_STARS}@", argument)))

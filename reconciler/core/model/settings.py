@@ -1,28 +1,98 @@
-"""What `reconciler.yaml`, the environment and the flags say, and where each value comes from.
+"""The values of `reconciler.yaml`, the environment and the flags, where each comes from, and the words it may choose.
 
 Law: no token is ever a setting; a location names the variable or the command that yields one.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.manifest import Authority, TagRule
-from reconciler.core.model.names import Instant, LocationId, Tag, location_label
-from reconciler.core.model.policy import DriftClass, Guard, GuardLimits, Reassert
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Instant, LocationId, Source, Tag, location_label
 
 DEFAULT_TOKEN_ENV = "HIGHLEVEL_TOKEN"  # noqa: S105 (a name, no token)
 """The variable a token is read from where a location names neither a variable nor a command."""
 
 DEFAULT_STATE = "sqlite:///.reconciler/state.db"
 
-_PASSWORD = re.compile(r"(?<=://)([^/@\s]*:)[^/\s]*(?=@)")
-_SECRET_PARAMETER = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|key|sig)[^=&]*=)[^&]*")
+
+class Reassert(StrEnum):
+    """Which tags may be added again where that saves a request."""
+
+    INERT = "inert"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+PCT_FLOOR = 5
+
+
+class Guard(StrEnum):
+    MAX_ADDS = "max_adds"
+    MAX_REMOVES = "max_removes"
+    MAX_ADDS_PCT = "max_adds_pct"
+    MAX_REMOVES_PCT = "max_removes_pct"
+    MAX_RESTORED_PCT = "max_restored_pct"
+    MAX_FIRST_ADDS = "max_first_adds"
+    EMPTIES_TAG = "empties_tag"
+    MIN_HOLDERS = "min_holders"
+    ODD_IDS = "odd_ids"
+    MAX_REQUESTS = "max_requests"
+    SHRINK_PCT = "shrink_pct"
+    GROW_PCT = "grow_pct"
+    PROTECTED = "protected"
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What it holds for, and may be lifted on: the location as a whole (empty), a tag, a set."""
+        return _SCOPES.get(self, ("", "tag"))
+
+
+_SCOPES = {
+    Guard.MAX_REQUESTS: ("",),
+    Guard.MAX_RESTORED_PCT: ("tag",),
+    Guard.MAX_FIRST_ADDS: ("tag",),
+    Guard.EMPTIES_TAG: ("tag",),
+    Guard.MIN_HOLDERS: ("tag",),
+    Guard.ODD_IDS: ("tag",),
+    Guard.PROTECTED: ("tag",),
+    Guard.SHRINK_PCT: ("set",),
+    Guard.GROW_PCT: ("set",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLimits:
+    """The limits of a location; None: no limit. Limits on a single tag are in its rule."""
+
+    max_adds: int | None = None
+    max_removes: int | None = None
+    max_adds_pct: float | None = None
+    max_removes_pct: float | None = 30.0
+    max_restored_pct: float | None = 30.0
+    max_first_adds: int | None = PCT_FLOOR
+    empties_tag: bool = True
+    min_holders: int | None = None
+    odd_ids: bool = True
+    max_requests: int | None = None
+    shrink_pct: float | None = 50.0
+    grow_pct: float | None = 100.0
+
+
+class DriftClass(StrEnum):
+    MISSING = "missing"
+    UNEXPECTED = "unexpected"
+    PENDING = "pending"
+    UNREACHABLE = "unreachable"
+    FLAPPING = "flapping"
+    HELD = "held"
+    TOLERATED = "tolerated"
+    FOREIGN = "foreign"
+    STALE = "stale"
+    UNOBSERVED = "unobserved"
 
 
 class OriginKind(StrEnum):
@@ -189,48 +259,3 @@ class Settings:
     def pin(self, location: LocationId) -> str | None:
         """The lineage that the location's state must have."""
         return self.location(location).lineage or self.lineage
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One setting as a person sees it: no password, no token."""
-
-    key: str
-    value: str
-    origin: SettingOrigin
-
-
-def shown(settings: Settings) -> Iterator[Shown]:
-    """Every simple setting, then one line a location; the order is that of the documentation."""
-    simple: list[tuple[str, object]] = [
-        ("state", redacted(settings.state)),
-        ("lineage", settings.lineage),
-        ("timezone", settings.timezone),
-        ("authority", settings.authority),
-    ]
-    sections = (("api", settings.api), ("plan", settings.plan), ("apply", settings.apply), ("guards", settings.guards))
-    for name, section in sections:
-        simple += [(f"{name}.{each.name}", getattr(section, each.name)) for each in fields(section)]
-    simple += [("history_keep", settings.history_keep), ("contact_url", settings.contact_url or None)]
-    for key, value in simple:
-        yield Shown(key, _text(value), settings.origin(key))
-    for place in settings.locations.values():
-        token = f"command {place.token_command}" if place.token_command else f"variable {place.token_env}"
-        yield Shown(f"locations.{place.location}", f"{place.name or '-'}, token from {token}", _written(place.source))
-
-
-def redacted(url: str) -> str:
-    """A state URL without its password and without parameters that look like secrets."""
-    return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
-
-
-def _written(source: Source) -> SettingOrigin:
-    return SettingOrigin(OriginKind.FILE, source)
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import (
     ApiError,
@@ -21,8 +22,7 @@ from reconciler.core.model.errors import (
 )
 from reconciler.core.model.lease import Lease, describe
 from reconciler.core.model.names import Instant, iso
-from reconciler.core.model.quota_headers import Quota
-from reconciler.core.model.refusal import Refusal, RefusalKind, called, read_refusal
+from reconciler.core.model.outcome import Refusal, RefusalKind, called, read_refusal
 from reconciler.core.model.settings import ApiSettings
 from reconciler.core.planning.plan import LocationState
 

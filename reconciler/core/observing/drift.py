@@ -15,81 +15,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
-from reconciler.core.manifests.resolve import Desired, Reason
+from reconciler.core.manifests.resolve import NOTHING, Desired, Reason, Want
 from reconciler.core.model.contact_state import UNTIMED, ContactState, ContactStates
-from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.policy import DriftClass
-from reconciler.core.observing.attribution import Setter
-from reconciler.core.observing.leftover import left_alone
+from reconciler.core.model.settings import DriftClass
+from reconciler.core.observing.drift_report import NO_REFRESH, Drifted, DriftReport, Evidence, observations_of
 from reconciler.core.planning.changes import EVERYTHING, FLAPPING, Change, DeferralReason, Diff, Selection
-from reconciler.core.planning.diff import diff, selected
-from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, OlderRows, Searched
+from reconciler.core.planning.diff import diff, owned_in, selected
+from reconciler.core.planning.exclusive_tags import Searched
 from reconciler.core.planning.plan import LocationState, before_run
 
-OF_CONTACTS = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
-"""Classes of whole contacts; the others are of pairs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drifted:
-    """Contacts that drifted alike. `tag` is empty where the whole contact is meant.
-
-    `set_by`: the last run that made it as it should be, as far as the history reaches. `after`: when it was still so,
-    on the one of the contacts that drifted longest ago at the latest; `oldest` and `newest`: their observations.
-    `expected`: why this is expected, None where it is not.
-    """
-
-    drift: DriftClass
-    tag: Tag
-    reason: str
-    contacts: tuple[ContactId, ...]
-    set_by: Setter | None = None
-    after: Instant | None = None
-    oldest: Instant | None = None
-    newest: Instant | None = None
-    expected: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DriftReport:
-    """The drift of one location. `oldest`, `newest`: observations of declared contacts. `incomplete`: why a search
-    proves nothing of those it did not show; `waiting`: exclusive tags whose other holders nobody looked for;
-    `older_rows`: what a search told that was set aside. `applied`: whether an apply of the location is known: without
-    one nothing tells what others changed.
-    """
-
-    location: LocationId
-    serial: int
-    drifted: tuple[Drifted, ...]
-    observed: int
-    oldest: Instant | None
-    newest: Instant | None
-    refreshed: bool
-    incomplete: str = ""
-    waiting: tuple[Tag, ...] = ()
-    older_rows: OlderRows | None = None
-    applied: bool = True
-
-    def count(self, drift: DriftClass) -> int:
-        """Pairs, or contacts where the class is of whole contacts; without what is expected."""
-        return sum(len(each.contacts) for each in self.drifted if each.drift is drift and each.expected is None)
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What a refresh told besides tags. `gone`: declared contacts that are not there, and why."""
-
-    searched: Searched = NOT_SEARCHED
-    gone: Mapping[ContactId, str] = field(default_factory=dict)
-    incomplete: str = ""
-
-
-NO_REFRESH = Evidence()
-
 Groups = defaultdict[tuple[DriftClass, Tag, str], list[ContactId]]
+NONE: TagSet = frozenset()
 
 
 def find_drift(
@@ -150,13 +90,6 @@ def _drifted(key: tuple[DriftClass, Tag, str], contacts: Iterable[ContactId], ob
     ordered = tuple(sorted(contacts))
     oldest, newest = observations_of(ordered, observed)
     return Drifted(drift, tag, reason, ordered, oldest=oldest, newest=newest)
-
-
-def observations_of(contacts: Iterable[ContactId], observed: ContactStates) -> tuple[Instant | None, Instant | None]:
-    """The oldest and the newest observation of these contacts."""
-    patterns = {observed.contacts.get(contact, 0) for contact in contacts}
-    ages = [at for index in patterns if (at := observed.patterns[index].observed_at) is not None]
-    return min(ages, default=None), max(ages, default=None)
 
 
 def _moved(
@@ -245,3 +178,23 @@ def _ages(
             groups[DriftClass.STALE, Tag(""), ""].extend(each for each in contacts if each not in evidence.gone)
     ages = [at for at, _ in seen]
     return sum(number for _, number in seen), min(ages, default=None), max(ages, default=None)
+
+
+def left_alone(
+    desired: Desired, observed: ContactStates, selection: Selection, searched: Searched
+) -> Iterator[tuple[Tag, bool, Sequence[ContactId]]]:
+    """Tag, whether it is owned, and contacts that carry it so."""
+    owned = owned_in(desired, observed, selection)
+    alike: defaultdict[tuple[int, int], list[ContactId]] = defaultdict(list)
+    for contact in selected(desired, selection) if selection.sets else observed.contacts:
+        alike[desired.contacts.get(contact, -1), observed.contacts.get(contact, 0)].append(contact)
+    for (wanted, index), contacts in alike.items():
+        want, known = desired.wants[wanted] if wanted >= 0 else NOTHING, observed.patterns[index]
+        for tag in filter(selection.takes, _left(want, known, searched)):
+            if want.authority is Authority.ADDITIVE or (tag not in owned and want.authority is Authority.OWNED):
+                yield tag, tag in owned, contacts
+
+
+def _left(want: Want, known: ContactState, searched: Searched) -> TagSet:
+    others = (known.observed or NONE) - want.present.keys() - want.absent.keys() - known.ledger - known.doubt
+    return others - searched.held_by(known.observed) if searched.shows(known) else others

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reconciler.core.model.contact_state import SETTLE_MS, ContactState, ContactStates, ObservedContacts
+from reconciler.core.model.api_limits import Rate, duration
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import SETTLE_MS, ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
-from reconciler.core.model.policy import Rate, duration
 from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.planning.tag_aliases import Spelling
 

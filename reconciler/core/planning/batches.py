@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.cover import EFFORT, Cover, Demand, cover, schedule
-from reconciler.core.model.facts import Facts
+from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import Demands

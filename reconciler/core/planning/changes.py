@@ -8,9 +8,8 @@ from enum import StrEnum
 
 from reconciler.core.cover import Demand
 from reconciler.core.manifests.resolve import Reason
-from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.source import Source
 
 IN_DOUBT = "in doubt"
 FLAPPING = "flapping: put back less than 7 days ago"

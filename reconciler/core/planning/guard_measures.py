@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.policy import PCT_FLOOR, Guard, GuardLimits
+from reconciler.core.model.settings import PCT_FLOOR, Guard, GuardLimits
 from reconciler.core.planning.batches import Reasserted
 from reconciler.core.planning.guards import NO_REASON, SIZE_FLOOR, Allowance, Before, Counts, Measured
 

@@ -11,7 +11,7 @@ from itertools import filterfalse
 
 from reconciler.core.model.names import ContactId, Tag, looks_like_contact_id
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.policy import Guard
+from reconciler.core.model.settings import Guard
 from reconciler.core.planning.guards import BY_NAME, Measured
 from reconciler.core.planning.plan import LocationPlan
 

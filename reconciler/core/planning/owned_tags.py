@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Container
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import ContactStates, Managed, not_among
+from reconciler.core.model.contact_changes import not_among
+from reconciler.core.model.contact_state import ContactStates, Managed
 from reconciler.core.model.names import ContactId, TagSet
 
 NONE: TagSet = frozenset()

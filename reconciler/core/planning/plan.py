@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.core.cover import EFFORT, Demand
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, ContactStates, ObservedContacts
-from reconciler.core.model.facts import NO_FACTS, Facts
+from reconciler.core.model.api_limits import NO_FACTS, Facts, Rate
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, ContactStates
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.policy import GuardLimits, Rate
+from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.attempts import tried_before
 from reconciler.core.planning.batches import Batch, Batches, Caps, Proof, Reasserted, make_batches
 from reconciler.core.planning.changes import (

@@ -18,7 +18,7 @@ from reconciler.core.model.contact_state import ContactState, Managed
 from reconciler.core.model.manifest import TagRule
 from reconciler.core.model.names import Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.policy import Reassert
+from reconciler.core.model.settings import Reassert
 
 NONE: TagSet = frozenset()
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired, Reason, Want
-from reconciler.core.model.contact_state import ContactState, ContactStates, ObservedContacts
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, RunLog
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Tag, TagSet, folded

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from reconciler.core.model.api_limits import Rate, duration
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.policy import Rate, duration
 from reconciler.core.planning.batches import Batches
 from reconciler.core.planning.changes import Deferral, Delta, Diff, HeldContacts
 

@@ -19,8 +19,9 @@ from functools import cache
 from typing import TypeVar
 
 from reconciler.core.manifests.resolve import Desired, Want
-from reconciler.core.model.contact_state import ContactState, ContactStates, ObservedContacts
-from reconciler.core.model.facts import Alias
+from reconciler.core.model.api_limits import Alias
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.manifest import TagRule
 from reconciler.core.model.names import Instant, Tag, TagSet, folded

@@ -1,17 +1,75 @@
-"""A request that the API refuses as a whole, in smaller parts; and how large one may be, as refusals tell. Pure."""
+"""Which batch may leave next, and the parts of a request that the API refuses as a whole. Pure.
+
+Rules
+1. A batch starts when every batch of its `after` has ended, and none that is under way shares a contact with it.
+2. Of those that may start, the first in the plan's order does; one that may not holds up no other.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
-from reconciler.core.model.facts import Facts
-from reconciler.core.model.names import Instant, TagSet
+from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.planning.batches import Batch, Caps
 
 T = TypeVar("T")
+
+
+class BatchQueue:
+    """Batches, and how far they are: `start` one, `end` it. Work is per contact of a batch, however many wait."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self._batches = batches
+        self._waits = [len(set(batch.after)) for batch in batches]
+        self._followers: defaultdict[int, list[int]] = defaultdict(list)
+        for index, batch in enumerate(batches):
+            for before in set(batch.after):
+                self._followers[before].append(index)
+        self._ready = [index for index, waits in enumerate(self._waits) if not waits]
+        heapify(self._ready)
+        self._busy: set[ContactId] = set()
+        self._parked: defaultdict[ContactId, list[int]] = defaultdict(list)
+
+    def start(self) -> int | None:
+        """The batch that starts now; None while there is none that may."""
+        while self._ready:
+            index = heappop(self._ready)
+            taken = self._taken(index)
+            if taken is None:
+                self._busy.update(self._batches[index].contacts)
+                return index
+            self._parked[taken].append(index)
+        return None
+
+    def end(self, index: int) -> None:
+        contacts = self._batches[index].contacts
+        self._busy.difference_update(contacts)
+        if self._parked:
+            for contact in contacts:
+                for waiting in self._parked.pop(contact, ()):
+                    heappush(self._ready, waiting)
+        for follower in self._followers.pop(index, ()):
+            self._waits[follower] -= 1
+            if not self._waits[follower]:
+                heappush(self._ready, follower)
+
+    def _taken(self, index: int) -> ContactId | None:
+        """A contact of the batch that another batch under way has."""
+        return next((each for each in self._batches[index].contacts if each in self._busy), None)
+
+
+_BOUND = r"(?:no|not) more than|more than|at most|up to|less than or equal to|maximum(?: of| is)?|max|limit(?: of| is)?"
+_UNIT = "elements?|items?|entries|values|ids|contacts?|tags?"
+_SIZE = re.compile(
+    rf"\b(?:{_BOUND})[\s:=]+(\d{{1,6}})\s+(?:{_UNIT})\b(?!\s*(?:per|each|every|an?|in|/))", re.IGNORECASE
+)
+_WHAT = re.compile(r"\b(contact|tag)s?\b", re.IGNORECASE)
 
 
 def pieces(batch: Batch, caps: Caps) -> tuple[Batch, ...]:
@@ -102,14 +160,6 @@ def _joined(batches: Sequence[Batch], first: int, second: int) -> Batch | None:
     contacts, tags = dict.fromkeys((*one.contacts, *other.contacts)), dict.fromkeys((*one.tags, *other.tags))
     together = len(contacts) * len(tags) == len(one.contacts) * len(one.tags) + len(other.contacts) * len(other.tags)
     return replace(one, contacts=tuple(contacts), tags=tuple(tags)) if together else None
-
-
-_BOUND = r"(?:no|not) more than|more than|at most|up to|less than or equal to|maximum(?: of| is)?|max|limit(?: of| is)?"
-_UNIT = "elements?|items?|entries|values|ids|contacts?|tags?"
-_SIZE = re.compile(
-    rf"\b(?:{_BOUND})[\s:=]+(\d{{1,6}})\s+(?:{_UNIT})\b(?!\s*(?:per|each|every|an?|in|/))", re.IGNORECASE
-)
-_WHAT = re.compile(r"\b(contact|tag)s?\b", re.IGNORECASE)
 
 
 def limits_named(message: str, batch: Batch) -> tuple[int | None, int | None] | None:

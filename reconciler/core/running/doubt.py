@@ -17,17 +17,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_state import (
-    ContactState,
-    ContactStates,
-    ObservationOrigin,
-    UndecidedReading,
-    confirm,
-    disown,
-    not_among,
-    observe,
-)
-from reconciler.core.model.facts import Facts
+from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.contact_changes import confirm, disown, not_among, observe
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin, UndecidedReading
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome, Rejection

@@ -18,10 +18,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
+from reconciler.core.model.api_limits import Quota, Rate, next_midnight
 from reconciler.core.model.errors import ApiError, NotApplied, RateLimited
 from reconciler.core.model.names import Instant
-from reconciler.core.model.policy import Rate
-from reconciler.core.model.quota_headers import Quota, next_midnight
 
 SAMPLES = 100
 """How many of the last answers tell how long an answer takes."""

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.model.contact_state import ContactStates
+from reconciler.core.model.journal import FailedChange, Surprises
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.batches import Batch, Reasserted
 from reconciler.core.planning.changes import Deferral, Delta
-from reconciler.core.running.report import FailedChange, Surprises
 from reconciler.core.running.stop_conditions import Surprise
 
 NONE: TagSet = frozenset()

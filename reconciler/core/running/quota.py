@@ -1,4 +1,4 @@
-"""Whether requests fit into today's quota: asked before a run begins, and before each of its requests.
+"""Whether requests fit into today's quota: asked before a run begins, and before each of its requests; and back-off.
 
 Before a run:      `pace.assume(sent_today(runs, now), now)`, then `refuse(location, requests, pace, now)` unless it may
                    spill over into the next day.
@@ -16,6 +16,8 @@ Rules
    sent today. Readings are not in the journal: of them the first answer tells.
 2. The reserve is left to the location's other integrations.
 3. A run that fitted when it began goes on until nothing is left for it, however much others use up meanwhile.
+4. A pause before another try is drawn evenly between nothing and a ceiling that doubles with each attempt: many clients
+   that were turned away together do not come back together. The wait that the server asks for comes on top of it.
 """
 
 from __future__ import annotations
@@ -23,11 +25,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from reconciler.core.model.api_limits import DAY_MS
 from reconciler.core.model.errors import InDoubt, NotApplied, NoWay, QuotaExhausted, RateLimited
 from reconciler.core.model.journal import RunRecord
 from reconciler.core.model.names import Instant, LocationId, iso
-from reconciler.core.model.quota_headers import DAY_MS
-from reconciler.core.running.backoff import Backoff
 from reconciler.core.running.pace import Pace
 
 SLACK_MS = 2_000
@@ -37,6 +38,28 @@ SHARED = (
     "the limits are shared by whatever else asks for this location: other jobs with this token, other apps, Zapier, n8n"
 )
 APPLY_LATER = "apply again then, or let the run wait with --quota-spill: what was done is not done again"
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Milliseconds of the first ceiling and of the highest, and how often a request is tried again."""
+
+    first_ms: int = 1_000
+    most_ms: int = 30_000
+    retries: int = 5
+
+    def pause(self, attempt: int, chance: float, *, asked_ms: int | None = None) -> int | None:
+        """Milliseconds before attempt `attempt` + 1, attempts counting from 0; None where enough was tried.
+
+        `chance`: from 0 to 1, drawn evenly.
+        """
+        if attempt >= self.retries:
+            return None
+        return (asked_ms or 0) + round(chance * self.ceiling(attempt))
+
+    def ceiling(self, attempt: int) -> int:
+        # 60 doublings are beyond any ceiling; more would only make large numbers
+        return min(self.most_ms, self.first_ms << min(attempt, 60))
 
 
 def sent_today(runs: Iterable[RunRecord], now: Instant) -> int:

@@ -1,23 +1,26 @@
-"""How a run goes, in shares of its rows, and when that is reason to stop it. Pure.
+"""How many contacts a run tries first, how it goes in shares of its rows, and when that is reason to stop it. Pure.
 
 Rules
 1. More than `WRONG_PCT` of the answers, and at least `FEW`, that reject a contact for anything but deletion, or do not
    find it when it is read: the token or the location is probably wrong.
-2. A limit on errors or surprises is judged from `FEW` rows on; at the end of a wave on whatever there is.
+2. A limit on errors or surprises is judged from `FEW` rows on; at the end of a wave on the rows there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.names import ContactId, TagSet
 from reconciler.core.model.outcome import ContactOutcome, Outcome, Rejection
+from reconciler.core.planning.changes import Deferral, Delta
 
 WRONG_PCT = 5.0
 FEW = 20
 _GOOD = (Outcome.APPLIED, Outcome.NOOP)
+GROWTH = 10
+"""How many times as many contacts each wave has as all before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +100,31 @@ class Rates:
             if limit is not None and whole >= max(1, few) and 100 * part > limit * whole:
                 return f"{name} is {100 * part / whole:.1f} % ({part} of {whole}), limit {limit:g} %"
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """The first contacts: so many, or so many percent of them."""
+
+    size: float
+    percent: bool = False
+
+    def of(self, contacts: int) -> int:
+        """At least one."""
+        return max(1, int(self.size * contacts / 100) if self.percent else int(self.size))
+
+
+def waves(changes: Iterable[Delta | Deferral], canary: Canary) -> Iterator[frozenset[ContactId] | None]:
+    """Whom each wave may touch, those of the waves before it included; None, the last one: everybody."""
+    contacts = sorted({contact for each in changes for contact in each.contacts})
+    size = canary.of(len(contacts))
+    while size < len(contacts):
+        yield frozenset(contacts[:size])
+        size *= GROWTH
+    yield None
+
+
+def of_wave(deltas: Iterable[Delta], wave: Collection[ContactId]) -> tuple[Delta, ...]:
+    """The part of the deltas that concerns these contacts."""
+    parts = (replace(each, contacts=tuple(who for who in each.contacts if who in wave)) for each in deltas)
+    return tuple(each for each in parts if each.contacts)

@@ -22,9 +22,8 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from reconciler.core.model.contact_page import contact_page
 from reconciler.core.model.names import ContactId, LocationId
-from reconciler.core.model.safe_text import printable
+from reconciler.core.model.safe_text import contact_page, printable
 from reconciler.render.html.svg_charts import draw
 from reconciler.render.view.blocks import Column, View, made_in_words
 from reconciler.render.view.charts import Chart

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reconciler.core.model.contact_page import contact_page
-from reconciler.core.model.names import ContactId, Instant, LocationId, iso, name_locations
-from reconciler.core.model.provenance import Provenance
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import ContactId, Instant, LocationId, Source, iso, name_locations
+from reconciler.core.model.safe_text import Provenance, contact_page
 
 SAMPLE = 3
 ROWS = 40

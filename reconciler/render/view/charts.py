@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.manifests.compare_revisions import Comparison
-from reconciler.core.model.journal import RunLog, RunRecord
+from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.names import Instant, Tag
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.observing.drift import OF_CONTACTS, DriftReport
-from reconciler.core.observing.history_trend import Trend
+from reconciler.core.observing.attribution import Trend
+from reconciler.core.observing.drift_report import OF_CONTACTS, DriftReport
 from reconciler.core.planning.guards import holders
 from reconciler.core.planning.plan import LocationPlan, LocationState
-from reconciler.core.running.report import LocationReport
 from reconciler.render.view.blocks import Style
 
 BARS = 15

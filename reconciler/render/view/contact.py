@@ -9,7 +9,7 @@ from reconciler.core.manifests.resolve import Want
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.journal import BatchRecord, RunRecord
 from reconciler.core.model.names import ContactId, LocationId, Tag
-from reconciler.core.running.remedies import known_remedies
+from reconciler.core.running.shortfalls import known_remedies
 from reconciler.render.view.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, moment, places, table
 
 

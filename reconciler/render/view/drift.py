@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.core.model.names import Instant
-from reconciler.core.model.policy import DriftClass
-from reconciler.core.observing.drift import OF_CONTACTS, Drifted, DriftReport
-from reconciler.core.running.remedies import drift_remedies
+from reconciler.core.model.settings import DriftClass
+from reconciler.core.observing.drift_report import OF_CONTACTS, Drifted, DriftReport
+from reconciler.core.running.shortfalls import drift_remedies
 from reconciler.render.view.blocks import (
     ROWS,
     Block,

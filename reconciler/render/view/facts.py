@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.core.model.facts import LIMITS_MS, Facts
+from reconciler.core.model.api_limits import LIMITS_MS, Facts
 from reconciler.core.model.names import Instant
 from reconciler.core.planning.plan import LocationState
 from reconciler.render.view.blocks import Cell, Lines, Section, Style, View, counted, moment

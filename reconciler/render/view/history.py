@@ -9,7 +9,7 @@ from heapq import nsmallest
 from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.running.remedies import log_remedies
+from reconciler.core.running.shortfalls import log_remedies
 from reconciler.render.view.blocks import (
     ROWS,
     Block,

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from reconciler.core.manifests.resolve import Reason
-from reconciler.core.model.names import ContactId, Tag
+from reconciler.core.model.names import ContactId, Source, Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.source import Source
 from reconciler.core.planning.batches import Proof, Reasserted
 from reconciler.core.planning.changes import (
     FLAPPING,
@@ -22,7 +21,7 @@ from reconciler.core.planning.changes import (
 )
 from reconciler.core.planning.guard_sentences import explain_lifted, explain_refusals, explain_warnings, guess_renames
 from reconciler.core.planning.plan import LocationPlan, Plan
-from reconciler.core.running.remedies import plan_remedies
+from reconciler.core.running.shortfalls import plan_remedies
 from reconciler.render.view.blocks import (
     ROWS,
     Block,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from reconciler.core.model.events import Standing
 from reconciler.core.model.names import Instant
-from reconciler.core.running.progress import Standing
 from reconciler.render.view.blocks import duration
 
 

@@ -8,15 +8,14 @@ from itertools import chain
 
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.journal import BatchRecord, RunLog, RunRecord, Shortfall
+from reconciler.core.model.journal import BatchRecord, LocationReport, RunLog, RunRecord, Shortfall
 from reconciler.core.model.names import ContactId, Instant, LocationId, iso
 from reconciler.core.model.outcome import ContactOutcome, Outcome
-from reconciler.core.observing.drift import DriftReport
+from reconciler.core.observing.drift_report import DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.planning.changes import HeldContacts, LedgerChange
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan
-from reconciler.core.running.report import LocationReport
-from reconciler.core.running.unsent import ending_of
+from reconciler.core.running.shortfalls import ending_of
 from reconciler.render.view.blocks import Block, Column, Lines, View
 from reconciler.render.view.contact import ContactStory
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.core.model.journal import RunEnding
+from reconciler.core.model.journal import LocationReport, RunEnding, Surprises
 from reconciler.core.model.names import ContactId
-from reconciler.core.running.remedies import run_remedies
-from reconciler.core.running.report import LocationReport, Surprises
-from reconciler.core.running.unsent import ending_of
+from reconciler.core.running.shortfalls import ending_of, run_remedies
 from reconciler.render.view.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, number, table
 from reconciler.render.view.outcome import ending_totals, outcomes, shortfalls, summary, unapproved
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.names import ContactId
 from reconciler.core.planning.plan import LocationState
-from reconciler.core.running.remedies import known_remedies
+from reconciler.core.running.shortfalls import known_remedies
 from reconciler.render.view.blocks import (
     ROWS,
     Block,

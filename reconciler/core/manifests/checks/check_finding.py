@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Source
 
 
 @dataclass(frozen=True, slots=True)

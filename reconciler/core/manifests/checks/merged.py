@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule, TagUse
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 
 Members = frozenset[ContactId]
 

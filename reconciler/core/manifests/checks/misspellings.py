@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from reconciler.core.manifests.checks.check_finding import CheckFinding
 from reconciler.core.manifests.checks.merged import Manifests
 from reconciler.core.model.manifest import TagUse
-from reconciler.core.model.names import Tag
-from reconciler.core.model.source import Source
+from reconciler.core.model.names import Source, Tag
 
 MAX_TAG = 75
 """The longest filter value that HighLevel's search takes: a longer tag cannot be searched for."""

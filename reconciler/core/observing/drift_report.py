@@ -1,27 +1,97 @@
-"""A drift report told apart by what made it: who set a pair last, since when it differs, and what was expected."""
+"""The drift of a location as a report, told apart by cause: the last run that set a pair, and the drift expected."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired, Reason
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import BatchRecord, RunRecord
-from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.policy import DriftClass
-from reconciler.core.model.settings import ExpectedDrift
+from reconciler.core.model.settings import DriftClass, ExpectedDrift
 from reconciler.core.observing.attribution import Pair, Setter, added_by_others, last_set
-from reconciler.core.observing.drift import Drifted, DriftReport, observations_of
+from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT, Spelling
 
+OF_CONTACTS = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
+"""Classes of whole contacts; the others are of pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """Contacts that drifted alike. `tag` is empty where the whole contact is meant.
+
+    `set_by`: the last run that made it as it should be, as far as the history reaches. `after`: when it was still so,
+    on the one of the contacts that drifted longest ago at the latest; `oldest` and `newest`: their observations.
+    `expected`: why this is expected, None where it is not.
+    """
+
+    drift: DriftClass
+    tag: Tag
+    reason: str
+    contacts: tuple[ContactId, ...]
+    set_by: Setter | None = None
+    after: Instant | None = None
+    oldest: Instant | None = None
+    newest: Instant | None = None
+    expected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """The drift of one location. `oldest`, `newest`: observations of declared contacts. `incomplete`: why a search
+    proves nothing of those it did not show; `waiting`: exclusive tags whose other holders nobody looked for;
+    `older_rows`: what a search told that was set aside. `applied`: whether an apply of the location is known: without
+    one nothing tells what others changed.
+    """
+
+    location: LocationId
+    serial: int
+    drifted: tuple[Drifted, ...]
+    observed: int
+    oldest: Instant | None
+    newest: Instant | None
+    refreshed: bool
+    incomplete: str = ""
+    waiting: tuple[Tag, ...] = ()
+    older_rows: OlderRows | None = None
+    applied: bool = True
+
+    def count(self, drift: DriftClass) -> int:
+        """Pairs, or contacts where the class is of whole contacts; without what is expected."""
+        return sum(len(each.contacts) for each in self.drifted if each.drift is drift and each.expected is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a refresh told besides tags. `gone`: declared contacts that are not there, and why."""
+
+    searched: Searched = NOT_SEARCHED
+    gone: Mapping[ContactId, str] = field(default_factory=dict)
+    incomplete: str = ""
+
+
+NO_REFRESH = Evidence()
+
+
+def observations_of(contacts: Iterable[ContactId], observed: ContactStates) -> tuple[Instant | None, Instant | None]:
+    """The oldest and the newest observation of these contacts."""
+    patterns = {observed.contacts.get(contact, 0) for contact in contacts}
+    ages = [at for index in patterns if (at := observed.patterns[index].observed_at) is not None]
+    return min(ages, default=None), max(ages, default=None)
+
+
 _SET_BY = {DriftClass.MISSING: Action.ADD, DriftClass.FLAPPING: Action.ADD, DriftClass.UNEXPECTED: Action.REMOVE}
+_CLASSES = tuple(DriftClass)
+_ADDING = (Reason.DECLARED, Reason.RESTORED, Reason.AGAIN)
+_NOBODY = Setter("", "", Instant(0))
 
 
-def blamed(
+def attribute_drift(
     report: DriftReport,
     observed: ContactStates,
     earlier: Mapping[ContactId, ContactState],
@@ -69,10 +139,6 @@ def _attributed(
     return replace(report, drifted=tuple(_regrouped(*item, observed) for item in sorted(groups.items())))
 
 
-_CLASSES = tuple(DriftClass)
-_ADDING = (Reason.DECLARED, Reason.RESTORED, Reason.AGAIN)
-
-
 def _is_pending_removal(drifted: Drifted) -> bool:
     return drifted.drift is DriftClass.PENDING and drifted.reason not in _ADDING
 
@@ -110,9 +176,6 @@ def _by_setter(
         yield replace(each, contacts=tuple(contacts), set_by=setter, after=after, oldest=oldest, newest=newest)
 
 
-_NOBODY = Setter("", "", Instant(0))
-
-
 def _still(each: Drifted, before: ContactState | None, setter: Setter | None, action: Action) -> Instant | None:
     """When the pair was last known to be as it should."""
     proofs = [] if setter is None else [setter.at]
@@ -122,7 +185,7 @@ def _still(each: Drifted, before: ContactState | None, setter: Setter | None, ac
     return max(proofs, default=None)
 
 
-def silenced(
+def mark_expected(
     report: DriftReport,
     expected: Iterable[ExpectedDrift],
     desired: Desired,

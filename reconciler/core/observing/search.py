@@ -1,4 +1,4 @@
-"""What a search tells of the adds in doubt on many contacts, and where it is cheaper than reading. Pure.
+"""A search of contacts: whether it is complete, what a row proves of a doubt, and where it is cheaper than reading.
 
 Rules
 1. An index that lags can hide a tag that was added, and show one that was removed lately. So a row shows an add to have
@@ -8,17 +8,24 @@ Rules
    Removals in doubt, and adds that no row shows, are settled by reading.
 3. The cheaper way is the one that takes less time at the rate limit: a page follows the one before, reads do not wait
    for one another.
+4. A row is a fact of its own, whatever becomes of the rest of the scan.
+5. A scan is complete when it came to its end, every page counted the same total, no contact and no cursor came twice,
+   all rows were of the location, and as many contacts came as were counted.
+6. A search that goes on after twice as many pages as the contacts it counted need, and one, is ended, and not complete.
+7. Nothing follows from absence among the rows of a scan that is not complete.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin, confirm, observe
-from reconciler.core.model.names import Instant, Tag, TagSet
-from reconciler.core.model.policy import Rate, duration
+from reconciler.core.model.api_limits import Rate, duration
+from reconciler.core.model.contact_changes import confirm, observe
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, estimate, pages
 
 PAGE_MS = 1_000
@@ -110,3 +117,60 @@ def reading_ms(contacts: int, rate: Rate) -> int:
 def searching_ms(number: int, rate: Rate) -> int:
     """How long so many pages take."""
     return estimate(number, rate, each_ms=PAGE_MS).milliseconds
+
+
+@dataclass(slots=True)
+class Scan:
+    """The pages of one search so far. `shown`: every contact of the location that came."""
+
+    location: LocationId
+    shown: set[ContactId] = field(default_factory=set)
+    total: int | None = None
+    ended: bool = False
+    doubt: str = ""
+    _cursors: set[tuple[Any, ...]] = field(default_factory=set)
+    _pages: int = 0
+    _largest: int = 1
+
+    def page(
+        self, rows: Sequence[tuple[ContactId, LocationId]], total: int, cursor: tuple[Any, ...] | None
+    ) -> list[bool]:
+        """Takes in a page, its rows by contact and location; which of the rows are new and of the location."""
+        if self.total is not None and total != self.total:
+            self._doubt(f"the number of contacts changed from {self.total:,} to {total:,} while they were read")
+        self.total = total if self.total is None else self.total
+        self.ended = not rows or cursor is None
+        if cursor is not None and cursor in self._cursors:
+            self.ended = True
+            self._doubt("the search came back to where it had been")
+        if cursor is not None:
+            self._cursors.add(cursor)
+        self._pages, self._largest = self._pages + 1, max(self._largest, len(rows))
+        if not self.ended and self._pages > 2 * -(-self.total // self._largest) + 1:
+            self.ended = True
+            self._doubt(f"it went on after {self._pages:,} pages, and {self.total:,} contacts were counted")
+        return [self._row(contact, location) for contact, location in rows]
+
+    def _row(self, contact: ContactId, location: LocationId) -> bool:
+        if location not in (self.location, ""):
+            self._doubt("a contact of another location is among the rows")
+            return False
+        if contact in self.shown:
+            self._doubt("a contact came twice")
+            return False
+        self.shown.add(contact)
+        return True
+
+    @property
+    def why_incomplete(self) -> str:
+        """Empty where the scan is proven complete."""
+        if self.doubt:
+            return self.doubt
+        if not self.ended or self.total is None:
+            return "it did not come to its end"
+        if len(self.shown) != self.total:
+            return f"{len(self.shown):,} contacts came, and {self.total:,} were counted"
+        return ""
+
+    def _doubt(self, why: str) -> None:
+        self.doubt = self.doubt or why

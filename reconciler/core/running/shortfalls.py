@@ -1,4 +1,4 @@
-"""Why pairs of a plan were not sent, contact by contact: what is left when a run has ended. Pure.
+"""Why pairs of a plan were not sent or did not end well, and the commands that settle them. Pure.
 
 Rule: a reason says what is so of that contact. That it waits for an observation is said only where an observation is
 all that is missing.
@@ -7,18 +7,26 @@ all that is missing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.core.model.contact_state import ContactState, ContactStates
-from reconciler.core.model.journal import RunEnding, RunStatus, Shortfall
+from reconciler.core.model.journal import LocationReport, RunEnding, RunLog, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.planning.changes import Deferral, DeferralReason, Delta, HeldContacts
+from reconciler.core.model.settings import DriftClass
+from reconciler.core.observing.drift_report import DriftReport
+from reconciler.core.planning.changes import (
+    FLAPPING,
+    IN_DOUBT,
+    UNCONFIRMED,
+    Deferral,
+    DeferralReason,
+    Delta,
+    HeldContacts,
+)
 from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.running.pair_outcomes import PairOutcomes
-from reconciler.core.running.remedies import plan_remedies
-from reconciler.core.running.report import LocationReport
 
 NONE: TagSet = frozenset()
 STOPPED = "the run stopped before it was sent"
@@ -29,6 +37,13 @@ NEXT_PLAN = "left to the next plan"
 LONGEST = 2_000
 """Characters that the journal keeps of a message."""
 _Key = tuple[Outcome, Action, TagSet, str]
+HELD = (
+    "Held: nobody knows whether it came to be. `reconciler refresh` looks, `reconciler apply --retry-held` sends again."
+)
+FLAPS = "Put back lately and gone again: see what removes it; `reconciler apply --retry-held` puts it back at once."
+UNREACHABLE = "Refused: `reconciler refresh` looks again, `reconciler apply --retry-rejected` tries once more."
+UNOBSERVED = "Never observed: `reconciler refresh` reads it."
+_ORDER = (Outcome.REJECTED, Outcome.IN_DOUBT, Outcome.HELD, Outcome.NOT_SENT, Outcome.DEFERRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +110,6 @@ def adds_of(deltas: Iterable[Delta]) -> Mapping[ContactId, TagSet]:
         for contact in delta.contacts if tags else ():
             found[contact] |= tags
     return found
-
-
-_ORDER = (Outcome.REJECTED, Outcome.IN_DOUBT, Outcome.HELD, Outcome.NOT_SENT, Outcome.DEFERRED)
 
 
 def _sorted(found: Mapping[_Key, list[ContactId]]) -> tuple[Shortfall, ...]:
@@ -189,3 +201,56 @@ def left_aside(plan: LocationPlan, held: Sequence[HeldContacts]) -> tuple[str, .
     still = replace(plan, held=tuple(held))
     told = (f"Not as declared: {still.aside}.", *plan_remedies(still)) if still.aside else ()
     return (*told, f"Not decided: {plan.waiting}.") if plan.is_empty and plan.waiting else told
+
+
+def remedies(
+    *, held: bool = False, flapping: bool = False, unreachable: bool = False, unobserved: bool = False
+) -> list[str]:
+    """A line for each kind of contacts that is there."""
+    told = ((held, HELD), (flapping, FLAPS), (unreachable, UNREACHABLE), (unobserved, UNOBSERVED))
+    return [text for there, text in told if there]
+
+
+def plan_remedies(plan: LocationPlan) -> list[str]:
+    whys = {each.why for each in plan.held}
+    return remedies(
+        held=not whys.isdisjoint((IN_DOUBT, UNCONFIRMED)),
+        flapping=FLAPPING in whys,
+        unreachable=bool(plan.quarantined),
+    )
+
+
+def drift_remedies(report: DriftReport) -> list[str]:
+    return remedies(
+        held=report.count(DriftClass.HELD) > 0,
+        flapping=report.count(DriftClass.FLAPPING) > 0,
+        unreachable=report.count(DriftClass.UNREACHABLE) > 0,
+        unobserved=report.count(DriftClass.UNOBSERVED) > 0,
+    )
+
+
+def run_remedies(report: LocationReport) -> list[str]:
+    """For how its pairs ended, and for what its notes tell that it left aside."""
+    told = {*_after(report.pairs), *report.notes}
+    return [text for text in (HELD, FLAPS, UNREACHABLE) if text in told]
+
+
+def log_remedies(log: RunLog) -> list[str]:
+    """As the run wrote down how it ended; of one that did not, what no answer told of is in doubt as well."""
+    if log.ending is not None:
+        return _after([outcome for outcome, _ in log.ending.pairs])
+    verdicts = [answer.verdict for batch in log.batches for answer in batch.answers.values()]
+    return _after({Outcome.IN_DOUBT if verdict is None else verdict.outcome for verdict in verdicts})
+
+
+def known_remedies(contacts: Iterable[ContactState]) -> list[str]:
+    every = list(contacts)
+    return remedies(
+        held=any(known.doubt or known.unconfirmed for known in every),
+        unreachable=any(known.quarantine is not None for known in every),
+    )
+
+
+def _after(outcomes: Collection[Outcome]) -> list[str]:
+    held = Outcome.HELD in outcomes or Outcome.IN_DOUBT in outcomes
+    return remedies(held=held, unreachable=Outcome.REJECTED in outcomes)

@@ -1,4 +1,4 @@
-"""What a location taught us about itself, run by run: how its API answers, not what its contacts carry."""
+"""The limits of requests: as the settings say, as an answer's headers say, and as earlier runs learnt them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,71 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.model.names import Instant, Tag
 
-Alias = tuple[Tag, Tag]
-"""The spelling that was sent, and the one that came back."""
-
+DAY_MS = 86_400_000
 LIMITS_MS = 7 * 86_400_000
 """So long a size is believed that a refusal told."""
 
 TRIAL_MS = 86_400_000
 """After this time one request of a run tries whether a larger size is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`per_window` requests in any `window_ms` milliseconds, `per_day` a day; `reserve_pct` percent of both are not
+    for us."""
+
+    per_window: int = 100
+    window_ms: int = 10_000
+    per_day: int = 200_000
+    reserve_pct: float = 0
+
+    @property
+    def ours(self) -> int:
+        """The requests of a window that may be ours: one at least, or nothing would ever be sent."""
+        return max(1, self.per_window - self.reserve(self.per_window))
+
+    def reserve(self, limit: int) -> int:
+        """The part of a limit that is left to others, rounded up."""
+        return -int(-limit * self.reserve_pct // 100)
+
+
+def duration(requests: int, rate: Rate) -> int:
+    """Milliseconds that the rate limit alone makes `requests` take, the first window being free."""
+    return max(0, (requests - 1) // rate.ours) * rate.window_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What one answer says of the limits; None where it does not say, or nothing that makes sense.
+
+    Of the interval: `limit`, `remaining`, `window_ms`. Of the day: `daily_limit`, `daily_remaining`, and `daily_reset`
+    in milliseconds, either until then or since 1970: no document says which.
+    """
+
+    limit: int | None = None
+    remaining: int | None = None
+    window_ms: int | None = None
+    daily_limit: int | None = None
+    daily_remaining: int | None = None
+    daily_reset: int | None = None
+
+    def resets_at(self, now: Instant) -> Instant:
+        """When the daily quota starts anew; the next midnight of UTC where that is not said."""
+        given = self.daily_reset
+        if given is not None and given <= DAY_MS:
+            return Instant(now + given)
+        if given is not None and now < given <= now + DAY_MS:
+            return Instant(given)
+        return next_midnight(now)
+
+
+def next_midnight(now: Instant) -> Instant:
+    """The midnight of UTC after `now`."""
+    return Instant((now // DAY_MS + 1) * DAY_MS)
+
+
+Alias = tuple[Tag, Tag]
+"""The spelling that was sent, and the one that came back."""
 
 
 @dataclass(frozen=True, slots=True)
