@@ -40,7 +40,7 @@ from reconciler.sandbox.faults import FaultPlan, Network
 from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact
-from reconciler.sandbox.world import Services as Crm
+from reconciler.sandbox.world import World as Crm
 from reconciler.store import open_reader, open_store
 from reconciler.wire import SEARCH_PATH
 from tests.fakes import START, FakeClock, a_holder

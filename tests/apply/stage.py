@@ -25,7 +25,7 @@ from reconciler.recovery_journal import EmergencyJournal
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact
-from reconciler.sandbox.world import Services as Emulated
+from reconciler.sandbox.world import World as Emulated
 from reconciler.store import open_reader, open_store
 from reconciler.wire import BulkUpdate
 from tests.build import HERE
