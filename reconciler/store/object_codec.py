@@ -30,24 +30,27 @@ FORMAT = 5
 UNCONFIRMED = 3
 """The format since which objects tell which adds nobody has seen."""
 
-CLASSES: dict[str, Any] = {
-    each.__name__: each
-    for each in (
-        Batch,
-        Facts,
-        Holder,
-        ContactState,
-        Lease,
-        RunEnding,
-        RunHeader,
-        Shortfall,
-        UndecidedReading,
-        ContactOutcome,
-    )
+# names are part of the format: a class keeps the one that it was first written under
+CLASSES: dict[str, type[Any]] = {
+    "Batch": Batch,
+    "Facts": Facts,
+    "Holder": Holder,
+    "Known": ContactState,
+    "Lease": Lease,
+    "RunEnding": RunEnding,
+    "RunHeader": RunHeader,
+    "Shortfall": Shortfall,
+    "UndecidedReading": UndecidedReading,
+    "Verdict": ContactOutcome,
 }
 ENUMS: dict[str, type[StrEnum]] = {
-    each.__name__: each for each in (Action, ObservationOrigin, Outcome, Rejection, RunStatus)
+    "Action": Action,
+    "Origin": ObservationOrigin,
+    "Outcome": Outcome,
+    "Rejection": Rejection,
+    "RunStatus": RunStatus,
 }
+NAMES = {written: name for name, written in (CLASSES | ENUMS).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class _Writer:
 
     def write(self, value: Any) -> Any:
         if isinstance(value, StrEnum):
-            return {"enum": type(value).__name__, "is": value.value}
+            return {"enum": NAMES[type(value)], "is": value.value}
         if value is None or isinstance(value, str | int):
             return value
         if isinstance(value, Mapping):
@@ -123,7 +126,7 @@ class _Writer:
             for field in dataclasses.fields(value)
             if getattr(value, field.name) != field.default
         }
-        return {"class": type(value).__name__, "fields": fields}
+        return {"class": NAMES[type(value)], "fields": fields}
 
 
 def _made(written: Any, values: list[Any]) -> Any:

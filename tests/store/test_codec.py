@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch
 from reconciler.store import open_store
-from reconciler.store.object_codec import FORMAT, UNCONFIRMED, Call, decode, encode
+from reconciler.store.object_codec import CLASSES, ENUMS, FORMAT, UNCONFIRMED, Call, decode, encode
 from tests.extras import need
 from tests.fakes import START, a_holder
 
@@ -77,3 +78,20 @@ def test_the_end_of_a_run_in_an_older_journal_tells_nothing_of_its_report(tmp_pa
         older = as_of_format(4, "end_run", lease, run, RunStatus.COMPLETE, START, None)
         METHODS["end_run"](store, *older)
         assert (store.ending(run), store.runs(LEASE.location)[0].status) == (None, RunStatus.COMPLETE)
+
+
+def test_an_object_with_every_value_that_the_last_release_wrote_is_read_and_written_as_it_is() -> None:
+    """Buckets hold objects for ever: a class or field that is renamed here keeps its name there."""
+    written = (Path(__file__).parent / "golden" / "journal-5.json").read_bytes()
+    named = set(re.findall(r'"(?:class|enum)":"(\w+)"', written.decode()))
+    assert named == CLASSES.keys() | ENUMS.keys()
+    assert encode(decode(written)) == written
+
+
+@pytest.mark.extras
+def test_the_calls_in_the_journal_keep_their_names() -> None:
+    need("obstore")
+    from reconciler.store.object_replica import METHODS
+
+    names = "take release begin_run end_run learn manage note prune intend record withdraw forget replace"
+    assert METHODS.keys() == set(names.split())
