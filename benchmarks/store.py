@@ -104,20 +104,20 @@ def measure(url: str, number: int, count: int) -> Figures:
     known = {each: distinct[nth % len(distinct)] for nth, each in enumerate(contacts(number))}
     holder = Holder(uuid.uuid4().hex, "bench", "apply", "elsewhere", 1, "0", NOW)
     with open_store(url) as store:
-        lease = store.acquire(HERE, holder, NOW)
-        fill_s, _, _ = timed(lambda: store.learn(lease, known))
-        release_s, _, _ = timed(lambda: store.release(lease))
+        lease = store.acquire_lease(HERE, holder, NOW)
+        fill_s, _, _ = timed(lambda: store.save_states(lease, known))
+        release_s, _, _ = timed(lambda: store.release_lease(lease))
     before = size(url)
     gc.collect()
     load_s, _, loaded = timed(lambda: load(url))
     assert loaded == number
     planned = batches(known, distinct)
     with open_store(url) as store:
-        lease = store.acquire(HERE, holder, NOW)
+        lease = store.acquire_lease(HERE, holder, NOW)
         begin_s, _, run = timed(lambda: store.begin_run(lease, RunHeader(HERE, "apply", "bench", NOW)))
         times = [answer(store, lease, run, planned[nth % len(planned)], known, nth) for nth in range(count)]
         store.end_run(lease, run, RunStatus.COMPLETE, NOW, set_sizes={SetName("all"): number})
-        store.release(lease)
+        store.release_lease(lease)
     after, rows = size(url), count * ROWS
     return Figures(
         fill_s=fill_s,
@@ -135,7 +135,7 @@ def measure(url: str, number: int, count: int) -> Figures:
 
 def load(url: str) -> int:
     with open_reader(url) as reader:
-        return len(reader.load(HERE).observed)
+        return len(reader.load_state(HERE).observed)
 
 
 def answer(
@@ -149,9 +149,9 @@ def answer(
     known.update(
         (each, absorb(intended[each], verdicts[each], Action.ADD, tags, sent=now, answered=now)) for each in chosen
     )
-    intend_s, _, number = timed(lambda: store.intend(lease, run, batch, intended, now))
+    intend_s, _, number = timed(lambda: store.record_intent(lease, run, batch, intended, now))
     record_s, cpu_s, _ = timed(
-        lambda: store.record(lease, number, verdicts, {each: known[each] for each in chosen}, now)
+        lambda: store.record_answer(lease, number, verdicts, {each: known[each] for each in chosen}, now)
     )
     return intend_s, record_s, cpu_s
 

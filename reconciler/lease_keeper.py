@@ -39,7 +39,7 @@ async def take(
 
 def _taken(location: LocationId, holder: Holder, store: StateStore, clock: Clock) -> HeldLease:
     now = clock.now()
-    return HeldLease(store, clock, store.acquire(location, holder, now), now)
+    return HeldLease(store, clock, store.acquire_lease(location, holder, now), now)
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class HeldLease:
         if now >= self.lease.expires:
             raise slept_through(self.lease, now)
         if now - self.renewed >= HEARTBEAT_MS:
-            self.lease = self.store.renew(self.lease, now)
+            self.lease = self.store.renew_lease(self.lease, now)
             self.renewed = now
 
     async def during(self, work: Awaitable[T]) -> T:
@@ -75,7 +75,7 @@ class HeldLease:
         """Ends the lease, at the second attempt if need be; one that is lost, or cannot be written, ends by itself."""
         for _ in range(2):
             with suppress(StateError):
-                self.store.release(self.lease)
+                self.store.release_lease(self.lease)
                 return
 
     def _beat(self) -> None:

@@ -65,43 +65,43 @@ class TagReader(Protocol):
 class StateReader(Protocol):
     """State as it is; a location without state is an empty snapshot."""
 
-    def load(self, location: LocationId) -> LocationState:
+    def load_state(self, location: LocationId) -> LocationState:
         """What is known; a batch intended and not answered so far leaves its contacts in doubt."""
 
-    def locations(self) -> Sequence[LocationId]: ...
+    def list_locations(self) -> Sequence[LocationId]: ...
 
-    def runs(self, location: LocationId) -> Sequence[RunRecord]: ...
+    def read_runs(self, location: LocationId) -> Sequence[RunRecord]: ...
 
-    def batches(self, run: str) -> Sequence[BatchRecord]:
+    def read_batches(self, run: str) -> Sequence[BatchRecord]:
         """The batches of a run in their order; none where there is no such run."""
 
-    def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
+    def read_adopted(self, run: str) -> Mapping[ContactId, TagSet]:
         """What a run put under management without a request; nothing where there is no such run."""
 
-    def ending(self, run: str) -> RunEnding | None:
+    def read_ending(self, run: str) -> RunEnding | None:
         """What the report of a run told at its end; None where it had none, or there is no such run."""
 
-    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+    def read_trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         """The id of the run, and the batch with the answers of this contact alone, of every batch that had it."""
 
-    def held_lease(self, location: LocationId, now: Instant) -> Lease | None:
+    def read_lease(self, location: LocationId, now: Instant) -> Lease | None:
         """The lease on a location as somebody holds it at `now`, None where nobody does. Takes and renews nothing."""
 
-    def check(self) -> Sequence[str]:
+    def find_faults(self) -> Sequence[str]:
         """What is wrong with how the state is stored, a line each."""
 
 
 class StateStore(StateReader, Protocol):
     """State to be changed. Every change is one durable transaction, refused with LeaseLost under a lost lease."""
 
-    def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+    def acquire_lease(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         """The lease, taken over where the last one ended; raises LockHeld naming the holder."""
 
-    def renew(self, lease: Lease, now: Instant) -> Lease: ...
+    def renew_lease(self, lease: Lease, now: Instant) -> Lease: ...
 
-    def release(self, lease: Lease) -> None: ...
+    def release_lease(self, lease: Lease) -> None: ...
 
-    def unlock(self, location: LocationId, lease: str) -> Lease:
+    def unlock_lease(self, location: LocationId, lease: str) -> Lease:
         """Ends the lease whose holder has exactly this id, and returns it; raises UsageError where it is another."""
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
@@ -119,21 +119,21 @@ class StateStore(StateReader, Protocol):
     ) -> None:
         """`set_sizes`: those of a run that completed, None for one that did not. `ending`: what its report tells."""
 
-    def learn(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
+    def save_states(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
         """What became known without a request. The serial grows where that is new."""
 
-    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
+    def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
         """As `learn`; what enters the ledger by it is journalled as adopted by the run."""
 
-    def note(self, lease: Lease, facts: Facts) -> None:
+    def save_facts(self, lease: Lease, facts: Facts) -> None:
         """What the location taught us, all of it. The serial grows where that is new."""
 
-    def intend(
+    def record_intent(
         self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
     ) -> int:
         """The intent to send `batch`, durable before it leaves, and what it makes of its contacts; a batch number."""
 
-    def record(
+    def record_answer(
         self,
         lease: Lease,
         number: int,
@@ -143,15 +143,17 @@ class StateStore(StateReader, Protocol):
     ) -> None:
         """The answer to batch `number` and what it makes of its contacts."""
 
-    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant) -> None:
+    def withdraw_batch(
+        self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant
+    ) -> None:
         """Batch `number` is known to have had no effect."""
 
-    def prune(self, lease: Lease, keep: int) -> None:
+    def prune_journal(self, lease: Lease, keep: int) -> None:
         """Gives up the rows of all but the last `keep` runs that sent or adopted anything; the runs stay
         listed."""
 
-    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
         """Nothing is known of these contacts any more, nor of what became of them in earlier runs."""
 
-    def replace(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
+    def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
         """The location becomes `state`, lineage and serial included, with the journal `runs`."""

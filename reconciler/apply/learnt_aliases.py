@@ -47,12 +47,12 @@ def reader_of(run: Run) -> TagReader:
 
 def batches_of(run: Run, earlier: str) -> list[BatchRecord]:
     """The batches of a run of the journal."""
-    return list(map(run.state.spelling.batch, run.world.store.batches(earlier)))
+    return list(map(run.state.spelling.batch, run.world.store.read_batches(earlier)))
 
 
 def trail_of(run: Run, contact: ContactId) -> list[BatchRecord]:
     """The batches of the journal that had the contact."""
-    return [run.state.spelling.batch(batch) for _, batch in run.world.store.trail(run.location, contact)]
+    return [run.state.spelling.batch(batch) for _, batch in run.world.store.read_trail(run.location, contact)]
 
 
 def aliases_told(batch: Batch, answered: Mapping[ContactId, ContactOutcome], spelling: Spelling) -> list[Alias]:

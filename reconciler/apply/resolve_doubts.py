@@ -94,7 +94,7 @@ async def _take_in(run: Run, contacts: Iterable[ContactId], readings: Readings, 
         if contact in readings.found:
             changed[contact] = await _settled(run, contact, readings.found.pop(contact), again)
     if changed:
-        run.world.store.learn(run.tenure.lease, changed)
+        run.world.store.save_states(run.tenure.lease, changed)
         run.state.observed.update(changed)
 
 

@@ -283,7 +283,7 @@ def _store_observations(run: Run) -> None:
     seen, settle_ms = map(run.state.spelling.seen, run.plan.observations), run.options.settle_ms
     changed = take_in(run.state.observed, tuple(seen), settle_ms=settle_ms)
     if changed:
-        run.world.store.learn(run.tenure.lease, changed)
+        run.world.store.save_states(run.tenure.lease, changed)
 
 
 def _record_ledger(run: Run, current: LocationPlan) -> None:
@@ -298,5 +298,5 @@ def _record_ledger(run: Run, current: LocationPlan) -> None:
             known = release(known, released, once=once, at=now)
             changed[contact] = replace(known, kept=frozenset(change.kept))
     if changed:
-        run.world.store.manage(run.tenure.lease, run.number, changed)
+        run.world.store.save_adoptions(run.tenure.lease, run.number, changed)
         run.state.observed.update(changed)

@@ -243,7 +243,7 @@ class Run:
     def learn(self, facts: Facts) -> None:
         """What the location taught us, durable, and heeded from here on."""
         if facts != self.facts:
-            self.world.store.note(self.tenure.lease, facts)
+            self.world.store.save_facts(self.tenure.lease, facts)
             self.state = replace(self.state, facts=facts)
 
     def learn_aliases(self, found: Iterable[Alias]) -> None:

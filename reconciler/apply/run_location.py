@@ -66,7 +66,7 @@ def _has_work(plan: LocationPlan, mission: Mission, world: Services) -> bool:
     if not may_have_work(plan):
         return False
     desired, options = mission.desired[plan.location], mission.options[plan.location]
-    state = world.store.load(plan.location)
+    state = world.store.load_state(plan.location)
     if decidable_doubts(state.observed, desired, state.facts, options.now):
         return True
     unread = open_doubts(state.observed, desired, settle_ms=options.settle_ms, now=options.now)
@@ -111,7 +111,7 @@ async def _under_lease(
     )
     earlier = tuple(each.id for each in _runs_of(whole, plan.location, world.store))
     number = world.store.begin_run(tenure.lease, header)
-    state = called_as(world.store.load(plan.location), proposed or plan)
+    state = called_as(world.store.load_state(plan.location), proposed or plan)
     reversal = mission.reversals.get(plan.location)
     run = Run(
         plan=plan,
@@ -163,13 +163,13 @@ def _end(run: Run, report: LocationReport) -> None:
     store, lease = run.world.store, run.tenure.lease
     if run.rejected:
         # only now: a token that is wrong refuses everybody, and says nothing of them
-        store.learn(lease, run.rejected if run.wrong else {who: run.state.observed[who] for who in run.rejected})
+        store.save_states(lease, run.rejected if run.wrong else {who: run.state.observed[who] for who in run.rejected})
     # of a part of the whole nothing follows for the size of a set, nor of what undoes a run
     whole = report.status is RunStatus.COMPLETE and run.reversal is None and not run.options.selection.is_part
     sizes = set_sizes(run.desired) if whole else None
     store.end_run(lease, run.number, report.status, run.now(), set_sizes=sizes, ending=ending_of(report))
     if run.mission.history_keep is not None:
-        store.prune(lease, run.mission.history_keep)
+        store.prune_journal(lease, run.mission.history_keep)
 
 
 def _reported(run: Run, problem: ReconcilerError | None) -> LocationReport:
@@ -218,7 +218,7 @@ def _is_open(known: ContactState, tags: Iterable[Tag]) -> bool:
 
 def _refuse_stale(plan: LocationPlan, whole: Plan, store: StateStore) -> None:
     """A plan is of one lineage, and used up by the run that completes it."""
-    state = store.load(plan.location)
+    state = store.load_state(plan.location)
     if plan.lineage not in (None, state.lineage):
         raise StalePlan(
             f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
@@ -239,7 +239,7 @@ def _runs_of(plan: Plan, location: LocationId, store: StateStore) -> list[RunRec
     """The runs that began with this very plan."""
     return [
         run
-        for run in store.runs(location)
+        for run in store.read_runs(location)
         if run.header.change_digest == plan.change_digest and run.header.started >= plan.as_of
     ]
 

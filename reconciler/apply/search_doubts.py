@@ -123,5 +123,5 @@ def _take_in(run: Run, rows: Iterable[ContactRead], asked: Instant, left: Adds) 
             del left[row.id]
             run.doubtful.pop(row.id, None)
     if changed:
-        run.world.store.learn(run.tenure.lease, changed)
+        run.world.store.save_states(run.tenure.lease, changed)
         run.state.observed.update(changed)

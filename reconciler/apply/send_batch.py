@@ -168,7 +168,7 @@ def _intend(run: Run, batch: Batch) -> _Letter:
     made = cache(partial(intend, at=now, once=run.desired.once))
     intended = {contact: _intended(run, contact, batch, known, made) for contact, known in before.items()}
     asked = run.state.spelling.asked(batch) if batch.action is Action.REMOVE else batch
-    number = run.world.store.intend(run.tenure.lease, run.number, asked, intended, now)
+    number = run.world.store.record_intent(run.tenure.lease, run.number, asked, intended, now)
     return _Letter(batch, asked, number, now, before, intended)
 
 
@@ -205,7 +205,7 @@ def _withdraw(run: Run, letter: _Letter) -> None:
     withdrawn = {contact: withdraw(letter.intended[contact], letter.before[contact]) for contact in letter.before}
     now = run.now()
     with _or_kept(run, letter, nothing_sent(letter.batch), withdrawn, now):
-        run.world.store.withdraw(run.tenure.lease, letter.number, withdrawn, now)
+        run.world.store.withdraw_batch(run.tenure.lease, letter.number, withdrawn, now)
 
 
 def _record(run: Run, letter: _Letter, answered: Verdicts) -> None:
@@ -246,7 +246,7 @@ def _journal(
     with _or_kept(run, letter, verdicts, durable, now):
         # first: whoever is killed in between settles the doubt by them
         run.learn_aliases(aliases)
-        run.world.store.record(run.tenure.lease, letter.number, verdicts, durable, now)
+        run.world.store.record_answer(run.tenure.lease, letter.number, verdicts, durable, now)
 
 
 def _spelt(letter: _Letter, answered: Verdicts, spelling: Spelling) -> tuple[_Letter, Verdicts]:

@@ -85,7 +85,7 @@ def hold_unseen(run: Run) -> None:
                 run.tally.spoil(contact, unseen.batch.action, tags, Outcome.HELD, unseen.message)
                 changed[contact] = changed.get(contact, run.state.observed[contact]).in_doubt(tags, unseen.sent)
     if changed:
-        run.world.store.learn(run.tenure.lease, changed)
+        run.world.store.save_states(run.tenure.lease, changed)
         run.state.observed.update(changed)
 
 

@@ -93,5 +93,5 @@ def _today(plan: Plan, session: Session) -> list[tuple[LocationId, int]]:
 def reckon_today(pace: Pace, reader: StateReader, location: LocationId) -> Pace:
     """The pace, which now knows what runs of this state sent today."""
     now = SystemClock().now()
-    pace.assume(sent_today(reader.runs(location), now), now)
+    pace.assume(sent_today(reader.read_runs(location), now), now)
     return pace

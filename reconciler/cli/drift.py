@@ -81,8 +81,8 @@ def _report(
         found,
         state.observed,
         present.earlier or {},
-        reader.runs(state.location),
-        lambda run: tuple(map(state.spelling.batch, reader.batches(run))),
+        reader.read_runs(state.location),
+        lambda run: tuple(map(state.spelling.batch, reader.read_batches(run))),
     )
     return mark_expected(told, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)
 

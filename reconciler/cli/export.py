@@ -90,7 +90,7 @@ def _locations(settings: Settings, options: Mapping[str, Any]) -> list[LocationI
     if options["locations"]:
         return [settings.find_location(each) for each in options["locations"]]
     with open_reader(settings.state) as reader:
-        known = set(reader.locations()) | (settings.locations.keys() if options["refresh"] else set())
+        known = set(reader.list_locations()) | (settings.locations.keys() if options["refresh"] else set())
     if not known:
         raise UsageError("no location is known", hint="name one: --location L --refresh search")
     return sorted(known)

@@ -53,9 +53,9 @@ def refuse_missing_state(settings: Settings, locations: Iterable[LocationId], op
 def _is_there(reader: StateReader, locations: Iterable[LocationId]) -> bool:
     """Whether any location has state; where they cannot be listed, those of the manifests are asked."""
     try:
-        return bool(reader.locations())
+        return bool(reader.list_locations())
     except UsageError:
-        return any(reader.load(location).lineage for location in locations)
+        return any(reader.load_state(location).lineage for location in locations)
 
 
 def first_run_allowances(desired: Desired, options: Mapping[str, Any]) -> list[Allowance]:

@@ -93,7 +93,7 @@ def _reversal(reader: StateReader, given: str) -> tuple[Reversal, LocationId]:
             hint="the setting history_keep says how many runs keep their rows",
         )
     location = run.header.location
-    runs = reader.runs(location)
+    runs = reader.read_runs(location)
     later = runs[[each.id for each in runs].index(run.id) + 1 :]
     return reverse(read_log(reader, run), (read_log(reader, each) for each in later)), location
 

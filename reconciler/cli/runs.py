@@ -16,8 +16,8 @@ LAST = "last"
 
 def runs_of(reader: StateReader, location: LocationId) -> Sequence[RunRecord]:
     """The runs of a location; the lease tells whether one that has not ended is under way, or was killed."""
-    lease = reader.held_lease(location, SystemClock().now())
-    return [run.held_under(lease) for run in reader.runs(location)]
+    lease = reader.read_lease(location, SystemClock().now())
+    return [run.held_under(lease) for run in reader.read_runs(location)]
 
 
 def find_run(reader: StateReader, given: str, *, undoing: bool = False) -> RunRecord:
@@ -25,10 +25,10 @@ def find_run(reader: StateReader, given: str, *, undoing: bool = False) -> RunRe
 
     `undoing`: of those that sent a request, or put something under management without one.
     """
-    every = [run for location in reader.locations() for run in runs_of(reader, location)]
+    every = [run for location in reader.list_locations() for run in runs_of(reader, location)]
     if given == LAST:
         newest = sorted(every, key=lambda run: (run.header.started, run.id), reverse=True)
-        last = next((run for run in newest if not undoing or run.requests or reader.adopted(run.id)), None)
+        last = next((run for run in newest if not undoing or run.requests or reader.read_adopted(run.id)), None)
         if last is None:
             nothing = "no run has sent anything, or put anything under management, yet"
             raise UsageError(nothing if every else "there is no run yet")
@@ -41,4 +41,4 @@ def find_run(reader: StateReader, given: str, *, undoing: bool = False) -> RunRe
 
 
 def read_log(reader: StateReader, run: RunRecord) -> RunLog:
-    return RunLog(run, tuple(reader.batches(run.id)), reader.adopted(run.id), reader.ending(run.id))
+    return RunLog(run, tuple(reader.read_batches(run.id)), reader.read_adopted(run.id), reader.read_ending(run.id))

@@ -271,10 +271,10 @@ def _part(
 def _removed(proposed: Plan, state: LocationState, reader: StateReader) -> dict[ContactId, TagSet]:
     """What earlier runs of the file removed from each contact."""
     found: dict[ContactId, TagSet] = {}
-    for run in reader.runs(state.location):
+    for run in reader.read_runs(state.location):
         if run.header.change_digest != proposed.change_digest:
             continue
-        for batch in reader.batches(run.id):
+        for batch in reader.read_batches(run.id):
             if batch.action is Action.REMOVE:
                 for contact in batch.answers:
                     found[contact] = found.get(contact, NONE) | state.spelling.read(frozenset(batch.tags))

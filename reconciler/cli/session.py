@@ -65,7 +65,7 @@ def warn_of_problems(session: Session, console: Console) -> None:
 
 def strays(session: Session, reader: StateReader, options: Mapping[str, Any]) -> list[str]:
     """A line for each location that has state and no manifest any more; nothing where locations were chosen."""
-    left = [] if options.get("locations") else sorted(set(reader.locations()) - session.desired.keys())
+    left = [] if options.get("locations") else sorted(set(reader.list_locations()) - session.desired.keys())
     return [
         f"location {location} has state but no manifest: left untouched (to empty it, declare `contact_sets: {{}}`)"
         for location in left
@@ -203,7 +203,7 @@ def load_pinned(session: Session, reader: StateReader, location: LocationId) -> 
 
 def load_state(settings: Settings, reader: StateReader, location: LocationId) -> LocationState:
     """The state; raises StateError where it is another than the one that the settings pin."""
-    state = reader.load(location)
+    state = reader.load_state(location)
     pin = settings.pin(location)
     if pin in (None, state.lineage):
         return state

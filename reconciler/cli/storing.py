@@ -136,4 +136,4 @@ class _Diary:
         changed = take_in(observed, spelt, settle_ms=self.settle_ms)
         stored.changed += sum(after.observed != before[contact] for contact, after in changed.items())
         if changed:
-            self.tenure.store.learn(self.tenure.lease, changed)
+            self.tenure.store.save_states(self.tenure.lease, changed)

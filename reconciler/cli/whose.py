@@ -65,7 +65,7 @@ def learn_names_of(directory: Path, options: Mapping[str, Any]) -> None:
 
 def chosen(reader: StateReader, given: tuple[str, ...], settings: Settings) -> list[LocationId]:
     """The locations that were asked for, by id or name; all of them where none was."""
-    return [known_location(reader, each, settings) for each in given] or list(reader.locations())
+    return [known_location(reader, each, settings) for each in given] or list(reader.list_locations())
 
 
 def known_location(reader: StateReader, given: str, settings: Settings) -> LocationId:
@@ -76,7 +76,7 @@ def known_location(reader: StateReader, given: str, settings: Settings) -> Locat
     location = settings.find_location(given)
     if location in settings.locations or LOCATION in settings.state:
         return location
-    there = sorted({*settings.locations, *reader.locations()})
+    there = sorted({*settings.locations, *reader.list_locations()})
     if location in there:
         return location
     near = closest(given, [*there, *settings.names().values()])

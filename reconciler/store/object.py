@@ -47,33 +47,33 @@ class ObjectReader:
     ) -> None:
         self._replica.close()
 
-    def load(self, location: LocationId) -> LocationState:
-        return self._replica.present().load(location)
+    def load_state(self, location: LocationId) -> LocationState:
+        return self._replica.present().load_state(location)
 
-    def locations(self) -> Sequence[LocationId]:
-        return self._replica.present().locations()
+    def list_locations(self) -> Sequence[LocationId]:
+        return self._replica.present().list_locations()
 
-    def runs(self, location: LocationId) -> Sequence[RunRecord]:
-        return self._replica.present().runs(location)
+    def read_runs(self, location: LocationId) -> Sequence[RunRecord]:
+        return self._replica.present().read_runs(location)
 
-    def batches(self, run: str) -> Sequence[BatchRecord]:
-        return self._replica.present().batches(run)
+    def read_batches(self, run: str) -> Sequence[BatchRecord]:
+        return self._replica.present().read_batches(run)
 
-    def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
-        return self._replica.present().adopted(run)
+    def read_adopted(self, run: str) -> Mapping[ContactId, TagSet]:
+        return self._replica.present().read_adopted(run)
 
-    def ending(self, run: str) -> RunEnding | None:
-        return self._replica.present().ending(run)
+    def read_ending(self, run: str) -> RunEnding | None:
+        return self._replica.present().read_ending(run)
 
-    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
-        return self._replica.present().trail(location, contact)
+    def read_trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        return self._replica.present().read_trail(location, contact)
 
-    def held_lease(self, location: LocationId, now: Instant) -> Lease | None:
+    def read_lease(self, location: LocationId, now: Instant) -> Lease | None:
         last = self._last_lease()
         return last if last is not None and last.location == location and is_held(last, now) else None
 
-    def check(self) -> Sequence[str]:
-        return self._replica.present().check()
+    def find_faults(self) -> Sequence[str]:
+        return self._replica.present().find_faults()
 
 
 def open_object(bucket: Bucket, folder: str) -> ObjectReader:
@@ -90,10 +90,18 @@ class ObjectStore:
         self._replica = ObjectReplica(Chain(bucket, folder))
         self._try = trial or Trial(bucket)
         looking = ObjectReader(self._replica, self._last)
-        self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
-        self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
-        self.held_lease, self.check = looking.held_lease, looking.check
-        self.ending = looking.ending
+        self.load_state, self.list_locations, self.read_runs = (
+            looking.load_state,
+            looking.list_locations,
+            looking.read_runs,
+        )
+        self.read_batches, self.read_adopted, self.read_trail = (
+            looking.read_batches,
+            looking.read_adopted,
+            looking.read_trail,
+        )
+        self.read_lease, self.find_faults = looking.read_lease, looking.find_faults
+        self.read_ending = looking.read_ending
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +111,7 @@ class ObjectStore:
     ) -> None:
         self._replica.close()
 
-    def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+    def acquire_lease(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         self._try(self._folder)
         lease = self._take(location, holder, now)
         self._replica.catch_up()
@@ -114,19 +122,19 @@ class ObjectStore:
             self._replica.append("take", lease, lineage)
         return lease
 
-    def renew(self, lease: Lease, now: Instant) -> Lease:
+    def renew_lease(self, lease: Lease, now: Instant) -> Lease:
         renewed = replace(lease, expires=Instant(now + TTL_MS))
         self._swap(lease, renewed)
         return renewed
 
-    def release(self, lease: Lease) -> None:
+    def release_lease(self, lease: Lease) -> None:
         self._replica.append("release", lease)
         try:
             self._replica.compact()
         finally:
             self._swap(lease, _ended(lease))
 
-    def unlock(self, location: LocationId, lease: str) -> Lease:
+    def unlock_lease(self, location: LocationId, lease: str) -> Lease:
         held = exactly(self._last(), location, lease)
         self._swap(held, _ended(held))
         with suppress(LeaseLost):  # somebody else has it by now: whoever was unlocked is refused all the same
@@ -150,21 +158,21 @@ class ObjectStore:
     ) -> None:
         self._replica.append("end_run", lease, run, status, now, set_sizes, ending)
 
-    def learn(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
+    def save_states(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
         self._replica.append("learn", lease, changed)
 
-    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
+    def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
         self._replica.append("manage", lease, run, changed)
 
-    def note(self, lease: Lease, facts: Facts) -> None:
+    def save_facts(self, lease: Lease, facts: Facts) -> None:
         self._replica.append("note", lease, facts)
 
-    def intend(
+    def record_intent(
         self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
     ) -> int:
         return int(self._replica.append("intend", lease, run, batch, changed, now))
 
-    def record(
+    def record_answer(
         self,
         lease: Lease,
         number: int,
@@ -174,16 +182,18 @@ class ObjectStore:
     ) -> None:
         self._replica.append("record", lease, number, verdicts, changed, now)
 
-    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant) -> None:
+    def withdraw_batch(
+        self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant
+    ) -> None:
         self._replica.append("withdraw", lease, number, changed, now)
 
-    def prune(self, lease: Lease, keep: int) -> None:
+    def prune_journal(self, lease: Lease, keep: int) -> None:
         self._replica.append("prune", lease, keep)
 
-    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
         self._replica.append("forget", lease, tuple(sorted(set(contacts))))
 
-    def replace(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
+    def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
         self._replica.append("replace", lease, json.dumps(state_document([Portable(state, tuple(runs))])))
 
     def _take(self, location: LocationId, holder: Holder, now: Instant) -> Lease:

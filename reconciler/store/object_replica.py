@@ -50,17 +50,17 @@ def _end_run(store: SqlStore, *told: Any) -> None:
 
 METHODS: Mapping[str, Callable[..., Any]] = {
     "take": SqlStore.take,
-    "release": SqlStore.release,
+    "release": SqlStore.release_lease,
     "begin_run": SqlStore.begin,
     "end_run": _end_run,
-    "learn": SqlStore.learn,
-    "manage": SqlStore.manage,
-    "note": SqlStore.note,
-    "prune": SqlStore.prune,
-    "intend": SqlStore.intend,
-    "record": SqlStore.record,
-    "withdraw": SqlStore.withdraw,
-    "forget": SqlStore.forget,
+    "learn": SqlStore.save_states,
+    "manage": SqlStore.save_adoptions,
+    "note": SqlStore.save_facts,
+    "prune": SqlStore.prune_journal,
+    "intend": SqlStore.record_intent,
+    "record": SqlStore.record_answer,
+    "withdraw": SqlStore.withdraw_batch,
+    "forget": SqlStore.forget_contacts,
     "replace": _replace,
 }
 

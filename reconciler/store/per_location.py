@@ -56,37 +56,37 @@ class PlacesReader:
     ) -> None:
         self._at.close()
 
-    def load(self, location: LocationId) -> LocationState:
-        return self._at[location].load(location)
+    def load_state(self, location: LocationId) -> LocationState:
+        return self._at[location].load_state(location)
 
-    def locations(self) -> Sequence[LocationId]:
+    def list_locations(self) -> Sequence[LocationId]:
         return self._names()
 
-    def runs(self, location: LocationId) -> Sequence[RunRecord]:
-        return self._at[location].runs(location)
+    def read_runs(self, location: LocationId) -> Sequence[RunRecord]:
+        return self._at[location].read_runs(location)
 
-    def batches(self, run: str) -> Sequence[BatchRecord]:
-        return next((found for each in self._opened_first() if (found := self._at[each].batches(run))), ())
+    def read_batches(self, run: str) -> Sequence[BatchRecord]:
+        return next((found for each in self._opened_first() if (found := self._at[each].read_batches(run))), ())
 
-    def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
-        return next((found for each in self._opened_first() if (found := self._at[each].adopted(run))), {})
+    def read_adopted(self, run: str) -> Mapping[ContactId, TagSet]:
+        return next((found for each in self._opened_first() if (found := self._at[each].read_adopted(run))), {})
 
-    def ending(self, run: str) -> RunEnding | None:
-        return next((found for each in self._opened_first() if (found := self._at[each].ending(run))), None)
+    def read_ending(self, run: str) -> RunEnding | None:
+        return next((found for each in self._opened_first() if (found := self._at[each].read_ending(run))), None)
 
     def _opened_first(self) -> Sequence[LocationId]:
         """A run's id does not tell its location: what is open already is asked first."""
         return sorted(self._names(), key=lambda each: each not in self._at)
 
-    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
-        return self._at[location].trail(location, contact)
+    def read_trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        return self._at[location].read_trail(location, contact)
 
-    def held_lease(self, location: LocationId, now: Instant) -> Lease | None:
-        return self._at[location].held_lease(location, now)
+    def read_lease(self, location: LocationId, now: Instant) -> Lease | None:
+        return self._at[location].read_lease(location, now)
 
-    def check(self) -> Sequence[str]:
+    def find_faults(self) -> Sequence[str]:
         return tuple(
-            f"location {location}: {line}" for location in self._names() for line in self._at[location].check()
+            f"location {location}: {line}" for location in self._names() for line in self._at[location].find_faults()
         )
 
 
@@ -96,10 +96,18 @@ class PlacesStore:
     def __init__(self, at: Opened[StateStore], names: Names) -> None:
         self._at = at
         looking = PlacesReader(at, names)
-        self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
-        self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
-        self.held_lease, self.check = looking.held_lease, looking.check
-        self.ending = looking.ending
+        self.load_state, self.list_locations, self.read_runs = (
+            looking.load_state,
+            looking.list_locations,
+            looking.read_runs,
+        )
+        self.read_batches, self.read_adopted, self.read_trail = (
+            looking.read_batches,
+            looking.read_adopted,
+            looking.read_trail,
+        )
+        self.read_lease, self.find_faults = looking.read_lease, looking.find_faults
+        self.read_ending = looking.read_ending
 
     def __enter__(self) -> Self:
         return self
@@ -109,17 +117,17 @@ class PlacesStore:
     ) -> None:
         self._at.close()
 
-    def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
-        return self._at[location].acquire(location, holder, now)
+    def acquire_lease(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+        return self._at[location].acquire_lease(location, holder, now)
 
-    def renew(self, lease: Lease, now: Instant) -> Lease:
-        return self._at[lease.location].renew(lease, now)
+    def renew_lease(self, lease: Lease, now: Instant) -> Lease:
+        return self._at[lease.location].renew_lease(lease, now)
 
-    def release(self, lease: Lease) -> None:
-        self._at[lease.location].release(lease)
+    def release_lease(self, lease: Lease) -> None:
+        self._at[lease.location].release_lease(lease)
 
-    def unlock(self, location: LocationId, lease: str) -> Lease:
-        return self._at[location].unlock(location, lease)
+    def unlock_lease(self, location: LocationId, lease: str) -> Lease:
+        return self._at[location].unlock_lease(location, lease)
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         return self._at[lease.location].begin_run(lease, header)
@@ -136,21 +144,21 @@ class PlacesStore:
     ) -> None:
         self._at[lease.location].end_run(lease, run, status, now, set_sizes=set_sizes, ending=ending)
 
-    def learn(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
-        self._at[lease.location].learn(lease, changed)
+    def save_states(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
+        self._at[lease.location].save_states(lease, changed)
 
-    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
-        self._at[lease.location].manage(lease, run, changed)
+    def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
+        self._at[lease.location].save_adoptions(lease, run, changed)
 
-    def note(self, lease: Lease, facts: Facts) -> None:
-        self._at[lease.location].note(lease, facts)
+    def save_facts(self, lease: Lease, facts: Facts) -> None:
+        self._at[lease.location].save_facts(lease, facts)
 
-    def intend(
+    def record_intent(
         self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
     ) -> int:
-        return self._at[lease.location].intend(lease, run, batch, changed, now)
+        return self._at[lease.location].record_intent(lease, run, batch, changed, now)
 
-    def record(
+    def record_answer(
         self,
         lease: Lease,
         number: int,
@@ -158,16 +166,18 @@ class PlacesStore:
         changed: Mapping[ContactId, ContactState],
         now: Instant,
     ) -> None:
-        self._at[lease.location].record(lease, number, verdicts, changed, now)
+        self._at[lease.location].record_answer(lease, number, verdicts, changed, now)
 
-    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant) -> None:
-        self._at[lease.location].withdraw(lease, number, changed, now)
+    def withdraw_batch(
+        self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant
+    ) -> None:
+        self._at[lease.location].withdraw_batch(lease, number, changed, now)
 
-    def prune(self, lease: Lease, keep: int) -> None:
-        self._at[lease.location].prune(lease, keep)
+    def prune_journal(self, lease: Lease, keep: int) -> None:
+        self._at[lease.location].prune_journal(lease, keep)
 
-    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
-        self._at[lease.location].forget(lease, contacts)
+    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+        self._at[lease.location].forget_contacts(lease, contacts)
 
-    def replace(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
-        self._at[lease.location].replace(lease, state, runs)
+    def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
+        self._at[lease.location].replace_state(lease, state, runs)

@@ -29,55 +29,55 @@ class SqlReader:
         if self._database is not None:
             self._database.close()
 
-    def load(self, location: LocationId) -> LocationState:
+    def load_state(self, location: LocationId) -> LocationState:
         if self._database is None:
             return LocationState(location)
         with self._database.reading():
             return sql_reader.load(self._database, location)
 
-    def locations(self) -> Sequence[LocationId]:
+    def list_locations(self) -> Sequence[LocationId]:
         if self._database is None:
             return ()
         with self._database.reading():
             return sql_reader.locations(self._database)
 
-    def runs(self, location: LocationId) -> Sequence[RunRecord]:
+    def read_runs(self, location: LocationId) -> Sequence[RunRecord]:
         if self._database is None:
             return ()
         with self._database.reading():
             return sql_reader.runs(self._database, location)
 
-    def batches(self, run: str) -> Sequence[BatchRecord]:
+    def read_batches(self, run: str) -> Sequence[BatchRecord]:
         if self._database is None:
             return ()
         with self._database.reading():
             return sql_reader.batches(self._database, run)
 
-    def adopted(self, run: str) -> Mapping[ContactId, TagSet]:
+    def read_adopted(self, run: str) -> Mapping[ContactId, TagSet]:
         if self._database is None:
             return {}
         with self._database.reading():
             return sql_journal.read_adopted(self._database, run)
 
-    def ending(self, run: str) -> RunEnding | None:
+    def read_ending(self, run: str) -> RunEnding | None:
         if self._database is None:
             return None
         with self._database.reading():
             return endings.read_ending(self._database, run)
 
-    def trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+    def read_trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         if self._database is None:
             return ()
         with self._database.reading():
             return sql_reader.trail(self._database, location, contact)
 
-    def held_lease(self, location: LocationId, now: Instant) -> Lease | None:
+    def read_lease(self, location: LocationId, now: Instant) -> Lease | None:
         if self._database is None:
             return None
         with self._database.reading():
             return sql_leases.held(self._database, location, now)
 
-    def check(self) -> Sequence[str]:
+    def find_faults(self) -> Sequence[str]:
         if self._database is None:
             return ()
         with self._database.reading():

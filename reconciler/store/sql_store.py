@@ -29,10 +29,18 @@ class SqlStore:
         self.database = database
         self._interning = Interning(database)
         looking = SqlReader(database)
-        self.load, self.locations, self.runs = looking.load, looking.locations, looking.runs
-        self.batches, self.adopted, self.trail = looking.batches, looking.adopted, looking.trail
-        self.held_lease, self.check = looking.held_lease, looking.check
-        self.ending = looking.ending
+        self.load_state, self.list_locations, self.read_runs = (
+            looking.load_state,
+            looking.list_locations,
+            looking.read_runs,
+        )
+        self.read_batches, self.read_adopted, self.read_trail = (
+            looking.read_batches,
+            looking.read_adopted,
+            looking.read_trail,
+        )
+        self.read_lease, self.find_faults = looking.read_lease, looking.find_faults
+        self.read_ending = looking.read_ending
 
     def __enter__(self) -> Self:
         return self
@@ -42,7 +50,7 @@ class SqlStore:
     ) -> None:
         self.database.close()
 
-    def acquire(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+    def acquire_lease(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         self._interning.forget()
         with self._changing() as database:
             lease = sql_leases.take(database, self._location(location, str(uuid.uuid4())), location, holder, now)
@@ -62,19 +70,19 @@ class SqlStore:
         with self.database.reading():
             return sql_leases.last_fence(self.database, location)
 
-    def renew(self, lease: Lease, now: Instant) -> Lease:
+    def renew_lease(self, lease: Lease, now: Instant) -> Lease:
         renewed = Lease(lease.location, lease.holder, lease.fence, Instant(now + TTL_MS))
         with self._holding(lease) as (database, number):
             database.hold(lease.location, lease.fence)
             database.execute("UPDATE leases SET expires = ? WHERE location = ?", (renewed.expires, number))
         return renewed
 
-    def release(self, lease: Lease) -> None:
+    def release_lease(self, lease: Lease) -> None:
         with self._holding(lease) as (database, number):
             sql_leases.end(database, number)
             database.let_go(lease.location, lease.fence)
 
-    def unlock(self, location: LocationId, lease: str) -> Lease:
+    def unlock_lease(self, location: LocationId, lease: str) -> Lease:
         with self._changing() as database:
             found = first(database.execute("SELECT n FROM locations WHERE id = ?" + database.for_update, (location,)))
             if found is None:
@@ -111,23 +119,23 @@ class SqlStore:
                 endings.put_ending(database, run, ending)
             self._interning.sweep(number)
 
-    def learn(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
+    def save_states(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
         with self._holding(lease) as (database, number):
             self._write_known(database, number, changed)
 
-    def manage(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
+    def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
         with self._holding(lease) as (database, number):
             entered = sql_journal.entering(database, number, changed, sql_reader.read_spelling(database, number))
             self._write_known(database, number, changed)
             sql_journal.put_adopted(database, self._interning, run, number, entered)
 
-    def note(self, lease: Lease, facts: Facts) -> None:
+    def save_facts(self, lease: Lease, facts: Facts) -> None:
         with self._holding(lease) as (database, number):
             if sql_reader.read_facts(database, number) != facts:
                 maintenance.put_facts(database, number, facts)
                 _count(database, number)
 
-    def intend(
+    def record_intent(
         self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
     ) -> int:
         with self._holding(lease) as (database, number):
@@ -141,7 +149,7 @@ class SqlStore:
             sql_journal.put_rows(database, self._interning, key, number, rows)
         return key
 
-    def record(
+    def record_answer(
         self,
         lease: Lease,
         number: int,
@@ -162,21 +170,23 @@ class SqlStore:
             self._write_known(database, location, {each: changed[each] for each in changed.keys() - rows.keys()})
             database.execute("UPDATE batches SET status = 'answered', ended = ? WHERE n = ?", (now, number))
 
-    def withdraw(self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant) -> None:
+    def withdraw_batch(
+        self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant
+    ) -> None:
         with self._holding(lease) as (database, location):
             self._write_known(database, location, changed)
             sql_journal.settle_alike(database, number, Outcome.NOT_SENT)
             database.execute("UPDATE batches SET status = 'withdrawn', ended = ? WHERE n = ?", (now, number))
 
-    def prune(self, lease: Lease, keep: int) -> None:
+    def prune_journal(self, lease: Lease, keep: int) -> None:
         with self._holding(lease) as (database, number):
             maintenance.prune(database, number, keep)
 
-    def forget(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
         with self._holding(lease) as (database, number):
             maintenance.forget(database, number, contacts)
 
-    def replace(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
+    def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
         self.database.back_up()
         self.become(lease, state, runs)
 

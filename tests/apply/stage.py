@@ -103,7 +103,7 @@ class Scene:
 
     def plan(self, desired: Desired, location: LocationId = HERE) -> Plan:
         with open_reader(self.url) as reader:
-            state = reader.load(location)
+            state = reader.load_state(location)
         return combine([plan_location(desired, state, self.options)], as_of=self.clock.now(), manifests="manifests")
 
     def shell(self, writer: Watched, store: StateStore) -> Services:
@@ -112,16 +112,16 @@ class Scene:
 
     def log(self, run: str) -> RunLog:
         with open_reader(self.url) as reader:
-            record = next(each for each in reader.runs(HERE) if each.id == run)
+            record = next(each for each in reader.read_runs(HERE) if each.id == run)
             return read_log(reader, record)
 
     def runs(self) -> Sequence[RunRecord]:
         with open_reader(self.url) as reader:
-            return reader.runs(HERE)
+            return reader.read_runs(HERE)
 
     def known(self, name: str) -> ContactState:
         with open_reader(self.url) as reader:
-            return reader.load(HERE).observed[ContactId(who(name))]
+            return reader.load_state(HERE).observed[ContactId(who(name))]
 
     def others(self, name: str, *, add: str = "", remove: str = "") -> None:
         """Somebody works by hand."""
@@ -131,12 +131,12 @@ class Scene:
 
     def reversal(self, run: str) -> Reversal:
         with open_reader(self.url) as reader:
-            ids = [each.id for each in reader.runs(HERE)]
+            ids = [each.id for each in reader.read_runs(HERE)]
         return reverse(self.log(run), [self.log(each) for each in ids[ids.index(run) + 1 :]])
 
     def plan_revert(self, run: str, desired: Desired) -> LocationPlan:
         with open_reader(self.url) as reader:
-            return plan_revert(self.reversal(run), desired, reader.load(HERE), self.options)
+            return plan_revert(self.reversal(run), desired, reader.load_state(HERE), self.options)
 
     def revert(self, run: str, desired: Desired) -> LocationReport:
         plan = combine([self.plan_revert(run, desired)], as_of=self.clock.now(), manifests="manifests")

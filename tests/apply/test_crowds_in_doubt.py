@@ -85,9 +85,9 @@ def test_a_kept_reading_is_judged_by_a_later_run_even_one_that_cannot_read(tmp_p
     assert pairs(scene.apply()) == {}
 
     with open_store(scene.url) as store:
-        lease = store.acquire(HERE, a_holder("another"), scene.clock.now())
-        store.note(lease, Facts(moves_updated=True))
-        store.release(lease)
+        lease = store.acquire_lease(HERE, a_holder("another"), scene.clock.now())
+        store.save_facts(lease, Facts(moves_updated=True))
+        store.release_lease(lease)
     report = scene.apply()
     assert (pairs(report), scene.tags("anna"), report.exit_code) == ({"applied": 1}, {"a"}, ExitCode.DONE)
     converged(scene)
@@ -119,10 +119,10 @@ def observed_crowd(directory: Path, number: int, **more: object) -> Scene:
         frozenset({Tag("one")}), scene.clock.now(), ObservationOrigin.IMPORT, tuple(map(name, crowd(number)))
     )
     with open_store(scene.url) as store:
-        lease = store.acquire(HERE, a_holder("another"), scene.clock.now())
+        lease = store.acquire_lease(HERE, a_holder("another"), scene.clock.now())
         store.begin_run(lease, RunHeader(HERE, "import", "anna", scene.clock.now()))
-        store.learn(lease, dict(seen.absorb(ContactStates())))
-        store.release(lease)
+        store.save_states(lease, dict(seen.absorb(ContactStates())))
+        store.release_lease(lease)
     scene.clock.ms += DAY_MS
     return scene
 

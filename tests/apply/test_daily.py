@@ -44,16 +44,16 @@ def look_again(scene: Scene) -> None:
     """A refresh: what everybody carries now."""
     now = scene.clock.now()
     with open_store(scene.url) as store:
-        lease = store.acquire(HERE, a_holder("refresh", operation="refresh"), now)
-        observed = store.load(HERE).observed
+        lease = store.acquire_lease(HERE, a_holder("refresh", operation="refresh"), now)
+        observed = store.load_state(HERE).observed
         read = {each: scene.world.find(each) for each in observed.contacts}
         seen = {
             each: observe(observed[each], found.tags, at=now, origin=ObservationOrigin.GET, settle_ms=0)
             for each, found in read.items()
             if found is not None
         }
-        store.learn(lease, seen)
-        store.release(lease)
+        store.save_states(lease, seen)
+        store.release_lease(lease)
 
 
 def today(scene: Scene, desired: Desired) -> tuple[Plan, LocationReport]:
@@ -153,7 +153,7 @@ def test_a_tag_that_comes_back_respelt_is_added_once_and_removed_as_it_is_there(
     assert (report.exit_code, report.requests) == (0, 3)
     assert scene.tags("anna") == {"x", THERE}
     with open_reader(scene.url) as reader:
-        assert reader.load(HERE).facts == Facts(aliases=((Tag(APART), Tag(THERE)),))
+        assert reader.load_state(HERE).facts == Facts(aliases=((Tag(APART), Tag(THERE)),))
     for _ in range(3):
         plan, report = today(scene, desired)
         assert plan.is_empty

@@ -27,7 +27,7 @@ TEN = [f"c{nth}" for nth in range(10)]
 
 def facts(scene: Scene) -> Facts:
     with open_reader(scene.url) as reader:
-        return reader.load(HERE).facts
+        return reader.load_state(HERE).facts
 
 
 def sizes(scene: Scene) -> list[tuple[int, int, int | None]]:
@@ -213,9 +213,9 @@ def teach(scene: Scene, days_ago: int, *, contacts: int | None = None, tags: int
     """What a refusal taught an earlier run."""
     at = Instant(scene.clock.ms - days_ago * DAY_MS)
     with open_store(scene.url) as store:
-        lease = store.acquire(HERE, a_holder("earlier"), scene.clock.now())
-        store.note(lease, Facts(moves_updated=True, max_contacts=contacts, max_tags=tags, limits_at=at))
-        store.release(lease)
+        lease = store.acquire_lease(HERE, a_holder("earlier"), scene.clock.now())
+        store.save_facts(lease, Facts(moves_updated=True, max_contacts=contacts, max_tags=tags, limits_at=at))
+        store.release_lease(lease)
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,12 @@ def looked_at(scene: Scene, who: str) -> None:
     """A refresh, long after."""
     scene.clock.ms += DAY_MS
     with open_store(scene.url) as store:
-        lease = store.acquire(HERE, a_holder("refresh"), scene.clock.now())
+        lease = store.acquire_lease(HERE, a_holder("refresh"), scene.clock.now())
         store.begin_run(lease, RunHeader(HERE, "refresh", "anna", scene.clock.now()))
         tags = frozenset(map(Tag, scene.tags(who)))
         seen = ObservedContacts(tags, scene.clock.now(), ObservationOrigin.GET, (name(who),))
-        store.learn(lease, dict(seen.absorb(store.load(HERE).observed)))
-        store.release(lease)
+        store.save_states(lease, dict(seen.absorb(store.load_state(HERE).observed)))
+        store.release_lease(lease)
 
 
 def test_a_plan_file_that_is_planned_anew_adds_nothing_again_that_its_run_added(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_plan_file_that_is_planned_anew_adds_nothing_again_that_its_run_added(
     looked_at(scene, "anna")
     fresh, proposed = scene.plan().locations[0], file.locations[0]
     with open_store(scene.url) as store:
-        both = narrowed(fresh, proposed, scene.wanted[HERE], store.load(HERE), options)
+        both = narrowed(fresh, proposed, scene.wanted[HERE], store.load_state(HERE), options)
     plan = combine([both], as_of=scene.clock.now(), manifests="manifests")
     assert {contact for delta in both.deltas for contact in delta.contacts} == {name("anna"), name("bert")}
     scene.apply(plan, proposal=Proposal(file))

@@ -38,7 +38,7 @@ def known(scene: Scene, who: str) -> ContactState:
 
 def facts(scene: Scene) -> object:
     with open_reader(scene.url) as reader:
-        return reader.load(HERE).facts.moves_updated
+        return reader.load_state(HERE).facts.moves_updated
 
 
 @pytest.mark.parametrize("kind", LANDED)

@@ -164,7 +164,7 @@ def test_after_a_signal_what_is_under_way_ends_and_nothing_else_leaves(tmp_path:
     assert max(each.began for each in scene.here.sent) == asked[0]
     assert max(each.ended or 0 for each in scene.here.sent) == scene.clock.ms
     with open_store(scene.url) as store:
-        store.release(store.acquire(scene.here.crm.location, a_holder("next"), scene.clock.now()))
+        store.release_lease(store.acquire_lease(scene.here.crm.location, a_holder("next"), scene.clock.now()))
     scene.here.before = lambda nth: None
     assert pairs(scene.apply()) == {"applied": 40 - sent}
 

@@ -35,7 +35,7 @@ def scene(tmp_path: Path) -> Scene:
 def take_over(scene: Scene, *, at: int) -> None:
     """Somebody else comes, at a time when the lease is over, and goes again."""
     with open_store(scene.url) as other:
-        other.release(other.acquire(HERE, a_holder("two"), Instant(at)))
+        other.release_lease(other.acquire_lease(HERE, a_holder("two"), Instant(at)))
 
 
 def test_the_pauses_of_a_wait_double_up_to_16_seconds() -> None:
@@ -46,7 +46,7 @@ def test_the_pauses_of_a_wait_double_up_to_16_seconds() -> None:
 
 def test_a_locked_location_is_refused_at_once(scene: Scene) -> None:
     with open_store(scene.url) as other:
-        other.acquire(HERE, a_holder("two"), START)
+        other.acquire_lease(HERE, a_holder("two"), START)
         report = scene.run(ALL)
 
     assert (report.exit_code, scene.sent) == (ExitCode.LOCKED, [])
@@ -56,7 +56,7 @@ def test_a_locked_location_is_refused_at_once(scene: Scene) -> None:
 
 def test_a_wait_for_the_lock_ends_when_the_lease_does(scene: Scene) -> None:
     with open_store(scene.url) as other:
-        other.acquire(HERE, a_holder("two"), START)
+        other.acquire_lease(HERE, a_holder("two"), START)
         report = scene.run(ALL, lock_timeout_ms=120_000)
 
     waits = [each.milliseconds for each in scene.told if isinstance(each, Waiting)]
@@ -66,7 +66,7 @@ def test_a_wait_for_the_lock_ends_when_the_lease_does(scene: Scene) -> None:
 
 def test_a_wait_for_the_lock_ends_with_its_time(scene: Scene) -> None:
     with open_store(scene.url) as other:
-        other.acquire(HERE, a_holder("two"), START)
+        other.acquire_lease(HERE, a_holder("two"), START)
         report = scene.run(ALL, lock_timeout_ms=20_000)
 
     assert (report.exit_code, scene.clock.ms - START) == (ExitCode.LOCKED, 20_000)
@@ -75,7 +75,7 @@ def test_a_wait_for_the_lock_ends_with_its_time(scene: Scene) -> None:
 def test_the_lease_is_alive_during_requests_of_any_length(scene: Scene) -> None:
     def nobody_comes_between(nth: int) -> None:
         with open_store(scene.url) as other, pytest.raises(LockHeld):
-            other.acquire(HERE, a_holder("two"), scene.clock.now())
+            other.acquire_lease(HERE, a_holder("two"), scene.clock.now())
 
     scene.takes_ms = 10 * TTL_MS
     scene.after = nobody_comes_between
@@ -104,7 +104,7 @@ def test_a_lost_lease_ends_the_run_before_the_next_request(scene: Scene) -> None
     assert "was taken over" in report.error
     with open_reader(scene.url) as reader:
         # the answer of the one request was refused: what is left of it is a doubt
-        assert [contact for contact, known in reader.load(HERE).observed.items() if known.doubt] == [who("anna")]
+        assert [contact for contact, known in reader.load_state(HERE).observed.items() if known.doubt] == [who("anna")]
 
 
 def test_a_lease_lost_before_an_intent_leaves_nothing_behind(scene: Scene) -> None:
@@ -141,7 +141,7 @@ def test_a_process_paused_just_before_a_request_leaves_no_doubt(scene: Scene) ->
 
     assert (report.status, len(scene.sent)) == (RunStatus.STOPPED, 1)
     with open_reader(scene.url) as reader:
-        assert not any(known.doubt for _, known in reader.load(HERE).observed.items())
+        assert not any(known.doubt for _, known in reader.load_state(HERE).observed.items())
 
 
 def test_a_paused_process_that_wakes_in_time_goes_on(scene: Scene) -> None:
@@ -154,11 +154,11 @@ def test_a_paused_process_that_wakes_in_time_goes_on(scene: Scene) -> None:
 
 def test_what_a_paused_process_writes_after_a_take_over_is_refused(scene: Scene) -> None:
     with open_store(scene.url) as store:
-        lease = store.acquire(HERE, a_holder(), START)
+        lease = store.acquire_lease(HERE, a_holder(), START)
         take_over(scene, at=START + TTL_MS)
-        for write in (store.renew, store.release):
+        for write in (store.renew_lease, store.release_lease):
             with pytest.raises(LeaseLost):
-                write(lease, START) if write == store.renew else write(lease)
+                write(lease, START) if write == store.renew_lease else write(lease)
 
 
 def test_the_real_clock_beats_while_work_lasts() -> None:

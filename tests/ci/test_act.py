@@ -159,7 +159,7 @@ def bench(tmp_path: Path, cache: Path, world: World) -> Iterator[Bench]:
 def _earlier_run(bench: Bench) -> None:
     """Leaves the state that somebody's first run made: a job takes one that is not there for lost."""
     with open_store(f"sqlite:///{bench.directory}/state.db") as store:
-        lease = store.acquire(LocationId(LOCATION), a_holder(), wall_clock())
+        lease = store.acquire_lease(LocationId(LOCATION), a_holder(), wall_clock())
         store.end_run(
             lease,
             store.begin_run(lease, RunHeader(lease.location, "apply", "anna", wall_clock())),
@@ -167,7 +167,7 @@ def _earlier_run(bench: Bench) -> None:
             wall_clock(),
             set_sizes={},
         )
-        store.release(lease)
+        store.release_lease(lease)
 
 
 def _workflows(bench: Bench) -> None:

@@ -124,9 +124,9 @@ def held(tried: int) -> None:
         attempted_at=Instant(now - tried),
     )
     with open_store("sqlite:///.reconciler/state.db") as store:
-        lease = store.acquire(LOCATION, a_holder("anna"), now)
-        store.learn(lease, {contact_id(0): known})
-        store.release(lease)
+        lease = store.acquire_lease(LOCATION, a_holder("anna"), now)
+        store.save_states(lease, {contact_id(0): known})
+        store.release_lease(lease)
 
 
 def test_an_approval_covers_one_attempt(reconciler: Command, manifest: Manifest, world: World) -> None:

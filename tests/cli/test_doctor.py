@@ -256,11 +256,11 @@ def test_broken_manifests_and_state(reconciler: Command, applied: Path, project:
 def test_a_held_lock_is_told_and_left(reconciler: Command, applied: Path) -> None:
     with open_store(URL) as store:
         held = current_holder("apply")
-        lease = store.acquire(LOCATION, held, held.created)
+        lease = store.acquire_lease(LOCATION, held, held.created)
         code, found = _remarks(reconciler, "--offline")
         assert (code, found["lock"][0]) == (0, "watch")
-        assert store.held_lease(LOCATION, held.created) == lease
-        store.release(lease)
+        assert store.read_lease(LOCATION, held.created) == lease
+        store.release_lease(lease)
 
 
 def test_another_lineage_than_the_pinned_one(reconciler: Command, applied: Path, project: Path) -> None:

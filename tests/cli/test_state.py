@@ -80,7 +80,7 @@ def test_show_tells_a_contacts_story(reconciler: Command) -> None:
 def test_show_without_a_contact_tells_what_the_location_taught_us(reconciler: Command) -> None:
     facts = Facts(moves_updated=True, max_tags=20, aliases=((Tag("x  y"), Tag("x y")),))
     with open_store(STATE) as store:
-        store.note(store.acquire(LocationId(LOCATION), a_holder(), SystemClock().now()), facts)
+        store.save_facts(store.acquire_lease(LocationId(LOCATION), a_holder(), SystemClock().now()), facts)
     out = reconciler("state", "show").out
     for words in (
         "4 contacts, serial",
@@ -191,9 +191,9 @@ def test_a_push_of_what_is_no_state(reconciler: Command, project: Path, content:
 def test_forget_of_the_limits_leaves_the_contacts_alone(reconciler: Command) -> None:
     facts = Facts(moves_updated=True, max_contacts=6, max_tags=20, limits_at=SystemClock().now())
     with open_store(STATE) as store:
-        lease = store.acquire(LocationId(LOCATION), a_holder(), SystemClock().now())
-        store.note(lease, facts)
-        store.release(lease)
+        lease = store.acquire_lease(LocationId(LOCATION), a_holder(), SystemClock().now())
+        store.save_facts(lease, facts)
+        store.release_lease(lease)
     assert "may hold 6 contacts, learnt" in reconciler("state", "show").out
     ended = reconciler("state", "forget", "--limits", *HERE)
     assert (ended.code, ended.out) == (0, f"forgot how much a request to location {LOCATION} may hold\n")
@@ -368,7 +368,7 @@ def test_whatever_changes_a_state_takes_the_lease(reconciler: Command, project: 
     (project / "export.csv").write_text(f"id,tags\n{contact_id(0)},nothing\n")
     (project / "state.json").write_text(json.dumps(pulled(reconciler)))
     with open_store(STATE) as store:
-        store.acquire(LOCATION, a_holder("anna"), SystemClock().now())
+        store.acquire_lease(LOCATION, a_holder("anna"), SystemClock().now())
     before = pulled(reconciler)
     ended = reconciler("state", *arguments)
     assert ended.code == 6

@@ -43,7 +43,17 @@ CELLS = [
 ]
 CELLS += [(str(kind), str(Phase.TOKEN)) for kind in Exchanged]
 CELLS += [(str(kind), str(phase)) for kind in Mischief for phase in (Phase.ADDING, Phase.REMOVING)]
-POINTS = ("acquire", "load", "begin_run", "learn", "intend", "send", "record", "end_run", "release")
+POINTS = (
+    "acquire_lease",
+    "load_state",
+    "begin_run",
+    "save_states",
+    "record_intent",
+    "send",
+    "record_answer",
+    "end_run",
+    "release_lease",
+)
 DEATHS = [(f"killed {side}", point) for point in POINTS for side in (BEFORE, AFTER)]
 
 

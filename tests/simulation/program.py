@@ -129,17 +129,17 @@ class Program:
         undone = self.run.undoes and self.run.undoes.report(location)
         if not undone:
             return None
-        runs = list(self.store.runs(location))
+        runs = list(self.store.read_runs(location))
         found = [each.id for each in runs].index(undone.run)
         log, *later = (self.log(each) for each in runs[found:])
         return reverse(log, later)
 
     def log(self, run: RunRecord) -> RunLog:
-        return RunLog(run, tuple(self.store.batches(run.id)), self.store.adopted(run.id))
+        return RunLog(run, tuple(self.store.read_batches(run.id)), self.store.read_adopted(run.id))
 
     async def plan(self, location: LocationId, proposed: LocationPlan | None) -> LocationPlan:
         """What is to be done now; of a file, what of it is. Whom the file knows better is read, and nobody else."""
-        state, desired, options = self.store.load(location), self.desired[location], self.options
+        state, desired, options = self.store.load_state(location), self.desired[location], self.options
         ours = {contact for contact, known in state.observed.items() if known.ledger}
         whom, refresh = sorted(ours | desired.contacts.keys()), self.methods()
         if proposed:

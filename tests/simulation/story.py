@@ -35,8 +35,9 @@ NO_LIMITS = GuardLimits(
     shrink_pct=None,
     grow_pct=None,
 )
-POINTS = ("send", "send", "send", "intend", "intend", "record", "record", "begin_run", "end_run", "learn", "acquire",
-          "release", "load", "withdraw", "renew")  # fmt: skip
+POINTS = ("send", "send", "send", "record_intent", "record_intent", "record_answer", "record_answer", "begin_run",
+          "end_run", "save_states", "acquire_lease", "release_lease", "load_state", "withdraw_batch",
+          "renew_lease")  # fmt: skip
 
 
 class Story:
@@ -147,7 +148,7 @@ class Story:
         first = self.applier(saved, file)
         if self.whim.random() < 0.6:
             first.fate = Fate(
-                self.whim.choice(["send", "record"]), self.whim.choice([BEFORE, AFTER]), self.whim.choice([0, 1])
+                self.whim.choice(["send", "record_answer"]), self.whim.choice([BEFORE, AFTER]), self.whim.choice([0, 1])
             )
         self.town.execute(first, others=self.people())
         if first.killed and self.whim.random() < 0.7:
@@ -167,7 +168,7 @@ class Story:
         """Somebody's run dies, and what it left is to be tried once more: a digest is approved, and sent as often as
         its appliers die, though what they tried is used up in between.
         """
-        dies = Fate("record", BEFORE, 0)
+        dies = Fate("record_answer", BEFORE, 0)
         self.town.execute(self.town.new_run(self.options(), fate=dies), others=self.people())
         asked = Selection(retry_held=True)
         approval = self.town.new_run(replace(self.options(), selection=asked), only_plans=True)

@@ -77,27 +77,27 @@ ENDING = RunEnding(
 
 def fill(store: StateStore) -> None:
     """A run that completes, one that is withdrawn and stops, one that is killed before its answer."""
-    lease = store.acquire(HERE, a_holder(), START)
+    lease = store.acquire_lease(HERE, a_holder(), START)
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(1), "sha256:abc", "0123abc"))
     adding = Batch(Action.ADD, (ANNA, BERT, CARA), (Tag("vip"),))
-    number = store.intend(lease, run, adding, {ANNA: ContactState(ledger=tags("vip"))}, at(2))
+    number = store.record_intent(lease, run, adding, {ANNA: ContactState(ledger=tags("vip"))}, at(2))
     verdicts = {
         ANNA: ContactOutcome(Outcome.APPLIED, "", None, tags("grün"), tags("vip")),
         BERT: ContactOutcome(Outcome.HELD, "what?"),
         CARA: ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED),
     }
-    store.record(lease, number, verdicts, KNOWN, at(3))
+    store.record_answer(lease, number, verdicts, KNOWN, at(3))
     store.end_run(lease, run, RunStatus.COMPLETE, at(4), set_sizes={SetName("vips"): 3})
     run = store.begin_run(lease, RunHeader(HERE, "apply", "bert", at(5), "sha256:def"))
-    number = store.intend(lease, run, Batch(Action.REMOVE, (BERT,), (Tag("old"),)), {}, at(6))
-    store.withdraw(lease, number, {}, at(7))
-    store.manage(lease, run, {CARA: replace(KNOWN[CARA], ledger=tags("grün vip"))})
+    number = store.record_intent(lease, run, Batch(Action.REMOVE, (BERT,), (Tag("old"),)), {}, at(6))
+    store.withdraw_batch(lease, number, {}, at(7))
+    store.save_adoptions(lease, run, {CARA: replace(KNOWN[CARA], ledger=tags("grün vip"))})
     store.end_run(lease, run, RunStatus.STOPPED, at(8), set_sizes=None, ending=ENDING)
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(9)))
-    store.intend(
+    store.record_intent(
         lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: ContactState(ledger=tags("vip"))}, at(10)
     )
-    store.note(lease, Facts(True, 250, None, ((Tag("gru\u0308n"), Tag("grün")),), at(10)))
-    there = store.acquire(THERE, a_holder("two"), START)
-    store.learn(there, {ANNA: ContactState(tags("z"), at(1), ObservationOrigin.IMPORT)})
-    store.release(there)
+    store.save_facts(lease, Facts(True, 250, None, ((Tag("gru\u0308n"), Tag("grün")),), at(10)))
+    there = store.acquire_lease(THERE, a_holder("two"), START)
+    store.save_states(there, {ANNA: ContactState(tags("z"), at(1), ObservationOrigin.IMPORT)})
+    store.release_lease(there)

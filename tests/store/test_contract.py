@@ -61,26 +61,26 @@ def contents(state: LocationState) -> tuple[object, ...]:
 
 
 def taken(store: StateStore, location: LocationId = HERE, *, name: str = "one", now: int = START) -> Lease:
-    return store.acquire(location, a_holder(name), Instant(now))
+    return store.acquire_lease(location, a_holder(name), Instant(now))
 
 
 def test_a_location_never_seen_is_empty(home: Home) -> None:
     for state in (home.reader(), home.store()):
-        assert contents(state.load(HERE)) == (HERE, None, 0, {}, {}, NO_FACTS)
-        assert list(state.locations()) == []
-        assert list(state.runs(HERE)) == []
+        assert contents(state.load_state(HERE)) == (HERE, None, 0, {}, {}, NO_FACTS)
+        assert list(state.list_locations()) == []
+        assert list(state.read_runs(HERE)) == []
 
 
 def test_a_location_has_one_lineage_for_ever(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    lineage = store.load(HERE).lineage
-    store.learn(lease, {ANNA: seen("a")})
-    store.release(lease)
+    lineage = store.load_state(HERE).lineage
+    store.save_states(lease, {ANNA: seen("a")})
+    store.release_lease(lease)
     taken(home.store(), name="two", now=START + TTL_MS)
 
     assert lineage
-    assert home.reader().load(HERE).lineage == lineage
+    assert home.reader().load_state(HERE).lineage == lineage
 
 
 def test_lineages_differ(home: Home) -> None:
@@ -88,7 +88,7 @@ def test_lineages_differ(home: Home) -> None:
     taken(store)
     taken(store, THERE)
 
-    assert store.load(HERE).lineage != store.load(THERE).lineage
+    assert store.load_state(HERE).lineage != store.load_state(THERE).lineage
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ def test_lineages_differ(home: Home) -> None:
 )
 def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: ContactState) -> None:
     store = home.store()
-    store.learn(taken(store), {ANNA: known})
+    store.save_states(taken(store), {ANNA: known})
 
     for state in (store, home.reader(), home.store()):
-        assert state.load(HERE).observed[ANNA] == known
+        assert state.load_state(HERE).observed[ANNA] == known
 
 
 @pytest.mark.parametrize(
@@ -159,15 +159,15 @@ def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: ContactS
 def test_any_text_is_a_tag(home: Home, tag: str) -> None:
     store = home.store()
     known = ContactState(tags(tag, "a"), START, ObservationOrigin.WRITE, ledger=tags(tag))
-    store.learn(taken(store), {ANNA: known})
+    store.save_states(taken(store), {ANNA: known})
 
-    assert home.reader().load(HERE).observed[ANNA] == known
+    assert home.reader().load_state(HERE).observed[ANNA] == known
 
 
 def test_different_spellings_are_different_tags(home: Home) -> None:
     store = home.store()
-    store.learn(taken(store), {ANNA: seen("é"), BERT: seen("e\u0301")})
-    observed = home.reader().load(HERE).observed
+    store.save_states(taken(store), {ANNA: seen("é"), BERT: seen("e\u0301")})
+    observed = home.reader().load_state(HERE).observed
 
     assert observed[ANNA].observed == tags("é")
     assert observed[BERT].observed == tags("e\u0301")
@@ -176,53 +176,53 @@ def test_different_spellings_are_different_tags(home: Home) -> None:
 def test_any_text_is_a_contact_id(home: Home) -> None:
     strange = [ContactId(text) for text in ("", "x' OR 1=1 --", "ünï", "a\x00b", "../..", "A", "a", "1", "01")]
     store = home.store()
-    store.learn(taken(store), {contact: seen(str(nth)) for nth, contact in enumerate(strange)})
+    store.save_states(taken(store), {contact: seen(str(nth)) for nth, contact in enumerate(strange)})
 
-    observed = home.reader().load(HERE).observed
+    observed = home.reader().load_state(HERE).observed
     assert [observed[contact].observed for contact in strange] == [tags(str(nth)) for nth in range(len(strange))]
 
 
 def test_the_last_word_on_a_contact_counts(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.learn(lease, {ANNA: seen("a"), BERT: seen("b")})
-    store.learn(lease, {ANNA: seen("c")})
+    store.save_states(lease, {ANNA: seen("a"), BERT: seen("b")})
+    store.save_states(lease, {ANNA: seen("c")})
 
-    assert dict(store.load(HERE).observed.items()) == {ANNA: seen("c"), BERT: seen("b")}
+    assert dict(store.load_state(HERE).observed.items()) == {ANNA: seen("c"), BERT: seen("b")}
 
 
 def test_locations_do_not_see_one_another(home: Home) -> None:
     store = home.store()
     here, there = taken(store), taken(store, THERE)
-    store.learn(here, {ANNA: seen("a")})
-    store.learn(there, {ANNA: seen("z"), CARA: seen()})
+    store.save_states(here, {ANNA: seen("a")})
+    store.save_states(there, {ANNA: seen("z"), CARA: seen()})
     run = store.begin_run(there, header(THERE))
     store.end_run(there, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 3})
 
-    assert list(store.locations()) == sorted([HERE, THERE])
-    assert dict(store.load(HERE).observed.items()) == {ANNA: seen("a")}
-    assert dict(store.load(THERE).observed.items()) == {ANNA: seen("z"), CARA: seen()}
-    assert (list(store.runs(HERE)), dict(store.load(HERE).set_sizes)) == ([], {})
+    assert list(store.list_locations()) == sorted([HERE, THERE])
+    assert dict(store.load_state(HERE).observed.items()) == {ANNA: seen("a")}
+    assert dict(store.load_state(THERE).observed.items()) == {ANNA: seen("z"), CARA: seen()}
+    assert (list(store.read_runs(HERE)), dict(store.load_state(HERE).set_sizes)) == ([], {})
 
 
 def test_the_serial_grows_with_each_change_of_content(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    serials = [store.load(HERE).serial]
+    serials = [store.load_state(HERE).serial]
     for known in (seen("a"), seen("b"), seen("b", at=LATER), ContactState(ledger=tags("b"))):
-        store.learn(lease, {ANNA: known})
-        serials.append(store.load(HERE).serial)
+        store.save_states(lease, {ANNA: known})
+        serials.append(store.load_state(HERE).serial)
 
     assert serials == sorted(set(serials))
 
 
 def same_content(store: StateStore, lease: Lease) -> None:
-    store.learn(lease, {})
-    store.learn(lease, {ANNA: seen("a")})
+    store.save_states(lease, {})
+    store.save_states(lease, {ANNA: seen("a")})
 
 
 def a_lease_more(store: StateStore, lease: Lease) -> None:
-    store.release(store.renew(lease, LATER))
+    store.release_lease(store.renew_lease(lease, LATER))
     taken(store, name="two")
 
 
@@ -241,95 +241,95 @@ def test_the_serial_stays_where_the_content_does(
 ) -> None:
     store = home.store()
     lease = taken(store)
-    store.learn(lease, {ANNA: seen("a")})
+    store.save_states(lease, {ANNA: seen("a")})
     a_run_without_effect(store, lease)
-    before = contents(store.load(HERE))
+    before = contents(store.load_state(HERE))
     step(home.store() if reopened else store, lease)
 
-    assert contents(store.load(HERE)) == before
+    assert contents(store.load_state(HERE)) == before
 
 
 def test_an_intent_is_durable_before_its_answer(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    store.intend(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x")), BERT: seen()}, START)
+    store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x")), BERT: seen()}, START)
 
     state = home.reader()
-    assert state.load(HERE).observed[ANNA].ledger == tags("x")
-    assert [(each.requests, each.rows, each.status) for each in state.runs(HERE)] == [(1, 2, RunStatus.RUNNING)]
+    assert state.load_state(HERE).observed[ANNA].ledger == tags("x")
+    assert [(each.requests, each.rows, each.status) for each in state.read_runs(HERE)] == [(1, 2, RunStatus.RUNNING)]
 
 
 def test_an_intent_without_an_answer_is_seen_as_a_doubt(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     intended = ContactState(ledger=tags("x"))
-    store.intend(lease, store.begin_run(lease, header()), batch(ANNA), {ANNA: intended}, LATER)
+    store.record_intent(lease, store.begin_run(lease, header()), batch(ANNA), {ANNA: intended}, LATER)
 
-    assert home.reader().load(HERE).observed[ANNA] == intended.in_doubt(tags("x"), LATER)
+    assert home.reader().load_state(HERE).observed[ANNA] == intended.in_doubt(tags("x"), LATER)
 
 
 def test_an_unanswered_batch_is_a_doubt_from_the_next_run_on(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    store.intend(lease, run, batch(ANNA, BERT, names=("x", "y")), {ANNA: seen("a"), BERT: NEVER_OBSERVED}, LATER)
-    before = store.load(HERE).serial
+    store.record_intent(lease, run, batch(ANNA, BERT, names=("x", "y")), {ANNA: seen("a"), BERT: NEVER_OBSERVED}, LATER)
+    before = store.load_state(HERE).serial
     again = taken(home.store(), name="two", now=START + TTL_MS + 1)
     store.begin_run(again, header())
 
     state = home.reader()
-    loaded = state.load(HERE)
+    loaded = state.load_state(HERE)
     assert loaded.observed[ANNA] == seen("a").in_doubt(tags("x", "y"), LATER)
     assert loaded.observed[BERT] == NEVER_OBSERVED.in_doubt(tags("x", "y"), LATER)
     assert loaded.serial > before
-    assert [each.status for each in state.runs(HERE)] == [RunStatus.INTERRUPTED, RunStatus.RUNNING]
+    assert [each.status for each in state.read_runs(HERE)] == [RunStatus.INTERRUPTED, RunStatus.RUNNING]
 
 
 def test_doubts_of_several_unanswered_batches_add_up(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    store.intend(lease, run, batch(ANNA, names=["x"]), {ANNA: NEVER_OBSERVED}, START)
-    store.intend(lease, run, batch(ANNA, names=["y"], action=Action.REMOVE), {}, LATER)
+    store.record_intent(lease, run, batch(ANNA, names=["x"]), {ANNA: NEVER_OBSERVED}, START)
+    store.record_intent(lease, run, batch(ANNA, names=["y"], action=Action.REMOVE), {}, LATER)
     store.begin_run(lease, header())
 
-    assert store.load(HERE).observed[ANNA] == NEVER_OBSERVED.in_doubt(tags("x", "y"), LATER)
+    assert store.load_state(HERE).observed[ANNA] == NEVER_OBSERVED.in_doubt(tags("x", "y"), LATER)
 
 
 def test_an_answered_or_withdrawn_batch_is_no_doubt(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    first = store.intend(lease, run, batch(ANNA), {ANNA: NEVER_OBSERVED}, START)
-    store.record(lease, first, {ANNA: applied("x")}, {ANNA: seen("x")}, LATER)
-    second = store.intend(lease, run, batch(BERT), {BERT: ContactState(ledger=tags("x"))}, START)
-    store.withdraw(lease, second, {BERT: NEVER_OBSERVED}, LATER)
+    first = store.record_intent(lease, run, batch(ANNA), {ANNA: NEVER_OBSERVED}, START)
+    store.record_answer(lease, first, {ANNA: applied("x")}, {ANNA: seen("x")}, LATER)
+    second = store.record_intent(lease, run, batch(BERT), {BERT: ContactState(ledger=tags("x"))}, START)
+    store.withdraw_batch(lease, second, {BERT: NEVER_OBSERVED}, LATER)
     store.begin_run(lease, header())
 
-    assert dict(store.load(HERE).observed.items()) == {ANNA: seen("x"), BERT: NEVER_OBSERVED}
+    assert dict(store.load_state(HERE).observed.items()) == {ANNA: seen("x"), BERT: NEVER_OBSERVED}
 
 
 def test_a_batch_of_contacts_never_heard_of_is_journalled(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.intend(lease, store.begin_run(lease, header()), batch(ANNA, action=Action.REMOVE), {}, START)
+    store.record_intent(lease, store.begin_run(lease, header()), batch(ANNA, action=Action.REMOVE), {}, START)
     store.begin_run(lease, header())
 
-    assert store.load(HERE).observed[ANNA].doubt == tags("x")
-    assert store.runs(HERE)[0].rows == 1
+    assert store.load_state(HERE).observed[ANNA].doubt == tags("x")
+    assert store.read_runs(HERE)[0].rows == 1
 
 
 def test_an_answer_and_its_observations_are_recorded_together(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    number = store.intend(lease, store.begin_run(lease, header()), batch(ANNA, BERT), {}, START)
+    number = store.record_intent(lease, store.begin_run(lease, header()), batch(ANNA, BERT), {}, START)
     verdicts = {ANNA: applied("x", old=["a"]), BERT: ContactOutcome(Outcome.HELD, "what?")}
-    store.record(
+    store.record_answer(
         lease, number, verdicts, {ANNA: seen("a", "x"), BERT: NEVER_OBSERVED.in_doubt(tags("x"), START)}, LATER
     )
 
-    observed = home.reader().load(HERE).observed
+    observed = home.reader().load_state(HERE).observed
     assert observed[ANNA] == seen("a", "x")
     assert observed[BERT].doubt == tags("x")
 
@@ -343,7 +343,7 @@ def test_set_sizes_are_those_of_the_last_run_that_completed(home: Home) -> None:
         run = store.begin_run(lease, header())
         named = None if each is None else {SetName(name): size for name, size in each.items()}
         store.end_run(lease, run, RunStatus.STOPPED if each is None else RunStatus.COMPLETE, LATER, set_sizes=named)
-        found.append(dict(home.reader().load(HERE).set_sizes))
+        found.append(dict(home.reader().load_state(HERE).set_sizes))
 
     assert found == [{"a": 3, "b": 1}, {"a": 3, "b": 1}, {"b": 2}, {}]
 
@@ -352,12 +352,12 @@ def test_runs_are_listed_in_their_order(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     first = store.begin_run(lease, header())
-    number = store.intend(lease, first, batch(ANNA, BERT), {ANNA: NEVER_OBSERVED, BERT: NEVER_OBSERVED}, START)
-    store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
+    number = store.record_intent(lease, first, batch(ANNA, BERT), {ANNA: NEVER_OBSERVED, BERT: NEVER_OBSERVED}, START)
+    store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
     store.end_run(lease, first, RunStatus.COMPLETE, LATER, set_sizes={})
     second = store.begin_run(lease, replace(header(), operation="refresh", change_digest="", commit=""))
 
-    runs = home.reader().runs(HERE)
+    runs = home.reader().read_runs(HERE)
     assert first != second
     assert [(each.id, each.status, each.ended, each.requests, each.rows) for each in runs] == [
         (first, RunStatus.COMPLETE, LATER, 1, 2),
@@ -370,22 +370,22 @@ def test_runs_are_listed_in_their_order(home: Home) -> None:
 
 
 def answers(store: StateReader, run: str) -> list[dict[ContactId, Answer]]:
-    return [dict(each.answers) for each in store.batches(run)]
+    return [dict(each.answers) for each in store.read_batches(run)]
 
 
 def test_a_run_remembers_what_was_asked_and_answered(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    number = store.intend(lease, run, batch(ANNA, BERT, CARA, names=["y", "x"]), {}, START)
+    number = store.record_intent(lease, run, batch(ANNA, BERT, CARA, names=["y", "x"]), {}, START)
     rejected = ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
     doubtful = ContactOutcome(Outcome.IN_DOUBT, "no row in the answer")
-    store.record(lease, number, {ANNA: applied("x", old=["y"]), BERT: rejected, CARA: doubtful}, {}, LATER)
-    second = store.intend(lease, run, batch(ANNA, action=Action.REMOVE), {}, LATER)
-    store.withdraw(lease, second, {}, LATER)
-    store.intend(lease, run, batch(BERT), {}, LATER)
+    store.record_answer(lease, number, {ANNA: applied("x", old=["y"]), BERT: rejected, CARA: doubtful}, {}, LATER)
+    second = store.record_intent(lease, run, batch(ANNA, action=Action.REMOVE), {}, LATER)
+    store.withdraw_batch(lease, second, {}, LATER)
+    store.record_intent(lease, run, batch(BERT), {}, LATER)
 
-    first, withdrawn, open_one = home.reader().batches(run)
+    first, withdrawn, open_one = home.reader().read_batches(run)
     assert (first.action, first.tags, first.intended, first.ended) == (Action.ADD, ("x", "y"), START, LATER)
     assert [each.status for each in (first, withdrawn, open_one)] == ["answered", "withdrawn", "intended"]
     assert dict(first.answers) == {
@@ -399,22 +399,22 @@ def test_a_run_remembers_what_was_asked_and_answered(home: Home) -> None:
 
 
 def test_a_run_that_never_was_has_no_batches(home: Home) -> None:
-    assert list(home.reader().batches("nothing")) == []
-    assert list(home.store().batches("nothing")) == []
+    assert list(home.reader().read_batches("nothing")) == []
+    assert list(home.store().read_batches("nothing")) == []
 
 
 def test_an_answer_remembers_what_was_ours_and_is_gone(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.learn(
+    store.save_states(
         lease, {ANNA: ContactState(ledger=tags("x", "y")), BERT: seen("x"), CARA: ContactState(ledger=tags("x"))}
     )
     run = store.begin_run(lease, header())
     removing = batch(ANNA, BERT, CARA, action=Action.REMOVE)
-    number = store.intend(lease, run, removing, {}, START)
+    number = store.record_intent(lease, run, removing, {}, START)
     gone = ContactOutcome(Outcome.APPLIED, "", old=tags("x"), removed=tags("x"))
     after = {ANNA: ContactState(ledger=tags("y")), BERT: seen(), CARA: ContactState(ledger=tags("x"))}
-    store.record(lease, number, dict.fromkeys((ANNA, BERT, CARA), gone), after, LATER)
+    store.record_answer(lease, number, dict.fromkeys((ANNA, BERT, CARA), gone), after, LATER)
 
     (found,) = answers(home.reader(), run)
     assert {contact: each.released for contact, each in found.items()} == {
@@ -431,58 +431,62 @@ def test_a_run_remembers_which_guards_were_lifted(home: Home) -> None:
     told = replace(header(), allowed=('empties_tag:tag=vip: the "trial" is over', "max_adds: grün"))
     store.begin_run(lease, told)
 
-    assert home.reader().runs(HERE)[0].header == told
+    assert home.reader().read_runs(HERE)[0].header == told
 
 
 def test_a_run_remembers_what_its_intents_put_under_management(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.learn(lease, {ANNA: ContactState(ledger=tags("x"))})
+    store.save_states(lease, {ANNA: ContactState(ledger=tags("x"))})
     run = store.begin_run(lease, header())
     ours = {ANNA: ContactState(ledger=tags("x", "y")), BERT: ContactState(ledger=tags("x", "y"))}
-    number = store.intend(lease, run, batch(ANNA, BERT, CARA, names=["x", "y"]), ours, START)
+    number = store.record_intent(lease, run, batch(ANNA, BERT, CARA, names=["x", "y"]), ours, START)
     for state in (store, home.reader()):
         assert [answer.entered for answer in answers(state, run)[0].values()] == [tags("y"), tags("x", "y"), tags()]
-    store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, ours, LATER)
-    number = store.intend(lease, run, replace(batch(ANNA, names=["x"]), action=Action.REMOVE), {}, LATER)
-    store.record(lease, number, {ANNA: applied("x")}, {ANNA: ContactState(ledger=tags("y"))}, LATER)
+    store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, ours, LATER)
+    number = store.record_intent(lease, run, replace(batch(ANNA, names=["x"]), action=Action.REMOVE), {}, LATER)
+    store.record_answer(lease, number, {ANNA: applied("x")}, {ANNA: ContactState(ledger=tags("y"))}, LATER)
     for state in (store, home.reader(), home.store()):
         found = [{who: answer.entered for who, answer in each.items()} for each in answers(state, run)]
         assert found == [{ANNA: tags("y"), BERT: tags("x", "y"), CARA: tags()}, {ANNA: tags()}]
-        assert [each.traced for each in state.runs(HERE)] == [True]
+        assert [each.traced for each in state.read_runs(HERE)] == [True]
 
 
 def test_a_run_remembers_what_it_adopted(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.learn(lease, {ANNA: ContactState(ledger=tags("x"))})
+    store.save_states(lease, {ANNA: ContactState(ledger=tags("x"))})
     run = store.begin_run(lease, header())
-    serial = store.load(HERE).serial
-    store.manage(lease, run, {ANNA: ContactState(ledger=tags("x", "grün")), BERT: seen("a")})
-    store.manage(lease, run, {ANNA: ContactState(ledger=tags("grün", "z")), CARA: ContactState(ledger=tags("z"))})
+    serial = store.load_state(HERE).serial
+    store.save_adoptions(lease, run, {ANNA: ContactState(ledger=tags("x", "grün")), BERT: seen("a")})
+    store.save_adoptions(
+        lease, run, {ANNA: ContactState(ledger=tags("grün", "z")), CARA: ContactState(ledger=tags("z"))}
+    )
     for state in (store, home.reader(), home.store()):
-        assert state.adopted(run) == {ANNA: tags("grün", "z"), CARA: tags("z")}
-        assert state.load(HERE).observed[BERT] == seen("a")
-        assert state.load(HERE).serial > serial
-    assert store.adopted("no such run") == {}
+        assert state.read_adopted(run) == {ANNA: tags("grün", "z"), CARA: tags("z")}
+        assert state.load_state(HERE).observed[BERT] == seen("a")
+        assert state.load_state(HERE).serial > serial
+    assert store.read_adopted("no such run") == {}
 
 
 def test_nothing_is_adopted_or_released_by_its_spelling_alone(home: Home) -> None:
     """The location keeps `New  Lead` as `new lead`; who wrote the ledger first did not know that yet."""
     store = home.store()
     lease = taken(store)
-    store.learn(lease, {ANNA: ContactState(ledger=tags("New  Lead", "x"))})
-    store.note(lease, Facts(aliases=((Tag("New  Lead"), Tag("new lead")),)))
+    store.save_states(lease, {ANNA: ContactState(ledger=tags("New  Lead", "x"))})
+    store.save_facts(lease, Facts(aliases=((Tag("New  Lead"), Tag("new lead")),)))
     run = store.begin_run(lease, header())
     ours = {ANNA: ContactState(ledger=tags("new lead", "x", "y"))}
-    store.manage(lease, run, ours)
-    number = store.intend(lease, run, batch(ANNA, names=["new lead"]), ours, START)
-    store.record(lease, number, {ANNA: applied("new lead")}, {ANNA: ContactState(ledger=tags("New  Lead", "x"))}, LATER)
-    number = store.intend(lease, run, replace(batch(ANNA, names=["new lead"]), action=Action.REMOVE), {}, LATER)
+    store.save_adoptions(lease, run, ours)
+    number = store.record_intent(lease, run, batch(ANNA, names=["new lead"]), ours, START)
+    store.record_answer(
+        lease, number, {ANNA: applied("new lead")}, {ANNA: ContactState(ledger=tags("New  Lead", "x"))}, LATER
+    )
+    number = store.record_intent(lease, run, replace(batch(ANNA, names=["new lead"]), action=Action.REMOVE), {}, LATER)
     gone = replace(applied(), old=tags("new lead"), removed=tags("new lead"))
-    store.record(lease, number, {ANNA: gone}, {ANNA: ContactState(ledger=tags("x"))}, LATER)
+    store.record_answer(lease, number, {ANNA: gone}, {ANNA: ContactState(ledger=tags("x"))}, LATER)
     for state in (store, home.reader(), home.store()):
-        assert state.adopted(run) == {ANNA: tags("y")}
+        assert state.read_adopted(run) == {ANNA: tags("y")}
         added, removed = answers(state, run)
         assert (added[ANNA].entered, added[ANNA].released) == (tags(), tags("y"))
         assert removed[ANNA].released == tags("New  Lead")
@@ -492,9 +496,9 @@ def test_a_forgotten_contact_was_adopted_by_nobody(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    store.manage(lease, run, dict.fromkeys((ANNA, BERT), ContactState(ledger=tags("x"))))
-    store.forget(lease, [ANNA])
-    assert home.reader().adopted(run) == {BERT: tags("x")}
+    store.save_adoptions(lease, run, dict.fromkeys((ANNA, BERT), ContactState(ledger=tags("x"))))
+    store.forget_contacts(lease, [ANNA])
+    assert home.reader().read_adopted(run) == {BERT: tags("x")}
 
 
 def test_older_runs_give_up_what_they_adopted_and_say_so(home: Home) -> None:
@@ -503,11 +507,11 @@ def test_older_runs_give_up_what_they_adopted_and_say_so(home: Home) -> None:
     runs = []
     for index in range(3):
         runs.append(store.begin_run(lease, header()))
-        store.manage(lease, runs[-1], {ANNA: ContactState(ledger=tags(*map(str, range(index + 1))))})
+        store.save_adoptions(lease, runs[-1], {ANNA: ContactState(ledger=tags(*map(str, range(index + 1))))})
         store.end_run(lease, runs[-1], RunStatus.COMPLETE, LATER, set_sizes=None)
-    store.prune(lease, 2)
-    assert [store.adopted(run) for run in runs] == [{}, {ANNA: tags("1")}, {ANNA: tags("2")}]
-    assert [each.traced for each in home.reader().runs(HERE)] == [False, True, True]
+    store.prune_journal(lease, 2)
+    assert [store.read_adopted(run) for run in runs] == [{}, {ANNA: tags("1")}, {ANNA: tags("2")}]
+    assert [each.traced for each in home.reader().read_runs(HERE)] == [False, True, True]
 
 
 SHORT = Shortfall(Outcome.NOT_SENT, Action.ADD, (Tag("grün"), Tag("x")), "the run stopped", (ANNA, BERT))
@@ -530,10 +534,10 @@ def test_how_a_run_ended_is_kept_as_its_report_told_it(home: Home) -> None:
     store.end_run(lease, run, RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
     store.end_run(lease, other, RunStatus.STOPPED, LATER, set_sizes=None)
     for state in (store, home.reader(), home.store()):
-        assert state.ending(run) == ENDING
-        assert (state.ending(other), state.ending("no such run")) == (None, None)
+        assert state.read_ending(run) == ENDING
+        assert (state.read_ending(other), state.read_ending("no such run")) == (None, None)
         # nobody becomes known by not being sent to
-        assert list(state.load(HERE).observed.contacts) == []
+        assert list(state.load_state(HERE).observed.contacts) == []
 
 
 def test_a_forgotten_contact_was_not_left_out_by_any_run(home: Home) -> None:
@@ -542,10 +546,10 @@ def test_a_forgotten_contact_was_not_left_out_by_any_run(home: Home) -> None:
     run, elsewhere = store.begin_run(lease, header()), store.begin_run(there, header(THERE))
     store.end_run(lease, run, RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
     store.end_run(there, elsewhere, RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
-    store.forget(lease, [ANNA, CARA])
+    store.forget_contacts(lease, [ANNA, CARA])
     reader = home.reader()
-    assert reader.ending(run) == replace(ENDING, shortfalls=(replace(SHORT, contacts=(BERT,)),))
-    assert reader.ending(elsewhere) == ENDING
+    assert reader.read_ending(run) == replace(ENDING, shortfalls=(replace(SHORT, contacts=(BERT,)),))
+    assert reader.read_ending(elsewhere) == ENDING
 
 
 def test_older_runs_give_up_whom_they_left_out_though_they_sent_nothing(home: Home) -> None:
@@ -556,31 +560,31 @@ def test_older_runs_give_up_whom_they_left_out_though_they_sent_nothing(home: Ho
     for _ in range(3):
         runs.append(store.begin_run(lease, header()))
         store.end_run(lease, runs[-1], RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
-    store.prune(lease, 2)
-    assert [home.reader().ending(run) for run in runs] == [replace(ENDING, shortfalls=()), ENDING, ENDING]
+    store.prune_journal(lease, 2)
+    assert [home.reader().read_ending(run) for run in runs] == [replace(ENDING, shortfalls=()), ENDING, ENDING]
 
 
 def test_older_runs_give_up_their_rows_and_stay_listed(home: Home) -> None:
     store = home.store()
     lease, there = taken(store), taken(store, THERE)
     elsewhere = store.begin_run(there, header(THERE))
-    store.intend(there, elsewhere, batch(ANNA), {}, START)
+    store.record_intent(there, elsewhere, batch(ANNA), {}, START)
     runs = []
     for _ in range(4):
         runs.append(store.begin_run(lease, header()))
-        number = store.intend(lease, runs[-1], batch(ANNA, BERT), {}, START)
-        store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
+        number = store.record_intent(lease, runs[-1], batch(ANNA, BERT), {}, START)
+        store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
         # a run that sends nothing does not count
         store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes=None)
-    before = contents(store.load(HERE))
-    store.prune(lease, 2)
+    before = contents(store.load_state(HERE))
+    store.prune_journal(lease, 2)
 
-    listed = {each.id: each for each in home.reader().runs(HERE)}
+    listed = {each.id: each for each in home.reader().read_runs(HERE)}
     assert [listed[run].is_pruned for run in runs] == [True, True, False, False]
     assert [listed[run].requests for run in runs] == [1, 1, 1, 1]
     assert [len(each) for run in runs for each in answers(store, run)] == [0, 0, 2, 2]
     assert [len(each) for each in answers(store, elsewhere)] == [1]
-    assert contents(store.load(HERE)) == before
+    assert contents(store.load_state(HERE)) == before
 
 
 def test_a_lease_is_refused_while_another_holds_it(home: Home) -> None:
@@ -596,13 +600,13 @@ def test_a_lease_is_refused_while_another_holds_it(home: Home) -> None:
 def test_a_refusal_changes_nothing(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.learn(lease, {ANNA: seen("a")})
-    before = contents(store.load(HERE))
+    store.save_states(lease, {ANNA: seen("a")})
+    before = contents(store.load_state(HERE))
     with pytest.raises(LockHeld):
         taken(home.store(), name="two")
-    store.learn(lease, {ANNA: seen("a")})
+    store.save_states(lease, {ANNA: seen("a")})
 
-    assert contents(store.load(HERE)) == before
+    assert contents(store.load_state(HERE)) == before
 
 
 def test_a_refusal_tells_the_command_that_ends_a_lease_left_behind(home: Home) -> None:
@@ -615,19 +619,19 @@ def test_a_refusal_tells_the_command_that_ends_a_lease_left_behind(home: Home) -
 
 def test_whoever_only_looks_is_told_who_holds_the_lease(home: Home) -> None:
     looking = home.store()
-    assert looking.held_lease(HERE, START) is None
+    assert looking.read_lease(HERE, START) is None
     lease = taken(home.store())
 
-    assert home.store().held_lease(HERE, START) == lease
-    assert home.store().held_lease(THERE, START) is None
-    assert home.store().held_lease(HERE, Instant(lease.expires + 1)) is None
-    home.store().release(lease)
-    assert home.store().held_lease(HERE, START) is None
+    assert home.store().read_lease(HERE, START) == lease
+    assert home.store().read_lease(THERE, START) is None
+    assert home.store().read_lease(HERE, Instant(lease.expires + 1)) is None
+    home.store().release_lease(lease)
+    assert home.store().read_lease(HERE, START) is None
 
 
 def test_unlock_ends_the_lease_of_a_holder_that_is_gone(home: Home) -> None:
     lease = taken(home.store())
-    ended = home.store().unlock(HERE, "lease-one")
+    ended = home.store().unlock_lease(HERE, "lease-one")
     second = taken(home.store(), name="two")
 
     assert (ended.holder, ended.fence) == (lease.holder, lease.fence)
@@ -639,48 +643,48 @@ def test_unlock_with_another_id_changes_nothing(home: Home, given: str) -> None:
     store = home.store()
     lease = taken(store)
     with pytest.raises(UsageError) as caught:
-        home.store().unlock(HERE, given)
-    store.learn(lease, {ANNA: seen("a")})
+        home.store().unlock_lease(HERE, given)
+    store.save_states(lease, {ANNA: seen("a")})
 
     assert "lease-one" in caught.value.hint
 
 
 def test_a_lease_names_the_process_that_holds_it(home: Home) -> None:
     holder = replace(a_holder(), boot_id="5c3a", pid_namespace="pid:[4026531836]", process_start="1234567")
-    lease = home.store().acquire(HERE, holder, START)
-    assert home.store().unlock(HERE, holder.id) == lease
+    lease = home.store().acquire_lease(HERE, holder, START)
+    assert home.store().unlock_lease(HERE, holder.id) == lease
 
 
 def test_why_a_contact_was_refused_is_stored_with_the_answer(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    number = store.intend(lease, run, batch(ANNA), {}, START)
+    number = store.record_intent(lease, run, batch(ANNA), {}, START)
     refused = ContactOutcome(Outcome.REJECTED, "contact was merged", Rejection.DELETED)
-    store.record(lease, number, {ANNA: refused}, {}, LATER)
+    store.record_answer(lease, number, {ANNA: refused}, {}, LATER)
     for state in (store, home.reader()):
-        (found,) = state.batches(run)
+        (found,) = state.read_batches(run)
         assert found.answers[ANNA].verdict == refused
 
 
 def test_there_is_nothing_to_unlock_where_nobody_works(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.release(lease)
+    store.release_lease(lease)
     for location, given in ((HERE, "lease-one"), (HERE, ""), (THERE, "lease-one")):
         with pytest.raises(UsageError) as caught:
-            store.unlock(location, given)
+            store.unlock_lease(location, given)
         assert "is not locked" in caught.value.message
 
 
 def test_whoever_was_unlocked_is_refused(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    home.store().unlock(HERE, "lease-one")
+    home.store().unlock_lease(HERE, "lease-one")
     with pytest.raises(LeaseLost):
-        store.learn(lease, {ANNA: seen("a")})
+        store.save_states(lease, {ANNA: seen("a")})
 
-    assert contents(home.reader().load(HERE))[3] == {}
+    assert contents(home.reader().load_state(HERE))[3] == {}
 
 
 def test_a_lease_of_another_location_is_no_hindrance(home: Home) -> None:
@@ -693,7 +697,7 @@ def test_a_lease_of_another_location_is_no_hindrance(home: Home) -> None:
 def test_a_released_lease_is_free(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.release(lease)
+    store.release_lease(lease)
 
     assert taken(home.store(), name="two").fence > lease.fence
 
@@ -708,7 +712,7 @@ def test_an_expired_lease_is_taken_over_with_a_higher_fence(home: Home) -> None:
 
 def test_a_renewed_lease_lives_longer(home: Home) -> None:
     store = home.store()
-    lease = store.renew(taken(store), Instant(START + 60_000))
+    lease = store.renew_lease(taken(store), Instant(START + 60_000))
     with pytest.raises(LockHeld):
         taken(home.store(), name="two", now=START + TTL_MS)
 
@@ -718,7 +722,7 @@ def test_a_renewed_lease_lives_longer(home: Home) -> None:
 def test_an_expired_lease_that_nobody_took_is_still_good(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    renewed = store.renew(lease, Instant(lease.expires + 1))
+    renewed = store.renew_lease(lease, Instant(lease.expires + 1))
 
     assert (renewed.fence, renewed.holder) == (lease.fence, lease.holder)
 
@@ -739,19 +743,19 @@ def dead() -> int:
 
 def test_a_dead_holder_on_this_host_loses_its_lease_at_once(home: Home, dead: int) -> None:
     store = home.store()
-    first = store.acquire(HERE, of_this_host(dead), START)
+    first = store.acquire_lease(HERE, of_this_host(dead), START)
 
     assert taken(home.store(), name="two").fence > first.fence
 
 
 def test_a_living_holder_on_this_host_keeps_its_lease(home: Home) -> None:
-    home.store().acquire(HERE, of_this_host(os.getpid()), START)
+    home.store().acquire_lease(HERE, of_this_host(os.getpid()), START)
     with pytest.raises(LockHeld):
         taken(home.store(), name="two")
 
 
 def test_a_holder_whose_number_another_process_has_by_now_is_dead(home: Home) -> None:
-    home.store().acquire(HERE, of_this_host(os.getpid(), process_start="1"), START)
+    home.store().acquire_lease(HERE, of_this_host(os.getpid(), process_start="1"), START)
 
     assert taken(home.store(), name="two").fence == 2
 
@@ -772,7 +776,7 @@ def test_a_holder_whose_number_another_process_has_by_now_is_dead(home: Home) ->
 def test_a_dead_process_of_the_same_number_tells_nothing_of_another_host_boot_or_namespace(
     home: Home, dead: int, unlike: dict[str, str]
 ) -> None:
-    home.store().acquire(HERE, of_this_host(dead, **unlike), START)
+    home.store().acquire_lease(HERE, of_this_host(dead, **unlike), START)
     with pytest.raises(LockHeld):
         taken(home.store(), name="two")
     # it is over with its time
@@ -780,23 +784,27 @@ def test_a_dead_process_of_the_same_number_tells_nothing_of_another_host_boot_or
 
 
 WRITES: dict[str, Callable[[StateStore, Lease, str, int], object]] = {
-    "renew": lambda store, lease, run, number: store.renew(lease, LATER),
-    "release": lambda store, lease, run, number: store.release(lease),
+    "renew": lambda store, lease, run, number: store.renew_lease(lease, LATER),
+    "release": lambda store, lease, run, number: store.release_lease(lease),
     "begin_run": lambda store, lease, run, number: store.begin_run(lease, header()),
     "end_run": lambda store, lease, run, number: store.end_run(
         lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 9}
     ),
-    "manage": lambda store, lease, run, number: store.manage(lease, run, {ANNA: ContactState(ledger=tags("stolen"))}),
-    "note": lambda store, lease, run, number: store.note(lease, Facts(moves_updated=True)),
-    "learn": lambda store, lease, run, number: store.learn(lease, {ANNA: seen("stolen")}),
-    "intend": lambda store, lease, run, number: store.intend(lease, run, batch(ANNA), {ANNA: seen("stolen")}, LATER),
-    "record": lambda store, lease, run, number: store.record(
+    "manage": lambda store, lease, run, number: store.save_adoptions(
+        lease, run, {ANNA: ContactState(ledger=tags("stolen"))}
+    ),
+    "note": lambda store, lease, run, number: store.save_facts(lease, Facts(moves_updated=True)),
+    "learn": lambda store, lease, run, number: store.save_states(lease, {ANNA: seen("stolen")}),
+    "intend": lambda store, lease, run, number: store.record_intent(
+        lease, run, batch(ANNA), {ANNA: seen("stolen")}, LATER
+    ),
+    "record": lambda store, lease, run, number: store.record_answer(
         lease, number, {ANNA: applied("x")}, {ANNA: seen("stolen")}, LATER
     ),
-    "withdraw": lambda store, lease, run, number: store.withdraw(lease, number, {ANNA: seen("stolen")}, LATER),
-    "forget": lambda store, lease, run, number: store.forget(lease, [ANNA]),
-    "replace": lambda store, lease, run, number: store.replace(lease, LocationState(HERE, "x", 9), ()),
-    "prune": lambda store, lease, run, number: store.prune(lease, 0),
+    "withdraw": lambda store, lease, run, number: store.withdraw_batch(lease, number, {ANNA: seen("stolen")}, LATER),
+    "forget": lambda store, lease, run, number: store.forget_contacts(lease, [ANNA]),
+    "replace": lambda store, lease, run, number: store.replace_state(lease, LocationState(HERE, "x", 9), ()),
+    "prune": lambda store, lease, run, number: store.prune_journal(lease, 0),
 }
 
 
@@ -806,16 +814,16 @@ def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str,
     old, new = home.store(), home.store()
     lease = taken(old)
     run = old.begin_run(lease, header())
-    number = old.intend(lease, run, batch(ANNA), {ANNA: NEVER_OBSERVED}, START)
+    number = old.record_intent(lease, run, batch(ANNA), {ANNA: NEVER_OBSERVED}, START)
     if taken_over:
         taken(new, name="two", now=lease.expires)
     else:
-        old.release(lease)
-    before = contents(new.load(HERE)), list(new.runs(HERE))
+        old.release_lease(lease)
+    before = contents(new.load_state(HERE)), list(new.read_runs(HERE))
     with pytest.raises(LeaseLost):
         WRITES[write](old, lease, run, number)
 
-    assert (contents(new.load(HERE)), list(new.runs(HERE))) == before
+    assert (contents(new.load_state(HERE)), list(new.read_runs(HERE))) == before
 
 
 @pytest.mark.parametrize(
@@ -831,23 +839,23 @@ def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str,
 def test_what_a_location_taught_us_comes_back_whole(home: Home, facts: Facts) -> None:
     store = home.store()
     lease = taken(store)
-    store.note(lease, Facts(moves_updated=False, max_contacts=7))
-    store.note(lease, facts)
+    store.save_facts(lease, Facts(moves_updated=False, max_contacts=7))
+    store.save_facts(lease, facts)
 
     for state in (store, home.reader(), home.store()):
-        assert state.load(HERE).facts == facts
+        assert state.load_state(HERE).facts == facts
 
 
 def test_what_was_known_of_a_location_already_leaves_the_serial_alone(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    serials = [store.load(HERE).serial]
+    serials = [store.load_state(HERE).serial]
     for facts in (NO_FACTS, Facts(max_tags=3), Facts(max_tags=3), Facts(max_tags=2)):
-        store.note(lease, facts)
-        serials.append(store.load(HERE).serial)
+        store.save_facts(lease, facts)
+        serials.append(store.load_state(HERE).serial)
 
     assert serials == [0, 0, 1, 1, 2]
-    assert store.load(THERE).facts == NO_FACTS
+    assert store.load_state(THERE).facts == NO_FACTS
 
 
 def test_the_same_holder_under_a_newer_fence_makes_the_older_lease_void(home: Home) -> None:
@@ -855,20 +863,20 @@ def test_the_same_holder_under_a_newer_fence_makes_the_older_lease_void(home: Ho
     first = taken(store)
     second = taken(store, now=first.expires)
     with pytest.raises(LeaseLost):
-        store.learn(first, {ANNA: seen("a")})
-    store.learn(second, {ANNA: seen("b")})
+        store.save_states(first, {ANNA: seen("a")})
+    store.save_states(second, {ANNA: seen("b")})
 
-    assert store.load(HERE).observed[ANNA] == seen("b")
+    assert store.load_state(HERE).observed[ANNA] == seen("b")
 
 
 def test_patterns_that_nobody_has_any_more_are_swept(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     for nth in range(50):
-        store.learn(lease, {ANNA: seen(str(nth)), BERT: seen("b")})
+        store.save_states(lease, {ANNA: seen(str(nth)), BERT: seen("b")})
     store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={})
 
-    loaded = home.reader().load(HERE).observed
+    loaded = home.reader().load_state(HERE).observed
     assert set(loaded.patterns) == {NEVER_OBSERVED, seen("49"), seen("b")}
     assert (loaded[ANNA], loaded[BERT]) == (seen("49"), seen("b"))
 
@@ -877,21 +885,21 @@ def test_after_a_sweep_everything_can_be_learnt_again(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     for known in (seen("a"), seen("b"), seen("a")):
-        store.learn(lease, {ANNA: known})
+        store.save_states(lease, {ANNA: known})
         store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={})
 
-    assert home.reader().load(HERE).observed[ANNA] == seen("a")
+    assert home.reader().load_state(HERE).observed[ANNA] == seen("a")
 
 
 def test_contacts_that_share_everything_share_a_pattern(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     for nth in range(20):
-        store.learn(lease, {ContactId(f"c{nth}"): seen("a")})
+        store.save_states(lease, {ContactId(f"c{nth}"): seen("a")})
     taken(home.store(), THERE)
-    home.store().learn(lease, {ContactId("another"): seen("a")})
+    home.store().save_states(lease, {ContactId("another"): seen("a")})
 
-    loaded = home.reader().load(HERE).observed
+    loaded = home.reader().load_state(HERE).observed
     assert (len(loaded), len(loaded.patterns)) == (21, 2)
 
 
@@ -900,11 +908,11 @@ def test_a_refused_write_leaves_no_trace_in_the_next_one(home: Home) -> None:
     lease = taken(store)
     other_lease = taken(other, THERE, name="two")
     with pytest.raises(LeaseLost):
-        store.learn(replace(lease, fence=99), {ANNA: seen("a", "b")})
-    other.learn(other_lease, {ANNA: seen("something else")})
-    store.learn(lease, {ANNA: seen("a", "b")})
+        store.save_states(replace(lease, fence=99), {ANNA: seen("a", "b")})
+    other.save_states(other_lease, {ANNA: seen("something else")})
+    store.save_states(lease, {ANNA: seen("a", "b")})
 
-    assert home.reader().load(HERE).observed[ANNA] == seen("a", "b")
+    assert home.reader().load_state(HERE).observed[ANNA] == seen("a", "b")
 
 
 def test_whoever_opens_it_after_a_step_sees_the_same(home: Home) -> None:
@@ -913,24 +921,29 @@ def test_whoever_opens_it_after_a_step_sees_the_same(home: Home) -> None:
 
     def everybody_sees_the_same() -> None:
         states: list[StateReader] = [store, home.reader(), home.store()]
-        first, *rest = [(contents(each.load(HERE)), list(each.runs(HERE)), list(each.locations())) for each in states]
+        first, *rest = [
+            (contents(each.load_state(HERE)), list(each.read_runs(HERE)), list(each.list_locations()))
+            for each in states
+        ]
         assert rest == [first, first]
 
     everybody_sees_the_same()
-    store.learn(lease, {ANNA: seen("a")})
+    store.save_states(lease, {ANNA: seen("a")})
     everybody_sees_the_same()
     run = store.begin_run(lease, header())
     everybody_sees_the_same()
-    number = store.intend(lease, run, batch(ANNA, CARA), {ANNA: seen("a"), CARA: ContactState(ledger=tags("x"))}, START)
+    number = store.record_intent(
+        lease, run, batch(ANNA, CARA), {ANNA: seen("a"), CARA: ContactState(ledger=tags("x"))}, START
+    )
     everybody_sees_the_same()
-    store.record(lease, number, {ANNA: applied("x"), CARA: applied("x")}, {ANNA: seen("a", "x")}, LATER)
+    store.record_answer(lease, number, {ANNA: applied("x"), CARA: applied("x")}, {ANNA: seen("a", "x")}, LATER)
     everybody_sees_the_same()
-    number = store.intend(lease, run, batch(BERT), {BERT: ContactState(ledger=tags("x"))}, START)
-    store.withdraw(lease, number, {BERT: NEVER_OBSERVED}, LATER)
+    number = store.record_intent(lease, run, batch(BERT), {BERT: ContactState(ledger=tags("x"))}, START)
+    store.withdraw_batch(lease, number, {BERT: NEVER_OBSERVED}, LATER)
     everybody_sees_the_same()
     store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 1}, ending=ENDING)
     everybody_sees_the_same()
-    store.release(lease)
+    store.release_lease(lease)
     everybody_sees_the_same()
 
 
@@ -938,37 +951,37 @@ def test_a_reader_sees_what_was_written_after_it_opened(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     reader = home.reader()
-    store.learn(lease, {ANNA: seen("a")})
-    first = reader.load(HERE)
-    store.learn(lease, {ANNA: seen("b")})
+    store.save_states(lease, {ANNA: seen("a")})
+    first = reader.load_state(HERE)
+    store.save_states(lease, {ANNA: seen("b")})
 
     assert first.observed[ANNA] == seen("a")
-    assert reader.load(HERE).observed[ANNA] == seen("b")
+    assert reader.load_state(HERE).observed[ANNA] == seen("b")
 
 
 def test_a_store_that_comes_back_after_another_one_knows_what_that_one_swept(home: Home) -> None:
     first, second = home.store(), home.store()
     lease = taken(first)
-    first.learn(lease, {ANNA: seen("a")})
-    first.release(lease)
+    first.save_states(lease, {ANNA: seen("a")})
+    first.release_lease(lease)
     lease = taken(second, name="two")
-    second.learn(lease, {ANNA: seen("b")})
+    second.save_states(lease, {ANNA: seen("b")})
     second.end_run(lease, second.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={})
-    second.release(lease)
-    first.learn(taken(first), {ANNA: seen("a")})
+    second.release_lease(lease)
+    first.save_states(taken(first), {ANNA: seen("a")})
 
-    assert home.reader().load(HERE).observed[ANNA] == seen("a")
+    assert home.reader().load_state(HERE).observed[ANNA] == seen("a")
 
 
 def everything(store: StateReader, location: LocationId = HERE) -> Portable:
     return Portable(
-        store.load(location),
-        tuple(read_log(store, run) for run in store.runs(location)),
+        store.load_state(location),
+        tuple(read_log(store, run) for run in store.read_runs(location)),
     )
 
 
 def documents(store: StateReader) -> list[object]:
-    return [state_document([everything(store, location)]) for location in store.locations()]
+    return [state_document([everything(store, location)]) for location in store.list_locations()]
 
 
 def test_everything_can_be_replaced_by_what_another_state_holds(home: Home) -> None:
@@ -977,52 +990,54 @@ def test_everything_can_be_replaced_by_what_another_state_holds(home: Home) -> N
     before = documents(store)
     saved = everything(store)
     lease = taken(store, now=START + TTL_MS)
-    store.learn(lease, {ANNA: seen("other"), ContactId("more"): seen("z")})
+    store.save_states(lease, {ANNA: seen("other"), ContactId("more"): seen("z")})
     store.begin_run(lease, header())
-    store.replace(lease, saved.state, saved.runs)
+    store.replace_state(lease, saved.state, saved.runs)
 
     assert documents(home.reader()) == before
-    store.learn(lease, {ANNA: seen("other")})
-    assert store.load(HERE).observed[ANNA] == seen("other")
-    assert list(store.check()) == []
+    store.save_states(lease, {ANNA: seen("other")})
+    assert store.load_state(HERE).observed[ANNA] == seen("other")
+    assert list(store.find_faults()) == []
 
 
 def test_a_forgotten_contact_is_nowhere_any_more(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.learn(lease, {ANNA: seen("a"), BERT: seen("b")})
+    store.save_states(lease, {ANNA: seen("a"), BERT: seen("b")})
     run = store.begin_run(lease, header())
-    number = store.intend(lease, run, batch(ANNA, BERT), {}, START)
-    store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
-    serial = store.load(HERE).serial
-    store.forget(lease, [ANNA, CARA])
+    number = store.record_intent(lease, run, batch(ANNA, BERT), {}, START)
+    store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
+    serial = store.load_state(HERE).serial
+    store.forget_contacts(lease, [ANNA, CARA])
 
     state = home.reader()
-    assert dict(state.load(HERE).observed.items()) == {BERT: seen("b")}
-    assert state.load(HERE).serial > serial
+    assert dict(state.load_state(HERE).observed.items()) == {BERT: seen("b")}
+    assert state.load_state(HERE).serial > serial
     assert [list(each) for each in answers(state, run)] == [[BERT]]
-    store.forget(lease, [ANNA, CARA])
-    assert state.load(HERE).serial == serial + 1
-    store.learn(lease, {ANNA: seen("new")})
-    assert state.load(HERE).observed[ANNA] == seen("new")
+    store.forget_contacts(lease, [ANNA, CARA])
+    assert state.load_state(HERE).serial == serial + 1
+    store.save_states(lease, {ANNA: seen("new")})
+    assert state.load_state(HERE).observed[ANNA] == seen("new")
 
 
 def test_the_trail_of_a_contact_is_what_was_done_to_it(home: Home) -> None:
     store = home.store()
     fill(store)
-    first, _, third = store.runs(HERE)
+    first, _, third = store.read_runs(HERE)
     state = home.reader()
 
-    assert [(run, tuple(each.answers)) for run, each in state.trail(HERE, sample.ANNA)] == [(first.id, (sample.ANNA,))]
-    assert [run for run, _ in state.trail(HERE, sample.DORA)] == [third.id]
-    assert list(state.trail(HERE, ContactId("nobody"))) == list(state.trail(THERE, sample.DORA)) == []
+    assert [(run, tuple(each.answers)) for run, each in state.read_trail(HERE, sample.ANNA)] == [
+        (first.id, (sample.ANNA,))
+    ]
+    assert [run for run, _ in state.read_trail(HERE, sample.DORA)] == [third.id]
+    assert list(state.read_trail(HERE, ContactId("nobody"))) == list(state.read_trail(THERE, sample.DORA)) == []
 
 
 def test_a_state_that_we_wrote_is_sound(home: Home) -> None:
     store = home.store()
-    assert list(home.reader().check()) == []
+    assert list(home.reader().find_faults()) == []
     fill(store)
 
-    assert list(store.check()) == list(home.reader().check()) == []
-    for location in store.locations():
+    assert list(store.find_faults()) == list(home.reader().find_faults()) == []
+    for location in store.list_locations():
         assert verify(everything(store, location), now=Instant(START + 60_000)) == ()

@@ -124,10 +124,10 @@ def run(scene: Scene, trouble: Trouble) -> LocationReport | None:
 
 def sound(scene: Scene) -> None:
     with open_reader(scene.url) as reader:
-        assert list(reader.check()) == []
-        runs = tuple(read_log(reader, each) for each in reader.runs(HERE))
-        assert verify(Portable(reader.load(HERE), runs), now=scene.clock.now()) == ()
-        observed = reader.load(HERE).observed
+        assert list(reader.find_faults()) == []
+        runs = tuple(read_log(reader, each) for each in reader.read_runs(HERE))
+        assert verify(Portable(reader.load_state(HERE), runs), now=scene.clock.now()) == ()
+        observed = reader.load_state(HERE).observed
         for name in scene.carried:
             known = observed[who(name)]  # type: ignore[index]
             assert scene.tags(name) <= known.ledger | known.doubt
@@ -137,14 +137,14 @@ def recover(scene: Scene, path: Path) -> Lost:
     lost = load_emergency(path)
     with open_store(scene.url) as store:
         now = scene.clock.now()
-        lease = store.acquire(HERE, a_holder("three"), Instant(now + TTL_MS))
+        lease = store.acquire_lease(HERE, a_holder("three"), Instant(now + TTL_MS))
         write: Callable[[], None] = lambda: (  # noqa: E731
-            store.withdraw(lease, lost.number, lost.learnt, now)
+            store.withdraw_batch(lease, lost.number, lost.learnt, now)
             if lost.had_no_effect
-            else store.record(lease, lost.number, lost.verdicts, lost.learnt, now)
+            else store.record_answer(lease, lost.number, lost.verdicts, lost.learnt, now)
         )
         write()
-        store.release(lease)
+        store.release_lease(lease)
     return lost
 
 
@@ -163,8 +163,8 @@ def check(scene: Scene, trouble: Trouble, report: LocationReport | None) -> None
         # failing once, the lock is released; failing for ever, or taken by a commit that said it failed, it runs out
         runs_out = (trouble.for_ever or trouble.late) and trouble.struck
         at = scene.clock.now() + (TTL_MS if runs_out else 0)
-        lease = store.acquire(HERE, a_holder("four"), Instant(at))
-        store.release(lease)
+        lease = store.acquire_lease(HERE, a_holder("four"), Instant(at))
+        store.release_lease(lease)
     scene.clock.ms += 10 * TTL_MS
     finished = scene.run(AFTER, holder=a_holder("five"))
     assert finished.exit_code == 0

@@ -33,10 +33,10 @@ def document(reader: StateReader) -> object:
     """Everything that a state holds; runs, lineages and the like are made up by each state for itself."""
     found = [
         Portable(
-            reader.load(each),
-            tuple(read_log(reader, run) for run in reader.runs(each)),
+            reader.load_state(each),
+            tuple(read_log(reader, run) for run in reader.read_runs(each)),
         )
-        for each in reader.locations()
+        for each in reader.list_locations()
     ]
     return json.loads(json.dumps(state_document(found)))
 
@@ -131,8 +131,10 @@ def test_what_was_stored_stands_whatever_the_list_of_messages_says_today(tmp_pat
         connection.execute("UPDATE answers SET message = ? WHERE outcome = 'held'", (listed,))
     connection.close()
     with open_store(url(path)) as store:
-        runs = [run.id for location in store.locations() for run in store.runs(location)]
-        told = [answer.verdict for run in runs for batch in store.batches(run) for answer in batch.answers.values()]
+        runs = [run.id for location in store.list_locations() for run in store.read_runs(location)]
+        told = [
+            answer.verdict for run in runs for batch in store.read_batches(run) for answer in batch.answers.values()
+        ]
         verdicts = {each.outcome: each for each in told if each is not None}
         assert (verdicts[Outcome.REJECTED].message, verdicts[Outcome.REJECTED].rejection) == (unlisted, "deleted")
         assert (verdicts[Outcome.HELD].message, verdicts[Outcome.HELD].rejection) == (listed, None)

@@ -96,35 +96,35 @@ class Play:
                     place.expires = place.lease.expires - TTL_MS + HEARTBEAT_MS
 
     def _serial(self, location: LocationId) -> int:
-        return self.stores[0].load(location).serial
+        return self.stores[0].load_state(location).serial
 
     def acquire(self, store: StateStore, location: LocationId, place: Place) -> None:
         self.taken += 1
         holder = a_holder(str(self.taken))
         if place.lease is not None and place.expires > self.now:
             with pytest.raises(LockHeld):
-                store.acquire(location, holder, Instant(self.now))
+                store.acquire_lease(location, holder, Instant(self.now))
             return
-        lease = store.acquire(location, holder, Instant(self.now))
+        lease = store.acquire_lease(location, holder, Instant(self.now))
         assert place.lease is None or lease.fence > place.lease.fence
         place.lease, place.expires, place.run = lease, self.now + TTL_MS, ""
         place.by = self.stores.index(store)
 
     def renew(self, store: StateStore, location: LocationId, place: Place) -> None:
         if place.lease is not None:
-            place.lease = store.renew(place.lease, Instant(self.now))
+            place.lease = store.renew_lease(place.lease, Instant(self.now))
             place.expires = self.now + TTL_MS
 
     def release(self, store: StateStore, location: LocationId, place: Place) -> None:
         if place.lease is not None:
-            store.release(place.lease)
+            store.release_lease(place.lease)
             place.lease, place.run = None, ""
 
     def stale(self, store: StateStore, location: LocationId, place: Place) -> None:
         if place.lease is not None:
             older = Lease(location, place.lease.holder, place.lease.fence - 1, place.lease.expires)
             with pytest.raises(LeaseLost):
-                store.learn(older, {CONTACTS[0]: self.known()})
+                store.save_states(older, {CONTACTS[0]: self.known()})
 
     def begin(self, store: StateStore, location: LocationId, place: Place) -> None:
         if place.lease is None:
@@ -150,13 +150,13 @@ class Play:
     def learn(self, store: StateStore, location: LocationId, place: Place) -> None:
         if place.lease is not None:
             changed = {contact: self.known() for contact in self.some(CONTACTS)}
-            store.learn(place.lease, changed)
+            store.save_states(place.lease, changed)
             place.contacts |= changed
 
     def note(self, store: StateStore, location: LocationId, place: Place) -> None:
         if place.lease is not None:
             place.facts = Facts(self.chance.choice((None, True, False)), max_tags=self.chance.choice((None, 3)))
-            store.note(place.lease, place.facts)
+            store.save_facts(place.lease, place.facts)
 
     def intend(self, store: StateStore, location: LocationId, place: Place) -> None:
         if place.lease is None or not place.run:
@@ -164,7 +164,7 @@ class Play:
         contacts, tags = tuple(self.some(CONTACTS)), tuple(self.some(TAGS))
         batch = Batch(self.chance.choice(list(Action)), contacts, tags)
         changed = {contact: self.known() for contact in contacts}
-        number = store.intend(place.lease, place.run, batch, changed, Instant(self.now))
+        number = store.record_intent(place.lease, place.run, batch, changed, Instant(self.now))
         place.contacts |= changed
         place.unanswered[number] = batch, Instant(self.now)
         status, requests, rows = place.runs[place.run]
@@ -177,10 +177,10 @@ class Play:
         batch, _ = place.unanswered.pop(number)
         changed = {contact: self.known() for contact in batch.contacts}
         if self.chance.random() < 0.3:
-            store.withdraw(place.lease, number, changed, Instant(self.now))
+            store.withdraw_batch(place.lease, number, changed, Instant(self.now))
         else:
             verdict = ContactOutcome(Outcome.APPLIED, "", None, frozenset(), frozenset(batch.tags))
-            store.record(place.lease, number, dict.fromkeys(batch.contacts, verdict), changed, Instant(self.now))
+            store.record_answer(place.lease, number, dict.fromkeys(batch.contacts, verdict), changed, Instant(self.now))
         place.contacts |= changed
 
     def known(self) -> ContactState:
@@ -211,11 +211,11 @@ class Play:
         with open_reader(self.url) as reader:
             for state in (reader, *self.stores):
                 for location, place in self.places.items():
-                    loaded = state.load(location)
+                    loaded = state.load_state(location)
                     assert dict(loaded.observed.items()) == place.shown()
                     assert dict(loaded.set_sizes) == place.sizes
                     assert loaded.facts == place.facts
-                    runs = {each.id: (each.status, each.requests, each.rows) for each in state.runs(location)}
+                    runs = {each.id: (each.status, each.requests, each.rows) for each in state.read_runs(location)}
                     assert list(runs.items()) == list(place.runs.items())
 
 

@@ -106,7 +106,7 @@ class Wire:
 def shown(bucket: Bucket) -> tuple[tuple[object, ...], tuple[RunRecord, ...]]:
     """The state as somebody sees it who has never looked before."""
     with open_object(bucket, HERE) as reader:
-        return contents(reader.load(HERE)), tuple(reader.runs(HERE))
+        return contents(reader.load_state(HERE)), tuple(reader.read_runs(HERE))
 
 
 def a_run(store: ObjectStore, batches: int = 3, size: int = 500) -> None:
@@ -114,18 +114,20 @@ def a_run(store: ObjectStore, batches: int = 3, size: int = 500) -> None:
     run = store.begin_run(lease, header())
     for nth in range(batches):
         contacts = [ContactId(f"contact-{nth}-{each:012}") for each in range(size)]
-        number = store.intend(lease, run, batch(*contacts), dict.fromkeys(contacts, NEVER_OBSERVED), START)
-        store.record(lease, number, dict.fromkeys(contacts, applied("x")), dict.fromkeys(contacts, seen("x")), LATER)
+        number = store.record_intent(lease, run, batch(*contacts), dict.fromkeys(contacts, NEVER_OBSERVED), START)
+        store.record_answer(
+            lease, number, dict.fromkeys(contacts, applied("x")), dict.fromkeys(contacts, seen("x")), LATER
+        )
     store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={})
-    store.release(lease)
+    store.release_lease(lease)
 
 
 def test_a_batch_costs_what_the_batch_holds_not_what_the_state_does(bucket: Bucket) -> None:
     with ObjectStore(bucket, HERE) as store:
         lease = taken(store)
         many = {ContactId(f"known-{nth:014}"): seen(str(nth % 9)) for nth in range(20_000)}
-        store.learn(lease, many)
-        store.release(lease)
+        store.save_states(lease, many)
+        store.release_lease(lease)
     whole = bucket.get(f"{HERE}/state.db")
     wire = Wire(bucket)
     with ObjectStore(wire, HERE) as store:
@@ -165,11 +167,14 @@ def test_at_every_write_that_fails_the_state_is_old_or_new(tmp_path: Path, every
                     refused += 1
                 before = shown(bucket)
             with ObjectStore(bucket, HERE) as again:
-                assert contents(again.load(HERE)) == before[0]
+                assert contents(again.load_state(HERE)) == before[0]
                 lease = taken(again, name="two", now=START + TTL_MS)
-                assert (contents(again.load(HERE))[3:], tuple(again.runs(HERE))) == (before[0][3:], before[1])
+                assert (contents(again.load_state(HERE))[3:], tuple(again.read_runs(HERE))) == (
+                    before[0][3:],
+                    before[1],
+                )
                 again.begin_run(lease, header())
-                again.release(lease)
+                again.release_lease(lease)
             assert shown(bucket)[0][3] == before[0][3]
     assert refused > 20 // every
 
@@ -178,9 +183,9 @@ def test_a_request_that_was_sent_twice_counts_once(bucket: Bucket, tmp_path: Pat
     with ObjectStore(Wire(bucket, lose_answers=True), HERE) as store:
         lease = taken(store)
         for nth in range(5):
-            store.learn(lease, {ANNA: seen(str(nth))})
-        lease = store.renew(lease, LATER)
-        store.release(lease)
+            store.save_states(lease, {ANNA: seen(str(nth))})
+        lease = store.renew_lease(lease, LATER)
+        store.release_lease(lease)
 
     assert shown(bucket)[0][2:4] == (5, {ANNA: seen("4")})
 
@@ -192,14 +197,14 @@ def test_a_holder_that_wakes_late_is_refused_whatever_its_successors_did(bucket:
         for nth in range(3):
             now = START + (nth + 1) * TTL_MS
             other = taken(second, name=f"two-{nth}", now=now)
-            second.learn(other, {BERT: seen(str(nth))})
-            second.release(other)
+            second.save_states(other, {BERT: seen(str(nth))})
+            second.release_lease(other)
         before = shown(bucket)
         for write in (
-            lambda: late.intend(lease, run, batch(ANNA), {ANNA: ContactState()}, LATER),
-            lambda: late.learn(lease, {ANNA: seen("stolen")}),
-            lambda: late.renew(lease, LATER),
-            lambda: late.release(lease),
+            lambda: late.record_intent(lease, run, batch(ANNA), {ANNA: ContactState()}, LATER),
+            lambda: late.save_states(lease, {ANNA: seen("stolen")}),
+            lambda: late.renew_lease(lease, LATER),
+            lambda: late.release_lease(lease),
         ):
             with pytest.raises(LeaseLost):
                 write()
@@ -212,21 +217,21 @@ def test_a_holder_that_ends_while_it_is_replaced_takes_nothing_with_it(bucket: B
     wire = Wire(bucket)
     with ObjectStore(bucket, HERE) as old, ObjectStore(wire, HERE) as new:
         lease = taken(old)
-        old.learn(lease, {ANNA: seen("a")})
+        old.save_states(lease, {ANNA: seen("a")})
 
         def end(method: str, key: str) -> None:
             if method == moment and ("/journal" in key or method == "version"):
                 wire.before = nothing
-                old.learn(lease, {BERT: seen("b")})
+                old.save_states(lease, {BERT: seen("b")})
                 with pytest.raises(LeaseLost):
-                    old.release(lease)
+                    old.release_lease(lease)
 
         wire.before = end
         second = taken(new, name="two", now=START + TTL_MS)
-        new.learn(second, {CARA: seen("c")})
-        new.release(second)
+        new.save_states(second, {CARA: seen("c")})
+        new.release_lease(second)
     with open_object(bucket, HERE) as reader:
-        assert set(reader.load(HERE).observed.contacts) == {ANNA, BERT, CARA}
+        assert set(reader.load_state(HERE).observed.contacts) == {ANNA, BERT, CARA}
 
 
 @pytest.mark.parametrize("moment", ["keys", "version"])
@@ -234,18 +239,18 @@ def test_a_reader_looks_while_the_journal_is_compacted(bucket: Bucket, moment: s
     wire = Wire(bucket)
     with ObjectStore(bucket, HERE) as store, open_object(wire, HERE) as reader:
         lease = taken(store)
-        store.learn(lease, {ANNA: seen("a")})
-        reader.load(HERE)
-        store.learn(lease, {ANNA: seen("b")})
+        store.save_states(lease, {ANNA: seen("a")})
+        reader.load_state(HERE)
+        store.save_states(lease, {ANNA: seen("b")})
 
         def compact(method: str, key: str) -> None:
             if method == moment:
                 wire.before = nothing
-                store.release(lease)
+                store.release_lease(lease)
 
         wire.before = compact
-        assert reader.load(HERE).observed[ANNA] == seen("b")
-        assert reader.load(HERE).observed[ANNA] == seen("b")
+        assert reader.load_state(HERE).observed[ANNA] == seen("b")
+        assert reader.load_state(HERE).observed[ANNA] == seen("b")
 
 
 def test_a_deleted_lease_object_does_not_let_an_old_holder_back_in(bucket: Bucket) -> None:
@@ -255,21 +260,21 @@ def test_a_deleted_lease_object_does_not_let_an_old_holder_back_in(bucket: Bucke
         bucket.delete([f"{HERE}/lease.json"])
         assert taken(second, name="two").fence > lease.fence
         with pytest.raises(LeaseLost):
-            first.learn(lease, {ANNA: seen("a")})
+            first.save_states(lease, {ANNA: seen("a")})
 
 
 def test_a_forgotten_contact_is_in_no_object_once_the_lease_ended(bucket: Bucket) -> None:
     with ObjectStore(bucket, HERE) as store:
         lease = taken(store)
         run = store.begin_run(lease, header())
-        number = store.intend(lease, run, batch(ANNA, BERT), {ANNA: seen("a")}, START)
-        store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("a", "x")}, LATER)
-        store.release(lease)
+        number = store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: seen("a")}, START)
+        store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("a", "x")}, LATER)
+        store.release_lease(lease)
         lease = taken(store, name="two")
-        store.forget(lease, [ANNA])
+        store.forget_contacts(lease, [ANNA])
         with open_object(bucket, HERE) as reader:
-            assert set(reader.load(HERE).observed.contacts) == {BERT}
-        store.release(lease)
+            assert set(reader.load_state(HERE).observed.contacts) == {BERT}
+        store.release_lease(lease)
 
     objects = [found.content for key in bucket.keys(HERE) if (found := bucket.get(key))]
     assert [ANNA.encode() in each for each in objects] == [False] * len(objects)
@@ -283,21 +288,21 @@ def test_forgetting_or_replacing_is_done_whole_or_not_at_all(bucket: Bucket, cha
     wire = Wire(bucket)
     with ObjectStore(wire, HERE) as store, ObjectStore(bucket, HERE) as other:
         lease = taken(store)
-        store.learn(lease, {ANNA: seen("a"), BERT: seen("b")})
+        store.save_states(lease, {ANNA: seen("a"), BERT: seen("b")})
         before = shown(bucket)
         wire.fail_at, wire.lose_answers = wire.writes + 1, lost
         writes: dict[str, Callable[[], None]] = {
-            "forget": lambda: store.forget(lease, [ANNA]),
-            "replace": lambda: store.replace(lease, LocationState(HERE, "other", 7, only(BERT, seen("b"))), ()),
+            "forget": lambda: store.forget_contacts(lease, [ANNA]),
+            "replace": lambda: store.replace_state(lease, LocationState(HERE, "other", 7, only(BERT, seen("b"))), ()),
         }
         with pytest.raises(StateError):
             writes[change]()
         after = shown(bucket)
         assert (after == before) is not lost
         assert after[0][3] == ({BERT: seen("b")} if lost else {ANNA: seen("a"), BERT: seen("b")})
-        assert (contents(store.load(HERE)), contents(other.load(HERE))) == (after[0], after[0])
-        store.learn(lease, {CARA: seen("c")})
-        assert other.load(HERE).observed[CARA] == seen("c")
+        assert (contents(store.load_state(HERE)), contents(other.load_state(HERE))) == (after[0], after[0])
+        store.save_states(lease, {CARA: seen("c")})
+        assert other.load_state(HERE).observed[CARA] == seen("c")
 
 
 def only(contact: ContactId, known: ContactState) -> ContactStates:
@@ -317,10 +322,10 @@ def test_a_snapshot_of_every_version_is_carried_forward(bucket: Bucket, tmp_path
         assert document(reader) == json.loads((GOLDEN / f"version-{version}.json").read_text())
     with ObjectStore(bucket, HERE) as store:
         lease = taken(store, name="two", now=START + 2 * TTL_MS)
-        store.learn(lease, {ANNA: seen("new")})
-        store.release(lease)
+        store.save_states(lease, {ANNA: seen("new")})
+        store.release_lease(lease)
     with open_object(bucket, HERE) as reader:
-        assert reader.load(HERE).observed[ANNA].observed == {"new"}
+        assert reader.load_state(HERE).observed[ANNA].observed == {"new"}
 
 
 def damage_journal(bucket: Bucket, content: bytes) -> None:
@@ -354,11 +359,11 @@ def test_damage_is_told_plainly(bucket: Bucket, damage: str) -> None:
         a_run(store, size=2)
         lease = taken(store)
         for nth in range(3):
-            store.learn(lease, {ANNA: seen(str(nth))})
+            store.save_states(lease, {ANNA: seen(str(nth))})
     make, expected = DAMAGE[damage]
     make(bucket)
     with open_object(bucket, HERE) as reader, pytest.raises(StateError) as caught:
-        reader.load(HERE)
+        reader.load_state(HERE)
     assert type(caught.value) is expected
     assert bucket.name in caught.value.message
     assert caught.value.hint
@@ -422,17 +427,17 @@ def test_location_at_the_end_of_the_path_is_what_happens_anyhow(tmp_path: Path) 
     with open_store(url) as store:
         taken(store)
     with open_reader(f"{url}") as reader:
-        assert list(reader.locations()) == [HERE]
+        assert list(reader.list_locations()) == [HERE]
 
 
 def test_any_location_has_a_place_of_its_own(tmp_path: Path) -> None:
     names = [LocationId(text) for text in (".", "..", "a/b", "a", "ü", "%2E", "a b?c#d")]
     with open_store(in_memory(tmp_path)) as store:
         for nth, name in enumerate(names):
-            store.learn(taken(store, name), {ANNA: seen(str(nth))})
-        assert sorted(store.locations()) == sorted(names)
+            store.save_states(taken(store, name), {ANNA: seen(str(nth))})
+        assert sorted(store.list_locations()) == sorted(names)
         for nth, name in enumerate(names):
-            assert store.load(name).observed[ANNA] == seen(str(nth))
+            assert store.load_state(name).observed[ANNA] == seen(str(nth))
 
 
 def test_nothing_is_left_in_the_directory_for_temporary_files(bucket: Bucket, tmp_path: Path) -> None:
@@ -459,11 +464,11 @@ def test_whatever_fails_whoever_looks_sees_one_history(seeds: range, tmp_path: P
                     lease = taken(store, name=str(turn), now=START + turn * TTL_MS)
                     for _ in range(chance.randrange(6)):
                         tried += 1
-                        store.learn(lease, {ANNA: seen("a", at=tried)})
+                        store.save_states(lease, {ANNA: seen("a", at=tried)})
                         acknowledged = tried
-                    store.release(lease)
+                    store.release_lease(lease)
                 except (StateError, LockHeld):
                     pass
             with open_object(bucket, HERE) as reader:
-                known = reader.load(HERE).observed[ANNA]
+                known = reader.load_state(HERE).observed[ANNA]
             assert acknowledged <= (known.observed_at or 0) <= tried

@@ -56,13 +56,17 @@ def sql(url: str) -> Iterator[Callable[[str], list[Any]]]:
 def filled(url: str) -> None:
     with open_store(url) as store:
         lease = taken(store)
-        store.learn(lease, {ANNA: seen("a")})
-        store.release(lease)
+        store.save_states(lease, {ANNA: seen("a")})
+        store.release_lease(lease)
 
 
 def test_a_reader_creates_nothing(url: str, sql: Callable[[str], list[Any]]) -> None:
     with open_reader(url) as reader:
-        assert (reader.load(HERE).lineage, list(reader.locations()), list(reader.runs(HERE))) == (None, [], [])
+        assert (reader.load_state(HERE).lineage, list(reader.list_locations()), list(reader.read_runs(HERE))) == (
+            None,
+            [],
+            [],
+        )
 
     assert sql("SELECT count(*) FROM pg_namespace WHERE nspname = trim('\"' from current_setting('search_path'))") == [
         (0,)
@@ -145,7 +149,7 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
 ) -> None:
     with open_store(url) as store:
         fill(store)
-        runs = [run.id for run in store.runs(HERE)]
+        runs = [run.id for run in store.read_runs(HERE)]
         rows = [answers(store, run) for run in runs]
     shape = "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns" + (
         f" WHERE table_schema = {SCHEMA} ORDER BY 1, 2"
@@ -163,8 +167,8 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
         traced = version >= TRACED
         expected = rows if traced else [_as_written_then(batches) for batches in rows]
         assert [answers(reader, run) for run in runs] == expected
-        assert {run.traced for run in reader.runs(HERE)} == {traced}
-        assert [reader.ending(run) for run in runs] == [None] * len(runs)
+        assert {run.traced for run in reader.read_runs(HERE)} == {traced}
+        assert [reader.read_ending(run) for run in runs] == [None] * len(runs)
 
 
 def _as_written_then(batches: list[dict[ContactId, Answer]]) -> list[dict[ContactId, Answer]]:
@@ -190,7 +194,7 @@ def test_damage_is_told_plainly(url: str, sql: Callable[[str], list[Any]], damag
     for statement in DAMAGE[damage].split("; "):
         sql(statement)
     with pytest.raises(StateCorrupted) as caught, OPENINGS[opening](url) as state:
-        state.load(HERE)
+        state.load_state(HERE)
     assert "postgresql://" in caught.value.message
     assert caught.value.hint
 
@@ -214,7 +218,7 @@ def test_two_schemas_of_a_database_are_two_states(tmp_path: Path) -> None:
     one, other = (HOMES["postgres"](tmp_path / name) for name in ("one", "Other one"))
     filled(one)
     with open_store(other) as store:
-        assert list(store.locations()) == []
+        assert list(store.list_locations()) == []
 
 
 def test_a_holder_whose_session_ended_is_waited_for_one_heartbeat(url: str) -> None:
@@ -228,7 +232,7 @@ def test_a_holder_whose_session_ended_is_waited_for_one_heartbeat(url: str) -> N
 
 def test_a_session_that_lives_holds_its_lease_for_its_whole_time(url: str) -> None:
     with open_store(url) as first, open_store(url) as second:
-        first.renew(taken(first), Instant(START + 1))
+        first.renew_lease(taken(first), Instant(START + 1))
         with pytest.raises(LockHeld):
             taken(second, name="two", now=START + TTL_MS)
         with pytest.raises(LockHeld):
@@ -240,7 +244,7 @@ def test_a_holder_that_wakes_after_it_was_taken_over_is_refused(url: str) -> Non
         lease = taken(first)
         taken(second, name="two", now=lease.expires)
         with pytest.raises(LeaseLost):
-            first.learn(lease, {ANNA: seen("stolen")})
+            first.save_states(lease, {ANNA: seen("stolen")})
 
 
 def test_a_session_that_the_server_ended_is_an_error_of_ours(url: str, sql: Callable[[str], list[Any]]) -> None:
@@ -249,32 +253,32 @@ def test_a_session_that_the_server_ended_is_an_error_of_ours(url: str, sql: Call
         sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'doomed'")
         for _ in range(2):
             with pytest.raises(StateError):
-                store.learn(lease, {ANNA: seen("a")})
+                store.save_states(lease, {ANNA: seen("a")})
             with pytest.raises(StateError):
-                store.load(HERE)
+                store.load_state(HERE)
 
 
 def test_locations_that_learn_the_same_tags_in_different_orders_do_not_lock_one_another_out(url: str) -> None:
     def learn(location: LocationId, step: int) -> None:
         with open_store(url) as store:
-            lease = store.acquire(location, a_holder(location), START)
+            lease = store.acquire_lease(location, a_holder(location), START)
             for nth in range(0, 40):
                 known = [seen(f"{nth}-{each}") for each in range(10)][::step]
-                store.learn(lease, {ContactId(str(each)): value for each, value in enumerate(known)})
+                store.save_states(lease, {ContactId(str(each)): value for each, value in enumerate(known)})
 
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(learn, (HERE, THERE), (1, -1)))
     with open_reader(url) as reader:
-        assert {each.observed for each in reader.load(HERE).observed.patterns} == {
-            each.observed for each in reader.load(THERE).observed.patterns
+        assert {each.observed for each in reader.load_state(HERE).observed.patterns} == {
+            each.observed for each in reader.load_state(THERE).observed.patterns
         }
 
 
 def test_any_text_is_a_message(url: str, sql: Callable[[str], list[Any]]) -> None:
     with open_store(url) as store:
         lease = taken(store)
-        number = store.intend(lease, store.begin_run(lease, header()), batch(ANNA), {}, START)
-        store.record(
+        number = store.record_intent(lease, store.begin_run(lease, header()), batch(ANNA), {}, START)
+        store.record_answer(
             lease, number, {ANNA: ContactOutcome(Outcome.HELD, "a\x00b \ud800 \x1a")}, {ANNA: seen("x")}, LATER
         )
     assert sql("SELECT message FROM answers") == [("a\x1a0000b \x1ad800 \x1a001a",)]
@@ -312,7 +316,7 @@ def test_tags_of_a_pattern_survive_as_text(url: str, sql: Callable[[str], list[A
     filled(url)
     assert ('["a"]',) in sql("SELECT tags FROM tagsets")
     with open_reader(url) as reader:
-        assert reader.load(HERE).observed[ANNA].observed == tags("a")
+        assert reader.load_state(HERE).observed[ANNA].observed == tags("a")
 
 
 def test_without_the_extra_the_command_that_installs_it_is_told() -> None:

@@ -56,8 +56,8 @@ def race(url: str, nth: int, line: Connection) -> None:
         while (told := line.recv()) is not None:
             location, now = told
             try:
-                lease = store.acquire(location, a_holder(f"{nth}-{now}"), Instant(now))
-                store.learn(lease, {ContactId("anna"): seen(str(nth), at=now)})
+                lease = store.acquire_lease(location, a_holder(f"{nth}-{now}"), Instant(now))
+                store.save_states(lease, {ContactId("anna"): seen(str(nth), at=now)})
                 line.send(lease.fence)
             except (LockHeld, LeaseLost):
                 line.send(None)

@@ -36,12 +36,12 @@ def filled(path: Path, contacts: int = 400) -> Path:
     """A state of several pages, with a run of each ending."""
     with open_store(url(path)) as store:
         lease = taken(store)
-        store.learn(lease, {ContactId(f"contact-{nth:04}"): seen(f"tag {nth}") for nth in range(contacts)})
+        store.save_states(lease, {ContactId(f"contact-{nth:04}"): seen(f"tag {nth}") for nth in range(contacts)})
         run = store.begin_run(lease, header())
-        number = store.intend(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x"))}, START)
-        store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("x")}, LATER)
+        number = store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x"))}, START)
+        store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("x")}, LATER)
         store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 2})
-        store.intend(lease, store.begin_run(lease, header()), batch(BERT), {BERT: NEVER_OBSERVED}, START)
+        store.record_intent(lease, store.begin_run(lease, header()), batch(BERT), {BERT: NEVER_OBSERVED}, START)
     return path
 
 
@@ -61,7 +61,7 @@ def test_nothing_is_left_of_a_contact_that_was_forgotten(tmp_path: Path) -> None
     """A person asked to be erased: the id stands in no byte of the file."""
     path = filled(tmp_path / "state.db")
     with open_store(url(path), disk=Disk(connect=connect_carelessly)) as store:
-        store.forget(taken(store, name="two", now=START + TTL_MS), [ContactId("contact-0123"), ANNA])
+        store.forget_contacts(taken(store, name="two", now=START + TTL_MS), [ContactId("contact-0123"), ANNA])
     content = path.read_bytes()
     assert (b"contact-0123" in content, ANNA.encode() in content) == (False, False)
     assert b"contact-0124" in content
@@ -70,19 +70,19 @@ def test_nothing_is_left_of_a_contact_that_was_forgotten(tmp_path: Path) -> None
 def use(path: Path) -> None:
     """Everything that can be asked of a state, and a change."""
     with open_reader(url(path)) as reader:
-        for location in (*reader.locations(), HERE):
-            reader.load(location)
-            reader.runs(location)
+        for location in (*reader.list_locations(), HERE):
+            reader.load_state(location)
+            reader.read_runs(location)
     with open_store(url(path)) as store:
         lease = taken(store, name="two", now=START + TTL_MS)
         run = store.begin_run(lease, header())
-        store.learn(lease, {ContactId("contact-0000"): seen("new"), ContactId("new"): seen("new")})
+        store.save_states(lease, {ContactId("contact-0000"): seen("new"), ContactId("new"): seen("new")})
         store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={})
 
 
 def seen_in(path: Path, opening: str) -> tuple[object, ...]:
     with OPENINGS[opening](url(path)) as state:
-        return contents(state.load(HERE)), tuple(state.runs(HERE))
+        return contents(state.load_state(HERE)), tuple(state.read_runs(HERE))
 
 
 def test_what_we_make_is_private(tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_a_reader_creates_nothing(tmp_path: Path, there: bool) -> None:
     if there:
         directory.mkdir()
     with open_reader(url(directory / "state.db")) as reader:
-        reader.load(HERE)
-        reader.runs(HERE)
-        reader.locations()
+        reader.load_state(HERE)
+        reader.read_runs(HERE)
+        reader.list_locations()
 
     assert (directory.exists(), list(tmp_path.rglob("*.db*"))) == (there, [])
 
@@ -118,8 +118,8 @@ def test_a_reader_writes_nothing(a_state: Path) -> None:
     before = a_state.read_bytes(), a_state.stat().st_mtime_ns
     there = sorted(a_state.parent.iterdir())
     with open_reader(url(a_state)) as reader:
-        reader.load(HERE)
-        reader.runs(HERE)
+        reader.load_state(HERE)
+        reader.read_runs(HERE)
 
     assert (a_state.read_bytes(), a_state.stat().st_mtime_ns) == before
     assert sorted(a_state.parent.iterdir()) == there
@@ -129,7 +129,7 @@ def test_a_reader_of_a_file_that_nobody_may_write(tmp_path: Path) -> None:
     path = filled(tmp_path / "state.db")
     path.chmod(0o400)
     with open_reader(url(path)) as reader:
-        assert reader.load(HERE).observed[ANNA] == seen("x")
+        assert reader.load_state(HERE).observed[ANNA] == seen("x")
 
 
 def test_one_reads_while_another_writes(tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ def test_one_reads_while_another_writes(tmp_path: Path) -> None:
     with open_store(url(path)) as store, open_reader(url(filled(path))) as reader:
         lease = taken(store, now=START + TTL_MS)
         for nth in range(20):
-            store.learn(lease, {ANNA: seen(str(nth))})
-            assert reader.load(HERE).observed[ANNA] == seen(str(nth))
-            assert list(reader.runs(HERE)) == list(store.runs(HERE))
+            store.save_states(lease, {ANNA: seen(str(nth))})
+            assert reader.load_state(HERE).observed[ANNA] == seen(str(nth))
+            assert list(reader.read_runs(HERE)) == list(store.read_runs(HERE))
 
 
 def with_version(path: Path) -> None:
@@ -309,23 +309,23 @@ def test_at_every_statement_the_file_is_old_or_new(tmp_path: Path, opening: str)
         marks: list[int] = []
 
         def done() -> None:
-            states.append((contents(store.load(HERE)), tuple(store.runs(HERE))))
+            states.append((contents(store.load_state(HERE)), tuple(store.read_runs(HERE))))
             marks.append(len(camera.copies))
 
         done()
         lease = taken(store)
         done()
-        store.learn(lease, {ContactId(f"contact-{nth:04}"): seen(f"tag {nth}") for nth in range(150)})
+        store.save_states(lease, {ContactId(f"contact-{nth:04}"): seen(f"tag {nth}") for nth in range(150)})
         done()
         run = store.begin_run(lease, header())
         done()
-        number = store.intend(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x"))}, START)
+        number = store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x"))}, START)
         done()
-        store.record(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("x")}, LATER)
+        store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("x")}, LATER)
         done()
-        store.intend(lease, run, batch(BERT), {BERT: NEVER_OBSERVED}, START)
+        store.record_intent(lease, run, batch(BERT), {BERT: NEVER_OBSERVED}, START)
         done()
-        store.begin_run(store.renew(lease, Instant(START + 1)), header())
+        store.begin_run(store.renew_lease(lease, Instant(START + 1)), header())
         done()
         store.database.connection.set_trace_callback(None)
 
@@ -367,15 +367,15 @@ def test_a_row_of_the_journal_takes_at_most_20_bytes(tmp_path: Path) -> None:
     everybody = [ContactId(f"contact-{nth:012}") for nth in range(5_000)]
     with open_store(url(path)) as store:
         lease = taken(store)
-        store.learn(lease, dict.fromkeys(everybody, seen("old")))
+        store.save_states(lease, dict.fromkeys(everybody, seen("old")))
         run = store.begin_run(lease, header())
         before = path.stat().st_size
         for nth in range(40):
             asked = everybody[nth % 10 :: 10]
-            number = store.intend(lease, run, batch(*asked, names=[f"x{nth}"]), {}, START)
+            number = store.record_intent(lease, run, batch(*asked, names=[f"x{nth}"]), {}, START)
             verdicts = {each: applied(f"x{nth}", old=[f"old{at % 20}"]) for at, each in enumerate(asked)}
-            store.record(lease, number, verdicts, dict.fromkeys(asked, seen(f"x{nth}")), LATER)
-        rows = store.runs(HERE)[0].rows
+            store.record_answer(lease, number, verdicts, dict.fromkeys(asked, seen(f"x{nth}")), LATER)
+        rows = store.read_runs(HERE)[0].rows
 
     assert rows == 40 * 500
     assert path.stat().st_size - before <= 20 * rows
@@ -437,7 +437,7 @@ def test_a_file_that_others_may_read_is_taken(tmp_path: Path) -> None:
     path = filled(tmp_path / "state.db")
     path.chmod(0o644)
     with open_reader(url(path)) as reader:
-        assert reader.load(HERE).observed[ANNA] == seen("x")
+        assert reader.load_state(HERE).observed[ANNA] == seen("x")
 
 
 def test_before_each_run_a_copy_of_one_generation_is_made(tmp_path: Path) -> None:
@@ -446,12 +446,12 @@ def test_before_each_run_a_copy_of_one_generation_is_made(tmp_path: Path) -> Non
     with open_store(url(path)) as store:
         lease = taken(store)
         for nth in range(3):
-            store.learn(lease, {ANNA: seen(str(nth))})
+            store.save_states(lease, {ANNA: seen(str(nth))})
             store.begin_run(lease, header())
-            store.learn(lease, {ANNA: seen("after")})
+            store.save_states(lease, {ANNA: seen("after")})
             with open_reader(url(copy)) as reader:
-                assert reader.load(HERE).observed[ANNA] == seen(str(nth))
-                assert len(reader.runs(HERE)) == nth
+                assert reader.load_state(HERE).observed[ANNA] == seen(str(nth))
+                assert len(reader.read_runs(HERE)) == nth
 
     assert copy.stat().st_mode & 0o777 == 0o600
     assert sorted(each.name for each in tmp_path.iterdir()) == ["state.db", "state.db-journal", "state.db.backup"]
@@ -465,10 +465,10 @@ def test_a_copy_that_holds_all_there_is_stays(tmp_path: Path) -> None:
     with open_store(url(path)) as store:
         lease = taken(store)
         steps: list[Callable[[str], object]] = [
-            lambda run: store.learn(lease, {ANNA: seen("a")}),
+            lambda run: store.save_states(lease, {ANNA: seen("a")}),
             lambda run: store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 1}),
             # content stays: only the journal tells of the doubt
-            lambda run: store.intend(lease, run, batch(ANNA), {}, LATER),
+            lambda run: store.record_intent(lease, run, batch(ANNA), {}, LATER),
         ]
         for step in steps:
             step(store.begin_run(lease, header()))
@@ -486,14 +486,14 @@ def test_a_copy_that_cannot_be_trusted_is_made_again(tmp_path: Path, harm: Calla
     copy = path.with_name("state.db.backup")
     with open_store(url(path)) as store:
         lease = taken(store)
-        store.learn(lease, {ANNA: seen("a")})
+        store.save_states(lease, {ANNA: seen("a")})
         store.begin_run(lease, header())
         harm(copy)
         store.begin_run(lease, header())
 
     assert copy.stat().st_mode & 0o777 == 0o600
     with open_reader(url(copy)) as reader:
-        assert reader.load(HERE).observed[ANNA] == seen("a")
+        assert reader.load_state(HERE).observed[ANNA] == seen("a")
 
 
 def test_a_copy_does_not_follow_a_link(tmp_path: Path) -> None:

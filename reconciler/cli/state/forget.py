@@ -48,11 +48,11 @@ def command(contacts: tuple[str, ...], location: str, limits: bool, manifests: P
         locked(store, place, operation=OPERATION, console=console, options=options) as hands,
         journalled(hands, OPERATION),
     ):
-        state = store.load(place)
+        state = store.load_state(place)
         if limits:
-            store.note(hands.lease, state.facts.without_limits())
+            store.save_facts(hands.lease, state.facts.without_limits())
         if ids:
-            store.forget(hands.lease, ids)
+            store.forget_contacts(hands.lease, ids)
     if limits:
         console.say(f"forgot how much a request to location {place} may hold")
     if ids:

@@ -62,10 +62,10 @@ def command(file: Path, location: str, observed_at: str, manifests: Path, **opti
         locked(store, place, operation=OPERATION, console=console, options=options) as hands,
         journalled(hands, OPERATION),
     ):
-        state = store.load(place)
+        state = store.load_state(place)
         spelt = tuple(map(state.spelling.seen, seen))
         changed = take_in(state.observed, spelt, settle_ms=settings.api.settle_s * 1000)
-        store.learn(hands.lease, changed)
+        store.save_states(hands.lease, changed)
     _tell(exported, len(changed), at, console)
     return 0
 

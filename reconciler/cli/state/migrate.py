@@ -36,7 +36,7 @@ def command(url: str, manifests: Path, **options: Any) -> int:
     if url == settings.state:
         raise UsageError("the state is there already", hint="name another place")
     with open_store(settings.state) as source, open_store(url) as target:
-        for location in source.locations():
+        for location in source.list_locations():
             with (
                 locked(source, location, operation=OPERATION, console=console, options=options),
                 locked(target, location, operation=OPERATION, console=console, options=options) as hands,
@@ -44,7 +44,7 @@ def command(url: str, manifests: Path, **options: Any) -> int:
                 found = whole(source, location)
                 new = accept(whole(target, location), found)
                 if new is not None:
-                    target.replace(hands.lease, new.state, new.runs)
+                    target.replace_state(hands.lease, new.state, new.runs)
                 if accept(found, whole(target, location)) is not None:
                     raise StateError(f"location {location} did not arrive whole", hint="the old state is untouched")
             copied = counted(len(found.state.observed), "contact")

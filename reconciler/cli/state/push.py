@@ -42,7 +42,7 @@ def command(file: Path, manifests: Path, **options: Any) -> int:
             with locked(store, location, operation=OPERATION, console=console, options=options) as hands:
                 new = accept(whole(store, location), each)
                 if new is not None:
-                    store.replace(hands.lease, new.state, new.runs)
+                    store.replace_state(hands.lease, new.state, new.runs)
             done = "is as the file says already" if new is None else f"is at serial {new.state.serial}"
             console.say(f"location {location} {done}")
     return 0

@@ -45,15 +45,15 @@ def command(files: tuple[Path, ...], manifests: Path, **options: Any) -> int:
 def _take_in(store: StateStore, lost: Lost, hands: Hands) -> None:
     _refuse_what_is_over(store, lost)
     if lost.had_no_effect:
-        store.withdraw(hands.lease, lost.number, lost.learnt, lost.answered)
+        store.withdraw_batch(hands.lease, lost.number, lost.learnt, lost.answered)
     else:
-        store.record(hands.lease, lost.number, lost.verdicts, lost.learnt, lost.answered)
+        store.record_answer(hands.lease, lost.number, lost.verdicts, lost.learnt, lost.answered)
 
 
 def _refuse_what_is_over(store: StateStore, lost: Lost) -> None:
-    runs = store.runs(lost.location)
-    same = store.load(lost.location).lineage == lost.lineage
-    if not same or not is_open(lost, runs[-1] if runs else None, tuple(store.batches(lost.run))):
+    runs = store.read_runs(lost.location)
+    same = store.load_state(lost.location).lineage == lost.lineage
+    if not same or not is_open(lost, runs[-1] if runs else None, tuple(store.read_batches(lost.run))):
         raise StateError(
             f"the state does not wait for this answer of run {lost.run}: it has it, or a later run has begun",
             hint="plan with --refresh get to settle what is in doubt",

@@ -43,7 +43,7 @@ def command(lease: str | None, location: str | None, manifests: Path, **options:
         )
     place = settings.find_location(location)
     with open_store(settings.state) as store:
-        ended = store.unlock(place, lease)
+        ended = store.unlock_lease(place, lease)
     console.note(f"was: {describe(ended)}")
     console.say(f"unlocked location {place}")
     return 0

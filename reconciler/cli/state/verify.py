@@ -31,9 +31,9 @@ def command(manifests: Path, **options: Any) -> int:
     settings = settings_of(manifests, options)
     now = SystemClock().now()
     with open_reader(settings.state) as reader:
-        wrong = list(reader.check())
+        wrong = list(reader.find_faults())
         # what is damaged cannot be looked at more closely
-        locations = [] if wrong else list(reader.locations())
+        locations = [] if wrong else list(reader.list_locations())
         for location in locations:
             wrong += [f"location {location}: {line}" for line in verify(whole(reader, location), now=now)]
     for line in wrong:

@@ -66,5 +66,5 @@ def journalled(hands: Hands, operation: str) -> Iterator[None]:
 
 def whole(reader: StateReader, location: LocationId) -> Portable:
     """All there is of a location."""
-    runs = tuple(read_log(reader, run) for run in reader.runs(location))
-    return Portable(reader.load(location), runs)
+    runs = tuple(read_log(reader, run) for run in reader.read_runs(location))
+    return Portable(reader.load_state(location), runs)
