@@ -25,9 +25,9 @@ from pathlib import Path
 from cover_families import FAMILIES, demands
 from cover_plot import plot
 
-from reconciler.core.cover import EFFORT, Demand, cover
-from reconciler.core.cover.problem import collapse
 from reconciler.core.model.names import ContactId, Tag, TagSet
+from reconciler.cover import EFFORT, Demand, cover
+from reconciler.cover.problem import collapse
 
 UNCAPPED = 1_000_000_000
 Row = dict[str, int | float | str]

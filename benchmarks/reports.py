@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from reconciler.cli.answers import plan_answer, spell
 from reconciler.cli.options import FORMATS
-from reconciler.core.planning.plan import LocationState, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, PlanOptions, combine
 from tests.browser.chromium import chromium, find_chromium
 from tests.build import HERE, NOW, a_set, declare, many
 

@@ -93,7 +93,7 @@ HOMES = {
     "httpx": "highlevel sandbox/transport.py",
     "jinja2": "render/html",
     "markupsafe": "render/html",
-    "numpy": "core/cover",
+    "numpy": "cover",
     "obstore": "store/bucket.py",
     "psycopg": "store",
     "pydantic": "loading",

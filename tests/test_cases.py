@@ -20,8 +20,9 @@ from reconciler.core.model.contact_state import ContactState, ContactStates, Obs
 from reconciler.core.model.manifest import Manifest
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant
 from reconciler.core.model.outcome import Rejection
-from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched
-from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine
+from reconciler.core.planning.situation import NOT_SEARCHED, Searched
 from reconciler.core.planning.tag_aliases import spelling
 from reconciler.loading import load
 from reconciler.render.text import render_text

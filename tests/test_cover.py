@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.cover import Demand, Rectangle, cover, schedule
-from reconciler.core.cover.draft import Block, draft
-from reconciler.core.cover.problem import collapse
-from reconciler.core.cover.verify import faults
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
+from reconciler.cover import Demand, Rectangle, cover, schedule
+from reconciler.cover.grid import Block, draft
+from reconciler.cover.planner import faults
+from reconciler.cover.problem import collapse
 
 TAGS = [Tag(letter) for letter in "abcdef"]
 A, B, C = TAGS[:3]
@@ -217,7 +217,7 @@ def test_a_schedule_orders_batches_that_share_a_contact_and_no_others(groups: li
 
 _PROGRAM = """
 import sys
-from reconciler.core.cover import Demand, cover
+from reconciler.cover import Demand, cover
 print("numpy" in sys.modules)
 sets = [frozenset(f"t{a * b % 11}" for b in range(1, 2 + a % 5)) for a in range(40)]
 demands = [Demand(one, one | frozenset(["t1", "t2"]), (f"c{a}", f"d{a}")) for a, one in enumerate(sets)]

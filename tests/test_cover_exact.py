@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.cover import Demand, cover
 from reconciler.core.model.names import ContactId, Tag, TagSet
+from reconciler.cover import Demand, cover
 
 FORBIDDEN, ALLOWED, NEEDED = range(3)
 TAGS = [Tag(letter) for letter in "abcd"]

@@ -11,8 +11,9 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, SetName,
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.batches import Caps
-from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, plan_location
-from reconciler.core.planning.repeats import Reassertion
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
+from reconciler.core.planning.situation import Reassertion
 
 HERE = Source("m.yaml", 1, 1)
 NOW = Instant(1_000_000)

@@ -26,7 +26,7 @@ from reconciler.core.observing.refresh_rules import (
     RefreshResult,
     contradicted_by,
 )
-from reconciler.core.planning.exclusive_tags import OlderRows, Searched
+from reconciler.core.planning.situation import OlderRows, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel

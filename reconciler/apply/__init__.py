@@ -20,7 +20,7 @@ from reconciler.apply.run_location import apply_location
 from reconciler.apply.services import Mission, Services
 from reconciler.apply.stop import Stop
 from reconciler.core.model.journal import LocationReport
-from reconciler.core.planning.approval import ApprovedPlan
+from reconciler.core.planning.guard_sentences import ApprovedPlan
 
 __all__ = ["Mission", "Services", "Stop", "apply"]
 

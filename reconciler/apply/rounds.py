@@ -18,7 +18,6 @@ from reconciler.apply.halt import check_wave
 from reconciler.apply.learnt_aliases import batches_of
 from reconciler.apply.resolve_doubts import Again, settle_doubts
 from reconciler.apply.run import Run
-from reconciler.core.cover import Demand
 from reconciler.core.model.contact_changes import adopt, release
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Unfinished
@@ -26,6 +25,7 @@ from reconciler.core.model.events import RoundStarted
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.names import ContactId, TagSet
 from reconciler.core.model.outcome import Action, Outcome
+from reconciler.core.model.rectangles import Demand
 from reconciler.core.model.settings import Guard
 from reconciler.core.observing.refresh_rules import take_in
 from reconciler.core.planning.approved_scope import within
@@ -35,9 +35,10 @@ from reconciler.core.planning.diff import owned_in
 from reconciler.core.planning.guard_measures import measure
 from reconciler.core.planning.guard_sentences import explain_refusals
 from reconciler.core.planning.guards import Before, Counts, Measured, count
-from reconciler.core.planning.plan import LocationPlan, before_run, plan_location
-from reconciler.core.planning.repeats import NO_REASSERTION
+from reconciler.core.planning.make_plan import before_run, plan_location
+from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.planning.revert import plan_revert
+from reconciler.core.planning.situation import NO_REASSERTION
 from reconciler.core.running.batch_split import with_trial
 from reconciler.core.running.doubt import decidable_doubts, is_unclear, open_doubts
 from reconciler.core.running.stop_conditions import of_wave, waves

@@ -18,12 +18,12 @@ from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan
 from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import LocationId, Tag
 from reconciler.core.model.outcome import Outcome
-from reconciler.core.planning.approval import ApprovedPlan
-from reconciler.core.planning.approved_scope import ceiling, meet
+from reconciler.core.planning.approved_scope import called_as, ceiling, meet
+from reconciler.core.planning.batches import pairs_of
 from reconciler.core.planning.changes import HeldContacts
-from reconciler.core.planning.plan import LocationPlan, Plan, set_sizes
-from reconciler.core.planning.proposal import called_as
-from reconciler.core.planning.summary import pairs_of
+from reconciler.core.planning.guard_sentences import ApprovedPlan
+from reconciler.core.planning.make_plan import set_sizes
+from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.core.running.doubt import decidable_doubts, may_have_work, open_doubts
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.shortfalls import (

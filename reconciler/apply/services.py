@@ -12,8 +12,8 @@ from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import THE_TOKEN
+from reconciler.core.planning.approved_scope import NO_REST, Proposal, Rest
 from reconciler.core.planning.plan import LocationPlan, PlanOptions
-from reconciler.core.planning.proposal import NO_REST, Proposal, Rest
 from reconciler.core.planning.revert import Reversal
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.stop_conditions import Canary, StopOn

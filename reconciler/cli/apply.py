@@ -36,9 +36,9 @@ from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.model.errors import ExitCode, UsageError
-from reconciler.core.planning.approval import approve
+from reconciler.core.planning.approved_scope import NO_REST, Proposal
+from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.plan import Plan
-from reconciler.core.planning.proposal import NO_REST, Proposal
 from reconciler.core.running.doubt import may_have_work
 from reconciler.core.running.shortfalls import nothing_sent
 from reconciler.planfile import no_plan_file

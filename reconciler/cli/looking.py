@@ -35,8 +35,9 @@ from reconciler.core.observing.refresh_rules import (
 )
 from reconciler.core.planning.changes import HeldContacts, Selection
 from reconciler.core.planning.diff import selected
-from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine
+from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.running.pace import Pace
 from reconciler.ports import Reporter, StateReader
 from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh

@@ -23,7 +23,7 @@ from reconciler.cli.whose import settings_of
 from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.journal import LocationReport, RunStatus
 from reconciler.core.model.names import LocationId
-from reconciler.core.planning.approval import approve
+from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.plan import Plan, combine
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
 from reconciler.ports import StateReader

@@ -21,27 +21,28 @@ from reconciler.cli.first_run import refuse_missing_state
 from reconciler.cli.looking import Present, absorbed, make_plan, read, side_by_side
 from reconciler.cli.session import Session, load_pinned, open_session, plan_options, settle_ms_of
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import NONE
 from reconciler.core.model.errors import AuthRefused, StalePlan, UsageError
 from reconciler.core.model.names import ContactId, LocationId, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.observing.refresh_rules import Method, RefreshRequest, doubtful
-from reconciler.core.planning.beyond import beyond, by_tag
-from reconciler.core.planning.changes import Delta
-from reconciler.core.planning.diff import diff
-from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine
-from reconciler.core.planning.proposal import (
-    NONE,
+from reconciler.core.planning.approved_scope import (
     Proposal,
     Rest,
     besides,
+    beyond,
+    by_tag,
     called_as,
     called_for,
     contacts_that_differ,
     narrowed,
     unmet,
 )
-from reconciler.core.planning.summary import pairs_of
+from reconciler.core.planning.batches import pairs_of
+from reconciler.core.planning.changes import Delta
+from reconciler.core.planning.diff import diff
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine
+from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.planfile import load_plan
 from reconciler.ports import Reporter, StateReader
 from reconciler.render.view.blocks import counted, sample

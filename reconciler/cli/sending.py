@@ -26,9 +26,9 @@ from reconciler.core.model.journal import LocationReport, exit_code
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import called
 from reconciler.core.model.safe_text import visible
-from reconciler.core.planning.approval import ApprovedPlan
+from reconciler.core.planning.approved_scope import Proposal
+from reconciler.core.planning.guard_sentences import ApprovedPlan
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
-from reconciler.core.planning.proposal import Proposal
 from reconciler.core.planning.revert import Reversal
 from reconciler.core.running.doubt import may_have_work
 from reconciler.highlevel.client import HighLevel

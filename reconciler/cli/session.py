@@ -11,7 +11,6 @@ from reconciler.cli.console import Console
 from reconciler.cli.first_run import first_run_allowances
 from reconciler.cli.whose import load_named
 from reconciler.clock import SystemClock
-from reconciler.core.cover import EFFORT
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.errors import Problem, Severity, StateError, UsageError
@@ -23,8 +22,9 @@ from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.guards import Allowance
 from reconciler.core.planning.plan import LocationState, PlanOptions
-from reconciler.core.planning.repeats import Reassertion
+from reconciler.core.planning.situation import Reassertion
 from reconciler.core.running.pace import Pace
+from reconciler.cover import EFFORT
 from reconciler.ports import StateReader
 from reconciler.render.view.blocks import moment
 

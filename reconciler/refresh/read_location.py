@@ -37,7 +37,7 @@ from reconciler.core.observing.refresh_rules import (
     without_asking,
 )
 from reconciler.core.observing.search import Scan
-from reconciler.core.planning.exclusive_tags import OlderRows, Searched
+from reconciler.core.planning.situation import OlderRows, Searched
 from reconciler.refresh.paced import ReadServices, at_once, paced
 from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead, Page
 

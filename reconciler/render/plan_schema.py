@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from reconciler.core.manifests.resolve import Reason
 from reconciler.core.model.contact_state import ObservationOrigin
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.model.settings import Guard
-from reconciler.core.planning.batches import Proof
+from reconciler.core.planning.batches import Proof, Summary
 from reconciler.core.planning.changes import DeferralReason
-from reconciler.core.planning.exclusive_tags import OlderRows
-from reconciler.core.planning.summary import Summary
+from reconciler.core.planning.situation import OlderRows
 from reconciler.render.shapes import (
     COUNT,
     DIALECT,

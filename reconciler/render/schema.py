@@ -12,11 +12,10 @@ import json
 from collections.abc import Callable, Mapping
 
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
-from reconciler.core.manifests.resolve import Reason
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import Severity
 from reconciler.core.model.journal import BatchStatus, LocationReport, RunStatus, Shortfall
-from reconciler.core.model.outcome import Action, Outcome, Rejection
+from reconciler.core.model.outcome import Action, Outcome, Reason, Rejection
 from reconciler.core.model.safe_text import Provenance
 from reconciler.core.observing.diagnosis import CheckStatus
 from reconciler.core.observing.drift_report import DriftReport

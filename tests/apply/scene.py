@@ -27,10 +27,11 @@ from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.settings import GuardLimits
-from reconciler.core.planning.approval import approve
+from reconciler.core.planning.batches import pairs_of
 from reconciler.core.planning.changes import IN_DOUBT, DeferralReason
-from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
-from reconciler.core.planning.summary import pairs_of
+from reconciler.core.planning.guard_sentences import approve
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.shortfalls import ending_of
 from reconciler.highlevel.client import HighLevel

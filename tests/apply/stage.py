@@ -15,9 +15,10 @@ from reconciler.core.model.events import Event
 from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
-from reconciler.core.planning.approval import approve
 from reconciler.core.planning.batches import Caps
-from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
+from reconciler.core.planning.guard_sentences import approve
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
 from reconciler.highlevel.client import HighLevel
 from reconciler.ports import StateStore

@@ -16,7 +16,7 @@ from reconciler.core.model.journal import BatchStatus
 from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.model.settings import Reassert
-from reconciler.core.planning.repeats import Reassertion
+from reconciler.core.planning.situation import Reassertion
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.store import open_reader, open_store

@@ -16,11 +16,11 @@ from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import Instant, SetName, Tag
 from reconciler.core.model.settings import Reassert
+from reconciler.core.planning.approved_scope import Proposal, narrowed
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.plan import combine
-from reconciler.core.planning.proposal import Proposal, narrowed
-from reconciler.core.planning.repeats import Reassertion
+from reconciler.core.planning.situation import Reassertion
 from reconciler.planfile import dumps, loads
 from reconciler.sandbox.faults import FaultKind
 from reconciler.store import open_store

@@ -19,7 +19,8 @@ from reconciler.core.model.names import Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.changes import DeferralReason, Selection
-from reconciler.core.planning.plan import Plan, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import Plan, PlanOptions, combine
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.faults import LIES, Fault, FaultKind, FaultPlan
 from reconciler.sandbox.limiter import Limits

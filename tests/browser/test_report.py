@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from reconciler.cli.answers import CommandOutput, plan_answer, spell
-from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.build import HERE, NOW, a_set, declare, many
 from tests.render.documents import ANSWERS

@@ -140,7 +140,7 @@ OF_FILES = (
     ),
     Bug(
         "send what only a plan file has",
-        "core/planning/proposal.py",
+        "core/planning/approved_scope.py",
         "    deltas, _ = within(fresh.deltas, ceiling(proposed))\n",
         "    return proposed\n",
         f"{_PLAN}::test_strangers_are_not_tagged",
@@ -161,7 +161,7 @@ OF_FILES = (
     ),
     Bug(
         "end well though a plan file has more",
-        "core/planning/proposal.py",
+        "core/planning/approved_scope.py",
         "    return _filtered(\n        proposed,\n        lambda contact, change: (change.action, change.tag) not in",
         "    return _filtered(\n        (),\n        lambda contact, change: (change.action, change.tag) not in",
         f"{_PLAN}::test_strangers_are_not_tagged",

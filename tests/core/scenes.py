@@ -9,7 +9,8 @@ from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.names import Instant, LocationId, Source
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.settings import GuardLimits
-from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, state, tags, unseen
 
 ELSEWHERE = LocationId("zzzzzzzzzzzzzzzzzzzz")

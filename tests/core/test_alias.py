@@ -18,10 +18,11 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.settings import ExpectedDrift, Guard
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.observing.drift_report import mark_expected
+from reconciler.core.planning.approved_scope import called_as
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.guards import Allowance
-from reconciler.core.planning.plan import LocationPlan, PlanOptions, plan_location
-from reconciler.core.planning.proposal import called_as
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationPlan, PlanOptions
 from reconciler.core.planning.revert import Net, Reversal, plan_revert
 from reconciler.core.planning.tag_aliases import AS_SENT, spelling
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, loaded, only, state, state_of, tags, unseen

@@ -9,7 +9,8 @@ from reconciler.core.model.manifest import Authority
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.approved_scope import ceiling, within
 from reconciler.core.planning.changes import IN_DOUBT, Delta, Selection
-from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
 from tests.build import HERE, a_rule, a_set, carries, declare, ids, state, state_of, unseen
 from tests.core.test_diff_laws import World, worlds
 

@@ -11,8 +11,8 @@ from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.changes import Diff, HeldContacts
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.repeats import Reassertion
 from reconciler.core.planning.revert import Net, Reversal, undo
+from reconciler.core.planning.situation import Reassertion
 from tests.build import (
     NOW,
     a_rule,

@@ -15,7 +15,8 @@ from reconciler.core.formats.plan_json_reader import read_plan
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.names import Instant, Source, instant, iso
 from reconciler.core.model.settings import GuardLimits
-from reconciler.core.planning.plan import LocationState, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, PlanOptions, combine
 from reconciler.planfile import dumps, load_plan, loads, write_plan
 from tests.build import HERE, NOW, a_set, carries, declare, state, state_of
 from tests.core.scenes import a_busy_plan

@@ -12,7 +12,7 @@ from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.observing.drift_report import DriftReport, Evidence
-from reconciler.core.planning.exclusive_tags import Searched
+from reconciler.core.planning.situation import Searched
 from tests.build import DAY, NOW, a_rule, a_set, carries, declare, loaded, only, state, tags, unseen
 
 VIP = declare(a_set("s", "anna", "vip", absent="trial"))

@@ -14,7 +14,7 @@ from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action, Rejection
 from reconciler.core.planning.changes import DeferralReason
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched, exclusive_tags
+from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
 from tests.build import (
     DAY,
     NOW,

@@ -13,12 +13,12 @@ from reconciler.core.model.errors import ExitCode, GuardRefused
 from reconciler.core.model.manifest import ContactSet
 from reconciler.core.model.names import SetName, Tag
 from reconciler.core.model.settings import Guard, GuardLimits, Reassert
-from reconciler.core.planning.approval import approve
 from reconciler.core.planning.guard_measures import measure
-from reconciler.core.planning.guard_sentences import explain_lifted, explain_warnings
+from reconciler.core.planning.guard_sentences import approve, explain_lifted, explain_warnings
 from reconciler.core.planning.guards import Allowance, Before, Counts, Measured
-from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine, plan_location
-from reconciler.core.planning.repeats import Reassertion
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine
+from reconciler.core.planning.situation import Reassertion
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state, state_of, unseen
 
 NO_LIMITS = GuardLimits(

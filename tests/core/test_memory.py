@@ -17,7 +17,8 @@ from reconciler.core.model.names import Instant, SetName, Tag, folded
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection, ResponseRow, classify_rows
 from reconciler.core.planning.changes import FLAPPING, UNCONFIRMED, DeferralReason, Diff
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.plan import LocationState, PlanOptions, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, PlanOptions
 from reconciler.core.planning.tag_aliases import aliases_in, spelling
 from tests.build import (
     DAY,

@@ -15,9 +15,10 @@ from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import GuardRefused
 from reconciler.core.model.names import ContactId, Instant, LocationId, Source
 from reconciler.core.model.settings import Guard, GuardLimits
-from reconciler.core.planning.approval import ApprovedPlan, approve
+from reconciler.core.planning.guard_sentences import ApprovedPlan, approve
 from reconciler.core.planning.guards import Allowance
-from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine
 from reconciler.planfile import dumps
 from tests.build import DAY, HERE, NOW, SETTLE, a_rule, a_set, carries, declare, many, only, state, state_of, unseen
 from tests.core.scenes import ELSEWHERE, a_busy_plan, a_location

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.core.model.names import LocationId
-from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine
 from reconciler.render.view.question import question
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state
 from tests.core.scenes import a_busy_plan

@@ -18,7 +18,8 @@ from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.safe_text import visible
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.observing.drift import find_drift
-from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine
 from reconciler.render.json import drift_json, plan_json, problems_json, run_json, state_json
 from reconciler.render.text import render_text
 from reconciler.render.view.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.manifests.resolve import Reason
 from reconciler.core.model.names import Tag
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.running.stop_conditions import Canary, Rates, StopOn, of_wave, waves
 from tests.build import ids

@@ -18,7 +18,8 @@ from rich.text import Text
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.names import ContactId, Tag, TagSet, instant
-from reconciler.core.planning.plan import LocationState, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, PlanOptions, combine
 from reconciler.loading import load
 from reconciler.render.text import render_text
 from reconciler.render.view.blocks import name_in_view

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.manifests.resolve import Reason
 from reconciler.core.model.manifest import Authority
-from reconciler.core.model.outcome import Outcome
+from reconciler.core.model.outcome import Outcome, Reason
 from tests.docs.pages import ROOT
 
 DOCS = ROOT / "docs"

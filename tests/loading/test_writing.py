@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.manifests.checks.misspellings import can_be_declared
+from reconciler.core.manifests.checks.tags import can_be_declared
 from reconciler.core.manifests.export_sets import LONGEST_SLUG, RESERVED, ExportedSet, GroupBy, export_sets, slug
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ReconcilerError, UsageError

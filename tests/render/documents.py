@@ -43,8 +43,8 @@ from reconciler.core.observing.attribution import Setter, Trend, trend
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed, UnreachableReason
-from reconciler.core.planning.exclusive_tags import OlderRows
 from reconciler.core.planning.plan import LocationState, combine
+from reconciler.core.planning.situation import OlderRows
 from reconciler.core.running.shortfalls import NEXT_PLAN, STOPPED
 from reconciler.render.json import facts_json
 from reconciler.render.view.contact import ContactStory

@@ -12,7 +12,8 @@ from reconciler.cli.answers import spell
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.names import Source
 from reconciler.render.json import add_provenance, problems_json
-from reconciler.render.schema import SCHEMAS, plan_schema, report_schema
+from reconciler.render.plan_schema import plan_schema
+from reconciler.render.schema import SCHEMAS, report_schema
 from tests.render.documents import ANSWERS
 
 

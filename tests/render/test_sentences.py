@@ -12,9 +12,10 @@ from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.settings import DriftClass, Guard, GuardLimits
 from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.planning.changes import EVERYTHING, Selection
-from reconciler.core.planning.exclusive_tags import OlderRows
 from reconciler.core.planning.guards import Measured
-from reconciler.core.planning.plan import LocationPlan, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationPlan, PlanOptions, combine
+from reconciler.core.planning.situation import OlderRows
 from reconciler.render.text import render_text
 from reconciler.render.view.drift import drift_view
 from reconciler.render.view.plan import plan_view

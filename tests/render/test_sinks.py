@@ -36,7 +36,8 @@ from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.safe_text import Provenance, command_line, printable
 from reconciler.core.model.settings import DriftClass, GuardLimits
 from reconciler.core.observing.drift_report import Drifted, DriftReport
-from reconciler.core.planning.plan import LocationState, PlanOptions, combine, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, PlanOptions, combine
 from reconciler.planfile import dumps, loads
 from reconciler.render.github import problems_github
 from reconciler.render.json import problems_json

@@ -91,14 +91,14 @@ LIES = (
     ),
     Bug(
         "send what a plan file says",
-        "core/planning/proposal.py",
+        "core/planning/approved_scope.py",
         "    deltas, _ = within(fresh.deltas, ceiling(proposed))\n",
         "    deltas, _ = within(fresh.deltas, ceiling(proposed))\n    return proposed\n",
         "10",
     ),
     Bug(
         "let an approval cover every attempt",
-        "core/planning/attempts.py",
+        "core/planning/make_plan.py",
         "        if (at := known.last_tried(change.action, change.tag)) is not None:",
         "        if (at := known.last_tried(change.action, change.tag)) is not None and at < 0:",
         "6 7",

@@ -17,10 +17,11 @@ from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.observing.refresh_rules import RefreshResult
-from reconciler.core.planning.approval import approve
+from reconciler.core.planning.approved_scope import Proposal, narrowed
 from reconciler.core.planning.changes import HeldContacts
-from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine, plan_location
-from reconciler.core.planning.proposal import Proposal, narrowed
+from reconciler.core.planning.guard_sentences import approve
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel

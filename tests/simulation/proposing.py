@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.manifests.resolve import Desired, Reason
+from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.names import ContactId, Tag
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Reason
+from reconciler.core.planning.approved_scope import contacts_that_differ
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine
-from reconciler.core.planning.proposal import contacts_that_differ
 from reconciler.planfile import dumps, loads
 from tests.simulation.declared import FOREIGN, PEOPLE, THEIRS
 

@@ -16,7 +16,7 @@ from reconciler.core.model.settings import GuardLimits, Reassert
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.plan import PlanOptions
-from reconciler.core.planning.repeats import Reassertion
+from reconciler.core.planning.situation import Reassertion
 from reconciler.sandbox.faults import EVERYDAY, FaultPlan
 from tests.simulation.declared import FOREIGN, PEOPLE, TAGS, Rules, write
 from tests.simulation.place import Trouble

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 from reconciler.core.model.names import Instant, iso
 from reconciler.core.planning.batches import Proof
 from reconciler.core.planning.changes import Change, HeldContacts, Tried
-from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched
 from reconciler.core.planning.guards import Measured
 from reconciler.core.planning.plan import LocationPlan, Plan
+from reconciler.core.planning.situation import NOT_SEARCHED, Searched
 from reconciler.core.running.shortfalls import plan_remedies
 
 FORMAT_VERSION = "1.0"

@@ -8,15 +8,14 @@ from typing import Any
 
 from reconciler.core.formats import checked
 from reconciler.core.formats.plan_json import FORMAT_VERSION, seal
-from reconciler.core.manifests.resolve import Reason
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.names import ContactId, LocationId, SetName, Source, Tag
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.model.settings import Guard
 from reconciler.core.planning.approved_scope import sends_what_it_says
-from reconciler.core.planning.batches import Batch, Proof, Reasserted
+from reconciler.core.planning.batches import Batch, Proof, Reasserted, Summary
 from reconciler.core.planning.changes import (
     Change,
     Deferral,
@@ -27,10 +26,9 @@ from reconciler.core.planning.changes import (
     Selection,
     Tried,
 )
-from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.planning.guards import Measured
 from reconciler.core.planning.plan import LocationPlan, Plan, change_digest
-from reconciler.core.planning.summary import Summary
+from reconciler.core.planning.situation import NOT_SEARCHED, OlderRows, Searched
 
 
 def read_plan(document: object) -> Plan:

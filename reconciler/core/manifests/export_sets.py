@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from reconciler.core.manifests.checks.misspellings import can_be_declared
+from reconciler.core.manifests.checks.tags import can_be_declared
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Tag, TagSet
 

@@ -14,7 +14,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
 
 from reconciler.core.model.manifest import (
     Authority,
@@ -27,31 +26,7 @@ from reconciler.core.model.manifest import (
     TagRule,
 )
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
-
-
-class Reason(StrEnum):
-    """Why a change is planned."""
-
-    DECLARED = "declared"
-    RESTORED = "restored"
-    AGAIN = "again"
-    ABSENT = "absent"
-    GROUP = "group"
-    RENAMED = "renamed"
-    EXPIRED = "expired"
-    PRUNED = "pruned"
-    OWNED = "owned"
-    EXACT = "exact"
-    EXCLUSIVE = "exclusive"
-    REVERTED = "reverted"
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """A reason and the places that asked for it (none where nobody declares the tag any more)."""
-
-    reason: Reason
-    sources: tuple[Source, ...] = ()
+from reconciler.core.model.outcome import Cause, Reason
 
 
 @dataclass(frozen=True, slots=True)

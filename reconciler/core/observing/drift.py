@@ -16,17 +16,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from reconciler.core.manifests.resolve import NOTHING, Desired, Reason, Want
+from reconciler.core.manifests.resolve import NOTHING, Desired, Want
 from reconciler.core.model.contact_state import UNTIMED, ContactState, ContactStates
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.drift_report import NO_REFRESH, Drifted, DriftReport, Evidence, observations_of
 from reconciler.core.planning.changes import EVERYTHING, FLAPPING, Change, DeferralReason, Diff, Selection
 from reconciler.core.planning.diff import diff, owned_in, selected
-from reconciler.core.planning.exclusive_tags import Searched
-from reconciler.core.planning.plan import LocationState, before_run
+from reconciler.core.planning.make_plan import before_run
+from reconciler.core.planning.plan import LocationState
+from reconciler.core.planning.situation import Searched
 
 Groups = defaultdict[tuple[DriftClass, Tag, str], list[ContactId]]
 NONE: TagSet = frozenset()

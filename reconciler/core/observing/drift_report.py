@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from reconciler.core.manifests.resolve import Desired, Reason
+from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import BatchRecord, RunRecord
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.model.settings import DriftClass, ExpectedDrift
 from reconciler.core.observing.attribution import Pair, Setter, added_by_others, last_set
-from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, OlderRows, Searched
+from reconciler.core.planning.situation import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT, Spelling
 
 OF_CONTACTS = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)

@@ -19,7 +19,7 @@ from reconciler.core.model.api_limits import Rate, duration
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import SETTLE_MS, ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
-from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, OlderRows, Searched
+from reconciler.core.planning.situation import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.planning.tag_aliases import Spelling
 
 INDEX_LAG_MS = 300_000

@@ -31,12 +31,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from reconciler.core.cover import Demand
 from reconciler.core.manifests.resolve import NOTHING, Desired
-from reconciler.core.model.contact_state import UNTIMED, ContactState, ContactStates
+from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action
+from reconciler.core.model.rectangles import Demand
 from reconciler.core.planning.changes import (
     EVERYTHING,
     Change,
@@ -49,13 +49,18 @@ from reconciler.core.planning.changes import (
     Selection,
     sorted_deltas,
 )
-from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.core.planning.owned_tags import owned_tags
 from reconciler.core.planning.pattern import Decision, PatternChanges
-from reconciler.core.planning.repeats import NO_REASSERTION, Reassertion
-from reconciler.core.planning.situation import Context, Situation
+from reconciler.core.planning.situation import (
+    NO_REASSERTION,
+    NOT_SEARCHED,
+    Context,
+    Reassertion,
+    Searched,
+    Situation,
+    exclusive_tags,
+    owned_tags,
+)
 
-NONE: TagSet = frozenset()
 NOWHERE: frozenset[SetName] = frozenset()
 
 

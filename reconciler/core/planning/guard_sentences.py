@@ -1,19 +1,23 @@
 """What a guard says to a person: a sentence for each refusal and warning, and what was probably meant. Pure.
 
-Rule: a sentence names the guard, the location, what would happen to how many of how many, and the limit.
+Rules
+1. `approve(plan)` is the only maker of an `ApprovedPlan`, which is all that apply accepts: safety as a type.
+2. A sentence names the guard, the location, what would happen to how many of how many, and the limit.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import InitVar, dataclass
 from itertools import filterfalse
 
+from reconciler.core.model.errors import GuardRefused
 from reconciler.core.model.names import ContactId, Tag, looks_like_contact_id
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Guard
-from reconciler.core.planning.guards import BY_NAME, Measured
-from reconciler.core.planning.plan import LocationPlan
+from reconciler.core.planning.guards import BY_NAME, CREATE_STATE, Measured
+from reconciler.core.planning.plan import LocationPlan, Plan
 
 WORST = 3
 """So many tags are named where a guard refuses a location as a whole, and so many ids that are odd."""
@@ -239,3 +243,32 @@ def _pairs_about(plan: LocationPlan, guard: Guard) -> Iterator[tuple[Tag, int]]:
         for change in delta.changes:
             if change.action is action and (by_name_too or change.reason not in BY_NAME):
                 yield change.tag, len(delta.contacts)
+
+
+_MADE_HERE = object()
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovedPlan:
+    """A plan that no guard refuses. Only `approve` makes one; apply accepts nothing else."""
+
+    plan: Plan
+    made_by: InitVar[object]
+
+    def __post_init__(self, made_by: object) -> None:
+        if made_by is not _MADE_HERE:
+            raise TypeError("an approved plan comes from approve(plan)")
+
+
+def approve(plan: Plan) -> ApprovedPlan:
+    """The plan, fit to be applied; raises GuardRefused with every refusal."""
+    if plan.refused:
+        raise GuardRefused(explain_refusals(plan.locations), hints=_ways_out(plan))
+    return ApprovedPlan(plan, _MADE_HERE)
+
+
+def _ways_out(plan: Plan) -> list[str]:
+    options = dict.fromkeys(each.option for each in plan.refused)
+    reason = ' --reason "…"' if options.keys() - {CREATE_STATE} else ""
+    lifting = f"if this is meant: {' '.join(options)}{reason}, or an `allow` entry in reconciler.yaml"
+    return [*(hint for location in plan.locations for hint in guess_renames(location)), lifting]

@@ -21,10 +21,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import filterfalse
 
-from reconciler.core.manifests.resolve import Reason
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import ContactId, SetName, Tag, TagSet, looks_like_contact_id
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.model.settings import Guard
 from reconciler.core.planning.batches import Reasserted
 from reconciler.core.planning.changes import Change, Delta

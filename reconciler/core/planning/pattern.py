@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from reconciler.core.manifests.resolve import Cause, Desired, Reason, Want
-from reconciler.core.model.contact_state import taken_away
+from reconciler.core.manifests.resolve import Desired, Want
+from reconciler.core.model.contact_state import NONE, taken_away
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant, Tag, TagSet, iso
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Cause, Reason
 from reconciler.core.planning.changes import (
     FLAPPING,
     GIVEN,
@@ -26,12 +26,8 @@ from reconciler.core.planning.changes import (
     DeferralReason,
     Selection,
 )
-from reconciler.core.planning.exclusive_tags import Searched
-from reconciler.core.planning.owned_tags import leaving
-from reconciler.core.planning.repeats import Reassertion
-from reconciler.core.planning.situation import Situation
+from reconciler.core.planning.situation import Reassertion, Searched, Situation, leaving
 
-NONE: TagSet = frozenset()
 Deferred = tuple[tuple[DeferralReason, tuple[Tag, ...]], ...]
 
 

@@ -1,7 +1,7 @@
 """The plan: frozen, sorted, complete data. Same inputs, same plan.
 
-`plan_location` goes from desired and observed to a `LocationPlan`; `combine` puts the locations together and seals
-the result with its digest; `approval.py` makes of it what apply accepts.
+`make_plan.py` goes from desired and observed to a `LocationPlan`; `combine` puts the locations together and seals the
+result with its digest; `approve` (`guard_sentences.py`) makes of it what apply accepts.
 """
 
 from __future__ import annotations
@@ -12,35 +12,27 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from reconciler.core.cover import EFFORT, Demand
-from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import NO_FACTS, Facts, Rate
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, ContactStates
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.settings import GuardLimits
-from reconciler.core.planning.attempts import tried_before
-from reconciler.core.planning.batches import Batch, Batches, Caps, Proof, Reasserted, make_batches
+from reconciler.core.planning.batches import Batch, Caps, Proof, Reasserted, Summary, explain_aside, explain_waiting
 from reconciler.core.planning.changes import (
     EVERYTHING,
     IN_DOUBT,
     Deferral,
     DeferralReason,
     Delta,
-    Diff,
     HeldContacts,
     LedgerChange,
     Selection,
     Tried,
 )
-from reconciler.core.planning.diff import diff
-from reconciler.core.planning.exclusive_tags import NOT_SEARCHED, Searched
-from reconciler.core.planning.guard_measures import measure, repeats_over_limit
-from reconciler.core.planning.guards import Allowance, Before, Counts, Measured, count, holders, managed
-from reconciler.core.planning.repeats import NO_REASSERTION, Reassertion
-from reconciler.core.planning.summary import Summary, explain_aside, explain_waiting, summarise
+from reconciler.core.planning.guards import Allowance, Measured
+from reconciler.core.planning.situation import NO_REASSERTION, NOT_SEARCHED, Reassertion, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT, Spelling
+from reconciler.cover import EFFORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,116 +170,6 @@ class Plan:
     @property
     def refused(self) -> tuple[Measured, ...]:
         return tuple(each for location in self.locations for each in location.refused)
-
-
-def plan_location(
-    desired: Desired,
-    state: LocationState,
-    options: PlanOptions,
-    *,
-    spent: Mapping[ContactId, TagSet] | None = None,
-    done: Counts | None = None,
-    before: Before | None = None,
-    observations: tuple[ObservedContacts, ...] = (),
-    owned: TagSet = frozenset(),
-) -> LocationPlan:
-    """What has to be done in one location, from what is known now.
-
-    `observations`: what a refresh read and `state` holds already, though its store does not. Within a run: `spent`
-    are the tags per contact whose outcome is known already, `done` what earlier rounds did and `before` what was
-    there when the run began; the guards measure the whole run. `owned`: tags that were owned then, whatever became of
-    the pairs that made them so.
-    """
-    desired, options = state.spelling.desired(desired), options.spelt(state.spelling)
-    found = diff(
-        desired,
-        state.observed,
-        selection=options.selection,
-        reassertion=options.reassertion,
-        spent=spent,
-        searched=options.searched,
-        now=options.now,
-        gone=options.gone,
-        owned=state.spelling.read(owned),
-    )
-    return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
-
-
-def plan_of(
-    found: Diff,
-    desired: Desired,
-    state: LocationState,
-    options: PlanOptions,
-    *,
-    done: Counts | None = None,
-    before: Before | None = None,
-    observations: tuple[ObservedContacts, ...] = (),
-) -> LocationPlan:
-    """The plan that makes the changes of `found`; the other arguments are those of `plan_location`."""
-    within = replace(options, caps=options.caps.within(state.facts, options.now))
-    then = before or before_run(state)
-    changed = (done or Counts()) + count(found.deltas, requests=0, observed=state.observed)
-
-    def judge(batches: Batches) -> tuple[Measured, ...]:
-        counts = changed + count((), batches.reasserted, requests=len(batches.batches), observed=state.observed)
-        return measure(counts, then, desired, limits=options.limits, allowances=options.allowances)
-
-    batches = _batches(found, desired, within)
-    while dropped := repeats_over_limit(batches.reasserted, judge(batches)):
-        within = replace(within, reassertion=within.reassertion.without(dropped))
-        batches = _batches(found, desired, within)
-    return LocationPlan(
-        location=desired.location,
-        lineage=state.lineage,
-        serial=state.serial,
-        manifests_digest=desired.digest,
-        valid_until=desired.valid_until,
-        summary=summarise(found, batches, options.rate),
-        deltas=found.deltas,
-        batches=batches.batches,
-        deferrals=found.deferrals,
-        ledger=found.ledger,
-        held=found.held,
-        quarantined=found.quarantined,
-        spared=found.spared,
-        given=found.given,
-        guards=judge(batches),
-        observations=observations,
-        triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
-        reasserted=batches.reasserted,
-        proofs=batches.proofs,
-        searched=options.searched,
-        gone=options.gone,
-        tried=tried_before(found.deltas, state.observed),
-        sizes_moved=not options.selection.is_part and dict(state.set_sizes) != set_sizes(desired),
-    )
-
-
-def set_sizes(desired: Desired) -> dict[SetName, int]:
-    """How many contacts each set has."""
-    return {each.name: len(each.members) for each in desired.sets}
-
-
-def _batches(found: Diff, desired: Desired, options: PlanOptions) -> Batches:
-    repeatable = {
-        action: options.reassertion.repeatable(action, _tags_of(demands), desired.rules)
-        for action, demands in ((Action.ADD, found.demands.adds), (Action.REMOVE, found.demands.removes))
-    }
-    return make_batches(
-        found.demands,
-        options.caps,
-        repeatable_adds=repeatable[Action.ADD],
-        repeatable_removes=repeatable[Action.REMOVE],
-        effort=options.effort,
-    )
-
-
-def _tags_of(demands: Iterable[Demand]) -> TagSet:
-    return frozenset(tag for demand in demands for tag in demand.may)
-
-
-def before_run(state: LocationState) -> Before:
-    return Before(holders(state.observed), state.set_sizes, managed(state.observed))
 
 
 def combine(

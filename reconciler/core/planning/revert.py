@@ -18,13 +18,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from reconciler.core.manifests.resolve import Desired, Reason, Want
+from reconciler.core.manifests.resolve import Desired, Want
 from reconciler.core.model.contact_changes import ObservedContacts
-from reconciler.core.model.contact_state import ContactState, ContactStates
+from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, RunLog
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Tag, TagSet, folded
-from reconciler.core.model.outcome import Action, Outcome
+from reconciler.core.model.outcome import Action, Outcome, Reason
 from reconciler.core.planning.changes import (
     IN_DOUBT,
     Change,
@@ -35,10 +35,9 @@ from reconciler.core.planning.changes import (
     sorted_deltas,
 )
 from reconciler.core.planning.guards import Before, Counts
-from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, plan_of
+from reconciler.core.planning.make_plan import plan_of
+from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
 from reconciler.core.planning.tag_aliases import Spelling
-
-NONE: TagSet = frozenset()
 
 DEMANDED = "still demanded: revert the commit first"
 CHANGED_SINCE = "changed since by a later run, or by others"

@@ -28,7 +28,7 @@ from reconciler.core.model.names import Instant, Tag, TagSet, folded
 from reconciler.core.model.outcome import ContactOutcome
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Selection
-from reconciler.core.planning.exclusive_tags import Searched
+from reconciler.core.planning.situation import Searched
 
 T = TypeVar("T")
 _WILD = str.maketrans({each: f"[{each}]" for each in "*?["})

@@ -6,9 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from reconciler.core.manifests.resolve import Reason
 from reconciler.core.model.names import ContactId, Source, Tag
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.planning.batches import Proof, Reasserted
 from reconciler.core.planning.changes import (
     FLAPPING,

@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from reconciler.core.manifests.checks import conflicts, misspellings, rules, sets
-from reconciler.core.manifests.checks.check_finding import CheckFinding
-from reconciler.core.manifests.checks.merged import Manifests
+from reconciler.core.manifests.checks import conflicts, sets, tags
+from reconciler.core.manifests.checks.merged import CheckFinding, Manifests
 from reconciler.core.model.errors import Problem, Severity
 
 __all__ = ["CHECKS", "Check", "Manifests", "check"]
@@ -44,22 +43,22 @@ CHECKS = (
     Check("time-past", _INFO, sets.past_times),
     Check("tag-conflict", _ERROR, conflicts.present_and_absent),
     Check("group-conflict", _ERROR, conflicts.two_of_a_group),
-    Check("tag-control", _ERROR, misspellings.control_characters),
-    Check("tag-bidi", _ERROR, misspellings.bidi_characters),
-    Check("tag-invisible", _WARNING, misspellings.invisible_characters),
-    Check("tag-comma", _WARNING, misspellings.commas),
-    Check("tag-blank", _WARNING, misspellings.blanks),
-    Check("tag-length", _WARNING, misspellings.lengths),
-    Check("tag-comment", _WARNING, misspellings.comments),
-    Check("tag-script", _WARNING, misspellings.mixed_scripts),
-    Check("tag-lookalike", _WARNING, misspellings.lookalikes),
-    Check("tag-spelling", _WARNING, misspellings.spellings),
-    Check("tag-repeated", _WARNING, misspellings.repeated),
-    Check("rule-differs", _ERROR, rules.equal_rules),
-    Check("rule-replaced", _INFO, rules.replaced_rules),
-    Check("rule-contradiction", _ERROR, rules.contradictions),
-    Check("rule-renamed", _ERROR, rules.renamed_tags),
-    Check("rule-unused", _WARNING, rules.unused_rules),
+    Check("tag-control", _ERROR, tags.control_characters),
+    Check("tag-bidi", _ERROR, tags.bidi_characters),
+    Check("tag-invisible", _WARNING, tags.invisible_characters),
+    Check("tag-comma", _WARNING, tags.commas),
+    Check("tag-blank", _WARNING, tags.blanks),
+    Check("tag-length", _WARNING, tags.lengths),
+    Check("tag-comment", _WARNING, tags.comments),
+    Check("tag-script", _WARNING, tags.mixed_scripts),
+    Check("tag-lookalike", _WARNING, tags.lookalikes),
+    Check("tag-spelling", _WARNING, tags.spellings),
+    Check("tag-repeated", _WARNING, tags.repeated),
+    Check("rule-differs", _ERROR, tags.equal_rules),
+    Check("rule-replaced", _INFO, tags.replaced_rules),
+    Check("rule-contradiction", _ERROR, tags.contradictions),
+    Check("rule-renamed", _ERROR, tags.renamed_tags),
+    Check("rule-unused", _WARNING, tags.unused_rules),
 )
 
 

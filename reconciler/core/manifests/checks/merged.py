@@ -190,3 +190,12 @@ def _cut(open_names: list[SetName], is_open: set[SetName], name: SetName) -> lis
     del open_names[start:]
     is_open.difference_update(component)
     return component
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFinding:
+    """One mistake: where it is, what it is, and what to do about it where that can be said."""
+
+    source: Source
+    message: str
+    hint: str = ""

@@ -18,12 +18,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reconciler.core.cover.assign import Pairs, fits
-from reconciler.core.cover.bits import Bits, Bools, Ints, distinct_rows, sizes, some
-from reconciler.core.cover.capped import trimmed
-from reconciler.core.cover.dictionary import fresh, twins
-from reconciler.core.cover.draft import Draft
-from reconciler.core.cover.problem import CoverProblem
+from reconciler.cover.capped import fits, fresh, trimmed, twins
+from reconciler.cover.grid import Draft
+from reconciler.cover.problem import Bits, Bools, CoverProblem, Ints, distinct_rows, sizes, some
+from reconciler.cover.trim import Pairs
 
 _ROOM = 4
 """How many times what they need contacts have to be allowed, for packing to be worth a try."""

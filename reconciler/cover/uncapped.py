@@ -1,4 +1,4 @@
-"""Looks for few boxes that cover what a grid needs: a greedy, and rounds of taking some boxes apart and filling anew.
+"""The plan without caps: reduce, kernel, greedy, search.
 
 Rules
 1. A column that is not repeatable is allowed only where it is still open, so boxes never overlap there; with none
@@ -9,15 +9,22 @@ Rules
    row more at a time: the one with the most open cells that all rows so far allow.
 4. A step of the search opens what only a few neighbouring boxes cover, and fills it again, closing or growing, with
    ties broken at random; it is kept if that takes no more boxes. Random numbers are drawn from a fixed seed.
+5. The search goes in rounds of a fixed number of steps, each with its own seed, and the cheapest plan of all rounds
+   is kept: more rounds only add candidates.
+6. The kernel's rectangles hold for covers only; where some column is not repeatable it gives the bound alone.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.core.cover.grid import Box, Grid, intersection, ones, union
+import numpy as np
+
+from reconciler.cover.bounds import Cell, Kernel, fooling, kernel, lift, rank
+from reconciler.cover.grid import Box, Classes, Draft, Grid, draft, expand, intersection, ones, reduce, union
+from reconciler.cover.problem import CoverProblem, sizes
 
 _MOST_OPENED = 8
 _THIN = 0.3
@@ -170,3 +177,96 @@ def _allowed_row(grid: Grid, rows: Open, row: int) -> int:
 
 def _allowed_column(grid: Grid, columns: Open, column: int) -> int:
     return columns.get(column, 0) if grid.once >> column & 1 else grid.allow_columns[column]
+
+
+STEPS = 150
+"""Steps of the search a round, at most; fewer where each is long."""
+
+_STEP_WORK = 60_000_000
+_EASY = 20_000
+"""Patterns × tags up to which every round's plan is looked at."""
+
+_CAPPED = 1.5
+"""Where the caps cut the boxes into this many times as many requests, fewer boxes are not worth a search."""
+
+_MOST_PATTERNS = 6_000
+_MOST_CELLS = 400_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduced:
+    """A problem without caps, what its kernel leaves, and what is proven. `certificate`: (contact, tag) numbers."""
+
+    problem: CoverProblem
+    grid: Grid
+    classes: Classes
+    kernel: Kernel
+    bound: int
+    certificate: tuple[Cell, ...]
+
+
+def small(problem: CoverProblem) -> bool:
+    """Whether the work below stays within a second or so."""
+    return len(problem.must) <= _MOST_PATTERNS and int(sizes(problem.may).sum()) <= _MOST_CELLS
+
+
+def reduced(problem: CoverProblem) -> Reduced:
+    """The problem made small, with the bounds that hold whatever the caps are."""
+    grid, classes = reduce(problem)
+    core = kernel(grid)
+    cells = core.seeds + fooling(grid, core.need_rows)
+    bound = max(len(cells), rank([row & grid.once for row in grid.need_rows]))
+    pairs = tuple(sorted(_pair(problem, classes, cell) for cell in cells))
+    whole = Kernel((), grid.need_rows)
+    return Reduced(problem, grid, classes, whole if grid.once else core, bound, pairs)
+
+
+def _steps(grid: Grid) -> int:
+    """As many as a round has time for: a step is the longer the more rows allow what is needed."""
+    columns = zip(grid.need_columns, grid.allow_columns, strict=True)
+    work = sum(need.bit_count() * allow.bit_count() for need, allow in columns)
+    return max(1, min(STEPS, _STEP_WORK // max(1, work)))
+
+
+def _pair(problem: CoverProblem, classes: Classes, cell: Cell) -> Cell:
+    """A contact and a tag that make the cell needed."""
+    for row in np.flatnonzero(classes.row == cell[0]).tolist():
+        for tag in np.flatnonzero(classes.column == cell[1]).tolist():
+            if int(problem.must[row, tag >> 6]) >> (tag & 63) & 1:
+                return int(problem.start[row]), tag
+    raise AssertionError(f"nobody needs {cell}")
+
+
+def plans(one: Reduced, *, effort: int) -> Iterator[Draft]:
+    """A plan for each round of search that finds fewer boxes; for every round, where plans are quickly made.
+
+    Under caps, as many boxes may take fewer requests.
+    """
+    boxes = _start(one)
+    enough = one.bound - len(one.kernel.seeds)
+    first = _draft(one, boxes)
+    yield first
+    if first.cost > _CAPPED * len(first.blocks):
+        return
+    fewest, steps = len(boxes), _steps(one.grid)
+    easy = len(one.problem.must) * len(one.problem.tags) <= _EASY
+    for turn in range(effort):
+        if fewest <= enough:
+            return
+        boxes = improve(one.grid, one.kernel.need_rows, boxes, steps=steps, enough=enough, seed=turn)
+        if len(boxes) < fewest or easy:
+            fewest = len(boxes)
+            yield _draft(one, boxes)
+
+
+def _draft(one: Reduced, boxes: list[Box]) -> Draft:
+    lifted = lift(one.grid, one.kernel, boxes)
+    return draft(one.problem, "roles", expand(one.problem, one.classes, lifted))
+
+
+def _start(one: Reduced) -> list[Box]:
+    """The fewest boxes of the greedy, one a row, and one a column."""
+    need = {row: mask for row, mask in enumerate(one.kernel.need_rows) if mask}
+    by_row = [(1 << row, mask) for row, mask in need.items()]
+    by_column = [(mask, 1 << column) for column, mask in transposed(need).items()]
+    return min(fill(one.grid, one.kernel.need_rows), by_row, by_column, key=len)

@@ -9,11 +9,11 @@ Rules
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from reconciler.core.cover.assign import Pairs
-from reconciler.core.cover.bits import Bits, Ints, ranges, sizes, some
-from reconciler.core.cover.problem import CoverProblem
+from reconciler.cover.problem import Bits, CoverProblem, Ints, ranges, sizes, some
 
 
 class Parts:
@@ -189,3 +189,20 @@ def _split(parts: Parts, who: Ints, amount: Ints) -> Ints:
 def _see(parts: Parts, who: Ints, sets: Ints) -> None:
     for number in np.unique(sets).tolist():
         parts.seen[number] = np.concatenate([parts.seen[number], who[sets == number]])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """(pattern, set) pairs, sorted by pattern, then set."""
+
+    patterns: Ints
+    sets: Ints
+
+    def only(self, keep: Ints) -> Pairs:
+        return Pairs(self.patterns[keep], self.sets[keep])
+
+
+def sorted_pairs(patterns: Ints, sets: Ints) -> Pairs:
+    """The pairs in their order, given in the order of their sets."""
+    order = np.argsort(patterns, kind="stable")
+    return Pairs(patterns[order], sets[order])

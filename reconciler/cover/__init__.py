@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from reconciler.core.cover.model import Cover, Demand, Rectangle, Step
 from reconciler.core.model.names import TagSet
+from reconciler.core.model.rectangles import Cover, Demand, Rectangle, Step
 
 __all__ = ["EFFORT", "Cover", "Demand", "Rectangle", "Step", "cover", "schedule"]
 
@@ -38,7 +38,7 @@ def cover(
     worse. Ctrl-C stops it at once: nothing is held or written.
     Raises ValueError for a must outside its may, a contact in two demands, a cap below 1.
     """
-    from reconciler.core.cover.planner import plan
+    from reconciler.cover.planner import plan
 
     return plan(tuple(demands), repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
 
@@ -46,6 +46,6 @@ def cover(
 def schedule(adds: Sequence[Rectangle], removes: Sequence[Rectangle] = ()) -> tuple[Step, ...]:
     """The batches in the order to send them; two that share a contact are ordered, a contact's adds before its
     removes."""
-    from reconciler.core.cover.batch_order import order
+    from reconciler.cover.planner import order
 
     return order(adds, removes)

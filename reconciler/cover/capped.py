@@ -1,0 +1,249 @@
+"""The plan under caps: a dictionary of tag sets, a choice for every pattern, part-filled requests dissolved.
+
+Rules of the dictionary
+1. Every tag is in, with its twins, so that every need can be met; so are the roles of the commonest patterns.
+2. What many contacts need, or may be sent, is in: one request then serves such a contact whole. Many is a share of a
+   full request. The union of two sets that many contacts use together is in, too.
+3. No set is larger than a request may be.
+
+Rules of the choice
+4. A set fits a pattern that may be sent all of it. A tag that is not repeatable must still be open when a set with it
+   is chosen.
+5. Patterns choose greedily: the set with most open tags first. The dictionary holds every single tag, so they always
+   end. All patterns choose at once, on packed rows; blocks of patterns keep memory small.
+
+Rules of the starts
+6. Starts differ in how common a set has to be for the dictionary; they are made in a fixed order, and the cheapest
+   plan of all is kept, so more of them are never worse.
+7. A start's work is counted in (pattern, set) options, and in sets; starts are made until the allowance of the effort
+   is used up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import blake2b
+
+import numpy as np
+
+from reconciler.cover.bounds import kernel, lift
+from reconciler.cover.grid import Block, Draft, draft, ones, reduce
+from reconciler.cover.problem import (
+    Bits,
+    CoverProblem,
+    Ints,
+    distinct_rows,
+    members,
+    pack,
+    pack_bools,
+    ranges,
+    rows_with,
+    sizes,
+    some,
+)
+from reconciler.cover.trim import Pairs, Parts, dissolve, sorted_pairs
+from reconciler.cover.uncapped import fill
+
+OPTIONS = 250_000
+"""Options a round of effort allows."""
+
+_STARTS = ((0.3, 0.8), (0.8, 0.8), (0.5, 0.5), (0.3, 0.5), (1.0, 0.6), (0.8, 1.0), (0.15, 0.8), (0.3, 0.3))
+"""For each start how common a must or may, and a union of two sets, have to be, in full requests."""
+
+_SET = 1_000
+"""What a set of the dictionary counts for, in options."""
+
+_UNIONS = 3
+_PASSES = 2
+
+
+def plans(problem: CoverProblem, *, effort: int) -> Iterator[Draft]:
+    """A plan for each start that the effort allows."""
+    always = np.concatenate([twins(problem), roles(problem)])
+    left = effort * OPTIONS
+    for least, together in _STARTS:
+        if left <= 0:
+            return
+        sets = _dictionary(problem, always, least * problem.max_contacts)
+        options = fits(problem, sets)
+        left -= len(options.sets) + _SET * len(sets)
+        sets, options, taken = _joined(problem, sets, options, together * problem.max_contacts)
+        yield trimmed(problem, sets, options, taken, stage="capped")
+
+
+def _dictionary(problem: CoverProblem, always: Bits, least: float) -> Bits:
+    often = [common(problem, rows, least=least) for rows in (problem.must, problem.may)]
+    return fresh(problem, always[:0], np.concatenate([always, *often]))
+
+
+def _joined(problem: CoverProblem, sets: Bits, options: Pairs, least: float) -> tuple[Bits, Pairs, Pairs]:
+    """The dictionary with unions of what is used together, and the choice from it."""
+    taken = choose(problem, sets, options)
+    for _ in range(_UNIONS):
+        more = fresh(problem, sets, unions(problem, sets, taken, least=least))
+        if not len(more):
+            break
+        new = fits(problem, more)
+        options = sorted_pairs(
+            np.concatenate([options.patterns, new.patterns]),
+            np.concatenate([options.sets, new.sets + np.int32(len(sets))]),
+        )
+        sets = np.concatenate([sets, more])
+        taken = choose(problem, sets, options)
+    return sets, options, taken
+
+
+def trimmed(problem: CoverProblem, sets: Bits, options: Pairs, taken: Pairs, *, stage: str) -> Draft:
+    """The plan of a choice, with as many part-filled requests dissolved as can be."""
+    parts = Parts(problem, sets, options, taken)
+    for _ in range(_PASSES):
+        over = parts.load % problem.max_contacts
+        turn = np.argsort(over, kind="stable")
+        for number in turn[over[turn] > 0].tolist():
+            if parts.load[number] % problem.max_contacts:
+                dissolve(parts, number)
+    return draft(problem, stage, blocks(parts))
+
+
+def blocks(parts: Parts) -> Iterator[Block]:
+    """A block for each set in use, with the contacts that its parts stand for."""
+    order = np.argsort(parts.pattern, kind="stable")
+    before = np.zeros(len(order), np.int64)
+    before[order] = np.cumsum(parts.count[order]) - parts.count[order]
+    for number in np.flatnonzero(parts.load).tolist():
+        users = parts.users(number)
+        yield Block(members(parts.sets[number]), ranges(before[users], parts.count[users]))
+
+
+_BLOCK = 1 << 19
+
+
+def fits(problem: CoverProblem, sets: Bits) -> Pairs:
+    """Every pair of a pattern and a set that it may be sent and that holds something it needs."""
+    may, must = np.ascontiguousarray(problem.may.T), np.ascontiguousarray(problem.must.T)
+    usage = np.array([np.count_nonzero(rows_with(problem.may, tag)) for tag in range(len(problem.tags))])
+    rarest = [int(tags[np.argmin(usage[tags])]) for tags in map(members, sets)]
+    holders = {tag: np.flatnonzero(rows_with(problem.may, tag)).astype(np.int32) for tag in set(rarest)}
+    found = []
+    for one, tag in zip(sets, rarest, strict=True):
+        rows = holders[tag]
+        for word in np.flatnonzero(one).tolist():
+            rows = rows[may[word, rows] & one[word] == one[word]]
+        needed = np.zeros(len(rows), np.bool_)
+        for word in np.flatnonzero(one).tolist():
+            needed |= must[word, rows] & one[word] != 0
+        found.append(rows[needed])
+    numbers = np.repeat(np.arange(len(sets), dtype=np.int32), [len(rows) for rows in found])
+    return sorted_pairs(np.concatenate(found), numbers)
+
+
+def choose(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
+    """The sets each pattern takes, by the greedy, from its options."""
+    cuts = np.searchsorted(options.patterns, options.patterns[np.arange(0, len(options.patterns), _BLOCK)], side="left")
+    blocks = [
+        _choose(problem, sets, options.only(np.arange(top, bottom)))
+        for top, bottom in zip(cuts, [*cuts[1:], len(options.patterns)], strict=True)
+        if top < bottom
+    ]
+    patterns = np.concatenate([block.patterns for block in blocks])
+    numbers = np.concatenate([block.sets for block in blocks])
+    order = np.lexsort((numbers, patterns))
+    return Pairs(patterns[order], numbers[order])
+
+
+def _choose(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
+    first = int(options.patterns[0])
+    left = problem.must[first : int(options.patterns[-1]) + 1].copy()
+    taken_patterns, taken_sets = [], []
+    while len(options.patterns):
+        mine, theirs = left[options.patterns - first], sets[options.sets]
+        gain = sizes(mine & theirs)
+        usable = (gain > 0) & ~some(theirs & ~mine & problem.once)
+        options, gain = options.only(np.flatnonzero(usable)), gain[usable]
+        if not len(gain):
+            break
+        best = _best(options.patterns, gain)
+        patterns, chosen = options.patterns[best], options.sets[best]
+        left[patterns - first] &= ~sets[chosen]
+        taken_patterns.append(patterns)
+        taken_sets.append(chosen)
+        options = options.only(np.flatnonzero(some(left)[options.patterns - first]))
+    return Pairs(np.concatenate(taken_patterns), np.concatenate(taken_sets))
+
+
+def _best(patterns: Ints, score: Ints) -> Ints:
+    """For each pattern the first of its highest scores; the patterns are sorted."""
+    fresh = np.flatnonzero(np.concatenate([[True], patterns[1:] != patterns[:-1]]))
+    lengths = np.diff(np.append(fresh, len(patterns)))
+    highest = np.flatnonzero(score == np.repeat(np.maximum.reduceat(score, fresh), lengths))
+    owners = patterns[highest]
+    found: Ints = highest[np.concatenate([[True], owners[1:] != owners[:-1]])]
+    return found
+
+
+_ROLE_PATTERNS = 1_500
+_ROLE_CELLS = 400_000
+_MOST_TOGETHER = 12
+
+
+def twins(problem: CoverProblem) -> Bits:
+    """Tags that every pattern treats alike, as one set, or several where a request cannot hold them all."""
+    groups: dict[bytes, list[int]] = {}
+    for tag in range(len(problem.tags)):
+        cells = np.packbits([rows_with(problem.must, tag), rows_with(problem.may, tag)])
+        groups.setdefault(blake2b(cells.tobytes()).digest(), []).append(tag)
+    cap = problem.max_tags
+    found = [group[left : left + cap] for group in groups.values() for left in range(0, len(group), cap)]
+    rows = np.repeat(np.arange(len(found)), [len(group) for group in found])
+    return pack(rows, np.concatenate(found), shape=(len(found), len(problem.tags)))
+
+
+def roles(problem: CoverProblem) -> Bits:
+    """The column sets of a cover of the commonest needs."""
+    weighed, weight = _weigh(problem.must, problem.counts)
+    common = np.argsort(-weight, kind="stable")[:_ROLE_PATTERNS]
+    common = common[np.cumsum(sizes(weighed[common])) <= _ROLE_CELLS]
+    must = weighed[common]
+    start = np.arange(len(must) + 1)
+    free = np.zeros_like(problem.once)
+    grid, classes = reduce(replace(problem, contacts=(), start=start, must=must, may=must, once=free))
+    core = kernel(grid)
+    boxes = lift(grid, core, fill(grid, core.need_rows))
+    cells = [np.isin(classes.column, list(ones(columns))) for _, columns in boxes]
+    return pack_bools(np.array(cells, np.bool_).reshape(-1, len(problem.tags)))
+
+
+def common(problem: CoverProblem, rows: Bits, *, least: float) -> Bits:
+    """The sets that so many contacts have in common; `rows`: one set a pattern."""
+    weighed, weight = _weigh(rows, problem.counts)
+    return weighed[weight >= least]
+
+
+def unions(problem: CoverProblem, sets: Bits, taken: Pairs, *, least: float) -> Bits:
+    """The unions of two sets that so many contacts take together."""
+    keys, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for gap in range(1, _MOST_TOGETHER):
+        both = np.flatnonzero(taken.patterns[gap:] == taken.patterns[:-gap])
+        if not len(both):
+            break
+        keys.append(taken.sets[both] * len(sets) + taken.sets[both + gap])
+        weights.append(problem.counts[taken.patterns[both]])
+    pairs, place = np.unique(np.concatenate(keys), return_inverse=True)
+    frequent = pairs[np.bincount(place, np.concatenate(weights), len(pairs)) >= least]
+    return sets[frequent // len(sets)] | sets[frequent % len(sets)]
+
+
+def fresh(problem: CoverProblem, known: Bits, more: Bits) -> Bits:
+    """Those of `more` that are new, each once, not empty, and no larger than a request may be."""
+    every = np.concatenate([known, more])
+    first = np.sort(distinct_rows(every)[0])
+    new = every[first[first >= len(known)]]
+    size = sizes(new)
+    return new[(size > 0) & (size <= problem.max_tags)]
+
+
+def _weigh(rows: Bits, counts: Ints) -> tuple[Bits, Ints]:
+    """The distinct rows and the contacts of each."""
+    first, kind = distinct_rows(rows)
+    return rows[first], np.bincount(kind, counts, len(first)).astype(np.int64)

@@ -1,0 +1,231 @@
+"""Runs the stages, keeps the cheapest plan, verifies it, and orders its batches.
+
+Rules of the last check (`faults`)
+1. It goes cell by cell, from the demands and the rectangles alone, and shares nothing with the search, so that a fault
+   there cannot hide itself: not its patterns, its order, or its counts.
+2. The cells are looked at 64 tags at a time, one word a contact, which bounds the memory.
+
+Rules of the order (`order`)
+3. Batches that share a contact never run at the same time: the later one names the earlier one in `after`, directly
+   or through a chain of batches that share that contact.
+4. All adds stand before all removes, so a contact's removes wait for its adds.
+5. Batches are dealt into waves, each batch into the first wave that none of its contacts is in yet; the largest
+   first. A wave can be in flight at once, and waves are sent in turn, so that few batches wait for one that has only
+   just started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reconciler.core.model.names import ContactId, Tag, TagSet
+from reconciler.core.model.outcome import Action
+from reconciler.core.model.rectangles import Cover, Demand, Rectangle, Step
+from reconciler.cover import capped, pack, uncapped
+from reconciler.cover.bounds import Cell, groups
+from reconciler.cover.grid import Draft, emit, naive
+from reconciler.cover.problem import CoverProblem, Ints, collapse
+
+_LOOSE = 1.05
+"""Where the caps cut the boxes of a plan without caps into hardly more requests, a plan under caps has little
+to gain."""
+
+
+def plan(demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int, effort: int) -> Cover:
+    """See `reconciler.cover.cover`."""
+    if max_contacts < 1 or max_tags < 1 or effort < 0:
+        raise ValueError(f"a request of {max_contacts} contacts and {max_tags} tags, effort {effort}")
+    problem = collapse(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    if not problem.contacts:
+        return Cover((), 0, "nothing to send", True, ())
+    best, bound, certificate = _search(problem, effort)
+    rectangles = emit(problem, best)
+    wrong = faults(demands, rectangles, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    if wrong:
+        rectangles = plain(demands, max_contacts=max_contacts, max_tags=max_tags)
+        why = f"{best.stage} failed the last check: {'; '.join(wrong)}"
+        return Cover(rectangles, 0, f"one per delta ({why}; please report this)", False, ())
+    pairs = tuple(sorted((problem.contacts[contact], problem.tags[tag]) for contact, tag in certificate))
+    return Cover(rectangles, bound, best.stage, bound == len(rectangles), pairs)
+
+
+def _search(problem: CoverProblem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
+    """The cheapest plan, a lower bound, and a certificate of (contact, tag) numbers."""
+    best, (bound, certificate) = naive(problem), groups(problem)
+    tight = True
+    if uncapped.small(problem):
+        core = uncapped.reduced(problem)
+        bound, certificate = max(bound, core.bound), max(core.certificate, certificate, key=len)
+        drafts = uncapped.plans(core, effort=effort)
+        first = next(drafts)
+        tight = first.cost > _LOOSE * len(first.blocks)
+        best = _cheapest(min(best, first, key=_rank), drafts, bound)
+    best = _cheapest(best, pack.plans(problem, effort=effort), bound)
+    if tight:
+        best = _cheapest(best, capped.plans(problem, effort=effort), bound)
+    return best, bound, certificate
+
+
+def _rank(plan: Draft) -> tuple[int, int]:
+    return plan.rank
+
+
+def _cheapest(best: Draft, drafts: Iterator[Draft], bound: int) -> Draft:
+    """The first of the cheapest plans; none is made once the bound is reached."""
+    while best.cost > bound and (found := next(drafts, None)):
+        best = min(best, found, key=_rank)
+    return best
+
+
+def plain(demands: Sequence[Demand], *, max_contacts: int, max_tags: int) -> tuple[Rectangle, ...]:
+    """One rectangle a delta, cut to the caps: what is left to send when the search cannot be trusted."""
+    groups: dict[TagSet, list[ContactId]] = {}
+    for demand in demands:
+        groups.setdefault(demand.must, []).extend(demand.contacts)
+    found = []
+    for must, group in groups.items():
+        tags, contacts = sorted(must), sorted(group)
+        found += [
+            Rectangle(tuple(tags[left : left + max_tags]), tuple(contacts[top : top + max_contacts]))
+            for top in range(0, len(contacts), max_contacts)
+            for left in range(0, len(tags), max_tags)
+        ]
+    return tuple(sorted(found))
+
+
+def order(adds: Sequence[Rectangle], removes: Sequence[Rectangle]) -> tuple[Step, ...]:
+    """The batches in the order to send them, each with the earlier ones it waits for."""
+    number: dict[ContactId, int] = {}
+    rows = [
+        np.array([number.setdefault(contact, len(number)) for contact in one.contacts], np.int64)
+        for one in (*adds, *removes)
+    ]
+    first = _waves(rows[: len(adds)], len(number))
+    second = _waves(rows[len(adds) :], len(number))
+    turn = [*first, *(len(adds) + place for place in second)]
+    batches = [(Action.ADD, one) for one in adds] + [(Action.REMOVE, one) for one in removes]
+    waits = _waits([rows[place] for place in turn], len(number))
+    return tuple(Step(*batches[place], after) for place, after in zip(turn, waits, strict=True))
+
+
+def _waves(rows: Sequence[Ints], contacts: int) -> list[int]:
+    """The batches by wave, then by place."""
+    taken = np.zeros((1, contacts), np.uint64)
+    wave = [0] * len(rows)
+    for place in sorted(range(len(rows)), key=lambda place: (-len(rows[place]), place)):
+        used = np.bitwise_or.reduce(taken[:, rows[place]], axis=1)
+        wave[place] = _first_free(used.tolist())
+        word, bit = divmod(wave[place], 64)
+        if word == len(taken):
+            taken = np.concatenate([taken, np.zeros((1, contacts), np.uint64)])
+        taken[word, rows[place]] |= np.uint64(1 << bit)
+    return sorted(range(len(rows)), key=lambda place: (wave[place], place))
+
+
+def _first_free(used: list[int]) -> int:
+    for word, value in enumerate(used):
+        free = ~value & 0xFFFF_FFFF_FFFF_FFFF
+        if free:
+            return 64 * word + (free & -free).bit_length() - 1
+    return 64 * len(used)
+
+
+def _waits(rows: Sequence[Ints], contacts: int) -> list[tuple[int, ...]]:
+    """For each batch the latest earlier batch of each of its contacts."""
+    last = np.full(contacts, -1, np.int64)
+    found = []
+    for place, mine in enumerate(rows):
+        earlier = np.unique(last[mine])
+        found.append(tuple(earlier[earlier >= 0].tolist()))
+        last[mine] = place
+    return found
+
+
+_Word = npt.NDArray[np.uint64]
+
+
+def faults(
+    demands: Sequence[Demand],
+    rectangles: Sequence[Rectangle],
+    *,
+    repeatable: TagSet,
+    max_contacts: int,
+    max_tags: int,
+) -> tuple[str, ...]:
+    """What is wrong with the plan, in words; empty when every needed pair is sent, nothing else is, and the caps
+    hold."""
+    found = [fault for one in rectangles for fault in _shape(one, max_contacts, max_tags)]
+    contacts = [contact for demand in demands for contact in demand.contacts]
+    place = {contact: number for number, contact in enumerate(contacts)}
+    try:
+        rows = [np.array([place[contact] for contact in one.contacts], np.int64) for one in rectangles]
+    except KeyError:
+        return (*found, "a contact that nobody asked for")
+    tags = frozenset[Tag]().union(*{demand.must for demand in demands}, *{one.tags for one in rectangles})
+    index = {tag: number for number, tag in enumerate(sorted(tags))}
+    lengths = np.array([len(demand.contacts) for demand in demands], np.int64)
+    musts = _Sets.of([demand.must for demand in demands], index, lengths)
+    mays = _Sets.of([demand.may for demand in demands], index, lengths)
+    sent = _Sets.of([one.tags for one in rectangles], index, np.ones(len(rows), np.int64))
+    once = _Sets.of([tags - repeatable], index, np.ones(1, np.int64))
+    for word in range(musts.packed.shape[1]):
+        found += _check(musts.word(word), mays.word(word), once.word(word)[0], sent.word(word), rows)
+    return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sets:
+    """A set of tags for each of many, `packed` 64 tags a word, once for all those that have the same set (`kind`)."""
+
+    packed: _Word
+    kind: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, sets: Sequence[Collection[Tag]], index: dict[Tag, int], repeats: npt.NDArray[np.int64]) -> _Sets:
+        number: dict[Collection[Tag], int] = {}
+        kind = [number.setdefault(one, len(number)) for one in sets]
+        lengths = np.fromiter(map(len, number), np.int64, len(number))
+        every = (index.get(tag, -1) for one in number for tag in one)
+        columns = np.fromiter(every, np.int64, int(lengths.sum()))
+        rows, columns = np.repeat(np.arange(len(number)), lengths)[columns >= 0], columns[columns >= 0]
+        packed = np.zeros((len(number), max(1, -(-len(index) // 64))), np.uint64)
+        np.bitwise_or.at(packed, (rows, columns // 64), np.uint64(1) << (columns % 64).astype(np.uint64))
+        return cls(packed, np.repeat(np.array(kind, np.int64), repeats))
+
+    def word(self, number: int) -> _Word:
+        found: _Word = self.packed[self.kind, number]
+        return found
+
+
+def _shape(one: Rectangle, max_contacts: int, max_tags: int) -> list[str]:
+    found = []
+    if not 0 < len(one.contacts) <= max_contacts or not 0 < len(one.tags) <= max_tags:
+        found.append(f"a request of {len(one.contacts)} contacts and {len(one.tags)} tags")
+    if not _rising(one.contacts) or not _rising(one.tags):
+        found.append("a request that is not sorted, or names something twice")
+    return found
+
+
+def _rising(names: Sequence[ContactId] | Sequence[Tag]) -> bool:
+    return len(set(names)) == len(names) and sorted(names) == list(names)
+
+
+def _check(must: _Word, may: _Word, once: np.uint64, masks: _Word, rows: Sequence[npt.NDArray[np.int64]]) -> list[str]:
+    """The faults in 64 tags: `must` and `may` a contact, `masks` and `rows` a rectangle."""
+    allowed = may & (must | ~once)
+    sent = np.zeros(len(must), np.uint64)
+    twice = False
+    for number in np.flatnonzero(masks).tolist():
+        where, mask = rows[number], masks[number]
+        twice = twice or bool((sent[where] & (mask & once)).any())
+        sent[where] |= mask
+    found = []
+    if (must & ~sent).any():
+        found.append("a needed pair that is not sent")
+    if (sent & ~allowed).any():
+        found.append("a pair that may not be sent")
+    return [*found, "a pair sent twice that may be sent once"] if twice else found
