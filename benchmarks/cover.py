@@ -26,7 +26,8 @@ from cover_families import FAMILIES, demands
 from cover_plot import plot
 
 from reconciler.core.model.names import ContactId, Tag, TagSet
-from reconciler.cover import EFFORT, Demand, cover
+from reconciler.core.model.rectangles import EFFORT, Demand
+from reconciler.cover import cover
 from reconciler.cover.problem import collapse
 
 UNCAPPED = 1_000_000_000

@@ -34,11 +34,13 @@ found = resolve(load(directory).manifests, now=0).contacts
 """,
     "load, resolve and plan": """
 from reconciler.core.manifests.resolve import resolve
-from reconciler.core.planning.plan import PlanOptions, Snapshot, plan_location
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, PlanOptions
+from reconciler.cover import solve
 from reconciler.loading import load
 desired = resolve(load(directory).manifests, now=0)
 found = desired.contacts
-plan_location(desired, Snapshot(desired.location), PlanOptions())
+plan_location(desired, LocationState(desired.location), PlanOptions(solve))
 """,
     "load Parquet": """
 import os

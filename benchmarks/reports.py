@@ -20,6 +20,7 @@ from reconciler.cli.answers import plan_answer, spell
 from reconciler.cli.options import FORMATS
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, PlanOptions, combine
+from reconciler.cover import solve
 from tests.browser.chromium import chromium, find_chromium
 from tests.build import HERE, NOW, a_set, declare, many
 
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--chromium", action="store_true", help="open the page, too")
     arguments = parser.parse_args()
     desired = declare(a_set("s", many(arguments.contacts // 2), "customer newsletter"))
-    plan = combine([plan_location(desired, LocationState(HERE), PlanOptions())], as_of=NOW, manifests="manifests")
+    plan = combine([plan_location(desired, LocationState(HERE), PlanOptions(solve))], as_of=NOW, manifests="manifests")
     page = ""
     for kind in FORMATS:
         began = time.process_time()

@@ -21,9 +21,11 @@ from reconciler.core.model.manifest import (
 )
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action, Rejection
+from reconciler.core.planning.batches import Solver
 from reconciler.core.planning.changes import Diff, Selection
-from reconciler.core.planning.plan import LocationState
+from reconciler.core.planning.plan import LocationState, PlanOptions
 from reconciler.core.planning.tag_aliases import spelling
+from reconciler.cover import solve
 
 LINEAGE = "00000000-0000-4000-8000-000000000000"
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
@@ -198,3 +200,8 @@ def recorded(found: Diff) -> dict[str, str]:
         text = " ".join((*words, *(f"={tag}" for tag in each.kept)))
         result.update(dict.fromkeys(each.contacts, text))
     return result
+
+
+def plan_options(*, solve: Solver = solve, **chosen: Any) -> PlanOptions:
+    """Options of a plan, with the solver that the command line hands in."""
+    return PlanOptions(solve=solve, **chosen)

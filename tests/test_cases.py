@@ -21,12 +21,13 @@ from reconciler.core.model.manifest import Manifest
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine
+from reconciler.core.planning.plan import LocationState, Plan, combine
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched
 from reconciler.core.planning.tag_aliases import spelling
 from reconciler.loading import load
 from reconciler.render.text import render_text
 from reconciler.render.view.plan import plan_view
+from tests.build import plan_options
 
 CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
 LINEAGE = "00000000-0000-4000-8000-000000000000"
@@ -75,7 +76,7 @@ def _plan(case: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     manifests: dict[LocationId, list[Manifest]] = {}
     for manifest in loaded.manifests:
         manifests.setdefault(manifest.location, []).append(manifest)
-    options = PlanOptions(limits=loaded.settings.guards, searched=_searched(document.pop("searched", {}), now))
+    options = plan_options(limits=loaded.settings.guards, searched=_searched(document.pop("searched", {}), now))
     plans = [
         plan_location(
             resolve(group, now=now, shared_rules=loaded.settings.rules, authority=loaded.settings.authority),

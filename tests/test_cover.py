@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.cover import Demand, Rectangle, cover, schedule
+from reconciler.core.model.rectangles import Demand, Rectangle
+from reconciler.cover import cover, schedule
 from reconciler.cover.grid import Block, draft
 from reconciler.cover.planner import faults
 from reconciler.cover.problem import collapse
@@ -217,7 +218,8 @@ def test_a_schedule_orders_batches_that_share_a_contact_and_no_others(groups: li
 
 _PROGRAM = """
 import sys
-from reconciler.cover import Demand, cover
+from reconciler.core.model.rectangles import Demand
+from reconciler.cover import cover
 print("numpy" in sys.modules)
 sets = [frozenset(f"t{a * b % 11}" for b in range(1, 2 + a % 5)) for a in range(40)]
 demands = [Demand(one, one | frozenset(["t1", "t2"]), (f"c{a}", f"d{a}")) for a, one in enumerate(sets)]

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.names import ContactId, Tag, TagSet
-from reconciler.cover import Demand, cover
+from reconciler.core.model.rectangles import Demand
+from reconciler.cover import cover
 
 FORBIDDEN, ALLOWED, NEEDED = range(3)
 TAGS = [Tag(letter) for letter in "abcd"]

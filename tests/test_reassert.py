@@ -12,8 +12,9 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
+from reconciler.core.planning.plan import LocationPlan, LocationState
 from reconciler.core.planning.situation import Reassertion
+from tests.build import plan_options
 
 HERE = Source("m.yaml", 1, 1)
 NOW = Instant(1_000_000)
@@ -40,7 +41,7 @@ def plan(wanted: Desired, halves: tuple[ContactState, ContactState], mode: Reass
     """Ten contacts are known as the first of `halves`, ten as the second."""
     observed = ContactStates()
     observed.update({contact: halves[number % 2] for number, contact in enumerate(sorted(wanted.contacts))})
-    options = PlanOptions(caps=Caps(50, 5), reassertion=Reassertion(mode, Instant(since)))
+    options = plan_options(caps=Caps(50, 5), reassertion=Reassertion(mode, Instant(since)))
     return plan_location(wanted, LocationState(LocationId("l"), "x", 1, observed), options)
 
 

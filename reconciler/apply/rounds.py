@@ -203,7 +203,9 @@ class _Rounds:
             )
             for action in Action
         }
-        batches = make_batches(Demands(demands[Action.ADD], demands[Action.REMOVE]), self.run.caps).batches
+        batches = make_batches(
+            Demands(demands[Action.ADD], demands[Action.REMOVE]), self.run.caps, solve=self.run.options.solve
+        ).batches
         self._refuse_requests(len(batches))
         self.run.done = self.run.done + Counts(requests=len(batches))
         await self._send(batches)
@@ -240,7 +242,9 @@ class _Rounds:
             deltas = of_wave(deltas, wave)
         inside = fresh
         if deltas != fresh.deltas:
-            batches = make_batches(demands_from_deltas(deltas), run.caps, effort=run.options.effort).batches
+            batches = make_batches(
+                demands_from_deltas(deltas), run.caps, solve=run.options.solve, effort=run.options.effort
+            ).batches
             inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measured(deltas, len(batches)))
         if inside.batches and inside.refused:
             run.tally.plan(deltas)

@@ -12,7 +12,7 @@ import click
 
 from reconciler.cli.console import has_answered
 from reconciler.core.model.errors import ReconcilerError, UsageError
-from reconciler.cover import EFFORT
+from reconciler.core.model.rectangles import EFFORT
 from reconciler.loading.settings import flag, keys
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -16,6 +16,7 @@ from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.errors import Problem, Severity, StateError, UsageError
 from reconciler.core.model.manifest import Manifest
 from reconciler.core.model.names import Instant, LocationId, SetName, TagSet, did_you_mean, normalise_tag
+from reconciler.core.model.rectangles import EFFORT
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import Guard, Settings
 from reconciler.core.planning.batches import Caps
@@ -24,7 +25,7 @@ from reconciler.core.planning.guards import Allowance
 from reconciler.core.planning.plan import LocationState, PlanOptions
 from reconciler.core.planning.situation import Reassertion
 from reconciler.core.running.pace import Pace
-from reconciler.cover import EFFORT
+from reconciler.cover import solve
 from reconciler.ports import StateReader
 from reconciler.render.view.blocks import moment
 
@@ -109,6 +110,7 @@ def plan_options(session: Session, location: LocationId, options: Mapping[str, A
     """Settings and flags that bear on the plan of a location."""
     api = session.settings.api
     return PlanOptions(
+        solve=solve,
         caps=Caps(api.max_contacts, api.max_tags),
         rate=rate_of(session.settings),
         limits=session.settings.guards,

@@ -2,7 +2,7 @@
 sent.
 
 Law: a function from values to a value, the same on every machine, for every order of its input and every hash seed.
-Importing this package does not import numpy; `cover` and `schedule` do, when called.
+Importing this package does not import numpy; its functions do, when called.
 
 Rules
 1. A needed pair in a tag that is not repeatable is sent exactly once, any other pair of that tag never (a
@@ -16,12 +16,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reconciler.core.model.names import TagSet
-from reconciler.core.model.rectangles import Cover, Demand, Rectangle, Step
+from reconciler.core.model.rectangles import EFFORT, Cover, Demand, Rectangle, Schedule, Step
 
-__all__ = ["EFFORT", "Cover", "Demand", "Rectangle", "Step", "cover", "schedule"]
+__all__ = ["cover", "schedule", "solve"]
 
-EFFORT = 8
-"""How many rounds of search a plan gets unless told otherwise: about 10 s for a million contacts."""
+
+def solve(
+    adds: Sequence[Demand],
+    removes: Sequence[Demand],
+    *,
+    repeatable_adds: TagSet,
+    repeatable_removes: TagSet,
+    max_contacts: int,
+    max_tags: int,
+    effort: int = EFFORT,
+) -> Schedule:
+    """The fewest batches for both actions, in the order to send them: the `Solver` of `core.planning.batches`."""
+    adding = cover(adds, repeatable=repeatable_adds, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
+    removing = cover(
+        removes, repeatable=repeatable_removes, max_contacts=max_contacts, max_tags=max_tags, effort=effort
+    )
+    return Schedule(adding, removing, schedule(adding.rectangles, removing.rectangles))
 
 
 def cover(

@@ -44,12 +44,13 @@ from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Crm
 from reconciler.store import open_reader, open_store
 from reconciler.wire import SEARCH_PATH
+from tests.build import plan_options
 from tests.fakes import START, FakeClock, a_holder
 
 HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
 PLACE = Source("manifests/acme.yaml", 1, 1)
 PATH = re.compile(r"/contacts/bulk/tags/update/(add|remove)")
-DEFAULT = PlanOptions(limits=GuardLimits(max_first_adds=None, odd_ids=False))
+DEFAULT = plan_options(limits=GuardLimits(max_first_adds=None, odd_ids=False))
 """The first apply of a scene is meant as one."""
 
 

@@ -29,7 +29,7 @@ from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Emulated
 from reconciler.store import open_reader, open_store
 from reconciler.wire import BulkUpdate
-from tests.build import HERE
+from tests.build import HERE, plan_options
 from tests.fakes import START, FakeClock, a_holder
 
 Hook = Callable[[int], None]
@@ -79,7 +79,7 @@ class Scene:
     hear: Callable[[Event], None] = lambda event: None
     takes_ms: int = 0
     in_flight: int = 1
-    options: PlanOptions = PlanOptions(caps=Caps(contacts=1))
+    options: PlanOptions = plan_options(caps=Caps(contacts=1))
     told: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:

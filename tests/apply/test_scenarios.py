@@ -20,12 +20,13 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.changes import DeferralReason, Selection
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import Plan, PlanOptions, combine
+from reconciler.core.planning.plan import Plan, combine
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.faults import LIES, Fault, FaultKind, FaultPlan
 from reconciler.sandbox.limiter import Limits
 from reconciler.store import open_reader, open_store
 from tests.apply.scene import HERE, THERE, Scene, a_rule, a_set, contact, name, without_limits
+from tests.build import plan_options
 from tests.fakes import START, a_holder
 
 FREE = without_limits()
@@ -675,7 +676,7 @@ def test_a_dry_plan_takes_no_lease_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_only_an_approved_plan_is_applied(tmp_path: Path) -> None:
-    options = PlanOptions(limits=GuardLimits(max_adds=0))
+    options = plan_options(limits=GuardLimits(max_adds=0))
     scene = Scene(tmp_path, contact("anna"), options=options)
     scene.want(a_set("s", ["anna"], "vip"))
     with pytest.raises(Exception, match="guard max_adds refuses"):

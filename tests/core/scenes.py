@@ -10,8 +10,8 @@ from reconciler.core.model.names import Instant, LocationId, Source
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine
-from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, state, tags, unseen
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, combine
+from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, plan_options, state, tags, unseen
 
 ELSEWHERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
 PLENTY = GuardLimits(max_adds=100, max_removes_pct=100.0, empties_tag=False, odd_ids=False)
@@ -38,7 +38,7 @@ def a_location(*, valid_until: int | None = NOW + DAY, limits: GuardLimits = PLE
     return plan_location(
         desired,
         LocationState(HERE, "6f1c8c4e-0000-4000-8000-000000000000", 41, observed),
-        PlanOptions(limits=limits),
+        plan_options(limits=limits),
         observations=(seen,),
     )
 

@@ -22,10 +22,25 @@ from reconciler.core.planning.approved_scope import called_as
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.guards import Allowance
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, PlanOptions
+from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.planning.revert import Net, Reversal, plan_revert
 from reconciler.core.planning.tag_aliases import AS_SENT, spelling
-from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, loaded, only, state, state_of, tags, unseen
+from tests.build import (
+    DAY,
+    HERE,
+    NOW,
+    a_rule,
+    a_set,
+    carries,
+    declare,
+    loaded,
+    only,
+    plan_options,
+    state,
+    state_of,
+    tags,
+    unseen,
+)
 
 SENT, KEPT = "x__y", "x_y"
 """What was sent, and how the location keeps it."""
@@ -101,7 +116,7 @@ def content(plan: LocationPlan) -> LocationPlan:
     return replace(plan, manifests_digest="")
 
 
-OPTIONS = PlanOptions(now=Instant(NOW))
+OPTIONS = plan_options(now=Instant(NOW))
 
 
 @given(manifests(), st.dictionaries(st.sampled_from(PEOPLE).map(ContactId), contacts()), st.booleans())
@@ -141,7 +156,7 @@ def test_a_drift_report_is_the_same_whatever_a_tag_is_called(
 def test_what_a_person_names_is_the_tag_in_either_spelling(called: str) -> None:
     desired = declare(a_set("s", "anna", f"{SENT} a"), rule=[a_rule(SENT, once=True, max_adds=0)])
     there = loaded(state(anna=replace(carries(""), spent=((Tag(SENT), Instant(NOW - DAY)),))), aliases=ALIASES)
-    options = PlanOptions(
+    options = plan_options(
         selection=Selection(tags=tags(called), again=tags(called)),
         allowances=(Allowance(Guard.MAX_ADDS, called, "meant"),),
         now=Instant(NOW),

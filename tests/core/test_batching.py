@@ -11,6 +11,7 @@ from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.planning.batches import Batches, Caps, make_batches
 from reconciler.core.planning.changes import Change, Delta, Demands, demands_from_deltas
+from reconciler.cover import solve
 
 ADD, REMOVE = Action.ADD, Action.REMOVE
 Need = dict[ContactId, dict[Tag, Action]]
@@ -39,12 +40,12 @@ def pairs(found: Batches) -> Counter[tuple[Action, ContactId, Tag]]:
 @given(needs, caps)
 def test_every_needed_pair_is_sent_once_and_nothing_else(need: Need, caps: Caps) -> None:
     wanted = Counter((action, contact, tag) for contact, tags in need.items() for tag, action in tags.items())
-    assert pairs(make_batches(demands_from_deltas(deltas(need)), caps)) == wanted
+    assert pairs(make_batches(demands_from_deltas(deltas(need)), caps, solve=solve)) == wanted
 
 
 @given(needs, caps)
 def test_batches_hold_no_more_than_a_request_may(need: Need, caps: Caps) -> None:
-    for each in make_batches(demands_from_deltas(deltas(need)), caps).batches:
+    for each in make_batches(demands_from_deltas(deltas(need)), caps, solve=solve).batches:
         assert 1 <= len(each.contacts) <= caps.contacts
         assert 1 <= len(each.tags) <= caps.tags
         assert len(set(each.contacts)) == len(each.contacts)
@@ -53,7 +54,7 @@ def test_batches_hold_no_more_than_a_request_may(need: Need, caps: Caps) -> None
 
 @given(needs, caps)
 def test_batches_wait_for_those_that_share_a_contact_and_removes_for_adds(need: Need, caps: Caps) -> None:
-    batches = make_batches(demands_from_deltas(deltas(need)), caps).batches
+    batches = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve).batches
     ended: list[set[int]] = []
     for index, each in enumerate(batches):
         sharing = {at for at in range(index) if not set(batches[at].contacts).isdisjoint(each.contacts)}
@@ -67,24 +68,24 @@ def test_batches_wait_for_those_that_share_a_contact_and_removes_for_adds(need: 
 
 @given(needs, caps)
 def test_no_plan_is_below_the_lower_bound(need: Need, caps: Caps) -> None:
-    found = make_batches(demands_from_deltas(deltas(need)), caps)
+    found = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve)
     assert (1 if need else 0) <= found.lower_bound <= len(found.batches) or not need
 
 
 @given(needs, caps, st.data())
 def test_the_order_of_deltas_means_nothing(need: Need, caps: Caps, data: st.DataObject) -> None:
     found = deltas(need)
-    assert make_batches(demands_from_deltas(data.draw(st.permutations(found))), caps) == make_batches(
-        demands_from_deltas(found), caps
+    assert make_batches(demands_from_deltas(data.draw(st.permutations(found))), caps, solve=solve) == make_batches(
+        demands_from_deltas(found), caps, solve=solve
     )
 
 
 def test_nothing_to_do_takes_no_request() -> None:
-    assert make_batches(Demands(), Caps()) == Batches()
+    assert make_batches(Demands(), Caps(), solve=solve) == Batches()
 
 
 def test_contacts_alike_share_requests_up_to_the_cap() -> None:
     alike = deltas({ContactId(f"{number:04}"): {Tag("x"): ADD} for number in range(1_001)})
-    found = make_batches(demands_from_deltas(alike), Caps())
+    found = make_batches(demands_from_deltas(alike), Caps(), solve=solve)
     assert sorted(len(each.contacts) for each in found.batches) == [1, 500, 500]
     assert found.lower_bound == 3

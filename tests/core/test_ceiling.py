@@ -10,15 +10,15 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.planning.approved_scope import ceiling, within
 from reconciler.core.planning.changes import IN_DOUBT, Delta, Selection
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
-from tests.build import HERE, a_rule, a_set, carries, declare, ids, state, state_of, unseen
+from reconciler.core.planning.plan import LocationPlan, LocationState
+from tests.build import HERE, a_rule, a_set, carries, declare, ids, plan_options, state, state_of, unseen
 from tests.core.test_diff_laws import World, worlds
 
 Pair = tuple[str, str, str]
 
 
 def plan_of(world: World) -> LocationPlan:
-    return plan_location(world.desired, LocationState(HERE, observed=state_of(world.observed)), PlanOptions())
+    return plan_location(world.desired, LocationState(HERE, observed=state_of(world.observed)), plan_options())
 
 
 def pairs(deltas: tuple[Delta, ...]) -> set[Pair]:
@@ -62,7 +62,7 @@ def test_a_group_is_not_emptied_where_the_add_was_not_approved() -> None:
     desired = declare(a_set("s", "anna", "customer"), rule=group)
 
     def plan(text: str) -> LocationPlan:
-        return plan_location(desired, LocationState(HERE, observed=state(anna=carries(text))), PlanOptions())
+        return plan_location(desired, LocationState(HERE, observed=state(anna=carries(text))), plan_options())
 
     assert within(plan("lead").deltas, ceiling(plan("lead customer"))) == ((), 2)
 
@@ -70,7 +70,7 @@ def test_a_group_is_not_emptied_where_the_add_was_not_approved() -> None:
 @pytest.mark.parametrize("opened", [True, False])
 def test_an_open_ceiling_takes_what_exact_authority_removes_and_nothing_else(opened: bool) -> None:
     desired = declare(a_set("s", "anna", "x y", authority=Authority.EXACT), a_set("t", "bert", "x"))
-    options = PlanOptions(selection=Selection(apply_deferrals=opened))
+    options = plan_options(selection=Selection(apply_deferrals=opened))
     reviewed = plan_location(desired, LocationState(HERE, observed=state(anna=unseen())), options)
     after = state(anna=carries("x y wild"), bert=carries("wild"))
     kept, outside = within(
@@ -88,7 +88,7 @@ def test_an_open_ceiling_takes_what_exact_authority_removes_and_nothing_else(ope
 
 def test_a_deferral_is_approved_up_to_the_tags_that_it_names() -> None:
     desired = declare(a_set("s", "anna", "x", absent="w"))
-    reviewed = plan_location(desired, LocationState(HERE, observed=state(anna=unseen())), PlanOptions())
+    reviewed = plan_location(desired, LocationState(HERE, observed=state(anna=unseen())), plan_options())
     after = LocationState(HERE, observed=state(anna=carries("x w old", ledger="x old")))
-    kept, outside = within(plan_location(desired, after, PlanOptions()).deltas, ceiling(reviewed))
+    kept, outside = within(plan_location(desired, after, plan_options()).deltas, ceiling(reviewed))
     assert (pairs(kept), outside) == ({("remove", "anna", "w")}, 1)

@@ -17,9 +17,9 @@ from reconciler.core.planning.guard_measures import measure
 from reconciler.core.planning.guard_sentences import approve, explain_lifted, explain_warnings
 from reconciler.core.planning.guards import Allowance, Before, Counts, Measured
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine
+from reconciler.core.planning.plan import LocationPlan, LocationState, combine
 from reconciler.core.planning.situation import Reassertion
-from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state, state_of, unseen
+from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, plan_options, state, state_of, unseen
 
 NO_LIMITS = GuardLimits(
     max_removes_pct=None,
@@ -183,7 +183,7 @@ PHONES = "+491705550101 +491705550102"
 def another_column(*sets: ContactSet, seen: ContactState = NEVER_OBSERVED) -> set[str]:
     """The guards that refuse where c0 has `customer` from here, and the phones are known as `seen` says."""
     known = state(c0=carries("customer", ledger="customer"), c1=carries("vip"), **dict.fromkeys(PHONES.split(), seen))
-    options = PlanOptions(limits=replace(NO_LIMITS, odd_ids=True))
+    options = plan_options(limits=replace(NO_LIMITS, odd_ids=True))
     plan = plan_location(declare(*sets), LocationState(HERE, observed=known), options)
     return {f"{each.guard} of {each.scope}" for each in plan.refused}
 
@@ -209,7 +209,7 @@ def test_a_removal_by_name_makes_no_id_odd() -> None:
 
 def test_odd_ids_of_an_earlier_round_count() -> None:
     known = state(c0=carries("x", ledger="x"))
-    options = PlanOptions(limits=replace(NO_LIMITS, odd_ids=True))
+    options = plan_options(limits=replace(NO_LIMITS, odd_ids=True))
     done = Counts(adds=Counter({X: 3}), odd=Counter({X: 3}))
     plan = plan_location(declare(), LocationState(HERE, observed=known), options, done=done)
     assert "is the column of the ids the right one?" in explained(plan)
@@ -321,7 +321,7 @@ def a_plan(limits: GuardLimits = NO_LIMITS, **more: object) -> LocationPlan:
     holding = {f"c{number}": carries("x w", ledger="x") for number in range(10)}
     desired = declare(a_set("s", many(10), "x"), a_set("gone", "anna bert", "", absent="w"))
     known = state(anna=carries("x w", ledger="x"), bert=carries("x w", ledger="x"), **holding)
-    return plan_location(desired, LocationState(HERE, observed=known), PlanOptions(limits=limits), **more)  # type: ignore[arg-type]
+    return plan_location(desired, LocationState(HERE, observed=known), plan_options(limits=limits), **more)  # type: ignore[arg-type]
 
 
 def explained(plan: LocationPlan) -> str:
@@ -344,7 +344,7 @@ def test_a_refusal_of_a_share_says_numerator_and_denominator() -> None:
     removed = {f"c{number}": carries("x", ledger="x") for number in range(6)}
     desired = declare(a_set("s", many(10, "d"), "y"))
     known = state(**removed, **{f"d{number}": carries("y x", ledger="y") for number in range(10)})
-    plan = plan_location(desired, LocationState(HERE, observed=known), PlanOptions())
+    plan = plan_location(desired, LocationState(HERE, observed=known), plan_options())
     assert "guard max_removes_pct refuses location" in explained(plan)
     assert "it would remove 'x' from 6 contacts, of 16 known to carry it: 37.5 % (limit: 30 %)" in explained(plan)
     assert "--allow max_removes_pct:tag=x" in explained(plan)
@@ -353,7 +353,7 @@ def test_a_refusal_of_a_share_says_numerator_and_denominator() -> None:
 def test_a_refusal_of_a_share_of_nothing_says_so_too() -> None:
     desired = declare(a_set("s", "anna", "y"))
     known = state_of({each: unseen(ledger="x") for each in declare(a_set("s", many(6), "x")).contacts})
-    plan = plan_location(desired, LocationState(HERE, observed=known), PlanOptions())
+    plan = plan_location(desired, LocationState(HERE, observed=known), plan_options())
     assert "it would remove 'x' from 6 contacts, of whom nobody is known to carry it: 100 % (limit: 30 %)" in explained(
         plan
     )
@@ -364,7 +364,7 @@ def test_a_share_is_most_of_what_nobody_asked_for_by_name() -> None:
     plan = plan_location(
         declare(a_set("gone", many(6), "", absent="w")),
         LocationState(HERE, observed=state(**holding)),
-        PlanOptions(limits=replace(NO_LIMITS, max_removes_pct=1.0)),
+        plan_options(limits=replace(NO_LIMITS, max_removes_pct=1.0)),
     )
     text = explained(plan)
     assert (
@@ -379,14 +379,14 @@ def test_every_refusal_is_told_at_once() -> None:
 
 def test_what_is_deferred_is_not_counted() -> None:
     desired = declare(a_set("s", "anna", "y", absent="x"))
-    plan = plan_location(desired, LocationState(HERE), PlanOptions(limits=replace(NO_LIMITS, max_removes=0)))
+    plan = plan_location(desired, LocationState(HERE), plan_options(limits=replace(NO_LIMITS, max_removes=0)))
     assert plan.deferrals
     assert plan.refused == ()
 
 
 def test_a_removal_on_a_contact_never_observed_counts_as_a_pair_and_as_no_holder() -> None:
     known = state(**{f"c{number}": unseen(ledger="x") for number in range(6)})
-    plan = plan_location(declare(), LocationState(HERE, observed=known), PlanOptions(limits=GuardLimits()))
+    plan = plan_location(declare(), LocationState(HERE, observed=known), plan_options(limits=GuardLimits()))
     assert [each.flag for each in plan.refused] == ["max_removes_pct", "max_removes_pct:tag=x"]
 
 
@@ -398,7 +398,7 @@ def a_plan_that_repeats(limits: GuardLimits) -> LocationPlan:
     known = state(anna=carries(), bert=carries(), cara=carries("x", ledger="x"), dora=carries("x", ledger="x"))
     desired = declare(a_set("s", "anna bert cara dora", "x y"))
     return plan_location(
-        desired, LocationState(HERE, observed=known), PlanOptions(limits=limits, reassertion=REPEATED, now=NOW)
+        desired, LocationState(HERE, observed=known), plan_options(limits=limits, reassertion=REPEATED, now=NOW)
     )
 
 
@@ -425,7 +425,7 @@ def test_a_pair_that_is_removed_again_is_no_holder_lost() -> None:
     plan = plan_location(
         desired,
         LocationState(HERE, observed=known),
-        PlanOptions(limits=replace(NO_LIMITS, empties_tag=True), reassertion=REPEATED, now=NOW),
+        plan_options(limits=replace(NO_LIMITS, empties_tag=True), reassertion=REPEATED, now=NOW),
     )
     assert plan.refused == ()
 
@@ -433,7 +433,9 @@ def test_a_pair_that_is_removed_again_is_no_holder_lost() -> None:
 def test_what_is_asked_for_by_name_and_empties_a_tag_is_warned_about() -> None:
     known = state(**{f"c{number}": carries("w") for number in range(3)})
     plan = plan_location(
-        declare(a_set("s", many(3), absent="w")), LocationState(HERE, observed=known), PlanOptions(limits=GuardLimits())
+        declare(a_set("s", many(3), absent="w")),
+        LocationState(HERE, observed=known),
+        plan_options(limits=GuardLimits()),
     )
     assert plan.refused == ()
     assert explain_warnings(plan) == (
@@ -441,7 +443,9 @@ def test_what_is_asked_for_by_name_and_empties_a_tag_is_warned_about() -> None:
     )
     other = state(**{f"c{number}": carries("w") for number in range(4)})
     left = plan_location(
-        declare(a_set("s", many(3), absent="w")), LocationState(HERE, observed=other), PlanOptions(limits=GuardLimits())
+        declare(a_set("s", many(3), absent="w")),
+        LocationState(HERE, observed=other),
+        plan_options(limits=GuardLimits()),
     )
     assert explain_warnings(left) == ()
 
@@ -449,7 +453,7 @@ def test_what_is_asked_for_by_name_and_empties_a_tag_is_warned_about() -> None:
 def test_one_tag_out_and_one_in_on_the_same_contacts_looks_like_a_new_name() -> None:
     known = state(**{f"c{number}": carries("top", ledger="top") for number in range(3)})
     plan = plan_location(
-        declare(a_set("s", many(3), "gold")), LocationState(HERE, observed=known), PlanOptions(limits=GuardLimits())
+        declare(a_set("s", many(3), "gold")), LocationState(HERE, observed=known), plan_options(limits=GuardLimits())
     )
     text = explained(plan)
     assert "it would leave nobody with 'top': 3 of 3 lose it (limit: at least 1)" in text

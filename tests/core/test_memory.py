@@ -18,7 +18,7 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejec
 from reconciler.core.planning.changes import FLAPPING, UNCONFIRMED, DeferralReason, Diff
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, PlanOptions
+from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.tag_aliases import aliases_in, spelling
 from tests.build import (
     DAY,
@@ -34,6 +34,7 @@ from tests.build import (
     ids,
     many,
     only,
+    plan_options,
     postponed,
     quarantined,
     recorded,
@@ -339,7 +340,7 @@ def test_an_observation_ends_a_quarantine_whole() -> None:
 )
 def test_what_a_request_was_found_to_hold_bounds_the_batches(facts: Facts, sizes: list[int]) -> None:
     desired = declare(a_set("s", many(6), "a b"))
-    plan = plan_location(desired, LocationState(HERE, facts=facts), PlanOptions(now=Instant(NOW)))
+    plan = plan_location(desired, LocationState(HERE, facts=facts), plan_options(now=Instant(NOW)))
     assert [len(batch.contacts) for batch in plan.batches] == sizes
 
 

@@ -18,9 +18,24 @@ from reconciler.core.model.settings import Guard, GuardLimits
 from reconciler.core.planning.guard_sentences import ApprovedPlan, approve
 from reconciler.core.planning.guards import Allowance
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, combine
 from reconciler.planfile import dumps
-from tests.build import DAY, HERE, NOW, SETTLE, a_rule, a_set, carries, declare, many, only, state, state_of, unseen
+from tests.build import (
+    DAY,
+    HERE,
+    NOW,
+    SETTLE,
+    a_rule,
+    a_set,
+    carries,
+    declare,
+    many,
+    only,
+    plan_options,
+    state,
+    state_of,
+    unseen,
+)
 from tests.core.scenes import ELSEWHERE, a_busy_plan, a_location
 from tests.core.test_diff_laws import World, worlds
 
@@ -40,7 +55,7 @@ def test_the_same_inputs_make_the_same_bytes_in_any_process() -> None:
 @given(worlds())
 def test_the_order_in_which_contacts_became_known_makes_no_other_bytes(world: World) -> None:
     def plan(known: dict[ContactId, ContactState]) -> str:
-        location = plan_location(world.desired, LocationState(HERE, observed=state_of(known)), PlanOptions())
+        location = plan_location(world.desired, LocationState(HERE, observed=state_of(known)), plan_options())
         return dumps(combine([location], as_of=NOW, manifests="manifests"))
 
     assert plan(dict(reversed(world.observed.items()))) == plan(dict(world.observed))
@@ -69,7 +84,7 @@ def planned(
         a_set("two", " ".join(others), text, absent=absent),
     )
     observed = state(**{each: carries(known) for each in contacts.split()})
-    return plan_location(declare(*sets), LocationState(HERE, "lineage", 7, observed), PlanOptions())
+    return plan_location(declare(*sets), LocationState(HERE, "lineage", 7, observed), plan_options())
 
 
 def test_the_change_digest_stays_where_a_reviewer_sees_the_same() -> None:
@@ -108,7 +123,7 @@ def test_the_change_digest_moves_with_a_reason_and_with_a_ceiling() -> None:
     alone = declare(a_set("s", "anna", "x"))
     for known in (carries("w"), unseen()):
         observed = LocationState(HERE, observed=state(anna=known))
-        plans = [plan_location(each, observed, PlanOptions()) for each in (by_name, by_group, alone)]
+        plans = [plan_location(each, observed, plan_options()) for each in (by_name, by_group, alone)]
         assert len({digest(each) for each in plans}) == (3 if known.observed is not None else 2)
 
 
@@ -124,7 +139,7 @@ def test_the_summary_counts_pairs_contacts_and_requests() -> None:
 def test_a_plan_is_empty_where_nothing_is_sent_and_nothing_recorded() -> None:
     def plan(known: str, ledger: str) -> LocationPlan:
         observed = state(anna=carries(known, ledger=ledger))
-        return plan_location(declare(a_set("s", "anna", "x")), LocationState(HERE, observed=observed), PlanOptions())
+        return plan_location(declare(a_set("s", "anna", "x")), LocationState(HERE, observed=observed), plan_options())
 
     assert plan("x", "x").is_empty
     assert not plan("x", "").is_empty
@@ -133,7 +148,7 @@ def test_a_plan_is_empty_where_nothing_is_sent_and_nothing_recorded() -> None:
 
 def test_a_selection_limits_a_plan() -> None:
     desired = declare(a_set("a", "anna", "x y"), a_set("b", "bert", "x"))
-    options = PlanOptions(selection=only(sets="a", tag="x"))
+    options = plan_options(selection=only(sets="a", tag="x"))
     (delta,) = plan_location(desired, LocationState(HERE), options).deltas
     assert ([change.tag for change in delta.changes], delta.contacts) == (["x"], ("anna",))
 
@@ -142,7 +157,7 @@ def test_a_selection_limits_a_plan() -> None:
 
 
 def refused_plan() -> Plan:
-    options = PlanOptions(limits=GuardLimits(max_adds=1))
+    options = plan_options(limits=GuardLimits(max_adds=1))
     desired = declare(a_set("s", many(3), "x"))
     return combine([plan_location(desired, LocationState(HERE), options)], as_of=NOW, manifests="")
 
@@ -164,7 +179,7 @@ def test_one_refused_location_refuses_them_all() -> None:
 
 
 def test_what_was_lifted_is_approved() -> None:
-    options = PlanOptions(limits=GuardLimits(max_adds=1), allowances=(Allowance(Guard.MAX_ADDS, "", "meant"),))
+    options = plan_options(limits=GuardLimits(max_adds=1), allowances=(Allowance(Guard.MAX_ADDS, "", "meant"),))
     location = plan_location(declare(a_set("s", many(3), "x")), LocationState(HERE), options)
     assert approve(combine([location], as_of=NOW, manifests="")).plan.locations == (location,)
 
@@ -185,4 +200,4 @@ def test_an_approved_plan_cannot_become_another() -> None:
 
 
 def test_a_request_may_land_for_90_seconds_where_nothing_else_is_said() -> None:
-    assert PlanOptions().settle_ms == SETTLE
+    assert plan_options().settle_ms == SETTLE

@@ -8,9 +8,9 @@ import pytest
 
 from reconciler.core.model.names import LocationId
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine
+from reconciler.core.planning.plan import LocationPlan, LocationState, combine
 from reconciler.render.view.question import question
-from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, state
+from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, plan_options, state
 from tests.core.scenes import a_busy_plan
 
 
@@ -25,7 +25,7 @@ def a_plan(number: int = 0, tags: str = "vip", triggers: str = "", absent: str =
         a_set("s", many(4), tags, absent=absent), rule=[a_rule(each, triggers=True) for each in triggers.split()]
     )
     known = state(**{contact: carries("trial") for contact in many(4).split()})
-    plan = plan_location(desired, LocationState(HERE, "6f1c", 1, known), PlanOptions())
+    plan = plan_location(desired, LocationState(HERE, "6f1c", 1, known), plan_options())
     return replace(plan, location=LocationId(f"place{number}"))
 
 
@@ -64,5 +64,5 @@ def test_what_may_follow_in_the_same_run() -> None:
 def test_what_is_only_recorded() -> None:
     desired = declare(a_set("s", "anna bert", "vip"))
     known = state(anna=carries("vip"), bert=carries("vip"), cara=carries("", ledger="vip"))
-    plan = plan_location(desired, LocationState(HERE, "6f1c", 1, known), PlanOptions())
+    plan = plan_location(desired, LocationState(HERE, "6f1c", 1, known), plan_options())
     assert asked(plan) == f"Send nothing, and record 2 adopted and 1 released in {HERE}? Type yes: "

@@ -19,12 +19,12 @@ from reconciler.core.model.safe_text import visible
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine
+from reconciler.core.planning.plan import LocationState, Plan, combine
 from reconciler.render.json import drift_json, plan_json, problems_json, run_json, state_json
 from reconciler.render.text import render_text
 from reconciler.render.view.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view
 from reconciler.render.view.plan import plan_view
-from tests.build import NOW, a_manifest, a_set, carries, declare, loaded, state
+from tests.build import NOW, a_manifest, a_set, carries, declare, loaded, plan_options, state
 from tests.render.documents import ANSWERS, some_runs
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -79,7 +79,7 @@ def hostile_plan(text: str) -> Plan:
     one = replace(manifest.sets[0], contacts=contacts, tags=(use,), source=place)
     desired = declare(one)
     limits = GuardLimits(max_adds=0)
-    location = plan_location(desired, LocationState(LocationId(text), "l", 1), PlanOptions(limits=limits))
+    location = plan_location(desired, LocationState(LocationId(text), "l", 1), plan_options(limits=limits))
     return combine([replace(location, location=LocationId(text))], as_of=NOW, manifests=text)
 
 

@@ -19,12 +19,12 @@ from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.names import ContactId, Tag, TagSet, instant
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, PlanOptions, combine
+from reconciler.core.planning.plan import LocationState, combine
 from reconciler.loading import load
 from reconciler.render.text import render_text
 from reconciler.render.view.blocks import name_in_view
 from reconciler.render.view.plan import plan_view
-from tests.build import state_of
+from tests.build import plan_options, state_of
 
 ROOT = Path(__file__).parents[2]
 NOW = instant("2026-11-25T09:00:00Z")
@@ -40,7 +40,7 @@ def text(*, colour: bool) -> str:
     shared, authority = loaded.settings.rules, loaded.settings.authority
     desired = resolve(loaded.manifests, now=NOW, shared_rules=shared, authority=authority)
     snapshot = LocationState(desired.location, "6f1c8c4e-0000-4000-8000-000000000000", 41, state_of(_world(desired)))
-    plan = combine([plan_location(desired, snapshot, PlanOptions())], as_of=NOW, manifests="manifests")
+    plan = combine([plan_location(desired, snapshot, plan_options())], as_of=NOW, manifests="manifests")
     return render_text(name_in_view(plan_view(plan), {desired.location: "Acme Outdoor"}), colour=colour, width=WIDTH)
 
 

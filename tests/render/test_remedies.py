@@ -13,9 +13,9 @@ from reconciler.cli.answers import spell
 from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.planning.changes import FLAPPING, IN_DOUBT, UNCONFIRMED, HeldContacts
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, PlanOptions
+from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.shortfalls import FLAPS, HELD, plan_remedies
-from tests.build import HERE, a_set, carries, declare, state
+from tests.build import HERE, a_set, carries, declare, plan_options, state
 from tests.render.documents import ANSWERS
 
 COMMANDS = ("reconciler refresh", "reconciler apply --retry-held", "reconciler apply --retry-rejected")
@@ -49,7 +49,7 @@ def test_a_run_that_met_a_refusal_and_a_contact_of_each_kind_name_theirs(kind: s
 @pytest.mark.parametrize(("why", "told"), [(IN_DOUBT, [HELD]), (UNCONFIRMED, [HELD]), (FLAPPING, [FLAPS])])
 def test_each_kind_of_held_has_its_own(why: str, told: list[str]) -> None:
     plan = plan_location(
-        declare(a_set("s", "anna", "vip")), LocationState(HERE, "6f1c", 1, state(anna=carries("vip"))), PlanOptions()
+        declare(a_set("s", "anna", "vip")), LocationState(HERE, "6f1c", 1, state(anna=carries("vip"))), plan_options()
     )
     assert plan_remedies(plan) == []
     held = (HeldContacts(why, (Tag("vip"),), (ContactId("anna"),)),)

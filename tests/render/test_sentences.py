@@ -14,12 +14,27 @@ from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.planning.changes import EVERYTHING, Selection
 from reconciler.core.planning.guards import Measured
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, PlanOptions, combine
+from reconciler.core.planning.plan import LocationPlan, combine
 from reconciler.core.planning.situation import OlderRows
 from reconciler.render.text import render_text
 from reconciler.render.view.drift import drift_view
 from reconciler.render.view.plan import plan_view
-from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, loaded, many, only, state, unseen
+from tests.build import (
+    DAY,
+    HERE,
+    NOW,
+    a_rule,
+    a_set,
+    carries,
+    declare,
+    ids,
+    loaded,
+    many,
+    only,
+    plan_options,
+    state,
+    unseen,
+)
 from tests.render.test_goldens import GOLDEN, compare
 
 SEEN = DriftReport(HERE, 3, (), observed=5, oldest=Instant(NOW - DAY), newest=NOW, refreshed=True)
@@ -68,7 +83,7 @@ def a_plan(
 ) -> LocationPlan:
     people = dict(known)
     desired = declare(a_set("s", " ".join(people), tags, authority=authority), rule=rule)
-    options = PlanOptions(limits=GuardLimits(), selection=selection, now=NOW)
+    options = plan_options(limits=GuardLimits(), selection=selection, now=NOW)
     return plan_location(desired, loaded(state(**people), serial=3), options)
 
 

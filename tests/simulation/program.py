@@ -30,6 +30,7 @@ from reconciler.planfile import dumps, loads
 from reconciler.refresh import ReadServices, read_contacts, scan
 from reconciler.store import open_store
 from reconciler.store.processes import origin_of_this_process
+from tests.build import plan_options
 from tests.fakes import a_holder
 from tests.simulation.declared import Declared, as_desired
 from tests.simulation.place import COMPANY, ORIGIN, Place, Wire, token_of
@@ -108,7 +109,7 @@ class Program:
     desired: dict[LocationId, Desired]
     chance: random.Random
     reversals: dict[LocationId, Reversal] = field(default_factory=dict)
-    options: PlanOptions = PlanOptions()
+    options: PlanOptions = plan_options()
 
     async def work(self) -> None:
         mine = self.run

@@ -18,6 +18,7 @@ from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.plan import PlanOptions
 from reconciler.core.planning.situation import Reassertion
 from reconciler.sandbox.faults import EVERYDAY, FaultPlan
+from tests.build import plan_options
 from tests.simulation.declared import FOREIGN, PEOPLE, TAGS, Rules, write
 from tests.simulation.place import Trouble
 from tests.simulation.process import AFTER, BEFORE, Fate
@@ -66,7 +67,7 @@ class Story:
     def options(self) -> PlanOptions:
         now = self.town.clock.now()
         again = Reassertion(self.mode, Instant(now - 3_600_000))
-        return PlanOptions(caps=self.caps, rate=self.rate, limits=NO_LIMITS, reassertion=again, effort=0, now=now)
+        return plan_options(caps=self.caps, rate=self.rate, limits=NO_LIMITS, reassertion=again, effort=0, now=now)
 
     def commit(self, *, always: bool) -> None:
         """Other manifests, perhaps; once in a while a tag gets another name."""

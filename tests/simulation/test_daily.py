@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action
-from reconciler.core.planning.plan import PlanOptions
+from tests.build import plan_options
 from tests.fakes import directory_in_memory
 from tests.simulation.declared import ONCE, PEOPLE, Declared, Rules, SetText
 from tests.simulation.invariants import check
@@ -31,7 +31,7 @@ def a_month(directory: Path, *, once: bool) -> dict[str, list[Instant]]:
     town.commit(HERE, Declared((SetText(PEOPLE, tags=(ONCE,)),), Rules(once=once)))
     town.places[HERE].befall(Trouble(consumes_after_ms=0))
     for _ in range(DAYS):
-        town.execute(town.new_run(PlanOptions(limits=NO_LIMITS, now=town.clock.now()), refresh="get"))
+        town.execute(town.new_run(plan_options(limits=NO_LIMITS, now=town.clock.now()), refresh="get"))
         town.pass_ms(DAY_MS)
     check(town)
     log = [each for each in town.places[HERE].crm.transitions if each.by in RUNS and each.action is Action.ADD]

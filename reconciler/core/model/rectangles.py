@@ -1,4 +1,4 @@
-"""What goes into the batch planner and what comes out: values only, without numpy."""
+"""The values that planning and the solver exchange: demands go in, rectangles come out, ordered as a schedule."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
+
+EFFORT = 8
+"""How many rounds of search a plan gets unless told otherwise: about 10 s for a million contacts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +50,12 @@ class Step:
     action: Action
     rectangle: Rectangle
     after: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The covers of both actions, and their rectangles in the order to send them."""
+
+    adds: Cover
+    removes: Cover
+    steps: tuple[Step, ...]

@@ -1,8 +1,8 @@
 """From demands to batches: which requests send the changes, in which order they may leave.
 
 Rules
-1. A batch is a rectangle contacts x tags of one action, within the API's caps; the batch planner (`cover`) finds
-   the fewest.
+1. A batch is a rectangle contacts x tags of one action, within the API's caps; the solver that is handed in finds the
+   fewest.
 2. Adds come first; a contact's removes wait for the batches that hold its adds.
 3. Whatever a batch sends beyond what is needed is a re-assertion, and listed as one.
 """
@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from reconciler.core.model.api_limits import Facts, Rate, duration
 from reconciler.core.model.contact_state import NONE
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
+from reconciler.core.model.rectangles import EFFORT, Cover, Demand, Schedule
 from reconciler.core.planning.changes import Deferral, Delta, Demands, Diff, HeldContacts
-from reconciler.cover import EFFORT, Cover, Demand, cover, schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,28 @@ class Batches:
         return sum(proof.lower_bound for proof in self.proofs)
 
 
+class Solver(Protocol):
+    """Finds the fewest rectangles for the demands of both actions, and their order. The shell hands it in
+    (`reconciler.cover.solve`): the search needs numpy, and the core sees the standard library only."""
+
+    def __call__(
+        self,
+        adds: Sequence[Demand],
+        removes: Sequence[Demand],
+        *,
+        repeatable_adds: TagSet,
+        repeatable_removes: TagSet,
+        max_contacts: int,
+        max_tags: int,
+        effort: int = EFFORT,
+    ) -> Schedule: ...
+
+
 def make_batches(
     demands: Demands,
     caps: Caps,
     *,
+    solve: Solver,
     repeatable_adds: TagSet = NONE,
     repeatable_removes: TagSet = NONE,
     effort: int = EFFORT,
@@ -95,20 +114,24 @@ def make_batches(
     """The fewest batches found. The repeatable tags may be sent more than once, where a demand's `may` has them."""
     if not demands.adds and not demands.removes:
         return Batches()
-    adds = _cover(demands.adds, repeatable_adds, caps, effort)
-    removes = _cover(demands.removes, repeatable_removes, caps, effort)
-    steps = schedule(adds.rectangles, removes.rectangles)
-    batches = tuple(Batch(step.action, step.rectangle.contacts, step.rectangle.tags, step.after) for step in steps)
-    found = ((Action.ADD, demands.adds, adds), (Action.REMOVE, demands.removes, removes))
+    schedule = solve(
+        demands.adds,
+        demands.removes,
+        repeatable_adds=repeatable_adds,
+        repeatable_removes=repeatable_removes,
+        max_contacts=caps.contacts,
+        max_tags=caps.tags,
+        effort=effort,
+    )
+    batches = tuple(
+        Batch(step.action, step.rectangle.contacts, step.rectangle.tags, step.after) for step in schedule.steps
+    )
+    covers = ((Action.ADD, demands.adds, schedule.adds), (Action.REMOVE, demands.removes, schedule.removes))
     return Batches(
         batches=batches,
-        reasserted=tuple(again for action, needed, _ in found for again in _reasserted(action, needed, batches)),
-        proofs=tuple(_proof(action, result) for action, needed, result in found if needed),
+        reasserted=tuple(again for action, needed, _ in covers for again in _reasserted(action, needed, batches)),
+        proofs=tuple(_proof(action, cover) for action, needed, cover in covers if needed),
     )
-
-
-def _cover(demands: Sequence[Demand], repeatable: TagSet, caps: Caps, effort: int) -> Cover:
-    return cover(demands, repeatable=repeatable, max_contacts=caps.contacts, max_tags=caps.tags, effort=effort)
 
 
 def _proof(action: Action, found: Cover) -> Proof:

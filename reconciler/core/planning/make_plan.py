@@ -122,6 +122,7 @@ def _batches(found: Diff, desired: Desired, options: PlanOptions) -> Batches:
         options.caps,
         repeatable_adds=repeatable[Action.ADD],
         repeatable_removes=repeatable[Action.REMOVE],
+        solve=options.solve,
         effort=options.effort,
     )
 

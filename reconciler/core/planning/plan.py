@@ -16,8 +16,18 @@ from reconciler.core.model.api_limits import NO_FACTS, Facts, Rate
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, ContactStates
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.model.rectangles import EFFORT
 from reconciler.core.model.settings import GuardLimits
-from reconciler.core.planning.batches import Batch, Caps, Proof, Reasserted, Summary, explain_aside, explain_waiting
+from reconciler.core.planning.batches import (
+    Batch,
+    Caps,
+    Proof,
+    Reasserted,
+    Solver,
+    Summary,
+    explain_aside,
+    explain_waiting,
+)
 from reconciler.core.planning.changes import (
     EVERYTHING,
     IN_DOUBT,
@@ -32,7 +42,6 @@ from reconciler.core.planning.changes import (
 from reconciler.core.planning.guards import Allowance, Measured
 from reconciler.core.planning.situation import NO_REASSERTION, NOT_SEARCHED, Reassertion, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT, Spelling
-from reconciler.cover import EFFORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,7 @@ class PlanOptions:
     words with its reason.
     """
 
+    solve: Solver
     caps: Caps = Caps()
     rate: Rate = Rate()
     limits: GuardLimits = GuardLimits()
