@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from reconciler.core.formats.recovery_file import Lost
+from reconciler.core.formats.recovery_file import UnrecordedAnswers
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.events import Event
@@ -35,10 +35,10 @@ class Reporter(Protocol):
     def __call__(self, event: Event, /) -> None: ...
 
 
-class Emergency(Protocol):
+class RecoveryFiles(Protocol):
     """Keeps what the state cannot take, and says where; empty where there is no place for it."""
 
-    def __call__(self, lost: Lost, /) -> str: ...
+    def __call__(self, lost: UnrecordedAnswers, /) -> str: ...
 
 
 class TagWriter(Protocol):

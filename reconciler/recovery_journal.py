@@ -8,21 +8,21 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.core.formats.recovery_file import Lost, lost_document, read_lost
+from reconciler.core.formats.recovery_file import UnrecordedAnswers, read_unrecorded, unrecorded_document
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Source
 
 
 @dataclass(frozen=True, slots=True)
-class EmergencyJournal:
+class RecoveryJournal:
     """Writes beside `plan`; where that cannot be written, among the system's temporary files."""
 
     plan: Path
 
-    def __call__(self, lost: Lost) -> str:
+    def __call__(self, lost: UnrecordedAnswers) -> str:
         """The path of the file; empty where there is no place left to write to."""
         name = f"{self.plan.name}.emergency-{lost.run}-{lost.number}.json"
-        text = json.dumps(lost_document(lost), separators=(",", ":")) + "\n"
+        text = json.dumps(unrecorded_document(lost), separators=(",", ":")) + "\n"
         for directory in (self.plan.parent, Path(tempfile.gettempdir())):
             if _written(directory / name, text):
                 return str(directory / name)
@@ -46,7 +46,7 @@ def _written(path: Path, text: str) -> bool:
     return True
 
 
-def load_emergency(path: Path) -> Lost:
+def load_unrecorded(path: Path) -> UnrecordedAnswers:
     """What the file holds; raises InvalidInput."""
     try:
         document = json.loads(path.read_bytes())
@@ -54,4 +54,4 @@ def load_emergency(path: Path) -> Lost:
         raise InvalidInput([Problem(Source(str(path)), f"cannot be read: {error.strerror}", "emergency")]) from error
     except (ValueError, RecursionError) as error:
         raise InvalidInput([Problem(Source(str(path)), "is not JSON", "emergency")]) from error
-    return read_lost(document, path=str(path))
+    return read_unrecorded(document, path=str(path))

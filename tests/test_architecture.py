@@ -132,7 +132,7 @@ def test_the_recipes_name_places_that_are_there() -> None:
     assert missing == []
 
 
-WRITERS = {"reconciler.highlevel.client", "reconciler.apply", "reconciler.lease_keeper", "reconciler.cli.sending"}
+WRITERS = {"reconciler.highlevel.client", "reconciler.apply", "reconciler.journalled_run", "reconciler.cli.sending"}
 
 
 @pytest.mark.parametrize("command", ["plan", "drift", "show", "diff", "history"])

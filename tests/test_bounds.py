@@ -17,11 +17,11 @@ from reconciler.core.formats.plan_json_reader import read_plan
 from reconciler.core.model.errors import InDoubt, NotApplied, PlanFileError, RequestRefused
 from reconciler.core.model.names import ContactId
 from reconciler.core.observing.search import Scan
-from reconciler.highlevel.body import MOST_BODY
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.connection import Connection
-from reconciler.highlevel.probe import probe
-from reconciler.highlevel.secrets import without
+from reconciler.highlevel.http_client import MOST_BODY
+from reconciler.highlevel.reader import probe
+from reconciler.highlevel.tokens import without
 from reconciler.planfile import MOST_BYTES, load_plan
 from reconciler.wire import UnreadableAnswer, read_contact, read_page
 from tests.core.test_document import sealed, small_plan

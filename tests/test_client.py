@@ -26,7 +26,7 @@ from reconciler.core.model.names import ContactId, LocationId, instant
 from reconciler.core.model.outcome import Action, Rejection
 from reconciler.headers import read_quota
 from reconciler.highlevel.client import HighLevel
-from reconciler.highlevel.token import find_token
+from reconciler.highlevel.tokens import find_token
 from reconciler.wire import BulkUpdate, ContactRead
 
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
@@ -326,7 +326,7 @@ def test_every_answer_tells_of_the_limits(status: int) -> None:
     heard: list[Quota] = []
     wire = Wire(httpx.Response(status, content=ROWS, headers=LIMITS))
     with contextlib.suppress(ApiError):
-        asyncio.run(HighLevel(ORIGIN, token=TOKEN, transport=wire, heard=heard.append).update_tags(UPDATE))
+        asyncio.run(HighLevel(ORIGIN, token=TOKEN, transport=wire, on_quota=heard.append).update_tags(UPDATE))
     assert heard == [Quota(100, 98, 10_000, 200_000, 199_000, 86_000_000)]
 
 

@@ -76,7 +76,7 @@ class Library:
             "https://api.example",
             token=DEMO_TOKEN,
             transport=transport,
-            heard=lambda quota: pace.heard(quota, self.clock.now()),
+            on_quota=lambda quota: pace.heed_quota(quota, self.clock.now()),
             now=self.clock.now,
         )
         self.reading = ReadServices(api, self.clock, self.events.append, pace, chance=lambda: 0.5)

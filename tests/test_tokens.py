@@ -14,7 +14,7 @@ from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, NotAppl
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.highlevel.client import HighLevel
-from reconciler.highlevel.exchange import Agency
+from reconciler.highlevel.tokens import Agency
 from reconciler.sandbox.app import SCOPES, App
 from reconciler.sandbox.oauth import SandboxAgency as Emulated
 from reconciler.sandbox.transport import SandboxTransport

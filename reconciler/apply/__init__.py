@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import asyncio
 
+from reconciler.apply.run import ApplyOptions, Services
 from reconciler.apply.run_location import apply_location
-from reconciler.apply.services import Mission, Services
-from reconciler.apply.stop import Stop
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.planning.guard_sentences import ApprovedPlan
+from reconciler.request_gate import Stop
 
-__all__ = ["Mission", "Services", "Stop", "apply"]
+__all__ = ["ApplyOptions", "Services", "Stop", "apply"]
 
 
-async def apply(approved: ApprovedPlan, mission: Mission, world: Services) -> tuple[LocationReport, ...]:
+async def apply(approved: ApprovedPlan, mission: ApplyOptions, world: Services) -> tuple[LocationReport, ...]:
     """Carries out the plan, all locations side by side; a location that fails does not stop the others."""
     tasks = [
         asyncio.ensure_future(apply_location(location, approved, mission, world))

@@ -9,30 +9,30 @@ from collections.abc import Sequence
 from reconciler.apply.date_habit import learn_from_first_write
 from reconciler.apply.run import Run
 from reconciler.apply.split_refused import deliver
-from reconciler.apply.stop import Halted
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.events import BatchAnswered
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.planning.batches import Batch
 from reconciler.core.running.batch_split import BatchQueue
+from reconciler.request_gate import Halted
 
-Flights = dict["asyncio.Task[None]", int]
+_Tasks = dict["asyncio.Task[None]", int]
 
 
-async def fly(run: Run, batches: Sequence[Batch]) -> None:
+async def send_all(run: Run, batches: Sequence[Batch]) -> None:
     """Delivers the batches; raises what stopped the run, once everything under way has ended."""
     schedule = BatchQueue(batches)
-    flights: Flights = {}
+    flights: _Tasks = {}
     ended = 0
     try:
         while True:
-            _take_off(run, batches, schedule, flights)
+            _start_ready(run, batches, schedule, flights)
             if not flights:
                 break
             done, _ = await asyncio.wait(flights, return_when=asyncio.FIRST_COMPLETED)
             for task in sorted(done, key=flights.__getitem__):
                 index = flights.pop(task)
-                _land(run, task)
+                _finish(run, task)
                 schedule.end(index)
                 ended += 1
                 run.tell(_answered(run, batches[index], done=ended, of=len(batches)))
@@ -46,7 +46,7 @@ async def fly(run: Run, batches: Sequence[Batch]) -> None:
         raise run.error
 
 
-def _take_off(run: Run, batches: Sequence[Batch], schedule: BatchQueue, flights: Flights) -> None:
+def _start_ready(run: Run, batches: Sequence[Batch], schedule: BatchQueue, flights: _Tasks) -> None:
     while run.error is None and len(flights) < run.room:
         index = schedule.start()
         if index is None:
@@ -60,7 +60,7 @@ async def _deliver(run: Run, batch: Batch) -> None:
     await learn_from_first_write(run)
 
 
-def _land(run: Run, task: asyncio.Task[None]) -> None:
+def _finish(run: Run, task: asyncio.Task[None]) -> None:
     """An error of ours stops the run once the others have landed; any other one at once."""
     try:
         task.result()

@@ -21,12 +21,12 @@ from enum import Enum
 from reconciler.apply.date_habit import moves_date
 from reconciler.apply.read_contacts import Readings, read_contact, read_contacts
 from reconciler.apply.run import Run
-from reconciler.apply.stop import Halted
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant, TagSet, folded
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch
 from reconciler.core.running.doubt import SLACK_MS, ContactReading, is_untouched
+from reconciler.request_gate import Halted
 
 MOST_TRIED = 3
 """So many contacts of a half are asked for; where none of them can be read, nothing is known of it."""

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 
 from reconciler.apply.learnt_aliases import reader_of
 from reconciler.apply.run import Run
-from reconciler.apply.stop import Halted
 from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted
 from reconciler.core.model.events import Read
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.running.doubt import ContactReading
 from reconciler.core.running.quota import Tries
+from reconciler.request_gate import Halted
 from reconciler.wire import FORBIDDEN, ContactRead
 
 MOST_IN_A_ROW = 10

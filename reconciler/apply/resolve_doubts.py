@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from reconciler.apply.date_habit import learn_from_journal, moves_date
-from reconciler.apply.halt import halt_if_wrong
 from reconciler.apply.learnt_aliases import trail_of
 from reconciler.apply.read_contacts import Readings, read_contacts
-from reconciler.apply.run import Doubt, Run
+from reconciler.apply.run import Doubt, Run, halt_if_wrong
 from reconciler.apply.search_doubts import settle_by_search
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.names import ContactId, TagSet

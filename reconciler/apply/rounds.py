@@ -13,11 +13,10 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from dataclasses import replace
 from functools import partial
 
-from reconciler.apply.concurrent import fly
-from reconciler.apply.halt import check_wave
+from reconciler.apply.concurrent import send_all
 from reconciler.apply.learnt_aliases import batches_of
 from reconciler.apply.resolve_doubts import Again, settle_doubts
-from reconciler.apply.run import Run
+from reconciler.apply.run import Run, check_wave
 from reconciler.core.model.contact_changes import adopt, release
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Unfinished
@@ -231,7 +230,7 @@ class _Rounds:
     async def _send(self, batches: Sequence[Batch]) -> None:
         self.run.rounds += 1
         self.run.tell(RoundStarted(self.run.location, self.run.rounds, len(batches)))
-        await fly(self.run, _with_trial(self.run, batches))
+        await send_all(self.run, _with_trial(self.run, batches))
 
     def inside(self, wave: Wave = None) -> LocationPlan:
         """What is left to do, as far as it was approved, belongs to the wave, and the guards let it pass."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from random import random
 from typing import TypeVar
 
-from reconciler.apply.services import Mission, Services
-from reconciler.apply.stop import Halted, until
+from reconciler.core.formats.recovery_file import UnrecordedAnswers
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.errors import InDoubt, NotApplied, QuotaExhausted, ReconcilerError
+from reconciler.core.model.errors import InDoubt, NotApplied, QuotaExhausted, ReconcilerError, Unfinished
 from reconciler.core.model.events import Event, Waiting
+from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
-from reconciler.core.model.outcome import Action, ContactOutcome
-from reconciler.core.planning.approved_scope import Ceiling
+from reconciler.core.model.outcome import THE_TOKEN, Action, ContactOutcome
+from reconciler.core.planning.approved_scope import NO_REST, Ceiling, Proposal, Rest
 from reconciler.core.planning.batches import Batch, Caps
 from reconciler.core.planning.guards import Counts
 from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
@@ -25,8 +26,10 @@ from reconciler.core.planning.revert import Reversal
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.pair_outcomes import PairOutcomes
 from reconciler.core.running.quota import Tries, room
-from reconciler.core.running.stop_conditions import Rates
-from reconciler.lease_keeper import HeldLease
+from reconciler.core.running.stop_conditions import Canary, Rates, StopOn
+from reconciler.journalled_run import HeldLease
+from reconciler.ports import Clock, RecoveryFiles, Reporter, StateStore, TagReader, TagWriter
+from reconciler.request_gate import Halted, Stop, until
 
 T = TypeVar("T")
 
@@ -80,7 +83,7 @@ class Run:
     reversal: Reversal | None
     state: LocationState
     tenure: HeldLease
-    mission: Mission
+    mission: ApplyOptions
     number: str
     earlier: tuple[str, ...]
     began: Instant
@@ -277,3 +280,90 @@ class Run:
 
 
 Verdicts = dict[ContactId, ContactOutcome]
+
+
+def halt_if_wrong(run: Run) -> None:
+    """Whether to go on, as the run goes so far."""
+    if run.rates.looks_wrong:
+        run.wrong = True
+        run.halt(
+            Unfinished(
+                f"{run.rates.wrong}: {run.world.token(run.location)} or the location {run.location} is probably wrong; "
+                "nobody was quarantined",
+                hint="see that the token is of this location and the manifests name its contacts, then apply again; "
+                "`reconciler state forget` gives up contacts that are really gone",
+            )
+        )
+    elif passed := run.rates.over(run.mission.stop_on):
+        run.halt(_passed_over(passed))
+
+
+def check_wave(run: Run, wave: Collection[ContactId] | None) -> None:
+    """Raises Unfinished where a wave shows a share over its limit, however few contacts it has; None: the last one,
+    after which nothing is left to stop."""
+    if wave is not None and (passed := run.rates.over(run.mission.stop_on, few=1)):
+        raise _passed_over(f"after the first {len(wave):,} contact{'s' * (len(wave) > 1)}: {passed}")
+
+
+def _passed_over(passed: str) -> Unfinished:
+    return Unfinished(passed, hint="what was sent is told above; look at it, then plan and apply again to go on")
+
+
+IN_FLIGHT = 50
+
+
+def _nowhere(lost: UnrecordedAnswers, /) -> str:  # noqa: ARG001 (nothing is kept)
+    return ""
+
+
+def _the_token(location: LocationId) -> str:  # noqa: ARG001 (the same for all)
+    return THE_TOKEN
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a run needs of the world. `writer` gives the API of a location, and `reader` the means to settle doubts,
+    without which they are held; `pace`: shared by all that ask the location. `emergency` keeps what `store` cannot.
+    `chance`: drawn evenly from 0 to 1, for the pauses. `token`: what a location's is called, with where it is held.
+    """
+
+    writer: Callable[[LocationId], TagWriter]
+    store: StateStore
+    clock: Clock
+    report: Reporter
+    emergency: RecoveryFiles = _nowhere
+    reader: Callable[[LocationId], TagReader] | None = None
+    pace: Callable[[LocationId], Pace] | None = None
+    stop: Stop = field(default_factory=Stop)
+    chance: Callable[[], float] = random
+    token: Callable[[LocationId], str] = _the_token
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """What a run is given besides its plan. `reversals`: the runs that it undoes, where it does not carry out what
+    is desired. `history_keep`: so many runs keep their rows, None: all of them. `in_flight`: so many requests of a
+    location may be under way at once. `canary`: whom to begin with, None: everybody at once. `spill`: it may wait
+    for the next day's quota. `proposal`: the plan file; the plan is what of it is needed now.
+    """
+
+    desired: Mapping[LocationId, Desired]
+    options: Mapping[LocationId, PlanOptions]
+    holder: Holder
+    commit: str = ""
+    reversals: Mapping[LocationId, Reversal] = field(default_factory=dict)
+    lock_timeout_ms: int = 0
+    history_keep: int | None = None
+    in_flight: int = IN_FLIGHT
+    stop_on: StopOn = StopOn()
+    canary: Canary | None = None
+    spill: bool = False
+    proposal: Proposal | None = None
+
+    def proposed(self, location: LocationId) -> LocationPlan | None:
+        """What the plan file has for a location."""
+        return self.proposal.of(location) if self.proposal else None
+
+    def rest(self, location: LocationId) -> Rest:
+        """How plan file and plan differ in a location."""
+        return self.proposal.rests.get(location, NO_REST) if self.proposal else NO_REST

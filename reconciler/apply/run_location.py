@@ -9,10 +9,8 @@ from dataclasses import replace
 
 from reconciler.apply.resolve_doubts import disbelieve_absences, hold_unsettled
 from reconciler.apply.rounds import carry_out
-from reconciler.apply.run import Run
-from reconciler.apply.services import Mission, Services
+from reconciler.apply.run import ApplyOptions, Run, Services
 from reconciler.apply.split_refused import hold_unseen
-from reconciler.apply.stop import Halted, until
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError
 from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
@@ -34,12 +32,13 @@ from reconciler.core.running.shortfalls import (
     left_aside,
     nothing_sent,
 )
-from reconciler.lease_keeper import HeldLease, take
+from reconciler.journalled_run import HeldLease, acquire_lease
 from reconciler.ports import StateStore
+from reconciler.request_gate import Halted, until
 
 
 async def apply_location(
-    plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: Services
+    plan: LocationPlan, approved: ApprovedPlan, mission: ApplyOptions, world: Services
 ) -> LocationReport:
     """Carries out the plan of one location; whatever goes wrong there is in the report."""
     try:
@@ -56,7 +55,7 @@ async def apply_location(
         tenure.release()
 
 
-def _has_work(plan: LocationPlan, mission: Mission, world: Services) -> bool:
+def _has_work(plan: LocationPlan, mission: ApplyOptions, world: Services) -> bool:
     """Something to send, to record, or to settle; of a plan file, to tell what became of it."""
     proposed = mission.proposed(plan.location)
     if proposed is not None and not proposed.is_empty:
@@ -73,9 +72,9 @@ def _has_work(plan: LocationPlan, mission: Mission, world: Services) -> bool:
     return world.reader is not None and bool(unread)
 
 
-async def _taken(plan: LocationPlan, mission: Mission, world: Services) -> HeldLease:
+async def _taken(plan: LocationPlan, mission: ApplyOptions, world: Services) -> HeldLease:
     """The lease; raises LockHeld, or Interrupted."""
-    taking = take(
+    taking = acquire_lease(
         plan.location,
         mission.holder,
         store=world.store,
@@ -93,7 +92,7 @@ async def _taken(plan: LocationPlan, mission: Mission, world: Services) -> HeldL
 
 
 async def _under_lease(
-    tenure: HeldLease, plan: LocationPlan, approved: ApprovedPlan, mission: Mission, world: Services
+    tenure: HeldLease, plan: LocationPlan, approved: ApprovedPlan, mission: ApplyOptions, world: Services
 ) -> LocationReport:
     proposed, options = mission.proposed(plan.location), mission.options[plan.location]
     # a run of a plan file is known by the file

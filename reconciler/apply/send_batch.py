@@ -19,10 +19,9 @@ from functools import cache, partial
 
 from reconciler.apply.date_habit import learn_named
 from reconciler.apply.examine_refused import Effect, Look, Suspect, look_at
-from reconciler.apply.halt import halt_if_wrong
 from reconciler.apply.learnt_aliases import aliases_told, as_named, spelt_known, spelt_verdicts
-from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts
-from reconciler.core.formats.recovery_file import Lost, nothing_sent
+from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts, halt_if_wrong
+from reconciler.core.formats.recovery_file import UnrecordedAnswers, nothing_sent
 from reconciler.core.model.api_limits import Alias
 from reconciler.core.model.contact_changes import absorb, intend, withdraw
 from reconciler.core.model.contact_state import ContactState
@@ -60,7 +59,7 @@ class RefusedBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Letter:
+class _JournalledBatch:
     """A batch whose intent is durable under `number`; what was known before it, and what is known with it.
 
     `asked`: as it is sent, an add as it was approved, a removal by the spellings that are there.
@@ -96,7 +95,7 @@ async def send(run: Run, batch: Batch) -> Verdicts | RefusedBatch:
             return verdicts
 
 
-async def _looked_at(run: Run, letter: _Letter, error: RequestRefused) -> Verdicts | RefusedBatch:
+async def _looked_at(run: Run, letter: _JournalledBatch, error: RequestRefused) -> Verdicts | RefusedBatch:
     """What becomes of a request that was refused as a whole. Raises the refusal where every request would be."""
     splits = error.status in SPLIT
     # what refuses every request stops the run at once: nothing waits for what may show later
@@ -120,7 +119,7 @@ async def _looked_at(run: Run, letter: _Letter, error: RequestRefused) -> Verdic
     return RefusedBatch(error)
 
 
-def _doubted(run: Run, letter: _Letter, error: RequestRefused, look: Look) -> Verdicts:
+def _doubted(run: Run, letter: _JournalledBatch, error: RequestRefused, look: Look) -> Verdicts:
     outcome = Outcome.HELD if look.effect is Effect.FORBIDDEN else Outcome.IN_DOUBT
     told = f"{error.message}; {look.why}"
     verdicts = dict.fromkeys(letter.batch.contacts, ContactOutcome(outcome, told))
@@ -130,7 +129,7 @@ def _doubted(run: Run, letter: _Letter, error: RequestRefused, look: Look) -> Ve
     return verdicts
 
 
-async def _look(run: Run, letter: _Letter, *, waits: bool) -> Look:
+async def _look(run: Run, letter: _JournalledBatch, *, waits: bool) -> Look:
     try:
         return await look_at(run, Suspect(letter.batch, letter.before, letter.sent), waits=waits)
     except StateError as error:
@@ -138,7 +137,7 @@ async def _look(run: Run, letter: _Letter, *, waits: bool) -> Look:
         raise
 
 
-def _lose_sight(run: Run, letter: _Letter, why: str) -> None:
+def _lose_sight(run: Run, letter: _JournalledBatch, why: str) -> None:
     """What cannot be written down is in doubt in the report; in the state it is by its intent."""
     run.tally.take(letter.batch, dict.fromkeys(letter.batch.contacts, ContactOutcome(Outcome.IN_DOUBT, why)))
 
@@ -161,7 +160,7 @@ def _placed(run: Run, error: ApiError | LeaseLost) -> ApiError | LeaseLost:
     return error
 
 
-def _intend(run: Run, batch: Batch) -> _Letter:
+def _intend(run: Run, batch: Batch) -> _JournalledBatch:
     now = run.now()
     before = {contact: run.state.observed[contact] for contact in batch.contacts}
     # many contacts of a batch have the same known of them: what follows from it is made once
@@ -169,7 +168,7 @@ def _intend(run: Run, batch: Batch) -> _Letter:
     intended = {contact: _intended(run, contact, batch, known, made) for contact, known in before.items()}
     asked = run.state.spelling.asked(batch) if batch.action is Action.REMOVE else batch
     number = run.world.store.record_intent(run.tenure.lease, run.number, asked, intended, now)
-    return _Letter(batch, asked, number, now, before, intended)
+    return _JournalledBatch(batch, asked, number, now, before, intended)
 
 
 def _intended(
@@ -181,7 +180,7 @@ def _intended(
     return made(known, batch.action, ours, keep=run.desired.want(contact).keep)
 
 
-async def _delivered(run: Run, letter: _Letter, ticket: int) -> Verdicts:
+async def _delivered(run: Run, letter: _JournalledBatch, ticket: int) -> Verdicts:
     batch = letter.asked
     update = BulkUpdate(batch.action, run.location, batch.contacts, batch.tags)
     run.requests += 1
@@ -201,14 +200,14 @@ def _silence(error: ApiError) -> Unfinished:
     )
 
 
-def _withdraw(run: Run, letter: _Letter) -> None:
+def _withdraw(run: Run, letter: _JournalledBatch) -> None:
     withdrawn = {contact: withdraw(letter.intended[contact], letter.before[contact]) for contact in letter.before}
     now = run.now()
     with _or_kept(run, letter, nothing_sent(letter.batch), withdrawn, now):
         run.world.store.withdraw_batch(run.tenure.lease, letter.number, withdrawn, now)
 
 
-def _record(run: Run, letter: _Letter, answered: Verdicts) -> None:
+def _record(run: Run, letter: _JournalledBatch, answered: Verdicts) -> None:
     now = run.now()
     aliases = aliases_told(letter.batch, answered, run.state.spelling)
     letter, verdicts = _spelt(letter, answered, run.state.spelling.learnt(aliases))
@@ -237,7 +236,7 @@ def _record(run: Run, letter: _Letter, answered: Verdicts) -> None:
 
 def _journal(
     run: Run,
-    letter: _Letter,
+    letter: _JournalledBatch,
     verdicts: Verdicts,
     durable: Mapping[ContactId, ContactState],
     now: Instant,
@@ -249,7 +248,7 @@ def _journal(
         run.world.store.record_answer(run.tenure.lease, letter.number, verdicts, durable, now)
 
 
-def _spelt(letter: _Letter, answered: Verdicts, spelling: Spelling) -> tuple[_Letter, Verdicts]:
+def _spelt(letter: _JournalledBatch, answered: Verdicts, spelling: Spelling) -> tuple[_JournalledBatch, Verdicts]:
     """What was known, and what was answered, in one spelling of each tag."""
     if not spelling.names:
         return letter, answered
@@ -258,14 +257,14 @@ def _spelt(letter: _Letter, answered: Verdicts, spelling: Spelling) -> tuple[_Le
 
 
 def _absorbed(
-    run: Run, letter: _Letter, contact: ContactId, verdict: ContactOutcome, made: Callable[..., ContactState]
+    run: Run, letter: _JournalledBatch, contact: ContactId, verdict: ContactOutcome, made: Callable[..., ContactState]
 ) -> ContactState:
     batch, membership = letter.batch, run.desired.membership(contact)
     tags = run.state.spelling.read(frozenset(batch.tags))
     return made(letter.intended[contact], verdict, batch.action, tags, membership=membership)
 
 
-def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: ContactOutcome, now: Instant) -> None:
+def _notice(run: Run, letter: _JournalledBatch, contact: ContactId, verdict: ContactOutcome, now: Instant) -> None:
     """What one answer tells beyond its outcome."""
     before = letter.before[contact]
     if verdict.outcome is Outcome.IN_DOUBT:
@@ -283,7 +282,7 @@ def _notice(run: Run, letter: _Letter, contact: ContactId, verdict: ContactOutco
 @contextmanager
 def _or_kept(
     run: Run,
-    letter: _Letter,
+    letter: _JournalledBatch,
     verdicts: Mapping[ContactId, ContactOutcome],
     known: Mapping[ContactId, ContactState],
     now: Instant,
@@ -292,7 +291,7 @@ def _or_kept(
     try:
         yield
     except StateError:
-        lost = Lost(run.location, run.state.lineage, run.number, letter.number, now, verdicts, known)
+        lost = UnrecordedAnswers(run.location, run.state.lineage, run.number, letter.number, now, verdicts, known)
         run.kept.append(run.world.emergency(lost))
         raise
 

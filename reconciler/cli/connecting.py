@@ -19,10 +19,9 @@ from reconciler.core.model.settings import Settings
 from reconciler.core.planning.plan import Plan
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.quota import refuse, sent_today
-from reconciler.highlevel.connection import Arguments, Connection
-from reconciler.highlevel.exchange import Agency
+from reconciler.highlevel.connection import ApiArguments, Connection
 from reconciler.highlevel.reader import HighLevelReader
-from reconciler.highlevel.token import find_token, held_in
+from reconciler.highlevel.tokens import Agency, find_token, held_in
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
@@ -32,16 +31,16 @@ def open_reading(settings: Settings, location: LocationId, pace: Pace) -> HighLe
     return HighLevelReader(Connection(settings.api.base_url, **arguments_of(settings, location, pace)))
 
 
-def arguments_of(settings: Settings, location: LocationId, pace: Pace) -> Arguments:
-    """Of the connection to a location; what is heard of the limits goes to `pace`."""
+def arguments_of(settings: Settings, location: LocationId, pace: Pace) -> ApiArguments:
+    """Of the connection to a location; what the API says of the limits goes to `pace`."""
     api, company = settings.api, settings.company(location)
-    return Arguments(
+    return ApiArguments(
         token=token_of(settings, location),
         held_in=token_held_in(settings, location),
         agency=Agency(company, location) if company else None,
         version=api.version,
         timeout_s=api.timeout_s,
-        heard=partial(_heard, pace),
+        on_quota=partial(_heed_quota, pace),
     )
 
 
@@ -57,8 +56,8 @@ def token_held_in(settings: Settings, location: LocationId) -> str:
     return held_in(os.environ, place.token_env, place.token_command)
 
 
-def _heard(pace: Pace, quota: Quota) -> None:
-    pace.heard(quota, SystemClock().now())
+def _heed_quota(pace: Pace, quota: Quota) -> None:
+    pace.heed_quota(quota, SystemClock().now())
 
 
 def refuse_over_quota(plan: Plan, session: Session, options: Mapping[str, Any]) -> None:

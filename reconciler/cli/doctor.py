@@ -46,9 +46,9 @@ from reconciler.core.observing.diagnosis import (
 )
 from reconciler.core.planning.plan import LocationState
 from reconciler.highlevel.connection import Connection
-from reconciler.highlevel.exchange import Agency
-from reconciler.highlevel.probe import probe
+from reconciler.highlevel.reader import probe
 from reconciler.highlevel.route import proxy_of
+from reconciler.highlevel.tokens import Agency
 from reconciler.render.diagnosis import doctor_json
 from reconciler.render.view.blocks import counted
 from reconciler.render.view.doctor import doctor_view
@@ -155,7 +155,7 @@ async def _ask(location: LocationId, settings: Settings, token: str, told_at: In
         agency=Agency(company, location) if company else None,
         version=api.version,
         timeout_s=api.timeout_s,
-        heard=heard.append,
+        on_quota=heard.append,
     ) as connection:
         try:
             await connection.token()

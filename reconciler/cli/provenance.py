@@ -12,7 +12,7 @@ from reconciler import __version__
 from reconciler.cli import ARGUMENTS
 from reconciler.clock import SystemClock
 from reconciler.core.model.safe_text import Provenance, command_line
-from reconciler.highlevel.secrets import SHORTEST, cut
+from reconciler.highlevel.tokens import SHORTEST, cut
 
 _DIRECTORY = "reconciler.directory"
 _MADE = "reconciler.made"

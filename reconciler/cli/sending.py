@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from reconciler.apply import Mission, Services, apply
+from reconciler.apply import ApplyOptions, Services, apply
 from reconciler.cli import answers
 from reconciler.cli.calling import command_record
 from reconciler.cli.connecting import arguments_of, token_held_in
@@ -32,7 +32,7 @@ from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
 from reconciler.core.planning.revert import Reversal
 from reconciler.core.running.doubt import may_have_work
 from reconciler.highlevel.client import HighLevel
-from reconciler.recovery_journal import EmergencyJournal
+from reconciler.recovery_journal import RecoveryJournal
 from reconciler.render.view.question import WORD, question
 from reconciler.store import open_store
 
@@ -75,7 +75,7 @@ async def send(
         apis = {each: await stack.enter_async_context(open_api(session, each)) for each in locations}
         store = stack.enter_context(open_store(settings.state))
         stop = stack.enter_context(stopping(console))
-        mission = Mission(
+        mission = ApplyOptions(
             desired=session.desired,
             options={
                 each.location: _options_of(each, approved.plan, session, options) for each in approved.plan.locations
@@ -95,7 +95,7 @@ async def send(
         def token_called(location: LocationId) -> str:
             return called(token_held_in(settings, location))
 
-        api, journal = apis.__getitem__, EmergencyJournal(plan)
+        api, journal = apis.__getitem__, RecoveryJournal(plan)
         world = Services(
             api, store, SystemClock(), console, journal, reader=api, pace=session.pace, stop=stop, token=token_called
         )

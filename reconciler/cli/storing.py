@@ -23,7 +23,7 @@ from reconciler.core.model.settings import Settings
 from reconciler.core.observing.refresh_rules import RefreshRequest, RefreshResult, take_in
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
-from reconciler.lease_keeper import HeldLease, take
+from reconciler.journalled_run import HeldLease, acquire_lease
 from reconciler.ports import StateStore
 from reconciler.render.view.blocks import counted
 
@@ -59,7 +59,7 @@ async def read_and_store(
 
     Within `ended_by_signals` a signal ends it in order.
     """
-    tenure = await take(
+    tenure = await acquire_lease(
         location,
         current_holder(operation),
         store=store,

@@ -7,7 +7,7 @@ from typing import Any, Self, Unpack
 
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.outcome import Rejection, ResponseRow
-from reconciler.highlevel.connection import Arguments, Connection
+from reconciler.highlevel.connection import ApiArguments, Connection
 from reconciler.highlevel.reader import HighLevelReader
 from reconciler.wire import BulkUpdate, ContactRead, Page, bulk_body, bulk_path, read_bulk_answer
 
@@ -15,7 +15,7 @@ from reconciler.wire import BulkUpdate, ContactRead, Page, bulk_body, bulk_path,
 class HighLevel:
     """A TagWriter and TagReader over HTTP; the arguments are those of its Connection."""
 
-    def __init__(self, base_url: str, **arguments: Unpack[Arguments]) -> None:
+    def __init__(self, base_url: str, **arguments: Unpack[ApiArguments]) -> None:
         self._connection = Connection(base_url, **arguments)
         self._reader = HighLevelReader(self._connection)
 

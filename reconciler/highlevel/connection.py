@@ -7,8 +7,8 @@ Rules
 2. The token leaves in the Authorization header to the configured origin; it is cut out of whatever comes back, and of
    every message.
 3. What the server says reaches a message as one short printable line.
-4. A body is unpacked here, and no further than its bound (`body.py`).
-5. What any answer says of the limits, an error too, is told to `heard` before anything else comes of it.
+4. A body is unpacked here, and no further than its bound (`http_client.py`).
+5. What any answer says of the limits, an error too, is told to `on_quota` before anything else comes of it.
 6. An agency token is exchanged for a location token. A request that was refused with 401 is known not applied: a read
    is sent once more with a new location token, a write by its sender, who dates it; then it is refused for good.
 """
@@ -41,12 +41,17 @@ from reconciler.core.model.names import Instant, iso
 from reconciler.core.model.outcome import called, read_refusal
 from reconciler.core.running.quota import SHARED
 from reconciler.headers import read_pause, read_quota
-from reconciler.highlevel.bearer import BearerToken
-from reconciler.highlevel.body import ENCODING, HttpAnswer, read_answer
-from reconciler.highlevel.exchange import Agency, Exchange
-from reconciler.highlevel.reason import is_of_tls, is_untrusted, reason
+from reconciler.highlevel.http_client import (
+    ENCODING,
+    BearerToken,
+    HttpAnswer,
+    is_of_tls,
+    is_untrusted,
+    read_answer,
+    reason,
+)
 from reconciler.highlevel.route import find_route, no_route
-from reconciler.highlevel.secrets import cut, without
+from reconciler.highlevel.tokens import Agency, Exchange, cut, without
 from reconciler.wire import (
     API_VERSION,
     LOCATION_TOKEN_PATH,
@@ -70,7 +75,7 @@ UNSENT = (
 )
 """What httpx raises before the API can have seen the request."""
 
-Heard = Callable[[Quota], None]
+OnQuota = Callable[[Quota], None]
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -84,7 +89,7 @@ def wall_clock() -> Instant:
     return Instant(time.time_ns() // 1_000_000)
 
 
-class Arguments(TypedDict, total=False):
+class ApiArguments(TypedDict, total=False):
     """What a connection is given besides its origin; `token` in any case."""
 
     token: Required[str]
@@ -94,7 +99,7 @@ class Arguments(TypedDict, total=False):
     timeout_s: float
     transport: httpx.AsyncBaseTransport | None
     environment: Mapping[str, str]
-    heard: Heard
+    on_quota: OnQuota
     now: Callable[[], Instant]
 
 
@@ -102,7 +107,7 @@ class Connection:
     """HTTP to one origin with one token. `transport` replaces the network in tests, and `now` the time of day.
 
     `held_in`: where the token is held, for messages. `agency`: what the token, then an agency's, is exchanged for.
-    `heard` is told what each answer says of the limits. `environment` names proxies and certificates; raises NoWay.
+    `on_quota` is told what each answer says of the limits. `environment` names proxies and certificates; raises NoWay.
     """
 
     def __init__(
@@ -116,14 +121,14 @@ class Connection:
         timeout_s: float = 60.0,
         transport: httpx.AsyncBaseTransport | None = None,
         environment: Mapping[str, str] = os.environ,
-        heard: Heard = ignore,
+        on_quota: OnQuota = ignore,
         now: Callable[[], Instant] = wall_clock,
     ) -> None:
         url = httpx.URL(base_url)
         self._url, self._token, self._secrets = url, token, [token]
         self._agency, self._exchange, self._untried = agency, Exchange(self._exchanged, now), ""
         self._timeout_s, self._called = timeout_s, called(held_in)
-        self._heard, self._now = heard, now
+        self._on_quota, self._now = on_quota, now
         self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
         # a transport of one's own asks nobody
         self._route = no_route() if transport else find_route(url, environment)
@@ -198,7 +203,7 @@ class Connection:
 
     def _taken(self, answer: HttpAnswer) -> HttpAnswer:
         quota = read_quota(answer.headers)
-        self._heard(quota)
+        self._on_quota(quota)
         if not answer.is_success:
             raise self._failure(answer, quota)
         if answer.unfit:

@@ -1,7 +1,12 @@
-"""Reads contacts and can do nothing else: what plan, drift and refresh hold. Law: no request here changes anything."""
+"""Reads contacts and can do nothing else: what plan, drift and refresh hold. Law: no request here changes anything.
+
+The two reads that `doctor` judges by leave and are read as a refresh does it, by the same connection and the same
+readers: what a refresh could not read is not granted there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -9,6 +14,7 @@ from typing import Any, Self
 from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, RequestRefused, Unread
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.outcome import Rejection
+from reconciler.core.observing.diagnosis import Answered
 from reconciler.headers import read_date
 from reconciler.highlevel.connection import Connection
 from reconciler.wire import (
@@ -17,9 +23,12 @@ from reconciler.wire import (
     Page,
     absence,
     contact_path,
+    probe_body,
     read_contact,
     read_page,
+    read_tag_list,
     search_body,
+    tags_path,
 )
 
 
@@ -62,3 +71,24 @@ def _absent(error: ApiError) -> Rejection:
     if isinstance(error, RequestRefused) and 400 <= status < 500:
         raise InDoubt(error.message, said=error.said) from None
     raise error
+
+
+async def probe(connection: Connection, location: LocationId) -> tuple[Answered, Answered]:
+    """A search for one contact, then the location's tags."""
+    found = await _ask_once(connection, "POST", SEARCH_PATH, probe_body(location), read_page)
+    try:
+        path = tags_path(location)
+    except ValueError as error:
+        return found, Answered(RequestRefused(f"location {location}: {error}", status=0))
+    return found, await _ask_once(connection, "GET", path, None, read_tag_list)
+
+
+async def _ask_once(
+    connection: Connection, method: str, path: str, body: bytes | None, reader: Callable[[bytes], object]
+) -> Answered:
+    try:
+        answer = await connection.answer(method, path, body)
+        connection.read(reader, answer.body)
+    except ApiError as error:
+        return Answered(error)
+    return Answered(date=read_date(answer.headers))

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reconciler.apply import Mission, Services, Stop, apply
-from reconciler.apply.services import IN_FLIGHT
+from reconciler.apply import ApplyOptions, Services, Stop, apply
+from reconciler.apply.run import IN_FLIGHT
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.events import Event
@@ -274,7 +274,7 @@ class Scene:
                 "https://api.example",
                 token=self.token,
                 transport=self.places[location],
-                heard=lambda quota: self.pace(location).heard(quota, self.clock.now()),
+                on_quota=lambda quota: self.pace(location).heed_quota(quota, self.clock.now()),
                 now=self.clock.now,
             )
         return self._apis[location]
@@ -290,7 +290,7 @@ class Scene:
         options: PlanOptions | None = None,
         **more: object,
     ) -> LocationReport:
-        """Applies the plan, or a new one, checks the invariants, and returns the one report. `more`: of the mission."""
+        """Applies the plan, or a new one, checks the invariants, and returns the one report. `more`: ApplyOptions."""
         (report,) = self.apply_all(plan, holder=holder, options=options, **more)
         return report
 
@@ -340,7 +340,7 @@ class Scene:
                 chance=lambda: 0.5,
             )
             given = {"in_flight": self.in_flight} | dict(more)
-            mission = Mission(self.wanted, dict.fromkeys(self.wanted, options), holder, **given)  # type: ignore[arg-type]
+            mission = ApplyOptions(self.wanted, dict.fromkeys(self.wanted, options), holder, **given)  # type: ignore[arg-type]
             return self.clock.run(apply(approve(plan), mission, world))
 
     def apply_and_die(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reconciler.apply import Mission, Services, Stop, apply
+from reconciler.apply import ApplyOptions, Services, Stop, apply
 from reconciler.cli.runs import read_log
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import ContactState
@@ -22,7 +22,7 @@ from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combi
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
 from reconciler.highlevel.client import HighLevel
 from reconciler.ports import StateStore
-from reconciler.recovery_journal import EmergencyJournal
+from reconciler.recovery_journal import RecoveryJournal
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact
@@ -108,7 +108,7 @@ class Scene:
         return combine([plan_location(desired, state, self.options)], as_of=self.clock.now(), manifests="manifests")
 
     def shell(self, writer: Watched, store: StateStore) -> Services:
-        emergency = EmergencyJournal(self.directory / "plan.json")
+        emergency = RecoveryJournal(self.directory / "plan.json")
         return Services(lambda _: writer, store, self.clock, self._listen, emergency, stop=self.stop)
 
     def log(self, run: str) -> RunLog:
@@ -146,7 +146,7 @@ class Scene:
     def run(
         self, desired: Desired, *, plan: Plan | None = None, holder: Holder | None = None, **more: Any
     ) -> LocationReport:
-        """One apply; `more` goes into its Mission."""
+        """One apply; `more` goes into its ApplyOptions."""
         with open_store(self.url) as store:
             return self.run_on(store, desired, plan=plan, holder=holder, **more)
 
@@ -159,7 +159,7 @@ class Scene:
         holder: Holder | None = None,
         **more: Any,
     ) -> LocationReport:
-        mission = Mission(
+        mission = ApplyOptions(
             {HERE: desired}, {HERE: self.options}, holder or a_holder(), **{"in_flight": self.in_flight} | more
         )
         approved = approve(plan or self.plan(desired))

@@ -17,7 +17,7 @@ from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, pauses
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Outcome
-from reconciler.lease_keeper import take
+from reconciler.journalled_run import acquire_lease
 from reconciler.store import open_reader, open_store
 from tests.apply.stage import Scene, who
 from tests.build import HERE, a_set, declare
@@ -89,7 +89,7 @@ def test_the_lease_is_alive_during_waits_of_any_length(tmp_path: Path) -> None:
 
     async def wait() -> None:
         with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
-            tenure = await take(HERE, a_holder(), store=store, clock=clock, report=lambda _: None)
+            tenure = await acquire_lease(HERE, a_holder(), store=store, clock=clock, report=lambda _: None)
             await tenure.sleep(20 * TTL_MS)
             assert tenure.lease.expires > clock.now() + TTL_MS - HEARTBEAT_MS - 5_000
 

@@ -32,7 +32,7 @@ from reconciler.core.observing.diagnosis import (
     token_remark,
 )
 from reconciler.highlevel.connection import Connection
-from reconciler.highlevel.probe import probe
+from reconciler.highlevel.reader import probe
 from reconciler.sandbox.app import DEMO_TOKEN, READ_CONTACTS, Access, App
 from reconciler.sandbox.message import Request, Response
 from reconciler.sandbox.server import Running, in_background

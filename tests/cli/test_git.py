@@ -47,7 +47,7 @@ def test_one_module_starts_git() -> None:
     assert {path for path, text in texts.items() if '"git"' in text} == {"cli/git.py"}
     # the demonstration starts reconciler itself
     starting = {path for path, text in texts.items() if "subprocess" in text}
-    assert starting == {"cli/git.py", "highlevel/token.py"}
+    assert starting == {"cli/git.py", "highlevel/tokens.py"}
 
 
 def test_the_planted_repository_bites_whoever_asks_git_plainly(tmp_path: Path) -> None:

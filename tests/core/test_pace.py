@@ -172,20 +172,20 @@ def test_a_wait_that_a_header_causes_names_header_and_value() -> None:
 )
 def test_a_limit_that_a_header_lowers_is_named(quota: Quota, header: str) -> None:
     pace = Pace(Rate(10, 1_000))
-    pace.heard(quota, NOW)
+    pace.heed_quota(quota, NOW)
     assert pace.why(NOW) == (f"rate limit: {header}" if header else "rate limit")
 
 
 def test_a_day_that_a_header_says_to_be_used_up_is_named() -> None:
     pace = Pace(Rate())
     assert pace.why_today() == "today's quota is used up"
-    pace.heard(Quota(daily_remaining=0), NOW)
+    pace.heed_quota(Quota(daily_remaining=0), NOW)
     assert pace.why_today() == "today's quota is used up: X-RateLimit-Daily-Remaining: 0"
 
 
 def test_what_the_api_says_rules() -> None:
     pace = Pace(Rate(per_window=100, reserve_pct=10))
-    pace.heard(Quota(limit=20, window_ms=5_000, daily_limit=1_000), NOW)
+    pace.heed_quota(Quota(limit=20, window_ms=5_000, daily_limit=1_000), NOW)
     assert pace.rate == Rate(20, 5_000, 1_000, 10)
     assert [pace.wait(NOW) for _ in range(18) if pace.leave(NOW)] == [0] * 17 + [5_000]
     assert Pace(replace(pace.rate, per_window=1, reserve_pct=50)).rate.ours == 1
@@ -194,14 +194,14 @@ def test_what_the_api_says_rules() -> None:
 def test_requests_of_others_take_places() -> None:
     pace = Pace(Rate(10, 1_000))
     ticket = pace.leave(NOW)
-    pace.heard(Quota(limit=10, remaining=2), Instant(NOW + 20))
+    pace.heed_quota(Quota(limit=10, remaining=2), Instant(NOW + 20))
     pace.end(ticket, Instant(NOW + 20), answered=True)
     assert pace.wait(Instant(NOW + 20)) == 0
     pace.leave(Instant(NOW + 20))
     pace.leave(Instant(NOW + 20))
     assert pace.wait(Instant(NOW + 20)) == 980
     # the same seven again are no new ones
-    pace.heard(Quota(limit=10, remaining=0), Instant(NOW + 30))
+    pace.heed_quota(Quota(limit=10, remaining=0), Instant(NOW + 30))
     assert pace.wait(Instant(NOW + 1_000)) == 0
 
 
@@ -215,7 +215,7 @@ def test_our_own_requests_are_never_taken_for_others(gaps: list[int], latency: i
     def hear(until: int) -> None:
         while answers and answers[0][0] <= until:
             at, ticket, used = answers.pop(0)
-            told.heard(Quota(limit=10, remaining=10 - used), Instant(at))
+            told.heed_quota(Quota(limit=10, remaining=10 - used), Instant(at))
             for pace in (told, untold):
                 pace.end(ticket, Instant(at), answered=True)
 
@@ -236,7 +236,7 @@ def test_what_is_left_today() -> None:
     pace = Pace(Rate(per_day=1_000, reserve_pct=10))
     assert pace.left_today(NOW) is None
     ticket = pace.leave(NOW)
-    pace.heard(Quota(daily_remaining=500, daily_reset=60_000), NOW)
+    pace.heed_quota(Quota(daily_remaining=500, daily_reset=60_000), NOW)
     pace.end(ticket, NOW)
     assert pace.left_today(NOW) == 500 - 1 - 100
     pace.leave(NOW)
@@ -244,7 +244,7 @@ def test_what_is_left_today() -> None:
     assert pace.resets_at(NOW) == NOW + 60_000
     # a new day has everything but what is still in flight
     assert pace.left_today(Instant(NOW + 60_000)) == 1_000 - 1 - 100
-    pace.heard(Quota(daily_remaining=3), NOW)
+    pace.heed_quota(Quota(daily_remaining=3), NOW)
     assert pace.left_today(NOW) == 0
 
 
@@ -252,7 +252,7 @@ def test_what_was_sent_before_counts_until_the_api_knows_better() -> None:
     pace = Pace(Rate(per_day=1_000))
     pace.assume(300, NOW)
     assert pace.left_today(NOW) == 700
-    pace.heard(Quota(daily_remaining=20), NOW)
+    pace.heed_quota(Quota(daily_remaining=20), NOW)
     pace.assume(300, NOW)
     assert pace.left_today(NOW) == 20
 

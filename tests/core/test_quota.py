@@ -49,7 +49,7 @@ def test_a_plan_fits_exactly_or_is_refused(reserve: int) -> None:
 def test_what_the_api_says_of_today_rules() -> None:
     pace = Pace(Rate(per_day=1_000))
     pace.assume(0, NOW)
-    pace.heard(Quota(daily_limit=50, daily_remaining=7, daily_reset=60_000), NOW)
+    pace.heed_quota(Quota(daily_limit=50, daily_remaining=7, daily_reset=60_000), NOW)
     refuse(HERE, 7, pace, NOW)
     with pytest.raises(QuotaExhausted) as caught:
         refuse(HERE, 8, pace, NOW)
@@ -63,10 +63,10 @@ def test_where_nobody_said_anything_nothing_is_refused() -> None:
 
 def test_a_quota_that_shrinks_in_the_midst_of_a_run() -> None:
     pace = Pace(Rate(per_day=1_000))
-    pace.heard(Quota(daily_remaining=2, daily_reset=5_000), NOW)
+    pace.heed_quota(Quota(daily_remaining=2, daily_reset=5_000), NOW)
     assert room(HERE, pace, NOW, spill=False) == 0
     pace.end(pace.leave(NOW), NOW)
-    pace.heard(Quota(daily_remaining=0, daily_reset=5_000), NOW)
+    pace.heed_quota(Quota(daily_remaining=0, daily_reset=5_000), NOW)
     with pytest.raises(QuotaExhausted):
         room(HERE, pace, NOW, spill=False)
     wait = room(HERE, pace, NOW, spill=True)

@@ -12,7 +12,7 @@ from reconciler.core.model import api_limits, contact_state, lease
 from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.settings import ApiSettings
 from reconciler.core.observing.refresh_rules import Cost, estimate, pages
-from reconciler.highlevel import body
+from reconciler.highlevel import http_client
 from reconciler.loading import nodes, tables, text
 from tests.docs.pages import ROOT
 
@@ -64,7 +64,7 @@ def ours() -> list[tuple[str, ...]]:
         ("values in a manifest", f"{nodes.MAX_VALUES:,}"),
         ("depth of a manifest", f"{nodes.MAX_DEPTH}"),
         ("line of a contact file", f"{tables.MAX_LINE >> 20} MB"),
-        ("body of an answer", f"{body.MOST_BODY >> 20} MB"),
+        ("body of an answer", f"{http_client.MOST_BODY >> 20} MB"),
         ("plan file", f"{planfile.MOST_BYTES >> 20} MB"),
         ("extra requests for batches that are refused as a whole", f"{split_refused.MOST_EXTRA}"),
         ("rounds of a run", f"{rounds.MAX_ROUNDS}"),

@@ -175,7 +175,7 @@ LIES = (
     ),
     Bug(
         "unpack whatever comes",
-        "highlevel/body.py",
+        "highlevel/http_client.py",
         "MOST_BODY = 64 * 1024 * 1024",
         "MOST_BODY = 1024 * 1024 * 1024",
         "8 10",

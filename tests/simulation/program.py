@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.apply import Mission, Services, apply
+from reconciler.apply import ApplyOptions, Services, apply
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.errors import StalePlan
@@ -25,7 +25,7 @@ from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combi
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
-from reconciler.highlevel.exchange import Agency
+from reconciler.highlevel.tokens import Agency
 from reconciler.planfile import dumps, loads
 from reconciler.refresh import ReadServices, read_contacts, scan
 from reconciler.store import open_store
@@ -168,8 +168,8 @@ class Program:
         reading = ReadServices(api, self.clock, self.run.events.append, pace, chance=self.chance.random)
         return await (read_contacts(location, contacts, reading) if refresh == "get" else scan(location, reading))
 
-    def mission(self, proposed: Plan | None) -> Mission:
-        return Mission(
+    def mission(self, proposed: Plan | None) -> ApplyOptions:
+        return ApplyOptions(
             self.desired,
             dict.fromkeys(self.desired, self.options),
             a_neighbour(self.run.name),
@@ -227,14 +227,14 @@ async def perform(run: Run, process: Process, town: Town) -> None:
 
 
 def _api(run: Run, process: Process, place: Place, pace: Pace) -> HighLevel:
-    def heard(quota: Quota) -> None:
-        pace.heard(quota, process.clock.now())
+    def heed_quota(quota: Quota) -> None:
+        pace.heed_quota(quota, process.clock.now())
 
     return HighLevel(
         ORIGIN,
         token=token_of(run.name),
         transport=Wire(place, process),
-        heard=heard,
+        on_quota=heed_quota,
         now=process.clock.now,
         agency=Agency(COMPANY, place.location) if place.agency else None,
     )

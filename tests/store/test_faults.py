@@ -17,14 +17,14 @@ import pytest
 
 from reconciler.cli.runs import read_log
 from reconciler.core.formats.integrity import verify
-from reconciler.core.formats.recovery_file import Lost
+from reconciler.core.formats.recovery_file import UnrecordedAnswers
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import GuardLimits
-from reconciler.recovery_journal import load_emergency
+from reconciler.recovery_journal import load_unrecorded
 from reconciler.store import open_reader, open_store
 from reconciler.store.fsync import Disk
 from tests.apply.stage import Scene, who
@@ -133,8 +133,8 @@ def sound(scene: Scene) -> None:
             assert scene.tags(name) <= known.ledger | known.doubt
 
 
-def recover(scene: Scene, path: Path) -> Lost:
-    lost = load_emergency(path)
+def recover(scene: Scene, path: Path) -> UnrecordedAnswers:
+    lost = load_unrecorded(path)
     with open_store(scene.url) as store:
         now = scene.clock.now()
         lease = store.acquire_lease(HERE, a_holder("three"), Instant(now + TTL_MS))

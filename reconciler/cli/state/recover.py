@@ -11,10 +11,10 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import common, locking
 from reconciler.cli.state.working import Hands, locked
 from reconciler.cli.whose import settings_of, whose_state
-from reconciler.core.formats.recovery_file import Lost, is_open
+from reconciler.core.formats.recovery_file import UnrecordedAnswers, is_open
 from reconciler.core.model.errors import StateError
 from reconciler.ports import StateStore
-from reconciler.recovery_journal import load_emergency
+from reconciler.recovery_journal import load_unrecorded
 from reconciler.render.view.blocks import counted
 from reconciler.store import open_store
 
@@ -33,7 +33,7 @@ def command(files: tuple[Path, ...], manifests: Path, **options: Any) -> int:
     doubt is settled by `--refresh get`.
     """
     console = Console.of(options)
-    every_lost = [load_emergency(file) for file in files]
+    every_lost = [load_unrecorded(file) for file in files]
     with open_store(settings_of(manifests, options).state) as store:
         for lost in every_lost:
             with locked(store, lost.location, operation=OPERATION, console=console, options=options) as hands:
@@ -42,7 +42,7 @@ def command(files: tuple[Path, ...], manifests: Path, **options: Any) -> int:
     return 0
 
 
-def _take_in(store: StateStore, lost: Lost, hands: Hands) -> None:
+def _take_in(store: StateStore, lost: UnrecordedAnswers, hands: Hands) -> None:
     _refuse_what_is_over(store, lost)
     if lost.had_no_effect:
         store.withdraw_batch(hands.lease, lost.number, lost.learnt, lost.answered)
@@ -50,7 +50,7 @@ def _take_in(store: StateStore, lost: Lost, hands: Hands) -> None:
         store.record_answer(hands.lease, lost.number, lost.verdicts, lost.learnt, lost.answered)
 
 
-def _refuse_what_is_over(store: StateStore, lost: Lost) -> None:
+def _refuse_what_is_over(store: StateStore, lost: UnrecordedAnswers) -> None:
     runs = store.read_runs(lost.location)
     same = store.load_state(lost.location).lineage == lost.lineage
     if not same or not is_open(lost, runs[-1] if runs else None, tuple(store.read_batches(lost.run))):

@@ -17,7 +17,7 @@ from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import LocationId
-from reconciler.lease_keeper import take
+from reconciler.journalled_run import acquire_lease
 from reconciler.ports import StateReader, StateStore
 
 
@@ -35,7 +35,7 @@ def locked(
 ) -> Iterator[Hands]:
     """The lease on a location."""
     timeout_ms = round(1000 * options["lock_timeout"])
-    waiting = take(
+    waiting = acquire_lease(
         location,
         current_holder(operation),
         store=store,

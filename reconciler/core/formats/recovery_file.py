@@ -20,7 +20,7 @@ KIND = "emergency journal"
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class UnrecordedAnswers:
     """The answer to batch `number` of a run, and what it makes of the contacts. `lineage` is the state's."""
 
     location: LocationId
@@ -36,7 +36,7 @@ class Lost:
         return all(verdict.outcome is Outcome.NOT_SENT for verdict in self.verdicts.values())
 
 
-def lost_document(lost: Lost) -> dict[str, Any]:
+def unrecorded_document(lost: UnrecordedAnswers) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "kind": KIND,
@@ -50,13 +50,13 @@ def lost_document(lost: Lost) -> dict[str, Any]:
     }
 
 
-def read_lost(document: object, *, path: str) -> Lost:
-    """The inverse of `lost_document`; raises InvalidInput."""
+def read_unrecorded(document: object, *, path: str) -> UnrecordedAnswers:
+    """The inverse of `unrecorded_document`; raises InvalidInput."""
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise InvalidInput([Problem(Source(path), "this is no emergency journal", "emergency")])
     try:
         answers = read_answers(document["rows"])
-        return Lost(
+        return UnrecordedAnswers(
             location=LocationId(checked.text(document["location"])),
             lineage=checked.optional(checked.text, document["lineage"]),
             run=checked.text(document["run"]),
@@ -69,7 +69,7 @@ def read_lost(document: object, *, path: str) -> Lost:
         raise InvalidInput([Problem(Source(path), f"it lacks something: {error}", "emergency")]) from error
 
 
-def is_open(lost: Lost, last: RunRecord | None, batches: tuple[BatchRecord, ...]) -> bool:
+def is_open(lost: UnrecordedAnswers, last: RunRecord | None, batches: tuple[BatchRecord, ...]) -> bool:
     """Whether the state still waits for this answer: its run is the last one, and the batch is not settled."""
     if last is None or last.id != lost.run or last.status is not RunStatus.RUNNING:
         return False

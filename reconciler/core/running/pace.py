@@ -44,8 +44,8 @@ class Pace:
     """When our requests left and ended, and what the API said.
 
     Before a request: `wait` (`why` says for what) until it is 0, asking again each time, as requests in flight may hold
-    their places; then `leave`. When it came to its end: `heard` with what the answer says, and `end`. `departed`: how
-    many left.
+    their places; then `leave`. When it came to its end: `heed_quota` with what the answer says, and `end`. `departed`:
+    how many left.
     """
 
     rate: Rate
@@ -76,10 +76,10 @@ class Pace:
 
     def why(self, now: Instant) -> str:
         """What the next request waits for: the header that makes it wait, where it is not our own count alone."""
-        header = self._asked if now < self.not_before else self._heard_limit()
+        header = self._asked if now < self.not_before else self._limiting_header()
         return f"rate limit: {header}" if header else "rate limit"
 
-    def _heard_limit(self) -> str:
+    def _limiting_header(self) -> str:
         configured = self._configured or self.rate
         if any(ticket < 0 for ticket in self._log):
             return f"X-RateLimit-Remaining: {self._remaining}"
@@ -111,7 +111,7 @@ class Pace:
             self._pauses = 0
             self._learn(max(0, now - departure.left))
 
-    def heard(self, quota: Quota, now: Instant) -> None:
+    def heed_quota(self, quota: Quota, now: Instant) -> None:
         """Takes in what an answer says."""
         self._configured = self._configured or self.rate
         known = {"per_window": quota.limit, "window_ms": quota.window_ms, "per_day": quota.daily_limit}
@@ -169,7 +169,7 @@ class Pace:
         return max(0, self._left_today - self.rate.reserve(self.rate.per_day))
 
     def resets_at(self, now: Instant) -> Instant:
-        """When the daily quota starts anew: as was heard, else at the next midnight of UTC."""
+        """When the daily quota starts anew: as the API said, else at the next midnight of UTC."""
         return self._resets if now < self._resets else next_midnight(now)
 
     def _turn_day(self, now: Instant) -> None:

@@ -9,7 +9,7 @@ Within a run, or a reading:    before each request, beside the rate limit:
 After a request that failed and may be sent again: `Tries.pause`, one `Tries` a request.
 
 A 429 that says that today's quota is used up (QuotaExhausted) is known not applied. Under `spill` the request goes back
-to `room`, which by then knows it, as the answer's headers were heard.
+to `room`, which by then knows it, as the answer's headers told it.
 
 Rules
 1. What the answers' headers say rules; until there was an answer, what was configured less what the journal says was

@@ -24,7 +24,7 @@ SLICE_MS = 5_000
 T = TypeVar("T")
 
 
-async def take(
+async def acquire_lease(
     location: LocationId, holder: Holder, *, store: StateStore, clock: Clock, report: Reporter, lock_timeout_ms: int = 0
 ) -> HeldLease:
     """The lease on a location, waited for at most `lock_timeout_ms`; raises LockHeld."""
