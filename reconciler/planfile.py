@@ -7,8 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from reconciler.core.formats.plan_json import plan_document
-from reconciler.core.formats.plan_json_reader import read_plan
+from reconciler.core.formats.plan_json import plan_document, read_plan
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.names import did_you_mean
 from reconciler.core.model.safe_text import json_line

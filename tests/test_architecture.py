@@ -91,14 +91,14 @@ HOMES = {
     "duckdb": "loading/parquet.py",
     "h11": "sandbox/connection.py",
     "httpx": "highlevel sandbox/transport.py",
-    "jinja2": "render/html",
-    "markupsafe": "render/html",
+    "jinja2": "output/html",
+    "markupsafe": "output/html",
     "numpy": "cover",
     "obstore": "store/bucket.py",
     "psycopg": "store",
     "pydantic": "loading",
     "pydantic_core": "loading",
-    "rich": "render",
+    "rich": "output",
     "yaml": "loading/nodes.py",
 }
 """Where each third-party library is imported; `TYPE_CHECKING` and imports inside of functions count."""

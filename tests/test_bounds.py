@@ -12,8 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reconciler.core.formats.plan_json import plan_document
-from reconciler.core.formats.plan_json_reader import read_plan
+from reconciler.core.formats.plan_json import plan_document, read_plan
 from reconciler.core.model.errors import InDoubt, NotApplied, PlanFileError, RequestRefused
 from reconciler.core.model.names import ContactId
 from reconciler.core.observing.search import Scan

@@ -25,8 +25,8 @@ from reconciler.core.planning.plan import LocationState, Plan, combine
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched
 from reconciler.core.planning.tag_aliases import spelling
 from reconciler.loading import load
-from reconciler.render.text import render_text
-from reconciler.render.view.plan import plan_view
+from reconciler.output.plan_view import plan_view
+from reconciler.output.text import render_text
 from tests.build import plan_options
 
 CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())

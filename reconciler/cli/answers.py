@@ -17,8 +17,15 @@ from reconciler.core.observing.attribution import Trend
 from reconciler.core.observing.drift_report import DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.planning.plan import LocationState, Plan
-from reconciler.render.csv import csv_chunks
-from reconciler.render.json import (
+from reconciler.output import charts
+from reconciler.output.blocks import View, link_contacts, name_in_view
+from reconciler.output.charts import Chart
+from reconciler.output.contact import ContactStory, contact_view
+from reconciler.output.csv import csv_chunks
+from reconciler.output.diff import compare_view
+from reconciler.output.drift import drift_view
+from reconciler.output.history import history_view, log_view
+from reconciler.output.json import (
     add_provenance,
     compare_json,
     contact_json,
@@ -30,17 +37,9 @@ from reconciler.render.json import (
     run_json,
     state_json,
 )
-from reconciler.render.markdown import render_markdown
-from reconciler.render.text import render_text
-from reconciler.render.view import charts
-from reconciler.render.view.blocks import View, link_contacts, name_in_view
-from reconciler.render.view.charts import Chart
-from reconciler.render.view.compare import compare_view
-from reconciler.render.view.contact import ContactStory, contact_view
-from reconciler.render.view.drift import drift_view
-from reconciler.render.view.history import history_view, log_view
-from reconciler.render.view.plan import plan_view
-from reconciler.render.view.records import (
+from reconciler.output.markdown import render_markdown
+from reconciler.output.plan_view import plan_view
+from reconciler.output.records import (
     Records,
     compare_records,
     contact_records,
@@ -53,9 +52,10 @@ from reconciler.render.view.records import (
     state_records,
     view_records,
 )
-from reconciler.render.view.refresh import refresh_view
-from reconciler.render.view.run import run_view
-from reconciler.render.view.state import state_view
+from reconciler.output.refresh import refresh_view
+from reconciler.output.run import run_view
+from reconciler.output.state import state_view
+from reconciler.output.text import render_text
 
 HTML_ROWS = 10_000
 BLOCK_ROWS = 200
@@ -126,7 +126,7 @@ def _csv(answer: CommandOutput, whole: bool) -> Iterable[str]:
 
 def _html(answer: CommandOutput, whole: bool) -> Iterable[str]:
     # Jinja2 is loaded for those who ask for a page
-    from reconciler.render.html import render_html
+    from reconciler.output.html import render_html
 
     most = None if whole else HTML_ROWS
     return [render_html(answer.page(BLOCK_ROWS), records=answer.records, charts=answer.charts(), most=most)]

@@ -14,8 +14,8 @@ from reconciler.cli.calling import for_person
 from reconciler.cli.progress import Progress, wants_colour
 from reconciler.core.model.events import Event
 from reconciler.core.model.safe_text import json_line, visible
-from reconciler.render.text import render_text
-from reconciler.render.view.blocks import ROWS, View
+from reconciler.output.blocks import ROWS, View
+from reconciler.output.text import render_text
 
 FILE_WIDTH = 120
 

@@ -24,7 +24,7 @@ from reconciler.core.model.settings import Settings
 from reconciler.explain import differences
 from reconciler.loading import Directory, Loaded, load_files
 from reconciler.loading.files import Files
-from reconciler.render.view.settings import shown
+from reconciler.output.settings import shown
 
 
 @click.command(epilog="Example: reconciler diff --base origin/main --format markdown")

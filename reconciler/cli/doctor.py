@@ -49,9 +49,8 @@ from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.reader import probe
 from reconciler.highlevel.route import proxy_of
 from reconciler.highlevel.tokens import Agency
-from reconciler.render.diagnosis import doctor_json
-from reconciler.render.view.blocks import counted
-from reconciler.render.view.doctor import doctor_view
+from reconciler.output.blocks import counted
+from reconciler.output.doctor import doctor_json, doctor_view
 from reconciler.store import open_reader
 
 LIBRARIES = ("httpx", "pydantic", "numpy", "click")

@@ -39,9 +39,9 @@ from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.running.pace import Pace
+from reconciler.output.blocks import counted
 from reconciler.ports import Reporter, StateReader
 from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh
-from reconciler.render.view.blocks import counted
 
 T = TypeVar("T")
 

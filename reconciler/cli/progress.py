@@ -22,11 +22,11 @@ from reconciler.clock import SystemClock
 from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Standing, Waiting
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.safe_text import json_line, visible
-from reconciler.render.view.blocks import counted, duration, percent
-from reconciler.render.view.progress import facts
+from reconciler.output.blocks import counted, duration, percent
+from reconciler.output.progress import facts
 
 if TYPE_CHECKING:
-    from reconciler.render.live import LiveBoard
+    from reconciler.output.live import LiveBoard
 
 EVERY_MS = 5_000
 """A few seconds: whoever looks at a log sees that it goes on."""
@@ -82,7 +82,7 @@ class Progress:
             return
         if self._board is None:
             # rich's moving parts are loaded where something moves
-            from reconciler.render.live import LiveBoard
+            from reconciler.output.live import LiveBoard
 
             self._board = LiveBoard(lambda: list(self._standings.values()), self._now, colour=self._colour)
         self._board.show()

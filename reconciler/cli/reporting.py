@@ -22,9 +22,9 @@ from reconciler.cli.calling import command_record, for_person
 from reconciler.cli.options import FORMATS
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.safe_text import json_line, visible
+from reconciler.output.records import view_records
+from reconciler.output.settings import failure_view
 from reconciler.planfile import NOT_THROUGH_LINKS
-from reconciler.render.view.failure import failure_view
-from reconciler.render.view.records import view_records
 
 F = TypeVar("F", bound=Callable[..., int])
 FORMAT_VERSION = "1.0"

@@ -43,9 +43,9 @@ from reconciler.core.planning.changes import Delta
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
+from reconciler.output.blocks import counted, sample
 from reconciler.planfile import load_plan
 from reconciler.ports import Reporter, StateReader
-from reconciler.render.view.blocks import counted, sample
 from reconciler.store import open_reader
 
 DEFAULT = Path("manifests")

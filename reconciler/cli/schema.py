@@ -8,7 +8,7 @@ import click
 
 from reconciler.cli.options import common
 from reconciler.loading.schema import SchemaKind, schema_text
-from reconciler.render.schema import SCHEMAS, published
+from reconciler.output.schema import SCHEMAS, published
 
 
 @click.command(epilog="Example: reconciler schema manifest > manifest.schema.json")

@@ -32,8 +32,8 @@ from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
 from reconciler.core.planning.revert import Reversal
 from reconciler.core.running.doubt import may_have_work
 from reconciler.highlevel.client import HighLevel
+from reconciler.output.plan_sentences import WORD, question
 from reconciler.recovery_journal import RecoveryJournal
-from reconciler.render.view.question import WORD, question
 from reconciler.store import open_store
 
 

@@ -26,8 +26,8 @@ from reconciler.core.planning.plan import LocationState, PlanOptions
 from reconciler.core.planning.situation import Reassertion
 from reconciler.core.running.pace import Pace
 from reconciler.cover import solve
+from reconciler.output.blocks import moment
 from reconciler.ports import StateReader
-from reconciler.render.view.blocks import moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from reconciler.core.observing.refresh_rules import RefreshRequest, RefreshResul
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
 from reconciler.journalled_run import HeldLease, acquire_lease
+from reconciler.output.blocks import counted
 from reconciler.ports import StateStore
-from reconciler.render.view.blocks import counted
 
 KEPT = "what was read until then is kept: with --max-age the next one goes on from there"
 

@@ -17,10 +17,10 @@ from reconciler.clock import SystemClock
 from reconciler.core.model.errors import ExitCode, InvalidInput, Problem, Severity
 from reconciler.core.model.names import LocationId
 from reconciler.loading import load_settings
-from reconciler.render.github import problems_github
-from reconciler.render.json import add_provenance, problems_json
-from reconciler.render.view.blocks import counted
-from reconciler.render.view.settings import settings_view
+from reconciler.output.blocks import counted
+from reconciler.output.github import problems_github
+from reconciler.output.json import add_provenance, problems_json
+from reconciler.output.settings import settings_view
 
 
 @click.command(epilog="Example: reconciler validate manifests/ --strict")

@@ -14,8 +14,8 @@ from reconciler.cli.progress import EVERY_MS, Progress
 from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Standing, Waiting
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import Action
-from reconciler.render.live import Board
-from reconciler.render.view.progress import facts
+from reconciler.output.live import Board
+from reconciler.output.progress import facts
 from tests.build import NOW
 from tests.fakes import FakeClock
 

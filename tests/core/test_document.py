@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.formats.plan_json import FORMAT_VERSION, plan_document, seal
-from reconciler.core.formats.plan_json_reader import read_plan
+from reconciler.core.formats.plan_json import FORMAT_VERSION, plan_document, read_plan, seal
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.names import Instant, Source, instant, iso
 from reconciler.core.model.settings import GuardLimits

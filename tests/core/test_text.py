@@ -20,10 +20,10 @@ from reconciler.core.model.settings import GuardLimits
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, Plan, combine
-from reconciler.render.json import drift_json, plan_json, problems_json, run_json, state_json
-from reconciler.render.text import render_text
-from reconciler.render.view.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view
-from reconciler.render.view.plan import plan_view
+from reconciler.output.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view
+from reconciler.output.json import drift_json, plan_json, problems_json, run_json, state_json
+from reconciler.output.plan_view import plan_view
+from reconciler.output.text import render_text
 from tests.build import NOW, a_manifest, a_set, carries, declare, loaded, plan_options, state
 from tests.render.documents import ANSWERS, some_runs
 

@@ -21,9 +21,9 @@ from reconciler.core.model.names import ContactId, Tag, TagSet, instant
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, combine
 from reconciler.loading import load
-from reconciler.render.text import render_text
-from reconciler.render.view.blocks import name_in_view
-from reconciler.render.view.plan import plan_view
+from reconciler.output.blocks import name_in_view
+from reconciler.output.plan_view import plan_view
+from reconciler.output.text import render_text
 from tests.build import plan_options, state_of
 
 ROOT = Path(__file__).parents[2]

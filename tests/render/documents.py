@@ -46,9 +46,9 @@ from reconciler.core.observing.refresh_rules import Refreshed, UnreachableReason
 from reconciler.core.planning.plan import LocationState, combine
 from reconciler.core.planning.situation import OlderRows
 from reconciler.core.running.shortfalls import NEXT_PLAN, STOPPED
-from reconciler.render.json import facts_json
-from reconciler.render.view.contact import ContactStory
-from reconciler.render.view.facts import facts_view
+from reconciler.output.contact import ContactStory
+from reconciler.output.json import facts_json
+from reconciler.output.state import facts_view
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, many, state, tags, unseen
 from tests.core.scenes import ELSEWHERE, a_busy_plan
 

@@ -9,8 +9,8 @@ import pytest
 
 from reconciler.cli.answers import spell
 from reconciler.cli.options import FORMATS
-from reconciler.render.schema import SCHEMAS, published
-from reconciler.render.text import render_text
+from reconciler.output.schema import SCHEMAS, published
+from reconciler.output.text import render_text
 from tests.render.documents import ANSWERS
 
 OURS = re.compile(r"(?<=<style>).*?(?=</style>)|(?<=<script>).*?(?=</script>)|(?<=sha256-)[^&]+", re.DOTALL)

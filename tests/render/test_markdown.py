@@ -7,8 +7,8 @@ from itertools import product
 
 import pytest
 
-from reconciler.render.markdown import LIMIT, render_markdown
-from reconciler.render.view.blocks import Cell, Column, Lines, Section, Style, Table, View, table, totals
+from reconciler.output.blocks import Cell, Column, Lines, Section, Style, Table, View, table, totals
+from reconciler.output.markdown import LIMIT, render_markdown
 from tests.render import judges
 
 DIGEST = Cell("Change digest sha256:abc", Style.FAINT)

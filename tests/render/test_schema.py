@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator, FormatChecker
 from reconciler.cli.answers import spell
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.names import Source
-from reconciler.render.json import add_provenance, problems_json
-from reconciler.render.plan_schema import plan_schema
-from reconciler.render.schema import SCHEMAS, report_schema
+from reconciler.output.json import add_provenance, problems_json
+from reconciler.output.schema import SCHEMAS, report_schema
+from reconciler.output.shapes import plan_schema
 from tests.render.documents import ANSWERS
 
 

@@ -16,9 +16,9 @@ from reconciler.core.planning.guards import Measured
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, combine
 from reconciler.core.planning.situation import OlderRows
-from reconciler.render.text import render_text
-from reconciler.render.view.drift import drift_view
-from reconciler.render.view.plan import plan_view
+from reconciler.output.drift import drift_view
+from reconciler.output.plan_view import plan_view
+from reconciler.output.text import render_text
 from tests.build import (
     DAY,
     HERE,

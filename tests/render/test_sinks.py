@@ -38,12 +38,12 @@ from reconciler.core.model.settings import DriftClass, GuardLimits
 from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, combine
+from reconciler.output.contact import ContactStory
+from reconciler.output.github import problems_github
+from reconciler.output.json import problems_json
+from reconciler.output.markdown import render_markdown
+from reconciler.output.text import render_text
 from reconciler.planfile import dumps, loads
-from reconciler.render.github import problems_github
-from reconciler.render.json import problems_json
-from reconciler.render.markdown import render_markdown
-from reconciler.render.text import render_text
-from reconciler.render.view.contact import ContactStory
 from tests.build import HERE, NOW, a_manifest, a_rule, a_set, carries, declare, plan_options, state
 from tests.render import judges
 from tests.render.hostile import HOSTILE

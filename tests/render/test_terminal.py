@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.safe_text import printable
-from reconciler.render.text import render_text
+from reconciler.output.text import render_text
 from tests.render import judges
 from tests.render.hostile import HOSTILE
 from tests.render.test_sinks import DOCUMENTS

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from reconciler.render.text import LONGEST, render_text
-from reconciler.render.view.blocks import Cell, Lines, Section, View
+from reconciler.output.blocks import Cell, Lines, Section, View
+from reconciler.output.text import LONGEST, render_text
 from tests.render.documents import ANSWERS
 
 COMMAND = re.compile(r"`[^`]+`|--allow .+$", re.MULTILINE)

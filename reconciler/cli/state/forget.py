@@ -15,7 +15,7 @@ from reconciler.cli.whose import known_location, settings_of, whose_state
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import ContactId
 from reconciler.core.planning.plan import LocationState
-from reconciler.render.view.blocks import counted
+from reconciler.output.blocks import counted
 from reconciler.store import open_reader, open_store
 
 OPERATION = "state forget"

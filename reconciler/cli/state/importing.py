@@ -21,7 +21,7 @@ from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import Instant, instant
 from reconciler.core.observing.refresh_rules import take_in
 from reconciler.loading.export import Exported, read_export
-from reconciler.render.view.blocks import counted, moment
+from reconciler.output.blocks import counted, moment
 from reconciler.store import open_store
 
 OPERATION = "state import"

@@ -14,7 +14,7 @@ from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.formats.state_json import accept
 from reconciler.core.model.errors import StateError, UsageError
 from reconciler.core.model.safe_text import redacted
-from reconciler.render.view.blocks import counted
+from reconciler.output.blocks import counted
 from reconciler.store import open_store
 
 OPERATION = "state migrate"

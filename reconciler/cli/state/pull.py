@@ -11,7 +11,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import common
 from reconciler.cli.state.working import whole
 from reconciler.cli.whose import chosen, settings_of, whose_state
-from reconciler.render.json import portable_json
+from reconciler.output.json import portable_json
 from reconciler.store import open_reader
 
 

@@ -15,10 +15,10 @@ from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.core.manifests.resolve import NOTHING, Want
 from reconciler.core.model.errors import InvalidInput, ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, LocationId
+from reconciler.output.contact import ContactStory
+from reconciler.output.json import facts_json
+from reconciler.output.state import facts_view
 from reconciler.ports import StateReader
-from reconciler.render.json import facts_json
-from reconciler.render.view.contact import ContactStory
-from reconciler.render.view.facts import facts_view
 from reconciler.store import open_reader
 
 

@@ -16,7 +16,7 @@ from reconciler.core.model.errors import UsageError
 from reconciler.core.model.lease import Lease, describe, unlock_command
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import Settings
-from reconciler.render.view.blocks import moment
+from reconciler.output.blocks import moment
 from reconciler.store import open_reader, open_store
 
 

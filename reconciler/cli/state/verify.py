@@ -15,7 +15,7 @@ from reconciler.clock import SystemClock
 from reconciler.core.formats.integrity import verify
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.safe_text import redacted
-from reconciler.render.view.blocks import counted
+from reconciler.output.blocks import counted
 from reconciler.store import open_reader
 
 

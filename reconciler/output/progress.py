@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.model.events import Standing
 from reconciler.core.model.names import Instant
-from reconciler.render.view.blocks import duration
+from reconciler.output.blocks import duration
 
 
 def facts(standing: Standing, now: Instant) -> list[str]:

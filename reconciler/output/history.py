@@ -10,7 +10,7 @@ from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.running.shortfalls import log_remedies
-from reconciler.render.view.blocks import (
+from reconciler.output.blocks import (
     ROWS,
     Block,
     Cell,
@@ -27,7 +27,7 @@ from reconciler.render.view.blocks import (
     number,
     table,
 )
-from reconciler.render.view.outcome import ending_totals, outcomes, shortfalls, summary, unapproved
+from reconciler.output.run import ending_totals, outcomes, shortfalls, summary, unapproved
 
 _STATUS = {
     RunStatus.RUNNING: Cell("running", Style.STRONG),

@@ -21,7 +21,7 @@ from reconciler.core.planning.changes import (
 from reconciler.core.planning.guard_sentences import explain_lifted, explain_refusals, explain_warnings, guess_renames
 from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.core.running.shortfalls import plan_remedies
-from reconciler.render.view.blocks import (
+from reconciler.output.blocks import (
     ROWS,
     Block,
     Cell,
@@ -41,7 +41,7 @@ from reconciler.render.view.blocks import (
     table,
     totals,
 )
-from reconciler.render.view.plan_headline import plan_headline
+from reconciler.output.plan_sentences import plan_headline
 
 
 def plan_view(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from reconciler.core.model.safe_text import json_line
 from reconciler.core.observing.diagnosis import CheckStatus, Examined, Remark
-from reconciler.render.view.blocks import Block, Cell, Column, Lines, Section, Style, View, counted, table
+from reconciler.output.blocks import Block, Cell, Column, Lines, Section, Style, View, counted, table
 
 _STYLES = {
     CheckStatus.UNKNOWN: Style.PLAIN,
@@ -35,3 +36,17 @@ def _section(group: Examined) -> Section:
 
 def _remedy(remark: Remark) -> str:
     return f"{remark.subject}: {remark.remedy}"
+
+
+def doctor_json(examined: Iterable[Examined]) -> str:
+    groups = [{"title": each.title, "remarks": [_remark(remark) for remark in each.remarks]} for each in examined]
+    return json_line({"format_version": "1.0", "report": "doctor", "examined": groups})
+
+
+def _remark(remark: Remark) -> dict[str, str]:
+    return {
+        "subject": remark.subject,
+        "verdict": remark.verdict.value,
+        "found": remark.told,
+        "remedy": remark.remedy,
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reconciler.core.manifests.compare_revisions import Comparison, Moved, SetMove, SettingMove, TagMove
-from reconciler.render.view.blocks import (
+from reconciler.output.blocks import (
     ROWS,
     Block,
     Cell,

@@ -16,7 +16,7 @@ from rich.text import Text
 from reconciler.core.model.events import Standing
 from reconciler.core.model.names import Instant
 from reconciler.core.model.safe_text import visible
-from reconciler.render.view.progress import facts
+from reconciler.output.progress import facts
 
 REFRESHES_A_SECOND = 4
 BAR = 20

@@ -8,7 +8,7 @@ from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.drift_report import OF_CONTACTS, Drifted, DriftReport
 from reconciler.core.running.shortfalls import drift_remedies
-from reconciler.render.view.blocks import (
+from reconciler.output.blocks import (
     ROWS,
     Block,
     Cell,

@@ -10,7 +10,7 @@ from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.journal import BatchRecord, RunRecord
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.running.shortfalls import known_remedies
-from reconciler.render.view.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, moment, places, table
+from reconciler.output.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, moment, places, table
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.planning.plan import LocationState, Plan
 from reconciler.core.running.shortfalls import drift_remedies, known_remedies, log_remedies, run_remedies
-from reconciler.render.view.contact import ContactStory
+from reconciler.output.contact import ContactStory
 
 _END = "}\n"
 

@@ -16,8 +16,8 @@ from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.planning.changes import HeldContacts, LedgerChange
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan
 from reconciler.core.running.shortfalls import ending_of
-from reconciler.render.view.blocks import Block, Column, Lines, View
-from reconciler.render.view.contact import ContactStory
+from reconciler.output.blocks import Block, Column, Lines, View
+from reconciler.output.contact import ContactStory
 
 Row = tuple[str, ...]
 

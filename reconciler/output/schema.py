@@ -20,8 +20,7 @@ from reconciler.core.model.safe_text import Provenance
 from reconciler.core.observing.diagnosis import CheckStatus
 from reconciler.core.observing.drift_report import DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed
-from reconciler.render.plan_schema import plan_schema
-from reconciler.render.shapes import (
+from reconciler.output.shapes import (
     COUNT,
     DIALECT,
     FLAG,
@@ -35,6 +34,7 @@ from reconciler.render.shapes import (
     maybe,
     object_of,
     one_of,
+    plan_schema,
     shape_of,
 )
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import ceil, log10
 
 from reconciler.core.model.names import Instant
-from reconciler.render.view.blocks import Style, moment
-from reconciler.render.view.charts import Bars, Chart, Curve
+from reconciler.output.blocks import Style, moment
+from reconciler.output.charts import Bars, Chart, Curve
 
 WIDTH = 640
 LABEL = 180

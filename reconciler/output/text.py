@@ -21,7 +21,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from reconciler.core.model.safe_text import visible
-from reconciler.render.view.blocks import Block, Cell, Lines, Section, Style, Table, View
+from reconciler.output.blocks import Block, Cell, Lines, Section, Style, Table, View
 
 _COLOURS = {
     Style.PLAIN: "",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from reconciler.core.model.names import ContactId
 from reconciler.core.observing.refresh_rules import Refreshed
-from reconciler.render.view.blocks import (
+from reconciler.output.blocks import (
     ROWS,
     Block,
     Cell,

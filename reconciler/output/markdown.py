@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.model.safe_text import printable
-from reconciler.render.view.blocks import Block, Cell, Lines, Section, Style, Table, Total, View, made_in_words
+from reconciler.output.blocks import Block, Cell, Lines, Section, Style, Table, Total, View, made_in_words
 
 LIMIT = 60_000
 """Bytes. GitHub takes 65,536 characters in a comment."""

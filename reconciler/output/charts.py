@@ -17,7 +17,7 @@ from reconciler.core.observing.attribution import Trend
 from reconciler.core.observing.drift_report import OF_CONTACTS, DriftReport
 from reconciler.core.planning.guards import holders
 from reconciler.core.planning.plan import LocationPlan, LocationState
-from reconciler.render.view.blocks import Style
+from reconciler.output.blocks import Style
 
 BARS = 15
 CURVES = 6

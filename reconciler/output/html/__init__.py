@@ -24,10 +24,10 @@ from markupsafe import Markup, escape
 
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.safe_text import contact_page, printable
-from reconciler.render.html.svg_charts import draw
-from reconciler.render.view.blocks import Column, View, made_in_words
-from reconciler.render.view.charts import Chart
-from reconciler.render.view.records import Records, Row
+from reconciler.output.blocks import Column, View, made_in_words
+from reconciler.output.charts import Chart
+from reconciler.output.html.svg_charts import draw
+from reconciler.output.records import Records, Row
 
 PART = 100
 """Rows that are laid out together."""

@@ -1,30 +1,90 @@
-"""JSON Schema of the plan: `plan --format json`, `show PLAN --format json`, and the plan file. Rules as in `schema`."""
+"""JSON Schema in small pieces, and that of our own types."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
+
+from reconciler.core.formats.plan_json import FORMAT_VERSION
 from reconciler.core.model.contact_state import ObservationOrigin
+from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.model.settings import Guard
 from reconciler.core.planning.batches import Proof, Summary
 from reconciler.core.planning.changes import DeferralReason
 from reconciler.core.planning.situation import OlderRows
-from reconciler.render.shapes import (
-    COUNT,
-    DIALECT,
-    FLAG,
-    MOMENT,
-    NUMBER,
-    REMEDIES,
-    TEXT,
-    TEXTS,
-    VERSION,
-    Schema,
-    list_of,
-    maybe,
-    object_of,
-    one_of,
-    shape_of,
-)
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "number"}
+FLAG: Schema = {"type": "boolean"}
+VERSION: Schema = {"type": "string", "pattern": rf"^{FORMAT_VERSION.partition('.')[0]}\.[0-9]+$"}
+MOMENT: Schema = {"type": "string", "format": "date-time"}
+
+
+def list_of(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def maybe(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def one_of(kind: type[Enum]) -> Schema:
+    return {"enum": [each.value for each in kind]}
+
+
+def object_of(description: str, /, **properties: Schema) -> Schema:
+    told = {"description": description} if description else {}
+    return {"type": "object", **told, "properties": properties, "required": list(properties)}
+
+
+def shape_of(hint: Any) -> Schema:
+    """The schema of a type of ours, as `dataclasses.asdict` and `json` spell its values."""
+    if hint is Instant:
+        return MOMENT
+    if isinstance(hint, NewType):
+        return shape_of(hint.__supertype__)
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return one_of(hint)
+    if is_dataclass(hint):
+        hints = get_type_hints(hint)
+        told = (hint.__doc__ or "").strip().partition("\n")[0]
+        return object_of(told, **{each.name: shape_of(hints[each.name]) for each in fields(hint)})
+    return _compound(get_origin(hint), get_args(hint))
+
+
+_PLAIN: Mapping[Any, Schema] = {
+    str: TEXT,
+    bool: FLAG,
+    int: {"type": "integer"},
+    float: NUMBER,
+    NoneType: {"type": "null"},
+}
+
+
+def _compound(origin: Any, arguments: tuple[Any, ...]) -> Schema:
+    if origin in (Union, UnionType):
+        return {"anyOf": [shape_of(each) for each in arguments]}
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {"type": "object", "additionalProperties": shape_of(arguments[1])}
+    return list_of(shape_of(arguments[0]))
+
+
+TEXTS = list_of(TEXT)
+REMEDIES: dict[str, Schema] = {
+    "remedies": {**TEXTS, "description": "What settles the pairs and contacts that are left aside: commands, in words."}
+}
+
 
 _WHERE = {"location": TEXT}
 
