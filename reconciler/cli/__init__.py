@@ -149,7 +149,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001  the last door: our errors in plain words, bugs as bugs
-        from reconciler.cli.failure import tell
+        from reconciler.cli.errors import tell
 
         return tell(error, record.names, state_variable=record.state_variable)
 

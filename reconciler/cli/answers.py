@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reconciler.cli.calling import contact_url, location_names
+from reconciler.cli.command_record import contact_url, location_names, provenance
 from reconciler.cli.console import Console, rows
-from reconciler.cli.provenance import provenance
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
 from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.names import LocationId

@@ -31,7 +31,7 @@ from reconciler.cli.options import (
     spilling,
 )
 from reconciler.cli.plan import preview
-from reconciler.cli.reporting import reported
+from reconciler.cli.report_file import reported
 from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from reconciler.cli.calling import for_person
-from reconciler.cli.progress import Progress, wants_colour
+from reconciler.cli.command_record import for_person
+from reconciler.cli.progress_output import Progress, wants_colour
 from reconciler.core.model.events import Event
 from reconciler.core.model.safe_text import json_line, visible
 from reconciler.output.blocks import ROWS, View

@@ -9,11 +9,9 @@ from typing import Any
 import click
 
 from reconciler.cli.answers import compare_answer, tell
-from reconciler.cli.calling import learn_contact_url
+from reconciler.cli.command_record import learn_contact_url, learn_directory
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, manifests, output
-from reconciler.cli.provenance import learn_directory
-from reconciler.cli.revision import files_at
 from reconciler.clock import SystemClock
 from reconciler.core.manifests.compare_revisions import compare
 from reconciler.core.manifests.resolve import Desired, resolve
@@ -24,6 +22,7 @@ from reconciler.core.model.settings import Settings
 from reconciler.explain import differences
 from reconciler.loading import Directory, Loaded, load_files
 from reconciler.loading.files import Files
+from reconciler.operations.git_revision import files_at
 from reconciler.output.settings import shown
 
 

@@ -15,7 +15,7 @@ from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.locks import lock_notes
 from reconciler.cli.looking import Present, look
 from reconciler.cli.options import FORMATS, common, manifests, milliseconds, narrowing, output, refreshing
-from reconciler.cli.reporting import reported
+from reconciler.cli.report_file import reported
 from reconciler.cli.session import Session, open_session, selection, strays, warn_of_problems
 from reconciler.cli.untrusted import refuse_unreviewed
 from reconciler.core.model.errors import ExitCode, UsageError

@@ -11,11 +11,11 @@ import click
 from reconciler.cli.answers import history_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
-from reconciler.cli.runs import read_log, runs_of
 from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.core.model.journal import RunRecord
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.observing.attribution import Trend, trend
+from reconciler.operations.runs import read_log, runs_of
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 

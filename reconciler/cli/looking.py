@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from reconciler.cli.calling import command_record
+from reconciler.cli.command_record import command_record
 from reconciler.cli.connecting import open_reading, reckon_today, token_held_in
 from reconciler.cli.options import milliseconds
 from reconciler.cli.session import Session, load_pinned, plan_options, selection, settle_ms_of

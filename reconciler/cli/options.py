@@ -226,7 +226,7 @@ def answered(function: F) -> F:
         except ReconcilerError as error:
             if options["output"] != "text" and not has_answered():
                 # loaded only where something failed
-                from reconciler.cli.reporting import answer_failure
+                from reconciler.cli.report_file import answer_failure
 
                 answer_failure(error, options["output"], whole=options.get("whole", False))
             raise

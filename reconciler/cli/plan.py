@@ -28,7 +28,7 @@ from reconciler.cli.options import (
     output,
     refreshing,
 )
-from reconciler.cli.reporting import reported
+from reconciler.cli.report_file import reported
 from reconciler.cli.session import Session, open_session, strays, warn_of_problems
 from reconciler.cli.untrusted import refuse_unreviewed
 from reconciler.core.model.errors import ExitCode

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from reconciler.cli import failure
+from reconciler.cli import errors
 from reconciler.cli.answers import refresh_answer, tell
-from reconciler.cli.calling import location_names
+from reconciler.cli.command_record import location_names
 from reconciler.cli.console import Console
 from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.looking import concerned, wanted_of
@@ -60,7 +60,7 @@ def command(manifests: Path, **options: Any) -> int:
         tell(refresh_answer(reports), console, options)
     console.progress.close()
     partial_ones = [ExitCode.PARTIAL for each in reports if each.unread]
-    return worst([ExitCode.DONE, *partial_ones, *(failure.tell(each, location_names()) for each in failed)])
+    return worst([ExitCode.DONE, *partial_ones, *(errors.tell(each, location_names()) for each in failed)])
 
 
 async def _each_to_its_end(

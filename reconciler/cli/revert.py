@@ -15,8 +15,7 @@ from reconciler.cli.locks import tell_locks
 from reconciler.cli.looking import look
 from reconciler.cli.options import FORMATS, allowing, common, locking, output, refreshing, spilling
 from reconciler.cli.plan import preview
-from reconciler.cli.reporting import reported
-from reconciler.cli.runs import find_run, read_log
+from reconciler.cli.report_file import reported
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, plan_options
 from reconciler.cli.whose import settings_of
@@ -26,6 +25,7 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.plan import Plan, combine
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
+from reconciler.operations.runs import find_run, read_log
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 

@@ -13,11 +13,10 @@ import click
 
 from reconciler.apply import ApplyOptions, Services, apply
 from reconciler.cli import answers
-from reconciler.cli.calling import command_record
+from reconciler.cli.command_record import command_record
 from reconciler.cli.connecting import arguments_of, token_held_in
 from reconciler.cli.console import Console
 from reconciler.cli.halting import stop_on, stopping
-from reconciler.cli.holder import current_holder, git_commit
 from reconciler.cli.session import Session, plan_options
 from reconciler.cli.signals import next_line
 from reconciler.clock import SystemClock
@@ -32,6 +31,7 @@ from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
 from reconciler.core.planning.revert import Reversal
 from reconciler.core.running.doubt import may_have_work
 from reconciler.highlevel.client import HighLevel
+from reconciler.operations.identity import current_holder, git_commit
 from reconciler.output.plan_sentences import WORD, question
 from reconciler.recovery_journal import RecoveryJournal
 from reconciler.store import open_store

@@ -10,9 +10,9 @@ import click
 from reconciler.cli.answers import log_answer, plan_answer, tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
-from reconciler.cli.runs import LAST, find_run, read_log
 from reconciler.cli.whose import learn_names_of, settings_of, whose_state
 from reconciler.core.model.errors import PlanFileError
+from reconciler.operations.runs import LAST, find_run, read_log
 from reconciler.planfile import load_plan, no_plan_file
 from reconciler.store import open_reader
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from reconciler.cli.connecting import reckon_today
 from reconciler.cli.console import Console
-from reconciler.cli.holder import current_holder
 from reconciler.cli.looking import read
 from reconciler.cli.session import load_state, rate_of, settle_ms_of
 from reconciler.cli.signals import listening
@@ -24,6 +23,7 @@ from reconciler.core.observing.refresh_rules import RefreshRequest, RefreshResul
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
 from reconciler.journalled_run import HeldLease, acquire_lease
+from reconciler.operations.identity import current_holder
 from reconciler.output.blocks import counted
 from reconciler.ports import StateStore
 

@@ -16,9 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconciler.cli.ci import PullRequest, pull_request
-from reconciler.cli.git import GitRefused, find_repository
-from reconciler.cli.revision import files_at
 from reconciler.cli.session import Session
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import LocationId, Source
@@ -26,6 +23,9 @@ from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.loading import settings_of_files
 from reconciler.loading.settings import flag, variable
+from reconciler.operations.ci_job import PullRequest, pull_request
+from reconciler.operations.git import GitRefused, find_repository
+from reconciler.operations.git_revision import files_at
 from reconciler.store import is_remote
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from reconciler.cli.command_record import provenance
 from reconciler.cli.console import Console
 from reconciler.cli.options import answered, common, flags_of, manifests
-from reconciler.cli.provenance import provenance
 from reconciler.cli.whose import load_named
 from reconciler.clock import SystemClock
 from reconciler.core.model.errors import ExitCode, InvalidInput, Problem, Severity

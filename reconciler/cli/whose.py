@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from reconciler.cli.calling import learn_names
+from reconciler.cli.command_record import learn_directory, learn_names
 from reconciler.cli.options import flags_of
-from reconciler.cli.provenance import learn_directory
 from reconciler.core.model.errors import InvalidInput, ReconcilerError, UsageError
 from reconciler.core.model.names import Instant, LocationId, closest
 from reconciler.core.model.settings import Settings

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.apply import ApplyOptions, Services, Stop, apply
-from reconciler.cli.runs import read_log
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.events import Event
@@ -21,6 +20,7 @@ from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine
 from reconciler.core.planning.revert import Reversal, plan_revert, reverse
 from reconciler.highlevel.client import HighLevel
+from reconciler.operations.runs import read_log
 from reconciler.ports import StateStore
 from reconciler.recovery_journal import RecoveryJournal
 from reconciler.sandbox.app import DEMO_TOKEN, App

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.holder import git_commit
 from reconciler.core.model.names import Instant
+from reconciler.operations.identity import git_commit
 from reconciler.sandbox.app import READ_CONTACTS, Access, App
 from reconciler.sandbox.message import Request, Response
 from reconciler.sandbox.server import Running, in_background

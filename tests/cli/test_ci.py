@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.cli.ci import actor, run_url
+from reconciler.operations.ci_job import actor, run_url
 
 GITHUB = {
     "GITHUB_SERVER_URL": "https://github.com",

@@ -16,7 +16,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reconciler.cli.holder import current_holder
 from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.errors import AuthRefused, InDoubt, RequestRefused
 from reconciler.core.model.names import Instant, LocationId
@@ -33,6 +32,7 @@ from reconciler.core.observing.diagnosis import (
 )
 from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.reader import probe
+from reconciler.operations.identity import current_holder
 from reconciler.sandbox.app import DEMO_TOKEN, READ_CONTACTS, Access, App
 from reconciler.sandbox.message import Request, Response
 from reconciler.sandbox.server import Running, in_background

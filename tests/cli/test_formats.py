@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.cli import COMMANDS, cli
 from reconciler.cli.options import FORMATS
-from reconciler.cli.reporting import SUFFIXES
+from reconciler.cli.report_file import SUFFIXES
 from tests.cli.conftest import Command
 
 Manifest = Callable[..., None]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import reconciler.cli
-from reconciler.cli.git import GitRefused, find_repository
+from reconciler.operations.git import GitRefused, find_repository
 from tests.ci.hostile import COMMIT, git, plant_repository
 from tests.cli.conftest import Command
 
@@ -44,10 +44,10 @@ def wrapped(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 def test_one_module_starts_git() -> None:
     root = Path(reconciler.__file__).parent
     texts = {path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*.py")}
-    assert {path for path, text in texts.items() if '"git"' in text} == {"cli/git.py"}
+    assert {path for path, text in texts.items() if '"git"' in text} == {"operations/git.py"}
     # the demonstration starts reconciler itself
     starting = {path for path, text in texts.items() if "subprocess" in text}
-    assert starting == {"cli/git.py", "highlevel/tokens.py"}
+    assert starting == {"operations/git.py", "highlevel/tokens.py"}
 
 
 def test_the_planted_repository_bites_whoever_asks_git_plainly(tmp_path: Path) -> None:

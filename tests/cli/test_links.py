@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.revision import files_at
 from reconciler.core.model.errors import InvalidInput, Severity
 from reconciler.loading import Directory, Files, load_files
+from reconciler.operations.git_revision import files_at
 from tests.ci.hostile import git
 from tests.cli.conftest import LOCATION, Command, contact_id
 

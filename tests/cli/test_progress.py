@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console as Rich
 
-from reconciler.cli.progress import EVERY_MS, Progress
+from reconciler.cli.progress_output import EVERY_MS, Progress
 from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Standing, Waiting
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import Action

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.cli.git import GitRefused
 from reconciler.core.model.errors import ApiError, ExitCode, RateLimited, ReconcilerError
 from reconciler.core.model.settings import Guard
+from reconciler.operations.git import GitRefused
 from reconciler.sandbox.server import PortUnavailable
 from tests.docs.messages import Text, says, texts
 from tests.docs.pages import ROOT

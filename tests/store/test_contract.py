@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from reconciler.cli.runs import read_log
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, state_document
 from reconciler.core.model.api_limits import NO_FACTS, Facts
@@ -23,6 +22,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, SetName,
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
+from reconciler.operations.runs import read_log
 from reconciler.ports import StateReader, StateStore
 from reconciler.store.processes import origin_of_this_process
 from tests.fakes import START, a_holder

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli.runs import read_log
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.recovery_file import UnrecordedAnswers
 from reconciler.core.formats.state_json import Portable
@@ -24,6 +23,7 @@ from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import GuardLimits
+from reconciler.operations.runs import read_log
 from reconciler.recovery_journal import load_unrecorded
 from reconciler.store import open_reader, open_store
 from reconciler.store.fsync import Disk

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.runs import read_log
 from reconciler.core.formats.state_json import Portable, state_document
 from reconciler.core.formats.state_json_reader import read_state
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.outcome import REJECTIONS, Outcome
+from reconciler.operations.runs import read_log
 from reconciler.ports import StateReader
 from reconciler.store import open_reader, open_store
 from reconciler.store.fsync import DISK

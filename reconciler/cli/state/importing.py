@@ -9,9 +9,7 @@ from typing import Any
 import click
 
 from reconciler.cli.console import Console
-from reconciler.cli.git import GitRefused
 from reconciler.cli.options import common, locking
-from reconciler.cli.revision import committed_at
 from reconciler.cli.state.working import journalled, locked
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.clock import SystemClock
@@ -21,6 +19,8 @@ from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import Instant, instant
 from reconciler.core.observing.refresh_rules import take_in
 from reconciler.loading.export import Exported, read_export
+from reconciler.operations.git import GitRefused
+from reconciler.operations.git_revision import committed_at
 from reconciler.output.blocks import counted, moment
 from reconciler.store import open_store
 

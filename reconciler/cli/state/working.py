@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.cli.console import Console
-from reconciler.cli.holder import current_holder
-from reconciler.cli.runs import read_log
 from reconciler.clock import SystemClock
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.errors import StateError
@@ -18,6 +16,8 @@ from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import LocationId
 from reconciler.journalled_run import acquire_lease
+from reconciler.operations.identity import current_holder
+from reconciler.operations.runs import read_log
 from reconciler.ports import StateReader, StateStore
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import click
 
 from reconciler.cli.answers import CommandOutput, spell
-from reconciler.cli.calling import command_record, for_person
+from reconciler.cli.command_record import command_record, for_person
 from reconciler.cli.options import FORMATS
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.safe_text import json_line, visible

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.cli.git import GitRefused, NoRepository, Repository, find_repository
 from reconciler.core.model.names import Instant
 from reconciler.loading import FileTree
 from reconciler.loading.links import EntryKind
+from reconciler.operations.git import GitRefused, NoRepository, Repository, find_repository
 
 _FOLDER, _LINK, _SUBMODULE = "040000", "120000", "160000"
 

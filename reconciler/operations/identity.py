@@ -9,10 +9,10 @@ import uuid
 from pathlib import Path
 
 from reconciler import __version__
-from reconciler.cli.ci import actor, run_url
-from reconciler.cli.git import GitRefused, find_repository
 from reconciler.clock import SystemClock
 from reconciler.core.model.lease import Holder
+from reconciler.operations.ci_job import actor, run_url
+from reconciler.operations.git import GitRefused, find_repository
 from reconciler.store.processes import origin_of_this_process
 
 

@@ -1,4 +1,9 @@
-"""What the reports of the command that runs say of how they were made."""
+"""What people call the locations, in all that a command says to a person; what it did, for an interrupt; how it came
+to its reports.
+
+Law: stages, and documents for machines, know ids only. A name is put beside an id where a text leaves for a person, by
+`core.names.name_locations`. Whoever loads settings gives their names to `learn_names`.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,47 @@ from pathlib import Path
 import click
 
 from reconciler import __version__
-from reconciler.cli import ARGUMENTS
+from reconciler.cli import ARGUMENTS, CommandRecord
 from reconciler.clock import SystemClock
+from reconciler.core.model.names import LocationId, name_locations
 from reconciler.core.model.safe_text import Provenance, command_line
+from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.highlevel.tokens import SHORTEST, cut
+
+
+def learn_names(settings: Settings) -> None:
+    """The names hold until the command ends, and for the error that it ends with."""
+    record, origin = command_record(), settings.origin("state")
+    record.names.update(settings.names())
+    if origin.kind is OriginKind.ENVIRONMENT and origin.source is not None:
+        record.state_variable = origin.source.path
+    learn_contact_url(settings)
+
+
+def learn_contact_url(settings: Settings) -> None:
+    """Reports of the command link to contacts by it."""
+    command_record().contact_url = settings.contact_url
+
+
+def contact_url() -> str:
+    """Where the CRM shows a contact, as the settings say; empty where they do not."""
+    return command_record().contact_url
+
+
+def location_names() -> Mapping[LocationId, str]:
+    return command_record().names
+
+
+def for_person(text: str) -> str:
+    """The text with the name of each location that it speaks of."""
+    return name_locations(text, location_names())
+
+
+def command_record() -> CommandRecord:
+    """Of the command line that runs; a new one where none does."""
+    command = click.get_current_context(silent=True)
+    return (command and command.find_object(CommandRecord)) or CommandRecord()
+
 
 _DIRECTORY = "reconciler.directory"
 _MADE = "reconciler.made"
@@ -38,7 +80,7 @@ def provenance() -> Provenance | None:
 
 def _provenance(known: Mapping[str, object]) -> Provenance:
     # it starts Git, which no answer in text needs
-    from reconciler.cli.holder import git_commit
+    from reconciler.operations.identity import git_commit
 
     directory, arguments = known.get(_DIRECTORY), known.get(ARGUMENTS, ())
     assert isinstance(arguments, tuple)

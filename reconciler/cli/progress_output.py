@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.calling import for_person, location_names
+from reconciler.cli.command_record import for_person, location_names
 from reconciler.clock import SystemClock
 from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Standing, Waiting
 from reconciler.core.model.names import Instant, LocationId, iso
