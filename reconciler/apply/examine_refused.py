@@ -10,6 +10,8 @@ Rules
 4. A look at once may show an effect, and proves none: a copy that is read may be behind, or the request may land late.
    Where it shows nothing, an add is looked at again once it can no longer land; what is over before that is in doubt.
    Removals do not wait: removing twice harms nobody.
+5. Where the others show no effect, a contact that is not there to be read may have had one: what was added to a contact
+   that was merged is on another one, which nobody reads. Its additions stay in doubt.
 """
 
 from __future__ import annotations
@@ -50,8 +52,11 @@ class Effect(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
+    """`absent`: contacts that are not there to be read, of a request that shows no effect on the others."""
+
     effect: Effect
     why: str = ""
+    absent: frozenset[ContactId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +116,7 @@ async def _look_at_some(run: Run, suspect: Suspect) -> Look:
                 break
         if readings.blind or not _is_read(half, readings):
             return _unseen(readings)
-    # that nobody was there to be read proves nothing: a merged contact's tags go to another one
-    return Look(Effect.NONE) if readings.found else _unseen(readings)
+    return _nothing_seen(readings) if readings.found else _unseen(readings)
 
 
 def _halves(contacts: Sequence[ContactId]) -> list[Sequence[ContactId]]:
@@ -136,7 +140,12 @@ async def _look_at_all(run: Run, suspect: Suspect) -> Look:
     if not readings.found or _unread(suspect, readings):
         return _unseen(readings)
     dated = [is_untouched(reading, suspect.sent) for reading in readings.found.values()]
-    return Look(Effect.NONE) if all(dated) else Look(Effect.POSSIBLE, "a contact without a date proves nothing")
+    return _nothing_seen(readings) if all(dated) else Look(Effect.POSSIBLE, "a contact without a date proves nothing")
+
+
+def _nothing_seen(readings: Readings) -> Look:
+    # that a contact is not there to be read proves nothing of it: a merged contact's tags go to another one
+    return Look(Effect.NONE, absent=frozenset(readings.missing))
 
 
 def _tells_little(suspect: Suspect, contact: ContactId) -> tuple[bool, bool]:

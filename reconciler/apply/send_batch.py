@@ -112,6 +112,8 @@ async def _looked_at(run: Run, letter: _JournalledBatch, error: RequestRefused) 
         told = ContactOutcome(Outcome.IN_DOUBT, f"{error.message}; {look.why}")
         run.unseen.append(Unseen(letter.batch, letter.sent, told.message))
         _journal(run, letter, dict.fromkeys(letter.batch.contacts, told), {}, run.now())
+    elif look.absent and letter.batch.action is Action.ADD:
+        _withdraw_but_for(run, letter, look.absent, f"{error.message}; the contact is not there to be read")
     else:
         _withdraw(run, letter)
     if not splits:
@@ -205,6 +207,20 @@ def _withdraw(run: Run, letter: _JournalledBatch) -> None:
     now = run.now()
     with _or_kept(run, letter, nothing_sent(letter.batch), withdrawn, now):
         run.world.store.withdraw_batch(run.tenure.lease, letter.number, withdrawn, now)
+
+
+def _withdraw_but_for(run: Run, letter: _JournalledBatch, contacts: frozenset[ContactId], why: str) -> None:
+    """Withdraws the additions to all of the contacts but these: what the request did to them is in doubt."""
+    tags, now = frozenset(letter.batch.tags), run.now()
+    doubted = replace(letter.batch, contacts=tuple(who for who in letter.batch.contacts if who in contacts))
+    verdicts = dict.fromkeys(doubted.contacts, ContactOutcome(Outcome.IN_DOUBT, why))
+    doubtful = {contact: letter.intended[contact].in_doubt(tags, letter.sent) for contact in doubted.contacts}
+    withdrawn = {contact: withdraw(letter.intended[contact], letter.before[contact]) for contact in letter.before}
+    _journal(run, letter, nothing_sent(letter.batch) | verdicts, withdrawn | doubtful, now)
+    run.state.observed.update(doubtful)
+    run.tally.take(doubted, verdicts)
+    for contact in doubted.contacts:
+        run.doubt(contact, Action.ADD, tags)
 
 
 def _record(run: Run, letter: _JournalledBatch, answered: Verdicts) -> None:

@@ -18,6 +18,7 @@ from reconciler.core.model.outcome import Outcome
 from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.situation import Reassertion
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
+from reconciler.sandbox.assumptions import Merged
 from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.store import open_reader, open_store
 from tests.apply.scene import HERE, Killed, Scene, a_rule, a_set, contact, name
@@ -360,6 +361,24 @@ def test_who_is_not_there_to_be_read_proves_nothing(tmp_path: Path) -> None:
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (1, {"rejected": 1}, ExitCode.PARTIAL)
+
+
+@pytest.mark.parametrize("tag", ["a", "welcome"])
+def test_what_was_added_to_a_merged_contact_is_not_added_again(tmp_path: Path, tag: str) -> None:
+    """A refused request took effect on anna, who was merged: zoe got the tag, and lost it to a workflow. Nobody reads
+    zoe; anna reads as deleted and bert as untouched."""
+    people = [contact("anna"), contact("bert"), contact("zoe")]
+    halfway = refusing(FaultKind.REFUSED_HALFWAY, status=400)
+    scene = Scene(tmp_path, *people, options=FREE, faults=halfway, merged_row=Merged.UNDER_OWN_ID)
+    scene.here.crm.merge(name("anna"), name("zoe"), now=scene.clock.now())
+    learns(scene, moves=True)
+    scene.want(a_set("s", ["anna", "bert"], tag), rules=[a_rule("welcome", triggers=True)])
+    consume(scene, tag, of=["zoe"])
+    report = scene.apply()
+
+    assert scene.adds() == {(name("zoe"), tag): 1, (name("bert"), tag): 1}
+    assert (pairs(report), report.exit_code) == ({"applied": 1, "rejected": 1}, ExitCode.PARTIAL)
+    assert journal(scene)[0][1] == {Outcome.IN_DOUBT, Outcome.NOT_SENT}
 
 
 def test_one_contact_does_not_speak_for_the_half_that_cannot_be_read(tmp_path: Path) -> None:

@@ -18,9 +18,12 @@ from tests.simulation.evidence import GOOD, Sight, Write, document, rows_of
 from tests.simulation.facts import Facts, facts_of
 from tests.simulation.invariants import Violated
 from tests.simulation.place import SEARCH, Place
+from tests.simulation.process import AFTER, BEFORE
 from tests.simulation.town import Town
 
 UNTRIED = (Outcome.NOT_SENT, Outcome.DEFERRED)
+UNSEEN_INTENTS = {("record_intent", AFTER), ("send", BEFORE)}
+"""A run that dies there leaves an intent in the state of which the server sees nothing."""
 MOST_PAGES = 2
 """Of a location that fits one: that one, and one that is empty or the same once more."""
 
@@ -58,7 +61,9 @@ def _carries(place: Place, who: str, tag: str) -> bool:
 
 def actions(facts: Facts, known: list[Facts]) -> Iterator[str]:
     """10: what did not end well is listed by what was tried, by this run or an earlier one."""
-    if facts.report is None:
+    dead = [each.run.fate for each in known if each.run.killed and each.run.fate]
+    # what such a run meant to send is what a later one lists
+    if facts.report is None or any((fate.what, fate.side) in UNSEEN_INTENTS for fate in dead):
         return
     tried = {
         pair for each in known for write in each.writes if write.exchange.at <= facts.run.ended for pair in write.pairs
@@ -78,6 +83,9 @@ def gone(facts: Facts) -> Iterator[str]:
     first = min((write.exchange.at for write in facts.writes), default=0)
     # a word that a fault spoilt may not be known again
     plain = [(who, each) for who, each in facts.unfound if each.fault in (None, FaultKind.UNFOUND)]
+    seen = [sight.exchange.at for sight in facts.sights if sight.exchange.at <= first]
+    # that the token may not see a contact tells of the contact where it saw another one afterwards, else of the token
+    plain = [(who, each) for who, each in plain if each.status != 403 or any(each.at < at for at in seen)]
     away = {who for who, each in plain if (each.ended or each.at) <= first}
     away -= {sight.contact for sight in facts.sights if (sight.exchange.ended or 0) <= first}
     for write in facts.writes:
