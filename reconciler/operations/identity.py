@@ -13,7 +13,7 @@ from reconciler.clock import SystemClock
 from reconciler.core.model.lease import Holder
 from reconciler.operations.ci_job import actor, run_url
 from reconciler.operations.git import GitRefused, find_repository
-from reconciler.store.processes import origin_of_this_process
+from reconciler.store.leases import origin_of_this_process
 
 
 def current_holder(operation: str) -> Holder:

@@ -14,10 +14,10 @@ from reconciler.core.model.errors import StateError, UsageError
 from reconciler.core.model.names import LocationId
 from reconciler.ports import StateReader, StateStore
 from reconciler.store import sqlite
-from reconciler.store.fsync import DISK, Disk
 from reconciler.store.per_location import Opened, PlacesReader, PlacesStore
 from reconciler.store.reader import SqlReader
 from reconciler.store.sql_store import SqlStore
+from reconciler.store.sqlite_file import DISK, Disk
 
 if TYPE_CHECKING:
     from reconciler.store.bucket import Obstore

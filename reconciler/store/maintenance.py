@@ -11,8 +11,8 @@ from reconciler.core.model.names import ContactId
 from reconciler.core.planning.plan import LocationState
 from reconciler.store import sql_journal
 from reconciler.store.database import Database, Given, first
-from reconciler.store.endings import put_ending
 from reconciler.store.pattern_table import Interning
+from reconciler.store.sql_journal import put_ending
 
 _BATCHES = "SELECT batches.n FROM batches JOIN runs ON batches.run = runs.n WHERE runs.location = ?"
 _KEPT = """

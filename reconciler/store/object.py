@@ -1,7 +1,7 @@
 """The state of a location in object storage: a reader, and the store of the run that holds the lease.
 
 The lease is one object, changed under compare-and-swap; it says who may begin. What refuses a write of a holder that
-was replaced is the journal's chain (`replica.py`), in which each lease begins with a call of its own.
+was replaced is the journal's chain (`object_replica.py`), in which each lease begins with a call of its own.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
 from reconciler.store.bucket import Bucket, StoredObject, Trial
 from reconciler.store.database import Undecodable
-from reconciler.store.object_codec import Call, decode, encode
-from reconciler.store.object_journal import Chain
+from reconciler.store.leases import exactly, is_held
+from reconciler.store.object_journal import Call, Chain, decode, encode
 from reconciler.store.object_replica import ObjectReplica
-from reconciler.store.sql_leases import exactly, is_held
 
 
 class ObjectReader:

@@ -1,20 +1,182 @@
 """The journal of a location in a bucket: one chain of numbered objects, and the snapshot that stands for its beginning.
 
 Each object is one call that changed the state. A change is made by putting the next object where there is none.
+
+Rules
+1. Whatever is equal is written once: the contacts of a batch share a few values.
+2. A field that has its default is left out, so that a later version may add one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
+from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin, UndecidedReading
 from reconciler.core.model.errors import StateCorrupted, StateTooNew
-from reconciler.store.bucket import Bucket, StoredObject
-from reconciler.store.database import Undecodable
-from reconciler.store.object_codec import Call, UnreadableObject, decode
+from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
+from reconciler.core.model.lease import Holder, Lease
+from reconciler.core.model.names import ContactId, Instant
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
+from reconciler.core.planning.batches import Batch
+from reconciler.store.database import Undecodable, decoding
+
+if TYPE_CHECKING:
+    from reconciler.store.bucket import Bucket, StoredObject
 
 READERS = 16
 _RESTORE = "restore the snapshot and its journal together from a backup of the bucket"
+
+FORMAT = 5
+"""Format 2: `note`, and what is known of a contact since schema version 3. Format 3: `Known.unconfirmed`. Format 4:
+`manage`, and what schema version 5 added. Format 5: how a run ended, as its report told."""
+
+UNCONFIRMED = 3
+"""The format since which objects tell which adds nobody has seen."""
+
+# names are part of the format: a class keeps the one that it was first written under
+CLASSES: dict[str, type[Any]] = {
+    "Batch": Batch,
+    "Facts": Facts,
+    "Holder": Holder,
+    "Known": ContactState,
+    "Lease": Lease,
+    "RunEnding": RunEnding,
+    "RunHeader": RunHeader,
+    "Shortfall": Shortfall,
+    "UndecidedReading": UndecidedReading,
+    "Verdict": ContactOutcome,
+}
+ENUMS: dict[str, type[StrEnum]] = {
+    "Action": Action,
+    "Origin": ObservationOrigin,
+    "Outcome": Outcome,
+    "Rejection": Rejection,
+    "RunStatus": RunStatus,
+}
+NAMES = {written: name for name, written in (CLASSES | ENUMS).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A method of the store and what it was given. `id` tells two equal calls apart."""
+
+    id: str
+    method: str
+    arguments: tuple[Any, ...]
+
+
+class UnreadableObject(Exception):
+    """A journal object of a newer version."""
+
+
+def encode(call: Call) -> bytes:
+    writer = _Writer()
+    arguments = [writer.write(each) for each in call.arguments]
+    document = {
+        "format": FORMAT,
+        "id": call.id,
+        "method": call.method,
+        "values": list(writer.values),
+        "arguments": arguments,
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+@decoding()
+def decode(content: bytes) -> Call:
+    """Raises Unreadable for a newer format, Undecodable for what is none."""
+    document = json.loads(content)
+    if document["format"] > FORMAT:
+        raise UnreadableObject(f"format {document['format']}")
+    values: list[Any] = []
+    older = document["format"] < UNCONFIRMED
+    for each in document["values"]:
+        values.append(_carried(_made(each, values)) if older else _made(each, values))
+    arguments = tuple(_read(each, values) for each in document["arguments"])
+    if older and document["method"] == "intend":
+        arguments = _intended(*arguments)
+    return Call(document["id"], document["method"], arguments)
+
+
+class _Writer:
+    """Values that were met, each written once; one refers to another by its place."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[Any, int] = {}
+
+    def write(self, value: Any) -> Any:
+        if isinstance(value, StrEnum):
+            return {"enum": NAMES[type(value)], "is": value.value}
+        if value is None or isinstance(value, str | int):
+            return value
+        if isinstance(value, Mapping):
+            return {"map": [[self.write(key), self.write(each)] for key, each in value.items()]}
+        if isinstance(value, tuple):
+            return {"tuple": [self.write(each) for each in value]}
+        place = self._places.get(value)
+        if place is None:
+            written = self._whole(value)
+            place = self._places[value] = len(self.values)
+            self.values.append(written)
+        return {"at": place}
+
+    def _whole(self, value: Any) -> Any:
+        if isinstance(value, frozenset):
+            return {"set": sorted(value)}
+        fields = {
+            field.name: self.write(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if getattr(value, field.name) != field.default
+        }
+        return {"class": NAMES[type(value)], "fields": fields}
+
+
+def _made(written: Any, values: list[Any]) -> Any:
+    if "set" in written:
+        return frozenset(written["set"])
+    fields = {name: _read(each, values) for name, each in written["fields"].items()}
+    return CLASSES[written["class"]](**fields)
+
+
+def _carried(value: Any) -> Any:
+    """A value of an older format: nobody wrote down whether what is in doubt was ever seen."""
+    return (
+        dataclasses.replace(value, unconfirmed=value.doubt & value.ledger) if isinstance(value, ContactState) else value
+    )
+
+
+def _intended(
+    lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
+) -> tuple[Any, ...]:
+    """An intent of an older format: what it is about to add is in doubt from here on, until its answer is recorded."""
+    if batch.action is Action.ADD:
+        added = frozenset(batch.tags)
+        changed = {
+            contact: dataclasses.replace(known, unconfirmed=(known.doubt | added) & known.ledger)
+            for contact, known in changed.items()
+        }
+    return lease, run, batch, changed, now
+
+
+def _read(written: Any, values: list[Any]) -> Any:
+    if not isinstance(written, dict):
+        return written
+    (kind, content), *_ = written.items()
+    if kind == "at":
+        return values[content]
+    if kind == "map":
+        return {_read(key, values): _read(each, values) for key, each in content}
+    if kind == "tuple":
+        return tuple(_read(each, values) for each in content)
+    return ENUMS[content](written["is"])
 
 
 class Taken(Exception):

@@ -27,8 +27,7 @@ from reconciler.core.formats.state_json_reader import read_state
 from reconciler.core.model.errors import LeaseLost, StateError
 from reconciler.core.model.lease import Lease
 from reconciler.store.database import first
-from reconciler.store.object_codec import Call, encode
-from reconciler.store.object_journal import Chain, Taken
+from reconciler.store.object_journal import Call, Chain, Taken, encode
 from reconciler.store.sql_store import SqlStore
 from reconciler.store.sqlite import SqliteDatabase, open_scratch
 

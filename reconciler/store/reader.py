@@ -10,7 +10,7 @@ from reconciler.core.model.journal import BatchRecord, RunEnding, RunRecord
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.planning.plan import LocationState
-from reconciler.store import endings, maintenance, sql_journal, sql_leases, sql_reader
+from reconciler.store import leases, maintenance, sql_journal, sql_reader
 from reconciler.store.database import Database
 
 
@@ -63,7 +63,7 @@ class SqlReader:
         if self._database is None:
             return None
         with self._database.reading():
-            return endings.read_ending(self._database, run)
+            return sql_journal.read_ending(self._database, run)
 
     def read_trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
         if self._database is None:
@@ -75,7 +75,7 @@ class SqlReader:
         if self._database is None:
             return None
         with self._database.reading():
-            return sql_leases.held(self._database, location, now)
+            return leases.held(self._database, location, now)
 
     def find_faults(self) -> Sequence[str]:
         if self._database is None:

@@ -16,7 +16,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
-from reconciler.store import endings, maintenance, sql_journal, sql_leases, sql_reader
+from reconciler.store import leases, maintenance, sql_journal, sql_reader
 from reconciler.store.database import Database, Given, first
 from reconciler.store.pattern_table import Interning
 from reconciler.store.reader import SqlReader
@@ -53,7 +53,7 @@ class SqlStore:
     def acquire_lease(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
         self._interning.forget()
         with self._changing() as database:
-            lease = sql_leases.take(database, self._location(location, str(uuid.uuid4())), location, holder, now)
+            lease = leases.take(database, self._location(location, str(uuid.uuid4())), location, holder, now)
             database.hold(location, lease.fence)
             return lease
 
@@ -61,14 +61,14 @@ class SqlStore:
         """Makes `lease` the location's, unless a later one is; `lineage` is that of a location not seen before."""
         with self._changing() as database:
             number = self._location(lease.location, lineage)
-            if sql_leases.last_fence(database, lease.location) > lease.fence:
+            if leases.last_fence(database, lease.location) > lease.fence:
                 raise lost(lease)
-            sql_leases.put(database, number, lease)
+            leases.put(database, number, lease)
 
     def last_fence(self, location: LocationId) -> int:
         """The highest fencing number so far, 0 before the first."""
         with self.database.reading():
-            return sql_leases.last_fence(self.database, location)
+            return leases.last_fence(self.database, location)
 
     def renew_lease(self, lease: Lease, now: Instant) -> Lease:
         renewed = Lease(lease.location, lease.holder, lease.fence, Instant(now + TTL_MS))
@@ -79,7 +79,7 @@ class SqlStore:
 
     def release_lease(self, lease: Lease) -> None:
         with self._holding(lease) as (database, number):
-            sql_leases.end(database, number)
+            leases.end(database, number)
             database.let_go(lease.location, lease.fence)
 
     def unlock_lease(self, location: LocationId, lease: str) -> Lease:
@@ -87,7 +87,7 @@ class SqlStore:
             found = first(database.execute("SELECT n FROM locations WHERE id = ?" + database.for_update, (location,)))
             if found is None:
                 raise not_the_lease(location, lease, None)
-            return sql_leases.unlock(database, int(found[0]), location, lease)
+            return leases.unlock(database, int(found[0]), location, lease)
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
@@ -116,7 +116,7 @@ class SqlStore:
             if set_sizes is not None:
                 self._set_sizes(database, number, set_sizes)
             if ending is not None:
-                endings.put_ending(database, run, ending)
+                sql_journal.put_ending(database, run, ending)
             self._interning.sweep(number)
 
     def save_states(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
@@ -209,7 +209,7 @@ class SqlStore:
     def _holding(self, lease: Lease) -> Iterator[tuple[Database, int]]:
         """A transaction under `lease`, with the location's number."""
         with self._changing() as database:
-            yield database, sql_leases.held_location(database, lease)
+            yield database, leases.held_location(database, lease)
 
     def _location(self, location: LocationId, lineage: str) -> int:
         """The location's number; nobody else takes its lease until the transaction ends."""

@@ -1,4 +1,10 @@
-"""One SQLite file as a database of the store: opened, carried forward where it is of an older version, backed up."""
+"""One SQLite file as a database of the store; states of older schema versions are carried forward.
+
+Rules
+1. Before a state is changed a copy of it is put beside it, named after its version.
+2. All steps are one transaction: the state is of the old version or of the new one.
+3. Whoever only looks changes nothing: it carries a copy in memory forward.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reconciler.core.model.names import LocationId
-from reconciler.store import connection as files
-from reconciler.store.backup import back_up
-from reconciler.store.connection import errors, transaction
+from reconciler.store import sqlite_file as files
 from reconciler.store.database import COLUMNS, Given
-from reconciler.store.fsync import DISK, Disk
-from reconciler.store.migration import migrate, migrated_copy
-from reconciler.store.schema import TABLES
+from reconciler.store.schema import STEPS, TABLES, VERSION
+from reconciler.store.sqlite_file import DISK, Disk, back_up, errors, transaction
 
 CACHE_KIB = 65_536
 """Most of the pages of a million contacts: those of a batch lie all over them."""
@@ -123,3 +126,37 @@ def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> 
         connection.close()
         raise
     return SqliteDatabase(connection, path, disk)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection, path: Path, disk: Disk) -> None:
+    """The state in the file, of the present version from here on."""
+    before = version_of(connection)
+    if before == VERSION:
+        return
+    back_up(connection, path, disk, kind=f"v{before}.backup")
+    with transaction(connection):
+        _steps(connection)
+
+
+def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection itself, or a copy in memory that is of the present version."""
+    if version_of(connection) == VERSION:
+        return connection
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    connection.backup(copy)
+    connection.close()
+    with transaction(copy):
+        _steps(copy)
+    return copy
+
+
+def _steps(connection: sqlite3.Connection) -> None:
+    # asked again: another process may have done it since
+    for version in range(version_of(connection), VERSION):
+        for statement in STEPS[version].split(";")[:-1]:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")

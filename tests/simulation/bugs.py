@@ -187,7 +187,7 @@ BUGS = (
     ),
     Bug(
         "take a lease that somebody holds",
-        "store/sql_leases.py",
+        "store/leases.py",
         "    if last is not None and is_held(",
         "    if last is not None and not last.holder and is_held(",
         "9",

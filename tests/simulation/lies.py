@@ -84,7 +84,7 @@ LIES = (
     ),
     Bug(
         "look for a holder in a PID namespace that is not his",
-        "store/processes.py",
+        "store/leases.py",
         "    if (holder.boot_id, holder.pid_namespace) != (ours.boot_id, ours.pid_namespace):",
         "    if holder.boot_id != ours.boot_id:",
         "9",

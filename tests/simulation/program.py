@@ -29,7 +29,7 @@ from reconciler.highlevel.tokens import Agency
 from reconciler.planfile import dumps, loads
 from reconciler.refresh import ReadServices, read_contacts, scan
 from reconciler.store import open_store
-from reconciler.store.processes import origin_of_this_process
+from reconciler.store.leases import origin_of_this_process
 from tests.build import plan_options
 from tests.fakes import a_holder
 from tests.simulation.declared import Declared, as_desired

@@ -17,7 +17,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch
 from reconciler.store import open_store
-from reconciler.store.object_codec import CLASSES, ENUMS, FORMAT, UNCONFIRMED, Call, decode, encode
+from reconciler.store.object_journal import CLASSES, ENUMS, FORMAT, UNCONFIRMED, Call, decode, encode
 from tests.extras import need
 from tests.fakes import START, a_holder
 

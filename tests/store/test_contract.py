@@ -24,7 +24,7 @@ from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
 from reconciler.operations.runs import read_log
 from reconciler.ports import StateReader, StateStore
-from reconciler.store.processes import origin_of_this_process
+from reconciler.store.leases import origin_of_this_process
 from tests.fakes import START, a_holder
 from tests.store import sample
 from tests.store.conftest import Home

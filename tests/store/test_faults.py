@@ -26,7 +26,7 @@ from reconciler.core.model.settings import GuardLimits
 from reconciler.operations.runs import read_log
 from reconciler.recovery_journal import load_unrecorded
 from reconciler.store import open_reader, open_store
-from reconciler.store.fsync import Disk
+from reconciler.store.sqlite_file import Disk
 from tests.apply.stage import Scene, who
 from tests.build import HERE, a_set, declare
 from tests.fakes import a_holder

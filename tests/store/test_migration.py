@@ -16,9 +16,9 @@ from reconciler.core.model.outcome import REJECTIONS, Outcome
 from reconciler.operations.runs import read_log
 from reconciler.ports import StateReader
 from reconciler.store import open_reader, open_store
-from reconciler.store.fsync import DISK
-from reconciler.store.migration import migrate, version_of
 from reconciler.store.schema import STEPS, VERSION
+from reconciler.store.sqlite import migrate, version_of
+from reconciler.store.sqlite_file import DISK
 from tests.fakes import START
 from tests.store.sample import fill
 from tests.store.test_contract import header, taken

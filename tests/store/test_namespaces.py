@@ -141,7 +141,7 @@ def test_who_is_in_another_pid_namespace_is_not_taken_for_dead(place: Place) -> 
 LOOK = """
 import json, sys
 from reconciler.core.model.lease import Holder
-from reconciler.store.processes import is_gone
+from reconciler.store.leases import is_gone
 print(is_gone(Holder(**json.loads(sys.argv[1]))))
 """
 

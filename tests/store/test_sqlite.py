@@ -19,8 +19,8 @@ from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import ContactId, Instant, SetName
 from reconciler.store import open_reader, open_store
-from reconciler.store.fsync import Disk
 from reconciler.store.schema import VERSION
+from reconciler.store.sqlite_file import Disk
 from tests.fakes import START
 from tests.store.test_contract import ANNA, BERT, HERE, LATER, applied, batch, contents, header, seen, tags, taken
 
