@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from dataclasses import dataclass
+from typing import Any
 
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, instant, normalise_tag
 from reconciler.core.model.outcome import REJECTIONS, Action, Rejection, ResponseRow
 
 BULK_PATH = "/contacts/bulk/tags/update/"
 SEARCH_PATH = "/contacts/search"
-LOCATION_TOKEN_PATH = "/oauth/locationToken"  # noqa: S105 (a path)
 API_VERSION = "2021-07-28"
 SEARCH_PAGE_LIMIT = 500
 MESSAGE_LIMIT = 200
@@ -70,46 +69,6 @@ class Page:
     cursor: tuple[Any, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class LocationToken:
-    """What an agency token was exchanged for. `location`: which it is for, as far as the answer says."""
-
-    token: str = field(repr=False)
-    lasts_ms: int | None
-    location: LocationId | None
-
-
-def location_token_body(company: str, location: LocationId) -> bytes:
-    """A form; raises ValueError for ids with characters that would change its structure."""
-    for each in (company, location):
-        if not each.isascii() or not each.replace("-", "").replace("_", "").isalnum():
-            raise ValueError("an id with characters that a form cannot carry")
-    return f"companyId={company}&locationId={location}".encode()
-
-
-def read_location_token(body: bytes) -> LocationToken:
-    """Raises Unreadable where there is no token that a header can carry; no message holds anything of the body."""
-    document = _object(body)
-    # version 3 of the API spells its keys in camel case
-    tokens = [token for key in ("access_token", "accessToken") if _is_token(token := document.get(key))]
-    if not tokens:
-        raise UnreadableAnswer("the answer has no usable `access_token`")
-    ends = [round(1000 * end) for key in ("expires_in", "expiresIn") if _is_duration(end := document.get(key))]
-    place = document.get("locationId")
-    location = LocationId(place) if isinstance(place, str) and place else None
-    return LocationToken(tokens[0], lasts_ms=next(iter(ends), None), location=location)
-
-
-def _is_token(value: object) -> TypeGuard[str]:
-    """Whether a header can carry it."""
-    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable() and " " not in value
-
-
-def _is_duration(value: object) -> TypeGuard[float]:
-    """Whether it is a number of seconds that makes sense."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 10_000_000
-
-
 def bulk_path(update: BulkUpdate) -> str:
     return BULK_PATH + update.action.value
 
@@ -121,7 +80,7 @@ def bulk_body(update: BulkUpdate) -> bytes:
 
 def read_bulk_answer(body: bytes) -> tuple[ResponseRow, ...]:
     """The rows of an answer; raises Unreadable where there is no list of rows."""
-    document = _object(body)
+    document = read_object(body)
     rows = document.get("responses")
     if not isinstance(rows, list):
         raise UnreadableAnswer("the answer has no list `responses`")
@@ -169,7 +128,7 @@ def tags_path(location: LocationId) -> str:
 
 def read_page(body: bytes) -> Page:
     """A page is the last one when it is empty; its cursor is the `searchAfter` of its last contact."""
-    document = _object(body)
+    document = read_object(body)
     items, total = document.get("contacts"), document.get("total")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise UnreadableAnswer("the answer has no list `contacts`")
@@ -180,7 +139,7 @@ def read_page(body: bytes) -> Page:
 
 def read_tag_list(body: bytes) -> int:
     """How many tags a location has; raises Unreadable where there is no list of them."""
-    tags = _object(body).get("tags")
+    tags = read_object(body).get("tags")
     if not isinstance(tags, list):
         raise UnreadableAnswer("the answer has no list `tags`")
     return len(tags)
@@ -218,7 +177,7 @@ def _segment(name: str) -> str:
 
 
 def read_contact(body: bytes) -> ContactRead:
-    document = _object(body).get("contact")
+    document = read_object(body).get("contact")
     if not isinstance(document, dict):
         raise UnreadableAnswer("the answer has no object `contact`")
     return _contact(document)
@@ -227,7 +186,7 @@ def read_contact(body: bytes) -> ContactRead:
 def read_error(body: bytes) -> tuple[str, ...]:
     """The messages of an error body, each in one line; none where the body is not the vendor's."""
     try:
-        message = _object(body).get("message", "")
+        message = read_object(body).get("message", "")
     except UnreadableAnswer:
         return ()
     texts = message if isinstance(message, list) else [message]
@@ -278,7 +237,7 @@ def _contact(item: dict[str, Any]) -> ContactRead:
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "reconciler"
-PURE = sorted([*(ROOT / "core").rglob("*.py"), ROOT / "wire.py", ROOT / "headers.py", ROOT / "ports.py"])
+PURE = sorted([*(ROOT / "core").rglob("*.py"), ROOT / "wire.py", ROOT / "wire_session.py", ROOT / "ports.py"])
 FILES = sorted(ROOT.rglob("*.py"))
 WORLDLY = {"asyncio", "http", "io", "logging", "os", "pathlib", "secrets", "shutil", "socket", "sqlite3"}
 WORLDLY |= {"subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid"}
@@ -87,8 +87,8 @@ def _named(path: Path) -> frozenset[str]:
 
 HOMES = {
     "click": "cli",
-    "deepdiff": "explain.py",
-    "duckdb": "loading/parquet.py",
+    "deepdiff": "loading/settings.py",
+    "duckdb": "loading/contact_files.py",
     "h11": "sandbox/connection.py",
     "httpx": "highlevel sandbox/transport.py",
     "jinja2": "output/html",

@@ -24,10 +24,10 @@ from reconciler.core.model.errors import (
 )
 from reconciler.core.model.names import ContactId, LocationId, instant
 from reconciler.core.model.outcome import Action, Rejection
-from reconciler.headers import read_quota
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import find_token
 from reconciler.wire import BulkUpdate, ContactRead
+from reconciler.wire_session import read_quota
 
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
 ANNA, BERT = ContactId("Anna" * 5), ContactId("Bert" * 5)

@@ -13,8 +13,8 @@ from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import ContactId
 from reconciler.core.running.pace import PATIENCE_MS
 from reconciler.refresh import read_contacts
+from reconciler.sandbox.access import Limits
 from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
-from reconciler.sandbox.limiter import Limits
 from tests.test_refresh import HERE, Library, contact, name
 
 WINDOWS = 6

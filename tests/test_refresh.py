@@ -31,10 +31,10 @@ from reconciler.core.planning.tag_aliases import AS_SENT
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
 from reconciler.refresh import ReadServices, read_contacts, refresh, scan
+from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, Access, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.faults import LIES, Fault, FaultKind, FaultPlan, Network
-from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact, World
 from reconciler.wire import ContactRead, Page

@@ -15,10 +15,11 @@ from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import Agency
+from reconciler.sandbox.access import SandboxAgency as Emulated
 from reconciler.sandbox.app import SCOPES, App
-from reconciler.sandbox.oauth import SandboxAgency as Emulated
 from reconciler.sandbox.transport import SandboxTransport
-from reconciler.wire import BulkUpdate, UnreadableAnswer, location_token_body, read_location_token
+from reconciler.wire import BulkUpdate, UnreadableAnswer
+from reconciler.wire_session import location_token_body, read_location_token
 from tests.fakes import FakeClock
 from tests.sandbox.builders import ANNA, BERT, HERE, a_world
 

@@ -22,7 +22,7 @@ from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.datafile import save_world
+from reconciler.sandbox.saved_world import save_world
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 

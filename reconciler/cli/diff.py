@@ -19,9 +19,9 @@ from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.manifest import ContactSet, Manifest, TagRule
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.settings import Settings
-from reconciler.explain import differences
 from reconciler.loading import Directory, Loaded, load_files
 from reconciler.loading.files import Files
+from reconciler.loading.settings import compare_settings
 from reconciler.operations.git_revision import files_at
 from reconciler.output.settings import shown
 
@@ -49,7 +49,7 @@ def command(manifests: Path, base: str, detailed_exitcode: bool, **options: Any)
     learn_contact_url(after.settings)
     old, new = _desired(before, now), _desired(after, now)
     comparisons = [compare(each, old.get(each), new.get(each)) for each in sorted(old.keys() | new.keys())]
-    moves = differences(_settings(before), _settings(after))
+    moves = compare_settings(_settings(before), _settings(after))
     tell(compare_answer(comparisons, moves, base=base), console, options)
     changed = bool(moves) or any(not each.is_empty for each in comparisons)
     return ExitCode.CHANGES if detailed_exitcode and changed else ExitCode.DONE

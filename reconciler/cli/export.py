@@ -21,7 +21,7 @@ from reconciler.core.model.safe_text import redacted, visible
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.core.observing.refresh_rules import Method, RefreshRequest
 from reconciler.core.planning.plan import LocationState
-from reconciler.loading.write_files import contacts_text, manifest_text, write_files
+from reconciler.loading.export_files import contacts_text, manifest_text, write_files
 from reconciler.output.blocks import counted
 from reconciler.store import open_reader, open_store
 

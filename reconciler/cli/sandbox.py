@@ -12,10 +12,9 @@ from reconciler.cli.options import common
 from reconciler.cli.session import open_session
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import LocationId
+from reconciler.sandbox.access import SandboxAgency
 from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, Access, App
-from reconciler.sandbox.datafile import load_world, save_world
-from reconciler.sandbox.oauth import SandboxAgency
-from reconciler.sandbox.population import make_world
+from reconciler.sandbox.saved_world import load_world, make_world, save_world
 from reconciler.sandbox.server import run, url_of
 from reconciler.sandbox.world import World
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from reconciler.cli.options import common
-from reconciler.loading.schema import SchemaKind, schema_text
+from reconciler.loading.settings_models import SchemaKind, schema_text
 from reconciler.output.schema import SCHEMAS, published
 
 

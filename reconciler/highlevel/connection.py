@@ -40,7 +40,6 @@ from reconciler.core.model.errors import (
 from reconciler.core.model.names import Instant, iso
 from reconciler.core.model.outcome import called, read_refusal
 from reconciler.core.running.quota import SHARED
-from reconciler.headers import read_pause, read_quota
 from reconciler.highlevel.http_client import (
     ENCODING,
     BearerToken,
@@ -52,15 +51,14 @@ from reconciler.highlevel.http_client import (
 )
 from reconciler.highlevel.route import find_route, no_route
 from reconciler.highlevel.tokens import Agency, Exchange, cut, without
-from reconciler.wire import (
-    API_VERSION,
+from reconciler.wire import API_VERSION, UnreadableAnswer, one_line, read_error
+from reconciler.wire_session import (
     LOCATION_TOKEN_PATH,
     LocationToken,
-    UnreadableAnswer,
     location_token_body,
-    one_line,
-    read_error,
     read_location_token,
+    read_pause,
+    read_quota,
 )
 
 T = TypeVar("T")

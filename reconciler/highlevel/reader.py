@@ -15,7 +15,6 @@ from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, Request
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.observing.diagnosis import Answered
-from reconciler.headers import read_date
 from reconciler.highlevel.connection import Connection
 from reconciler.wire import (
     SEARCH_PATH,
@@ -30,6 +29,7 @@ from reconciler.wire import (
     search_body,
     tags_path,
 )
+from reconciler.wire_session import read_date
 
 
 class HighLevelReader:

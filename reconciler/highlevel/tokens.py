@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from reconciler.core.model.errors import AuthRefused
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import called
-from reconciler.wire import LocationToken
+from reconciler.wire_session import LocationToken
 
 DEFAULT_VARIABLE = "HIGHLEVEL_TOKEN"
 COMMAND_TIMEOUT_S = 60

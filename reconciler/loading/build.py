@@ -12,12 +12,12 @@ from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, SetUse, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, normalise_tag
 from reconciler.loading import mistakes
-from reconciler.loading.contact_tables import FileRequest, RowFilter, id_fault, repetition
+from reconciler.loading.contact_files import read_table
+from reconciler.loading.contact_ids import FileRequest, RowFilter, id_fault, repetition
+from reconciler.loading.file_tree import CannotRead
 from reconciler.loading.files import Files, inside, shown
-from reconciler.loading.links import CannotRead
 from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, ListFilter, TagRuleModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
-from reconciler.loading.tables import read_table
 
 Report = Callable[[Problem], None]
 

@@ -4,6 +4,7 @@ Rules
 1. Every value arrives as text; what must be a number, a date or true/false is parsed here, by our rules, in our words.
 2. A name, an id or a tag stays the text it is. Its JSON Schema accepts any scalar: an editor types `no` as false.
 3. What may be a secret written in the wrong place is not repeated in a message.
+4. In the schema, a key that may be left out may not be null: the loader would take `null` for the text that it is.
 """
 
 from __future__ import annotations
@@ -208,3 +209,36 @@ Lineage = Annotated[str, AfterValidator(_lineage)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 ContactUrl = Annotated[str, AfterValidator(_contact_url)]
 TimeZone = Annotated[str, AfterValidator(_timezone)]
+
+
+# Bounds that stand around a parser of ours come out of pydantic under its own names.
+_BOUNDS = {"ge": "minimum", "le": "maximum"}
+
+
+def clean_schema(value: Any) -> Any:
+    """Without the null of optional keys, null defaults and generated titles; descriptions on one line."""
+    if isinstance(value, list):
+        return [clean_schema(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    made = {_BOUNDS.get(key, key): _part(key, part) for key, part in value.items() if not _superfluous(key, part)}
+    choices = made.get("anyOf")
+    if isinstance(choices, list) and {"type": "null"} in choices:
+        left = [choice for choice in choices if choice != {"type": "null"}]
+        del made["anyOf"]
+        made = {**left[0], **made} if len(left) == 1 else {**made, "anyOf": left}
+    return made
+
+
+def _part(key: str, part: Any) -> Any:
+    if key in ("properties", "$defs"):
+        return {name: clean_schema(below) for name, below in part.items()}
+    if key in ("examples", "default", "enum", "required"):
+        return part
+    if key == "description":
+        return " ".join(part.split())
+    return clean_schema(part)
+
+
+def _superfluous(key: str, part: Any) -> bool:
+    return (key == "default" and part is None) or (key == "title" and isinstance(part, str))

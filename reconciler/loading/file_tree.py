@@ -1,4 +1,11 @@
-"""Files held in memory, such as those of another Git revision: read as a directory with the same files would be."""
+"""Finds the files of a tree that are read: those that end like a manifest, through links too; and a tree in memory.
+
+Rules
+1. A link is followed inside the tree. One that leaves it, leads in a circle or to nothing is listed like a manifest,
+   and opening it raises the reason: its target may declare tags, which would be pruned if the link were skipped.
+2. A file is read once, however many links lead to it; by its own name, where no part of that is hidden.
+3. A link to a file that does not end like a manifest is followed when a contact set asks for the file.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +14,129 @@ import posixpath
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from enum import StrEnum
+from typing import BinaryIO, Protocol
 
-from reconciler.loading.links import CIRCLE, NOTHING, OUTSIDE, CannotRead, EntryKind, manifest_names
+from reconciler.loading.contact_files import ENDINGS
+
+SETTINGS_NAME = "reconciler.yaml"
+MANIFEST_ENDINGS = (".yaml", ".yml")
+
+OUTSIDE = "leaves the manifests directory"
+CIRCLE = "a link that leads in a circle"
+NOTHING = "a link that leads to nothing"
+
+
+class CannotRead(Exception):
+    """A file that is not there, not a regular file, or not inside; the message says which."""
+
+
+class EntryKind(StrEnum):
+    """What an entry of a tree is. `OPAQUE`: what may hold manifests and cannot be looked into; `OTHER`: a device."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "link"
+    OPAQUE = "opaque"
+    OTHER = "other"
+
+
+class Tree(Protocol):
+    """Files and folders below a top, whose name is empty. Names have `/` between their parts."""
+
+    def entries(self, folder: str) -> Iterable[tuple[str, EntryKind]]:
+        """What lies in a folder; nothing is followed."""
+        ...
+
+    def follow(self, name: str) -> tuple[str, EntryKind]:
+        """Where a name leads, through links, and what that is; raises CannotRead."""
+        ...
+
+    def kind_beyond(self, name: str) -> EntryKind | None:
+        """What a link leads to that cannot be followed; None where there is nothing, or it cannot be known."""
+        ...
+
+
+def manifest_names(tree: Tree) -> list[str]:
+    """The names of all files that end like a manifest, and of all links that cannot be followed, sorted."""
+    return _Walk(tree).names()
+
+
+@dataclass(slots=True)
+class _Walk:
+    """`read`: the name of each file by its real one; `listed`: names that are listed whatever they lead to.
+
+    `folders`, `links`: those to come, each with its real name.
+    """
+
+    tree: Tree
+    read: dict[str, str] = field(default_factory=dict)
+    listed: list[str] = field(default_factory=list)
+    walked: set[str] = field(default_factory=lambda: {""})
+    folders: deque[tuple[str, str]] = field(default_factory=lambda: deque([("", "")]))
+    links: deque[tuple[str, str]] = field(default_factory=deque)
+
+    def names(self) -> list[str]:
+        """Links come last, so that a file that has a name of its own is read by it."""
+        while self.folders or self.links:
+            if self.folders:
+                self._list(*self.folders.popleft())
+            else:
+                self._follow(*self.links.popleft())
+        return sorted([*self.read.values(), *self.listed])
+
+    def _list(self, folder: str, real: str) -> None:
+        for entry, kind in sorted(self.tree.entries(real)):
+            name, real_name = posixpath.join(folder, entry), posixpath.join(real, entry)
+            if entry.startswith("."):
+                continue
+            if kind is EntryKind.LINK:
+                self.links.append((name, real_name))
+            elif kind is EntryKind.FOLDER:
+                self._enter(name, real_name)
+            elif kind is EntryKind.OPAQUE:
+                self.listed.append(name)
+            elif _is_manifest(name):
+                self.read.setdefault(real_name, name)
+
+    def _enter(self, name: str, real: str) -> None:
+        if real not in self.walked:
+            self.walked.add(real)
+            self.folders.append((name, real))
+
+    def _follow(self, name: str, link: str) -> None:
+        try:
+            real, kind = self.tree.follow(link)
+        except CannotRead:
+            if _is_manifest(name) or self._may_declare(name, link):
+                self.listed.append(name)
+            return
+        if kind is EntryKind.FOLDER:
+            self._enter(name, real)
+        elif kind is EntryKind.OPAQUE or name == SETTINGS_NAME:
+            self.listed.append(name)
+        elif _is_manifest(name):
+            self.read.setdefault(real, name)
+
+    def _may_declare(self, name: str, link: str) -> bool:
+        """Whether a link that cannot be followed may lead to a folder with manifests."""
+        kind = self.tree.kind_beyond(link)
+        return kind is EntryKind.FOLDER or (kind is None and not name.lower().endswith(ENDINGS))
+
+
+def _is_manifest(name: str) -> bool:
+    return name.lower().endswith(MANIFEST_ENDINGS)
+
+
+def directory_hint(given: str) -> str:
+    """What was probably meant by what is no directory."""
+    folder, suffix = posixpath.split(given)[0], posixpath.splitext(given)[1]
+    if suffix in MANIFEST_ENDINGS:
+        return f"name the directory of the manifests, {folder or '.'}: a manifest holds together with the others"
+    if suffix == ".json":
+        return "a plan file is for `apply` and `show`; here, name the directory of the manifests"
+    return "name the directory of the manifests, or write a first one with `reconciler init`"
+
 
 MAX_LINKS = 40
 """As many as Linux follows for one name."""

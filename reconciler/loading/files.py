@@ -1,11 +1,11 @@
-"""Where manifests and contact files are read from: a directory, or a snapshot of one (snapshot.py).
+"""Reads manifests and contact files from a directory on disk.
 
 Rules
 1. A name is a path relative to the manifests directory, with `/`. Nothing outside the directory is ever opened, by
    `..`, by an absolute path or through a symbolic link. A link to a file or a directory inside is followed.
 2. Only regular files are opened: no pipes, devices or directories.
-3. Hidden files and directories are not looked at.
-4. Where a submodule of Git is not checked out, that is told: what it declares would be pruned.
+3. Hidden files and directories are skipped.
+4. A submodule of Git that is not checked out is an error: its empty directory would prune all that it declares.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,8 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from reconciler.loading.links import CIRCLE, NOTHING, OUTSIDE, CannotRead, EntryKind, manifest_names
-from reconciler.loading.submodules import NOT_CHECKED_OUT, is_missing_submodule
+from reconciler.loading.file_tree import CIRCLE, NOTHING, OUTSIDE, CannotRead, EntryKind, manifest_names
 
 
 class Files(Protocol):
@@ -144,3 +144,29 @@ def _told() -> Iterator[None]:
     except (OSError, ValueError) as error:
         reason = CIRCLE if getattr(error, "errno", None) == errno.ELOOP else getattr(error, "strerror", None) or error
         raise CannotRead(reason if reason == CIRCLE else f"cannot be read: {reason}") from None
+
+
+NOT_CHECKED_OUT = "a submodule that is not checked out: git submodule update --init"
+MOST_BYTES = 1_000_000
+
+_PATH = re.compile(r'^\s*path\s*=\s*"?(.*?)"?\s*$', re.MULTILINE)
+
+
+def is_missing_submodule(folder: Path) -> bool:
+    """Whether a directory is empty, and its checkout's `.gitmodules` has a submodule there."""
+    try:
+        if any(folder.iterdir()):
+            return False
+        place = folder.resolve()
+        top = next((above for above in place.parents if os.path.lexists(above / ".git")), None)
+        return top is not None and place.relative_to(top).as_posix() in _PATH.findall(_content(top / ".gitmodules"))
+    except OSError:
+        return False
+
+
+def _content(file: Path) -> str:
+    """The text of a regular file; empty for anything else that stands in its place."""
+    if not stat.S_ISREG(file.lstat().st_mode):
+        return ""
+    with file.open("rb") as stream:
+        return stream.read(MOST_BYTES).decode("utf-8", "replace")

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -25,9 +24,8 @@ from reconciler.core.model.names import Instant, LocationId, SetName, Source
 from reconciler.core.model.settings import Settings
 from reconciler.loading import mistakes
 from reconciler.loading.build import SetBuilder, manifest_of, plain, tag_rules
-from reconciler.loading.file_tree import FileTree
+from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead, FileTree, directory_hint
 from reconciler.loading.files import Directory, Files, shown
-from reconciler.loading.links import SETTINGS_NAME, CannotRead, directory_hint
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar, parse
@@ -263,42 +261,11 @@ class _Loading:
             return ManifestModel.model_validate(data), set()
         except ValidationError as error:
             self.problems += mistakes.problems(error, root, ManifestModel)
-            broken = _cut(data, [detail["loc"] for detail in error.errors(include_url=False, include_input=False)])
+            broken = mistakes.cut_out(
+                data, [detail["loc"] for detail in error.errors(include_url=False, include_input=False)]
+            )
             data.setdefault("location", _UNKNOWN)
         try:
             return ManifestModel.model_validate(data), broken
         except ValidationError:
             return None, broken
-
-
-def _mended(sets: Any, location: tuple[int | str, ...]) -> bool:
-    """Whether the error lay in one item of a set's list of words, in whose place there now stands a sound one."""
-    if len(location) < 4 or location[0] != "contact_sets" or location[2] not in _WORDS:
-        return False
-    listed = sets.get(location[1], {}).get(location[2]) if isinstance(sets, dict) else None
-    if not isinstance(listed, list) or not isinstance(location[3], int):
-        return False
-    listed[location[3]] = "sound"
-    return True
-
-
-_WORDS = ("tags", "absent", "ignore")
-
-
-def _cut(data: dict[str, Any], locations: Iterable[tuple[int | str, ...]]) -> set[str]:
-    """Takes out of `data` whatever an error lies in; answers the names of the contact sets that are not as written.
-
-    Of a list of tags only the wrong one is replaced, so that what else is wrong with the set is told too.
-    """
-    broken: set[str] = set()
-    for location in locations:
-        top = data.get(str(location[0]))
-        if location[0] == "contact_sets":
-            broken.update(map(str, location[1:2]))
-        if _mended(top, location):
-            continue
-        if len(location) > 1 and isinstance(top, dict):
-            top.pop(location[1], None)
-        else:
-            data.pop(str(location[0]), None)
-    return broken

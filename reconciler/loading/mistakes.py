@@ -12,10 +12,10 @@ from pydantic_core import ErrorDetails
 
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.names import Source, closest, did_you_mean, looks_like_contact_id
+from reconciler.loading.contact_files import ENDINGS
 from reconciler.loading.fields import kind
 from reconciler.loading.nodes import Mapping, Node, Scalar
 from reconciler.loading.nodes import Sequence as SequenceNode
-from reconciler.loading.tables import ENDINGS
 
 _WANTED = {
     "string_type": "text",
@@ -189,3 +189,36 @@ def _keys_of_union(members: Sequence[Any], location: Location) -> tuple[str, ...
         if not tags and member is not NoneType and (keys := keys_at(member, location)):
             return keys
     return ()
+
+
+def _mended(sets: Any, location: tuple[int | str, ...]) -> bool:
+    """Whether the error lay in one item of a set's list of words, in whose place there now stands a sound one."""
+    if len(location) < 4 or location[0] != "contact_sets" or location[2] not in _WORDS:
+        return False
+    listed = sets.get(location[1], {}).get(location[2]) if isinstance(sets, dict) else None
+    if not isinstance(listed, list) or not isinstance(location[3], int):
+        return False
+    listed[location[3]] = "sound"
+    return True
+
+
+_WORDS = ("tags", "absent", "ignore")
+
+
+def cut_out(data: dict[str, Any], locations: Iterable[tuple[int | str, ...]]) -> set[str]:
+    """Takes out of `data` whatever an error lies in; answers the names of the contact sets that are not as written.
+
+    Of a list of tags only the wrong one is replaced, so that what else is wrong with the set is told too.
+    """
+    broken: set[str] = set()
+    for location in locations:
+        top = data.get(str(location[0]))
+        if location[0] == "contact_sets":
+            broken.update(map(str, location[1:2]))
+        if _mended(top, location):
+            continue
+        if len(location) > 1 and isinstance(top, dict):
+            top.pop(location[1], None)
+        else:
+            data.pop(str(location[0]), None)
+    return broken

@@ -17,8 +17,7 @@ import yaml
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Source
-from reconciler.loading.strict import COMMENT, Strictness
-from reconciler.loading.text import place
+from reconciler.loading.text import COMMENT, Strictness, place
 from reconciler.loading.yaml_mistakes import find_mistake
 
 MAX_DEPTH = 20

@@ -13,8 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deepdiff import DeepDiff
+from deepdiff.helper import NotPresent
 from pydantic import BaseModel, ValidationError
 
+from reconciler.core.manifests.compare_revisions import SettingMove
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.names import LocationId, Source, Tag, did_you_mean, normalise_tag
 from reconciler.core.model.settings import (
@@ -207,3 +210,31 @@ def _tag(text: str | None) -> Tag | None:
 
 def _location(text: str | None) -> LocationId | None:
     return None if text is None else LocationId(text)
+
+
+def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[SettingMove, ...]:
+    """What differs between two trees of plain values, sorted by dotted key."""
+    found = DeepDiff(before, after, view="tree", verbose_level=2)
+    moves = (move for kind in found.values() for level in kind for move in _setting_moves(level))
+    return tuple(sorted(moves, key=lambda move: move.key))
+
+
+def _setting_moves(level: Any) -> Iterator[SettingMove]:
+    key = ".".join(str(part) for part in level.path(output_format="list"))
+    before, after = level.t1, level.t2
+    tree = next((side for side in (before, after) if isinstance(side, Mapping) and side), None)
+    if tree is None or (isinstance(before, Mapping) and isinstance(after, Mapping)):
+        yield SettingMove(key, _setting_text(before), _setting_text(after))
+        return
+    # a whole branch came or went: tell its leaves
+    for name, value in tree.items():
+        gone = tree is before
+        yield SettingMove(
+            f"{key}.{name}", _setting_text(value) if gone else None, None if gone else _setting_text(value)
+        )
+
+
+def _setting_text(value: Any) -> str | None:
+    if isinstance(value, NotPresent) or value is None:
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)

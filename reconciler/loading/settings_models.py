@@ -1,8 +1,17 @@
-"""`reconciler.yaml` as pydantic definitions; the defaults are those of `core.settings`."""
+"""`reconciler.yaml` as pydantic definitions, and the JSON Schema (2020-12) of settings and manifests.
+
+The defaults are those of `core.model.settings`. Editors and other tools read the schemas: the same definitions give the
+same bytes, and keys keep the order in which the definitions name them.
+"""
 
 from __future__ import annotations
 
-from pydantic import Field
+import json
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, Field
+from pydantic.json_schema import GenerateJsonSchema
 
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.settings import (
@@ -35,8 +44,9 @@ from reconciler.loading.fields import (
     TimeZone,
     Variable,
     Version,
+    clean_schema,
 )
-from reconciler.loading.models import Strict, TagRuleModel
+from reconciler.loading.models import ManifestModel, Strict, TagRuleModel
 
 _API = ApiSettings()
 _PLAN = PlanSettings()
@@ -200,3 +210,27 @@ class SettingsModel(Strict):
     """How many runs keep their rows; revert reaches that far."""
     contact_url: ContactUrl = Field("", examples=["https://crm.example.com/{location_id}/contacts/{contact_id}"])
     """Where the CRM shows a contact; reports link to it. Empty: they do not."""
+
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class SchemaKind(StrEnum):
+    MANIFEST = "manifest"
+    SETTINGS = "settings"
+
+
+_MODELS: dict[SchemaKind, type[BaseModel]] = {SchemaKind.MANIFEST: ManifestModel, SchemaKind.SETTINGS: SettingsModel}
+_TITLES = {SchemaKind.MANIFEST: "reconciler manifest", SchemaKind.SETTINGS: "reconciler settings"}
+
+
+def schema(kind: SchemaKind) -> dict[str, Any]:
+    """The schema of one kind of file as plain data."""
+    made = _MODELS[kind].model_json_schema(by_alias=True, schema_generator=GenerateJsonSchema)
+    cleaned: dict[str, Any] = clean_schema(made)
+    return {"$schema": DIALECT, **cleaned, "title": _TITLES[kind]}
+
+
+def schema_text(kind: SchemaKind) -> str:
+    """The schema as a file."""
+    return json.dumps(schema(kind), indent=2, ensure_ascii=False) + "\n"

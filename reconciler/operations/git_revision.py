@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reconciler.core.model.names import Instant
 from reconciler.loading import FileTree
-from reconciler.loading.links import EntryKind
+from reconciler.loading.file_tree import EntryKind
 from reconciler.operations.git import GitRefused, NoRepository, Repository, find_repository
 
 _FOLDER, _LINK, _SUBMODULE = "040000", "120000", "160000"

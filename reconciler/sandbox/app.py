@@ -17,10 +17,19 @@ from typing import Any
 
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action, ResponseRow
-from reconciler.sandbox.bodies import NO_ACCESS, check_location, read_bulk, read_json, read_tags
-from reconciler.sandbox.limiter import Limiter, Limits
-from reconciler.sandbox.message import RefusedRequest, Request, Response, answer, error
-from reconciler.sandbox.oauth import Counter, SandboxAgency
+from reconciler.sandbox.access import Counter, Limiter, Limits, SandboxAgency
+from reconciler.sandbox.messages import (
+    NO_ACCESS,
+    RefusedRequest,
+    Request,
+    Response,
+    answer,
+    check_location,
+    error,
+    read_bulk,
+    read_json,
+    read_tags,
+)
 from reconciler.sandbox.search import Search, contact_document, read_query
 from reconciler.sandbox.world import Contact, World, made_up_id
 from reconciler.wire import API_VERSION, bulk_answer

@@ -20,7 +20,7 @@ import h11
 
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.faults import Delivery, Loss, Network
-from reconciler.sandbox.message import Request, Response, error
+from reconciler.sandbox.messages import Request, Response, error
 
 MOST_BODY = 4 * 1024 * 1024
 LINGER_S = 1.0

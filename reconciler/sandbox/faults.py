@@ -23,7 +23,7 @@ from random import Random
 
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
-from reconciler.sandbox.message import Request, Response, error
+from reconciler.sandbox.messages import Request, Response, error
 
 
 class FaultKind(StrEnum):

@@ -16,7 +16,7 @@ from typing import Any
 
 from reconciler.core.model.names import ContactId, Instant, Tag, iso
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.bodies import refuse, unknown_keys
+from reconciler.sandbox.messages import refuse, unknown_keys
 from reconciler.sandbox.world import Contact, World
 
 MOST_A_PAGE = 500

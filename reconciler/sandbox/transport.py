@@ -15,7 +15,7 @@ import httpx
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
 from reconciler.sandbox.faults import Loss, Network
-from reconciler.sandbox.message import Request, Response
+from reconciler.sandbox.messages import Request, Response
 
 _DEFAULT_TIMEOUT_S = 60.0
 

@@ -11,14 +11,15 @@ Rules
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Generic, TypeVar
 
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet, looks_like_contact_id
 from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.sandbox.assumptions import Assumptions, Merged
-from reconciler.sandbox.replica import LaggingCopy
 
 INVALID = "contact id is not a valid firebase id"
 DELETED = "contact is deleted"
@@ -248,3 +249,26 @@ def made_up_id(*parts: str) -> str:
         digest, place = divmod(digest, len(_ID_LETTERS))
         letters.append(_ID_LETTERS[place])
     return "".join(letters)
+
+
+T = TypeVar("T")
+
+
+class LaggingCopy(Generic[T]):
+    """`version` moves when what is seen does. Changes are told in the order of their instants."""
+
+    def __init__(self, contacts: Mapping[ContactId, T]) -> None:
+        self.version = 0
+        self._seen = dict(contacts)
+        self._coming: deque[tuple[int, ContactId, T]] = deque()
+
+    def tell(self, at: int, contact: ContactId, found: T) -> None:
+        self._coming.append((at, contact, found))
+
+    def as_of(self, moment: int) -> Mapping[ContactId, T]:
+        """Every contact as it was at `moment`, which never goes back; not to be changed."""
+        while self._coming and self._coming[0][0] <= moment:
+            _at, contact, found = self._coming.popleft()
+            self._seen[contact] = found
+            self.version += 1
+        return self._seen

@@ -35,10 +35,10 @@ from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combi
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.shortfalls import ending_of
 from reconciler.highlevel.client import HighLevel
+from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.faults import FaultPlan, Network
-from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Crm

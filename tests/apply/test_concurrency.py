@@ -11,9 +11,9 @@ from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import LocationId
+from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, Access
 from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
-from reconciler.sandbox.limiter import Limits
 from tests.apply.scene import HERE, THERE, Scene, a_set, contact, name
 from tests.apply.test_scenarios import FREE, pairs
 from tests.fakes import START

@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.running.stop_conditions import Canary, StopOn
-from reconciler.sandbox.limiter import Limits
+from reconciler.sandbox.access import Limits
 from reconciler.store import open_store
 from tests.apply.scene import THERE, Scene, a_set, contact, name
 from tests.apply.test_scenarios import FREE, converged, pairs, status

@@ -181,7 +181,7 @@ OF_FILES = (
     ),
     Bug(
         "skip a link that leaves",
-        "loading/links.py",
+        "loading/file_tree.py",
         "            if _is_manifest(name) or self._may_declare(name, link):\n",
         "            if _is_manifest(name):\n",
         f"{_LINKS}::test_what_a_linked_directory_declared_is_not_pruned",
@@ -202,14 +202,14 @@ OF_FILES = (
     ),
     Bug(
         "take a submodule that is not checked out for nothing",
-        "loading/submodules.py",
+        "loading/files.py",
         "return top is not None and",
         "return top is None and",
         f"{_LINKS}::test_a_submodule_that_is_not_checked_out_is_not_taken_for_nothing",
     ),
     Bug(
         "take a pointer of Git LFS for contacts",
-        "loading/tables.py",
+        "loading/contact_files.py",
         "    if is_lfs_pointer(first):\n",
         "    if is_lfs_pointer(first[1:]):\n",
         "tests/cli/test_lfs.py::test_a_contact_file_that_is_a_pointer_is_told_as_that",

@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.model.names import Instant
 from reconciler.operations.identity import git_commit
 from reconciler.sandbox.app import READ_CONTACTS, Access, App
-from reconciler.sandbox.message import Request, Response
+from reconciler.sandbox.messages import Request, Response
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from tests.ci.hostile import COMMIT, git, plant_repository

@@ -7,7 +7,7 @@ from threading import Event
 
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.faults import Delivery, Network
-from reconciler.sandbox.message import Request
+from reconciler.sandbox.messages import Request
 
 
 class Listening(Network):

@@ -34,7 +34,7 @@ from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.reader import probe
 from reconciler.operations.identity import current_holder
 from reconciler.sandbox.app import DEMO_TOKEN, READ_CONTACTS, Access, App
-from reconciler.sandbox.message import Request, Response
+from reconciler.sandbox.messages import Request, Response
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_store

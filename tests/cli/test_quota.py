@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.sandbox.limiter import Limits
+from reconciler.sandbox.access import Limits
 from reconciler.sandbox.server import Running
 from tests.cli.conftest import Command
 

@@ -22,18 +22,11 @@ from referencing.jsonschema import DRAFT4
 
 from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.model.outcome import Action, ResponseRow
+from reconciler.sandbox.access import SandboxAgency
 from reconciler.sandbox.app import SCOPES, App
-from reconciler.sandbox.message import Response
-from reconciler.sandbox.oauth import SandboxAgency
-from reconciler.wire import (
-    API_VERSION,
-    BulkUpdate,
-    bulk_body,
-    bulk_path,
-    location_token_body,
-    read_bulk_answer,
-    search_body,
-)
+from reconciler.sandbox.messages import Response
+from reconciler.wire import API_VERSION, BulkUpdate, bulk_body, bulk_path, read_bulk_answer, search_body
+from reconciler.wire_session import location_token_body
 from tests.sandbox.builders import ANNA, BERT, ELSEWHERE, FOREIGN, GONE, HERE, a_world, call, document
 
 CONTACTS, CONTACTS_V3, LOCATIONS = "contacts-2021-07-28.json", "contacts-v3.json", "locations-2021-07-28.json"

@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from reconciler import headers, planfile
+from reconciler import planfile, wire_session
 from reconciler.apply import rounds, split_refused
 from reconciler.core.model import api_limits, contact_state, lease
 from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.settings import ApiSettings
 from reconciler.core.observing.refresh_rules import Cost, estimate, pages
 from reconciler.highlevel import http_client
-from reconciler.loading import nodes, tables, text
+from reconciler.loading import contact_files, nodes, text
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "limits.md"
@@ -63,13 +63,13 @@ def ours() -> list[tuple[str, ...]]:
         ("size of a manifest", f"{text.MAX_BYTES // 1_000_000} MB"),
         ("values in a manifest", f"{nodes.MAX_VALUES:,}"),
         ("depth of a manifest", f"{nodes.MAX_DEPTH}"),
-        ("line of a contact file", f"{tables.MAX_LINE >> 20} MB"),
+        ("line of a contact file", f"{contact_files.MAX_LINE >> 20} MB"),
         ("body of an answer", f"{http_client.MOST_BODY >> 20} MB"),
         ("plan file", f"{planfile.MOST_BYTES >> 20} MB"),
         ("extra requests for batches that are refused as a whole", f"{split_refused.MOST_EXTRA}"),
         ("rounds of a run", f"{rounds.MAX_ROUNDS}"),
         ("a lease without a heartbeat", f"{lease.TTL_MS // 1000} s"),
-        ("a pause that `Retry-After` may ask for", f"{headers.LONGEST_PAUSE_MS // 60_000} min"),
+        ("a pause that `Retry-After` may ask for", f"{wire_session.LONGEST_PAUSE_MS // 60_000} min"),
         ("a quarantine without another look", f"{contact_state.QUARANTINE_MS // day} days"),
         ("between two restorations of a pair", f"{contact_state.RESTORE_MS // day} days"),
     ]

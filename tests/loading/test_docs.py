@@ -14,8 +14,8 @@ from reconciler.core.manifests.checks import CHECKS
 from reconciler.core.model.names import instant
 from reconciler.loading import FileTree, Loaded, load_files
 from reconciler.loading.nodes import Mapping, Node, Sequence, parse
-from reconciler.loading.schema import SchemaKind, schema
 from reconciler.loading.settings import keys, variable
+from reconciler.loading.settings_models import SchemaKind, schema
 
 DOC = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text(encoding="utf-8")
 KINDS = {"manifests/example.yaml": "manifest", "manifests/reconciler.yaml": "settings"}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.loading.schema import SchemaKind, schema_text
+from reconciler.loading.settings_models import SchemaKind, schema_text
 
 SERVER = shutil.which("yaml-language-server")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(SERVER is None, reason="yaml-language-server (npm) is not there")]

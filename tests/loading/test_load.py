@@ -13,8 +13,8 @@ from reconciler.core.model.errors import InvalidInput, Severity
 from reconciler.core.model.manifest import Authority, Combined, ListedContacts, OnLeave
 from reconciler.core.model.names import instant
 from reconciler.loading import FileTree, Loaded, load, load_files
+from reconciler.loading.file_tree import CannotRead
 from reconciler.loading.files import inside
-from reconciler.loading.links import CannotRead
 
 LOCATION = "location: asdrwHvLUxlfw5SqKVCN\n"
 A, B = "qFSqySFkVvNzOSqgGqFi", "3ualbhnV7j3n3a9r2moD"

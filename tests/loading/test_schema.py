@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from reconciler.core.model.errors import InvalidInput
 from reconciler.loading import FileTree, load_files
-from reconciler.loading.schema import SchemaKind, schema, schema_text
+from reconciler.loading.settings_models import SchemaKind, schema, schema_text
 
 LOCATION = "asdrwHvLUxlfw5SqKVCN"
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import Source
-from reconciler.loading.contact_tables import ContactTable, FileRequest, Gathering, RowFilter
-from reconciler.loading.tables import read_table, rows, text_lines
+from reconciler.loading.contact_files import read_table, rows, text_lines
+from reconciler.loading.contact_ids import ContactTable, FileRequest, Gathering, RowFilter
 from tests.extras import need
 
 ASKED = Source("m.yaml", 3, 5)

@@ -16,8 +16,8 @@ from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import ContactId, LocationId, Tag, normalise_tag
 from reconciler.core.model.outcome import Rejection
 from reconciler.loading import FileTree
+from reconciler.loading.export_files import contacts_text, manifest_text, write_files
 from reconciler.loading.manifests import load_files
-from reconciler.loading.write_files import contacts_text, manifest_text, write_files
 from tests.build import HERE, carries, ids, state, state_of, tags, unseen
 
 TAGS = st.text(min_size=1, max_size=30).map(normalise_tag).filter(can_be_declared)

@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.message import Request, Response
+from reconciler.sandbox.messages import Request, Response
 from reconciler.sandbox.world import Contact, World
 
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")

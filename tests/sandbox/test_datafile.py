@@ -13,8 +13,7 @@ from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import ContactId, looks_like_contact_id
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Assumptions, Merged, Oversize
-from reconciler.sandbox.datafile import load_world, save_world
-from reconciler.sandbox.population import make_world
+from reconciler.sandbox.saved_world import load_world, make_world, save_world
 from reconciler.sandbox.world import World, made_up_id
 from tests.sandbox.builders import ANNA, BERT, CARA, HERE, NOW, a_world
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.names import Instant
+from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.faults import EVERYDAY, Fault, FaultKind, FaultPlan, Loss, Network
-from reconciler.sandbox.limiter import Limits
-from reconciler.sandbox.message import Request, Response
+from reconciler.sandbox.messages import Request, Response
 from tests.sandbox.builders import ANNA, BERT, GONE, HEADERS, HERE, NOW, a_world
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.names import Instant
+from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import App
-from reconciler.sandbox.limiter import Limits
-from reconciler.sandbox.message import Request
+from reconciler.sandbox.messages import Request
 from tests.sandbox.builders import ANNA, HEADERS, HERE, NOW, a_world, call, document
 
 PATHS = (

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from reconciler.sandbox.access import FORM, SandboxAgency
 from reconciler.sandbox.app import SCOPES, App
-from reconciler.sandbox.oauth import FORM, SandboxAgency
 from tests.sandbox.builders import ANNA, HERE, a_world, call, document
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.names import Instant
+from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import App
-from reconciler.sandbox.limiter import Limits
-from reconciler.sandbox.population import make_world
+from reconciler.sandbox.saved_world import make_world
 from reconciler.sandbox.world import Contact, World, made_up_id
 from reconciler.wire import Page, read_page, search_body
 from tests.sandbox.builders import ANNA, BERT, CARA, ELSEWHERE, HERE, NOW, a_world, call, contact, document

@@ -12,8 +12,8 @@ from typing import Any
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.planning.plan import PlanOptions
+from reconciler.sandbox.access import Limits
 from reconciler.sandbox.assumptions import Assumptions, Merged
-from reconciler.sandbox.limiter import Limits
 from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Crm
 from tests.fakes import START

@@ -19,7 +19,7 @@ import pytest
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.faults import Delivery, Network
-from reconciler.sandbox.message import Request
+from reconciler.sandbox.messages import Request
 from reconciler.sandbox.server import in_background
 from reconciler.sandbox.world import Contact, World
 from tests.cli.conftest import LOCATION, contact_id

@@ -18,7 +18,7 @@ from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import Instant, instant
 from reconciler.core.observing.refresh_rules import take_in
-from reconciler.loading.export import Exported, read_export
+from reconciler.loading.export_files import Exported, read_export
 from reconciler.operations.git import GitRefused
 from reconciler.operations.git_revision import committed_at
 from reconciler.output.blocks import counted, moment

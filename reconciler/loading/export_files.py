@@ -1,10 +1,14 @@
-"""What somebody else wrote down about contacts: a CSV export of the CRM, or a dump of search rows.
+"""Reads a CRM's export of contacts and their tags, and writes the manifests and contact files of `export`.
 
-Rules
+Rules of reading
 1. CSV: a header with `contact_id`, `contact id` or `id`, and `tags`, in any case; tags are parted by commas.
 2. JSON: a list of rows, an object with a list `contacts`, or one of these a line; a row is as the search shows it.
-3. A row that does not tell its tags tells nothing; an empty list of tags says that there are none.
-4. Nothing is taken from a file with a mistake in it: every problem is told with its place.
+3. A row without tags is counted and left out; an empty list of tags means that the contact has none.
+4. A file with a mistake is refused whole: every problem is reported with its place.
+
+Rules of writing
+5. `load` reads every tag back unchanged: a tag that is not plainly a word is quoted, unprintable characters escaped.
+6. Nothing that exists is overwritten.
 """
 
 from __future__ import annotations
@@ -12,12 +16,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.manifests.export_sets import ExportedSet
+from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, LocationId, Source, TagSet, normalise_tag
 from reconciler.loading.text import LFS, SAVE_AS_UTF_8, UTF_16, is_lfs_pointer, is_utf_16
 from reconciler.wire import UnreadableAnswer, read_rows
@@ -137,3 +143,58 @@ def _documents(path: Path, text: str) -> list[tuple[int, object]]:
         except (ValueError, RecursionError) as error:
             raise InvalidInput([_problem(path, number, "is not JSON")]) from error
     return found
+
+
+_WORD = re.compile(r"[a-z0-9](?:[a-z0-9 _./+-]*[a-z0-9])?")
+
+
+def manifest_text(location: LocationId, sets: Iterable[ExportedSet], *, folder: str, comment: str) -> str:
+    """A manifest with these sets, their contacts in files of `folder` beside it. `comment`: one printable line."""
+    lines = [f"# {comment}", f"location: {location}", "contact_sets:"]
+    for each in sets:
+        lines += [
+            f"  {each.name}:",
+            f"    contacts: {{file: {folder}/{each.name}.csv}}",
+            "    tags:",
+            *(f"      - {scalar(tag)}" for tag in each.tags),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def contacts_text(each: ExportedSet) -> str:
+    return "contact_id\n" + "".join(f"{_cell(contact)}\n" for contact in each.contacts)
+
+
+def scalar(text: str) -> str:
+    """A YAML scalar that is read as exactly this text."""
+    if _WORD.fullmatch(text):
+        return text
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    if char == " " or char.isprintable():
+        return char
+    point = ord(char)
+    return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
+
+
+def _cell(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"') else text
+
+
+def write_files(directory: Path, files: Mapping[Path, str]) -> None:
+    """Writes all of the files (their paths relative to the directory), or none where one is there already."""
+    existing = sorted(path for path in files if (directory / path).exists())
+    if existing:
+        raise UsageError(
+            f"{directory / existing[0]} exists already, and nothing is overwritten", hint="choose another --out"
+        )
+    try:
+        for path, text in files.items():
+            (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            (directory / path).write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ReconcilerError(f"{error.filename} cannot be written: {error.strerror}") from error

@@ -1,14 +1,30 @@
-"""What the headers of an answer say: the time, the limits, a pause. Pure; a header that makes no sense says nothing."""
+"""HighLevel's headers (time, limits, pauses) and its token exchange. Pure.
+
+A header that makes no sense counts as absent.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from typing import TypeGuard
 
 from reconciler.core.model.api_limits import Quota
-from reconciler.core.model.names import Instant
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.wire import UnreadableAnswer, read_object
 
+LOCATION_TOKEN_PATH = "/oauth/locationToken"  # noqa: S105 (a path)
 LONGEST_PAUSE_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class LocationToken:
+    """What an agency token was exchanged for. `location`: which it is for, as far as the answer says."""
+
+    token: str = field(repr=False)
+    lasts_ms: int | None
+    location: LocationId | None
 
 
 def read_date(headers: Mapping[str, str]) -> Instant | None:
@@ -59,3 +75,34 @@ def _date(text: str) -> Instant | None:
         return Instant(round(parsedate_to_datetime(text).timestamp() * 1000)) if text.isascii() else None
     except (ValueError, OverflowError):
         return None
+
+
+def location_token_body(company: str, location: LocationId) -> bytes:
+    """A form; raises ValueError for ids with characters that would change its structure."""
+    for each in (company, location):
+        if not each.isascii() or not each.replace("-", "").replace("_", "").isalnum():
+            raise ValueError("an id with characters that a form cannot carry")
+    return f"companyId={company}&locationId={location}".encode()
+
+
+def read_location_token(body: bytes) -> LocationToken:
+    """Raises Unreadable where there is no token that a header can carry; no message holds anything of the body."""
+    document = read_object(body)
+    # version 3 of the API spells its keys in camel case
+    tokens = [token for key in ("access_token", "accessToken") if _is_token(token := document.get(key))]
+    if not tokens:
+        raise UnreadableAnswer("the answer has no usable `access_token`")
+    ends = [round(1000 * end) for key in ("expires_in", "expiresIn") if _is_duration(end := document.get(key))]
+    place = document.get("locationId")
+    location = LocationId(place) if isinstance(place, str) and place else None
+    return LocationToken(tokens[0], lasts_ms=next(iter(ends), None), location=location)
+
+
+def _is_token(value: object) -> TypeGuard[str]:
+    """Whether a header can carry it."""
+    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable() and " " not in value
+
+
+def _is_duration(value: object) -> TypeGuard[float]:
+    """Whether it is a number of seconds that makes sense."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 10_000_000

@@ -1,19 +1,23 @@
-"""The rate limit of a location: so many requests in an interval, so many a day.
+"""Admission to a location: the rate limit, and the location tokens that an agency's token is exchanged for.
 
 Rules
 1. In no interval of its length are more requests let through than the limit, unless `interval_slides` is off.
 2. The day is a day of UTC.
 3. Requests of all integrations of the location share the limit: `spend` takes from it without a request.
+4. S: `POST /oauth/locationToken`, a form with companyId and locationId, under the agency's token. The vendor does not
+   specify the answer to a wrong form, nor whether it counts against the location's limits: see `Assumptions`.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
 
-from reconciler.core.model.names import Instant
+from reconciler.core.model.names import Instant, LocationId
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.message import Headers
+from reconciler.sandbox.messages import Headers, RefusedRequest, Request
 
 DAY_MS = 86_400_000
 
@@ -97,3 +101,64 @@ class Limiter:
         horizon = now - length if self._rules.interval_slides else now // length * length - 1
         while self._recent and self._recent[0] <= horizon:
             self._recent.popleft()
+
+
+FORM = "application/x-www-form-urlencoded"
+NO_COMPANY = "The token does not have access to this company."
+NO_LOCATION = "Location not found"
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxAgency:
+    """An agency's token, the company that it is of, and what its location tokens may do."""
+
+    token: str
+    company: str
+    scopes: frozenset[str]
+
+
+class Counter:
+    """Where an agency's token is exchanged."""
+
+    def __init__(self, agency: SandboxAgency, location: LocationId, rules: Assumptions) -> None:
+        self.agency = agency
+        self.issued: dict[str, Instant] = {}
+        self._location = location
+        self._rules = rules
+
+    def is_good(self, token: str, now: Instant) -> bool:
+        """Whether the token was issued here and is still good."""
+        return now < self.issued.get(token, now)
+
+    def revoke(self) -> None:
+        """Every location token ends now."""
+        self.issued.clear()
+
+    def exchange(self, request: Request, now: Instant) -> dict[str, Any]:
+        """The answer's document; Refused where the form is not right."""
+        form = self._form(request)
+        if form["companyId"] != self.agency.company:
+            raise RefusedRequest(401, NO_COMPANY)
+        if form["locationId"] != self._location:
+            raise RefusedRequest(400, NO_LOCATION)
+        if self._rules.exchange_revokes:
+            self.revoke()
+        token = f"location-token-{len(self.issued) + 1}-{now}"
+        self.issued[token] = Instant(now + 1000 * self._rules.location_token_s)
+        camel = self._rules.exchange_in_camel_case
+        return {
+            "accessToken" if camel else "access_token": token,
+            "tokenType" if camel else "token_type": "Bearer",
+            "expiresIn" if camel else "expires_in": self._rules.location_token_s,
+            "scope": " ".join(sorted(self.agency.scopes)),
+            "locationId": self._location,
+            "userId": "sandbox",
+        }
+
+    def _form(self, request: Request) -> dict[str, str]:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        fields = parse_qs(request.body.decode("utf-8", "replace")) if kind == FORM else {}
+        problems = [f"{key} must be a string" for key in ("companyId", "locationId") if len(fields.get(key, [])) != 1]
+        if problems:
+            raise RefusedRequest(422, problems)
+        return {key: values[0] for key, values in fields.items()}
