@@ -200,8 +200,25 @@ def test_what_is_shown_has_no_secret() -> None:
     assert "s3cr" not in lines["state"]
     assert "hush" not in lines["state"]
     assert "sslmode=require" in lines["state"]
-    assert redacted("s3://bucket/{location}") == "s3://bucket/{location}"
-    assert redacted("sqlite:///.reconciler/state.db") == "sqlite:///.reconciler/state.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://crm:s3cr@t/x@db.example/crm?a=b", "postgresql://crm:***@db.example/crm?a=b"),
+        ("postgresql://crm:pa/ss#1@db.example/crm", "postgresql://crm:***@db.example/crm"),
+        ("postgresql://ghp_token@db.example/crm", "postgresql://***@db.example/crm"),
+        ("postgresql://:hush@db.example/crm", "postgresql://***@db.example/crm"),
+        ("postgresql://a:b\nc@db.example/crm", "postgresql://a:***@db.example/crm"),
+        ("postgresql://crm:pa?ss@db.example/crm", "postgresql://crm:***@db.example/crm"),
+        ("s3://bucket/{location}", "s3://bucket/{location}"),
+        ("s3://bucket/team@acme", "s3://bucket/team@acme"),
+        ("sqlite:///.reconciler/state.db", "sqlite:///.reconciler/state.db"),
+        ("sqlite:////home/a@b/state.db", "sqlite:////home/a@b/state.db"),
+    ],
+)
+def test_a_state_url_is_shown_without_user_and_password(url: str, shown: str) -> None:
+    assert redacted(url) == shown
 
 
 def test_a_token_written_where_its_name_belongs_is_not_repeated() -> None:

@@ -18,7 +18,9 @@ from reconciler.core.model.names import ContactId, Instant, LocationId
 
 _MARKS = re.compile(r"(:(?=:)|#(?=#))")
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-_PASSWORD = re.compile(r"(?<=://)([^/@\s]*:)[^/\s]*(?=@)")
+_USERINFO = re.compile(r"(?s)(?<=://)(?!/)(?:([\w.-]+:)|).*@")
+"""A user and a password, which may hold any character: a slash that nobody encoded, too."""
+_WITHOUT_USER = ("sqlite:", "s3:", "az:", "gs:", "file:")
 _SECRET_PARAMETER = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|key|sig)[^=&]*=)[^&]*")
 LOCATION, CONTACT = "{location_id}", "{contact_id}"
 
@@ -82,8 +84,12 @@ def _combines(char: str) -> bool:
 
 
 def redacted(url: str) -> str:
-    """A state URL without its password and without parameters that look like secrets."""
-    return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
+    """A state URL without its password and without parameters that look like secrets.
+
+    A user without a password may be a token, and is left out too.
+    """
+    plain = url if url.startswith(_WITHOUT_USER) else _USERINFO.sub(r"\1***@", url)
+    return _SECRET_PARAMETER.sub(r"\1***", plain)
 
 
 def is_contact_url(template: str) -> bool:
