@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from reconciler.core.model.contact_changes import absorb, intend
+from reconciler.core.model.contact_changes import record_answer, record_intent
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Holder, Lease
@@ -144,10 +144,11 @@ def answer(
     """A batch as a plan has it, and the answer of the API to it."""
     batch = Batch(Action.ADD, tuple(chosen), (Tag(f"tag-{nth % 60}"),))
     tags, now = frozenset(batch.tags), Instant(NOW + nth)
-    intended = {each: intend(known[each], Action.ADD, tags, keep=frozenset(), at=now) for each in chosen}
+    intended = {each: record_intent(known[each], Action.ADD, tags, keep=frozenset(), at=now) for each in chosen}
     verdicts = {each: verdict_on(known[each].observed or frozenset(), tags) for each in chosen}
     known.update(
-        (each, absorb(intended[each], verdicts[each], Action.ADD, tags, sent=now, answered=now)) for each in chosen
+        (each, record_answer(intended[each], verdicts[each], Action.ADD, tags, sent=now, answered=now))
+        for each in chosen
     )
     intend_s, _, number = timed(lambda: store.record_intent(lease, run, batch, intended, now))
     record_s, cpu_s, _ = timed(

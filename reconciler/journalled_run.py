@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from reconciler.core.model.errors import LockHeld, StateError
 from reconciler.core.model.events import Waiting
-from reconciler.core.model.lease import HEARTBEAT_MS, Holder, Lease, pauses, slept_through
+from reconciler.core.model.lease import HEARTBEAT_MS, Holder, Lease, lease_ended_error, retry_pauses
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.ports import Clock, Reporter, StateStore
 
@@ -28,7 +28,7 @@ async def acquire_lease(
     location: LocationId, holder: Holder, *, store: StateStore, clock: Clock, report: Reporter, lock_timeout_ms: int = 0
 ) -> HeldLease:
     """The lease on a location, waited for at most `lock_timeout_ms`; raises LockHeld."""
-    for pause in pauses(lock_timeout_ms):
+    for pause in retry_pauses(lock_timeout_ms):
         try:
             return _taken(location, holder, store, clock)
         except LockHeld as error:
@@ -55,7 +55,7 @@ class HeldLease:
         """The heartbeat, where it is due; raises LeaseLost where the lease is over."""
         now = self.clock.now()
         if now >= self.lease.expires:
-            raise slept_through(self.lease, now)
+            raise lease_ended_error(self.lease, now)
         if now - self.renewed >= HEARTBEAT_MS:
             self.lease = self.store.renew_lease(self.lease, now)
             self.renewed = now

@@ -33,16 +33,16 @@ from reconciler.core.observing.refresh_rules import (
     RefreshRequest,
     RefreshResult,
     UnreachableReason,
-    cheaper,
-    estimate,
-    pages,
-    read_again,
-    without_asking,
+    cheaper_method,
+    choose_rereads,
+    count_pages,
+    estimate_cost,
+    method_without_count,
 )
 from reconciler.core.observing.search import Scan
 from reconciler.core.planning.situation import OlderRows, Searched
 from reconciler.core.running.pace import Pace
-from reconciler.core.running.quota import Tries, room
+from reconciler.core.running.quota import Tries, quota_wait_ms
 from reconciler.ports import Clock, Reporter, TagReader
 from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead, Page
 
@@ -135,7 +135,7 @@ class _Refresh:
             self._tell_cost(Method.SEARCH, 0)
         for tag in sorted(self.wanted.exclusive - self.searched.complete):
             await self._holders(tag)
-        if again := read_again(self.wanted, self.contradicted):
+        if again := choose_rereads(self.wanted, self.contradicted):
             await self.get(again)
         if self.contradicted:
             older = OlderRows(self.rows, len(self.contradicted), len(again))
@@ -155,17 +155,17 @@ class _Refresh:
 
     async def _observe(self) -> None:
         """By the method that was asked for, or the cheaper one; the page that was read to find out is not wasted."""
-        wanted, page, method = self.wanted, None, without_asking(self.wanted)
+        wanted, page, method = self.wanted, None, method_without_count(self.wanted)
         left = self.reading.clock.now()
         if method is not Method.GET:
             page = await self.page(None)
-            method = method or cheaper(wanted, page.total)
+            method = method or cheaper_method(wanted, page.total)
         if page is None or method is Method.GET:
             self._tell_cost(Method.GET, len(wanted.contacts))
             await self.get(wanted.contacts)
             return
         took = self.reading.clock.now() - left
-        self._tell_cost(Method.SEARCH, pages(page.total) + len(wanted.doubtful), each_ms=took)
+        self._tell_cost(Method.SEARCH, count_pages(page.total) + len(wanted.doubtful), each_ms=took)
         await self.scan(page, left)
         if wanted.method is Method.AUTO:
             await self.get(wanted.doubtful)
@@ -173,7 +173,7 @@ class _Refresh:
             await self.get(tuple(self.silent))
 
     def _tell_cost(self, method: Method, requests: int, *, each_ms: int = 0) -> None:
-        cost = estimate(requests, self.reading.pace.rate, each_ms=each_ms)
+        cost = estimate_cost(requests, self.reading.pace.rate, each_ms=each_ms)
         exclusive = len(self.wanted.exclusive)
         self.reading.report(
             Priced(self.location, method, cost.requests, cost.milliseconds, round(cost.share, 6), exclusive)
@@ -275,7 +275,7 @@ class _Refresh:
         found, number, read = Scan(self.location), 0, 0
         lot = _lot(asked)
         while True:
-            news = found.page([(each.id, each.location) for each in page.contacts], page.total, page.cursor)
+            news = found.add_page([(each.id, each.location) for each in page.contacts], page.total, page.cursor)
             for contact, new in zip(page.contacts, news, strict=True):
                 if new:
                     lot.take(contact)
@@ -355,7 +355,7 @@ async def _once(location: LocationId, request: Callable[[], Awaitable[T]], readi
 
 def _wait(location: LocationId, reading: ReadServices) -> int:
     now = reading.clock.now()
-    return room(location, reading.pace, now, spill=False, hint=READ_LATER) or reading.pace.wait(now)
+    return quota_wait_ms(location, reading.pace, now, spill=False, hint=READ_LATER) or reading.pace.wait(now)
 
 
 async def at_once(jobs: Iterable[Callable[[], Coroutine[Any, Any, None]]], most: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, instant, normalise_tag
+from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, normalise_tag, parse_instant
 from reconciler.core.model.outcome import REJECTIONS, Action, Rejection, ResponseRow
 
 BULK_PATH = "/contacts/bulk/tags/update/"
@@ -220,7 +220,7 @@ def _row_document(row: ResponseRow) -> dict[str, Any]:
 
 def _contact(item: dict[str, Any]) -> ContactRead:
     try:
-        updated = instant(item["dateUpdated"])
+        updated = parse_instant(item["dateUpdated"])
     except (KeyError, TypeError, ValueError):
         updated = None
     contact = _text(item, "id")

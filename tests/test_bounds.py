@@ -201,7 +201,7 @@ def test_a_total_is_a_count(total: object) -> None:
 
 def a_page(scan: Scan, number: int, *, rows: int = 2, total: int = 10) -> None:
     contacts = [(ContactId(f"{number}-{row}"), HERE) for row in range(rows)]
-    scan.page(contacts, total, (number,))
+    scan.add_page(contacts, total, (number,))
 
 
 def pages_until_the_end(scan: Scan, **more: int) -> int:

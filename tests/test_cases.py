@@ -18,7 +18,7 @@ from reconciler.core.manifests.resolve import resolve
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.manifest import Manifest
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, instant
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, parse_instant
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, Plan, combine
@@ -71,7 +71,7 @@ def _searched(item: dict[str, list[str]], now: Instant) -> Searched:
 def _plan(case: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.chdir(case)
     document = json.loads((case / "observed.json").read_text())
-    now = instant(document.pop("now"))
+    now = parse_instant(document.pop("now"))
     loaded = load("manifests", now=now)
     manifests: dict[LocationId, list[Manifest]] = {}
     for manifest in loaded.manifests:

@@ -22,7 +22,7 @@ from reconciler.core.model.errors import (
     RequestRefused,
     Unread,
 )
-from reconciler.core.model.names import ContactId, LocationId, instant
+from reconciler.core.model.names import ContactId, LocationId, parse_instant
 from reconciler.core.model.outcome import Action, Rejection
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import find_token
@@ -304,7 +304,7 @@ def test_too_many_requests(header: str | None, expected: int | None) -> None:
 
 def test_a_date_to_try_again_at_without_the_servers_own_clock() -> None:
     answer = error(429, **{"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})
-    told = instant("2026-10-21T07:27:50Z")
+    told = parse_instant("2026-10-21T07:27:50Z")
     api = HighLevel(ORIGIN, token=TOKEN, transport=Wire(answer), now=lambda: told)
     with pytest.raises(NotApplied) as caught:
         asyncio.run(api.update_tags(UPDATE))
@@ -346,7 +346,7 @@ def test_a_limit_given_twice_or_contradicting_says_nothing() -> None:
 
 def test_a_day_that_is_used_up_is_told_apart() -> None:
     used_up = LIMITS | {"X-RateLimit-Daily-Remaining": "0", "X-RateLimit-Daily-Reset": "60000"}
-    now = instant("2026-11-26T10:00:00Z")
+    now = parse_instant("2026-11-26T10:00:00Z")
     api = HighLevel(ORIGIN, token=TOKEN, transport=Wire(error(429, **used_up)), now=lambda: now)
     with pytest.raises(QuotaExhausted) as caught:
         asyncio.run(api.update_tags(UPDATE))

@@ -237,7 +237,7 @@ def test_a_lagging_row_never_replaces_a_newer_observation() -> None:
     observed = ContactStates()
     observed.update({name(1): written, name(2): older})
     for each in asyncio.run(scan(HERE, library.reading)).seen:
-        observed.update(dict(each.absorb(observed)))
+        observed.update(dict(each.apply_to(observed)))
 
     assert observed[name(1)] == written
     assert observed[name(2)].observed == {"a"}
@@ -250,7 +250,7 @@ def test_a_lagging_row_does_not_bring_back_a_contact_rejected_since(age_ms: int,
     rejected = ContactState(quarantine=Rejection.DELETED, quarantined_at=Instant(START - age_ms))
     observed.update({name(1): rejected})
     for each in asyncio.run(scan(HERE, library.reading)).seen:
-        observed.update(dict(each.absorb(observed)))
+        observed.update(dict(each.apply_to(observed)))
 
     assert (observed[name(1)].quarantine is None) is lifted
 
@@ -260,7 +260,7 @@ def test_a_lagging_row_does_not_settle_a_doubt() -> None:
     observed = ContactStates()
     observed.update({name(1): ContactState().in_doubt(frozenset({Tag("a")}), Instant(START - INDEX_LAG_MS))})
     for each in asyncio.run(scan(HERE, library.reading)).seen:
-        observed.update(dict(each.absorb(observed)))
+        observed.update(dict(each.apply_to(observed)))
 
     assert observed[name(1)].doubt == {"a"}
 

@@ -33,7 +33,7 @@ async def send_all(run: Run, batches: Sequence[Batch]) -> None:
             for task in sorted(done, key=flights.__getitem__):
                 index = flights.pop(task)
                 _finish(run, task)
-                schedule.end(index)
+                schedule.end_batch(index)
                 ended += 1
                 run.tell(_answered(run, batches[index], done=ended, of=len(batches)))
     finally:
@@ -48,7 +48,7 @@ async def send_all(run: Run, batches: Sequence[Batch]) -> None:
 
 def _start_ready(run: Run, batches: Sequence[Batch], schedule: BatchQueue, flights: _Tasks) -> None:
     while run.error is None and len(flights) < run.room:
-        index = schedule.start()
+        index = schedule.start_next()
         if index is None:
             return
         flights[asyncio.create_task(_deliver(run, batches[index]))] = index
@@ -72,7 +72,7 @@ def _finish(run: Run, task: asyncio.Task[None]) -> None:
 
 def _answered(run: Run, batch: Batch, *, done: int, of: int) -> BatchAnswered:
     tags = frozenset(batch.tags)
-    worst = Counter(run.tally.worst(contact, tags) for contact in batch.contacts)
+    worst = Counter(run.tally.worst_outcome(contact, tags) for contact in batch.contacts)
     return BatchAnswered(
         location=run.location,
         action=batch.action,

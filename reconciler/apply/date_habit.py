@@ -21,7 +21,7 @@ from reconciler.core.model.errors import ApiError, RequestRefused
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.planning.batches import Batch
-from reconciler.core.running.batch_split import limits_named
+from reconciler.core.running.batch_split import read_limits
 from reconciler.core.running.doubt import ContactReading, moved_by_journal, moves_updated
 
 
@@ -79,7 +79,7 @@ async def _read_once(run: Run, write: KnownWrite) -> ContactReading | None:
 
 def learn_named(run: Run, batch: Batch, error: RequestRefused) -> bool:
     """Takes the size that the message names, if it does; whether that is so."""
-    limits = limits_named(error.message, batch)
+    limits = read_limits(error.message, batch)
     if limits is not None:
         learn_size(run, run.facts.limited(*limits, run.now()), error)
     return limits is not None

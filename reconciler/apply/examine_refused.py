@@ -24,7 +24,7 @@ from reconciler.apply.date_habit import moves_date
 from reconciler.apply.read_contacts import Readings, read_contact, read_contacts
 from reconciler.apply.run import Run
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
-from reconciler.core.model.names import ContactId, Instant, TagSet, folded
+from reconciler.core.model.names import ContactId, Instant, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch
 from reconciler.core.running.doubt import SLACK_MS, ContactReading, is_untouched
@@ -173,8 +173,8 @@ def _shown(suspect: Suspect, contact: ContactId, readings: Readings) -> str:
 
 def _among(batch: Batch, tags: TagSet) -> str:
     """One of `tags` that the request names, in whatever spelling the location keeps it."""
-    named = set(map(folded, batch.tags))
-    return min((tag for tag in tags if folded(tag) in named), default="")
+    named = set(map(fold_spelling, batch.tags))
+    return min((tag for tag in tags if fold_spelling(tag) in named), default="")
 
 
 def _moved(reading: ContactReading, sent: Instant) -> bool:

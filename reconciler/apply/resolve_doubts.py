@@ -31,9 +31,9 @@ from reconciler.core.running.doubt import (
     is_decidable,
     is_untouched,
     kept_reading,
-    lost_sight_of,
+    record_absence,
     sent_to_add,
-    settle,
+    settle_doubt,
 )
 
 CHUNK = 200
@@ -69,7 +69,7 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
     # a later contact may have told what an earlier one was held for
     await _judge_again(run, contacts, again)
     _reject(run, readings.missing)
-    run.rates.look(readings.answered, len(readings.absent))
+    run.rates.count_readings(readings.answered, len(readings.absent))
     halt_if_wrong(run)
     run.check()
     return again
@@ -104,7 +104,7 @@ async def _settled(run: Run, contact: ContactId, reading: ContactReading, again:
     untouched = _untouched(run, contact, reading, adds - reading.tags - tried)
     # who is told to stop asks nothing more: what was read is kept, and decided by the next run
     moves = await moves_date(run) if untouched and run.error is None else None
-    found = settle(
+    found = settle_doubt(
         known,
         reading,
         adds,
@@ -132,16 +132,16 @@ def _untouched(run: Run, contact: ContactId, reading: ContactReading, missing: T
 
 
 def _book(run: Run, contact: ContactId, found: Settled, adds: TagSet, again: Again) -> None:
-    ours = run.tally.tags(contact, Outcome.IN_DOUBT)
-    run.tally.put(contact, found.seen, Outcome.SEEN)
+    ours = run.tally.tags_with(contact, Outcome.IN_DOUBT)
+    run.tally.set_outcome(contact, found.seen, Outcome.SEEN)
     run.proven[contact] = run.proven.get(contact, NONE) | (found.again & adds)
-    if freed := found.again & run.tally.tags(contact, Outcome.HELD):
+    if freed := found.again & run.tally.tags_with(contact, Outcome.HELD):
         # held by this run until it knew better: planned anew
-        run.tally.put(contact, freed, Outcome.NOT_SENT)
+        run.tally.set_outcome(contact, freed, Outcome.NOT_SENT)
         run.tried[contact] = run.tried.get(contact, NONE) | freed
     for action, tags in ((Action.ADD, found.again & adds & ours), (Action.REMOVE, (found.again - adds) & ours)):
         if tags:
-            run.tally.put(contact, tags, Outcome.NOT_SENT)
+            run.tally.set_outcome(contact, tags, Outcome.NOT_SENT)
             run.tried[contact] = run.tried.get(contact, NONE) | tags
             again.setdefault((action, tags), []).append(contact)
     _spoil(run, contact, found.held & adds, Outcome.HELD, _WHY[Action.ADD])
@@ -161,7 +161,7 @@ def _reject(run: Run, missing: Mapping[ContactId, Rejection]) -> None:
         known = run.state.observed[contact]
         _spoil(run, contact, known.doubt, Outcome.REJECTED, f"not found when it was read: {why}")
         run.rejected[contact] = known
-        lost = lost_sight_of(known, why, run.now(), membership=run.desired.membership(contact))
+        lost = record_absence(known, why, run.now(), membership=run.desired.membership(contact))
         run.state.observed.update({contact: lost})
         run.doubtful.pop(contact, None)
 
@@ -171,7 +171,7 @@ def hold_unsettled(run: Run) -> None:
     for listed in run.plan.held:
         if listed.why == IN_DOUBT:
             for contact in run.sought.intersection(listed.contacts) - run.tally.rejected:
-                told = run.tally.tags(contact, *Outcome)
+                told = run.tally.tags_with(contact, *Outcome)
                 doubt = run.state.observed[contact].doubt.intersection(listed.tags) - told
                 _spoil(run, contact, doubt, Outcome.HELD, "an earlier run sent it, and it could not be read")
 
@@ -179,7 +179,7 @@ def hold_unsettled(run: Run) -> None:
 def disbelieve_absences(run: Run) -> None:
     """Books as in doubt again what was in doubt on contacts that were refused, or said not to be there."""
     for contact, known in run.rejected.items():
-        doubt = known.doubt & run.tally.tags(contact, Outcome.REJECTED)
+        doubt = known.doubt & run.tally.tags_with(contact, Outcome.REJECTED)
         _spoil(run, contact, doubt, Outcome.IN_DOUBT, "the contact is said not to be there, which is not believed")
 
 
@@ -192,7 +192,7 @@ def _spoil(run: Run, contact: ContactId, doubt: TagSet, outcome: Outcome, why: s
     for action, sent in ((Action.ADD, added), (Action.REMOVE, doubt - added)):
         for tags, awaited in ((sent & wanted, True), (sent - wanted, False)):
             if tags:
-                run.tally.spoil(contact, action, tags, outcome, why, awaited=awaited)
+                run.tally.record_failure(contact, action, tags, outcome, why, awaited=awaited)
 
 
 def _sent_to_add(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:

@@ -17,7 +17,7 @@ from reconciler.apply.concurrent import send_all
 from reconciler.apply.learnt_aliases import batches_of
 from reconciler.apply.resolve_doubts import Again, settle_doubts
 from reconciler.apply.run import Run, check_wave
-from reconciler.core.model.contact_changes import adopt, release
+from reconciler.core.model.contact_changes import adopt_pairs, release_pairs
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Unfinished
 from reconciler.core.model.events import RoundStarted
@@ -26,7 +26,7 @@ from reconciler.core.model.names import ContactId, TagSet
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.rectangles import Demand
 from reconciler.core.model.settings import Guard
-from reconciler.core.observing.refresh_rules import take_in
+from reconciler.core.observing.refresh_rules import record_observations
 from reconciler.core.planning.approved_scope import within
 from reconciler.core.planning.batches import Batch, make_batches
 from reconciler.core.planning.changes import Delta, Demands, demands_from_deltas
@@ -38,9 +38,9 @@ from reconciler.core.planning.make_plan import before_run, plan_location
 from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.planning.revert import plan_revert
 from reconciler.core.planning.situation import NO_REASSERTION
-from reconciler.core.running.batch_split import with_trial
+from reconciler.core.running.batch_split import add_trial
 from reconciler.core.running.doubt import decidable_doubts, is_unclear, open_doubts
-from reconciler.core.running.stop_conditions import of_wave, waves
+from reconciler.core.running.stop_conditions import plan_waves, restrict_to_wave
 
 MAX_ROUNDS = 10
 MAX_SETTLINGS = 3
@@ -51,17 +51,17 @@ Wave = Collection[ContactId] | None
 async def carry_out(run: Run) -> None:
     """All rounds of the run. Raises what stopped it."""
     _store_observations(run)
-    run.tally.plan(run.plan.deltas)
-    run.tally.plan(run.plan.reasserted)
+    run.tally.add_planned(run.plan.deltas)
+    run.tally.add_planned(run.plan.reasserted)
     # what a plan file has besides is never sent: it turns out to be so already, or is told as not sent
-    run.tally.plan(run.mission.rest(run.location).besides)
-    run.tally.defer(run.plan.deferrals)
+    run.tally.add_planned(run.mission.rest(run.location).besides)
+    run.tally.add_deferred(run.plan.deferrals)
     rounds = _Rounds(run, before_run(run.state))
     moved = await _take_up(run)
     if run.mission.canary is None:
         await rounds.until_converged(rounds.inside() if moved else run.plan, None)
         return
-    for wave in waves((*run.plan.deltas, *run.plan.deferrals), run.mission.canary):
+    for wave in plan_waves((*run.plan.deltas, *run.plan.deferrals), run.mission.canary):
         await rounds.until_converged(rounds.inside(wave), wave)
         check_wave(run, wave)
 
@@ -91,7 +91,7 @@ def _added_before(run: Run) -> list[BatchRecord]:
 def _take_as_done(run: Run, before: Iterable[BatchRecord]) -> None:
     """What an earlier run of the same plan added is not added again, though a workflow may have consumed it since."""
     for contact, tags in _still_approved(run, before, _ended_well):
-        run.tally.put(contact, tags, Outcome.NOOP)
+        run.tally.set_outcome(contact, tags, Outcome.NOOP)
 
 
 def _hold_what_was_tried(run: Run, before: Iterable[BatchRecord], *, besides: Container[ContactId] = ()) -> None:
@@ -109,9 +109,9 @@ def _hold(run: Run, contact: ContactId, tried: TagSet) -> None:
     gone = tried - ((known.observed or NONE) - known.doubt)
     # what was not put back was asked for first by that run, and seen since
     landed = gone & (known.ledger - known.unconfirmed - known.doubt) - {tag for tag, _ in known.restored}
-    run.tally.put(contact, (tried - gone) | landed, Outcome.NOOP)
+    run.tally.set_outcome(contact, (tried - gone) | landed, Outcome.NOOP)
     if held := gone - landed:
-        run.tally.spoil(contact, Action.ADD, held, Outcome.HELD, _TRIED)
+        run.tally.record_failure(contact, Action.ADD, held, Outcome.HELD, _TRIED)
 
 
 _TRIED = "an earlier run of this plan sent it, and no reading proves that it had no effect: a new plan may add it"
@@ -125,7 +125,7 @@ def _still_approved(
     for batch in before:
         for contact, answer in batch.answers.items():
             if ended(answer):
-                approved = run.limit.adds.get(contact, NONE) | run.tally.tags(contact, Outcome.NOT_SENT)
+                approved = run.limit.adds.get(contact, NONE) | run.tally.tags_with(contact, Outcome.NOT_SENT)
                 if tags := approved.intersection(batch.tags) - spent.get(contact, NONE):
                     yield contact, tags
 
@@ -221,7 +221,7 @@ class _Rounds:
     async def _round(self, current: LocationPlan) -> None:
         run = self.run
         _record_ledger(run, current)
-        run.tally.plan(current.deltas)
+        run.tally.add_planned(current.deltas)
         run.done = run.done + count(
             current.deltas, current.reasserted, requests=len(current.batches), observed=run.state.observed
         )
@@ -238,7 +238,7 @@ class _Rounds:
         fresh = self._fresh()
         deltas, run.outside = within(fresh.deltas, run.limit, failed=run.tally.failed)
         if wave is not None:
-            deltas = of_wave(deltas, wave)
+            deltas = restrict_to_wave(deltas, wave)
         inside = fresh
         if deltas != fresh.deltas:
             batches = make_batches(
@@ -246,7 +246,7 @@ class _Rounds:
             ).batches
             inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measured(deltas, len(batches)))
         if inside.batches and inside.refused:
-            run.tally.plan(deltas)
+            run.tally.add_planned(deltas)
             raise Unfinished("; ".join(explain_refusals((inside,))), hint="what is left is in the next plan")
         return inside
 
@@ -278,14 +278,14 @@ def _with_trial(run: Run, batches: Sequence[Batch]) -> Sequence[Batch]:
     if run.trial is not None or not run.facts.doubts_limits(run.now()):
         return batches
     spare = frozenset(tag for tag, rule in run.desired.rules.items() if rule.once or rule.triggers)
-    batches, run.trial = with_trial(batches, run.options.caps, run.caps, spare=spare)
+    batches, run.trial = add_trial(batches, run.options.caps, run.caps, spare=spare)
     return batches
 
 
 def _store_observations(run: Run) -> None:
     """What the plan was made on and the state does not know yet."""
     seen, settle_ms = map(run.state.spelling.seen, run.plan.observations), run.options.settle_ms
-    changed = take_in(run.state.observed, tuple(seen), settle_ms=settle_ms)
+    changed = record_observations(run.state.observed, tuple(seen), settle_ms=settle_ms)
     if changed:
         run.world.store.save_states(run.tenure.lease, changed)
 
@@ -298,8 +298,8 @@ def _record_ledger(run: Run, current: LocationPlan) -> None:
         run.adopted += len(adopted) * len(change.contacts)
         run.released += len(released) * len(change.contacts)
         for contact in change.contacts:
-            known = adopt(run.state.observed[contact], adopted, keep=NONE)
-            known = release(known, released, once=once, at=now)
+            known = adopt_pairs(run.state.observed[contact], adopted, keep=NONE)
+            known = release_pairs(known, released, once=once, at=now)
             changed[contact] = replace(known, kept=frozenset(change.kept))
     if changed:
         run.world.store.save_adoptions(run.tenure.lease, run.number, changed)

@@ -25,7 +25,7 @@ from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptio
 from reconciler.core.planning.revert import Reversal
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.pair_outcomes import PairOutcomes
-from reconciler.core.running.quota import Tries, room
+from reconciler.core.running.quota import Tries, quota_wait_ms
 from reconciler.core.running.stop_conditions import Canary, Rates, StopOn
 from reconciler.journalled_run import HeldLease
 from reconciler.ports import Clock, RecoveryFiles, Reporter, StateStore, TagReader, TagWriter
@@ -187,7 +187,7 @@ class Run:
     def _wait(self) -> tuple[int, str] | None:
         """How long nothing may leave, and why."""
         now = self.now()
-        if quota := room(self.location, self.pace, now, spill=self.mission.spill):
+        if quota := quota_wait_ms(self.location, self.pace, now, spill=self.mission.spill):
             return quota, self.pace.why_today()
         wait = self.pace.wait(now)
         return (wait, self.pace.why(now)) if wait else None

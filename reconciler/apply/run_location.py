@@ -29,8 +29,8 @@ from reconciler.core.running.shortfalls import (
     ending_of,
     explain_unsent,
     foreign_changes,
-    left_aside,
-    nothing_sent,
+    note_left_aside,
+    report_nothing_sent,
 )
 from reconciler.journalled_run import HeldLease, acquire_lease
 from reconciler.ports import StateStore
@@ -43,14 +43,14 @@ async def apply_location(
     """Carries out the plan of one location; whatever goes wrong there is in the report."""
     try:
         if not _has_work(plan, mission, world):
-            return replace(nothing_sent(plan, RunStatus.COMPLETE), outside=mission.rest(plan.location).lacking)
+            return replace(report_nothing_sent(plan, RunStatus.COMPLETE), outside=mission.rest(plan.location).lacking)
         tenure = await _taken(plan, mission, world)
     except ReconcilerError as error:
-        return _failed(nothing_sent(plan, RunStatus.STOPPED), error)
+        return _failed(report_nothing_sent(plan, RunStatus.STOPPED), error)
     try:
         return await _under_lease(tenure, plan, approved, mission, world)
     except ReconcilerError as error:
-        return _failed(nothing_sent(plan, RunStatus.STOPPED), error)
+        return _failed(report_nothing_sent(plan, RunStatus.STOPPED), error)
     finally:
         tenure.release()
 
@@ -175,7 +175,7 @@ def _reported(run: Run, problem: ReconcilerError | None) -> LocationReport:
     hold_unsettled(run)
     if run.wrong:
         disbelieve_absences(run)
-    run.tally.close(run.present, run.state.observed)
+    run.tally.close_unsent(run.present, run.state.observed)
     pairs = Counter(run.tally.pairs(run.state.observed))
     rest = run.mission.rest(run.location)
     if rest.foreign:
@@ -194,7 +194,7 @@ def _reported(run: Run, problem: ReconcilerError | None) -> LocationReport:
         pairs=dict(pairs),
         findings=run.tally.findings(),
         surprises=run.tally.surprises(),
-        notes=(*run.notes, *left_aside(run.plan, _still_held(run))),
+        notes=(*run.notes, *note_left_aside(run.plan, _still_held(run))),
         outside=run.outside,
         unsent=(*explain_unsent(run.tally, run.plan.deferrals, end), *foreign_changes(rest.foreign)),
     )

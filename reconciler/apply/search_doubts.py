@@ -21,8 +21,16 @@ from reconciler.core.model.errors import ApiError, InDoubt, NotApplied, QuotaExh
 from reconciler.core.model.events import Read
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Outcome
-from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, pages
-from reconciler.core.observing.search import Scan, Searches, cheapest, may_show, reading_ms, searching_ms, see
+from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, count_pages
+from reconciler.core.observing.search import (
+    Scan,
+    Searches,
+    cheapest_searches,
+    provable_adds,
+    reading_ms,
+    record_search_row,
+    searching_ms,
+)
 from reconciler.core.running.quota import Tries
 from reconciler.wire import LONGEST_TAG_SOUGHT, ContactRead, Page
 
@@ -59,14 +67,14 @@ def _shown_by(run: Run, left: Adds, asked: Instant) -> Adds:
 
 def _may_show(run: Run, contact: ContactId, asked: Instant) -> TagSet:
     known = run.state.observed[contact]
-    return may_show(known, run.adds_in_doubt(contact, known.doubt), known.observed or NONE, asked)
+    return provable_adds(known, run.adds_in_doubt(contact, known.doubt), known.observed or NONE, asked)
 
 
 def _searches(run: Run, adds: Adds) -> Searches:
     sought = {
         tag for tags in set(adds.values()) for tag in tags if len(run.state.spelling.kept_as(tag)) <= LONGEST_TAG_SOUGHT
     }
-    return cheapest(Counter(adds.values()), run.state.observed, frozenset(sought), run.pace.rate)
+    return cheapest_searches(Counter(adds.values()), run.state.observed, frozenset(sought), run.pace.rate)
 
 
 async def _search(run: Run, left: Adds, searches: Searches, total: int) -> None:
@@ -76,7 +84,7 @@ async def _search(run: Run, left: Adds, searches: Searches, total: int) -> None:
         for number in count(1):
             asked, page = await _page(run, page, tag)
             rows = [(row.id, row.location) for row in page.contacts]
-            news = scan.page(rows, page.total, page.cursor)
+            news = scan.add_page(rows, page.total, page.cursor)
             _take_in(run, [row for row, new in zip(page.contacts, news, strict=True) if new], asked, left)
             run.tell(Read(run.location, total - len(left), total))
             if scan.ended or _is_enough(run, scan, number, left):
@@ -86,7 +94,7 @@ async def _search(run: Run, left: Adds, searches: Searches, total: int) -> None:
 def _is_enough(run: Run, scan: Scan, number: int, left: Adds) -> bool:
     """Whether what is left had better be read, after so many pages."""
     counted = scan.total or 0
-    ahead = pages(counted) - 1 - number
+    ahead = count_pages(counted) - 1 - number
     rate = run.pace.rate
     return ahead <= 0 or searching_ms(ahead, rate) >= reading_ms(len(left), rate)
 
@@ -117,8 +125,8 @@ def _take_in(run: Run, rows: Iterable[ContactRead], asked: Instant, left: Adds) 
         seen = _may_show(run, row.id, asked) & row.tags
         if not seen:
             continue
-        changed[row.id] = see(known, seen, row.tags, asked, settle_ms=run.options.settle_ms)
-        run.tally.put(row.id, seen, Outcome.SEEN)
+        changed[row.id] = record_search_row(known, seen, row.tags, asked, settle_ms=run.options.settle_ms)
+        run.tally.set_outcome(row.id, seen, Outcome.SEEN)
         if not changed[row.id].doubt:
             del left[row.id]
             run.doubtful.pop(row.id, None)

@@ -23,7 +23,7 @@ from reconciler.apply.learnt_aliases import aliases_told, as_named, spelt_known,
 from reconciler.apply.run import KnownWrite, Run, Unseen, Verdicts, halt_if_wrong
 from reconciler.core.formats.recovery_file import UnrecordedAnswers, nothing_sent
 from reconciler.core.model.api_limits import Alias
-from reconciler.core.model.contact_changes import absorb, intend, withdraw
+from reconciler.core.model.contact_changes import record_answer, record_intent, withdraw_intent
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import (
     ApiError,
@@ -41,7 +41,7 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, class
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.tag_aliases import Spelling
 from reconciler.core.running.quota import Tries
-from reconciler.core.running.stop_conditions import surprise
+from reconciler.core.running.stop_conditions import find_surprise
 from reconciler.wire import BulkUpdate
 
 MOST_SILENT = 10
@@ -141,7 +141,7 @@ async def _look(run: Run, letter: _JournalledBatch, *, waits: bool) -> Look:
 
 def _lose_sight(run: Run, letter: _JournalledBatch, why: str) -> None:
     """What cannot be written down is in doubt in the report; in the state it is by its intent."""
-    run.tally.take(letter.batch, dict.fromkeys(letter.batch.contacts, ContactOutcome(Outcome.IN_DOUBT, why)))
+    run.tally.record_batch(letter.batch, dict.fromkeys(letter.batch.contacts, ContactOutcome(Outcome.IN_DOUBT, why)))
 
 
 def _count_silent(run: Run, error: ApiError) -> None:
@@ -166,7 +166,7 @@ def _intend(run: Run, batch: Batch) -> _JournalledBatch:
     now = run.now()
     before = {contact: run.state.observed[contact] for contact in batch.contacts}
     # many contacts of a batch have the same known of them: what follows from it is made once
-    made = cache(partial(intend, at=now, once=run.desired.once))
+    made = cache(partial(record_intent, at=now, once=run.desired.once))
     intended = {contact: _intended(run, contact, batch, known, made) for contact, known in before.items()}
     asked = run.state.spelling.asked(batch) if batch.action is Action.REMOVE else batch
     number = run.world.store.record_intent(run.tenure.lease, run.number, asked, intended, now)
@@ -203,7 +203,9 @@ def _silence(error: ApiError) -> Unfinished:
 
 
 def _withdraw(run: Run, letter: _JournalledBatch) -> None:
-    withdrawn = {contact: withdraw(letter.intended[contact], letter.before[contact]) for contact in letter.before}
+    withdrawn = {
+        contact: withdraw_intent(letter.intended[contact], letter.before[contact]) for contact in letter.before
+    }
     now = run.now()
     with _or_kept(run, letter, nothing_sent(letter.batch), withdrawn, now):
         run.world.store.withdraw_batch(run.tenure.lease, letter.number, withdrawn, now)
@@ -215,10 +217,12 @@ def _withdraw_but_for(run: Run, letter: _JournalledBatch, contacts: frozenset[Co
     doubted = replace(letter.batch, contacts=tuple(who for who in letter.batch.contacts if who in contacts))
     verdicts = dict.fromkeys(doubted.contacts, ContactOutcome(Outcome.IN_DOUBT, why))
     doubtful = {contact: letter.intended[contact].in_doubt(tags, letter.sent) for contact in doubted.contacts}
-    withdrawn = {contact: withdraw(letter.intended[contact], letter.before[contact]) for contact in letter.before}
+    withdrawn = {
+        contact: withdraw_intent(letter.intended[contact], letter.before[contact]) for contact in letter.before
+    }
     _journal(run, letter, nothing_sent(letter.batch) | verdicts, withdrawn | doubtful, now)
     run.state.observed.update(doubtful)
-    run.tally.take(doubted, verdicts)
+    run.tally.record_batch(doubted, verdicts)
     for contact in doubted.contacts:
         run.doubt(contact, Action.ADD, tags)
 
@@ -228,10 +232,10 @@ def _record(run: Run, letter: _JournalledBatch, answered: Verdicts) -> None:
     aliases = aliases_told(letter.batch, answered, run.state.spelling)
     letter, verdicts = _spelt(letter, answered, run.state.spelling.learnt(aliases))
     once, settle_ms = run.desired.once, run.options.settle_ms
-    made = cache(partial(absorb, sent=letter.sent, answered=now, settle_ms=settle_ms, once=once))
+    made = cache(partial(record_answer, sent=letter.sent, answered=now, settle_ms=settle_ms, once=once))
     known = {contact: _absorbed(run, letter, contact, verdict, made) for contact, verdict in verdicts.items()}
     rejected = {
-        contact: withdraw(letter.intended[contact], letter.before[contact])
+        contact: withdraw_intent(letter.intended[contact], letter.before[contact])
         for contact, verdict in verdicts.items()
         if verdict.outcome is Outcome.REJECTED
     }
@@ -243,8 +247,8 @@ def _record(run: Run, letter: _JournalledBatch, answered: Verdicts) -> None:
         raise
     run.state.observed.update(known)
     run.rejected |= rejected
-    run.tally.take(letter.batch, as_named(letter.batch, verdicts))
-    run.rates.take(letter.before, verdicts)
+    run.tally.record_batch(letter.batch, as_named(letter.batch, verdicts))
+    run.rates.count_rows(letter.before, verdicts)
     for contact, verdict in verdicts.items():
         _notice(run, letter, contact, verdict, now)
     halt_if_wrong(run)
@@ -285,8 +289,8 @@ def _notice(run: Run, letter: _JournalledBatch, contact: ContactId, verdict: Con
     before = letter.before[contact]
     if verdict.outcome is Outcome.IN_DOUBT:
         run.doubt(contact, letter.batch.action, frozenset(letter.batch.tags))
-    if found := surprise(before, verdict):
-        run.tally.wonder(contact, found)
+    if found := find_surprise(before, verdict):
+        run.tally.add_surprise(contact, found)
     if before.observed is None and verdict.old is not None:
         run.learnt.update(verdict.old)
         # what a blind removal took was no holder known; its answer tells of one that was, and is lost

@@ -28,7 +28,15 @@ from reconciler.core.model.errors import RequestRefused
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.planning.batches import Batch
-from reconciler.core.running.batch_split import cut, fits, is_single, limits_named, narrowed, pieces, widened
+from reconciler.core.running.batch_split import (
+    fits_caps,
+    halve_batch,
+    is_single,
+    narrow_limits,
+    read_limits,
+    split_to_caps,
+    widen_limits,
+)
 
 MOST_EXTRA = 40
 AGAIN_MS = 2_000
@@ -63,16 +71,16 @@ async def deliver(run: Run, batch: Batch) -> None:
 async def _try_larger(run: Run, batch: Batch) -> list[Batch]:
     """Sends more than was learnt that a request may hold; what of the batch is still to be delivered."""
     batch = without(batch, run.unwanted(batch))
-    if not batch.contacts or fits(batch, run.caps):
+    if not batch.contacts or fits_caps(batch, run.caps):
         return [batch]
     answer = await send(run, batch)
     if isinstance(answer, RefusedBatch):
         _count_extra(run, answer.error)
-        run.learn(run.facts.limited(*(limits_named(answer.error.message, batch) or (None, None)), run.now()))
+        run.learn(run.facts.limited(*(read_limits(answer.error.message, batch) or (None, None)), run.now()))
         run.note(f"a larger request than was learnt was tried, and refused: {answer.error.message}")
         return [batch]
     if _is_taken(answer):
-        run.learn(widened(run.facts, batch, run.options.caps))
+        run.learn(widen_limits(run.facts, batch, run.options.caps))
     return []
 
 
@@ -81,8 +89,8 @@ def hold_unseen(run: Run) -> None:
     changed: dict[ContactId, ContactState] = {}
     for unseen in run.unseen:
         for contact in unseen.batch.contacts:
-            if tags := run.tally.tags(contact, Outcome.NOT_SENT).intersection(unseen.batch.tags):
-                run.tally.spoil(contact, unseen.batch.action, tags, Outcome.HELD, unseen.message)
+            if tags := run.tally.tags_with(contact, Outcome.NOT_SENT).intersection(unseen.batch.tags):
+                run.tally.record_failure(contact, unseen.batch.action, tags, Outcome.HELD, unseen.message)
                 changed[contact] = changed.get(contact, run.state.observed[contact]).in_doubt(tags, unseen.sent)
     if changed:
         run.world.store.save_states(run.tenure.lease, changed)
@@ -95,12 +103,12 @@ def _wanted(run: Run, batch: Batch) -> tuple[Batch, ...]:
             _give_up(run, replace(batch, tags=(tag,)), run.refused[tag])
         batch = replace(batch, tags=tuple(tag for tag in batch.tags if tag not in run.refused))
     batch = without(batch, run.unwanted(batch))
-    return pieces(batch, run.caps) if batch.contacts and batch.tags else ()
+    return split_to_caps(batch, run.caps) if batch.contacts and batch.tags else ()
 
 
 def _is_explained(run: Run, batch: Batch) -> bool:
     """Whether what was learnt since tells why the batch was refused."""
-    return not fits(batch, run.caps) or any(tag in run.refused for tag in batch.tags)
+    return not fits_caps(batch, run.caps) or any(tag in run.refused for tag in batch.tags)
 
 
 async def _take_apart(run: Run, batch: Batch, error: RequestRefused) -> list[Batch]:
@@ -125,14 +133,14 @@ async def _take_apart(run: Run, batch: Batch, error: RequestRefused) -> list[Bat
 
 async def _halve(run: Run, part: _Part) -> list[Batch]:
     """What of the part may be delivered now. Raises RequestRefused where nothing is taken."""
-    halves = cut(part.batch, contacts_first=part.by_contact)
+    halves = halve_batch(part.batch, contacts_first=part.by_contact)
     if halves is None or (part.by_contact and len(part.batch.contacts) == 1):
         return _blame(run, part)
     answers = [(half, await _try(run, half, part.error)) for half in halves]
     failed = [_Part(half, answer.error) for half, answer in answers if isinstance(answer, RefusedBatch)]
     if not failed:
         if all(_is_taken(answer) for _, answer in answers if not isinstance(answer, RefusedBatch)):
-            learn_size(run, narrowed(run.facts, part.batch, halves[0], run.now()), part.error)
+            learn_size(run, narrow_limits(run.facts, part.batch, halves[0], run.now()), part.error)
         return []
     tags_cut = len(halves[0].tags) < len(part.batch.tags)
     if len(failed) == len(halves):
@@ -181,7 +189,7 @@ async def _peel(run: Run, part: _Part, left: Batch) -> list[Batch]:
     if isinstance(answer, RefusedBatch):
         return await _go_on(run, [replace(part, batch=left, error=answer.error, taken=True)])
     if _is_taken(answer):
-        learn_size(run, narrowed(run.facts, part.batch, left, run.now()), part.error)
+        learn_size(run, narrow_limits(run.facts, part.batch, left, run.now()), part.error)
     return []
 
 
@@ -232,4 +240,4 @@ def _hopeless(refused: RequestRefused) -> RequestRefused:
 
 def _give_up(run: Run, batch: Batch, message: str) -> None:
     for contact in batch.contacts:
-        run.tally.spoil(contact, batch.action, frozenset(batch.tags), Outcome.NOT_SENT, message)
+        run.tally.record_failure(contact, batch.action, frozenset(batch.tags), Outcome.NOT_SENT, message)

@@ -40,7 +40,7 @@ from reconciler.core.planning.approved_scope import NO_REST, Proposal
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.plan import Plan
 from reconciler.core.running.doubt import may_have_work
-from reconciler.core.running.shortfalls import nothing_sent
+from reconciler.core.running.shortfalls import report_nothing_sent
 from reconciler.planfile import no_plan_file
 from reconciler.store import open_reader
 
@@ -103,7 +103,8 @@ def command(
     if not _has_work(plan, proposal):
         rests = proposal.rests if proposal else {}
         reports = tuple(
-            replace(nothing_sent(each), outside=rests.get(each.location, NO_REST).lacking) for each in plan.locations
+            replace(report_nothing_sent(each), outside=rests.get(each.location, NO_REST).lacking)
+            for each in plan.locations
         )
     else:
         if not (auto_approve or approved or plan.is_empty):

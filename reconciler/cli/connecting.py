@@ -18,7 +18,7 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import Settings
 from reconciler.core.planning.plan import Plan
 from reconciler.core.running.pace import Pace
-from reconciler.core.running.quota import refuse, sent_today
+from reconciler.core.running.quota import refuse_overrun, sent_today
 from reconciler.highlevel.connection import ApiArguments, Connection
 from reconciler.highlevel.reader import HighLevelReader
 from reconciler.highlevel.tokens import Agency, find_token, held_in
@@ -67,7 +67,7 @@ def refuse_over_quota(plan: Plan, session: Session, options: Mapping[str, Any]) 
     """
     for location, requests in _today(plan, session):
         if not options["quota_spill"]:
-            refuse(location, requests, session.pace(location), SystemClock().now())
+            refuse_overrun(location, requests, session.pace(location), SystemClock().now())
 
 
 def quota_notes(plan: Plan, session: Session) -> list[str]:
@@ -75,7 +75,7 @@ def quota_notes(plan: Plan, session: Session) -> list[str]:
     notes = []
     for location, requests in _today(plan, session):
         try:
-            refuse(location, requests, session.pace(location), SystemClock().now())
+            refuse_overrun(location, requests, session.pace(location), SystemClock().now())
         except QuotaExhausted as error:
             notes.append(f"{error.message}: apply would be refused, or wait under --quota-spill")
     return notes

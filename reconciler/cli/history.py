@@ -14,7 +14,7 @@ from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.core.model.journal import RunRecord
 from reconciler.core.model.safe_text import redacted
-from reconciler.core.observing.attribution import Trend, trend
+from reconciler.core.observing.attribution import Trend, compute_trend
 from reconciler.operations.runs import read_log, runs_of
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
@@ -46,4 +46,4 @@ def command(manifests: Path, locations: tuple[str, ...], **options: Any) -> int:
 
 def _trend(reader: StateReader, runs: Sequence[RunRecord]) -> Trend:
     """From the rows that are kept."""
-    return trend(read_log(reader, run) for run in runs if not run.is_pruned)
+    return compute_trend(read_log(reader, run) for run in runs if not run.is_pruned)

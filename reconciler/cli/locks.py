@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.cli.console import Console
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
-from reconciler.core.model.lease import Lease, describe
+from reconciler.core.model.lease import Lease, describe_lease
 from reconciler.core.model.names import LocationId
 from reconciler.core.planning.plan import Plan
 from reconciler.ports import StateReader
@@ -25,7 +25,7 @@ def held_leases(reader: StateReader, locations: Iterable[LocationId]) -> list[Le
 def lock_notes(session: Session, reader: StateReader) -> list[str]:
     """A line for each run that is under way, for a command that takes no lease."""
     return [
-        f"{describe(lease)}. What that run changes from now on is not known here."
+        f"{describe_lease(lease)}. What that run changes from now on is not known here."
         for lease in held_leases(reader, session.desired)
     ]
 
@@ -36,4 +36,4 @@ def tell_locks(plan: Plan, session: Session, console: Console, options: Mapping[
     then = f"This run will wait for it, at most {timeout:g} s." if timeout else "While it is, a run here is refused."
     with open_reader(session.settings.state) as reader:
         for lease in held_leases(reader, [each.location for each in plan.locations]):
-            console.note(f"{describe(lease)}. {then}")
+            console.note(f"{describe_lease(lease)}. {then}")

@@ -28,10 +28,10 @@ from reconciler.core.observing.refresh_rules import (
     RefreshResult,
     UnreachableReason,
     contradicted_by,
-    doubtful,
+    list_doubtful,
+    list_outdated,
     may_search,
-    outdated,
-    take_in,
+    record_observations,
 )
 from reconciler.core.planning.changes import HeldContacts, Selection
 from reconciler.core.planning.diff import selected
@@ -187,11 +187,11 @@ def wanted_of(
     whom = concerned(desired, state, chosen) if contacts is None else contacts
     age = milliseconds("max-age", options.get("max_age"))
     before = None if age is None else Instant(session.now - age)
-    due = tuple(outdated(whom, state.observed, before))
+    due = tuple(list_outdated(whom, state.observed, before))
     return RefreshRequest(
         method=Method(options["refresh"]),
         contacts=due,
-        doubtful=tuple(doubtful(due, state.observed)),
+        doubtful=tuple(list_doubtful(due, state.observed)),
         exclusive=frozenset() if contacts is not None else _sought(desired, chosen),
         known=len(desired.contacts.keys() | state.observed.contacts.keys()),
         lagging=may_search(max_age_ms=age, verifies=contacts is not None),
@@ -229,7 +229,7 @@ def concerned(desired: Desired, state: LocationState, chosen: Selection) -> list
 def absorbed(state: LocationState, seen: Sequence[ObservedContacts], settle_ms: int) -> dict[ContactId, ContactState]:
     """Takes what was read into the state, in memory only; what was known before of those that were read."""
     earlier = {contact: state.observed[contact] for each in seen for contact in each.contacts}
-    take_in(state.observed, tuple(map(state.spelling.seen, seen)), settle_ms=settle_ms)
+    record_observations(state.observed, tuple(map(state.spelling.seen, seen)), settle_ms=settle_ms)
     return earlier
 
 

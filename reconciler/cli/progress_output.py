@@ -19,7 +19,7 @@ import click
 
 from reconciler.cli.command_record import for_person, location_names
 from reconciler.clock import SystemClock
-from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Standing, Waiting
+from reconciler.core.model.events import BatchAnswered, Event, LocationProgress, Priced, Read, RoundStarted, Waiting
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.safe_text import json_line, visible
 from reconciler.output.blocks import counted, duration, percent
@@ -51,7 +51,7 @@ class Progress:
         self._level = options["log_level"]
         self._json = options["log_format"] == "json"
         self._silent = options["quiet"] or self._level in ("warning", "error")
-        self._standings: dict[LocationId, Standing] = {}
+        self._standings: dict[LocationId, LocationProgress] = {}
         self._told: dict[tuple[LocationId, str], Instant] = {}
         self._ended: dict[LocationId, tuple[str, int]] = {}
         self._drawn = not self._silent and not self._json and self._level != "debug" and _is_terminal(sys.stderr)
@@ -63,9 +63,9 @@ class Progress:
             return
         now = self._now()
         standing = self._standings.setdefault(
-            event.location, Standing(event.location, now, location_names().get(event.location, ""))
+            event.location, LocationProgress(event.location, now, location_names().get(event.location, ""))
         )
-        standing.take(event, now)
+        standing.apply_event(event, now)
         if self._drawn:
             self._draw()
         elif self._level == "debug" or self._worth_telling(event, standing, now):
@@ -87,7 +87,7 @@ class Progress:
             self._board = LiveBoard(lambda: list(self._standings.values()), self._now, colour=self._colour)
         self._board.show()
 
-    def _worth_telling(self, event: Event, standing: Standing, now: Instant) -> bool:
+    def _worth_telling(self, event: Event, standing: LocationProgress, now: Instant) -> bool:
         if isinstance(event, Waiting):
             # what it waits for, without the numbers that a header told
             return event.milliseconds >= 1_000 and self._is_due(event.location, event.why.split(":")[0], now)
@@ -111,7 +111,7 @@ class Progress:
         self._told[location, what] = now
         return True
 
-    def _write(self, event: Event, standing: Standing, now: Instant) -> None:
+    def _write(self, event: Event, standing: LocationProgress, now: Instant) -> None:
         if self._json:
             document = {"time": iso(now), "event": type(event).__name__} | asdict(event)
             click.echo(json_line(document), err=True, nl=False)
@@ -119,7 +119,7 @@ class Progress:
             click.echo(visible(for_person(_sentence(event, standing, now))), err=True)
 
 
-def _sentence(event: Event, standing: Standing, now: Instant) -> str:
+def _sentence(event: Event, standing: LocationProgress, now: Instant) -> str:
     match event:
         case RoundStarted():
             return f"{standing.called}: round {event.round}, {counted(event.requests, 'request')}"

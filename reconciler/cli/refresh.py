@@ -19,7 +19,7 @@ from reconciler.cli.looking import concerned, wanted_of
 from reconciler.cli.options import FORMATS, REFRESHES, common, locking, manifests, max_age, narrowed, output
 from reconciler.cli.session import Session, open_session, selection, warn_of_problems
 from reconciler.cli.storing import ended_by_signals, read_and_store
-from reconciler.core.model.errors import ExitCode, ReconcilerError, worst
+from reconciler.core.model.errors import ExitCode, ReconcilerError, worst_code
 from reconciler.core.model.names import LocationId
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.ports import StateStore
@@ -60,7 +60,7 @@ def command(manifests: Path, **options: Any) -> int:
         tell(refresh_answer(reports), console, options)
     console.progress.close()
     partial_ones = [ExitCode.PARTIAL for each in reports if each.unread]
-    return worst([ExitCode.DONE, *partial_ones, *(errors.tell(each, location_names()) for each in failed)])
+    return worst_code([ExitCode.DONE, *partial_ones, *(errors.tell(each, location_names()) for each in failed)])
 
 
 async def _each_to_its_end(

@@ -19,7 +19,7 @@ from reconciler.core.model.errors import Interrupted, ReconcilerError, StateErro
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.settings import Settings
-from reconciler.core.observing.refresh_rules import RefreshRequest, RefreshResult, take_in
+from reconciler.core.observing.refresh_rules import RefreshRequest, RefreshResult, record_observations
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
 from reconciler.journalled_run import HeldLease, acquire_lease
@@ -133,7 +133,7 @@ class _Diary:
         times = [seen.at for seen in lot]
         stored.since = min(times if stored.since is None else [*times, stored.since], default=None)
         spelt = tuple(map(stored.state.spelling.seen, lot))
-        changed = take_in(observed, spelt, settle_ms=self.settle_ms)
+        changed = record_observations(observed, spelt, settle_ms=self.settle_ms)
         stored.changed += sum(after.observed != before[contact] for contact, after in changed.items())
         if changed:
             self.tenure.store.save_states(self.tenure.lease, changed)

@@ -13,7 +13,7 @@ import click
 from reconciler.cli.command_record import learn_directory, learn_names
 from reconciler.cli.options import flags_of
 from reconciler.core.model.errors import InvalidInput, ReconcilerError, UsageError
-from reconciler.core.model.names import Instant, LocationId, closest
+from reconciler.core.model.names import Instant, LocationId, closest_name
 from reconciler.core.model.settings import Settings
 from reconciler.loading import Loaded, load, load_settings
 from reconciler.ports import StateReader
@@ -78,6 +78,6 @@ def known_location(reader: StateReader, given: str, settings: Settings) -> Locat
     there = sorted({*settings.locations, *reader.list_locations()})
     if location in there:
         return location
-    near = closest(given, [*there, *settings.names().values()])
+    near = closest_name(given, [*there, *settings.names().values()])
     hint = f"did you mean {near!r}?" if near else "they have: " + (", ".join(map(settings.called, there)) or "none")
     raise UsageError(f"neither the settings nor the state have a location {given!r}", hint=hint)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.core.model.errors import Problem
-from reconciler.core.model.names import Source, closest, did_you_mean, looks_like_contact_id
+from reconciler.core.model.names import Source, closest_name, did_you_mean, looks_like_contact_id
 from reconciler.loading.contact_files import ENDINGS
 from reconciler.loading.fields import kind
 from reconciler.loading.nodes import Mapping, Node, Scalar
@@ -76,7 +76,7 @@ def _misspelt(details: Iterable[ErrorDetails], model: type[BaseModel]) -> set[tu
     """The missing keys that were probably meant by unknown ones, about which alone something is said."""
     missing = {each["loc"] for each in details if each["type"] == "missing"}
     unknown = (each["loc"] for each in details if each["type"] == "extra_forbidden")
-    return missing & {(*at[:-1], closest(str(at[-1]), keys_at(model, at[:-1]))) for at in unknown}
+    return missing & {(*at[:-1], closest_name(str(at[-1]), keys_at(model, at[:-1]))) for at in unknown}
 
 
 def _follows(location: Location, root: Node, model: type[BaseModel]) -> bool:

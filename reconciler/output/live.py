@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.core.model.events import Standing
+from reconciler.core.model.events import LocationProgress
 from reconciler.core.model.names import Instant
 from reconciler.core.model.safe_text import visible
 from reconciler.output.progress import facts
@@ -30,7 +30,7 @@ class Board:
     A row is one line however narrow the terminal is: parts drop out that do not fit, the last one never.
     """
 
-    standings: Sequence[Standing]
+    standings: Sequence[LocationProgress]
     now: Instant
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -57,7 +57,7 @@ class LiveBoard:
     """The board on stderr. It is there from `show` to `close`, and leaves nothing behind."""
 
     def __init__(
-        self, standings: Callable[[], Sequence[Standing]], now: Callable[[], Instant], *, colour: bool
+        self, standings: Callable[[], Sequence[LocationProgress]], now: Callable[[], Instant], *, colour: bool
     ) -> None:
         self._standings, self._now, self._colour = standings, now, colour
         self._live: Live | None = None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from reconciler.core.model.events import Standing
+from reconciler.core.model.events import LocationProgress
 from reconciler.core.model.names import Instant
 from reconciler.output.blocks import duration
 
 
-def facts(standing: Standing, now: Instant) -> list[str]:
+def facts(standing: LocationProgress, now: Instant) -> list[str]:
     """What there is to say of one location, each part short."""
     parts = [f"{standing.done:,} of {standing.total:,} {standing.what}"]
     if standing.contacts:

@@ -23,7 +23,16 @@ from random import Random
 from typing import Any, NoReturn, TypeVar
 
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.names import ContactId, Instant, LocationId, Source, Tag, instant, iso, looks_like_contact_id
+from reconciler.core.model.names import (
+    ContactId,
+    Instant,
+    LocationId,
+    Source,
+    Tag,
+    iso,
+    looks_like_contact_id,
+    parse_instant,
+)
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Assumptions, Merged, Oversize
 from reconciler.sandbox.world import Contact, Transition, World, made_up_id
@@ -200,7 +209,7 @@ def _texts(item: Mapping[str, Any], key: str, place: str) -> list[str]:
 
 def _instant(item: Mapping[str, Any], key: str, place: str) -> Instant:
     try:
-        return instant(_text(item, key, place))
+        return parse_instant(_text(item, key, place))
     except ValueError as problem:
         raise _Damaged(f"{place}.{key} is no time: {problem}") from None
 

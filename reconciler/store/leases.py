@@ -14,7 +14,15 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, Holder, Lease, lost, not_the_lease, refusal
+from reconciler.core.model.lease import (
+    HEARTBEAT_MS,
+    TTL_MS,
+    Holder,
+    Lease,
+    lease_lost_error,
+    lock_held_error,
+    wrong_lease_error,
+)
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.store.database import Database, decoding, first
 
@@ -35,7 +43,7 @@ def take(database: Database, number: int, location: LocationId, holder: Holder, 
     """The lease on the location of that number; raises LockHeld where another one is good."""
     last = _read(database, number, location)
     if last is not None and is_held(last, now, session_ended=database.has_ended(location, last.fence)):
-        raise refusal(last)
+        raise lock_held_error(last)
     lease = Lease(location, holder, last.fence + 1 if last else 1, Instant(now + TTL_MS))
     put(database, number, lease)
     return lease
@@ -63,7 +71,7 @@ def held_location(database: Database, lease: Lease) -> int:
     """The number of the lease's location, under which nobody else writes now; raises LeaseLost."""
     found = first(database.execute(_HELD + database.for_update, (lease.location, lease.holder.id, lease.fence)))
     if found is None:
-        raise lost(lease)
+        raise lease_lost_error(lease)
     return int(found[0])
 
 
@@ -83,7 +91,7 @@ def exactly(last: Lease | None, location: LocationId, given: str) -> Lease:
     """The last lease on the location, if it is held under exactly the id given; raises UsageError."""
     held = last if last is not None and last.holder.id else None
     if held is None or held.holder.id != given:
-        raise not_the_lease(location, given, held)
+        raise wrong_lease_error(location, given, held)
     return held
 
 

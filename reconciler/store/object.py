@@ -19,7 +19,7 @@ from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import LeaseLost, StateCorrupted
 from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
-from reconciler.core.model.lease import TTL_MS, Holder, Lease, lost, refusal
+from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, lock_held_error
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.model.outcome import ContactOutcome
 from reconciler.core.planning.batches import Batch
@@ -201,7 +201,7 @@ class ObjectStore:
             found = self._bucket.get(self._lease)
             last = _decoded(self._bucket, self._lease, found) if found else None
             if last is not None and is_held(last, now):
-                raise refusal(last)
+                raise lock_held_error(last)
             lease = Lease(location, holder, 1 + self._last_fence(location, last), Instant(now + TTL_MS))
             content = _encoded(lease)
             version = (
@@ -225,7 +225,7 @@ class ObjectStore:
             found = self._bucket.get(self._lease)
             present = _decoded(self._bucket, self._lease, found) if found else None
             if found is None or present is None or (present.fence, present.holder.id) != (lease.fence, lease.holder.id):
-                raise lost(lease)
+                raise lease_lost_error(lease)
             if self._bucket.replace(self._lease, content, found.version) is not None or self._is(content):
                 return
 

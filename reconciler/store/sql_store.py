@@ -11,7 +11,7 @@ from typing import Self
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.journal import BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
-from reconciler.core.model.lease import TTL_MS, Holder, Lease, lost, not_the_lease
+from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, wrong_lease_error
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.batches import Batch
@@ -62,7 +62,7 @@ class SqlStore:
         with self._changing() as database:
             number = self._location(lease.location, lineage)
             if leases.last_fence(database, lease.location) > lease.fence:
-                raise lost(lease)
+                raise lease_lost_error(lease)
             leases.put(database, number, lease)
 
     def last_fence(self, location: LocationId) -> int:
@@ -86,7 +86,7 @@ class SqlStore:
         with self._changing() as database:
             found = first(database.execute("SELECT n FROM locations WHERE id = ?" + database.for_update, (location,)))
             if found is None:
-                raise not_the_lease(location, lease, None)
+                raise wrong_lease_error(location, lease, None)
             return leases.unlock(database, int(found[0]), location, lease)
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:

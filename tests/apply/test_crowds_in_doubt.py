@@ -121,7 +121,7 @@ def observed_crowd(directory: Path, number: int, **more: object) -> Scene:
     with open_store(scene.url) as store:
         lease = store.acquire_lease(HERE, a_holder("another"), scene.clock.now())
         store.begin_run(lease, RunHeader(HERE, "import", "anna", scene.clock.now()))
-        store.save_states(lease, dict(seen.absorb(ContactStates())))
+        store.save_states(lease, dict(seen.apply_to(ContactStates())))
         store.release_lease(lease)
     scene.clock.ms += DAY_MS
     return scene

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_changes import observe
+from reconciler.core.model.contact_changes import record_observation
 from reconciler.core.model.contact_state import QUARANTINE_MS, ObservationOrigin
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.manifest import TagUse
@@ -48,7 +48,7 @@ def look_again(scene: Scene) -> None:
         observed = store.load_state(HERE).observed
         read = {each: scene.world.find(each) for each in observed.contacts}
         seen = {
-            each: observe(observed[each], found.tags, at=now, origin=ObservationOrigin.GET, settle_ms=0)
+            each: record_observation(observed[each], found.tags, at=now, origin=ObservationOrigin.GET, settle_ms=0)
             for each, found in read.items()
             if found is not None
         }

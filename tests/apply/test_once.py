@@ -12,14 +12,14 @@ from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, state_document
 from reconciler.core.formats.state_json_reader import read_state
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_changes import absorb, intend, withdraw
+from reconciler.core.model.contact_changes import record_answer, record_intent, withdraw_intent
 from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE
 from reconciler.core.model.manifest import OnLeave
 from reconciler.core.model.names import Instant, Tag, iso
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Reason, Rejection
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.changes import GIVEN, Selection
-from reconciler.core.running.doubt import ContactReading, settle
+from reconciler.core.running.doubt import ContactReading, settle_doubt
 from reconciler.store import open_store
 from tests.apply.stage import Scene, who
 from tests.apply.test_daily import look_again
@@ -237,26 +237,28 @@ def test_a_refused_add_gave_nothing(tmp_path: Path) -> None:
 
 def test_what_was_tried_before_and_is_refused_now_may_have_been_given() -> None:
     """Held, since its add was in doubt; tried once more; refused: the first one may have landed all the same."""
-    first = intend(NEVER_OBSERVED, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME)
-    retried = intend(first, Action.ADD, WELCOME, keep=NONE, at=at(1), once=WELCOME)
+    first = record_intent(NEVER_OBSERVED, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME)
+    retried = record_intent(first, Action.ADD, WELCOME, keep=NONE, at=at(1), once=WELCOME)
     refused = ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
     told = [
-        absorb(known, refused, Action.ADD, WELCOME, sent=sent, answered=at(2), once=WELCOME)
+        record_answer(known, refused, Action.ADD, WELCOME, sent=sent, answered=at(2), once=WELCOME)
         for known, sent in ((first, at(0)), (retried, at(1)))
     ]
     assert [(known.ledger, known.given_before) for known in told] == [(NONE, ()), (NONE, ((Tag("welcome"), at(0)),))]
 
 
 def test_an_add_that_is_proven_never_to_have_landed_gave_nothing() -> None:
-    lost = intend(NEVER_OBSERVED, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME).in_doubt(WELCOME, at(0))
+    lost = record_intent(NEVER_OBSERVED, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME).in_doubt(
+        WELCOME, at(0)
+    )
     reading = ContactReading(NONE, at(-9), at(100), at(100), at(100))
     for proven, spent in ((WELCOME, ()), (NONE, ((Tag("welcome"), at(0)),))):
-        found = settle(lost, reading, WELCOME, proven=proven, tried=NONE, undecided=NONE, settle_ms=90_000)
+        found = settle_doubt(lost, reading, WELCOME, proven=proven, tried=NONE, undecided=NONE, settle_ms=90_000)
         assert found.known.spent == spent
 
 
 def test_an_intent_that_was_withdrawn_gave_nothing() -> None:
     before = replace(NEVER_OBSERVED, spent=((Tag("welcome"), at(-9)),))
-    intended = intend(before, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME)
+    intended = record_intent(before, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME)
     assert intended.spent == ((Tag("welcome"), at(0)),)
-    assert withdraw(intended, before) == before
+    assert withdraw_intent(intended, before) == before

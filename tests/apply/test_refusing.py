@@ -14,7 +14,7 @@ from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch, Caps
-from reconciler.core.running.batch_split import limits_named, with_trial
+from reconciler.core.running.batch_split import add_trial, read_limits
 from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.store import open_reader, open_store
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact
@@ -143,7 +143,7 @@ def test_a_number_is_a_size_where_the_message_says_so(
     message: str, found: tuple[int | None, int | None] | None
 ) -> None:
     contacts, tags = tuple(ContactId(f"c{nth}") for nth in range(500)), tuple(Tag(f"t{nth}") for nth in range(50))
-    assert limits_named(message, Batch(Action.ADD, contacts, tags)) == found
+    assert read_limits(message, Batch(Action.ADD, contacts, tags)) == found
 
 
 def test_what_is_under_way_when_a_limit_is_learnt_heeds_it(tmp_path: Path) -> None:
@@ -293,8 +293,8 @@ def test_removals_wait_for_the_batch_that_two_became() -> None:
 
     add, remove = Action.ADD, Action.REMOVE
     batches = [a_batch(add, "c d"), a_batch(add, "x y"), a_batch(add, "e"), a_batch(remove, "x e", 1, 2)]
-    merged, trial = with_trial(batches, Caps(10), Caps(2), spare=frozenset())
+    merged, trial = add_trial(batches, Caps(10), Caps(2), spare=frozenset())
     assert trial == a_batch(add, "x y e")
     assert merged == (a_batch(add, "c d"), trial, a_batch(remove, "x e", 1))
-    assert with_trial(batches, Caps(2), Caps(2), spare=frozenset()) == (tuple(batches), None)
-    assert with_trial(batches, Caps(10), Caps(2), spare=frozenset({Tag("a")})) == (tuple(batches), None)
+    assert add_trial(batches, Caps(2), Caps(2), spare=frozenset()) == (tuple(batches), None)
+    assert add_trial(batches, Caps(10), Caps(2), spare=frozenset({Tag("a")})) == (tuple(batches), None)

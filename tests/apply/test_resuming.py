@@ -38,7 +38,7 @@ def looked_at(scene: Scene, who: str) -> None:
         store.begin_run(lease, RunHeader(HERE, "refresh", "anna", scene.clock.now()))
         tags = frozenset(map(Tag, scene.tags(who)))
         seen = ObservedContacts(tags, scene.clock.now(), ObservationOrigin.GET, (name(who),))
-        store.save_states(lease, dict(seen.absorb(store.load_state(HERE).observed)))
+        store.save_states(lease, dict(seen.apply_to(store.load_state(HERE).observed)))
         store.release_lease(lease)
 
 

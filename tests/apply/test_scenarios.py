@@ -322,7 +322,7 @@ def refreshed(scene: Scene, seen: tuple[ObservedContacts, ...]) -> Plan:
     with open_reader(scene.url) as reader:
         state = reader.load_state(HERE)
     for each in seen:
-        state.observed.update(dict(each.absorb(state.observed)))
+        state.observed.update(dict(each.apply_to(state.observed)))
     located = plan_location(scene.wanted[HERE], state, scene.options, observations=seen)
     return combine([located], as_of=scene.clock.now(), manifests="")
 

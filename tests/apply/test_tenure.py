@@ -14,7 +14,7 @@ from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.errors import ExitCode, LeaseLost, LockHeld
 from reconciler.core.model.events import Event, Waiting
 from reconciler.core.model.journal import RunStatus
-from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, pauses
+from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, retry_pauses
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Outcome
 from reconciler.journalled_run import acquire_lease
@@ -39,9 +39,9 @@ def take_over(scene: Scene, *, at: int) -> None:
 
 
 def test_the_pauses_of_a_wait_double_up_to_16_seconds() -> None:
-    assert list(pauses(60_000)) == [1_000, 2_000, 4_000, 8_000, 16_000, 16_000, 13_000]
-    assert list(pauses(2_500)) == [1_000, 1_500]
-    assert list(pauses(0)) == []
+    assert list(retry_pauses(60_000)) == [1_000, 2_000, 4_000, 8_000, 16_000, 16_000, 13_000]
+    assert list(retry_pauses(2_500)) == [1_000, 1_500]
+    assert list(retry_pauses(0)) == []
 
 
 def test_a_locked_location_is_refused_at_once(scene: Scene) -> None:

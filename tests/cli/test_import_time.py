@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.names import instant
+from reconciler.core.model.names import parse_instant
 from tests.ci.hostile import git
 from tests.cli.conftest import LOCATION, Command, contact_id
 
@@ -107,7 +107,7 @@ def test_a_file_that_git_does_not_track_is_of_its_last_change(
         commit("manifests", ALICE, COMMITTED)
     (project / "exports").mkdir()
     exported("trial")
-    changed = instant(OLD_CHECKOUT) / 1000
+    changed = parse_instant(OLD_CHECKOUT) / 1000
     os.utime("exports/contacts.csv", (changed, changed))
     ended = reconciler(*IMPORT)
     assert ended.code == 0, ended.err

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console as Rich
 
 from reconciler.cli.progress_output import EVERY_MS, Progress
-from reconciler.core.model.events import BatchAnswered, Event, Priced, Read, RoundStarted, Standing, Waiting
+from reconciler.core.model.events import BatchAnswered, Event, LocationProgress, Priced, Read, RoundStarted, Waiting
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import Action
 from reconciler.output.live import Board
@@ -154,12 +154,12 @@ def test_outside_text_changes_no_line(capfd: pytest.CaptureFixture[str]) -> None
     assert "::" not in line
 
 
-def standing(*events: tuple[int, Event], start: int = NOW) -> tuple[Standing, Instant]:
+def standing(*events: tuple[int, Event], start: int = NOW) -> tuple[LocationProgress, Instant]:
     now = start
-    found = Standing(HERE, Instant(now))
+    found = LocationProgress(HERE, Instant(now))
     for gap, event in events:
         now += gap
-        found.take(event, Instant(now))
+        found.apply_event(event, Instant(now))
     return found, Instant(now)
 
 
@@ -206,9 +206,9 @@ def test_rounds_and_readings_begin_anew_and_what_went_wrong_adds_up() -> None:
 def test_a_board_has_a_row_a_location() -> None:
     sink = io.StringIO()
     now = Instant(NOW)
-    here, there = Standing(HERE, now), Standing(LocationId("\x1b[2Jevil"), now)
-    here.take(RoundStarted(HERE, 1, 10), now)
-    here.take(answered(5, 10), Instant(now + 500))
+    here, there = LocationProgress(HERE, now), LocationProgress(LocationId("\x1b[2Jevil"), now)
+    here.apply_event(RoundStarted(HERE, 1, 10), now)
+    here.apply_event(answered(5, 10), Instant(now + 500))
     Rich(file=sink, width=160, no_color=True).print(Board([here, there], Instant(now + 500)))
     lines = sink.getvalue().splitlines()
     assert len(lines) == 2
@@ -220,10 +220,10 @@ def test_a_board_has_a_row_a_location() -> None:
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_a_board_keeps_to_a_line_a_location_on_a_narrow_terminal(width: int) -> None:
     sink, now = io.StringIO(), Instant(NOW)
-    here = Standing(HERE, now)
-    here.take(RoundStarted(HERE, 1, 1000), now)
-    here.take(answered(5, 1000, rejected=3), Instant(now + 500))
-    here.take(Waiting(HERE, 9_000, "the rate limit"), Instant(now + 500))
+    here = LocationProgress(HERE, now)
+    here.apply_event(RoundStarted(HERE, 1, 1000), now)
+    here.apply_event(answered(5, 1000, rejected=3), Instant(now + 500))
+    here.apply_event(Waiting(HERE, 9_000, "the rate limit"), Instant(now + 500))
     Rich(file=sink, width=width, no_color=True).print(Board([here], Instant(now + 500)))
     (line,) = sink.getvalue().splitlines()
     assert len(line) <= width

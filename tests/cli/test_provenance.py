@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler import __version__
-from reconciler.core.model.names import instant
+from reconciler.core.model.names import parse_instant
 from tests.cli.conftest import Command
 
 Manifest = Callable[..., None]
@@ -47,7 +47,7 @@ def test_json_says_it_too(reconciler: Command, commit: str) -> None:
         line = " ".join(["reconciler", *command, "--format", "json"])
         assert (made["version"], made["command"]) == (__version__, line)
         assert made["commit"] == commit
-        assert instant(made["at"]) > 0
+        assert parse_instant(made["at"]) > 0
 
 
 def test_a_plan_as_json_is_the_file_that_apply_takes_and_says_nothing_of_it(reconciler: Command, commit: str) -> None:

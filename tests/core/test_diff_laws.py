@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_changes import absorb, adopt, intend, release
+from reconciler.core.model.contact_changes import adopt_pairs, record_answer, record_intent, release_pairs
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag
@@ -232,8 +232,8 @@ def _send(found: Diff, desired: Desired, observed: ContactStates, carried: dict[
     """As apply does: the ledger first, then every add, then every removal, all of them answered."""
     for entry in found.ledger:
         for contact in entry.contacts:
-            adopted = adopt(observed[contact], frozenset(entry.adopted), keep=frozenset())
-            known = release(adopted, frozenset(entry.released))
+            adopted = adopt_pairs(observed[contact], frozenset(entry.adopted), keep=frozenset())
+            known = release_pairs(adopted, frozenset(entry.released))
             observed.update({contact: replace(known, kept=frozenset(entry.kept))})
     for action in (Action.ADD, Action.REMOVE):
         for delta in found.deltas:
@@ -254,6 +254,6 @@ def _write(
     removed = tags & old if action is Action.REMOVE else frozenset()
     carried[contact] = (old | added) - removed
     verdict = ContactOutcome(Outcome.APPLIED, old=old, added=added, removed=removed)
-    known = intend(observed[contact], action, tags, keep=desired.want(contact).keep, at=NOW)
+    known = record_intent(observed[contact], action, tags, keep=desired.want(contact).keep, at=NOW)
     when = Instant(NOW + DAY)
-    observed.update({contact: absorb(known, verdict, action, tags, sent=when, answered=when)})
+    observed.update({contact: record_answer(known, verdict, action, tags, sent=when, answered=when)})

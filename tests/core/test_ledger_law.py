@@ -14,7 +14,14 @@ from random import Random
 import pytest
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.contact_changes import absorb, adopt, intend, observe, release, withdraw
+from reconciler.core.model.contact_changes import (
+    adopt_pairs,
+    record_answer,
+    record_intent,
+    record_observation,
+    release_pairs,
+    withdraw_intent,
+)
 from reconciler.core.model.contact_state import ContactStates, ObservationOrigin
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave
@@ -129,7 +136,9 @@ class History:
         for contact in set(PEOPLE) - self.deleted:
             seen = frozenset(self.carried[contact])
             at = Instant(self.now - lag)
-            known = observe(self.observed[contact], seen, at=at, origin=ObservationOrigin.GET, settle_ms=SETTLE)
+            known = record_observation(
+                self.observed[contact], seen, at=at, origin=ObservationOrigin.GET, settle_ms=SETTLE
+            )
             self.observed.update({contact: known})
         self.log.append(f"refresh {lag}")
 
@@ -198,7 +207,9 @@ class History:
                     assert not given, f"{contact} {given} was put there by a run of ours, and a revert lets go of it"
                 before = self.adopted[-1].get(contact, NONE)
                 self.adopted[-1][contact] = before | (frozenset(entry.adopted) - known.ledger)
-                after = release(adopt(known, frozenset(entry.adopted), keep=NONE), frozenset(entry.released))
+                after = release_pairs(
+                    adopt_pairs(known, frozenset(entry.adopted), keep=NONE), frozenset(entry.released)
+                )
                 self.observed.update({contact: replace(after, kept=frozenset(entry.kept))})
 
     def send(self, batch: Batch, spent: dict[ContactId, TagSet]) -> set[ContactId]:
@@ -208,7 +219,7 @@ class History:
         for contact, known in before.items():
             ours = self.managed(contact, tags)
             self.observed.update(
-                {contact: intend(known, batch.action, ours, keep=self.desired.want(contact).keep, at=sent)}
+                {contact: record_intent(known, batch.action, ours, keep=self.desired.want(contact).keep, at=sent)}
             )
         end = self.random.choice(("answered", "answered", "answered", "lost", "withdrawn", "crash", "killed"))
         self.log.append(f"{batch.action} {batch.contacts} {batch.tags} {end}")
@@ -216,7 +227,7 @@ class History:
             self.doubt(batch, sent)
             raise Crashed
         if end == "withdrawn":
-            self.observed.update({each: withdraw(self.observed[each], before[each]) for each in before})
+            self.observed.update({each: withdraw_intent(self.observed[each], before[each]) for each in before})
             raise Crashed
         verdicts = {contact: self.arrive(batch.action, contact, tags, end) for contact in batch.contacts}
         if end == "crash":
@@ -226,7 +237,7 @@ class History:
         answers = {}
         for contact, verdict in verdicts.items():
             spent[contact] = spent.get(contact, NONE) | tags
-            known = absorb(
+            known = record_answer(
                 self.observed[contact],
                 verdict,
                 batch.action,

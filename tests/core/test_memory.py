@@ -10,10 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.api_limits import Alias, Facts
-from reconciler.core.model.contact_changes import absorb, intend, observe, release, withdraw
+from reconciler.core.model.contact_changes import (
+    record_answer,
+    record_intent,
+    record_observation,
+    release_pairs,
+    withdraw_intent,
+)
 from reconciler.core.model.contact_state import QUARANTINE_MS, RESTORE_MS, ContactState, ObservationOrigin
 from reconciler.core.model.manifest import Authority
-from reconciler.core.model.names import Instant, SetName, Tag, folded
+from reconciler.core.model.names import Instant, SetName, Tag, fold_spelling
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection, ResponseRow, classify_rows
 from reconciler.core.planning.changes import FLAPPING, UNCONFIRMED, DeferralReason, Diff
 from reconciler.core.planning.diff import diff
@@ -53,7 +59,7 @@ def put_back(known: ContactState, *, ago: int, tag: str = "vip") -> ContactState
 
 
 def intended(known: ContactState, text: str, *, at: int = NOW) -> ContactState:
-    return intend(known, ADD, tags(text), keep=tags(""), at=Instant(at))
+    return record_intent(known, ADD, tags(text), keep=tags(""), at=Instant(at))
 
 
 def found(known: ContactState, **options: object) -> Diff:
@@ -147,8 +153,10 @@ SILENCE = ContactOutcome(Outcome.IN_DOUBT, "no answer")
 
 def added_in_doubt(*, later: str, after: int = SETTLE) -> ContactState:
     """Asked for, without an answer; what a look so long after shows."""
-    known = absorb(intended(unseen(), "vip"), SILENCE, ADD, tags("vip"), sent=NOW, answered=NOW)
-    return observe(known, tags(later), at=Instant(NOW + after), origin=ObservationOrigin.SEARCH, settle_ms=SETTLE)
+    known = record_answer(intended(unseen(), "vip"), SILENCE, ADD, tags("vip"), sent=NOW, answered=NOW)
+    return record_observation(
+        known, tags(later), at=Instant(NOW + after), origin=ObservationOrigin.SEARCH, settle_ms=SETTLE
+    )
 
 
 def test_once_in_doubt_and_not_there_later_is_held_until_a_person_says() -> None:
@@ -175,15 +183,17 @@ def test_what_stands_for_a_once_that_is_held_stays_and_the_rest_goes_on() -> Non
 
 
 def test_another_spelling_confirms_too() -> None:
-    known = absorb(intended(unseen(), "cafe\u0301"), SILENCE, ADD, tags("cafe\u0301"), sent=NOW, answered=NOW)
-    seen = observe(known, tags("caf\u00e9"), at=Instant(NOW + 1), origin=ObservationOrigin.GET, settle_ms=SETTLE)
+    known = record_answer(intended(unseen(), "cafe\u0301"), SILENCE, ADD, tags("cafe\u0301"), sent=NOW, answered=NOW)
+    seen = record_observation(
+        known, tags("caf\u00e9"), at=Instant(NOW + 1), origin=ObservationOrigin.GET, settle_ms=SETTLE
+    )
     assert (known.unconfirmed, seen.unconfirmed) == (tags("cafe\u0301"), tags(""))
 
 
 @pytest.mark.parametrize("after", [1, SETTLE])
 def test_once_in_doubt_and_seen_is_satisfied(after: int) -> None:
     seen = added_in_doubt(later="vip", after=after)
-    gone = observe(seen, tags(""), at=Instant(NOW + DAY), origin=ObservationOrigin.GET, settle_ms=SETTLE)
+    gone = record_observation(seen, tags(""), at=Instant(NOW + DAY), origin=ObservationOrigin.GET, settle_ms=SETTLE)
     result = diff(ONCE, state(anna=gone), now=NOW)
     assert (changes(result), held(result)) == ({}, {})
 
@@ -195,8 +205,8 @@ def test_a_look_from_before_its_request_confirms_nothing() -> None:
 
 def test_an_answer_confirms_though_a_workflow_consumes_at_once() -> None:
     applied = ContactOutcome(Outcome.APPLIED, "", None, tags(""), tags("vip"))
-    known = absorb(intended(unseen(), "vip"), applied, ADD, tags("vip"), sent=NOW, answered=NOW)
-    gone = observe(known, tags(""), at=Instant(NOW + DAY), origin=ObservationOrigin.GET, settle_ms=SETTLE)
+    known = record_answer(intended(unseen(), "vip"), applied, ADD, tags("vip"), sent=NOW, answered=NOW)
+    gone = record_observation(known, tags(""), at=Instant(NOW + DAY), origin=ObservationOrigin.GET, settle_ms=SETTLE)
     result = diff(ONCE, state(anna=gone), now=NOW)
     assert (known.unconfirmed, changes(result), held(result)) == (tags(""), {}, {})
 
@@ -205,17 +215,17 @@ def test_what_is_withdrawn_rejected_or_released_is_not_unconfirmed() -> None:
     before = unseen()
     known = intended(before, "vip x")
     assert known.unconfirmed == tags("vip x")
-    assert withdraw(known, before) == before
-    assert release(known, tags("x")).unconfirmed == tags("vip")
+    assert withdraw_intent(known, before) == before
+    assert release_pairs(known, tags("x")).unconfirmed == tags("vip")
     refused = ContactOutcome(Outcome.REJECTED, "deleted", Rejection.DELETED)
-    assert absorb(known, refused, ADD, tags("vip x"), sent=NOW, answered=NOW).unconfirmed == tags("")
+    assert record_answer(known, refused, ADD, tags("vip x"), sent=NOW, answered=NOW).unconfirmed == tags("")
 
 
 def test_once_starts_anew_when_it_is_declared_anew() -> None:
     once = [a_rule("vip", once=True)]
     left = diff(declare(rule=once), state(anna=GONE))
     assert recorded(left) == {"anna": "-vip"}
-    again = diff(declare(a_set("s", "anna", "vip"), rule=once), state(anna=release(GONE, tags("vip"))))
+    again = diff(declare(a_set("s", "anna", "vip"), rule=once), state(anna=release_pairs(GONE, tags("vip"))))
     assert changes(again) == {"anna": {"+vip declared"}}
 
 
@@ -234,17 +244,19 @@ def test_what_others_did_not_remove_is_not_put_back(known: ContactState) -> None
 
 
 def test_what_had_no_effect_put_nothing_back() -> None:
-    assert withdraw(intended(GONE, "vip"), GONE) == GONE
+    assert withdraw_intent(intended(GONE, "vip"), GONE) == GONE
 
 
 def test_what_leaves_the_ledger_was_put_back_no_more() -> None:
-    assert release(intended(GONE, "vip"), tags("vip")).restored == ()
+    assert release_pairs(intended(GONE, "vip"), tags("vip")).restored == ()
 
 
 def refused(known: ContactState = carries(""), *, at: int, sets: Iterable[str] = ("s",)) -> ContactState:  # noqa: B008
     verdict = ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
     when = Instant(at)
-    return absorb(known, verdict, ADD, tags("vip"), sent=when, answered=when, membership=frozenset(map(SetName, sets)))
+    return record_answer(
+        known, verdict, ADD, tags("vip"), sent=when, answered=when, membership=frozenset(map(SetName, sets))
+    )
 
 
 def test_a_refusal_is_remembered_from_the_first_to_the_last() -> None:
@@ -263,11 +275,13 @@ def test_a_refusal_is_remembered_from_the_first_to_the_last() -> None:
         (replace(refused(at=NOW - DAY), membership=None), "quarantined"),
         (replace(refused(at=NOW - QUARANTINE_MS), membership=None), "planned"),
         (
-            observe(refused(at=NOW - DAY), tags(""), at=Instant(NOW), origin=ObservationOrigin.GET, settle_ms=SETTLE),
+            record_observation(
+                refused(at=NOW - DAY), tags(""), at=Instant(NOW), origin=ObservationOrigin.GET, settle_ms=SETTLE
+            ),
             "planned",
         ),
         (
-            observe(
+            record_observation(
                 refused(at=NOW - DAY),
                 tags(""),
                 at=Instant(NOW - 2 * DAY),
@@ -322,7 +336,7 @@ def test_asked_to_retry_whom_the_api_refused_it_is_planned_but_not_twice_in_a_ru
 
 def test_an_observation_ends_a_quarantine_whole() -> None:
     known = refused(carries(""), at=NOW - DAY)
-    seen = observe(known, tags(""), at=Instant(NOW), origin=ObservationOrigin.GET, settle_ms=SETTLE)
+    seen = record_observation(known, tags(""), at=Instant(NOW), origin=ObservationOrigin.GET, settle_ms=SETTLE)
     assert (seen.quarantine, seen.quarantined_at, seen.quarantined_since, seen.membership) == (None,) * 4
 
 
@@ -360,12 +374,12 @@ CAFE: tuple[Alias, ...] = ((APART, COMPOSED),)
     ],
 )
 def test_spellings_of_one_tag(sent: str, back: str) -> None:
-    assert folded(sent) == folded(back)
+    assert fold_spelling(sent) == fold_spelling(back)
 
 
 @pytest.mark.parametrize(("one", "other"), [("vip", "vip2"), ("x y", "xy"), ("e", "\u00e9"), ("a-b", "a_b")])
 def test_different_tags_are_not_spellings(one: str, other: str) -> None:
-    assert folded(one) != folded(other)
+    assert fold_spelling(one) != fold_spelling(other)
 
 
 def row(old: Iterable[str], *, added: Iterable[str] = (), removed: Iterable[str] = ()) -> ResponseRow:
@@ -473,9 +487,9 @@ def test_nothing_desired_is_removed_under_any_spelling(there: set[str], desired:
     read = spelling(CAFE)
     result = diff(read.desired(everything), read.observed(state(anna=known)), now=NOW)
     removed = {change.tag for delta in result.deltas for change in delta.changes if change.action is REMOVE}
-    assert not {folded(tag) for tag in removed} & {folded(tag) for tag in desired}
-    left = {folded(tag) for tag in there} - {folded(tag) for tag in removed}
-    assert left <= {folded(tag) for tag in desired}
+    assert not {fold_spelling(tag) for tag in removed} & {fold_spelling(tag) for tag in desired}
+    left = {fold_spelling(tag) for tag in there} - {fold_spelling(tag) for tag in removed}
+    assert left <= {fold_spelling(tag) for tag in desired}
 
 
 def test_what_exact_authority_will_find_is_open_where_that_was_asked_for() -> None:

@@ -9,11 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.contact_changes import ObservedContacts, absorb, adopt, intend, observe, release, withdraw
+from reconciler.core.model.contact_changes import (
+    ObservedContacts,
+    adopt_pairs,
+    record_answer,
+    record_intent,
+    record_observation,
+    release_pairs,
+    withdraw_intent,
+)
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
-from reconciler.core.observing.refresh_rules import take_in
+from reconciler.core.observing.refresh_rules import record_observations
 from tests.build import DAY, NOW, SETTLE, carries, ids, state, tags, unseen
 
 ADD, REMOVE = Action.ADD, Action.REMOVE
@@ -26,11 +34,13 @@ def applied(old: str, added: str = "", removed: str = "") -> ContactOutcome:
 
 
 def answer(known: ContactState, verdict: ContactOutcome, action: Action, text: str, *, at: int = NOW) -> ContactState:
-    return absorb(known, verdict, action, tags(text), sent=Instant(at - 1_000), answered=Instant(at), settle_ms=SETTLE)
+    return record_answer(
+        known, verdict, action, tags(text), sent=Instant(at - 1_000), answered=Instant(at), settle_ms=SETTLE
+    )
 
 
 def look(known: ContactState, text: str, *, at: int) -> ContactState:
-    return observe(known, tags(text), at=Instant(at), origin=ObservationOrigin.GET, settle_ms=SETTLE)
+    return record_observation(known, tags(text), at=Instant(at), origin=ObservationOrigin.GET, settle_ms=SETTLE)
 
 
 def test_an_answer_is_the_next_observation() -> None:
@@ -39,18 +49,18 @@ def test_an_answer_is_the_next_observation() -> None:
 
 
 def test_an_intended_add_is_under_management_from_here_on() -> None:
-    known = intend(carries("y"), ADD, tags("x y"), keep=tags("x z"), at=Instant(NOW))
+    known = record_intent(carries("y"), ADD, tags("x y"), keep=tags("x z"), at=Instant(NOW))
     assert (known.ledger, known.kept) == (tags("x y"), tags("x"))
 
 
 def test_an_intended_removal_changes_nothing_that_is_known() -> None:
     known = carries("x", ledger="x")
-    assert intend(known, REMOVE, tags("x"), keep=tags(""), at=Instant(NOW)) == known
+    assert record_intent(known, REMOVE, tags("x"), keep=tags(""), at=Instant(NOW)) == known
 
 
 def test_what_had_no_effect_is_withdrawn_whole() -> None:
     before = carries("y", ledger="x y", kept="y")
-    assert withdraw(intend(before, ADD, tags("x y z"), keep=tags("z"), at=Instant(NOW)), before) == before
+    assert withdraw_intent(record_intent(before, ADD, tags("x y z"), keep=tags("z"), at=Instant(NOW)), before) == before
 
 
 def test_a_removed_tag_leaves_the_ledger_and_one_that_stayed_does_not() -> None:
@@ -59,7 +69,7 @@ def test_a_removed_tag_leaves_the_ledger_and_one_that_stayed_does_not() -> None:
 
 
 def test_a_rejected_add_leaves_the_ledger_and_quarantines_the_contact() -> None:
-    known = answer(intend(carries(""), ADD, tags("x"), keep=tags("x"), at=Instant(NOW)), DELETED, ADD, "x")
+    known = answer(record_intent(carries(""), ADD, tags("x"), keep=tags("x"), at=Instant(NOW)), DELETED, ADD, "x")
     assert (known.ledger, known.kept, known.quarantine, known.quarantined_at) == (tags(""), tags(""), "deleted", NOW)
 
 
@@ -89,14 +99,18 @@ def test_a_doubt_ends_with_an_observation_after_its_request_could_land() -> None
 
 
 def test_the_answer_to_a_hasty_write_does_not_end_a_doubt() -> None:
-    doubtful = intend(carries(""), ADD, tags("x"), keep=tags(""), at=Instant(NOW)).in_doubt(tags("x"), Instant(NOW))
+    doubtful = record_intent(carries(""), ADD, tags("x"), keep=tags(""), at=Instant(NOW)).in_doubt(
+        tags("x"), Instant(NOW)
+    )
     hasty = answer(doubtful, applied("", added="y"), ADD, "y", at=NOW + 2_000)
     assert (hasty.observed, hasty.doubt) == (tags("y"), tags("x"))
     assert answer(doubtful, applied("", added="y"), ADD, "y", at=NOW + SETTLE).doubt == tags("")
 
 
 def test_a_hasty_removal_does_not_free_what_may_still_land() -> None:
-    doubtful = intend(carries(""), ADD, tags("x"), keep=tags(""), at=Instant(NOW)).in_doubt(tags("x"), Instant(NOW))
+    doubtful = record_intent(carries(""), ADD, tags("x"), keep=tags(""), at=Instant(NOW)).in_doubt(
+        tags("x"), Instant(NOW)
+    )
     assert answer(doubtful, applied(""), REMOVE, "x", at=NOW + 2_000).ledger == tags("x")
     assert answer(doubtful, applied(""), REMOVE, "x", at=NOW + SETTLE).ledger == tags("")
 
@@ -119,9 +133,9 @@ def test_having_been_seen_before_it_began_does_not_end_a_quarantine() -> None:
 
 
 def test_adopting_and_releasing() -> None:
-    adopted = adopt(carries("x y"), tags("x y"), keep=tags("x"))
+    adopted = adopt_pairs(carries("x y"), tags("x y"), keep=tags("x"))
     assert (adopted.ledger, adopted.kept) == (tags("x y"), tags("x"))
-    assert release(adopted, tags("x")) == carries("x y", ledger="y")
+    assert release_pairs(adopted, tags("x")) == carries("x y", ledger="y")
 
 
 def test_contacts_that_share_everything_share_one_value() -> None:
@@ -133,7 +147,7 @@ def test_contacts_that_share_everything_share_one_value() -> None:
 def test_what_was_read_together_becomes_known_of_each() -> None:
     observed = state(anna=carries("x", at=NOW), bert=carries("x", at=NOW - DAY))
     seen = ObservedContacts(tags("y"), Instant(NOW - 1), ObservationOrigin.SEARCH, ids("anna bert cara"))
-    observed.update(dict(seen.absorb(observed)))
+    observed.update(dict(seen.apply_to(observed)))
     assert [observed[contact].observed for contact in seen.contacts] == [tags("x"), tags("y"), tags("y")]
 
 
@@ -157,7 +171,7 @@ def test_an_observation_moves_time_forward_and_never_the_ledger(
 ) -> None:
     for found, at in seen:
         before = known
-        known = observe(known, found, at=at, origin=ObservationOrigin.GET, settle_ms=0)  # type: ignore[arg-type]
+        known = record_observation(known, found, at=at, origin=ObservationOrigin.GET, settle_ms=0)  # type: ignore[arg-type]
         assert known.ledger == before.ledger
         assert known.doubt in (before.doubt, frozenset())
         assert (known.observed_at or 0) >= (before.observed_at or 0)
@@ -168,8 +182,8 @@ def test_whatever_the_order_the_newest_observation_wins(order: tuple[int, ...]) 
     contact = ContactId("anna")
     seen = [ObservedContacts(tags(str(at)), Instant(at), ObservationOrigin.SEARCH, (contact,)) for at in (1, 2, 3)]
     observed = ContactStates()
-    changed = take_in(observed, [seen[place] for place in order])
+    changed = record_observations(observed, [seen[place] for place in order])
 
     assert changed == {contact: observed[contact]}
     assert (observed[contact].observed, observed[contact].observed_at) == ({"3"}, 3)
-    assert take_in(observed, seen) == {}
+    assert record_observations(observed, seen) == {}

@@ -34,7 +34,7 @@ def test_a_schedule_is_safe_and_comes_to_its_end(batches: list[Batch], room: int
     flying: list[int] = []
     ended: list[int] = []
     while len(ended) < len(batches):
-        while len(flying) < room and (index := schedule.start()) is not None:
+        while len(flying) < room and (index := schedule.start_next()) is not None:
             assert set(batches[index].after) <= set(ended)
             assert not any(set(batches[index].contacts) & set(batches[each].contacts) for each in flying)
             flying.append(index)
@@ -44,9 +44,9 @@ def test_a_schedule_is_safe_and_comes_to_its_end(batches: list[Batch], room: int
                 waits = not set(batches[index].after) <= set(ended)
                 assert waits or any(set(batches[index].contacts) & set(batches[each].contacts) for each in flying)
         flying.remove(index := data.draw(st.sampled_from(flying)))
-        schedule.end(index)
+        schedule.end_batch(index)
         ended.append(index)
-    assert schedule.start() is None
+    assert schedule.start_next() is None
     assert sorted(ended) == list(range(len(batches)))
 
 
@@ -55,8 +55,8 @@ def test_one_that_must_wait_holds_up_nobody_else() -> None:
     batches = [Batch(Action.ADD, (anna, bert), (Tag("x"),)), Batch(Action.ADD, (bert,), (Tag("y"),))]
     schedule = BatchQueue([*batches, Batch(Action.ADD, (cara,), (Tag("x"),)), Batch(Action.REMOVE, (cara,), (), (2,))])
 
-    assert [schedule.start() for _ in range(3)] == [0, 2, None]
-    schedule.end(0)
-    assert [schedule.start(), schedule.start()] == [1, None]
-    schedule.end(2)
-    assert schedule.start() == 3
+    assert [schedule.start_next() for _ in range(3)] == [0, 2, None]
+    schedule.end_batch(0)
+    assert [schedule.start_next(), schedule.start_next()] == [1, None]
+    schedule.end_batch(2)
+    assert schedule.start_next() == 3

@@ -16,11 +16,11 @@ from reconciler.core.observing.search import (
     EVERYBODY,
     NONE,
     Searches,
-    cheapest,
-    may_show,
+    cheapest_searches,
+    provable_adds,
     reading_ms,
+    record_search_row,
     searching_ms,
-    see,
 )
 from tests.build import tags
 from tests.fakes import START
@@ -62,16 +62,16 @@ def doubtful(observed: str | None, doubt: str, *, observed_at: int = -900_000) -
 def test_a_row_shows_what_was_not_there_before_or_is_younger_than_the_request(
     known: ContactState, asked: int, shown: str
 ) -> None:
-    assert may_show(known, known.doubt, known.observed or NONE, at(asked)) == tags(shown)
+    assert provable_adds(known, known.doubt, known.observed or NONE, at(asked)) == tags(shown)
 
 
 def test_a_row_shows_nothing_of_a_contact_with_a_removal_in_doubt() -> None:
     known = doubtful("a", "a x")
-    assert may_show(known, tags("x"), tags("a"), at(INDEX_LAG_MS)) == NONE
+    assert provable_adds(known, tags("x"), tags("a"), at(INDEX_LAG_MS)) == NONE
 
 
 def test_what_is_seen_is_confirmed_and_no_longer_in_doubt() -> None:
-    found = see(doubtful("a", "x y"), tags("x"), tags("b x"), at(90_000), settle_ms=50)
+    found = record_search_row(doubtful("a", "x y"), tags("x"), tags("b x"), at(90_000), settle_ms=50)
 
     assert (found.doubt, found.doubt_at, found.unconfirmed) == (tags("y"), at(0), tags("y"))
     # the row may be five minutes old, and is the newest observation all the same
@@ -83,7 +83,7 @@ def test_what_is_seen_is_confirmed_and_no_longer_in_doubt() -> None:
 
 
 def test_a_row_that_may_be_older_than_the_last_observation_adds_what_is_seen_to_it() -> None:
-    found = see(doubtful("a", "x", observed_at=-1), tags("x"), tags("b x"), at(90_000), settle_ms=50)
+    found = record_search_row(doubtful("a", "x", observed_at=-1), tags("x"), tags("b x"), at(90_000), settle_ms=50)
 
     assert (found.observed, found.observed_at, found.origin) == (tags("a x"), at(-1), ObservationOrigin.WRITE)
     assert (found.doubt, found.doubt_at, found.unconfirmed) == (NONE, None, NONE)
@@ -118,11 +118,13 @@ def located(*groups: tuple[str, int]) -> ContactStates:
 )
 def test_the_searches_that_take_least(groups: dict[str, int], observed: ContactStates, searches: Searches) -> None:
     found = Counter({tags(text): number for text, number in groups.items()})
-    assert cheapest(found, observed, frozenset().union(*found), RATE) == searches
+    assert cheapest_searches(found, observed, frozenset().union(*found), RATE) == searches
 
 
 def test_a_tag_that_cannot_be_searched_for_is_found_among_everybody() -> None:
-    assert cheapest(Counter({tags("long"): 1_000}), located(("long", 1_000)), NONE, RATE) == Searches((EVERYBODY,), 3)
+    assert cheapest_searches(Counter({tags("long"): 1_000}), located(("long", 1_000)), NONE, RATE) == Searches(
+        (EVERYBODY,), 3
+    )
 
 
 @given(
@@ -130,5 +132,5 @@ def test_a_tag_that_cannot_be_searched_for_is_found_among_everybody() -> None:
     st.lists(st.tuples(st.sampled_from(["", "a", "b c"]), st.integers(1, 3_000)), max_size=4),
 )
 def test_searching_never_takes_longer_than_reading(groups: dict[TagSet, int], carried: list[tuple[str, int]]) -> None:
-    found = cheapest(Counter(groups), located(*carried), tags("a b c d"), RATE)
+    found = cheapest_searches(Counter(groups), located(*carried), tags("a b c d"), RATE)
     assert searching_ms(found.pages, RATE) <= reading_ms(sum(groups.values()), RATE)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts
-from reconciler.core.model.contact_changes import observe
+from reconciler.core.model.contact_changes import record_observation
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin, UndecidedReading
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.model.names import Instant, Tag, TagSet
@@ -25,7 +25,7 @@ from reconciler.core.running.doubt import (
     kept_reading,
     moved_by_journal,
     moves_updated,
-    settle,
+    settle_doubt,
 )
 from tests.build import ids, tags
 from tests.fakes import START
@@ -130,7 +130,7 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     )
     reading = ContactReading(carried, None, at(100), at(101), None)
     how = {"proven": proven & adds, "undecided": undecided, "tried": tried}
-    found = settle(before, reading, adds, **how, settle_ms=50)
+    found = settle_doubt(before, reading, adds, **how, settle_ms=50)
 
     assert found.seen | found.again | found.held == doubt
     assert len(found.seen) + len(found.again) + len(found.held) == len(doubt)
@@ -155,7 +155,7 @@ def test_a_kept_reading_ends_with_the_next_doubt_and_the_next_observation() -> N
     held = ContactState(tags("a"), at(100), ObservationOrigin.GET, doubt=tags("x"), doubt_at=at(0), reading=reading)
 
     assert held.in_doubt(tags("y"), at(200)).reading is None
-    assert observe(held, tags("a"), at=at(300), origin=ObservationOrigin.WRITE, settle_ms=50).reading is None
+    assert record_observation(held, tags("a"), at=at(300), origin=ObservationOrigin.WRITE, settle_ms=50).reading is None
 
 
 def a_write(sent: int, left: str, *, took: int = 300, outcome: Outcome = Outcome.APPLIED) -> BatchRecord:

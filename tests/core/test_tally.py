@@ -44,31 +44,31 @@ def test_every_pair_has_one_fate(
 ) -> None:
     tally = PairOutcomes()
     deltas = [Delta(tuple(Change(Action.ADD, tag, Reason.DECLARED) for tag in found), who) for who, found in planned]
-    tally.plan(deltas)
+    tally.add_planned(deltas)
     pairs = {(contact, tag) for who, found in planned for contact in who for tag in found}
     assert tally.pairs(ContactStates()) == ({Outcome.NOT_SENT: len(pairs)} if pairs else {})
     for who, found, kind in sent:
-        tally.take(Batch(Action.ADD, who, found), dict.fromkeys(who, verdict(frozenset(found), kind)))
+        tally.record_batch(Batch(Action.ADD, who, found), dict.fromkeys(who, verdict(frozenset(found), kind)))
         pairs |= {(contact, tag) for contact in who for tag in found}
         assert sum(tally.pairs(ContactStates()).values()) == len(pairs)
     listed = [(each.contact, tag) for each in tally.findings() for tag in each.tags]
     assert len(listed) == len(set(listed))
     for each in tally.findings():
-        assert tally.tags(each.contact, each.outcome) >= set(each.tags)
+        assert tally.tags_with(each.contact, each.outcome) >= set(each.tags)
 
 
 def test_what_was_applied_stays_applied_when_it_is_sent_again() -> None:
     anna, tally = PEOPLE[0], PairOutcomes()
     for kind in ("applied", "noop", "doubt", "rejected"):
-        tally.take(Batch(Action.ADD, (anna,), (Tag("a"),)), {anna: verdict(tags("a"), kind)})
+        tally.record_batch(Batch(Action.ADD, (anna,), (Tag("a"),)), {anna: verdict(tags("a"), kind)})
     assert tally.pairs(ContactStates()) == {Outcome.APPLIED: 1}
 
 
 def test_what_an_answer_told_to_be_as_it_should_is_not_seen_by_a_later_reading() -> None:
     """An older doubt about the pair is settled by a reading that a newer one, about another tag, needs."""
     tally = PairOutcomes()
-    tally.take(Batch(Action.REMOVE, PEOPLE[:1], tags("x")), {PEOPLE[0]: verdict(frozenset(), "noop")})
-    tally.put(PEOPLE[0], frozenset(tags("x y")), Outcome.SEEN)
+    tally.record_batch(Batch(Action.REMOVE, PEOPLE[:1], tags("x")), {PEOPLE[0]: verdict(frozenset(), "noop")})
+    tally.set_outcome(PEOPLE[0], frozenset(tags("x y")), Outcome.SEEN)
 
     assert tally.pairs(ContactStates()) == {Outcome.NOOP: 1, Outcome.SEEN: 1}
 
@@ -76,30 +76,30 @@ def test_what_an_answer_told_to_be_as_it_should_is_not_seen_by_a_later_reading()
 def test_a_deferral_is_open_until_an_answer_tells() -> None:
     anna, bert, _ = PEOPLE
     tally, observed = PairOutcomes(), ContactStates()
-    tally.defer([Deferral(DeferralReason.UNTIL_OBSERVED, (Tag("x"), Tag("y")), (anna, bert))])
+    tally.add_deferred([Deferral(DeferralReason.UNTIL_OBSERVED, (Tag("x"), Tag("y")), (anna, bert))])
     assert tally.pairs(observed) == {Outcome.DEFERRED: 4}
     observed.update({anna: ContactState(tags("x"), START, ObservationOrigin.WRITE)})
-    tally.plan([Delta((Change(Action.REMOVE, Tag("x"), Reason.ABSENT),), (anna,))])
+    tally.add_planned([Delta((Change(Action.REMOVE, Tag("x"), Reason.ABSENT),), (anna,))])
     assert tally.pairs(observed) == {Outcome.DEFERRED: 2, Outcome.NOT_SENT: 1}
 
 
 def test_a_doubt_that_is_settled_lets_go_of_what_waited_for_it() -> None:
     anna, tally = PEOPLE[0], PairOutcomes()
-    tally.take(Batch(Action.ADD, (anna,), (Tag("a"), Tag("b"))), {anna: verdict(tags("a b"), "doubt")})
+    tally.record_batch(Batch(Action.ADD, (anna,), (Tag("a"), Tag("b"))), {anna: verdict(tags("a b"), "doubt")})
     assert tally.failed == {anna: tags("a b")}
-    tally.put(anna, tags("a"), Outcome.SEEN)
+    tally.set_outcome(anna, tags("a"), Outcome.SEEN)
     assert (tally.failed, tally.spent) == ({anna: tags("b")}, {anna: tags("a b")})
     assert [each.tags for each in tally.findings()] == [("b",)]
-    tally.put(anna, tags("b"), Outcome.NOT_SENT)
+    tally.set_outcome(anna, tags("b"), Outcome.NOT_SENT)
     assert tally.spent == {anna: tags("a")}
-    tally.take(Batch(Action.ADD, (anna,), (Tag("b"),)), {anna: verdict(tags("b"), "applied")})
+    tally.record_batch(Batch(Action.ADD, (anna,), (Tag("b"),)), {anna: verdict(tags("b"), "applied")})
     assert (tally.failed, tally.findings()) == ({}, ())
 
 
 def test_what_is_said_of_a_pair_last_is_listed() -> None:
     anna, tally = PEOPLE[0], PairOutcomes()
-    tally.spoil(anna, Action.ADD, tags("a b"), Outcome.HELD, "first")
-    tally.spoil(anna, Action.ADD, tags("a"), Outcome.HELD, "then")
+    tally.record_failure(anna, Action.ADD, tags("a b"), Outcome.HELD, "first")
+    tally.record_failure(anna, Action.ADD, tags("a"), Outcome.HELD, "then")
     assert [(each.tags, each.message) for each in tally.findings()] == [(("b",), "first"), (("a",), "then")]
 
 
@@ -107,8 +107,8 @@ def test_what_was_not_sent_and_is_so_already_is_no_work_left() -> None:
     anna, tally, observed = PEOPLE[0], PairOutcomes(), ContactStates()
     there = (Change(Action.ADD, Tag("a"), Reason.DECLARED), Change(Action.ADD, Tag("b"), Reason.DECLARED))
     gone = (Change(Action.REMOVE, Tag("x"), Reason.ABSENT), Change(Action.REMOVE, Tag("y"), Reason.ABSENT))
-    tally.plan([Delta(there + gone, (anna,))])
+    tally.add_planned([Delta(there + gone, (anna,))])
     observed.update({anna: ContactState(tags("a x"), START, ObservationOrigin.GET)})
-    tally.close(lambda _: tags("a b"), observed)
+    tally.close_unsent(lambda _: tags("a b"), observed)
     assert tally.pairs(observed) == {Outcome.NOOP: 2, Outcome.NOT_SENT: 2}
-    assert tally.tags(anna, Outcome.NOT_SENT) == tags("b x")
+    assert tally.tags_with(anna, Outcome.NOT_SENT) == tags("b x")

@@ -7,7 +7,7 @@ import pytest
 from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.planning.changes import Change, Delta
-from reconciler.core.running.stop_conditions import Canary, Rates, StopOn, of_wave, waves
+from reconciler.core.running.stop_conditions import Canary, Rates, StopOn, plan_waves, restrict_to_wave
 from tests.build import ids
 
 CHANGE = (Change(Action.ADD, Tag("x"), Reason.DECLARED),)
@@ -26,14 +26,14 @@ CROWD = tuple(sorted(ids(" ".join(f"p{nth:03}" for nth in range(120)))))
     ],
 )
 def test_waves_grow_until_they_are_everybody(canary: Canary, sizes: list[int | None]) -> None:
-    found = list(waves([Delta(CHANGE, CROWD[60:]), Delta(CHANGE, CROWD[:60])], canary))
+    found = list(plan_waves([Delta(CHANGE, CROWD[60:]), Delta(CHANGE, CROWD[:60])], canary))
     assert [None if each is None else len(each) for each in found] == sizes
     assert all(each is None or each == frozenset(CROWD[: len(each)]) for each in found)
 
 
 def test_a_wave_has_its_contacts_only() -> None:
     deltas = (Delta(CHANGE, CROWD[:3]), Delta(CHANGE, CROWD[3:5]))
-    assert of_wave(deltas, frozenset(CROWD[1:3])) == (Delta(CHANGE, CROWD[1:3]),)
+    assert restrict_to_wave(deltas, frozenset(CROWD[1:3])) == (Delta(CHANGE, CROWD[1:3]),)
 
 
 @pytest.mark.parametrize(

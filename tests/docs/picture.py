@@ -17,7 +17,7 @@ from rich.text import Text
 
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
-from reconciler.core.model.names import ContactId, Tag, TagSet, instant
+from reconciler.core.model.names import ContactId, Tag, TagSet, parse_instant
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, combine
 from reconciler.loading import load
@@ -27,7 +27,7 @@ from reconciler.output.text import render_text
 from tests.build import plan_options, state_of
 
 ROOT = Path(__file__).parents[2]
-NOW = instant("2026-11-25T09:00:00Z")
+NOW = parse_instant("2026-11-25T09:00:00Z")
 WIDTH = 100
 VIP, GOLD, TRIAL = Tag("vip"), Tag("gold support"), Tag("trial")
 COMMAND = "$ reconciler plan manifests"

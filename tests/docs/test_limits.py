@@ -11,7 +11,7 @@ from reconciler.apply import rounds, split_refused
 from reconciler.core.model import api_limits, contact_state, lease
 from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.settings import ApiSettings
-from reconciler.core.observing.refresh_rules import Cost, estimate, pages
+from reconciler.core.observing.refresh_rules import Cost, count_pages, estimate_cost
 from reconciler.highlevel import http_client
 from reconciler.loading import contact_files, nodes, text
 from tests.docs.pages import ROOT
@@ -25,7 +25,7 @@ SEARCH_MS = 300
 
 
 def sending() -> list[tuple[str, ...]]:
-    costs = [estimate(-(-contacts // API.max_contacts), RATE) for contacts in CONTACTS]
+    costs = [estimate_cost(-(-contacts // API.max_contacts), RATE) for contacts in CONTACTS]
     return [(f"{contacts:,}", *_cells(cost)) for contacts, cost in zip(CONTACTS, costs, strict=True)]
 
 
@@ -33,8 +33,8 @@ def reading() -> list[tuple[str, ...]]:
     return [
         (
             f"{contacts:,}",
-            *_cells(estimate(contacts, RATE)),
-            *_cells(estimate(pages(contacts), RATE, each_ms=SEARCH_MS)),
+            *_cells(estimate_cost(contacts, RATE)),
+            *_cells(estimate_cost(count_pages(contacts), RATE, each_ms=SEARCH_MS)),
         )
         for contacts in CONTACTS
     ]

@@ -11,12 +11,12 @@ import pytest
 
 from reconciler.core.manifests.checks import CHECKS
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.names import instant
+from reconciler.core.model.names import parse_instant
 from reconciler.loading import load
 
 HOME = Path(__file__).parent / "cases"
 CASES = sorted(path.name for path in HOME.iterdir())
-NOW = instant("2026-06-01T00:00:00Z")
+NOW = parse_instant("2026-06-01T00:00:00Z")
 
 # Shown by their own tests: it takes more contacts than a golden folder should hold.
 _ELSEWHERE = {"set-size"}

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from reconciler.core.manifests.checks import CHECKS
-from reconciler.core.model.names import instant
+from reconciler.core.model.names import parse_instant
 from reconciler.loading import FileTree, Loaded, load_files
 from reconciler.loading.nodes import Mapping, Node, Sequence, parse
 from reconciler.loading.settings import keys, variable
@@ -39,7 +39,7 @@ def load(kind: str, text: str) -> Loaded:
     beside = {"acme.yaml": ANY_MANIFEST, "beta.yaml": ANY_MANIFEST.replace("asdr", "bsdr")}
     named = {"acme.yaml": text} if kind == "manifest" else {**beside, "reconciler.yaml": text}
     files = {name: content.encode() for name, content in {**FILES, **named}.items()}
-    return load_files(FileTree(files), now=instant("2026-11-01T00:00:00Z"), strict=True)
+    return load_files(FileTree(files), now=parse_instant("2026-11-01T00:00:00Z"), strict=True)
 
 
 @pytest.mark.parametrize(("kind", "text"), EXAMPLES)

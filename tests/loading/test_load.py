@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.core.model.errors import InvalidInput, Severity
 from reconciler.core.model.manifest import Authority, Combined, ListedContacts, OnLeave
-from reconciler.core.model.names import instant
+from reconciler.core.model.names import parse_instant
 from reconciler.loading import FileTree, Loaded, load, load_files
 from reconciler.loading.file_tree import CannotRead
 from reconciler.loading.files import inside
@@ -73,7 +73,7 @@ def test_a_manifest_becomes_values_with_places(tmp_path: Path) -> None:
     assert str(vip.contacts.place(1)).endswith("m.yaml:7:38")
     assert [(use.tag, use.written, use.source.line) for use in vip.tags] == [("vip", " VIP", 8), ("no", "no", 8)]
     assert [use.tag for use in (*vip.absent, *out.absent)] == ["012", "null"]
-    assert (vip.start, vip.until) == (instant("2026-03-28T23:00:00Z"), instant("2026-12-31T17:00:00Z"))
+    assert (vip.start, vip.until) == (parse_instant("2026-03-28T23:00:00Z"), parse_instant("2026-12-31T17:00:00Z"))
     assert (vip.on_leave, vip.ignore, vip.authority, vip.allow_empty) == (OnLeave.KEEP, ("wf-*",), None, True)
     assert isinstance(everyone.contacts, Combined)
     assert [use.name for use in (*everyone.contacts.sets, *everyone.contacts.minus)] == ["vip", "out"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.errors import InvalidInput
-from reconciler.core.model.names import LocationId, instant
+from reconciler.core.model.names import LocationId, parse_instant
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import ApiSettings, Guard, GuardLimits, OriginKind, Settings
 from reconciler.loading import FileTree, load_files, load_settings
@@ -188,7 +188,7 @@ def test_the_rest_of_the_file() -> None:
     assert (found.guards.max_removes_pct, found.guards.max_adds) == (12.5, 7)
     allowed = found.allow[0]
     assert (allowed.guard, allowed.tag, allowed.reason) == (Guard.EMPTIES_TAG, "trial", "it ended")
-    assert allowed.until == instant("2026-12-30T23:00:00Z")
+    assert allowed.until == parse_instant("2026-12-30T23:00:00Z")
     assert str(allowed.source) == "reconciler.yaml:5:9"
     assert (found.expected_drift[0].tag, found.expected_drift[0].classes) == ("wf-*", {"unexpected"})
 

@@ -39,7 +39,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, Source, 
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.safe_text import Provenance, command_line
 from reconciler.core.model.settings import DriftClass, GuardLimits
-from reconciler.core.observing.attribution import Setter, Trend, trend
+from reconciler.core.observing.attribution import Setter, Trend, compute_trend
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed, UnreachableReason
@@ -251,7 +251,7 @@ def a_history() -> CommandOutput:
 
 
 def _trends(logs: list[RunLog]) -> dict[LocationId, Trend]:
-    return {HERE: trend(logs), ELSEWHERE: trend([])}
+    return {HERE: compute_trend(logs), ELSEWHERE: compute_trend([])}
 
 
 def made(answer: CommandOutput) -> CommandOutput:

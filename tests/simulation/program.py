@@ -151,7 +151,7 @@ class Program:
         options = replace(options, gone=_gone(found) if self.run.heeds_gone else ())
         seen = tuple(seen for each in found for seen in each.seen)
         for each in seen:
-            state.observed.update(dict(each.absorb(state.observed, settle_ms=options.settle_ms)))
+            state.observed.update(dict(each.apply_to(state.observed, settle_ms=options.settle_ms)))
         if location in self.reversals:
             return plan_revert(self.reversals[location], desired, state, options, observations=seen)
         fresh = plan_location(desired, state, options, observations=seen)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_changes import intend
+from reconciler.core.model.contact_changes import record_intent
 from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, ContactState, UndecidedReading
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Lease
@@ -34,7 +34,7 @@ def as_of_format(number: int, method: str, *arguments: object) -> tuple[object, 
 
 @pytest.mark.parametrize("number", range(1, UNCONFIRMED))
 def test_the_last_intent_of_an_older_journal_leaves_its_additions_unseen(number: int) -> None:
-    after = intend(NEVER_OBSERVED, Action.ADD, HELLO, keep=NONE, at=START)
+    after = record_intent(NEVER_OBSERVED, Action.ADD, HELLO, keep=NONE, at=START)
     old = replace(after, unconfirmed=NONE)
     *_, changed, _ = as_of_format(number, "intend", LEASE, "run", BATCH, {ANNA: old}, START)
     assert changed == {ANNA: after}

@@ -16,8 +16,8 @@ from reconciler.clock import SystemClock
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import UsageError
-from reconciler.core.model.names import Instant, instant
-from reconciler.core.observing.refresh_rules import take_in
+from reconciler.core.model.names import Instant, parse_instant
+from reconciler.core.observing.refresh_rules import record_observations
 from reconciler.loading.export_files import Exported, read_export
 from reconciler.operations.git import GitRefused
 from reconciler.operations.git_revision import committed_at
@@ -64,7 +64,7 @@ def command(file: Path, location: str, observed_at: str, manifests: Path, **opti
     ):
         state = store.load_state(place)
         spelt = tuple(map(state.spelling.seen, seen))
-        changed = take_in(state.observed, spelt, settle_ms=settings.api.settle_s * 1000)
+        changed = record_observations(state.observed, spelt, settle_ms=settings.api.settle_s * 1000)
         store.save_states(hands.lease, changed)
     _tell(exported, len(changed), at, console)
     return 0
@@ -84,7 +84,7 @@ def _tell(exported: Exported, learnt: int, at: Instant, console: Console) -> Non
 def _given(text: str, now: Instant) -> Instant:
     """The time given; never one that is yet to come."""
     try:
-        at = instant(text if "T" in text else f"{text}T00:00:00Z")
+        at = parse_instant(text if "T" in text else f"{text}T00:00:00Z")
     except (ValueError, OverflowError) as error:
         today = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         raise UsageError(f"--observed-at {text!r} is no time", hint=f"write it like {today}") from error

@@ -13,7 +13,7 @@ from reconciler.cli.locks import held_leases
 from reconciler.cli.options import common
 from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.core.model.errors import UsageError
-from reconciler.core.model.lease import Lease, describe, unlock_command
+from reconciler.core.model.lease import Lease, describe_lease, unlock_command
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import Settings
 from reconciler.output.blocks import moment
@@ -44,7 +44,7 @@ def command(lease: str | None, location: str | None, manifests: Path, **options:
     place = settings.find_location(location)
     with open_store(settings.state) as store:
         ended = store.unlock_lease(place, lease)
-    console.note(f"was: {describe(ended)}")
+    console.note(f"was: {describe_lease(ended)}")
     console.say(f"unlocked location {place}")
     return 0
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Any, TypeVar
 
-from reconciler.core.model.names import ContactId, Instant, Tag, instant
+from reconciler.core.model.names import ContactId, Instant, Tag, parse_instant
 
 T = TypeVar("T")
 LONGEST_TEXT = 10_000
@@ -46,7 +46,7 @@ def number(value: object) -> Any:
 
 
 def moment(value: object) -> Instant:
-    return instant(text(value))
+    return parse_instant(text(value))
 
 
 def each(read: Callable[[Any], T], items: object) -> tuple[T, ...]:

@@ -13,13 +13,13 @@ from reconciler.core.model.contact_state import (
     ContactState,
     ContactStates,
     ObservationOrigin,
-    taken_away,
+    removed_by_others,
 )
-from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet, folded
+from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 
 
-def intend(
+def record_intent(
     known: ContactState, action: Action, tags: TagSet, *, keep: TagSet, at: Instant, once: TagSet = NONE
 ) -> ContactState:
     """What is known once the intent to send is durable: added pairs are under management from here on.
@@ -32,7 +32,7 @@ def intend(
         known,
         ledger=known.ledger | tags,
         kept=(known.kept - tags) | (keep & tags),
-        restored=_put_back(known, taken_away(known, tags), at),
+        restored=_put_back(known, removed_by_others(known, tags), at),
         unconfirmed=known.unconfirmed | (tags - known.ledger),
         attempted_at=at,
         # what is tried once more was given when it was tried first, for all anybody knows
@@ -55,8 +55,8 @@ def _put_back(known: ContactState, tags: TagSet, at: Instant) -> tuple[tuple[Tag
     return tuple(sorted((lately | dict.fromkeys(tags, at)).items()))
 
 
-def withdraw(known: ContactState, before: ContactState) -> ContactState:
-    """Undoes `intend`: the request is known to have had no effect. `before` is what was known before it."""
+def withdraw_intent(known: ContactState, before: ContactState) -> ContactState:
+    """Undoes `record_intent`: the request is known to have had no effect. `before` is what was known before it."""
     return replace(
         known,
         ledger=before.ledger,
@@ -68,7 +68,7 @@ def withdraw(known: ContactState, before: ContactState) -> ContactState:
     )
 
 
-def absorb(
+def record_answer(
     known: ContactState,
     verdict: ContactOutcome,
     action: Action,
@@ -92,16 +92,16 @@ def absorb(
             quarantined_since=known.quarantined_since or known.quarantined_at or answered,
             membership=membership,
         )
-        return disown(rejected, tags - known.doubt, since=sent) if action is Action.ADD else rejected
+        return disown_adds(rejected, tags - known.doubt, since=sent) if action is Action.ADD else rejected
     if verdict.observed is None:
         return known.in_doubt(tags, sent)
-    seen = observe(known, verdict.observed, at=answered, origin=ObservationOrigin.WRITE, settle_ms=settle_ms)
+    seen = record_observation(known, verdict.observed, at=answered, origin=ObservationOrigin.WRITE, settle_ms=settle_ms)
     if action is Action.ADD:
-        return confirm(seen, tags)
-    return release(seen, tags - verdict.observed - seen.doubt, once=once, at=answered)
+        return confirm_adds(seen, tags)
+    return release_pairs(seen, tags - verdict.observed - seen.doubt, once=once, at=answered)
 
 
-def observe(
+def record_observation(
     known: ContactState, tags: TagSet, *, at: Instant, origin: ObservationOrigin, settle_ms: int
 ) -> ContactState:
     """What is known after an observation of the contact's `tags` at `at`; an older one changes nothing.
@@ -143,22 +143,22 @@ def not_among(some: TagSet, tags: TagSet) -> TagSet:
     """Those of `some` that are not there in any spelling: one that nobody learnt yet may stand for a tag, too."""
     if not some:
         return some
-    there = set(map(folded, tags))
-    return frozenset(tag for tag in some if folded(tag) not in there)
+    there = set(map(fold_spelling, tags))
+    return frozenset(tag for tag in some if fold_spelling(tag) not in there)
 
 
-def confirm(known: ContactState, tags: TagSet) -> ContactState:
+def confirm_adds(known: ContactState, tags: TagSet) -> ContactState:
     """The adds of these tags came to be, whatever became of them since."""
     confirmed = replace(known, unconfirmed=known.unconfirmed - tags) if known.unconfirmed & tags else known
     return _without_attempt(confirmed)
 
 
-def adopt(known: ContactState, tags: TagSet, *, keep: TagSet) -> ContactState:
+def adopt_pairs(known: ContactState, tags: TagSet, *, keep: TagSet) -> ContactState:
     """Desired and observed there: under management without a request."""
     return replace(known, ledger=known.ledger | tags, kept=known.kept | (keep & tags))
 
 
-def release(known: ContactState, tags: TagSet, *, once: TagSet = NONE, at: Instant = UNTIMED) -> ContactState:
+def release_pairs(known: ContactState, tags: TagSet, *, once: TagSet = NONE, at: Instant = UNTIMED) -> ContactState:
     """No longer under management, now, which is `at`; that a tag of `once` was given is remembered."""
     return replace(
         known,
@@ -170,11 +170,11 @@ def release(known: ContactState, tags: TagSet, *, once: TagSet = NONE, at: Insta
     )
 
 
-def disown(known: ContactState, tags: TagSet, *, since: Instant = UNTIMED) -> ContactState:
+def disown_adds(known: ContactState, tags: TagSet, *, since: Instant = UNTIMED) -> ContactState:
     """No longer under management: their adds, sent at `since` or later, are known never to have come to be."""
     never = tags & known.unconfirmed
     spent = tuple((tag, at) for tag, at in known.spent if tag not in never or at < since)
-    return _without_attempt(replace(release(known, tags), spent=spent))
+    return _without_attempt(replace(release_pairs(known, tags), spent=spent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +186,12 @@ class ObservedContacts:
     origin: ObservationOrigin
     contacts: tuple[ContactId, ...]
 
-    def absorb(
+    def apply_to(
         self, observed: ContactStates, *, settle_ms: int = SETTLE_MS
     ) -> Iterator[tuple[ContactId, ContactState]]:
         """What becomes known of each of the contacts."""
         for contact in self.contacts:
-            yield contact, observe(observed[contact], self.tags, at=self.at, origin=self.origin, settle_ms=settle_ms)
+            yield (
+                contact,
+                record_observation(observed[contact], self.tags, at=self.at, origin=self.origin, settle_ms=settle_ms),
+            )

@@ -133,7 +133,7 @@ class ContactState:
     def flapping(self, now: Instant) -> TagSet:
         """Tags of ours that others removed although they were put back lately."""
         lately = frozenset(tag for tag, at in self.restored if abs(now - at) < RESTORE_MS)
-        return taken_away(self, lately) if lately else NONE
+        return removed_by_others(self, lately) if lately else NONE
 
 
 NEVER_OBSERVED = ContactState()
@@ -189,7 +189,7 @@ class Managed(Protocol):
     def unconfirmed(self) -> TagSet: ...
 
 
-def taken_away(known: Managed, tags: TagSet) -> TagSet:
+def removed_by_others(known: Managed, tags: TagSet) -> TagSet:
     """Those of `tags` that are under management and that others removed; what nobody ever saw there nobody removed."""
     if known.observed is None:
         return NONE

@@ -65,7 +65,7 @@ WORST_FIRST = (
 )
 
 
-def worst(codes: Iterable[int]) -> int:
+def worst_code(codes: Iterable[int]) -> int:
     """The exit code of several locations; signals and usage errors, which end the run, rank before all."""
     rank = {int(code): place for place, code in enumerate(WORST_FIRST)}
     return min(codes, key=lambda code: rank.get(int(code), -1), default=int(ExitCode.DONE))

@@ -76,7 +76,7 @@ Event = RoundStarted | BatchAnswered | Waiting | Read | Priced
 
 
 @dataclass(slots=True)
-class Standing:
+class LocationProgress:
     """`what` is counted: requests of a round, or contacts that are read. `done` of `total` of them since `since`.
 
     `contacts` were answered, `rejected` and `unclear` (in doubt, held) are among them. `quota_left`: what this run may
@@ -98,7 +98,7 @@ class Standing:
     resumes: Instant = Instant(0)
     _recent: deque[tuple[Instant, int]] = field(default_factory=deque)
 
-    def take(self, event: Event, now: Instant) -> None:
+    def apply_event(self, event: Event, now: Instant) -> None:
         match event:
             case RoundStarted():
                 self._begin("requests", event.requests, now)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from reconciler.core.model.errors import ExitCode, worst
+from reconciler.core.model.errors import ExitCode, worst_code
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
@@ -207,4 +207,4 @@ class LocationReport:
 
 
 def exit_code(reports: Iterable[LocationReport]) -> int:
-    return worst(report.exit_code for report in reports)
+    return worst_code(report.exit_code for report in reports)

@@ -53,7 +53,7 @@ class Lease:
     expires: Instant
 
 
-def describe(lease: Lease) -> str:
+def describe_lease(lease: Lease) -> str:
     """One line for the person who finds the location locked."""
     holder = lease.holder
     page = f", {holder.run_url}" if holder.run_url else ""
@@ -68,15 +68,15 @@ def unlock_command(lease: Lease) -> str:
     return f"reconciler state unlock {shlex.quote(lease.holder.id)} --location {shlex.quote(lease.location)}"
 
 
-def refusal(lease: Lease) -> LockHeld:
+def lock_held_error(lease: Lease) -> LockHeld:
     """The error of whoever finds the location locked: who holds it, and the command that ends a lease left behind."""
     return LockHeld(
-        describe(lease),
+        describe_lease(lease),
         hint=f"wait for it (--lock-timeout SECONDS); if that process is gone for good: {unlock_command(lease)}",
     )
 
 
-def lost(lease: Lease) -> LeaseLost:
+def lease_lost_error(lease: Lease) -> LeaseLost:
     """The error of whoever writes under a lease that is over."""
     return LeaseLost(
         f"the lease {lease.holder.id} on location {lease.location} was taken over",
@@ -84,7 +84,7 @@ def lost(lease: Lease) -> LeaseLost:
     )
 
 
-def slept_through(lease: Lease, now: Instant) -> LeaseLost:
+def lease_ended_error(lease: Lease, now: Instant) -> LeaseLost:
     """The error of whoever wakes after its lease ended."""
     return LeaseLost(
         f"the lease {lease.holder.id} on location {lease.location} ended {iso(lease.expires)}, and it is {iso(now)}: "
@@ -93,16 +93,16 @@ def slept_through(lease: Lease, now: Instant) -> LeaseLost:
     )
 
 
-def not_the_lease(location: LocationId, given: str, held: Lease | None) -> UsageError:
+def wrong_lease_error(location: LocationId, given: str, held: Lease | None) -> UsageError:
     """The error of `state unlock` with another id than that of the lease."""
     if held is None:
         return UsageError(f"location {location} is not locked", hint="there is nothing to unlock")
     return UsageError(
-        f"{given!r} is not the lease of location {location}; nothing was unlocked", hint=f"{describe(held)}"
+        f"{given!r} is not the lease of location {location}; nothing was unlocked", hint=f"{describe_lease(held)}"
     )
 
 
-def pauses(timeout_ms: int) -> Iterator[int]:
+def retry_pauses(timeout_ms: int) -> Iterator[int]:
     """How long to wait between attempts: from 1 second doubling to 16, together `timeout_ms`."""
     pause = FIRST_PAUSE_MS
     while timeout_ms > 0:

@@ -38,7 +38,7 @@ def normalise_tag(text: str) -> Tag:
 
 
 @lru_cache(maxsize=4_096)
-def folded(tag: str) -> str:
+def fold_spelling(tag: str) -> str:
     """What is left of a tag without its spelling: case, Unicode's forms, white space, characters that show nothing."""
     text = unicodedata.normalize("NFKC", tag).casefold()
     shown = "".join(" " if each.isspace() else each for each in text if unicodedata.category(each) != "Cf")
@@ -47,7 +47,7 @@ def folded(tag: str) -> str:
 
 def alike_but_for_spelling(some: Iterable[str], others: Iterable[str]) -> bool:
     """Whether each of `some` is one of `others` in another spelling, or in the same."""
-    return {folded(tag) for tag in some} <= {folded(tag) for tag in others}
+    return {fold_spelling(tag) for tag in some} <= {fold_spelling(tag) for tag in others}
 
 
 def looks_like_contact_id(text: str) -> bool:
@@ -72,7 +72,7 @@ def _label(text: str, names: Mapping[LocationId, str]) -> str:
     return location_label(location, names.get(location, ""))
 
 
-def closest(name: str, known: Collection[str]) -> str:
+def closest_name(name: str, known: Collection[str]) -> str:
     """What was probably meant; empty where nothing is close, or there is too much to choose from."""
     close = get_close_matches(name[:100], known, n=1, cutoff=0.6) if len(known) <= _CHOICES else []
     return close[0] if close else ""
@@ -80,7 +80,7 @@ def closest(name: str, known: Collection[str]) -> str:
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """A hint that names what was probably meant; empty where nothing is."""
-    close = closest(name, known)
+    close = closest_name(name, known)
     return f"did you mean {close!r}?" if close else ""
 
 
@@ -90,7 +90,7 @@ def iso(instant: Instant) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant % 1000:03d}Z"
 
 
-def instant(text: str) -> Instant:
+def parse_instant(text: str) -> Instant:
     """The inverse of `iso`; raises ValueError for text without a zone, or before the first year of UTC."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:

@@ -30,7 +30,7 @@ class Setter:
     at: Instant
 
 
-def last_set(
+def find_setters(
     pairs: Iterable[Pair],
     action: Action,
     runs: Sequence[RunRecord],
@@ -122,7 +122,7 @@ class Trend:
     holders: Mapping[Tag, Points]
 
 
-def trend(logs: Iterable[RunLog]) -> Trend:
+def compute_trend(logs: Iterable[RunLog]) -> Trend:
     """`logs`: the runs of one location, the oldest first."""
     last: dict[ContactId, TagSet] = {}
     holders: Counter[Tag] = Counter()

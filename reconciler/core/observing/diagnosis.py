@@ -18,9 +18,9 @@ from reconciler.core.model.errors import (
     QuotaExhausted,
     RateLimited,
     RequestRefused,
-    worst,
+    worst_code,
 )
-from reconciler.core.model.lease import Lease, describe
+from reconciler.core.model.lease import Lease, describe_lease
 from reconciler.core.model.names import Instant, iso
 from reconciler.core.model.outcome import Refusal, RefusalKind, called, read_refusal
 from reconciler.core.model.settings import ApiSettings
@@ -71,7 +71,7 @@ class Examined:
 
 
 def exit_code(examined: Iterable[Examined]) -> int:
-    return worst(each.code for group in examined for each in group.remarks if each.verdict is CheckStatus.BAD)
+    return worst_code(each.code for group in examined for each in group.remarks if each.verdict is CheckStatus.BAD)
 
 
 def good(subject: str, told: str) -> Remark:
@@ -212,4 +212,4 @@ def state_remark(state: LocationState) -> Remark:
 def lock_remark(lease: Lease | None) -> Remark:
     if lease is None:
         return good("lock", "free")
-    return watch("lock", describe(lease), "wait for it, or look at the job; `state unlock` ends one left behind")
+    return watch("lock", describe_lease(lease), "wait for it, or look at the job; `state unlock` ends one left behind")

@@ -150,7 +150,7 @@ def _left_alone(
     *,
     foreign: bool,
 ) -> None:
-    for tag, owned, contacts in left_alone(desired, observed, selection, evidence.searched):
+    for tag, owned, contacts in find_left_alone(desired, observed, selection, evidence.searched):
         if owned or foreign:
             there = (each for each in contacts if each not in evidence.gone)
             groups[DriftClass.TOLERATED if owned else DriftClass.FOREIGN, tag, ""].extend(there)
@@ -181,7 +181,7 @@ def _ages(
     return sum(number for _, number in seen), min(ages, default=None), max(ages, default=None)
 
 
-def left_alone(
+def find_left_alone(
     desired: Desired, observed: ContactStates, selection: Selection, searched: Searched
 ) -> Iterator[tuple[Tag, bool, Sequence[ContactId]]]:
     """Tag, whether it is owned, and contacts that carry it so."""

@@ -13,7 +13,7 @@ from reconciler.core.model.journal import BatchRecord, RunRecord
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.model.settings import DriftClass, ExpectedDrift
-from reconciler.core.observing.attribution import Pair, Setter, added_by_others, last_set
+from reconciler.core.observing.attribution import Pair, Setter, added_by_others, find_setters
 from reconciler.core.planning.situation import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT, Spelling
 
@@ -108,7 +108,7 @@ def attribute_drift(
             if _SET_BY.get(each.drift) is action
             for contact in each.contacts
         ]
-        setters[action] = last_set(pairs, action, runs, batches) if pairs else {}
+        setters[action] = find_setters(pairs, action, runs, batches) if pairs else {}
     parts = [part for each in report.drifted for part in _by_setter(each, observed, earlier, setters)]
     return replace(report, drifted=tuple(parts))
 

@@ -33,7 +33,7 @@ MOST_READ_AGAIN = 500
 Contradicted = Callable[[Iterable[ObservedContacts]], Sequence[ContactId]]
 
 
-def nothing_known(_: Iterable[ObservedContacts]) -> Sequence[ContactId]:
+def contradict_nothing(_: Iterable[ObservedContacts]) -> Sequence[ContactId]:
     """Where nothing is known, nothing is contradicted."""
     return ()
 
@@ -69,7 +69,7 @@ class RefreshRequest:
     known: int = 0
     lagging: bool = True
     everybody: bool = False
-    contradicted: Contradicted = nothing_known
+    contradicted: Contradicted = contradict_nothing
 
     @property
     def is_empty(self) -> bool:
@@ -113,12 +113,12 @@ class Cost:
     share: float
 
 
-def estimate(requests: int, rate: Rate, *, each_ms: int = 0) -> Cost:
+def estimate_cost(requests: int, rate: Rate, *, each_ms: int = 0) -> Cost:
     """`each_ms`: how long a request takes where the next one cannot start before its end."""
     return Cost(requests, max(duration(requests, rate), requests * each_ms), requests / rate.per_day)
 
 
-def pages(contacts: int) -> int:
+def count_pages(contacts: int) -> int:
     """Requests of a search that shows so many: the last page is empty, which proves the end."""
     return -(-contacts // PAGE) + 1
 
@@ -128,22 +128,22 @@ def may_search(*, max_age_ms: int | None, verifies: bool) -> bool:
     return not verifies and (max_age_ms is None or max_age_ms >= INDEX_LAG_MS)
 
 
-def without_asking(wanted: RefreshRequest) -> Method | None:
+def method_without_count(wanted: RefreshRequest) -> Method | None:
     """The method, where it is clear before anybody knows how many contacts the location has."""
     if wanted.method is not Method.AUTO:
         return wanted.method
-    if not wanted.lagging or len(wanted.contacts) <= pages(wanted.known) + len(wanted.doubtful):
+    if not wanted.lagging or len(wanted.contacts) <= count_pages(wanted.known) + len(wanted.doubtful):
         return Method.GET
     return None
 
 
-def cheaper(wanted: RefreshRequest, total: int) -> Method:
+def cheaper_method(wanted: RefreshRequest, total: int) -> Method:
     """The method for a location of `total` contacts, the first page of which was read to count them."""
-    searching = pages(total) - 1 + len(wanted.doubtful)
+    searching = count_pages(total) - 1 + len(wanted.doubtful)
     return Method.GET if len(wanted.contacts) <= searching else Method.SEARCH
 
 
-def outdated(contacts: Iterable[ContactId], observed: ContactStates, before: Instant | None) -> list[ContactId]:
+def list_outdated(contacts: Iterable[ContactId], observed: ContactStates, before: Instant | None) -> list[ContactId]:
     """Those not observed since `before`, in doubt, or never; all of them where there is no such instant."""
     if before is None:
         return list(contacts)
@@ -162,7 +162,7 @@ def contradicted_by(seen: Iterable[ObservedContacts], observed: ContactStates, s
     return found
 
 
-def read_again(wanted: RefreshRequest, contradicted: Iterable[ContactId]) -> tuple[ContactId, ...]:
+def choose_rereads(wanted: RefreshRequest, contradicted: Iterable[ContactId]) -> tuple[ContactId, ...]:
     """Those whose rows were set aside that are read by id."""
     settled = set(wanted.doubtful)
     again = (set(contradicted) & set(wanted.contacts)) - settled
@@ -170,7 +170,7 @@ def read_again(wanted: RefreshRequest, contradicted: Iterable[ContactId]) -> tup
     return tuple(sorted(again)) if few else ()
 
 
-def doubtful(contacts: Iterable[ContactId], observed: ContactStates) -> list[ContactId]:
+def list_doubtful(contacts: Iterable[ContactId], observed: ContactStates) -> list[ContactId]:
     return [contact for contact in contacts if observed[contact].doubt]
 
 
@@ -193,13 +193,13 @@ class Refreshed:
     older_rows: OlderRows | None = None
 
 
-def take_in(
+def record_observations(
     observed: ContactStates, seen: Iterable[ObservedContacts], *, settle_ms: int = SETTLE_MS
 ) -> dict[ContactId, ContactState]:
     """Takes observations in, one after the other, so that the newest of a contact wins; what is news by them."""
     changed: dict[ContactId, ContactState] = {}
     for each in seen:
-        known = each.absorb(observed, settle_ms=settle_ms)
+        known = each.apply_to(observed, settle_ms=settle_ms)
         news = {contact: after for contact, after in known if after != observed[contact]}
         observed.update(news)
         changed |= news

@@ -23,10 +23,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.core.model.api_limits import Rate, duration
-from reconciler.core.model.contact_changes import confirm, observe
+from reconciler.core.model.contact_changes import confirm_adds, record_observation
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
-from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, estimate, pages
+from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, count_pages, estimate_cost
 
 PAGE_MS = 1_000
 """How long a page is reckoned to take: the next one is asked for with its cursor."""
@@ -37,7 +37,7 @@ EVERYBODY = Tag("")
 NONE: TagSet = frozenset()
 
 
-def may_show(known: ContactState, adds: TagSet, before: TagSet, asked: Instant) -> TagSet:
+def provable_adds(known: ContactState, adds: TagSet, before: TagSet, asked: Instant) -> TagSet:
     """Those of `adds`, all that is in doubt on the contact, that a row asked for then may show to have landed.
 
     `before`: what was observed of it before, spelt as we send it.
@@ -52,16 +52,18 @@ def may_show(known: ContactState, adds: TagSet, before: TagSet, asked: Instant) 
     return adds - before
 
 
-def see(known: ContactState, seen: TagSet, tags: TagSet, asked: Instant, *, settle_ms: int) -> ContactState:
+def record_search_row(
+    known: ContactState, seen: TagSet, tags: TagSet, asked: Instant, *, settle_ms: int
+) -> ContactState:
     """What is known once a row with these `tags` showed the adds `seen`; the others stay in doubt."""
     at = Instant(asked - INDEX_LAG_MS)
     if known.observed_at is None or at >= known.observed_at:
-        after = observe(known, tags, at=at, origin=ObservationOrigin.SEARCH, settle_ms=settle_ms)
+        after = record_observation(known, tags, at=at, origin=ObservationOrigin.SEARCH, settle_ms=settle_ms)
     else:
         # of all else the row may tell what was before
         after = replace(known, observed=(known.observed or NONE) | seen)
     doubt = known.doubt - seen
-    return replace(confirm(after, seen), doubt=doubt, doubt_at=known.doubt_at if doubt else None)
+    return replace(confirm_adds(after, seen), doubt=doubt, doubt_at=known.doubt_at if doubt else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +74,14 @@ class Searches:
     pages: int = 0
 
 
-def cheapest(groups: Counter[TagSet], observed: ContactStates, sought: TagSet, rate: Rate) -> Searches:
+def cheapest_searches(groups: Counter[TagSet], observed: ContactStates, sought: TagSet, rate: Rate) -> Searches:
     """The searches that take less time than reading; none where none does.
 
     `groups`: how many contacts have these adds in doubt; the row of a contact tells of all of them. `sought`: the tags
     that can be searched for.
     """
     by_tag, left = _by_tag(groups, _holders(observed, sought), rate)
-    everybody = Searches((EVERYBODY,), pages(max(len(observed), groups.total())))
+    everybody = Searches((EVERYBODY,), count_pages(max(len(observed), groups.total())))
     to_beat = min(searching_ms(by_tag.pages, rate) + reading_ms(left, rate), reading_ms(groups.total(), rate))
     return everybody if searching_ms(everybody.pages, rate) < to_beat else by_tag
 
@@ -92,7 +94,7 @@ def _by_tag(groups: Counter[TagSet], holders: Mapping[Tag, int], rate: Rate) -> 
         for tags, number in left.items():
             shown.update(dict.fromkeys(tags & holders.keys(), number))
         tag = max(sorted(shown), key=shown.__getitem__, default=EVERYBODY)
-        if searching_ms(number := pages(holders.get(tag, 0)), rate) >= reading_ms(shown[tag], rate):
+        if searching_ms(number := count_pages(holders.get(tag, 0)), rate) >= reading_ms(shown[tag], rate):
             break
         chosen = Searches((*chosen.tags, tag), chosen.pages + number)
         left = Counter({tags: number for tags, number in left.items() if tag not in tags})
@@ -116,7 +118,7 @@ def reading_ms(contacts: int, rate: Rate) -> int:
 
 def searching_ms(number: int, rate: Rate) -> int:
     """How long so many pages take."""
-    return estimate(number, rate, each_ms=PAGE_MS).milliseconds
+    return estimate_cost(number, rate, each_ms=PAGE_MS).milliseconds
 
 
 @dataclass(slots=True)
@@ -132,7 +134,7 @@ class Scan:
     _pages: int = 0
     _largest: int = 1
 
-    def page(
+    def add_page(
         self, rows: Sequence[tuple[ContactId, LocationId]], total: int, cursor: tuple[Any, ...] | None
     ) -> list[bool]:
         """Takes in a page, its rows by contact and location; which of the rows are new and of the location."""

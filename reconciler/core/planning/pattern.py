@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired, Want
-from reconciler.core.model.contact_state import NONE, taken_away
+from reconciler.core.model.contact_state import NONE, removed_by_others
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant, Tag, TagSet, iso
 from reconciler.core.model.outcome import Action, Cause, Reason
@@ -157,7 +157,7 @@ class Decision:
         return [tag for tag in self.want.present if tag not in there and not self._satisfied(tag)]
 
     def _add(self, tag: Tag) -> Change:
-        restored = taken_away(self.situation, frozenset({tag}))
+        restored = removed_by_others(self.situation, frozenset({tag}))
         reason = Reason.RESTORED if restored else Reason.AGAIN if self._was_given(tag) else Reason.DECLARED
         return Change(Action.ADD, tag, reason, self.want.present[tag])
 

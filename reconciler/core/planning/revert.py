@@ -23,7 +23,7 @@ from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, RunLog
 from reconciler.core.model.manifest import Authority
-from reconciler.core.model.names import ContactId, Tag, TagSet, folded
+from reconciler.core.model.names import ContactId, Tag, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action, Outcome, Reason
 from reconciler.core.planning.changes import (
     IN_DOUBT,
@@ -288,8 +288,8 @@ class _Case:
     @property
     def _unchanged(self) -> TagSet:
         # what came back in another spelling was changed too
-        changed = set(map(folded, self.net.added))
-        mine = frozenset(tag for tag in self.net.entered - self.net.unclear if folded(tag) not in changed)
+        changed = set(map(fold_spelling, self.net.added))
+        mine = frozenset(tag for tag in self.net.entered - self.net.unclear if fold_spelling(tag) not in changed)
         return (mine & self.known.ledger) - self.since - self.known.doubt
 
     def taken(self) -> TagSet:

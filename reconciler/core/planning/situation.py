@@ -37,7 +37,7 @@ from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_changes import not_among
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates, Managed
 from reconciler.core.model.manifest import TagRule
-from reconciler.core.model.names import ContactId, Instant, Tag, TagSet, folded
+from reconciler.core.model.names import ContactId, Instant, Tag, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Reassert
 
@@ -110,8 +110,8 @@ class Context:
             return None
         relevant = known.observed & (self.relevant | known.ledger)
         # a tag of the ledger that is not there may be there in a spelling that no answer has told yet
-        if missing := set(map(folded, known.ledger - known.observed)):
-            relevant |= {tag for tag in known.observed if folded(tag) in missing}
+        if missing := set(map(fold_spelling, known.ledger - known.observed)):
+            relevant |= {tag for tag in known.observed if fold_spelling(tag) in missing}
         return relevant
 
 

@@ -24,7 +24,7 @@ from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.manifest import TagRule
-from reconciler.core.model.names import Instant, Tag, TagSet, folded
+from reconciler.core.model.names import Instant, Tag, TagSet, fold_spelling
 from reconciler.core.model.outcome import ContactOutcome
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Selection
@@ -38,7 +38,7 @@ def aliases_in(tags: TagSet, carried: Iterable[TagSet | None]) -> Iterator[Alias
     """The aliases that answers to an add of `tags` tell; `carried` by the contacts afterwards, None where unknown."""
     for observed in {each for each in carried if each is not None}:
         for tag in sorted(tags - observed):
-            alike = sorted(each for each in observed - tags if folded(each) == folded(tag))
+            alike = sorted(each for each in observed - tags if fold_spelling(each) == fold_spelling(tag))
             if alike:
                 yield tag, alike[0]
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class BatchQueue:
-    """Batches, and how far they are: `start` one, `end` it. Work is per contact of a batch, however many wait."""
+    """Batches, and how far they are. The work is per contact of a batch, however many batches wait."""
 
     def __init__(self, batches: Sequence[Batch]) -> None:
         self._batches = batches
@@ -36,7 +36,7 @@ class BatchQueue:
         self._busy: set[ContactId] = set()
         self._parked: defaultdict[ContactId, list[int]] = defaultdict(list)
 
-    def start(self) -> int | None:
+    def start_next(self) -> int | None:
         """The batch that starts now; None while there is none that may."""
         while self._ready:
             index = heappop(self._ready)
@@ -47,7 +47,7 @@ class BatchQueue:
             self._parked[taken].append(index)
         return None
 
-    def end(self, index: int) -> None:
+    def end_batch(self, index: int) -> None:
         contacts = self._batches[index].contacts
         self._busy.difference_update(contacts)
         if self._parked:
@@ -72,7 +72,7 @@ _SIZE = re.compile(
 _WHAT = re.compile(r"\b(contact|tag)s?\b", re.IGNORECASE)
 
 
-def pieces(batch: Batch, caps: Caps) -> tuple[Batch, ...]:
+def split_to_caps(batch: Batch, caps: Caps) -> tuple[Batch, ...]:
     """The batch in rectangles that the caps allow: itself where it is one."""
     return tuple(
         replace(batch, contacts=contacts, tags=tags)
@@ -81,7 +81,7 @@ def pieces(batch: Batch, caps: Caps) -> tuple[Batch, ...]:
     )
 
 
-def cut(batch: Batch, *, contacts_first: bool = False) -> tuple[Batch, Batch] | None:
+def halve_batch(batch: Batch, *, contacts_first: bool = False) -> tuple[Batch, Batch] | None:
     """The batch in halves: of its tags where it has several, else of its contacts; None where it is a single pair."""
     if len(batch.tags) > 1 and not (contacts_first and len(batch.contacts) > 1):
         first, second = _halves(batch.tags)
@@ -97,18 +97,18 @@ def is_single(batch: Batch) -> bool:
     return len(batch.contacts) == len(batch.tags) == 1
 
 
-def fits(batch: Batch, caps: Caps) -> bool:
+def fits_caps(batch: Batch, caps: Caps) -> bool:
     return len(batch.contacts) <= caps.contacts and len(batch.tags) <= caps.tags
 
 
-def narrowed(facts: Facts, refused: Batch, part: Batch, now: Instant) -> Facts:
+def narrow_limits(facts: Facts, refused: Batch, part: Batch, now: Instant) -> Facts:
     """What is known once all parts of a refused batch were taken: its size was at fault. `part`: the largest one."""
     if len(part.tags) < len(refused.tags):
         return facts.limited(None, len(part.tags), now)
     return facts.limited(len(part.contacts), None, now)
 
 
-def widened(facts: Facts, taken: Batch, caps: Caps) -> Facts:
+def widen_limits(facts: Facts, taken: Batch, caps: Caps) -> Facts:
     """What is known once a batch was taken that is larger than was learnt. What allows all of `caps` is no limit."""
     contacts, tags = facts.max_contacts, facts.max_tags
     contacts = None if contacts is None else max(contacts, len(taken.contacts))
@@ -120,7 +120,7 @@ def widened(facts: Facts, taken: Batch, caps: Caps) -> Facts:
     return replace(facts, max_contacts=contacts, max_tags=tags)
 
 
-def with_trial(
+def add_trial(
     batches: Sequence[Batch], caps: Caps, learnt: Caps, *, spare: TagSet
 ) -> tuple[tuple[Batch, ...], Batch | None]:
     """Two of the batches as one that is larger than was `learnt`, and no larger than `caps`; None: there are none such.
@@ -130,7 +130,7 @@ def with_trial(
     found = [
         (union, first, second)
         for first, second in _neighbours(batches)
-        if (union := _joined(batches, first, second)) and fits(union, caps) and not fits(union, learnt)
+        if (union := _joined(batches, first, second)) and fits_caps(union, caps) and not fits_caps(union, learnt)
         if spare.isdisjoint(union.tags)
     ]
     if not found:
@@ -162,7 +162,7 @@ def _joined(batches: Sequence[Batch], first: int, second: int) -> Batch | None:
     return replace(one, contacts=tuple(contacts), tags=tuple(tags)) if together else None
 
 
-def limits_named(message: str, batch: Batch) -> tuple[int | None, int | None] | None:
+def read_limits(message: str, batch: Batch) -> tuple[int | None, int | None] | None:
     """How many contacts, and how many tags, a message says that a request may hold; None where it says neither.
 
     A number that the batch does not exceed is about something else.

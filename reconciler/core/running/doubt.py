@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_changes import confirm, disown, not_among, observe
+from reconciler.core.model.contact_changes import confirm_adds, disown_adds, not_among, record_observation
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin, UndecidedReading
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
@@ -150,7 +150,7 @@ class Settled:
     known: ContactState
 
 
-def settle(
+def settle_doubt(
     known: ContactState,
     reading: ContactReading,
     adds: TagSet,
@@ -167,15 +167,15 @@ def settle(
     seen = (doubt & adds & reading.tags) | not_among(doubt - adds, reading.tags)
     again = ((doubt - adds) | proven) - seen - tried
     held = doubt - seen - again
-    read = observe(known, reading.tags, at=reading.asked, origin=ObservationOrigin.GET, settle_ms=settle_ms)
+    read = record_observation(known, reading.tags, at=reading.asked, origin=ObservationOrigin.GET, settle_ms=settle_ms)
     # what is proven never to have been added is not ours so far
-    after = confirm(disown(read, again & adds), seen & adds)
+    after = confirm_adds(disown_adds(read, again & adds), seen & adds)
     since, kept = (known.doubt_at, reading.undecided()) if held else (None, None)
     after = replace(after, doubt=held, doubt_at=since, reading=kept if held & undecided else None)
     return Settled(seen, again, held, after)
 
 
-def lost_sight_of(known: ContactState, why: Rejection, at: Instant, *, membership: frozenset[SetName]) -> ContactState:
+def record_absence(known: ContactState, why: Rejection, at: Instant, *, membership: frozenset[SetName]) -> ContactState:
     """A contact that is not there to be read; should it come back, so does what is in doubt. `membership`: its sets."""
     since = known.quarantined_since or known.quarantined_at or at
     return replace(known, quarantine=why, quarantined_at=at, quarantined_since=since, membership=membership)

@@ -49,29 +49,29 @@ class PairOutcomes:
     _surprises: defaultdict[Surprise, list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     _put: dict[tuple[Fates, TagSet, Outcome], Fates] = field(default_factory=dict)
 
-    def plan(self, deltas: Iterable[Delta | Reasserted]) -> None:
+    def add_planned(self, deltas: Iterable[Delta | Reasserted]) -> None:
         """These pairs are to be sent."""
         for each in deltas:
             tags = frozenset(each.tags if isinstance(each, Reasserted) else (change.tag for change in each.changes))
             self._begin(each.contacts, tags, Outcome.NOT_SENT)
 
-    def defer(self, deferrals: Iterable[Deferral]) -> None:
+    def add_deferred(self, deferrals: Iterable[Deferral]) -> None:
         """These pairs may turn out to be needed."""
         for each in deferrals:
             self._begin(each.contacts, frozenset(each.tags), Outcome.DEFERRED)
 
-    def take(self, batch: Batch, verdicts: Mapping[ContactId, ContactOutcome]) -> None:
+    def record_batch(self, batch: Batch, verdicts: Mapping[ContactId, ContactOutcome]) -> None:
         """How a batch ended."""
         tags = frozenset(batch.tags)
         for contact, verdict in verdicts.items():
             if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
                 changed = tags & (verdict.added | verdict.removed)
-                self.put(contact, changed, Outcome.APPLIED)
-                self.put(contact, tags - changed, Outcome.NOOP)
+                self.set_outcome(contact, changed, Outcome.APPLIED)
+                self.set_outcome(contact, tags - changed, Outcome.NOOP)
             else:
-                self.spoil(contact, batch.action, tags, verdict.outcome, verdict.message)
+                self.record_failure(contact, batch.action, tags, verdict.outcome, verdict.message)
 
-    def put(self, contact: ContactId, tags: TagSet, outcome: Outcome) -> None:
+    def set_outcome(self, contact: ContactId, tags: TagSet, outcome: Outcome) -> None:
         """The pairs ended so."""
         if not tags:
             return
@@ -87,7 +87,7 @@ class PairOutcomes:
         if outcome in _WELL:
             self._mend(contact, tags)
 
-    def spoil(
+    def record_failure(
         self,
         contact: ContactId,
         action: Action,
@@ -98,7 +98,7 @@ class PairOutcomes:
         awaited: bool | None = None,
     ) -> None:
         """The pairs did not end well. `awaited`: whether the contact's removals wait for these tags; None: for adds."""
-        self.put(contact, tags, outcome)
+        self.set_outcome(contact, tags, outcome)
         self._findings.append(FailedChange(contact, outcome, action, tuple(sorted(tags)), message))
         if outcome is Outcome.REJECTED:
             self.rejected.add(contact)
@@ -107,15 +107,15 @@ class PairOutcomes:
         if awaited if awaited is not None else action is Action.ADD:
             self.failed[contact] = self.failed.get(contact, NONE) | tags
 
-    def worst(self, contact: ContactId, tags: TagSet) -> Outcome:
+    def worst_outcome(self, contact: ContactId, tags: TagSet) -> Outcome:
         """How the contact fared with these tags, all in all."""
         fates = {fate for tag, fate in self._of(contact) if tag in tags}
         return next((each for each in _WORST_FIRST if each in fates), Outcome.NOT_SENT)
 
-    def wonder(self, contact: ContactId, surprise: Surprise) -> None:
+    def add_surprise(self, contact: ContactId, surprise: Surprise) -> None:
         self._surprises[surprise].append(contact)
 
-    def tags(self, contact: ContactId, *outcomes: Outcome) -> TagSet:
+    def tags_with(self, contact: ContactId, *outcomes: Outcome) -> TagSet:
         return frozenset(tag for tag, fate in self._of(contact) if fate in outcomes)
 
     def is_unclear(self, contact: ContactId, tags: TagSet) -> bool:
@@ -131,14 +131,14 @@ class PairOutcomes:
             spent[contact] = spent.get(contact, NONE) | tags
         return spent
 
-    def close(self, present: Callable[[ContactId], TagSet], observed: ContactStates) -> None:
+    def close_unsent(self, present: Callable[[ContactId], TagSet], observed: ContactStates) -> None:
         """What was not sent, and turned out to be so already. `present`: the tags that are to be on a contact."""
         for contact in list(self._with(Outcome.NOT_SENT)):
             known = observed[contact]
             if known.observed is not None:
-                unsent = self.tags(contact, Outcome.NOT_SENT) - known.doubt
+                unsent = self.tags_with(contact, Outcome.NOT_SENT) - known.doubt
                 to_add = unsent & present(contact)
-                self.put(contact, (to_add & known.observed) | (unsent - to_add - known.observed), Outcome.NOOP)
+                self.set_outcome(contact, (to_add & known.observed) | (unsent - to_add - known.observed), Outcome.NOOP)
 
     def pairs(self, observed: ContactStates) -> dict[Outcome, int]:
         """How every pair of the plan ended."""
@@ -154,7 +154,7 @@ class PairOutcomes:
         kept: list[FailedChange] = []
         told: defaultdict[ContactId, set[Tag]] = defaultdict(set)
         for each in reversed(self._findings):
-            still = self.tags(each.contact, each.outcome).intersection(each.tags) - told[each.contact]
+            still = self.tags_with(each.contact, each.outcome).intersection(each.tags) - told[each.contact]
             told[each.contact] |= still
             if still:
                 kept.append(replace(each, tags=tuple(sorted(still))))
@@ -170,13 +170,13 @@ class PairOutcomes:
     def not_sent(self) -> Iterator[tuple[ContactId, TagSet]]:
         """Pairs that were not sent, but for those that no request may hold: these are among the findings."""
         for contact in self._with(Outcome.NOT_SENT):
-            if tags := self.tags(contact, Outcome.NOT_SENT) - self.given_up.get(contact, NONE):
+            if tags := self.tags_with(contact, Outcome.NOT_SENT) - self.given_up.get(contact, NONE):
                 yield contact, tags
 
     def undecided(self, observed: ContactStates) -> Iterator[tuple[ContactId, TagSet]]:
         """Deferred pairs of contacts of which no answer has told, or that wait for an add that did not end well."""
         for contact in self._with(Outcome.DEFERRED):
-            known, deferred = observed[contact], self.tags(contact, Outcome.DEFERRED)
+            known, deferred = observed[contact], self.tags_with(contact, Outcome.DEFERRED)
             if known.observed is not None and not known.doubt:
                 deferred = deferred & known.observed if contact in self.failed else NONE
             if deferred:
@@ -191,7 +191,7 @@ class PairOutcomes:
         for contact in contacts:
             before = self._of(contact)
             known = frozenset(tag for tag, fate in before if fate is not Outcome.DEFERRED) if before else NONE
-            self.put(contact, tags - known if known else tags, outcome)
+            self.set_outcome(contact, tags - known if known else tags, outcome)
 
     def _mend(self, contact: ContactId, tags: TagSet) -> None:
         if contact in self.failed:

@@ -68,7 +68,7 @@ def sent_today(runs: Iterable[RunRecord], now: Instant) -> int:
     return sum(run.requests for run in runs if (now if run.ended is None else run.ended) >= midnight)
 
 
-def refuse(location: LocationId, requests: int, pace: Pace, now: Instant) -> None:
+def refuse_overrun(location: LocationId, requests: int, pace: Pace, now: Instant) -> None:
     """Raises QuotaExhausted where so many requests do not fit into what is left of today."""
     left = pace.left_today(now)
     if left is None or requests <= left:
@@ -82,7 +82,7 @@ def refuse(location: LocationId, requests: int, pace: Pace, now: Instant) -> Non
     )
 
 
-def room(location: LocationId, pace: Pace, now: Instant, *, spill: bool, hint: str = APPLY_LATER) -> int:
+def quota_wait_ms(location: LocationId, pace: Pace, now: Instant, *, spill: bool, hint: str = APPLY_LATER) -> int:
     """Milliseconds until today's quota lets one more request leave; raises QuotaExhausted with `hint` where none is
     left, unless the run may `spill` over into the next day."""
     left = pace.left_today(now)

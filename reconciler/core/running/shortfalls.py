@@ -153,7 +153,7 @@ def _why_deferred(
         return _waits_for(tally.failed[contact], "did not end well")
     if known.doubt:
         return DeferralReason.UNTIL_SETTLED
-    if unsent := tally.tags(contact, Outcome.NOT_SENT) & end.present(contact):
+    if unsent := tally.tags_with(contact, Outcome.NOT_SENT) & end.present(contact):
         return _waits_for(unsent, "was not sent")
     return NOT_OBSERVED if reason in (None, DeferralReason.UNTIL_OBSERVED) else str(reason)
 
@@ -180,30 +180,30 @@ def _reasons_of(
                 yield contact, each.reason
 
 
-def nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> LocationReport:
+def report_nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> LocationReport:
     """The report of a location to which nothing was sent; it says what is desired and left aside."""
     tally, adds = PairOutcomes(), adds_of(plan.deltas)
-    tally.plan(plan.deltas)
-    tally.defer(plan.deferrals)
+    tally.add_planned(plan.deltas)
+    tally.add_deferred(plan.deferrals)
     end = RunEnd(ContactStates(), lambda contact: adds.get(contact, NONE), is_stopped=status is RunStatus.STOPPED)
     return LocationReport(
         plan.location,
         "",
         status,
         pairs=tally.pairs(end.observed),
-        notes=left_aside(plan, plan.held),
+        notes=note_left_aside(plan, plan.held),
         unsent=explain_unsent(tally, plan.deferrals, end),
     )
 
 
-def left_aside(plan: LocationPlan, held: Sequence[HeldContacts]) -> tuple[str, ...]:
+def note_left_aside(plan: LocationPlan, held: Sequence[HeldContacts]) -> tuple[str, ...]:
     """What is desired and not sent, and the commands that settle it. `held`: what of the plan's is so still."""
     still = replace(plan, held=tuple(held))
     told = (f"Not as declared: {still.aside}.", *plan_remedies(still)) if still.aside else ()
     return (*told, f"Not decided: {plan.waiting}.") if plan.is_empty and plan.waiting else told
 
 
-def remedies(
+def list_remedies(
     *, held: bool = False, flapping: bool = False, unreachable: bool = False, unobserved: bool = False
 ) -> list[str]:
     """A line for each kind of contacts that is there."""
@@ -213,7 +213,7 @@ def remedies(
 
 def plan_remedies(plan: LocationPlan) -> list[str]:
     whys = {each.why for each in plan.held}
-    return remedies(
+    return list_remedies(
         held=not whys.isdisjoint((IN_DOUBT, UNCONFIRMED)),
         flapping=FLAPPING in whys,
         unreachable=bool(plan.quarantined),
@@ -221,7 +221,7 @@ def plan_remedies(plan: LocationPlan) -> list[str]:
 
 
 def drift_remedies(report: DriftReport) -> list[str]:
-    return remedies(
+    return list_remedies(
         held=report.count(DriftClass.HELD) > 0,
         flapping=report.count(DriftClass.FLAPPING) > 0,
         unreachable=report.count(DriftClass.UNREACHABLE) > 0,
@@ -245,7 +245,7 @@ def log_remedies(log: RunLog) -> list[str]:
 
 def known_remedies(contacts: Iterable[ContactState]) -> list[str]:
     every = list(contacts)
-    return remedies(
+    return list_remedies(
         held=any(known.doubt or known.unconfirmed for known in every),
         unreachable=any(known.quarantine is not None for known in every),
     )
@@ -253,4 +253,4 @@ def known_remedies(contacts: Iterable[ContactState]) -> list[str]:
 
 def _after(outcomes: Collection[Outcome]) -> list[str]:
     held = Outcome.HELD in outcomes or Outcome.IN_DOUBT in outcomes
-    return remedies(held=held, unreachable=Outcome.REJECTED in outcomes)
+    return list_remedies(held=held, unreachable=Outcome.REJECTED in outcomes)

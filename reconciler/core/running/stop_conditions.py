@@ -40,7 +40,7 @@ class Surprise:
     vanished: TagSet
 
 
-def surprise(known: ContactState, verdict: ContactOutcome) -> Surprise | None:
+def find_surprise(known: ContactState, verdict: ContactOutcome) -> Surprise | None:
     """What the answer tells that nobody knew; of what is in doubt nothing was known. `known`: before the request."""
     if known.observed is None or verdict.old is None:
         return None
@@ -63,7 +63,7 @@ class Rates:
     compared: int = 0
     surprised: int = 0
 
-    def take(self, known: Mapping[ContactId, ContactState], verdicts: Mapping[ContactId, ContactOutcome]) -> None:
+    def count_rows(self, known: Mapping[ContactId, ContactState], verdicts: Mapping[ContactId, ContactOutcome]) -> None:
         """`known`: before the request."""
         for contact, verdict in verdicts.items():
             self.rows += 1
@@ -71,9 +71,9 @@ class Rates:
             self.misplaced += verdict.rejection not in (None, Rejection.DELETED)
             if verdict.old is not None and known[contact].observed is not None:
                 self.compared += 1
-                self.surprised += surprise(known[contact], verdict) is not None
+                self.surprised += find_surprise(known[contact], verdict) is not None
 
-    def look(self, contacts: int, missed: int) -> None:
+    def count_readings(self, contacts: int, missed: int) -> None:
         """Contacts were read, and some of them are said not to be there."""
         self.looked += contacts
         self.missed += missed
@@ -109,22 +109,22 @@ class Canary:
     size: float
     percent: bool = False
 
-    def of(self, contacts: int) -> int:
+    def size_of(self, contacts: int) -> int:
         """At least one."""
         return max(1, int(self.size * contacts / 100) if self.percent else int(self.size))
 
 
-def waves(changes: Iterable[Delta | Deferral], canary: Canary) -> Iterator[frozenset[ContactId] | None]:
+def plan_waves(changes: Iterable[Delta | Deferral], canary: Canary) -> Iterator[frozenset[ContactId] | None]:
     """Whom each wave may touch, those of the waves before it included; None, the last one: everybody."""
     contacts = sorted({contact for each in changes for contact in each.contacts})
-    size = canary.of(len(contacts))
+    size = canary.size_of(len(contacts))
     while size < len(contacts):
         yield frozenset(contacts[:size])
         size *= GROWTH
     yield None
 
 
-def of_wave(deltas: Iterable[Delta], wave: Collection[ContactId]) -> tuple[Delta, ...]:
+def restrict_to_wave(deltas: Iterable[Delta], wave: Collection[ContactId]) -> tuple[Delta, ...]:
     """The part of the deltas that concerns these contacts."""
     parts = (replace(each, contacts=tuple(who for who in each.contacts if who in wave)) for each in deltas)
     return tuple(each for each in parts if each.contacts)
