@@ -132,6 +132,55 @@ def _signature(function: Function) -> str:
     return ast.unparse(function.args) + (f" -> {ast.unparse(function.returns)}" if function.returns else "")
 
 
+def cli_lines_without_click(product: Iterable[Module]) -> int:
+    """Lines of the modules of the command line that have nothing to do with click: they belong to operations."""
+    cli = [module for module in product if "cli" in module.path.parts]
+    return sum(module.lines for module in cli if not re.search(r"^(import|from) click\b", module.text, re.M))
+
+
+def fields_of_the_largest_mutable_class(product: Iterable[Module]) -> int:
+    classes = (each for module in product for each in module.classes if not _is_frozen(each))
+    return max((len(_fields(each)) for each in classes), default=0)
+
+
+def _is_frozen(defined: ast.ClassDef) -> bool:
+    """Whether it is frozen, or holds no state of its own: a Protocol, an enumeration, a model that reads a file."""
+    if not any("dataclass" in ast.unparse(decorator) for decorator in defined.decorator_list):
+        return True
+    return any("frozen=True" in ast.unparse(decorator) for decorator in defined.decorator_list)
+
+
+def _fields(defined: ast.ClassDef) -> set[str]:
+    return {
+        node.target.id for node in defined.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+
+
+def attributes_assigned_from_outside(product: Iterable[Module]) -> int:
+    """`thing.attribute = …` where no class of the same module has the attribute."""
+    return sum(len(list(_assigned_from_outside(module.tree))) for module in product)
+
+
+def _assigned_from_outside(tree: ast.Module) -> Iterator[ast.Attribute]:
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    own = {name for each in classes for name in _fields(each)} | {
+        node.attr for each in classes for node in ast.walk(each) if _is_set_on(node, "self")
+    }
+    for node in ast.walk(tree):
+        is_set = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        if isinstance(node, ast.Attribute) and is_set and not _is_set_on(node, "self") and node.attr not in own:
+            yield node
+
+
+def _is_set_on(node: ast.AST, name: str) -> bool:
+    return (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == name
+    )
+
+
 def module_count(product: Iterable[Module]) -> int:
     return len(list(product))
 
@@ -178,7 +227,11 @@ def figures(product: list[Module]) -> list[Figure]:
         Figure("modules that end in -ing", modules_in_ing(product), 45, 6),
         Figure("comments of 100 lines", comments(product), 0.4, 3, at_least=True),
         Figure("dictionaries of anything in signatures", dicts_of_anything(product), 160, 0),
+        Figure("lines of cli without click", cli_lines_without_click(product), 5000, 150),
+        Figure("fields of the largest mutable class", fields_of_the_largest_mutable_class(product), 60, 15),
+        Figure("attributes assigned from outside", attributes_assigned_from_outside(product), 100, 0),
         Figure("modules", module_count(product), 300, 180),
+        Figure("median lines of a module", median_lines(product), 200, 200),
         Figure("longest function, lines", longest_function(product), 60, 60),
         Figure("function of the ninth decile, lines", long_functions(product), 15, 15),
     ]
