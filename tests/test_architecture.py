@@ -90,7 +90,7 @@ HOMES = {
     "deepdiff": "loading/settings.py",
     "duckdb": "loading/contact_files.py",
     "h11": "sandbox/connection.py",
-    "httpx": "highlevel sandbox/transport.py",
+    "httpx": "highlevel",
     "jinja2": "output/html",
     "markupsafe": "output/html",
     "numpy": "cover",

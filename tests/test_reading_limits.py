@@ -14,7 +14,7 @@ from reconciler.core.model.names import ContactId
 from reconciler.core.running.pace import PATIENCE_MS
 from reconciler.refresh import read_contacts
 from reconciler.sandbox.access import Limits
-from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
+from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.test_refresh import HERE, Library, contact, name
 
 WINDOWS = 6

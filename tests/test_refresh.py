@@ -34,12 +34,12 @@ from reconciler.refresh import ReadServices, read_contacts, refresh, scan
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, Access, App
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.faults import LIES, Fault, FaultKind, FaultPlan, Network
-from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact, World
 from reconciler.wire import ContactRead, Page
 from tests.build import tags
 from tests.fakes import START, FakeClock
+from tests.sandbox.faults import LIES, Fault, FaultKind, FaultPlan, Network
+from tests.sandbox.transport import SandboxTransport
 
 HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
 

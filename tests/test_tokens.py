@@ -17,11 +17,11 @@ from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import Agency
 from reconciler.sandbox.access import SandboxAgency as Emulated
 from reconciler.sandbox.app import SCOPES, App
-from reconciler.sandbox.transport import SandboxTransport
 from reconciler.wire import BulkUpdate, UnreadableAnswer
 from reconciler.wire_session import location_token_body, read_location_token
 from tests.fakes import FakeClock
 from tests.sandbox.builders import ANNA, BERT, HERE, a_world
+from tests.sandbox.transport import SandboxTransport
 
 AGENCY_TOKEN, COMPANY = "agency-5e94f7b5-secret", "ve9EPM428h8vShlRW1KT"
 UPDATE = BulkUpdate(Action.ADD, HERE, (ANNA, BERT), ("x",))

@@ -15,17 +15,37 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from typing import Protocol
 
 import h11
 
 from reconciler.core.model.names import Instant
-from reconciler.sandbox.faults import Delivery, Loss, Network
-from reconciler.sandbox.messages import Request, Response, error
+from reconciler.sandbox.app import App
+from reconciler.sandbox.messages import Delivery, Loss, Request, Response, error
 
 MOST_BODY = 4 * 1024 * 1024
 LINGER_S = 1.0
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Network(Protocol):
+    """Carries requests to the emulated API and answers back; the tests' own loses some of them on the way."""
+
+    @property
+    def app(self) -> App: ...
+
+    def handle(self, request: Request, now: Instant) -> Delivery: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FaultlessNetwork:
+    """Every answer arrives."""
+
+    app: App
+
+    def handle(self, request: Request, now: Instant) -> Delivery:
+        return Delivery(self.app.handle(request, now))
 
 
 @dataclass(slots=True)

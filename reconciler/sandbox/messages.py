@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 from urllib.parse import unquote
 
@@ -56,6 +57,23 @@ class Response:
     body: bytes
     headers: Headers = ()
     kind: str = JSON
+
+
+class Loss(StrEnum):
+    """How a client learns that it gets no answer."""
+
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What reaches the client: an answer; nothing; or the beginning of an answer (`TRUNCATED`)."""
+
+    response: Response | None
+    loss: Loss | None = None
 
 
 class RefusedRequest(Exception):

@@ -28,8 +28,7 @@ from typing import TypeVar
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
-from reconciler.sandbox.connection import SandboxConnection, Site
-from reconciler.sandbox.faults import Network
+from reconciler.sandbox.connection import FaultlessNetwork, Network, SandboxConnection, Site
 from reconciler.sandbox.world import World
 
 HOST = "127.0.0.1"
@@ -61,7 +60,7 @@ async def serve(
     latency_ms: int = 0,
 ) -> None:
     """Answer requests until `stop` is set; `ready` is told the real port. Raises PortUnavailable."""
-    site = Site(network if isinstance(network, Network) else Network(network), now, latency_ms / 1000)
+    site = Site(FaultlessNetwork(network) if isinstance(network, App) else network, now, latency_ms / 1000)
     loop = asyncio.get_running_loop()
     try:
         server = await loop.create_server(lambda: SandboxConnection(site), HOST, port)
@@ -130,7 +129,7 @@ def in_background(
     latency_ms: int = 0,
 ) -> Iterator[Running]:
     """A server for the length of a `with` block. Raises PortUnavailable."""
-    behind = network if isinstance(network, Network) else Network(network)
+    behind = FaultlessNetwork(network) if isinstance(network, App) else network
     started: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def main() -> None:

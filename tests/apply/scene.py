@@ -38,14 +38,14 @@ from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.faults import FaultPlan, Network
-from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Crm
 from reconciler.store import open_reader, open_store
 from reconciler.wire import SEARCH_PATH
 from tests.build import plan_options
 from tests.fakes import START, FakeClock, a_holder
+from tests.sandbox.faults import FaultPlan, Network
+from tests.sandbox.transport import SandboxTransport
 
 HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
 PLACE = Source("manifests/acme.yaml", 1, 1)

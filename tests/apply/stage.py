@@ -24,13 +24,13 @@ from reconciler.operations.runs import read_log
 from reconciler.ports import StateStore
 from reconciler.recovery_journal import RecoveryJournal
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.transport import SandboxTransport
 from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Emulated
 from reconciler.store import open_reader, open_store
 from reconciler.wire import BulkUpdate
 from tests.build import HERE, plan_options
 from tests.fakes import START, FakeClock, a_holder
+from tests.sandbox.transport import SandboxTransport
 
 Hook = Callable[[int], None]
 

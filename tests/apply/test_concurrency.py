@@ -13,10 +13,10 @@ from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import LocationId
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, Access
-from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.apply.scene import HERE, THERE, Scene, a_set, contact, name
 from tests.apply.test_scenarios import FREE, pairs
 from tests.fakes import START
+from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 
 LONE = replace(FREE, caps=replace(FREE.caps, contacts=1))
 

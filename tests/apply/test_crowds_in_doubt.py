@@ -15,13 +15,13 @@ from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
-from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.sandbox.world import Contact
 from reconciler.store import open_store
 from tests.apply.scene import HERE, Scene, a_set, contact, name
 from tests.apply.test_scenarios import FREE, converged, pairs
 from tests.apply.test_settling import facts, known
 from tests.fakes import a_holder
+from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 
 
 def crowd(number: int) -> list[str]:

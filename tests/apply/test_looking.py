@@ -19,12 +19,12 @@ from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.situation import Reassertion
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.assumptions import Merged
-from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.store import open_reader, open_store
 from tests.apply.scene import HERE, Killed, Scene, a_rule, a_set, contact, name
 from tests.apply.test_refusing import TEN, WRITES, sizes
 from tests.apply.test_scenarios import FREE, converged, pairs
 from tests.fakes import a_holder
+from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 
 TWENTY = [f"c{nth:02}x" for nth in range(20)]
 WELCOME = a_rule("welcome", once=True, triggers=True)

@@ -15,11 +15,11 @@ from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch, Caps
 from reconciler.core.running.batch_split import add_trial, read_limits
-from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.store import open_reader, open_store
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact
 from tests.apply.test_scenarios import FREE, converged, pairs, status
 from tests.fakes import START, a_holder
+from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 
 WRITES = "/contacts/bulk"
 TEN = [f"c{nth}" for nth in range(10)]

@@ -22,12 +22,12 @@ from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.plan import combine
 from reconciler.core.planning.situation import Reassertion
 from reconciler.planfile import dumps, loads
-from reconciler.sandbox.faults import FaultKind
 from reconciler.store import open_store
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name
 from tests.apply.test_scenarios import FREE, faults, pairs
 from tests.apply.test_settling import facts, known
 from tests.fakes import a_holder
+from tests.sandbox.faults import FaultKind
 
 
 def looked_at(scene: Scene, who: str) -> None:

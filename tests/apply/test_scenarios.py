@@ -23,11 +23,11 @@ from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import Plan, combine
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.access import Limits
-from reconciler.sandbox.faults import LIES, Fault, FaultKind, FaultPlan
 from reconciler.store import open_reader, open_store
 from tests.apply.scene import HERE, THERE, Scene, a_rule, a_set, contact, name, without_limits
 from tests.build import plan_options
 from tests.fakes import START, a_holder
+from tests.sandbox.faults import LIES, Fault, FaultKind, FaultPlan
 
 FREE = without_limits()
 

@@ -14,10 +14,10 @@ from reconciler.core.model.names import Instant, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import UNCONFIRMED, Selection
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
-from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan
 from reconciler.store import open_reader
 from tests.apply.scene import HERE, THERE, Scene, a_rule, a_set, contact, name
 from tests.apply.test_scenarios import DOUBTFUL, FREE, converged, faults, pairs
+from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 
 LANDED = (
     FaultKind.TIMEOUT_AFTER,

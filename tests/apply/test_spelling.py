@@ -13,11 +13,11 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.batches import Caps
 from reconciler.core.running.stop_conditions import Canary
-from reconciler.sandbox.faults import FaultKind
 from reconciler.store import open_reader
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name, without_limits
 from tests.apply.test_scenarios import converged, faults, pairs
 from tests.build import only
+from tests.sandbox.faults import FaultKind
 
 SENT, KEPT = "two  spaces", "two spaces"
 FREE = without_limits()

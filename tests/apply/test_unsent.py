@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.core.model.journal import LocationReport
-from reconciler.sandbox.faults import FaultKind
 from tests.apply.scene import Scene, a_set, contact
 from tests.apply.test_scenarios import FREE, faults, pairs
+from tests.sandbox.faults import FaultKind
 
 LONE = replace(FREE, caps=replace(FREE.caps, contacts=1))
 

@@ -6,8 +6,8 @@ from collections import Counter
 from threading import Event
 
 from reconciler.core.model.names import Instant
-from reconciler.sandbox.faults import Delivery, Network
-from reconciler.sandbox.messages import Request
+from reconciler.sandbox.messages import Delivery, Request
+from tests.sandbox.faults import Network
 
 
 class Listening(Network):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.sandbox.app import Access, App
-from reconciler.sandbox.faults import FaultKind, FaultPlan, Network
 from reconciler.sandbox.server import in_background
 from reconciler.sandbox.world import World
 from tests.cli.conftest import Command, contact_id
+from tests.sandbox.faults import FaultKind, FaultPlan, Network
 
 Manifest = Callable[..., None]
 HELD, REFUSED = "reconciler apply --retry-held", "reconciler apply --retry-rejected"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.faults import EVERYDAY, Fault, FaultKind, FaultPlan, Loss, Network
-from reconciler.sandbox.messages import Request, Response
+from reconciler.sandbox.messages import Loss, Request, Response
 from tests.sandbox.builders import ANNA, BERT, GONE, HEADERS, HERE, NOW, a_world
+from tests.sandbox.faults import EVERYDAY, Fault, FaultKind, FaultPlan, Network
 
 
 def add(tag: str) -> Request:

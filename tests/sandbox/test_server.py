@@ -22,10 +22,10 @@ from reconciler.core.model.outcome import Action
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.connection import MOST_BODY
-from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan, Network
 from reconciler.sandbox.server import HOST, Running, in_background
 from reconciler.wire import BulkUpdate, bulk_body, bulk_path, read_bulk_answer
 from tests.sandbox.builders import ANNA, BERT, HERE, a_world
+from tests.sandbox.faults import Fault, FaultKind, FaultPlan, Network
 
 HEADERS = {"Authorization": f"Bearer {DEMO_TOKEN}", "Version": "2021-07-28", "Content-Type": "application/json"}
 UPDATE = BulkUpdate(Action.ADD, HERE, (ANNA, BERT), ("x",))

@@ -10,10 +10,10 @@ import pytest
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.faults import Fault, FaultKind, FaultPlan, Network
-from reconciler.sandbox.transport import SandboxTransport
 from reconciler.wire import BulkUpdate, bulk_body, bulk_path, read_bulk_answer
 from tests.sandbox.builders import ANNA, BERT, HERE, NOW, a_world
+from tests.sandbox.faults import Fault, FaultKind, FaultPlan, Network
+from tests.sandbox.transport import SandboxTransport
 
 UPDATE = BulkUpdate(Action.ADD, HERE, (ANNA, BERT), ("x",))
 HEADERS = {"Authorization": f"Bearer {DEMO_TOKEN}", "Version": "2021-07-28", "Content-Type": "application/json"}

@@ -11,8 +11,8 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import Action, Outcome, Reason
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.drift import find_drift
-from reconciler.sandbox.faults import FaultKind
 from reconciler.store import open_reader
+from tests.sandbox.faults import FaultKind
 from tests.simulation.declared import PEOPLE, SPACED, as_desired, canonical
 from tests.simulation.evidence import GOOD, Sight, Write, document, rows_of
 from tests.simulation.facts import Facts, facts_of

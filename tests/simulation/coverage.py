@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import Action
-from reconciler.sandbox.faults import EVERYDAY, FaultKind
+from tests.sandbox.faults import EVERYDAY, FaultKind
 from tests.simulation.evidence import Pair, writes_of
 from tests.simulation.place import BULK, RARE, SEARCH, Exchanged, Mischief
 from tests.simulation.process import AFTER, BEFORE

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from reconciler.core.model.outcome import Action
-from reconciler.sandbox.faults import FaultKind
+from tests.sandbox.faults import FaultKind
 from tests.simulation.declared import canonical
 from tests.simulation.place import BULK, Exchange, Place
 

@@ -17,8 +17,8 @@ from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.plan import PlanOptions
 from reconciler.core.planning.situation import Reassertion
-from reconciler.sandbox.faults import EVERYDAY, FaultPlan
 from tests.build import plan_options
+from tests.sandbox.faults import EVERYDAY, FaultPlan
 from tests.simulation.declared import FOREIGN, PEOPLE, TAGS, Rules, write
 from tests.simulation.place import Trouble
 from tests.simulation.process import AFTER, BEFORE, Fate

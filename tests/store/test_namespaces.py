@@ -18,11 +18,11 @@ import pytest
 
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.faults import Delivery, Network
-from reconciler.sandbox.messages import Request
+from reconciler.sandbox.messages import Delivery, Request
 from reconciler.sandbox.server import in_background
 from reconciler.sandbox.world import Contact, World
 from tests.cli.conftest import LOCATION, contact_id
+from tests.sandbox.faults import Network
 from tests.store.conftest import HOMES
 from tests.store.test_contract import of_this_host
 

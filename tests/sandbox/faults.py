@@ -23,7 +23,7 @@ from random import Random
 
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
-from reconciler.sandbox.messages import Request, Response, error
+from reconciler.sandbox.messages import Delivery, Loss, Request, Response, error
 
 
 class FaultKind(StrEnum):
@@ -47,7 +47,7 @@ class FaultKind(StrEnum):
     UNFOUND = "unfound"
     GATEWAY = "gateway"
     TRY_LATER = "try-later"
-    TOKEN_ECHOED = "token-echoed"  # noqa: S105  no token
+    TOKEN_ECHOED = "token-echoed"
     BOMB = "bomb"
     USED_UP = "used-up"
 
@@ -109,29 +109,12 @@ class FaultPlan:
     def at(self, nth: int) -> Fault | None:
         if nth in self.listed or not self.rate:
             return self.listed.get(nth)
-        chance = Random(f"{self.seed}:{nth}")  # noqa: S311  the same for ever, not secret
+        chance = Random(f"{self.seed}:{nth}")
         if chance.random() >= self.rate:
             return None
         delay = chance.randrange(1_000, 80_000)
         kind = chance.choice(self.kinds)
         return Fault(kind, status=chance.choice(_STATUSES.get(kind, _SERVER_ERRORS)), delay_ms=delay)
-
-
-class Loss(StrEnum):
-    """How a client learns that it gets no answer."""
-
-    REFUSED = "refused"
-    TIMEOUT = "timeout"
-    RESET = "reset"
-    TRUNCATED = "truncated"
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What reaches the client: an answer; nothing; or the beginning of an answer (`TRUNCATED`)."""
-
-    response: Response | None
-    loss: Loss | None = None
 
 
 _LOSSES = {

@@ -14,8 +14,8 @@ import httpx
 
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
-from reconciler.sandbox.faults import Loss, Network
-from reconciler.sandbox.messages import Request, Response
+from reconciler.sandbox.messages import Loss, Request, Response
+from tests.sandbox.faults import Network
 
 _DEFAULT_TIMEOUT_S = 60.0
 
