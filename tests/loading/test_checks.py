@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.manifests.checks import CHECKS, Manifests, check
 from reconciler.core.manifests.checks.conflicts import DatedUse, clashes, rivals
-from reconciler.core.manifests.checks.merged import components
+from reconciler.core.manifests.merged import components
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, SetUse, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag

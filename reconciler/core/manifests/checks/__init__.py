@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from reconciler.core.manifests.checks import conflicts, sets, tags
-from reconciler.core.manifests.checks.merged import CheckFinding, Manifests
+from reconciler.core.manifests.merged import CheckFinding, Manifests
 from reconciler.core.model.errors import Problem, Severity
 
 __all__ = ["CHECKS", "Check", "Manifests", "check"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import filterfalse
 
-from reconciler.core.manifests.checks.merged import CheckFinding, Location, Manifests
+from reconciler.core.manifests.merged import CheckFinding, Location, Manifests
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, SetUse
 from reconciler.core.model.names import ContactId, did_you_mean, iso, looks_like_contact_id
 
