@@ -27,8 +27,8 @@ from cover_plot import plot
 
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.rectangles import EFFORT, Demand
-from reconciler.cover import cover
-from reconciler.cover.problem import collapse
+from reconciler.cover import find_cover
+from reconciler.cover.problem import make_problem
 
 UNCAPPED = 1_000_000_000
 Row = dict[str, int | float | str]
@@ -63,7 +63,7 @@ def plain(asked: Sequence[Demand], max_contacts: int, max_tags: int) -> Row:
 def measure(asked: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int, effort: int) -> Row:
     """One plan, with the processor time it took and the peak memory of this process."""
     before = time.process_time()
-    found = cover(asked, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
+    found = find_cover(asked, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
     seconds = time.process_time() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
@@ -82,7 +82,7 @@ def collapse_seconds(name: str) -> list[object]:
     seconds = []
     for _ in range(7):
         before = time.perf_counter()
-        problem = collapse(asked, repeatable=repeatable, max_contacts=500, max_tags=50)
+        problem = make_problem(asked, repeatable=repeatable, max_contacts=500, max_tags=50)
         seconds.append(round(time.perf_counter() - before, 2))
     return [name, len(problem.contacts), len(problem.must), min(seconds), max(seconds)]
 

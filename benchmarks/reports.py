@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from reconciler.cli.answers import plan_answer, spell
 from reconciler.cli.options import FORMATS
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, PlanOptions, combine
+from reconciler.core.planning.plan import LocationState, PlanOptions, combine_plans
 from reconciler.cover import solve
 from tests.browser.chromium import chromium, find_chromium
 from tests.build import HERE, NOW, a_set, declare, many
@@ -51,7 +51,9 @@ def main() -> None:
     parser.add_argument("--chromium", action="store_true", help="open the page, too")
     arguments = parser.parse_args()
     desired = declare(a_set("s", many(arguments.contacts // 2), "customer newsletter"))
-    plan = combine([plan_location(desired, LocationState(HERE), PlanOptions(solve))], as_of=NOW, manifests="manifests")
+    plan = combine_plans(
+        [plan_location(desired, LocationState(HERE), PlanOptions(solve))], as_of=NOW, manifests="manifests"
+    )
     page = ""
     for kind in FORMATS:
         began = time.process_time()

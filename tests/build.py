@@ -24,7 +24,7 @@ from reconciler.core.model.outcome import Action, Rejection
 from reconciler.core.planning.batches import Solver
 from reconciler.core.planning.changes import Diff, Selection
 from reconciler.core.planning.plan import LocationState, PlanOptions
-from reconciler.core.planning.tag_aliases import spelling
+from reconciler.core.planning.tag_aliases import make_spelling
 from reconciler.cover import solve
 
 LINEAGE = "00000000-0000-4000-8000-000000000000"
@@ -156,8 +156,8 @@ def state_of(contacts: Mapping[ContactId, ContactState]) -> ContactStates:
 def loaded(observed: ContactStates, *, serial: int = 1, aliases: Iterable[tuple[str, str]] = ()) -> LocationState:
     """A state as its store gives it, where the location keeps tags otherwise than they were sent."""
     facts = Facts().with_aliases((Tag(sent), Tag(back)) for sent, back in aliases)
-    spelt = spelling(facts.aliases)
-    return LocationState(HERE, LINEAGE, serial, spelt.observed(observed), {}, facts, spelt)
+    spelt = make_spelling(facts.aliases)
+    return LocationState(HERE, LINEAGE, serial, spelt.spell_states(observed), {}, facts, spelt)
 
 
 def only(*, tag: str = "", sets: str = "", retry_held: bool = False, retry_rejected: bool = False) -> Selection:

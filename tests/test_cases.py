@@ -21,9 +21,9 @@ from reconciler.core.model.manifest import Manifest
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, parse_instant
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, Plan, combine
+from reconciler.core.planning.plan import LocationState, Plan, combine_plans
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched
-from reconciler.core.planning.tag_aliases import spelling
+from reconciler.core.planning.tag_aliases import make_spelling
 from reconciler.loading import load
 from reconciler.output.plan_view import plan_view
 from reconciler.output.text import render_text
@@ -60,8 +60,8 @@ def _state(location: LocationId, document: dict[str, Any], now: Instant) -> Loca
     observed.update({ContactId(contact): _known(item, now) for contact, item in found["contacts"].items()})
     sizes = {SetName(name): size for name, size in found.get("set_sizes", {}).items()}
     facts = Facts().with_aliases((Tag(sent), Tag(kept)) for sent, kept in found.get("aliases", {}).items())
-    spelt = spelling(facts.aliases)
-    return LocationState(location, LINEAGE, found["serial"], spelt.observed(observed), sizes, facts, spelt)
+    spelt = make_spelling(facts.aliases)
+    return LocationState(location, LINEAGE, found["serial"], spelt.spell_states(observed), sizes, facts, spelt)
 
 
 def _searched(item: dict[str, list[str]], now: Instant) -> Searched:
@@ -85,7 +85,7 @@ def _plan(case: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
         )
         for location, group in manifests.items()
     ]
-    return combine(plans, as_of=now, manifests="manifests")
+    return combine_plans(plans, as_of=now, manifests="manifests")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

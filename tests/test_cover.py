@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.rectangles import Demand, Rectangle
-from reconciler.cover import cover, schedule
-from reconciler.cover.grid import Block, draft
-from reconciler.cover.planner import faults
-from reconciler.cover.problem import collapse
+from reconciler.cover import find_cover, order_batches
+from reconciler.cover.grid import Block, make_draft
+from reconciler.cover.planner import find_faults
+from reconciler.cover.problem import make_problem
 
 TAGS = [Tag(letter) for letter in "abcdef"]
 A, B, C = TAGS[:3]
@@ -62,16 +62,16 @@ def per_tag(demands: list[Demand], max_contacts: int) -> int:
 
 
 def count(demands: list[Demand], repeatable: TagSet, caps: tuple[int, int] = (UNCAPPED, UNCAPPED)) -> int:
-    return len(cover(demands, repeatable=repeatable, max_contacts=caps[0], max_tags=caps[1]).rectangles)
+    return len(find_cover(demands, repeatable=repeatable, max_contacts=caps[0], max_tags=caps[1]).rectangles)
 
 
 @given(problems(), tag_sets(), CAPS, CAPS)
 def test_a_plan_is_exact_and_never_more_than_the_plain_ones(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
 ) -> None:
-    found = cover(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    found = find_cover(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
     caps = {"max_contacts": max_contacts, "max_tags": max_tags}
-    assert faults(demands, found.rectangles, repeatable=repeatable, **caps) == ()
+    assert find_faults(demands, found.rectangles, repeatable=repeatable, **caps) == ()
     assert "report" not in found.stage
     assert found.lower_bound <= len(found.rectangles) <= per_delta(demands, max_contacts, max_tags)
     assert len(found.rectangles) <= per_tag(demands, max_contacts)
@@ -82,7 +82,7 @@ def test_a_plan_is_exact_and_never_more_than_the_plain_ones(
 def test_no_two_pairs_of_the_certificate_can_share_a_request(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
 ) -> None:
-    found = cover(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    found = find_cover(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
     asked = {contact: demand for demand in demands for contact in demand.contacts}
     allowed = {contact: one.must | (one.may & repeatable) for contact, one in asked.items()}
     assert len(found.certificate) <= found.lower_bound
@@ -120,7 +120,7 @@ def test_the_order_of_the_input_does_not_change_the_plan(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int, shuffle: random.Random
 ) -> None:
     caps = {"repeatable": repeatable, "max_contacts": max_contacts, "max_tags": max_tags}
-    assert cover(shuffle.sample(demands, len(demands)), **caps) == cover(demands, **caps)
+    assert find_cover(shuffle.sample(demands, len(demands)), **caps) == find_cover(demands, **caps)
 
 
 @given(problems(), tag_sets())
@@ -155,7 +155,7 @@ def test_more_effort_is_never_worse(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
 ) -> None:
     caps = {"repeatable": repeatable, "max_contacts": max_contacts, "max_tags": max_tags}
-    costs = [len(cover(demands, **caps, effort=effort).rectangles) for effort in (0, 1, 2, 5, 10)]
+    costs = [len(find_cover(demands, **caps, effort=effort).rectangles) for effort in (0, 1, 2, 5, 10)]
     assert costs == sorted(costs, reverse=True)
 
 
@@ -186,21 +186,21 @@ def test_the_last_check_sees_every_kind_of_fault(rectangles: list[Rectangle], fa
         Demand(frozenset([A]), frozenset([A, B]), (X,)),
         Demand(frozenset([A]), frozenset([A]), (Y,)),
     ]
-    assert fault in faults(demands, rectangles, repeatable=frozenset([B]), max_contacts=1, max_tags=2)
+    assert fault in find_faults(demands, rectangles, repeatable=frozenset([B]), max_contacts=1, max_tags=2)
 
 
 def test_wrong_input_is_refused() -> None:
     caps = {"repeatable": frozenset[Tag](), "max_contacts": 1, "max_tags": 1}
     with pytest.raises(ValueError, match="must be sent but may not"):
-        cover([Demand(frozenset([A]), frozenset(), (X,))], **caps)
+        find_cover([Demand(frozenset([A]), frozenset(), (X,))], **caps)
     with pytest.raises(ValueError, match="twice"):
-        cover([Demand(frozenset([tag]), frozenset([tag]), (X,)) for tag in (A, B)], **caps)
+        find_cover([Demand(frozenset([tag]), frozenset([tag]), (X,)) for tag in (A, B)], **caps)
 
 
 @given(st.lists(st.frozensets(st.integers(0, 9), min_size=1), max_size=8), st.integers(0, 8))
 def test_a_schedule_orders_batches_that_share_a_contact_and_no_others(groups: list[frozenset[int]], adds: int) -> None:
     batches = [Rectangle((A,), tuple(sorted(ContactId(str(number)) for number in group))) for group in groups]
-    steps = schedule(batches[:adds], batches[adds:])
+    steps = order_batches(batches[:adds], batches[adds:])
     assert sorted(step.rectangle for step in steps) == sorted(batches)
     actions = [step.action for step in steps]
     assert actions == sorted(actions)
@@ -219,12 +219,12 @@ def test_a_schedule_orders_batches_that_share_a_contact_and_no_others(groups: li
 _PROGRAM = """
 import sys
 from reconciler.core.model.rectangles import Demand
-from reconciler.cover import cover
+from reconciler.cover import find_cover
 print("numpy" in sys.modules)
 sets = [frozenset(f"t{a * b % 11}" for b in range(1, 2 + a % 5)) for a in range(40)]
 demands = [Demand(one, one | frozenset(["t1", "t2"]), (f"c{a}", f"d{a}")) for a, one in enumerate(sets)]
 tags = frozenset(f"t{a}" for a in range(0, 11, 2))
-print(cover(demands, repeatable=tags, max_contacts=5, max_tags=3))
+print(find_cover(demands, repeatable=tags, max_contacts=5, max_tags=3))
 """
 
 
@@ -275,9 +275,9 @@ def test_published_matrices_take_the_fewest_known(matrices: Path, name: str) -> 
 
 def test_of_two_plans_with_as_many_requests_the_one_that_keeps_more_in_flight_is_preferred() -> None:
     contacts = tuple(ContactId(f"c{number:02}") for number in range(40))
-    problem = collapse([Demand(frozenset(TAGS[:2]), frozenset(TAGS), contacts)], repeatable=NONE, **ONE_BY_ONE)
+    problem = make_problem([Demand(frozenset(TAGS[:2]), frozenset(TAGS), contacts)], repeatable=NONE, **ONE_BY_ONE)
     numbers, both = np.arange(40), np.arange(2)
-    wide = draft(problem, "wide", [Block(both[:1], numbers), Block(both[1:], numbers)])
+    wide = make_draft(problem, "wide", [Block(both[:1], numbers), Block(both[1:], numbers)])
     deep = replace(wide, depth=40)
 
     assert (wide.cost, wide.depth) == (80, 2)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.rectangles import Demand
-from reconciler.cover import cover
+from reconciler.cover import find_cover
 
 FORBIDDEN, ALLOWED, NEEDED = range(3)
 TAGS = [Tag(letter) for letter in "abcd"]
@@ -59,7 +59,7 @@ def planned(matrix: Matrix, repeatable: frozenset[int]) -> int:
         may = frozenset(TAGS[place] for place, value in enumerate(row) if value != FORBIDDEN)
         demands.append(Demand(must, may, (ContactId(f"c{number}"),)))
     tags: TagSet = frozenset(TAGS[place] for place in repeatable)
-    found = cover(demands, repeatable=tags, max_contacts=99, max_tags=99)
+    found = find_cover(demands, repeatable=tags, max_contacts=99, max_tags=99)
     assert found.lower_bound <= len(found.rectangles)
     return len(found.rectangles)
 

@@ -47,12 +47,12 @@ def reader_of(run: Run) -> TagReader:
 
 def batches_of(run: Run, earlier: str) -> list[BatchRecord]:
     """The batches of a run of the journal."""
-    return list(map(run.state.spelling.batch, run.world.store.read_batches(earlier)))
+    return list(map(run.state.spelling.spell_record, run.world.store.read_batches(earlier)))
 
 
 def trail_of(run: Run, contact: ContactId) -> list[BatchRecord]:
     """The batches of the journal that had the contact."""
-    return [run.state.spelling.batch(batch) for _, batch in run.world.store.read_trail(run.location, contact)]
+    return [run.state.spelling.spell_record(batch) for _, batch in run.world.store.read_trail(run.location, contact)]
 
 
 def aliases_told(batch: Batch, answered: Mapping[ContactId, ContactOutcome], spelling: Spelling) -> list[Alias]:
@@ -64,12 +64,12 @@ def aliases_told(batch: Batch, answered: Mapping[ContactId, ContactOutcome], spe
 
 
 def spelt_known(known: Mapping[ContactId, ContactState], spelling: Spelling) -> dict[ContactId, ContactState]:
-    read = cache(spelling.known)
+    read = cache(spelling.spell_state)
     return {contact: read(each) for contact, each in known.items()}
 
 
 def spelt_verdicts(verdicts: Mapping[ContactId, ContactOutcome], spelling: Spelling) -> dict[ContactId, ContactOutcome]:
-    read = cache(spelling.verdict)
+    read = cache(spelling.spell_outcome)
     return {contact: read(verdict) for contact, verdict in verdicts.items()}
 
 

@@ -27,13 +27,13 @@ from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.rectangles import Demand
 from reconciler.core.model.settings import Guard
 from reconciler.core.observing.refresh_rules import record_observations
-from reconciler.core.planning.approved_scope import within
+from reconciler.core.planning.approved_scope import keep_approved
 from reconciler.core.planning.batches import Batch, make_batches
 from reconciler.core.planning.changes import Delta, Demands, demands_from_deltas
 from reconciler.core.planning.diff import owned_in
-from reconciler.core.planning.guard_measures import measure
+from reconciler.core.planning.guard_measures import measure_guards
 from reconciler.core.planning.guard_sentences import explain_refusals
-from reconciler.core.planning.guards import Before, Counts, Measured, count
+from reconciler.core.planning.guards import Before, Counts, Measured, count_pairs
 from reconciler.core.planning.make_plan import before_run, plan_location
 from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.planning.revert import plan_revert
@@ -222,7 +222,7 @@ class _Rounds:
         run = self.run
         _record_ledger(run, current)
         run.tally.add_planned(current.deltas)
-        run.done = run.done + count(
+        run.done = run.done + count_pairs(
             current.deltas, current.reasserted, requests=len(current.batches), observed=run.state.observed
         )
         await self._send(current.batches)
@@ -236,7 +236,7 @@ class _Rounds:
         """What is left to do, as far as it was approved, belongs to the wave, and the guards let it pass."""
         run = self.run
         fresh = self._fresh()
-        deltas, run.outside = within(fresh.deltas, run.limit, failed=run.tally.failed)
+        deltas, run.outside = keep_approved(fresh.deltas, run.limit, failed=run.tally.failed)
         if wave is not None:
             deltas = restrict_to_wave(deltas, wave)
         inside = fresh
@@ -261,9 +261,9 @@ class _Rounds:
 
     def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
         run = self.run
-        counts: Counts = run.done + count(deltas, requests=requests, observed=run.state.observed)
+        counts: Counts = run.done + count_pairs(deltas, requests=requests, observed=run.state.observed)
         limits, allowances = run.options.limits, run.options.allowances
-        return measure(counts, self._before(), run.desired, limits=limits, allowances=allowances)
+        return measure_guards(counts, self._before(), run.desired, limits=limits, allowances=allowances)
 
     def _before(self) -> Before:
         """What was there before the run, with what the answers told of contacts never observed."""
@@ -284,7 +284,7 @@ def _with_trial(run: Run, batches: Sequence[Batch]) -> Sequence[Batch]:
 
 def _store_observations(run: Run) -> None:
     """What the plan was made on and the state does not know yet."""
-    seen, settle_ms = map(run.state.spelling.seen, run.plan.observations), run.options.settle_ms
+    seen, settle_ms = map(run.state.spelling.spell_observed, run.plan.observations), run.options.settle_ms
     changed = record_observations(run.state.observed, tuple(seen), settle_ms=settle_ms)
     if changed:
         run.world.store.save_states(run.tenure.lease, changed)

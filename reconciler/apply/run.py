@@ -18,7 +18,7 @@ from reconciler.core.model.events import Event, Waiting
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import THE_TOKEN, Action, ContactOutcome
-from reconciler.core.planning.approved_scope import NO_REST, Ceiling, Proposal, Rest
+from reconciler.core.planning.approved_scope import NO_DIFFERENCE, Ceiling, Proposal, ProposalDifference
 from reconciler.core.planning.batches import Batch, Caps
 from reconciler.core.planning.guards import Counts
 from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
@@ -253,9 +253,9 @@ class Run:
         """What a location spells otherwise, durable; this run reads it as it was sent from here on."""
         for sent, back in found:
             self.learn(self.facts.with_aliases([(sent, back)]))
-            spelling = self.state.spelling.learnt([(sent, back)])
-            self.state = replace(self.state, spelling=spelling, observed=spelling.observed(self.state.observed))
-            self.desired = spelling.desired(self.desired)
+            spelling = self.state.spelling.with_learnt([(sent, back)])
+            self.state = replace(self.state, spelling=spelling, observed=spelling.spell_states(self.state.observed))
+            self.desired = spelling.spell_desired(self.desired)
             self.note(f"the location keeps the tag {sent!r} as {back!r}: one tag from here on")
 
     def unwanted(self, batch: Batch) -> set[ContactId]:
@@ -364,6 +364,6 @@ class ApplyOptions:
         """What the plan file has for a location."""
         return self.proposal.of(location) if self.proposal else None
 
-    def rest(self, location: LocationId) -> Rest:
+    def rest(self, location: LocationId) -> ProposalDifference:
         """How plan file and plan differ in a location."""
-        return self.proposal.rests.get(location, NO_REST) if self.proposal else NO_REST
+        return self.proposal.rests.get(location, NO_DIFFERENCE) if self.proposal else NO_DIFFERENCE

@@ -16,8 +16,8 @@ from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan
 from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import LocationId, Tag
 from reconciler.core.model.outcome import Outcome
-from reconciler.core.planning.approved_scope import called_as, ceiling, meet
-from reconciler.core.planning.batches import pairs_of
+from reconciler.core.planning.approved_scope import derive_ceiling, intersect_ceilings, respell_state
+from reconciler.core.planning.batches import count_change_pairs
 from reconciler.core.planning.changes import HeldContacts
 from reconciler.core.planning.guard_sentences import ApprovedPlan
 from reconciler.core.planning.make_plan import set_sizes
@@ -110,15 +110,15 @@ async def _under_lease(
     )
     earlier = tuple(each.id for each in _runs_of(whole, plan.location, world.store))
     number = world.store.begin_run(tenure.lease, header)
-    state = called_as(world.store.load_state(plan.location), proposed or plan)
+    state = respell_state(world.store.load_state(plan.location), proposed or plan)
     reversal = mission.reversals.get(plan.location)
     run = Run(
         plan=plan,
-        limit=meet(ceiling(plan), ceiling(proposed)) if proposed else ceiling(plan),
+        limit=intersect_ceilings(derive_ceiling(plan), derive_ceiling(proposed)) if proposed else derive_ceiling(plan),
         outside=mission.rest(plan.location).lacking,
-        desired=state.spelling.desired(mission.desired[plan.location]),
-        options=options.spelt(state.spelling),
-        reversal=None if reversal is None else reversal.spelt(state.spelling),
+        desired=state.spelling.spell_desired(mission.desired[plan.location]),
+        options=options.in_spelling(state.spelling),
+        reversal=None if reversal is None else reversal.in_spelling(state.spelling),
         state=state,
         tenure=tenure,
         mission=mission,
@@ -179,7 +179,7 @@ def _reported(run: Run, problem: ReconcilerError | None) -> LocationReport:
     pairs = Counter(run.tally.pairs(run.state.observed))
     rest = run.mission.rest(run.location)
     if rest.foreign:
-        pairs[Outcome.NOT_SENT] += pairs_of(rest.foreign)
+        pairs[Outcome.NOT_SENT] += count_change_pairs(rest.foreign)
     besides = frozenset(contact for delta in rest.besides for contact in delta.contacts)
     end = RunEnd(run.state.observed, run.present, is_stopped=problem is not None, besides=besides)
     report = LocationReport(

@@ -168,7 +168,7 @@ def _intend(run: Run, batch: Batch) -> _JournalledBatch:
     # many contacts of a batch have the same known of them: what follows from it is made once
     made = cache(partial(record_intent, at=now, once=run.desired.once))
     intended = {contact: _intended(run, contact, batch, known, made) for contact, known in before.items()}
-    asked = run.state.spelling.asked(batch) if batch.action is Action.REMOVE else batch
+    asked = run.state.spelling.spell_request(batch) if batch.action is Action.REMOVE else batch
     number = run.world.store.record_intent(run.tenure.lease, run.number, asked, intended, now)
     return _JournalledBatch(batch, asked, number, now, before, intended)
 
@@ -230,7 +230,7 @@ def _withdraw_but_for(run: Run, letter: _JournalledBatch, contacts: frozenset[Co
 def _record(run: Run, letter: _JournalledBatch, answered: Verdicts) -> None:
     now = run.now()
     aliases = aliases_told(letter.batch, answered, run.state.spelling)
-    letter, verdicts = _spelt(letter, answered, run.state.spelling.learnt(aliases))
+    letter, verdicts = _spelt(letter, answered, run.state.spelling.with_learnt(aliases))
     once, settle_ms = run.desired.once, run.options.settle_ms
     made = cache(partial(record_answer, sent=letter.sent, answered=now, settle_ms=settle_ms, once=once))
     known = {contact: _absorbed(run, letter, contact, verdict, made) for contact, verdict in verdicts.items()}

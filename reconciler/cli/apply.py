@@ -36,7 +36,7 @@ from reconciler.cli.saved import open_saved
 from reconciler.cli.sending import ask, send, tell
 from reconciler.cli.session import Session, open_session, strays
 from reconciler.core.model.errors import ExitCode, UsageError
-from reconciler.core.planning.approved_scope import NO_REST, Proposal
+from reconciler.core.planning.approved_scope import NO_DIFFERENCE, Proposal
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.plan import Plan
 from reconciler.core.running.doubt import may_have_work
@@ -103,7 +103,7 @@ def command(
     if not _has_work(plan, proposal):
         rests = proposal.rests if proposal else {}
         reports = tuple(
-            replace(report_nothing_sent(each), outside=rests.get(each.location, NO_REST).lacking)
+            replace(report_nothing_sent(each), outside=rests.get(each.location, NO_DIFFERENCE).lacking)
             for each in plan.locations
         )
     else:

@@ -13,7 +13,7 @@ from reconciler.cli.command_record import learn_contact_url, learn_directory
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, manifests, output
 from reconciler.clock import SystemClock
-from reconciler.core.manifests.compare_revisions import compare
+from reconciler.core.manifests.compare_revisions import compare_revisions
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.manifest import ContactSet, Manifest, TagRule
@@ -48,7 +48,7 @@ def command(manifests: Path, base: str, detailed_exitcode: bool, **options: Any)
         raise UsageError(f"there is no manifest below {manifests}, neither now nor at {base}")
     learn_contact_url(after.settings)
     old, new = _desired(before, now), _desired(after, now)
-    comparisons = [compare(each, old.get(each), new.get(each)) for each in sorted(old.keys() | new.keys())]
+    comparisons = [compare_revisions(each, old.get(each), new.get(each)) for each in sorted(old.keys() | new.keys())]
     moves = compare_settings(_settings(before), _settings(after))
     tell(compare_answer(comparisons, moves, base=base), console, options)
     changed = bool(moves) or any(not each.is_empty for each in comparisons)

@@ -82,7 +82,7 @@ def _report(
         state.observed,
         present.earlier or {},
         reader.read_runs(state.location),
-        lambda run: tuple(map(state.spelling.batch, reader.read_batches(run))),
+        lambda run: tuple(map(state.spelling.spell_record, reader.read_batches(run))),
     )
     return mark_expected(told, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)
 

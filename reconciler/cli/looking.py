@@ -34,9 +34,9 @@ from reconciler.core.observing.refresh_rules import (
     record_observations,
 )
 from reconciler.core.planning.changes import HeldContacts, Selection
-from reconciler.core.planning.diff import selected
+from reconciler.core.planning.diff import select_contacts
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine
+from reconciler.core.planning.plan import LocationState, Plan, PlanOptions, combine_plans
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.running.pace import Pace
 from reconciler.output.blocks import counted
@@ -182,8 +182,8 @@ def wanted_of(
     contacts: Sequence[ContactId] | None = None,
 ) -> RefreshRequest:
     """What the options ask to be read in one location."""
-    chosen = state.spelling.selection(selection(session, options))
-    desired = state.spelling.desired(session.desired[state.location])
+    chosen = state.spelling.spell_selection(selection(session, options))
+    desired = state.spelling.spell_desired(session.desired[state.location])
     whom = concerned(desired, state, chosen) if contacts is None else contacts
     age = milliseconds("max-age", options.get("max_age"))
     before = None if age is None else Instant(session.now - age)
@@ -220,7 +220,7 @@ def _refuse_unknown_tags(session: Session, states: Collection[LocationState], op
 
 def concerned(desired: Desired, state: LocationState, chosen: Selection) -> list[ContactId]:
     """The contacts that matter: those that are declared, and those that the ledger still holds."""
-    declared = set(selected(desired, chosen))
+    declared = set(select_contacts(desired, chosen))
     if chosen.sets:
         return sorted(declared)
     return sorted(declared | {contact for contact, known in state.observed.items() if known.ledger})
@@ -229,7 +229,7 @@ def concerned(desired: Desired, state: LocationState, chosen: Selection) -> list
 def absorbed(state: LocationState, seen: Sequence[ObservedContacts], settle_ms: int) -> dict[ContactId, ContactState]:
     """Takes what was read into the state, in memory only; what was known before of those that were read."""
     earlier = {contact: state.observed[contact] for each in seen for contact in each.contacts}
-    record_observations(state.observed, tuple(map(state.spelling.seen, seen)), settle_ms=settle_ms)
+    record_observations(state.observed, tuple(map(state.spelling.spell_observed, seen)), settle_ms=settle_ms)
     return earlier
 
 
@@ -244,4 +244,4 @@ def make_plan(session: Session, present: Iterable[Present], options: Mapping[str
         for each in present
     ]
     chosen = selection(session, options)
-    return combine(plans, as_of=session.now, manifests=str(session.directory), selection=chosen)
+    return combine_plans(plans, as_of=session.now, manifests=str(session.directory), selection=chosen)

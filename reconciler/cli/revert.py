@@ -23,8 +23,8 @@ from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.journal import LocationReport, RunStatus
 from reconciler.core.model.names import LocationId
 from reconciler.core.planning.guard_sentences import approve
-from reconciler.core.planning.plan import Plan, combine
-from reconciler.core.planning.revert import Reversal, plan_revert, reverse
+from reconciler.core.planning.plan import Plan, combine_plans
+from reconciler.core.planning.revert import Reversal, plan_revert, read_reversal
 from reconciler.operations.runs import find_run, read_log
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
@@ -95,7 +95,7 @@ def _reversal(reader: StateReader, given: str) -> tuple[Reversal, LocationId]:
     location = run.header.location
     runs = reader.read_runs(location)
     later = runs[[each.id for each in runs].index(run.id) + 1 :]
-    return reverse(read_log(reader, run), (read_log(reader, each) for each in later)), location
+    return read_reversal(read_log(reader, run), (read_log(reader, each) for each in later)), location
 
 
 def _plan(
@@ -110,4 +110,4 @@ def _plan(
         present.bears_on(plan_options(session, location, options)),
         observations=present.observations,
     )
-    return combine([plan], as_of=session.now, manifests=str(session.directory))
+    return combine_plans([plan], as_of=session.now, manifests=str(session.directory))

@@ -28,20 +28,20 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.observing.refresh_rules import Method, RefreshRequest, list_doubtful
 from reconciler.core.planning.approved_scope import (
     Proposal,
-    Rest,
-    besides,
-    beyond,
-    by_tag,
-    called_as,
-    called_for,
+    ProposalDifference,
+    contacts_by_tag,
     contacts_that_differ,
-    narrowed,
-    unmet,
+    keep_called_for,
+    keep_unmet,
+    list_additions,
+    list_unapproved,
+    narrow_plan,
+    respell_state,
 )
-from reconciler.core.planning.batches import pairs_of
+from reconciler.core.planning.batches import count_change_pairs
 from reconciler.core.planning.changes import Delta
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine_plans
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.output.blocks import counted, sample
 from reconciler.planfile import load_plan
@@ -144,7 +144,7 @@ def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Sess
 
 async def _made_anew(proposed: Plan, session: Session, options: dict[str, Any], report: Reporter) -> Saved:
     with open_reader(session.settings.state) as reader:
-        states = [called_as(load_pinned(session, reader, each.location), each) for each in proposed.locations]
+        states = [respell_state(load_pinned(session, reader, each.location), each) for each in proposed.locations]
         removed = {state.location: _removed(proposed, state, reader) for state in states}
         for state in states:
             reckon_today(session.pace(state.location), reader, state.location)
@@ -159,7 +159,7 @@ async def _made_anew(proposed: Plan, session: Session, options: dict[str, Any], 
     ]
     plans = [each.plan for each in parts]
     return Saved(
-        plan=combine(plans, as_of=fresh.as_of, manifests=fresh.manifests, selection=fresh.selection),
+        plan=combine_plans(plans, as_of=fresh.as_of, manifests=fresh.manifests, selection=fresh.selection),
         session=session,
         proposal=Proposal(proposed, {each.plan.location: each.rest for each in parts}),
         options=options,
@@ -178,7 +178,7 @@ async def _look(
     proposed: LocationPlan, state: LocationState, session: Session, options: Mapping[str, Any], report: Reporter
 ) -> Present:
     """What is known of the location, with what a reading of our own tells of whom the file knows better."""
-    location, desired = state.location, state.spelling.desired(session.desired[state.location])
+    location, desired = state.location, state.spelling.spell_desired(session.desired[state.location])
     searched = _searched(proposed, desired)
     contacts = _to_read(proposed, desired, state, replace(plan_options(session, location, options), searched=searched))
     wanted = RefreshRequest(
@@ -240,7 +240,7 @@ class _Part:
     """Of one location: what is in both plans, what is in one of them, what is to be said of it."""
 
     plan: LocationPlan
-    rest: Rest
+    rest: ProposalDifference
     notes: tuple[str, ...]
 
 
@@ -253,20 +253,22 @@ def _part(
     options: Mapping[str, Any],
 ) -> _Part:
     location, state = fresh.location, present.state
-    desired = state.spelling.desired(session.desired[location])
+    desired = state.spelling.spell_desired(session.desired[location])
     proposed = next(each for each in whole.locations if each.location == location)
     now = present.bears_on(plan_options(session, location, options))
-    both = narrowed(fresh, proposed, desired, state, now.spelt(state.spelling))
-    lacking, more = beyond(fresh.deltas, both.deltas), besides(proposed.deltas, both.deltas)
-    plausible = called_for(more, desired, state.observed, removed=removed, unread=present.unread)
-    unsent = (*besides(more, plausible), *unmet(plausible, state.observed))
+    both = narrow_plan(fresh, proposed, desired, state, now.in_spelling(state.spelling))
+    lacking, more = list_unapproved(fresh.deltas, both.deltas), list_additions(proposed.deltas, both.deltas)
+    plausible = keep_called_for(more, desired, state.observed, removed=removed, unread=present.unread)
+    unsent = (*list_additions(more, plausible), *keep_unmet(plausible, state.observed))
     notes = (
         *present.notes(),
         *_moved(proposed, state),
         *_listed(location, "not in the plan, and not sent", lacking),
         *_listed(location, "in the plan file, not in a plan made now, and not sent", unsent),
     )
-    return _Part(both, Rest(plausible, besides(more, plausible), pairs_of(lacking)), notes)
+    return _Part(
+        both, ProposalDifference(plausible, list_additions(more, plausible), count_change_pairs(lacking)), notes
+    )
 
 
 def _removed(proposed: Plan, state: LocationState, reader: StateReader) -> dict[ContactId, TagSet]:
@@ -290,7 +292,7 @@ def _moved(proposed: LocationPlan, state: LocationState) -> Iterator[str]:
 
 def _listed(location: LocationId, what: str, deltas: Iterable[Delta]) -> Iterator[str]:
     """A line for each change."""
-    for (action, tag), contacts in by_tag(deltas).items():
+    for (action, tag), contacts in contacts_by_tag(deltas).items():
         sign = "+" if action is Action.ADD else "-"
         who = f"{counted(len(contacts), 'contact')}: {sample(contacts)}"
         yield f"location {location}: {what}: {sign}{tag} on {who}"

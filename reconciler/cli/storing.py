@@ -132,7 +132,7 @@ class _Diary:
         stored.read += sum(len(seen.contacts) for seen in lot)
         times = [seen.at for seen in lot]
         stored.since = min(times if stored.since is None else [*times, stored.since], default=None)
-        spelt = tuple(map(stored.state.spelling.seen, lot))
+        spelt = tuple(map(stored.state.spelling.spell_observed, lot))
         changed = record_observations(observed, spelt, settle_ms=self.settle_ms)
         stored.changed += sum(after.observed != before[contact] for contact, after in changed.items())
         if changed:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from reconciler.core.model.names import TagSet
 from reconciler.core.model.rectangles import EFFORT, Cover, Demand, Rectangle, Schedule, Step
 
-__all__ = ["cover", "schedule", "solve"]
+__all__ = ["find_cover", "order_batches", "solve"]
 
 
 def solve(
@@ -32,14 +32,14 @@ def solve(
     effort: int = EFFORT,
 ) -> Schedule:
     """The fewest batches for both actions, in the order to send them: the `Solver` of `core.planning.batches`."""
-    adding = cover(adds, repeatable=repeatable_adds, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
-    removing = cover(
+    adding = find_cover(adds, repeatable=repeatable_adds, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
+    removing = find_cover(
         removes, repeatable=repeatable_removes, max_contacts=max_contacts, max_tags=max_tags, effort=effort
     )
-    return Schedule(adding, removing, schedule(adding.rectangles, removing.rectangles))
+    return Schedule(adding, removing, order_batches(adding.rectangles, removing.rectangles))
 
 
-def cover(
+def find_cover(
     demands: Iterable[Demand],
     *,
     repeatable: TagSet,
@@ -53,14 +53,16 @@ def cover(
     worse. Ctrl-C stops it at once: nothing is held or written.
     Raises ValueError for a must outside its may, a contact in two demands, a cap below 1.
     """
-    from reconciler.cover.planner import plan
+    from reconciler.cover.planner import plan_cover
 
-    return plan(tuple(demands), repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
+    return plan_cover(
+        tuple(demands), repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort
+    )
 
 
-def schedule(adds: Sequence[Rectangle], removes: Sequence[Rectangle] = ()) -> tuple[Step, ...]:
+def order_batches(adds: Sequence[Rectangle], removes: Sequence[Rectangle] = ()) -> tuple[Step, ...]:
     """The batches in the order to send them; two that share a contact are ordered, a contact's adds before its
     removes."""
-    from reconciler.cover.planner import order
+    from reconciler.cover.planner import order_rectangles
 
-    return order(adds, removes)
+    return order_rectangles(adds, removes)

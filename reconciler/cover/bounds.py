@@ -32,8 +32,18 @@ from heapq import nsmallest
 
 import numpy as np
 
-from reconciler.cover.grid import Box, Grid, intersection, mask_of, ones, union
-from reconciler.cover.problem import Bools, CoverProblem, Ints, distinct_rows, members, pack, rows_with, sizes, some
+from reconciler.cover.grid import Box, Grid, intersection_of, mask_of, ones_of, union_of
+from reconciler.cover.problem import (
+    Bools,
+    CoverProblem,
+    Ints,
+    any_ones,
+    count_ones,
+    distinct_rows,
+    find_ones,
+    pack_cells,
+    rows_with,
+)
 
 Cell = tuple[int, int]
 
@@ -44,29 +54,29 @@ _LOOK = 16
 """Rows that a cell of the fooling set is chosen from: those with the fewest cells left."""
 
 
-def groups(problem: CoverProblem) -> tuple[int, tuple[Cell, ...]]:
+def bound_by_groups(problem: CoverProblem) -> tuple[int, tuple[Cell, ...]]:
     """The best bound of rules 3 and 4 over the rarest tags, and (contact, tag) numbers, one of each group."""
     weight = np.array([problem.counts[rows_with(problem.may, tag)].sum() for tag in range(len(problem.tags))])
     rarest = np.argsort(weight, kind="stable")
     takes = np.unique(np.geomspace(1, len(rarest), _PREFIXES).astype(np.int64)).tolist()
-    needs = _needs(problem)
-    best, tags = max((_grouped(problem, needs, rarest[:take]), take) for take in [0, *takes])
-    rows, kinds, rest = _split(problem, rarest[:tags])
+    needs = _measure_needs(problem)
+    best, tags = max((_bound_of_groups(problem, needs, rarest[:take]), take) for take in [0, *takes])
+    rows, kinds, rest = _split_patterns(problem, rarest[:tags])
     first = np.unique(kinds, return_index=True)[1]
     cells = list(zip(problem.start[rows[first]].tolist(), kinds[first].tolist(), strict=True))
     if rest.any():
         row = int(np.argmax(rest))
-        cells.append((int(problem.start[row]), int(members(problem.must[row])[0])))
+        cells.append((int(problem.start[row]), int(find_ones(problem.must[row])[0])))
     return best, tuple(sorted(cells))
 
 
-def _split(problem: CoverProblem, tags: Ints) -> tuple[Ints, Ints, Bools]:
+def _split_patterns(problem: CoverProblem, tags: Ints) -> tuple[Ints, Ints, Bools]:
     """The patterns that need one of the tags and allow no other; which; and the patterns that allow none of them."""
-    chosen = pack(np.zeros(len(tags), np.int64), tags, shape=(1, len(problem.tags)))[0]
-    allowed = sizes(problem.may & chosen)
+    chosen = pack_cells(np.zeros(len(tags), np.int64), tags, shape=(1, len(problem.tags)))[0]
+    allowed = count_ones(problem.may & chosen)
     rows = np.flatnonzero(allowed == 1)
     needed = problem.must[rows] & chosen
-    rows, needed = rows[some(needed)], needed[some(needed)]
+    rows, needed = rows[any_ones(needed)], needed[any_ones(needed)]
     word = np.argmax(needed > 0, axis=1)
     bit = np.bitwise_count(needed[np.arange(len(rows)), word] - np.uint64(1))
     return rows, 64 * word + bit, np.equal(allowed, 0)
@@ -83,19 +93,19 @@ class _Needs:
     kind: Ints
 
 
-def _needs(problem: CoverProblem) -> _Needs:
-    each = -(-sizes(problem.must) // problem.max_tags)
+def _measure_needs(problem: CoverProblem) -> _Needs:
+    each = -(-count_ones(problem.must) // problem.max_tags)
     exact = (problem.must == problem.may).all(axis=1) & (each == 1)
     return _Needs(problem.counts, each, exact, distinct_rows(problem.must)[1])
 
 
-def _grouped(problem: CoverProblem, needs: _Needs, tags: Ints) -> int:
-    rows, kinds, rest = _split(problem, tags)
+def _bound_of_groups(problem: CoverProblem, needs: _Needs, tags: Ints) -> int:
+    rows, kinds, rest = _split_patterns(problem, tags)
     size = np.bincount(kinds, needs.counts[rows]).astype(np.int64)
-    return int((-(-size // problem.max_contacts)).sum()) + _twice(needs, rest, problem.max_contacts)
+    return int((-(-size // problem.max_contacts)).sum()) + _bound_by_places(needs, rest, problem.max_contacts)
 
 
-def _twice(needs: _Needs, rows: Bools, cap: int) -> int:
+def _bound_by_places(needs: _Needs, rows: Bools, cap: int) -> int:
     """The requests that these patterns take by rule 3: the fewest z with places for them all."""
     places = int((needs.counts * (needs.each + needs.exact))[rows].sum())
     both = rows & needs.exact
@@ -106,7 +116,7 @@ def _twice(needs: _Needs, rows: Bools, cap: int) -> int:
     return int(np.argmax(requests * cap + whole >= places))
 
 
-def rank(rows: Sequence[int]) -> int:
+def rank_over_gf2(rows: Sequence[int]) -> int:
     """The rank over GF(2) of a matrix given by its rows."""
     basis: dict[int, int] = {}
     for row in rows:
@@ -119,15 +129,15 @@ def rank(rows: Sequence[int]) -> int:
     return len(basis)
 
 
-def fooling(grid: Grid, need: Sequence[int]) -> tuple[Cell, ...]:
+def find_fooling_set(grid: Grid, need: Sequence[int]) -> tuple[Cell, ...]:
     """Cells among those needed, by row, no two of which fit in one rectangle."""
     left = {row: mask for row, mask in enumerate(need) if mask}
     found: list[Cell] = []
     while left:
         likely = nsmallest(_LOOK, left, key=lambda row: (left[row].bit_count(), row))
-        _, row, column = min(_excludes(grid, left, row) for row in likely)
+        _, row, column = min(_count_excluded(grid, left, row) for row in likely)
         found.append((row, column))
-        for other in ones(grid.allow_columns[column]):
+        for other in ones_of(grid.allow_columns[column]):
             if other in left:
                 left[other] &= ~grid.allow_rows[row]
                 if not left[other]:
@@ -135,13 +145,13 @@ def fooling(grid: Grid, need: Sequence[int]) -> tuple[Cell, ...]:
     return tuple(found)
 
 
-def _excludes(grid: Grid, left: dict[int, int], row: int) -> tuple[int, int, int]:
+def _count_excluded(grid: Grid, left: dict[int, int], row: int) -> tuple[int, int, int]:
     """The column of the row that excludes the fewest cells, with their number and the row."""
     allowed = grid.allow_rows[row]
     near = {other: (mask & allowed).bit_count() for other, mask in left.items() if mask & allowed}
     return min(
-        (sum(near.get(other, 0) for other in ones(grid.allow_columns[column])), row, column)
-        for column in ones(left[row])
+        (sum(near.get(other, 0) for other in ones_of(grid.allow_columns[column])), row, column)
+        for column in ones_of(left[row])
     )
 
 
@@ -181,45 +191,45 @@ class _Work:
 
     def strike(self, row: int, mask: int) -> None:
         self.rows[row] &= ~mask
-        for column in ones(mask):
+        for column in ones_of(mask):
             self.columns[column] &= ~(1 << row)
 
     def restore(self, row: int, mask: int) -> None:
         self.rows[row] |= mask
-        for column in ones(mask):
+        for column in ones_of(mask):
             self.columns[column] |= 1 << row
 
     def useful(self, cell: Cell) -> Box:
         """R and C of the cell."""
         row, column = cell
         allowing = self.grid.allow_columns[column]
-        columns = self.grid.allow_rows[row] & union(self.rows[other] for other in ones(allowing))
-        return allowing & union(self.columns[other] for other in ones(columns)), columns
+        columns = self.grid.allow_rows[row] & union_of(self.rows[other] for other in ones_of(allowing))
+        return allowing & union_of(self.columns[other] for other in ones_of(columns)), columns
 
 
-def kernel(grid: Grid) -> Kernel:
+def find_kernel(grid: Grid) -> Kernel:
     """The notes of a grid, to a fixpoint or until the allowance is used up: what was noted holds at any time."""
     work = _Work(grid)
     notes: list[Note] = []
     seen, left = -1, _ALLOWANCE
     while seen != len(notes) and left > 0:
         seen = len(notes)
-        for row, column in [(row, column) for row, mask in enumerate(work.rows) for column in ones(mask)]:
+        for row, column in [(row, column) for row, mask in enumerate(work.rows) for column in ones_of(mask)]:
             if left > 0 and work.rows[row] >> column & 1:
                 left -= grid.allow_rows[row].bit_count() + grid.allow_columns[column].bit_count()
-                notes += _visit(work, (row, column))
+                notes += _visit_cell(work, (row, column))
     return Kernel(tuple(notes), tuple(work.rows))
 
 
-def _visit(work: _Work, cell: Cell) -> list[Note]:
+def _visit_cell(work: _Work, cell: Cell) -> list[Note]:
     """Strikes off what the rectangle that the cell forces covers, or what comes for free with it."""
     rows, columns = work.useful(cell)
-    wide = intersection(work.grid.allow_columns[column] for column in ones(columns))
+    wide = intersection_of(work.grid.allow_columns[column] for column in ones_of(columns))
     forced = not rows & ~wide
-    tall = intersection(work.grid.allow_rows[row] for row in ones(rows))
+    tall = intersection_of(work.grid.allow_rows[row] for row in ones_of(rows))
     if not forced:
         work.strike(cell[0], 1 << cell[1])
-    struck = tuple((row, work.rows[row] & tall) for row in ones(wide) if work.rows[row] & tall)
+    struck = tuple((row, work.rows[row] & tall) for row in ones_of(wide) if work.rows[row] & tall)
     for row, mask in struck:
         work.strike(row, mask)
     if forced:
@@ -228,7 +238,7 @@ def _visit(work: _Work, cell: Cell) -> list[Note]:
     return [Note(cell, struck, None)] if struck else []
 
 
-def lift(grid: Grid, found: Kernel, boxes: Sequence[Box]) -> tuple[Box, ...]:
+def lift_boxes(grid: Grid, found: Kernel, boxes: Sequence[Box]) -> tuple[Box, ...]:
     """A cover of the grid from a cover of what the kernel left: the same number of boxes, and the forced ones."""
     work = _Work(grid)
     work.rows, work.columns = [0] * len(work.rows), [0] * len(work.columns)
@@ -241,14 +251,14 @@ def lift(grid: Grid, found: Kernel, boxes: Sequence[Box]) -> tuple[Box, ...]:
         if note.forced:
             grown.append(note.forced)
         else:
-            _grow(work, note, grown)
+            _grow_box(work, note, grown)
     return tuple(grown)
 
 
-def _grow(work: _Work, note: Note, boxes: list[Box]) -> None:
+def _grow_box(work: _Work, note: Note, boxes: list[Box]) -> None:
     """Cuts a box through the note's cell to what is useful with it, and grows it by what was struck off."""
     row, column = note.cell
     through = [place for place, box in enumerate(boxes) if box[0] >> row & 1 and box[1] >> column & 1]
     rows, columns = work.useful(note.cell)
-    tall, wide = mask_of(row for row, _ in note.struck), union(mask for _, mask in note.struck)
+    tall, wide = mask_of(row for row, _ in note.struck), union_of(mask for _, mask in note.struck)
     boxes[through[0]] = (boxes[through[0]][0] & rows | tall, boxes[through[0]][1] & columns | wide)

@@ -27,23 +27,23 @@ from hashlib import blake2b
 
 import numpy as np
 
-from reconciler.cover.bounds import kernel, lift
-from reconciler.cover.grid import Block, Draft, draft, ones, reduce
+from reconciler.cover.bounds import find_kernel, lift_boxes
+from reconciler.cover.grid import Block, Draft, make_draft, ones_of, reduce_problem
 from reconciler.cover.problem import (
     Bits,
     CoverProblem,
     Ints,
+    any_ones,
+    count_ones,
     distinct_rows,
-    members,
-    pack,
+    find_ones,
+    join_ranges,
     pack_bools,
-    ranges,
+    pack_cells,
     rows_with,
-    sizes,
-    some,
 )
-from reconciler.cover.trim import Pairs, Parts, dissolve, sorted_pairs
-from reconciler.cover.uncapped import fill
+from reconciler.cover.trim import Pairs, Parts, dissolve_request, sorted_pairs
+from reconciler.cover.uncapped import fill_boxes
 
 OPTIONS = 250_000
 """Options a round of effort allows."""
@@ -58,43 +58,43 @@ _UNIONS = 3
 _PASSES = 2
 
 
-def plans(problem: CoverProblem, *, effort: int) -> Iterator[Draft]:
+def make_drafts(problem: CoverProblem, *, effort: int) -> Iterator[Draft]:
     """A plan for each start that the effort allows."""
-    always = np.concatenate([twins(problem), roles(problem)])
+    always = np.concatenate([group_twins(problem), find_roles(problem)])
     left = effort * OPTIONS
     for least, together in _STARTS:
         if left <= 0:
             return
-        sets = _dictionary(problem, always, least * problem.max_contacts)
-        options = fits(problem, sets)
+        sets = _make_dictionary(problem, always, least * problem.max_contacts)
+        options = list_options(problem, sets)
         left -= len(options.sets) + _SET * len(sets)
-        sets, options, taken = _joined(problem, sets, options, together * problem.max_contacts)
-        yield trimmed(problem, sets, options, taken, stage="capped")
+        sets, options, taken = _join_sets(problem, sets, options, together * problem.max_contacts)
+        yield trim_draft(problem, sets, options, taken, stage="capped")
 
 
-def _dictionary(problem: CoverProblem, always: Bits, least: float) -> Bits:
-    often = [common(problem, rows, least=least) for rows in (problem.must, problem.may)]
-    return fresh(problem, always[:0], np.concatenate([always, *often]))
+def _make_dictionary(problem: CoverProblem, always: Bits, least: float) -> Bits:
+    often = [find_common(problem, rows, least=least) for rows in (problem.must, problem.may)]
+    return keep_new(problem, always[:0], np.concatenate([always, *often]))
 
 
-def _joined(problem: CoverProblem, sets: Bits, options: Pairs, least: float) -> tuple[Bits, Pairs, Pairs]:
+def _join_sets(problem: CoverProblem, sets: Bits, options: Pairs, least: float) -> tuple[Bits, Pairs, Pairs]:
     """The dictionary with unions of what is used together, and the choice from it."""
-    taken = choose(problem, sets, options)
+    taken = choose_sets(problem, sets, options)
     for _ in range(_UNIONS):
-        more = fresh(problem, sets, unions(problem, sets, taken, least=least))
+        more = keep_new(problem, sets, find_unions(problem, sets, taken, least=least))
         if not len(more):
             break
-        new = fits(problem, more)
+        new = list_options(problem, more)
         options = sorted_pairs(
             np.concatenate([options.patterns, new.patterns]),
             np.concatenate([options.sets, new.sets + np.int32(len(sets))]),
         )
         sets = np.concatenate([sets, more])
-        taken = choose(problem, sets, options)
+        taken = choose_sets(problem, sets, options)
     return sets, options, taken
 
 
-def trimmed(problem: CoverProblem, sets: Bits, options: Pairs, taken: Pairs, *, stage: str) -> Draft:
+def trim_draft(problem: CoverProblem, sets: Bits, options: Pairs, taken: Pairs, *, stage: str) -> Draft:
     """The plan of a choice, with as many part-filled requests dissolved as can be."""
     parts = Parts(problem, sets, options, taken)
     for _ in range(_PASSES):
@@ -102,28 +102,28 @@ def trimmed(problem: CoverProblem, sets: Bits, options: Pairs, taken: Pairs, *, 
         turn = np.argsort(over, kind="stable")
         for number in turn[over[turn] > 0].tolist():
             if parts.load[number] % problem.max_contacts:
-                dissolve(parts, number)
-    return draft(problem, stage, blocks(parts))
+                dissolve_request(parts, number)
+    return make_draft(problem, stage, make_blocks(parts))
 
 
-def blocks(parts: Parts) -> Iterator[Block]:
+def make_blocks(parts: Parts) -> Iterator[Block]:
     """A block for each set in use, with the contacts that its parts stand for."""
     order = np.argsort(parts.pattern, kind="stable")
     before = np.zeros(len(order), np.int64)
     before[order] = np.cumsum(parts.count[order]) - parts.count[order]
     for number in np.flatnonzero(parts.load).tolist():
         users = parts.users(number)
-        yield Block(members(parts.sets[number]), ranges(before[users], parts.count[users]))
+        yield Block(find_ones(parts.sets[number]), join_ranges(before[users], parts.count[users]))
 
 
 _BLOCK = 1 << 19
 
 
-def fits(problem: CoverProblem, sets: Bits) -> Pairs:
+def list_options(problem: CoverProblem, sets: Bits) -> Pairs:
     """Every pair of a pattern and a set that it may be sent and that holds something it needs."""
     may, must = np.ascontiguousarray(problem.may.T), np.ascontiguousarray(problem.must.T)
     usage = np.array([np.count_nonzero(rows_with(problem.may, tag)) for tag in range(len(problem.tags))])
-    rarest = [int(tags[np.argmin(usage[tags])]) for tags in map(members, sets)]
+    rarest = [int(tags[np.argmin(usage[tags])]) for tags in map(find_ones, sets)]
     holders = {tag: np.flatnonzero(rows_with(problem.may, tag)).astype(np.int32) for tag in set(rarest)}
     found = []
     for one, tag in zip(sets, rarest, strict=True):
@@ -138,11 +138,11 @@ def fits(problem: CoverProblem, sets: Bits) -> Pairs:
     return sorted_pairs(np.concatenate(found), numbers)
 
 
-def choose(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
+def choose_sets(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
     """The sets each pattern takes, by the greedy, from its options."""
     cuts = np.searchsorted(options.patterns, options.patterns[np.arange(0, len(options.patterns), _BLOCK)], side="left")
     blocks = [
-        _choose(problem, sets, options.only(np.arange(top, bottom)))
+        _choose_in_block(problem, sets, options.only(np.arange(top, bottom)))
         for top, bottom in zip(cuts, [*cuts[1:], len(options.patterns)], strict=True)
         if top < bottom
     ]
@@ -152,27 +152,27 @@ def choose(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
     return Pairs(patterns[order], numbers[order])
 
 
-def _choose(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
+def _choose_in_block(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
     first = int(options.patterns[0])
     left = problem.must[first : int(options.patterns[-1]) + 1].copy()
     taken_patterns, taken_sets = [], []
     while len(options.patterns):
         mine, theirs = left[options.patterns - first], sets[options.sets]
-        gain = sizes(mine & theirs)
-        usable = (gain > 0) & ~some(theirs & ~mine & problem.once)
+        gain = count_ones(mine & theirs)
+        usable = (gain > 0) & ~any_ones(theirs & ~mine & problem.once)
         options, gain = options.only(np.flatnonzero(usable)), gain[usable]
         if not len(gain):
             break
-        best = _best(options.patterns, gain)
+        best = _best_options(options.patterns, gain)
         patterns, chosen = options.patterns[best], options.sets[best]
         left[patterns - first] &= ~sets[chosen]
         taken_patterns.append(patterns)
         taken_sets.append(chosen)
-        options = options.only(np.flatnonzero(some(left)[options.patterns - first]))
+        options = options.only(np.flatnonzero(any_ones(left)[options.patterns - first]))
     return Pairs(np.concatenate(taken_patterns), np.concatenate(taken_sets))
 
 
-def _best(patterns: Ints, score: Ints) -> Ints:
+def _best_options(patterns: Ints, score: Ints) -> Ints:
     """For each pattern the first of its highest scores; the patterns are sorted."""
     fresh = np.flatnonzero(np.concatenate([[True], patterns[1:] != patterns[:-1]]))
     lengths = np.diff(np.append(fresh, len(patterns)))
@@ -187,7 +187,7 @@ _ROLE_CELLS = 400_000
 _MOST_TOGETHER = 12
 
 
-def twins(problem: CoverProblem) -> Bits:
+def group_twins(problem: CoverProblem) -> Bits:
     """Tags that every pattern treats alike, as one set, or several where a request cannot hold them all."""
     groups: dict[bytes, list[int]] = {}
     for tag in range(len(problem.tags)):
@@ -196,31 +196,31 @@ def twins(problem: CoverProblem) -> Bits:
     cap = problem.max_tags
     found = [group[left : left + cap] for group in groups.values() for left in range(0, len(group), cap)]
     rows = np.repeat(np.arange(len(found)), [len(group) for group in found])
-    return pack(rows, np.concatenate(found), shape=(len(found), len(problem.tags)))
+    return pack_cells(rows, np.concatenate(found), shape=(len(found), len(problem.tags)))
 
 
-def roles(problem: CoverProblem) -> Bits:
+def find_roles(problem: CoverProblem) -> Bits:
     """The column sets of a cover of the commonest needs."""
-    weighed, weight = _weigh(problem.must, problem.counts)
+    weighed, weight = _weigh_rows(problem.must, problem.counts)
     common = np.argsort(-weight, kind="stable")[:_ROLE_PATTERNS]
-    common = common[np.cumsum(sizes(weighed[common])) <= _ROLE_CELLS]
+    common = common[np.cumsum(count_ones(weighed[common])) <= _ROLE_CELLS]
     must = weighed[common]
     start = np.arange(len(must) + 1)
     free = np.zeros_like(problem.once)
-    grid, classes = reduce(replace(problem, contacts=(), start=start, must=must, may=must, once=free))
-    core = kernel(grid)
-    boxes = lift(grid, core, fill(grid, core.need_rows))
-    cells = [np.isin(classes.column, list(ones(columns))) for _, columns in boxes]
+    grid, classes = reduce_problem(replace(problem, contacts=(), start=start, must=must, may=must, once=free))
+    core = find_kernel(grid)
+    boxes = lift_boxes(grid, core, fill_boxes(grid, core.need_rows))
+    cells = [np.isin(classes.column, list(ones_of(columns))) for _, columns in boxes]
     return pack_bools(np.array(cells, np.bool_).reshape(-1, len(problem.tags)))
 
 
-def common(problem: CoverProblem, rows: Bits, *, least: float) -> Bits:
+def find_common(problem: CoverProblem, rows: Bits, *, least: float) -> Bits:
     """The sets that so many contacts have in common; `rows`: one set a pattern."""
-    weighed, weight = _weigh(rows, problem.counts)
+    weighed, weight = _weigh_rows(rows, problem.counts)
     return weighed[weight >= least]
 
 
-def unions(problem: CoverProblem, sets: Bits, taken: Pairs, *, least: float) -> Bits:
+def find_unions(problem: CoverProblem, sets: Bits, taken: Pairs, *, least: float) -> Bits:
     """The unions of two sets that so many contacts take together."""
     keys, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for gap in range(1, _MOST_TOGETHER):
@@ -234,16 +234,16 @@ def unions(problem: CoverProblem, sets: Bits, taken: Pairs, *, least: float) -> 
     return sets[frequent // len(sets)] | sets[frequent % len(sets)]
 
 
-def fresh(problem: CoverProblem, known: Bits, more: Bits) -> Bits:
+def keep_new(problem: CoverProblem, known: Bits, more: Bits) -> Bits:
     """Those of `more` that are new, each once, not empty, and no larger than a request may be."""
     every = np.concatenate([known, more])
     first = np.sort(distinct_rows(every)[0])
     new = every[first[first >= len(known)]]
-    size = sizes(new)
+    size = count_ones(new)
     return new[(size > 0) & (size <= problem.max_tags)]
 
 
-def _weigh(rows: Bits, counts: Ints) -> tuple[Bits, Ints]:
+def _weigh_rows(rows: Bits, counts: Ints) -> tuple[Bits, Ints]:
     """The distinct rows and the contacts of each."""
     first, kind = distinct_rows(rows)
     return rows[first], np.bincount(kind, counts, len(first)).astype(np.int64)

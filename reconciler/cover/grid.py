@@ -22,16 +22,16 @@ from reconciler.cover.problem import (
     Bits,
     CoverProblem,
     Ints,
+    any_ones,
+    count_ones,
+    count_words,
     distinct_rows,
-    little,
-    members,
+    find_ones,
+    join_ranges,
+    little_endian,
     pack_bools,
-    ranges,
     rows_with,
-    sizes,
-    some,
-    unpack,
-    words,
+    unpack_cells,
 )
 
 Box = tuple[int, int]
@@ -57,7 +57,7 @@ class Classes:
     column: Ints
 
 
-def ones(mask: int) -> Iterator[int]:
+def ones_of(mask: int) -> Iterator[int]:
     """The places of the ones of a mask, ascending."""
     while mask:
         low = mask & -mask
@@ -73,89 +73,89 @@ def mask_of(places: Iterable[int]) -> int:
     return found
 
 
-def reduce(problem: CoverProblem) -> tuple[Grid, Classes]:
+def reduce_problem(problem: CoverProblem) -> tuple[Grid, Classes]:
     """The grid of a problem, and where its patterns and tags are in it."""
     width = len(problem.tags)
-    strict = np.where(some(problem.may & problem.once)[:, None], problem.must, np.uint64(0))
+    strict = np.where(any_ones(problem.may & problem.once)[:, None], problem.must, np.uint64(0))
     first, row = distinct_rows(np.concatenate([problem.may, strict], axis=1))
     rows = len(first)
     need = np.zeros((rows, width), np.bool_)
-    np.logical_or.at(need, row, unpack(problem.must, width))
-    allow = unpack(problem.may[first], width)
+    np.logical_or.at(need, row, unpack_cells(problem.must, width))
+    allow = unpack_cells(problem.may[first], width)
     first_column, column = distinct_rows(pack_bools(allow.T))
     needed = np.zeros((len(first_column), rows), np.bool_)
     np.logical_or.at(needed, column, need.T)
     once = np.zeros(len(first_column), np.bool_)
-    np.logical_or.at(once, column, unpack(problem.once[None], width)[0])
+    np.logical_or.at(once, column, unpack_cells(problem.once[None], width)[0])
     allowed = allow[:, first_column]
     needed |= once[:, None] & allowed.T
     grid = Grid(
-        need_rows=_masks(pack_bools(needed.T)),
-        need_columns=_masks(pack_bools(needed)),
-        allow_rows=_masks(pack_bools(allowed)),
-        allow_columns=_masks(pack_bools(allowed.T)),
+        need_rows=_masks_of(pack_bools(needed.T)),
+        need_columns=_masks_of(pack_bools(needed)),
+        allow_rows=_masks_of(pack_bools(allowed)),
+        allow_columns=_masks_of(pack_bools(allowed.T)),
         once=mask_of(np.flatnonzero(once).tolist()),
     )
     return grid, Classes(row, column)
 
 
-def _masks(packed: Bits) -> tuple[int, ...]:
+def _masks_of(packed: Bits) -> tuple[int, ...]:
     """The rows as Python integers."""
-    return tuple(int.from_bytes(row.tobytes(), "little") for row in little(packed))
+    return tuple(int.from_bytes(row.tobytes(), "little") for row in little_endian(packed))
 
 
-def expand(problem: CoverProblem, classes: Classes, boxes: Iterable[Box]) -> tuple[Block, ...]:
+def expand_boxes(problem: CoverProblem, classes: Classes, boxes: Iterable[Box]) -> tuple[Block, ...]:
     """The blocks of contacts and tags that the boxes stand for, without what none of their members needs."""
-    by_row, by_column = _grouped(classes.row), [mask_of(group) for group in _grouped(classes.column)]
-    musts = _masks(problem.must)
+    by_row, by_column = _members_by_class(classes.row), [mask_of(group) for group in _members_by_class(classes.column)]
+    musts = _masks_of(problem.must)
     masks: list[int] = []
     users: list[list[int]] = [[] for _ in musts]
     for number, (rows, columns) in enumerate(boxes):
-        masks.append(union(by_column[column] for column in ones(columns)))
-        for pattern in (pattern for row in ones(rows) for pattern in by_row[row]):
+        masks.append(union_of(by_column[column] for column in ones_of(columns)))
+        for pattern in (pattern for row in ones_of(rows) for pattern in by_row[row]):
             users[pattern].append(number)
     kept: list[list[int]] = [[] for _ in masks]
     for pattern, numbers in enumerate(users):
-        for number in _needed(musts[pattern], numbers, masks):
+        for number in _needed_boxes(musts[pattern], numbers, masks):
             kept[number].append(pattern)
     return tuple(
-        _block(problem, mask & union(musts[pattern] for pattern in patterns), patterns)
+        _make_block(problem, mask & union_of(musts[pattern] for pattern in patterns), patterns)
         for mask, patterns in zip(masks, kept, strict=True)
         if patterns
     )
 
 
-def union(masks: Iterable[int]) -> int:
+def union_of(masks: Iterable[int]) -> int:
     """The ones of any of the masks."""
     return functools.reduce(operator.or_, masks, 0)
 
 
-def intersection(masks: Iterable[int]) -> int:
+def intersection_of(masks: Iterable[int]) -> int:
     """The ones of all of the masks, of which there is at least one."""
     return functools.reduce(operator.and_, masks)
 
 
-def _grouped(kind: Ints) -> list[list[int]]:
+def _members_by_class(kind: Ints) -> list[list[int]]:
     groups: list[list[int]] = [[] for _ in range(int(kind.max()) + 1)]
     for member, number in enumerate(kind.tolist()):
         groups[number].append(member)
     return groups
 
 
-def _needed(must: int, numbers: list[int], masks: list[int]) -> list[int]:
+def _needed_boxes(must: int, numbers: list[int], masks: list[int]) -> list[int]:
     """The boxes that a pattern cannot do without, when the smallest are given up first."""
     kept = sorted(numbers, key=lambda number: ((masks[number] & must).bit_count(), number))
     for number in tuple(kept):
-        others = union(masks[other] for other in kept if other != number)
+        others = union_of(masks[other] for other in kept if other != number)
         if not must & ~others:
             kept.remove(number)
     return kept
 
 
-def _block(problem: CoverProblem, mask: int, patterns: list[int]) -> Block:
+def _make_block(problem: CoverProblem, mask: int, patterns: list[int]) -> Block:
     rows = np.array(patterns, np.int64)
-    packed = np.frombuffer(mask.to_bytes(8 * words(len(problem.tags)), "little"), "<u8")
-    return Block(members(packed), ranges(problem.start[rows], problem.counts[rows]))
+    packed = np.frombuffer(mask.to_bytes(8 * count_words(len(problem.tags)), "little"), "<u8")
+    return Block(find_ones(packed), join_ranges(problem.start[rows], problem.counts[rows]))
 
 
 IN_FLIGHT = 20
@@ -186,7 +186,7 @@ class Draft:
         return self.cost, -min(IN_FLIGHT, self.cost // max(1, self.depth))
 
 
-def draft(problem: CoverProblem, stage: str, blocks: Iterable[Block]) -> Draft:
+def make_draft(problem: CoverProblem, stage: str, blocks: Iterable[Block]) -> Draft:
     """A draft with its cost and depth."""
     made = tuple(blocks)
     cost = sum(problem.cost(len(block.contacts), len(block.tags)) for block in made)
@@ -199,15 +199,15 @@ def draft(problem: CoverProblem, stage: str, blocks: Iterable[Block]) -> Draft:
 def one_per_delta(problem: CoverProblem) -> Draft:
     """The contacts that need the same, together."""
     first, kind = distinct_rows(problem.must)
-    contacts = ranges(problem.start[:-1], problem.counts)
+    contacts = join_ranges(problem.start[:-1], problem.counts)
     owner = np.repeat(kind, problem.counts)
     order = np.argsort(owner, kind="stable")
     cuts = np.flatnonzero(np.diff(owner[order])) + 1
     groups = np.split(contacts[order], cuts)
-    return draft(
+    return make_draft(
         problem,
         "one per delta",
-        (Block(members(row), group) for row, group in zip(problem.must[first], groups, strict=True)),
+        (Block(find_ones(row), group) for row, group in zip(problem.must[first], groups, strict=True)),
     )
 
 
@@ -215,7 +215,7 @@ def cost_per_delta(problem: CoverProblem) -> int:
     """The requests of `one_per_delta`, without making it."""
     first, kind = distinct_rows(problem.must)
     contacts = np.bincount(kind, problem.counts, len(first)).astype(np.int64)
-    return int((-(-contacts // problem.max_contacts) * -(-sizes(problem.must[first]) // problem.max_tags)).sum())
+    return int((-(-contacts // problem.max_contacts) * -(-count_ones(problem.must[first]) // problem.max_tags)).sum())
 
 
 def cost_per_tag(problem: CoverProblem) -> int:
@@ -229,18 +229,18 @@ def one_per_tag(problem: CoverProblem) -> Draft:
     blocks = []
     for tag in range(len(problem.tags)):
         rows = np.flatnonzero(rows_with(problem.must, tag))
-        blocks.append(Block(np.array([tag]), ranges(problem.start[rows], problem.counts[rows])))
-    return draft(problem, "one per tag", blocks)
+        blocks.append(Block(np.array([tag]), join_ranges(problem.start[rows], problem.counts[rows])))
+    return make_draft(problem, "one per tag", blocks)
 
 
-def naive(problem: CoverProblem) -> Draft:
+def make_naive_draft(problem: CoverProblem) -> Draft:
     """The better of the two plans that need no search."""
     if cost_per_tag(problem) < cost_per_delta(problem):
         return one_per_tag(problem)
     return one_per_delta(problem)
 
 
-def emit(problem: CoverProblem, plan: Draft) -> tuple[Rectangle, ...]:
+def emit_rectangles(problem: CoverProblem, plan: Draft) -> tuple[Rectangle, ...]:
     """The plan's rectangles, cut to the caps and sorted."""
     found: list[Rectangle] = []
     for block in plan.blocks:

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reconciler.cover.capped import fits, fresh, trimmed, twins
+from reconciler.cover.capped import group_twins, keep_new, list_options, trim_draft
 from reconciler.cover.grid import Draft
-from reconciler.cover.problem import Bits, Bools, CoverProblem, Ints, distinct_rows, sizes, some
+from reconciler.cover.problem import Bits, Bools, CoverProblem, Ints, any_ones, count_ones, distinct_rows
 from reconciler.cover.trim import Pairs
 
 _ROOM = 4
@@ -42,17 +42,17 @@ class _Taken:
     count: Ints
 
 
-def plans(problem: CoverProblem, *, effort: int) -> Iterator[Draft]:
+def make_drafts(problem: CoverProblem, *, effort: int) -> Iterator[Draft]:
     """The plan, where there is room for one and effort to make it."""
-    needed, allowed = (int((sizes(rows) * problem.counts).sum()) for rows in (problem.must, problem.may))
-    if not effort or some(problem.once[None])[0] or allowed < _ROOM * needed:
+    needed, allowed = (int((count_ones(rows) * problem.counts).sum()) for rows in (problem.must, problem.may))
+    if not effort or any_ones(problem.once[None])[0] or allowed < _ROOM * needed:
         return
-    if int(sizes(problem.must).max()) > problem.max_tags:
+    if int(count_ones(problem.must).max()) > problem.max_tags:
         return
     load = _Load(problem, effort * _ROWS)
     load.fill()
     if load.pack():
-        yield _trimmed(problem, load)
+        yield _trim_load(problem, load)
 
 
 class _Load:
@@ -62,7 +62,7 @@ class _Load:
         self.problem, self.allowance = problem, allowance
         first, self.kind = distinct_rows(problem.must)
         self.needs = problem.must[first]
-        self.room = sizes(problem.may)
+        self.room = count_ones(problem.may)
         self.left = problem.counts.copy()
         self.sets: list[Bits] = []
         self.taken: list[_Taken] = []
@@ -98,13 +98,13 @@ class _Load:
 
     def _wider(self, tags: Bits, able: Ints) -> Bits | None:
         """With the one more need that lets the most contacts in; None where none lets in more."""
-        waiting = able[some(self.problem.must[able] & ~tags)]
+        waiting = able[any_ones(self.problem.must[able] & ~tags)]
         weight = np.bincount(self.kind[waiting], self.left[waiting], len(self.needs))
         likely = np.argsort(-weight, kind="stable")[:_TRIED]
         best, most = None, int(self.left[self._served(tags, able)].sum())
         for kind in likely[weight[likely] > 0].tolist():
             wider = tags | self.needs[kind]
-            if int(sizes(wider[None])[0]) > self.problem.max_tags:
+            if int(count_ones(wider[None])[0]) > self.problem.max_tags:
                 continue
             served = int(self.left[self._served(wider, self._able(wider, able))].sum())
             if served > most:
@@ -123,7 +123,7 @@ class _Load:
 
     def _served(self, tags: Bits, able: Ints) -> Ints:
         self.allowance -= len(able)
-        return able[~some(self.problem.must[able] & ~tags)]
+        return able[~any_ones(self.problem.must[able] & ~tags)]
 
     def _send(self, tags: Bits, users: Ints) -> None:
         """One request of these tags, with the first of the users that it holds."""
@@ -135,7 +135,7 @@ class _Load:
         self.left[users] -= count
 
 
-def _trimmed(problem: CoverProblem, load: _Load) -> Draft:
+def _trim_load(problem: CoverProblem, load: _Load) -> Draft:
     """The plan of what was loaded, part-filled requests dissolved: patterns are split to be in one request each."""
     pattern, request, count = (
         np.concatenate([getattr(each, name) for each in load.taken]) for name in ("pattern", "request", "count")
@@ -150,6 +150,6 @@ def _trimmed(problem: CoverProblem, load: _Load) -> Draft:
     )
     first, number = distinct_rows(np.stack(load.sets))
     packed = np.stack(load.sets)[first]
-    sets = np.concatenate([packed, fresh(split, packed, twins(problem))])
+    sets = np.concatenate([packed, keep_new(split, packed, group_twins(problem))])
     taken = Pairs(np.arange(len(pattern)), number[request])
-    return trimmed(split, sets, fits(split, sets), taken, stage="packed")
+    return trim_draft(split, sets, list_options(split, sets), taken, stage="packed")

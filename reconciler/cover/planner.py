@@ -1,11 +1,11 @@
 """Runs the stages, keeps the cheapest plan, verifies it, and orders its batches.
 
-Rules of the last check (`faults`)
+Rules of the last check (`find_faults`)
 1. It goes cell by cell, from the demands and the rectangles alone, and shares nothing with the search, so that a fault
    there cannot hide itself: not its patterns, its order, or its counts.
 2. The cells are looked at 64 tags at a time, one word a contact, which bounds the memory.
 
-Rules of the order (`order`)
+Rules of the order (`order_rectangles`)
 3. Batches that share a contact never run at the same time: the later one names the earlier one in `after`, directly
    or through a chain of batches that share that contact.
 4. All adds stand before all removes, so a contact's removes wait for its adds.
@@ -26,62 +26,64 @@ from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.rectangles import Cover, Demand, Rectangle, Step
 from reconciler.cover import capped, pack, uncapped
-from reconciler.cover.bounds import Cell, groups
-from reconciler.cover.grid import Draft, emit, naive
-from reconciler.cover.problem import CoverProblem, Ints, collapse
+from reconciler.cover.bounds import Cell, bound_by_groups
+from reconciler.cover.grid import Draft, emit_rectangles, make_naive_draft
+from reconciler.cover.problem import CoverProblem, Ints, make_problem
 
 _LOOSE = 1.05
 """Where the caps cut the boxes of a plan without caps into hardly more requests, a plan under caps has little
 to gain."""
 
 
-def plan(demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int, effort: int) -> Cover:
+def plan_cover(
+    demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int, effort: int
+) -> Cover:
     """See `reconciler.cover.cover`."""
     if max_contacts < 1 or max_tags < 1 or effort < 0:
         raise ValueError(f"a request of {max_contacts} contacts and {max_tags} tags, effort {effort}")
-    problem = collapse(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    problem = make_problem(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
     if not problem.contacts:
         return Cover((), 0, "nothing to send", True, ())
-    best, bound, certificate = _search(problem, effort)
-    rectangles = emit(problem, best)
-    wrong = faults(demands, rectangles, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    best, bound, certificate = _search_drafts(problem, effort)
+    rectangles = emit_rectangles(problem, best)
+    wrong = find_faults(demands, rectangles, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
     if wrong:
-        rectangles = plain(demands, max_contacts=max_contacts, max_tags=max_tags)
+        rectangles = cut_plainly(demands, max_contacts=max_contacts, max_tags=max_tags)
         why = f"{best.stage} failed the last check: {'; '.join(wrong)}"
         return Cover(rectangles, 0, f"one per delta ({why}; please report this)", False, ())
     pairs = tuple(sorted((problem.contacts[contact], problem.tags[tag]) for contact, tag in certificate))
     return Cover(rectangles, bound, best.stage, bound == len(rectangles), pairs)
 
 
-def _search(problem: CoverProblem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
+def _search_drafts(problem: CoverProblem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
     """The cheapest plan, a lower bound, and a certificate of (contact, tag) numbers."""
-    best, (bound, certificate) = naive(problem), groups(problem)
+    best, (bound, certificate) = make_naive_draft(problem), bound_by_groups(problem)
     tight = True
-    if uncapped.small(problem):
-        core = uncapped.reduced(problem)
+    if uncapped.is_small(problem):
+        core = uncapped.reduce_grid(problem)
         bound, certificate = max(bound, core.bound), max(core.certificate, certificate, key=len)
-        drafts = uncapped.plans(core, effort=effort)
+        drafts = uncapped.make_drafts(core, effort=effort)
         first = next(drafts)
         tight = first.cost > _LOOSE * len(first.blocks)
-        best = _cheapest(min(best, first, key=_rank), drafts, bound)
-    best = _cheapest(best, pack.plans(problem, effort=effort), bound)
+        best = _cheapest_draft(min(best, first, key=_rank_of), drafts, bound)
+    best = _cheapest_draft(best, pack.make_drafts(problem, effort=effort), bound)
     if tight:
-        best = _cheapest(best, capped.plans(problem, effort=effort), bound)
+        best = _cheapest_draft(best, capped.make_drafts(problem, effort=effort), bound)
     return best, bound, certificate
 
 
-def _rank(plan: Draft) -> tuple[int, int]:
+def _rank_of(plan: Draft) -> tuple[int, int]:
     return plan.rank
 
 
-def _cheapest(best: Draft, drafts: Iterator[Draft], bound: int) -> Draft:
+def _cheapest_draft(best: Draft, drafts: Iterator[Draft], bound: int) -> Draft:
     """The first of the cheapest plans; none is made once the bound is reached."""
     while best.cost > bound and (found := next(drafts, None)):
-        best = min(best, found, key=_rank)
+        best = min(best, found, key=_rank_of)
     return best
 
 
-def plain(demands: Sequence[Demand], *, max_contacts: int, max_tags: int) -> tuple[Rectangle, ...]:
+def cut_plainly(demands: Sequence[Demand], *, max_contacts: int, max_tags: int) -> tuple[Rectangle, ...]:
     """One rectangle a delta, cut to the caps: what is left to send when the search cannot be trusted."""
     groups: dict[TagSet, list[ContactId]] = {}
     for demand in demands:
@@ -97,22 +99,22 @@ def plain(demands: Sequence[Demand], *, max_contacts: int, max_tags: int) -> tup
     return tuple(sorted(found))
 
 
-def order(adds: Sequence[Rectangle], removes: Sequence[Rectangle]) -> tuple[Step, ...]:
+def order_rectangles(adds: Sequence[Rectangle], removes: Sequence[Rectangle]) -> tuple[Step, ...]:
     """The batches in the order to send them, each with the earlier ones it waits for."""
     number: dict[ContactId, int] = {}
     rows = [
         np.array([number.setdefault(contact, len(number)) for contact in one.contacts], np.int64)
         for one in (*adds, *removes)
     ]
-    first = _waves(rows[: len(adds)], len(number))
-    second = _waves(rows[len(adds) :], len(number))
+    first = _deal_waves(rows[: len(adds)], len(number))
+    second = _deal_waves(rows[len(adds) :], len(number))
     turn = [*first, *(len(adds) + place for place in second)]
     batches = [(Action.ADD, one) for one in adds] + [(Action.REMOVE, one) for one in removes]
-    waits = _waits([rows[place] for place in turn], len(number))
+    waits = _list_waits([rows[place] for place in turn], len(number))
     return tuple(Step(*batches[place], after) for place, after in zip(turn, waits, strict=True))
 
 
-def _waves(rows: Sequence[Ints], contacts: int) -> list[int]:
+def _deal_waves(rows: Sequence[Ints], contacts: int) -> list[int]:
     """The batches by wave, then by place."""
     taken = np.zeros((1, contacts), np.uint64)
     wave = [0] * len(rows)
@@ -134,7 +136,7 @@ def _first_free(used: list[int]) -> int:
     return 64 * len(used)
 
 
-def _waits(rows: Sequence[Ints], contacts: int) -> list[tuple[int, ...]]:
+def _list_waits(rows: Sequence[Ints], contacts: int) -> list[tuple[int, ...]]:
     """For each batch the latest earlier batch of each of its contacts."""
     last = np.full(contacts, -1, np.int64)
     found = []
@@ -148,7 +150,7 @@ def _waits(rows: Sequence[Ints], contacts: int) -> list[tuple[int, ...]]:
 _Word = npt.NDArray[np.uint64]
 
 
-def faults(
+def find_faults(
     demands: Sequence[Demand],
     rectangles: Sequence[Rectangle],
     *,
@@ -158,7 +160,7 @@ def faults(
 ) -> tuple[str, ...]:
     """What is wrong with the plan, in words; empty when every needed pair is sent, nothing else is, and the caps
     hold."""
-    found = [fault for one in rectangles for fault in _shape(one, max_contacts, max_tags)]
+    found = [fault for one in rectangles for fault in _check_shape(one, max_contacts, max_tags)]
     contacts = [contact for demand in demands for contact in demand.contacts]
     place = {contact: number for number, contact in enumerate(contacts)}
     try:
@@ -173,7 +175,7 @@ def faults(
     sent = _Sets.of([one.tags for one in rectangles], index, np.ones(len(rows), np.int64))
     once = _Sets.of([tags - repeatable], index, np.ones(1, np.int64))
     for word in range(musts.packed.shape[1]):
-        found += _check(musts.word(word), mays.word(word), once.word(word)[0], sent.word(word), rows)
+        found += _check_word(musts.word(word), mays.word(word), once.word(word)[0], sent.word(word), rows)
     return tuple(dict.fromkeys(found))
 
 
@@ -201,20 +203,22 @@ class _Sets:
         return found
 
 
-def _shape(one: Rectangle, max_contacts: int, max_tags: int) -> list[str]:
+def _check_shape(one: Rectangle, max_contacts: int, max_tags: int) -> list[str]:
     found = []
     if not 0 < len(one.contacts) <= max_contacts or not 0 < len(one.tags) <= max_tags:
         found.append(f"a request of {len(one.contacts)} contacts and {len(one.tags)} tags")
-    if not _rising(one.contacts) or not _rising(one.tags):
+    if not _is_rising(one.contacts) or not _is_rising(one.tags):
         found.append("a request that is not sorted, or names something twice")
     return found
 
 
-def _rising(names: Sequence[ContactId] | Sequence[Tag]) -> bool:
+def _is_rising(names: Sequence[ContactId] | Sequence[Tag]) -> bool:
     return len(set(names)) == len(names) and sorted(names) == list(names)
 
 
-def _check(must: _Word, may: _Word, once: np.uint64, masks: _Word, rows: Sequence[npt.NDArray[np.int64]]) -> list[str]:
+def _check_word(
+    must: _Word, may: _Word, once: np.uint64, masks: _Word, rows: Sequence[npt.NDArray[np.int64]]
+) -> list[str]:
     """The faults in 64 tags: `must` and `may` a contact, `masks` and `rows` a rectangle."""
     allowed = may & (must | ~once)
     sent = np.zeros(len(must), np.uint64)

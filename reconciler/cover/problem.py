@@ -55,33 +55,33 @@ class CoverProblem:
         return -(-contacts // self.max_contacts) * -(-tags // self.max_tags)
 
 
-def collapse(demands: Iterable[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int) -> CoverProblem:
+def make_problem(demands: Iterable[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int) -> CoverProblem:
     """The problem of these demands; raises ValueError for a must outside may or a contact in two demands."""
     with without_cyclic_gc():
-        return _collapse(demands, repeatable, max_contacts, max_tags)
+        return _make_problem(demands, repeatable, max_contacts, max_tags)
 
 
-def _collapse(demands: Iterable[Demand], repeatable: TagSet, max_contacts: int, max_tags: int) -> CoverProblem:
+def _make_problem(demands: Iterable[Demand], repeatable: TagSet, max_contacts: int, max_tags: int) -> CoverProblem:
     asked = [demand for demand in demands if demand.must and demand.contacts]
     names = sorted(frozenset[Tag]().union(*{demand.must for demand in asked}))
     width = len(names)
     once = np.array([tag not in repeatable for tag in names], np.bool_)
-    cells, groups = _patterns(asked, names, once)
+    cells, groups = _group_patterns(asked, names, once)
     sizes = np.array(list(map(len, groups)), np.int64)
-    rows, columns = _colours(cells, sizes, once)
+    rows, columns = _refine_colours(cells, sizes, once)
     row_order = _by_look(rows, [group[0] for group in groups])
     column_order = np.lexsort((np.arange(width), columns))
     contacts = tuple(chain.from_iterable(groups[row] for row in row_order.tolist()))
     if len(set(contacts)) != len(contacts):
         raise ValueError("a contact occurs twice in the demands")
-    cells = cells.map(lambda packed: compress(packed[row_order], column_order, width=width))
+    cells = cells.map(lambda packed: pick_columns(packed[row_order], column_order, width=width))
     return CoverProblem(
         tags=tuple(names[column] for column in column_order),
         contacts=contacts,
         start=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes[row_order])]),
         must=cells.must,
         may=cells.may,
-        once=pack(np.zeros(once.sum(), np.int64), np.flatnonzero(once[column_order]), shape=(1, width))[0],
+        once=pack_cells(np.zeros(once.sum(), np.int64), np.flatnonzero(once[column_order]), shape=(1, width))[0],
         max_contacts=max_contacts,
         max_tags=max_tags,
     )
@@ -113,13 +113,15 @@ class _Cells:
         return _Cells(must, must if self.same else change(self.may))
 
 
-def _patterns(demands: Sequence[Demand], names: Sequence[Tag], once: Bools) -> tuple[_Cells, list[list[ContactId]]]:
+def _group_patterns(
+    demands: Sequence[Demand], names: Sequence[Tag], once: Bools
+) -> tuple[_Cells, list[list[ContactId]]]:
     """The distinct patterns and the contacts of each, sorted."""
-    cells = _encode(demands, names)
+    cells = _encode_demands(demands, names)
     if (cells.must & ~cells.may).any():
         raise ValueError("a demand with a tag that must be sent but may not")
     if not cells.same:
-        mask = pack(np.zeros(once.sum(), np.int64), np.flatnonzero(once), shape=(1, len(names)))
+        mask = pack_cells(np.zeros(once.sum(), np.int64), np.flatnonzero(once), shape=(1, len(names)))
         cells = _Cells(cells.must, cells.must | (cells.may & ~mask))
     both = cells.must if cells.same else np.concatenate([cells.must, cells.may], axis=1)
     first, kind = distinct_rows(both)
@@ -131,7 +133,7 @@ def _patterns(demands: Sequence[Demand], names: Sequence[Tag], once: Bools) -> t
     return cells.map(lambda packed: packed[first]), groups
 
 
-def _encode(demands: Sequence[Demand], names: Sequence[Tag]) -> _Cells:
+def _encode_demands(demands: Sequence[Demand], names: Sequence[Tag]) -> _Cells:
     """The sets of each demand as packed rows; tags that are not in `names` are left out."""
     number: dict[TagSet, int] = {}
     must = [number.setdefault(demand.must, len(number)) for demand in demands]
@@ -142,53 +144,53 @@ def _encode(demands: Sequence[Demand], names: Sequence[Tag]) -> _Cells:
     columns = np.fromiter(flat, np.int64, int(lengths.sum()))
     rows = np.repeat(np.arange(len(number)), lengths)
     known = columns >= 0
-    packed = pack(rows[known], columns[known], shape=(len(number), len(names)))
+    packed = pack_cells(rows[known], columns[known], shape=(len(number), len(names)))
     cells = packed[np.array(must, np.int64)]
     return _Cells(cells, cells if may == must else packed[np.array(may, np.int64)])
 
 
-def _colours(cells: _Cells, sizes: Ints, once: Bools) -> tuple[Bits, Bits]:
+def _refine_colours(cells: _Cells, sizes: Ints, once: Bools) -> tuple[Bits, Bits]:
     """A number for each pattern and each tag that says what it looks like."""
-    rows, columns = _mix(sizes.astype(np.uint64)), _mix(once.astype(np.uint64))
+    rows, columns = _mix_bits(sizes.astype(np.uint64)), _mix_bits(once.astype(np.uint64))
     distinct = 0
     for _ in range(_FEW_ROUNDS if len(rows) * len(columns) > _MANY_CELLS else _ROUNDS):
-        must = _sums(cells.must, rows, columns)
-        may = must if cells.same else _sums(cells.may, rows, columns)
-        rows = _mix(rows + _mix(must[0]) + _mix(_mix(may[0])))
-        columns = _mix(columns + _mix(must[1]) + _mix(_mix(may[1])))
+        must = _sum_colours(cells.must, rows, columns)
+        may = must if cells.same else _sum_colours(cells.may, rows, columns)
+        rows = _mix_bits(rows + _mix_bits(must[0]) + _mix_bits(_mix_bits(may[0])))
+        columns = _mix_bits(columns + _mix_bits(must[1]) + _mix_bits(_mix_bits(may[1])))
         before, distinct = distinct, len(np.unique(rows)) + len(np.unique(columns))
         if distinct == before:
             break
     return rows, columns
 
 
-def _sums(packed: Bits, rows: Bits, columns: Bits) -> tuple[Bits, Bits]:
+def _sum_colours(packed: Bits, rows: Bits, columns: Bits) -> tuple[Bits, Bits]:
     """For each row the sum over its columns, for each column the sum over its rows, of their colours.
 
     Colours are cut to three numbers below 2^20, so that sums of doubles are exact, whatever their order.
     """
-    by_row, by_column = _parts(rows), _parts(columns)
+    by_row, by_column = _split_colours(rows), _split_colours(columns)
     row_sums = np.empty_like(by_row)
     column_sums = np.zeros_like(by_column)
     step = max(1, _BLOCK_CELLS // max(1, len(columns)))
     for top in range(0, len(rows), step):
-        block = unpack(packed[top : top + step], len(columns)).astype(np.float64)
+        block = unpack_cells(packed[top : top + step], len(columns)).astype(np.float64)
         row_sums[top : top + step] = block @ by_column
         column_sums += block.T @ by_row[top : top + step]
-    return _whole(row_sums), _whole(column_sums)
+    return _join_colours(row_sums), _join_colours(column_sums)
 
 
-def _parts(colours: Bits) -> npt.NDArray[np.float64]:
+def _split_colours(colours: Bits) -> npt.NDArray[np.float64]:
     shifts = np.array([0, 20, 40], np.uint64)
     return ((colours[:, None] >> shifts) & np.uint64((1 << 20) - 1)).astype(np.float64)
 
 
-def _whole(parts: npt.NDArray[np.float64]) -> Bits:
+def _join_colours(parts: npt.NDArray[np.float64]) -> Bits:
     mixed = parts.astype(np.uint64)
-    return _mix(mixed[:, 0] + _mix(mixed[:, 1] + _mix(mixed[:, 2])))
+    return _mix_bits(mixed[:, 0] + _mix_bits(mixed[:, 1] + _mix_bits(mixed[:, 2])))
 
 
-def _mix(values: Bits) -> Bits:
+def _mix_bits(values: Bits) -> Bits:
     """SplitMix64: every bit of the result depends on every bit of the value."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -201,37 +203,37 @@ Ints = npt.NDArray[np.signedinteger[Any]]
 Bools = npt.NDArray[np.bool_]
 
 
-def words(columns: int) -> int:
+def count_words(columns: int) -> int:
     """Words a row of so many columns takes; at least one."""
     return max(1, -(-columns // 64))
 
 
-def pack(rows: Ints, columns: Ints, *, shape: tuple[int, int]) -> Bits:
+def pack_cells(rows: Ints, columns: Ints, *, shape: tuple[int, int]) -> Bits:
     """A matrix of `shape` (rows, columns) with ones at the given cells, each named once."""
-    packed = np.zeros((shape[0], words(shape[1])), np.uint64)
+    packed = np.zeros((shape[0], count_words(shape[1])), np.uint64)
     np.add.at(packed, (rows, columns >> 6), np.uint64(1) << (columns & 63).astype(np.uint64))
     return packed
 
 
-def unpack(packed: Bits, columns: int) -> Bools:
+def unpack_cells(packed: Bits, columns: int) -> Bools:
     """The matrix with a bool a cell."""
-    return np.unpackbits(little(packed), axis=1, count=columns, bitorder="little").view(np.bool_)
+    return np.unpackbits(little_endian(packed), axis=1, count=columns, bitorder="little").view(np.bool_)
 
 
-def little(packed: Bits) -> npt.NDArray[np.uint8]:
+def little_endian(packed: Bits) -> npt.NDArray[np.uint8]:
     """The bytes of the words, least significant first on every machine."""
     return np.ascontiguousarray(packed.astype("<u8", copy=False)).view(np.uint8)
 
 
 def pack_bools(cells: Bools) -> Bits:
-    """The inverse of `unpack`."""
-    wide = np.zeros((len(cells), 64 * words(cells.shape[1])), np.bool_)
+    """The inverse of `unpack_cells`."""
+    wide = np.zeros((len(cells), 64 * count_words(cells.shape[1])), np.bool_)
     wide[:, : cells.shape[1]] = cells
     found: Bits = np.packbits(wide, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
     return found
 
 
-def sizes(packed: Bits) -> Ints:
+def count_ones(packed: Bits) -> Ints:
     """The ones of each row. Word by word: reducing along a short axis is several times slower."""
     total = np.zeros(len(packed), np.int64)
     for word in range(packed.shape[1]):
@@ -239,7 +241,7 @@ def sizes(packed: Bits) -> Ints:
     return total
 
 
-def some(packed: Bits) -> Bools:
+def any_ones(packed: Bits) -> Bools:
     """Which rows hold a one."""
     found = np.zeros(len(packed), np.bool_)
     for word in range(packed.shape[1]):
@@ -247,9 +249,9 @@ def some(packed: Bits) -> Bools:
     return found
 
 
-def members(row: Bits) -> Ints:
+def find_ones(row: Bits) -> Ints:
     """The columns that hold a one in a single row, ascending."""
-    found: Ints = np.flatnonzero(np.unpackbits(little(row), bitorder="little")).astype(np.int64)
+    found: Ints = np.flatnonzero(np.unpackbits(little_endian(row), bitorder="little")).astype(np.int64)
     return found
 
 
@@ -270,17 +272,17 @@ def distinct_rows(packed: Bits) -> tuple[Ints, Ints]:
     return order[fresh], inverse
 
 
-def compress(packed: Bits, columns: Ints, *, width: int) -> Bits:
+def pick_columns(packed: Bits, columns: Ints, *, width: int) -> Bits:
     """The matrix that consists of the given columns of one with `width` columns, in that order."""
-    found = np.zeros((len(packed), words(len(columns))), np.uint64)
+    found = np.zeros((len(packed), count_words(len(columns))), np.uint64)
     step = max(1, (1 << 22) // max(1, width))
     for top in range(0, len(packed), step):
-        cells = unpack(packed[top : top + step], width)[:, columns]
+        cells = unpack_cells(packed[top : top + step], width)[:, columns]
         found[top : top + step] = pack_bools(cells)
     return found
 
 
-def ranges(starts: Ints, lengths: Ints) -> Ints:
+def join_ranges(starts: Ints, lengths: Ints) -> Ints:
     """The numbers start, start + 1, … of each range, one range after the other."""
     total = int(lengths.sum())
     before = np.cumsum(lengths) - lengths

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconciler.cover.problem import Bits, CoverProblem, Ints, ranges, sizes, some
+from reconciler.cover.problem import Bits, CoverProblem, Ints, any_ones, count_ones, join_ranges
 
 
 class Parts:
@@ -56,7 +56,7 @@ class Parts:
         return left
 
 
-def dissolve(parts: Parts, number: int) -> bool:
+def dissolve_request(parts: Parts, number: int) -> bool:
     """Saves the last request of a set if its contacts find free places; says whether it did."""
     wanted = int(parts.load[number] % parts.problem.max_contacts)
     users = parts.users(number)
@@ -64,18 +64,18 @@ def dissolve(parts: Parts, number: int) -> bool:
     free = parts.free
     free[number] = 0
     moves: list[tuple[Ints, Ints, Ints]] = []
-    idle = ~some(needs)
+    idle = ~any_ones(needs)
     if idle.any():
         moves.append((users[idle], np.full((int(idle.sum()), 2), -1), parts.count[users[idle]]))
         wanted -= int(parts.count[users[idle]].sum())
     users, needs = users[~idle], needs[~idle]
-    for steps in (_by_one, _by_one, _by_two, _by_two):
+    for steps in (_serve_by_one, _serve_by_one, _serve_by_two, _serve_by_two):
         if wanted <= 0 or not len(users):
             break
         who, sets = steps(parts, users, needs, free)
         if not len(who):
             continue
-        amount = _admit(parts.count[users[who]], sets, free, wanted)
+        amount = _admit_users(parts.count[users[who]], sets, free, wanted)
         served = amount > 0
         who, sets, amount = who[served], sets[served], amount[served]
         moves.append((users[who], sets, amount))
@@ -86,42 +86,42 @@ def dissolve(parts: Parts, number: int) -> bool:
     if wanted > 0:
         return False
     for who, sets, amount in moves:
-        _move(parts, number, who, sets, amount)
+        _move_users(parts, number, who, sets, amount)
     return True
 
 
-def _entries(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints, Ints]:
+def _list_entries(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints, Ints]:
     """For every user and set with free places that it could take instead: user number, set, how much of the need it
     holds."""
     pattern = parts.pattern[users]
     first, last = parts.first[pattern], parts.first[pattern + 1]
     owner = np.repeat(np.arange(len(users)), last - first)
-    sets = parts.options[ranges(first, last - first)]
+    sets = parts.options[join_ranges(first, last - first)]
     keep = free[sets] > 0
     owner, sets = owner[keep], sets[keep]
     need, offered = needs[owner], parts.sets[sets]
-    gain = sizes(need & offered)
-    keep = (gain > 0) & ~some(offered & ~need & parts.problem.once)
+    gain = count_ones(need & offered)
+    keep = (gain > 0) & ~any_ones(offered & ~need & parts.problem.once)
     return owner[keep], sets[keep], gain[keep]
 
 
-def _by_one(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints]:
+def _serve_by_one(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints]:
     """Users that one other set serves, and that set: the one with most free places."""
-    owner, sets, gain = _entries(parts, users, needs, free)
-    whole = gain == sizes(needs)[owner]
+    owner, sets, gain = _list_entries(parts, users, needs, free)
+    whole = gain == count_ones(needs)[owner]
     owner, sets = owner[whole], sets[whole]
     best = _first_best(owner, free[sets])
     return owner[best], np.stack([sets[best], np.full(len(best), -1)], axis=1)
 
 
-def _by_two(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints]:
+def _serve_by_two(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints]:
     """Users that two other sets serve: the one that holds most of the need, and one that holds the rest."""
-    owner, sets, gain = _entries(parts, users, needs, free)
+    owner, sets, gain = _list_entries(parts, users, needs, free)
     best = _first_best(owner, gain)
     who, one = owner[best], sets[best]
     rest = needs[who] & ~parts.sets[one]
-    owner, sets, gain = _entries(parts, users[who], rest, free)
-    whole = gain == sizes(rest)[owner]
+    owner, sets, gain = _list_entries(parts, users[who], rest, free)
+    whole = gain == count_ones(rest)[owner]
     owner, sets = owner[whole], sets[whole]
     best = _first_best(owner, free[sets])
     return who[owner[best]], np.stack([one[owner[best]], sets[best]], axis=1)
@@ -136,7 +136,7 @@ def _first_best(owner: Ints, score: Ints) -> Ints:
     return found
 
 
-def _admit(count: Ints, sets: Ints, free: Ints, wanted: int) -> Ints:
+def _admit_users(count: Ints, sets: Ints, free: Ints, wanted: int) -> Ints:
     """How many of each user's contacts find places: in turn, as long as all their sets have some, `wanted` in all."""
     amount = np.zeros(len(count), np.int64)
     for user, (size, one, other) in enumerate(zip(count.tolist(), *sets.T.tolist(), strict=True)):
@@ -150,9 +150,9 @@ def _admit(count: Ints, sets: Ints, free: Ints, wanted: int) -> Ints:
     return amount
 
 
-def _move(parts: Parts, number: int, who: Ints, sets: Ints, amount: Ints) -> None:
+def _move_users(parts: Parts, number: int, who: Ints, sets: Ints, amount: Ints) -> None:
     """Sends so many contacts of each part the given sets (-1: none) instead of the numbered one."""
-    who = _split(parts, who, amount)
+    who = _split_parts(parts, who, amount)
     rows = parts.picked[who]
     rows[rows == number] = -1
     parts.load[number] -= amount.sum()
@@ -161,13 +161,13 @@ def _move(parts: Parts, number: int, who: Ints, sets: Ints, amount: Ints) -> Non
         empty = np.argmax(rows[taking] < 0, axis=1)
         rows[taking, empty] = sets[taking, place]
         np.add.at(parts.load, sets[taking, place], amount[taking])
-        _see(parts, who[taking], sets[taking, place])
+        _note_users(parts, who[taking], sets[taking, place])
     parts.picked[who] = rows
     if (rows >= 0).sum(axis=1).max() > rows.shape[1] - 2:
         parts.picked = np.pad(parts.picked, ((0, 0), (0, 2)), constant_values=-1)
 
 
-def _split(parts: Parts, who: Ints, amount: Ints) -> Ints:
+def _split_parts(parts: Parts, who: Ints, amount: Ints) -> Ints:
     """The parts to move: those that move whole, and new ones for those that do not."""
     partly = np.flatnonzero(amount < parts.count[who])
     if not len(partly):
@@ -180,13 +180,13 @@ def _split(parts: Parts, who: Ints, amount: Ints) -> Ints:
     parts.picked = np.concatenate([parts.picked, parts.picked[old]])
     for place in range(parts.picked.shape[1]):
         held = parts.picked[old, place] >= 0
-        _see(parts, fresh[held], parts.picked[old[held], place])
+        _note_users(parts, fresh[held], parts.picked[old[held], place])
     moved = who.copy()
     moved[partly] = fresh
     return moved
 
 
-def _see(parts: Parts, who: Ints, sets: Ints) -> None:
+def _note_users(parts: Parts, who: Ints, sets: Ints) -> None:
     for number in np.unique(sets).tolist():
         parts.seen[number] = np.concatenate([parts.seen[number], who[sets == number]])
 

@@ -22,9 +22,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconciler.cover.bounds import Cell, Kernel, fooling, kernel, lift, rank
-from reconciler.cover.grid import Box, Classes, Draft, Grid, draft, expand, intersection, ones, reduce, union
-from reconciler.cover.problem import CoverProblem, sizes
+from reconciler.cover.bounds import Cell, Kernel, find_fooling_set, find_kernel, lift_boxes, rank_over_gf2
+from reconciler.cover.grid import (
+    Box,
+    Classes,
+    Draft,
+    Grid,
+    expand_boxes,
+    intersection_of,
+    make_draft,
+    ones_of,
+    reduce_problem,
+    union_of,
+)
+from reconciler.cover.problem import CoverProblem, count_ones
 
 _MOST_OPENED = 8
 _THIN = 0.3
@@ -35,12 +46,14 @@ Open = dict[int, int]
 """The open cells: for each row or column that has any, their mask."""
 
 
-def fill(grid: Grid, need: Sequence[int]) -> list[Box]:
+def fill_boxes(grid: Grid, need: Sequence[int]) -> list[Box]:
     """Boxes that cover what is needed, by row: the greedy alone."""
-    return _fill(grid, {row: mask for row, mask in enumerate(need) if mask}, _Taste())
+    return _fill_open(grid, {row: mask for row, mask in enumerate(need) if mask}, _Taste())
 
 
-def improve(grid: Grid, need: Sequence[int], boxes: Sequence[Box], *, steps: int, enough: int, seed: int) -> list[Box]:
+def improve_boxes(
+    grid: Grid, need: Sequence[int], boxes: Sequence[Box], *, steps: int, enough: int, seed: int
+) -> list[Box]:
     """Boxes that cover the same, no more of them, after so many steps or once there are no more than `enough`."""
     draw = random.Random(seed)  # noqa: S311 - repeatable on purpose, and no secret
     kept = list(boxes)
@@ -48,18 +61,18 @@ def improve(grid: Grid, need: Sequence[int], boxes: Sequence[Box], *, steps: int
     for _ in range(steps):
         if len(kept) <= max(1, enough):
             break
-        chosen = _neighbours(kept, draw)
+        chosen = _draw_neighbours(kept, draw)
         rest = [box for number, box in enumerate(kept) if number not in chosen]
-        rows = _uncovered(need, [kept[number] for number in sorted(chosen)], rest)
+        rows = _find_uncovered(need, [kept[number] for number in sorted(chosen)], rest)
         thin = bool(grid.once) and draw.random() < _THIN
         grown = spare and draw.random() < _GROWN
-        fresh = _fill(grid, rows, _Taste(draw, draw.choice(_BIASES), thin, grown))
+        fresh = _fill_open(grid, rows, _Taste(draw, draw.choice(_BIASES), thin, grown))
         if len(fresh) <= len(chosen):
             kept = rest + fresh
     return kept
 
 
-def _neighbours(boxes: Sequence[Box], draw: random.Random) -> set[int]:
+def _draw_neighbours(boxes: Sequence[Box], draw: random.Random) -> set[int]:
     """A few boxes that share rows or columns with one drawn at random, and it."""
     first = draw.randrange(len(boxes))
     tall, wide = boxes[first]
@@ -67,15 +80,15 @@ def _neighbours(boxes: Sequence[Box], draw: random.Random) -> set[int]:
     return {first, *draw.sample(near, min(len(near), draw.randint(1, _MOST_OPENED)))}
 
 
-def _uncovered(need: Sequence[int], chosen: Sequence[Box], rest: Sequence[Box]) -> Open:
+def _find_uncovered(need: Sequence[int], chosen: Sequence[Box], rest: Sequence[Box]) -> Open:
     """What is needed in the chosen boxes and not covered by the rest."""
-    tall = union(box[0] for box in chosen)
-    rows = dict.fromkeys(ones(tall), 0)
+    tall = union_of(box[0] for box in chosen)
+    rows = dict.fromkeys(ones_of(tall), 0)
     for box in chosen:
-        for row in ones(box[0]):
+        for row in ones_of(box[0]):
             rows[row] |= box[1]
     for box in rest:
-        for row in ones(box[0] & tall):
+        for row in ones_of(box[0] & tall):
             rows[row] &= ~box[1]
     return {row: mask & need[row] for row, mask in rows.items() if mask & need[row]}
 
@@ -98,8 +111,8 @@ class _Taste:
         return mask & self.draw.getrandbits(mask.bit_length() + 1) if self.draw and self.thin else mask
 
 
-def _fill(grid: Grid, rows: Open, taste: _Taste) -> list[Box]:
-    columns = transposed(rows)
+def _fill_open(grid: Grid, rows: Open, taste: _Taste) -> list[Box]:
+    columns = transpose_cells(rows)
     noise = taste.noise
     boxes = []
     while rows:
@@ -112,13 +125,13 @@ def _fill(grid: Grid, rows: Open, taste: _Taste) -> list[Box]:
         else:
             box = _close_column(grid, rows, columns, column, taste)
         boxes.append(box)
-        _take(rows, box[0], box[1])
-        _take(columns, box[1], box[0])
+        _take_cells(rows, box[0], box[1])
+        _take_cells(columns, box[1], box[0])
     return boxes
 
 
-def _take(lines: Open, places: int, mask: int) -> None:
-    for place in ones(places):
+def _take_cells(lines: Open, places: int, mask: int) -> None:
+    for place in ones_of(places):
         left = lines.get(place, 0) & ~mask
         if left:
             lines[place] = left
@@ -126,22 +139,22 @@ def _take(lines: Open, places: int, mask: int) -> None:
             lines.pop(place, None)
 
 
-def transposed(rows: Open) -> Open:
+def transpose_cells(rows: Open) -> Open:
     """The same cells by column."""
     columns: Open = {}
     for row, mask in rows.items():
-        for column in ones(mask):
+        for column in ones_of(mask):
             columns[column] = columns.get(column, 0) | 1 << row
     return columns
 
 
 def _close_row(grid: Grid, rows: Open, columns: Open, row: int, taste: _Taste) -> Box:
     wanted = rows[row]
-    tall = intersection(_allowed_column(grid, columns, column) for column in ones(wanted))
-    tall &= union(columns[column] for column in ones(wanted))
+    tall = intersection_of(_allowed_column(grid, columns, column) for column in ones_of(wanted))
+    tall &= union_of(columns[column] for column in ones_of(wanted))
     tall = 1 << row | taste.some(tall)
-    wide = wanted | taste.some(intersection(_allowed_row(grid, rows, other) for other in ones(tall)))
-    more = intersection(_allowed_column(grid, columns, column) for column in ones(wide))
+    wide = wanted | taste.some(intersection_of(_allowed_row(grid, rows, other) for other in ones_of(tall)))
+    more = intersection_of(_allowed_column(grid, columns, column) for column in ones_of(wide))
     return tall | taste.some(more), wide
 
 
@@ -157,17 +170,17 @@ def _grow_row(grid: Grid, rows: Open, columns: Open, row: int, taste: _Taste) ->
         tall |= 1 << best
         wide |= rows[best] & free
         free &= near.pop(best)
-    more = intersection(_allowed_column(grid, columns, column) for column in ones(wide))
+    more = intersection_of(_allowed_column(grid, columns, column) for column in ones_of(wide))
     return tall | more, wide
 
 
 def _close_column(grid: Grid, rows: Open, columns: Open, column: int, taste: _Taste) -> Box:
     wanted = columns[column]
-    wide = intersection(_allowed_row(grid, rows, row) for row in ones(wanted))
-    wide &= union(rows[row] for row in ones(wanted))
+    wide = intersection_of(_allowed_row(grid, rows, row) for row in ones_of(wanted))
+    wide &= union_of(rows[row] for row in ones_of(wanted))
     wide = 1 << column | taste.some(wide)
-    tall = wanted | taste.some(intersection(_allowed_column(grid, columns, other) for other in ones(wide)))
-    more = intersection(_allowed_row(grid, rows, row) for row in ones(tall))
+    tall = wanted | taste.some(intersection_of(_allowed_column(grid, columns, other) for other in ones_of(wide)))
+    more = intersection_of(_allowed_row(grid, rows, row) for row in ones_of(tall))
     return tall, wide | taste.some(more)
 
 
@@ -205,30 +218,30 @@ class Reduced:
     certificate: tuple[Cell, ...]
 
 
-def small(problem: CoverProblem) -> bool:
+def is_small(problem: CoverProblem) -> bool:
     """Whether the work below stays within a second or so."""
-    return len(problem.must) <= _MOST_PATTERNS and int(sizes(problem.may).sum()) <= _MOST_CELLS
+    return len(problem.must) <= _MOST_PATTERNS and int(count_ones(problem.may).sum()) <= _MOST_CELLS
 
 
-def reduced(problem: CoverProblem) -> Reduced:
+def reduce_grid(problem: CoverProblem) -> Reduced:
     """The problem made small, with the bounds that hold whatever the caps are."""
-    grid, classes = reduce(problem)
-    core = kernel(grid)
-    cells = core.seeds + fooling(grid, core.need_rows)
-    bound = max(len(cells), rank([row & grid.once for row in grid.need_rows]))
-    pairs = tuple(sorted(_pair(problem, classes, cell) for cell in cells))
+    grid, classes = reduce_problem(problem)
+    core = find_kernel(grid)
+    cells = core.seeds + find_fooling_set(grid, core.need_rows)
+    bound = max(len(cells), rank_over_gf2([row & grid.once for row in grid.need_rows]))
+    pairs = tuple(sorted(_pair_of(problem, classes, cell) for cell in cells))
     whole = Kernel((), grid.need_rows)
     return Reduced(problem, grid, classes, whole if grid.once else core, bound, pairs)
 
 
-def _steps(grid: Grid) -> int:
+def _steps_a_round(grid: Grid) -> int:
     """As many as a round has time for: a step is the longer the more rows allow what is needed."""
     columns = zip(grid.need_columns, grid.allow_columns, strict=True)
     work = sum(need.bit_count() * allow.bit_count() for need, allow in columns)
     return max(1, min(STEPS, _STEP_WORK // max(1, work)))
 
 
-def _pair(problem: CoverProblem, classes: Classes, cell: Cell) -> Cell:
+def _pair_of(problem: CoverProblem, classes: Classes, cell: Cell) -> Cell:
     """A contact and a tag that make the cell needed."""
     for row in np.flatnonzero(classes.row == cell[0]).tolist():
         for tag in np.flatnonzero(classes.column == cell[1]).tolist():
@@ -237,36 +250,36 @@ def _pair(problem: CoverProblem, classes: Classes, cell: Cell) -> Cell:
     raise AssertionError(f"nobody needs {cell}")
 
 
-def plans(one: Reduced, *, effort: int) -> Iterator[Draft]:
+def make_drafts(one: Reduced, *, effort: int) -> Iterator[Draft]:
     """A plan for each round of search that finds fewer boxes; for every round, where plans are quickly made.
 
     Under caps, as many boxes may take fewer requests.
     """
-    boxes = _start(one)
+    boxes = _start_boxes(one)
     enough = one.bound - len(one.kernel.seeds)
-    first = _draft(one, boxes)
+    first = _make_draft(one, boxes)
     yield first
     if first.cost > _CAPPED * len(first.blocks):
         return
-    fewest, steps = len(boxes), _steps(one.grid)
+    fewest, steps = len(boxes), _steps_a_round(one.grid)
     easy = len(one.problem.must) * len(one.problem.tags) <= _EASY
     for turn in range(effort):
         if fewest <= enough:
             return
-        boxes = improve(one.grid, one.kernel.need_rows, boxes, steps=steps, enough=enough, seed=turn)
+        boxes = improve_boxes(one.grid, one.kernel.need_rows, boxes, steps=steps, enough=enough, seed=turn)
         if len(boxes) < fewest or easy:
             fewest = len(boxes)
-            yield _draft(one, boxes)
+            yield _make_draft(one, boxes)
 
 
-def _draft(one: Reduced, boxes: list[Box]) -> Draft:
-    lifted = lift(one.grid, one.kernel, boxes)
-    return draft(one.problem, "roles", expand(one.problem, one.classes, lifted))
+def _make_draft(one: Reduced, boxes: list[Box]) -> Draft:
+    lifted = lift_boxes(one.grid, one.kernel, boxes)
+    return make_draft(one.problem, "roles", expand_boxes(one.problem, one.classes, lifted))
 
 
-def _start(one: Reduced) -> list[Box]:
+def _start_boxes(one: Reduced) -> list[Box]:
     """The fewest boxes of the greedy, one a row, and one a column."""
     need = {row: mask for row, mask in enumerate(one.kernel.need_rows) if mask}
     by_row = [(1 << row, mask) for row, mask in need.items()]
-    by_column = [(mask, 1 << column) for column, mask in transposed(need).items()]
-    return min(fill(one.grid, one.kernel.need_rows), by_row, by_column, key=len)
+    by_column = [(mask, 1 << column) for column, mask in transpose_cells(need).items()]
+    return min(fill_boxes(one.grid, one.kernel.need_rows), by_row, by_column, key=len)

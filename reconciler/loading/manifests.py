@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from reconciler.core.manifests.checks import Manifests, check
+from reconciler.core.manifests.checks import Manifests, check_manifests
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.gc_pause import without_cyclic_gc
 from reconciler.core.model.manifest import ContactSet, Manifest
@@ -113,7 +113,7 @@ def load_files(
             complete=loading.complete,
             settled={place.location: place.source for place in settings.locations.values()},
         )
-        problems = _judged([*loading.problems, *check(scene)], strict)
+        problems = _judged([*loading.problems, *check_manifests(scene)], strict)
     return Loaded(settings, manifests, problems)
 
 

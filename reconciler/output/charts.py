@@ -15,7 +15,7 @@ from reconciler.core.model.names import Instant, Tag
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.observing.attribution import Trend
 from reconciler.core.observing.drift_report import OF_CONTACTS, DriftReport
-from reconciler.core.planning.guards import holders
+from reconciler.core.planning.guards import count_holders
 from reconciler.core.planning.plan import LocationPlan, LocationState
 from reconciler.output.blocks import Style
 
@@ -146,7 +146,7 @@ def _age(oldest: Instant | None, newest: Instant | None) -> int:
 
 
 def state_charts(state: LocationState) -> tuple[Chart, ...]:
-    found = {str(tag): (number,) for tag, number in holders(state.observed).items()}
+    found = {str(tag): (number,) for tag, number in count_holders(state.observed).items()}
     return _bars("Observed holders of each tag", (("contacts", Style.PLAIN),), found)
 
 

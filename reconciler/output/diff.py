@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.core.manifests.compare_revisions import Comparison, Moved, SetMove, SettingMove, TagMove
+from reconciler.core.manifests.compare_revisions import Comparison, MovedContacts, SetMove, SettingMove, TagMove
 from reconciler.output.blocks import (
     ROWS,
     Block,
@@ -89,7 +89,7 @@ def _who(contacts: Sequence[str]) -> str:
     return f"{len(contacts):,}" if contacts else "none"
 
 
-def _moved(moved: Moved) -> tuple[Cell, ...]:
+def _moved(moved: MovedContacts) -> tuple[Cell, ...]:
     signed = [f"+{tag}" for tag in moved.gained] + [f"-{tag}" for tag in moved.lost]
     style = Style.REMOVE if moved.lost else Style.ADD
     return number(len(moved.contacts)), Cell(" ".join(signed), style), sample_cell(moved.contacts)

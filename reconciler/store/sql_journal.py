@@ -142,7 +142,9 @@ def entering(
     stored = database.execute(_LEDGERS, (number,)).fetchall()
     texts = {text: tags_of(text) for text in {text for _, text in stored if text is not None}}
     before = {ContactId(contact): texts[text] for contact, text in stored if text is not None}
-    return {contact: spelling.beyond(known.ledger, before.get(contact, NONE)) for contact, known in changed.items()}
+    return {
+        contact: spelling.missing_from(known.ledger, before.get(contact, NONE)) for contact, known in changed.items()
+    }
 
 
 @decoding()
@@ -168,9 +170,13 @@ def answered(
             continue
         ledger, after = row.ledger, changed.get(contact)
         # taken away by the answer, though a doubt may keep it in the ledger a while longer
-        gone = ledger - spelling.beyond(ledger, verdict.removed)
+        gone = ledger - spelling.missing_from(ledger, verdict.removed)
         # what was refused was never under management, but for the intent
-        lost = NONE if after is None or verdict.outcome is Outcome.REJECTED else spelling.beyond(ledger, after.ledger)
+        lost = (
+            NONE
+            if after is None or verdict.outcome is Outcome.REJECTED
+            else spelling.missing_from(ledger, after.ledger)
+        )
         yield contact, Answer(verdict, gone | lost)
 
 

@@ -13,7 +13,7 @@ from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunH
 from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.plan import LocationState
-from reconciler.core.planning.tag_aliases import Spelling, spelling
+from reconciler.core.planning.tag_aliases import Spelling, make_spelling
 from reconciler.store.database import Database, decoding, first
 from reconciler.store.pattern_table import Interning, tags_of
 
@@ -62,8 +62,8 @@ def load(database: Database, location: LocationId) -> LocationState:
     observed = read_observed(database, number)
     observed.update(doubts(database, number, observed))
     sizes, facts = read_sizes(database, number), read_facts(database, number)
-    spelt = spelling(facts.aliases)
-    return LocationState(location, lineage, serial, spelt.observed(observed), sizes, facts, spelt)
+    spelt = make_spelling(facts.aliases)
+    return LocationState(location, lineage, serial, spelt.spell_states(observed), sizes, facts, spelt)
 
 
 @decoding()
@@ -115,7 +115,7 @@ def read_sizes(database: Database, location: int) -> Mapping[SetName, int]:
 
 def read_spelling(database: Database, location: int) -> Spelling:
     """Every tag in the spelling that the location keeps."""
-    return spelling(read_facts(database, location).aliases)
+    return make_spelling(read_facts(database, location).aliases)
 
 
 @decoding()

@@ -27,11 +27,11 @@ from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.settings import GuardLimits
-from reconciler.core.planning.batches import pairs_of
+from reconciler.core.planning.batches import count_change_pairs
 from reconciler.core.planning.changes import IN_DOUBT, DeferralReason
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine_plans
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.shortfalls import ending_of
 from reconciler.highlevel.client import HighLevel
@@ -266,7 +266,7 @@ class Scene:
                 plan_location(want, reader.load_state(location), options or self.options)
                 for location, want in self.wanted.items()
             ]
-        return combine(plans, as_of=self.clock.now(), manifests="manifests")
+        return combine_plans(plans, as_of=self.clock.now(), manifests="manifests")
 
     def api(self, location: LocationId) -> HighLevel:
         if location not in self._apis:
@@ -471,7 +471,7 @@ class Scene:
         assert self.token not in repr(report)
         assert report.requests == len(sent)
         # 10: every pair ends as exactly one outcome
-        fixed = pairs_of(plan.deltas)
+        fixed = count_change_pairs(plan.deltas)
         deferred = sum(len(each.tags) * len(each.contacts) for each in (*plan.deferrals, *plan.held))
         total = sum(report.pairs.values())
         again = sum(len(each.tags) * len(each.contacts) for each in plan.reasserted)

@@ -17,8 +17,8 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine
-from reconciler.core.planning.revert import Reversal, plan_revert, reverse
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine_plans
+from reconciler.core.planning.revert import Reversal, plan_revert, read_reversal
 from reconciler.highlevel.client import HighLevel
 from reconciler.operations.runs import read_log
 from reconciler.ports import StateStore
@@ -105,7 +105,9 @@ class Scene:
     def plan(self, desired: Desired, location: LocationId = HERE) -> Plan:
         with open_reader(self.url) as reader:
             state = reader.load_state(location)
-        return combine([plan_location(desired, state, self.options)], as_of=self.clock.now(), manifests="manifests")
+        return combine_plans(
+            [plan_location(desired, state, self.options)], as_of=self.clock.now(), manifests="manifests"
+        )
 
     def shell(self, writer: Watched, store: StateStore) -> Services:
         emergency = RecoveryJournal(self.directory / "plan.json")
@@ -133,14 +135,14 @@ class Scene:
     def reversal(self, run: str) -> Reversal:
         with open_reader(self.url) as reader:
             ids = [each.id for each in reader.read_runs(HERE)]
-        return reverse(self.log(run), [self.log(each) for each in ids[ids.index(run) + 1 :]])
+        return read_reversal(self.log(run), [self.log(each) for each in ids[ids.index(run) + 1 :]])
 
     def plan_revert(self, run: str, desired: Desired) -> LocationPlan:
         with open_reader(self.url) as reader:
             return plan_revert(self.reversal(run), desired, reader.load_state(HERE), self.options)
 
     def revert(self, run: str, desired: Desired) -> LocationReport:
-        plan = combine([self.plan_revert(run, desired)], as_of=self.clock.now(), manifests="manifests")
+        plan = combine_plans([self.plan_revert(run, desired)], as_of=self.clock.now(), manifests="manifests")
         return self.run(desired, plan=plan, reversals={HERE: self.reversal(run)})
 
     def run(

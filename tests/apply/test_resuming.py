@@ -16,10 +16,10 @@ from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import Instant, SetName, Tag
 from reconciler.core.model.settings import Reassert
-from reconciler.core.planning.approved_scope import Proposal, narrowed
+from reconciler.core.planning.approved_scope import Proposal, narrow_plan
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
-from reconciler.core.planning.plan import combine
+from reconciler.core.planning.plan import combine_plans
 from reconciler.core.planning.situation import Reassertion
 from reconciler.planfile import dumps, loads
 from reconciler.store import open_store
@@ -55,8 +55,8 @@ def test_a_plan_file_that_is_planned_anew_adds_nothing_again_that_its_run_added(
     looked_at(scene, "anna")
     fresh, proposed = scene.plan().locations[0], file.locations[0]
     with open_store(scene.url) as store:
-        both = narrowed(fresh, proposed, scene.wanted[HERE], store.load_state(HERE), options)
-    plan = combine([both], as_of=scene.clock.now(), manifests="manifests")
+        both = narrow_plan(fresh, proposed, scene.wanted[HERE], store.load_state(HERE), options)
+    plan = combine_plans([both], as_of=scene.clock.now(), manifests="manifests")
     assert {contact for delta in both.deltas for contact in delta.contacts} == {name("anna"), name("bert")}
     scene.apply(plan, proposal=Proposal(file))
 

@@ -20,7 +20,7 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.changes import DeferralReason, Selection
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import Plan, combine
+from reconciler.core.planning.plan import Plan, combine_plans
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.access import Limits
 from reconciler.store import open_reader, open_store
@@ -324,7 +324,7 @@ def refreshed(scene: Scene, seen: tuple[ObservedContacts, ...]) -> Plan:
     for each in seen:
         state.observed.update(dict(each.apply_to(state.observed)))
     located = plan_location(scene.wanted[HERE], state, scene.options, observations=seen)
-    return combine([located], as_of=scene.clock.now(), manifests="")
+    return combine_plans([located], as_of=scene.clock.now(), manifests="")
 
 
 @pytest.mark.parametrize("kind", [FaultKind.TIMEOUT_BEFORE, FaultKind.TIMEOUT_AFTER])

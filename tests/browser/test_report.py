@@ -16,7 +16,7 @@ import pytest
 
 from reconciler.cli.answers import CommandOutput, plan_answer, spell
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, Plan, combine
+from reconciler.core.planning.plan import LocationState, Plan, combine_plans
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.build import HERE, NOW, a_set, declare, many, plan_options
 from tests.render.documents import ANSWERS
@@ -45,7 +45,9 @@ def a_long_plan() -> Plan:
     """10,000 rows: 5,000 contacts that get two tags."""
     tags = "customer newsletter"
     desired = declare(a_set("s", many(ROWS // 2), tags))
-    return combine([plan_location(desired, LocationState(HERE), plan_options())], as_of=NOW, manifests="manifests")
+    return combine_plans(
+        [plan_location(desired, LocationState(HERE), plan_options())], as_of=NOW, manifests="manifests"
+    )
 
 
 def show(page: Page, answer: CommandOutput, path: Path, *, whole: bool = False) -> None:

@@ -147,7 +147,7 @@ OF_FILES = (
     Bug(
         "send what only a plan file has",
         "core/planning/approved_scope.py",
-        "    deltas, _ = within(fresh.deltas, ceiling(proposed))\n",
+        "    deltas, _ = keep_approved(fresh.deltas, derive_ceiling(proposed))\n",
         "    return proposed\n",
         f"{_PLAN}::test_strangers_are_not_tagged",
     ),
@@ -168,8 +168,8 @@ OF_FILES = (
     Bug(
         "end well though a plan file has more",
         "core/planning/approved_scope.py",
-        "    return _filtered(\n        proposed,\n        lambda contact, change: (change.action, change.tag) not in",
-        "    return _filtered(\n        (),\n        lambda contact, change: (change.action, change.tag) not in",
+        "    return _keep_changes(\n        proposed,\n        lambda contact, change: (change.action, change.tag) not",
+        "    return _keep_changes(\n        (),\n        lambda contact, change: (change.action, change.tag) not",
         f"{_PLAN}::test_strangers_are_not_tagged",
     ),
     Bug(

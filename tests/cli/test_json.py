@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from reconciler.cli.answers import compare_answer, spell
-from reconciler.core.manifests.compare_revisions import compare
+from reconciler.core.manifests.compare_revisions import compare_revisions
 from reconciler.output.schema import report_schema
 from reconciler.output.shapes import plan_schema
 from reconciler.sandbox.server import Running
@@ -139,7 +139,7 @@ def test_what_was_done_on_a_contact_is_listed_in_the_same_order(reconciler: Comm
 
 def test_what_a_commit_changes_is_listed_in_the_same_order() -> None:
     after = declare(a_set("few", "anna", "aaa"), a_set("crowd", many(9), "zzz"))
-    answer = compare_answer([compare(HERE, declare(), after)], [], base="main")
+    answer = compare_answer([compare_revisions(HERE, declare(), after)], [], base="main")
     (location,) = json.loads(answer.json())["locations"]
     assert [each["gained"] for each in location["moved"]] == [["zzz"], ["aaa"]], "the most contacts first"
     text = "".join(spell(answer, "text", whole=True))

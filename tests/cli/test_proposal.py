@@ -20,7 +20,7 @@ from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Change, Deferral, DeferralReason, Delta, Selection
-from reconciler.core.planning.plan import combine
+from reconciler.core.planning.plan import combine_plans
 from reconciler.planfile import load_plan, write_plan
 from reconciler.sandbox.app import READ_CONTACTS, SCOPES, Access, App
 from reconciler.sandbox.server import Running, in_background
@@ -53,7 +53,7 @@ def forged(path: Path, *more: Delta, manifests: str | None = None, **changes: An
     batches = changes.pop("batches", tuple(batch for each in deltas for batch in batches_of(each)))
     location = replace(location, deltas=deltas, batches=batches, **changes)
     where = plan.manifests if manifests is None else manifests
-    write_plan(combine([location], as_of=as_of, manifests=where, selection=selection), path)
+    write_plan(combine_plans([location], as_of=as_of, manifests=where, selection=selection), path)
 
 
 def batches_of(delta: Delta) -> Iterator[Batch]:
@@ -140,7 +140,7 @@ def test_what_a_file_says_against_the_manifests_is_not_sent_the_other_way_round(
 
 def test_a_location_twice_is_no_plan(reconciler: Command, plan: Path, world: World) -> None:
     whole = load_plan(plan)
-    twice = combine(whole.locations * 2, as_of=whole.as_of, manifests=whole.manifests)
+    twice = combine_plans(whole.locations * 2, as_of=whole.as_of, manifests=whole.manifests)
     write_plan(twice, plan)
     ended = reconciler("apply", "plan.json", "--auto-approve")
     assert (ended.code, "twice" in ended.err) == (1, True)
@@ -149,7 +149,7 @@ def test_a_location_twice_is_no_plan(reconciler: Command, plan: Path, world: Wor
 def test_a_file_without_a_location_is_no_plan(reconciler: Command, plan: Path) -> None:
     """It proposes nothing, and would hide all that is needed behind an exit code of 0."""
     whole = load_plan(plan)
-    write_plan(combine([], as_of=whole.as_of, manifests=whole.manifests), plan)
+    write_plan(combine_plans([], as_of=whole.as_of, manifests=whole.manifests), plan)
     ended = reconciler("apply", "plan.json", "--auto-approve")
     assert (ended.code, "the plan has no location" in ended.err) == (1, True)
 

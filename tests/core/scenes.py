@@ -10,7 +10,7 @@ from reconciler.core.model.names import Instant, LocationId, Source
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, combine
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, combine_plans
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, plan_options, state, tags, unseen
 
 ELSEWHERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
@@ -45,4 +45,4 @@ def a_location(*, valid_until: int | None = NOW + DAY, limits: GuardLimits = PLE
 
 def a_busy_plan(*, limits: GuardLimits = PLENTY) -> Plan:
     first = a_location(limits=limits)
-    return combine([first, replace(first, location=ELSEWHERE, lineage=None)], as_of=NOW, manifests="manifests")
+    return combine_plans([first, replace(first, location=ELSEWHERE, lineage=None)], as_of=NOW, manifests="manifests")

@@ -18,13 +18,13 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.settings import ExpectedDrift, Guard
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.observing.drift_report import mark_expected
-from reconciler.core.planning.approved_scope import called_as
+from reconciler.core.planning.approved_scope import respell_state
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.guards import Allowance
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan
-from reconciler.core.planning.revert import Net, Reversal, plan_revert
-from reconciler.core.planning.tag_aliases import AS_SENT, spelling
+from reconciler.core.planning.revert import NetChange, Reversal, plan_revert
+from reconciler.core.planning.tag_aliases import AS_SENT, make_spelling
 from tests.build import (
     DAY,
     HERE,
@@ -169,7 +169,9 @@ def test_what_a_person_names_is_the_tag_in_either_spelling(called: str) -> None:
 def test_rules_of_two_spellings_of_a_tag_are_one_rule_that_forbids_what_either_does() -> None:
     one = a_rule(SENT, protected=True, max_adds=5, inert=True, renamed_from=Tag(KEPT))
     other = a_rule(KEPT, once=True, max_adds=3, min_holders=2, group="g")
-    desired = spelling([(Tag(SENT), Tag(KEPT))]).desired(declare(a_set("s", "anna", KEPT), rule=[one, other]))
+    desired = make_spelling([(Tag(SENT), Tag(KEPT))]).spell_desired(
+        declare(a_set("s", "anna", KEPT), rule=[one, other])
+    )
     assert list(desired.rules) == [KEPT]
     rule: TagRule = desired.rules[Tag(KEPT)]
     assert (rule.protected, rule.once, rule.inert, rule.exclusive) == (True, True, False, False)
@@ -180,7 +182,7 @@ def test_what_is_declared_in_both_spellings_is_declared_once_and_firm_where_one_
     desired = declare(
         a_set("s", "anna", SENT, on_leave=OnLeave.KEEP), a_set("t", "anna", KEPT), a_set("u", "bert", "a", absent=SENT)
     )
-    read = spelling([(Tag(SENT), Tag(KEPT))]).desired(desired)
+    read = make_spelling([(Tag(SENT), Tag(KEPT))]).spell_desired(desired)
     anna, bert = (read.want(ContactId(who)) for who in ("anna", "bert"))
     assert (set(anna.present), anna.keep) == ({KEPT}, frozenset())
     assert set(bert.absent) == {KEPT}
@@ -208,7 +210,7 @@ def test_what_is_ignored_in_one_spelling_is_ignored_in_the_other() -> None:
 )
 def test_every_tag_has_one_spelling(told: str, names: dict[str, str]) -> None:
     pairs = [(Tag(sent), Tag(back)) for sent, back in (each.split(":") for each in told.split())]
-    assert dict(spelling(pairs).names) == names
+    assert dict(make_spelling(pairs).names) == names
 
 
 def test_what_came_back_last_is_how_the_location_keeps_a_tag() -> None:
@@ -218,20 +220,20 @@ def test_what_came_back_last_is_how_the_location_keeps_a_tag() -> None:
 
 def test_a_run_goes_on_with_the_spelling_that_was_approved() -> None:
     plan = plan_location(declare(a_set("s", "anna bert", SENT)), loaded(state()), OPTIONS)
-    there = called_as(loaded(state(anna=carries(KEPT, ledger=SENT)), aliases=ALIASES), plan)
+    there = respell_state(loaded(state(anna=carries(KEPT, ledger=SENT)), aliases=ALIASES), plan)
     assert there.observed[ContactId("anna")] == carries(SENT, ledger=SENT)
     again = plan_location(declare(a_set("s", "anna bert", SENT)), there, OPTIONS)
     assert [(delta.tags(Action.ADD), delta.contacts) for delta in again.deltas] == [({SENT}, ("bert",))]
     # and a removal is asked for by what is there
     gone = plan_location(declare(a_set("t", "", SENT)), there, OPTIONS)
-    assert [there.spelling.asked(batch).tags for batch in gone.batches] == [(KEPT,)]
-    assert called_as(there, gone) == there
+    assert [there.spelling.spell_request(batch).tags for batch in gone.batches] == [(KEPT,)]
+    assert respell_state(there, gone) == there
 
 
 def test_a_doubt_is_in_one_spelling_with_all_that_goes_with_it() -> None:
     reading = UndecidedReading(Instant(1), Instant(2), tags=tags(f"a {SENT}"))
     known = replace(unseen(ledger=f"{SENT} {KEPT}", doubt=SENT), unconfirmed=tags(SENT), reading=reading)
-    read = spelling([(Tag(SENT), Tag(KEPT))]).known(known)
+    read = make_spelling([(Tag(SENT), Tag(KEPT))]).spell_state(known)
     assert (read.ledger, read.doubt) == ({KEPT}, {KEPT})
     # it was seen by its other name
     assert read.unconfirmed == set()
@@ -239,17 +241,17 @@ def test_a_doubt_is_in_one_spelling_with_all_that_goes_with_it() -> None:
 
 
 def test_what_stays_and_what_was_put_back_is_known_in_either_spelling() -> None:
-    read = spelling([(Tag(SENT), Tag(KEPT))])
+    read = make_spelling([(Tag(SENT), Tag(KEPT))])
     dates = ((Tag(SENT), Instant(NOW - DAY)), (Tag(KEPT), Instant(NOW - 9 * DAY)))
     known = replace(carries("", ledger=f"{SENT} a", kept=SENT), restored=tuple(sorted(dates)))
-    assert (read.known(known).kept, read.known(known).restored) == ({KEPT}, ((KEPT, NOW - DAY),))
+    assert (read.spell_state(known).kept, read.spell_state(known).restored) == ({KEPT}, ((KEPT, NOW - DAY),))
 
 
 def test_what_is_absent_in_one_spelling_and_present_in_the_other_is_present() -> None:
     desired = declare(a_set("s", "anna", SENT, absent=KEPT))
     plan = plan_location(desired, loaded(state(anna=carries(KEPT, ledger=KEPT)), aliases=ALIASES), OPTIONS)
     assert plan.is_empty
-    assert dict(spelling([(Tag(SENT), Tag(KEPT))]).desired(desired).want(ContactId("anna")).absent) == {}
+    assert dict(make_spelling([(Tag(SENT), Tag(KEPT))]).spell_desired(desired).want(ContactId("anna")).absent) == {}
 
 
 @pytest.mark.parametrize(
@@ -265,21 +267,21 @@ def test_a_tag_came_or_went_where_it_did_in_all_spellings(
     old: str, added: str, removed: str, told: tuple[str, str, str]
 ) -> None:
     verdict = ContactOutcome(Outcome.APPLIED, "", None, tags(old), tags(added), tags(removed))
-    read = spelling([(Tag(SENT), Tag(KEPT))])
+    read = make_spelling([(Tag(SENT), Tag(KEPT))])
     batch = BatchRecord(
         Action.ADD, (Tag(SENT),), Instant(0), Instant(1), BatchStatus.ANSWERED, {ContactId("anna"): Answer(verdict)}
     )
-    found = read.batch(batch)
+    found = read.spell_record(batch)
     answer = found.answers[ContactId("anna")].verdict
     assert found.tags == (KEPT,)
     assert answer is not None
     assert (answer.old, answer.added, answer.removed) == tuple(map(tags, told))
-    assert AS_SENT.batch(batch) is batch
+    assert AS_SENT.spell_record(batch) is batch
 
 
 def test_a_revert_of_what_was_sent_otherwise_removes_what_is_there() -> None:
     there = loaded(state(anna=carries(KEPT, ledger=SENT)), aliases=ALIASES)
-    run = Reversal("run", {ContactId("anna"): Net(added=tags(SENT))}, {})
+    run = Reversal("run", {ContactId("anna"): NetChange(added=tags(SENT))}, {})
     plan = plan_revert(run, declare(a_set("s", "", "a")), there, OPTIONS)
     assert [(change.tag, change.action) for delta in plan.deltas for change in delta.changes] == [(KEPT, "remove")]
     demanded = plan_revert(run, declare(a_set("s", "anna", SENT)), there, OPTIONS)

@@ -7,7 +7,7 @@ from hypothesis import given
 
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.outcome import Action
-from reconciler.core.planning.approved_scope import ceiling, within
+from reconciler.core.planning.approved_scope import derive_ceiling, keep_approved
 from reconciler.core.planning.changes import IN_DOUBT, Delta, Selection
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, LocationState
@@ -40,7 +40,7 @@ def approved(plan: LocationPlan) -> set[Pair]:
 @given(worlds(), worlds())
 def test_only_approved_pairs_pass(reviewed: World, needed: World) -> None:
     plan, later = plan_of(reviewed), plan_of(needed)
-    kept, outside = within(later.deltas, ceiling(plan))
+    kept, outside = keep_approved(later.deltas, derive_ceiling(plan))
     assert pairs(kept) <= approved(plan) & pairs(later.deltas)
     assert outside == len(pairs(later.deltas)) - len(pairs(kept))
     without_add = {contact for action, contact, _ in pairs(later.deltas) - pairs(kept) if action == Action.ADD}
@@ -54,7 +54,7 @@ def test_only_approved_pairs_pass(reviewed: World, needed: World) -> None:
 @given(worlds())
 def test_a_plan_is_within_its_own_ceiling(world: World) -> None:
     plan = plan_of(world)
-    assert within(plan.deltas, ceiling(plan)) == (plan.deltas, 0)
+    assert keep_approved(plan.deltas, derive_ceiling(plan)) == (plan.deltas, 0)
 
 
 def test_a_group_is_not_emptied_where_the_add_was_not_approved() -> None:
@@ -64,7 +64,7 @@ def test_a_group_is_not_emptied_where_the_add_was_not_approved() -> None:
     def plan(text: str) -> LocationPlan:
         return plan_location(desired, LocationState(HERE, observed=state(anna=carries(text))), plan_options())
 
-    assert within(plan("lead").deltas, ceiling(plan("lead customer"))) == ((), 2)
+    assert keep_approved(plan("lead").deltas, derive_ceiling(plan("lead customer"))) == ((), 2)
 
 
 @pytest.mark.parametrize("opened", [True, False])
@@ -73,14 +73,14 @@ def test_an_open_ceiling_takes_what_exact_authority_removes_and_nothing_else(ope
     options = plan_options(selection=Selection(apply_deferrals=opened))
     reviewed = plan_location(desired, LocationState(HERE, observed=state(anna=unseen())), options)
     after = state(anna=carries("x y wild"), bert=carries("wild"))
-    kept, outside = within(
-        plan_location(desired, LocationState(HERE, observed=after), options).deltas, ceiling(reviewed)
+    kept, outside = keep_approved(
+        plan_location(desired, LocationState(HERE, observed=after), options).deltas, derive_ceiling(reviewed)
     )
     assert pairs(kept) == {("add", "bert", "x")} | ({("remove", "anna", "wild")} if opened else set())
     assert outside == (0 if opened else 1)
-    failed, _ = within(
+    failed, _ = keep_approved(
         plan_location(desired, LocationState(HERE, observed=after), options).deltas,
-        ceiling(reviewed),
+        derive_ceiling(reviewed),
         failed=ids("anna"),
     )
     assert pairs(failed) == {("add", "bert", "x")}
@@ -90,5 +90,5 @@ def test_a_deferral_is_approved_up_to_the_tags_that_it_names() -> None:
     desired = declare(a_set("s", "anna", "x", absent="w"))
     reviewed = plan_location(desired, LocationState(HERE, observed=state(anna=unseen())), plan_options())
     after = LocationState(HERE, observed=state(anna=carries("x w old", ledger="x old")))
-    kept, outside = within(plan_location(desired, after, plan_options()).deltas, ceiling(reviewed))
+    kept, outside = keep_approved(plan_location(desired, after, plan_options()).deltas, derive_ceiling(reviewed))
     assert (pairs(kept), outside) == ({("remove", "anna", "w")}, 1)

@@ -15,7 +15,7 @@ from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.names import Instant, Source, iso, parse_instant
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, combine
+from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.planfile import dumps, load_plan, loads, write_plan
 from tests.build import HERE, NOW, a_set, carries, declare, plan_options, state, state_of
 from tests.core.scenes import a_busy_plan
@@ -27,7 +27,7 @@ REFUSING = GuardLimits(max_adds=0)
 def small_plan() -> Any:
     observed = state(anna=carries("é", ledger="é"))
     location = plan_location(declare(a_set("s", "anna", "x")), LocationState(HERE, "l", 1, observed), plan_options())
-    return combine([location], as_of=NOW, manifests="m")
+    return combine_plans([location], as_of=NOW, manifests="m")
 
 
 def sealed(document: dict[str, Any]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def test_a_plan_comes_back_from_its_document(limits: GuardLimits) -> None:
 @given(worlds(), st.integers(0, 4_000_000_000_000), st.text())
 def test_any_plan_comes_back_from_its_document(world: World, as_of: int, manifests: str) -> None:
     location = plan_location(world.desired, LocationState(HERE, observed=state_of(world.observed)), plan_options())
-    plan = combine([location], as_of=Instant(as_of), manifests=manifests)
+    plan = combine_plans([location], as_of=Instant(as_of), manifests=manifests)
     assert read_plan(json.loads(dumps(plan))) == plan
 
 

@@ -13,11 +13,11 @@ from reconciler.core.model.errors import ExitCode, GuardRefused
 from reconciler.core.model.manifest import ContactSet
 from reconciler.core.model.names import SetName, Tag
 from reconciler.core.model.settings import Guard, GuardLimits, Reassert
-from reconciler.core.planning.guard_measures import measure
+from reconciler.core.planning.guard_measures import measure_guards
 from reconciler.core.planning.guard_sentences import approve, explain_lifted, explain_warnings
 from reconciler.core.planning.guards import Allowance, Before, Counts, Measured
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState, combine
+from reconciler.core.planning.plan import LocationPlan, LocationState, combine_plans
 from reconciler.core.planning.situation import Reassertion
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, plan_options, state, state_of, unseen
 
@@ -63,7 +63,7 @@ def refusals(
     )
     then = {SetName(name): size for name, size in (sizes or {}).items()}
     before = Before(_pairs(holders), then, _pairs(ledger))
-    found = measure(counts, before, desired or declare(), limits=limits, allowances=allow)
+    found = measure_guards(counts, before, desired or declare(), limits=limits, allowances=allow)
     return {f"{each.guard} of {each.scope}" if each.scope else str(each.guard) for each in found if each.refused}
 
 
@@ -289,7 +289,7 @@ def test_an_allowance_lifts_one_guard_of_one_scope() -> None:
 
 def test_what_was_lifted_says_why() -> None:
     counts = Counts(Counter({X: 2}))
-    (found,) = measure(
+    (found,) = measure_guards(
         counts,
         Before(Counter(), {}),
         declare(),
@@ -326,7 +326,7 @@ def a_plan(limits: GuardLimits = NO_LIMITS, **more: object) -> LocationPlan:
 
 def explained(plan: LocationPlan) -> str:
     with pytest.raises(GuardRefused) as refused:
-        approve(combine([plan], as_of=NOW, manifests=""))
+        approve(combine_plans([plan], as_of=NOW, manifests=""))
     assert refused.value.exit_code == ExitCode.GUARD
     return f"{refused.value.message}\n{refused.value.hint}"
 

@@ -30,7 +30,7 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejec
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Deferral, Diff, HeldContacts
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.revert import Reversal, reverse, undo
+from reconciler.core.planning.revert import Reversal, read_reversal, undo
 from tests.build import HERE, NOW, SETTLE, a_rule, a_set, declare, ids, only
 
 PEOPLE = ids("anna bert")
@@ -148,7 +148,7 @@ class History:
             return
         nth = self.random.randrange(max(0, len(self.journal) - 4), len(self.journal))
         log, *later = map(a_log, self.journal[nth:], self.adopted[nth:])
-        self.undoing, spent = reverse(log, later), {}
+        self.undoing, spent = read_reversal(log, later), {}
         self.begin()
         self.log.append(f"revert {nth}")
         try:

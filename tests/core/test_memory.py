@@ -25,7 +25,7 @@ from reconciler.core.planning.changes import FLAPPING, UNCONFIRMED, DeferralReas
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState
-from reconciler.core.planning.tag_aliases import aliases_in, spelling
+from reconciler.core.planning.tag_aliases import aliases_in, make_spelling
 from tests.build import (
     DAY,
     HERE,
@@ -419,8 +419,8 @@ def test_answers_tell_aliases() -> None:
 
 def spelt(known: ContactState, *sets: object, **options: object) -> Diff:
     desired = declare(*(sets or (a_set("s", "anna", APART),)))  # type: ignore[arg-type]
-    read = spelling(CAFE)
-    return diff(read.desired(desired), read.observed(state(anna=known)), now=NOW, **options)  # type: ignore[arg-type]
+    read = make_spelling(CAFE)
+    return diff(read.spell_desired(desired), read.spell_states(state(anna=known)), now=NOW, **options)  # type: ignore[arg-type]
 
 
 def of(observed: str | None, **more: str) -> ContactState:
@@ -484,8 +484,8 @@ def test_nothing_desired_is_removed_under_any_spelling(there: set[str], desired:
     authority = Authority.EXACT if exact else Authority.OWNED
     known = carries(" ".join(there), ledger=" ".join(there))
     everything = declare(a_set("s", "anna", " ".join(desired), authority=authority), a_set("t", "", f"{APART} x"))
-    read = spelling(CAFE)
-    result = diff(read.desired(everything), read.observed(state(anna=known)), now=NOW)
+    read = make_spelling(CAFE)
+    result = diff(read.spell_desired(everything), read.spell_states(state(anna=known)), now=NOW)
     removed = {change.tag for delta in result.deltas for change in delta.changes if change.action is REMOVE}
     assert not {fold_spelling(tag) for tag in removed} & {fold_spelling(tag) for tag in desired}
     left = {fold_spelling(tag) for tag in there} - {fold_spelling(tag) for tag in removed}

@@ -18,7 +18,7 @@ from reconciler.core.model.settings import Guard, GuardLimits
 from reconciler.core.planning.guard_sentences import ApprovedPlan, approve
 from reconciler.core.planning.guards import Allowance
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, combine
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, combine_plans
 from reconciler.planfile import dumps
 from tests.build import (
     DAY,
@@ -56,7 +56,7 @@ def test_the_same_inputs_make_the_same_bytes_in_any_process() -> None:
 def test_the_order_in_which_contacts_became_known_makes_no_other_bytes(world: World) -> None:
     def plan(known: dict[ContactId, ContactState]) -> str:
         location = plan_location(world.desired, LocationState(HERE, observed=state_of(known)), plan_options())
-        return dumps(combine([location], as_of=NOW, manifests="manifests"))
+        return dumps(combine_plans([location], as_of=NOW, manifests="manifests"))
 
     assert plan(dict(reversed(world.observed.items()))) == plan(dict(world.observed))
 
@@ -64,14 +64,14 @@ def test_the_order_in_which_contacts_became_known_makes_no_other_bytes(world: Wo
 def test_locations_are_sorted_and_the_nearest_boundary_holds() -> None:
     here = a_location(valid_until=NOW + DAY)
     there = replace(a_location(valid_until=None), location=ELSEWHERE)
-    plan = combine([there, here], as_of=NOW, manifests="")
-    assert plan == combine([here, there], as_of=NOW, manifests="")
+    plan = combine_plans([there, here], as_of=NOW, manifests="")
+    assert plan == combine_plans([here, there], as_of=NOW, manifests="")
     assert [each.location for each in plan.locations] == sorted((HERE, ELSEWHERE))
     assert plan.valid_until == NOW + DAY
 
 
 def digest(*locations: LocationPlan, as_of: int = NOW) -> str:
-    return combine(locations, as_of=Instant(as_of), manifests="").change_digest
+    return combine_plans(locations, as_of=Instant(as_of), manifests="").change_digest
 
 
 def planned(
@@ -159,7 +159,7 @@ def test_a_selection_limits_a_plan() -> None:
 def refused_plan() -> Plan:
     options = plan_options(limits=GuardLimits(max_adds=1))
     desired = declare(a_set("s", many(3), "x"))
-    return combine([plan_location(desired, LocationState(HERE), options)], as_of=NOW, manifests="")
+    return combine_plans([plan_location(desired, LocationState(HERE), options)], as_of=NOW, manifests="")
 
 
 def test_what_no_guard_refuses_is_approved_as_it_is() -> None:
@@ -173,7 +173,7 @@ def test_what_a_guard_refuses_is_not_approved() -> None:
 
 
 def test_one_refused_location_refuses_them_all() -> None:
-    plan = combine([*a_busy_plan().locations, *refused_plan().locations], as_of=NOW, manifests="")
+    plan = combine_plans([*a_busy_plan().locations, *refused_plan().locations], as_of=NOW, manifests="")
     with pytest.raises(GuardRefused):
         approve(plan)
 
@@ -181,7 +181,7 @@ def test_one_refused_location_refuses_them_all() -> None:
 def test_what_was_lifted_is_approved() -> None:
     options = plan_options(limits=GuardLimits(max_adds=1), allowances=(Allowance(Guard.MAX_ADDS, "", "meant"),))
     location = plan_location(declare(a_set("s", many(3), "x")), LocationState(HERE), options)
-    assert approve(combine([location], as_of=NOW, manifests="")).plan.locations == (location,)
+    assert approve(combine_plans([location], as_of=NOW, manifests="")).plan.locations == (location,)
 
 
 def test_an_approved_plan_cannot_be_made_by_hand() -> None:

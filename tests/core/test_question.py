@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.core.model.names import LocationId
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState, combine
+from reconciler.core.planning.plan import LocationPlan, LocationState, combine_plans
 from reconciler.output.plan_sentences import question
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, plan_options, state
 from tests.core.scenes import a_busy_plan
@@ -16,7 +16,7 @@ from tests.core.scenes import a_busy_plan
 
 def asked(*plans: LocationPlan, **names: str) -> str:
     called = {LocationId(location): name for location, name in names.items()}
-    return question(combine(plans, as_of=NOW, manifests="manifests"), called)
+    return question(combine_plans(plans, as_of=NOW, manifests="manifests"), called)
 
 
 def a_plan(number: int = 0, tags: str = "vip", triggers: str = "", absent: str = "") -> LocationPlan:

@@ -19,7 +19,7 @@ from reconciler.core.model.safe_text import visible
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, Plan, combine
+from reconciler.core.planning.plan import LocationState, Plan, combine_plans
 from reconciler.output.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view
 from reconciler.output.json import drift_json, plan_json, problems_json, run_json, state_json
 from reconciler.output.plan_view import plan_view
@@ -80,7 +80,7 @@ def hostile_plan(text: str) -> Plan:
     desired = declare(one)
     limits = GuardLimits(max_adds=0)
     location = plan_location(desired, LocationState(LocationId(text), "l", 1), plan_options(limits=limits))
-    return combine([replace(location, location=LocationId(text))], as_of=NOW, manifests=text)
+    return combine_plans([replace(location, location=LocationId(text))], as_of=NOW, manifests=text)
 
 
 def is_harmless(text: str) -> bool:

@@ -19,7 +19,7 @@ from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.names import ContactId, Tag, TagSet, parse_instant
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, combine
+from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.loading import load
 from reconciler.output.blocks import name_in_view
 from reconciler.output.plan_view import plan_view
@@ -40,7 +40,7 @@ def text(*, colour: bool) -> str:
     shared, authority = loaded.settings.rules, loaded.settings.authority
     desired = resolve(loaded.manifests, now=NOW, shared_rules=shared, authority=authority)
     snapshot = LocationState(desired.location, "6f1c8c4e-0000-4000-8000-000000000000", 41, state_of(_world(desired)))
-    plan = combine([plan_location(desired, snapshot, plan_options())], as_of=NOW, manifests="manifests")
+    plan = combine_plans([plan_location(desired, snapshot, plan_options())], as_of=NOW, manifests="manifests")
     return render_text(name_in_view(plan_view(plan), {desired.location: "Acme Outdoor"}), colour=colour, width=WIDTH)
 
 

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.manifests.checks import CHECKS, Manifests, check
-from reconciler.core.manifests.checks.conflicts import DatedUse, clashes, rivals
-from reconciler.core.manifests.merged import components
+from reconciler.core.manifests.checks import CHECKS, Manifests, check_manifests
+from reconciler.core.manifests.checks.conflicts import DatedUse, find_clashes, find_rivals
+from reconciler.core.manifests.merged import order_sets
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, SetUse, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
@@ -108,7 +108,7 @@ def test_clashes_are_those_of_the_naive_definition(entries: list[Any]) -> None:
         if one.label != other.label and overlap(one, other)
         for contact in set(one.set.contacts.ids) & set(other.set.contacts.ids)  # type: ignore[union-attr]
     }
-    found = clashes(scene.locations[0], demands, None)
+    found = find_clashes(scene.locations[0], demands, None)
     assert {(clash.one.set.name, clash.other.set.name) for clash in found} <= clashing.keys()
     assert bool(found) == bool(clashing)
     told = {contact for clash in found for contact in _common(clash.one, clash.other)}
@@ -132,7 +132,7 @@ def test_a_rival_is_found_wherever_there_is_one(entries: list[Any]) -> None:
     pairs = [
         (one, other) for one, other in combinations(demands, 2) if one.label != other.label and overlap(one, other)
     ]
-    found = list(rivals(demands))
+    found = list(find_rivals(demands))
     assert bool(found) == bool(pairs)
     assert all(one.label != other.label and overlap(one, other) for one, other in found)
 
@@ -144,7 +144,7 @@ graphs = st.dictionaries(
 
 @given(graph=graphs)
 def test_references_come_first_unless_they_are_in_a_cycle(graph: Any) -> None:
-    order, cycles = components(graph)
+    order, cycles = order_sets(graph)
     assert sorted(order) == sorted(graph)
     in_cycle = {name for names in cycles for name in names}
     for name, below in graph.items():
@@ -181,7 +181,7 @@ def test_sets_of_sets_are_bounded_before_they_are_worked_out() -> None:
     ]
     scene = Manifests((Manifest("m.yaml", LOCATION, place, (base, *chain)),))
     assert scene.locations[0].members(SetName("s5")) == frozenset()
-    found = [problem for problem in check(scene) if problem.check == "set-size"]
+    found = [problem for problem in check_manifests(scene) if problem.check == "set-size"]
     assert "come to 29,990,000 contacts, the limit is 2,100,000" in found[0].message
 
 
@@ -194,4 +194,4 @@ def test_nothing_follows_from_absence_in_an_incomplete_whole(complete: bool) -> 
     place = Source("m.yaml", 1, 1)
     lonely = ContactSet(SetName("a"), place, Combined((SetUse(SetName("gone"), place),), (), (), place))
     scene = Manifests((Manifest("m.yaml", LOCATION, place, (lonely,)),), complete=complete)
-    assert ("unknown-set" in {problem.check for problem in check(scene)}) == complete
+    assert ("unknown-set" in {problem.check for problem in check_manifests(scene)}) == complete

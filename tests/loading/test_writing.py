@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.checks.tags import can_be_declared
-from reconciler.core.manifests.export_sets import LONGEST_SLUG, RESERVED, ExportedSet, GroupBy, export_sets, slug
+from reconciler.core.manifests.export_sets import LONGEST_SLUG, RESERVED, ExportedSet, GroupBy, export_sets, make_slug
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.core.model.manifest import ListedContacts
@@ -58,7 +58,7 @@ def test_the_sets_declare_what_was_observed(carried: list[frozenset[Tag]], group
 
 @given(st.text())
 def test_a_slug_is_a_plain_name(text: str) -> None:
-    found = slug(text)
+    found = make_slug(text)
     assert 1 <= len(found) <= LONGEST_SLUG
     assert found == found.strip("-")
     assert set(found) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")

@@ -19,7 +19,7 @@ from reconciler.cli.answers import (
     short_answer,
     state_answer,
 )
-from reconciler.core.manifests.compare_revisions import SettingMove, compare
+from reconciler.core.manifests.compare_revisions import SettingMove, compare_revisions
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.journal import Answer as Answered
@@ -43,7 +43,7 @@ from reconciler.core.observing.attribution import Setter, Trend, compute_trend
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.observing.refresh_rules import Refreshed, UnreachableReason
-from reconciler.core.planning.plan import LocationState, combine
+from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.core.planning.situation import OlderRows
 from reconciler.core.running.shortfalls import NEXT_PLAN, STOPPED
 from reconciler.output.contact import ContactStory
@@ -241,8 +241,8 @@ def a_comparison() -> CommandOutput:
     before = declare(a_set("vip", "anna bert", "vip"), a_set("old", "cara", "old"))
     after = declare(a_set("vip", "anna dora", "vip gold", absent="trial", place=Source("acme.yaml", 9, 3)))
     moves = [SettingMove("api.max_tags", "50", "20"), SettingMove("tags.vip", None, "{'triggers': True}")]
-    both = [compare(HERE, before, after), compare(ELSEWHERE, before, None)]
-    return compare_answer([*both, compare(HERE, after, after)], moves, base="origin/main")
+    both = [compare_revisions(HERE, before, after), compare_revisions(ELSEWHERE, before, None)]
+    return compare_answer([*both, compare_revisions(HERE, after, after)], moves, base="origin/main")
 
 
 def a_history() -> CommandOutput:
@@ -264,7 +264,7 @@ def made(answer: CommandOutput) -> CommandOutput:
 ANSWERS: Mapping[str, Callable[[], CommandOutput]] = {
     "plan": lambda: made(named(plan_answer(a_busy_plan(), notes=["winback is active soon"]), {HERE: "Acme Outdoor"})),
     "plan-refused": lambda: plan_answer(a_busy_plan(limits=REFUSING), explain=True),
-    "plan-empty": lambda: plan_answer(combine([], as_of=NOW, manifests="")),
+    "plan-empty": lambda: plan_answer(combine_plans([], as_of=NOW, manifests="")),
     "run": lambda: made(run_answer(some_runs())),
     "drift": lambda: made(drift_answer(some_drift())),
     "drift-classes": lambda: drift_answer(

@@ -14,7 +14,7 @@ from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.planning.changes import EVERYTHING, Selection
 from reconciler.core.planning.guards import Measured
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, combine
+from reconciler.core.planning.plan import LocationPlan, combine_plans
 from reconciler.core.planning.situation import OlderRows
 from reconciler.output.drift import drift_view
 from reconciler.output.plan_view import plan_view
@@ -133,7 +133,7 @@ def test_each_headline_of_drift(bless: bool) -> None:
 
 
 def test_each_headline_of_a_plan_without_changes(bless: bool) -> None:
-    plans = {name: combine([plan], as_of=NOW, manifests="") for name, plan in PLANS.items()}
+    plans = {name: combine_plans([plan], as_of=NOW, manifests="") for name, plan in PLANS.items()}
     assert all(plan.is_empty for plan in plans.values())
     compare(
         GOLDEN / "headlines-plan.txt",
@@ -146,6 +146,6 @@ def test_each_refusal(bless: bool) -> None:
     assert {each.guard for each in REFUSALS.values()} == set(Guard)
     text = ""
     for name, guards in {**{name: (each,) for name, each in REFUSALS.items()}, "a new name": NAMED_ANEW}.items():
-        plan = combine([replace(BUSY, deltas=(), batches=(), guards=guards)], as_of=NOW, manifests="")
+        plan = combine_plans([replace(BUSY, deltas=(), batches=(), guards=guards)], as_of=NOW, manifests="")
         text += told(name, render_text(plan_view(plan)))
     compare(GOLDEN / "refusals.txt", text, bless)

@@ -37,7 +37,7 @@ from reconciler.core.model.safe_text import Provenance, command_line, printable
 from reconciler.core.model.settings import DriftClass, GuardLimits
 from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationState, combine
+from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.output.contact import ContactStory
 from reconciler.output.github import problems_github
 from reconciler.output.json import problems_json
@@ -60,7 +60,7 @@ def a_plan(text: str) -> CommandOutput:
     one = replace(manifest.sets[0], contacts=ListedContacts((contact,), place), tags=(use,), source=place)
     desired = declare(one, rule=[a_rule(text, triggers=True)])
     location = plan_location(desired, LocationState(HERE, "l", 1), plan_options(limits=GuardLimits(max_adds=0)))
-    plan = combine([location], as_of=NOW, manifests=text)
+    plan = combine_plans([location], as_of=NOW, manifests=text)
     return named(plan_answer(plan, notes=[text], explain=True), {HERE: text})
 
 
@@ -235,7 +235,7 @@ def test_no_text_of_ours_changes_a_log_or_a_workflow() -> None:
 def test_a_plan_file_takes_any_text_and_gives_it_back() -> None:
     for text in HOSTILE:
         location = plan_location(declare(a_set("s", "anna", "x")), LocationState(HERE), plan_options())
-        plan = combine([replace(location, location=LocationId(text))], as_of=NOW, manifests=text)
+        plan = combine_plans([replace(location, location=LocationId(text))], as_of=NOW, manifests=text)
         assert "##" not in dumps(plan)
         assert loads(dumps(plan).encode()) == plan
 

@@ -92,8 +92,8 @@ LIES = (
     Bug(
         "send what a plan file says",
         "core/planning/approved_scope.py",
-        "    deltas, _ = within(fresh.deltas, ceiling(proposed))\n",
-        "    deltas, _ = within(fresh.deltas, ceiling(proposed))\n    return proposed\n",
+        "    deltas, _ = keep_approved(fresh.deltas, derive_ceiling(proposed))\n",
+        "    deltas, _ = keep_approved(fresh.deltas, derive_ceiling(proposed))\n    return proposed\n",
         "10",
     ),
     Bug(

@@ -17,12 +17,12 @@ from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.observing.refresh_rules import RefreshResult
-from reconciler.core.planning.approved_scope import Proposal, narrowed
+from reconciler.core.planning.approved_scope import Proposal, narrow_plan
 from reconciler.core.planning.changes import HeldContacts
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine
-from reconciler.core.planning.revert import Reversal, plan_revert, reverse
+from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine_plans
+from reconciler.core.planning.revert import Reversal, plan_revert, read_reversal
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import Agency
@@ -118,7 +118,7 @@ class Program:
         self.reversals = {location: found for location in self.desired if (found := self.reversal(location))}
         parts = {each.location: each for each in proposed.locations} if proposed else {}
         plans = [await self.plan(each, parts.get(each)) for each in self.reversals or self.desired]
-        now = combine(plans, as_of=self.clock.now(), manifests="manifests", selection=self.options.selection)
+        now = combine_plans(plans, as_of=self.clock.now(), manifests="manifests", selection=self.options.selection)
         mine.plan = proposed or now
         approved = mine.approval and mine.approval.plan
         if approved and approved.change_digest != now.change_digest:
@@ -134,7 +134,7 @@ class Program:
         runs = list(self.store.read_runs(location))
         found = [each.id for each in runs].index(undone.run)
         log, *later = (self.log(each) for each in runs[found:])
-        return reverse(log, later)
+        return read_reversal(log, later)
 
     def log(self, run: RunRecord) -> RunLog:
         return RunLog(run, tuple(self.store.read_batches(run.id)), self.store.read_adopted(run.id))
@@ -155,7 +155,7 @@ class Program:
         if location in self.reversals:
             return plan_revert(self.reversals[location], desired, state, options, observations=seen)
         fresh = plan_location(desired, state, options, observations=seen)
-        return narrowed(fresh, proposed, desired, state, options) if proposed else fresh
+        return narrow_plan(fresh, proposed, desired, state, options) if proposed else fresh
 
     def methods(self) -> list[str]:
         """How to look; some who read one by one search as well, and what they read is the newer."""

@@ -11,7 +11,7 @@ from reconciler.core.planning.approved_scope import contacts_that_differ
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine
+from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine_plans
 from reconciler.planfile import dumps, loads
 from tests.simulation.declared import FOREIGN, PEOPLE, THEIRS
 
@@ -37,7 +37,7 @@ def forge(file: bytes) -> bytes:
     """
     plan = loads(file)
     forged = tuple(map(_forged, plan.locations))
-    return dumps(combine(forged, as_of=plan.as_of, manifests=plan.manifests, selection=plan.selection)).encode()
+    return dumps(combine_plans(forged, as_of=plan.as_of, manifests=plan.manifests, selection=plan.selection)).encode()
 
 
 def _forged(location: LocationPlan) -> LocationPlan:

@@ -63,7 +63,7 @@ def command(file: Path, location: str, observed_at: str, manifests: Path, **opti
         journalled(hands, OPERATION),
     ):
         state = store.load_state(place)
-        spelt = tuple(map(state.spelling.seen, seen))
+        spelt = tuple(map(state.spelling.spell_observed, seen))
         changed = record_observations(state.observed, spelt, settle_ms=settings.api.settle_s * 1000)
         store.save_states(hands.lease, changed)
     _tell(exported, len(changed), at, console)

@@ -39,7 +39,7 @@ class SetMove:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class MovedContacts:
     """Contacts that gain and lose the same tags."""
 
     gained: tuple[Tag, ...]
@@ -55,7 +55,7 @@ class Comparison:
     gone: bool
     tags: tuple[TagMove, ...]
     sets: tuple[SetMove, ...]
-    moved: tuple[Moved, ...]
+    moved: tuple[MovedContacts, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -71,16 +71,16 @@ class SettingMove:
     after: str | None
 
 
-def compare(location: LocationId, before: Desired | None, after: Desired | None) -> Comparison:
+def compare_revisions(location: LocationId, before: Desired | None, after: Desired | None) -> Comparison:
     """None: the location has no manifest on that side."""
     if after is None:
         # nothing is pruned from a location that no manifest names any more
         return Comparison(location, gone=True, tags=(), sets=(), moved=())
-    groups = _groups(before, after)
+    groups = _group_contacts(before, after)
     moves: defaultdict[Tag, Counter[str]] = defaultdict(Counter)
     moved: defaultdict[tuple[tuple[Tag, ...], tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
     for (was, now), contacts in groups.items():
-        old, new = _want(before, was), _want(after, now)
+        old, new = _want_at(before, was), _want_at(after, now)
         gained, lost = new.present.keys() - old.present.keys(), old.present.keys() - new.present.keys()
         forbidden, allowed = new.absent.keys() - old.absent.keys(), old.absent.keys() - new.absent.keys()
         for name, tags in (("gained", gained), ("lost", lost), ("forbidden", forbidden), ("allowed", allowed)):
@@ -94,14 +94,14 @@ def compare(location: LocationId, before: Desired | None, after: Desired | None)
         gone=False,
         tags=tuple(TagMove(tag, *(moves[tag][name] for name in _NAMES)) for tag in sorted(moves)),
         sets=tuple(_set_moves(before, after)),
-        moved=tuple(Moved(*tags, tuple(sorted(contacts))) for tags, contacts in ordered),
+        moved=tuple(MovedContacts(*tags, tuple(sorted(contacts))) for tags, contacts in ordered),
     )
 
 
 _NAMES = ("gained", "lost", "forbidden", "allowed")
 
 
-def _groups(before: Desired | None, after: Desired | None) -> dict[tuple[int, int], list[ContactId]]:
+def _group_contacts(before: Desired | None, after: Desired | None) -> dict[tuple[int, int], list[ContactId]]:
     """The contacts by what is wanted of them before and after, as indices; -1: nothing."""
     groups: defaultdict[tuple[int, int], list[ContactId]] = defaultdict(list)
     old_of = before.contacts if before else {}
@@ -114,12 +114,12 @@ def _groups(before: Desired | None, after: Desired | None) -> dict[tuple[int, in
     return groups
 
 
-def _want(desired: Desired | None, index: int) -> Want:
+def _want_at(desired: Desired | None, index: int) -> Want:
     return NOTHING if desired is None or index < 0 else desired.wants[index]
 
 
 def _set_moves(before: Desired | None, after: Desired | None) -> list[SetMove]:
-    old, new = _sets(before), _sets(after)
+    old, new = _sets_by_name(before), _sets_by_name(after)
     moves = []
     for name in sorted(old.keys() | new.keys()):
         was, now = set(old[name].members if name in old else ()), set(new[name].members if name in new else ())
@@ -135,5 +135,5 @@ def _set_moves(before: Desired | None, after: Desired | None) -> list[SetMove]:
     return moves
 
 
-def _sets(desired: Desired | None) -> Mapping[SetName, ResolvedSet]:
+def _sets_by_name(desired: Desired | None) -> Mapping[SetName, ResolvedSet]:
     return {each.name: each for each in desired.sets} if desired else {}

@@ -69,7 +69,7 @@ def export_sets(
     carried: set[Tag] = set()
     odd = 0
     for contact, known in observed.items():
-        tags = frozenset(tag for tag in _settled(known) if _takes(tag, chosen))
+        tags = frozenset(tag for tag in _settled_tags(known) if _matches_any(tag, chosen))
         if not tags or (present is not None and contact not in present):
             continue
         carried |= tags
@@ -77,7 +77,7 @@ def export_sets(
         odd += not _can_be_listed(contact)
         if declared and _can_be_listed(contact):
             found[declared].append(contact)
-    sets = _combinations(found) if group_by is GroupBy.COMBINATION else _by_tag(found)
+    sets = _sets_by_combination(found) if group_by is GroupBy.COMBINATION else _sets_by_tag(found)
     return Export(
         manifests={each.name: (each,) for each in sets} if group_by is GroupBy.TAG else {called: sets} if sets else {},
         contacts=sum(map(len, found.values())),
@@ -87,12 +87,12 @@ def export_sets(
     )
 
 
-def _settled(known: ContactState) -> TagSet:
+def _settled_tags(known: ContactState) -> TagSet:
     """What it carries for sure; nothing of a contact that the API refuses."""
     return frozenset() if known.quarantine is not None else (known.observed or frozenset()) - known.doubt
 
 
-def _takes(tag: Tag, patterns: tuple[str, ...]) -> bool:
+def _matches_any(tag: Tag, patterns: tuple[str, ...]) -> bool:
     return not patterns or any(fnmatchcase(tag, each) for each in patterns)
 
 
@@ -106,31 +106,31 @@ def _can_be_listed(contact: ContactId) -> bool:
     )
 
 
-def _combinations(found: dict[TagSet, list[ContactId]]) -> tuple[ExportedSet, ...]:
+def _sets_by_combination(found: dict[TagSet, list[ContactId]]) -> tuple[ExportedSet, ...]:
     """The largest first."""
     ordered = sorted(found.items(), key=lambda item: (-len(item[1]), sorted(item[0])))
-    name = _namer()
+    name = _make_namer()
     return tuple(
         ExportedSet(name(" ".join(sorted(tags))), tuple(sorted(tags)), tuple(sorted(contacts)))
         for tags, contacts in ordered
     )
 
 
-def _by_tag(found: dict[TagSet, list[ContactId]]) -> tuple[ExportedSet, ...]:
+def _sets_by_tag(found: dict[TagSet, list[ContactId]]) -> tuple[ExportedSet, ...]:
     holders: defaultdict[Tag, list[ContactId]] = defaultdict(list)
     for tags, contacts in found.items():
         for tag in tags:
             holders[tag] += contacts
-    name = _namer()
+    name = _make_namer()
     return tuple(ExportedSet(name(tag), (tag,), tuple(sorted(holders[tag]))) for tag in sorted(holders))
 
 
-def _namer() -> Callable[[str], str]:
+def _make_namer() -> Callable[[str], str]:
     """Gives each text a name of its own."""
     taken = set(RESERVED)
 
     def name(text: str) -> str:
-        base = slug(text)
+        base = make_slug(text)
         chosen, number = base, 1
         while chosen in taken:
             number += 1
@@ -141,7 +141,7 @@ def _namer() -> Callable[[str], str]:
     return name
 
 
-def slug(text: str) -> str:
+def make_slug(text: str) -> str:
     """Letters, digits and hyphens of a text; `tag` where there is none."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_SLUG].strip("-") or "tag"

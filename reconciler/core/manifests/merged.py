@@ -59,7 +59,7 @@ class Location:
         self.rules: dict[Tag, TagRule] = {**whole.shared, **own}
         self.broken = frozenset(name for place, name in whole.broken if place == location)
         self.complete = whole.complete and not self.broken
-        self.order, self.cycles = components({name: references(found) for name, found in self.sets.items()})
+        self.order, self.cycles = order_sets({name: list_references(found) for name, found in self.sets.items()})
         listed_size = sum(len(listed.ids) for _, listed in self.listed())
         self.size_limit = MEMBERS_FLOOR + MEMBERS_FACTOR * listed_size
         self.combined_size = self._combined_size(listed_size)
@@ -127,7 +127,7 @@ class Location:
         return self._members.get(name, frozenset())
 
 
-def references(contact_set: ContactSet) -> tuple[SetName, ...]:
+def list_references(contact_set: ContactSet) -> tuple[SetName, ...]:
     """The sets that a set is combined of, in the order written."""
     contacts = contact_set.contacts
     if isinstance(contacts, ListedContacts):
@@ -135,7 +135,7 @@ def references(contact_set: ContactSet) -> tuple[SetName, ...]:
     return tuple(use.name for use in (*contacts.sets, *contacts.minus, *contacts.only))
 
 
-def components(graph: Mapping[SetName, tuple[SetName, ...]]) -> tuple[list[SetName], list[list[SetName]]]:
+def order_sets(graph: Mapping[SetName, tuple[SetName, ...]]) -> tuple[list[SetName], list[list[SetName]]]:
     """Names with what they refer to first, and the cycles (Tarjan's algorithm, without recursion)."""
     index: dict[SetName, int] = {}
     low: dict[SetName, int] = {}
@@ -154,7 +154,7 @@ def components(graph: Mapping[SetName, tuple[SetName, ...]]) -> tuple[list[SetNa
                 below = iter(graph[name])
                 work[-1] = name, below
             step = next(
-                (found for found in below if found in graph and _visit(found, name, index, low, is_open)),
+                (found for found in below if found in graph and _visit_set(found, name, index, low, is_open)),
                 None,
             )
             if step is not None:
@@ -164,14 +164,14 @@ def components(graph: Mapping[SetName, tuple[SetName, ...]]) -> tuple[list[SetNa
             if work:
                 low[work[-1][0]] = min(low[work[-1][0]], low[name])
             if low[name] == index[name]:
-                component = _cut(open_names, is_open, name)
+                component = _cut_component(open_names, is_open, name)
                 order += component
                 if len(component) > 1 or name in graph[name]:
                     cycles.append(sorted(component))
     return order, cycles
 
 
-def _visit(
+def _visit_set(
     found: SetName, name: SetName, index: dict[SetName, int], low: dict[SetName, int], is_open: set[SetName]
 ) -> bool:
     """Whether `found` is still to be visited; otherwise what it tells of the cycle is noted."""
@@ -182,7 +182,7 @@ def _visit(
     return False
 
 
-def _cut(open_names: list[SetName], is_open: set[SetName], name: SetName) -> list[SetName]:
+def _cut_component(open_names: list[SetName], is_open: set[SetName], name: SetName) -> list[SetName]:
     start = len(open_names) - 1
     while open_names[start] != name:
         start -= 1

@@ -122,9 +122,9 @@ def resolve(
     )
     rules = dict(shared_rules or {}) | {tag: rule for manifest in manifests for tag, rule in manifest.rules.items()}
     members = members_of([each for each, _ in sets])
-    patterns, contacts = _belonging([members[each.name] for each, _ in sets])
-    groups, renamed = _groups(rules), _renamed(rules)
-    wants = tuple(_want([sets[index] for index in pattern], groups, renamed, now=now) for pattern in patterns)
+    patterns, contacts = _group_contacts([members[each.name] for each, _ in sets])
+    groups, renamed = _tags_by_group(rules), _old_names(rules)
+    wants = tuple(_resolve_want([sets[index] for index in pattern], groups, renamed, now=now) for pattern in patterns)
     resolved = tuple(
         ResolvedSet(each.name, each.source, members[each.name], is_active(each, now), each.start, each.until)
         for each, _ in sets
@@ -135,9 +135,9 @@ def resolve(
         contacts=contacts,
         sets=resolved,
         rules=rules,
-        owned=_owned(manifests, groups, renamed),
+        owned=_owned_tags(manifests, groups, renamed),
         valid_until=_next_boundary([each for each, _ in sets], now),
-        digest=_digest(manifests[0].location, wants, contacts, rules),
+        digest=_digest_desired(manifests[0].location, wants, contacts, rules),
         memberships=tuple(frozenset(sets[index][0].name for index in pattern) for pattern in patterns),
     )
 
@@ -186,7 +186,7 @@ def _combine(contacts: Combined, done: Mapping[SetName, Sequence[ContactId]]) ->
     return tuple(members)
 
 
-def _belonging(members: Sequence[Sequence[ContactId]]) -> tuple[list[tuple[int, ...]], dict[ContactId, int]]:
+def _group_contacts(members: Sequence[Sequence[ContactId]]) -> tuple[list[tuple[int, ...]], dict[ContactId, int]]:
     """The distinct combinations of sets, and which one each contact has.
 
     Walks the sets once; a contact moves from combination to combination, so the cost is one look-up a member.
@@ -205,7 +205,7 @@ def _belonging(members: Sequence[Sequence[ContactId]]) -> tuple[list[tuple[int, 
     return patterns, contacts
 
 
-def _groups(rules: Mapping[Tag, TagRule]) -> dict[Tag, TagSet]:
+def _tags_by_group(rules: Mapping[Tag, TagRule]) -> dict[Tag, TagSet]:
     """For each tag of a group, the group's other tags."""
     tags_of: defaultdict[str, set[Tag]] = defaultdict(set)
     for tag, rule in rules.items():
@@ -214,12 +214,12 @@ def _groups(rules: Mapping[Tag, TagRule]) -> dict[Tag, TagSet]:
     return {tag: frozenset(tags - {tag}) for tags in tags_of.values() for tag in tags}
 
 
-def _renamed(rules: Mapping[Tag, TagRule]) -> dict[Tag, Tag]:
+def _old_names(rules: Mapping[Tag, TagRule]) -> dict[Tag, Tag]:
     """For each renamed tag, its old name."""
     return {tag: rule.renamed_from for tag, rule in rules.items() if rule.renamed_from is not None}
 
 
-def _want(
+def _resolve_want(
     sets: Sequence[tuple[ContactSet, Authority]],
     groups: Mapping[Tag, TagSet],
     renamed: Mapping[Tag, Tag],
@@ -227,8 +227,8 @@ def _want(
     now: Instant,
 ) -> Want:
     active = [(each, authority) for each, authority in sets if is_active(each, now)]
-    present = _sources([use for each, _ in active for use in each.tags])
-    asked_absent = _sources([use for each, _ in active for use in each.absent])
+    present = _sources_by_tag([use for each, _ in active for use in each.tags])
+    asked_absent = _sources_by_tag([use for each, _ in active for use in each.absent])
     absent = {
         other: Cause(Reason.GROUP, sources)
         for tag, sources in present.items()
@@ -246,21 +246,21 @@ def _want(
     return Want(
         present=present,
         absent=absent,
-        expired=_sources(expired),
+        expired=_sources_by_tag(expired),
         keep=frozenset(present) - firm,
         authority=max((authority for _, authority in active), key=_STRENGTH.__getitem__, default=Authority.ADDITIVE),
         ignore=tuple(sorted({pattern for each, _ in active for pattern in each.ignore})),
     )
 
 
-def _sources(uses: Iterable[object]) -> dict[Tag, tuple[Source, ...]]:
+def _sources_by_tag(uses: Iterable[object]) -> dict[Tag, tuple[Source, ...]]:
     found: defaultdict[Tag, list[Source]] = defaultdict(list)
     for use in uses:
         found[use.tag].append(use.source)  # type: ignore[attr-defined]
     return {tag: tuple(sorted(set(found[tag]))) for tag in sorted(found)}
 
 
-def _owned(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet], renamed: Mapping[Tag, Tag]) -> TagSet:
+def _owned_tags(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet], renamed: Mapping[Tag, Tag]) -> TagSet:
     """A shared rule may group a named tag, or name its old name: what follows from that is owned too."""
     named = {use.tag for manifest in manifests for each in manifest.sets for use in each.tags + each.absent}
     named |= {tag for manifest in manifests for tag in manifest.rules}
@@ -273,25 +273,25 @@ def _next_boundary(sets: Iterable[ContactSet], now: Instant) -> Instant | None:
     return min(edges, default=None)
 
 
-def _digest(
+def _digest_desired(
     location: LocationId,
     wants: Sequence[Want],
     contacts: Mapping[ContactId, int],
     rules: Mapping[Tag, TagRule],
 ) -> str:
     """SHA-256 over the rules and, for each distinct wish, its contacts in order."""
-    texts = [_describe(want) for want in wants]
+    texts = [_describe_want(want) for want in wants]
     members: defaultdict[str, list[ContactId]] = defaultdict(list)
     for contact, index in contacts.items():
         members[texts[index]].append(contact)
-    members.pop(_describe(NOTHING), None)
+    members.pop(_describe_want(NOTHING), None)
     digest = hashlib.sha256(json.dumps([location, [_describe_rule(rules[tag]) for tag in sorted(rules)]]).encode())
     for text in sorted(members):
         digest.update(json.dumps([text, sorted(members[text])]).encode())
     return "sha256:" + digest.hexdigest()
 
 
-def _describe(want: Want) -> str:
+def _describe_want(want: Want) -> str:
     """Every field of the wish, without the places in files where it was written."""
     values = {each.name: getattr(want, each.name) for each in fields(want)}
     reasons = {tag: cause.reason for tag, cause in want.absent.items()}

@@ -24,7 +24,7 @@ from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.drift_report import NO_REFRESH, Drifted, DriftReport, Evidence, observations_of
 from reconciler.core.planning.changes import EVERYTHING, FLAPPING, Change, DeferralReason, Diff, Selection
-from reconciler.core.planning.diff import diff, owned_in, selected
+from reconciler.core.planning.diff import diff, owned_in, select_contacts
 from reconciler.core.planning.make_plan import before_run
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.situation import Searched
@@ -49,9 +49,13 @@ def find_drift(
     `now`: without it nothing is flapping. `stale_before`: who was not observed since is stale. `foreign`: tell the tags
     that nobody here manages, too.
     """
-    desired, selection, observed = state.spelling.desired(desired), state.spelling.selection(selection), state.observed
+    desired, selection, observed = (
+        state.spelling.spell_desired(desired),
+        state.spelling.spell_selection(selection),
+        state.observed,
+    )
     found = diff(desired, observed, selection=selection, now=now, searched=evidence.searched)
-    chosen = selected(desired, selection)
+    chosen = select_contacts(desired, selection)
     groups: Groups = defaultdict(list)
     _moved(found, observed, earlier or {}, evidence, groups)
     _unreachable(found, evidence, groups)
@@ -187,7 +191,7 @@ def find_left_alone(
     """Tag, whether it is owned, and contacts that carry it so."""
     owned = owned_in(desired, observed, selection)
     alike: defaultdict[tuple[int, int], list[ContactId]] = defaultdict(list)
-    for contact in selected(desired, selection) if selection.sets else observed.contacts:
+    for contact in select_contacts(desired, selection) if selection.sets else observed.contacts:
         alike[desired.contacts.get(contact, -1), observed.contacts.get(contact, 0)].append(contact)
     for (wanted, index), contacts in alike.items():
         want, known = desired.wants[wanted] if wanted >= 0 else NOTHING, observed.patterns[index]
@@ -198,4 +202,4 @@ def find_left_alone(
 
 def _left(want: Want, known: ContactState, searched: Searched) -> TagSet:
     others = (known.observed or NONE) - want.present.keys() - want.absent.keys() - known.ledger - known.doubt
-    return others - searched.held_by(known.observed) if searched.shows(known) else others
+    return others - searched.held_by(known.observed) if searched.is_newer_on(known) else others

@@ -215,7 +215,7 @@ def _members(entry: ExpectedDrift, desired: Desired) -> frozenset[ContactId] | N
 def _parts(each: Drifted, entries: Sequence[Entry], spelling: Spelling) -> Iterator[Drifted]:
     left = each.contacts
     for entry, members in entries:
-        named = any(fnmatchcase(tag, entry.tag) for tag in spelling.every(each.tag))
+        named = any(fnmatchcase(tag, entry.tag) for tag in spelling.all_spellings(each.tag))
         if not named or (entry.classes and each.drift not in entry.classes):
             continue
         known = left if members is None else tuple(contact for contact in left if contact in members)

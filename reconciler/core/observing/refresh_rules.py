@@ -154,7 +154,7 @@ def list_outdated(contacts: Iterable[ContactId], observed: ContactStates, before
 def contradicted_by(seen: Iterable[ObservedContacts], observed: ContactStates, spelling: Spelling) -> list[ContactId]:
     """The contacts of whom something newer is known than was seen, and something else."""
     found = []
-    for each in map(spelling.seen, seen):
+    for each in map(spelling.spell_observed, seen):
         for contact in each.contacts:
             known = observed[contact]
             if known.observed_at is not None and each.at < known.observed_at and each.tags != known.observed:

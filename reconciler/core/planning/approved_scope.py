@@ -19,7 +19,7 @@ from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import NONE, ContactStates
 from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action, Reason
-from reconciler.core.planning.batches import pairs_of
+from reconciler.core.planning.batches import count_change_pairs
 from reconciler.core.planning.changes import (
     IN_DOUBT,
     Change,
@@ -49,7 +49,7 @@ class Ceiling:
 _OF_ANOTHER_PLAN = (DeferralReason.NEEDS_REFRESH, DeferralReason.UNTIL_REPLACED)
 
 
-def ceiling(plan: LocationPlan) -> Ceiling:
+def derive_ceiling(plan: LocationPlan) -> Ceiling:
     """Its changes, what its deferrals may at most become, and what is in doubt, which a reading may settle.
 
     What needs a refresh, or a tag that is not added here, is of another plan: nothing of it is sent.
@@ -57,46 +57,46 @@ def ceiling(plan: LocationPlan) -> Ceiling:
     adds: dict[ContactId, TagSet] = {}
     removes: dict[ContactId, TagSet] = {}
     for delta in plan.deltas:
-        _raise(adds, delta.contacts, delta.tags(Action.ADD))
-        _raise(removes, delta.contacts, delta.tags(Action.REMOVE))
+        _raise_ceiling(adds, delta.contacts, delta.tags(Action.ADD))
+        _raise_ceiling(removes, delta.contacts, delta.tags(Action.REMOVE))
     for deferral in plan.deferrals:
         if deferral.reason not in _OF_ANOTHER_PLAN:
-            _raise(removes, deferral.contacts, frozenset(deferral.tags))
+            _raise_ceiling(removes, deferral.contacts, frozenset(deferral.tags))
     for held in plan.held:
         if held.why == IN_DOUBT:
-            _raise(adds, held.contacts, frozenset(held.tags))
-            _raise(removes, held.contacts, frozenset(held.tags))
+            _raise_ceiling(adds, held.contacts, frozenset(held.tags))
+            _raise_ceiling(removes, held.contacts, frozenset(held.tags))
     is_open = (each.contacts for each in plan.deferrals if each.reason is DeferralReason.OPEN)
     return Ceiling(adds, removes, frozenset().union(*is_open))
 
 
-def meet(one: Ceiling, other: Ceiling) -> Ceiling:
+def intersect_ceilings(one: Ceiling, other: Ceiling) -> Ceiling:
     """What both allow."""
-    adds, removes = _both(one.adds, other.adds), _both(one.removes, other.removes)
+    adds, removes = _intersect_tags(one.adds, other.adds), _intersect_tags(one.removes, other.removes)
     return Ceiling(adds, removes, one.open & other.open)
 
 
-def _both(one: dict[ContactId, TagSet], other: dict[ContactId, TagSet]) -> dict[ContactId, TagSet]:
+def _intersect_tags(one: dict[ContactId, TagSet], other: dict[ContactId, TagSet]) -> dict[ContactId, TagSet]:
     return {contact: both for contact, tags in one.items() if (both := tags & other.get(contact, NONE))}
 
 
 def sends_what_it_says(plan: LocationPlan) -> bool:
     """Whether its batches send its changes and what it lists as sent again, and nothing else."""
-    limit = ceiling(replace(plan, deferrals=(), held=()))
+    limit = derive_ceiling(replace(plan, deferrals=(), held=()))
     for again in plan.reasserted:
         approved = limit.adds if again.action is Action.ADD else limit.removes
-        _raise(approved, again.contacts, frozenset(again.tags))
+        _raise_ceiling(approved, again.contacts, frozenset(again.tags))
     for index, batch in enumerate(plan.batches):
         approved, tags = limit.adds if batch.action is Action.ADD else limit.removes, frozenset(batch.tags)
         if not all(tags <= approved.get(contact, NONE) for contact in batch.contacts):
             return False
         if not all(0 <= before < index for before in batch.after):
             return False
-    said = pairs_of(plan.deltas) + sum(len(each.tags) * len(each.contacts) for each in plan.reasserted)
+    said = count_change_pairs(plan.deltas) + sum(len(each.tags) * len(each.contacts) for each in plan.reasserted)
     return said == sum(len(batch.tags) * len(batch.contacts) for batch in plan.batches)
 
 
-def _raise(approved: dict[ContactId, TagSet], contacts: Iterable[ContactId], tags: TagSet) -> None:
+def _raise_ceiling(approved: dict[ContactId, TagSet], contacts: Iterable[ContactId], tags: TagSet) -> None:
     if not tags:
         return
     for contact in contacts:
@@ -104,7 +104,7 @@ def _raise(approved: dict[ContactId, TagSet], contacts: Iterable[ContactId], tag
         approved[contact] = tags if before is None else before | tags
 
 
-def within(
+def keep_approved(
     deltas: Iterable[Delta], limit: Ceiling, *, failed: Collection[ContactId] = ()
 ) -> tuple[tuple[Delta, ...], int]:
     """The part of the deltas that the ceiling allows, and how many pairs it does not.
@@ -124,14 +124,14 @@ def within(
             approved = limit.adds.get(contact, NONE), removes, contact in limit.open and not ended_badly
             part = parts.get(approved)
             if part is None:
-                part = parts[approved] = _part(delta.changes, *approved)
+                part = parts[approved] = _approved_part(delta.changes, *approved)
             outside += len(wanted) - len(part)
             if part:
                 kept[part].append(contact)
     return sorted_deltas(kept), outside
 
 
-def _part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet, is_open: bool) -> tuple[Change, ...]:
+def _approved_part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet, is_open: bool) -> tuple[Change, ...]:
     """Of a contact's changes those that are approved; its removals only with all of its adds."""
     adding = [change for change in changes if change.action is Action.ADD]
     allowed = tuple(change for change in adding if change.tag in adds)
@@ -143,7 +143,7 @@ def _part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet, is_open: b
     )
 
 
-def beyond(needed: Iterable[Delta], approved: Iterable[Delta]) -> tuple[Delta, ...]:
+def list_unapproved(needed: Iterable[Delta], approved: Iterable[Delta]) -> tuple[Delta, ...]:
     """The changes of `needed` that are not among the approved ones."""
     sent = {contact: delta.changes for delta in approved for contact in delta.contacts}
     rest: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
@@ -155,7 +155,7 @@ def beyond(needed: Iterable[Delta], approved: Iterable[Delta]) -> tuple[Delta, .
     return sorted_deltas(rest)
 
 
-def by_tag(deltas: Iterable[Delta]) -> dict[tuple[Action, Tag], list[ContactId]]:
+def contacts_by_tag(deltas: Iterable[Delta]) -> dict[tuple[Action, Tag], list[ContactId]]:
     """The contacts of each change, sorted."""
     found: defaultdict[tuple[Action, Tag], list[ContactId]] = defaultdict(list)
     for delta in deltas:
@@ -169,7 +169,7 @@ NOTHING: Pairs = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class ProposalDifference:
     """What the file and the plan made now do not share.
 
     `besides`: what the file has besides and may be done by now. `foreign`: the changes it has besides that no plan
@@ -182,7 +182,7 @@ class Rest:
     lacking: int = 0
 
 
-NO_REST = Rest()
+NO_DIFFERENCE = ProposalDifference()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,31 +190,31 @@ class Proposal:
     """A plan file, and per location how it differs from the plan that was made now."""
 
     plan: Plan
-    rests: Mapping[LocationId, Rest] = field(default_factory=dict)
+    rests: Mapping[LocationId, ProposalDifference] = field(default_factory=dict)
 
     def of(self, location: LocationId) -> LocationPlan | None:
         """What the file has for a location."""
         return next((each for each in self.plan.locations if each.location == location), None)
 
 
-def called_as(state: LocationState, plan: LocationPlan) -> LocationState:
+def respell_state(state: LocationState, plan: LocationPlan) -> LocationState:
     """The state in the spellings of a plan: it may have been made before the location's own were known."""
     named = {change.tag for delta in plan.deltas for change in delta.changes}
     named |= {tag for deferral in plan.deferrals for tag in deferral.tags}
     named |= {tag for held in plan.held for tag in held.tags} | {tag for again in plan.reasserted for tag in again.tags}
-    spelling = state.spelling.calling(named)
+    spelling = state.spelling.as_called(named)
     if spelling is state.spelling:
         return state
-    return replace(state, spelling=spelling, observed=spelling.observed(state.observed))
+    return replace(state, spelling=spelling, observed=spelling.spell_states(state.observed))
 
 
-def narrowed(
+def narrow_plan(
     fresh: LocationPlan, proposed: LocationPlan, desired: Desired, state: LocationState, options: PlanOptions
 ) -> LocationPlan:
     """The part of the plan made now, `fresh`, that is in the proposed one too."""
     if change_digest((fresh,)) == change_digest((proposed,)):
         return fresh
-    deltas, _ = within(fresh.deltas, ceiling(proposed))
+    deltas, _ = keep_approved(fresh.deltas, derive_ceiling(proposed))
     if deltas == fresh.deltas and not fresh.reasserted:
         return fresh
     found = Diff(
@@ -235,24 +235,24 @@ def narrowed(
 
 def contacts_that_differ(one: Iterable[Delta], other: Iterable[Delta]) -> frozenset[ContactId]:
     """The contacts to which the two lists do not do the same."""
-    left, right = _sent(one), _sent(other)
+    left, right = _pairs_by_contact(one), _pairs_by_contact(other)
     return frozenset(
         contact for contact in left.keys() | right.keys() if left.get(contact, NOTHING) != right.get(contact, NOTHING)
     )
 
 
-def besides(proposed: tuple[Delta, ...], planned: tuple[Delta, ...]) -> tuple[Delta, ...]:
+def list_additions(proposed: tuple[Delta, ...], planned: tuple[Delta, ...]) -> tuple[Delta, ...]:
     """The changes of the one that the other does not have, whatever their reasons and places."""
     if proposed == planned:
         return ()
-    sent = _sent(planned)
-    return _filtered(
+    sent = _pairs_by_contact(planned)
+    return _keep_changes(
         proposed,
         lambda contact, change: (change.action, change.tag) not in sent.get(contact, NOTHING),
     )
 
 
-def _sent(deltas: Iterable[Delta]) -> dict[ContactId, Pairs]:
+def _pairs_by_contact(deltas: Iterable[Delta]) -> dict[ContactId, Pairs]:
     """What is done to each contact, whatever the reasons and places."""
     found: dict[ContactId, Pairs] = {}
     for delta in deltas:
@@ -263,7 +263,7 @@ def _sent(deltas: Iterable[Delta]) -> dict[ContactId, Pairs]:
     return found
 
 
-def called_for(
+def keep_called_for(
     deltas: Iterable[Delta],
     desired: Desired,
     observed: ContactStates,
@@ -283,10 +283,10 @@ def called_for(
             return present
         return not present and (change.tag in owned or change.tag in removed.get(contact, NONE))
 
-    return _filtered(deltas, is_called_for)
+    return _keep_changes(deltas, is_called_for)
 
 
-def unmet(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Delta, ...]:
+def keep_unmet(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Delta, ...]:
     """Those changes whose effect is not there already, as far as is known."""
 
     def is_unmet(contact: ContactId, change: Change) -> bool:
@@ -295,16 +295,16 @@ def unmet(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Delta, ...]
             return True
         return (change.action is Action.ADD) != (change.tag in known.observed)
 
-    return _filtered(deltas, is_unmet)
+    return _keep_changes(deltas, is_unmet)
 
 
-def _filtered(deltas: Iterable[Delta], takes: Callable[[ContactId, Change], bool]) -> tuple[Delta, ...]:
+def _keep_changes(deltas: Iterable[Delta], takes: Callable[[ContactId, Change], bool]) -> tuple[Delta, ...]:
     found: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
-    for contact, changes in _by_contact(deltas):
+    for contact, changes in _changes_by_contact(deltas):
         if taken := tuple(change for change in changes if takes(contact, change)):
             found[taken].append(contact)
     return sorted_deltas(found)
 
 
-def _by_contact(deltas: Iterable[Delta]) -> Iterator[tuple[ContactId, tuple[Change, ...]]]:
+def _changes_by_contact(deltas: Iterable[Delta]) -> Iterator[tuple[ContactId, tuple[Change, ...]]]:
     return ((contact, delta.changes) for delta in deltas for contact in delta.contacts)

@@ -129,17 +129,17 @@ def make_batches(
     covers = ((Action.ADD, demands.adds, schedule.adds), (Action.REMOVE, demands.removes, schedule.removes))
     return Batches(
         batches=batches,
-        reasserted=tuple(again for action, needed, _ in covers for again in _reasserted(action, needed, batches)),
-        proofs=tuple(_proof(action, cover) for action, needed, cover in covers if needed),
+        reasserted=tuple(again for action, needed, _ in covers for again in _list_reasserted(action, needed, batches)),
+        proofs=tuple(_make_proof(action, cover) for action, needed, cover in covers if needed),
     )
 
 
-def _proof(action: Action, found: Cover) -> Proof:
+def _make_proof(action: Action, found: Cover) -> Proof:
     requests = len(found.rectangles)
     return Proof(action, requests, found.lower_bound, found.stage, found.proven, found.certificate)
 
 
-def _reasserted(action: Action, demands: Iterable[Demand], batches: Iterable[Batch]) -> list[Reasserted]:
+def _list_reasserted(action: Action, demands: Iterable[Demand], batches: Iterable[Batch]) -> list[Reasserted]:
     """What the batches send beyond one sending of each needed pair."""
     mine = [batch for batch in batches if batch.action is action]
     needed = sum(len(demand.must) * len(demand.contacts) for demand in demands)
@@ -176,19 +176,19 @@ class Summary:
     daily_quota_share: float
 
 
-def summarise(found: Diff, planned: Batches, rate: Rate) -> Summary:
+def summarise_plan(found: Diff, planned: Batches, rate: Rate) -> Summary:
     requests = len(planned.batches)
     return Summary(
-        contacts=_contacts(found.deltas),
+        contacts=_count_contacts(found.deltas),
         unobserved=found.unobserved,
-        adds=_pairs(found.deltas, Action.ADD),
-        removes=_pairs(found.deltas, Action.REMOVE),
+        adds=_count_action_pairs(found.deltas, Action.ADD),
+        removes=_count_action_pairs(found.deltas, Action.REMOVE),
         adopted=sum(len(each.adopted) * len(each.contacts) for each in found.ledger),
         released=sum(len(each.released) * len(each.contacts) for each in found.ledger),
         reasserted=sum(len(each.tags) * len(each.contacts) for each in planned.reasserted),
-        deferred=_contacts(found.deferrals),
-        held=_contacts(found.held),
-        quarantined=_contacts(found.quarantined),
+        deferred=_count_contacts(found.deferrals),
+        held=_count_contacts(found.held),
+        quarantined=_count_contacts(found.quarantined),
         requests=requests,
         lower_bound=planned.lower_bound,
         eta_seconds=duration(requests, rate) / 1000,
@@ -196,7 +196,7 @@ def summarise(found: Diff, planned: Batches, rate: Rate) -> Summary:
     )
 
 
-def _contacts(groups: Iterable[Delta | Deferral | HeldContacts]) -> int:
+def _count_contacts(groups: Iterable[Delta | Deferral | HeldContacts]) -> int:
     return len({contact for group in groups for contact in group.contacts})
 
 
@@ -214,9 +214,9 @@ def explain_waiting(deferrals: Iterable[Deferral], contacts: int) -> str:
     return ", ".join([*deferred, *(f"who else carries {tag!r}" for tag in sorted(others))])
 
 
-def pairs_of(deltas: Iterable[Delta]) -> int:
+def count_change_pairs(deltas: Iterable[Delta]) -> int:
     return sum(len(delta.changes) * len(delta.contacts) for delta in deltas)
 
 
-def _pairs(deltas: Iterable[Delta], action: Action) -> int:
+def _count_action_pairs(deltas: Iterable[Delta], action: Action) -> int:
     return sum(len(delta.tags(action)) * len(delta.contacts) for delta in deltas)

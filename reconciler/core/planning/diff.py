@@ -130,11 +130,11 @@ def diff(
         collected.put(_decision(plan, case).verdict(), contacts)
         if case.want >= 0 and case.situation.observed is None:
             unobserved += len(contacts)
-    collected.deferred.update({waits: [] for waits in _others(desired, selection, searched)})
-    return _sorted(collected, unobserved)
+    collected.deferred.update({waits: [] for waits in _unsearched_tags(desired, selection, searched)})
+    return _sort_diff(collected, unobserved)
 
 
-def _others(
+def _unsearched_tags(
     desired: Desired, selection: Selection, searched: Searched
 ) -> Iterator[tuple[DeferralReason, tuple[Tag, ...]]]:
     """The exclusive tags that others may carry for all we know; a chosen set has no others."""
@@ -202,7 +202,7 @@ def _contacts_by_case(
     refused = {index for index, known in enumerate(observed.patterns) if known.quarantined_at is not None}
     wanted, known = desired.contacts, observed.contacts
     groups: defaultdict[tuple[int, int, bool, TagSet, str], list[ContactId]] = defaultdict(list)
-    for contact in _planned(desired, observed, selection):
+    for contact in _planned_contacts(desired, observed, selection):
         want, index = wanted.get(contact, -1), known.get(contact, 0)
         barred = index in refused and _is_barred(desired, observed.patterns[index], want, context.now)
         groups[want, alike[index], barred, spent.get(contact, NONE), gone.get(contact, "")].append(contact)
@@ -217,9 +217,9 @@ def _is_barred(desired: Desired, known: ContactState, want: int, now: Instant) -
     return known.is_barred(membership, desired.set_names, now)
 
 
-def _planned(desired: Desired, observed: ContactStates, selection: Selection) -> Iterable[ContactId]:
+def _planned_contacts(desired: Desired, observed: ContactStates, selection: Selection) -> Iterable[ContactId]:
     """The contacts that are planned: those declared, and where no set is chosen all others that are known."""
-    declared = selected(desired, selection)
+    declared = select_contacts(desired, selection)
     if selection.sets:
         return declared
     return chain(declared, (contact for contact in observed.contacts if contact not in desired.contacts))
@@ -227,11 +227,11 @@ def _planned(desired: Desired, observed: ContactStates, selection: Selection) ->
 
 def owned_in(desired: Desired, observed: ContactStates, selection: Selection) -> TagSet:
     """The tags that are owned in a plan that is narrowed so."""
-    contacts = selected(desired, selection) if selection.sets else None
+    contacts = select_contacts(desired, selection) if selection.sets else None
     return owned_tags(desired, observed, tags=selection.tags, contacts=contacts)
 
 
-def selected(desired: Desired, selection: Selection) -> Collection[ContactId]:
+def select_contacts(desired: Desired, selection: Selection) -> Collection[ContactId]:
     """The declared contacts that a selection takes."""
     if not selection.sets:
         return desired.contacts.keys()
@@ -239,7 +239,7 @@ def selected(desired: Desired, selection: Selection) -> Collection[ContactId]:
     return dict.fromkeys(contact for each in chosen for contact in each.members).keys()
 
 
-def _sorted(collected: _Collected, unobserved: int) -> Diff:
+def _sort_diff(collected: _Collected, unobserved: int) -> Diff:
     deferrals = [Deferral(why, tags, tuple(sorted(ids))) for (why, tags), ids in collected.deferred.items()]
     ledger = [
         LedgerChange(adopted, released, kept, tuple(sorted(contacts)))
@@ -251,7 +251,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
     spared = [HeldContacts(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.spared.items()]
     return Diff(
         deltas=sorted_deltas(collected.changes),
-        demands=Demands(_demands(Action.ADD, collected), _demands(Action.REMOVE, collected)),
+        demands=Demands(_sort_demands(Action.ADD, collected), _sort_demands(Action.REMOVE, collected)),
         deferrals=tuple(sorted(deferrals, key=lambda each: (each.reason, each.tags, each.contacts))),
         ledger=tuple(sorted(ledger, key=lambda each: (each.adopted, each.released, each.kept, each.contacts))),
         held=tuple(sorted(held, key=lambda each: (each.why, each.tags))),
@@ -262,7 +262,7 @@ def _sorted(collected: _Collected, unobserved: int) -> Diff:
     )
 
 
-def _demands(action: Action, collected: _Collected) -> tuple[Demand, ...]:
+def _sort_demands(action: Action, collected: _Collected) -> tuple[Demand, ...]:
     found = (
         Demand(must, may, tuple(sorted(contacts)))
         for (kind, must, may), contacts in collected.demands.items()

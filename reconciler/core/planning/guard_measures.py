@@ -25,7 +25,7 @@ class _Case:
     limits: GuardLimits
 
 
-def measure(
+def measure_guards(
     counts: Counts,
     before: Before,
     desired: Desired,
@@ -37,7 +37,7 @@ def measure(
     case = _Case(counts, before, desired, limits)
     lifted = {(each.guard, each.scope): each.reason for each in allowances}
     found = [
-        _lift(each, lifted)
+        _lift_refusal(each, lifted)
         for check in _CHECKS
         for each in check(case)
         if each.measure > 0 or each.refused or each.warned
@@ -45,63 +45,63 @@ def measure(
     return tuple(sorted(found, key=lambda each: (not each.refused, -each.measure, each.guard, each.scope)))
 
 
-def _lift(measured: Measured, lifted: Mapping[tuple[Guard, str], str]) -> Measured:
+def _lift_refusal(measured: Measured, lifted: Mapping[tuple[Guard, str], str]) -> Measured:
     reason = lifted.get((measured.guard, measured.scope))
     if reason is None or not measured.refused:
         return measured
     return replace(measured, refused=False, allowed=reason or NO_REASON)
 
 
-def _max_pairs(case: _Case) -> Iterator[Measured]:
+def _measure_pairs(case: _Case) -> Iterator[Measured]:
     for guard, pairs, limit in (
         (Guard.MAX_ADDS, case.counts.adds, case.limits.max_adds),
         (Guard.MAX_REMOVES, case.counts.removes, case.limits.max_removes),
     ):
-        yield from _at_most(guard, "", pairs.total(), limit)
+        yield from _measure_number(guard, "", pairs.total(), limit)
         for tag in sorted(pairs):
             rule = case.desired.rules.get(tag)
             own = None if rule is None else (rule.max_adds if guard is Guard.MAX_ADDS else rule.max_removes)
-            yield from _at_most(guard, tag, pairs[tag], own)
+            yield from _measure_number(guard, tag, pairs[tag], own)
 
 
-def _at_most(guard: Guard, scope: str, number: int, limit: int | None) -> Iterator[Measured]:
+def _measure_number(guard: Guard, scope: str, number: int, limit: int | None) -> Iterator[Measured]:
     if limit is not None:
         yield Measured(guard, scope, limit, number, number > limit, number, 0)
 
 
-def _percentages(case: _Case) -> Iterator[Measured]:
+def _measure_percentages(case: _Case) -> Iterator[Measured]:
     counts, limits = case.counts, case.limits
-    yield from _share(case, Guard.MAX_ADDS_PCT, counts.adds, limits.max_adds_pct)
-    yield from _share(case, Guard.MAX_REMOVES_PCT, counts.unnamed, limits.max_removes_pct)
+    yield from _measure_shares(case, Guard.MAX_ADDS_PCT, counts.adds, limits.max_adds_pct)
+    yield from _measure_shares(case, Guard.MAX_REMOVES_PCT, counts.unnamed, limits.max_removes_pct)
     if (limit := limits.max_restored_pct) is not None:
         for tag in sorted(counts.restored):
             part, whole = counts.restored[tag], case.before.ledger[tag]
-            yield _percent(Guard.MAX_RESTORED_PCT, tag, part, whole, limit, floor=PCT_FLOOR)
+            yield _measure_percent(Guard.MAX_RESTORED_PCT, tag, part, whole, limit, floor=PCT_FLOOR)
 
 
-def _share(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float | None) -> Iterator[Measured]:
+def _measure_shares(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float | None) -> Iterator[Measured]:
     if limit is None:
         return
-    yield _percent(guard, "", pairs.total(), case.before.pairs, limit, floor=PCT_FLOOR)
+    yield _measure_percent(guard, "", pairs.total(), case.before.pairs, limit, floor=PCT_FLOOR)
     for tag in sorted(pairs):
-        yield _percent(guard, tag, pairs[tag], case.before.holders[tag], limit, floor=PCT_FLOOR)
+        yield _measure_percent(guard, tag, pairs[tag], case.before.holders[tag], limit, floor=PCT_FLOOR)
 
 
-def _percent(guard: Guard, scope: str, part: int, whole: int, limit: float, *, floor: int) -> Measured:
+def _measure_percent(guard: Guard, scope: str, part: int, whole: int, limit: float, *, floor: int) -> Measured:
     """A share of nothing is everything. Judged as it is, shown to a tenth."""
     share = 100.0 * part / whole if whole else (100.0 if part else 0.0)
     return Measured(guard, scope, limit, round(share, 1), part > floor and share > limit, part, whole)
 
 
-def _first_adds(case: _Case) -> Iterator[Measured]:
+def _measure_first_adds(case: _Case) -> Iterator[Measured]:
     """Of the tags whose second add does harm, where no apply is known."""
     if case.before.is_first:
         harmful = {tag for tag, rule in case.desired.rules.items() if rule.triggers or rule.once}
         for tag in sorted(case.counts.adds.keys() & harmful):
-            yield from _at_most(Guard.MAX_FIRST_ADDS, tag, case.counts.adds[tag], case.limits.max_first_adds)
+            yield from _measure_number(Guard.MAX_FIRST_ADDS, tag, case.counts.adds[tag], case.limits.max_first_adds)
 
 
-def _holders_left(case: _Case) -> Iterator[Measured]:
+def _measure_holders(case: _Case) -> Iterator[Measured]:
     for tag in sorted(case.counts.lost):
         # by name or not, what is removed is gone; a pair added again was there before
         lost, added = case.counts.lost[tag], case.counts.adds[tag] - case.counts.again[tag]
@@ -117,7 +117,7 @@ def _holders_left(case: _Case) -> Iterator[Measured]:
             yield Measured(Guard.EMPTIES_TAG, tag, 0, left, refused, lost, before, warned=warned)
 
 
-def _odd_ids(case: _Case) -> Iterator[Measured]:
+def _measure_odd_ids(case: _Case) -> Iterator[Measured]:
     """Of the tags that other contacts lose: who only adds such ids is warned by `validate`."""
     for tag in sorted(case.counts.odd) if case.limits.odd_ids else ():
         number, leaving = case.counts.odd[tag], case.counts.unnamed[tag]
@@ -125,11 +125,11 @@ def _odd_ids(case: _Case) -> Iterator[Measured]:
             yield Measured(Guard.ODD_IDS, tag, 0, number, True, number, leaving)
 
 
-def _requests(case: _Case) -> Iterator[Measured]:
-    return _at_most(Guard.MAX_REQUESTS, "", case.counts.requests, case.limits.max_requests)
+def _measure_requests(case: _Case) -> Iterator[Measured]:
+    return _measure_number(Guard.MAX_REQUESTS, "", case.counts.requests, case.limits.max_requests)
 
 
-def _sizes(case: _Case) -> Iterator[Measured]:
+def _measure_sizes(case: _Case) -> Iterator[Measured]:
     """Each set against its size at the last apply; a new one against all sets of then, as nothing else is known."""
     sizes = case.before.sizes
     now = {each.name: len(each.members) for each in case.desired.sets}
@@ -139,10 +139,10 @@ def _sizes(case: _Case) -> Iterator[Measured]:
         guard = Guard.GROW_PCT if moved > 0 else Guard.SHRINK_PCT
         limit = case.limits.grow_pct if moved > 0 else case.limits.shrink_pct
         if before >= SIZE_FLOOR and limit is not None and moved:
-            yield _percent(guard, name, abs(moved), before, limit, floor=0)
+            yield _measure_percent(guard, name, abs(moved), before, limit, floor=0)
 
 
-def _protected(case: _Case) -> Iterator[Measured]:
+def _measure_protected(case: _Case) -> Iterator[Measured]:
     for tag in sorted(case.counts.removes):
         rule = case.desired.rules.get(tag)
         if rule is not None and rule.protected:
@@ -151,14 +151,14 @@ def _protected(case: _Case) -> Iterator[Measured]:
 
 
 _CHECKS: tuple[Callable[[_Case], Iterator[Measured]], ...] = (
-    _max_pairs,
-    _percentages,
-    _first_adds,
-    _holders_left,
-    _odd_ids,
-    _requests,
-    _sizes,
-    _protected,
+    _measure_pairs,
+    _measure_percentages,
+    _measure_first_adds,
+    _measure_holders,
+    _measure_odd_ids,
+    _measure_requests,
+    _measure_sizes,
+    _measure_protected,
 )
 
 
@@ -185,11 +185,11 @@ def repeats_over_limit(reasserted: Collection[Reasserted], guards: Iterable[Meas
         pairs = {tag: number for tag, number in repeats[action].items() if measured.scope in ("", tag)}
         share = measured.measure * (1 - sum(pairs.values()) / measured.numerator)
         if share <= measured.limit:
-            dropped |= {(action, tag) for tag in _fewest(pairs, measured)}
+            dropped |= {(action, tag) for tag in _fewest_tags(pairs, measured)}
     return frozenset(dropped)
 
 
-def _fewest(pairs: Mapping[Tag, int], measured: Measured) -> Iterator[Tag]:
+def _fewest_tags(pairs: Mapping[Tag, int], measured: Measured) -> Iterator[Tag]:
     excess = measured.numerator - measured.limit if not measured.is_share else math.inf
     for tag in sorted(pairs, key=lambda tag: (-pairs[tag], tag)):
         if excess <= 0:

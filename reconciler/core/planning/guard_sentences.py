@@ -28,7 +28,7 @@ SHOWN = 80
 def explain_refusals(locations: Iterable[LocationPlan]) -> tuple[str, ...]:
     """A sentence a refusal."""
     return tuple(
-        f"guard {measured.guard} refuses location {plan.location}: {_sentence(measured)}{_detail(plan, measured)}"
+        f"guard {measured.guard} refuses location {plan.location}: {_sentence_of(measured)}{_details(plan, measured)}"
         for plan in locations
         for measured in plan.refused
     )
@@ -46,7 +46,7 @@ def explain_warnings(plan: LocationPlan) -> tuple[str, ...]:
 
 def explain_lifted(measured: Measured) -> str:
     """The sentence of a guard that a person lifted, with the reason."""
-    return f"guard {measured.guard} is lifted ({measured.allowed}): {_sentence(measured)}"
+    return f"guard {measured.guard} is lifted ({measured.allowed}): {_sentence_of(measured)}"
 
 
 def guess_renames(plan: LocationPlan) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def _contacts_by_tag(plan: LocationPlan, action: Action) -> dict[Tag, set[Contac
     return found
 
 
-def _sentence(measured: Measured) -> str:
+def _sentence_of(measured: Measured) -> str:
     return _SENTENCES[measured.guard](measured)
 
 
@@ -103,7 +103,7 @@ def _at_most(measured: Measured) -> str:
     return f"(limit: {measured.limit:,g})"
 
 
-def _percent(measured: Measured) -> str:
+def _in_percent(measured: Measured) -> str:
     return f"{measured.measure:,g} % (limit: {measured.limit:,g} %)"
 
 
@@ -122,22 +122,24 @@ def _max_removes(measured: Measured) -> str:
 def _max_adds_pct(measured: Measured) -> str:
     part, whole = measured.numerator, measured.denominator
     if not measured.scope:
-        return f"it would add {part:,} tags, where contacts carry {whole:,} now: {_percent(measured)}"
-    return f"it would add {measured.scope!r} to {_contacts(part)}, where {whole:,} carry it now: {_percent(measured)}"
+        return f"it would add {part:,} tags, where contacts carry {whole:,} now: {_in_percent(measured)}"
+    return (
+        f"it would add {measured.scope!r} to {_contacts(part)}, where {whole:,} carry it now: {_in_percent(measured)}"
+    )
 
 
 def _max_removes_pct(measured: Measured) -> str:
     part, whole = measured.numerator, measured.denominator
     if not measured.scope:
-        return f"it would remove {part:,} tags, of {whole:,} that contacts are known to carry: {_percent(measured)}"
+        return f"it would remove {part:,} tags, of {whole:,} that contacts are known to carry: {_in_percent(measured)}"
     known = f"of {whole:,} known to carry it" if whole else "of whom nobody is known to carry it"
-    return f"it would remove {measured.scope!r} from {_contacts(part)}, {known}: {_percent(measured)}"
+    return f"it would remove {measured.scope!r} from {_contacts(part)}, {known}: {_in_percent(measured)}"
 
 
 def _max_restored_pct(measured: Measured) -> str:
     return (
         f"others took {measured.scope!r} off, and it would put it back on {measured.numerator:,} of "
-        f"{_contacts(measured.denominator)} that have it from here: {_percent(measured)}"
+        f"{_contacts(measured.denominator)} that have it from here: {_in_percent(measured)}"
     )
 
 
@@ -175,17 +177,17 @@ def _max_requests(measured: Measured) -> str:
 
 def _shrink_pct(measured: Measured) -> str:
     lost, before = measured.numerator, measured.denominator
-    return f"contact set {measured.scope!r} loses {lost:,} of its {_contacts(before)}: {_percent(measured)}"
+    return f"contact set {measured.scope!r} loses {lost:,} of its {_contacts(before)}: {_in_percent(measured)}"
 
 
 def _grow_pct(measured: Measured) -> str:
     return (
         f"contact set {measured.scope!r} gains {_contacts(measured.numerator)}, where the last apply had "
-        f"{measured.denominator:,} (for a new set: in all sets): {_percent(measured)}"
+        f"{measured.denominator:,} (for a new set: in all sets): {_in_percent(measured)}"
     )
 
 
-def _protected(measured: Measured) -> str:
+def _explain_protected(measured: Measured) -> str:
     return f"it would remove {measured.scope!r}, which is protected, from {_contacts(measured.numerator)}"
 
 
@@ -202,7 +204,7 @@ _SENTENCES: dict[Guard, Callable[[Measured], str]] = {
     Guard.MAX_REQUESTS: _max_requests,
     Guard.SHRINK_PCT: _shrink_pct,
     Guard.GROW_PCT: _grow_pct,
-    Guard.PROTECTED: _protected,
+    Guard.PROTECTED: _explain_protected,
 }
 
 _ABOUT = {
@@ -213,12 +215,12 @@ _ABOUT = {
 }
 
 
-def _detail(plan: LocationPlan, measured: Measured) -> str:
+def _details(plan: LocationPlan, measured: Measured) -> str:
     """What the plan tells besides the numbers."""
-    return _examples(plan, measured) if measured.guard is Guard.ODD_IDS else _worst_tags(plan, measured)
+    return _list_odd_ids(plan, measured) if measured.guard is Guard.ODD_IDS else _list_worst_tags(plan, measured)
 
 
-def _worst_tags(plan: LocationPlan, measured: Measured) -> str:
+def _list_worst_tags(plan: LocationPlan, measured: Measured) -> str:
     """The tags that a guard on the whole location is most about."""
     if measured.scope or measured.guard not in _ABOUT:
         return ""
@@ -229,7 +231,7 @@ def _worst_tags(plan: LocationPlan, measured: Measured) -> str:
     return f"; most of {', '.join(f'{tag!r} ({pairs[tag]:,})' for tag in worst)}" if worst else ""
 
 
-def _examples(plan: LocationPlan, measured: Measured) -> str:
+def _list_odd_ids(plan: LocationPlan, measured: Measured) -> str:
     """Some of the odd ids, and what they mostly come from; what earlier rounds sent is no longer in the plan."""
     gaining = _contacts_by_tag(plan, Action.ADD).get(Tag(measured.scope), set())
     odd = sorted(filterfalse(looks_like_contact_id, gaining))[:WORST]

@@ -44,7 +44,7 @@ class Allowance:
     reason: str = ""
 
     def __str__(self) -> str:
-        return f"{_flag(self.guard, self.scope)}: {self.reason or NO_REASON}"
+        return f"{_quote_flag(self.guard, self.scope)}: {self.reason or NO_REASON}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Measured:
     @property
     def flag(self) -> str:
         """What --allow lifts it by, as typed in a shell."""
-        return _flag(self.guard, self.scope)
+        return _quote_flag(self.guard, self.scope)
 
     @property
     def option(self) -> str:
@@ -86,7 +86,7 @@ class Measured:
         return self.guard.endswith("_pct")
 
 
-def _flag(guard: Guard, scope: str) -> str:
+def _quote_flag(guard: Guard, scope: str) -> str:
     return shlex.quote(f"{guard}:{guard.scopes[-1]}={scope}" if scope else guard.value)
 
 
@@ -131,7 +131,7 @@ class Before:
         return not self.sizes and not self.ledger
 
 
-def count(
+def count_pairs(
     deltas: Iterable[Delta], reasserted: Iterable[Reasserted] = (), *, requests: int, observed: ContactStates
 ) -> Counts:
     """The pairs of the deltas, and those that are sent again: a re-assertion may turn out to be a change.
@@ -176,12 +176,12 @@ def odd_ids(contacts: Iterable[ContactId], observed: ContactStates) -> list[Cont
     return [contact for contact in filterfalse(looks_like_contact_id, contacts) if observed[contact].observed is None]
 
 
-def holders(observed: ContactStates) -> Counter[Tag]:
+def count_holders(observed: ContactStates) -> Counter[Tag]:
     """Observed holders of every tag."""
     return _count_tags(observed, lambda known: known.observed)
 
 
-def managed(observed: ContactStates) -> Counter[Tag]:
+def count_managed(observed: ContactStates) -> Counter[Tag]:
     """The pairs of the ledger per tag."""
     return _count_tags(observed, lambda known: known.ledger)
 

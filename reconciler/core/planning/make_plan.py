@@ -1,6 +1,6 @@
 """From desired and observed to a `LocationPlan`, the guards held against it.
 
-Law of the attempts (`tried_before`): two plans of the same changes have the same attempts where no request tried them
+Law of the attempts (`find_tried`): two plans of the same changes have the same attempts where no request tried them
 in between, and others where one did and may have had an effect.
 """
 
@@ -16,11 +16,11 @@ from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.rectangles import Demand
-from reconciler.core.planning.batches import Batches, make_batches, summarise
+from reconciler.core.planning.batches import Batches, make_batches, summarise_plan
 from reconciler.core.planning.changes import Delta, Diff, Tried
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.guard_measures import measure, repeats_over_limit
-from reconciler.core.planning.guards import Before, Counts, Measured, count, holders, managed
+from reconciler.core.planning.guard_measures import measure_guards, repeats_over_limit
+from reconciler.core.planning.guards import Before, Counts, Measured, count_holders, count_managed, count_pairs
 from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
 
 
@@ -42,7 +42,7 @@ def plan_location(
     there when the run began; the guards measure the whole run. `owned`: tags that were owned then, whatever became of
     the pairs that made them so.
     """
-    desired, options = state.spelling.desired(desired), options.spelt(state.spelling)
+    desired, options = state.spelling.spell_desired(desired), options.in_spelling(state.spelling)
     found = diff(
         desired,
         state.observed,
@@ -70,23 +70,23 @@ def plan_of(
     """The plan that makes the changes of `found`; the other arguments are those of `plan_location`."""
     within = replace(options, caps=options.caps.within(state.facts, options.now))
     then = before or before_run(state)
-    changed = (done or Counts()) + count(found.deltas, requests=0, observed=state.observed)
+    changed = (done or Counts()) + count_pairs(found.deltas, requests=0, observed=state.observed)
 
     def judge(batches: Batches) -> tuple[Measured, ...]:
-        counts = changed + count((), batches.reasserted, requests=len(batches.batches), observed=state.observed)
-        return measure(counts, then, desired, limits=options.limits, allowances=options.allowances)
+        counts = changed + count_pairs((), batches.reasserted, requests=len(batches.batches), observed=state.observed)
+        return measure_guards(counts, then, desired, limits=options.limits, allowances=options.allowances)
 
-    batches = _batches(found, desired, within)
+    batches = _make_batches(found, desired, within)
     while dropped := repeats_over_limit(batches.reasserted, judge(batches)):
         within = replace(within, reassertion=within.reassertion.without(dropped))
-        batches = _batches(found, desired, within)
+        batches = _make_batches(found, desired, within)
     return LocationPlan(
         location=desired.location,
         lineage=state.lineage,
         serial=state.serial,
         manifests_digest=desired.digest,
         valid_until=desired.valid_until,
-        summary=summarise(found, batches, options.rate),
+        summary=summarise_plan(found, batches, options.rate),
         deltas=found.deltas,
         batches=batches.batches,
         deferrals=found.deferrals,
@@ -102,7 +102,7 @@ def plan_of(
         proofs=batches.proofs,
         searched=options.searched,
         gone=options.gone,
-        tried=tried_before(found.deltas, state.observed),
+        tried=find_tried(found.deltas, state.observed),
         sizes_moved=not options.selection.is_part and dict(state.set_sizes) != set_sizes(desired),
     )
 
@@ -112,9 +112,9 @@ def set_sizes(desired: Desired) -> dict[SetName, int]:
     return {each.name: len(each.members) for each in desired.sets}
 
 
-def _batches(found: Diff, desired: Desired, options: PlanOptions) -> Batches:
+def _make_batches(found: Diff, desired: Desired, options: PlanOptions) -> Batches:
     repeatable = {
-        action: options.reassertion.repeatable(action, _tags_of(demands), desired.rules)
+        action: options.reassertion.repeatable_tags(action, _tags_of(demands), desired.rules)
         for action, demands in ((Action.ADD, found.demands.adds), (Action.REMOVE, found.demands.removes))
     }
     return make_batches(
@@ -132,10 +132,10 @@ def _tags_of(demands: Iterable[Demand]) -> TagSet:
 
 
 def before_run(state: LocationState) -> Before:
-    return Before(holders(state.observed), state.set_sizes, managed(state.observed))
+    return Before(count_holders(state.observed), state.set_sizes, count_managed(state.observed))
 
 
-def tried_before(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Tried, ...]:
+def find_tried(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Tried, ...]:
     """The pairs that earlier requests tried, sorted."""
     known = [index for index, each in enumerate(observed.patterns) if each.doubt or each.restored or each.attempted_at]
     suspects = dict.fromkeys(known)
@@ -148,12 +148,12 @@ def tried_before(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Trie
             if (index := observed.contacts.get(contact, 0)) in suspects:
                 alike[index].append(contact)
         for index, contacts in alike.items():
-            for key in _attempts(delta, observed.patterns[index]):
+            for key in _list_attempts(delta, observed.patterns[index]):
                 found[key] += contacts
     return tuple(Tried(action, tags, at, tuple(sorted(who))) for (action, at, tags), who in sorted(found.items()))
 
 
-def _attempts(delta: Delta, known: ContactState) -> Iterator[tuple[Action, Instant, tuple[Tag, ...]]]:
+def _list_attempts(delta: Delta, known: ContactState) -> Iterator[tuple[Action, Instant, tuple[Tag, ...]]]:
     times: defaultdict[tuple[Action, Instant], set[Tag]] = defaultdict(set)
     for change in delta.changes:
         if (at := known.last_tried(change.action, change.tag)) is not None:

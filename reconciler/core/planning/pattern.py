@@ -26,7 +26,7 @@ from reconciler.core.planning.changes import (
     DeferralReason,
     Selection,
 )
-from reconciler.core.planning.situation import Reassertion, Searched, Situation, leaving
+from reconciler.core.planning.situation import Reassertion, Searched, Situation, leaving_pairs
 
 Deferred = tuple[tuple[DeferralReason, tuple[Tag, ...]], ...]
 
@@ -91,7 +91,7 @@ class Decision:
         return PatternChanges(
             changes=tuple(sorted(changes)),
             may_add=self._repeatable_adds(),
-            may_remove=self.reassertion.removes(removals.keys(), self.situation, self.desired.rules),
+            may_remove=self.reassertion.repeatable_removes(removals.keys(), self.situation, self.desired.rules),
             deferred=(*deferred, *self._replaced_later(withheld, held)),
             ledger=self._ledger(),
             held=tuple((why, tuple(sorted(tags))) for why, tags in listed if tags),
@@ -102,7 +102,7 @@ class Decision:
     def _repeatable_adds(self) -> TagSet:
         if not self.situation.is_fresh:
             return NONE
-        return self.reassertion.adds(self._chosen(self.want.present), self.situation, self.desired.rules)
+        return self.reassertion.repeatable_adds(self._chosen(self.want.present), self.situation, self.desired.rules)
 
     def _given_before(self) -> Iterator[tuple[Tag, Instant]]:
         """What is desired once, was given before, and is not there: it is not given again."""
@@ -274,7 +274,7 @@ class Decision:
         settled = self._chosen(situation.ledger | present) - situation.doubt
         adopted = (present & there & settled) - situation.ledger
         unseen = situation.ledger if situation.observed is None else there
-        released = self._chosen(leaving(situation, present)) - (self._kept_though_owned() & unseen)
+        released = self._chosen(leaving_pairs(situation, present)) - (self._kept_though_owned() & unseen)
         ledger = (situation.ledger | adopted) - released
         kept = frozenset(tag for tag in ledger if tag in (self.want.keep if tag in wanted else situation.kept))
         if not adopted and not released and kept == situation.kept:

@@ -1,7 +1,7 @@
 """The plan: frozen, sorted, complete data. Same inputs, same plan.
 
-`make_plan.py` goes from desired and observed to a `LocationPlan`; `combine` puts the locations together and seals the
-result with its digest; `approve` (`guard_sentences.py`) makes of it what apply accepts.
+`make_plan.py` goes from desired and observed to a `LocationPlan`; `combine_plans` puts the locations together and
+seals the result with its digest; `approve` (`guard_sentences.py`) makes of it what apply accepts.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class PlanOptions:
     now: Instant = UNTIMED
     exceptions: tuple[str, ...] = ()
 
-    def spelt(self, spelling: Spelling) -> PlanOptions:
+    def in_spelling(self, spelling: Spelling) -> PlanOptions:
         """What a person named, as the state has it."""
         if not spelling.names:
             return self
@@ -94,8 +94,8 @@ class PlanOptions:
                 replace(each, scope=spelling.of(Tag(each.scope))) if "tag" in each.guard.scopes else each
                 for each in self.allowances
             ),
-            selection=spelling.selection(self.selection),
-            searched=spelling.searched(self.searched),
+            selection=spelling.spell_selection(self.selection),
+            searched=spelling.spell_searched(self.searched),
         )
 
 
@@ -182,7 +182,7 @@ class Plan:
         return tuple(each for location in self.locations for each in location.refused)
 
 
-def combine(
+def combine_plans(
     locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str, selection: Selection = EVERYTHING
 ) -> Plan:
     """One plan of all locations, sorted by location."""

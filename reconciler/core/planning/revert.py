@@ -46,7 +46,7 @@ UNKNOWN_NOW = "nothing is known of the contact any more"
 
 
 @dataclass(frozen=True, slots=True)
-class Net:
+class NetChange:
     """What a run changed on a contact, all in all. `released`: what left the ledger; `unclear`: nobody knows.
 
     `entered`: what it put under management.
@@ -58,9 +58,9 @@ class Net:
     unclear: TagSet = NONE
     entered: TagSet = NONE
 
-    def spelt(self, spelling: Spelling) -> Net:
+    def in_spelling(self, spelling: Spelling) -> NetChange:
         read = spelling.read
-        return Net(*map(read, (self.added, self.removed, self.released, self.unclear, self.entered)))
+        return NetChange(*map(read, (self.added, self.removed, self.released, self.unclear, self.entered)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Reversal:
     """
 
     run: str
-    changed: Mapping[ContactId, Net]
+    changed: Mapping[ContactId, NetChange]
     since: Mapping[ContactId, TagSet]
     traced: bool = True
 
@@ -82,29 +82,29 @@ class Reversal:
 
     def managed(self, contact: ContactId, tags: TagSet, desired: Desired) -> TagSet:
         """Which of `tags`, given back to the contact, are under management again."""
-        net = self.changed.get(contact, Net())
+        net = self.changed.get(contact, NetChange())
         return tags & (net.released | frozenset(desired.want(contact).present))
 
-    def spelt(self, spelling: Spelling) -> Reversal:
+    def in_spelling(self, spelling: Spelling) -> Reversal:
         """The journal has the spellings that were sent and answered."""
         if not spelling.names:
             return self
         return replace(
             self,
-            changed={contact: net.spelt(spelling) for contact, net in self.changed.items()},
+            changed={contact: net.in_spelling(spelling) for contact, net in self.changed.items()},
             since={contact: spelling.read(tags) for contact, tags in self.since.items()},
         )
 
 
-def reverse(log: RunLog, later: Iterable[RunLog]) -> Reversal:
+def read_reversal(log: RunLog, later: Iterable[RunLog]) -> Reversal:
     """What there is to undo of a run. `later`: the runs of its location after it, the next one first."""
-    changed: dict[ContactId, Net] = {}
+    changed: dict[ContactId, NetChange] = {}
     for batch in log.batches:
         for answer, contacts in _alike(batch).items():
             for contact in contacts:
-                changed[contact] = _net(changed.get(contact, Net()), batch, answer)
+                changed[contact] = _net(changed.get(contact, NetChange()), batch, answer)
     for contact, tags in log.adopted.items():
-        net = changed.get(contact, Net())
+        net = changed.get(contact, NetChange())
         changed[contact] = replace(net, entered=net.entered | tags)
     since: dict[ContactId, TagSet] = {}
     for run in later:
@@ -113,7 +113,7 @@ def reverse(log: RunLog, later: Iterable[RunLog]) -> Reversal:
     return Reversal(log.record.id, changed, since, log.record.traced)
 
 
-def _touched_by(run: RunLog, changed: Mapping[ContactId, Net]) -> Iterator[tuple[ContactId, TagSet]]:
+def _touched_by(run: RunLog, changed: Mapping[ContactId, NetChange]) -> Iterator[tuple[ContactId, TagSet]]:
     """What a later run had to do with, of the contacts that were changed."""
     for batch in run.batches:
         for answer, contacts in _alike(batch).items():
@@ -128,13 +128,13 @@ def _alike(batch: BatchRecord) -> dict[Answer, list[ContactId]]:
     return found
 
 
-def _net(before: Net, batch: BatchRecord, answer: Answer) -> Net:
+def _net(before: NetChange, batch: BatchRecord, answer: Answer) -> NetChange:
     """What was added and then removed again in one run was not changed, and the other way round."""
     verdict = answer.verdict
     if verdict is None or verdict.outcome in (Outcome.IN_DOUBT, Outcome.HELD):
         return replace(before, unclear=before.unclear | frozenset(batch.tags))
     counts = verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
-    return Net(
+    return NetChange(
         added=(before.added | (verdict.added - before.removed)) - verdict.removed,
         removed=(before.removed | (verdict.removed - before.added)) - verdict.added,
         released=before.released | answer.released,
@@ -143,7 +143,7 @@ def _net(before: Net, batch: BatchRecord, answer: Answer) -> Net:
     )
 
 
-def _touched(net: Net, batch: BatchRecord, answer: Answer) -> TagSet:
+def _touched(net: NetChange, batch: BatchRecord, answer: Answer) -> TagSet:
     """What a later answer tells to have moved after the run: by that request, or before it by others."""
     verdict = answer.verdict
     if verdict is None or verdict.outcome in (Outcome.IN_DOUBT, Outcome.HELD):
@@ -164,8 +164,8 @@ def plan_revert(
     observations: tuple[ObservedContacts, ...] = (),
 ) -> LocationPlan:
     """What has to be done to undo a run, from what is known now; the arguments are those of `plan_location`."""
-    desired, options = state.spelling.desired(desired), options.spelt(state.spelling)
-    found = undo(reversal.spelt(state.spelling), desired, state.observed, spent=spent or {}, gone=options.gone)
+    desired, options = state.spelling.spell_desired(desired), options.in_spelling(state.spelling)
+    found = undo(reversal.in_spelling(state.spelling), desired, state.observed, spent=spent or {}, gone=options.gone)
     return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
 
 
@@ -252,7 +252,7 @@ class _Case:
 
     want: Want
     known: ContactState
-    net: Net
+    net: NetChange
     since: TagSet
     spent: TagSet
     owned: TagSet

@@ -102,7 +102,7 @@ class Context:
             flapping=known.flapping(self.now),
             refusal=known.quarantine.value if known.quarantine else "",
             is_fresh=self.reassertion.is_fresh(known),
-            is_searched=self.searched.shows(known),
+            is_searched=self.searched.is_newer_on(known),
         )
 
     def _relevant(self, known: ContactState) -> TagSet | None:
@@ -150,7 +150,7 @@ class Searched:
     since: Instant | None = None
     older_rows: OlderRows | None = None
 
-    def shows(self, known: ContactState) -> bool:
+    def is_newer_on(self, known: ContactState) -> bool:
         """Whether what is known of a contact is of the search, or newer."""
         return self.since is not None and known.observed_at is not None and known.observed_at >= self.since
 
@@ -177,7 +177,7 @@ class Reassertion:
     def without(self, excepted: frozenset[tuple[Action, Tag]]) -> Reassertion:
         return replace(self, excepted=self.excepted | excepted)
 
-    def repeatable(self, action: Action, tags: Collection[Tag], rules: Mapping[Tag, TagRule]) -> TagSet:
+    def repeatable_tags(self, action: Action, tags: Collection[Tag], rules: Mapping[Tag, TagRule]) -> TagSet:
         """Those of `tags` that may be sent more than once."""
         if self.mode is Reassert.NEVER:
             return NONE
@@ -196,23 +196,23 @@ class Reassertion:
             self.mode is not Reassert.NEVER and known.observed_at is not None and known.observed_at >= self.fresh_since
         )
 
-    def adds(self, present: Collection[Tag], contact: Managed, rules: Mapping[Tag, TagRule]) -> TagSet:
+    def repeatable_adds(self, present: Collection[Tag], contact: Managed, rules: Mapping[Tag, TagRule]) -> TagSet:
         """What may be added again to a contact that was observed recently enough: `present` is desired."""
         if contact.observed is None:
             return NONE
-        return self.repeatable(Action.ADD, contact.observed.intersection(present) - contact.doubt, rules)
+        return self.repeatable_tags(Action.ADD, contact.observed.intersection(present) - contact.doubt, rules)
 
-    def removes(self, removable: Collection[Tag], contact: Managed, rules: Mapping[Tag, TagRule]) -> TagSet:
+    def repeatable_removes(self, removable: Collection[Tag], contact: Managed, rules: Mapping[Tag, TagRule]) -> TagSet:
         """What may be removed again from a contact: `removable` would be removed, were it there."""
         if contact.observed is None:
             return NONE
-        return self.repeatable(Action.REMOVE, frozenset(removable) - contact.observed - contact.doubt, rules)
+        return self.repeatable_tags(Action.REMOVE, frozenset(removable) - contact.observed - contact.doubt, rules)
 
 
 NO_REASSERTION = Reassertion(Reassert.NEVER)
 
 
-def leaving(known: Managed, present: TagSet) -> TagSet:
+def leaving_pairs(known: Managed, present: TagSet) -> TagSet:
     """The pairs of a contact that leave the ledger where `present` is desired: known to be gone, or to be kept."""
     undesired = known.ledger - present - known.doubt
     gone = NONE if known.observed is None else not_among(undesired - known.observed, known.observed)
@@ -225,7 +225,7 @@ def owned_tags(
     """`tags`, `contacts`: what a plan is narrowed to; no tags are all, and so is None."""
     used = set(observed.contacts.values())
     # most patterns lose nothing, whatever is desired: their contacts need not be looked at
-    losing = {index for index in used if leaving(observed.patterns[index], NONE)}
+    losing = {index for index in used if leaving_pairs(observed.patterns[index], NONE)}
     owned = set(desired.owned).union(*(observed.patterns[index].ledger for index in used - losing))
     cases = {
         (desired.contacts.get(contact, -1) if contacts is None or contact in contacts else None, index)
@@ -235,6 +235,6 @@ def owned_tags(
     for wanted, index in cases:
         known = observed.patterns[index]
         present = frozenset(desired.wants[wanted].present) if wanted is not None and wanted >= 0 else NONE
-        gone = NONE if wanted is None else leaving(known, present)
+        gone = NONE if wanted is None else leaving_pairs(known, present)
         owned |= known.ledger - (gone & tags if tags else gone)
     return frozenset(owned)

@@ -41,10 +41,10 @@ class StateFilter:
             return False
         if self.before is not None and known.observed_at is not None and known.observed_at >= self.before:
             return False
-        return not self.statuses or not self.statuses.isdisjoint(statuses(known))
+        return not self.statuses or not self.statuses.isdisjoint(find_statuses(known))
 
 
-def statuses(known: ContactState) -> frozenset[Status]:
+def find_statuses(known: ContactState) -> frozenset[Status]:
     """A contact may be of several."""
     found = {
         Status.OBSERVED: known.observed is not None,

@@ -57,7 +57,7 @@ class Spelling:
     def read(self, tags: TagSet) -> TagSet:
         return tags if self.names.keys().isdisjoint(tags) else frozenset(map(self.of, tags))
 
-    def beyond(self, tags: TagSet, others: TagSet) -> TagSet:
+    def missing_from(self, tags: TagSet, others: TagSet) -> TagSet:
         """Those of `tags` that are in `others` in no spelling."""
         there = self.read(others)
         return frozenset(tag for tag in tags - others if self.of(tag) not in there)
@@ -66,23 +66,23 @@ class Spelling:
         """How the location keeps the tag."""
         return self.kept.get(tag, tag)
 
-    def every(self, tag: Tag) -> tuple[Tag, ...]:
+    def all_spellings(self, tag: Tag) -> tuple[Tag, ...]:
         """The tag and its other spellings."""
         return (tag, *(other for other, name in self.names.items() if name == tag))
 
-    def learnt(self, found: Iterable[Alias]) -> Spelling:
+    def with_learnt(self, found: Iterable[Alias]) -> Spelling:
         """What holds in a run from here on: what came back is the tag that was sent."""
         told = dict(found)
         names = {back: sent for sent, back in told.items()}
         renamed = {tag: names.get(name, name) for tag, name in self.names.items()} | names
         return Spelling({tag: name for tag, name in renamed.items() if tag != name}, {**self.kept, **told})
 
-    def calling(self, tags: Iterable[Tag]) -> Spelling:
+    def as_called(self, tags: Iterable[Tag]) -> Spelling:
         """These tags are in use as they are spelt here."""
         others = sorted(self.names.keys() & set(tags))
-        return self.learnt((tag, self.names[tag]) for tag in others) if others else self
+        return self.with_learnt((tag, self.names[tag]) for tag in others) if others else self
 
-    def known(self, known: ContactState) -> ContactState:
+    def spell_state(self, known: ContactState) -> ContactState:
         confirmed = self.read(known.ledger - known.unconfirmed)
         return replace(
             known,
@@ -96,19 +96,19 @@ class Spelling:
             reading=known.reading and replace(known.reading, tags=self.read(known.reading.tags)),
         )
 
-    def observed(self, observed: ContactStates) -> ContactStates:
-        return ContactStates(observed.contacts, map(self.known, observed.patterns)) if self.names else observed
+    def spell_states(self, observed: ContactStates) -> ContactStates:
+        return ContactStates(observed.contacts, map(self.spell_state, observed.patterns)) if self.names else observed
 
-    def seen(self, seen: ObservedContacts) -> ObservedContacts:
+    def spell_observed(self, seen: ObservedContacts) -> ObservedContacts:
         return replace(seen, tags=self.read(seen.tags))
 
-    def searched(self, searched: Searched) -> Searched:
+    def spell_searched(self, searched: Searched) -> Searched:
         return replace(searched, tags=self.read(searched.tags), complete=self.read(searched.complete))
 
-    def selection(self, selection: Selection) -> Selection:
+    def spell_selection(self, selection: Selection) -> Selection:
         return replace(selection, tags=self.read(selection.tags), again=self.read(selection.again))
 
-    def verdict(self, verdict: ContactOutcome) -> ContactOutcome:
+    def spell_outcome(self, verdict: ContactOutcome) -> ContactOutcome:
         """A tag moved where it came or went in all of its spellings."""
         if verdict.old is None or not self.names:
             return verdict
@@ -116,18 +116,18 @@ class Spelling:
         added, removed = self.read(verdict.added) - old, self.read(verdict.removed) - after
         return replace(verdict, old=old, added=added, removed=removed)
 
-    def batch(self, batch: BatchRecord) -> BatchRecord:
+    def spell_record(self, batch: BatchRecord) -> BatchRecord:
         if not self.names:
             return batch
         read = cache(self._answer)
         answers = {contact: read(answer) for contact, answer in batch.answers.items()}
         return replace(batch, tags=tuple(sorted(self.read(frozenset(batch.tags)))), answers=answers)
 
-    def asked(self, batch: Batch) -> Batch:
+    def spell_request(self, batch: Batch) -> Batch:
         """A removal as it is sent: by the spellings that are there."""
         return replace(batch, tags=tuple(sorted(map(self.kept_as, batch.tags)))) if self.kept else batch
 
-    def desired(self, desired: Desired) -> Desired:
+    def spell_desired(self, desired: Desired) -> Desired:
         """What is desired in two spellings is desired once; present rules over absent, as it does everywhere."""
         if not self.names:
             return desired
@@ -139,7 +139,7 @@ class Spelling:
         )
 
     def _answer(self, answer: Answer) -> Answer:
-        verdict = None if answer.verdict is None else self.verdict(answer.verdict)
+        verdict = None if answer.verdict is None else self.spell_outcome(answer.verdict)
         released, entered = self.read(answer.released), self.read(answer.entered)
         return replace(answer, verdict=verdict, released=released, entered=entered)
 
@@ -178,7 +178,7 @@ class Spelling:
             tag = self.of(rule.tag)
             before = None if rule.renamed_from is None else self.of(rule.renamed_from)
             named = replace(rule, tag=tag, renamed_from=None if before == tag else before)
-            found[tag] = _stricter(found[tag], named) if tag in found else named
+            found[tag] = _merge_rules(found[tag], named) if tag in found else named
         return found
 
 
@@ -186,13 +186,13 @@ AS_SENT = Spelling()
 """Every tag in the spelling that it has."""
 
 
-def spelling(aliases: Iterable[Alias]) -> Spelling:
+def make_spelling(aliases: Iterable[Alias]) -> Spelling:
     """Every tag in the spelling that the location keeps."""
     told = dict(aliases)
-    return Spelling({tag: kept for tag in told if (kept := _kept(tag, told)) != tag}) if told else AS_SENT
+    return Spelling({tag: kept for tag in told if (kept := _final_spelling(tag, told)) != tag}) if told else AS_SENT
 
 
-def _kept(tag: Tag, told: Mapping[Tag, Tag]) -> Tag:
+def _final_spelling(tag: Tag, told: Mapping[Tag, Tag]) -> Tag:
     """What comes back of it in the end; the first of those that come back for one another."""
     passed = [tag]
     while (back := told.get(passed[-1])) is not None:
@@ -202,13 +202,13 @@ def _kept(tag: Tag, told: Mapping[Tag, Tag]) -> Tag:
     return passed[-1]
 
 
-def _stricter(one: TagRule, other: TagRule) -> TagRule:
+def _merge_rules(one: TagRule, other: TagRule) -> TagRule:
     """Two rules of one tag: what either forbids."""
     return replace(
         one,
         group=one.group or other.group,
-        max_adds=_lesser(one.max_adds, other.max_adds),
-        max_removes=_lesser(one.max_removes, other.max_removes),
+        max_adds=_stricter_limit(one.max_adds, other.max_adds),
+        max_removes=_stricter_limit(one.max_removes, other.max_removes),
         min_holders=max((each for each in (one.min_holders, other.min_holders) if each is not None), default=None),
         protected=one.protected or other.protected,
         triggers=one.triggers or other.triggers,
@@ -219,5 +219,5 @@ def _stricter(one: TagRule, other: TagRule) -> TagRule:
     )
 
 
-def _lesser(one: int | None, other: int | None) -> int | None:
+def _stricter_limit(one: int | None, other: int | None) -> int | None:
     return min((each for each in (one, other) if each is not None), default=None)

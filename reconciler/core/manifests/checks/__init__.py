@@ -16,7 +16,7 @@ from reconciler.core.manifests.checks import conflicts, sets, tags
 from reconciler.core.manifests.merged import CheckFinding, Manifests
 from reconciler.core.model.errors import Problem, Severity
 
-__all__ = ["CHECKS", "Check", "Manifests", "check"]
+__all__ = ["CHECKS", "Check", "Manifests", "check_manifests"]
 
 _ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 
@@ -31,8 +31,8 @@ class Check:
 CHECKS = (
     Check("set-name", _ERROR, sets.unique_names),
     Check("unknown-set", _ERROR, sets.known_sets),
-    Check("set-cycle", _ERROR, sets.cycles),
-    Check("set-size", _ERROR, sets.sizes),
+    Check("set-cycle", _ERROR, sets.set_cycles),
+    Check("set-size", _ERROR, sets.combined_sizes),
     Check("empty-set", _ERROR, sets.empty_sets),
     Check("idle-set", _WARNING, sets.idle_sets),
     Check("odd-id", _WARNING, sets.contact_ids),
@@ -46,23 +46,23 @@ CHECKS = (
     Check("tag-control", _ERROR, tags.control_characters),
     Check("tag-bidi", _ERROR, tags.bidi_characters),
     Check("tag-invisible", _WARNING, tags.invisible_characters),
-    Check("tag-comma", _WARNING, tags.commas),
-    Check("tag-blank", _WARNING, tags.blanks),
-    Check("tag-length", _WARNING, tags.lengths),
-    Check("tag-comment", _WARNING, tags.comments),
+    Check("tag-comma", _WARNING, tags.tags_with_commas),
+    Check("tag-blank", _WARNING, tags.tags_with_blanks),
+    Check("tag-length", _WARNING, tags.long_tags),
+    Check("tag-comment", _WARNING, tags.tags_with_comments),
     Check("tag-script", _WARNING, tags.mixed_scripts),
-    Check("tag-lookalike", _WARNING, tags.lookalikes),
-    Check("tag-spelling", _WARNING, tags.spellings),
-    Check("tag-repeated", _WARNING, tags.repeated),
+    Check("tag-lookalike", _WARNING, tags.lookalike_tags),
+    Check("tag-spelling", _WARNING, tags.spelling_variants),
+    Check("tag-repeated", _WARNING, tags.repeated_tags),
     Check("rule-differs", _ERROR, tags.equal_rules),
     Check("rule-replaced", _INFO, tags.replaced_rules),
-    Check("rule-contradiction", _ERROR, tags.contradictions),
+    Check("rule-contradiction", _ERROR, tags.contradictory_rules),
     Check("rule-renamed", _ERROR, tags.renamed_tags),
     Check("rule-unused", _WARNING, tags.unused_rules),
 )
 
 
-def check(manifests: Manifests) -> tuple[Problem, ...]:
+def check_manifests(manifests: Manifests) -> tuple[Problem, ...]:
     """Everything that is wrong or worth knowing, sorted by place."""
     found = [
         Problem(finding.source, finding.message, entry.name, entry.severity, finding.hint)

@@ -66,9 +66,11 @@ def present_and_absent(manifests: Manifests) -> Iterator[CheckFinding]:
                 else:
                     demands[use.tag].append(DatedUse(contact_set, _ABSENT, use))
         for tag in sorted(demands):
-            for clash in clashes(location, demands[tag], manifests.now):
+            for clash in find_clashes(location, demands[tag], manifests.now):
                 one, other = clash.one, clash.other
-                message = f"tag {tag!r} must be {other.label} here and {one.label} at {one.use.source}, {_whom(clash)}"
+                message = (
+                    f"tag {tag!r} must be {other.label} here and {one.label} at {one.use.source}, {_for_whom(clash)}"
+                )
                 yield CheckFinding(other.use.source, message, _REMEDY)
 
 
@@ -90,11 +92,11 @@ def two_of_a_group(manifests: Manifests) -> Iterator[CheckFinding]:
                 else:
                     demands[group].append(DatedUse(contact_set, use.tag, use))
         for group in sorted(demands):
-            for clash in clashes(location, demands[group], manifests.now):
+            for clash in find_clashes(location, demands[group], manifests.now):
                 one, other = clash.one, clash.other
                 message = (
                     f"tag {other.label!r} and tag {one.label!r} at {one.use.source} are both of the group {group!r}, "
-                    f"{_whom(clash)}"
+                    f"{_for_whom(clash)}"
                 )
                 yield CheckFinding(other.use.source, message, _REMEDY)
 
@@ -102,29 +104,31 @@ def two_of_a_group(manifests: Manifests) -> Iterator[CheckFinding]:
 _REMEDY = "take the contacts out of one set (`except`), or bound the sets in time (`from`, `until`)"
 
 
-def _whom(clash: Clash) -> str:
+def _for_whom(clash: Clash) -> str:
     if clash.contacts == 1:
         return f"for contact {clash.example!r}"
     return f"for {clash.contacts:,} contacts, for example {clash.example!r}"
 
 
-def clashes(location: Location, demands: Iterable[DatedUse], now: Instant | None) -> list[Clash]:
+def find_clashes(location: Location, demands: Iterable[DatedUse], now: Instant | None) -> list[Clash]:
     """The clashes among demands, sorted by place; demands whose time is over are left out."""
     alive = [demand for demand in demands if demand.start < demand.until and (now is None or demand.until > now)]
     alive.sort(key=lambda demand: demand.use.source)
-    if next(rivals(alive), None) is None:
+    if next(find_rivals(alive), None) is None:
         return []
     found: dict[tuple[int, int], tuple[int, ContactId]] = {}
-    for numbers, contacts, example in _patterns(location, alive, _suspects(location, alive)):
+    for numbers, contacts, example in _contacts_by_demands(
+        location, alive, _contacts_under_many_labels(location, alive)
+    ):
         places = {id(alive[number]): number for number in numbers}
-        for one, other in rivals([alive[number] for number in numbers]):
+        for one, other in find_rivals([alive[number] for number in numbers]):
             pair = tuple(sorted((places[id(one)], places[id(other)])))
             count, known = found.get((pair[0], pair[1]), (0, example))
             found[pair[0], pair[1]] = (count + contacts, min(known, example))
     return [Clash(alive[one], alive[other], count, example) for (one, other), (count, example) in sorted(found.items())]
 
 
-def rivals(demands: Iterable[DatedUse]) -> Iterator[tuple[DatedUse, DatedUse]]:
+def find_rivals(demands: Iterable[DatedUse]) -> Iterator[tuple[DatedUse, DatedUse]]:
     """Demands of different labels whose times overlap: for each demand one that starts earlier, if there is any."""
     best: DatedUse | None = None
     second: DatedUse | None = None
@@ -139,7 +143,7 @@ def rivals(demands: Iterable[DatedUse]) -> Iterator[tuple[DatedUse, DatedUse]]:
             second = demand
 
 
-def _suspects(location: Location, demands: list[DatedUse]) -> set[ContactId]:
+def _contacts_under_many_labels(location: Location, demands: list[DatedUse]) -> set[ContactId]:
     """The contacts that are under more than one label."""
     labels: defaultdict[str, list[DatedUse]] = defaultdict(list)
     for demand in demands:
@@ -160,7 +164,7 @@ def _suspects(location: Location, demands: list[DatedUse]) -> set[ContactId]:
     return suspects
 
 
-def _patterns(
+def _contacts_by_demands(
     location: Location, demands: list[DatedUse], suspects: set[ContactId]
 ) -> Iterator[tuple[list[int], int, ContactId]]:
     """For each pattern its demands (by number), how many suspects have it, and the first of them.

@@ -42,7 +42,7 @@ def _set_uses(location: Location) -> Iterator[SetUse]:
             yield from (*contact_set.contacts.sets, *contact_set.contacts.minus, *contact_set.contacts.only)
 
 
-def cycles(manifests: Manifests) -> Iterator[CheckFinding]:
+def set_cycles(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         for names in location.cycles:
             places = ", ".join(f"{name!r} ({location.sets[name].source})" for name in names[:LISTED])
@@ -50,7 +50,7 @@ def cycles(manifests: Manifests) -> Iterator[CheckFinding]:
             yield CheckFinding(location.sets[names[0]].source, f"contact sets are made of each other: {places}{more}")
 
 
-def sizes(manifests: Manifests) -> Iterator[CheckFinding]:
+def combined_sizes(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         if not location.resolvable:
             message = f"the combined sets of location {location.location} come to {location.combined_size:,} contacts"
@@ -130,7 +130,7 @@ def shared_contacts(manifests: Manifests) -> Iterator[CheckFinding]:
 
 
 def reversed_times(manifests: Manifests) -> Iterator[CheckFinding]:
-    for contact_set in _sets(manifests):
+    for contact_set in _every_set(manifests):
         start, until = contact_set.start, contact_set.until
         if start is not None and until is not None and start >= until:
             message = f"contact set {contact_set.name!r} ends ({iso(until)}) before it starts ({iso(start)})"
@@ -138,13 +138,13 @@ def reversed_times(manifests: Manifests) -> Iterator[CheckFinding]:
 
 
 def past_times(manifests: Manifests) -> Iterator[CheckFinding]:
-    for contact_set in _sets(manifests):
+    for contact_set in _every_set(manifests):
         if manifests.now is not None and contact_set.until is not None and contact_set.until <= manifests.now:
             message = f"contact set {contact_set.name!r} has expired at {iso(contact_set.until)} and declares nothing"
             yield CheckFinding(contact_set.source, message)
 
 
-def _sets(manifests: Manifests) -> Iterator[ContactSet]:
+def _every_set(manifests: Manifests) -> Iterator[ContactSet]:
     for location in manifests.locations:
         yield from location.all_sets()
 

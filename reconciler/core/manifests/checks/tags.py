@@ -17,7 +17,7 @@ def equal_rules(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         for rule in location.own_rules():
             other = location.rules[rule.tag]
-            if not _same(rule, other):
+            if not _same_rule(rule, other):
                 message = f"the rule for tag {rule.tag!r} differs from the one at {other.source}"
                 yield CheckFinding(rule.source, message, "a rule is given once, or the same everywhere")
 
@@ -27,17 +27,17 @@ def replaced_rules(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         for rule in location.own_rules():
             other = manifests.shared.get(rule.tag)
-            if other is not None and not _same(rule, other):
+            if other is not None and not _same_rule(rule, other):
                 yield CheckFinding(
                     rule.source, f"this rule for tag {rule.tag!r} replaces the shared one at {other.source}"
                 )
 
 
-def _same(one: TagRule, other: TagRule) -> bool:
+def _same_rule(one: TagRule, other: TagRule) -> bool:
     return replace(one, source=other.source) == other
 
 
-def contradictions(manifests: Manifests) -> Iterator[CheckFinding]:
+def contradictory_rules(manifests: Manifests) -> Iterator[CheckFinding]:
     """Properties of one rule that cannot both be meant."""
     for rule in _all_rules(manifests):
         if rule.inert and (rule.triggers or rule.once):
@@ -50,10 +50,10 @@ def contradictions(manifests: Manifests) -> Iterator[CheckFinding]:
         if rule.protected and rule.exclusive:
             message = f"tag {rule.tag!r} cannot be both protected and exclusive: one never removes it, the other does"
             yield CheckFinding(rule.source, message)
-    yield from _unremovable(manifests)
+    yield from _unremovable_tags(manifests)
 
 
-def _unremovable(manifests: Manifests) -> Iterator[CheckFinding]:
+def _unremovable_tags(manifests: Manifests) -> Iterator[CheckFinding]:
     """A tag that a set wants absent, and that nothing may remove."""
     for location in manifests.locations:
         rules = dict(manifests.shared) | location.rules
@@ -89,7 +89,7 @@ def unused_rules(manifests: Manifests) -> Iterator[CheckFinding]:
         return
     used_shared: set[Tag] = set()
     for location in manifests.locations:
-        used = _used(location)
+        used = _used_tags(location)
         used_shared |= used
         for rule in location.own_rules():
             if rule.tag not in used:
@@ -101,7 +101,7 @@ def unused_rules(manifests: Manifests) -> Iterator[CheckFinding]:
             yield CheckFinding(rule.source, f"the rule for tag {rule.tag!r} is not used: no contact set names the tag")
 
 
-def _used(location: Location) -> set[Tag]:
+def _used_tags(location: Location) -> set[Tag]:
     """Tags that a rule does something for: named ones, others of their groups, those kept or cleared anyway."""
     named = {use.tag for use in location.tag_uses()}
     groups = {location.rules[tag].group for tag in named if tag in location.rules} - {""}
@@ -125,7 +125,7 @@ _SKELETON = str.maketrans(
 
 def control_characters(manifests: Manifests) -> Iterator[CheckFinding]:
     """Characters that no tag can hold."""
-    return _each(manifests, _is_control, "a control character")
+    return _find_characters(manifests, _is_control, "a control character")
 
 
 def _is_control(char: str) -> bool:
@@ -139,19 +139,19 @@ def can_be_declared(tag: Tag) -> bool:
 
 def bidi_characters(manifests: Manifests) -> Iterator[CheckFinding]:
     """Characters that make a tag read differently from what it is."""
-    return _each(manifests, _BIDI.__contains__, "a character that changes the direction of reading")
+    return _find_characters(manifests, _BIDI.__contains__, "a character that changes the direction of reading")
 
 
 def invisible_characters(manifests: Manifests) -> Iterator[CheckFinding]:
     """Characters that nobody sees."""
-    return _each(manifests, _is_invisible, "an invisible character")
+    return _find_characters(manifests, _is_invisible, "an invisible character")
 
 
 def _is_invisible(char: str) -> bool:
     return unicodedata.category(char) == "Cf" and char not in _BIDI and char not in _JOINERS
 
 
-def _each(manifests: Manifests, is_bad: Callable[[str], bool], what: str) -> Iterator[CheckFinding]:
+def _find_characters(manifests: Manifests, is_bad: Callable[[str], bool], what: str) -> Iterator[CheckFinding]:
     for source, written in written_tags(manifests):
         if written.isascii() and written.isprintable():
             continue
@@ -160,27 +160,27 @@ def _each(manifests: Manifests, is_bad: Callable[[str], bool], what: str) -> Ite
             yield CheckFinding(source, f"tag {written!a} has {what}, U+{ord(bad):04X}")
 
 
-def commas(manifests: Manifests) -> Iterator[CheckFinding]:
+def tags_with_commas(manifests: Manifests) -> Iterator[CheckFinding]:
     for source, written in written_tags(manifests):
         if "," in written:
             hint = "HighLevel's imports split tags on commas: list them one by one"
             yield CheckFinding(source, f"tag {written!r} has a comma", hint)
 
 
-def blanks(manifests: Manifests) -> Iterator[CheckFinding]:
+def tags_with_blanks(manifests: Manifests) -> Iterator[CheckFinding]:
     for source, written in written_tags(manifests):
         if written != written.strip():
             yield CheckFinding(source, f"tag {written!r} begins or ends with a blank: {written.strip()!r} is meant")
 
 
-def lengths(manifests: Manifests) -> Iterator[CheckFinding]:
+def long_tags(manifests: Manifests) -> Iterator[CheckFinding]:
     for source, written in written_tags(manifests):
         if len(written.strip()) > MAX_TAG:
             message = f"a tag of {len(written.strip())} characters, HighLevel can search for at most {MAX_TAG}"
             yield CheckFinding(source, f"{message}: {written.strip()[:40]!r}…")
 
 
-def comments(manifests: Manifests) -> Iterator[CheckFinding]:
+def tags_with_comments(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         for use in location.tag_uses():
             if use.commented:
@@ -191,25 +191,25 @@ def comments(manifests: Manifests) -> Iterator[CheckFinding]:
 def mixed_scripts(manifests: Manifests) -> Iterator[CheckFinding]:
     """Letters of look-alike scripts in one tag."""
     for source, written in written_tags(manifests):
-        scripts = _scripts(written)
+        scripts = _lookalike_scripts(written)
         if len(scripts) > 1:
             names = " and ".join(sorted(name.capitalize() for name in scripts))
             yield CheckFinding(source, f"tag {written!r} mixes {names} letters that look alike")
 
 
-def _scripts(text: str) -> set[str]:
+def _lookalike_scripts(text: str) -> set[str]:
     if text.isascii():
         return set()
     found = {unicodedata.name(char, "").split(" ")[0] for char in text if char.isalpha()}
     return found & _LOOKALIKE_SCRIPTS
 
 
-def lookalikes(manifests: Manifests) -> Iterator[CheckFinding]:
+def lookalike_tags(manifests: Manifests) -> Iterator[CheckFinding]:
     """Two tags of one location that look the same and are not."""
     for location in manifests.locations:
         first: dict[str, TagUse] = {}
         for use in _first_uses(location.tag_uses()):
-            other = first.setdefault(_skeleton(use.tag), use)
+            other = first.setdefault(_make_skeleton(use.tag), use)
             if other.tag != use.tag:
                 yield CheckFinding(
                     use.source,
@@ -217,11 +217,11 @@ def lookalikes(manifests: Manifests) -> Iterator[CheckFinding]:
                 )
 
 
-def _skeleton(tag: Tag) -> str:
+def _make_skeleton(tag: Tag) -> str:
     return unicodedata.normalize("NFKC", tag).casefold().translate(_SKELETON)
 
 
-def spellings(manifests: Manifests) -> Iterator[CheckFinding]:
+def spelling_variants(manifests: Manifests) -> Iterator[CheckFinding]:
     """One tag in two spellings, once a tag and location."""
     for location in manifests.locations:
         first: dict[Tag, TagUse] = {}
@@ -234,7 +234,7 @@ def spellings(manifests: Manifests) -> Iterator[CheckFinding]:
                 yield CheckFinding(use.source, f"{message}: HighLevel lower-cases tags, both are {use.tag!r}")
 
 
-def repeated(manifests: Manifests) -> Iterator[CheckFinding]:
+def repeated_tags(manifests: Manifests) -> Iterator[CheckFinding]:
     """A tag twice in one list."""
     for location in manifests.locations:
         for contact_set in location.all_sets():
