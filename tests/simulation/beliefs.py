@@ -14,16 +14,14 @@ from reconciler.core.observing.drift import find_drift
 from reconciler.store import open_reader
 from tests.sandbox.faults import FaultKind
 from tests.simulation.declared import PEOPLE, SPACED, as_desired, canonical
-from tests.simulation.evidence import GOOD, Sight, Write, document, rows_of
+from tests.simulation.evidence import GOOD, Pair, Sight, Write, document, rows_of
 from tests.simulation.facts import Facts, facts_of
 from tests.simulation.invariants import Violated
 from tests.simulation.place import SEARCH, Place
-from tests.simulation.process import AFTER, BEFORE
+from tests.simulation.program import Run
 from tests.simulation.town import Town
 
 UNTRIED = (Outcome.NOT_SENT, Outcome.DEFERRED)
-UNSEEN_INTENTS = {("record_intent", AFTER), ("send", BEFORE)}
-"""A run that dies there leaves an intent in the state of which the server sees nothing."""
 MOST_PAGES = 2
 """Of a location that fits one: that one, and one that is empty or the same once more."""
 
@@ -61,19 +59,26 @@ def _carries(place: Place, who: str, tag: str) -> bool:
 
 def actions(facts: Facts, known: list[Facts]) -> Iterator[str]:
     """10: what did not end well is listed by what was tried, by this run or an earlier one."""
-    dead = [each.run.fate for each in known if each.run.killed and each.run.fate]
-    # what such a run meant to send is what a later one lists
-    if facts.report is None or any((fate.what, fate.side) in UNSEEN_INTENTS for fate in dead):
+    if facts.report is None:
         return
     tried = {
         pair for each in known for write in each.writes if write.exchange.at <= facts.run.ended for pair in write.pairs
     }
+    tried |= {pair for each in known if each.run.killed for pair in _meant(each.run)}
     for each in facts.report.findings:
         # what was not tried is listed by what it was to be
         for tag in map(canonical, each.tags if each.outcome not in UNTRIED else ()):
             other = Action.REMOVE if each.action is Action.ADD else Action.ADD
             if (each.action, each.contact, tag) not in tried and (other, each.contact, tag) in tried:
                 yield f"10: {facts.name} lists {tag} on {each.contact} to {each.action}, and it was to {other}"
+
+
+def _meant(run: Run) -> Iterator[Pair]:
+    """What a run had written down to send: where it died before the request left, a later run is in doubt about that,
+    and the server saw nothing of it.
+    """
+    for batch in run.intents:
+        yield from ((batch.action, who, canonical(tag)) for who in batch.contacts for tag in batch.tags)
 
 
 def gone(facts: Facts) -> Iterator[str]:

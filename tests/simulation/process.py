@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from reconciler.core.model.names import Instant
+from reconciler.core.planning.batches import Batch
 from tests.simulation.virtual import VirtualClock
 
 T = TypeVar("T")
@@ -47,6 +48,8 @@ class Process:
     met_its_fate: bool = False
     frozen_until: int = 0
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    intents: list[Batch] = field(default_factory=list)
+    """What its state was told that it is about to send."""
     death: asyncio.Event = field(default_factory=asyncio.Event)
 
     def at(self, what: str, side: str) -> None:
@@ -130,6 +133,8 @@ class MortalStore:
         def call(*arguments: Any, **more: Any) -> Any:
             self._process.at(name, BEFORE)
             found = method(*arguments, **more)
+            if name == "record_intent":
+                self._process.intents += [each for each in arguments if isinstance(each, Batch)]
             self._process.at(name, AFTER)
             return found
 

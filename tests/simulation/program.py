@@ -18,6 +18,7 @@ from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.observing.refresh_rules import RefreshResult
 from reconciler.core.planning.approved_scope import Proposal, narrow_plan
+from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import HeldContacts
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.make_plan import plan_location
@@ -76,6 +77,7 @@ class Run:
     began: int = 0
     ended: int = 0
     events: list[Event] = field(default_factory=list)
+    intents: list[Batch] = field(default_factory=list)
 
     @property
     def retries(self) -> bool:

@@ -128,6 +128,7 @@ class Town:
         except ReconcilerError as error:
             mine.problem = f"{type(error).__name__}: {error.message}"
         mine.killed, mine.met_its_fate = not process.alive, process.met_its_fate
+        mine.intents = process.intents
         mine.ended = self.clock.now()
 
     def state(self) -> bytes:
