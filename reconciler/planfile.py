@@ -18,7 +18,7 @@ MANIFESTS = (".yaml", ".yml")
 MOST_BYTES = 512 * 1024 * 1024
 
 
-def dumps(plan: Plan) -> str:
+def plan_text(plan: Plan) -> str:
     """The document as one line of ASCII: any terminal, any tool."""
     return json_line(plan_document(plan))
 
@@ -34,7 +34,7 @@ def write_plan(plan: Plan, path: Path) -> None:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(dumps(plan))
+                file.write(plan_text(plan))
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(path)
@@ -75,13 +75,13 @@ def load_plan(path: Path) -> Plan:
             hint="plan a part of it (--location, --set, --tag), or apply without a plan file",
         )
     try:
-        return loads(content)
+        return parse_plan(content)
     except PlanFileError as error:
         raise PlanFileError(f"the plan file {path}: {error.message}", hint=error.hint) from error
 
 
-def loads(content: bytes) -> Plan:
-    """The inverse of `dumps`. Fields that a later minor version knows may be there; another spelling may not."""
+def parse_plan(content: bytes) -> Plan:
+    """The inverse of `plan_text`. Fields that a later minor version knows may be there; another spelling may not."""
     try:
         document = json.loads(content)
         as_written = content == json_line(document).encode()

@@ -84,10 +84,10 @@ def read_bulk_answer(body: bytes) -> tuple[ResponseRow, ...]:
     rows = document.get("responses")
     if not isinstance(rows, list):
         raise UnreadableAnswer("the answer has no list `responses`")
-    return tuple(_row(item) for item in rows)
+    return tuple(_read_row(item) for item in rows)
 
 
-def _row(item: object) -> ResponseRow:
+def _read_row(item: object) -> ResponseRow:
     if isinstance(item, str):
         # the vendor's schema types the items as strings; its examples are objects: take both
         try:
@@ -97,12 +97,12 @@ def _row(item: object) -> ResponseRow:
     if not isinstance(item, dict):
         raise UnreadableAnswer("a row is not an object")
     return ResponseRow(
-        contact=ContactId(_text(item, "contactId")),
-        type=_text(item, "type"),
-        message=one_line(_text(item, "message")),
-        old=_tags(item.get("oldTags")),
-        added=_tags(item.get("tagsAdded")),
-        removed=_tags(item.get("tagsRemoved")),
+        contact=ContactId(_read_text(item, "contactId")),
+        type=_read_text(item, "type"),
+        message=one_line(_read_text(item, "message")),
+        old=_read_tags(item.get("oldTags")),
+        added=_read_tags(item.get("tagsAdded")),
+        removed=_read_tags(item.get("tagsRemoved")),
     )
 
 
@@ -123,7 +123,7 @@ def probe_body(location: LocationId) -> bytes:
 
 def tags_path(location: LocationId) -> str:
     """The path of a location's list of tags; raises ValueError for an id that would change the path's structure."""
-    return f"/locations/{_segment(location)}/tags"
+    return f"/locations/{_path_segment(location)}/tags"
 
 
 def read_page(body: bytes) -> Page:
@@ -134,7 +134,7 @@ def read_page(body: bytes) -> Page:
         raise UnreadableAnswer("the answer has no list `contacts`")
     if isinstance(total, bool) or not isinstance(total, int) or total < 0:
         raise UnreadableAnswer("the answer has no number `total`")
-    return Page(tuple(_contact(item) for item in items), total, _cursor(items[-1]) if items else None)
+    return Page(tuple(_contact_of(item) for item in items), total, _read_cursor(items[-1]) if items else None)
 
 
 def read_tag_list(body: bytes) -> int:
@@ -145,7 +145,7 @@ def read_tag_list(body: bytes) -> int:
     return len(tags)
 
 
-def _cursor(item: dict[str, Any]) -> tuple[Any, ...] | None:
+def _read_cursor(item: dict[str, Any]) -> tuple[Any, ...] | None:
     after = item.get("searchAfter")
     if not isinstance(after, list):
         return None
@@ -162,15 +162,15 @@ def read_rows(items: object) -> tuple[ContactRead, ...]:
     """Rows as the search shows them, from a dump; raises Unreadable."""
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise UnreadableAnswer("a dump is a list of contacts")
-    return tuple(_contact(item) for item in items)
+    return tuple(_contact_of(item) for item in items)
 
 
 def contact_path(contact: ContactId) -> str:
     """The path of one contact; raises ValueError for an id that would change the path's structure."""
-    return f"/contacts/{_segment(contact)}"
+    return f"/contacts/{_path_segment(contact)}"
 
 
-def _segment(name: str) -> str:
+def _path_segment(name: str) -> str:
     if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError("an id with characters that a path cannot carry")
     return name
@@ -180,7 +180,7 @@ def read_contact(body: bytes) -> ContactRead:
     document = read_object(body).get("contact")
     if not isinstance(document, dict):
         raise UnreadableAnswer("the answer has no object `contact`")
-    return _contact(document)
+    return _contact_of(document)
 
 
 def read_error(body: bytes) -> tuple[str, ...]:
@@ -193,7 +193,7 @@ def read_error(body: bytes) -> tuple[str, ...]:
     return tuple(line for text in texts if (line := " ".join(str(text).split())))
 
 
-def absence(said: Sequence[str], status: int) -> Rejection | None:
+def classify_absence(said: Sequence[str], status: int) -> Rejection | None:
     """Why a contact cannot be read, where all that was said is that; an error that says anything else does not tell."""
     known = _ABSENCES | ({NO_ACCESS: Rejection.FOREIGN} if status == FORBIDDEN else {})
     found = {known.get(message.lower().rstrip(".")) for message in said}
@@ -218,18 +218,18 @@ def _row_document(row: ResponseRow) -> dict[str, Any]:
     return document | {key: sorted(tags) for key, tags in lists.items() if tags is not None}
 
 
-def _contact(item: dict[str, Any]) -> ContactRead:
+def _contact_of(item: dict[str, Any]) -> ContactRead:
     try:
         updated = parse_instant(item["dateUpdated"])
     except (KeyError, TypeError, ValueError):
         updated = None
-    contact = _text(item, "id")
+    contact = _read_text(item, "id")
     if not 0 < len(contact) <= LONGEST_ID:
         raise UnreadableAnswer(f"`id` has {len(contact):,} characters, and an id 1 to {LONGEST_ID}")
     return ContactRead(
         id=ContactId(contact),
-        location=LocationId(_text(item, "locationId", default="")),
-        tags=_tags(item.get("tags")),
+        location=LocationId(_read_text(item, "locationId", default="")),
+        tags=_read_tags(item.get("tags")),
         updated=updated,
     )
 
@@ -247,14 +247,14 @@ def read_object(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _text(item: dict[str, Any], key: str, *, default: str | None = None) -> str:
+def _read_text(item: dict[str, Any], key: str, *, default: str | None = None) -> str:
     value = item.get(key, default)
     if not isinstance(value, str):
         raise UnreadableAnswer(f"`{key}` is not text")
     return value
 
 
-def _tags(value: object) -> TagSet | None:
+def _read_tags(value: object) -> TagSet | None:
     """None where it is not a list of texts of sensible length; half a surrogate pair is no text."""
     if not isinstance(value, list) or not all(_is_tag(tag) for tag in value):
         return None

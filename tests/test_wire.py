@@ -18,10 +18,10 @@ from reconciler.wire import (
     ContactRead,
     Page,
     UnreadableAnswer,
-    absence,
     bulk_answer,
     bulk_body,
     bulk_path,
+    classify_absence,
     contact_path,
     one_line,
     read_bulk_answer,
@@ -256,7 +256,7 @@ def test_the_messages_of_an_error_are_one_line_each(document: object, messages: 
 def test_a_contact_is_gone_by_the_vendors_words_about_it_and_no_others(
     message: object, status: int, why: Rejection | None
 ) -> None:
-    assert absence(read_error(encoded({"message": message})), status) is why
+    assert classify_absence(read_error(encoded({"message": message})), status) is why
 
 
 def test_a_path_carries_no_id_that_would_change_it() -> None:

@@ -13,7 +13,7 @@ import click
 from reconciler.cli.console import has_answered
 from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.core.model.rectangles import EFFORT
-from reconciler.loading.settings import flag, keys
+from reconciler.loading.settings import flag_name, setting_keys
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,11 +54,11 @@ def common(function: F) -> F:
     ):
         function = option(function)
     for key in _FLAG_KEYS:
-        function = click.option(flag(key), _parameter(key), hidden=True, metavar="VALUE")(function)
+        function = click.option(flag_name(key), _parameter(key), hidden=True, metavar="VALUE")(function)
     return function
 
 
-_FLAG_KEYS = tuple(key for key in keys() if key != "state")
+_FLAG_KEYS = tuple(key for key in setting_keys() if key != "state")
 """Every simple setting has a flag of its own; there are too many to list in each command's help."""
 
 

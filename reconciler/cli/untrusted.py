@@ -22,7 +22,7 @@ from reconciler.core.model.names import LocationId, Source
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.loading import settings_of_files
-from reconciler.loading.settings import flag, variable
+from reconciler.loading.settings import flag_name, variable_name
 from reconciler.operations.ci_job import PullRequest, pull_request
 from reconciler.operations.git import GitRefused, find_repository
 from reconciler.operations.git_revision import files_at
@@ -74,7 +74,10 @@ def _daring(settings: Settings, read: list[LocationId]) -> Iterator[_Daring]:
         origin = settings.origin(key)
         if origin.kind is OriginKind.FILE:
             yield _Daring(
-                key, value, origin.source or Source(key), f"give it by {flag(key)} or the variable {variable(key)}"
+                key,
+                value,
+                origin.source or Source(key),
+                f"give it by {flag_name(key)} or the variable {variable_name(key)}",
             )
     for location in read:
         place = settings.location(location)

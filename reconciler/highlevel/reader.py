@@ -20,7 +20,7 @@ from reconciler.wire import (
     SEARCH_PATH,
     ContactRead,
     Page,
-    absence,
+    classify_absence,
     contact_path,
     probe_body,
     read_contact,
@@ -66,7 +66,7 @@ class HighLevelReader:
 def _absent(error: ApiError) -> Rejection:
     """What the API says of the contact; raises the error where it says nothing of it. A 4xx in other words may pass."""
     status = error.status if isinstance(error, AuthRefused | RequestRefused) else 0
-    if found := absence(error.said, status):
+    if found := classify_absence(error.said, status):
         return found
     if isinstance(error, RequestRefused) and 400 <= status < 500:
         raise InDoubt(error.message, said=error.said) from None

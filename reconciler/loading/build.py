@@ -13,28 +13,28 @@ from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts,
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, normalise_tag
 from reconciler.loading import mistakes
 from reconciler.loading.contact_files import read_table
-from reconciler.loading.contact_ids import FileRequest, RowFilter, id_fault, repetition
+from reconciler.loading.contact_ids import FileRequest, RowFilter, id_fault, repetition_message
 from reconciler.loading.file_tree import CannotRead
-from reconciler.loading.files import Files, inside, shown
+from reconciler.loading.files import Files, display_path, name_inside
 from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, ListFilter, TagRuleModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
 
 Report = Callable[[Problem], None]
 
 
-def plain(node: Node) -> Any:
+def plain_values(node: Node) -> Any:
     """Nodes as text, lists and dicts; a list under `contacts` stays the node it is."""
     if isinstance(node, Scalar):
         return node.text
     if isinstance(node, Sequence):
-        return [plain(item) for item in node.items]
+        return [plain_values(item) for item in node.items]
     return {
-        name: value if name == "contacts" and isinstance(value, Sequence) else plain(value)
+        name: value if name == "contacts" and isinstance(value, Sequence) else plain_values(value)
         for name, (_, value) in node.items.items()
     }
 
 
-def instant(moment: datetime | None, zone: str) -> Instant | None:
+def read_instant(moment: datetime | None, zone: str) -> Instant | None:
     """Milliseconds; a midnight without zone is one in `zone`."""
     if moment is None:
         return None
@@ -70,7 +70,7 @@ class SetBuilder:
 
     def build(self, name: str, model: ContactSetModel, key: Scalar, node: Mapping) -> ContactSet | None:
         """The set, or None with what is wrong with its contacts reported."""
-        contacts = self._contacts(model.contacts, node)
+        contacts = self._build_contacts(model.contacts, node)
         if contacts is None:
             return None
         return ContactSet(
@@ -82,21 +82,21 @@ class SetBuilder:
             authority=model.authority,
             ignore=tuple(model.ignore),
             on_leave=model.on_leave,
-            start=instant(model.start, self._zone),
-            until=instant(model.until, self._zone),
+            start=read_instant(model.start, self._zone),
+            until=read_instant(model.until, self._zone),
             allow_empty=model.allow_empty,
         )
 
-    def _contacts(self, model: Any, node: Mapping) -> ListedContacts | Combined | None:
+    def _build_contacts(self, model: Any, node: Mapping) -> ListedContacts | Combined | None:
         place = node.items["contacts"][0].source
         if isinstance(model, CombinedContacts):
             written = node.get("contacts")
             return Combined(_set_uses(written, "sets"), _set_uses(written, "except"), _set_uses(written, "only"), place)
         if isinstance(model, FileContacts):
-            return self._file(model, node)
-        return self._inline(model, place)
+            return self._read_file(model, node)
+        return self._list_contacts(model, place)
 
-    def _inline(self, ids: Sequence, place: Source) -> ListedContacts | None:
+    def _list_contacts(self, ids: Sequence, place: Source) -> ListedContacts | None:
         seen: dict[str, None] = {}
         lines, columns, sound = array("L"), array("L"), True
         doubles: list[Scalar] = []
@@ -115,19 +115,19 @@ class SetBuilder:
                 lines.append(item.source.line)
                 columns.append(item.source.column)
         if doubles:
-            message = repetition(len(doubles), doubles[0].text)
+            message = repetition_message(len(doubles), doubles[0].text)
             self._report(Problem(doubles[0].source, message, "duplicate-id", Severity.INFO))
         if not sound:
             return None
         return ListedContacts(tuple(map(ContactId, seen)), place, "", lines, columns)
 
-    def _file(self, model: FileContacts, node: Mapping) -> ListedContacts | None:
-        written = mistakes.locate(node, ("contacts", "file"))
+    def _read_file(self, model: FileContacts, node: Mapping) -> ListedContacts | None:
+        written = mistakes.locate_value(node, ("contacts", "file"))
         try:
-            name = inside(self._name, model.file)
-            path = shown(self._files, name)
+            name = name_inside(self._name, model.file)
+            path = display_path(self._files, name)
             with self._files.open(name) as stream:
-                table = read_table(stream, FileRequest(path, written, model.column, _filters(model)))
+                table = read_table(stream, FileRequest(path, written, model.column, _row_filters(model)))
         except CannotRead as error:
             self._report(Problem(written, f"contact file {model.file[:200]!r}: {error}", "contact-file"))
             return None
@@ -143,7 +143,7 @@ class SetBuilder:
         return ListedContacts(table.ids, written, path, table.lines)
 
 
-def _filters(model: FileContacts) -> tuple[RowFilter, ...]:
+def _row_filters(model: FileContacts) -> tuple[RowFilter, ...]:
     return tuple(
         RowFilter(column, wanted.contains, contains=True)
         if isinstance(wanted, ListFilter)
@@ -155,17 +155,17 @@ def _filters(model: FileContacts) -> tuple[RowFilter, ...]:
 def _tag_uses(node: Node | None) -> tuple[TagUse, ...]:
     return tuple(
         TagUse(normalise_tag(scalar.text), scalar.text, scalar.source, scalar.commented)
-        for scalar in _scalars(node)
+        for scalar in _scalar_items(node)
         if scalar.text.strip()
     )
 
 
 def _set_uses(node: Node | None, key: str) -> tuple[SetUse, ...]:
     listed = node.get(key) if isinstance(node, Mapping) else None
-    return tuple(SetUse(SetName(scalar.text), scalar.source) for scalar in _scalars(listed))
+    return tuple(SetUse(SetName(scalar.text), scalar.source) for scalar in _scalar_items(listed))
 
 
-def _scalars(node: Node | None) -> Iterator[Scalar]:
+def _scalar_items(node: Node | None) -> Iterator[Scalar]:
     if isinstance(node, Sequence):
         yield from (item for item in node.items if isinstance(item, Scalar))
 

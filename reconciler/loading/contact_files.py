@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.loading.contact_ids import ContactTable, FileRequest, Gathering, RowFilter, find_column
+from reconciler.loading.contact_ids import ContactTable, FileRequest, IdCollector, RowFilter, find_column
 from reconciler.loading.text import (
     END_WITH_LF,
     LFS,
@@ -38,7 +38,7 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".parquet")
 
 def read_table(stream: BinaryIO, wanted: FileRequest) -> ContactTable:
     """The ids of an open contact file; raises InvalidInput with every fault, each with its line."""
-    gathering = Gathering(wanted)
+    gathering = IdCollector(wanted)
     ending = next((ending for ending in ENDINGS if wanted.path.lower().endswith(ending)), "")
     if ending == ".parquet":
         read_parquet(stream, gathering)
@@ -50,11 +50,11 @@ def read_table(stream: BinaryIO, wanted: FileRequest) -> ContactTable:
     return gathering.table()
 
 
-def text_lines(stream: BinaryIO, gathering: Gathering) -> Iterator[str]:
+def text_lines(stream: BinaryIO, gathering: IdCollector) -> Iterator[str]:
     """The lines of a file with their ends, without its byte order mark."""
     for number, raw in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
         if number == 1:
-            _refuse_other_text(raw, gathering)
+            _refuse_other_files(raw, gathering)
         if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
             raise gathering.stop("size", number, f"a line longer than {MAX_LINE:,} bytes")
         try:
@@ -67,7 +67,7 @@ def text_lines(stream: BinaryIO, gathering: Gathering) -> Iterator[str]:
         yield line.removeprefix("\ufeff") if number == 1 else line
 
 
-def _refuse_other_text(first: bytes, gathering: Gathering) -> None:
+def _refuse_other_files(first: bytes, gathering: IdCollector) -> None:
     """`first`: the first line, which is the whole file where lines end otherwise than with a line feed."""
     if is_lfs_pointer(first):
         raise gathering.stop("git-lfs", 1, LFS, LFS_ELSEWHERE)
@@ -77,7 +77,7 @@ def _refuse_other_text(first: bytes, gathering: Gathering) -> None:
         raise gathering.stop("encoding", 1, OLD_LINE_ENDS, END_WITH_LF)
 
 
-def rows(lines: Iterable[str], gathering: Gathering, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def read_rows(lines: Iterable[str], gathering: IdCollector, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The rows of delimited text that are not empty, each with the line it starts on."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
@@ -90,8 +90,8 @@ def rows(lines: Iterable[str], gathering: Gathering, delimiter: str) -> Iterator
         raise gathering.stop("contact-file", line, f"not a table: {error}") from None
 
 
-def _delimited(lines: Iterable[str], gathering: Gathering, delimiter: str) -> None:
-    table = rows(lines, gathering, delimiter)
+def _read_delimited(lines: Iterable[str], gathering: IdCollector, delimiter: str) -> None:
+    table = read_rows(lines, gathering, delimiter)
     header = [name.strip() for name in next(table, (1, []))[1]]
     if not header:
         raise gathering.stop("column", 1, "the file is empty: its first line must name the columns")
@@ -113,15 +113,15 @@ def _delimited(lines: Iterable[str], gathering: Gathering, delimiter: str) -> No
             add(row[index], line)
 
 
-def _csv(lines: Iterable[str], gathering: Gathering) -> None:
-    _delimited(lines, gathering, ",")
+def _read_csv(lines: Iterable[str], gathering: IdCollector) -> None:
+    _read_delimited(lines, gathering, ",")
 
 
-def _tsv(lines: Iterable[str], gathering: Gathering) -> None:
-    _delimited(lines, gathering, "\t")
+def _read_tsv(lines: Iterable[str], gathering: IdCollector) -> None:
+    _read_delimited(lines, gathering, "\t")
 
 
-def _txt(lines: Iterable[str], gathering: Gathering) -> None:
+def _read_id_lines(lines: Iterable[str], gathering: IdCollector) -> None:
     wanted = gathering.wanted
     if wanted.column is not None or wanted.where:
         message = f"{wanted.path} has one id a line and no columns: leave `column` and `where` out"
@@ -131,25 +131,25 @@ def _txt(lines: Iterable[str], gathering: Gathering) -> None:
             gathering.add(line, number)
 
 
-def _jsonl(lines: Iterable[str], gathering: Gathering) -> None:
+def _read_jsonl(lines: Iterable[str], gathering: IdCollector) -> None:
     wanted, column, seen = gathering.wanted, gathering.wanted.column, set[str]()
     for number, line in enumerate(lines, 1):
         if line.isspace():
             continue
-        row = _json_object(line, number, gathering)
+        row = _read_json_line(line, number, gathering)
         if row is None:
             continue
         if column is None:
             column = find_column(list(row), gathering, line=number)
         seen.update(name for name in wanted.columns if name in row)
-        if _has_wanted(row, gathering, number):
+        if _meets_filters(row, gathering, number):
             gathering.add(row.get(column), number)
     unseen = [name for name in wanted.columns if name not in seen]
     if unseen:
         raise gathering.stop("column", 1, f"no row has the key {unseen[0]!r} that `where` asks for")
 
 
-def _has_wanted(row: Mapping[str, object], gathering: Gathering, number: int) -> bool:
+def _meets_filters(row: Mapping[str, object], gathering: IdCollector, number: int) -> bool:
     where = gathering.wanted.where
     told = [(row_filter, row[row_filter.column]) for row_filter in where if row_filter.column in row]
     return gathering.passes(told, number) and len(told) == len(where)
@@ -159,7 +159,7 @@ class _Doubled(ValueError):
     msg = "a key stands twice"
 
 
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _refuse_doubled_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """The object, unless one of its keys would hide another."""
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -167,9 +167,9 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _json_object(line: str, number: int, gathering: Gathering) -> dict[str, object] | None:
+def _read_json_line(line: str, number: int, gathering: IdCollector) -> dict[str, object] | None:
     try:
-        row = json.loads(line, object_pairs_hook=_once)
+        row = json.loads(line, object_pairs_hook=_refuse_doubled_keys)
     except (ValueError, RecursionError) as error:
         gathering.fault("contact-file", number, f"not JSON: {getattr(error, 'msg', 'nested too deeply')}")
         return None
@@ -179,11 +179,11 @@ def _json_object(line: str, number: int, gathering: Gathering) -> dict[str, obje
     return row
 
 
-_READERS: Mapping[str, Callable[[Iterable[str], Gathering], None]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
-    ".jsonl": _jsonl,
-    ".txt": _txt,
+_READERS: Mapping[str, Callable[[Iterable[str], IdCollector], None]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_jsonl,
+    ".txt": _read_id_lines,
 }
 
 
@@ -191,7 +191,7 @@ MOST_OF_A_POINTER = 1_024
 _BATCH = 50_000
 
 
-def read_parquet(stream: BinaryIO, gathering: Gathering) -> None:
+def read_parquet(stream: BinaryIO, gathering: IdCollector) -> None:
     """The ids of a Parquet file."""
     if is_lfs_pointer(stream.read(MOST_OF_A_POINTER)):
         raise gathering.stop("git-lfs", 1, LFS, LFS_ELSEWHERE)
@@ -204,7 +204,7 @@ def read_parquet(stream: BinaryIO, gathering: Gathering) -> None:
         try:
             # its progress would go to stdout, which is the answer's
             database.execute("SET enable_progress_bar = false")
-            _select(database, path, gathering)
+            _select_ids(database, path, gathering)
         except duckdb.Error as error:
             raise gathering.stop("contact-file", 0, f"not Parquet: {str(error).splitlines()[0]}") from None
 
@@ -216,21 +216,21 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-def _missing_extra(gathering: Gathering) -> InvalidInput:
+def _missing_extra(gathering: IdCollector) -> InvalidInput:
     wanted = gathering.wanted
     hint = "install reconciler with the extra [bulk], such as pip install '.[bulk]' in its checkout"
     return InvalidInput([Problem(wanted.source, f"{wanted.path} needs the extra [bulk]", "extra", hint=hint)])
 
 
-def _select(database: Any, path: str, gathering: Gathering) -> None:
+def _select_ids(database: Any, path: str, gathering: IdCollector) -> None:
     where = gathering.wanted.where
     types = {name: kind for name, kind, *_ in database.execute(_DESCRIBE, [path]).fetchall()}
     column = find_column(list(types), gathering, line=0)
     for row_filter in where:
         if types[row_filter.column].endswith("[]") and not row_filter.contains:
             gathering.note_list(row_filter, 0)
-    tests = "".join(f" AND {_test(row_filter, types[row_filter.column])}" for row_filter in where)
-    query = f"SELECT {_quoted(column)} FROM read_parquet(?) WHERE true{tests}"
+    tests = "".join(f" AND {_sql_condition(row_filter, types[row_filter.column])}" for row_filter in where)
+    query = f"SELECT {_quote_name(column)} FROM read_parquet(?) WHERE true{tests}"
     cursor = database.execute(query, [path, *(row_filter.text for row_filter in where)])
     while batch := cursor.fetchmany(_BATCH):
         for (contact,) in batch:
@@ -240,9 +240,9 @@ def _select(database: Any, path: str, gathering: Gathering) -> None:
 _DESCRIBE = "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet(?))"
 
 
-def _test(row_filter: RowFilter, kind: str) -> str:
+def _sql_condition(row_filter: RowFilter, kind: str) -> str:
     """The condition of a filter on a column of that type; its text is the parameter."""
-    column = _quoted(row_filter.column)
+    column = _quote_name(row_filter.column)
     if not row_filter.contains:
         return f"CAST({column} AS VARCHAR) = ?"
     if kind.endswith("[]"):
@@ -250,7 +250,7 @@ def _test(row_filter: RowFilter, kind: str) -> str:
     return rf"regexp_matches(CAST({column} AS VARCHAR), '(^|[,;])\s*' || regexp_escape(?) || '\s*($|[,;])')"
 
 
-def _quoted(name: str) -> str:
+def _quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 

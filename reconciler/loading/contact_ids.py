@@ -33,22 +33,22 @@ class RowFilter:
 
     def lets_pass(self, value: object) -> bool:
         """`value`: of a row of JSON, or the cell of a table."""
-        return self.text in items_of(value) if self.contains else as_text(value) == self.text
+        return self.text in list_items(value) if self.contains else json_text(value) == self.text
 
     def holds_list(self, value: object) -> bool:
         """Whether the filter would let the value pass if it asked for a list that holds its text."""
         many = isinstance(value, list) or (isinstance(value, str) and _PARTED.search(value) is not None)
-        return not self.contains and many and self.text in items_of(value)
+        return not self.contains and many and self.text in list_items(value)
 
 
-def items_of(value: object) -> list[str]:
+def list_items(value: object) -> list[str]:
     """The items of a list: of JSON, or of a cell that parts them by commas or semicolons, as the vendor's export."""
     if isinstance(value, list):
-        return [as_text(item) for item in value]
-    return [item.strip() for item in _PARTED.split(as_text(value))]
+        return [json_text(item) for item in value]
+    return [item.strip() for item in _PARTED.split(json_text(value))]
 
 
-def as_text(value: object) -> str:
+def json_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -76,7 +76,7 @@ class ContactTable:
     problems: tuple[Problem, ...]
 
 
-class Gathering:
+class IdCollector:
     """The ids found so far, and the faults: kept apart by kind, the first few with their line."""
 
     def __init__(self, wanted: FileRequest) -> None:
@@ -128,15 +128,15 @@ class Gathering:
 
     def stop(self, check: str, line: int, message: str, hint: str = "") -> InvalidInput:
         """The error that ends the reading of this file, with everything found before."""
-        return InvalidInput([*self._errors(), Problem(Source(self.wanted.path, line), message, check, hint=hint)])
+        return InvalidInput([*self._list_errors(), Problem(Source(self.wanted.path, line), message, check, hint=hint)])
 
     def table(self) -> ContactTable:
-        errors = list(self._errors())
+        errors = list(self._list_errors())
         if errors:
             raise InvalidInput(errors)
-        return ContactTable(tuple(map(ContactId, self._seen)), self.lines, tuple(self._remarks()))
+        return ContactTable(tuple(map(ContactId, self._seen)), self.lines, tuple(self._list_remarks()))
 
-    def _errors(self) -> Iterator[Problem]:
+    def _list_errors(self) -> Iterator[Problem]:
         path = self.wanted.path
         for check, listed in self._faults.items():
             more = self._counts[check] - len(listed)
@@ -144,10 +144,10 @@ class Gathering:
                 rest = f" (and {more:,} more rows like it)" if more and place == len(listed) else ""
                 yield Problem(Source(path, line), message + rest, check, hint=hint)
 
-    def _remarks(self) -> Iterator[Problem]:
+    def _list_remarks(self) -> Iterator[Problem]:
         if self._double is not None:
             line, contact = self._double
-            message = repetition(self._double_count, contact)
+            message = repetition_message(self._double_count, contact)
             yield Problem(Source(self.wanted.path, line), message, "duplicate-id", Severity.INFO)
         for row_filter, (line, count) in self._lists.items():
             rows = f"{count:,} rows hold lists" if count > 1 else "a row holds a list"
@@ -173,13 +173,13 @@ def id_fault(contact: str) -> tuple[str, str] | None:
     return None
 
 
-def repetition(count: int, example: str) -> str:
+def repetition_message(count: int, example: str) -> str:
     """What is said of ids that were given before."""
     many = f"{count:,} ids are" if count > 1 else "an id is"
     return f"{many} given again and counted once, for example {example!r}"
 
 
-def find_column(names: list[str], gathering: Gathering, *, line: int = 1) -> str:
+def find_column(names: list[str], gathering: IdCollector, *, line: int = 1) -> str:
     """The column of the ids, after checking that each wanted column is there exactly once."""
     wanted = gathering.wanted
     column = wanted.column or next((name for name in DEFAULT_COLUMNS if name in names), None)
@@ -187,14 +187,14 @@ def find_column(names: list[str], gathering: Gathering, *, line: int = 1) -> str
     if column is None or missing:
         what = repr(missing[0]) if missing else "'contact_id', 'Contact Id' or 'id'"
         hint = _column_hint(names, missing[:1] or DEFAULT_COLUMNS, of_ids=column is None or column in missing)
-        raise gathering.stop("column", line, f"no column {what}; the columns are {_listing(names)}", hint)
+        raise gathering.stop("column", line, f"no column {what}; the columns are {_join_names(names)}", hint)
     double = [name for name in (column, *wanted.columns) if names.count(name) > 1]
     if double:
         raise gathering.stop("column", line, f"column {double[0]!r} is there more than once")
     return column
 
 
-def _listing(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(repr(name[:60]) for name in names[:20]) + more
 

@@ -54,15 +54,15 @@ def read_export(path: Path, location: LocationId) -> Exported:
     try:
         data = path.read_bytes()
         if is_lfs_pointer(data):
-            raise InvalidInput([_problem(path, 1, LFS)])
+            raise InvalidInput([_export_problem(path, 1, LFS)])
         if is_utf_16(data):
-            raise InvalidInput([_problem(path, 0, UTF_16, SAVE_AS_UTF_8)])
+            raise InvalidInput([_export_problem(path, 0, UTF_16, SAVE_AS_UTF_8)])
         text = data.decode("utf-8-sig")
     except OSError as error:
-        raise InvalidInput([_problem(path, 0, f"cannot be read: {error.strerror}")]) from error
+        raise InvalidInput([_export_problem(path, 0, f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
-        raise InvalidInput([_problem(path, 0, f"is not UTF-8 text at byte {error.start}")]) from error
-    rows = list(_json_rows(path, text) if text.lstrip()[:1] in ("{", "[") else _csv_rows(path, text))
+        raise InvalidInput([_export_problem(path, 0, f"is not UTF-8 text at byte {error.start}")]) from error
+    rows = list(_read_json_rows(path, text) if text.lstrip()[:1] in ("{", "[") else _read_csv_rows(path, text))
     _refuse_twice(path, rows)
     found: defaultdict[TagSet, list[ContactId]] = defaultdict(list)
     here = [row for row in rows if row.location in ("", location)]
@@ -76,7 +76,7 @@ def read_export(path: Path, location: LocationId) -> Exported:
     )
 
 
-def _problem(path: Path, line: int, message: str, hint: str = "") -> Problem:
+def _export_problem(path: Path, line: int, message: str, hint: str = "") -> Problem:
     return Problem(Source(str(path), line), message, "export", hint=hint)
 
 
@@ -85,55 +85,55 @@ def _refuse_twice(path: Path, rows: Sequence[_Row]) -> None:
     problems = []
     for row in rows:
         if not row.contact:
-            problems.append(_problem(path, row.line, "a row without a contact's id"))
+            problems.append(_export_problem(path, row.line, "a row without a contact's id"))
         before = first.setdefault(row.contact, row)
         if before.tags != row.tags:
             message = f"contact {row.contact} has other tags than in line {before.line}"
-            problems.append(_problem(path, row.line, message))
+            problems.append(_export_problem(path, row.line, message))
     if problems:
         raise InvalidInput(problems[:MOST_PROBLEMS])
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[_Row]:
+def _read_csv_rows(path: Path, text: str) -> Iterator[_Row]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         names = [name.strip().lower() for name in next(reader, [])]
         contact = next((names.index(name) for name in ID_COLUMNS if name in names), None)
         if contact is None or "tags" not in names:
             hint = f"it has {', '.join(names[:10])}" if names else "it is empty"
-            raise InvalidInput([_problem(path, 1, "a CSV export has the columns contact_id and tags", hint)])
+            raise InvalidInput([_export_problem(path, 1, "a CSV export has the columns contact_id and tags", hint)])
         tags = names.index("tags")
         for cells in reader:
             if not any(cells):
                 continue
             if len(cells) != len(names):
                 message = f"{len(cells)} cells, where the header has {len(names)}"
-                raise InvalidInput([_problem(path, reader.line_num, message)])
-            yield _Row(reader.line_num, ContactId(cells[contact].strip()), _split(cells[tags]))
+                raise InvalidInput([_export_problem(path, reader.line_num, message)])
+            yield _Row(reader.line_num, ContactId(cells[contact].strip()), _split_tags(cells[tags]))
     except csv.Error as error:
-        raise InvalidInput([_problem(path, reader.line_num, f"no CSV: {error}")]) from error
+        raise InvalidInput([_export_problem(path, reader.line_num, f"no CSV: {error}")]) from error
 
 
-def _split(cell: str) -> TagSet:
+def _split_tags(cell: str) -> TagSet:
     return frozenset(normalise_tag(tag) for tag in cell.split(",") if tag.strip())
 
 
-def _json_rows(path: Path, text: str) -> Iterator[_Row]:
-    for line, document in _documents(path, text):
+def _read_json_rows(path: Path, text: str) -> Iterator[_Row]:
+    for line, document in _read_documents(path, text):
         items = document.get("contacts", [document]) if isinstance(document, dict) else document
         try:
             for found in read_rows(items):
                 yield _Row(line, found.id, found.tags, found.location)
         except UnreadableAnswer as error:
-            raise InvalidInput([_problem(path, line, f"no search row: {error}")]) from error
+            raise InvalidInput([_export_problem(path, line, f"no search row: {error}")]) from error
 
 
-def _documents(path: Path, text: str) -> list[tuple[int, object]]:
+def _read_documents(path: Path, text: str) -> list[tuple[int, object]]:
     """The one document of the file, or those of its lines."""
     try:
         return [(1, json.loads(text))]
     except RecursionError as error:
-        raise InvalidInput([_problem(path, 1, "is nested too deeply")]) from error
+        raise InvalidInput([_export_problem(path, 1, "is nested too deeply")]) from error
     except ValueError:
         pass
     found = []
@@ -141,7 +141,7 @@ def _documents(path: Path, text: str) -> list[tuple[int, object]]:
         try:
             found += [(number, json.loads(line))] if line.strip() else []
         except (ValueError, RecursionError) as error:
-            raise InvalidInput([_problem(path, number, "is not JSON")]) from error
+            raise InvalidInput([_export_problem(path, number, "is not JSON")]) from error
     return found
 
 
@@ -156,23 +156,23 @@ def manifest_text(location: LocationId, sets: Iterable[ExportedSet], *, folder: 
             f"  {each.name}:",
             f"    contacts: {{file: {folder}/{each.name}.csv}}",
             "    tags:",
-            *(f"      - {scalar(tag)}" for tag in each.tags),
+            *(f"      - {yaml_scalar(tag)}" for tag in each.tags),
         ]
     return "\n".join(lines) + "\n"
 
 
 def contacts_text(each: ExportedSet) -> str:
-    return "contact_id\n" + "".join(f"{_cell(contact)}\n" for contact in each.contacts)
+    return "contact_id\n" + "".join(f"{_csv_cell(contact)}\n" for contact in each.contacts)
 
 
-def scalar(text: str) -> str:
+def yaml_scalar(text: str) -> str:
     """A YAML scalar that is read as exactly this text."""
     if _WORD.fullmatch(text):
         return text
-    return '"' + "".join(map(_escaped, text)) + '"'
+    return '"' + "".join(map(_escape_char, text)) + '"'
 
 
-def _escaped(char: str) -> str:
+def _escape_char(char: str) -> str:
     if char in '"\\':
         return f"\\{char}"
     if char == " " or char.isprintable():
@@ -181,7 +181,7 @@ def _escaped(char: str) -> str:
     return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
 
 
-def _cell(text: str) -> str:
+def _csv_cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if set(text) & set(',"') else text
 
 

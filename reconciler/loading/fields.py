@@ -37,142 +37,144 @@ _URL = re.compile(
 _YEARS = range(1970, 9999)
 
 
-def _wrong(message: str) -> PydanticCustomError:
+def _wrong_value(message: str) -> PydanticCustomError:
     return PydanticCustomError("ours", "{message}", {"message": message})
 
 
-def kind(value: object) -> str:
+def describe_kind(value: object) -> str:
     """What stands where something else was expected."""
     if isinstance(value, str):
         return repr(value) if value else "nothing"
     return "a mapping" if isinstance(value, dict) else "a list"
 
 
-def _expected(what: str, value: object) -> PydanticCustomError:
-    return _wrong(f"expected {what}, found {kind(value)}")
+def _unexpected_value(what: str, value: object) -> PydanticCustomError:
+    return _wrong_value(f"expected {what}, found {describe_kind(value)}")
 
 
-def _flag(value: object) -> bool:
+def _parse_flag(value: object) -> bool:
     if value in ("true", "True", "TRUE"):
         return True
     if value in ("false", "False", "FALSE"):
         return False
-    raise _expected("true or false", value)
+    raise _unexpected_value("true or false", value)
 
 
-def _whole(value: object) -> int:
+def _parse_whole(value: object) -> int:
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         return int(value)
-    raise _expected("a whole number of at most 9 digits", value)
+    raise _unexpected_value("a whole number of at most 9 digits", value)
 
 
-def _number(value: object) -> float:
+def _parse_number(value: object) -> float:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return float(value)
-    raise _expected("a number such as 30 or 2.5", value)
+    raise _unexpected_value("a number such as 30 or 2.5", value)
 
 
-def _moment(value: object) -> datetime:
+def _parse_moment(value: object) -> datetime:
     """A time with zone; a bare date becomes a midnight without zone, which the settings' time zone completes."""
     text = value if isinstance(value, str) else ""
     found = _TIME.fullmatch(text)
     if found is None and not _DATE.fullmatch(text):
-        raise _expected("a date such as 2026-12-31 or a time such as 2026-12-31T18:00:00Z", value)
+        raise _unexpected_value("a date such as 2026-12-31 or a time such as 2026-12-31T18:00:00Z", value)
     if found is not None and found["zone"] is None:
-        raise _wrong(f"a time needs a zone: write {text}Z or {text}+01:00")
+        raise _wrong_value(f"a time needs a zone: write {text}Z or {text}+01:00")
     try:
-        moment = _parsed(text)
+        moment = _parse_iso(text)
     except ValueError:
-        raise _wrong(f"no such date or time: {text!r}") from None
+        raise _wrong_value(f"no such date or time: {text!r}") from None
     if moment.year not in _YEARS:
-        raise _wrong(f"a year from {_YEARS.start} to {_YEARS.stop - 1} is needed, found {text!r}")
+        raise _wrong_value(f"a year from {_YEARS.start} to {_YEARS.stop - 1} is needed, found {text!r}")
     return moment
 
 
-def _parsed(text: str) -> datetime:
+def _parse_iso(text: str) -> datetime:
     if _DATE.fullmatch(text):
         return datetime.combine(date.fromisoformat(text), time())
     day, clock = text[:10], text[11:].replace(" ", "").upper()
     return datetime.fromisoformat(f"{day}T{clock}")
 
 
-def _tag(value: str) -> str:
+def _check_tag(value: str) -> str:
     if not value.strip():
-        raise _wrong("a blank tag")
+        raise _wrong_value("a blank tag")
     return value
 
 
-def _name(value: str) -> str:
+def _check_name(value: str) -> str:
     if not value.strip() or value != value.strip() or not value.isprintable() or len(value) > 200:
-        raise _wrong("expected a name: 1 to 200 printable characters, no blank at either end")
+        raise _wrong_value("expected a name: 1 to 200 printable characters, no blank at either end")
     return value
 
 
-def _location(value: str) -> str:
+def _check_location(value: str) -> str:
     if not _LOCATION.fullmatch(value):
-        raise _wrong(f"expected a location id (1 to 64 letters, digits, - and _), found {value[:80]!r}")
+        raise _wrong_value(f"expected a location id (1 to 64 letters, digits, - and _), found {value[:80]!r}")
     return value
 
 
-def _company(value: str) -> str:
+def _check_company(value: str) -> str:
     if value and not _LOCATION.fullmatch(value):
-        raise _wrong("expected the id of an agency: 1 to 64 letters, digits, - and _; never the token")
+        raise _wrong_value("expected the id of an agency: 1 to 64 letters, digits, - and _; never the token")
     return value
 
 
-def _variable(value: str) -> str:
+def _check_variable(value: str) -> str:
     if not _VARIABLE.fullmatch(value):
-        raise _wrong("expected the name of an environment variable; the token itself never stands in a file")
+        raise _wrong_value("expected the name of an environment variable; the token itself never stands in a file")
     return value
 
 
-def _version(value: str) -> str:
+def _check_version(value: str) -> str:
     if not _VERSION.fullmatch(value):
-        raise _wrong(f"expected an API version such as 2021-07-28, found {value[:80]!r}")
+        raise _wrong_value(f"expected an API version such as 2021-07-28, found {value[:80]!r}")
     return value
 
 
-def _lineage(value: str) -> str:
+def _check_lineage(value: str) -> str:
     if not _UUID.fullmatch(value.lower()):
-        raise _wrong(f"expected a lineage, as `reconciler state list` shows it, found {value[:80]!r}")
+        raise _wrong_value(f"expected a lineage, as `reconciler state list` shows it, found {value[:80]!r}")
     return value.lower()
 
 
-def _base_url(value: str) -> str:
+def _check_base_url(value: str) -> str:
     found = _URL.fullmatch(value)
     if found is None or int(found["port"] or 0) > 65535:
-        raise _wrong("expected a URL such as https://services.leadconnectorhq.com, without user, query or fragment")
-    if found["scheme"] == "http" and not _loopback(found["host"].strip("[]")):
-        raise _wrong(f"plain http goes to loopback only, not to {found['host']}: use https")
+        raise _wrong_value(
+            "expected a URL such as https://services.leadconnectorhq.com, without user, query or fragment"
+        )
+    if found["scheme"] == "http" and not _is_loopback(found["host"].strip("[]")):
+        raise _wrong_value(f"plain http goes to loopback only, not to {found['host']}: use https")
     return value.rstrip("/")
 
 
-def _contact_url(value: str) -> str:
+def _check_contact_url(value: str) -> str:
     if value and not is_contact_url(value):
-        raise _wrong(
+        raise _wrong_value(
             "expected an https URL such as https://crm.example.com/{location_id}/{contact_id}: with {contact_id}, and "
             "no other placeholder but {location_id}, no user, no blank"
         )
     return value
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def _timezone(value: str) -> str:
+def _check_timezone(value: str) -> str:
     try:
         return value if value == "UTC" else ZoneInfo(value).key
     except (ValueError, OSError, LookupError):
-        raise _wrong(f"no such time zone: {value[:80]!r}; expected an IANA name such as Europe/Berlin") from None
+        raise _wrong_value(f"no such time zone: {value[:80]!r}; expected an IANA name such as Europe/Berlin") from None
 
 
-def _not_blank(value: str) -> str:
+def _check_line(value: str) -> str:
     if not value.strip() or not value.isprintable():
-        raise _wrong("expected one line of text")
+        raise _wrong_value("expected one line of text")
     return value
 
 
@@ -184,31 +186,31 @@ _MOMENT_SCHEMA = {
 }
 
 Text = Annotated[str, _TEXT_SCALAR]
-Line = Annotated[str, AfterValidator(_not_blank), _TEXT_SCALAR]
-TagText = Annotated[str, AfterValidator(_tag), _TEXT_SCALAR]
-Name = Annotated[str, AfterValidator(_name), _TEXT_SCALAR]
+Line = Annotated[str, AfterValidator(_check_line), _TEXT_SCALAR]
+TagText = Annotated[str, AfterValidator(_check_tag), _TEXT_SCALAR]
+Name = Annotated[str, AfterValidator(_check_name), _TEXT_SCALAR]
 LocationText = Annotated[
     str,
-    AfterValidator(_location),
+    AfterValidator(_check_location),
     WithJsonSchema({**_ANY_SCALAR, "pattern": f"^{_LOCATION.pattern}$"}),
 ]
 Company = Annotated[
     str,
-    AfterValidator(_company),
+    AfterValidator(_check_company),
     WithJsonSchema({**_ANY_SCALAR, "pattern": f"^({_LOCATION.pattern})?$"}),
 ]
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
-Positive = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
-Percent = Annotated[float, BeforeValidator(_number), Field(ge=0)]
-Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=100)]
-Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema(_MOMENT_SCHEMA)]
-Variable = Annotated[str, AfterValidator(_variable)]
-Version = Annotated[str, AfterValidator(_version), _TEXT_SCALAR]
-Lineage = Annotated[str, AfterValidator(_lineage)]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
-ContactUrl = Annotated[str, AfterValidator(_contact_url)]
-TimeZone = Annotated[str, AfterValidator(_timezone)]
+Flag = Annotated[bool, BeforeValidator(_parse_flag)]
+Count = Annotated[int, BeforeValidator(_parse_whole), Field(ge=0)]
+Positive = Annotated[int, BeforeValidator(_parse_whole), Field(ge=1)]
+Percent = Annotated[float, BeforeValidator(_parse_number), Field(ge=0)]
+Share = Annotated[float, BeforeValidator(_parse_number), Field(ge=0, le=100)]
+Moment = Annotated[datetime, PlainValidator(_parse_moment), WithJsonSchema(_MOMENT_SCHEMA)]
+Variable = Annotated[str, AfterValidator(_check_variable)]
+Version = Annotated[str, AfterValidator(_check_version), _TEXT_SCALAR]
+Lineage = Annotated[str, AfterValidator(_check_lineage)]
+BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
+ContactUrl = Annotated[str, AfterValidator(_check_contact_url)]
+TimeZone = Annotated[str, AfterValidator(_check_timezone)]
 
 
 # Bounds that stand around a parser of ours come out of pydantic under its own names.
@@ -221,7 +223,9 @@ def clean_schema(value: Any) -> Any:
         return [clean_schema(item) for item in value]
     if not isinstance(value, dict):
         return value
-    made = {_BOUNDS.get(key, key): _part(key, part) for key, part in value.items() if not _superfluous(key, part)}
+    made = {
+        _BOUNDS.get(key, key): _clean_part(key, part) for key, part in value.items() if not _is_superfluous(key, part)
+    }
     choices = made.get("anyOf")
     if isinstance(choices, list) and {"type": "null"} in choices:
         left = [choice for choice in choices if choice != {"type": "null"}]
@@ -230,7 +234,7 @@ def clean_schema(value: Any) -> Any:
     return made
 
 
-def _part(key: str, part: Any) -> Any:
+def _clean_part(key: str, part: Any) -> Any:
     if key in ("properties", "$defs"):
         return {name: clean_schema(below) for name, below in part.items()}
     if key in ("examples", "default", "enum", "required"):
@@ -240,5 +244,5 @@ def _part(key: str, part: Any) -> Any:
     return clean_schema(part)
 
 
-def _superfluous(key: str, part: Any) -> bool:
+def _is_superfluous(key: str, part: Any) -> bool:
     return (key == "default" and part is None) or (key == "title" and isinstance(part, str))

@@ -80,12 +80,12 @@ class _Walk:
         """Links come last, so that a file that has a name of its own is read by it."""
         while self.folders or self.links:
             if self.folders:
-                self._list(*self.folders.popleft())
+                self._list_folder(*self.folders.popleft())
             else:
-                self._follow(*self.links.popleft())
+                self._follow_link(*self.links.popleft())
         return sorted([*self.read.values(), *self.listed])
 
-    def _list(self, folder: str, real: str) -> None:
+    def _list_folder(self, folder: str, real: str) -> None:
         for entry, kind in sorted(self.tree.entries(real)):
             name, real_name = posixpath.join(folder, entry), posixpath.join(real, entry)
             if entry.startswith("."):
@@ -93,18 +93,18 @@ class _Walk:
             if kind is EntryKind.LINK:
                 self.links.append((name, real_name))
             elif kind is EntryKind.FOLDER:
-                self._enter(name, real_name)
+                self._enter_folder(name, real_name)
             elif kind is EntryKind.OPAQUE:
                 self.listed.append(name)
             elif _is_manifest(name):
                 self.read.setdefault(real_name, name)
 
-    def _enter(self, name: str, real: str) -> None:
+    def _enter_folder(self, name: str, real: str) -> None:
         if real not in self.walked:
             self.walked.add(real)
             self.folders.append((name, real))
 
-    def _follow(self, name: str, link: str) -> None:
+    def _follow_link(self, name: str, link: str) -> None:
         try:
             real, kind = self.tree.follow(link)
         except CannotRead:
@@ -112,7 +112,7 @@ class _Walk:
                 self.listed.append(name)
             return
         if kind is EntryKind.FOLDER:
-            self._enter(name, real)
+            self._enter_folder(name, real)
         elif kind is EntryKind.OPAQUE or name == SETTINGS_NAME:
             self.listed.append(name)
         elif _is_manifest(name):
@@ -158,7 +158,7 @@ class FileTree:
     top: str = ""
 
     def names(self) -> list[str]:
-        return manifest_names(_Tree(self))
+        return manifest_names(_FolderTree(self))
 
     def open(self, name: str) -> BinaryIO:
         real = self.resolve(name)
@@ -167,7 +167,7 @@ class FileTree:
         opaque = next((place for place in self.opaque if f"{real}/".startswith(f"{place}/")), None)
         if opaque is not None:
             raise CannotRead(self.opaque[opaque])
-        _Tree(self).follow(name)
+        _FolderTree(self).follow(name)
         raise CannotRead("not a regular file")
 
     def resolve(self, name: str) -> str:
@@ -194,7 +194,7 @@ class FileTree:
         return "/".join(done[len(base) :])
 
 
-class _Tree:
+class _FolderTree:
     """A snapshot with its folders: the entries of each."""
 
     def __init__(self, snapshot: FileTree) -> None:
@@ -207,7 +207,7 @@ class _Tree:
                 name = folder
 
     def entries(self, folder: str) -> Iterable[tuple[str, EntryKind]]:
-        return [(entry, self._kind(posixpath.join(folder, entry))) for entry in self._folders[folder]]
+        return [(entry, self._kind_of_entry(posixpath.join(folder, entry))) for entry in self._folders[folder]]
 
     def follow(self, name: str) -> tuple[str, EntryKind]:
         real, lies_in = self._snapshot.resolve(name), self._snapshot.resolve(posixpath.dirname(name))
@@ -217,12 +217,12 @@ class _Tree:
         elif real not in self._snapshot.content and real not in self._snapshot.opaque:
             is_link = posixpath.join(lies_in, posixpath.basename(name)) in self._snapshot.links
             raise CannotRead(NOTHING if is_link else "no such file")
-        return real, self._kind(real)
+        return real, self._kind_of_entry(real)
 
     def kind_beyond(self, name: str) -> EntryKind | None:
         return self._snapshot.beyond.get(name)
 
-    def _kind(self, name: str) -> EntryKind:
+    def _kind_of_entry(self, name: str) -> EntryKind:
         if name in self._snapshot.links:
             return EntryKind.LINK
         return (

@@ -42,7 +42,7 @@ class Files(Protocol):
         ...
 
 
-def inside(manifest: str, written: str) -> str:
+def name_inside(manifest: str, written: str) -> str:
     """The name of the file that a manifest means by a path; raises CannotRead where it means none inside."""
     if not written.strip() or not written.isprintable():
         raise CannotRead("expected the path of a file")
@@ -56,7 +56,7 @@ def inside(manifest: str, written: str) -> str:
     return name
 
 
-def shown(files: Files, name: str) -> str:
+def display_path(files: Files, name: str) -> str:
     """The path as a person would type it."""
     return posixpath.normpath(posixpath.join(files.label, name)) if files.label else name
 
@@ -82,7 +82,7 @@ class Directory:
             raise CannotRead(NOT_CHECKED_OUT)
         if kind is not EntryKind.FILE:
             raise CannotRead("not a regular file")
-        with _told():
+        with _as_cannot_read():
             return (self.root.resolve() / real).open("rb")
 
     def entries(self, folder: str) -> Iterable[tuple[str, EntryKind]]:
@@ -93,7 +93,7 @@ class Directory:
             raise CannotRead(f"cannot be listed: {error.strerror}") from None
 
     def follow(self, name: str) -> tuple[str, EntryKind]:
-        with _told():
+        with _as_cannot_read():
             path, top = self.root / name, self.root.resolve()
             resolved = path.resolve()
             if not resolved.is_relative_to(top):
@@ -132,7 +132,7 @@ def _kind_of_folder(folder: Path) -> EntryKind:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _as_cannot_read() -> Iterator[None]:
     """What the disk refuses, as CannotRead."""
     try:
         yield
@@ -159,12 +159,14 @@ def is_missing_submodule(folder: Path) -> bool:
             return False
         place = folder.resolve()
         top = next((above for above in place.parents if os.path.lexists(above / ".git")), None)
-        return top is not None and place.relative_to(top).as_posix() in _PATH.findall(_content(top / ".gitmodules"))
+        return top is not None and place.relative_to(top).as_posix() in _PATH.findall(
+            _read_regular(top / ".gitmodules")
+        )
     except OSError:
         return False
 
 
-def _content(file: Path) -> str:
+def _read_regular(file: Path) -> str:
     """The text of a regular file; empty for anything else that stands in its place."""
     if not stat.S_ISREG(file.lstat().st_mode):
         return ""

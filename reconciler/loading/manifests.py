@@ -23,14 +23,14 @@ from reconciler.core.model.manifest import ContactSet, Manifest
 from reconciler.core.model.names import Instant, LocationId, SetName, Source
 from reconciler.core.model.settings import Settings
 from reconciler.loading import mistakes
-from reconciler.loading.build import SetBuilder, manifest_of, plain, tag_rules
+from reconciler.loading.build import SetBuilder, manifest_of, plain_values, tag_rules
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead, FileTree, directory_hint
-from reconciler.loading.files import Directory, Files, shown
+from reconciler.loading.files import Directory, Files, display_path
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
-from reconciler.loading.nodes import Node, Scalar, parse
+from reconciler.loading.nodes import Node, Scalar, parse_nodes
 from reconciler.loading.settings import Overrides, read_settings
-from reconciler.loading.text import MAX_BYTES, decode
+from reconciler.loading.text import MAX_BYTES, decode_text
 
 MAX_ALIKE = 100
 
@@ -86,9 +86,9 @@ def load_settings(
 
 def settings_of_files(files: Files, overrides: Overrides = _NOTHING_ABOVE) -> Settings:
     """As `load_settings`, from any tree of files."""
-    loading = _Loading(files)
+    loading = _Loader(files)
     settings = loading.settings(overrides)
-    _judged(loading.problems, strict=False)
+    _sort_problems(loading.problems, strict=False)
     return settings
 
 
@@ -102,7 +102,7 @@ def load_files(
 ) -> Loaded:
     """As `load`, from any tree of files, such as a `FileTree` of another revision."""
     with without_cyclic_gc():
-        loading = _Loading(files)
+        loading = _Loader(files)
         settings = loading.settings(Overrides(environment, flags))
         manifests = loading.manifests(settings)
         scene = Manifests(
@@ -113,13 +113,13 @@ def load_files(
             complete=loading.complete,
             settled={place.location: place.source for place in settings.locations.values()},
         )
-        problems = _judged([*loading.problems, *check_manifests(scene)], strict)
+        problems = _sort_problems([*loading.problems, *check_manifests(scene)], strict)
     return Loaded(settings, manifests, problems)
 
 
-def _judged(problems: Iterable[Problem], strict: bool) -> tuple[Problem, ...]:
+def _sort_problems(problems: Iterable[Problem], strict: bool) -> tuple[Problem, ...]:
     """The problems sorted by place, at most `MAX_ALIKE` of one check in one file; raises where one is an error."""
-    found = sorted((_strictly(problem) if strict else problem for problem in problems), key=lambda each: each.sort_key)
+    found = sorted((_as_error(problem) if strict else problem for problem in problems), key=lambda each: each.sort_key)
     alike = Counter((problem.check, problem.source.path) for problem in found)
     listed: list[Problem] = []
     seen: Counter[tuple[str, str]] = Counter()
@@ -136,11 +136,11 @@ def _judged(problems: Iterable[Problem], strict: bool) -> tuple[Problem, ...]:
     return tuple(sorted(listed, key=lambda problem: problem.sort_key))
 
 
-def _strictly(problem: Problem) -> Problem:
+def _as_error(problem: Problem) -> Problem:
     return replace(problem, severity=Severity.ERROR) if problem.severity is Severity.WARNING else problem
 
 
-class _Loading:
+class _Loader:
     """One pass over a tree of files. `broken`: sets that are written but could not be used."""
 
     def __init__(self, files: Files) -> None:
@@ -150,31 +150,31 @@ class _Loading:
         self._files = files
 
     def settings(self, overrides: Overrides) -> Settings:
-        path = shown(self._files, SETTINGS_NAME)
-        names = self._names()
-        root = self._root(SETTINGS_NAME) if SETTINGS_NAME in names else None
+        path = display_path(self._files, SETTINGS_NAME)
+        names = self._list_names()
+        root = self._read_root(SETTINGS_NAME) if SETTINGS_NAME in names else None
         return read_settings(root, path, overrides, self.problems.append)
 
     def manifests(self, settings: Settings) -> tuple[Manifest, ...]:
         found = []
-        names = [name for name in self._names() if self._is_manifest(name)]
+        names = [name for name in self._list_names() if self._is_manifest(name)]
         for name in names:
-            manifest = self._manifest(name, settings)
+            manifest = self._load_manifest(name, settings)
             if manifest is None:
                 self.complete = False
             else:
                 found.append(manifest)
         if not names and self.complete:
             hint = "a manifest is a file that ends .yaml or .yml and names a location; `reconciler init` writes one"
-            self._report(Source(self._files.label), "no manifest in this directory", "directory", hint)
+            self._add_problem(Source(self._files.label), "no manifest in this directory", "directory", hint)
         return tuple(found)
 
-    def _names(self) -> list[str]:
+    def _list_names(self) -> list[str]:
         try:
             return self._files.names()
         except CannotRead as error:
             if self.complete:
-                self._report(Source(self._files.label), str(error), "directory", directory_hint(self._files.label))
+                self._add_problem(Source(self._files.label), str(error), "directory", directory_hint(self._files.label))
             self.complete = False
             return []
 
@@ -184,27 +184,29 @@ class _Loading:
             return False
         if posixpath.basename(name) in (SETTINGS_NAME, "reconciler.yml"):
             hint = f"settings stand in {SETTINGS_NAME} at the top of the manifests directory"
-            self._report(Source(shown(self._files, name)), "settings that nobody reads", "settings-place", hint)
+            self._add_problem(
+                Source(display_path(self._files, name)), "settings that nobody reads", "settings-place", hint
+            )
             return False
         return True
 
-    def _report(self, source: Source, message: str, check: str, hint: str = "") -> None:
+    def _add_problem(self, source: Source, message: str, check: str, hint: str = "") -> None:
         self.problems.append(Problem(source, message, check, hint=hint))
 
-    def _root(self, name: str) -> Node | None:
+    def _read_root(self, name: str) -> Node | None:
         """A file's document; None where it has none, or none that can be used."""
-        path = shown(self._files, name)
+        path = display_path(self._files, name)
         if not name.isprintable():
-            self._report(Source(ascii(path)[1:-1]), "a file name with characters that cannot be shown", "path")
+            self._add_problem(Source(ascii(path)[1:-1]), "a file name with characters that cannot be shown", "path")
             self.complete = False
             return None
         try:
             with self._files.open(name) as stream:
-                parsed = parse(decode(stream.read(MAX_BYTES + 1), path), path)
+                parsed = parse_nodes(decode_text(stream.read(MAX_BYTES + 1), path), path)
         except CannotRead as error:
-            self._report(Source(path), str(error), "path")
+            self._add_problem(Source(path), str(error), "path")
         except OSError as error:
-            self._report(Source(path), f"cannot be read: {error.strerror}", "path")
+            self._add_problem(Source(path), f"cannot be read: {error.strerror}", "path")
         except InvalidInput as error:
             self.problems += error.problems
         else:
@@ -213,23 +215,25 @@ class _Loading:
         self.complete = False
         return None
 
-    def _manifest(self, name: str, settings: Settings) -> Manifest | None:
+    def _load_manifest(self, name: str, settings: Settings) -> Manifest | None:
         before = len(self.problems)
-        root = self._root(name)
-        path = shown(self._files, name)
+        root = self._read_root(name)
+        path = display_path(self._files, name)
         if root is None or (isinstance(root, Scalar) and root.nothing):
             if len(self.problems) == before:
-                self._report(Source(path, 1, 1), "the file is empty: a manifest names at least a location", "value")
+                self._add_problem(
+                    Source(path, 1, 1), "the file is empty: a manifest names at least a location", "value"
+                )
             return None
         if not isinstance(root, MappingNode):
-            self._report(root.source, "expected a mapping with `location` and `contact_sets`", "value")
+            self._add_problem(root.source, "expected a mapping with `location` and `contact_sets`", "value")
             return None
-        model, broken = self._model(root)
+        model, broken = self._validate_model(root)
         if model is None:
             return None
         location = LocationId(model.location)
         builder = SetBuilder(self._files, name, settings.timezone, self.problems.append)
-        sets = self._sets(model, root, builder, broken)
+        sets = self._build_sets(model, root, builder, broken)
         rules = tag_rules(model.tags, root.get("tags"), self.problems.append)
         written = root.get("location")
         if not isinstance(written, Scalar) or written.text != location:
@@ -237,7 +241,9 @@ class _Loading:
         self.broken |= {(location, SetName(lost)) for lost in broken}
         return manifest_of(path, location, root, sets, rules, model.authority)
 
-    def _sets(self, model: ManifestModel, root: MappingNode, builder: SetBuilder, broken: set[str]) -> list[ContactSet]:
+    def _build_sets(
+        self, model: ManifestModel, root: MappingNode, builder: SetBuilder, broken: set[str]
+    ) -> list[ContactSet]:
         written = root.get("contact_sets")
         found = []
         for name, entry in model.contact_sets.items():
@@ -251,16 +257,16 @@ class _Loading:
                 found.append(built)
         return found
 
-    def _model(self, root: MappingNode) -> tuple[ManifestModel | None, set[str]]:
+    def _validate_model(self, root: MappingNode) -> tuple[ManifestModel | None, set[str]]:
         """The sound part of a manifest, and the names of the sets that are not in it."""
-        data = plain(root)
+        data = plain_values(root)
         if "contact_sets" not in data and "tags" not in data and "location" in data:
             hint = "contact_sets: {} declares nothing, and removes what was declared before"
-            self._report(root.items["location"][0].source, "neither contact_sets nor tags", "missing-key", hint)
+            self._add_problem(root.items["location"][0].source, "neither contact_sets nor tags", "missing-key", hint)
         try:
             return ManifestModel.model_validate(data), set()
         except ValidationError as error:
-            self.problems += mistakes.problems(error, root, ManifestModel)
+            self.problems += mistakes.list_problems(error, root, ManifestModel)
             broken = mistakes.cut_out(
                 data, [detail["loc"] for detail in error.errors(include_url=False, include_input=False)]
             )

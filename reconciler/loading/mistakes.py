@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.names import Source, closest_name, did_you_mean, looks_like_contact_id
 from reconciler.loading.contact_files import ENDINGS
-from reconciler.loading.fields import kind
+from reconciler.loading.fields import describe_kind
 from reconciler.loading.nodes import Mapping, Node, Scalar
 from reconciler.loading.nodes import Sequence as SequenceNode
 
@@ -31,38 +31,38 @@ MAX_MISTAKES = 100
 Location = Sequence[int | str]
 
 
-def problems(error: ValidationError, root: Node, model: type[BaseModel]) -> list[Problem]:
+def list_problems(error: ValidationError, root: Node, model: type[BaseModel]) -> list[Problem]:
     """The findings, each at the place in the nodes that it is about; of very many the first, and how many more."""
     details = error.errors(include_url=False)
-    misspelt = _misspelt(details, model)
-    found = [each for each in details if not (_follows(each["loc"], root, model) or each["loc"] in misspelt)]
-    listed = [_problem(detail, root, model) for detail in found[:MAX_MISTAKES]]
+    misspelt = _misspelt_keys(details, model)
+    found = [each for each in details if not (_belongs_below(each["loc"], root, model) or each["loc"] in misspelt)]
+    listed = [_build_problem(detail, root, model) for detail in found[:MAX_MISTAKES]]
     if len(found) > MAX_MISTAKES:
         more = f"and {len(found) - MAX_MISTAKES:,} more problems from here on"
-        listed.append(Problem(locate(root, found[MAX_MISTAKES]["loc"]), more, "value"))
+        listed.append(Problem(locate_value(root, found[MAX_MISTAKES]["loc"]), more, "value"))
     return listed
 
 
-def _problem(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> Problem:
+def _build_problem(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> Problem:
     location, rule = detail["loc"], detail["type"]
-    place = locate(root, location, of_key=rule == "extra_forbidden")
+    place = locate_value(root, location, of_key=rule == "extra_forbidden")
     if rule == "extra_forbidden":
         keys = keys_at(model, location[:-1])
         hint = did_you_mean(str(location[-1]), keys) or "known keys: " + ", ".join(keys)
         return Problem(place, f"unknown key {location[-1]!r}", "unknown-key", hint=hint)
     if rule == "missing":
         return Problem(place, f"key {location[-1]!r} is missing", "missing-key")
-    return Problem(place, _message(detail), "value", hint=_hint(detail, root, model))
+    return Problem(place, _describe_detail(detail), "value", hint=_find_hint(detail, root, model))
 
 
-def _message(detail: ErrorDetails) -> str:
+def _describe_detail(detail: ErrorDetails) -> str:
     rule, found, context = detail["type"], detail["input"], detail.get("ctx", {})
     if rule == "ours":
         return str(context["message"])
     if rule in _WANTED:
-        return f"expected {_WANTED[rule]}, found {kind(found)}"
+        return f"expected {_WANTED[rule]}, found {describe_kind(found)}"
     if rule == "enum":
-        return f"expected {str(context['expected']).replace(chr(39), '')}, found {kind(found)}"
+        return f"expected {str(context['expected']).replace(chr(39), '')}, found {describe_kind(found)}"
     if rule == "greater_than_equal":
         return f"expected at least {context['ge']}, found {found}"
     if rule == "less_than_equal":
@@ -72,14 +72,14 @@ def _message(detail: ErrorDetails) -> str:
     return detail["msg"][:1].lower() + detail["msg"][1:]
 
 
-def _misspelt(details: Iterable[ErrorDetails], model: type[BaseModel]) -> set[tuple[int | str, ...]]:
+def _misspelt_keys(details: Iterable[ErrorDetails], model: type[BaseModel]) -> set[tuple[int | str, ...]]:
     """The missing keys that were probably meant by unknown ones, about which alone something is said."""
     missing = {each["loc"] for each in details if each["type"] == "missing"}
     unknown = (each["loc"] for each in details if each["type"] == "extra_forbidden")
     return missing & {(*at[:-1], closest_name(str(at[-1]), keys_at(model, at[:-1]))) for at in unknown}
 
 
-def _follows(location: Location, root: Node, model: type[BaseModel]) -> bool:
+def _belongs_below(location: Location, root: Node, model: type[BaseModel]) -> bool:
     """Whether the entry is a key that belongs below its empty neighbour, about which alone something is said."""
     entries = node_at(root, location[:1])
     if len(location) < 2 or not isinstance(entries, Mapping) or str(location[1]) not in entries.items:
@@ -94,7 +94,7 @@ def _keys_of_entries(model: type[BaseModel], location: Location) -> tuple[str, .
     return keys_at(model, (location[0], "(any)"))
 
 
-def _hint(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> str:
+def _find_hint(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> str:
     """What was probably meant, where the parser's reading of a text is not what a person sees in it."""
     rule, location, node = detail["type"], detail["loc"], node_at(root, detail["loc"])
     if isinstance(node, Scalar) and node.nothing:
@@ -107,13 +107,13 @@ def _hint(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> str:
     if rule == "string_type" and isinstance(node, Mapping) and len(node.items) == 1:
         return "a text that holds ': ' needs quotes, such as 'wa: 521'"
     if rule in _WANTED and isinstance(node, Scalar) and not node.nothing:
-        return _glued(node.text) or _hint_at_text(rule, node.text)
+        return _hint_at_glued(node.text) or _hint_at_text(rule, node.text)
     if rule in ("dict_type", "model_type") and isinstance(node, SequenceNode):
         return "leave the dashes out: each name is a key here, with a colon behind it"
     return ""
 
 
-def _glued(text: str) -> str:
+def _hint_at_glued(text: str) -> str:
     """Of a text that was meant as a list, or as keys with values, and lacks the blanks that make it one."""
     if re.match(r"-\S", text):
         return "a blank is missing after the dash of each line"
@@ -148,7 +148,7 @@ def node_at(root: Node, location: Location) -> Node | None:
     return node
 
 
-def locate(root: Node, location: Location, *, of_key: bool = False) -> Source:
+def locate_value(root: Node, location: Location, *, of_key: bool = False) -> Source:
     """The place of the value at `location`, or of its key: where asked for, and where the value is no written text.
 
     Parts that name no key (the alternatives of a union, a key that is missing) are passed over.
@@ -191,7 +191,7 @@ def _keys_of_union(members: Sequence[Any], location: Location) -> tuple[str, ...
     return ()
 
 
-def _mended(sets: Any, location: tuple[int | str, ...]) -> bool:
+def _mend_item(sets: Any, location: tuple[int | str, ...]) -> bool:
     """Whether the error lay in one item of a set's list of words, in whose place there now stands a sound one."""
     if len(location) < 4 or location[0] != "contact_sets" or location[2] not in _WORDS:
         return False
@@ -215,7 +215,7 @@ def cut_out(data: dict[str, Any], locations: Iterable[tuple[int | str, ...]]) ->
         top = data.get(str(location[0]))
         if location[0] == "contact_sets":
             broken.update(map(str, location[1:2]))
-        if _mended(top, location):
+        if _mend_item(top, location):
             continue
         if len(location) > 1 and isinstance(top, dict):
             top.pop(location[1], None)

@@ -17,7 +17,7 @@ import yaml
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Source
-from reconciler.loading.text import COMMENT, Strictness, place
+from reconciler.loading.text import COMMENT, Strictness, place_at
 from reconciler.loading.yaml_mistakes import find_mistake
 
 MAX_DEPTH = 20
@@ -75,7 +75,7 @@ class Parsed:
     problems: tuple[Problem, ...]
 
 
-def parse(text: str, path: str, *, loader: Any = FAST_LOADER) -> Parsed:
+def parse_nodes(text: str, path: str, *, loader: Any = FAST_LOADER) -> Parsed:
     """The nodes of a text that `decode` let through."""
     builder = _Builder(text, path)
     events: Any = yaml.parse(text, Loader=loader)
@@ -126,78 +126,78 @@ class _Builder:
     def take(self, event: Any) -> None:
         kind = type(event)
         if (stray := self._strict.comment(self._end, event.start_mark.index)) >= 0:
-            self.stop(place(self._text, stray, self._path), "yaml", COMMENT)
+            self.stop(place_at(self._text, stray, self._path), "yaml", COMMENT)
         self._end = event.end_mark.index
         if kind is yaml.ScalarEvent:
-            self._scalar(event)
+            self._add_scalar(event)
         elif kind is yaml.SequenceStartEvent or kind is yaml.MappingStartEvent:
-            self._open(event, kind is yaml.MappingStartEvent)
+            self._open_collection(event, kind is yaml.MappingStartEvent)
         elif kind is yaml.SequenceEndEvent or kind is yaml.MappingEndEvent:
-            self._close(event)
+            self._close_collection(event)
         elif kind is yaml.AliasEvent:
-            self._refuse(event, "alias", f"an alias (*{event.anchor}): write the value out")
+            self._refuse_event(event, "alias", f"an alias (*{event.anchor}): write the value out")
             self._unusable = True
-            self._put(Scalar("", self._place(event.start_mark)))
+            self._put_node(Scalar("", self._place_of(event.start_mark)))
         elif kind is yaml.DocumentStartEvent:
-            self._document(event)
+            self._begin_document(event)
 
-    def _place(self, mark: Any) -> Source:
+    def _place_of(self, mark: Any) -> Source:
         return Source(self._path, mark.line + 1, mark.column + 1)
 
-    def _refuse(self, event: Any, check: str, message: str) -> None:
-        self._report(Problem(self._place(event.start_mark), message, check))
+    def _refuse_event(self, event: Any, check: str, message: str) -> None:
+        self._add_problem(Problem(self._place_of(event.start_mark), message, check))
 
-    def _report(self, problem: Problem) -> None:
+    def _add_problem(self, problem: Problem) -> None:
         self.problems.append(problem)
         if len(self.problems) >= MAX_PROBLEMS:
             self.stop(problem.source, "yaml", f"more than {MAX_PROBLEMS} problems: the rest of the file is not read")
 
-    def _document(self, event: Any) -> None:
+    def _begin_document(self, event: Any) -> None:
         self._documents += 1
         if self._documents > 1:
             self.stop(
-                self._place(event.start_mark),
+                self._place_of(event.start_mark),
                 "documents",
                 "a second document",
                 "one manifest a file: split it",
             )
         if event.version or event.tags:
-            self._refuse(event, "directive", "a directive (%): leave it out")
+            self._refuse_event(event, "directive", "a directive (%): leave it out")
 
-    def _decorated(self, event: Any) -> None:
+    def _refuse_decoration(self, event: Any) -> None:
         if event.anchor is not None:
-            self._refuse(event, "anchor", f"an anchor (&{event.anchor}): write the value out where it is needed")
+            self._refuse_event(event, "anchor", f"an anchor (&{event.anchor}): write the value out where it is needed")
         if event.tag is not None:
-            self._refuse(event, "yaml-tag", f"an explicit YAML tag ({event.tag}): every value is text already")
+            self._refuse_event(event, "yaml-tag", f"an explicit YAML tag ({event.tag}): every value is text already")
 
-    def _scalar(self, event: Any) -> None:
+    def _add_scalar(self, event: Any) -> None:
         plain = event.style in (None, "")
         if event.anchor is not None or event.tag is not None:
-            self._decorated(event)
+            self._refuse_decoration(event)
         if not plain or event.value == "-":
             self._check_scalar(event)
         commented = plain and self._strict.commented(self._end)
-        self._put(Scalar(event.value, self._place(event.start_mark), plain, commented))
+        self._put_node(Scalar(event.value, self._place_of(event.start_mark), plain, commented))
 
     def _check_scalar(self, event: Any) -> None:
         indent = self._stack[-1].indent if self._stack else -1
         fault = self._strict.scalar(event.style, event.start_mark, event.end_mark, indent)
         if fault is not None:
-            self.stop(self._place(event.start_mark), "yaml", fault)
+            self.stop(self._place_of(event.start_mark), "yaml", fault)
 
-    def _open(self, event: Any, is_mapping: bool) -> None:
-        source = self._place(event.start_mark)
+    def _open_collection(self, event: Any, is_mapping: bool) -> None:
+        source = self._place_of(event.start_mark)
         if len(self._stack) >= MAX_DEPTH:
             self.stop(source, "depth", f"nested deeper than {MAX_DEPTH} levels")
         if event.anchor is not None or event.tag is not None:
-            self._decorated(event)
+            self._refuse_decoration(event)
         parent = self._stack[-1] if self._stack else None
         indent = (parent.indent if parent else -1) if event.flow_style else event.start_mark.column
         entries: dict[str, tuple[Scalar, Node]] | None = {} if is_mapping else None
         frame = _Frame(source, bool(event.flow_style), indent, entries, start=event.start_mark.index)
         self._stack.append(frame)
 
-    def _close(self, event: Any) -> None:
+    def _close_collection(self, event: Any) -> None:
         frame = self._stack.pop()
         outermost = frame.flow and not (self._stack and self._stack[-1].flow)
         if outermost:
@@ -205,11 +205,11 @@ class _Builder:
             if fault is not None:
                 self.stop(frame.source, "yaml", fault)
         if frame.entries is None:
-            self._put(Sequence(tuple(frame.items), frame.source))
+            self._put_node(Sequence(tuple(frame.items), frame.source))
         else:
-            self._put(Mapping(frame.entries, frame.source))
+            self._put_node(Mapping(frame.entries, frame.source))
 
-    def _put(self, node: Node) -> None:
+    def _put_node(self, node: Node) -> None:
         self._values += 1
         if self._values > MAX_VALUES:
             hint = "put the contacts into a file beside the manifest"
@@ -221,22 +221,24 @@ class _Builder:
         if frame.entries is None:
             frame.items.append(node)
         elif frame.key is None:
-            frame.key = self._key(node)
+            frame.key = self._check_key(node)
         else:
-            self._entry(frame.entries, frame.key, node)
+            self._add_entry(frame.entries, frame.key, node)
             frame.key = None
 
-    def _key(self, node: Node) -> Scalar:
+    def _check_key(self, node: Node) -> Scalar:
         if not isinstance(node, Scalar):
             self.stop(node.source, "key", "a key must be text, not a list or a mapping")
         return node
 
-    def _entry(self, entries: dict[str, tuple[Scalar, Node]], key: Scalar, node: Node) -> None:
+    def _add_entry(self, entries: dict[str, tuple[Scalar, Node]], key: Scalar, node: Node) -> None:
         if key.text == "<<" and key.plain:
-            self._report(Problem(key.source, "a merge key (<<): write the keys out", "merge-key"))
+            self._add_problem(Problem(key.source, "a merge key (<<): write the keys out", "merge-key"))
             self._unusable = True
         elif key.text in entries:
             first = entries[key.text][0].source
-            self._report(Problem(key.source, f"key {key.text!r} is given twice, first at {first}", "duplicate-key"))
+            self._add_problem(
+                Problem(key.source, f"key {key.text!r} is given twice, first at {first}", "duplicate-key")
+            )
         else:
             entries[key.text] = (key, node)

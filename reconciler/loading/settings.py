@@ -34,7 +34,7 @@ from reconciler.core.model.settings import (
 )
 from reconciler.loading import mistakes
 from reconciler.loading import nodes as yaml_nodes
-from reconciler.loading.build import Report, instant, plain, tag_rules
+from reconciler.loading.build import Report, plain_values, read_instant, tag_rules
 from reconciler.loading.settings_models import SettingsModel
 
 PREFIX = "RECONCILER_"
@@ -44,27 +44,27 @@ OURS = frozenset({f"{PREFIX}HOME", f"{PREFIX}STATE_READONLY"})
 _FROM_FILE_ONLY = ("tags", "locations", "allow", "expected_drift")
 
 
-def keys() -> tuple[str, ...]:
+def setting_keys() -> tuple[str, ...]:
     """The simple settings, such as `timezone` and `api.base_url`, in the order of the documentation."""
-    return tuple(_keys(SettingsModel))
+    return tuple(_model_keys(SettingsModel))
 
 
-def variable(key: str) -> str:
+def variable_name(key: str) -> str:
     """The environment variable that overrides a setting."""
     return PREFIX + key.replace(".", "_").upper()
 
 
-def flag(key: str) -> str:
+def flag_name(key: str) -> str:
     """The flag that overrides a setting."""
     return "--" + key.replace(".", "-").replace("_", "-")
 
 
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def _model_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, definition in model.model_fields.items():
         if not prefix and name in _FROM_FILE_ONLY:
             continue
         if not prefix and name in SECTIONS:
-            yield from _keys(definition.annotation, f"{name}.")  # type: ignore[arg-type]
+            yield from _model_keys(definition.annotation, f"{name}.")  # type: ignore[arg-type]
         else:
             yield prefix + name
 
@@ -79,16 +79,16 @@ class Overrides:
     def origins(self) -> dict[str, tuple[str, SettingOrigin]]:
         """For each overridden key its text and where that comes from."""
         found: dict[str, tuple[str, SettingOrigin]] = {}
-        for key in keys():
-            if (text := self.environment.get(variable(key))) is not None:
-                found[key] = text, SettingOrigin(OriginKind.ENVIRONMENT, Source(variable(key)))
+        for key in setting_keys():
+            if (text := self.environment.get(variable_name(key))) is not None:
+                found[key] = text, SettingOrigin(OriginKind.ENVIRONMENT, Source(variable_name(key)))
             if (text := self.flags.get(key)) is not None:
-                found[key] = text, SettingOrigin(OriginKind.FLAG, Source(flag(key)))
+                found[key] = text, SettingOrigin(OriginKind.FLAG, Source(flag_name(key)))
         return found
 
     def unknown(self) -> Iterator[Problem]:
         """Variables that look like settings and are none."""
-        known = {variable(key) for key in keys()}
+        known = {variable_name(key) for key in setting_keys()}
         # what all begin with makes none of them near
         ends = sorted(name.removeprefix(PREFIX) for name in known)
         for name in sorted(set(self.environment) - known - OURS):
@@ -108,18 +108,18 @@ def read_settings(root: yaml_nodes.Node | None, path: str, overrides: Overrides,
     origins = _file_origins(node)
     merged = node
     for key, (text, origin) in overrides.origins().items():
-        merged = _with(merged, key.split("."), yaml_nodes.Scalar(text, origin.source or node.source))
+        merged = _lay_over(merged, key.split("."), yaml_nodes.Scalar(text, origin.source or node.source))
         origins[key] = origin
     try:
-        model = SettingsModel.model_validate(plain(merged))
+        model = SettingsModel.model_validate(plain_values(merged))
     except ValidationError as error:
-        for problem in mistakes.problems(error, merged, SettingsModel):
+        for problem in mistakes.list_problems(error, merged, SettingsModel):
             report(problem)
         return Settings()
-    return _settings(model, merged, origins, report)
+    return _build_settings(model, merged, origins, report)
 
 
-def _with(node: yaml_nodes.Mapping, parts: list[str], value: yaml_nodes.Scalar) -> yaml_nodes.Mapping:
+def _lay_over(node: yaml_nodes.Mapping, parts: list[str], value: yaml_nodes.Scalar) -> yaml_nodes.Mapping:
     """The mapping with one value laid over it; a section that is no mapping stays as it is, to be reported."""
     name = parts[0]
     key = yaml_nodes.Scalar(name, value.source)
@@ -128,12 +128,12 @@ def _with(node: yaml_nodes.Mapping, parts: list[str], value: yaml_nodes.Scalar) 
     key, below = node.items.get(name, (key, yaml_nodes.Mapping({}, value.source)))
     if not isinstance(below, yaml_nodes.Mapping):
         return node
-    return yaml_nodes.Mapping({**node.items, name: (key, _with(below, parts[1:], value))}, node.source)
+    return yaml_nodes.Mapping({**node.items, name: (key, _lay_over(below, parts[1:], value))}, node.source)
 
 
 def _file_origins(node: yaml_nodes.Mapping) -> dict[str, SettingOrigin]:
     found: dict[str, SettingOrigin] = {}
-    for key in keys():
+    for key in setting_keys():
         section, _, name = key.rpartition(".")
         holder: yaml_nodes.Node | None = node.get(section) if section else node
         if isinstance(holder, yaml_nodes.Mapping) and name in holder.items:
@@ -141,7 +141,7 @@ def _file_origins(node: yaml_nodes.Mapping) -> dict[str, SettingOrigin]:
     return found
 
 
-def _settings(
+def _build_settings(
     model: SettingsModel, node: yaml_nodes.Mapping, origins: Mapping[str, SettingOrigin], report: Report
 ) -> Settings:
     return Settings(
@@ -153,17 +153,17 @@ def _settings(
         plan=PlanSettings(**model.plan.model_dump()),
         apply=ApplySettings(**model.apply.model_dump()),
         rules=tag_rules(model.tags, node.get("tags"), report),
-        locations=_locations(model, node),
+        locations=_build_locations(model, node),
         guards=GuardLimits(**model.guards.model_dump()),
-        allow=tuple(_allowed(model, _items(node, "allow"))),
-        expected_drift=tuple(_expected(model, _items(node, "expected_drift"))),
+        allow=tuple(_build_exceptions(model, _list_items(node, "allow"))),
+        expected_drift=tuple(_build_expected_drift(model, _list_items(node, "expected_drift"))),
         history_keep=model.history_keep,
         contact_url=model.contact_url,
         origins=origins,
     )
 
 
-def _locations(model: SettingsModel, node: yaml_nodes.Mapping) -> dict[LocationId, LocationSettings]:
+def _build_locations(model: SettingsModel, node: yaml_nodes.Mapping) -> dict[LocationId, LocationSettings]:
     places: Any = node.get("locations")
     return {
         LocationId(name): LocationSettings(LocationId(name), places.items[name][0].source, **entry.model_dump())
@@ -171,27 +171,27 @@ def _locations(model: SettingsModel, node: yaml_nodes.Mapping) -> dict[LocationI
     }
 
 
-def _items(node: yaml_nodes.Mapping, key: str) -> Iterable[yaml_nodes.Node]:
+def _list_items(node: yaml_nodes.Mapping, key: str) -> Iterable[yaml_nodes.Node]:
     listed = node.get(key)
     return listed.items if isinstance(listed, yaml_nodes.Sequence) else ()
 
 
-def _allowed(model: SettingsModel, places: Iterable[yaml_nodes.Node]) -> Iterator[Allowed]:
+def _build_exceptions(model: SettingsModel, places: Iterable[yaml_nodes.Node]) -> Iterator[Allowed]:
     for entry, place in zip(model.allow, places, strict=True):
-        until = instant(entry.until, model.timezone)
+        until = read_instant(entry.until, model.timezone)
         assert until is not None
         yield Allowed(
             guard=entry.guard,
             reason=entry.reason,
             until=until,
             source=place.source,
-            tag=_tag(entry.tag),
+            tag=_to_tag(entry.tag),
             set=entry.set,
-            location=_location(entry.location),
+            location=_to_location(entry.location),
         )
 
 
-def _expected(model: SettingsModel, places: Iterable[yaml_nodes.Node]) -> Iterator[ExpectedDrift]:
+def _build_expected_drift(model: SettingsModel, places: Iterable[yaml_nodes.Node]) -> Iterator[ExpectedDrift]:
     for entry, place in zip(model.expected_drift, places, strict=True):
         yield ExpectedDrift(
             tag=normalise_tag(entry.tag),
@@ -199,16 +199,16 @@ def _expected(model: SettingsModel, places: Iterable[yaml_nodes.Node]) -> Iterat
             classes=frozenset(entry.classes),
             reason=entry.reason,
             set=entry.set,
-            location=_location(entry.location),
-            until=instant(entry.until, model.timezone),
+            location=_to_location(entry.location),
+            until=read_instant(entry.until, model.timezone),
         )
 
 
-def _tag(text: str | None) -> Tag | None:
+def _to_tag(text: str | None) -> Tag | None:
     return None if text is None else normalise_tag(text)
 
 
-def _location(text: str | None) -> LocationId | None:
+def _to_location(text: str | None) -> LocationId | None:
     return None if text is None else LocationId(text)
 
 

@@ -224,7 +224,7 @@ _MODELS: dict[SchemaKind, type[BaseModel]] = {SchemaKind.MANIFEST: ManifestModel
 _TITLES = {SchemaKind.MANIFEST: "reconciler manifest", SchemaKind.SETTINGS: "reconciler settings"}
 
 
-def schema(kind: SchemaKind) -> dict[str, Any]:
+def build_schema(kind: SchemaKind) -> dict[str, Any]:
     """The schema of one kind of file as plain data."""
     made = _MODELS[kind].model_json_schema(by_alias=True, schema_generator=GenerateJsonSchema)
     cleaned: dict[str, Any] = clean_schema(made)
@@ -233,4 +233,4 @@ def schema(kind: SchemaKind) -> dict[str, Any]:
 
 def schema_text(kind: SchemaKind) -> str:
     """The schema as a file."""
-    return json.dumps(schema(kind), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(build_schema(kind), indent=2, ensure_ascii=False) + "\n"

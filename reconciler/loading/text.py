@@ -41,22 +41,22 @@ END_WITH_LF = "end lines with LF or CRLF"
 _TOO_LARGE = "put the contacts into a file beside the manifest: contacts: {file: contacts.csv}"
 
 
-def decode(data: bytes, path: str) -> str:
+def decode_text(data: bytes, path: str) -> str:
     """The text of a manifest or settings file, without its byte order mark; raises InvalidInput with the place."""
     if len(data) > MAX_BYTES:
-        raise _refused(Source(path), "size", f"larger than {MAX_BYTES:,} bytes, the limit of a manifest", _TOO_LARGE)
+        raise _text_error(Source(path), "size", f"larger than {MAX_BYTES:,} bytes, the limit of a manifest", _TOO_LARGE)
     if is_lfs_pointer(data):
-        raise _refused(Source(path, 1, 1), "git-lfs", LFS, LFS_ELSEWHERE)
+        raise _text_error(Source(path, 1, 1), "git-lfs", LFS, LFS_ELSEWHERE)
     if is_utf_16(data):
-        raise _refused(Source(path, 1, 1), "encoding", UTF_16, SAVE_AS_UTF_8)
+        raise _text_error(Source(path, 1, 1), "encoding", UTF_16, SAVE_AS_UTF_8)
     try:
         text = data.decode("utf-8").removeprefix(_BOM)
     except UnicodeDecodeError as error:
-        raise _refused(*_not_utf8(data, error, path)) from None
+        raise _text_error(*_describe_not_utf8(data, error, path)) from None
     if (found := _FORBIDDEN.search(text)) is not None:
-        raise _refused(*_forbidden(text, found, path))
+        raise _text_error(*_describe_forbidden(text, found, path))
     if text.count("\n") > MAX_LINES:
-        raise _refused(
+        raise _text_error(
             Source(path, MAX_LINES + 1, 1), "size", f"more than {MAX_LINES:,} lines in a manifest", _TOO_LARGE
         )
     return text
@@ -72,23 +72,23 @@ def is_lfs_pointer(data: bytes) -> bool:
     return _LFS.match(data) is not None
 
 
-def place(text: str, index: int, path: str) -> Source:
+def place_at(text: str, index: int, path: str) -> Source:
     """Line and column of the character at `index`."""
     return Source(path, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
 
 
-def _refused(source: Source, check: str, message: str, hint: str) -> InvalidInput:
+def _text_error(source: Source, check: str, message: str, hint: str) -> InvalidInput:
     return InvalidInput([Problem(source, message, check, hint=hint)])
 
 
-def _not_utf8(data: bytes, error: UnicodeDecodeError, path: str) -> tuple[Source, str, str, str]:
+def _describe_not_utf8(data: bytes, error: UnicodeDecodeError, path: str) -> tuple[Source, str, str, str]:
     before = data[: error.start].decode("utf-8").removeprefix(_BOM)
-    source = place(before, len(before), path)
+    source = place_at(before, len(before), path)
     return source, "encoding", f"not UTF-8: byte 0x{data[error.start]:02x}", SAVE_AS_UTF_8
 
 
-def _forbidden(text: str, found: re.Match[str], path: str) -> tuple[Source, str, str, str]:
-    source = place(text, found.start(), path)
+def _describe_forbidden(text: str, found: re.Match[str], path: str) -> tuple[Source, str, str, str]:
+    source = place_at(text, found.start(), path)
     if found.group() == "\r":
         message = "a carriage return without a line feed" if "\n" in text else OLD_LINE_ENDS
         return source, "encoding", message, END_WITH_LF
@@ -130,9 +130,9 @@ class Strictness:
     def scalar(self, style: str | None, start: Any, end: Any, indent: int) -> str | None:
         """A scalar that is quoted, a block, or a lone dash."""
         if style in ("'", '"'):
-            return self._continued(start.index, end.index, indent, "a quoted text")
+            return self._check_continued(start.index, end.index, indent, "a quoted text")
         if style in ("|", ">"):
-            return self._block(start.index, indent)
+            return self._check_block(start.index, indent)
         return "a lone `-` is no text here: quote it"
 
     def flow(self, start: int, end: int, indent: int) -> str | None:
@@ -147,7 +147,7 @@ class Strictness:
             return _INDENT.format(what="a list or mapping in brackets")
         return None
 
-    def _continued(self, start: int, end: int, indent: int, what: str) -> str | None:
+    def _check_continued(self, start: int, end: int, indent: int, what: str) -> str | None:
         if "\n" not in self._text[start:end]:
             return None
         margin = " " * (indent + 1)
@@ -156,7 +156,7 @@ class Strictness:
             return None
         return _INDENT.format(what=what)
 
-    def _block(self, start: int, outer: int) -> str | None:
+    def _check_block(self, start: int, outer: int) -> str | None:
         found = _HEADER.match(self._text, start)
         header = found.group() if found else ""
         if self.comment(start, start + len(header)) >= 0:
@@ -164,7 +164,7 @@ class Strictness:
         if any(char.isdigit() for char in header.split("#")[0]):
             return None
         longest = 0
-        for line in _lines(self._text, start + len(header) + 1):
+        for line in _lines_from(self._text, start + len(header) + 1):
             if line.strip():
                 indent = len(line) - len(line.lstrip(" "))
                 return _BLANK if longest > indent > outer else None
@@ -172,7 +172,7 @@ class Strictness:
         return None
 
 
-def _lines(text: str, start: int) -> Iterator[str]:
+def _lines_from(text: str, start: int) -> Iterator[str]:
     while start < len(text):
         end = text.find("\n", start)
         yield text[start : end if end >= 0 else len(text)]

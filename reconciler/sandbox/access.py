@@ -47,27 +47,27 @@ class Limiter:
 
     def admit(self, now: Instant) -> bool:
         """Whether a request may pass at `now`; if so it counts."""
-        self._forget(now)
-        allowed = self._left() > 0 and self._left_today() > 0
+        self._forget_past(now)
+        allowed = self._requests_left() > 0 and self._requests_left_today() > 0
         if allowed or self._rules.refused_requests_count:
-            self._count(now)
+            self._count_request(now)
         return allowed
 
     def spend(self, requests: int, *, now: Instant) -> None:
         """What another integration used up."""
-        self._forget(now)
+        self._forget_past(now)
         for _ in range(requests):
-            self._count(now)
+            self._count_request(now)
 
     def headers(self, now: Instant) -> Headers:
         """What every answer tells of the limit, this request already counted."""
-        self._forget(now)
+        self._forget_past(now)
         found: Headers = (
             ("X-RateLimit-Limit-Daily", str(self.limits.requests_per_day)),
-            ("X-RateLimit-Daily-Remaining", str(self._left_today())),
+            ("X-RateLimit-Daily-Remaining", str(self._requests_left_today())),
             ("X-RateLimit-Interval-Milliseconds", str(self.limits.interval_ms)),
             ("X-RateLimit-Max", str(self.limits.requests)),
-            ("X-RateLimit-Remaining", str(self._left())),
+            ("X-RateLimit-Remaining", str(self._requests_left())),
         )
         if self._rules.daily_reset_header:
             found += (("X-RateLimit-Daily-Reset", str(DAY_MS - now % DAY_MS)),)
@@ -75,26 +75,26 @@ class Limiter:
 
     def wait_ms(self, now: Instant) -> int:
         """How long a request that is refused at `now` had better wait."""
-        self._forget(now)
-        if self._left_today() <= 0:
+        self._forget_past(now)
+        if self._requests_left_today() <= 0:
             return DAY_MS - now % DAY_MS
-        if self._left() > 0:
+        if self._requests_left() > 0:
             return 0
         if not self._rules.interval_slides:
             return self.limits.interval_ms - now % self.limits.interval_ms
         return self._recent[len(self._recent) - self.limits.requests] + self.limits.interval_ms - now
 
-    def _count(self, now: Instant) -> None:
+    def _count_request(self, now: Instant) -> None:
         self._recent.append(now)
         self._today += 1
 
-    def _left(self) -> int:
+    def _requests_left(self) -> int:
         return max(0, self.limits.requests - len(self._recent))
 
-    def _left_today(self) -> int:
+    def _requests_left_today(self) -> int:
         return max(0, self.limits.requests_per_day - self._today)
 
-    def _forget(self, now: Instant) -> None:
+    def _forget_past(self, now: Instant) -> None:
         if now // DAY_MS > self._day:
             self._day, self._today = now // DAY_MS, 0
         length = self.limits.interval_ms
@@ -117,7 +117,7 @@ class SandboxAgency:
     scopes: frozenset[str]
 
 
-class Counter:
+class TokenExchange:
     """Where an agency's token is exchanged."""
 
     def __init__(self, agency: SandboxAgency, location: LocationId, rules: Assumptions) -> None:
@@ -136,7 +136,7 @@ class Counter:
 
     def exchange(self, request: Request, now: Instant) -> dict[str, Any]:
         """The answer's document; Refused where the form is not right."""
-        form = self._form(request)
+        form = self._read_form(request)
         if form["companyId"] != self.agency.company:
             raise RefusedRequest(401, NO_COMPANY)
         if form["locationId"] != self._location:
@@ -155,7 +155,7 @@ class Counter:
             "userId": "sandbox",
         }
 
-    def _form(self, request: Request) -> dict[str, str]:
+    def _read_form(self, request: Request) -> dict[str, str]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         fields = parse_qs(request.body.decode("utf-8", "replace")) if kind == FORM else {}
         problems = [f"{key} must be a string" for key in ("companyId", "locationId") if len(fields.get(key, [])) != 1]

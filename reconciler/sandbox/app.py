@@ -17,15 +17,15 @@ from typing import Any
 
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action, ResponseRow
-from reconciler.sandbox.access import Counter, Limiter, Limits, SandboxAgency
+from reconciler.sandbox.access import Limiter, Limits, SandboxAgency, TokenExchange
 from reconciler.sandbox.messages import (
     NO_ACCESS,
     RefusedRequest,
     Request,
     Response,
-    answer,
     check_location,
-    error,
+    error_response,
+    json_response,
     read_bulk,
     read_json,
     read_tags,
@@ -75,7 +75,7 @@ class App:
         agency: SandboxAgency | None = None,
     ) -> None:
         self.world = world
-        self.counter = None if agency is None else Counter(agency, world.location, world.assumptions)
+        self.counter = None if agency is None else TokenExchange(agency, world.location, world.assumptions)
         self.limiter = Limiter(limits or Limits(), world.assumptions)
         self._accesses = {access.token: access for access in accesses}
         self._search = Search(world)
@@ -86,22 +86,22 @@ class App:
 
     def admit(self, request: Request, now: Instant) -> Response | None:
         """The refusal of a request that comes too often, or None: then it has been counted."""
-        if self._access(request, now) is None or self.limiter.admit(now):
+        if self._find_access(request, now) is None or self.limiter.admit(now):
             return None
         return self._with_limits(self._too_many(now), now)
 
     def perform(self, request: Request, now: Instant) -> Response:
         """The answer to a request that has been counted already."""
         try:
-            response = self._answer(request, now)
+            response = self._answer_request(request, now)
         except RefusedRequest as refused:
             response = refused.response
         return self._with_limits(response, now)
 
-    def _answer(self, request: Request, now: Instant) -> Response:
-        if self.counter is not None and _bearer(request) == self.counter.agency.token:
-            return self._exchange(self.counter, request, now)
-        return self._route(request, self._authorise(request, now), now)
+    def _answer_request(self, request: Request, now: Instant) -> Response:
+        if self.counter is not None and _bearer_token(request) == self.counter.agency.token:
+            return self._exchange_token(self.counter, request, now)
+        return self._route_request(request, self._check_access(request, now), now)
 
     def too_many(self, now: Instant) -> Response:
         """The answer beyond the rate limit, as if others had used it up."""
@@ -110,52 +110,52 @@ class App:
     def _too_many(self, now: Instant) -> Response:
         seconds = -(-self.limiter.wait_ms(now) // 1000)
         headers = (("Retry-After", str(max(1, seconds))),) if self.world.assumptions.retry_after else ()
-        return error(429, TOO_MANY, headers=headers)
+        return error_response(429, TOO_MANY, headers=headers)
 
     def _with_limits(self, response: Response, now: Instant) -> Response:
         return replace(response, headers=response.headers + self.limiter.headers(now))
 
-    def _access(self, request: Request, now: Instant) -> Access | None:
-        token = _bearer(request)
+    def _find_access(self, request: Request, now: Instant) -> Access | None:
+        token = _bearer_token(request)
         if self.counter is not None and self.counter.is_good(token, now):
             return Access(token, self.counter.agency.scopes)
         return self._accesses.get(token)
 
-    def _authorise(self, request: Request, now: Instant) -> Access:
-        access = self._access(request, now)
+    def _check_access(self, request: Request, now: Instant) -> Access:
+        access = self._find_access(request, now)
         if access is None:
             raise RefusedRequest(401, NO_TOKEN)
         _check_version(request)
         return access
 
-    def _exchange(self, counter: Counter, request: Request, now: Instant) -> Response:
+    def _exchange_token(self, counter: TokenExchange, request: Request, now: Instant) -> Response:
         """An agency's token opens nothing else."""
         _check_version(request)
         if (request.method, request.segments) != ("POST", ["oauth", "locationToken"]):
             raise RefusedRequest(401, NO_SCOPE)
-        return answer(self.world.assumptions.exchange_status, counter.exchange(request, now))
+        return json_response(self.world.assumptions.exchange_status, counter.exchange(request, now))
 
-    def _route(self, request: Request, access: Access, now: Instant) -> Response:
+    def _route_request(self, request: Request, access: Access, now: Instant) -> Response:
         match request.method, request.segments:
             case "POST", ["contacts", "bulk", "tags", "update", ("add" | "remove") as action]:
-                return self._bulk(request, access, Action(action), now)
+                return self._update_tags(request, access, Action(action), now)
             case "POST", ["contacts", "search"]:
-                return self._find(request, access, now)
+                return self._search_contacts(request, access, now)
             case "GET", ["contacts", contact]:
-                return self._show(contact, access, now)
+                return self._show_contact(contact, access, now)
             case ("POST" | "DELETE") as method, ["contacts", contact, "tags"]:
-                return self._retag(request, contact, access, now, adding=method == "POST")
+                return self._change_contact(request, contact, access, now, adding=method == "POST")
             case "GET", ["locations", location, "tags"]:
                 return self._location_tags(location, access)
         raise RefusedRequest(404, f"Cannot {request.method} {request.path.partition('?')[0]}")
 
-    def _bulk(self, request: Request, access: Access, action: Action, now: Instant) -> Response:
-        _require(access, WRITE_CONTACTS)
+    def _update_tags(self, request: Request, access: Access, action: Action, now: Instant) -> Response:
+        _require_scope(access, WRITE_CONTACTS)
         document = read_json(request)
         check_location(document, self.world.location)
         body = read_bulk(document, action, self.world.assumptions)
         rows = self.world.bulk(action, body.contacts, body.tags, now=now, by=access.name, everything=body.everything)
-        return answer(201, self._bulk_document(rows, request.headers["version"]))
+        return json_response(201, self._bulk_document(rows, request.headers["version"]))
 
     def _bulk_document(self, rows: tuple[ResponseRow, ...], version: str) -> dict[str, Any]:
         rules = self.world.assumptions
@@ -172,34 +172,36 @@ class App:
             document["responses"] = [json.dumps(row) for row in document["responses"]]
         return document
 
-    def _find(self, request: Request, access: Access, now: Instant) -> Response:
-        _require(access, READ_CONTACTS)
+    def _search_contacts(self, request: Request, access: Access, now: Instant) -> Response:
+        _require_scope(access, READ_CONTACTS)
         document = read_json(request)
         check_location(document, self.world.location)
-        return answer(200, self._search.run(read_query(document, self.world.assumptions), now))
+        return json_response(200, self._search.run(read_query(document, self.world.assumptions), now))
 
-    def _show(self, contact: str, access: Access, now: Instant) -> Response:
-        _require(access, READ_CONTACTS)
-        shown = contact_document(self._living(self.world.show(contact, now)))
+    def _show_contact(self, contact: str, access: Access, now: Instant) -> Response:
+        _require_scope(access, READ_CONTACTS)
+        shown = contact_document(self._check_contact(self.world.show(contact, now)))
         if self.world.assumptions.read_without_location:
             del shown["locationId"]
-        return answer(200, {"contact": shown})
+        return json_response(200, {"contact": shown})
 
-    def _retag(self, request: Request, contact: str, access: Access, now: Instant, *, adding: bool) -> Response:
-        _require(access, WRITE_CONTACTS)
+    def _change_contact(
+        self, request: Request, contact: str, access: Access, now: Instant, *, adding: bool
+    ) -> Response:
+        _require_scope(access, WRITE_CONTACTS)
         tags = read_tags(read_json(request), self.world.assumptions)
-        found = self._living(self.world.find(contact))
+        found = self._check_contact(self.world.find(contact))
         change = self.world.add if adding else self.world.remove
-        return answer(201 if adding else 200, {"tags": sorted(change(found.id, tags, now=now, by=SOMEBODY))})
+        return json_response(201 if adding else 200, {"tags": sorted(change(found.id, tags, now=now, by=SOMEBODY))})
 
     def _location_tags(self, location: str, access: Access) -> Response:
-        _require(access, READ_TAGS)
+        _require_scope(access, READ_TAGS)
         if location != self.world.location:
             raise RefusedRequest(403, NO_ACCESS)
         tags = [{"id": made_up_id(location, tag), "name": tag, "locationId": location} for tag in self.world.known_tags]
-        return answer(200, {"tags": tags})
+        return json_response(200, {"tags": tags})
 
-    def _living(self, contact: Contact | None) -> Contact:
+    def _check_contact(self, contact: Contact | None) -> Contact:
         rules = self.world.assumptions
         if contact is None:
             raise RefusedRequest(rules.missing_contact_status, rules.missing_contact_message)
@@ -208,7 +210,7 @@ class App:
         return contact
 
 
-def _bearer(request: Request) -> str:
+def _bearer_token(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
@@ -219,6 +221,6 @@ def _check_version(request: Request) -> None:
         raise RefusedRequest(401, BAD_VERSION if version else NO_VERSION)
 
 
-def _require(access: Access, scope: str) -> None:
+def _require_scope(access: Access, scope: str) -> None:
     if scope not in access.scopes:
         raise RefusedRequest(401, NO_SCOPE)

@@ -21,7 +21,7 @@ import h11
 
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
-from reconciler.sandbox.messages import Delivery, Loss, Request, Response, error
+from reconciler.sandbox.messages import Delivery, Loss, Request, Response, error_response
 
 MOST_BODY = 4 * 1024 * 1024
 LINGER_S = 1.0
@@ -83,14 +83,14 @@ class SandboxConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._ended:
             self._http.receive_data(data)
-            self._advance()
+            self._read_events()
 
     def eof_received(self) -> bool:
         """The client sends no more, but may still wait for an answer."""
         if self._ended or self._silent:
             return False
         self._http.receive_data(b"")
-        self._advance()
+        self._read_events()
         return True
 
     def pause_writing(self) -> None:
@@ -100,7 +100,7 @@ class SandboxConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._full = False
         self._transport.resume_reading()
-        self._advance()
+        self._read_events()
 
     def finish(self) -> None:
         """Let the answer that is under way leave, then close."""
@@ -113,93 +113,93 @@ class SandboxConnection(asyncio.Protocol):
     def abandon(self) -> None:
         self._transport.abort()
 
-    def _advance(self) -> None:
+    def _read_events(self) -> None:
         while not (self._busy or self._silent or self._ended or self._full):
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as problem:
-                self._refuse(problem.error_status_hint, "the request is not valid HTTP")
+                self._refuse_request(problem.error_status_hint, "the request is not valid HTTP")
                 return
             if event is h11.NEED_DATA or event is h11.PAUSED:
-                self._encourage()
+                self._send_continue()
                 return
-            self._take(event)
+            self._take_event(event)
 
-    def _take(self, event: h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]) -> None:
+    def _take_event(self, event: h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]) -> None:
         if isinstance(event, h11.Request):
             self._head = event
             self._body.clear()
         elif isinstance(event, h11.Data):
             self._body += event.data
             if len(self._body) > MOST_BODY:
-                self._refuse(413, "request entity too large")
+                self._refuse_request(413, "request entity too large")
         elif isinstance(event, h11.EndOfMessage):
             self._busy = True
-            self._later(self._hand_on)
+            self._call_later(self._hand_on)
         elif isinstance(event, h11.ConnectionClosed):
             self._ended = True
             self._transport.close()
 
-    def _encourage(self) -> None:
+    def _send_continue(self) -> None:
         if self._http.they_are_waiting_for_100_continue:
-            self._write(h11.InformationalResponse(status_code=100, headers=[]))
+            self._send_event(h11.InformationalResponse(status_code=100, headers=[]))
 
     def _hand_on(self) -> None:
         assert self._head is not None
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._head.headers}
         method, target = self._head.method.decode("latin-1"), self._head.target.decode("latin-1")
         delivery = self._site.network.handle(Request(method, target, headers, bytes(self._body)), self._site.now())
-        self._later(lambda: self._deliver(delivery))
+        self._call_later(lambda: self._deliver_answer(delivery))
 
-    def _deliver(self, delivery: Delivery) -> None:
+    def _deliver_answer(self, delivery: Delivery) -> None:
         if self._transport.is_closing():
             return
         if delivery.loss is Loss.TIMEOUT:
             self._fall_silent()
         elif delivery.response is None:
-            self._reset()
+            self._reset_link()
         else:
-            self._answer(delivery.response, cut=delivery.loss is Loss.TRUNCATED)
+            self._send_answer(delivery.response, cut=delivery.loss is Loss.TRUNCATED)
 
     def _fall_silent(self) -> None:
         self._silent = True
         if self._closing:
             self._transport.abort()
 
-    def _reset(self) -> None:
+    def _reset_link(self) -> None:
         link = self._transport.get_extra_info("socket")
         link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._transport.abort()
 
-    def _answer(self, response: Response, *, cut: bool = False) -> None:
+    def _send_answer(self, response: Response, *, cut: bool = False) -> None:
         body = response.body[: len(response.body) // 2] if cut else response.body
-        self._write(self._response_head(response))
+        self._send_event(self._response_head(response))
         if self._head is None or self._head.method != b"HEAD":
-            self._write(h11.Data(data=body))
+            self._send_event(h11.Data(data=body))
         if cut:
-            self._end()
+            self._end_writing()
             return
-        self._write(h11.EndOfMessage())
-        self._next()
+        self._send_event(h11.EndOfMessage())
+        self._begin_next()
 
-    def _next(self) -> None:
+    def _begin_next(self) -> None:
         if self._closing or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
-            self._end()
+            self._end_writing()
             return
         self._http.start_next_cycle()
         was_later = self._site.latency_s > 0
         self._busy = False
         if was_later:
-            self._advance()
+            self._read_events()
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse_request(self, status: int, message: str) -> None:
         self._closing = True
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            self._answer(error(status, message))
+            self._send_answer(error_response(status, message))
         else:
-            self._end()
+            self._end_writing()
 
-    def _end(self) -> None:
+    def _end_writing(self) -> None:
         """Close in two steps: a close with unread bytes would reset the connection and lose the answer."""
         self._ended = True
         if self._transport.can_write_eof():
@@ -217,12 +217,12 @@ class SandboxConnection(asyncio.Protocol):
             headers.append((b"connection", b"close"))
         return h11.Response(status_code=response.status, headers=headers)
 
-    def _write(self, event: h11.Event) -> None:
+    def _send_event(self, event: h11.Event) -> None:
         data = self._http.send(event)
         if data:
             self._transport.write(data)
 
-    def _later(self, step: Callable[[], None]) -> None:
+    def _call_later(self, step: Callable[[], None]) -> None:
         """Half of the latency lies before the effect, half after it."""
         if self._site.latency_s > 0:
             asyncio.get_running_loop().call_later(self._site.latency_s / 2, step)

@@ -81,14 +81,14 @@ class RefusedRequest(Exception):
 
     def __init__(self, status: int, message: str | list[str], *, headers: Headers = ()) -> None:
         super().__init__(message)
-        self.response = error(status, message, headers=headers)
+        self.response = error_response(status, message, headers=headers)
 
 
-def answer(status: int, document: Mapping[str, Any]) -> Response:
+def json_response(status: int, document: Mapping[str, Any]) -> Response:
     return Response(status, json.dumps(document).encode())
 
 
-def error(status: int, message: str | list[str], *, headers: Headers = ()) -> Response:
+def error_response(status: int, message: str | list[str], *, headers: Headers = ()) -> Response:
     """The vendor's bodies: 400 has no `error`, 422 has a list of messages."""
     document: dict[str, Any] = {"statusCode": status, "message": message}
     if status != 400:
@@ -138,18 +138,18 @@ def check_location(document: dict[str, Any], location: LocationId) -> None:
 def read_bulk(document: dict[str, Any], action: Action, rules: Assumptions) -> BulkBody:
     """Refused (422) with every problem of the body."""
     problems = unknown_keys(document, _BULK_KEYS) if rules.extra_keys_refused else []
-    contacts = _texts(document, "contacts", problems, refuse_empty=rules.empty_lists_refused)
-    everything = _switch(document, problems)
+    contacts = _read_texts(document, "contacts", problems, refuse_empty=rules.empty_lists_refused)
+    everything = _read_switch(document, problems)
     if everything and action is Action.ADD and rules.remove_all_on_add_refused:
         problems.append("removeAllTags can only be used with remove type")
-    tags = _texts(document, "tags", problems, refuse_empty=rules.empty_lists_refused and not everything)
+    tags = _read_texts(document, "tags", problems, refuse_empty=rules.empty_lists_refused and not everything)
     problems += _tag_problems(tags, rules)
     if rules.oversize is Oversize.REFUSED:
         too_many = _too_many("contacts", contacts, rules.max_contacts) + _too_many("tags", tags, rules.max_tags)
         if too_many and not rules.oversize_names_limit:
             raise RefusedRequest(400, "Bad Request")
         problems += too_many
-    refuse(problems)
+    refuse_problems(problems)
     if rules.oversize is Oversize.CUT:
         contacts, tags = contacts[: rules.max_contacts], tags[: rules.max_tags]
     return BulkBody(contacts, tags, everything)
@@ -158,8 +158,8 @@ def read_bulk(document: dict[str, Any], action: Action, rules: Assumptions) -> B
 def read_tags(document: dict[str, Any], rules: Assumptions) -> tuple[str, ...]:
     """The body of the endpoints for one contact; Refused (422) with every problem."""
     problems = unknown_keys(document, frozenset({"tags"})) if rules.extra_keys_refused else []
-    tags = _texts(document, "tags", problems, refuse_empty=rules.empty_lists_refused)
-    refuse(problems + _tag_problems(tags, rules))
+    tags = _read_texts(document, "tags", problems, refuse_empty=rules.empty_lists_refused)
+    refuse_problems(problems + _tag_problems(tags, rules))
     return tags
 
 
@@ -167,12 +167,12 @@ def unknown_keys(document: dict[str, Any], known: frozenset[str]) -> list[str]:
     return [f"property {key} should not exist" for key in document if key not in known]
 
 
-def refuse(problems: list[str]) -> None:
+def refuse_problems(problems: list[str]) -> None:
     if problems:
         raise RefusedRequest(422, problems)
 
 
-def _texts(document: dict[str, Any], key: str, problems: list[str], *, refuse_empty: bool) -> tuple[str, ...]:
+def _read_texts(document: dict[str, Any], key: str, problems: list[str], *, refuse_empty: bool) -> tuple[str, ...]:
     value = document.get(key)
     if not isinstance(value, list):
         problems.append(f"{key} must be an array")
@@ -185,7 +185,7 @@ def _texts(document: dict[str, Any], key: str, problems: list[str], *, refuse_em
     return tuple(value)
 
 
-def _switch(document: dict[str, Any], problems: list[str]) -> bool:
+def _read_switch(document: dict[str, Any], problems: list[str]) -> bool:
     value = document.get("removeAllTags", False)
     # the vendor's type is boolean, the example the text "false": both are taken
     if isinstance(value, bool | str) and value in _SWITCH:

@@ -51,32 +51,32 @@ class _Damaged(ValueError):
 
 def save_world(path: Path, world: World) -> None:
     """Replace what is at `path`; InvalidInput where it cannot be written."""
-    text = json.dumps(_document(world), indent=1, sort_keys=True) + "\n"
+    text = json.dumps(_world_document(world), indent=1, sort_keys=True) + "\n"
     try:
-        _replace(path, text.encode())
+        _replace_file(path, text.encode())
     except OSError as problem:
-        _fail(path, f"cannot be written: {problem.strerror}", hint="choose a directory that you may write to")
+        _refuse_file(path, f"cannot be written: {problem.strerror}", hint="choose a directory that you may write to")
 
 
 def load_world(path: Path) -> World:
     """The world at `path`; InvalidInput where there is none that we can read."""
-    document = _read(path)
+    document = _read_document(path)
     if document.get("format") != FORMAT:
-        _fail(path, "is not the data of a sandbox", hint=f'its first key would be "format": "{FORMAT}"')
+        _refuse_file(path, "is not the data of a sandbox", hint=f'its first key would be "format": "{FORMAT}"')
     version = str(document.get("format_version"))
     if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
-        _fail(
+        _refuse_file(
             path,
             f"has format {version}, this version reads {FORMAT_VERSION}",
             hint="use the version of reconciler that wrote it, or a newer one",
         )
     try:
-        return _world(document)
+        return _read_world(document)
     except _Damaged as problem:
-        _fail(path, f"is damaged: {problem}", hint="restore the file, or delete it to start anew")
+        _refuse_file(path, f"is damaged: {problem}", hint="restore the file, or delete it to start anew")
 
 
-def _document(world: World) -> dict[str, Any]:
+def _world_document(world: World) -> dict[str, Any]:
     contacts = sorted(world.contacts.values(), key=lambda contact: contact.id)
     return {
         "format": FORMAT,
@@ -101,7 +101,7 @@ def _contact_document(contact: Contact) -> dict[str, Any]:
     }
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace_file(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600 from the start
     try:
         with os.fdopen(handle, "wb") as file:
@@ -115,40 +115,44 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_document(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
-            _fail(path, f"is larger than {MOST_BYTES} bytes", hint="this is no data file of a sandbox")
+            _refuse_file(path, f"is larger than {MOST_BYTES} bytes", hint="this is no data file of a sandbox")
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
-        _fail(path, "no such file", hint="check the path; a file is written when a sandbox ends")
+        _refuse_file(path, "no such file", hint="check the path; a file is written when a sandbox ends")
     except OSError as problem:
-        _fail(path, f"cannot be read: {problem.strerror}", hint="check the path and its permissions")
+        _refuse_file(path, f"cannot be read: {problem.strerror}", hint="check the path and its permissions")
     except json.JSONDecodeError as problem:
         place = Source(str(path), problem.lineno, problem.colno)
-        _fail(place, f"is damaged: {problem.msg}", hint="restore the file, or delete it to start anew")
+        _refuse_file(place, f"is damaged: {problem.msg}", hint="restore the file, or delete it to start anew")
     except (ValueError, RecursionError):
-        _fail(path, "is damaged: not JSON", hint="restore the file, or delete it to start anew")
+        _refuse_file(path, "is damaged: not JSON", hint="restore the file, or delete it to start anew")
     return document if isinstance(document, dict) else {}
 
 
-def _world(document: Mapping[str, Any]) -> World:
-    contacts = [_read_contact(item, f"contacts[{place}]") for place, item in enumerate(_items(document, "contacts"))]
+def _read_world(document: Mapping[str, Any]) -> World:
+    contacts = [
+        _read_contact(item, f"contacts[{place}]") for place, item in enumerate(_read_items(document, "contacts"))
+    ]
     if len({contact.id for contact in contacts}) < len(contacts):
         raise _Damaged("contacts: an id is there twice")
     if not {contact.merged_into or contact.id for contact in contacts} <= {contact.id for contact in contacts}:
         raise _Damaged("contacts: one was merged into a contact that is not there")
-    changes = [_transition(item, f"transitions[{n}]") for n, item in enumerate(_items(document, "transitions"))]
+    changes = [
+        _read_transition(item, f"transitions[{n}]") for n, item in enumerate(_read_items(document, "transitions"))
+    ]
     return World(
-        LocationId(_text(document, "location", "")),
+        LocationId(_read_text(document, "location", "")),
         contacts,
-        assumptions=_assumptions(document.get("assumptions", {})),
+        assumptions=_read_assumptions(document.get("assumptions", {})),
         transitions=changes,
-        known_tags=map(Tag, _texts(document, "known_tags", "")),
+        known_tags=map(Tag, _read_texts(document, "known_tags", "")),
     )
 
 
-def _assumptions(found: object) -> Assumptions:
+def _read_assumptions(found: object) -> Assumptions:
     if not isinstance(found, dict):
         raise _Damaged("assumptions is not an object")
     defaults = asdict(Assumptions())
@@ -157,71 +161,71 @@ def _assumptions(found: object) -> Assumptions:
         if type(value) is not type(defaults[key]) and not isinstance(defaults[key], StrEnum):
             raise _Damaged(f"assumptions.{key} is {value!r}, not like {defaults[key]!r}")
     if "oversize" in known:
-        known["oversize"] = _member(Oversize, known["oversize"], "assumptions.oversize")
+        known["oversize"] = _read_member(Oversize, known["oversize"], "assumptions.oversize")
     if "merged_row" in known:
-        known["merged_row"] = _member(Merged, known["merged_row"], "assumptions.merged_row")
+        known["merged_row"] = _read_member(Merged, known["merged_row"], "assumptions.merged_row")
     return Assumptions(**known)
 
 
 def _read_contact(item: Mapping[str, Any], place: str) -> Contact:
     deleted = item.get("deleted")
     return Contact(
-        ContactId(_text(item, "id", place)),
-        LocationId(_text(item, "location", place)),
-        frozenset(map(Tag, _texts(item, "tags", place))),
-        _instant(item, "added", place),
-        _instant(item, "updated", place),
-        None if deleted is None else _instant(item, "deleted", place),
-        None if item.get("merged_into") is None else ContactId(_text(item, "merged_into", place)),
+        ContactId(_read_text(item, "id", place)),
+        LocationId(_read_text(item, "location", place)),
+        frozenset(map(Tag, _read_texts(item, "tags", place))),
+        _read_instant(item, "added", place),
+        _read_instant(item, "updated", place),
+        None if deleted is None else _read_instant(item, "deleted", place),
+        None if item.get("merged_into") is None else ContactId(_read_text(item, "merged_into", place)),
     )
 
 
-def _transition(item: Mapping[str, Any], place: str) -> Transition:
+def _read_transition(item: Mapping[str, Any], place: str) -> Transition:
     return Transition(
-        _instant(item, "at", place),
-        ContactId(_text(item, "contact", place)),
-        Tag(_text(item, "tag", place)),
-        _member(Action, item.get("action"), f"{place}.action"),
-        _text(item, "by", place),
+        _read_instant(item, "at", place),
+        ContactId(_read_text(item, "contact", place)),
+        Tag(_read_text(item, "tag", place)),
+        _read_member(Action, item.get("action"), f"{place}.action"),
+        _read_text(item, "by", place),
     )
 
 
-def _items(document: Mapping[str, Any], key: str) -> Iterable[Mapping[str, Any]]:
+def _read_items(document: Mapping[str, Any], key: str) -> Iterable[Mapping[str, Any]]:
     found = document.get(key)
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise _Damaged(f"{key} is not a list of objects")
     return found
 
 
-def _text(item: Mapping[str, Any], key: str, place: str) -> str:
+def _read_text(item: Mapping[str, Any], key: str, place: str) -> str:
     value = item.get(key)
     if not isinstance(value, str):
         raise _Damaged(f"{place}.{key} is not text".lstrip("."))
     return value
 
 
-def _texts(item: Mapping[str, Any], key: str, place: str) -> list[str]:
+def _read_texts(item: Mapping[str, Any], key: str, place: str) -> list[str]:
     value = item.get(key, [])
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise _Damaged(f"{place}.{key} is not a list of texts".lstrip("."))
     return value
 
 
-def _instant(item: Mapping[str, Any], key: str, place: str) -> Instant:
+def _read_instant(item: Mapping[str, Any], key: str, place: str) -> Instant:
     try:
-        return parse_instant(_text(item, key, place))
+        return parse_instant(_read_text(item, key, place))
     except ValueError as problem:
         raise _Damaged(f"{place}.{key} is no time: {problem}") from None
 
 
-def _member(kind: type[_Member], value: object, place: str) -> _Member:
+def _read_member(kind: type[_Member], value: object, place: str) -> _Member:
     try:
         return kind(str(value))
     except ValueError:
         raise _Damaged(f"{place} is {value!r}") from None
 
 
-def _fail(place: Path | Source, message: str, *, hint: str) -> NoReturn:
+def _refuse_file(place: Path | Source, message: str, *, hint: str) -> NoReturn:
     source = place if isinstance(place, Source) else Source(str(place))
     raise InvalidInput([Problem(source, message, _CHECK, hint=hint)]) from None
 
@@ -257,16 +261,16 @@ def make_world(
     named = sorted({contact for contact in contacts if looks_like_contact_id(contact)})
     others = [made_up_id(location, str(seed), str(number)) for number in range(extra)]
     palette = [rules.spell(tag) for tag in tags]
-    deleted, foreign = _troubled(named, seed)
+    deleted, foreign = _pick_troubled(named, seed)
     elsewhere = LocationId(made_up_id(location, str(seed), "elsewhere"))
     found = []
     for name in dict.fromkeys([*named, *others]):
         where = elsewhere if name in foreign else location
-        found.append(_contact(name, where, palette, seed=seed, deleted=name in deleted))
+        found.append(_make_contact(name, where, palette, seed=seed, deleted=name in deleted))
     return World(location, found, assumptions=rules)
 
 
-def _troubled(named: list[str], seed: int) -> tuple[frozenset[str], frozenset[str]]:
+def _pick_troubled(named: list[str], seed: int) -> tuple[frozenset[str], frozenset[str]]:
     """Who is deleted and who is elsewhere: an exact share, so that small lists have none and large ones do."""
     chance = Random(f"{seed}:troubled")  # noqa: S311  the same for ever, not secret
     deleted, foreign = round(len(named) / ONE_DELETED_IN), round(len(named) / ONE_FOREIGN_IN)
@@ -274,7 +278,7 @@ def _troubled(named: list[str], seed: int) -> tuple[frozenset[str], frozenset[st
     return frozenset(picked[:deleted]), frozenset(picked[deleted:])
 
 
-def _contact(name: str, location: LocationId, palette: Sequence[Tag], *, seed: int, deleted: bool) -> Contact:
+def _make_contact(name: str, location: LocationId, palette: Sequence[Tag], *, seed: int, deleted: bool) -> Contact:
     chance = Random(f"{seed}:{name}")  # noqa: S311  the same for ever, not secret
     count = min(len(palette), chance.choices((0, 1, 2, 3), weights=(40, 35, 18, 7))[0])
     added = _FIRST_DAY + chance.randrange(_SPAN_MS)

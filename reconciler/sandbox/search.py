@@ -16,7 +16,7 @@ from typing import Any
 
 from reconciler.core.model.names import ContactId, Instant, Tag, iso
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.messages import refuse, unknown_keys
+from reconciler.sandbox.messages import refuse_problems, unknown_keys
 from reconciler.sandbox.world import Contact, World
 
 MOST_A_PAGE = 500
@@ -63,8 +63,8 @@ class Query:
 def read_query(document: dict[str, Any], rules: Assumptions) -> Query:
     """Refused (422) with every problem of the body."""
     problems = unknown_keys(document, _KEYS) if rules.extra_keys_refused else []
-    size = _whole(document, "pageLimit", problems, most=MOST_A_PAGE)
-    page = _whole(document, "page", problems) if "page" in document else 1
+    size = _read_positive(document, "pageLimit", problems, most=MOST_A_PAGE)
+    page = _read_positive(document, "page", problems) if "page" in document else 1
     after = document.get("searchAfter")
     if after is not None and "page" in document:
         problems.append("page can not be used with searchAfter")
@@ -73,7 +73,7 @@ def read_query(document: dict[str, Any], rules: Assumptions) -> Query:
     if after is None and page * size > DEEPEST_RECORD:
         problems.append(f"use searchAfter for records past {DEEPEST_RECORD}")
     filters = _read_filters(document.get("filters", []), problems)
-    refuse(problems)
+    refuse_problems(problems)
     return Query(filters, size, page, None if after is None else (after[0], after[1]))
 
 
@@ -87,7 +87,7 @@ class Search:
 
     def run(self, query: Query, now: Instant) -> dict[str, Any]:
         """The document of one page."""
-        indexed, turn = self._world.indexed(now), self._turn(now)
+        indexed, turn = self._world.indexed(now), self._hidden_turn(now)
         asked = (query.filters, self._world.index_version, turn)
         if asked != self._asked:
             found = (contact for contact in indexed.values() if self._matches(contact, query.filters))
@@ -99,10 +99,10 @@ class Search:
         if query.after is not None and not self._world.assumptions.search_ignores_cursor:
             start = bisect_right(self._keys, query.after)
         keys = self._keys[start : start + query.size]
-        rows = [self._row(indexed[ContactId(key[1])]) for key in keys]
+        rows = [self._row_document(indexed[ContactId(key[1])]) for key in keys]
         return {"contacts": rows, "total": len(self._keys)}
 
-    def _turn(self, now: Instant) -> int | None:
+    def _hidden_turn(self, now: Instant) -> int | None:
         """Whose turn it is to be out of sight."""
         each_ms = self._world.assumptions.search_flickers_ms
         return now // each_ms if each_ms else None
@@ -110,15 +110,15 @@ class Search:
     def _matches(self, contact: Contact, filters: tuple[SearchFilter, ...]) -> bool:
         if contact.deleted is not None or contact.location != self._world.location:
             return False
-        return all(self._meets(contact, test) for test in filters)
+        return all(self._meets_filter(contact, test) for test in filters)
 
-    def _meets(self, contact: Contact, test: SearchFilter) -> bool:
+    def _meets_filter(self, contact: Contact, test: SearchFilter) -> bool:
         if test.operator in {"eq", "not_eq"} and not self._world.assumptions.eq_needs_all:
             carries = not contact.tags.isdisjoint(test.values)
             return carries is (test.operator == "eq")
         return _TESTS[test.operator](contact.tags, test.values)
 
-    def _row(self, contact: Contact) -> dict[str, Any]:
+    def _row_document(self, contact: Contact) -> dict[str, Any]:
         row = contact_document(contact) | {"searchAfter": [contact.added, contact.id]}
         nth = self._world.assumptions.search_row_without_tags
         if nth and sum(contact.id.encode()) % nth == 0:
@@ -138,7 +138,7 @@ def contact_document(contact: Contact) -> dict[str, Any]:
     }
 
 
-def _whole(document: dict[str, Any], key: str, problems: list[str], *, most: int | None = None) -> int:
+def _read_positive(document: dict[str, Any], key: str, problems: list[str], *, most: int | None = None) -> int:
     value = document.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         problems.append(f"{key} must be a positive number")

@@ -65,13 +65,13 @@ async def serve(
     try:
         server = await loop.create_server(lambda: SandboxConnection(site), HOST, port)
     except (OSError, OverflowError) as problem:
-        raise _unavailable(port, problem) from problem
+        raise _port_error(port, problem) from problem
     try:
         ready(server.sockets[0].getsockname()[1])
         await stop.wait()
     finally:
         server.close()
-        await _drain(site)
+        await _drain_connections(site)
 
 
 def run(
@@ -159,7 +159,7 @@ def in_background(
         thread.join()
 
 
-async def _drain(site: Site) -> None:
+async def _drain_connections(site: Site) -> None:
     # a socket that was accepted in the last moment becomes a connection in the next turns of the loop
     for _ in range(LAST_TURNS):
         await asyncio.sleep(0)
@@ -173,7 +173,7 @@ async def _drain(site: Site) -> None:
         connection.abandon()
 
 
-def _unavailable(port: int, problem: OSError | OverflowError) -> PortUnavailable:
+def _port_error(port: int, problem: OSError | OverflowError) -> PortUnavailable:
     if isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE:
         return PortUnavailable(
             f"port {port} on {HOST} is in use", hint="stop what listens there, or choose another port (0: any free one)"

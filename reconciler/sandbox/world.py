@@ -76,9 +76,9 @@ class World:
         self.assumptions = assumptions or Assumptions()
         self.transitions: list[Transition] = list(transitions)
         self.version = 0
-        self._contacts = {contact.id: self._stored(contact) for contact in contacts}
+        self._contacts = {contact.id: self._spell_contact(contact) for contact in contacts}
         self._index, self._shown = LaggingCopy(self._contacts), LaggingCopy(self._contacts)
-        self._known_tags = set(known_tags).union(*(contact.tags for contact in self._here()))
+        self._known_tags = set(known_tags).union(*(contact.tags for contact in self._contacts_here()))
         self._latest = max((change.at for change in self.transitions), default=Instant(0))
 
     @property
@@ -103,7 +103,7 @@ class World:
     def holders(self, tag: str) -> frozenset[ContactId]:
         """The living contacts of this location that carry the tag."""
         spelt = self.assumptions.spell(tag)
-        return frozenset(contact.id for contact in self._here() if spelt in contact.tags)
+        return frozenset(contact.id for contact in self._contacts_here() if spelt in contact.tags)
 
     def find(self, contact: str) -> Contact | None:
         """A living contact of any location."""
@@ -112,7 +112,7 @@ class World:
 
     def show(self, contact: str, now: Instant) -> Contact | None:
         """A living contact of any location as a read at `now` sees it: for a merged one perhaps the survivor."""
-        seen = self._shown.as_of(self._advance(now) - self.assumptions.read_lag_ms)
+        seen = self._shown.as_of(self._advance_time(now) - self.assumptions.read_lag_ms)
         found = seen.get(ContactId(contact))
         if found is not None and found.merged_into and self.assumptions.merged_reads_as_survivor:
             found = seen.get(found.merged_into)
@@ -130,7 +130,7 @@ class World:
     ) -> tuple[ResponseRow, ...]:
         """Add or remove `tags`, or remove `everything`; one row for each of `contacts`."""
         rules = self.assumptions
-        at, spelt = self._advance(now), self._spell(tags)
+        at, spelt = self._advance_time(now), self._spell_tags(tags)
         named = contacts if rules.repeats_give_rows else tuple(dict.fromkeys(contacts))
         ordered = named if rules.rows_as_sent else sorted(named)
         rows = (self._bulk_row(action, contact, spelt, at, by, everything) for contact in ordered)
@@ -141,54 +141,54 @@ class World:
     def add(self, contact: str, tags: Iterable[str], *, now: Instant, by: str) -> TagSet:
         """Tags put on one contact by somebody else; what it carries then. Raises KeyError for one that never was."""
         before = self._contacts[ContactId(contact)]
-        return self._retag(before, before.tags | self._spell(tags), self._advance(now), by).tags
+        return self._change_tags(before, before.tags | self._spell_tags(tags), self._advance_time(now), by).tags
 
     def remove(self, contact: str, tags: Iterable[str], *, now: Instant, by: str) -> TagSet:
         """The counterpart of `add`."""
         before = self._contacts[ContactId(contact)]
-        return self._retag(before, before.tags - self._spell(tags), self._advance(now), by).tags
+        return self._change_tags(before, before.tags - self._spell_tags(tags), self._advance_time(now), by).tags
 
     def put(self, contact: Contact, *, now: Instant) -> None:
         """A new contact, or another version of one; no transition, as when it is created with its tags."""
-        self._replace(self._stored(contact), self._advance(now))
+        self._store_version(self._spell_contact(contact), self._advance_time(now))
 
     def delete(self, contact: str, *, now: Instant) -> None:
         """Raises KeyError for a contact that never was."""
-        at = self._advance(now)
-        self._replace(replace(self._contacts[ContactId(contact)], deleted=at), at)
+        at = self._advance_time(now)
+        self._store_version(replace(self._contacts[ContactId(contact)], deleted=at), at)
 
     def merge(self, contact: str, survivor: str, *, now: Instant) -> None:
         """`contact` is no more; what it carried, and what is still said of it, is the survivor's."""
-        at, gone = self._advance(now), self._contacts[ContactId(contact)]
+        at, gone = self._advance_time(now), self._contacts[ContactId(contact)]
         self.add(survivor, gone.tags, now=at, by=MERGING)
-        self._replace(replace(gone, deleted=at, merged_into=ContactId(survivor)), at)
+        self._store_version(replace(gone, deleted=at, merged_into=ContactId(survivor)), at)
 
     def indexed(self, now: Instant) -> Mapping[ContactId, Contact]:
         """What a search sees at `now`; not to be changed."""
-        return self._index.as_of(self._advance(now) - self.assumptions.search_lag_ms)
+        return self._index.as_of(self._advance_time(now) - self.assumptions.search_lag_ms)
 
     def _bulk_row(
         self, action: Action, named: str, tags: TagSet, at: Instant, by: str, everything: bool
     ) -> ResponseRow:
-        contact = self._written(named)
-        problem = self._problem(named, contact)
+        contact = self._written_contact(named)
+        problem = self._row_problem(named, contact)
         if contact is None or problem:
             return ResponseRow(ContactId(named), "error", problem)
         old = contact.tags
         new = old | tags if action is Action.ADD else frozenset() if everything else old - tags
-        self._retag(contact, new, at, by)
+        self._change_tags(contact, new, at, by)
         own = self.assumptions.merged_row is Merged.UNDER_OWN_ID
         said = ContactId(named) if own else contact.id
         return ResponseRow(said, "success", UPDATED, old=old, added=new - old, removed=old - new)
 
-    def _written(self, named: str) -> Contact | None:
+    def _written_contact(self, named: str) -> Contact | None:
         """Whom a write to this id concerns."""
         contact = self._contacts.get(ContactId(named))
         if contact is None or not contact.merged_into or self.assumptions.merged_row is Merged.DELETED:
             return contact
         return self._contacts[contact.merged_into]
 
-    def _problem(self, named: str, contact: Contact | None) -> str:
+    def _row_problem(self, named: str, contact: Contact | None) -> str:
         if not looks_like_contact_id(named):
             return INVALID
         if contact is None:
@@ -197,7 +197,7 @@ class World:
             return DELETED
         return "" if contact.location == self.location else FOREIGN
 
-    def _retag(self, contact: Contact, new: TagSet, at: Instant, by: str) -> Contact:
+    def _change_tags(self, contact: Contact, new: TagSet, at: Instant, by: str) -> Contact:
         old = contact.tags
         log = [Transition(at, contact.id, tag, Action.ADD, by) for tag in sorted(new - old)]
         log += [Transition(at, contact.id, tag, Action.REMOVE, by) for tag in sorted(old - new)]
@@ -207,10 +207,10 @@ class World:
             return contact
         self.transitions += log
         after = replace(contact, tags=new, updated=at if moves else contact.updated)
-        self._replace(after, at)
+        self._store_version(after, at)
         return after
 
-    def _replace(self, contact: Contact, at: Instant) -> None:
+    def _store_version(self, contact: Contact, at: Instant) -> None:
         self._contacts[contact.id] = contact
         self._index.tell(at, contact.id, contact)
         self._shown.tell(at, contact.id, contact)
@@ -218,18 +218,18 @@ class World:
         if contact.location == self.location:
             self._known_tags |= contact.tags
 
-    def _stored(self, contact: Contact) -> Contact:
-        spelt = self._spell(contact.tags)
+    def _spell_contact(self, contact: Contact) -> Contact:
+        spelt = self._spell_tags(contact.tags)
         return contact if spelt == contact.tags else replace(contact, tags=spelt)
 
-    def _spell(self, tags: Iterable[str]) -> TagSet:
+    def _spell_tags(self, tags: Iterable[str]) -> TagSet:
         return frozenset(spelt for tag in tags if (spelt := self.assumptions.spell(tag)))
 
-    def _advance(self, now: Instant) -> Instant:
+    def _advance_time(self, now: Instant) -> Instant:
         self._latest = max(self._latest, now)
         return self._latest
 
-    def _here(self) -> Iterable[Contact]:
+    def _contacts_here(self) -> Iterable[Contact]:
         living = (contact for contact in self._contacts.values() if contact.deleted is None)
         return (contact for contact in living if contact.location == self.location)
 

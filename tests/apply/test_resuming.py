@@ -21,7 +21,7 @@ from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.plan import combine_plans
 from reconciler.core.planning.situation import Reassertion
-from reconciler.planfile import dumps, loads
+from reconciler.planfile import parse_plan, plan_text
 from reconciler.store import open_store
 from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name
 from tests.apply.test_scenarios import FREE, faults, pairs
@@ -346,4 +346,4 @@ def test_a_plan_file_keeps_when_it_was_tried_before(tmp_path: Path) -> None:
     tried_and_consumed(scene, look=False)
     plan = scene.plan(RETRY)
     assert [each.tags for each in plan.locations[0].tried] == [("hello",)]
-    assert loads(dumps(plan).encode()) == plan
+    assert parse_plan(plan_text(plan).encode()) == plan

@@ -19,7 +19,7 @@ from reconciler.core.planning.guard_sentences import ApprovedPlan, approve
 from reconciler.core.planning.guards import Allowance
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, combine_plans
-from reconciler.planfile import dumps
+from reconciler.planfile import plan_text
 from tests.build import (
     DAY,
     HERE,
@@ -44,19 +44,19 @@ SEEDS = ("0", "1", "2", "77", "4294967295")
 
 
 def test_the_same_inputs_make_the_same_bytes_in_any_process() -> None:
-    code = "import sys; from tests.core.scenes import a_busy_plan; from reconciler.planfile import dumps\n"
-    code += "sys.stdout.write(dumps(a_busy_plan()))"
+    code = "import sys; from tests.core.scenes import a_busy_plan; from reconciler.planfile import plan_text\n"
+    code += "sys.stdout.write(plan_text(a_busy_plan()))"
     for seed in SEEDS:
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         made = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
-        assert made.stdout.decode() == dumps(a_busy_plan())
+        assert made.stdout.decode() == plan_text(a_busy_plan())
 
 
 @given(worlds())
 def test_the_order_in_which_contacts_became_known_makes_no_other_bytes(world: World) -> None:
     def plan(known: dict[ContactId, ContactState]) -> str:
         location = plan_location(world.desired, LocationState(HERE, observed=state_of(known)), plan_options())
-        return dumps(combine_plans([location], as_of=NOW, manifests="manifests"))
+        return plan_text(combine_plans([location], as_of=NOW, manifests="manifests"))
 
     assert plan(dict(reversed(world.observed.items()))) == plan(dict(world.observed))
 

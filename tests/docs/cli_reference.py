@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from reconciler.cli import COMMANDS, cli
-from reconciler.loading.settings import flag, keys, variable
+from reconciler.loading.settings import flag_name, setting_keys, variable_name
 
 HEAD = """# Command line
 
@@ -60,7 +60,7 @@ def common_options() -> list[click.Option]:
 def reference() -> str:
     parts = [HEAD, "## Common options\n\nMost commands have them.\n\n" + _table(common_options())]
     parts += [_section(path, command) for path, command in commands()]
-    rows = "".join(f"| `{key}` | `{flag(key)}` | `{variable(key)}` |\n" for key in keys())
+    rows = "".join(f"| `{key}` | `{flag_name(key)}` | `{variable_name(key)}` |\n" for key in setting_keys())
     return "\n".join([*parts, SETTINGS + rows])
 
 

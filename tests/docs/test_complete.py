@@ -10,7 +10,7 @@ import pytest
 from reconciler.core.model.errors import WORST_FIRST, ExitCode
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.model.settings import DriftClass, Guard
-from reconciler.loading.settings import flag, keys, variable
+from reconciler.loading.settings import flag_name, setting_keys, variable_name
 from tests.docs.cli_reference import commands, common_options, options, reference
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -41,7 +41,9 @@ def test_every_command_and_option_is_in_it() -> None:
 
 def test_every_setting_is_there_as_flag_and_variable() -> None:
     text = _page("cli.md")
-    assert [key for key in keys() if f"| `{key}` | `{flag(key)}` | `{variable(key)}` |" not in text] == []
+    assert [
+        key for key in setting_keys() if f"| `{key}` | `{flag_name(key)}` | `{variable_name(key)}` |" not in text
+    ] == []
 
 
 def test_every_command_has_a_row_in_the_table_of_commands() -> None:

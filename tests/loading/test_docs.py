@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 from reconciler.core.manifests.checks import CHECKS
 from reconciler.core.model.names import parse_instant
 from reconciler.loading import FileTree, Loaded, load_files
-from reconciler.loading.nodes import Mapping, Node, Sequence, parse
-from reconciler.loading.settings import keys, variable
-from reconciler.loading.settings_models import SchemaKind, schema
+from reconciler.loading.nodes import Mapping, Node, Sequence, parse_nodes
+from reconciler.loading.settings import setting_keys, variable_name
+from reconciler.loading.settings_models import SchemaKind, build_schema
 
 DOC = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text(encoding="utf-8")
 KINDS = {"manifests/example.yaml": "manifest", "manifests/reconciler.yaml": "settings"}
@@ -49,8 +49,8 @@ def test_an_example_loads_without_a_word(kind: str, text: str) -> None:
 
 @pytest.mark.parametrize(("kind", "text"), EXAMPLES)
 def test_an_example_is_valid_in_an_editor(kind: str, text: str) -> None:
-    value = typed(parse(text, "example").root)
-    assert list(Draft202012Validator(schema(SchemaKind(kind))).iter_errors(value)) == []
+    value = typed(parse_nodes(text, "example").root)
+    assert list(Draft202012Validator(build_schema(SchemaKind(kind))).iter_errors(value)) == []
 
 
 def typed(node: Node | None) -> Any:
@@ -72,7 +72,7 @@ def test_there_are_examples_of_both_kinds_and_none_is_unmarked() -> None:
 
 @pytest.mark.parametrize("kind", list(SchemaKind))
 def test_every_key_is_explained_and_shown_in_an_example(kind: SchemaKind) -> None:
-    whole = schema(kind)
+    whole = build_schema(kind)
     names = [key for each in (whole, *whole["$defs"].values()) for key in each.get("properties", {})]
     examples = "".join(text for _, text in EXAMPLES)
     assert [key for key in names if not re.search(rf"`([a-z_]+\.)?{key}[:`]", DOC) and key not in _IN_PROSE] == []
@@ -83,7 +83,7 @@ _IN_PROSE = {"api", "plan", "apply", "guards", "name"}
 
 
 def test_every_setting_is_listed_with_its_variable() -> None:
-    assert [key for key in keys() if f"| `{key}` | `{variable(key)}` |" not in DOC] == []
+    assert [key for key in setting_keys() if f"| `{key}` | `{variable_name(key)}` |" not in DOC] == []
 
 
 def test_every_check_is_listed_with_its_severity() -> None:

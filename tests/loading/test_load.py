@@ -14,7 +14,7 @@ from reconciler.core.model.manifest import Authority, Combined, ListedContacts, 
 from reconciler.core.model.names import parse_instant
 from reconciler.loading import FileTree, Loaded, load, load_files
 from reconciler.loading.file_tree import CannotRead
-from reconciler.loading.files import inside
+from reconciler.loading.files import name_inside
 
 LOCATION = "location: asdrwHvLUxlfw5SqKVCN\n"
 A, B = "qFSqySFkVvNzOSqgGqFi", "3ualbhnV7j3n3a9r2moD"
@@ -159,7 +159,7 @@ def test_a_file_name_that_cannot_be_shown_is_refused(tmp_path: Path) -> None:
 )
 def test_paths_that_mean_no_file_inside(path: str) -> None:
     with pytest.raises(CannotRead):
-        inside("m.yaml", path)
+        name_inside("m.yaml", path)
 
 
 def test_traversal_paths_open_nothing_outside(corpora: Path, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_traversal_paths_open_nothing_outside(corpora: Path, tmp_path: Path) -> 
         for manifest in ("m.yaml", "a/b/m.yaml"):
             tried += 1
             try:
-                name = inside(manifest, written.replace("{FILE}", "etc/passwd"))
+                name = name_inside(manifest, written.replace("{FILE}", "etc/passwd"))
             except CannotRead:
                 continue
             assert (tmp_path / name).resolve().is_relative_to(tmp_path.resolve())

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.loading import text as text_module
-from reconciler.loading.nodes import FAST_LOADER, MAX_DEPTH, MAX_PROBLEMS, Mapping, Node, Parsed, Scalar, parse
-from reconciler.loading.text import decode
+from reconciler.loading.nodes import FAST_LOADER, MAX_DEPTH, MAX_PROBLEMS, Mapping, Node, Parsed, Scalar, parse_nodes
+from reconciler.loading.text import decode_text
 
 LOADERS = [pytest.param(FAST_LOADER, id="libyaml"), pytest.param(yaml.SafeLoader, id="pure")]
 
 
 def read(data: bytes | str, loader: Any = FAST_LOADER) -> Parsed:
     raw = data.encode() if isinstance(data, str) else data
-    return parse(decode(raw, "m.yaml"), "m.yaml", loader=loader)
+    return parse_nodes(decode_text(raw, "m.yaml"), "m.yaml", loader=loader)
 
 
 def problems(data: bytes | str, loader: Any = FAST_LOADER) -> list[str]:

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from reconciler.core.model.errors import InvalidInput
 from reconciler.loading import FileTree, load_files
-from reconciler.loading.settings_models import SchemaKind, schema, schema_text
+from reconciler.loading.settings_models import SchemaKind, build_schema, schema_text
 
 LOCATION = "asdrwHvLUxlfw5SqKVCN"
 
@@ -21,11 +21,11 @@ def kind(request: pytest.FixtureRequest) -> SchemaKind:
 
 
 def errors(kind: SchemaKind, value: Any) -> list[str]:
-    return [error.message for error in Draft202012Validator(schema(kind)).iter_errors(value)]
+    return [error.message for error in Draft202012Validator(build_schema(kind)).iter_errors(value)]
 
 
 def definitions(kind: SchemaKind) -> Iterator[tuple[str, dict[str, Any]]]:
-    whole = schema(kind)
+    whole = build_schema(kind)
     for name, definition in (("top", whole), *whole["$defs"].items()):
         for key, part in definition.get("properties", {}).items():
             below = whole["$defs"].get(part.get("$ref", "").removeprefix("#/$defs/"), {})
@@ -33,19 +33,19 @@ def definitions(kind: SchemaKind) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_it_is_a_schema_and_the_same_every_time(kind: SchemaKind) -> None:
-    Draft202012Validator.check_schema(schema(kind))
+    Draft202012Validator.check_schema(build_schema(kind))
     assert schema_text(kind) == schema_text(kind)
-    assert schema(kind)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert build_schema(kind)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
 def test_every_key_has_a_description_and_no_unknown_key_passes(kind: SchemaKind) -> None:
     assert [key for key, part in definitions(kind) if not part.get("description")] == []
-    for definition in (schema(kind), *schema(kind)["$defs"].values()):
+    for definition in (build_schema(kind), *build_schema(kind)["$defs"].values()):
         assert definition.get("additionalProperties") is False or "enum" in definition
 
 
 def test_every_example_is_valid(kind: SchemaKind) -> None:
-    whole = schema(kind)
+    whole = build_schema(kind)
     for key, part in definitions(kind):
         for example in part.get("examples", ()):
             assert not list(Draft202012Validator({**part, "$defs": whole["$defs"]}).iter_errors(example)), key
@@ -89,7 +89,7 @@ def test_settings(kind: SchemaKind) -> None:
 
 
 def test_the_defaults_in_the_schema_are_those_that_hold() -> None:
-    api = schema(SchemaKind.SETTINGS)["$defs"]["ApiModel"]["properties"]
+    api = build_schema(SchemaKind.SETTINGS)["$defs"]["ApiModel"]["properties"]
     text = "api: {" + ", ".join(f"{key}: '{part['default']}'" for key, part in api.items()) + "}"
     files = {"m.yaml": f"location: {LOCATION}\ncontact_sets: {{}}\n".encode()}
     with_defaults = load_files(FileTree({**files, "reconciler.yaml": text.encode()})).settings

@@ -12,7 +12,7 @@ from reconciler.core.model.names import LocationId, parse_instant
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import ApiSettings, Guard, GuardLimits, OriginKind, Settings
 from reconciler.loading import FileTree, load_files, load_settings
-from reconciler.loading.settings import flag, keys, variable
+from reconciler.loading.settings import flag_name, setting_keys, variable_name
 from reconciler.output.settings import shown
 
 LOCATION = LocationId("asdrwHvLUxlfw5SqKVCN")
@@ -41,7 +41,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert (found.api.max_contacts, found.api.max_tags, found.api.settle_s) == (500, 50, 90)
     assert found.guards == GuardLimits()
     assert (found.timezone, found.history_keep, found.lineage) == ("UTC", 10, None)
-    assert all(found.origin(key).kind is OriginKind.DEFAULT for key in keys())
+    assert all(found.origin(key).kind is OriginKind.DEFAULT for key in setting_keys())
     assert found.location(LOCATION).token_env == "HIGHLEVEL_TOKEN"
 
 
@@ -63,9 +63,13 @@ def test_an_override_needs_no_file_and_no_section() -> None:
 
 
 def test_every_simple_key_has_a_variable_and_a_flag_of_its_own() -> None:
-    assert len(set(map(variable, keys()))) == len(set(map(flag, keys()))) == len(keys())
-    assert variable("api.base_url") == "RECONCILER_API_BASE_URL"
-    assert {"state", "timezone", "api.timeout_s", "plan.reassert", "guards.shrink_pct", "history_keep"} <= set(keys())
+    assert (
+        len(set(map(variable_name, setting_keys()))) == len(set(map(flag_name, setting_keys()))) == len(setting_keys())
+    )
+    assert variable_name("api.base_url") == "RECONCILER_API_BASE_URL"
+    assert {"state", "timezone", "api.timeout_s", "plan.reassert", "guards.shrink_pct", "history_keep"} <= set(
+        setting_keys()
+    )
 
 
 def test_a_wrong_override_is_told_by_its_name() -> None:
@@ -196,7 +200,7 @@ def test_the_rest_of_the_file() -> None:
 def test_what_is_shown_has_no_secret() -> None:
     found = settings("", {}, {"state": "postgresql://crm:s3cr@t/x@db.example/crm?sslpassword=hush&sslmode=require"})
     lines = {each.key: each.value for each in shown(found)}
-    assert set(lines) >= set(keys())
+    assert set(lines) >= set(setting_keys())
     assert "s3cr" not in lines["state"]
     assert "hush" not in lines["state"]
     assert "sslmode=require" in lines["state"]

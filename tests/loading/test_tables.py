@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import Source
-from reconciler.loading.contact_files import read_table, rows, text_lines
-from reconciler.loading.contact_ids import ContactTable, FileRequest, Gathering, RowFilter
+from reconciler.loading.contact_files import read_rows, read_table, text_lines
+from reconciler.loading.contact_ids import ContactTable, FileRequest, IdCollector, RowFilter
 from tests.extras import need
 
 ASKED = Source("m.yaml", 3, 5)
@@ -202,17 +202,19 @@ def test_hostile_bytes_give_no_other_exception(name: str, data: bytes) -> None:
 def test_what_the_standard_writer_writes_is_read_back(values: list[list[str]]) -> None:
     made = io.StringIO(newline="")
     csv.writer(made).writerows(values)
-    gathering = Gathering(FileRequest("c.csv", ASKED))
+    gathering = IdCollector(FileRequest("c.csv", ASKED))
     lines = text_lines(io.BytesIO(("\ufeff" + made.getvalue()).encode()), gathering)
-    assert [row for _, row in rows(lines, gathering, ",")] == values
+    assert [row for _, row in read_rows(lines, gathering, ",")] == values
 
 
 def test_csv_spectrum(corpora: Path) -> None:
     for case in json.loads((corpora / "csv-spectrum.json").read_text()):
-        gathering = Gathering(FileRequest("c.csv", ASKED))
+        gathering = IdCollector(FileRequest("c.csv", ASKED))
         found = [
             row
-            for _, row in rows(text_lines(io.BytesIO(base64.b64decode(case["csv_base64"])), gathering), gathering, ",")
+            for _, row in read_rows(
+                text_lines(io.BytesIO(base64.b64decode(case["csv_base64"])), gathering), gathering, ","
+            )
         ]
         assert [dict(zip(found[0], row, strict=True)) for row in found[1:]] == case["rows"], case["name"]
 

@@ -23,7 +23,7 @@ from random import Random
 
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
-from reconciler.sandbox.messages import Delivery, Loss, Request, Response, error
+from reconciler.sandbox.messages import Delivery, Loss, Request, Response, error_response
 
 
 class FaultKind(StrEnum):
@@ -197,7 +197,7 @@ class Network:
 def _without_effect(fault: Fault) -> Delivery:
     match fault.kind:
         case FaultKind.ERROR_BEFORE:
-            return Delivery(error(fault.answered, "Internal server error"))
+            return Delivery(error_response(fault.answered, "Internal server error"))
         case FaultKind.TRY_LATER:
             return Delivery(_refusal(fault.answered, TRY_LATER))
         case FaultKind.UNFOUND:
@@ -210,7 +210,7 @@ def _without_effect(fault: Fault) -> Delivery:
 def _after_effect(fault: Fault, request: Request, response: Response) -> Delivery:
     match fault.kind:
         case FaultKind.ERROR_AFTER | FaultKind.ERROR_HALFWAY:
-            return Delivery(error(fault.answered, "Internal server error"))
+            return Delivery(error_response(fault.answered, "Internal server error"))
         case FaultKind.REFUSED_AFTER | FaultKind.REFUSED_HALFWAY:
             return Delivery(_refusal(fault.answered, BAD))
         case FaultKind.UNREADABLE:
@@ -226,7 +226,7 @@ def _after_effect(fault: Fault, request: Request, response: Response) -> Deliver
 
 def _refusal(status: int, message: str) -> Response:
     """As the vendor words it: 422 has a list of messages."""
-    return error(status, [message] if status == 422 else message)
+    return error_response(status, [message] if status == 422 else message)
 
 
 def _echoing(body: bytes, request: Request) -> bytes:

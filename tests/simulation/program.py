@@ -27,7 +27,7 @@ from reconciler.core.planning.revert import Reversal, plan_revert, read_reversal
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import Agency
-from reconciler.planfile import dumps, loads
+from reconciler.planfile import parse_plan, plan_text
 from reconciler.refresh import ReadServices, read_contacts, scan
 from reconciler.store import open_store
 from reconciler.store.leases import origin_of_this_process
@@ -95,7 +95,7 @@ class Run:
     def file(self) -> bytes:
         """The plan file that it wrote."""
         assert self.plan is not None
-        return dumps(self.plan).encode()
+        return plan_text(self.plan).encode()
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Program:
 
     async def work(self) -> None:
         mine = self.run
-        proposed = loads(mine.saved) if mine.saved else None
+        proposed = parse_plan(mine.saved) if mine.saved else None
         self.options = _narrowed(mine.options, proposed)
         self.reversals = {location: found for location in self.desired if (found := self.reversal(location))}
         parts = {each.location: each for each in proposed.locations} if proposed else {}

@@ -12,7 +12,7 @@ from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine_plans
-from reconciler.planfile import dumps, loads
+from reconciler.planfile import parse_plan, plan_text
 from tests.simulation.declared import FOREIGN, PEOPLE, THEIRS
 
 
@@ -35,9 +35,11 @@ def forge(file: bytes) -> bytes:
     """The file with pairs that no plan had: a tag of others to add, and a workflow's to remove. It is sealed as the
     product seals its own.
     """
-    plan = loads(file)
+    plan = parse_plan(file)
     forged = tuple(map(_forged, plan.locations))
-    return dumps(combine_plans(forged, as_of=plan.as_of, manifests=plan.manifests, selection=plan.selection)).encode()
+    return plan_text(
+        combine_plans(forged, as_of=plan.as_of, manifests=plan.manifests, selection=plan.selection)
+    ).encode()
 
 
 def _forged(location: LocationPlan) -> LocationPlan:
