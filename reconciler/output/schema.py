@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
+from reconciler.core.formats.plan_json import VERSION
+from reconciler.core.formats.plan_json import plan_schema as plan_shape
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import Severity
@@ -28,13 +30,11 @@ from reconciler.output.shapes import (
     REMEDIES,
     TEXT,
     TEXTS,
-    VERSION,
     Schema,
     list_of,
     maybe,
     object_of,
     one_of,
-    plan_schema,
     shape_of,
 )
 
@@ -275,6 +275,11 @@ def report_schema() -> Schema:
         "oneOf": [{"$ref": f"#/$defs/{name}"} for name in kinds],
         "$defs": kinds,
     }
+
+
+def plan_schema() -> Schema:
+    """Of `plan --format json`, `show PLAN --format json` and the plan file."""
+    return {"$schema": DIALECT, "title": "reconciler plan", **plan_shape()}
 
 
 SCHEMAS: Mapping[str, Callable[[], Schema]] = {"report": report_schema, "plan": plan_schema}

@@ -13,8 +13,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from reconciler.cli.answers import compare_answer, spell
 from reconciler.core.manifests.compare_revisions import compare_revisions
-from reconciler.output.schema import report_schema
-from reconciler.output.shapes import plan_schema
+from reconciler.output.schema import plan_schema, report_schema
 from reconciler.sandbox.server import Running
 from tests.build import HERE, a_set, declare, many
 from tests.cli.conftest import Command, contact_id

@@ -12,8 +12,7 @@ from reconciler.cli.answers import spell
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.names import Source
 from reconciler.output.json import add_provenance, problems_json
-from reconciler.output.schema import SCHEMAS, report_schema
-from reconciler.output.shapes import plan_schema
+from reconciler.output.schema import SCHEMAS, plan_schema, report_schema
 from tests.render.documents import ANSWERS
 
 
