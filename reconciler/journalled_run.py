@@ -1,23 +1,28 @@
-"""Holding a lease: waiting for it, keeping it alive, and noticing that it is lost. Law: sees ports and core.
+"""The only way to a change of state: under the lease, as a run of the history. Law: sees ports and core.
+
+    with await acquire_lease(location, holder, …) as lease, journalled_run(lease, header) as run: …
 
 Rules
 1. Waiting and heartbeats go by the injected clock.
 2. The lease is renewed while a wait or a request lasts, however long. Losing it does not cut a request short: its
    answer is still worth having, though the state will not take it.
 3. Before each request the lease is looked at: past its end, or taken over, nothing more is sent.
+4. A run ends once. One that is left open is the next run's to settle: it reads the journal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from reconciler.core.model.errors import LockHeld, StateError
 from reconciler.core.model.events import Waiting
+from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, Holder, Lease, lease_ended_error, retry_pauses
-from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.names import Instant, LocationId, SetName
 from reconciler.ports import Clock, Reporter, StateStore
 
 SLICE_MS = 5_000
@@ -30,26 +35,38 @@ async def acquire_lease(
     """The lease on a location, waited for at most `lock_timeout_ms`; raises LockHeld."""
     for pause in retry_pauses(lock_timeout_ms):
         try:
-            return _taken(location, holder, store, clock)
+            return _acquire_now(location, holder, store, clock)
         except LockHeld as error:
             report(Waiting(location, pause, error.message))
             await clock.sleep(pause)
-    return _taken(location, holder, store, clock)
+    return _acquire_now(location, holder, store, clock)
 
 
-def _taken(location: LocationId, holder: Holder, store: StateStore, clock: Clock) -> HeldLease:
+def _acquire_now(location: LocationId, holder: Holder, store: StateStore, clock: Clock) -> HeldLease:
     now = clock.now()
     return HeldLease(store, clock, store.acquire_lease(location, holder, now), now)
 
 
 @dataclass(slots=True)
 class HeldLease:
-    """A lease that is held, last renewed at `renewed`."""
+    """A lease that is held, last renewed at `renewed`; leaving its context releases it."""
 
     store: StateStore
     clock: Clock
     lease: Lease
     renewed: Instant
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # a lease that is lost, or cannot be written, ends by itself
+        for _ in range(2):
+            with suppress(StateError):
+                self.store.release_lease(self.lease)
+                return
 
     def renew(self) -> None:
         """The heartbeat, where it is due; raises LeaseLost where the lease is over."""
@@ -71,13 +88,50 @@ class HeldLease:
             milliseconds -= SLICE_MS
             self.renew()
 
-    def release(self) -> None:
-        """Ends the lease, at the second attempt if need be; one that is lost, or cannot be written, ends by itself."""
-        for _ in range(2):
-            with suppress(StateError):
-                self.store.release_lease(self.lease)
-                return
-
     def _beat(self) -> None:
         with suppress(StateError):
             self.renew()
+
+
+@dataclass(slots=True)
+class JournalledRun:
+    """A run of the history that has begun."""
+
+    id: str
+    held: HeldLease
+    is_over: bool = False
+    """Whether it has ended, or was left open: nothing ends it any more."""
+
+    def end(
+        self, status: RunStatus, *, set_sizes: Mapping[SetName, int] | None = None, ending: RunEnding | None = None
+    ) -> None:
+        """Writes down how it ended; `set_sizes` and `ending` are those of `StateStore.end_run`."""
+        self.is_over = True
+        held = self.held
+        held.store.end_run(held.lease, self.id, status, held.clock.now(), set_sizes=set_sizes, ending=ending)
+
+    def leave_open(self) -> None:
+        """Ends nothing: what the journal holds is the truth, and the next run settles by it."""
+        self.is_over = True
+
+
+@contextmanager
+def journalled_run(
+    held: HeldLease, header: RunHeader, *, cancelled: RunStatus | None = RunStatus.INTERRUPTED
+) -> Iterator[JournalledRun]:
+    """A run from its begin to its end: complete, stopped by an error, `cancelled` by anything else that ends it early.
+
+    `cancelled` is None where that is as good as a kill, which leaves the run open.
+    """
+    run = JournalledRun(held.store.begin_run(held.lease, header), held)
+    try:
+        yield run
+    except BaseException as error:
+        status = RunStatus.STOPPED if isinstance(error, Exception) else cancelled
+        if status is not None and not run.is_over:
+            # the error on its way says more than that the run could not be ended
+            with suppress(StateError):
+                run.end(status)
+        raise
+    if not run.is_over:
+        run.end(RunStatus.COMPLETE)

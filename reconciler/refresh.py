@@ -14,17 +14,14 @@ Rules
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from random import random
-from typing import Any, TypeVar
 
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
-from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted, Unfinished, Unread
-from reconciler.core.model.events import Priced, Read, Waiting
+from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted, Unfinished, Unread
+from reconciler.core.model.events import Priced, Read
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import THE_TOKEN, Rejection
 from reconciler.core.observing.refresh_rules import (
@@ -41,9 +38,8 @@ from reconciler.core.observing.refresh_rules import (
 )
 from reconciler.core.observing.search import Scan
 from reconciler.core.planning.situation import OlderRows, Searched
-from reconciler.core.running.pace import Pace
-from reconciler.core.running.quota import Tries, quota_wait_ms
-from reconciler.ports import Clock, Reporter, TagReader
+from reconciler.ports import TagReader
+from reconciler.request_gate import RequestGate, run_jobs
 from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead, Page
 
 MOST_IN_A_ROW = 10
@@ -58,25 +54,33 @@ def keep_nothing(_: tuple[ObservedContacts, ...]) -> None:
     """What is read goes nowhere but to the caller."""
 
 
-async def refresh(
-    location: LocationId, wanted: RefreshRequest, reading: ReadServices, keep: Keep = keep_nothing
-) -> RefreshResult:
+@dataclass(frozen=True, slots=True)
+class ReadServices:
+    """The parts of the outside world that reading uses, for one location."""
+
+    reader: TagReader
+    gate: RequestGate
+    token: str = THE_TOKEN
+    """The token's name in messages, with where it is held."""
+
+
+async def refresh(wanted: RefreshRequest, reading: ReadServices, keep: Keep = keep_nothing) -> RefreshResult:
     """Everything that was asked for; the cost is told before the first request that could be saved."""
-    return await _Refresh(location, wanted, reading, keep, reading.clock.now()).carry_out()
+    return await _Refresh(wanted, reading, keep, reading.gate.clock.now()).carry_out()
 
 
 async def read_contacts(
-    location: LocationId, contacts: Sequence[ContactId], reading: ReadServices, keep: Keep = keep_nothing
+    contacts: Sequence[ContactId], reading: ReadServices, keep: Keep = keep_nothing
 ) -> RefreshResult:
     """Each of `contacts`, one request a contact, some at once."""
-    work = _Refresh(location, RefreshRequest(Method.GET, tuple(contacts)), reading, keep, reading.clock.now())
+    work = _Refresh(RefreshRequest(Method.GET, tuple(contacts)), reading, keep, reading.gate.clock.now())
     await work.get(contacts)
     return work.found()
 
 
-async def scan(location: LocationId, reading: ReadServices, keep: Keep = keep_nothing) -> RefreshResult:
+async def scan(reading: ReadServices, keep: Keep = keep_nothing) -> RefreshResult:
     """Every contact that the search shows, 500 a request."""
-    work = _Refresh(location, RefreshRequest(Method.SEARCH, ()), reading, keep, reading.clock.now())
+    work = _Refresh(RefreshRequest(Method.SEARCH, ()), reading, keep, reading.gate.clock.now())
     await work.scan(await work.page(None), work.began)
     return work.found()
 
@@ -110,7 +114,6 @@ class _Refresh:
     """One refresh of one location, and what it learnt so far. `missed`, `failed`: how many in a row were not there, or
     could not be read. `rows`: of searches; `contradicted`: whose say otherwise than what is known since."""
 
-    location: LocationId
     wanted: RefreshRequest
     reading: ReadServices
     keep: Keep
@@ -124,9 +127,12 @@ class _Refresh:
     silent: dict[ContactId, None] = field(default_factory=dict)
     rows: int = 0
     contradicted: set[ContactId] = field(default_factory=set)
-    done: int = 0
     missed: int = 0
     failed: int = 0
+
+    @property
+    def location(self) -> LocationId:
+        return self.reading.gate.location
 
     async def carry_out(self) -> RefreshResult:
         if self.wanted.contacts or self.wanted.everybody:
@@ -156,7 +162,7 @@ class _Refresh:
     async def _observe(self) -> None:
         """By the method that was asked for, or the cheaper one; the page that was read to find out is not wasted."""
         wanted, page, method = self.wanted, None, method_without_count(self.wanted)
-        left = self.reading.clock.now()
+        left = self.reading.gate.clock.now()
         if method is not Method.GET:
             page = await self.page(None)
             method = method or cheaper_method(wanted, page.total)
@@ -164,7 +170,7 @@ class _Refresh:
             self._tell_cost(Method.GET, len(wanted.contacts))
             await self.get(wanted.contacts)
             return
-        took = self.reading.clock.now() - left
+        took = self.reading.gate.clock.now() - left
         self._tell_cost(Method.SEARCH, count_pages(page.total) + len(wanted.doubtful), each_ms=took)
         await self.scan(page, left)
         if wanted.method is Method.AUTO:
@@ -173,44 +179,49 @@ class _Refresh:
             await self.get(tuple(self.silent))
 
     def _tell_cost(self, method: Method, requests: int, *, each_ms: int = 0) -> None:
-        cost = estimate_cost(requests, self.reading.pace.rate, each_ms=each_ms)
+        cost = estimate_cost(requests, self.reading.gate.pace.rate, each_ms=each_ms)
         exclusive = len(self.wanted.exclusive)
-        self.reading.report(
+        self.reading.gate.report(
             Priced(self.location, method, cost.requests, cost.milliseconds, round(cost.share, 6), exclusive)
         )
 
     async def get(self, contacts: Sequence[ContactId]) -> None:
-        self.done = 0
+        done = 0
+
+        async def read_one(contact: ContactId, lot: _Lot) -> None:
+            nonlocal done
+            await self._get_one(contact, lot, len(contacts))
+            done += 1
+            self.reading.gate.report(Read(self.location, done, len(contacts)))
+
         for start in range(0, len(contacts), LOT):
-            lot = _Lot(self.reading.clock.now(), ObservationOrigin.GET)
+            lot = _Lot(self.reading.gate.clock.now(), ObservationOrigin.GET)
             some = contacts[start : start + LOT]
             try:
                 # the very first alone: a token that is no good is told by one request
                 for contact in () if start else some[:1]:
-                    await self._get_one(contact, lot, len(contacts))
+                    await read_one(contact, lot)
                 rest = some if start else some[1:]
-                await at_once((partial(self._get_one, contact, lot, len(contacts)) for contact in rest), AT_ONCE)
+                await run_jobs((partial(read_one, contact, lot) for contact in rest), AT_ONCE)
             finally:
                 self._hand_on(lot)
 
     async def _get_one(self, contact: ContactId, lot: _Lot, of: int) -> None:
         try:
-            found = await paced(self.location, partial(self.reading.reader.get_contact, contact), self.reading)
+            _, answer = await self.reading.gate.read_with_retries(partial(self.reading.reader.get_contact, contact))
         except ApiError as error:
             self._fail(contact, error, of)
+            return
+        self.failed = 0
+        if isinstance(answer, Rejection):
+            self._miss(contact, answer, anybody=bool(self.seen or lot.seen), of=of)
+        elif answer.location not in (self.location, ""):
+            self._miss(contact, Rejection.FOREIGN, anybody=True, of=of)
+        elif answer.tags is None:
+            self.unread[contact] = "it was shown without its tags"
         else:
-            self.failed = 0
-            if isinstance(found, Rejection):
-                self._miss(contact, found, anybody=bool(self.seen or lot.seen), of=of)
-            elif found.location not in (self.location, ""):
-                self._miss(contact, Rejection.FOREIGN, anybody=True, of=of)
-            elif found.tags is None:
-                self.unread[contact] = "it was shown without its tags"
-            else:
-                self.missed = 0
-                lot.take(found)
-        self.done += 1
-        self.reading.report(Read(self.location, self.done, of))
+            self.missed = 0
+            lot.take(answer)
 
     def _fail(self, contact: ContactId, error: ApiError, of: int) -> None:
         """Raises what is wrong with more than the one contact."""
@@ -245,7 +256,8 @@ class _Refresh:
 
     async def page(self, cursor: tuple[object, ...] | None, tag: str = "") -> Page:
         search = partial(self.reading.reader.search, self.location, cursor, tag=tag)
-        return await paced(self.location, search, self.reading)
+        _, page = await self.reading.gate.read_with_retries(search)
+        return page
 
     async def scan(self, first: Page, asked: Instant) -> None:
         """`asked`: when the first page was."""
@@ -265,7 +277,7 @@ class _Refresh:
         before = self.searched
         self.searched = replace(before, tags=before.tags | {tag}, since=self._since())
         self.silent.clear()
-        asked = self.reading.clock.now()
+        asked = self.reading.gate.clock.now()
         holders = await self._pages(await self.page(None, tag), asked, tag)
         await self.get(tuple(self.silent))
         if not holders.why_incomplete:
@@ -281,10 +293,10 @@ class _Refresh:
                     lot.take(contact)
                     self.silent |= {contact.id: None} if contact.tags is None else {}
             number, read = number + 1, read + len(page.contacts)
-            self.reading.report(Read(self.location, read, page.total))
+            self.reading.gate.report(Read(self.location, read, page.total))
             if found.ended or number % LOT_PAGES == 0:
                 self._hand_on(lot)
-                lot = _lot(self.reading.clock.now())
+                lot = _lot(self.reading.gate.clock.now())
             if found.ended:
                 return found
             try:
@@ -303,77 +315,3 @@ class _Refresh:
                 self.contradicted.update(self.wanted.contradicted(values))
             self.seen += values
             self.keep(values)
-
-
-T = TypeVar("T")
-READ_LATER = "run it again then; a search reads 500 contacts a request"
-
-
-@dataclass(frozen=True, slots=True)
-class ReadServices:
-    """What reading needs of the world. `turn`: one request at a time waits for its place, and says so. `chance`:
-    drawn evenly from 0 to 1, for the pauses. `token`: what it is called, and where it is held."""
-
-    reader: TagReader
-    clock: Clock
-    report: Reporter
-    pace: Pace
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    chance: Callable[[], float] = random
-    token: str = THE_TOKEN
-
-
-async def paced(location: LocationId, request: Callable[[], Awaitable[T]], reading: ReadServices) -> T:
-    """The answer to one request, which is sent again where that may help. Raises QuotaExhausted where only the reserve
-    is left of today's quota, or others use up the rate limit."""
-    tries = Tries()
-    while True:
-        try:
-            return await _once(location, request, reading)
-        except (NotApplied, InDoubt) as error:
-            pause = tries.pause(location, reading.pace, error, reading.clock.now(), chance=reading.chance())
-            if pause is None:
-                raise
-            if pause:
-                reading.report(Waiting(location, pause, error.message))
-                await reading.clock.sleep(pause)
-
-
-async def _once(location: LocationId, request: Callable[[], Awaitable[T]], reading: ReadServices) -> T:
-    async with reading.turn:
-        while wait := _wait(location, reading):
-            reading.report(Waiting(location, wait, reading.pace.why(reading.clock.now())))
-            await reading.clock.sleep(wait)
-        ticket, answered = reading.pace.leave(reading.clock.now()), False
-    try:
-        found = await request()
-        answered = True
-    finally:
-        reading.pace.end(ticket, reading.clock.now(), answered=answered)
-    return found
-
-
-def _wait(location: LocationId, reading: ReadServices) -> int:
-    now = reading.clock.now()
-    return quota_wait_ms(location, reading.pace, now, spill=False, hint=READ_LATER) or reading.pace.wait(now)
-
-
-async def at_once(jobs: Iterable[Callable[[], Coroutine[Any, Any, None]]], most: int) -> None:
-    """All of the jobs, at most so many at the same time; the first that fails ends them all. What was let through
-    before a limit was used up is answered all the same, and not lost."""
-    left = iter(jobs)
-    workers = [asyncio.ensure_future(_work(left)) for _ in range(most)]
-    try:
-        await asyncio.gather(*workers)
-    except QuotaExhausted:
-        await asyncio.gather(*workers, return_exceptions=True)
-        raise
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-
-
-async def _work(jobs: Iterator[Callable[[], Coroutine[Any, Any, None]]]) -> None:
-    for job in jobs:
-        await job()

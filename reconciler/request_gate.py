@@ -1,39 +1,202 @@
-"""How the outside asks runs to send nothing more, and how what waits is ended by that."""
+"""The only way to a request, read or write: pace, quota and its reserve, back-off, heartbeat, halt. Law: sees ports
+and core.
+
+Rules
+1. A request leaves where nothing has halted its gate, today's quota less its reserve has room for it, the rate limit
+   lets one more go, and the lease that it needs is alive. One at a time waits for that, and reports its wait.
+2. While a wait or a request lasts the lease is renewed.
+3. What may pass is tried again, after a pause: reads here, writes by their sender, who journals each attempt.
+4. Halting sends nothing more: it ends what waits, and lets what is under way end.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from random import random
+from typing import Any, Protocol, TypeVar
 
-from reconciler.core.model.errors import Interrupted
+from reconciler.core.model.errors import InDoubt, Interrupted, NotApplied, QuotaExhausted, ReconcilerError
+from reconciler.core.model.events import Waiting
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.running.pace import Pace
+from reconciler.core.running.quota import Tries, quota_wait_ms
+from reconciler.ports import Clock, Reporter
 
 T = TypeVar("T")
 Listener = Callable[[Interrupted], None]
+READ_LATER = "run it again then; a search reads 500 contacts a request"
+PASSING = (NotApplied, InDoubt, QuotaExhausted)
+"""Errors after which a request that only reads may be sent again."""
 
 
 class Halted(Exception):
-    """No further request may leave: unwinds what waits for its turn. Never leaves the package."""
+    """No further request may leave: unwinds the tasks that wait for their turn. Never leaves apply."""
+
+
+class Heartbeat(Protocol):
+    """Keeps a lease alive."""
+
+    def renew(self) -> None:
+        """Renews the lease where that is due; raises LeaseLost where it is over."""
+
+    async def during(self, work: Awaitable[T]) -> T:
+        """The result of `work`; the lease is renewed while it lasts."""
+
+    async def sleep(self, milliseconds: int) -> None:
+        """A wait; the lease is renewed while it lasts."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoLease:
+    """The heartbeat of a command that stores nothing, and so holds no lease."""
+
+    clock: Clock
+
+    def renew(self) -> None:
+        return
+
+    async def during(self, work: Awaitable[T]) -> T:
+        return await work
+
+    async def sleep(self, milliseconds: int) -> None:
+        await self.clock.sleep(milliseconds)
+
+
+@dataclass(slots=True)
+class RequestGate:
+    """One location's gate. `error` is the first one that halted it."""
+
+    location: LocationId
+    pace: Pace
+    clock: Clock
+    report: Reporter
+    heartbeat: Heartbeat
+    chance: Callable[[], float] = random
+    """Drawn evenly from 0 to 1, for the pauses."""
+    spill: bool = False
+    """Whether to wait for tomorrow's quota where today's is used up."""
+    later: str = READ_LATER
+    """The hint for a person where today's quota is used up, and nothing waits for tomorrow's."""
+    error: ReconcilerError | None = None
+    reads: int = 0
+    writes: int = 0
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _halted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def halt(self, error: ReconcilerError) -> None:
+        """Lets nothing more leave. The first error stays."""
+        if self.error is None:
+            self.error = error
+            self._halted.set()
+
+    def raise_if_halted(self) -> None:
+        if self.error is not None:
+            raise Halted
+
+    async def read(self, request: Callable[[], Awaitable[T]]) -> tuple[Instant, T]:
+        """When the request left, and its answer. Raises its error, and those of `take_turn`."""
+        ticket = await self.take_turn()
+        self.reads += 1
+        asked = self.clock.now()
+        return asked, await self._await_answer(ticket, request())
+
+    async def read_with_retries(
+        self, request: Callable[[], Awaitable[T]], *, gives_up: Callable[[], bool] = lambda: False
+    ) -> tuple[Instant, T]:
+        """As `read`; sent again for as long as that may help: reading twice harms nobody."""
+        tries = Tries()
+        while True:
+            try:
+                return await self.read(request)
+            except PASSING as error:
+                if gives_up() or not await self.wait_to_retry(tries, error):
+                    raise
+
+    async def write(self, ticket: int, request: Awaitable[T]) -> T:
+        """The answer to a write that has its ticket already: its intent was journalled in between."""
+        self.writes += 1
+        return await self._await_answer(ticket, request)
+
+    async def take_turn(self, prepare: Callable[[], Awaitable[None]] | None = None) -> int:
+        """Waits until one more request may leave; its ticket. `prepare` gets what the request needs first: a token.
+
+        Raises Halted, LeaseLost, QuotaExhausted, and the errors of `prepare`.
+        """
+        async with self._turn:
+            self.raise_if_halted()
+            while wait := self._next_wait():
+                await self.pause(*wait)
+            if prepare is not None:
+                # a doubt is dated from its intent: nothing may take time between that and the request
+                await self._prepare(prepare)
+                self.raise_if_halted()
+            self.heartbeat.renew()
+            return self.pace.leave(self.clock.now())
+
+    async def _prepare(self, prepare: Callable[[], Awaitable[None]]) -> None:
+        tries = Tries()
+        while True:
+            try:
+                return await self.heartbeat.during(prepare())
+            except NotApplied as error:
+                if not await self.wait_to_retry(tries, error):
+                    raise
+
+    def _next_wait(self) -> tuple[int, str] | None:
+        """Milliseconds for which nothing may leave, and why."""
+        now = self.clock.now()
+        if quota := quota_wait_ms(self.location, self.pace, now, spill=self.spill, hint=self.later):
+            return quota, self.pace.why_today()
+        wait = self.pace.wait(now)
+        return (wait, self.pace.why(now)) if wait else None
+
+    async def wait_to_retry(self, tries: Tries, error: NotApplied | InDoubt | QuotaExhausted) -> bool:
+        """Whether a request that failed may be sent again; the pause before that is over then."""
+        if isinstance(error, QuotaExhausted):
+            # `take_turn` waits for tomorrow
+            return self.spill
+        pause = tries.pause(self.location, self.pace, error, self.clock.now(), chance=self.chance())
+        if pause:
+            await self.pause(pause, error.message)
+        return pause is not None
+
+    async def pause(self, milliseconds: int, why: str) -> None:
+        """A wait with heartbeats; raises Halted as soon as nothing more may leave."""
+        self.report(Waiting(self.location, milliseconds, why))
+        await until(self._halted.wait, self.heartbeat.sleep(milliseconds))
+        self.raise_if_halted()
+
+    async def _await_answer(self, ticket: int, request: Awaitable[T]) -> T:
+        answered = False
+        try:
+            answer = await self.heartbeat.during(request)
+            answered = True
+        finally:
+            self.pace.end(ticket, self.clock.now(), answered=answered)
+        # all answers that are here are dated before one of them is recorded: to write takes its time
+        await asyncio.sleep(0)
+        return answer
 
 
 @dataclass(slots=True)
 class Stop:
-    """Told of a signal; tells the runs that listen, those that begin to listen later too."""
+    """Asked by a signal; asks the runs that listen, and those that begin to listen later."""
 
     interrupted: Interrupted | None = None
     _listeners: list[Listener] = field(default_factory=list)
 
     def ask(self, signum: int) -> None:
-        """Runs send nothing more from now on; what is under way ends."""
+        """Runs send nothing more from now on; requests under way end."""
         if self.interrupted is None:
             self.interrupted = Interrupted(signum)
             for listener in tuple(self._listeners):
                 listener(self.interrupted)
 
     async def wait(self) -> None:
-        """Until somebody asks."""
+        """Returns once a signal has asked."""
         asked = asyncio.Event()
 
         def listener(_: Interrupted) -> None:
@@ -61,7 +224,28 @@ async def until(stopped: Callable[[], Awaitable[object]], work: Awaitable[T]) ->
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else None
     finally:
-        for each in (stopping, working):
-            each.cancel()
+        for task in (stopping, working):
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await asyncio.wait({each})
+                await asyncio.wait({task})
+
+
+async def run_jobs(jobs: Iterable[Callable[[], Coroutine[Any, Any, None]]], most: int) -> None:
+    """Does all of the jobs, at most so many at the same time; the first that fails ends them all."""
+    queue = iter(jobs)
+    workers = [asyncio.ensure_future(_do_jobs(queue)) for _ in range(most)]
+    try:
+        await asyncio.gather(*workers)
+    except QuotaExhausted:
+        # requests that left before the limit was used up are answered all the same, and not lost
+        await asyncio.gather(*workers, return_exceptions=True)
+        raise
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def _do_jobs(queue: Iterator[Callable[[], Coroutine[Any, Any, None]]]) -> None:
+    for job in queue:
+        await job()

@@ -32,7 +32,7 @@ def used_up(requests: range, kind: FaultKind) -> FaultPlan:
 def read_until_refused(library: Library, number: int) -> tuple[QuotaExhausted, list[ContactId]]:
     kept: list[ObservedContacts] = []
     with pytest.raises(QuotaExhausted) as caught:
-        asyncio.run(read_contacts(HERE, [name(nth) for nth in range(number)], library.reading, kept.extend))
+        asyncio.run(read_contacts([name(nth) for nth in range(number)], library.reading, kept.extend))
     return caught.value, [contact for seen in kept for contact in seen.contacts]
 
 

@@ -1,4 +1,4 @@
-"""ReadServices contacts through the real client: every page, nothing made up, nothing newer overwritten."""
+"""Reading contacts through the real client: every page, nothing made up, nothing newer overwritten."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from reconciler.core.planning.tag_aliases import AS_SENT
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
 from reconciler.refresh import ReadServices, read_contacts, refresh, scan
+from reconciler.request_gate import NoLease, RequestGate
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, Access, App
 from reconciler.sandbox.assumptions import Assumptions
@@ -79,16 +80,18 @@ class Library:
             on_quota=lambda quota: pace.heed_quota(quota, self.clock.now()),
             now=self.clock.now,
         )
-        self.reading = ReadServices(api, self.clock, self.events.append, pace, chance=lambda: 0.5)
+        self.reading = ReadServices(
+            api, RequestGate(HERE, pace, self.clock, self.events.append, NoLease(self.clock), chance=lambda: 0.5)
+        )
 
     def get(self, *contacts: ContactId) -> dict[ContactId, ObservedContacts]:
-        return by_contact(asyncio.run(read_contacts(HERE, contacts, self.reading)).seen)
+        return by_contact(self.clock.run(read_contacts(contacts, self.reading)).seen)
 
     def scan(self) -> dict[ContactId, ObservedContacts]:
-        return by_contact(asyncio.run(scan(HERE, self.reading)).seen)
+        return by_contact(asyncio.run(scan(self.reading)).seen)
 
     def requests(self) -> int:
-        return self.reading.pace.departed
+        return self.reading.gate.pace.departed
 
 
 def by_contact(seen: tuple[ObservedContacts, ...]) -> dict[ContactId, ObservedContacts]:
@@ -204,8 +207,8 @@ class Pages:
 
 def scanned(*pages: Page) -> dict[ContactId, ObservedContacts]:
     clock = FakeClock()
-    reading = ReadServices(Pages(*pages), clock, lambda event: None, Pace(Rate()))
-    return by_contact(asyncio.run(scan(HERE, reading)).seen)
+    reading = ReadServices(Pages(*pages), RequestGate(HERE, Pace(Rate()), clock, lambda event: None, NoLease(clock)))
+    return by_contact(asyncio.run(scan(reading)).seen)
 
 
 def row(nth: int, location: str = HERE) -> ContactRead:
@@ -236,7 +239,7 @@ def test_a_lagging_row_never_replaces_a_newer_observation() -> None:
     older = ContactState(frozenset({Tag("b")}), Instant(START - INDEX_LAG_MS - 1), ObservationOrigin.WRITE)
     observed = ContactStates()
     observed.update({name(1): written, name(2): older})
-    for each in asyncio.run(scan(HERE, library.reading)).seen:
+    for each in asyncio.run(scan(library.reading)).seen:
         observed.update(dict(each.apply_to(observed)))
 
     assert observed[name(1)] == written
@@ -249,7 +252,7 @@ def test_a_lagging_row_does_not_bring_back_a_contact_rejected_since(age_ms: int,
     observed = ContactStates()
     rejected = ContactState(quarantine=Rejection.DELETED, quarantined_at=Instant(START - age_ms))
     observed.update({name(1): rejected})
-    for each in asyncio.run(scan(HERE, library.reading)).seen:
+    for each in asyncio.run(scan(library.reading)).seen:
         observed.update(dict(each.apply_to(observed)))
 
     assert (observed[name(1)].quarantine is None) is lifted
@@ -259,7 +262,7 @@ def test_a_lagging_row_does_not_settle_a_doubt() -> None:
     library = Library(contact(1, "a"))
     observed = ContactStates()
     observed.update({name(1): ContactState().in_doubt(frozenset({Tag("a")}), Instant(START - INDEX_LAG_MS))})
-    for each in asyncio.run(scan(HERE, library.reading)).seen:
+    for each in asyncio.run(scan(library.reading)).seen:
         observed.update(dict(each.apply_to(observed)))
 
     assert observed[name(1)].doubt == {"a"}
@@ -290,7 +293,7 @@ def test_reading_gives_up_after_some_tries(asking: str, kind: FaultKind, raised:
 
 def read_by_id(library: Library, *contacts: ContactId) -> tuple[RefreshResult, list[ObservedContacts]]:
     kept: list[ObservedContacts] = []
-    return asyncio.run(read_contacts(HERE, contacts, library.reading, kept.extend)), kept
+    return asyncio.run(read_contacts(contacts, library.reading, kept.extend)), kept
 
 
 def test_a_contact_that_is_answered_as_another_one_is_left_out_and_told() -> None:
@@ -321,7 +324,7 @@ def test_ten_in_a_row_that_are_said_not_to_be_there_end_it_with_what_was_read() 
     library = Library(*(contact(nth, "a", deleted=nth >= 5) for nth in range(200)))
     kept: list[ObservedContacts] = []
     with pytest.raises(Unfinished, match="10 contacts in a row are said not to be there") as caught:
-        asyncio.run(read_contacts(HERE, [name(nth) for nth in range(200)], library.reading, kept.extend))
+        asyncio.run(read_contacts([name(nth) for nth in range(200)], library.reading, kept.extend))
 
     assert caught.value.exit_code == 3
     assert by_contact(tuple(kept)).keys() == {name(nth) for nth in range(5)}
@@ -356,7 +359,7 @@ def test_what_was_read_before_it_broke_off_is_handed_on() -> None:
     library = Library(*(contact(nth, "a") for nth in range(30)), faults=broken(range(20, 80)))
     kept: list[ObservedContacts] = []
     with pytest.raises(InDoubt):
-        asyncio.run(read_contacts(HERE, [name(nth) for nth in range(30)], library.reading, kept.extend))
+        asyncio.run(read_contacts([name(nth) for nth in range(30)], library.reading, kept.extend))
     assert 0 < sum(len(each.contacts) for each in kept) < 30
 
 
@@ -364,7 +367,7 @@ def test_pages_that_were_read_before_it_broke_off_are_handed_on() -> None:
     library = Library(*(contact(nth, "a") for nth in range(1_700)), faults=broken(range(2, 11)))
     kept: list[ObservedContacts] = []
     with pytest.raises(InDoubt):
-        asyncio.run(scan(HERE, library.reading, kept.extend))
+        asyncio.run(scan(library.reading, kept.extend))
     assert sum(len(each.contacts) for each in kept) == 1_000
 
 
@@ -386,7 +389,7 @@ def asked(library: Library, want: RefreshRequest) -> tuple[RefreshResult, Counte
             return await reader.search(location, cursor, tag=tag)
 
     reader = library.reading.reader
-    found = asyncio.run(refresh(HERE, want, replace(library.reading, reader=Listener())))
+    found = asyncio.run(refresh(want, replace(library.reading, reader=Listener())))
     return found, Counter(heard)
 
 
@@ -485,8 +488,10 @@ def test_thousands_are_read_some_at_a_time() -> None:
             busy -= 1
             return row(int(contact))
 
-    reading = ReadServices(Slow(), FakeClock(), lambda event: None, Pace(Rate(100_000)))  # type: ignore[arg-type]
-    found = asyncio.run(read_contacts(HERE, [name(nth) for nth in range(1_200)], reading))
+    clock = FakeClock()
+    gate = RequestGate(HERE, Pace(Rate(100_000)), clock, lambda event: None, NoLease(clock))
+    reading = ReadServices(Slow(), gate)  # type: ignore[arg-type]
+    found = asyncio.run(read_contacts([name(nth) for nth in range(1_200)], reading))
 
     assert 5 < most <= 20
     assert sum(len(each.contacts) for each in found.seen) == 1_200

@@ -15,6 +15,7 @@ from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.observing.refresh_rules import RefreshResult
 from reconciler.core.running.pace import Pace
 from reconciler.refresh import ReadServices, scan
+from reconciler.request_gate import NoLease, RequestGate
 from reconciler.wire import ContactRead, Page
 from tests.build import HERE
 from tests.fakes import FakeClock
@@ -118,7 +119,9 @@ FAULTS = (
 
 
 def scanned(server: Server) -> RefreshResult:
-    return asyncio.run(scan(HERE, ReadServices(server, FakeClock(), lambda event: None, Pace(Rate(100_000)))))
+    clock = FakeClock()
+    gate = RequestGate(HERE, Pace(Rate(100_000)), clock, lambda event: None, NoLease(clock))
+    return asyncio.run(scan(ReadServices(server, gate)))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

@@ -1,15 +1,15 @@
 """The shell: the only place where a plan meets the API. Takes an ApprovedPlan and nothing else.
 
-    location.py    a run in one location: lease, run, report
-    rounds.py      waves and rounds, until nothing is left to do
-    flying.py      many requests at once
-    refusing.py    a batch that is refused as a whole, in parts
-    sending.py     one request: intent, answer, what it tells
-    settling.py    what is in doubt, read and settled
-    run.py         what they share: a run so far
-    world.py stop.py    what a run is given; how it is asked to stop
+    run_location.py    a run in one location: lease, run, report
+    rounds.py          waves and rounds, until nothing is left to do; many requests at once
+    split_refused.py   a batch that is refused as a whole, in parts
+    send_batch.py batch_journal.py   one request; its intent and its answer in the journal
+    examine_refused.py   what became of a request that was refused as a whole
+    resolve_doubts.py    what is in doubt, read and settled
+    read_contacts.py     reading in the midst of a run, by id and by search
+    run.py books.py      what they share: what a run is given, and what it writes down of itself
 
-Law: sees core, wire, ports and tenure; no store, no client, no clock of its own.
+Law: sees core, wire, ports, the gate and the bracket of runs; no store, no client, no clock of its own.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from reconciler.request_gate import Stop
 __all__ = ["ApplyOptions", "Services", "Stop", "apply"]
 
 
-async def apply(approved: ApprovedPlan, mission: ApplyOptions, world: Services) -> tuple[LocationReport, ...]:
+async def apply(approved: ApprovedPlan, options: ApplyOptions, services: Services) -> tuple[LocationReport, ...]:
     """Carries out the plan, all locations side by side; a location that fails does not stop the others."""
     tasks = [
-        asyncio.ensure_future(apply_location(location, approved, mission, world))
+        asyncio.ensure_future(apply_location(location, approved, options, services))
         for location in approved.plan.locations
     ]
     try:

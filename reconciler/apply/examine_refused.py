@@ -1,8 +1,8 @@
-"""Looking at what became of a request that the API refused as a whole: the refusal alone proves nothing.
+"""Looking at what became of a request that the API refused as a whole, and whether a write moves a contact's date.
 
 Rules
-1. One contact of each half is read, those first that tell most; in the second look all of them, where it adds tags
-   that are `once` or `triggers`.
+1. The refusal alone proves nothing. One contact of each half is read, those first that tell most; in the second look
+   all of them, where it adds tags that are `once` or `triggers`.
 2. What an add put there, or a removal took away, since the contact was last observed shows an effect. So does a date
    that is not from before the request: whatever else may have moved it.
 3. An add that may start something is proven to have had no effect by the date alone, where a write of tags is known to
@@ -12,22 +12,26 @@ Rules
    Removals do not wait: removing twice harms nobody.
 5. Where the others show no effect, a contact that is not there to be read may have had one: what was added to a contact
    that was merged is on another one, which nobody reads. Its additions stay in doubt.
+6. Whether a write of tags moves `dateUpdated` is learnt once a location: by one read after the first write whose answer
+   tells of a change, before another request of ours may change the contact; or from a contact that reads as a
+   journalled write left it, at that write's time. A read that fails is repeated in the run only where a doubt needs it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from reconciler.apply.date_habit import moves_date
+from reconciler.apply.books import NONE, KnownWrite
 from reconciler.apply.read_contacts import Readings, read_contact, read_contacts
 from reconciler.apply.run import Run
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
+from reconciler.core.model.errors import ApiError
 from reconciler.core.model.names import ContactId, Instant, TagSet, fold_spelling
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Rejection
 from reconciler.core.planning.batches import Batch
-from reconciler.core.running.doubt import SLACK_MS, ContactReading, is_untouched
+from reconciler.core.running.doubt import SLACK_MS, ContactReading, is_untouched, moved_by_journal, moves_updated
 from reconciler.request_gate import Halted
 
 MOST_TRIED = 3
@@ -37,26 +41,24 @@ CHUNK = 50
 APART_MS = 2 * SLACK_MS
 """So long after a write a contact's date tells it from the next one: the server tells its time in whole seconds."""
 
-NONE: TagSet = frozenset()
-
 
 class Effect(Enum):
-    """What a look shows of a refused request. UNREAD: nothing, since contacts could not be read, or not late enough;
-    FORBIDDEN: since nobody may read them."""
+    """What a look shows of a refused request."""
 
     NONE = "none"
     POSSIBLE = "possible"
     UNREAD = "unread"
+    """Nothing: contacts could not be read, or not late enough."""
     FORBIDDEN = "forbidden"
+    """Nothing: the token may not read contacts, or there is no reader."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """`absent`: contacts that are not there to be read, of a request that shows no effect on the others."""
-
     effect: Effect
     why: str = ""
     absent: frozenset[ContactId] = frozenset()
+    """Contacts that are not there to be read, of a request that shows no effect on the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Suspect:
 
 async def look_at(run: Run, suspect: Suspect, *, waits: bool) -> Look:
     """`waits`: for as long as an add may land; else a look that shows nothing proves nothing."""
-    if run.world.reader is None:
+    if not run.can_read:
         return Look(Effect.FORBIDDEN, "nobody may read contacts, to see whether it took effect")
     try:
         early = await _look_at_some(run, suspect)
@@ -87,7 +89,9 @@ async def _look_late(run: Run, suspect: Suspect, *, waits: bool) -> Look:
     if not waits or suspect.batch.action is Action.REMOVE:
         return Look(Effect.UNREAD, "nothing of it is seen so far, and it may show later")
     if (wait := suspect.sent + run.options.settle_ms - run.now()) > 0:
-        await run.pause(wait, "a request was refused: once it can no longer land, its contacts are looked at again")
+        await run.gate.pause(
+            wait, "a request was refused: once it can no longer land, its contacts are looked at again"
+        )
     return await (_look_at_all if starts else _look_at_some)(run, suspect)
 
 
@@ -190,3 +194,51 @@ def _unseen(readings: Readings) -> Look:
     if readings.forbidden:
         return Look(Effect.FORBIDDEN, readings.blind)
     return Look(Effect.UNREAD, readings.blind or "its contacts could not be read, to see whether it took effect")
+
+
+async def learn_from_first_write(run: Run) -> None:
+    """Reads the contact that was written last, where the run has not read one yet and nothing is known so far."""
+    if run.facts.moves_updated is None:
+        await _learn_habit(run, run.location_book.take_last_write())
+
+
+async def moves_date(run: Run) -> bool | None:
+    """Whether a tag write moves `dateUpdated` here; if need be, known writes of this run are read. None: not known."""
+    if run.facts.moves_updated is None:
+        await _learn_habit(run, run.location_book.take_writes())
+    return run.facts.moves_updated
+
+
+def learn_from_journal(run: Run, readings: Mapping[ContactId, ContactReading]) -> None:
+    """Learns the habit from contacts that read as an earlier write left them."""
+    if run.facts.moves_updated is None:
+        moved = {moved_by_journal(contact, reading, run.trail_of(contact)) for contact, reading in readings.items()}
+        _save_habit(run, moved - {None})
+
+
+async def _learn_habit(run: Run, writes: Iterable[KnownWrite]) -> None:
+    moved = [await _read_whether_moved(run, write) for write in writes]
+    # a date that moved may have been moved by others: only if both contacts show it, it is the habit
+    if False in moved or None not in moved:
+        _save_habit(run, moved)
+
+
+def _save_habit(run: Run, moved: Collection[bool | None]) -> None:
+    """One write that moved nothing tells for all."""
+    if moved:
+        run.save_facts(replace(run.facts, moves_updated=False not in moved))
+
+
+async def _read_whether_moved(run: Run, write: KnownWrite) -> bool | None:
+    """Whether the date moved with the write; None where one attempt does not tell."""
+    if not run.can_read:
+        return None
+    try:
+        asked, answer = await run.gate.read(lambda: run.reader.get_contact(write.contact))
+    except ApiError as error:
+        run.gate.pace.heed(error, run.now())
+        return None
+    if isinstance(answer, Rejection) or answer.tags is None:
+        return None
+    reading = ContactReading(answer.tags, answer.updated, asked, run.now(), answer.served)
+    return moves_updated(reading, write.sent, write.answered, write.left)

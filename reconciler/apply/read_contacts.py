@@ -1,149 +1,252 @@
-"""Reading contacts one by one in the midst of a run: to settle doubts, and to learn from what was written.
+"""Reading contacts in the midst of a run, by id, and by search where that takes less time.
 
 Rules
-1. Reads take their turn like writes. Reading twice harms nobody: whatever may pass is tried again, with pauses.
+1. Reads take their turn like writes, and are tried again while that may help.
 2. A reading that fails hurts nothing: the contact stays unread. Too many in a row, and no more is read.
 3. A contact is absent where the API says so of it. Too many in a row, and no more is read: then the API, the token or
    the location is not as it was, and none of these contacts is taken for absent.
 4. A limit that is used up ends the run; what was read until then is settled by.
 5. One contact that may not be seen is another location's, where another one may: else it may be the token that is.
+6. A search settles nothing but adds that a row shows to be there; `core/observing/search.py` says when a row does.
+7. A contact that no row shows yet is read by id, unless waiting until the index cannot be behind, and searching again,
+   takes less time. A search that fails hurts nothing: the contacts are read by id.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 
-from reconciler.apply.learnt_aliases import reader_of
+from reconciler.apply.books import NONE
 from reconciler.apply.run import Run
-from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, NotApplied, QuotaExhausted
+from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted
 from reconciler.core.model.events import Read
-from reconciler.core.model.names import ContactId, Instant
-from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.names import ContactId, Instant, TagSet
+from reconciler.core.model.outcome import Outcome, Rejection
+from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, count_pages
+from reconciler.core.observing.search import (
+    Scan,
+    Searches,
+    cheapest_searches,
+    provable_adds,
+    reading_ms,
+    record_search_row,
+    searching_ms,
+)
 from reconciler.core.running.doubt import ContactReading
-from reconciler.core.running.quota import Tries
-from reconciler.request_gate import Halted
-from reconciler.wire import FORBIDDEN, ContactRead
+from reconciler.request_gate import Halted, run_jobs
+from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead
 
 MOST_IN_A_ROW = 10
-"""So many readings in a row may come to nothing, or find nobody."""
+"""So many readings in a row may come to nothing, or show no contact."""
+
+Adds = dict[ContactId, TagSet]
 
 
 @dataclass(slots=True)
 class Readings:
-    """What reading told so far. `absent`: contacts that the API says not to have. `lately`: those of them that were
-    read last, with nobody found since. `answered`: reads that told something; `failed`: those in a row that did not;
-    `blind`: no more is read, and why; `forbidden`: since the token may not read contacts."""
+    """The results of reading so far."""
 
     found: dict[ContactId, ContactReading] = field(default_factory=dict)
     absent: dict[ContactId, Rejection] = field(default_factory=dict)
-    lately: list[ContactId] = field(default_factory=list)
+    """Contacts that the API says not to have."""
+    absent_in_a_row: list[ContactId] = field(default_factory=list)
+    """Those of them that were read last, with no contact found since."""
     answered: int = 0
-    failed: int = 0
+    """Reads that told something."""
+    failed_in_a_row: int = 0
     blind: str = ""
+    """Why no more is read; empty while contacts are."""
     forbidden: bool = False
+    """Whether that is since the token may not read contacts."""
     saw_any: bool = False
 
     @property
     def missing(self) -> dict[ContactId, Rejection]:
-        """Who is not there, as far as that is proven."""
-        unproven = frozenset(self.lately if len(self.lately) >= MOST_IN_A_ROW else ())
+        """The contacts that are not there, as far as that is proven."""
+        unproven = frozenset(self.absent_in_a_row if len(self.absent_in_a_row) >= MOST_IN_A_ROW else ())
         return {
             contact: why
             for contact, why in self.absent.items()
             if contact not in unproven and (self.saw_any or why is not Rejection.FOREIGN)
         }
 
+    def add_answer(self) -> None:
+        self.failed_in_a_row = 0
+        self.answered += 1
+
+    def add_found(self, contact: ContactId, reading: ContactReading) -> None:
+        self.absent_in_a_row.clear()
+        self.found[contact] = reading
+
+    def see_any(self) -> None:
+        """The token may read contacts of the location."""
+        self.saw_any = True
+
+    def add_absent(self, contact: ContactId, why: Rejection) -> bool:
+        """Whether there are too many in a row to be believed."""
+        self.absent[contact] = why
+        self.absent_in_a_row.append(contact)
+        return len(self.absent_in_a_row) >= MOST_IN_A_ROW
+
+    def add_failure(self) -> bool:
+        """Whether there are too many in a row to go on."""
+        self.failed_in_a_row += 1
+        return self.failed_in_a_row >= MOST_IN_A_ROW
+
+    def end(self, why: str, *, forbidden: bool = False) -> None:
+        """No more is read."""
+        self.blind, self.forbidden = why, self.forbidden or forbidden
+
 
 async def read_contacts(run: Run, contacts: Iterable[ContactId], readings: Readings, *, done: int, total: int) -> None:
     """Reads them, some at once, until the run is halted: what was read until then is there."""
-    queue = iter(contacts)
 
-    async def reader() -> None:
+    async def read_one(contact: ContactId) -> None:
         nonlocal done
-        for contact in queue:
-            if readings.blind:
-                return
-            try:
-                await read_contact(run, contact, readings)
-            except Halted:
-                return
-            done += 1
-            run.tell(Read(run.location, done, total))
+        if readings.blind or run.gate.error is not None:
+            return
+        try:
+            await read_contact(run, contact, readings)
+        except Halted:
+            return
+        done += 1
+        run.report(Read(run.location, done, total))
 
-    workers = [asyncio.create_task(reader()) for _ in range(run.mission.in_flight)]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for each in workers:
-            each.cancel()
-        await asyncio.wait(workers)
+    await run_jobs((partial(read_one, contact) for contact in contacts), run.apply_options.in_flight)
 
 
 async def read_contact(run: Run, contact: ContactId, readings: Readings) -> None:
     try:
-        asked, found = await _attempts(run, contact, readings)
+        asked, answer = await run.gate.read_with_retries(
+            lambda: run.reader.get_contact(contact), gives_up=lambda: bool(readings.blind)
+        )
     except ApiError as error:
-        _fail(run, readings, error)
+        _record_failure(run, readings, error)
         return
-    readings.failed = 0
-    readings.answered += 1
-    if isinstance(found, Rejection):
-        _miss(run, contact, readings, found)
+    readings.add_answer()
+    if isinstance(answer, Rejection):
+        _record_absence(run, contact, readings, answer)
         return
-    readings.saw_any = True
-    if found.location not in (run.location, ""):
-        _miss(run, contact, readings, Rejection.FOREIGN)
-    elif found.tags is not None:
-        readings.lately.clear()
-        readings.found[contact] = ContactReading(found.tags, found.updated, asked, run.now(), found.served)
+    readings.see_any()
+    if answer.location not in (run.location, ""):
+        _record_absence(run, contact, readings, Rejection.FOREIGN)
+    elif answer.tags is not None:
+        reading = ContactReading(answer.tags, answer.updated, asked, run.now(), answer.served)
+        readings.add_found(contact, reading)
     else:
-        run.note("what was read without its tags stays in doubt")
+        run.progress.add_note("what was read without its tags stays in doubt")
 
 
-async def _attempts(run: Run, contact: ContactId, readings: Readings) -> tuple[Instant, ContactRead | Rejection]:
-    """Reading twice harms nobody: whatever may pass is tried again, with pauses."""
-    assert run.world.reader is not None
-    tries = Tries()
-    while True:
-        ticket = await run.turn()
-        asked, run.reads = run.now(), run.reads + 1
-        try:
-            return asked, await run.asked(ticket, reader_of(run).get_contact(contact))
-        except (NotApplied, InDoubt, QuotaExhausted) as error:
-            if readings.blind or not await run.once_more(tries, error):
-                raise
-
-
-def _fail(run: Run, readings: Readings, error: ApiError) -> None:
+def _record_failure(run: Run, readings: Readings, error: ApiError) -> None:
     """A token that is refused is refused for all; anything else may be about the one contact."""
-    readings.failed += 1
+    too_many = readings.add_failure()
     if isinstance(error, AuthRefused) and error.status != FORBIDDEN:
-        _forbid(run, readings, error.message)
+        readings.end(_why_forbidden(run, error.message), forbidden=True)
         return
     if isinstance(error, QuotaExhausted):
-        run.halt(error)
-    if readings.failed >= MOST_IN_A_ROW or isinstance(error, QuotaExhausted):
-        readings.blind = f"contacts cannot be read ({error.message})"
-    run.note(f"what could not be read stays in doubt: {error.message}")
+        run.gate.halt(error)
+    if too_many or isinstance(error, QuotaExhausted):
+        readings.end(f"contacts cannot be read ({error.message})")
+    run.progress.add_note(f"what could not be read stays in doubt: {error.message}")
 
 
-def _miss(run: Run, contact: ContactId, readings: Readings, why: Rejection) -> None:
-    readings.absent[contact] = why
-    readings.lately.append(contact)
-    if len(readings.lately) < MOST_IN_A_ROW:
+def _record_absence(run: Run, contact: ContactId, readings: Readings, why: Rejection) -> None:
+    if not readings.add_absent(contact, why):
         return
     if not readings.saw_any and set(readings.absent.values()) == {Rejection.FOREIGN}:
-        _forbid(run, readings, "every contact is said to be another location's")
+        readings.end(_why_forbidden(run, "every contact is said to be another location's"), forbidden=True)
     else:
-        readings.blind = (
+        readings.end(
             f"{MOST_IN_A_ROW} contacts in a row are said not to be there, which is not believed: "
-            f"{run.world.token(run.location)}, the location or the API is probably wrong; "
+            f"{run.token}, the location or the API is probably wrong; "
             "`reconciler state forget` gives up contacts that are really gone"
         )
 
 
-def _forbid(run: Run, readings: Readings, why: str) -> None:
-    readings.forbidden = True
-    readings.blind = f"{run.world.token(run.location)} may not read contacts of location {run.location} ({why})"
+def _why_forbidden(run: Run, why: str) -> str:
+    return f"{run.token} may not read contacts of location {run.location} ({why})"
+
+
+async def settle_by_search(run: Run, doubts: Mapping[ContactId, ContactState]) -> None:
+    """Settles what rows of searches show, now or once the index can no longer be behind; the rest stays in doubt."""
+    adds = {contact: run.adds_in_doubt(contact, known.doubt) for contact, known in doubts.items()}
+    # a contact with a removal in doubt is read anyway, and need not be searched for
+    left = {contact: tags for contact, tags in adds.items() if tags == doubts[contact].doubt}
+    total = len(left)
+    try:
+        await _search(run, left, _choose_searches(run, _shown_by(run, left, run.now())), total)
+        wait = max((doubts[contact].doubt_at or 0 for contact in left), default=0) + INDEX_LAG_MS - run.now()
+        again = _choose_searches(run, left)
+        if wait > 0 and again.tags and _pays(run, len(left), wait, again):
+            await run.gate.pause(wait, f"the search shows what is in doubt on {len(left):,} contacts")
+            await _search(run, left, again, total)
+    except ApiError:
+        return
+
+
+def _pays(run: Run, contacts: int, wait: int, searches: Searches) -> bool:
+    """Whether to wait and to search is done before as many contacts were read."""
+    rate = run.gate.pace.rate
+    return wait + searching_ms(searches.pages, rate) < reading_ms(contacts, rate)
+
+
+def _shown_by(run: Run, left: Adds, asked: Instant) -> Adds:
+    """Those of which a row that is asked for then may show something."""
+    return {contact: tags for contact in left if (tags := _may_show(run, contact, asked))}
+
+
+def _may_show(run: Run, contact: ContactId, asked: Instant) -> TagSet:
+    known = run.state_of(contact)
+    return provable_adds(known, run.adds_in_doubt(contact, known.doubt), known.observed or NONE, asked)
+
+
+def _choose_searches(run: Run, adds: Adds) -> Searches:
+    sought = {
+        tag for tags in set(adds.values()) for tag in tags if len(run.spelling.kept_as(tag)) <= LONGEST_TAG_SOUGHT
+    }
+    return cheapest_searches(Counter(adds.values()), run.location_book.observed, frozenset(sought), run.gate.pace.rate)
+
+
+async def _search(run: Run, left: Adds, searches: Searches, total: int) -> None:
+    """Removes the contacts that are settled from `left`."""
+    for tag in searches.tags:
+        scan, cursor = Scan(run.location), None
+        for number in count(1):
+            asked, page = await run.gate.read_with_retries(partial(run.reader.search, run.location, cursor, tag=tag))
+            cursor = page.cursor
+            rows = [(row.id, row.location) for row in page.contacts]
+            news = scan.add_page(rows, page.total, page.cursor)
+            _settle_rows(run, [row for row, new in zip(page.contacts, news, strict=True) if new], asked, left)
+            run.report(Read(run.location, total - len(left), total))
+            if scan.ended or _is_enough(run, scan, number, left):
+                break
+
+
+def _is_enough(run: Run, scan: Scan, number: int, left: Adds) -> bool:
+    """Whether what is left had better be read, after so many pages."""
+    ahead = count_pages(scan.total or 0) - 1 - number
+    rate = run.gate.pace.rate
+    return ahead <= 0 or searching_ms(ahead, rate) >= reading_ms(len(left), rate)
+
+
+def _settle_rows(run: Run, rows: Iterable[ContactRead], asked: Instant, left: Adds) -> None:
+    """What the rows show is durable, and settled."""
+    changed: dict[ContactId, ContactState] = {}
+    for row in rows:
+        if row.id not in left or row.tags is None:
+            continue
+        known = run.state_of(row.id)
+        seen = _may_show(run, row.id, asked) & row.tags
+        if not seen:
+            continue
+        changed[row.id] = record_search_row(known, seen, row.tags, asked, settle_ms=run.options.settle_ms)
+        run.outcomes.set_outcome(row.id, seen, Outcome.SEEN)
+        if not changed[row.id].doubt:
+            del left[row.id]
+            run.doubts.remove(row.id)
+    run.save_states(changed)

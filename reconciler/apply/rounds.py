@@ -9,19 +9,21 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
-from reconciler.apply.concurrent import send_all
-from reconciler.apply.learnt_aliases import batches_of
-from reconciler.apply.resolve_doubts import Again, settle_doubts
-from reconciler.apply.run import Run, check_wave
+from reconciler.apply.books import NONE
+from reconciler.apply.examine_refused import learn_from_first_write
+from reconciler.apply.resolve_doubts import Again, find_decidable, settle_doubts, take_up_earlier_runs
+from reconciler.apply.run import Run, over_limit
+from reconciler.apply.split_refused import deliver
 from reconciler.core.model.contact_changes import adopt_pairs, release_pairs
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.errors import Unfinished
-from reconciler.core.model.events import RoundStarted
-from reconciler.core.model.journal import Answer, BatchRecord
+from reconciler.core.model.errors import ReconcilerError, Unfinished
+from reconciler.core.model.events import BatchAnswered, RoundStarted
 from reconciler.core.model.names import ContactId, TagSet
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.rectangles import Demand
@@ -38,120 +40,44 @@ from reconciler.core.planning.make_plan import before_run, plan_location
 from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.planning.revert import plan_revert
 from reconciler.core.planning.situation import NO_REASSERTION
-from reconciler.core.running.batch_split import add_trial
-from reconciler.core.running.doubt import decidable_doubts, is_unclear, open_doubts
+from reconciler.core.running.batch_split import BatchQueue, add_trial
 from reconciler.core.running.stop_conditions import plan_waves, restrict_to_wave
+from reconciler.request_gate import Halted
 
 MAX_ROUNDS = 10
 MAX_SETTLINGS = 3
-NONE: TagSet = frozenset()
 Wave = Collection[ContactId] | None
 
 
 async def carry_out(run: Run) -> None:
     """All rounds of the run. Raises what stopped it."""
     _store_observations(run)
-    run.tally.add_planned(run.plan.deltas)
-    run.tally.add_planned(run.plan.reasserted)
+    run.outcomes.add_planned(run.plan.deltas)
+    run.outcomes.add_planned(run.plan.reasserted)
     # what a plan file has besides is never sent: it turns out to be so already, or is told as not sent
-    run.tally.add_planned(run.mission.rest(run.location).besides)
-    run.tally.add_deferred(run.plan.deferrals)
-    rounds = _Rounds(run, before_run(run.state))
-    moved = await _take_up(run)
-    if run.mission.canary is None:
+    run.outcomes.add_planned(run.apply_options.rest(run.location).besides)
+    run.outcomes.add_deferred(run.plan.deferrals)
+    rounds = _Rounds(run, before_run(run.location_book.state))
+    moved = await take_up_earlier_runs(run)
+    if run.apply_options.canary is None:
         await rounds.until_converged(rounds.inside() if moved else run.plan, None)
         return
-    for wave in plan_waves((*run.plan.deltas, *run.plan.deferrals), run.mission.canary):
+    for wave in plan_waves((*run.plan.deltas, *run.plan.deferrals), run.apply_options.canary):
         await rounds.until_converged(rounds.inside(wave), wave)
-        check_wave(run, wave)
+        _check_wave(run, wave)
 
 
-async def _take_up(run: Run) -> bool:
-    """What earlier runs added or left in doubt; whether that, or what is known, is not what the plan was made on."""
-    before = _added_before(run)
-    _take_as_done(run, before)
-    # what undoes a run leaves the doubts of others to them
-    left = _left_behind(run) if run.reversal is None else {}
-    _hold_what_was_tried(run, before, besides=left)
-    if not left:
-        return bool(before) or run.state.serial != run.plan.serial
-    if run.world.reader is not None:
-        run.sought = frozenset(left)
-    await settle_doubts(run, {contact: run.state.observed[contact] for contact in left})
-    _hold_what_was_tried(run, before)
-    return True
-
-
-def _added_before(run: Run) -> list[BatchRecord]:
-    """The additions that earlier runs of the same plan sent."""
-    batches = (batch for earlier in run.earlier for batch in batches_of(run, earlier))
-    return [batch for batch in batches if batch.action is Action.ADD]
-
-
-def _take_as_done(run: Run, before: Iterable[BatchRecord]) -> None:
-    """What an earlier run of the same plan added is not added again, though a workflow may have consumed it since."""
-    for contact, tags in _still_approved(run, before, _ended_well):
-        run.tally.set_outcome(contact, tags, Outcome.NOOP)
-
-
-def _hold_what_was_tried(run: Run, before: Iterable[BatchRecord], *, besides: Container[ContactId] = ()) -> None:
-    """What an earlier run of the same plan may have added is not added again, whoever asks to retry what is held.
-
-    Only a proof of this run that it never landed lets it go. `besides`: not yet read.
-    """
-    for contact, tags in _still_approved(run, before, is_unclear):
-        if contact not in besides:
-            _hold(run, contact, tags - run.proven.get(contact, NONE))
-
-
-def _hold(run: Run, contact: ContactId, tried: TagSet) -> None:
-    known = run.state.observed[contact]
-    gone = tried - ((known.observed or NONE) - known.doubt)
-    # what was not put back was asked for first by that run, and seen since
-    landed = gone & (known.ledger - known.unconfirmed - known.doubt) - {tag for tag, _ in known.restored}
-    run.tally.set_outcome(contact, (tried - gone) | landed, Outcome.NOOP)
-    if held := gone - landed:
-        run.tally.record_failure(contact, Action.ADD, held, Outcome.HELD, _TRIED)
-
-
-_TRIED = "an earlier run of this plan sent it, and no reading proves that it had no effect: a new plan may add it"
-
-
-def _still_approved(
-    run: Run, before: Iterable[BatchRecord], ended: Callable[[Answer], bool]
-) -> Iterator[tuple[ContactId, TagSet]]:
-    """The additions that ended so, and that the plan has or allows and nothing was said of yet."""
-    spent = run.tally.spent
-    for batch in before:
-        for contact, answer in batch.answers.items():
-            if ended(answer):
-                approved = run.limit.adds.get(contact, NONE) | run.tally.tags_with(contact, Outcome.NOT_SENT)
-                if tags := approved.intersection(batch.tags) - spent.get(contact, NONE):
-                    yield contact, tags
-
-
-def _ended_well(answer: Answer) -> bool:
-    return answer.verdict is not None and answer.verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
-
-
-def _left_behind(run: Run) -> dict[ContactId, ContactState]:
-    """What earlier runs left in doubt, and a reading settles: one to be made, or one that was kept."""
-    options, observed = run.options, run.state.observed
-    unread = open_doubts(observed, run.desired, settle_ms=options.settle_ms, now=options.now)
-    return unread | _decidable(run)
-
-
-def _decidable(run: Run) -> dict[ContactId, ContactState]:
-    # what undoes a run leaves the doubts of others to them
-    if run.reversal is not None:
-        return {}
-    return decidable_doubts(run.state.observed, run.desired, run.facts, run.options.now)
+def _check_wave(run: Run, wave: Wave) -> None:
+    """Raises Unfinished where a wave shows a share over its limit, however few contacts it has; None: the last one,
+    after which nothing is left to stop."""
+    if wave is not None and (passed := run.rates.over(run.apply_options.stop_on, few=1)):
+        raise over_limit(f"after the first {len(wave):,} contact{'s' * (len(wave) > 1)}: {passed}")
 
 
 def _owned_from_the_beginning(run: Run) -> TagSet:
     """The tags of deferrals that are owned as the run begins: what it prunes itself takes no approval away."""
     deferred = {tag for each in run.plan.deferrals for tag in each.tags}
-    return owned_in(run.desired, run.state.observed, run.options.selection) & deferred
+    return owned_in(run.desired, run.location_book.observed, run.options.selection) & deferred
 
 
 class _Rounds:
@@ -185,14 +111,14 @@ class _Rounds:
     async def _settle(self) -> Again | None:
         """What may be sent once more; None where nothing was in doubt that could be settled."""
         run = self.run
-        decidable = _decidable(run)
-        doubts = {who: run.state.observed[who] for who in run.doubtful if who not in run.tally.rejected}
-        if not decidable and (not doubts or run.world.reader is None):
+        decidable = find_decidable(run)
+        doubts = {who: run.state_of(who) for who in run.doubts.sent if who not in run.outcomes.rejected}
+        if not decidable and (not doubts or not run.can_read):
             return None
         doubts |= decidable
         again = await settle_doubts(run, doubts)
         # what no reading told stays in doubt, and is the next run's
-        run.doubtful.clear()
+        run.doubts.clear()
         return again
 
     async def _once_more(self, again: Again) -> None:
@@ -206,7 +132,7 @@ class _Rounds:
             Demands(demands[Action.ADD], demands[Action.REMOVE]), self.run.caps, solve=self.run.options.solve
         ).batches
         self._refuse_requests(len(batches))
-        self.run.done = self.run.done + Counts(requests=len(batches))
+        self.run.progress.add_counts(Counts(requests=len(batches)))
         await self._send(batches)
 
     def _refuse_requests(self, number: int) -> None:
@@ -221,22 +147,21 @@ class _Rounds:
     async def _round(self, current: LocationPlan) -> None:
         run = self.run
         _record_ledger(run, current)
-        run.tally.add_planned(current.deltas)
-        run.done = run.done + count_pairs(
-            current.deltas, current.reasserted, requests=len(current.batches), observed=run.state.observed
-        )
+        run.outcomes.add_planned(current.deltas)
+        observed, requests = run.location_book.observed, len(current.batches)
+        run.progress.add_counts(count_pairs(current.deltas, current.reasserted, requests=requests, observed=observed))
         await self._send(current.batches)
 
     async def _send(self, batches: Sequence[Batch]) -> None:
-        self.run.rounds += 1
-        self.run.tell(RoundStarted(self.run.location, self.run.rounds, len(batches)))
+        self.run.report(RoundStarted(self.run.location, self.run.progress.start_round(), len(batches)))
         await send_all(self.run, _with_trial(self.run, batches))
 
     def inside(self, wave: Wave = None) -> LocationPlan:
         """What is left to do, as far as it was approved, belongs to the wave, and the guards let it pass."""
         run = self.run
         fresh = self._fresh()
-        deltas, run.outside = keep_approved(fresh.deltas, run.limit, failed=run.tally.failed)
+        deltas, outside = keep_approved(fresh.deltas, run.limit, failed=run.outcomes.failed)
+        run.progress.set_outside(outside)
         if wave is not None:
             deltas = restrict_to_wave(deltas, wave)
         inside = fresh
@@ -246,7 +171,7 @@ class _Rounds:
             ).batches
             inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measured(deltas, len(batches)))
         if inside.batches and inside.refused:
-            run.tally.add_planned(deltas)
+            run.outcomes.add_planned(deltas)
             raise Unfinished("; ".join(explain_refusals((inside,))), hint="what is left is in the next plan")
         return inside
 
@@ -257,17 +182,20 @@ class _Rounds:
         plan = partial(plan_location, owned=self._owned)
         if run.reversal is not None:
             plan = partial(plan_revert, run.reversal)
-        return plan(run.desired, run.state, options, spent=run.tally.spent, done=run.done, before=self._before())
+        spent, done = run.outcomes.spent, run.progress.counts
+        return plan(run.desired, run.location_book.state, options, spent=spent, done=done, before=self._before())
 
     def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
         run = self.run
-        counts: Counts = run.done + count_pairs(deltas, requests=requests, observed=run.state.observed)
+        counts: Counts = run.progress.counts + count_pairs(
+            deltas, requests=requests, observed=run.location_book.observed
+        )
         limits, allowances = run.options.limits, run.options.allowances
         return measure_guards(counts, self._before(), run.desired, limits=limits, allowances=allowances)
 
     def _before(self) -> Before:
         """What was there before the run, with what the answers told of contacts never observed."""
-        return replace(self._first, holders=self._first.holders + self.run.learnt)
+        return replace(self._first, holders=self._first.holders + self.run.progress.new_holders)
 
 
 def _with_trial(run: Run, batches: Sequence[Batch]) -> Sequence[Batch]:
@@ -275,19 +203,20 @@ def _with_trial(run: Run, batches: Sequence[Batch]) -> Sequence[Batch]:
 
     Not those with tags that start something: a refused one is looked at, contact by contact.
     """
-    if run.trial is not None or not run.facts.doubts_limits(run.now()):
+    if run.location_book.trial is not None or not run.facts.doubts_limits(run.now()):
         return batches
     spare = frozenset(tag for tag, rule in run.desired.rules.items() if rule.once or rule.triggers)
-    batches, run.trial = add_trial(batches, run.options.caps, run.caps, spare=spare)
+    batches, trial = add_trial(batches, run.options.caps, run.caps, spare=spare)
+    run.location_book.set_trial(trial)
     return batches
 
 
 def _store_observations(run: Run) -> None:
     """What the plan was made on and the state does not know yet."""
-    seen, settle_ms = map(run.state.spelling.spell_observed, run.plan.observations), run.options.settle_ms
-    changed = record_observations(run.state.observed, tuple(seen), settle_ms=settle_ms)
+    seen, settle_ms = map(run.spelling.spell_observed, run.plan.observations), run.options.settle_ms
+    changed = record_observations(run.location_book.observed, tuple(seen), settle_ms=settle_ms)
     if changed:
-        run.world.store.save_states(run.tenure.lease, changed)
+        run.store.save_states(run.lease, changed)
 
 
 def _record_ledger(run: Run, current: LocationPlan) -> None:
@@ -295,12 +224,84 @@ def _record_ledger(run: Run, current: LocationPlan) -> None:
     once, now = run.desired.once, run.now()
     for change in current.ledger:
         adopted, released = frozenset(change.adopted), frozenset(change.released)
-        run.adopted += len(adopted) * len(change.contacts)
-        run.released += len(released) * len(change.contacts)
+        contacts = len(change.contacts)
+        run.progress.add_ledger_change(adopted=len(adopted) * contacts, released=len(released) * contacts)
         for contact in change.contacts:
-            known = adopt_pairs(run.state.observed[contact], adopted, keep=NONE)
+            known = adopt_pairs(run.state_of(contact), adopted, keep=NONE)
             known = release_pairs(known, released, once=once, at=now)
             changed[contact] = replace(known, kept=frozenset(change.kept))
     if changed:
-        run.world.store.save_adoptions(run.tenure.lease, run.number, changed)
-        run.state.observed.update(changed)
+        run.store.save_adoptions(run.lease, run.journal.id, changed)
+        run.location_book.observed.update(changed)
+
+
+Tasks = dict["asyncio.Task[None]", int]
+"""The requests under way, each with the place of its batch in the queue."""
+
+
+async def send_all(run: Run, batches: Sequence[Batch]) -> None:
+    """Delivers the batches; raises what stopped the run, once everything under way has ended."""
+    queue = BatchQueue(batches)
+    tasks: Tasks = {}
+    ended = 0
+    try:
+        while True:
+            _start_ready(run, batches, queue, tasks)
+            if not tasks:
+                break
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in sorted(done, key=tasks.__getitem__):
+                index = tasks.pop(task)
+                _finish(run, task)
+                queue.end_batch(index)
+                ended += 1
+                run.report(_answered(run, batches[index], done=ended, of=len(batches)))
+    finally:
+        # what is cancelled writes nothing: its intent is in the journal
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+    if run.gate.error is not None:
+        raise run.gate.error
+
+
+def _start_ready(run: Run, batches: Sequence[Batch], queue: BatchQueue, tasks: Tasks) -> None:
+    while run.gate.error is None and len(tasks) < run.room:
+        index = queue.start_next()
+        if index is None:
+            return
+        tasks[asyncio.create_task(_deliver(run, batches[index]))] = index
+
+
+async def _deliver(run: Run, batch: Batch) -> None:
+    await deliver(run, batch)
+    # while the batch holds its contacts no other request of ours changes them
+    await learn_from_first_write(run)
+
+
+def _finish(run: Run, task: asyncio.Task[None]) -> None:
+    """An error of ours stops the run once the others have ended; any other one at once."""
+    try:
+        task.result()
+    except Halted:
+        return
+    except ReconcilerError as error:
+        run.gate.halt(error)
+
+
+def _answered(run: Run, batch: Batch, *, done: int, of: int) -> BatchAnswered:
+    tags = frozenset(batch.tags)
+    worst = Counter(run.outcomes.worst_outcome(contact, tags) for contact in batch.contacts)
+    return BatchAnswered(
+        location=run.location,
+        action=batch.action,
+        tags=len(batch.tags),
+        done=done,
+        requests=of,
+        applied=worst[Outcome.APPLIED],
+        noop=worst[Outcome.NOOP],
+        rejected=worst[Outcome.REJECTED],
+        unclear=worst[Outcome.HELD] + worst[Outcome.IN_DOUBT],
+        quota_left=run.gate.pace.left_today(run.now()),
+    )

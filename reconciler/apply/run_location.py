@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from reconciler.apply.books import LocationBook, RunProgress
 from reconciler.apply.resolve_doubts import disbelieve_absences, hold_unsettled
 from reconciler.apply.rounds import carry_out
 from reconciler.apply.run import ApplyOptions, Run, Services
@@ -14,7 +15,7 @@ from reconciler.apply.split_refused import hold_unseen
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError
 from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
-from reconciler.core.model.names import LocationId, Tag
+from reconciler.core.model.names import Instant, LocationId, Tag
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.planning.approved_scope import derive_ceiling, intersect_ceilings, respell_state
 from reconciler.core.planning.batches import count_change_pairs
@@ -24,6 +25,7 @@ from reconciler.core.planning.make_plan import set_sizes
 from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.core.running.doubt import decidable_doubts, may_have_work, open_doubts
 from reconciler.core.running.pace import Pace
+from reconciler.core.running.quota import APPLY_LATER
 from reconciler.core.running.shortfalls import (
     RunEnd,
     ending_of,
@@ -32,178 +34,194 @@ from reconciler.core.running.shortfalls import (
     note_left_aside,
     report_nothing_sent,
 )
-from reconciler.journalled_run import HeldLease, acquire_lease
+from reconciler.journalled_run import HeldLease, JournalledRun, acquire_lease, journalled_run
 from reconciler.ports import StateStore
-from reconciler.request_gate import Halted, until
+from reconciler.request_gate import Halted, RequestGate, until
 
 
 async def apply_location(
-    plan: LocationPlan, approved: ApprovedPlan, mission: ApplyOptions, world: Services
+    plan: LocationPlan, approved: ApprovedPlan, options: ApplyOptions, services: Services
 ) -> LocationReport:
     """Carries out the plan of one location; whatever goes wrong there is in the report."""
     try:
-        if not _has_work(plan, mission, world):
-            return replace(report_nothing_sent(plan, RunStatus.COMPLETE), outside=mission.rest(plan.location).lacking)
-        tenure = await _taken(plan, mission, world)
+        if not _has_work(plan, options, services):
+            return replace(report_nothing_sent(plan, RunStatus.COMPLETE), outside=options.rest(plan.location).lacking)
+        with await _acquire_lease(plan, options, services) as held:
+            return await _run_under_lease(held, plan, approved, options, services)
     except ReconcilerError as error:
         return _failed(report_nothing_sent(plan, RunStatus.STOPPED), error)
-    try:
-        return await _under_lease(tenure, plan, approved, mission, world)
-    except ReconcilerError as error:
-        return _failed(report_nothing_sent(plan, RunStatus.STOPPED), error)
-    finally:
-        tenure.release()
 
 
-def _has_work(plan: LocationPlan, mission: ApplyOptions, world: Services) -> bool:
+def _has_work(plan: LocationPlan, options: ApplyOptions, services: Services) -> bool:
     """Something to send, to record, or to settle; of a plan file, to tell what became of it."""
-    proposed = mission.proposed(plan.location)
+    proposed = options.proposed(plan.location)
     if proposed is not None and not proposed.is_empty:
         return True
-    if not plan.is_empty or plan.observations or (plan.sizes_moved and plan.location not in mission.reversals):
+    if not plan.is_empty or plan.observations or (plan.sizes_moved and plan.location not in options.reversals):
         return True
     if not may_have_work(plan):
         return False
-    desired, options = mission.desired[plan.location], mission.options[plan.location]
-    state = world.store.load_state(plan.location)
-    if decidable_doubts(state.observed, desired, state.facts, options.now):
+    desired, plan_options = options.desired[plan.location], options.options[plan.location]
+    state = services.store.load_state(plan.location)
+    if decidable_doubts(state.observed, desired, state.facts, plan_options.now):
         return True
-    unread = open_doubts(state.observed, desired, settle_ms=options.settle_ms, now=options.now)
-    return world.reader is not None and bool(unread)
+    unread = open_doubts(state.observed, desired, settle_ms=plan_options.settle_ms, now=plan_options.now)
+    return services.reader is not None and bool(unread)
 
 
-async def _taken(plan: LocationPlan, mission: ApplyOptions, world: Services) -> HeldLease:
-    """The lease; raises LockHeld, or Interrupted."""
-    taking = acquire_lease(
+async def _acquire_lease(plan: LocationPlan, options: ApplyOptions, services: Services) -> HeldLease:
+    """Raises LockHeld, or Interrupted."""
+    acquiring = acquire_lease(
         plan.location,
-        mission.holder,
-        store=world.store,
-        clock=world.clock,
-        report=world.report,
-        lock_timeout_ms=mission.lock_timeout_ms,
+        options.holder,
+        store=services.store,
+        clock=services.clock,
+        report=services.report,
+        lock_timeout_ms=options.lock_timeout_ms,
     )
-    if not mission.lock_timeout_ms:
-        return await taking
-    tenure = await until(world.stop.wait, taking)
-    if tenure is None:
-        assert world.stop.interrupted is not None
-        raise world.stop.interrupted
-    return tenure
+    if not options.lock_timeout_ms:
+        return await acquiring
+    held = await until(services.stop.wait, acquiring)
+    if held is None:
+        assert services.stop.interrupted is not None
+        raise services.stop.interrupted
+    return held
 
 
-async def _under_lease(
-    tenure: HeldLease, plan: LocationPlan, approved: ApprovedPlan, mission: ApplyOptions, world: Services
+async def _run_under_lease(
+    held: HeldLease, plan: LocationPlan, approved: ApprovedPlan, options: ApplyOptions, services: Services
 ) -> LocationReport:
-    proposed, options = mission.proposed(plan.location), mission.options[plan.location]
     # a run of a plan file is known by the file
-    whole = mission.proposal.plan if mission.proposal else approved.plan
-    _refuse_stale(proposed or plan, whole, world.store)
+    whole = options.proposal.plan if options.proposal else approved.plan
+    _refuse_stale(options.proposed(plan.location) or plan, whole, services.store)
+    plan_options = options.options[plan.location]
     header = RunHeader(
         location=plan.location,
-        operation=mission.holder.operation,
-        who=mission.holder.who,
-        started=world.clock.now(),
+        operation=options.holder.operation,
+        who=options.holder.who,
+        started=services.clock.now(),
         change_digest=whole.change_digest,
-        commit=mission.commit,
+        commit=options.commit,
         # those that the plan did not need too: a later round may
-        allowed=tuple(sorted({*map(str, options.allowances), *options.exceptions})),
+        allowed=tuple(sorted({*map(str, plan_options.allowances), *plan_options.exceptions})),
     )
-    earlier = tuple(each.id for each in _runs_of(whole, plan.location, world.store))
-    number = world.store.begin_run(tenure.lease, header)
-    state = respell_state(world.store.load_state(plan.location), proposed or plan)
-    reversal = mission.reversals.get(plan.location)
-    run = Run(
+    earlier = tuple(record.id for record in _runs_of(whole, plan.location, services.store))
+    with journalled_run(held, header, cancelled=None) as journal:
+        return await _finish_run(_open_run(plan, options, services, journal, earlier, header.started))
+
+
+def _open_run(
+    plan: LocationPlan,
+    options: ApplyOptions,
+    services: Services,
+    journal: JournalledRun,
+    earlier: tuple[str, ...],
+    began: Instant,
+) -> Run:
+    proposed, plan_options = options.proposed(plan.location), options.options[plan.location]
+    state = respell_state(services.store.load_state(plan.location), proposed or plan)
+    reversal = options.reversals.get(plan.location)
+    return Run(
         plan=plan,
         limit=intersect_ceilings(derive_ceiling(plan), derive_ceiling(proposed)) if proposed else derive_ceiling(plan),
-        outside=mission.rest(plan.location).lacking,
-        desired=state.spelling.spell_desired(mission.desired[plan.location]),
-        options=options.in_spelling(state.spelling),
+        options=plan_options.in_spelling(state.spelling),
         reversal=None if reversal is None else reversal.in_spelling(state.spelling),
-        state=state,
-        tenure=tenure,
-        mission=mission,
-        number=number,
+        apply_options=options,
+        services=services,
+        journal=journal,
+        gate=RequestGate(
+            plan.location,
+            services.pace(plan.location) if services.pace else Pace(plan_options.rate),
+            services.clock,
+            services.report,
+            journal.held,
+            chance=services.chance,
+            spill=options.spill,
+            later=APPLY_LATER,
+        ),
         earlier=earlier,
-        began=header.started,
-        world=world,
-        pace=world.pace(plan.location) if world.pace else Pace(options.rate),
+        began=began,
+        location_book=LocationBook(state, state.spelling.spell_desired(options.desired[plan.location])),
+        progress=RunProgress(outside=options.rest(plan.location).lacking),
     )
-    return await _to_its_end(run)
 
 
-async def _to_its_end(run: Run) -> LocationReport:
-    run.world.stop.listen(run.halt)
+async def _finish_run(run: Run) -> LocationReport:
+    """Carries it out to its end, be that an error."""
+    run.services.stop.listen(run.gate.halt)
     problem: ReconcilerError | None = None
     try:
         await carry_out(run)
     except Halted:
-        problem = run.error
+        problem = run.gate.error
     except ReconcilerError as error:
         problem = error
     finally:
-        run.world.stop.forget(run.halt)
-    # where the journal cannot be written, what it holds is the truth: the next run reads it
+        run.services.stop.forget(run.gate.halt)
     if not isinstance(problem, StateError):
         try:
             hold_unseen(run)
         except StateError as error:
             problem = problem or error
-    report = _reported(run, problem)
-    if not isinstance(problem, StateError):
+    report = _report_run(run, problem)
+    if isinstance(problem, StateError):
+        # where the journal cannot be written, what it holds is the truth: the next run reads it
+        run.journal.leave_open()
+    else:
         try:
-            _end(run, report)
+            _end_run(run, report)
         except StateError as error:
             problem = problem or error
             report = _failed(replace(report, status=RunStatus.STOPPED), problem)
-    return _with_kept(report, run.kept) if problem else report
+    return _with_recovery_files(report, run.progress.recovery_files) if problem else report
 
 
-def _end(run: Run, report: LocationReport) -> None:
-    store, lease = run.world.store, run.tenure.lease
-    if run.rejected:
-        # only now: a token that is wrong refuses everybody, and says nothing of them
-        store.save_states(lease, run.rejected if run.wrong else {who: run.state.observed[who] for who in run.rejected})
+def _end_run(run: Run, report: LocationReport) -> None:
+    if rejected := run.progress.rejected:
+        # only now: a token that is wrong refuses every contact, and says nothing of them
+        believed = rejected if run.progress.disbelieved else {contact: run.state_of(contact) for contact in rejected}
+        run.store.save_states(run.lease, believed)
     # of a part of the whole nothing follows for the size of a set, nor of what undoes a run
     whole = report.status is RunStatus.COMPLETE and run.reversal is None and not run.options.selection.is_part
     sizes = set_sizes(run.desired) if whole else None
-    store.end_run(lease, run.number, report.status, run.now(), set_sizes=sizes, ending=ending_of(report))
-    if run.mission.history_keep is not None:
-        store.prune_journal(lease, run.mission.history_keep)
+    run.journal.end(report.status, set_sizes=sizes, ending=ending_of(report))
+    if run.apply_options.history_keep is not None:
+        run.store.prune_journal(run.lease, run.apply_options.history_keep)
 
 
-def _reported(run: Run, problem: ReconcilerError | None) -> LocationReport:
+def _report_run(run: Run, problem: ReconcilerError | None) -> LocationReport:
     hold_unsettled(run)
-    if run.wrong:
+    if run.progress.disbelieved:
         disbelieve_absences(run)
-    run.tally.close_unsent(run.present, run.state.observed)
-    pairs = Counter(run.tally.pairs(run.state.observed))
-    rest = run.mission.rest(run.location)
+    run.outcomes.close_unsent(run.present, run.location_book.observed)
+    pairs = Counter(run.outcomes.pairs(run.location_book.observed))
+    rest = run.apply_options.rest(run.location)
     if rest.foreign:
         pairs[Outcome.NOT_SENT] += count_change_pairs(rest.foreign)
     besides = frozenset(contact for delta in rest.besides for contact in delta.contacts)
-    end = RunEnd(run.state.observed, run.present, is_stopped=problem is not None, besides=besides)
+    end = RunEnd(run.location_book.observed, run.present, is_stopped=problem is not None, besides=besides)
     report = LocationReport(
         location=run.location,
-        run=run.number,
+        run=run.journal.id,
         status=RunStatus.STOPPED if problem else RunStatus.COMPLETE,
-        rounds=run.rounds,
-        requests=run.requests,
-        reads=run.reads,
-        adopted=run.adopted,
-        released=run.released,
+        rounds=run.progress.rounds,
+        requests=run.gate.writes,
+        reads=run.gate.reads,
+        adopted=run.progress.adopted,
+        released=run.progress.released,
         pairs=dict(pairs),
-        findings=run.tally.findings(),
-        surprises=run.tally.surprises(),
-        notes=(*run.notes, *note_left_aside(run.plan, _still_held(run))),
-        outside=run.outside,
-        unsent=(*explain_unsent(run.tally, run.plan.deferrals, end), *foreign_changes(rest.foreign)),
+        findings=run.outcomes.findings(),
+        surprises=run.outcomes.surprises(),
+        notes=(*run.progress.notes, *note_left_aside(run.plan, _still_held(run))),
+        outside=run.progress.outside,
+        unsent=(*explain_unsent(run.outcomes, run.plan.deferrals, end), *foreign_changes(rest.foreign)),
     )
     return _failed(report, problem) if problem else report
 
 
 def _still_held(run: Run) -> list[HeldContacts]:
     """What the plan held, and no look of this run settled."""
-    observed = run.state.observed
+    observed = run.location_book.observed
     open_ones = (
         replace(listed, contacts=tuple(who for who in listed.contacts if _is_open(observed[who], listed.tags)))
         for listed in run.plan.held
@@ -250,7 +268,7 @@ def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:
     return replace(report, error=told, hint=hint, error_code=error.exit_code)
 
 
-def _with_kept(report: LocationReport, kept: Sequence[str]) -> LocationReport:
+def _with_recovery_files(report: LocationReport, kept: Sequence[str]) -> LocationReport:
     """Names every emergency journal, and the command that takes them in. Answers that no place took are in doubt."""
     places, lost = [place for place in kept if place], sum(not place for place in kept)
     error, hint = report.error, report.hint

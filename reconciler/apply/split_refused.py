@@ -2,14 +2,14 @@
 
 Rules
 1. What was learnt in this run is heeded before anything leaves: sizes, tags that are refused, contacts that are out.
-2. What is refused as a whole, and had no effect (`sending` looks), is sent in parts. One batch at a time is taken
+2. What is refused as a whole, and had no effect (`send_batch` looks), is sent in parts. One batch at a time is taken
    apart: the others may learn from it.
 3. A number in the message is the size, where the batch exceeds it. Else the whole is sent once more: a refusal that
    passes is not about size. Then halves are sent, tags first. Where both are refused, one contact alone and a single
    pair tell whether anything is taken at all: if not, the run stops.
 4. A smaller size is learnt where all parts of what was refused are taken. Where one of them is, the culprit is looked
    for in the other; the run goes on without it.
-5. A size that was learnt is tried out again, by one larger request (`core.splitting.with_trial`).
+5. A size that was learnt is tried out again, by one larger request (`core.running.batch_split.with_trial`).
 6. At most `MOST_EXTRA` requests a run are spent on all that.
 7. Parts that share contacts leave some seconds apart: a contact's date shall tell one from the other.
 8. Removals of unknown effect that no part brought to an end are in doubt when the run ends.
@@ -19,10 +19,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from reconciler.apply.date_habit import learn_named, learn_size
 from reconciler.apply.examine_refused import APART_MS, last_written
 from reconciler.apply.run import Run, Verdicts
-from reconciler.apply.send_batch import RefusedBatch, send, without
+from reconciler.apply.send_batch import RefusedBatch, learn_named_size, learn_size, send_batch
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import RequestRefused
 from reconciler.core.model.names import ContactId
@@ -57,58 +56,63 @@ class _Part:
 
 async def deliver(run: Run, batch: Batch) -> None:
     """All of the batch that is still wanted. Raises Halted, ApiError or StateError: then the run must stop."""
-    waiting = await _try_larger(run, batch) if batch == run.trial else [batch]
+    waiting = await _try_larger(run, batch) if batch == run.location_book.trial else [batch]
     while waiting:
         wanted = _wanted(run, waiting.pop(0))
         if not wanted:
             continue
         first, waiting = wanted[0], [*wanted[1:], *waiting]
-        answer = await send(run, first)
+        answer = await send_batch(run, first)
         if isinstance(answer, RefusedBatch):
             waiting = [*await _take_apart(run, first, answer.error), *waiting]
 
 
 async def _try_larger(run: Run, batch: Batch) -> list[Batch]:
     """Sends more than was learnt that a request may hold; what of the batch is still to be delivered."""
-    batch = without(batch, run.unwanted(batch))
+    batch = _without_unwanted(run, batch)
     if not batch.contacts or fits_caps(batch, run.caps):
         return [batch]
-    answer = await send(run, batch)
+    answer = await send_batch(run, batch)
     if isinstance(answer, RefusedBatch):
         _count_extra(run, answer.error)
-        run.learn(run.facts.limited(*(read_limits(answer.error.message, batch) or (None, None)), run.now()))
-        run.note(f"a larger request than was learnt was tried, and refused: {answer.error.message}")
+        run.save_facts(run.facts.limited(*(read_limits(answer.error.message, batch) or (None, None)), run.now()))
+        run.progress.add_note(f"a larger request than was learnt was tried, and refused: {answer.error.message}")
         return [batch]
     if _is_taken(answer):
-        run.learn(widen_limits(run.facts, batch, run.options.caps))
+        run.save_facts(widen_limits(run.facts, batch, run.options.caps))
     return []
 
 
 def hold_unseen(run: Run) -> None:
     """What was refused, and in no part taken, stays in doubt where nobody knows what it did."""
     changed: dict[ContactId, ContactState] = {}
-    for unseen in run.unseen:
+    for unseen in run.doubts.unseen:
         for contact in unseen.batch.contacts:
-            if tags := run.tally.tags_with(contact, Outcome.NOT_SENT).intersection(unseen.batch.tags):
-                run.tally.record_failure(contact, unseen.batch.action, tags, Outcome.HELD, unseen.message)
-                changed[contact] = changed.get(contact, run.state.observed[contact]).in_doubt(tags, unseen.sent)
-    if changed:
-        run.world.store.save_states(run.tenure.lease, changed)
-        run.state.observed.update(changed)
+            if tags := run.outcomes.tags_with(contact, Outcome.NOT_SENT).intersection(unseen.batch.tags):
+                run.outcomes.record_failure(contact, unseen.batch.action, tags, Outcome.HELD, unseen.message)
+                changed[contact] = changed.get(contact, run.state_of(contact)).in_doubt(tags, unseen.sent)
+    run.save_states(changed)
 
 
 def _wanted(run: Run, batch: Batch) -> tuple[Batch, ...]:
-    if refused := [tag for tag in batch.tags if tag in run.refused]:
+    if refused := [tag for tag in batch.tags if tag in run.location_book.refused]:
         for tag in refused:
-            _give_up(run, replace(batch, tags=(tag,)), run.refused[tag])
-        batch = replace(batch, tags=tuple(tag for tag in batch.tags if tag not in run.refused))
-    batch = without(batch, run.unwanted(batch))
+            _give_up(run, replace(batch, tags=(tag,)), run.location_book.refused[tag])
+        batch = replace(batch, tags=tuple(tag for tag in batch.tags if tag not in run.location_book.refused))
+    batch = _without_unwanted(run, batch)
     return split_to_caps(batch, run.caps) if batch.contacts and batch.tags else ()
+
+
+def _without_unwanted(run: Run, batch: Batch) -> Batch:
+    unwanted = run.unwanted(batch)
+    if not unwanted:
+        return batch
+    return replace(batch, contacts=tuple(contact for contact in batch.contacts if contact not in unwanted))
 
 
 def _is_explained(run: Run, batch: Batch) -> bool:
     """Whether what was learnt since tells why the batch was refused."""
-    return not fits_caps(batch, run.caps) or any(tag in run.refused for tag in batch.tags)
+    return not fits_caps(batch, run.caps) or any(tag in run.location_book.refused for tag in batch.tags)
 
 
 async def _take_apart(run: Run, batch: Batch, error: RequestRefused) -> list[Batch]:
@@ -119,15 +123,17 @@ async def _take_apart(run: Run, batch: Batch, error: RequestRefused) -> list[Bat
             return [batch]
         if is_single(batch):
             raise _hopeless(error)
-        if learn_named(run, batch, error):
+        if learn_named_size(run, batch, error):
             _count_extra(run, error)
             return [batch]
-        await run.pause(AGAIN_MS, f"a request was refused, and is sent once more: {error.message}")
+        await run.gate.pause(AGAIN_MS, f"a request was refused, and is sent once more: {error.message}")
         again = await _try(run, batch, error)
         if isinstance(again, RefusedBatch):
             return await _halve(run, _Part(batch, again.error))
     if _is_taken(again):
-        run.note(f"a request was refused, and taken the second time: nothing is learnt of that: {error.message}")
+        run.progress.add_note(
+            f"a request was refused, and taken the second time: nothing is learnt of that: {error.message}"
+        )
     return []
 
 
@@ -198,7 +204,7 @@ def _blame(run: Run, part: _Part) -> list[Batch]:
     if not part.taken:
         raise _hopeless(part.error)
     if part.by_tag or len(part.batch.contacts) > 1:
-        run.refused |= dict.fromkeys(part.batch.tags, part.error.message)
+        run.location_book.refuse_tags(part.batch.tags, part.error.message)
     _give_up(run, part.batch, part.error.message)
     return []
 
@@ -212,18 +218,17 @@ def _is_taken(verdicts: Verdicts) -> bool:
 async def _try(run: Run, batch: Batch, error: RequestRefused) -> Verdicts | RefusedBatch:
     """`error`: with which the batch was refused that this one is a part of."""
     _count_extra(run, error)
-    batch = without(batch, run.unwanted(batch))
+    batch = _without_unwanted(run, batch)
     if not batch.contacts:
         return {}
-    written = max(last_written(run.state.observed[contact]) for contact in batch.contacts)
+    written = max(last_written(run.state_of(contact)) for contact in batch.contacts)
     if (wait := written + APART_MS - run.now()) > 0:
-        await run.pause(wait, "contacts were just written: their dates shall tell the next request from that")
-    return await send(run, batch)
+        await run.gate.pause(wait, "contacts were just written: their dates shall tell the next request from that")
+    return await send_batch(run, batch)
 
 
 def _count_extra(run: Run, error: RequestRefused) -> None:
-    run.extra += 1
-    if run.extra > MOST_EXTRA:
+    if run.progress.count_extra() > MOST_EXTRA:
         raise RequestRefused(
             f"requests are refused as a whole, and {MOST_EXTRA} more did not tell why: {error.message}",
             status=0,
@@ -240,4 +245,4 @@ def _hopeless(refused: RequestRefused) -> RequestRefused:
 
 def _give_up(run: Run, batch: Batch, message: str) -> None:
     for contact in batch.contacts:
-        run.tally.record_failure(contact, batch.action, frozenset(batch.tags), Outcome.NOT_SENT, message)
+        run.outcomes.record_failure(contact, batch.action, frozenset(batch.tags), Outcome.NOT_SENT, message)

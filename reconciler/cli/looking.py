@@ -42,6 +42,7 @@ from reconciler.core.running.pace import Pace
 from reconciler.output.blocks import counted
 from reconciler.ports import Reporter, StateReader
 from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh
+from reconciler.request_gate import Heartbeat, NoLease, RequestGate
 
 T = TypeVar("T")
 
@@ -162,16 +163,19 @@ async def read(
     *,
     pace: Pace,
     keep: Keep = keep_nothing,
+    heartbeat: Heartbeat | None = None,
 ) -> RefreshResult:
-    """Asks the API of a location."""
+    """Asks the API of a location. `heartbeat`: of the lease, where the reading is stored."""
     if wanted.is_empty:
         return RefreshResult()
     record = command_record()
     record.reads, record.keeps = True, keep is not keep_nothing
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(open_reading(settings, location, pace))
-        reading = ReadServices(api, SystemClock(), report, pace, token=called(token_held_in(settings, location)))
-        return await refresh(location, wanted, reading, keep)
+        clock = SystemClock()
+        gate = RequestGate(location, pace, clock, report, heartbeat or NoLease(clock))
+        reading = ReadServices(api, gate, token=called(token_held_in(settings, location)))
+        return await refresh(wanted, reading, keep)
 
 
 def wanted_of(

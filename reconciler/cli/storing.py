@@ -22,7 +22,7 @@ from reconciler.core.model.settings import Settings
 from reconciler.core.observing.refresh_rules import RefreshRequest, RefreshResult, record_observations
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
-from reconciler.journalled_run import HeldLease, acquire_lease
+from reconciler.journalled_run import HeldLease, acquire_lease, journalled_run
 from reconciler.operations.identity import current_holder
 from reconciler.output.blocks import counted
 from reconciler.ports import StateStore
@@ -59,23 +59,19 @@ async def read_and_store(
 
     Within `ended_by_signals` a signal ends it in order.
     """
-    tenure = await acquire_lease(
+    with await acquire_lease(
         location,
         current_holder(operation),
         store=store,
         clock=SystemClock(),
         report=console,
         lock_timeout_ms=round(1000 * options["lock_timeout"]),
-    )
-    try:
+    ) as held:
         diary = Stored(load_state(settings, store, location))
         wanted = wanted_of(diary.state)
-        if wanted.is_empty:
-            return diary
-        await _journalled(settings, wanted, _Diary(tenure, diary, settle_ms_of(settings)), console)
+        if not wanted.is_empty:
+            await _read_journalled(settings, wanted, _Diary(held, diary, settle_ms_of(settings)), console)
         return diary
-    finally:
-        tenure.release()
 
 
 @contextmanager
@@ -97,31 +93,29 @@ def ended_by_signals() -> Iterator[None]:
         raise
 
 
-async def _journalled(settings: Settings, wanted: RefreshRequest, diary: _Diary, console: Console) -> None:
-    tenure, clock, stored = diary.tenure, SystemClock(), diary.stored
-    holder, location = tenure.lease.holder, stored.state.location
-    header = RunHeader(location, holder.operation, holder.who, clock.now())
-    stored.run = tenure.store.begin_run(tenure.lease, header)
-    status = RunStatus.INTERRUPTED
-    pace = reckon_today(Pace(rate_of(settings)), tenure.store, location)
-    try:
-        stored.found = await tenure.during(read(settings, location, wanted, console, pace=pace, keep=diary.keep))
-        status = RunStatus.COMPLETE
-    except Exception as error:
-        status = RunStatus.STOPPED
-        if isinstance(error, ReconcilerError) and stored.read:
-            error.message += f"; what was read of {counted(stored.read, 'contact')} until then is kept"
-        raise
-    finally:
+async def _read_journalled(settings: Settings, wanted: RefreshRequest, diary: _Diary, console: Console) -> None:
+    held, stored = diary.held, diary.stored
+    holder, location = held.lease.holder, stored.state.location
+    header = RunHeader(location, holder.operation, holder.who, held.clock.now())
+    with journalled_run(held, header) as run:
+        stored.run = run.id
+        pace = reckon_today(Pace(rate_of(settings)), held.store, location)
+        try:
+            stored.found = await read(settings, location, wanted, console, pace=pace, keep=diary.keep, heartbeat=held)
+        except ReconcilerError as error:
+            if stored.read:
+                error.message += f"; what was read of {counted(stored.read, 'contact')} until then is kept"
+            raise
+        # all that was read is stored: whoever reads the state need not know that the run could not be ended
         with suppress(StateError):
-            tenure.store.end_run(tenure.lease, stored.run, status, clock.now(), set_sizes=None)
+            run.end(RunStatus.COMPLETE)
 
 
 @dataclass(slots=True)
 class _Diary:
     """Stores what is read, lot by lot, and counts it."""
 
-    tenure: HeldLease
+    held: HeldLease
     stored: Stored
     settle_ms: int
 
@@ -136,4 +130,4 @@ class _Diary:
         changed = record_observations(observed, spelt, settle_ms=self.settle_ms)
         stored.changed += sum(after.observed != before[contact] for contact, after in changed.items())
         if changed:
-            self.tenure.store.save_states(self.tenure.lease, changed)
+            self.held.store.save_states(self.held.lease, changed)

@@ -167,14 +167,14 @@ BUGS = (
     Bug(
         "remove although an add did not end well",
         "apply/run.py",
-        "            or (removing and each in tally.failed)\n",
+        "            or (removing and contact in outcomes.failed)\n",
         "",
         "6",
     ),
     Bug(
         "send what is in doubt in another batch of the plan",
         "apply/run.py",
-        "            or tally.is_unclear(each, tags)\n            or self._is_doubtful(each, tags)\n",
+        "            or outcomes.is_unclear(contact, tags)\n            or self.doubts.has_any(contact, tags)\n",
         "",
         "6",
     ),
@@ -215,14 +215,14 @@ BUGS = (
     ),
     Bug(
         "retry with a plan that is resumed what it retried before",
-        "apply/rounds.py",
+        "apply/resolve_doubts.py",
         "if contact not in besides:",
         "if contact in ():",
         "6",
     ),
     Bug(
         "take every row of a search for an add that landed",
-        "apply/search_doubts.py",
+        "apply/read_contacts.py",
         " & row.tags\n",
         "\n",
         "6",

@@ -8,7 +8,7 @@ LIES = (
     Bug(
         "believe a refusal",
         "apply/send_batch.py",
-        "    look = await _look(run, letter, waits=splits) if error.status else Look(Effect.NONE)",
+        "    look = await _look(run, journalled, waits=splits) if error.status else Look(Effect.NONE)",
         "    look = Look(Effect.NONE)",
         "6",
     ),
@@ -71,8 +71,8 @@ LIES = (
     Bug(
         "take a contact without its location for another location's",
         "apply/read_contacts.py",
-        '    if found.location not in (run.location, ""):',
-        "    if found.location != run.location:",
+        '    if answer.location not in (run.location, ""):',
+        "    if answer.location != run.location:",
         "8",
     ),
     Bug(
@@ -198,8 +198,8 @@ LIES = (
     ),
     Bug(
         "date a write before its token is there",
-        "apply/run.py",
-        "                await self._ready()\n",
+        "request_gate.py",
+        "                await self._prepare(prepare)\n",
         "                pass\n",
         "6",
     ),

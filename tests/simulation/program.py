@@ -29,6 +29,7 @@ from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import Agency
 from reconciler.planfile import parse_plan, plan_text
 from reconciler.refresh import ReadServices, read_contacts, scan
+from reconciler.request_gate import NoLease, RequestGate
 from reconciler.store import open_store
 from reconciler.store.leases import origin_of_this_process
 from tests.build import plan_options
@@ -167,8 +168,11 @@ class Program:
 
     async def look(self, location: LocationId, contacts: list[ContactId], refresh: str) -> RefreshResult:
         api, pace = self.apis[location], self.paces[location]
-        reading = ReadServices(api, self.clock, self.run.events.append, pace, chance=self.chance.random)
-        return await (read_contacts(location, contacts, reading) if refresh == "get" else scan(location, reading))
+        gate = RequestGate(
+            location, pace, self.clock, self.run.events.append, NoLease(self.clock), chance=self.chance.random
+        )
+        reading = ReadServices(api, gate)
+        return await (read_contacts(contacts, reading) if refresh == "get" else scan(reading))
 
     def mission(self, proposed: Plan | None) -> ApplyOptions:
         return ApplyOptions(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from reconciler.cli.console import Console
 from reconciler.clock import SystemClock
 from reconciler.core.formats.state_json import Portable
-from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import LocationId
-from reconciler.journalled_run import acquire_lease
+from reconciler.journalled_run import HeldLease, acquire_lease, journalled_run
 from reconciler.operations.identity import current_holder
 from reconciler.operations.runs import read_log
 from reconciler.ports import StateReader, StateStore
@@ -26,7 +25,11 @@ class Hands:
     """On the state of one location, as long as the lease lasts."""
 
     store: StateStore
-    lease: Lease
+    held: HeldLease
+
+    @property
+    def lease(self) -> Lease:
+        return self.held.lease
 
 
 @contextmanager
@@ -34,34 +37,25 @@ def locked(
     store: StateStore, location: LocationId, *, operation: str, console: Console, options: Mapping[str, Any]
 ) -> Iterator[Hands]:
     """The lease on a location."""
-    timeout_ms = round(1000 * options["lock_timeout"])
-    waiting = acquire_lease(
+    acquiring = acquire_lease(
         location,
         current_holder(operation),
         store=store,
         clock=SystemClock(),
         report=console,
-        lock_timeout_ms=timeout_ms,
+        lock_timeout_ms=round(1000 * options["lock_timeout"]),
     )
-    tenure = asyncio.run(waiting)
-    try:
-        yield Hands(store, tenure.lease)
-    finally:
-        tenure.release()
+    with asyncio.run(acquiring) as held:
+        yield Hands(store, held)
 
 
 @contextmanager
 def journalled(hands: Hands, operation: str) -> Iterator[None]:
     """A run of the history, which ends as stopped where something goes wrong."""
-    holder, clock = hands.lease.holder, SystemClock()
-    run = hands.store.begin_run(hands.lease, RunHeader(hands.lease.location, operation, holder.who, clock.now()))
-    try:
+    lease, now = hands.lease, hands.held.clock.now()
+    header = RunHeader(lease.location, operation, lease.holder.who, now)
+    with journalled_run(hands.held, header, cancelled=RunStatus.STOPPED):
         yield
-    except BaseException:
-        with suppress(StateError):
-            hands.store.end_run(hands.lease, run, RunStatus.STOPPED, clock.now(), set_sizes=None)
-        raise
-    hands.store.end_run(hands.lease, run, RunStatus.COMPLETE, clock.now(), set_sizes=None)
 
 
 def whole(reader: StateReader, location: LocationId) -> Portable:

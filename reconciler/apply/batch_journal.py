@@ -1,0 +1,216 @@
+"""One batch in the journal: its intent before it leaves; its answer, or that it had no effect, after it.
+
+Rules
+1. The intent is durable before the request leaves; the answer, with all that follows from it, in one transaction.
+2. Tags are journalled as the run calls them, however an answer spells them.
+3. A contact that the API refuses is quarantined at the end of the run only: a wrong token refuses every contact.
+4. What the state does not take is written beside the plan, and the report names the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+from reconciler.apply.books import KnownWrite
+from reconciler.apply.run import Run, Verdicts
+from reconciler.core.formats.recovery_file import UnrecordedAnswers, nothing_sent
+from reconciler.core.model.api_limits import Alias
+from reconciler.core.model.contact_changes import not_among, record_answer, record_intent, withdraw_intent
+from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.errors import StateError
+from reconciler.core.model.names import ContactId, Instant, TagSet
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.planning.batches import Batch
+from reconciler.core.planning.tag_aliases import Spelling, aliases_in
+from reconciler.core.running.stop_conditions import find_surprise
+
+States = Mapping[ContactId, ContactState]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalledBatch:
+    """A batch whose intent is durable."""
+
+    batch: Batch
+    asked: Batch
+    """As it is sent: an add as it was approved, a removal by the spellings that are there."""
+    number: int
+    sent: Instant
+    before: States
+    """The states without the intent."""
+    intended: States
+    """The states with it."""
+
+
+def journal_intent(run: Run, batch: Batch) -> JournalledBatch:
+    now = run.now()
+    before = {contact: run.state_of(contact) for contact in batch.contacts}
+    # many contacts of a batch share a state: what follows from one is made once
+    intend_once = cache(partial(record_intent, at=now, once=run.desired.once))
+    intended = {contact: _intend(run, contact, batch, known, intend_once) for contact, known in before.items()}
+    asked = run.spelling.spell_request(batch) if batch.action is Action.REMOVE else batch
+    number = run.store.record_intent(run.lease, run.journal.id, asked, intended, now)
+    return JournalledBatch(batch, asked, number, now, before, intended)
+
+
+def _intend(
+    run: Run, contact: ContactId, batch: Batch, known: ContactState, intend_once: Callable[..., ContactState]
+) -> ContactState:
+    # what a reversal gives back is ours again only where it was
+    tags = frozenset(batch.tags)
+    ours = tags if run.reversal is None else run.reversal.managed(contact, tags, run.desired)
+    return intend_once(known, batch.action, ours, keep=run.desired.want(contact).keep)
+
+
+def withdraw_batch(run: Run, journalled: JournalledBatch) -> None:
+    """The request is known to have had no effect."""
+    withdrawn = _withdrawn(journalled, journalled.before)
+    now = run.now()
+    with _or_recovery_file(run, journalled, nothing_sent(journalled.batch), withdrawn, now):
+        run.store.withdraw_batch(run.lease, journalled.number, withdrawn, now)
+
+
+def withdraw_but_for(run: Run, journalled: JournalledBatch, contacts: frozenset[ContactId], why: str) -> None:
+    """Withdraws the additions to all of the contacts but these: what the request did to them is in doubt."""
+    batch, tags, now = journalled.batch, frozenset(journalled.batch.tags), run.now()
+    doubted = replace(batch, contacts=tuple(contact for contact in batch.contacts if contact in contacts))
+    verdicts = dict.fromkeys(doubted.contacts, ContactOutcome(Outcome.IN_DOUBT, why))
+    doubtful = {contact: journalled.intended[contact].in_doubt(tags, journalled.sent) for contact in doubted.contacts}
+    durable = _withdrawn(journalled, journalled.before) | doubtful
+    _save_answer(run, journalled, nothing_sent(batch) | verdicts, durable, now)
+    run.location_book.observed.update(doubtful)
+    run.outcomes.record_batch(doubted, verdicts)
+    for contact in doubted.contacts:
+        run.doubts.add(contact, Action.ADD, tags)
+
+
+def _withdrawn(journalled: JournalledBatch, contacts: Iterable[ContactId]) -> dict[ContactId, ContactState]:
+    return {contact: withdraw_intent(journalled.intended[contact], journalled.before[contact]) for contact in contacts}
+
+
+def journal_unseen(run: Run, journalled: JournalledBatch, verdict: ContactOutcome) -> None:
+    """The contacts stay as the intent left them: in doubt."""
+    _save_answer(run, journalled, dict.fromkeys(journalled.batch.contacts, verdict), {}, run.now())
+
+
+def journal_answer(run: Run, sent: JournalledBatch, answered: Verdicts) -> None:
+    now = run.now()
+    aliases = _new_aliases(sent.batch, answered, run.spelling)
+    journalled, verdicts = _spell(sent, answered, run.spelling.with_learnt(aliases))
+    settle_ms, once = run.options.settle_ms, run.desired.once
+    absorb_once = cache(partial(record_answer, sent=journalled.sent, answered=now, settle_ms=settle_ms, once=once))
+    known = {contact: _absorb(run, journalled, contact, verdict, absorb_once) for contact, verdict in verdicts.items()}
+    refused = [contact for contact, verdict in verdicts.items() if verdict.outcome is Outcome.REJECTED]
+    rejected = _withdrawn(journalled, refused)
+    try:
+        _save_answer(run, journalled, verdicts, known | rejected, now, aliases)
+    except StateError as error:
+        report_in_doubt(run, journalled, f"its answer could not be recorded: {error.message}")
+        raise
+    run.location_book.observed.update(known)
+    run.progress.add_rejected(rejected)
+    run.outcomes.record_batch(journalled.batch, _as_named(journalled.batch, verdicts))
+    run.rates.count_rows(journalled.before, verdicts)
+    for contact, verdict in verdicts.items():
+        _note_answer(run, journalled, contact, verdict, now)
+    run.halt_if_wrong()
+
+
+def report_in_doubt(run: Run, journalled: JournalledBatch, why: str) -> None:
+    """What cannot be written down is in doubt in the report; in the state it is by its intent."""
+    verdict = ContactOutcome(Outcome.IN_DOUBT, why)
+    run.outcomes.record_batch(journalled.batch, dict.fromkeys(journalled.batch.contacts, verdict))
+
+
+def _save_answer(
+    run: Run,
+    journalled: JournalledBatch,
+    verdicts: Verdicts,
+    durable: States,
+    now: Instant,
+    aliases: Iterable[Alias] = (),
+) -> None:
+    with _or_recovery_file(run, journalled, verdicts, durable, now):
+        # first: after a kill in between the next run settles the doubt by them
+        run.save_aliases(aliases)
+        run.store.record_answer(run.lease, journalled.number, verdicts, durable, now)
+
+
+@contextmanager
+def _or_recovery_file(
+    run: Run, journalled: JournalledBatch, verdicts: Mapping[ContactId, ContactOutcome], known: States, now: Instant
+) -> Iterator[None]:
+    try:
+        yield
+    except StateError:
+        lineage, number = run.location_book.state.lineage, journalled.number
+        answers = UnrecordedAnswers(run.location, lineage, run.journal.id, number, now, verdicts, known)
+        run.progress.add_recovery_file(run.services.recovery_files(answers))
+        raise
+
+
+def _absorb(
+    run: Run,
+    journalled: JournalledBatch,
+    contact: ContactId,
+    verdict: ContactOutcome,
+    absorb_once: Callable[..., ContactState],
+) -> ContactState:
+    batch, membership = journalled.batch, run.desired.membership(contact)
+    tags = run.spelling.read(frozenset(batch.tags))
+    return absorb_once(journalled.intended[contact], verdict, batch.action, tags, membership=membership)
+
+
+def _note_answer(
+    run: Run, journalled: JournalledBatch, contact: ContactId, verdict: ContactOutcome, now: Instant
+) -> None:
+    """What one answer tells beyond its outcome."""
+    before, batch = journalled.before[contact], journalled.batch
+    if verdict.outcome is Outcome.IN_DOUBT:
+        run.doubts.add(contact, batch.action, frozenset(batch.tags))
+    if surprising := find_surprise(before, verdict):
+        run.outcomes.add_surprise(contact, surprising)
+    if before.observed is None:
+        run.progress.add_first_observation(verdict)
+    if verdict.outcome is Outcome.APPLIED and verdict.observed is not None:
+        run.location_book.add_write(KnownWrite(contact, journalled.sent, now, verdict.observed))
+
+
+def _new_aliases(batch: Batch, answered: Verdicts, spelling: Spelling) -> list[Alias]:
+    """Tags that came back spelt otherwise, and were not known to."""
+    if batch.action is Action.REMOVE:
+        return []
+    carried = {verdict.observed for verdict in answered.values()}
+    return list(aliases_in(frozenset(batch.tags), (tags and spelling.read(tags) for tags in carried)))
+
+
+def _spell(sent: JournalledBatch, answered: Verdicts, spelling: Spelling) -> tuple[JournalledBatch, Verdicts]:
+    """The states, and the answer, in one spelling of each tag."""
+    if not spelling.names:
+        return sent, answered
+    read_state, read_verdict = cache(spelling.spell_state), cache(spelling.spell_outcome)
+    before = {contact: read_state(state) for contact, state in sent.before.items()}
+    intended = {contact: read_state(state) for contact, state in sent.intended.items()}
+    verdicts = {contact: read_verdict(verdict) for contact, verdict in answered.items()}
+    return replace(sent, before=before, intended=intended), verdicts
+
+
+def _as_named(batch: Batch, verdicts: Verdicts) -> Verdicts:
+    """The verdicts under the names that the batch has, too.
+
+    An answer may spell a tag as no answer did before, or as was learnt after the batch was planned.
+    """
+    tags = frozenset(batch.tags)
+
+    def add_names(moved: TagSet) -> TagSet:
+        return moved if moved <= tags else moved | (tags - not_among(tags, moved))
+
+    return {
+        contact: verdict
+        if verdict.added | verdict.removed <= tags
+        else replace(verdict, added=add_names(verdict.added), removed=add_names(verdict.removed))
+        for contact, verdict in verdicts.items()
+    }
