@@ -26,16 +26,18 @@ def plan_text(plan: Plan) -> str:
 def write_plan(plan: Plan, path: Path) -> None:
     """Old or new, never half: 0600, replaced in one step; only a file is ever replaced, and none behind a link."""
     if path.is_symlink():
-        # whoever wrote the files of a checkout may have put it there, to have a file elsewhere replaced
+        # the author of a checkout's files may have put it there, to have a file elsewhere replaced
         raise PlanFileError(f"the plan file {path} is a link to {path.readlink()}", hint=NOT_THROUGH_LINKS)
     if path.exists() and not path.is_file():
         raise PlanFileError(f"the plan file {path} is there already, and is no file", hint="choose another name")
     try:
+        # beside its place: a rename replaces a file in one step only within one file system; 0600 from the start
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
                 file.write(plan_text(plan))
                 file.flush()
+                # on disk before the rename: after a crash the name must not lead to an empty file
                 os.fsync(file.fileno())
             Path(temporary).replace(path)
         except BaseException:
@@ -46,17 +48,17 @@ def write_plan(plan: Plan, path: Path) -> None:
 
 
 def no_plan_file(path: Path, message: str) -> PlanFileError:
-    """The error of whoever named a plan file that is not there; its hint has the file that was probably meant."""
+    """The error for a plan file that is not there; its hint names the file that was probably meant."""
     try:
-        there = [entry.name for entry in path.parent.iterdir() if entry.suffix not in MANIFESTS and entry.is_file()]
+        siblings = [entry.name for entry in path.parent.iterdir() if entry.suffix not in MANIFESTS and entry.is_file()]
     except OSError:
-        there = []
-    near = did_you_mean(path.name, there)
+        siblings = []
+    near = did_you_mean(path.name, siblings)
     return PlanFileError(message, hint=near or "`reconciler plan --out FILE` writes one")
 
 
 def load_plan(path: Path) -> Plan:
-    """The plan in the file; raises PlanFileError naming the file for anything but a whole plan, byte for byte."""
+    """The plan in the file; raises PlanFileError with the file's name unless it is a complete plan, byte for byte."""
     if path.suffix in MANIFESTS:
         raise PlanFileError(
             f"{path} is no plan file, and looks like a manifest",
@@ -81,9 +83,10 @@ def load_plan(path: Path) -> Plan:
 
 
 def parse_plan(content: bytes) -> Plan:
-    """The inverse of `plan_text`. Fields that a later minor version knows may be there; another spelling may not."""
+    """The inverse of `plan_text`. Fields of a later minor version may be there; another spelling may not."""
     try:
         document = json.loads(content)
+        # another spelling of the same values would have another digest than the one that was reviewed
         as_written = content == json_line(document).encode()
     except (ValueError, RecursionError) as error:
         raise PlanFileError("it is damaged: not JSON", hint="plan again") from error

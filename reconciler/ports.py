@@ -1,4 +1,4 @@
-"""What the stages need of the world, as Protocols. Nothing else."""
+"""The world as the stages see it: Protocols, and nothing else."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ class Clock(Protocol):
 
 
 class Reporter(Protocol):
-    """Told what happens, as it happens."""
+    """Takes each event as it happens."""
 
     def __call__(self, event: Event, /) -> None: ...
 
 
 class RecoveryFiles(Protocol):
-    """Keeps what the state cannot take, and says where; empty where there is no place for it."""
+    """Keeps answers that the state cannot take, and returns their place; empty where there is none for them."""
 
     def __call__(self, lost: UnrecordedAnswers, /) -> str: ...
 
 
 class TagWriter(Protocol):
-    """The one write. Raises an ApiError other than which the effect is told by the rows."""
+    """The one write. Where it raises no ApiError, the rows tell its effect."""
 
     async def ready(self) -> None:
-        """Gets what a request needs before it can leave: a token. Raises NotApplied or AuthRefused."""
+        """Gets the token that a request needs before it can be sent. Raises NotApplied or AuthRefused."""
 
     async def update_tags(self, update: BulkUpdate) -> tuple[ResponseRow, ...]:
-        """Sends it at once, and at most once."""
+        """Sends the update at once, and at most once."""
 
 
 class TagReader(Protocol):
     async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:
-        """The contact, or why the API says that it is not there to be read; FOREIGN where it is another location's.
+        """The contact, or the API's reason why it cannot be read; FOREIGN where it is another location's.
 
         Raises Unread where the answer is about another contact, and InDoubt where it does not tell.
         """

@@ -10,8 +10,8 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from reconciler.core.model.json_values import Json, JsonObject
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, normalise_tag, parse_instant
 from reconciler.core.model.outcome import REJECTIONS, Action, Rejection, ResponseRow
 
@@ -28,12 +28,15 @@ LONGEST_TAG_SOUGHT = 75
 FORBIDDEN = 403
 NO_ACCESS = "the token does not have access to this location"
 """The vendor's words, beside a 403, for a contact of another location."""
+# the documented words for a contact that is not there to be read, and those of live accounts
 _ABSENCES = REJECTIONS | {"contact not found": Rejection.DELETED}
-"""The vendor's words of a contact that is not there to be read: the documented ones, and that of live accounts."""
+
+
+Cursor = tuple[Json, ...]
 
 
 class UnreadableAnswer(ValueError):
-    """The body is not what the vendor documents."""
+    """The body differs from the vendor's documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +51,26 @@ class BulkUpdate:
 
 @dataclass(frozen=True, slots=True)
 class ContactRead:
-    """A contact as the API shows it. `tags` is None where the answer lacks them (unknown, not empty).
-
-    `served`: the server's time when it answered, where it said.
-    """
+    """A contact as the API shows it."""
 
     id: ContactId
     location: LocationId
     tags: TagSet | None
+    """None where the answer lacks them: unknown, not empty."""
     updated: Instant | None
     served: Instant | None = None
+    """The server's time when it answered, where a header told it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a contact search; `cursor` starts the next one, None on the last. `total` as the server counts."""
+    """One page of a contact search."""
 
     contacts: tuple[ContactRead, ...]
     total: int
-    cursor: tuple[Any, ...] | None
+    """The matches on all pages, as the server counts them."""
+    cursor: Cursor | None
+    """Starts the next page; None on the last."""
 
 
 def bulk_path(update: BulkUpdate) -> str:
@@ -74,12 +78,13 @@ def bulk_path(update: BulkUpdate) -> str:
 
 
 def bulk_body(update: BulkUpdate) -> bytes:
+    # spelt out, never merged from elsewhere: no other key can get into the body
     document = {"contacts": list(update.contacts), "tags": list(update.tags), "locationId": update.location}
     return json.dumps(document).encode()
 
 
 def read_bulk_answer(body: bytes) -> tuple[ResponseRow, ...]:
-    """The rows of an answer; raises Unreadable where there is no list of rows."""
+    """The rows of an answer; raises UnreadableAnswer where there is no list of rows."""
     document = read_object(body)
     rows = document.get("responses")
     if not isinstance(rows, list):
@@ -89,7 +94,7 @@ def read_bulk_answer(body: bytes) -> tuple[ResponseRow, ...]:
 
 def _read_row(item: object) -> ResponseRow:
     if isinstance(item, str):
-        # the vendor's schema types the items as strings; its examples are objects: take both
+        # the vendor's schema types the rows as strings, its examples are objects: both are read
         try:
             item = json.loads(item)
         except (ValueError, RecursionError) as error:
@@ -106,9 +111,9 @@ def _read_row(item: object) -> ResponseRow:
     )
 
 
-def search_body(location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> bytes:
+def search_body(location: LocationId, cursor: Cursor | None, *, tag: str = "") -> bytes:
     """A page of the contacts of `location`, those that carry `tag` where it is given."""
-    document: dict[str, Any] = {"locationId": location, "pageLimit": SEARCH_PAGE_LIMIT}
+    document: JsonObject = {"locationId": location, "pageLimit": SEARCH_PAGE_LIMIT}
     if tag:
         document["filters"] = [{"field": "tags", "operator": "eq", "value": [tag]}]
     if cursor is not None:
@@ -117,7 +122,7 @@ def search_body(location: LocationId, cursor: tuple[Any, ...] | None, *, tag: st
 
 
 def probe_body(location: LocationId) -> bytes:
-    """A search for any one contact of `location`: whether it may be read at all."""
+    """A search for any contact of `location`, to learn whether the token may read there."""
     return json.dumps({"locationId": location, "pageLimit": 1}).encode()
 
 
@@ -132,23 +137,25 @@ def read_page(body: bytes) -> Page:
     items, total = document.get("contacts"), document.get("total")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise UnreadableAnswer("the answer has no list `contacts`")
+    # True is an int to Python, and no count
     if isinstance(total, bool) or not isinstance(total, int) or total < 0:
         raise UnreadableAnswer("the answer has no number `total`")
     return Page(tuple(_contact_of(item) for item in items), total, _read_cursor(items[-1]) if items else None)
 
 
 def read_tag_list(body: bytes) -> int:
-    """How many tags a location has; raises Unreadable where there is no list of them."""
+    """How many tags a location has; raises UnreadableAnswer where there is no list of them."""
     tags = read_object(body).get("tags")
     if not isinstance(tags, list):
         raise UnreadableAnswer("the answer has no list `tags`")
     return len(tags)
 
 
-def _read_cursor(item: dict[str, Any]) -> tuple[Any, ...] | None:
+def _read_cursor(item: JsonObject) -> Cursor | None:
     after = item.get("searchAfter")
     if not isinstance(after, list):
         return None
+    # it is sent back with every page and kept to detect repeated pages: a server must not make it grow
     if len(after) > LONGEST_CURSOR or not all(_is_plain(value) for value in after):
         raise UnreadableAnswer("`searchAfter` is no short list of numbers and texts")
     return tuple(after)
@@ -159,7 +166,7 @@ def _is_plain(value: object) -> bool:
 
 
 def read_rows(items: object) -> tuple[ContactRead, ...]:
-    """Rows as the search shows them, from a dump; raises Unreadable."""
+    """Rows as the search shows them, from a dump; raises UnreadableAnswer."""
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise UnreadableAnswer("a dump is a list of contacts")
     return tuple(_contact_of(item) for item in items)
@@ -184,7 +191,7 @@ def read_contact(body: bytes) -> ContactRead:
 
 
 def read_error(body: bytes) -> tuple[str, ...]:
-    """The messages of an error body, each in one line; none where the body is not the vendor's."""
+    """The messages of an error body, each in one line; none where the body has not the vendor's shape."""
     try:
         message = read_object(body).get("message", "")
     except UnreadableAnswer:
@@ -194,34 +201,37 @@ def read_error(body: bytes) -> tuple[str, ...]:
 
 
 def classify_absence(said: Sequence[str], status: int) -> Rejection | None:
-    """Why a contact cannot be read, where all that was said is that; an error that says anything else does not tell."""
-    known = _ABSENCES | ({NO_ACCESS: Rejection.FOREIGN} if status == FORBIDDEN else {})
-    found = {known.get(message.lower().rstrip(".")) for message in said}
-    return found.pop() if len(found) == 1 else None
+    """The reason for which a contact cannot be read; None where a message gives another reason, or two differ."""
+    reasons = _ABSENCES | ({NO_ACCESS: Rejection.FOREIGN} if status == FORBIDDEN else {})
+    # an unknown message stands in the set as None: a contact counts as absent only where every message says so
+    rejections = {reasons.get(message.lower().rstrip(".")) for message in said}
+    return rejections.pop() if len(rejections) == 1 else None
 
 
 def one_line(text: str) -> str:
-    """What a server says, as one short printable line."""
+    """A server's message as one short printable line."""
+    # it goes to terminals, logs and reports, where a control character would be an instruction
     printable = text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
     return " ".join(printable.split())[:MESSAGE_LIMIT]
 
 
-def bulk_answer(rows: Sequence[ResponseRow]) -> dict[str, Any]:
+def bulk_answer(rows: Sequence[ResponseRow]) -> JsonObject:
     """The document with which the vendor answers; the sandbox's side of `read_bulk_answer`."""
     errors = sum(row.type == "error" for row in rows)
-    return {"succeded": True, "errorCount": errors, "responses": [_row_document(row) for row in rows]}
+    return {"succeded": True, "errorCount": errors, "responses": [row_document(row) for row in rows]}
 
 
-def _row_document(row: ResponseRow) -> dict[str, Any]:
-    document: dict[str, Any] = {"contactId": row.contact, "message": row.message, "type": row.type}
+def row_document(row: ResponseRow) -> JsonObject:
+    document: JsonObject = {"contactId": row.contact, "message": row.message, "type": row.type}
     lists = {"oldTags": row.old, "tagsAdded": row.added, "tagsRemoved": row.removed}
     return document | {key: sorted(tags) for key, tags in lists.items() if tags is not None}
 
 
-def _contact_of(item: dict[str, Any]) -> ContactRead:
+def _contact_of(item: JsonObject) -> ContactRead:
     try:
-        updated = parse_instant(item["dateUpdated"])
-    except (KeyError, TypeError, ValueError):
+        updated = parse_instant(_read_text(item, "dateUpdated"))
+    except ValueError:
+        # the date only saves readings; without it the contact is read as if it had changed
         updated = None
     contact = _read_text(item, "id")
     if not 0 < len(contact) <= LONGEST_ID:
@@ -234,20 +244,23 @@ def _contact_of(item: dict[str, Any]) -> ContactRead:
     )
 
 
+# JSON may escape half of a surrogate pair, which no UTF-8 can carry: it could neither be stored nor sent
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def read_object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes) -> JsonObject:
+    """The object in a body; raises UnreadableAnswer."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
+        # brackets nested deeply enough end the parser's recursion, not its input
         raise UnreadableAnswer("the body is not JSON") from error
     if not isinstance(document, dict):
         raise UnreadableAnswer("the body is not a JSON object")
     return document
 
 
-def _read_text(item: dict[str, Any], key: str, *, default: str | None = None) -> str:
+def _read_text(item: JsonObject, key: str, *, default: str | None = None) -> str:
     value = item.get(key, default)
     if not isinstance(value, str):
         raise UnreadableAnswer(f"`{key}` is not text")

@@ -20,11 +20,13 @@ LONGEST_PAUSE_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class LocationToken:
-    """What an agency token was exchanged for. `location`: which it is for, as far as the answer says."""
+    """A token of a location, in exchange for an agency's token."""
 
+    # not in the repr: a traceback or a log line must not hold it
     token: str = field(repr=False)
     lasts_ms: int | None
     location: LocationId | None
+    """None where the answer names none."""
 
 
 def read_date(headers: Mapping[str, str]) -> Instant | None:
@@ -33,7 +35,7 @@ def read_date(headers: Mapping[str, str]) -> Instant | None:
 
 
 def read_quota(headers: Mapping[str, str]) -> Quota:
-    """What the headers of an answer say of the limits; one that is no sensible number says nothing."""
+    """The limits in the headers of an answer; None for each that is missing or no sensible number."""
     given = {name.lower(): value for name, value in headers.items()}
     limit = _read_number(given, "X-RateLimit-Max", least=1, most=1_000_000)
     daily_limit = _read_number(given, "X-RateLimit-Limit-Daily", least=1, most=1_000_000_000)
@@ -56,6 +58,7 @@ def read_pause(headers: Mapping[str, str], now: Instant) -> int | None:
     text = given.get("retry-after", "").strip()
     if text.isascii() and text.isdigit() and len(text) <= 9:
         return min(int(text) * 1000, LONGEST_PAUSE_MS)
+    # a clock that is wrong by minutes would make the pause negative, or last an hour: prefer the server's own
     until, sent = _parse_date(text), _parse_date(given.get("date", ""))
     if until is None:
         return None
@@ -64,6 +67,7 @@ def read_pause(headers: Mapping[str, str], now: Instant) -> int | None:
 
 def _read_number(given: Mapping[str, str], name: str, *, least: int = 0, most: int) -> int | None:
     text = given.get(name.lower(), "").strip()
+    # the length is checked before int(): Python refuses to convert thousands of digits
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(most)):
         return None
     return int(text) if least <= int(text) <= most else None
@@ -79,14 +83,14 @@ def _parse_date(text: str) -> Instant | None:
 
 def location_token_body(company: str, location: LocationId) -> bytes:
     """A form; raises ValueError for ids with characters that would change its structure."""
-    for each in (company, location):
-        if not each.isascii() or not each.replace("-", "").replace("_", "").isalnum():
+    for text in (company, location):
+        if not text.isascii() or not text.replace("-", "").replace("_", "").isalnum():
             raise ValueError("an id with characters that a form cannot carry")
     return f"companyId={company}&locationId={location}".encode()
 
 
 def read_location_token(body: bytes) -> LocationToken:
-    """Raises Unreadable where there is no token that a header can carry; no message holds anything of the body."""
+    """Raises UnreadableAnswer where there is no token that a header can carry; no message repeats the body."""
     document = read_object(body)
     # version 3 of the API spells its keys in camel case
     tokens = [token for key in ("access_token", "accessToken") if _is_token(token := document.get(key))]

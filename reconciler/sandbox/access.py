@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qs
 
+from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.messages import Headers, RefusedRequest, Request
@@ -49,20 +49,21 @@ class Limiter:
         """Whether a request may pass at `now`; if so it counts."""
         self._forget_past(now)
         allowed = self._requests_left() > 0 and self._requests_left_today() > 0
+        # where refused requests count, a client that hurries on keeps itself out
         if allowed or self._rules.refused_requests_count:
             self._count_request(now)
         return allowed
 
     def spend(self, requests: int, *, now: Instant) -> None:
-        """What another integration used up."""
+        """Counts requests of another integration."""
         self._forget_past(now)
         for _ in range(requests):
             self._count_request(now)
 
     def headers(self, now: Instant) -> Headers:
-        """What every answer tells of the limit, this request already counted."""
+        """The limit and the requests that remain, with this one already counted, as every answer has them."""
         self._forget_past(now)
-        found: Headers = (
+        lines: Headers = (
             ("X-RateLimit-Limit-Daily", str(self.limits.requests_per_day)),
             ("X-RateLimit-Daily-Remaining", str(self._requests_left_today())),
             ("X-RateLimit-Interval-Milliseconds", str(self.limits.interval_ms)),
@@ -70,8 +71,8 @@ class Limiter:
             ("X-RateLimit-Remaining", str(self._requests_left())),
         )
         if self._rules.daily_reset_header:
-            found += (("X-RateLimit-Daily-Reset", str(DAY_MS - now % DAY_MS)),)
-        return found
+            lines += (("X-RateLimit-Daily-Reset", str(DAY_MS - now % DAY_MS)),)
+        return lines
 
     def wait_ms(self, now: Instant) -> int:
         """How long a request that is refused at `now` had better wait."""
@@ -82,6 +83,7 @@ class Limiter:
             return 0
         if not self._rules.interval_slides:
             return self.limits.interval_ms - now % self.limits.interval_ms
+        # room for one comes when so many have left the interval that one less than the limit is in it
         return self._recent[len(self._recent) - self.limits.requests] + self.limits.interval_ms - now
 
     def _count_request(self, now: Instant) -> None:
@@ -98,6 +100,7 @@ class Limiter:
         if now // DAY_MS > self._day:
             self._day, self._today = now // DAY_MS, 0
         length = self.limits.interval_ms
+        # an interval that does not slide forgets all at its end; the first instant of the next one belongs to that
         horizon = now - length if self._rules.interval_slides else now // length * length - 1
         while self._recent and self._recent[0] <= horizon:
             self._recent.popleft()
@@ -110,15 +113,16 @@ NO_LOCATION = "Location not found"
 
 @dataclass(frozen=True, slots=True)
 class SandboxAgency:
-    """An agency's token, the company that it is of, and what its location tokens may do."""
+    """An agency's token."""
 
     token: str
     company: str
     scopes: frozenset[str]
+    """The rights of the location tokens that it is exchanged for."""
 
 
 class TokenExchange:
-    """Where an agency's token is exchanged."""
+    """Exchanges an agency's token for location tokens."""
 
     def __init__(self, agency: SandboxAgency, location: LocationId, rules: Assumptions) -> None:
         self.agency = agency
@@ -128,14 +132,15 @@ class TokenExchange:
 
     def is_good(self, token: str, now: Instant) -> bool:
         """Whether the token was issued here and is still good."""
+        # an unknown token ends now, and is no longer good
         return now < self.issued.get(token, now)
 
     def revoke(self) -> None:
         """Every location token ends now."""
         self.issued.clear()
 
-    def exchange(self, request: Request, now: Instant) -> dict[str, Any]:
-        """The answer's document; Refused where the form is not right."""
+    def exchange(self, request: Request, now: Instant) -> JsonObject:
+        """The answer's document; raises RefusedRequest where the form is not right."""
         form = self._read_form(request)
         if form["companyId"] != self.agency.company:
             raise RefusedRequest(401, NO_COMPANY)
@@ -143,6 +148,7 @@ class TokenExchange:
             raise RefusedRequest(400, NO_LOCATION)
         if self._rules.exchange_revokes:
             self.revoke()
+        # no chance in it: the same requests at the same times issue the same tokens
         token = f"location-token-{len(self.issued) + 1}-{now}"
         self.issued[token] = Instant(now + 1000 * self._rules.location_token_s)
         camel = self._rules.exchange_in_camel_case

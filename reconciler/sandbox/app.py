@@ -13,8 +13,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
+from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.sandbox.access import Limiter, Limits, SandboxAgency, TokenExchange
@@ -32,7 +32,7 @@ from reconciler.sandbox.messages import (
 )
 from reconciler.sandbox.search import Search, contact_document, read_query
 from reconciler.sandbox.world import Contact, World, made_up_id
-from reconciler.wire import API_VERSION, bulk_answer
+from reconciler.wire import API_VERSION, bulk_answer, row_document
 
 DEMO_TOKEN = "pit-sandbox-00000000-0000-4000-8000-000000000000"  # noqa: S105  opens nothing but a sandbox
 SOMEBODY = "somebody"
@@ -53,17 +53,18 @@ _VERSIONS = frozenset({API_VERSION, "v3"})
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A token, what it may do, and the name under which its bulk writes are logged."""
+    """A token of the location and its rights."""
 
     token: str = DEMO_TOKEN
     scopes: frozenset[str] = SCOPES
     name: str = "api"
+    """The name under which its bulk writes are logged."""
 
 
 class App:
     """One location behind its API. Its only state is the world, the rate limit, the last search and issued tokens.
 
-    `agency`: whose token can be exchanged for tokens of the location.
+    The token of `agency` can be exchanged for tokens of the location.
     """
 
     def __init__(
@@ -81,11 +82,12 @@ class App:
         self._search = Search(world)
 
     def handle(self, request: Request, now: Instant) -> Response:
-        """The answer; whatever the request is, there is one."""
+        """The answer; there is one to every request."""
         return self.admit(request, now) or self.perform(request, now)
 
     def admit(self, request: Request, now: Instant) -> Response | None:
         """The refusal of a request that comes too often, or None: then it has been counted."""
+        # a request without a good token is refused later, with 401, and takes nothing from the limit
         if self._find_access(request, now) is None or self.limiter.admit(now):
             return None
         return self._with_limits(self._too_many(now), now)
@@ -108,6 +110,7 @@ class App:
         return self._with_limits(self._too_many(now), now)
 
     def _too_many(self, now: Instant) -> Response:
+        # whole seconds, rounded up: a client that waits no longer must get through
         seconds = -(-self.limiter.wait_ms(now) // 1000)
         headers = (("Retry-After", str(max(1, seconds))),) if self.world.assumptions.retry_after else ()
         return error_response(429, TOO_MANY, headers=headers)
@@ -123,13 +126,14 @@ class App:
 
     def _check_access(self, request: Request, now: Instant) -> Access:
         access = self._find_access(request, now)
+        # the vendor answers a lacking scope or version with 401 as well: a client cannot tell them by the status
         if access is None:
             raise RefusedRequest(401, NO_TOKEN)
         _check_version(request)
         return access
 
     def _exchange_token(self, counter: TokenExchange, request: Request, now: Instant) -> Response:
-        """An agency's token opens nothing else."""
+        """The one request that an agency's token may make."""
         _check_version(request)
         if (request.method, request.segments) != ("POST", ["oauth", "locationToken"]):
             raise RefusedRequest(401, NO_SCOPE)
@@ -157,9 +161,10 @@ class App:
         rows = self.world.bulk(action, body.contacts, body.tags, now=now, by=access.name, everything=body.everything)
         return json_response(201, self._bulk_document(rows, request.headers["version"]))
 
-    def _bulk_document(self, rows: tuple[ResponseRow, ...], version: str) -> dict[str, Any]:
+    def _bulk_document(self, rows: tuple[ResponseRow, ...], version: str) -> JsonObject:
         rules = self.world.assumptions
         document = bulk_answer(rows)
+        # `succeded` is the vendor's spelling; from `v3` on the right one stands beside it
         if not rules.succeeds_with_errors:
             document["succeded"] = document["errorCount"] == 0
         if rules.spells_succeeded or not rules.spells_succeded or version == "v3":
@@ -169,7 +174,7 @@ class App:
         if not rules.counts_errors:
             document["errorCount"] = 0
         if rules.rows_as_text:
-            document["responses"] = [json.dumps(row) for row in document["responses"]]
+            document["responses"] = [json.dumps(row_document(row)) for row in rows]
         return document
 
     def _search_contacts(self, request: Request, access: Access, now: Instant) -> Response:
@@ -190,14 +195,15 @@ class App:
     ) -> Response:
         _require_scope(access, WRITE_CONTACTS)
         tags = read_tags(read_json(request), self.world.assumptions)
-        found = self._check_contact(self.world.find(contact))
+        holder = self._check_contact(self.world.find(contact)).id
         change = self.world.add if adding else self.world.remove
-        return json_response(201 if adding else 200, {"tags": sorted(change(found.id, tags, now=now, by=SOMEBODY))})
+        return json_response(201 if adding else 200, {"tags": sorted(change(holder, tags, now=now, by=SOMEBODY))})
 
     def _location_tags(self, location: str, access: Access) -> Response:
         _require_scope(access, READ_TAGS)
         if location != self.world.location:
             raise RefusedRequest(403, NO_ACCESS)
+        # every tag the location ever had: the vendor's list keeps one whose last holder lost it
         tags = [{"id": made_up_id(location, tag), "name": tag, "locationId": location} for tag in self.world.known_tags]
         return json_response(200, {"tags": tags})
 

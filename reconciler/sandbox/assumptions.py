@@ -1,4 +1,4 @@
-"""What the sandbox takes the API to do where nobody can be sure, one switch each.
+"""The API's behaviour where it is not certain, as the sandbox assumes it: one switch for each question.
 
 Status of each, as in the vendor's documents and reports: S specified by the vendor, F reported from live accounts by
 third parties, A our assumption, ? unknown. A client that is right stays right under every value of every switch.
@@ -14,7 +14,7 @@ from reconciler.core.model.names import Tag
 
 
 class Oversize(StrEnum):
-    """What happens to a bulk request above the size limits."""
+    """The fate of a bulk request above the size limits."""
 
     REFUSED = "refused"
     ACCEPTED = "accepted"
@@ -22,7 +22,7 @@ class Oversize(StrEnum):
 
 
 class Merged(StrEnum):
-    """What the row of a contact says that was merged into another one, the survivor."""
+    """The row of a contact that was merged into another one, the survivor."""
 
     DELETED = "deleted"
     UNDER_OWN_ID = "under-own-id"
@@ -31,7 +31,7 @@ class Merged(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """The defaults are what we believe. Each can do the opposite; combine them freely."""
+    """The defaults are our beliefs. Each can be reversed; combine them freely."""
 
     lowercases_tags: bool = True
     """F: tags are stored in lower case. Otherwise two spellings are two tags."""
@@ -113,7 +113,7 @@ class Assumptions:
     """?: a contact is shown without its `locationId`."""
 
     changes_as_asked: bool = False
-    """?: `tagsAdded` and `tagsRemoved` name what was asked for as it was sent, not what changed as it is stored."""
+    """?: `tagsAdded` and `tagsRemoved` name the tags as they were sent, not those that changed as they are stored."""
 
     tag_write_moves_date: bool = True
     """?: a write that changes the tags of a contact moves its `dateUpdated`."""
@@ -122,7 +122,7 @@ class Assumptions:
     """?: a write that changes nothing moves it too."""
 
     search_lag_ms: int = 3_000
-    """S ("a few seconds"): what a search shows is that old."""
+    """S ("a few seconds"): the index that a search reads is that old."""
 
     search_flickers_ms: int = 0
     """F: a hit vanishes and comes back: one contact in four is out of sight, for that long each; 0 for none."""
@@ -131,10 +131,10 @@ class Assumptions:
     """?: every page is the first one, so that a search never ends."""
 
     read_lag_ms: int = 0
-    """?: what reading one contact shows is that old."""
+    """?: the copy that reading one contact shows is that old."""
 
     search_row_without_tags: int = 0
-    """F: some rows of a search lack `tags`: every n-th by id; 0 for none, as nobody knows which."""
+    """F: some rows of a search lack `tags`: every n-th by id; 0 for none, as it is not known which."""
 
     eq_needs_all: bool = True
     """?: the filter `eq` with several values asks for all of them. Otherwise for any."""

@@ -2,7 +2,7 @@
 
 Rules
 1. A request is handed on when it is whole. A body above `MOST_BODY`, or bytes that are not HTTP, are answered and the
-   connection ends; what the client still sends is read and dropped, so that it gets to see the answer.
+   connection ends; later bytes of the client are read and dropped, so that it gets to see the answer.
 2. Answers leave in the order of the requests; a client that does not read its answers is not read either.
 3. A fault that loses the answer shows as it would on a network: silence, a reset, or half a body.
 """
@@ -50,7 +50,7 @@ class FaultlessNetwork:
 
 @dataclass(slots=True)
 class Site:
-    """What all connections of one server share."""
+    """The things that all connections of one server share."""
 
     network: Network
     now: Callable[[], Instant]
@@ -60,11 +60,12 @@ class Site:
 
 
 class SandboxConnection(asyncio.Protocol):
-    """States: reading a request; busy with one; silent (its answer was lost); ended (dropping what still comes)."""
+    """States: reading a request; busy with one; silent (its answer was lost); ended (dropping all that still comes)."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._http = h11.Connection(h11.SERVER)
+        # the request that is read or answered; h11 keeps neither its head nor its body
         self._head: h11.Request | None = None
         self._body = bytearray()
         self._busy = self._silent = self._ended = self._full = self._closing = False
@@ -81,6 +82,7 @@ class SandboxConnection(asyncio.Protocol):
             self._site.deserted.set()
 
     def data_received(self, data: bytes) -> None:
+        # after the end, bytes are still read: unread ones would reset the connection before its answer is there
         if not self._ended:
             self._http.receive_data(data)
             self._read_events()
@@ -103,7 +105,7 @@ class SandboxConnection(asyncio.Protocol):
         self._read_events()
 
     def finish(self) -> None:
-        """Let the answer that is under way leave, then close."""
+        """Lets the answer that is under way leave, then closes."""
         self._closing = True
         if self._silent:
             self._transport.abort()
@@ -131,6 +133,7 @@ class SandboxConnection(asyncio.Protocol):
             self._body.clear()
         elif isinstance(event, h11.Data):
             self._body += event.data
+            # counted as it comes: a body without a stated length is bounded too
             if len(self._body) > MOST_BODY:
                 self._refuse_request(413, "request entity too large")
         elif isinstance(event, h11.EndOfMessage):
@@ -167,6 +170,7 @@ class SandboxConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _reset_link(self) -> None:
+        # a close with a linger time of zero sends RST instead of FIN
         link = self._transport.get_extra_info("socket")
         link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._transport.abort()
@@ -187,9 +191,9 @@ class SandboxConnection(asyncio.Protocol):
             self._end_writing()
             return
         self._http.start_next_cycle()
-        was_later = self._site.latency_s > 0
         self._busy = False
-        if was_later:
+        # without latency all this runs inside of the loop that reads events, which goes on by itself
+        if self._site.latency_s > 0:
             self._read_events()
 
     def _refuse_request(self, status: int, message: str) -> None:
@@ -200,7 +204,8 @@ class SandboxConnection(asyncio.Protocol):
             self._end_writing()
 
     def _end_writing(self) -> None:
-        """Close in two steps: a close with unread bytes would reset the connection and lose the answer."""
+        """Closes in two steps."""
+        # a close with unread bytes would reset the connection and lose the answer
         self._ended = True
         if self._transport.can_write_eof():
             self._transport.write_eof()

@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 from urllib.parse import unquote
 
+from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Assumptions, Oversize
@@ -35,11 +35,13 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`path` as sent, query included; names of `headers` in lower case."""
+    """A request as the network carries it."""
 
     method: str
     path: str
+    """As sent, query included."""
     headers: Mapping[str, str]
+    """Names in lower case."""
     body: bytes = b""
 
     @property
@@ -51,12 +53,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`body` is JSON, whatever the status, but for `kind` saying otherwise."""
+    """An answer as the network carries it."""
 
     status: int
     body: bytes
     headers: Headers = ()
     kind: str = JSON
+    """The type of the body: JSON at every status, as the vendor answers."""
 
 
 class Loss(StrEnum):
@@ -70,7 +73,7 @@ class Loss(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What reaches the client: an answer; nothing; or the beginning of an answer (`TRUNCATED`)."""
+    """The part of an answer that reaches the client: all, nothing, or the beginning (`TRUNCATED`)."""
 
     response: Response | None
     loss: Loss | None = None
@@ -84,13 +87,13 @@ class RefusedRequest(Exception):
         self.response = error_response(status, message, headers=headers)
 
 
-def json_response(status: int, document: Mapping[str, Any]) -> Response:
+def json_response(status: int, document: JsonObject) -> Response:
     return Response(status, json.dumps(document).encode())
 
 
 def error_response(status: int, message: str | list[str], *, headers: Headers = ()) -> Response:
     """The vendor's bodies: 400 has no `error`, 422 has a list of messages."""
-    document: dict[str, Any] = {"statusCode": status, "message": message}
+    document: JsonObject = {"statusCode": status, "message": message}
     if status != 400:
         document["error"] = _ERRORS.get(status, "Internal Server Error")
     return Response(status, json.dumps(document).encode(), headers)
@@ -110,10 +113,11 @@ class BulkBody:
     contacts: tuple[str, ...]
     tags: tuple[str, ...]
     everything: bool
+    """`removeAllTags`: the tags of the request do not matter."""
 
 
-def read_json(request: Request) -> dict[str, Any]:
-    """The body as an object: empty where it is none, or not said to be JSON; Refused (400) where it is not JSON."""
+def read_json(request: Request) -> JsonObject:
+    """The body as an object: empty where it is another value or of another type; RefusedRequest (400) for no JSON."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" or not request.body:
         return {}
@@ -124,8 +128,8 @@ def read_json(request: Request) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def check_location(document: dict[str, Any], location: LocationId) -> None:
-    """Refused where the body names no location, or another one than the token is good for."""
+def check_location(document: JsonObject, location: LocationId) -> None:
+    """Raises RefusedRequest where the body names no location, or another one than the token is good for."""
     named = document.get("locationId")
     if named is None:
         raise RefusedRequest(400, NO_LOCATION)
@@ -135,13 +139,14 @@ def check_location(document: dict[str, Any], location: LocationId) -> None:
         raise RefusedRequest(403, NO_ACCESS)
 
 
-def read_bulk(document: dict[str, Any], action: Action, rules: Assumptions) -> BulkBody:
-    """Refused (422) with every problem of the body."""
+def read_bulk(document: JsonObject, action: Action, rules: Assumptions) -> BulkBody:
+    """The bulk request in a body; raises RefusedRequest (422) with every problem."""
     problems = unknown_keys(document, _BULK_KEYS) if rules.extra_keys_refused else []
     contacts = _read_texts(document, "contacts", problems, refuse_empty=rules.empty_lists_refused)
     everything = _read_switch(document, problems)
     if everything and action is Action.ADD and rules.remove_all_on_add_refused:
         problems.append("removeAllTags can only be used with remove type")
+    # to remove everything, no tags need be named
     tags = _read_texts(document, "tags", problems, refuse_empty=rules.empty_lists_refused and not everything)
     problems += _tag_problems(tags, rules)
     if rules.oversize is Oversize.REFUSED:
@@ -150,21 +155,22 @@ def read_bulk(document: dict[str, Any], action: Action, rules: Assumptions) -> B
             raise RefusedRequest(400, "Bad Request")
         problems += too_many
     refuse_problems(problems)
+    # a server that cuts tells nothing of the contacts that it left out: rows are missing
     if rules.oversize is Oversize.CUT:
         contacts, tags = contacts[: rules.max_contacts], tags[: rules.max_tags]
     return BulkBody(contacts, tags, everything)
 
 
-def read_tags(document: dict[str, Any], rules: Assumptions) -> tuple[str, ...]:
-    """The body of the endpoints for one contact; Refused (422) with every problem."""
+def read_tags(document: JsonObject, rules: Assumptions) -> tuple[str, ...]:
+    """The tags in the body of the endpoints for one contact; raises RefusedRequest (422) with every problem."""
     problems = unknown_keys(document, frozenset({"tags"})) if rules.extra_keys_refused else []
     tags = _read_texts(document, "tags", problems, refuse_empty=rules.empty_lists_refused)
     refuse_problems(problems + _tag_problems(tags, rules))
     return tags
 
 
-def unknown_keys(document: dict[str, Any], known: frozenset[str]) -> list[str]:
-    return [f"property {key} should not exist" for key in document if key not in known]
+def unknown_keys(document: JsonObject, allowed: frozenset[str]) -> list[str]:
+    return [f"property {key} should not exist" for key in document if key not in allowed]
 
 
 def refuse_problems(problems: list[str]) -> None:
@@ -172,7 +178,7 @@ def refuse_problems(problems: list[str]) -> None:
         raise RefusedRequest(422, problems)
 
 
-def _read_texts(document: dict[str, Any], key: str, problems: list[str], *, refuse_empty: bool) -> tuple[str, ...]:
+def _read_texts(document: JsonObject, key: str, problems: list[str], *, refuse_empty: bool) -> tuple[str, ...]:
     value = document.get(key)
     if not isinstance(value, list):
         problems.append(f"{key} must be an array")
@@ -185,9 +191,9 @@ def _read_texts(document: dict[str, Any], key: str, problems: list[str], *, refu
     return tuple(value)
 
 
-def _read_switch(document: dict[str, Any], problems: list[str]) -> bool:
+def _read_switch(document: JsonObject, problems: list[str]) -> bool:
     value = document.get("removeAllTags", False)
-    # the vendor's type is boolean, the example the text "false": both are taken
+    # the vendor's type is boolean, the example the text "false": both are read
     if isinstance(value, bool | str) and value in _SWITCH:
         return _SWITCH[value]
     problems.append("removeAllTags must be a boolean value")
@@ -209,4 +215,5 @@ def _too_many(key: str, values: tuple[str, ...], limit: int) -> list[str]:
 
 
 def _no_constant(name: str) -> None:
+    # Python reads NaN and Infinity, which no JSON has
     raise ValueError(f"{name} is not JSON")

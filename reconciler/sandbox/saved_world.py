@@ -1,7 +1,7 @@
 """A world as a JSON file, and a made-up world around given contacts: the same for ever for the same seed.
 
 Rules
-1. A file is written beside its place and moved there: what is at the path is always whole. Only its owner may read it.
+1. A file is written beside its place and moved there, so that it is always complete. Only its owner may read it.
 2. The same world gives the same bytes: keys and contacts are sorted.
 3. `format_version` is MAJOR.MINOR: unknown fields are ignored, an unknown MAJOR is refused.
 4. Made up: most of the contacts exist and carry a few tags of their own. Some trouble is mixed in, as real lists have
@@ -15,14 +15,15 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from random import Random
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.json_values import Json, JsonObject
 from reconciler.core.model.names import (
     ContactId,
     Instant,
@@ -46,11 +47,11 @@ _Member = TypeVar("_Member", Action, Oversize, Merged)
 
 
 class _Damaged(ValueError):
-    """The document is not a world; the message says where."""
+    """The document is no world; the message names the place."""
 
 
 def save_world(path: Path, world: World) -> None:
-    """Replace what is at `path`; InvalidInput where it cannot be written."""
+    """Replaces the file at `path`; raises InvalidInput where it cannot be written."""
     text = json.dumps(_world_document(world), indent=1, sort_keys=True) + "\n"
     try:
         _replace_file(path, text.encode())
@@ -59,7 +60,7 @@ def save_world(path: Path, world: World) -> None:
 
 
 def load_world(path: Path) -> World:
-    """The world at `path`; InvalidInput where there is none that we can read."""
+    """The world at `path`; raises InvalidInput where there is none that this version reads."""
     document = _read_document(path)
     if document.get("format") != FORMAT:
         _refuse_file(path, "is not the data of a sandbox", hint=f'its first key would be "format": "{FORMAT}"')
@@ -76,7 +77,7 @@ def load_world(path: Path) -> World:
         _refuse_file(path, f"is damaged: {problem}", hint="restore the file, or delete it to start anew")
 
 
-def _world_document(world: World) -> dict[str, Any]:
+def _world_document(world: World) -> JsonObject:
     contacts = sorted(world.contacts.values(), key=lambda contact: contact.id)
     return {
         "format": FORMAT,
@@ -89,7 +90,7 @@ def _world_document(world: World) -> dict[str, Any]:
     }
 
 
-def _contact_document(contact: Contact) -> dict[str, Any]:
+def _contact_document(contact: Contact) -> JsonObject:
     return {
         "id": contact.id,
         "location": contact.location,
@@ -107,16 +108,19 @@ def _replace_file(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
+            # on disk before the rename: after a crash the name must not lead to an empty file
             os.fsync(file.fileno())
         Path(name).replace(path)
     except OSError:
+        # the first error is the one to report, not that its remains cannot be removed
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
 
 
-def _read_document(path: Path) -> dict[str, Any]:
+def _read_document(path: Path) -> JsonObject:
     try:
+        # a wrong file, such as a disk image, is refused before it is read into memory
         if path.stat().st_size > MOST_BYTES:
             _refuse_file(path, f"is larger than {MOST_BYTES} bytes", hint="this is no data file of a sandbox")
         document = json.loads(path.read_bytes())
@@ -132,12 +136,13 @@ def _read_document(path: Path) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _read_world(document: Mapping[str, Any]) -> World:
+def _read_world(document: JsonObject) -> World:
     contacts = [
         _read_contact(item, f"contacts[{place}]") for place, item in enumerate(_read_items(document, "contacts"))
     ]
     if len({contact.id for contact in contacts}) < len(contacts):
         raise _Damaged("contacts: an id is there twice")
+    # a write to a merged contact goes to its survivor, which therefore must be there
     if not {contact.merged_into or contact.id for contact in contacts} <= {contact.id for contact in contacts}:
         raise _Damaged("contacts: one was merged into a contact that is not there")
     changes = [
@@ -152,22 +157,23 @@ def _read_world(document: Mapping[str, Any]) -> World:
     )
 
 
-def _read_assumptions(found: object) -> Assumptions:
-    if not isinstance(found, dict):
+def _read_assumptions(written: Json) -> Assumptions:
+    if not isinstance(written, dict):
         raise _Damaged("assumptions is not an object")
     defaults = asdict(Assumptions())
-    known = {key: value for key, value in found.items() if key in defaults}
-    for key, value in known.items():
+    # a switch that a later version added is passed over: its default is what this version does
+    switches = {key: value for key, value in written.items() if key in defaults}
+    for key, value in switches.items():
         if type(value) is not type(defaults[key]) and not isinstance(defaults[key], StrEnum):
             raise _Damaged(f"assumptions.{key} is {value!r}, not like {defaults[key]!r}")
-    if "oversize" in known:
-        known["oversize"] = _read_member(Oversize, known["oversize"], "assumptions.oversize")
-    if "merged_row" in known:
-        known["merged_row"] = _read_member(Merged, known["merged_row"], "assumptions.merged_row")
-    return Assumptions(**known)
+    if "oversize" in switches:
+        switches["oversize"] = _read_member(Oversize, switches["oversize"], "assumptions.oversize")
+    if "merged_row" in switches:
+        switches["merged_row"] = _read_member(Merged, switches["merged_row"], "assumptions.merged_row")
+    return replace(Assumptions(), **switches)
 
 
-def _read_contact(item: Mapping[str, Any], place: str) -> Contact:
+def _read_contact(item: JsonObject, place: str) -> Contact:
     deleted = item.get("deleted")
     return Contact(
         ContactId(_read_text(item, "id", place)),
@@ -180,7 +186,7 @@ def _read_contact(item: Mapping[str, Any], place: str) -> Contact:
     )
 
 
-def _read_transition(item: Mapping[str, Any], place: str) -> Transition:
+def _read_transition(item: JsonObject, place: str) -> Transition:
     return Transition(
         _read_instant(item, "at", place),
         ContactId(_read_text(item, "contact", place)),
@@ -190,28 +196,28 @@ def _read_transition(item: Mapping[str, Any], place: str) -> Transition:
     )
 
 
-def _read_items(document: Mapping[str, Any], key: str) -> Iterable[Mapping[str, Any]]:
-    found = document.get(key)
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise _Damaged(f"{key} is not a list of objects")
-    return found
+def _read_items(document: JsonObject, key: str) -> list[JsonObject]:
+    items = document.get(key)
+    if isinstance(items, list) and len(objects := [item for item in items if isinstance(item, dict)]) == len(items):
+        return objects
+    raise _Damaged(f"{key} is not a list of objects")
 
 
-def _read_text(item: Mapping[str, Any], key: str, place: str) -> str:
+def _read_text(item: JsonObject, key: str, place: str) -> str:
     value = item.get(key)
     if not isinstance(value, str):
         raise _Damaged(f"{place}.{key} is not text".lstrip("."))
     return value
 
 
-def _read_texts(item: Mapping[str, Any], key: str, place: str) -> list[str]:
+def _read_texts(item: JsonObject, key: str, place: str) -> list[str]:
     value = item.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise _Damaged(f"{place}.{key} is not a list of texts".lstrip("."))
-    return value
+    if isinstance(value, list) and len(texts := [text for text in value if isinstance(text, str)]) == len(value):
+        return texts
+    raise _Damaged(f"{place}.{key} is not a list of texts".lstrip("."))
 
 
-def _read_instant(item: Mapping[str, Any], key: str, place: str) -> Instant:
+def _read_instant(item: JsonObject, key: str, place: str) -> Instant:
     try:
         return parse_instant(_read_text(item, key, place))
     except ValueError as problem:
@@ -256,22 +262,24 @@ def make_world(
     tags: Sequence[str] = OWN_TAGS,
     assumptions: Assumptions | None = None,
 ) -> World:
-    """A world in which `contacts` live, with `extra` ones that nobody names. `tags`: what they may carry already."""
+    """A world in which `contacts` live, with `extra` ones that no manifest names; they may carry `tags` already."""
     rules = assumptions or Assumptions()
+    # sorted and without repeats: the world must not depend on the order of the manifests
     named = sorted({contact for contact in contacts if looks_like_contact_id(contact)})
-    others = [made_up_id(location, str(seed), str(number)) for number in range(extra)]
+    unnamed = [made_up_id(location, str(seed), str(number)) for number in range(extra)]
     palette = [rules.spell(tag) for tag in tags]
     deleted, foreign = _pick_troubled(named, seed)
     elsewhere = LocationId(made_up_id(location, str(seed), "elsewhere"))
-    found = []
-    for name in dict.fromkeys([*named, *others]):
+    made = []
+    for name in dict.fromkeys([*named, *unnamed]):
         where = elsewhere if name in foreign else location
-        found.append(_make_contact(name, where, palette, seed=seed, deleted=name in deleted))
-    return World(location, found, assumptions=rules)
+        made.append(_make_contact(name, where, palette, seed=seed, deleted=name in deleted))
+    return World(location, made, assumptions=rules)
 
 
 def _pick_troubled(named: list[str], seed: int) -> tuple[frozenset[str], frozenset[str]]:
-    """Who is deleted and who is elsewhere: an exact share, so that small lists have none and large ones do."""
+    """The deleted contacts and those of another location."""
+    # an exact share, not a chance for each: small lists have none, large ones do
     chance = Random(f"{seed}:troubled")  # noqa: S311  the same for ever, not secret
     deleted, foreign = round(len(named) / ONE_DELETED_IN), round(len(named) / ONE_FOREIGN_IN)
     picked = chance.sample(named, deleted + foreign)

@@ -1,8 +1,8 @@
-"""The contact search: filters on tags, pages by number or by cursor, over what the index shows.
+"""The contact search: filters on tags, pages by number or by cursor, over the index.
 
 Rules
 1. Contacts come in the order in which they were added, then by id; each carries the cursor that starts after it.
-2. A cursor stays good while contacts come and go: what is behind it is not shown again, what is ahead is not missed.
+2. A cursor stays good while contacts come and go: contacts behind it are not shown again, those ahead are not missed.
 3. Filter values are compared as they stand: tags are stored in lower case, so a capital letter finds nothing.
 """
 
@@ -12,8 +12,8 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from reconciler.core.model.json_values import Json, JsonObject
 from reconciler.core.model.names import ContactId, Instant, Tag, iso
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.messages import refuse_problems, unknown_keys
@@ -23,7 +23,7 @@ MOST_A_PAGE = 500
 DEEPEST_RECORD = 10_000
 LONGEST_VALUE = 75
 FLICKERING = 4
-"""One contact in so many is out of sight, where an index flickers."""
+"""One contact in so many is hidden, where an index flickers."""
 
 _KEYS = frozenset({"locationId", "pageLimit", "page", "searchAfter", "filters"})
 _FILTER_KEYS = frozenset({"field", "operator", "value"})
@@ -52,7 +52,7 @@ class SearchFilter:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a search asks for: contacts that meet all `filters`, those after `after` or those of page `page`."""
+    """A search for the contacts that meet all `filters`: those behind the cursor `after`, or those of page `page`."""
 
     filters: tuple[SearchFilter, ...]
     size: int
@@ -60,21 +60,20 @@ class Query:
     after: Key | None
 
 
-def read_query(document: dict[str, Any], rules: Assumptions) -> Query:
-    """Refused (422) with every problem of the body."""
+def read_query(document: JsonObject, rules: Assumptions) -> Query:
+    """The search in a body; raises RefusedRequest (422) with every problem."""
     problems = unknown_keys(document, _KEYS) if rules.extra_keys_refused else []
     size = _read_positive(document, "pageLimit", problems, most=MOST_A_PAGE)
     page = _read_positive(document, "page", problems) if "page" in document else 1
-    after = document.get("searchAfter")
-    if after is not None and "page" in document:
+    cursor = document.get("searchAfter")
+    if cursor is not None and "page" in document:
         problems.append("page can not be used with searchAfter")
-    if after is not None and not _is_key(after):
-        problems.append("searchAfter must be the one of a contact")
-    if after is None and page * size > DEEPEST_RECORD:
+    after = None if cursor is None else _read_key(cursor, problems)
+    if cursor is None and page * size > DEEPEST_RECORD:
         problems.append(f"use searchAfter for records past {DEEPEST_RECORD}")
     filters = _read_filters(document.get("filters", []), problems)
     refuse_problems(problems)
-    return Query(filters, size, page, None if after is None else (after[0], after[1]))
+    return Query(filters, size, page, after)
 
 
 class Search:
@@ -85,27 +84,29 @@ class Search:
         self._asked: tuple[tuple[SearchFilter, ...], int, int | None] | None = None
         self._keys: list[Key] = []
 
-    def run(self, query: Query, now: Instant) -> dict[str, Any]:
+    def run(self, query: Query, now: Instant) -> JsonObject:
         """The document of one page."""
+        # the same search of the same index is sorted once: a location of a million contacts has thousands of pages
         indexed, turn = self._world.indexed(now), self._hidden_turn(now)
         asked = (query.filters, self._world.index_version, turn)
         if asked != self._asked:
-            found = (contact for contact in indexed.values() if self._matches(contact, query.filters))
+            matches = (contact for contact in indexed.values() if self._matches(contact, query.filters))
             if turn is not None:
-                found = (contact for contact in found if (sum(contact.id.encode()) + turn) % FLICKERING)
-            self._keys = sorted((contact.added, contact.id) for contact in found)
+                matches = (contact for contact in matches if (sum(contact.id.encode()) + turn) % FLICKERING)
+            self._keys = sorted((contact.added, contact.id) for contact in matches)
             self._asked = asked
         start = (query.page - 1) * query.size
         if query.after is not None and not self._world.assumptions.search_ignores_cursor:
+            # by the place that a cursor names, not by its contact: that may have left meanwhile
             start = bisect_right(self._keys, query.after)
         keys = self._keys[start : start + query.size]
         rows = [self._row_document(indexed[ContactId(key[1])]) for key in keys]
         return {"contacts": rows, "total": len(self._keys)}
 
     def _hidden_turn(self, now: Instant) -> int | None:
-        """Whose turn it is to be out of sight."""
-        each_ms = self._world.assumptions.search_flickers_ms
-        return now // each_ms if each_ms else None
+        """The number of the turn, which decides the contacts that are hidden; None where the index does not flicker."""
+        turn_ms = self._world.assumptions.search_flickers_ms
+        return now // turn_ms if turn_ms else None
 
     def _matches(self, contact: Contact, filters: tuple[SearchFilter, ...]) -> bool:
         if contact.deleted is not None or contact.location != self._world.location:
@@ -118,16 +119,17 @@ class Search:
             return carries is (test.operator == "eq")
         return _TESTS[test.operator](contact.tags, test.values)
 
-    def _row_document(self, contact: Contact) -> dict[str, Any]:
+    def _row_document(self, contact: Contact) -> JsonObject:
         row = contact_document(contact) | {"searchAfter": [contact.added, contact.id]}
+        # by the sum of its letters: the same contacts in every search, and none that a test would name
         nth = self._world.assumptions.search_row_without_tags
         if nth and sum(contact.id.encode()) % nth == 0:
             del row["tags"]
         return row
 
 
-def contact_document(contact: Contact) -> dict[str, Any]:
-    """A contact as the vendor shows it, less what has nothing to do with tags."""
+def contact_document(contact: Contact) -> JsonObject:
+    """A contact as the vendor shows it, without the fields that have nothing to do with tags."""
     return {
         "id": contact.id,
         "locationId": contact.location,
@@ -138,8 +140,9 @@ def contact_document(contact: Contact) -> dict[str, Any]:
     }
 
 
-def _read_positive(document: dict[str, Any], key: str, problems: list[str], *, most: int | None = None) -> int:
+def _read_positive(document: JsonObject, key: str, problems: list[str], *, most: int | None = None) -> int:
     value = document.get(key)
+    # True is an int to Python, and no number to the vendor
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         problems.append(f"{key} must be a positive number")
         return 1
@@ -148,18 +151,20 @@ def _read_positive(document: dict[str, Any], key: str, problems: list[str], *, m
     return value
 
 
-def _is_key(value: object) -> bool:
-    if not isinstance(value, list) or len(value) != 2:
-        return False
-    return isinstance(value[0], int) and isinstance(value[1], str)
+def _read_key(value: Json, problems: list[str]) -> Key | None:
+    match value:
+        case [int(added), str(contact)]:
+            return added, contact
+    problems.append("searchAfter must be the one of a contact")
+    return None
 
 
 def _read_filters(value: object, problems: list[str]) -> tuple[SearchFilter, ...]:
     if not isinstance(value, list):
         problems.append("filters must be an array")
         return ()
-    found = (_read_filter(item, problems) for item in value)
-    return tuple(test for test in found if test is not None)
+    tests = [_read_filter(item, problems) for item in value]
+    return tuple(test for test in tests if test is not None)
 
 
 def _read_filter(item: object, problems: list[str]) -> SearchFilter | None:

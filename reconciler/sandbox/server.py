@@ -2,7 +2,7 @@
 
     with in_background(app) as running:       # tests and the demo: a thread of its own, any free port
         client.post(running.url + ...)
-        running.do(lambda world, now: world.add(contact, ["vip"], now=now, by="somebody"))
+        running.do(lambda world, now: world.add(contact, ["vip"], now=now, by="a workflow"))
 
     run(app, port=8765, ready=print)          # a process of its own, until SIGINT or SIGTERM
 
@@ -59,7 +59,7 @@ async def serve(
     now: Callable[[], Instant] = wall_clock,
     latency_ms: int = 0,
 ) -> None:
-    """Answer requests until `stop` is set; `ready` is told the real port. Raises PortUnavailable."""
+    """Answers requests until `stop` is set; calls `ready` with the real port. Raises PortUnavailable."""
     site = Site(FaultlessNetwork(network) if isinstance(network, App) else network, now, latency_ms / 1000)
     loop = asyncio.get_running_loop()
     try:
@@ -82,7 +82,7 @@ def run(
     now: Callable[[], Instant] = wall_clock,
     latency_ms: int = 0,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then return. Raises PortUnavailable."""
+    """Serves until SIGINT or SIGTERM, then returns. Raises PortUnavailable."""
 
     async def until_signal() -> None:
         stop = asyncio.Event()
@@ -108,11 +108,11 @@ class Running:
 
     @property
     def world(self) -> World:
-        """To look at while no request is under way; change it through `do`."""
+        """The world, to be read while no request is under way; `do` changes it."""
         return self.network.app.world
 
     def do(self, act: Callable[[World, Instant], _T]) -> _T:
-        """What `act` returns, run between two requests."""
+        """The result of `act`, run between two requests."""
 
         async def between() -> _T:
             return act(self.world, self.now())
@@ -137,7 +137,7 @@ def in_background(
         await serve(
             behind,
             stop=stop,
-            ready=lambda found: started.set_result((found, loop, stop)),
+            ready=lambda listening: started.set_result((listening, loop, stop)),
             port=port,
             now=now,
             latency_ms=latency_ms,
@@ -151,9 +151,10 @@ def in_background(
 
     thread = threading.Thread(target=body, name="reconciler-sandbox", daemon=True)
     thread.start()
-    found, loop, stop = started.result()
+    # raises here, in the caller's thread, where the port is taken
+    listening, loop, stop = started.result()
     try:
-        yield Running(found, behind, now, loop)
+        yield Running(listening, behind, now, loop)
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()

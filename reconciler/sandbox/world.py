@@ -1,12 +1,12 @@
-"""The emulated location: who carries which tag, and every transition there ever was. Pure: no clock, no I/O, no chance.
+"""The emulated location: its contacts with their tags, and every transition so far. Pure: no clock, I/O or chance.
 
 Rules
 1. Only a transition is logged: adding a tag that is there, or removing one that is not, leaves no trace but the answer.
-2. A row tells the truth: (old + added) - removed is what the contact carries afterwards, but for the spelling of what
-   it says in the request's words (`changes_as_asked`).
+2. A row tells the truth: (old + added) - removed are the tags that the contact carries afterwards, but for their
+   spelling where the row repeats the request's words (`changes_as_asked`).
 3. Time is passed in and never runs backwards: an earlier instant counts as the latest one seen.
-4. What a search may see is a copy that follows `search_lag_ms` behind; what a read shows, one `read_lag_ms` behind.
-5. A merged contact is deleted. Who may still write to it writes to the survivor, and the log names the survivor.
+4. A search sees a copy that follows `search_lag_ms` behind; a read, one that follows `read_lag_ms` behind.
+5. A merged contact is deleted. A write to it that is let through goes to the survivor, and the log names the survivor.
 """
 
 from __future__ import annotations
@@ -32,10 +32,7 @@ _ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """One contact at one moment. `deleted`: since when; a deleted contact keeps its tags but answers no more.
-
-    `merged_into`: the survivor, where it was deleted by being merged.
-    """
+    """One contact at one moment."""
 
     id: ContactId
     location: LocationId
@@ -43,22 +40,25 @@ class Contact:
     added: Instant = Instant(0)
     updated: Instant = Instant(0)
     deleted: Instant | None = None
+    """The time of its deletion; a deleted contact keeps its tags but answers no more."""
     merged_into: ContactId | None = None
+    """The survivor, where it was deleted by being merged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A tag that came to a contact or left it: what automations fire on. `by`: who did it."""
+    """A tag that came to a contact or left it, on which automations fire."""
 
     at: Instant
     contact: ContactId
     tag: Tag
     action: Action
     by: str
+    """The integration, workflow or person that changed it."""
 
 
 class World:
-    """One location, with the contacts of others that somebody may name by mistake.
+    """One location, with contacts of other locations that a manifest may name by mistake.
 
     `transitions` only grows; `version` moves with every change of a contact.
     """
@@ -88,7 +88,7 @@ class World:
 
     @property
     def index_version(self) -> int:
-        """Moves when what a search sees does."""
+        """Moves with every change that a search sees."""
         return self._index.version
 
     @property
@@ -97,7 +97,7 @@ class World:
         return tuple(sorted(self._known_tags))
 
     def tags_of(self, contact: str) -> TagSet:
-        """What a contact carries; raises KeyError for one that never was."""
+        """The tags of a contact; raises KeyError for one that never was."""
         return self._contacts[ContactId(contact)].tags
 
     def holders(self, tag: str) -> frozenset[ContactId]:
@@ -107,16 +107,16 @@ class World:
 
     def find(self, contact: str) -> Contact | None:
         """A living contact of any location."""
-        found = self._contacts.get(ContactId(contact))
-        return None if found is None or found.deleted is not None else found
+        version = self._contacts.get(ContactId(contact))
+        return None if version is None or version.deleted is not None else version
 
     def show(self, contact: str, now: Instant) -> Contact | None:
         """A living contact of any location as a read at `now` sees it: for a merged one perhaps the survivor."""
-        seen = self._shown.as_of(self._advance_time(now) - self.assumptions.read_lag_ms)
-        found = seen.get(ContactId(contact))
-        if found is not None and found.merged_into and self.assumptions.merged_reads_as_survivor:
-            found = seen.get(found.merged_into)
-        return None if found is None or found.deleted is not None else found
+        versions = self._shown.as_of(self._advance_time(now) - self.assumptions.read_lag_ms)
+        version = versions.get(ContactId(contact))
+        if version is not None and version.merged_into and self.assumptions.merged_reads_as_survivor:
+            version = versions.get(version.merged_into)
+        return None if version is None or version.deleted is not None else version
 
     def bulk(
         self,
@@ -139,7 +139,7 @@ class World:
         return tuple(rows)
 
     def add(self, contact: str, tags: Iterable[str], *, now: Instant, by: str) -> TagSet:
-        """Tags put on one contact by somebody else; what it carries then. Raises KeyError for one that never was."""
+        """Adds tags to one contact as `by`; returns its tags afterwards. Raises KeyError for one that never was."""
         before = self._contacts[ContactId(contact)]
         return self._change_tags(before, before.tags | self._spell_tags(tags), self._advance_time(now), by).tags
 
@@ -149,7 +149,7 @@ class World:
         return self._change_tags(before, before.tags - self._spell_tags(tags), self._advance_time(now), by).tags
 
     def put(self, contact: Contact, *, now: Instant) -> None:
-        """A new contact, or another version of one; no transition, as when it is created with its tags."""
+        """Stores a new contact, or another version of one; no transition, as when it is created with its tags."""
         self._store_version(self._spell_contact(contact), self._advance_time(now))
 
     def delete(self, contact: str, *, now: Instant) -> None:
@@ -158,13 +158,13 @@ class World:
         self._store_version(replace(self._contacts[ContactId(contact)], deleted=at), at)
 
     def merge(self, contact: str, survivor: str, *, now: Instant) -> None:
-        """`contact` is no more; what it carried, and what is still said of it, is the survivor's."""
+        """Deletes `contact`; its tags, and every later write to it, become the survivor's."""
         at, gone = self._advance_time(now), self._contacts[ContactId(contact)]
         self.add(survivor, gone.tags, now=at, by=MERGING)
         self._store_version(replace(gone, deleted=at, merged_into=ContactId(survivor)), at)
 
     def indexed(self, now: Instant) -> Mapping[ContactId, Contact]:
-        """What a search sees at `now`; not to be changed."""
+        """The contacts as a search sees them at `now`; not to be changed."""
         return self._index.as_of(self._advance_time(now) - self.assumptions.search_lag_ms)
 
     def _bulk_row(
@@ -177,12 +177,13 @@ class World:
         old = contact.tags
         new = old | tags if action is Action.ADD else frozenset() if everything else old - tags
         self._change_tags(contact, new, at, by)
+        # the survivor's row may carry the id that was sent, or its own, which the request did not name
         own = self.assumptions.merged_row is Merged.UNDER_OWN_ID
         said = ContactId(named) if own else contact.id
         return ResponseRow(said, "success", UPDATED, old=old, added=new - old, removed=old - new)
 
     def _written_contact(self, named: str) -> Contact | None:
-        """Whom a write to this id concerns."""
+        """The contact that a write to this id concerns."""
         contact = self._contacts.get(ContactId(named))
         if contact is None or not contact.merged_into or self.assumptions.merged_row is Merged.DELETED:
             return contact
@@ -199,6 +200,7 @@ class World:
 
     def _change_tags(self, contact: Contact, new: TagSet, at: Instant, by: str) -> Contact:
         old = contact.tags
+        # sorted: two runs of one simulation must log the same
         log = [Transition(at, contact.id, tag, Action.ADD, by) for tag in sorted(new - old)]
         log += [Transition(at, contact.id, tag, Action.REMOVE, by) for tag in sorted(old - new)]
         rules = self.assumptions
@@ -212,9 +214,10 @@ class World:
 
     def _store_version(self, contact: Contact, at: Instant) -> None:
         self._contacts[contact.id] = contact
-        self._index.tell(at, contact.id, contact)
-        self._shown.tell(at, contact.id, contact)
+        self._index.record_change(at, contact.id, contact)
+        self._shown.record_change(at, contact.id, contact)
         self.version += 1
+        # a tag stays in the location's list when its last holder loses it
         if contact.location == self.location:
             self._known_tags |= contact.tags
 
@@ -226,6 +229,7 @@ class World:
         return frozenset(spelt for tag in tags if (spelt := self.assumptions.spell(tag)))
 
     def _advance_time(self, now: Instant) -> Instant:
+        # an effect that a fault delays may come after later requests: time stands still for it
         self._latest = max(self._latest, now)
         return self._latest
 
@@ -235,7 +239,7 @@ class World:
 
 
 def _as_asked(row: ResponseRow, action: Action, asked: TagSet) -> ResponseRow:
-    """A row that names as changed whatever was asked for."""
+    """The row with all tags of the request as changed, in the request's spelling."""
     if row.type == "error":
         return row
     return replace(row, added=asked) if action is Action.ADD else replace(row, removed=asked)
@@ -255,20 +259,23 @@ T = TypeVar("T")
 
 
 class LaggingCopy(Generic[T]):
-    """`version` moves when what is seen does. Changes are told in the order of their instants."""
+    """A copy of contacts that follows behind, as a replica or an index does.
+
+    Changes are recorded in the order of their instants; `version` moves with every one that becomes visible.
+    """
 
     def __init__(self, contacts: Mapping[ContactId, T]) -> None:
         self.version = 0
         self._seen = dict(contacts)
         self._coming: deque[tuple[int, ContactId, T]] = deque()
 
-    def tell(self, at: int, contact: ContactId, found: T) -> None:
-        self._coming.append((at, contact, found))
+    def record_change(self, at: int, contact: ContactId, version: T) -> None:
+        self._coming.append((at, contact, version))
 
     def as_of(self, moment: int) -> Mapping[ContactId, T]:
         """Every contact as it was at `moment`, which never goes back; not to be changed."""
         while self._coming and self._coming[0][0] <= moment:
-            _at, contact, found = self._coming.popleft()
-            self._seen[contact] = found
+            _at, contact, version = self._coming.popleft()
+            self._seen[contact] = version
             self.version += 1
         return self._seen
