@@ -24,7 +24,8 @@ from reconciler.core.model.journal import LocationReport, RunStatus
 from reconciler.core.model.names import LocationId
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.plan import Plan, combine_plans
-from reconciler.core.planning.revert import Reversal, plan_revert, read_reversal
+from reconciler.core.planning.reversal import Reversal, read_reversal
+from reconciler.core.planning.revert import plan_revert
 from reconciler.operations.runs import find_run, read_log
 from reconciler.ports import StateReader
 from reconciler.store import open_reader

@@ -28,7 +28,7 @@ from reconciler.core.model.safe_text import visible
 from reconciler.core.planning.approved_scope import Proposal
 from reconciler.core.planning.guard_sentences import ApprovedPlan
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
-from reconciler.core.planning.revert import Reversal
+from reconciler.core.planning.reversal import Reversal
 from reconciler.core.running.doubt import may_have_work
 from reconciler.highlevel.client import HighLevel
 from reconciler.operations.identity import current_holder, git_commit

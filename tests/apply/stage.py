@@ -18,7 +18,8 @@ from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine_plans
-from reconciler.core.planning.revert import Reversal, plan_revert, read_reversal
+from reconciler.core.planning.reversal import Reversal, read_reversal
+from reconciler.core.planning.revert import plan_revert
 from reconciler.highlevel.client import HighLevel
 from reconciler.operations.runs import read_log
 from reconciler.ports import StateStore

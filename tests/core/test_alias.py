@@ -23,7 +23,8 @@ from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.guards import Allowance
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan
-from reconciler.core.planning.revert import NetChange, Reversal, plan_revert
+from reconciler.core.planning.reversal import NetChange, Reversal
+from reconciler.core.planning.revert import plan_revert
 from reconciler.core.planning.tag_aliases import AS_SENT, make_spelling
 from tests.build import (
     DAY,

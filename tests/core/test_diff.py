@@ -11,7 +11,8 @@ from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.changes import Diff, HeldContacts
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.revert import NetChange, Reversal, undo
+from reconciler.core.planning.reversal import NetChange, Reversal
+from reconciler.core.planning.revert import undo_changes
 from reconciler.core.planning.situation import Reassertion
 from tests.build import (
     NOW,
@@ -261,7 +262,7 @@ def test_who_was_read_as_gone_gets_nothing_and_is_listed() -> None:
 def test_who_was_read_as_gone_gets_nothing_back_by_a_revert() -> None:
     run = Reversal("run", dict.fromkeys(ids("anna bert"), NetChange(removed=tags("vip"))), {})
     gone = [HeldContacts("the API does not have it", (), ids("anna"))]
-    found = undo(run, declare(), state(anna=carries(""), bert=carries("")), spent={}, gone=gone)
+    found = undo_changes(run, declare(), state(anna=carries(""), bert=carries("")), spent={}, gone=gone)
     assert (changes(found), quarantined(found)) == ({"bert": {"+vip reverted"}}, {"anna": gone[0].why})
 
 

@@ -30,7 +30,8 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejec
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Deferral, Diff, HeldContacts
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.revert import Reversal, read_reversal, undo
+from reconciler.core.planning.reversal import Reversal, read_reversal
+from reconciler.core.planning.revert import undo_changes
 from tests.build import HERE, NOW, SETTLE, a_rule, a_set, declare, ids, only
 
 PEOPLE = ids("anna bert")
@@ -153,7 +154,7 @@ class History:
         self.log.append(f"revert {nth}")
         try:
             for _ in range(self.random.choice((1, 2))):
-                self.round(undo(self.undoing, self.desired, self.observed, spent=spent), spent)
+                self.round(undo_changes(self.undoing, self.desired, self.observed, spent=spent), spent)
         except Crashed:
             self.log.append("crashed")
         self.undoing = None

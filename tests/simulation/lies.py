@@ -106,8 +106,8 @@ LIES = (
     Bug(
         "leave under management what an undone run adopted",
         "core/planning/revert.py",
-        "        return self._unchanged - self._wanted",
-        "        return self._unchanged & NONE",
+        "        return self._entered_unchanged - self._present",
+        "        return self._entered_unchanged & NONE",
         "2",
     ),
     Bug(

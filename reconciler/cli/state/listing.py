@@ -51,7 +51,9 @@ def command(
         before=_before(older_than),
     )
     with open_reader(settings.state) as reader:
-        snapshots = [wanted.of(reader.load_state(location)) for location in chosen(reader, locations, settings)]
+        snapshots = [
+            wanted.filter_state(reader.load_state(location)) for location in chosen(reader, locations, settings)
+        ]
     tell(state_answer(snapshots), console, options)
     if not snapshots:
         console.note(f"no state yet at {redacted(settings.state)}: the first apply makes it")

@@ -1,4 +1,4 @@
-"""The guards held against what a run does: a function and a row of `_CHECKS` for each."""
+"""Holds the guards against the changes of a run: a function and a row of `_CHECKS` for each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reconciler.core.planning.guards import NO_REASON, SIZE_FLOOR, Allowance, Be
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """What the guards look at."""
+    """All that a guard may look at."""
 
     counts: Counts
     before: Before
@@ -33,16 +33,17 @@ def measure_guards(
     limits: GuardLimits,
     allowances: Iterable[Allowance] = (),
 ) -> tuple[Measured, ...]:
-    """Every guard with a limit and something to measure, the refusing ones first."""
+    """Every guard that has a limit and a measure, the refusing ones first."""
     case = _Case(counts, before, desired, limits)
-    lifted = {(each.guard, each.scope): each.reason for each in allowances}
-    found = [
-        _lift_refusal(each, lifted)
+    lifted = {(allowance.guard, allowance.scope): allowance.reason for allowance in allowances}
+    guards = [
+        _lift_refusal(guard, lifted)
         for check in _CHECKS
-        for each in check(case)
-        if each.measure > 0 or each.refused or each.warned
+        for guard in check(case)
+        # a guard that measured zero is no news, but for one that refuses at zero: no holder is left
+        if guard.measure > 0 or guard.refused or guard.warned
     ]
-    return tuple(sorted(found, key=lambda each: (not each.refused, -each.measure, each.guard, each.scope)))
+    return tuple(sorted(guards, key=lambda guard: (not guard.refused, -guard.measure, guard.guard, guard.scope)))
 
 
 def _lift_refusal(measured: Measured, lifted: Mapping[tuple[Guard, str], str]) -> Measured:
@@ -60,6 +61,7 @@ def _measure_pairs(case: _Case) -> Iterator[Measured]:
         yield from _measure_number(guard, "", pairs.total(), limit)
         for tag in sorted(pairs):
             rule = case.desired.rules.get(tag)
+            # the location as a whole has the limit of the settings, a tag only that of its own rule
             own = None if rule is None else (rule.max_adds if guard is Guard.MAX_ADDS else rule.max_removes)
             yield from _measure_number(guard, tag, pairs[tag], own)
 
@@ -75,8 +77,8 @@ def _measure_percentages(case: _Case) -> Iterator[Measured]:
     yield from _measure_shares(case, Guard.MAX_REMOVES_PCT, counts.unnamed, limits.max_removes_pct)
     if (limit := limits.max_restored_pct) is not None:
         for tag in sorted(counts.restored):
-            part, whole = counts.restored[tag], case.before.ledger[tag]
-            yield _measure_percent(Guard.MAX_RESTORED_PCT, tag, part, whole, limit, floor=PCT_FLOOR)
+            part, total = counts.restored[tag], case.before.ledger[tag]
+            yield _measure_percent(Guard.MAX_RESTORED_PCT, tag, part, total, limit, floor=PCT_FLOOR)
 
 
 def _measure_shares(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float | None) -> Iterator[Measured]:
@@ -87,14 +89,15 @@ def _measure_shares(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float
         yield _measure_percent(guard, tag, pairs[tag], case.before.holders[tag], limit, floor=PCT_FLOOR)
 
 
-def _measure_percent(guard: Guard, scope: str, part: int, whole: int, limit: float, *, floor: int) -> Measured:
-    """A share of nothing is everything. Judged as it is, shown to a tenth."""
-    share = 100.0 * part / whole if whole else (100.0 if part else 0.0)
-    return Measured(guard, scope, limit, round(share, 1), part > floor and share > limit, part, whole)
+def _measure_percent(guard: Guard, scope: str, part: int, total: int, limit: float, *, floor: int) -> Measured:
+    # a share of nothing is 100 %: of a tag that no contact was known to carry, all pairs are unforeseen
+    share = 100.0 * part / total if total else (100.0 if part else 0.0)
+    # judged exactly and shown rounded: 30.04 % exceeds a limit of 30
+    return Measured(guard, scope, limit, round(share, 1), part > floor and share > limit, part, total)
 
 
 def _measure_first_adds(case: _Case) -> Iterator[Measured]:
-    """Of the tags whose second add does harm, where no apply is known."""
+    """The tags that a second add does harm with, where no apply is known."""
     if case.before.is_first:
         harmful = {tag for tag, rule in case.desired.rules.items() if rule.triggers or rule.once}
         for tag in sorted(case.counts.adds.keys() & harmful):
@@ -106,19 +109,19 @@ def _measure_holders(case: _Case) -> Iterator[Measured]:
         # by name or not, what is removed is gone; a pair added again was there before
         lost, added = case.counts.lost[tag], case.counts.adds[tag] - case.counts.again[tag]
         before = max(case.before.holders[tag], lost)
-        left = before - lost + added
+        after = before - lost + added
         by_name = not case.counts.unnamed[tag]
         rule = case.desired.rules.get(tag)
         floor = rule.min_holders if rule and rule.min_holders is not None else case.limits.min_holders
         if floor is not None and not by_name:
-            yield Measured(Guard.MIN_HOLDERS, tag, floor, left, left < floor, left, before)
+            yield Measured(Guard.MIN_HOLDERS, tag, floor, after, after < floor, after, before)
         if case.limits.empties_tag:
-            refused, warned = left == 0 and not by_name, left == 0 and by_name
-            yield Measured(Guard.EMPTIES_TAG, tag, 0, left, refused, lost, before, warned=warned)
+            refused, warned = after == 0 and not by_name, after == 0 and by_name
+            yield Measured(Guard.EMPTIES_TAG, tag, 0, after, refused, lost, before, warned=warned)
 
 
 def _measure_odd_ids(case: _Case) -> Iterator[Measured]:
-    """Of the tags that other contacts lose: who only adds such ids is warned by `validate`."""
+    """The tags that odd ids gain while other contacts lose them: odd ids alone are a warning of `validate`."""
     for tag in sorted(case.counts.odd) if case.limits.odd_ids else ():
         number, leaving = case.counts.odd[tag], case.counts.unnamed[tag]
         if number and leaving:
@@ -132,7 +135,7 @@ def _measure_requests(case: _Case) -> Iterator[Measured]:
 def _measure_sizes(case: _Case) -> Iterator[Measured]:
     """Each set against its size at the last apply; a new one against all sets of then, as nothing else is known."""
     sizes = case.before.sizes
-    now = {each.name: len(each.members) for each in case.desired.sets}
+    now = {contact_set.name: len(contact_set.members) for contact_set in case.desired.sets}
     for name in sorted(now.keys() | sizes.keys()):
         before = sizes.get(name, sum(sizes.values()))
         moved = now.get(name, 0) - (before if name in sizes else 0)
@@ -172,7 +175,7 @@ _OF_PAIRS = {
 def repeats_over_limit(reasserted: Collection[Reasserted], guards: Iterable[Measured]) -> frozenset[tuple[Action, Tag]]:
     """The tags that must not be sent again, as a limit on pairs is exceeded by these re-assertions alone.
 
-    The tags with the most of them go first, until what is left fits; a percentage lets all of them go.
+    The tags with the most of them go first, until the remaining ones fit; a percentage lets all of them go.
     """
     repeats: defaultdict[Action, Counter[Tag]] = defaultdict(Counter)
     for again in reasserted:
@@ -183,6 +186,7 @@ def repeats_over_limit(reasserted: Collection[Reasserted], guards: Iterable[Meas
         if action is None or not measured.refused:
             continue
         pairs = {tag: number for tag, number in repeats[action].items() if measured.scope in ("", tag)}
+        # the measure without any re-assertion: where that exceeds the limit too, dropping them would not help
         share = measured.measure * (1 - sum(pairs.values()) / measured.numerator)
         if share <= measured.limit:
             dropped |= {(action, tag) for tag in _fewest_tags(pairs, measured)}

@@ -1,8 +1,8 @@
-"""What a guard says to a person: a sentence for each refusal and warning, and what was probably meant. Pure.
+"""A guard's words to a person: a sentence for each refusal and warning, and a guess at the intention. Pure.
 
 Rules
 1. `approve(plan)` is the only maker of an `ApprovedPlan`, which is all that apply accepts: safety as a type.
-2. A sentence names the guard, the location, what would happen to how many of how many, and the limit.
+2. A sentence names the guard, the location, the effect on how many of how many, and the limit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from reconciler.core.planning.plan import LocationPlan, Plan
 WORST = 3
 """So many tags are named where a guard refuses a location as a whole, and so many ids that are odd."""
 SHOWN = 80
-"""So much of an odd id is shown: nobody said how long it is."""
+"""So much of an odd id is shown: a wrong column may hold a text of any length."""
 
 
 def explain_refusals(locations: Iterable[LocationPlan]) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ def explain_refusals(locations: Iterable[LocationPlan]) -> tuple[str, ...]:
 
 
 def explain_warnings(plan: LocationPlan) -> tuple[str, ...]:
-    """A sentence for each tag that the plan empties because somebody asked for that by name."""
+    """A sentence for each tag that the plan empties because a manifest asks for that by name."""
     return tuple(
         f"nobody will carry {measured.scope!r} any more: {measured.numerator:,} of {measured.denominator:,} lose it, "
         "as `absent` or `renamed_from` asks"
@@ -50,8 +50,8 @@ def explain_lifted(measured: Measured) -> str:
 
 
 def guess_renames(plan: LocationPlan) -> tuple[str, ...]:
-    """What may have another name only: each refused tag whose holders all get one other tag, and nobody else gets it;
-    each refused set that is gone, where another set gains as many contacts."""
+    """Tags and sets that may have another name only: each refused tag, where its holders and no other contacts get one
+    other tag; each refused set that is gone, where another set gains as many contacts."""
     return *_renamed_tags(plan), *_renamed_sets(plan)
 
 
@@ -69,11 +69,11 @@ def _renamed_tags(plan: LocationPlan) -> tuple[str, ...]:
 
 
 def _renamed_sets(plan: LocationPlan) -> Iterator[str]:
-    """State knows of each set its size, and not its contacts: whether they are the same is for a person to say."""
-    gone = [each for each in plan.refused if each.guard is Guard.SHRINK_PCT and each.numerator == each.denominator]
-    grown = [each for each in plan.guards if each.guard is Guard.GROW_PCT]
-    for old in sorted(gone, key=lambda each: each.scope):
-        for new in [each for each in grown if each.numerator == old.numerator][:1]:
+    # state has the size of each set, and not its contacts: whether they are the same is for a person to say
+    gone = [guard for guard in plan.refused if guard.guard is Guard.SHRINK_PCT and guard.numerator == guard.denominator]
+    grown = [guard for guard in plan.guards if guard.guard is Guard.GROW_PCT]
+    for old in sorted(gone, key=lambda guard: guard.scope):
+        for new in [guard for guard in grown if guard.numerator == old.numerator][:1]:
             yield (
                 f"contact set {new.scope!r} gains as many contacts as {old.scope!r} had: if they are the same contacts "
                 "under another name, nobody left, and it may be lifted"
@@ -84,11 +84,11 @@ _REMOVES = (Guard.MAX_REMOVES, Guard.MAX_REMOVES_PCT)
 
 
 def _contacts_by_tag(plan: LocationPlan, action: Action) -> dict[Tag, set[ContactId]]:
-    found: dict[Tag, set[ContactId]] = {}
+    contacts: dict[Tag, set[ContactId]] = {}
     for delta in plan.deltas:
         for tag in delta.tags(action):
-            found.setdefault(tag, set()).update(delta.contacts)
-    return found
+            contacts.setdefault(tag, set()).update(delta.contacts)
+    return contacts
 
 
 def _sentence_of(measured: Measured) -> str:
@@ -120,20 +120,20 @@ def _max_removes(measured: Measured) -> str:
 
 
 def _max_adds_pct(measured: Measured) -> str:
-    part, whole = measured.numerator, measured.denominator
+    part, total = measured.numerator, measured.denominator
     if not measured.scope:
-        return f"it would add {part:,} tags, where contacts carry {whole:,} now: {_in_percent(measured)}"
+        return f"it would add {part:,} tags, where contacts carry {total:,} now: {_in_percent(measured)}"
     return (
-        f"it would add {measured.scope!r} to {_contacts(part)}, where {whole:,} carry it now: {_in_percent(measured)}"
+        f"it would add {measured.scope!r} to {_contacts(part)}, where {total:,} carry it now: {_in_percent(measured)}"
     )
 
 
 def _max_removes_pct(measured: Measured) -> str:
-    part, whole = measured.numerator, measured.denominator
+    part, total = measured.numerator, measured.denominator
     if not measured.scope:
-        return f"it would remove {part:,} tags, of {whole:,} that contacts are known to carry: {_in_percent(measured)}"
-    known = f"of {whole:,} known to carry it" if whole else "of whom nobody is known to carry it"
-    return f"it would remove {measured.scope!r} from {_contacts(part)}, {known}: {_in_percent(measured)}"
+        return f"it would remove {part:,} tags, of {total:,} that contacts are known to carry: {_in_percent(measured)}"
+    holders = f"of {total:,} known to carry it" if total else "of whom nobody is known to carry it"
+    return f"it would remove {measured.scope!r} from {_contacts(part)}, {holders}: {_in_percent(measured)}"
 
 
 def _max_restored_pct(measured: Measured) -> str:
@@ -157,10 +157,8 @@ def _empties_tag(measured: Measured) -> str:
 
 
 def _min_holders(measured: Measured) -> str:
-    left, before = measured.numerator, measured.denominator
-    return (
-        f"it would leave {_contacts(left)} with {measured.scope!r}, of {before:,} (limit: at least {measured.limit:,g})"
-    )
+    remaining, floor = _contacts(measured.numerator), f"(limit: at least {measured.limit:,g})"
+    return f"it would leave {remaining} with {measured.scope!r}, of {measured.denominator:,} {floor}"
 
 
 def _odd_ids(measured: Measured) -> str:
@@ -216,7 +214,7 @@ _ABOUT = {
 
 
 def _details(plan: LocationPlan, measured: Measured) -> str:
-    """What the plan tells besides the numbers."""
+    """The worst tags, or examples, where the plan shows them."""
     return _list_odd_ids(plan, measured) if measured.guard is Guard.ODD_IDS else _list_worst_tags(plan, measured)
 
 
@@ -232,7 +230,8 @@ def _list_worst_tags(plan: LocationPlan, measured: Measured) -> str:
 
 
 def _list_odd_ids(plan: LocationPlan, measured: Measured) -> str:
-    """Some of the odd ids, and what they mostly come from; what earlier rounds sent is no longer in the plan."""
+    """Some of the odd ids of the plan, and their usual origin."""
+    # earlier rounds of the run may have sent them all: then none is left in the plan to name
     gaining = _contacts_by_tag(plan, Action.ADD).get(Tag(measured.scope), set())
     odd = sorted(filterfalse(looks_like_contact_id, gaining))[:WORST]
     such = f", such as {', '.join(repr(contact[:SHOWN]) for contact in odd)}" if odd else ""
@@ -270,7 +269,8 @@ def approve(plan: Plan) -> ApprovedPlan:
 
 
 def _ways_out(plan: Plan) -> list[str]:
-    options = dict.fromkeys(each.option for each in plan.refused)
+    options = dict.fromkeys(measured.option for measured in plan.refused)
+    # a first run states its reason by its option
     reason = ' --reason "…"' if options.keys() - {CREATE_STATE} else ""
     lifting = f"if this is meant: {' '.join(options)}{reason}, or an `allow` entry in reconciler.yaml"
     return [*(hint for location in plan.locations for hint in guess_renames(location)), lifting]

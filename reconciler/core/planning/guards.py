@@ -1,14 +1,14 @@
 """Guards: limits on what a run may do to a location, a tag or a contact set.
 
 Rules
-1. Everything a run does counts, earlier rounds included; a removal on a contact never observed counts as real.
+1. All requests of a run count, earlier rounds included; a removal on a contact never observed counts as real.
 2. Removals asked for by name (reasons absent, renamed) count for `max_removes` only; where they empty a tag, the plan
    warns of it.
 3. A percentage is of the pairs observed before; it is judged once more than `PCT_FLOOR` pairs are planned.
-4. A holder is a contact observed with the tag: a removal that is blind or sent again takes the tag from nobody known.
-5. The first apply of a location may be one whose state was lost: what it adds of the tags that start automations or are
-   given once was maybe given before.
-6. Ids that HighLevel cannot have issued harm nobody where they join: they come back rejected. Where others lose the
+4. A holder is a contact observed with the tag: a removal that is blind or sent again takes the tag from no holder.
+5. The first apply of a location may follow a lost state: the tags that start automations or are given once, which it
+   adds, were maybe given before.
+6. Ids that HighLevel cannot have issued do no harm where they join: they come back rejected. Where others lose the
    same tag, they are another column in the place of the ids.
 7. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
 """
@@ -30,8 +30,10 @@ from reconciler.core.planning.changes import Change, Delta
 
 NO_REASON = "no reason given"
 CREATE_STATE = "--create-state"
-"""The option of who says that it is the first run: it lifts `max_first_adds`, and no reason is asked for."""
+"""The option that declares a first run: it lifts `max_first_adds`, and needs no reason."""
+# of a small set, one contact more or less is a large share
 SIZE_FLOOR = 10
+# the manifest names the tag that is to go, so that its removal is no surprise
 BY_NAME = (Reason.ABSENT, Reason.RENAMED)
 
 
@@ -49,26 +51,26 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One guard held against a plan. `scope`: a tag, a set's name, or empty for the location as a whole.
-
-    `limit` and `measure` are in the guard's unit (pairs, percent, holders, requests), a percentage being
-    `numerator` / `denominator`. `allowed`: the reason with which a person lifted it. `warned`: it does not refuse what
-    was asked for by name, and a person should know of it.
-    """
+    """One guard held against a plan."""
 
     guard: Guard
+    # a tag, a set's name, or empty for the location as a whole
     scope: str
+    # in the guard's unit, as the measure: pairs, percent, holders, requests
     limit: float
     measure: float
     refused: bool
+    # a percentage is numerator / denominator; the messages name both
     numerator: int = 0
     denominator: int = 0
+    # the reason with which a person lifted the guard
     allowed: str = ""
+    # the guard does not refuse a removal that is asked for by name, but a person should know of it
     warned: bool = False
 
     @property
     def flag(self) -> str:
-        """What --allow lifts it by, as typed in a shell."""
+        """The value of --allow that lifts the guard, as typed in a shell."""
         return _quote_flag(self.guard, self.scope)
 
     @property
@@ -78,7 +80,7 @@ class Measured:
 
     @property
     def lift(self) -> str:
-        """All that is typed to lift it."""
+        """The whole option as typed, with its reason."""
         return self.option if self.option == CREATE_STATE else f'{self.option} --reason "…"'
 
     @property
@@ -92,30 +94,30 @@ def _quote_flag(guard: Guard, scope: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a run does, as pairs per tag.
-
-    `unnamed`: of the removes, those that nobody asked for by name; `again`: of the adds, those that are sent again;
-    `restored`: of the adds, those that put back what others removed; `lost`: the removes from contacts that were
-    observed with the tag; `odd`: of the adds, those to contacts never seen whose ids HighLevel cannot have issued.
-    """
+    """The changes of a run, as pairs per tag, and its requests."""
 
     adds: Counter[Tag] = field(default_factory=Counter)
     removes: Counter[Tag] = field(default_factory=Counter)
+    # of the removes, those that no manifest asks for by name
     unnamed: Counter[Tag] = field(default_factory=Counter)
+    # of the adds, those that are sent again
     again: Counter[Tag] = field(default_factory=Counter)
+    # of the adds, those that put a pair back that others removed
     restored: Counter[Tag] = field(default_factory=Counter)
+    # of the removes, those from contacts that were observed with the tag
     lost: Counter[Tag] = field(default_factory=Counter)
+    # of the adds, those to contacts never observed whose ids HighLevel cannot have issued
     odd: Counter[Tag] = field(default_factory=Counter)
     requests: int = 0
 
-    def __add__(self, other: Counts) -> Counts:
-        sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
+    def __add__(self, more: Counts) -> Counts:
+        sums = {counter.name: getattr(self, counter.name) + getattr(more, counter.name) for counter in fields(self)}
         return Counts(**sums)
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What was there before the run: observed holders and pairs of the ledger per tag, set sizes at the last apply."""
+    """The state before the run: observed holders and pairs of the ledger per tag, set sizes at the last apply."""
 
     holders: Counter[Tag]
     sizes: Mapping[SetName, int]
@@ -136,7 +138,7 @@ def count_pairs(
 ) -> Counts:
     """The pairs of the deltas, and those that are sent again: a re-assertion may turn out to be a change.
 
-    `observed`: what was known before any of it is sent.
+    `observed`: the state before any of it is sent.
     """
     counts = Counts(requests=requests)
     for again in reasserted:
@@ -148,6 +150,7 @@ def count_pairs(
         for change in delta.changes:
             _count_change(counts, change, len(delta.contacts))
         _count_lost(counts, delta, observed)
+        # rule 6: a contact that was observed has an id of HighLevel, however it looks
         if added := delta.tags(Action.ADD):
             counts.odd.update(dict.fromkeys(added, len(odd_ids(delta.contacts, observed))))
     return counts
@@ -172,22 +175,23 @@ def _count_lost(counts: Counts, delta: Delta, observed: ContactStates) -> None:
 
 
 def odd_ids(contacts: Iterable[ContactId], observed: ContactStates) -> list[ContactId]:
-    """The contacts whose ids HighLevel cannot have issued, but for those that it answered for."""
+    """The contacts with ids that HighLevel cannot have issued, but for those that it answered for."""
     return [contact for contact in filterfalse(looks_like_contact_id, contacts) if observed[contact].observed is None]
 
 
 def count_holders(observed: ContactStates) -> Counter[Tag]:
     """Observed holders of every tag."""
-    return _count_tags(observed, lambda known: known.observed)
+    return _count_tags(observed, lambda contact: contact.observed)
 
 
 def count_managed(observed: ContactStates) -> Counter[Tag]:
     """The pairs of the ledger per tag."""
-    return _count_tags(observed, lambda known: known.ledger)
+    return _count_tags(observed, lambda contact: contact.ledger)
 
 
 def _count_tags(observed: ContactStates, tags_of: Callable[[ContactState], TagSet | None]) -> Counter[Tag]:
-    """Contacts per tag, counted per pattern."""
+    """Contacts per tag."""
+    # counted per pattern: a million contacts share a few thousand
     contacts = Counter(observed.contacts.values())
     counted: Counter[Tag] = Counter()
     for index, number in contacts.items():

@@ -44,7 +44,7 @@ from reconciler.core.model.settings import Reassert
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What planning sees of a contact."""
+    """All that planning sees of a contact."""
 
     observed: TagSet | None = None
     """The tags that it carries, as far as they matter to the plan; None where no answer ever told them."""
@@ -79,10 +79,10 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What turns the facts about a contact into its situation."""
+    """Turns the state of a contact into its situation."""
 
     relevant: TagSet
-    """The tags that the plan may name, besides those of the contact's own ledger."""
+    """The tags that the plan may name; those of the contact's own ledger are added."""
 
     exact: bool
     """Whether a set of the plan removes foreign tags."""
@@ -91,71 +91,68 @@ class Context:
     searched: Searched
     now: Instant
 
-    def situation_of(self, known: ContactState) -> Situation:
+    def situation_of(self, state: ContactState) -> Situation:
         return Situation(
-            observed=known.observed if self.exact else self._relevant(known),
-            ledger=known.ledger,
-            kept=known.kept,
-            doubt=known.doubt,
-            unconfirmed=known.unconfirmed,
-            given_before=known.given_before,
-            flapping=known.flapping(self.now),
-            refusal=known.quarantine.value if known.quarantine else "",
-            is_fresh=self.reassertion.is_fresh(known),
-            is_searched=self.searched.is_newer_on(known),
+            observed=state.observed if self.exact else self._relevant_tags(state),
+            ledger=state.ledger,
+            kept=state.kept,
+            doubt=state.doubt,
+            unconfirmed=state.unconfirmed,
+            given_before=state.given_before,
+            flapping=state.flapping(self.now),
+            refusal=state.quarantine.value if state.quarantine else "",
+            is_fresh=self.reassertion.is_fresh(state),
+            is_searched=self.searched.is_newer_on(state),
         )
 
-    def _relevant(self, known: ContactState) -> TagSet | None:
-        if known.observed is None:
+    def _relevant_tags(self, state: ContactState) -> TagSet | None:
+        if state.observed is None:
             return None
-        relevant = known.observed & (self.relevant | known.ledger)
-        # a tag of the ledger that is not there may be there in a spelling that no answer has told yet
-        if missing := set(map(fold_spelling, known.ledger - known.observed)):
-            relevant |= {tag for tag in known.observed if fold_spelling(tag) in missing}
+        relevant = state.observed & (self.relevant | state.ledger)
+        # a tag of the ledger that is missing may be there in a spelling that no answer has told yet
+        if missing := set(map(fold_spelling, state.ledger - state.observed)):
+            relevant |= {tag for tag in state.observed if fold_spelling(tag) in missing}
         return relevant
 
 
 @dataclass(frozen=True, slots=True)
 class OlderRows:
-    """What a search told that is older than known, and contradicts it: it was set aside.
+    """Rows of a search that are older than the state, and contradict it: they were set aside."""
 
-    `rows`: all that the search showed; `contradicting`: those of them that said otherwise; `read_again`: how many of
-    the contacts were then read by id.
-    """
-
+    # all rows that the search showed
     rows: int
+    # those that are older and say otherwise
     contradicting: int
+    # how many of their contacts were then read by id, which does not lag
     read_again: int
 
     def __str__(self) -> str:
-        told = (
+        sentence = (
             f"{self.contradicting:,} of {self.rows:,} rows of the search were older than what earlier runs were told, "
             "and said otherwise: set aside"
         )
         if self.read_again:
-            return f"{told}; {self.read_again:,} of these contacts were read by id"
-        return f"{told}; the index lags: read by id (get), or search again some minutes later"
+            return f"{sentence}; {self.read_again:,} of these contacts were read by id"
+        return f"{sentence}; the index lags: read by id (get), or search again some minutes later"
 
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """The exclusive tags whose holders were looked for, and what a search told that was set aside.
-
-    `complete`: those of which every holder was shown. `since`: who was observed from then on and carries one is a
-    holder of now; None where nobody looked.
-    """
+    """The search for holders of exclusive tags that a plan stands on."""
 
     tags: TagSet = NONE
+    # the tags of which the search showed every holder
     complete: TagSet = NONE
+    # an observation from then on is as good as the search; None where no search was made
     since: Instant | None = None
     older_rows: OlderRows | None = None
 
-    def is_newer_on(self, known: ContactState) -> bool:
-        """Whether what is known of a contact is of the search, or newer."""
-        return self.since is not None and known.observed_at is not None and known.observed_at >= self.since
+    def is_newer_on(self, state: ContactState) -> bool:
+        """Whether the observation of a contact is that of the search, or newer."""
+        return self.since is not None and state.observed_at is not None and state.observed_at >= self.since
 
     def held_by(self, observed: TagSet | None) -> TagSet:
-        """The tags whose holder a contact is, that was observed by the search or since."""
+        """The searched tags that a contact carries, which was observed by the search or since."""
         return self.tags & observed if observed else NONE
 
 
@@ -163,15 +160,18 @@ NOT_SEARCHED = Searched()
 
 
 def exclusive_tags(desired: Desired) -> TagSet:
+    # rule 6: a shared rule of the settings would else empty a tag in locations that never named it
     return frozenset(tag for tag, rule in desired.rules.items() if rule.exclusive and tag in desired.owned)
 
 
 @dataclass(frozen=True, slots=True)
 class Reassertion:
-    """`fresh_since`: an observation before it is too old to add again on. `excepted`: tags not to be sent again."""
+    """Which pairs a plan may send again."""
 
     mode: Reassert = Reassert.INERT
+    # an older observation does not allow an add to be sent again: the tag may be gone since
     fresh_since: Instant = Instant(0)
+    # left out since sending them again would exceed a guard's limit
     excepted: frozenset[tuple[Action, Tag]] = frozenset()
 
     def without(self, excepted: frozenset[tuple[Action, Tag]]) -> Reassertion:
@@ -186,24 +186,25 @@ class Reassertion:
         )
 
     def _may_repeat(self, action: Action, rule: TagRule | None) -> bool:
+        # a second add would start the automation again, where a workflow consumed the tag meanwhile
         if rule is not None and (rule.triggers or rule.once or rule.protected):
             return False
         return action is Action.REMOVE or self.mode is Reassert.ALWAYS or (rule is not None and rule.inert)
 
-    def is_fresh(self, known: ContactState) -> bool:
+    def is_fresh(self, state: ContactState) -> bool:
         """Whether a contact was observed recently enough to add to it again."""
         return (
-            self.mode is not Reassert.NEVER and known.observed_at is not None and known.observed_at >= self.fresh_since
+            self.mode is not Reassert.NEVER and state.observed_at is not None and state.observed_at >= self.fresh_since
         )
 
     def repeatable_adds(self, present: Collection[Tag], contact: Managed, rules: Mapping[Tag, TagRule]) -> TagSet:
-        """What may be added again to a contact that was observed recently enough: `present` is desired."""
+        """The tags of `present` that may be added again to a contact that was observed recently enough."""
         if contact.observed is None:
             return NONE
         return self.repeatable_tags(Action.ADD, contact.observed.intersection(present) - contact.doubt, rules)
 
     def repeatable_removes(self, removable: Collection[Tag], contact: Managed, rules: Mapping[Tag, TagRule]) -> TagSet:
-        """What may be removed again from a contact: `removable` would be removed, were it there."""
+        """The tags of `removable`, absent as observed, whose removal may be sent again."""
         if contact.observed is None:
             return NONE
         return self.repeatable_tags(Action.REMOVE, frozenset(removable) - contact.observed - contact.doubt, rules)
@@ -212,19 +213,23 @@ class Reassertion:
 NO_REASSERTION = Reassertion(Reassert.NEVER)
 
 
-def leaving_pairs(known: Managed, present: TagSet) -> TagSet:
-    """The pairs of a contact that leave the ledger where `present` is desired: known to be gone, or to be kept."""
-    undesired = known.ledger - present - known.doubt
-    gone = NONE if known.observed is None else not_among(undesired - known.observed, known.observed)
-    return gone | (undesired & known.kept)
+def leaving_pairs(contact: Managed, present: TagSet) -> TagSet:
+    """The pairs of a contact that leave the ledger where `present` is desired: observed to be gone, or to be kept."""
+    # a pair in doubt stays: a request may have put it there, or may still
+    undesired = contact.ledger - present - contact.doubt
+    gone = NONE if contact.observed is None else not_among(undesired - contact.observed, contact.observed)
+    return gone | (undesired & contact.kept)
 
 
 def owned_tags(
     desired: Desired, observed: ContactStates, *, tags: TagSet = NONE, contacts: Container[ContactId] | None = None
 ) -> TagSet:
-    """`tags`, `contacts`: what a plan is narrowed to; no tags are all, and so is None."""
+    """The owned tags of a plan, by rules 10 and 11.
+
+    `tags`, `contacts`: the selection that the plan is narrowed to; no tags are all tags, None is every contact.
+    """
     used = set(observed.contacts.values())
-    # most patterns lose nothing, whatever is desired: their contacts need not be looked at
+    # most patterns lose nothing for any desired tags: their contacts need not be looked at
     losing = {index for index in used if leaving_pairs(observed.patterns[index], NONE)}
     owned = set(desired.owned).union(*(observed.patterns[index].ledger for index in used - losing))
     cases = {
@@ -232,9 +237,10 @@ def owned_tags(
         for contact, index in observed.contacts.items()
         if index in losing
     }
-    for wanted, index in cases:
-        known = observed.patterns[index]
-        present = frozenset(desired.wants[wanted].present) if wanted is not None and wanted >= 0 else NONE
-        gone = NONE if wanted is None else leaving_pairs(known, present)
-        owned |= known.ledger - (gone & tags if tags else gone)
+    for want, index in cases:
+        state = observed.patterns[index]
+        present = frozenset(desired.wants[want].present) if want is not None and want >= 0 else NONE
+        # a contact that the selection leaves out loses nothing by this plan
+        leaving = NONE if want is None else leaving_pairs(state, present)
+        owned |= state.ledger - (leaving & tags if tags else leaving)
     return frozenset(owned)

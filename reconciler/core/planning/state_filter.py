@@ -1,4 +1,4 @@
-"""Which contacts of a state somebody wants to see."""
+"""Which contacts of a state to show."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StateFilter:
-    """Contacts with any of the tags, of any of the statuses, not observed since `before`; empty: whatever."""
+    """Contacts with any of the tags, of any of the statuses, not observed since `before`; an empty field takes all."""
 
     tags: TagSet = frozenset()
     statuses: frozenset[Status] = frozenset()
     before: Instant | None = None
 
-    def of(self, state: LocationState) -> LocationState:
-        """The state with the contacts that are wanted."""
+    def filter_state(self, state: LocationState) -> LocationState:
+        """The state with the contacts that the filter takes."""
         if self == StateFilter():
             return state
-        observed, wanted = state.observed, replace(self, tags=state.spelling.read(self.tags))
-        taken = {index for index, known in enumerate(observed.patterns) if wanted._takes(known)}
+        observed, spelt = state.observed, replace(self, tags=state.spelling.read(self.tags))
+        taken = {index for index, contact in enumerate(observed.patterns) if spelt._takes_state(contact)}
         contacts = {contact: index for contact, index in observed.contacts.items() if index in taken}
         return replace(state, observed=ContactStates(contacts, observed.patterns))
 
-    def _takes(self, known: ContactState) -> bool:
-        if self.tags and self.tags.isdisjoint((known.observed or frozenset()) | known.ledger):
+    def _takes_state(self, contact: ContactState) -> bool:
+        if self.tags and self.tags.isdisjoint((contact.observed or frozenset()) | contact.ledger):
             return False
-        if self.before is not None and known.observed_at is not None and known.observed_at >= self.before:
+        if self.before is not None and contact.observed_at is not None and contact.observed_at >= self.before:
             return False
-        return not self.statuses or not self.statuses.isdisjoint(find_statuses(known))
+        return not self.statuses or not self.statuses.isdisjoint(find_statuses(contact))
 
 
-def find_statuses(known: ContactState) -> frozenset[Status]:
-    """A contact may be of several."""
-    found = {
-        Status.OBSERVED: known.observed is not None,
-        Status.UNOBSERVED: known.observed is None,
-        Status.MANAGED: bool(known.ledger),
-        Status.IN_DOUBT: bool(known.doubt),
-        Status.UNCONFIRMED: bool(known.unconfirmed - known.doubt),
-        Status.QUARANTINED: known.quarantine is not None,
+def find_statuses(contact: ContactState) -> frozenset[Status]:
+    """The statuses of a contact, which may be several."""
+    holding = {
+        Status.OBSERVED: contact.observed is not None,
+        Status.UNOBSERVED: contact.observed is None,
+        Status.MANAGED: bool(contact.ledger),
+        Status.IN_DOUBT: bool(contact.doubt),
+        Status.UNCONFIRMED: bool(contact.unconfirmed - contact.doubt),
+        Status.QUARANTINED: contact.quarantine is not None,
     }
-    return frozenset(status for status, holds in found.items() if holds)
+    return frozenset(status for status, holds in holding.items() if holds)

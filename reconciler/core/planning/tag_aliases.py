@@ -1,12 +1,12 @@
-"""Tags that a location keeps otherwise than they were sent: found in answers, and one tag with what was sent from then.
+"""Tags that a location keeps otherwise than they were sent: answers tell, and from then both spellings are one tag.
 
 Rules
 1. Two spellings are of one tag where nothing but the spelling sets them apart (`names.folded`), and an answer to an add
    of the one showed the other.
-2. Everything is read in one spelling, the one that the location keeps: state where it is loaded, what is desired and
-   what a person names where it meets the state. Nothing but this module knows of others.
-3. A run calls a tag as the plan did that was approved, also where it learns of another spelling on its way, or one was
-   learnt since. Only what it asks for by the spelling that is there, a removal or a search, names that.
+2. All values are read in one spelling, the one that the location keeps: state where it is loaded, desired tags and
+   those that a person names where they meet the state. Nothing but this module knows of others.
+3. A run calls a tag as the approved plan did, also where it learns of another spelling on its way, or one was learnt
+   since. Only a removal or a search, which has to ask for the spelling that is there, names that.
 """
 
 from __future__ import annotations
@@ -31,24 +31,26 @@ from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.situation import Searched
 
 T = TypeVar("T")
-_WILD = str.maketrans({each: f"[{each}]" for each in "*?["})
+# a tag is no pattern: its own wildcards are escaped where it joins `ignore`
+_WILD = str.maketrans({char: f"[{char}]" for char in "*?["})
 
 
 def aliases_in(tags: TagSet, carried: Iterable[TagSet | None]) -> Iterator[Alias]:
     """The aliases that answers to an add of `tags` tell; `carried` by the contacts afterwards, None where unknown."""
-    for observed in {each for each in carried if each is not None}:
+    for observed in {tags for tags in carried if tags is not None}:
         for tag in sorted(tags - observed):
-            alike = sorted(each for each in observed - tags if fold_spelling(each) == fold_spelling(tag))
+            alike = sorted(back for back in observed - tags if fold_spelling(back) == fold_spelling(tag))
             if alike:
                 yield tag, alike[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """`names`: the one spelling in use of each other one. `kept`: of those in use how the location keeps them, where
-    that is another."""
+    """One spelling for each tag."""
 
+    # the spelling in use, by each of its variants
     names: Mapping[Tag, Tag] = field(default_factory=dict)
+    # how the location keeps a tag, by the spelling in use, where they differ
     kept: Mapping[Tag, Tag] = field(default_factory=dict)
 
     def of(self, tag: Tag) -> Tag:
@@ -57,10 +59,10 @@ class Spelling:
     def read(self, tags: TagSet) -> TagSet:
         return tags if self.names.keys().isdisjoint(tags) else frozenset(map(self.of, tags))
 
-    def missing_from(self, tags: TagSet, others: TagSet) -> TagSet:
-        """Those of `tags` that are in `others` in no spelling."""
-        there = self.read(others)
-        return frozenset(tag for tag in tags - others if self.of(tag) not in there)
+    def missing_from(self, tags: TagSet, present: TagSet) -> TagSet:
+        """Those of `tags` that are in `present` in no spelling."""
+        there = self.read(present)
+        return frozenset(tag for tag in tags - present if self.of(tag) not in there)
 
     def kept_as(self, tag: Tag) -> Tag:
         """How the location keeps the tag."""
@@ -68,32 +70,34 @@ class Spelling:
 
     def all_spellings(self, tag: Tag) -> tuple[Tag, ...]:
         """The tag and its other spellings."""
-        return (tag, *(other for other, name in self.names.items() if name == tag))
+        return (tag, *(variant for variant, name in self.names.items() if name == tag))
 
-    def with_learnt(self, found: Iterable[Alias]) -> Spelling:
-        """What holds in a run from here on: what came back is the tag that was sent."""
-        told = dict(found)
-        names = {back: sent for sent, back in told.items()}
+    def with_learnt(self, aliases: Iterable[Alias]) -> Spelling:
+        """The spelling of a run from here on: a tag that came back otherwise is the tag that was sent."""
+        kept = dict(aliases)
+        # rule 3: the other way round than `make_spelling`, as the approved plan names the tag that was sent
+        names = {back: sent for sent, back in kept.items()}
         renamed = {tag: names.get(name, name) for tag, name in self.names.items()} | names
-        return Spelling({tag: name for tag, name in renamed.items() if tag != name}, {**self.kept, **told})
+        return Spelling({tag: name for tag, name in renamed.items() if tag != name}, {**self.kept, **kept})
 
     def as_called(self, tags: Iterable[Tag]) -> Spelling:
-        """These tags are in use as they are spelt here."""
-        others = sorted(self.names.keys() & set(tags))
-        return self.with_learnt((tag, self.names[tag]) for tag in others) if others else self
+        """The spelling in which these tags are in use as they are spelt here."""
+        variants = sorted(self.names.keys() & set(tags))
+        return self.with_learnt((tag, self.names[tag]) for tag in variants) if variants else self
 
-    def spell_state(self, known: ContactState) -> ContactState:
-        confirmed = self.read(known.ledger - known.unconfirmed)
+    def spell_state(self, state: ContactState) -> ContactState:
+        # where one spelling of the pair was confirmed, the tag is there
+        confirmed = self.read(state.ledger - state.unconfirmed)
         return replace(
-            known,
-            observed=None if known.observed is None else self.read(known.observed),
-            ledger=self.read(known.ledger),
-            kept=self.read(known.kept),
-            doubt=self.read(known.doubt),
-            restored=self._dated(known.restored),
-            unconfirmed=self.read(known.unconfirmed) - confirmed,
-            spent=self._dated(known.spent),
-            reading=known.reading and replace(known.reading, tags=self.read(known.reading.tags)),
+            state,
+            observed=None if state.observed is None else self.read(state.observed),
+            ledger=self.read(state.ledger),
+            kept=self.read(state.kept),
+            doubt=self.read(state.doubt),
+            restored=self._dated(state.restored),
+            unconfirmed=self.read(state.unconfirmed) - confirmed,
+            spent=self._dated(state.spent),
+            reading=state.reading and replace(state.reading, tags=self.read(state.reading.tags)),
         )
 
     def spell_states(self, observed: ContactStates) -> ContactStates:
@@ -109,7 +113,7 @@ class Spelling:
         return replace(selection, tags=self.read(selection.tags), again=self.read(selection.again))
 
     def spell_outcome(self, verdict: ContactOutcome) -> ContactOutcome:
-        """A tag moved where it came or went in all of its spellings."""
+        # a tag moved only where it came or went in all of its spellings
         if verdict.old is None or not self.names:
             return verdict
         old, after = self.read(verdict.old), self.read(verdict.observed or frozenset())
@@ -124,17 +128,17 @@ class Spelling:
         return replace(batch, tags=tuple(sorted(self.read(frozenset(batch.tags)))), answers=answers)
 
     def spell_request(self, batch: Batch) -> Batch:
-        """A removal as it is sent: by the spellings that are there."""
+        """A removal as it is sent: by the spellings that the location keeps."""
         return replace(batch, tags=tuple(sorted(map(self.kept_as, batch.tags)))) if self.kept else batch
 
     def spell_desired(self, desired: Desired) -> Desired:
-        """What is desired in two spellings is desired once; present rules over absent, as it does everywhere."""
+        # present rules over absent, as in `resolve`: a tag may be desired in one spelling and absent in another
         if not self.names:
             return desired
         return replace(
             desired,
             wants=tuple(map(self._want, desired.wants)),
-            rules=self._rules(desired.rules.values()),
+            rules=self._spell_rules(desired.rules.values()),
             owned=self.read(desired.owned),
         )
 
@@ -145,41 +149,48 @@ class Spelling:
 
     def _dated(self, dated: tuple[tuple[Tag, Instant], ...]) -> tuple[tuple[Tag, Instant], ...]:
         # sorted by date: of two spellings the later date stays
-        ordered = sorted(dated, key=lambda each: each[1])
+        ordered = sorted(dated, key=lambda entry: entry[1])
         return tuple(sorted({self.of(tag): at for tag, at in ordered}.items()))
 
     def _want(self, want: Want) -> Want:
-        present = {tag: tuple(sorted({*sum(sources, ())})) for tag, sources in self._gathered(want.present).items()}
+        present = {
+            tag: tuple(sorted({*sum(sources, ())})) for tag, sources in self._gather_spellings(want.present).items()
+        }
+        # a tag stays on leaving only where no spelling of it is to go
         firm = self.read(frozenset(want.present) - want.keep)
         return replace(
             want,
             present=present,
-            absent={tag: causes[0] for tag, causes in self._gathered(want.absent).items() if tag not in present},
-            expired={tag: each[0] for tag, each in self._gathered(want.expired).items() if tag not in present},
+            absent={
+                tag: causes[0] for tag, causes in self._gather_spellings(want.absent).items() if tag not in present
+            },
+            expired={
+                tag: causes[0] for tag, causes in self._gather_spellings(want.expired).items() if tag not in present
+            },
             keep=self.read(want.keep) - firm,
-            ignore=(*want.ignore, *self._ignored(want.ignore)),
+            ignore=(*want.ignore, *self._ignored_tags(want.ignore)),
         )
 
-    def _gathered(self, found: Mapping[Tag, T]) -> dict[Tag, list[T]]:
+    def _gather_spellings(self, values: Mapping[Tag, T]) -> dict[Tag, list[T]]:
         gathered: defaultdict[Tag, list[T]] = defaultdict(list)
-        for tag in sorted(found):
-            gathered[self.of(tag)].append(found[tag])
+        for tag in sorted(values):
+            gathered[self.of(tag)].append(values[tag])
         return dict(sorted(gathered.items()))
 
-    def _ignored(self, patterns: Iterable[str]) -> Iterator[str]:
-        """What a pattern leaves alone by another spelling."""
-        for other, tag in sorted(self.names.items()):
-            if any(fnmatchcase(other, pattern) for pattern in patterns):
+    def _ignored_tags(self, patterns: Iterable[str]) -> Iterator[str]:
+        """The tags that a pattern leaves alone by another of their spellings."""
+        for variant, tag in sorted(self.names.items()):
+            if any(fnmatchcase(variant, pattern) for pattern in patterns):
                 yield tag.translate(_WILD)
 
-    def _rules(self, rules: Iterable[TagRule]) -> dict[Tag, TagRule]:
-        found: dict[Tag, TagRule] = {}
+    def _spell_rules(self, rules: Iterable[TagRule]) -> dict[Tag, TagRule]:
+        by_tag: dict[Tag, TagRule] = {}
         for rule in rules:
             tag = self.of(rule.tag)
             before = None if rule.renamed_from is None else self.of(rule.renamed_from)
             named = replace(rule, tag=tag, renamed_from=None if before == tag else before)
-            found[tag] = _merge_rules(found[tag], named) if tag in found else named
-        return found
+            by_tag[tag] = _merge_rules(by_tag[tag], named) if tag in by_tag else named
+        return by_tag
 
 
 AS_SENT = Spelling()
@@ -188,36 +199,39 @@ AS_SENT = Spelling()
 
 def make_spelling(aliases: Iterable[Alias]) -> Spelling:
     """Every tag in the spelling that the location keeps."""
-    told = dict(aliases)
-    return Spelling({tag: kept for tag in told if (kept := _final_spelling(tag, told)) != tag}) if told else AS_SENT
+    kept = dict(aliases)
+    return Spelling({tag: name for tag in kept if (name := _final_spelling(tag, kept)) != tag}) if kept else AS_SENT
 
 
-def _final_spelling(tag: Tag, told: Mapping[Tag, Tag]) -> Tag:
-    """What comes back of it in the end; the first of those that come back for one another."""
+def _final_spelling(tag: Tag, kept: Mapping[Tag, Tag]) -> Tag:
+    """The spelling that a chain of aliases ends in."""
     passed = [tag]
-    while (back := told.get(passed[-1])) is not None:
+    while (back := kept.get(passed[-1])) is not None:
+        # a circle: two spellings came back for one another, and the first by name stands for both
         if back in passed:
             return min(passed[passed.index(back) :])
         passed.append(back)
     return passed[-1]
 
 
-def _merge_rules(one: TagRule, other: TagRule) -> TagRule:
-    """Two rules of one tag: what either forbids."""
+def _merge_rules(first: TagRule, second: TagRule) -> TagRule:
+    """One rule of two for one tag: it forbids all that either forbids."""
     return replace(
-        one,
-        group=one.group or other.group,
-        max_adds=_stricter_limit(one.max_adds, other.max_adds),
-        max_removes=_stricter_limit(one.max_removes, other.max_removes),
-        min_holders=max((each for each in (one.min_holders, other.min_holders) if each is not None), default=None),
-        protected=one.protected or other.protected,
-        triggers=one.triggers or other.triggers,
-        once=one.once or other.once,
-        inert=one.inert and other.inert,
-        exclusive=one.exclusive or other.exclusive,
-        renamed_from=one.renamed_from or other.renamed_from,
+        first,
+        group=first.group or second.group,
+        max_adds=_stricter_limit(first.max_adds, second.max_adds),
+        max_removes=_stricter_limit(first.max_removes, second.max_removes),
+        min_holders=max(
+            (floor for floor in (first.min_holders, second.min_holders) if floor is not None), default=None
+        ),
+        protected=first.protected or second.protected,
+        triggers=first.triggers or second.triggers,
+        once=first.once or second.once,
+        inert=first.inert and second.inert,
+        exclusive=first.exclusive or second.exclusive,
+        renamed_from=first.renamed_from or second.renamed_from,
     )
 
 
-def _stricter_limit(one: int | None, other: int | None) -> int | None:
-    return min((each for each in (one, other) if each is not None), default=None)
+def _stricter_limit(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
