@@ -1,4 +1,7 @@
-"""Tiny builders, so that a test reads like a sentence: tags and contacts are words of one text."""
+"""Tiny builders, so that a test reads like a sentence: tags and contacts are words of one text.
+
+What has blanks in it stands by itself, in a list. `name` makes an id that HighLevel could have issued of a short name.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ from reconciler.core.planning.changes import Diff, Selection
 from reconciler.core.planning.plan import LocationState, PlanOptions
 from reconciler.core.planning.tag_aliases import make_spelling
 from reconciler.cover import solve
+from reconciler.sandbox.world import Contact
 
 LINEAGE = "00000000-0000-4000-8000-000000000000"
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
@@ -35,12 +39,30 @@ SETTLE = 90_000
 PLACE = Source("acme.yaml", 1, 1)
 
 
-def tags(text: str) -> TagSet:
-    return frozenset(map(Tag, text.split()))
+Words = str | Iterable[str]
 
 
-def ids(text: str) -> tuple[ContactId, ...]:
-    return tuple(map(ContactId, text.split()))
+def words(text: Words) -> tuple[str, ...]:
+    return tuple(text.split() if isinstance(text, str) else text)
+
+
+def tags(text: Words) -> TagSet:
+    return frozenset(map(Tag, words(text)))
+
+
+def ids(text: Words) -> tuple[ContactId, ...]:
+    return tuple(map(ContactId, words(text)))
+
+
+def name(text: str) -> ContactId:
+    """A contact id that could be one, made of a short name."""
+    return ContactId((text * 20)[:20])
+
+
+def contact(text: str, carried: Words = "", *, location: LocationId = HERE, deleted: bool = False) -> Contact:
+    """A contact of the emulated location, which carries these tags since yesterday."""
+    since = Instant(NOW - DAY)
+    return Contact(name(text), location, tags(carried), since, since, NOW if deleted else None)
 
 
 def many(number: int, prefix: str = "c") -> str:
@@ -57,16 +79,16 @@ def union(text: str, *, minus: str = "", only: str = "") -> Combined:
     return Combined(names(text), names(minus), names(only), PLACE)
 
 
-def uses(text: str, place: Source = PLACE) -> tuple[TagUse, ...]:
-    return tuple(TagUse(Tag(tag), tag, place) for tag in text.split())
+def uses(text: Words, place: Source = PLACE) -> tuple[TagUse, ...]:
+    return tuple(TagUse(Tag(tag), tag, place) for tag in words(text))
 
 
 def a_set(
     name: str,
-    contacts: str | Combined,
-    text: str = "",
+    contacts: Words | Combined,
+    text: Words = "",
     *,
-    absent: str = "",
+    absent: Words = "",
     ignore: str = "",
     place: Source = PLACE,
     authority: Authority | None = None,
@@ -78,7 +100,7 @@ def a_set(
     return ContactSet(
         name=SetName(name),
         source=place,
-        contacts=ListedContacts(ids(contacts), place) if isinstance(contacts, str) else contacts,
+        contacts=contacts if isinstance(contacts, Combined) else ListedContacts(ids(contacts), place),
         tags=uses(text, place),
         absent=uses(absent, place),
         authority=authority,
@@ -98,14 +120,24 @@ def rules(*given: TagRule) -> dict[Tag, TagRule]:
 
 
 def a_manifest(
-    *sets: ContactSet, rule: Iterable[TagRule] = (), path: str = "acme.yaml", authority: Authority | None = None
+    *sets: ContactSet,
+    rule: Iterable[TagRule] = (),
+    path: str = "acme.yaml",
+    authority: Authority | None = None,
+    location: LocationId = HERE,
 ) -> Manifest:
-    return Manifest(path, HERE, Source(path), sets, rules(*rule), authority)
+    return Manifest(path, location, Source(path), sets, rules(*rule), authority)
 
 
-def declare(*sets: ContactSet, rule: Iterable[TagRule] = (), shared: Iterable[TagRule] = (), now: int = NOW) -> Desired:
+def declare(
+    *sets: ContactSet,
+    rule: Iterable[TagRule] = (),
+    shared: Iterable[TagRule] = (),
+    now: int = NOW,
+    location: LocationId = HERE,
+) -> Desired:
     """What one manifest of these sets comes to."""
-    return resolve([a_manifest(*sets, rule=rule)], now=Instant(now), shared_rules=rules(*shared))
+    return resolve([a_manifest(*sets, rule=rule, location=location)], now=Instant(now), shared_rules=rules(*shared))
 
 
 def carries(

@@ -18,13 +18,13 @@ import pytest
 
 from reconciler.apply import ApplyOptions, Services, Stop, apply
 from reconciler.apply.run import IN_FLIGHT
-from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.events import Event
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.lease import Holder
-from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, OnLeave, TagRule, TagUse
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
+from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, TagRule
+from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.batches import count_change_pairs
@@ -42,13 +42,12 @@ from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Crm
 from reconciler.store import open_reader, open_store
 from reconciler.wire import SEARCH_PATH
-from tests.build import plan_options
-from tests.fakes import START, FakeClock, a_holder
+from tests.build import HERE, declare, name, plan_options
+from tests.fakes import FakeClock, a_holder
 from tests.sandbox.faults import FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
 
-HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
-PLACE = Source("manifests/acme.yaml", 1, 1)
+THERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
 PATH = re.compile(r"/contacts/bulk/tags/update/(add|remove)")
 DEFAULT = plan_options(limits=GuardLimits(max_first_adds=None, odd_ids=False))
 """The first apply of a scene is meant as one."""
@@ -58,43 +57,10 @@ class Killed(BaseException):
     """The process is no more."""
 
 
-def name(text: str) -> ContactId:
-    """A contact id that could be one, made of a short name."""
-    return ContactId((text * 20)[:20])
-
-
-def contact(text: str, *tags: str, location: LocationId = HERE, deleted: bool = False) -> Contact:
-    since = Instant(START - 86_400_000)
-    return Contact(name(text), location, frozenset(map(Tag, tags)), since, since, START if deleted else None)
-
-
-def a_set(
-    called: str,
-    contacts: Iterable[str],
-    *tags: str,
-    absent: Iterable[str] = (),
-    authority: Authority | None = None,
-    on_leave: OnLeave = OnLeave.REMOVE,
-) -> ContactSet:
-    """A contact set of the contacts with these short names."""
-    return ContactSet(
-        name=SetName(called),
-        source=PLACE,
-        contacts=ListedContacts(tuple(map(name, contacts)), PLACE),
-        tags=tuple(TagUse(Tag(tag), tag, PLACE) for tag in tags),
-        absent=tuple(TagUse(Tag(tag), tag, PLACE) for tag in absent),
-        authority=authority,
-        on_leave=on_leave,
-    )
-
-
-def a_rule(tag: str, **more: object) -> TagRule:
-    return TagRule(Tag(tag), PLACE, **more)  # type: ignore[arg-type]
-
-
-def desired(*sets: ContactSet, rules: Iterable[TagRule] = (), location: LocationId = HERE) -> Desired:
-    manifest = Manifest("manifests/acme.yaml", location, PLACE, sets, {rule.tag: rule for rule in rules})
-    return resolve([manifest], now=START)
+def _with_ids(given: ContactSet) -> ContactSet:
+    if not isinstance(given.contacts, ListedContacts):
+        return given
+    return replace(given, contacts=ListedContacts(tuple(map(name, given.contacts.ids)), given.contacts.source))
 
 
 @dataclass
@@ -251,8 +217,9 @@ class Scene:
     def here(self) -> Place:
         return self.places[HERE]
 
-    def want(self, *sets: ContactSet, rules: Iterable[TagRule] = (), location: LocationId = HERE) -> None:
-        self.wanted[location] = desired(*sets, rules=rules, location=location)
+    def want(self, *sets: ContactSet, rule: Iterable[TagRule] = (), location: LocationId = HERE) -> None:
+        """Other manifests, from now on; their sets list contacts by short names."""
+        self.wanted[location] = declare(*map(_with_ids, sets), rule=rule, location=location)
 
     def has_intent(self, location: LocationId, sent: Sent) -> bool:
         with open_reader(self.url) as reader:

@@ -13,8 +13,9 @@ from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import LocationId
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, Access
-from tests.apply.scene import HERE, THERE, Scene, a_set, contact, name
+from tests.apply.scene import THERE, Scene
 from tests.apply.test_scenarios import FREE, pairs
+from tests.build import HERE, a_set, contact, name
 from tests.fakes import START
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 
@@ -40,7 +41,7 @@ def test_the_rate_limit_is_kept_busy_at_two_seconds_a_request(tmp_path: Path, re
     scene.apply()
     scene.here.sent.clear()
     scene.clock.ms += 60_000
-    scene.want(a_set("s", people[:1], "before"), a_set("t", people, *(f"t{nth:03}" for nth in range(requests // 20))))
+    scene.want(a_set("s", people[:1], "before"), a_set("t", people, (f"t{nth:03}" for nth in range(requests // 20))))
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (requests, {"applied": requests}, ExitCode.DONE)
@@ -119,7 +120,7 @@ def test_locations_run_side_by_side_and_fail_alone(tmp_path: Path) -> None:
     scene.places[other].app._accesses.clear()
     scene.want(a_set("s", crowd(20), "a"))
     scene.want(a_set("s", crowd(20), "b"), location=THERE)
-    scene.want(a_set("s", ["dora"], "c"), location=other)
+    scene.want(a_set("s", "dora", "c"), location=other)
     reports = scene.apply_all()
 
     assert {each.location: (pairs(each), each.exit_code) for each in reports} == {

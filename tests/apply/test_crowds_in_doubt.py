@@ -17,9 +17,10 @@ from reconciler.core.model.outcome import Outcome
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
 from reconciler.sandbox.world import Contact
 from reconciler.store import open_store
-from tests.apply.scene import HERE, Scene, a_set, contact, name
+from tests.apply.scene import Scene
 from tests.apply.test_scenarios import FREE, converged, pairs
 from tests.apply.test_settling import facts, known
+from tests.build import HERE, a_set, contact, name
 from tests.fakes import a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 
@@ -45,7 +46,7 @@ def test_a_second_tag_killed_before_any_answer_is_finished_by_the_next_run_witho
     """`may_read`: in the first run already, which learns that a tag write moves the date; else its journal tells."""
     scene = converged_crowd(tmp_path, 5_000, may_read=may_read)
     assert facts(scene) is (True if may_read else None)
-    scene.want(a_set("s", crowd(5_000), "one", "two"))
+    scene.want(a_set("s", crowd(5_000), "one two"))
     scene.apply_and_die(before=0)
     report = scene.apply()
 
@@ -57,7 +58,7 @@ def test_a_second_tag_killed_before_any_answer_is_finished_by_the_next_run_witho
 @pytest.mark.parametrize("moves", [True, False])
 def test_a_doubt_keeps_the_reading_which_is_judged_again_in_the_run_that_learns(tmp_path: Path, moves: bool) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, tag_write_moves_date=moves)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     scene.apply_and_die(before=0)
     scene.apply()
     # nothing was ever surely written here
@@ -66,7 +67,7 @@ def test_a_doubt_keeps_the_reading_which_is_judged_again_in_the_run_that_learns(
 
     reads = len(scene.here.reads)
     scene.clock.ms += DAY_MS
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
     report = scene.apply()
     assert facts(scene) is moves
     assert [who for _, who in scene.here.reads[reads:]] == [name("bert")]
@@ -78,7 +79,7 @@ def test_a_doubt_keeps_the_reading_which_is_judged_again_in_the_run_that_learns(
 
 def test_a_kept_reading_is_judged_by_a_later_run_even_one_that_cannot_read(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     scene.apply_and_die(before=0)
     assert pairs(scene.apply()) == {"held": 1}
     scene.may_read = False
@@ -95,7 +96,7 @@ def test_a_kept_reading_is_judged_by_a_later_run_even_one_that_cannot_read(tmp_p
 
 def test_what_was_touched_since_keeps_no_reading(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     scene.apply_and_die(after=0)
     scene.edit("anna", remove=["a"])
     report = scene.apply()
@@ -105,7 +106,7 @@ def test_what_was_touched_since_keeps_no_reading(tmp_path: Path) -> None:
 
 def test_a_location_where_earlier_writes_moved_nothing_proves_nothing(tmp_path: Path) -> None:
     scene = converged_crowd(tmp_path, 3, may_read=False, tag_write_moves_date=False)
-    scene.want(a_set("s", crowd(3), "one", "two"))
+    scene.want(a_set("s", crowd(3), "one two"))
     scene.apply_and_die(before=0)
     report = scene.apply()
 
@@ -130,7 +131,7 @@ def observed_crowd(directory: Path, number: int, **more: object) -> Scene:
 def killed_in_flight(scene: Scene, requests: int, *, landed: bool = True) -> None:
     """A second tag for everybody, 500 contacts a request: one is answered, `requests` are under way at the kill."""
     number = (1 + requests) * 500
-    scene.want(a_set("s", crowd(number), "one", "two"))
+    scene.want(a_set("s", crowd(number), "one two"))
     scene.apply_and_die(**({"after": 1} if landed else {"before": 1}))
     assert len(scene.here.sent) == (1 + requests if landed else 2)
     assert sum(scene.adds().values()) == (number if landed else 500)
@@ -220,10 +221,10 @@ def test_a_tag_that_may_have_been_there_before_is_not_seen_by_an_index_that_may_
 
 def test_removals_in_doubt_are_read_whatever_a_search_would_show(tmp_path: Path) -> None:
     scene = observed_crowd(tmp_path, 1_000)
-    scene.want(a_set("s", crowd(1_000), "two", absent=["one"]))
+    scene.want(a_set("s", crowd(1_000), "two", absent="one"))
     scene.apply()
     scene.here.searches.clear()
-    scene.want(a_set("s", crowd(1_000), "three", absent=["two"]))
+    scene.want(a_set("s", crowd(1_000), "three", absent="two"))
     scene.apply_and_die(before=3)
     report = scene.apply()
 
@@ -266,7 +267,7 @@ def test_a_larger_location_than_was_known_is_not_searched_to_its_end(tmp_path: P
 def test_a_doubt_of_this_run_is_searched_for_too(tmp_path: Path) -> None:
     lost = FaultPlan({nth: Fault(FaultKind.RESET_AFTER) for nth in (1, 2)}, path="/contacts/bulk")
     scene = observed_crowd(tmp_path, 1_500, faults=lost)
-    scene.want(a_set("s", crowd(1_500), "one", "two", absent=["three"]))
+    scene.want(a_set("s", crowd(1_500), "one two", absent="three"))
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"applied": 500, "seen": 1_000}, ExitCode.DONE)
@@ -282,7 +283,7 @@ def test_a_row_from_before_a_removal_makes_no_lost_add_seen(tmp_path: Path) -> N
     scene.want(a_set("s", people, "a"))
     scene.apply()
     scene.clock.ms += 600_000
-    scene.want(a_set("s", people, absent=["a"]))
+    scene.want(a_set("s", people, absent="a"))
     scene.apply()
     scene.clock.ms += 120_000
     scene.want(a_set("s", people, "a"))

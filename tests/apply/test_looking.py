@@ -20,9 +20,10 @@ from reconciler.core.planning.situation import Reassertion
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.assumptions import Merged
 from reconciler.store import open_reader, open_store
-from tests.apply.scene import HERE, Killed, Scene, a_rule, a_set, contact, name
+from tests.apply.scene import Killed, Scene
 from tests.apply.test_refusing import TEN, WRITES, sizes
 from tests.apply.test_scenarios import FREE, converged, pairs
+from tests.build import HERE, a_rule, a_set, contact, name
 from tests.fakes import a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 
@@ -83,7 +84,7 @@ def test_nobody_gets_twice_what_a_refused_request_gave(
         tag_write_moves_date=moves,
     )
     learns(scene, moves=moves)
-    scene.want(a_set("s", TWENTY, "welcome"), rules=[WELCOME])
+    scene.want(a_set("s", TWENTY, "welcome"), rule=[WELCOME])
     consume(scene, "welcome", of=TWENTY)
     report = scene.apply()
 
@@ -123,7 +124,7 @@ def test_a_tag_that_the_location_spells_otherwise_is_seen_to_have_come(tmp_path:
         collapses_spaces=True,
         tag_write_moves_date=False,
     )
-    scene.want(a_set("s", TEN, "new  lead"))
+    scene.want(a_set("s", TEN, ("new  lead",)))
     report = scene.apply()
 
     assert report.requests == 1
@@ -135,10 +136,10 @@ def test_a_removal_that_took_effect_is_seen(tmp_path: Path) -> None:
     scene = Scene(
         tmp_path, *[contact(each, "a") for each in TEN], options=FREE, faults=refusing(None, FaultKind.REFUSED_AFTER)
     )
-    scene.want(a_set("s", TEN, "a", "b"))
+    scene.want(a_set("s", TEN, "a b"))
     scene.apply()
     scene.clock.ms += 60_000
-    scene.want(a_set("s", TEN, "b", absent=["a"]))
+    scene.want(a_set("s", TEN, "b", absent="a"))
     report = scene.apply()
 
     assert (report.requests, pairs(report)) == (1, {"seen": 10})
@@ -150,10 +151,10 @@ def test_a_tag_that_was_observed_there_before_proves_nothing(tmp_path: Path, kin
     rules = [a_rule("a", inert=True)]
     faults = refusing(None, kind, status=400)
     scene = Scene(tmp_path, *map(contact, TEN), contact("d"), options=FREE, faults=faults)
-    scene.want(a_set("s", TEN, "a"), rules=rules)
+    scene.want(a_set("s", TEN, "a"), rule=rules)
     scene.apply()
     scene.clock.ms += 60_000
-    scene.want(a_set("s", [*TEN, "d"], "a", "b"), rules=rules)
+    scene.want(a_set("s", [*TEN, "d"], "a b"), rule=rules)
     report = scene.apply(options=replace(FREE, reassertion=Reassertion(Reassert.ALWAYS)))
 
     landed = kind is FaultKind.REFUSED_AFTER
@@ -178,7 +179,7 @@ def test_everybody_is_read_where_a_tag_starts_something(tmp_path: Path) -> None:
     """One contact in the midst got it, and nobody else."""
     scene = Scene(tmp_path, *map(contact, TWENTY), options=FREE, faults=refusing(FaultKind.ERROR_BEFORE, status=400))
     learns(scene, moves=True)
-    scene.want(a_set("s", TWENTY, "welcome"), rules=[WELCOME])
+    scene.want(a_set("s", TWENTY, "welcome"), rule=[WELCOME])
 
     def land(nth: int) -> None:
         if nth == 0:
@@ -196,7 +197,7 @@ def test_everybody_is_read_where_a_tag_starts_something(tmp_path: Path) -> None:
 def test_what_starts_something_goes_on_where_all_are_proven_untouched(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, TWENTY), options=FREE, max_contacts=10)
     learns(scene, moves=True)
-    scene.want(a_set("s", TWENTY, "welcome"), rules=[WELCOME])
+    scene.want(a_set("s", TWENTY, "welcome"), rule=[WELCOME])
     report = scene.apply()
 
     # one of each half at once, and everybody once the request can no longer land
@@ -229,7 +230,7 @@ def test_without_a_read_refused_removals_are_split(tmp_path: Path, may_read: boo
     scene.may_read = may_read
     scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=frozenset({WRITE_CONTACTS}))}
     scene.here.crm.assumptions = replace(scene.here.crm.assumptions, max_contacts=6)
-    scene.want(a_set("s", TEN, absent=["a"]))
+    scene.want(a_set("s", TEN, absent="a"))
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"applied": 10}, ExitCode.DONE)
@@ -243,7 +244,7 @@ def test_a_removal_that_no_part_brought_to_an_end_stays_in_doubt(tmp_path: Path)
     scene.want(a_set("s", TEN, "a"))
     scene.apply()
     scene.here.network.plan = FaultPlan(rate=1.0, kinds=(FaultKind.REFUSED_AFTER,), path=WRITES)
-    scene.want(a_set("s", TEN, absent=["a"]))
+    scene.want(a_set("s", TEN, absent="a"))
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"held": 10}, ExitCode.ERROR)
@@ -345,7 +346,7 @@ def test_nobody_may_read_and_every_request_is_refused(tmp_path: Path) -> None:
 def test_a_tag_that_a_part_wrote_is_told_from_the_next_part(tmp_path: Path) -> None:
     """One bad tag of four: the parts share their contacts, whose dates must not tell of each other."""
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE, longest_tag=5)
-    scene.want(a_set("s", TEN, "a", "b", "c", "much too long"))
+    scene.want(a_set("s", TEN, ("a", "b", "c", "much too long")))
     report = scene.apply()
 
     assert pairs(report) == {"applied": 30, "not_sent": 10}
@@ -357,7 +358,7 @@ def test_who_is_not_there_to_be_read_proves_nothing(tmp_path: Path) -> None:
     scene = Scene(
         tmp_path, contact("anna", deleted=True), options=FREE, faults=refusing(FaultKind.ERROR_BEFORE, status=400)
     )
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (1, {"rejected": 1}, ExitCode.PARTIAL)
@@ -372,7 +373,7 @@ def test_what_was_added_to_a_merged_contact_is_not_added_again(tmp_path: Path, t
     scene = Scene(tmp_path, *people, options=FREE, faults=halfway, merged_row=Merged.UNDER_OWN_ID)
     scene.here.crm.merge(name("anna"), name("zoe"), now=scene.clock.now())
     learns(scene, moves=True)
-    scene.want(a_set("s", ["anna", "bert"], tag), rules=[a_rule("welcome", triggers=True)])
+    scene.want(a_set("s", "anna bert", (tag,)), rule=[a_rule("welcome", triggers=True)])
     consume(scene, tag, of=["zoe"])
     report = scene.apply()
 
@@ -384,7 +385,7 @@ def test_what_was_added_to_a_merged_contact_is_not_added_again(tmp_path: Path, t
 def test_one_contact_does_not_speak_for_the_half_that_cannot_be_read(tmp_path: Path) -> None:
     """The first half got the tag and lost it to a workflow; who is in it cannot be read for a while."""
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, faults=refusing(FaultKind.REFUSED_HALFWAY))
-    scene.want(a_set("s", ["anna", "bert"], "a"))
+    scene.want(a_set("s", "anna bert", "a"))
     consume(scene, "a", of=["anna"])
     usual = scene.here.network.plan
 
@@ -405,7 +406,7 @@ def behind(tmp_path: Path, people: list[str], *kinds: FaultKind, tag: str = "wel
     scene = Scene(tmp_path, *map(contact, people), options=FREE, read_lag_ms=5_000, **assumed)
     learns(scene, moves=True)
     scene.here.network.plan = refusing(*kinds)
-    scene.want(a_set("s", people, tag), rules=[WELCOME])
+    scene.want(a_set("s", people, (tag,)), rule=[WELCOME])
     return scene
 
 
@@ -445,11 +446,11 @@ def test_a_single_pair_that_was_refused_is_not_sent_once_that_is_proven(tmp_path
 
 def test_a_single_removal_that_was_refused_stays_in_doubt_until_it_is_read_late_enough(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "a"), options=FREE, read_lag_ms=5_000)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     scene.apply()
     scene.clock.ms += 60_000
     scene.here.network.plan = FaultPlan(rate=1.0, kinds=(FaultKind.REFUSED_AFTER,), path=WRITES)
-    scene.want(a_set("s", ["anna"], absent=["a"]))
+    scene.want(a_set("s", "anna", absent="a"))
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (1, {"held": 1}, ExitCode.ERROR)

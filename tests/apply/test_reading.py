@@ -10,8 +10,9 @@ from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Merged
-from tests.apply.scene import Scene, a_set, contact, name
+from tests.apply.scene import Scene
 from tests.apply.test_scenarios import FREE, converged, faults, pairs
+from tests.build import a_set, contact, name
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 
 CROWD = [f"c{nth:02}" for nth in range(40)]
@@ -54,7 +55,7 @@ def test_a_gateway_that_answers_for_the_api_makes_nobody_gone(tmp_path: Path, st
 @pytest.mark.parametrize("kind", [FaultKind.GATEWAY, FaultKind.TRY_LATER])
 def test_a_4xx_that_passes_is_waited_out(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=after_a_lost_write(kind, range(1, 4)), options=FREE)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     report = scene.apply()
 
     assert (pairs(report), report.reads, report.notes) == ({"seen": 1}, 4, ())
@@ -69,7 +70,7 @@ def test_one_contact_that_cannot_be_read_holds_up_nobody_else(tmp_path: Path) ->
         options=FREE,
         in_flight=1,
     )
-    scene.want(a_set("s", ["anna", "bert"], "a"))
+    scene.want(a_set("s", "anna bert", "a"))
     report = scene.apply()
 
     assert (pairs(report), known(scene, "anna").doubt, known(scene, "bert").doubt) == (
@@ -141,9 +142,9 @@ def test_doubts_of_a_killed_run_that_cannot_be_read_are_told_by_the_run_that_tri
 
 def test_a_removal_of_a_killed_run_that_cannot_be_read_is_told_too(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "a"), contact("bert"), options=FREE)
-    scene.want(a_set("s", ["anna"], absent=["a"]))
+    scene.want(a_set("s", "anna", absent="a"))
     scene.apply_and_die(before=0)
-    scene.want(a_set("s", ["anna"], absent=["a"]), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", absent="a"), a_set("t", "bert", "b"))
     scene.here.network.plan = FaultPlan(rate=1.0, kinds=(FaultKind.GATEWAY,), path=f"/contacts/{name('anna')}")
     report = scene.apply()
 
@@ -153,9 +154,9 @@ def test_a_removal_of_a_killed_run_that_cannot_be_read_is_told_too(tmp_path: Pat
 
 def test_who_may_not_read_at_all_does_not_try(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, may_read=False)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     scene.apply_and_die(before=0)
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"applied": 1}, ExitCode.DONE)
@@ -186,7 +187,7 @@ def test_a_contact_that_is_answered_as_another_one_is_unread(tmp_path: Path) -> 
         options=FREE,
         merged_reads_as_survivor=True,
     )
-    scene.want(a_set("s", ["anna"], "own"))
+    scene.want(a_set("s", "anna", "own"))
     merged(scene, "anna", "bert")
     report = scene.apply()
 
@@ -199,7 +200,7 @@ def test_a_contact_that_is_shown_without_its_location_is_ours(tmp_path: Path) ->
     scene = Scene(
         tmp_path, contact("anna"), faults=faults(FaultKind.RESET_AFTER), options=FREE, read_without_location=True
     )
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
 
     assert pairs(scene.apply()) == {"seen": 1}
 
@@ -208,12 +209,12 @@ def test_what_could_not_be_read_is_listed_by_what_was_sent(tmp_path: Path) -> No
     scene = Scene(
         tmp_path, contact("anna", "old"), contact("bert"), faults=faults(None, FaultKind.RESET_BEFORE), options=FREE
     )
-    scene.want(a_set("s", ["anna"], "old"))
+    scene.want(a_set("s", "anna", "old"))
     scene.apply()
     scene.here.network.plan = FaultPlan(
         {0: Fault(FaultKind.RESET_BEFORE), 1: Fault(FaultKind.RESET_BEFORE)}, path="/contacts/bulk"
     )
-    scene.want(a_set("s", ["anna"], absent=["old"]), a_set("t", ["bert"], "a"))
+    scene.want(a_set("s", "anna", absent="old"), a_set("t", "bert", "a"))
     gone_after_the_write(scene, ["anna", "bert"])
     report = scene.apply()
 
@@ -230,11 +231,11 @@ def test_what_a_killed_run_sent_is_listed_as_that_whatever_is_desired_since(
 ) -> None:
     """The manifests were turned round before the next run, which cannot read the contact, or reads that it is gone."""
     adding = action is Action.ADD
-    scene = Scene(tmp_path, contact("anna", *([] if adding else ["a"])), contact("bert"), options=FREE)
-    to_add, to_remove = a_set("s", ["anna"], "a"), a_set("s", ["anna"], absent=["a"])
+    scene = Scene(tmp_path, contact("anna", [] if adding else ["a"]), contact("bert"), options=FREE)
+    to_add, to_remove = a_set("s", "anna", "a"), a_set("s", "anna", absent="a")
     scene.want(to_add if adding else to_remove)
     scene.apply_and_die(before=0)
-    scene.want(to_remove if adding else to_add, a_set("t", ["bert"], "b"))
+    scene.want(to_remove if adding else to_add, a_set("t", "bert", "b"))
     if gone:
         scene.here.crm.delete(name("anna"), now=scene.clock.now())
     else:
@@ -254,7 +255,7 @@ def test_a_row_counts_for_the_contact_that_it_names(tmp_path: Path, row: Merged)
         merged_row=row,
         merged_reads_as_survivor=True,
     )
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     merged(scene, "anna", "bert")
     report = scene.apply()
 
@@ -265,7 +266,7 @@ def test_a_row_counts_for_the_contact_that_it_names(tmp_path: Path, row: Merged)
 @pytest.mark.parametrize("row", [Merged.UNDER_OWN_ID, Merged.UNDER_SURVIVOR])
 def test_two_rows_of_the_survivor_leave_both_in_doubt(tmp_path: Path, row: Merged) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, merged_row=row, may_read=False)
-    scene.want(a_set("s", ["anna", "bert"], "a"))
+    scene.want(a_set("s", "anna bert", "a"))
     merged(scene, "anna", "bert")
     report = scene.apply()
 
@@ -274,7 +275,7 @@ def test_two_rows_of_the_survivor_leave_both_in_doubt(tmp_path: Path, row: Merge
 
 def test_an_answer_that_unpacks_to_too_much_is_in_doubt_and_settled(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=faults(FaultKind.BOMB), options=FREE)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     report = scene.apply()
 
     assert (pairs(report), report.requests, report.reads) == ({"seen": 1}, 1, 1)
@@ -284,7 +285,7 @@ def test_a_token_that_is_echoed_is_kept_nowhere(tmp_path: Path) -> None:
     # `Scene.apply` looks for it in state, report and events
     faults_of_rows = FaultPlan(dict.fromkeys(range(9), Fault(FaultKind.TOKEN_ECHOED)))
     scene = Scene(tmp_path, contact("anna"), contact("gone", deleted=True), faults=faults_of_rows, options=FREE)
-    scene.want(a_set("s", ["anna", "gone"], "a"))
+    scene.want(a_set("s", "anna gone", "a"))
     (finding,) = scene.apply().findings
 
     assert "***" in finding.message

@@ -16,8 +16,9 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch, Caps
 from reconciler.core.running.batch_split import add_trial, read_limits
 from reconciler.store import open_reader, open_store
-from tests.apply.scene import HERE, Scene, a_rule, a_set, contact
+from tests.apply.scene import Scene
 from tests.apply.test_scenarios import FREE, converged, pairs, status
+from tests.build import HERE, a_rule, a_set, contact
 from tests.fakes import START, a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 
@@ -56,7 +57,7 @@ def test_a_limit_of_contacts_is_learnt_remembered_and_heeded(tmp_path: Path, nam
     assert "refused for its size" in report.notes[0]
     assert ("not more than 6 elements" if named else "Bad Request") in report.notes[0]
     assert (learnt(scene), facts(scene).limits_at is not None) == ((limit, None), True)
-    scene.want(a_set("s", TEN, "a", "b"))
+    scene.want(a_set("s", TEN, "a b"))
     scene.apply()
     assert [each[:2] for each in sizes(scene)[len(refusals) + 2 :]] == [(limit, 1), (10 - limit, 1)]
     converged(scene)
@@ -66,7 +67,7 @@ def test_a_limit_of_contacts_is_learnt_remembered_and_heeded(tmp_path: Path, nam
 def test_a_limit_of_tags_is_learnt_first(tmp_path: Path, named: bool) -> None:
     tags = [f"t{nth}" for nth in range(8)]
     scene = Scene(tmp_path, contact("anna"), options=FREE, max_tags=4, oversize_names_limit=named)
-    scene.want(a_set("s", ["anna"], *tags))
+    scene.want(a_set("s", "anna", tags))
     report = scene.apply()
 
     assert [each[:2] for each in sizes(scene)][1 if named else 2 :] == [(1, 4), (1, 4)]
@@ -94,7 +95,7 @@ def test_a_limit_far_below_ours_is_found_within_forty_requests(
     scene = Scene(
         tmp_path, *people, options=FREE, max_contacts=limits[0], max_tags=limits[1], oversize_names_limit=False
     )
-    scene.want(a_set("s", [f"{each}x" for each in everybody], *[f"t{nth:02}" for nth in range(tags)]))
+    scene.want(a_set("s", [f"{each}x" for each in everybody], [f"t{nth:02}" for nth in range(tags)]))
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"applied": contacts * tags}, ExitCode.DONE)
@@ -163,7 +164,7 @@ def test_what_is_under_way_when_a_limit_is_learnt_heeds_it(tmp_path: Path) -> No
 def test_a_tag_that_is_refused_is_found_and_left_out(tmp_path: Path) -> None:
     tags = ["a", "b", "c", "much too long"]
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE, longest_tag=5)
-    scene.want(a_set("s", TEN, *tags))
+    scene.want(a_set("s", TEN, tags))
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"applied": 30, "not_sent": 10}, ExitCode.PARTIAL)
@@ -178,7 +179,7 @@ def test_what_goes_stays_where_what_comes_was_refused(tmp_path: Path) -> None:
     scene.want(a_set("s", TEN, "old"))
     scene.apply()
     scene.clock.ms += 60_000
-    scene.want(a_set("s", TEN, "a", "much too long"))
+    scene.want(a_set("s", TEN, ("a", "much too long")))
     report = scene.apply()
 
     assert pairs(report) == {"applied": 10, "not_sent": 20}
@@ -187,7 +188,7 @@ def test_what_goes_stays_where_what_comes_was_refused(tmp_path: Path) -> None:
 
 def test_where_everything_is_refused_alike_the_run_stops(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE, longest_tag=1)
-    scene.want(a_set("s", TEN, "too", "long"))
+    scene.want(a_set("s", TEN, "too long"))
     report = scene.apply()
 
     # the batch twice, both halves of its tags, one contact, a single pair
@@ -201,7 +202,7 @@ def test_where_everything_is_refused_alike_the_run_stops(tmp_path: Path) -> None
 def test_no_more_than_forty_requests_are_spent_on_it(tmp_path: Path) -> None:
     tags = [f"t{nth:02}" if nth % 2 else f"much too long {nth:02}" for nth in range(50)]
     scene = Scene(tmp_path, contact("anna"), options=FREE, longest_tag=5)
-    scene.want(a_set("s", ["anna"], *tags, "a ok"))
+    scene.want(a_set("s", "anna", (*tags, "a ok")))
     report = scene.apply()
 
     assert report.requests <= 42
@@ -255,7 +256,7 @@ def test_a_larger_request_that_is_refused_costs_one_and_renews_the_limit(tmp_pat
     assert (learnt(scene), (facts(scene).limits_at or 0) >= START) == ((3, None), True)
     assert ("was tried" in report.notes[0], "Bad Request" in report.notes[0]) == (True, True)
     # so no other one is tried the same day
-    scene.want(a_set("s", TEN, "a", "b"))
+    scene.want(a_set("s", TEN, "a b"))
     scene.apply()
     assert extra(scene) == 1
 
@@ -264,7 +265,7 @@ def test_a_larger_request_of_tags_is_tried_too(tmp_path: Path) -> None:
     tags = [f"t{nth}" for nth in range(8)]
     scene = Scene(tmp_path, contact("anna"), options=FREE)
     teach(scene, 2, tags=3)
-    scene.want(a_set("s", ["anna"], *tags))
+    scene.want(a_set("s", "anna", tags))
     scene.apply()
     assert (sorted(each[1] for each in sizes(scene)), learnt(scene)) == ([3, 5], (None, 5))
 
@@ -282,7 +283,7 @@ def test_what_starts_something_is_no_trial(tmp_path: Path) -> None:
     """A refused request of it would be looked at, contact by contact."""
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE)
     teach(scene, 2, contacts=3)
-    scene.want(a_set("s", TEN, "a"), rules=[a_rule("a", triggers=True)])
+    scene.want(a_set("s", TEN, "a"), rule=[a_rule("a", triggers=True)])
     scene.apply()
     assert sorted(each[0] for each in sizes(scene)) == [1, 3, 3, 3]
 

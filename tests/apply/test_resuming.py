@@ -23,9 +23,10 @@ from reconciler.core.planning.plan import combine_plans
 from reconciler.core.planning.situation import Reassertion
 from reconciler.planfile import parse_plan, plan_text
 from reconciler.store import open_store
-from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name
+from tests.apply.scene import Scene
 from tests.apply.test_scenarios import FREE, faults, pairs
 from tests.apply.test_settling import facts, known
+from tests.build import HERE, a_rule, a_set, contact, name
 from tests.fakes import a_holder
 from tests.sandbox.faults import FaultKind
 
@@ -46,7 +47,7 @@ def test_a_plan_file_that_is_planned_anew_adds_nothing_again_that_its_run_added(
     """The plan made now is of the state as it is now, and needs again what others took away since."""
     options = replace(FREE, caps=Caps(contacts=1))
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=options, in_flight=1)
-    scene.want(a_set("s", ["anna", "bert"], "hello"))
+    scene.want(a_set("s", "anna bert", "hello"))
     file = scene.plan()
     scene.here.after = lambda nth: scene.stop.ask(signal.SIGTERM)
     assert pairs(scene.apply(file)) == {"applied": 1, "not_sent": 1}
@@ -73,7 +74,7 @@ def test_law_a_plan_adds_a_pair_once_whatever_a_workflow_consumes_meanwhile(
 ) -> None:
     options = replace(FREE, selection=Selection(retry_held=retry))
     scene = Scene(tmp_path, contact("anna"), options=options, may_read=may_read)
-    scene.want(a_set("s", ["anna"], "hello"), rules=[a_rule("hello", once=once)])
+    scene.want(a_set("s", "anna", "hello"), rule=[a_rule("hello", once=once)])
     plan = scene.plan()
     scene.apply_and_die(plan, after=0, options=options)
     scene.edit("anna", remove=["hello"])
@@ -91,11 +92,11 @@ def test_a_plan_that_is_resumed_adds_what_is_proven_never_to_have_landed(tmp_pat
     scene = Scene(
         tmp_path, contact("anna"), contact("bert"), faults=faults(None, FaultKind.TIMEOUT_BEFORE), options=options
     )
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
     scene.apply()
     # a tag write moves the date here: nothing else could prove anything
     assert facts(scene) is True
-    scene.want(a_set("s", ["anna"], "a", "hello"), a_set("t", ["bert"], "b"), rules=[a_rule("hello", once=True)])
+    scene.want(a_set("s", "anna", "a hello"), a_set("t", "bert", "b"), rule=[a_rule("hello", once=True)])
     scene.clock.ms += DAY_MS
     plan = scene.plan()
     scene.apply_and_die(plan, before=0, options=options)
@@ -107,7 +108,7 @@ def test_a_plan_that_is_resumed_adds_what_is_proven_never_to_have_landed(tmp_pat
 
 def test_what_was_rejected_before_a_run_was_killed_is_planned_again(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", deleted=True), contact("bert"), options=FREE)
-    scene.want(a_set("s", ["anna"], "hello"), a_set("t", ["bert"], "vip"), rules=[a_rule("hello", once=True)])
+    scene.want(a_set("s", "anna", "hello"), a_set("t", "bert", "vip"), rule=[a_rule("hello", once=True)])
 
     scene.apply_and_die(before=1)
     assert (known(scene, "anna").ledger, known(scene, "anna").unconfirmed) == (set(), set())
@@ -117,7 +118,7 @@ def test_what_was_rejected_before_a_run_was_killed_is_planned_again(tmp_path: Pa
 
 def test_what_an_unfinished_run_of_the_plan_added_is_not_added_again(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "d"), options=FREE)
-    scene.want(a_set("s", ["anna"], "welcome", absent=["d"]))
+    scene.want(a_set("s", "anna", "welcome", absent="d"))
     plan = scene.plan()
 
     scene.apply_and_die(plan, before=1)
@@ -136,7 +137,7 @@ def teaching(directory: Path) -> Scene:
     scene = Scene(
         directory, contact("anna"), contact("bert"), faults=faults(None, FaultKind.TIMEOUT_BEFORE), options=FREE
     )
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
     scene.apply()
     assert facts(scene) is True
     scene.clock.ms += DAY_MS
@@ -147,9 +148,9 @@ def teaching(directory: Path) -> Scene:
 @pytest.mark.parametrize("answered", [False, True])
 def test_what_a_plan_listed_as_in_doubt_is_added_once_by_it(tmp_path: Path, answered: bool, look: bool) -> None:
     scene = teaching(tmp_path)
-    scene.want(a_set("s", ["anna"], "a", "hello"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a hello"), a_set("t", "bert", "b"))
     scene.apply_and_die(scene.plan(), before=0)
-    scene.want(a_set("s", ["anna"], "a", "hello"), a_set("t", ["bert"], "b", "vip"))
+    scene.want(a_set("s", "anna", "a hello"), a_set("t", "bert", "b vip"))
     plan = scene.plan()
     assert plan.locations[0].held
 
@@ -168,12 +169,12 @@ def test_what_a_plan_listed_as_in_doubt_is_added_once_by_it(tmp_path: Path, answ
 def test_what_another_plan_released_in_between_is_not_added_again(tmp_path: Path, once: bool, consumed: bool) -> None:
     rules = [a_rule("hello", once=once)]
     scene = Scene(tmp_path, contact("anna"), options=FREE)
-    scene.want(a_set("s", ["anna"], "hello"), rules=rules)
+    scene.want(a_set("s", "anna", "hello"), rule=rules)
     wanted, plan = dict(scene.wanted), scene.plan()
     scene.apply_and_die(plan, after=0)
     if consumed:
         scene.edit("anna", remove=["hello"])
-    scene.want(a_set("s", ["anna"], "other"), rules=rules)
+    scene.want(a_set("s", "anna", "other"), rule=rules)
     scene.apply()
     assert "hello" not in known(scene, "anna").ledger
     scene.wanted = wanted
@@ -185,9 +186,9 @@ def test_what_another_plan_released_in_between_is_not_added_again(tmp_path: Path
 @pytest.mark.parametrize(("keep", "refused"), [(None, False), (1, True)])
 def test_a_plan_whose_run_gave_up_its_rows_is_stale(tmp_path: Path, keep: int | None, refused: bool) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
-    scene.want(a_set("t", ["bert"], "b"))
+    scene.want(a_set("t", "bert", "b"))
     scene.apply()
-    scene.want(a_set("s", ["anna"], "hello"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "hello"), a_set("t", "bert", "b"))
     plan = scene.plan()
     scene.apply_and_die(plan, after=0)
     scene.edit("anna", remove=["hello"])
@@ -205,7 +206,7 @@ def test_a_plan_whose_run_gave_up_its_rows_is_stale(tmp_path: Path, keep: int | 
 @pytest.mark.parametrize("once", [False, True])
 def test_what_the_earlier_run_saw_is_done_and_what_waited_for_it_goes_on(tmp_path: Path, once: bool) -> None:
     scene = Scene(tmp_path, contact("anna", "trial"), options=FREE, faults=faults(FaultKind.TIMEOUT_AFTER))
-    scene.want(a_set("s", ["anna"], "hello", absent=["trial"]), rules=[a_rule("hello", once=once)])
+    scene.want(a_set("s", "anna", "hello", absent="trial"), rule=[a_rule("hello", once=once)])
     plan = scene.plan()
 
     scene.apply_and_die(plan, before=1)
@@ -217,7 +218,7 @@ def test_what_the_earlier_run_saw_is_done_and_what_waited_for_it_goes_on(tmp_pat
 
 def test_what_waits_for_an_addition_that_is_held_is_counted(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "trial"), options=FREE)
-    scene.want(a_set("s", ["anna"], "hello", absent=["trial"]))
+    scene.want(a_set("s", "anna", "hello", absent="trial"))
     plan = scene.plan()
     scene.apply_and_die(plan, after=0)
     scene.edit("anna", remove=["hello"])
@@ -229,9 +230,9 @@ def test_what_waits_for_an_addition_that_is_held_is_counted(tmp_path: Path) -> N
 
 def test_what_was_seen_in_another_spelling_is_there(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, collapses_spaces=True)
-    scene.want(a_set("s", ["bert"], "a  b"))
+    scene.want(a_set("s", "bert", ("a  b",)))
     scene.apply()
-    scene.want(a_set("s", ["bert", "anna"], "a  b"))
+    scene.want(a_set("s", "bert anna", ("a  b",)))
     plan = scene.plan()
     scene.apply_and_die(plan, after=0)
     looked_at(scene, "anna")
@@ -241,7 +242,7 @@ def test_what_was_seen_in_another_spelling_is_there(tmp_path: Path) -> None:
 
 def test_a_new_plan_after_a_doubt_has_another_change_digest(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)
-    scene.want(a_set("s", ["anna"], "hello"))
+    scene.want(a_set("s", "anna", "hello"))
     plan = scene.plan()
     scene.apply_and_die(plan, after=0)
     scene.edit("anna", remove=["hello"])
@@ -254,9 +255,9 @@ def test_what_was_sent_again_beside_it_is_done_too(tmp_path: Path) -> None:
     rules = [a_rule("i", inert=True), a_rule("y", inert=True)]
     options = replace(FREE, reassertion=Reassertion(Reassert.INERT, Instant(0)))
     scene = Scene(tmp_path, contact("anna"), contact("bert", "trial"), options=options)
-    scene.want(a_set("s", ["bert"], "i"), rules=rules)
+    scene.want(a_set("s", "bert", "i"), rule=rules)
     scene.apply()
-    scene.want(a_set("s", ["anna", "bert"], "i", "y", absent=["trial"]), rules=rules)
+    scene.want(a_set("s", "anna bert", "i y", absent="trial"), rule=rules)
     plan = scene.plan()
     assert plan.locations[0].reasserted
     scene.apply_and_die(plan, before=1)
@@ -285,7 +286,7 @@ def tried_and_consumed(scene: Scene, look: bool) -> None:
 @pytest.mark.parametrize("look", [False, True])
 def test_law_an_approval_covers_one_attempt(tmp_path: Path, once: bool, look: bool) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)
-    scene.want(a_set("s", ["anna"], "hello"), rules=[a_rule("hello", once=once)])
+    scene.want(a_set("s", "anna", "hello"), rule=[a_rule("hello", once=once)])
     digests = [scene.plan(RETRY).change_digest]
     for attempt in range(3):
         tried_and_consumed(scene, look)
@@ -299,7 +300,7 @@ def test_law_an_approval_covers_one_attempt(tmp_path: Path, once: bool, look: bo
 
 def test_an_attempt_that_is_known_to_have_come_to_nothing_is_none(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE, faults=faults(*[FaultKind.TOO_MANY] * 20))
-    scene.want(a_set("s", ["anna"], "hello"))
+    scene.want(a_set("s", "anna", "hello"))
     before = scene.plan(RETRY).change_digest
     scene.apply()
     assert scene.adds() == {}
@@ -309,15 +310,15 @@ def test_an_attempt_that_is_known_to_have_come_to_nothing_is_none(tmp_path: Path
 
 def test_what_came_to_be_is_no_attempt_any_more(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)
-    scene.want(a_set("s", ["anna"], "hello"))
+    scene.want(a_set("s", "anna", "hello"))
     scene.apply()
     assert known(scene, "anna").attempted_at is None
     assert scene.plan(RETRY).locations[0].tried == ()
 
 
 def test_a_removal_in_doubt_is_approved_for_one_attempt_too(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, contact("anna", "hello", "old"), options=FREE)
-    scene.want(a_set("s", ["anna"], "hello", absent=["old"]))
+    scene = Scene(tmp_path, contact("anna", "hello old"), options=FREE)
+    scene.want(a_set("s", "anna", "hello", absent="old"))
     scene.apply_and_die(after=0)
     first = scene.plan(RETRY).change_digest
     scene.edit("anna", add=["old"])
@@ -328,7 +329,7 @@ def test_a_removal_in_doubt_is_approved_for_one_attempt_too(tmp_path: Path) -> N
 @pytest.mark.parametrize("flapping", [False, True])
 def test_what_others_take_away_again_is_another_attempt(tmp_path: Path, flapping: bool) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)
-    scene.want(a_set("s", ["anna"], "hello"))
+    scene.want(a_set("s", "anna", "hello"))
     scene.apply()
     digests = set()
     for _ in range(3):
@@ -342,7 +343,7 @@ def test_what_others_take_away_again_is_another_attempt(tmp_path: Path, flapping
 
 def test_a_plan_file_keeps_when_it_was_tried_before(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)
-    scene.want(a_set("s", ["anna"], "hello"))
+    scene.want(a_set("s", "anna", "hello"))
     tried_and_consumed(scene, look=False)
     plan = scene.plan(RETRY)
     assert [each.tags for each in plan.locations[0].tried] == [("hello",)]

@@ -15,8 +15,9 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import UNCONFIRMED, Selection
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.store import open_reader
-from tests.apply.scene import HERE, THERE, Scene, a_rule, a_set, contact, name
+from tests.apply.scene import THERE, Scene
 from tests.apply.test_scenarios import DOUBTFUL, FREE, converged, faults, pairs
+from tests.build import HERE, a_rule, a_set, contact, name
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 
 LANDED = (
@@ -44,7 +45,7 @@ def facts(scene: Scene) -> object:
 @pytest.mark.parametrize("kind", LANDED)
 def test_an_addition_that_landed_is_seen(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=faults(kind), options=FREE)
-    scene.want(a_set("s", ["anna"], "vip"))
+    scene.want(a_set("s", "anna", "vip"))
     report = scene.apply()
 
     assert (pairs(report), report.reads, report.exit_code) == ({"seen": 1}, 1, ExitCode.DONE)
@@ -58,7 +59,7 @@ def test_an_addition_that_did_not_land_is_sent_once_more_where_the_date_proves_i
     tmp_path: Path, kind: FaultKind
 ) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE)
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
     report = scene.apply()
 
     assert (pairs(report), report.requests, report.exit_code) == ({"applied": 2}, 3, ExitCode.DONE)
@@ -72,7 +73,7 @@ def test_nothing_is_proven_where_a_tag_write_does_not_move_the_date(tmp_path: Pa
     scene = Scene(
         tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE, tag_write_moves_date=False
     )
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
     report = scene.apply()
 
     assert (pairs(report), report.requests, report.exit_code) == ({"applied": 1, "held": 1}, 2, ExitCode.PARTIAL)
@@ -86,7 +87,7 @@ def test_an_addition_that_a_workflow_may_have_consumed_is_held(tmp_path: Path) -
     scene = Scene(
         tmp_path, contact("anna"), contact("bert"), faults=faults(None, FaultKind.TIMEOUT_AFTER), options=FREE
     )
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
 
     def consume(nth: int) -> None:
         scene.here.crm.remove(name("bert"), ["b"], now=scene.clock.now(), by="workflow")
@@ -105,10 +106,10 @@ def test_an_addition_that_a_workflow_may_have_consumed_is_held(tmp_path: Path) -
 def test_an_addition_once_that_nobody_saw_is_held_until_a_person_says(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=faults(FaultKind.TIMEOUT_BEFORE), options=FREE)
     rules = [a_rule("hello", once=True)]
-    scene.want(a_set("s", ["anna"], "hello"), rules=rules)
+    scene.want(a_set("s", "anna", "hello"), rule=rules)
     assert pairs(scene.apply()) == {"held": 1}
     scene.clock.ms += DAY_MS
-    scene.want(a_set("s", ["anna"], "hello", "vip"), rules=rules)
+    scene.want(a_set("s", "anna", "hello vip"), rule=rules)
     # its answer ends the doubt, and does not show the tag
     assert pairs(scene.apply())["applied"] == 1
     (plan,) = scene.plan().locations
@@ -129,9 +130,9 @@ def test_an_addition_once_that_nobody_saw_is_held_until_a_person_says(tmp_path: 
 @pytest.mark.parametrize("kind", DOUBTFUL)
 def test_a_removal_in_doubt_is_seen_or_sent_once_more(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE)
-    scene.want(a_set("s", ["anna", "bert"], "one", "vip"))
+    scene.want(a_set("s", "anna bert", "one vip"))
     scene.apply()
-    scene.want(a_set("s", ["anna", "bert"], "one"))
+    scene.want(a_set("s", "anna bert", "one"))
     report = scene.apply()
 
     assert report.exit_code == ExitCode.DONE
@@ -143,9 +144,9 @@ def test_a_removal_in_doubt_is_seen_or_sent_once_more(tmp_path: Path, kind: Faul
 def test_a_removal_that_is_lost_twice_is_held(tmp_path: Path) -> None:
     lost = faults(None, FaultKind.TIMEOUT_BEFORE, FaultKind.TIMEOUT_BEFORE)
     scene = Scene(tmp_path, contact("anna"), faults=lost, options=FREE)
-    scene.want(a_set("s", ["anna"], "one", "vip"))
+    scene.want(a_set("s", "anna", "one vip"))
     scene.apply()
-    scene.want(a_set("s", ["anna"], "one"))
+    scene.want(a_set("s", "anna", "one"))
     report = scene.apply()
 
     assert (pairs(report), report.requests, report.reads) == ({"held": 1}, 2, 2)
@@ -155,7 +156,7 @@ def test_a_removal_that_is_lost_twice_is_held(tmp_path: Path) -> None:
 
 def test_what_goes_follows_once_what_comes_was_seen(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "trial"), faults=faults(FaultKind.RESET_AFTER), options=FREE)
-    scene.want(a_set("s", ["anna"], "vip", absent=["trial"]))
+    scene.want(a_set("s", "anna", "vip", absent="trial"))
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"applied": 1, "seen": 1}, ExitCode.DONE)
@@ -167,7 +168,7 @@ def test_what_goes_follows_once_what_comes_was_seen(tmp_path: Path) -> None:
 def test_the_rest_is_sent_before_a_doubt_is_waited_for(tmp_path: Path) -> None:
     crowd = [f"c{nth}" for nth in range(6)]
     scene = Scene(tmp_path, *map(contact, crowd), faults=faults(None, FaultKind.RESET_AFTER), options=FREE)
-    scene.want(*(a_set(f"s{each}", [each], each) for each in crowd))
+    scene.want(*(a_set(f"s{each}", [each], (each,)) for each in crowd))
     report = scene.apply()
 
     assert pairs(report) == {"applied": 5, "seen": 1}
@@ -181,7 +182,7 @@ def test_the_rest_is_sent_before_a_doubt_is_waited_for(tmp_path: Path) -> None:
 def test_without_the_scope_to_read_doubts_are_held_and_the_run_goes_on(tmp_path: Path, scopes: frozenset[str]) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(FaultKind.RESET_AFTER), options=FREE)
     scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=scopes)}
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"applied": 1, "in_doubt": 1}, ExitCode.PARTIAL)
@@ -191,7 +192,7 @@ def test_without_the_scope_to_read_doubts_are_held_and_the_run_goes_on(tmp_path:
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_a_killed_run_left_in_doubt_settles_first(tmp_path: Path, when: str) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
-    scene.want(a_set("s", ["anna"], "vip", "gold"), a_set("t", ["bert"], "late"))
+    scene.want(a_set("s", "anna", "vip gold"), a_set("t", "bert", "late"))
     plan = scene.plan()
     scene.apply_and_die(plan, **{when: 1})
     report = scene.apply()
@@ -203,11 +204,11 @@ def test_what_a_killed_run_left_in_doubt_settles_first(tmp_path: Path, when: str
 
 def test_a_killed_run_is_resumed_without_a_person_where_the_date_tells(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, FaultKind.RESET_BEFORE), options=FREE)
-    scene.want(a_set("s", ["anna"], "vip"), a_set("t", ["bert"], "late"))
+    scene.want(a_set("s", "anna", "vip"), a_set("t", "bert", "late"))
     scene.apply()
     assert facts(scene) is True
     scene.clock.ms += 600_000
-    scene.want(a_set("s", ["anna"], "vip", "more"), a_set("t", ["bert"], "late"))
+    scene.want(a_set("s", "anna", "vip more"), a_set("t", "bert", "late"))
     plan = scene.plan()
     scene.apply_and_die(plan, before=0)
     report = scene.apply(plan)
@@ -219,7 +220,7 @@ def test_a_killed_run_is_resumed_without_a_person_where_the_date_tells(tmp_path:
 
 def test_a_contact_that_is_gone_is_rejected_when_it_is_read(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(FaultKind.RESET_BEFORE), options=FREE)
-    scene.want(a_set("s", ["anna", "bert"], "a"))
+    scene.want(a_set("s", "anna bert", "a"))
 
     def delete(nth: int) -> None:
         scene.here.crm.delete(name("anna"), now=scene.clock.now())
@@ -235,7 +236,7 @@ def test_a_contact_that_is_gone_is_rejected_when_it_is_read(tmp_path: Path) -> N
 def test_a_reading_that_fails_leaves_the_doubt_and_the_run_goes_on(tmp_path: Path) -> None:
     broken = {nth: Fault(FaultKind.RESET_BEFORE) for nth in range(6)}
     scene = Scene(tmp_path, contact("anna"), faults=FaultPlan(broken), options=FREE)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     report = scene.apply()
 
     assert (pairs(report), report.reads, report.exit_code) == ({"in_doubt": 1}, 5, ExitCode.PARTIAL)
@@ -250,7 +251,7 @@ def test_ten_requests_in_a_row_without_an_answer_stop_the_run(tmp_path: Path) ->
     scene = Scene(
         tmp_path, *map(contact, crowd), faults=FaultPlan(rate=1.0, kinds=(FaultKind.ERROR_BEFORE,)), options=FREE
     )
-    scene.want(*(a_set(f"s{each}", [each], each) for each in crowd))
+    scene.want(*(a_set(f"s{each}", [each], (each,)) for each in crowd))
     report = scene.apply()
 
     assert (report.requests, pairs(report)) == (10, {"in_doubt": 10, "not_sent": 20})
@@ -271,7 +272,7 @@ def test_reads_take_their_turn_within_the_rate_limit(tmp_path: Path) -> None:
 def test_a_shorter_time_to_settle_is_waited_for(tmp_path: Path) -> None:
     options = replace(FREE, settle_ms=5_000)
     scene = Scene(tmp_path, contact("anna"), faults=faults(FaultKind.RESET_AFTER), options=options)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     report = scene.apply()
 
     assert pairs(report) == {"seen": 1}
@@ -283,7 +284,7 @@ def test_requests_after_a_doubt_count_for_the_guard(tmp_path: Path) -> None:
     scene = Scene(
         tmp_path, contact("anna"), contact("bert"), faults=faults(None, FaultKind.RESET_BEFORE), options=options
     )
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
     report = scene.apply()
 
     assert (pairs(report), report.requests, report.exit_code) == (
@@ -298,7 +299,7 @@ def test_a_contact_of_another_location_is_told_by_its_reading(tmp_path: Path) ->
     scene = Scene(
         tmp_path, contact("anna"), contact("away", location=THERE), faults=faults(FaultKind.RESET_AFTER), options=FREE
     )
-    scene.want(a_set("s", ["anna", "away"], "a"))
+    scene.want(a_set("s", "anna away", "a"))
     report = scene.apply()
 
     assert (pairs(report), known(scene, "away").quarantine) == ({"seen": 1, "rejected": 1}, "other location")
@@ -314,7 +315,7 @@ def test_a_respelt_tag_is_seen_by_the_spelling_that_is_there(tmp_path: Path) -> 
         options=replace(FREE, caps=replace(FREE.caps, contacts=1)),
         collapses_spaces=True,
     )
-    scene.want(a_set("s", ["anna", "bert"], "two  spaces"))
+    scene.want(a_set("s", "anna bert", ("two  spaces",)))
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"applied": 1, "seen": 1}, ExitCode.DONE)
@@ -324,7 +325,7 @@ def test_a_respelt_tag_is_seen_by_the_spelling_that_is_there(tmp_path: Path) -> 
 
 def test_what_a_run_killed_at_its_first_request_left_is_proven_by_a_write_to_somebody_else(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
     scene.apply_and_die(before=0)
     scene.clock.ms += 120_000
     report = scene.apply()
@@ -339,16 +340,16 @@ def test_what_a_run_killed_at_its_first_request_left_is_proven_by_a_write_to_som
 @pytest.mark.parametrize("moves", [True, False])
 def test_one_read_after_the_first_known_write_tells_whether_the_date_moves(tmp_path: Path, moves: bool) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, tag_write_moves_date=moves)
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
     assert (pairs(scene.apply()), len(scene.here.reads), facts(scene)) == ({"applied": 2}, 1, moves)
 
-    scene.want(a_set("s", ["anna", "bert"], "a", "b"))
+    scene.want(a_set("s", "anna bert", "a b"))
     assert (pairs(scene.apply()), len(scene.here.reads)) == ({"applied": 2}, 1)
 
 
 def test_a_write_that_changed_nothing_does_not_tell_whether_the_date_moves(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "a"), options=FREE)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
 
     assert (pairs(scene.apply()), scene.here.reads, facts(scene)) == ({"noop": 1}, [], None)
 
@@ -359,19 +360,19 @@ def test_a_write_that_changed_nothing_does_not_tell_whether_the_date_moves(tmp_p
 def test_a_first_read_that_fails_hurts_nothing_and_the_next_run_reads(tmp_path: Path, kind: FaultKind) -> None:
     broken = FaultPlan({0: Fault(kind)}, path=f"/contacts/{name('anna')}")
     scene = Scene(tmp_path, contact("anna"), faults=broken, options=FREE)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     report = scene.apply()
     assert (pairs(report), report.reads, report.notes, report.exit_code) == ({"applied": 1}, 1, (), ExitCode.DONE)
     assert facts(scene) is None
 
-    scene.want(a_set("s", ["anna"], "a", "b"))
+    scene.want(a_set("s", "anna", "a b"))
     assert (pairs(scene.apply()), facts(scene)) == ({"applied": 1}, True)
 
 
 def test_a_token_that_may_not_read_writes_as_before(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
     scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=frozenset({WRITE_CONTACTS}))}
-    scene.want(a_set("s", ["anna"], "a"), a_set("t", ["bert"], "b"))
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
     report = scene.apply()
 
     assert (pairs(report), report.notes, report.exit_code) == ({"applied": 2}, (), ExitCode.DONE)
@@ -379,7 +380,7 @@ def test_a_token_that_may_not_read_writes_as_before(tmp_path: Path) -> None:
 
 def test_a_contact_that_a_workflow_changed_at_once_teaches_nothing(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)
-    scene.want(a_set("s", ["anna"], "a"))
+    scene.want(a_set("s", "anna", "a"))
     scene.here.after = lambda nth: scene.edit("anna", add=["mailed"])
     assert (pairs(scene.apply()), facts(scene)) == ({"applied": 1}, None)
 
@@ -387,7 +388,7 @@ def test_a_contact_that_a_workflow_changed_at_once_teaches_nothing(tmp_path: Pat
 def test_a_limit_that_others_use_up_is_waited_out_while_doubts_are_read(tmp_path: Path) -> None:
     plan = FaultPlan({0: Fault(FaultKind.TIMEOUT_AFTER)} | dict.fromkeys(range(1, 7), Fault(FaultKind.USED_UP)))
     scene = Scene(tmp_path, contact("anna"), faults=plan, options=FREE)
-    scene.want(a_set("s", ["anna"], "vip"))
+    scene.want(a_set("s", "anna", "vip"))
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"seen": 1}, ExitCode.DONE)
@@ -397,7 +398,7 @@ def test_a_limit_that_stays_used_up_ends_the_settling_with_what_was_read(tmp_pat
     """Two are in doubt and one of them can be read; what it told is kept, the other one is the next run's."""
     plan = FaultPlan({0: Fault(FaultKind.TIMEOUT_AFTER)} | dict.fromkeys(range(2, 1_000), Fault(FaultKind.USED_UP)))
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=plan, options=FREE, in_flight=1)
-    scene.want(a_set("s", ["anna", "bert"], "vip"))
+    scene.want(a_set("s", "anna bert", "vip"))
     report = scene.apply()
 
     assert report.exit_code == ExitCode.QUOTA

@@ -14,9 +14,9 @@ from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.batches import Caps
 from reconciler.core.running.stop_conditions import Canary
 from reconciler.store import open_reader
-from tests.apply.scene import HERE, Scene, a_rule, a_set, contact, name, without_limits
+from tests.apply.scene import Scene, without_limits
 from tests.apply.test_scenarios import converged, faults, pairs
-from tests.build import only
+from tests.build import HERE, a_rule, a_set, contact, name, only
 from tests.sandbox.faults import FaultKind
 
 SENT, KEPT = "two  spaces", "two spaces"
@@ -42,9 +42,9 @@ def sent(scene: Scene, since: int = 0) -> list[tuple[Action, list[str]]]:
 @pytest.mark.parametrize("called", [SENT, KEPT])
 def test_what_came_back_in_another_spelling_is_never_drift(tmp_path: Path, called: str) -> None:
     scene = keeping(tmp_path, "anna")
-    scene.want(a_set("s", ["anna"], SENT))
+    scene.want(a_set("s", "anna", (SENT,)))
     assert scene.apply().exit_code == ExitCode.DONE
-    scene.want(a_set("s", ["anna"], called, authority=Authority.EXACT))
+    scene.want(a_set("s", "anna", (called,), authority=Authority.EXACT))
     assert drifted(scene) == set()
     converged(scene)
     scene.edit("anna", remove=[KEPT])
@@ -55,9 +55,9 @@ def test_what_the_manifests_call_by_its_other_name_after_its_add_was_held_is_not
     # the first add teaches the spelling, that of the second is of unknown effect
     lost = faults(None, FaultKind.RESET_AFTER)
     scene = keeping(tmp_path, "anna", "bert", options=ALONE, may_read=False, faults=lost)
-    scene.want(a_set("s", ["anna", "bert"], SENT), rules=[a_rule(SENT, once=True)])
+    scene.want(a_set("s", "anna bert", (SENT,)), rule=[a_rule(SENT, once=True)])
     scene.apply()
-    scene.want(a_set("s", ["anna", "bert"], KEPT), rules=[a_rule(KEPT, once=True)])
+    scene.want(a_set("s", "anna bert", (KEPT,)), rule=[a_rule(KEPT, once=True)])
     (plan,) = scene.plan().locations
 
     assert plan.deltas == ()
@@ -71,7 +71,7 @@ def test_what_the_manifests_call_by_its_other_name_after_its_add_was_held_is_not
 
 def test_the_rest_of_a_run_goes_on_with_the_spelling_that_was_approved(tmp_path: Path) -> None:
     scene = keeping(tmp_path, "anna", "bert", "cara", options=ALONE)
-    scene.want(a_set("s", ["anna", "bert", "cara"], SENT))
+    scene.want(a_set("s", "anna bert cara", (SENT,)))
     report = scene.apply(canary=Canary(1), in_flight=1)
 
     assert (pairs(report), report.exit_code) == ({"applied": 3}, ExitCode.DONE)
@@ -82,7 +82,7 @@ def test_the_rest_of_a_run_goes_on_with_the_spelling_that_was_approved(tmp_path:
 
 def test_a_run_that_was_killed_goes_on_with_the_spelling_that_was_approved(tmp_path: Path) -> None:
     scene = keeping(tmp_path, "anna", "bert", "cara", options=ALONE, in_flight=1)
-    scene.want(a_set("s", ["anna", "bert", "cara"], SENT))
+    scene.want(a_set("s", "anna bert cara", (SENT,)))
     plan = scene.plan()
     scene.apply_and_die(plan, after=1)
     report = scene.apply(plan)
@@ -97,9 +97,9 @@ def test_a_desired_tag_is_not_removed_by_the_name_that_the_location_gives_it(tmp
     """Nobody knew when it was planned that the stranger is the tag."""
     scene = keeping(tmp_path, "anna")
     scene.edit("anna", add=[KEPT, "wild"])
-    scene.want(a_set("s", ["anna"], "first"))
+    scene.want(a_set("s", "anna", "first"))
     scene.apply()
-    scene.want(a_set("s", ["anna"], SENT, authority=Authority.EXACT))
+    scene.want(a_set("s", "anna", (SENT,), authority=Authority.EXACT))
     plan = scene.plan()
     assert {f"{change.action} {change.tag}" for delta in plan.locations[0].deltas for change in delta.changes} == {
         f"add {SENT}",
@@ -117,9 +117,9 @@ def test_a_desired_tag_is_not_removed_by_the_name_that_the_location_gives_it(tmp
 
 def test_a_doubt_is_settled_by_the_spelling_that_is_kept(tmp_path: Path) -> None:
     scene = keeping(tmp_path, "anna", "bert", options=ALONE, faults=faults(None, None, FaultKind.RESET_AFTER))
-    scene.want(a_set("s", ["anna", "bert"], SENT))
+    scene.want(a_set("s", "anna bert", (SENT,)))
     scene.apply()
-    scene.want(a_set("s", ["anna"], SENT), a_set("t", [], SENT))
+    scene.want(a_set("s", "anna", (SENT,)), a_set("t", "", (SENT,)))
     report = scene.apply()
 
     assert (pairs(report), scene.tags("bert")) == ({"seen": 1}, set())
@@ -129,7 +129,7 @@ def test_a_doubt_is_settled_by_the_spelling_that_is_kept(tmp_path: Path) -> None
 
 def test_the_journal_tells_what_was_sent_and_the_state_what_is_there(tmp_path: Path) -> None:
     scene = keeping(tmp_path, "anna")
-    scene.want(a_set("s", ["anna"], SENT))
+    scene.want(a_set("s", "anna", (SENT,)))
     scene.apply()
     with open_reader(scene.url) as reader:
         (run,) = reader.read_runs(HERE)
@@ -143,7 +143,7 @@ def test_the_journal_tells_what_was_sent_and_the_state_what_is_there(tmp_path: P
 def test_a_removal_that_is_answered_in_a_spelling_nobody_learnt_is_told_as_it_ended(tmp_path: Path) -> None:
     """The add landed, and its answer was lost: how the location keeps the tag, the answer to its removal shows."""
     scene = keeping(tmp_path, "anna", options=FREE, may_read=False, faults=faults(FaultKind.RESET_AFTER))
-    scene.want(a_set("s", ["anna"], SENT))
+    scene.want(a_set("s", "anna", (SENT,)))
     scene.apply()
     scene.want()
     retried = replace(FREE, selection=only(retry_held=True))
@@ -154,11 +154,11 @@ def test_a_removal_that_is_answered_in_a_spelling_nobody_learnt_is_told_as_it_en
 def test_a_pair_that_is_there_in_a_spelling_nobody_learnt_is_not_taken_for_gone(tmp_path: Path) -> None:
     """The add landed, its answer was lost, and nobody wants the tag any more: pruned once its spelling is known."""
     scene = keeping(tmp_path, "anna", "bert")
-    scene.want(a_set("s", ["anna"], SENT))
+    scene.want(a_set("s", "anna", (SENT,)))
     scene.apply_and_die(scene.plan(), after=0)
     scene.want()
     scene.apply()
-    scene.want(a_set("s", ["bert"], SENT))
+    scene.want(a_set("s", "bert", (SENT,)))
     scene.apply()
     scene.apply()
     assert (scene.tags("anna"), scene.tags("bert")) == (set(), {KEPT})

@@ -13,8 +13,9 @@ from reconciler.core.model.journal import RunStatus
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.sandbox.access import Limits
 from reconciler.store import open_store
-from tests.apply.scene import THERE, Scene, a_set, contact, name
+from tests.apply.scene import THERE, Scene
 from tests.apply.test_scenarios import FREE, converged, pairs, status
+from tests.build import a_set, contact, name
 from tests.fakes import a_holder
 
 LONE = replace(FREE, caps=replace(FREE.caps, contacts=1))
@@ -84,7 +85,7 @@ def surprised(tmp_path: Path, number: int, **more: object) -> Scene:
     scene.apply()
     for each in CROWD[:number]:
         scene.edit(each, add=["theirs"], remove=["a"])
-    scene.want(a_set("s", CROWD[:40], "a", "b"))
+    scene.want(a_set("s", CROWD[:40], "a b"))
     return scene
 
 
@@ -133,7 +134,7 @@ def test_a_canary_that_falls_silent_stops_the_run(tmp_path: Path) -> None:
 
 def test_waves_follow_a_canary_and_carry_the_whole_plan_out(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *(contact(each, "old") for each in CROWD), options=FREE)
-    scene.want(a_set("s", CROWD, "new", absent=["old"]))
+    scene.want(a_set("s", CROWD, "new", absent="old"))
     report = scene.apply(canary=Canary(1, percent=True))
 
     assert (pairs(report), report.exit_code) == ({"applied": 400}, ExitCode.DONE)
@@ -171,7 +172,7 @@ def test_after_a_signal_what_is_under_way_ends_and_nothing_else_leaves(tmp_path:
 
 def test_a_signal_ends_every_wait(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE, latency_ms=1_000)
-    scene.want(a_set("s", ["anna"], "vip"))
+    scene.want(a_set("s", "anna", "vip"))
     scene.here.app.limiter.spend(100, now=scene.clock.now())
     scene.here.after = lambda nth: scene.stop.ask(signal.SIGTERM)
     report = scene.apply()
@@ -181,7 +182,7 @@ def test_a_signal_ends_every_wait(tmp_path: Path) -> None:
 
 def test_a_signal_ends_the_wait_for_a_doubt(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE, latency_ms=1_000)
-    scene.want(a_set("s", ["anna"], "vip"))
+    scene.want(a_set("s", "anna", "vip"))
 
     def lose(nth: int) -> None:
         scene.stop.ask(signal.SIGTERM)
