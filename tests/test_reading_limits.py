@@ -14,15 +14,16 @@ from reconciler.core.model.names import ContactId
 from reconciler.core.running.pace import PATIENCE_MS
 from reconciler.refresh import read_contacts
 from reconciler.sandbox.access import Limits
+from tests.build import HERE
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
-from tests.test_refresh import HERE, Library, contact, name
+from tests.test_refresh import Library, nth_id, numbered
 
 WINDOWS = 6
 """So many windows at least that others use up end no reading."""
 
 
 def library_of(number: int, **more: object) -> Library:
-    return Library(*(contact(nth, "a") for nth in range(number)), **more)  # type: ignore[arg-type]
+    return Library(*(numbered(nth, "a") for nth in range(number)), **more)  # type: ignore[arg-type]
 
 
 def used_up(requests: range, kind: FaultKind) -> FaultPlan:
@@ -32,7 +33,7 @@ def used_up(requests: range, kind: FaultKind) -> FaultPlan:
 def read_until_refused(library: Library, number: int) -> tuple[QuotaExhausted, list[ContactId]]:
     kept: list[ObservedContacts] = []
     with pytest.raises(QuotaExhausted) as caught:
-        asyncio.run(read_contacts([name(nth) for nth in range(number)], library.reading, kept.extend))
+        asyncio.run(read_contacts([nth_id(nth) for nth in range(number)], library.reading, kept.extend))
     return caught.value, [contact for seen in kept for contact in seen.contacts]
 
 
@@ -60,7 +61,7 @@ def test_a_search_leaves_the_reserve_of_the_day_to_others() -> None:
 def test_windows_that_others_use_up_are_waited_out(kind: FaultKind, retry_after: bool) -> None:
     """USED_UP: the headers say that nothing is left. TOO_MANY: they say that 99 are, and ask for a second of ten."""
     library = library_of(30, faults=used_up(range(5, 5 + WINDOWS), kind), retry_after=retry_after)
-    seen = library.get(*(name(nth) for nth in range(30)))
+    seen = library.get(*(nth_id(nth) for nth in range(30)))
 
     assert len(seen) == 30
     assert any(isinstance(each, Waiting) and "429" in each.why for each in library.events)
@@ -92,11 +93,11 @@ def test_whoever_gets_some_of_every_window_reads_to_the_end() -> None:
     mostly = {nth: Fault(FaultKind.TOO_MANY) for nth in range(600) if nth % 10}
     library = library_of(40, faults=FaultPlan(mostly))
 
-    assert len(library.get(*(name(nth) for nth in range(40)))) == 40
+    assert len(library.get(*(nth_id(nth) for nth in range(40)))) == 40
 
 
 def test_an_error_after_many_429_is_still_tried_again() -> None:
     faults = {nth: Fault(FaultKind.TOO_MANY) for nth in range(WINDOWS)} | {WINDOWS: Fault(FaultKind.ERROR_BEFORE)}
     library = library_of(1, faults=FaultPlan(faults))
 
-    assert library.get(name(0)).keys() == {name(0)}
+    assert library.get(nth_id(0)).keys() == {nth_id(0)}

@@ -4,48 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.manifests.resolve import Desired, resolve
-from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
-from reconciler.core.model.manifest import ContactSet, ListedContacts, Manifest, TagRule, TagUse
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.names import Instant, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState
+from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.planning.situation import Reassertion
-from tests.build import plan_options
+from tests.build import NOW, a_rule, a_set, carries, declare, loaded, many, plan_options, state_of
 
-HERE = Source("m.yaml", 1, 1)
-NOW = Instant(1_000_000)
 A, B = Tag("a"), Tag("b")
+CROWD = many(20, "c-")
 
 
-def tags(text: str) -> TagSet:
-    return frozenset(Tag(tag) for tag in text.split())
-
-
-def desired(*, rules: dict[Tag, TagRule] | None = None, declare: str = "a b", absent: str = "") -> Desired:
-    contacts = tuple(ContactId(f"c{number:02d}") for number in range(20))
-    uses = tuple(TagUse(tag, tag, HERE) for tag in sorted(tags(declare)))
-    nots = tuple(TagUse(tag, tag, HERE) for tag in sorted(tags(absent)))
-    sets = (ContactSet(SetName("all"), HERE, ListedContacts(contacts, HERE), uses, nots),)
-    return resolve([Manifest("m.yaml", LocationId("l"), HERE, sets, rules or {})], now=NOW)
-
-
-def known(observed: str, **others: object) -> ContactState:
-    return ContactState(observed=tags(observed), observed_at=NOW, origin=ObservationOrigin.WRITE, **others)  # type: ignore[arg-type]
+def desired(text: str = "a b", *, absent: str = "", **properties: bool) -> Desired:
+    """Twenty contacts; what is said of one tag is said of both."""
+    rule = [a_rule(tag, **properties) for tag in (A, B)] if properties else []
+    return declare(a_set("all", CROWD, text, absent=absent), rule=rule)
 
 
 def plan(wanted: Desired, halves: tuple[ContactState, ContactState], mode: Reassert, *, since: int = 0) -> LocationPlan:
     """Ten contacts are known as the first of `halves`, ten as the second."""
-    observed = ContactStates()
-    observed.update({contact: halves[number % 2] for number, contact in enumerate(sorted(wanted.contacts))})
+    observed = state_of({contact: halves[number % 2] for number, contact in enumerate(sorted(wanted.contacts))})
     options = plan_options(caps=Caps(50, 5), reassertion=Reassertion(mode, Instant(since)))
-    return plan_location(wanted, LocationState(LocationId("l"), "x", 1, observed), options)
+    return plan_location(wanted, loaded(observed), options)
 
 
-HALF_DONE = (known("a", ledger=tags("a")), known("b", ledger=tags("b")))
+HALF_DONE = (carries("a", ledger="a", at=NOW), carries("b", ledger="b", at=NOW))
 
 
 def test_always_saves_a_request_and_says_how() -> None:
@@ -63,19 +50,15 @@ def test_by_default_each_pair_is_sent_once(mode: Reassert) -> None:
 
 
 def test_inert_tags_may_be_sent_again_by_default() -> None:
-    rules = {A: TagRule(A, HERE, inert=True)}
-    found = plan(desired(rules=rules), (known("a", ledger=tags("a")), known("", ledger=NOTHING)), Reassert.INERT)
+    wanted = declare(a_set("all", CROWD, "a b"), rule=[a_rule("a", inert=True)])
+    found = plan(wanted, (carries("a", ledger="a", at=NOW), carries(at=NOW)), Reassert.INERT)
     assert found.summary.requests == 1
     assert [each.tags for each in found.reasserted] == [(A,)]
 
 
-NOTHING: TagSet = frozenset()
-
-
 @pytest.mark.parametrize("rule", [{"triggers": True}, {"once": True}, {"protected": True}])
 def test_some_tags_are_never_sent_again(rule: dict[str, bool]) -> None:
-    rules = {tag: TagRule(tag, HERE, inert=True, **rule) for tag in (A, B)}  # type: ignore[arg-type]
-    found = plan(desired(rules=rules), HALF_DONE, Reassert.ALWAYS)
+    found = plan(desired(inert=True, **rule), HALF_DONE, Reassert.ALWAYS)
     assert found.summary.reasserted == 0
 
 
@@ -85,13 +68,13 @@ def test_an_old_observation_is_no_ground_to_add_again() -> None:
 
 
 def test_a_pair_in_doubt_is_never_sent_again() -> None:
-    doubtful = tuple(known(text, ledger=tags(text), doubt=tags(text), doubt_at=NOW) for text in ("a", "b"))
-    assert plan(desired(), doubtful, Reassert.ALWAYS).summary.reasserted == 0  # type: ignore[arg-type]
+    doubtful = carries("a", ledger="a", doubt="a", at=NOW), carries("b", ledger="b", doubt="b", at=NOW)
+    assert plan(desired(), doubtful, Reassert.ALWAYS).summary.reasserted == 0
 
 
 def test_removals_may_be_sent_again_unless_never() -> None:
-    halves = (known("x"), known("y"))
-    wanted = desired(declare="", absent="x y")
+    halves = (carries("x", at=NOW), carries("y", at=NOW))
+    wanted = desired("", absent="x y")
     again = plan(wanted, halves, Reassert.INERT)
     assert (again.summary.requests, again.summary.reasserted) == (1, 20)
     assert {each.action for each in again.reasserted} == {Action.REMOVE}

@@ -37,21 +37,23 @@ from reconciler.sandbox.app import DEMO_TOKEN, Access, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.world import Contact, World
 from reconciler.wire import ContactRead, Page
-from tests.build import tags
+from tests.build import HERE, Words, contact, tags
 from tests.fakes import START, FakeClock
 from tests.sandbox.faults import LIES, Fault, FaultKind, FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
 
-HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
+THERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
 
 
-def contact(nth: int, *tags: str, location: LocationId = HERE, deleted: bool = False) -> Contact:
-    added = Instant(START - 10_000 + nth)
-    return Contact(name(nth), location, frozenset(map(Tag, tags)), added, added, added if deleted else None)
-
-
-def name(nth: int) -> ContactId:
+def nth_id(nth: int) -> ContactId:
     return ContactId(f"{nth:020}")
+
+
+def numbered(nth: int, carried: Words = "", *, location: LocationId = HERE, deleted: bool = False) -> Contact:
+    """A contact of that number: a search shows them in the order in which they were added."""
+    added = Instant(START - 10_000 + nth)
+    made = contact(nth_id(nth), carried, location=location, deleted=deleted)
+    return replace(made, added=added, updated=added)
 
 
 class Library:
@@ -109,13 +111,13 @@ def broken(requests: range) -> FaultPlan:
 
 
 def test_get_reads_each_contact_once() -> None:
-    library = Library(contact(1, "a"), contact(2), contact(3, "a"))
-    seen = library.get(name(1), name(2), name(3))
+    library = Library(numbered(1, "a"), numbered(2), numbered(3, "a"))
+    seen = library.get(nth_id(1), nth_id(2), nth_id(3))
 
     assert {each: found.tags for each, found in seen.items()} == {
-        name(1): {"a"},
-        name(2): frozenset(),
-        name(3): {"a"},
+        nth_id(1): {"a"},
+        nth_id(2): frozenset(),
+        nth_id(3): {"a"},
     }
     assert {(found.at, found.origin) for found in seen.values()} == {(START, ObservationOrigin.GET)}
     assert library.requests() == 3
@@ -123,38 +125,38 @@ def test_get_reads_each_contact_once() -> None:
 
 
 def test_get_tells_nothing_of_contacts_that_are_not_there() -> None:
-    library = Library(contact(1, "a"), contact(2, "a", deleted=True), contact(3, "a", location=THERE))
+    library = Library(numbered(1, "a"), numbered(2, "a", deleted=True), numbered(3, "a", location=THERE))
 
-    assert library.get(name(1), name(2), name(3), name(4), ContactId("no/id")).keys() == {name(1)}
+    assert library.get(nth_id(1), nth_id(2), nth_id(3), nth_id(4), ContactId("no/id")).keys() == {nth_id(1)}
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_whatever_the_api_says_of_a_missing_contact(status: int) -> None:
-    library = Library(contact(1), missing_contact_status=status)
+    library = Library(numbered(1), missing_contact_status=status)
 
-    assert library.get(name(9), name(1)).keys() == {name(1)}
+    assert library.get(nth_id(9), nth_id(1)).keys() == {nth_id(1)}
 
 
 def test_a_contact_elsewhere_does_not_stop_the_reading_wherever_it_stands() -> None:
-    strangers = [contact(nth, "a", location=THERE) for nth in range(3)]
-    library = Library(*strangers, contact(7, "a"))
+    strangers = [numbered(nth, "a", location=THERE) for nth in range(3)]
+    library = Library(*strangers, numbered(7, "a"))
 
-    assert library.get(*(name(nth) for nth in range(8))).keys() == {name(7)}
+    assert library.get(*(nth_id(nth) for nth in range(8))).keys() == {nth_id(7)}
 
 
 def test_a_token_of_another_location_is_told_soon() -> None:
-    library = Library(*(contact(nth, location=THERE) for nth in range(200)))
+    library = Library(*(numbered(nth, location=THERE) for nth in range(200)))
     with pytest.raises(AuthRefused) as caught:
-        library.get(*(name(nth) for nth in range(200)))
+        library.get(*(nth_id(nth) for nth in range(200)))
 
     assert caught.value.exit_code == 7
     assert library.requests() < 50
 
 
 def test_a_bad_token_is_told_at_once() -> None:
-    library = Library(contact(1), contact(2), access=Access(token="another"))
+    library = Library(numbered(1), numbered(2), access=Access(token="another"))
     with pytest.raises(AuthRefused):
-        library.get(name(1), name(2))
+        library.get(nth_id(1), nth_id(2))
     assert library.requests() == 1
     with pytest.raises(AuthRefused):
         library.scan()
@@ -162,24 +164,24 @@ def test_a_bad_token_is_told_at_once() -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 499, 500, 501, 1_000, 1_234])
 def test_a_scan_reads_every_page_to_the_end(number: int) -> None:
-    library = Library(*(contact(nth, "odd" if nth % 2 else "even") for nth in range(number)))
+    library = Library(*(numbered(nth, "odd" if nth % 2 else "even") for nth in range(number)))
     seen = library.scan()
 
     assert {each: found.tags for each, found in seen.items()} == {
-        name(nth): frozenset({Tag("odd" if nth % 2 else "even")}) for nth in range(number)
+        nth_id(nth): frozenset({Tag("odd" if nth % 2 else "even")}) for nth in range(number)
     }
     assert {(found.at, found.origin) for found in seen.values()} <= {(START - INDEX_LAG_MS, ObservationOrigin.SEARCH)}
     assert library.events[-1] == Read(HERE, number, number)
 
 
 def test_a_scan_goes_past_the_depth_of_numbered_pages() -> None:
-    library = Library(*(contact(nth) for nth in range(10_700)))
+    library = Library(*(numbered(nth) for nth in range(10_700)))
 
     assert len(library.scan()) == 10_700
 
 
 def test_a_row_without_tags_tells_nothing() -> None:
-    library = Library(*(contact(nth, "a") for nth in range(700)), search_row_without_tags=3)
+    library = Library(*(numbered(nth, "a") for nth in range(700)), search_row_without_tags=3)
     seen = library.scan()
 
     assert 300 < len(seen) < 600
@@ -187,9 +189,9 @@ def test_a_row_without_tags_tells_nothing() -> None:
 
 
 def test_contacts_deleted_or_elsewhere_are_not_among_the_rows() -> None:
-    library = Library(contact(1), contact(2, deleted=True), contact(3, location=THERE))
+    library = Library(numbered(1), numbered(2, deleted=True), numbered(3, location=THERE))
 
-    assert library.scan().keys() == {name(1)}
+    assert library.scan().keys() == {nth_id(1)}
 
 
 class Pages:
@@ -212,72 +214,72 @@ def scanned(*pages: Page) -> dict[ContactId, ObservedContacts]:
 
 
 def row(nth: int, location: str = HERE) -> ContactRead:
-    return ContactRead(name(nth), LocationId(location), frozenset({Tag("a")}), None)
+    return ContactRead(nth_id(nth), LocationId(location), frozenset({Tag("a")}), None)
 
 
 def test_a_foreign_row_is_nobody_of_ours() -> None:
-    assert scanned(Page((row(1), row(2, THERE), row(3, "")), 3, None)).keys() == {name(1), name(3)}
+    assert scanned(Page((row(1), row(2, THERE), row(3, "")), 3, None)).keys() == {nth_id(1), nth_id(3)}
 
 
 def test_a_search_that_does_not_move_on_ends() -> None:
     page = Page((row(1),), 2, (1, "a"))
 
-    assert scanned(page, page).keys() == {name(1)}
+    assert scanned(page, page).keys() == {nth_id(1)}
 
 
 def test_a_contact_on_two_pages_counts_once() -> None:
     assert scanned(Page((row(1), row(2)), 3, (1,)), Page((row(2), row(3)), 3, (2,)), Page((), 3, None)).keys() == {
-        name(1),
-        name(2),
-        name(3),
+        nth_id(1),
+        nth_id(2),
+        nth_id(3),
     }
 
 
 def test_a_lagging_row_never_replaces_a_newer_observation() -> None:
-    library = Library(contact(1, "a"), contact(2, "a"))
+    library = Library(numbered(1, "a"), numbered(2, "a"))
     written = ContactState(frozenset({Tag("b")}), START, ObservationOrigin.WRITE)
     older = ContactState(frozenset({Tag("b")}), Instant(START - INDEX_LAG_MS - 1), ObservationOrigin.WRITE)
     observed = ContactStates()
-    observed.update({name(1): written, name(2): older})
+    observed.update({nth_id(1): written, nth_id(2): older})
     for each in asyncio.run(scan(library.reading)).seen:
         observed.update(dict(each.apply_to(observed)))
 
-    assert observed[name(1)] == written
-    assert observed[name(2)].observed == {"a"}
+    assert observed[nth_id(1)] == written
+    assert observed[nth_id(2)].observed == {"a"}
 
 
 @pytest.mark.parametrize(("age_ms", "lifted"), [(INDEX_LAG_MS - 1, False), (INDEX_LAG_MS, True)])
 def test_a_lagging_row_does_not_bring_back_a_contact_rejected_since(age_ms: int, lifted: bool) -> None:
-    library = Library(contact(1, "a"))
+    library = Library(numbered(1, "a"))
     observed = ContactStates()
     rejected = ContactState(quarantine=Rejection.DELETED, quarantined_at=Instant(START - age_ms))
-    observed.update({name(1): rejected})
+    observed.update({nth_id(1): rejected})
     for each in asyncio.run(scan(library.reading)).seen:
         observed.update(dict(each.apply_to(observed)))
 
-    assert (observed[name(1)].quarantine is None) is lifted
+    assert (observed[nth_id(1)].quarantine is None) is lifted
 
 
 def test_a_lagging_row_does_not_settle_a_doubt() -> None:
-    library = Library(contact(1, "a"))
+    library = Library(numbered(1, "a"))
     observed = ContactStates()
-    observed.update({name(1): ContactState().in_doubt(frozenset({Tag("a")}), Instant(START - INDEX_LAG_MS))})
+    observed.update({nth_id(1): ContactState().in_doubt(frozenset({Tag("a")}), Instant(START - INDEX_LAG_MS))})
     for each in asyncio.run(scan(library.reading)).seen:
         observed.update(dict(each.apply_to(observed)))
 
-    assert observed[name(1)].doubt == {"a"}
+    assert observed[nth_id(1)].doubt == {"a"}
 
 
 Ask = Callable[[Library], dict[ContactId, ObservedContacts]]
-ASKING: dict[str, Ask] = {"get": lambda library: library.get(name(1)), "search": lambda library: library.scan()}
+ASKING: dict[str, Ask] = {"get": lambda library: library.get(nth_id(1)), "search": lambda library: library.scan()}
 
 
 @pytest.mark.parametrize("asking", sorted(ASKING))
 @pytest.mark.parametrize("kind", [kind for kind in FaultKind if kind not in LIES])
 def test_reading_again_harms_nobody(asking: str, kind: FaultKind) -> None:
-    library = Library(contact(1, "a"), faults=faults(kind, kind))
+    library = Library(numbered(1, "a"), faults=faults(kind, kind))
 
-    assert ASKING[asking](library).keys() == {name(1)}
+    assert ASKING[asking](library).keys() == {nth_id(1)}
     assert sum(isinstance(each, Waiting) for each in library.events) >= 2
     assert library.world.transitions == []
 
@@ -285,7 +287,7 @@ def test_reading_again_harms_nobody(asking: str, kind: FaultKind) -> None:
 @pytest.mark.parametrize("asking", sorted(ASKING))
 @pytest.mark.parametrize(("kind", "raised"), [(FaultKind.REFUSED, NotApplied), (FaultKind.ERROR_BEFORE, InDoubt)])
 def test_reading_gives_up_after_some_tries(asking: str, kind: FaultKind, raised: type[Exception]) -> None:
-    library = Library(contact(1, "a"), faults=faults(*[kind] * 5))
+    library = Library(numbered(1, "a"), faults=faults(*[kind] * 5))
     with pytest.raises(raised):
         ASKING[asking](library)
     assert library.requests() == 5
@@ -297,74 +299,76 @@ def read_by_id(library: Library, *contacts: ContactId) -> tuple[RefreshResult, l
 
 
 def test_a_contact_that_is_answered_as_another_one_is_left_out_and_told() -> None:
-    library = Library(contact(1, "a"), contact(2, "b"), merged_reads_as_survivor=True)
-    library.world.merge(name(1), name(2), now=START)
-    found, _ = read_by_id(library, name(1), name(2))
+    library = Library(numbered(1, "a"), numbered(2, "b"), merged_reads_as_survivor=True)
+    library.world.merge(nth_id(1), nth_id(2), now=START)
+    found, _ = read_by_id(library, nth_id(1), nth_id(2))
 
-    assert by_contact(found.seen).keys() == {name(2)}
-    assert found.unread == {name(1): f"contact {name(1)} was answered as {name(2)}: merged?"}
+    assert by_contact(found.seen).keys() == {nth_id(2)}
+    assert found.unread == {nth_id(1): f"contact {nth_id(1)} was answered as {nth_id(2)}: merged?"}
     assert (found.gone, library.requests()) == ({}, 2)
 
 
 def test_a_contact_that_cannot_be_read_is_left_out_and_told() -> None:
-    library = Library(contact(1, "a"), contact(2), faults=FaultPlan(dict.fromkeys(range(5), Fault(FaultKind.GATEWAY))))
-    found, _ = read_by_id(library, name(1), name(2))
+    library = Library(
+        numbered(1, "a"), numbered(2), faults=FaultPlan(dict.fromkeys(range(5), Fault(FaultKind.GATEWAY)))
+    )
+    found, _ = read_by_id(library, nth_id(1), nth_id(2))
 
-    assert (by_contact(found.seen).keys(), found.gone) == ({name(2)}, {})
-    assert "answered 404" in found.unread[name(1)]
+    assert (by_contact(found.seen).keys(), found.gone) == ({nth_id(2)}, {})
+    assert "answered 404" in found.unread[nth_id(1)]
 
 
 def test_a_contact_that_is_shown_without_its_location_is_ours() -> None:
-    library = Library(contact(1, "a"), read_without_location=True)
+    library = Library(numbered(1, "a"), read_without_location=True)
 
-    assert library.get(name(1)).keys() == {name(1)}
+    assert library.get(nth_id(1)).keys() == {nth_id(1)}
 
 
 def test_ten_in_a_row_that_are_said_not_to_be_there_end_it_with_what_was_read() -> None:
-    library = Library(*(contact(nth, "a", deleted=nth >= 5) for nth in range(200)))
+    library = Library(*(numbered(nth, "a", deleted=nth >= 5) for nth in range(200)))
     kept: list[ObservedContacts] = []
     with pytest.raises(Unfinished, match="10 contacts in a row are said not to be there") as caught:
-        asyncio.run(read_contacts([name(nth) for nth in range(200)], library.reading, kept.extend))
+        asyncio.run(read_contacts([nth_id(nth) for nth in range(200)], library.reading, kept.extend))
 
     assert caught.value.exit_code == 3
-    assert by_contact(tuple(kept)).keys() == {name(nth) for nth in range(5)}
+    assert by_contact(tuple(kept)).keys() == {nth_id(nth) for nth in range(5)}
     assert library.requests() < 50
 
 
 def test_ten_in_a_row_that_cannot_be_read_end_it() -> None:
     plan = FaultPlan(dict.fromkeys(range(20, 2_000), Fault(FaultKind.GATEWAY, status=400)))
-    library = Library(*(contact(nth, "a") for nth in range(200)), faults=plan)
+    library = Library(*(numbered(nth, "a") for nth in range(200)), faults=plan)
     with pytest.raises(InDoubt, match="answered 400"):
-        read_by_id(library, *(name(nth) for nth in range(200)))
+        read_by_id(library, *(nth_id(nth) for nth in range(200)))
 
     assert library.requests() < 200
 
 
 def test_reading_keeps_to_the_rate_limit() -> None:
-    library = Library(*(contact(nth) for nth in range(300)), limits=Limits(20, 10_000), rate=Rate(20, 10_000))
-    seen = library.get(*(name(nth) for nth in range(300)))
+    library = Library(*(numbered(nth) for nth in range(300)), limits=Limits(20, 10_000), rate=Rate(20, 10_000))
+    seen = library.get(*(nth_id(nth) for nth in range(300)))
 
     assert len(seen) == 300
     assert {each.why for each in library.events if isinstance(each, Waiting)} == {"rate limit"}
 
 
 def test_a_quota_shared_with_others_is_waited_for() -> None:
-    library = Library(contact(1, "a"))
+    library = Library(numbered(1, "a"))
     library.app.limiter.spend(100, now=library.clock.now())
 
-    assert library.get(name(1)).keys() == {name(1)}
+    assert library.get(nth_id(1)).keys() == {nth_id(1)}
 
 
 def test_what_was_read_before_it_broke_off_is_handed_on() -> None:
-    library = Library(*(contact(nth, "a") for nth in range(30)), faults=broken(range(20, 80)))
+    library = Library(*(numbered(nth, "a") for nth in range(30)), faults=broken(range(20, 80)))
     kept: list[ObservedContacts] = []
     with pytest.raises(InDoubt):
-        asyncio.run(read_contacts([name(nth) for nth in range(30)], library.reading, kept.extend))
+        asyncio.run(read_contacts([nth_id(nth) for nth in range(30)], library.reading, kept.extend))
     assert 0 < sum(len(each.contacts) for each in kept) < 30
 
 
 def test_pages_that_were_read_before_it_broke_off_are_handed_on() -> None:
-    library = Library(*(contact(nth, "a") for nth in range(1_700)), faults=broken(range(2, 11)))
+    library = Library(*(numbered(nth, "a") for nth in range(1_700)), faults=broken(range(2, 11)))
     kept: list[ObservedContacts] = []
     with pytest.raises(InDoubt):
         asyncio.run(scan(library.reading, kept.extend))
@@ -372,7 +376,7 @@ def test_pages_that_were_read_before_it_broke_off_are_handed_on() -> None:
 
 
 def wanted(method: Method, number: int, **more: Any) -> RefreshRequest:
-    return RefreshRequest(method, tuple(name(nth) for nth in range(number)), **more)
+    return RefreshRequest(method, tuple(nth_id(nth) for nth in range(number)), **more)
 
 
 def asked(library: Library, want: RefreshRequest) -> tuple[RefreshResult, Counter[str]]:
@@ -402,13 +406,13 @@ def asked(library: Library, want: RefreshRequest) -> tuple[RefreshResult, Counte
         (wanted(Method.AUTO, 1), {"get": 1}),
         (wanted(Method.AUTO, 3, known=1_000), {"get": 3}),
         (wanted(Method.AUTO, 40, lagging=False), {"get": 40}),
-        (wanted(Method.AUTO, 40, doubtful=(name(3), name(4))), {"search": 3, "get": 2}),
+        (wanted(Method.AUTO, 40, doubtful=(nth_id(3), nth_id(4))), {"search": 3, "get": 2}),
         (wanted(Method.AUTO, 0), {}),
         (wanted(Method.SEARCH, 0), {}),
     ],
 )
 def test_auto_takes_the_cheapest_that_is_allowed(want: RefreshRequest, requests: dict[str, int]) -> None:
-    library = Library(*(contact(nth, "a") for nth in range(700)))
+    library = Library(*(numbered(nth, "a") for nth in range(700)))
     found, took = asked(library, want)
 
     assert took == requests
@@ -418,30 +422,30 @@ def test_auto_takes_the_cheapest_that_is_allowed(want: RefreshRequest, requests:
 
 
 def test_auto_reads_one_by_one_where_counting_showed_that_it_is_cheaper() -> None:
-    library = Library(*(contact(nth, "a") for nth in range(6_000)))
+    library = Library(*(numbered(nth, "a") for nth in range(6_000)))
     _, took = asked(library, wanted(Method.AUTO, 9))
 
     assert took == {"search": 1, "get": 9}
 
 
 def test_the_cost_is_told_before_it_is_spent() -> None:
-    library = Library(*(contact(nth, "a") for nth in range(1_200)), rate=Rate(100, 10_000, per_day=1_000))
+    library = Library(*(numbered(nth, "a") for nth in range(1_200)), rate=Rate(100, 10_000, per_day=1_000))
     asked(library, wanted(Method.GET, 1_200))
 
     assert library.events[0] == Priced(HERE, "get", 1_200, 110_000, 1.2)
 
 
 def test_the_holders_of_an_exclusive_tag_are_found_by_a_search_for_it() -> None:
-    library = Library(*(contact(nth, "board" if nth in (3, 600) else "a") for nth in range(700)))
+    library = Library(*(numbered(nth, "board" if nth in (3, 600) else "a") for nth in range(700)))
     found, took = asked(library, wanted(Method.GET, 2, exclusive=tags("board")))
 
     assert took == {"get": 2, "search board": 2}
     assert found.searched == Searched(tags("board"), tags("board"), Instant(START - INDEX_LAG_MS))
-    assert {each for seen in found.seen if "board" in seen.tags for each in seen.contacts} == {name(3), name(600)}
+    assert {each for seen in found.seen if "board" in seen.tags for each in seen.contacts} == {nth_id(3), nth_id(600)}
 
 
 def test_a_search_for_holders_alone_is_priced_too() -> None:
-    library = Library(contact(1, "board"))
+    library = Library(numbered(1, "board"))
     _, took = asked(library, wanted(Method.GET, 0, exclusive=tags("board")))
 
     assert took == {"search board": 2}
@@ -449,7 +453,7 @@ def test_a_search_for_holders_alone_is_priced_too() -> None:
 
 
 def test_a_complete_scan_that_tells_all_tags_finds_the_holders_too() -> None:
-    library = Library(*(contact(nth, "board") for nth in range(7)))
+    library = Library(*(numbered(nth, "board") for nth in range(7)))
     found, took = asked(library, wanted(Method.SEARCH, 2, exclusive=tags("board")))
 
     assert took == {"search": 2}
@@ -457,19 +461,19 @@ def test_a_complete_scan_that_tells_all_tags_finds_the_holders_too() -> None:
 
 
 def test_a_holder_whose_row_lacks_tags_is_read_by_id() -> None:
-    library = Library(*(contact(nth, "board") for nth in range(7)), search_row_without_tags=2)
+    library = Library(*(numbered(nth, "board") for nth in range(7)), search_row_without_tags=2)
     found, took = asked(library, wanted(Method.SEARCH, 2, exclusive=tags("board")))
 
     assert took["search"] == 2
     assert took["search board"] == 2
     assert took["get"] > 0
     assert found.searched.complete == {"board"}
-    assert {each for seen in found.seen for each in seen.contacts} == {name(nth) for nth in range(7)}
+    assert {each for seen in found.seen for each in seen.contacts} == {nth_id(nth) for nth in range(7)}
 
 
 def test_a_tag_too_long_to_be_searched_for_is_not() -> None:
     long = "b" * 76
-    found, took = asked(Library(contact(1, long)), wanted(Method.GET, 1, exclusive=tags(long)))
+    found, took = asked(Library(numbered(1, long)), wanted(Method.GET, 1, exclusive=tags(long)))
 
     assert took == {"get": 1}
     assert found.searched.tags == frozenset()
@@ -491,16 +495,16 @@ def test_thousands_are_read_some_at_a_time() -> None:
     clock = FakeClock()
     gate = RequestGate(HERE, Pace(Rate(100_000)), clock, lambda event: None, NoLease(clock))
     reading = ReadServices(Slow(), gate)  # type: ignore[arg-type]
-    found = asyncio.run(read_contacts([name(nth) for nth in range(1_200)], reading))
+    found = asyncio.run(read_contacts([nth_id(nth) for nth in range(1_200)], reading))
 
     assert 5 < most <= 20
     assert sum(len(each.contacts) for each in found.seen) == 1_200
 
 
 def test_an_error_ends_all_that_was_read_at_once() -> None:
-    library = Library(*(contact(nth) for nth in range(50)), faults=broken(range(10, 500)))
+    library = Library(*(numbered(nth) for nth in range(50)), faults=broken(range(10, 500)))
     with pytest.raises(InDoubt):
-        library.get(*(name(nth) for nth in range(50)))
+        library.get(*(nth_id(nth) for nth in range(50)))
     assert library.requests() < 160
 
 
@@ -508,7 +512,7 @@ def known_otherwise(want: RefreshRequest, number: int) -> RefreshRequest:
     """The first so many contacts carry another tag, as a write told since."""
     since = ContactState(tags("b"), START, ObservationOrigin.WRITE)
     observed = ContactStates()
-    observed.update({name(nth): since for nth in range(number)})
+    observed.update({nth_id(nth): since for nth in range(number)})
     return replace(want, contradicted=partial(contradicted_by, observed=observed, spelling=AS_SENT))
 
 
@@ -520,7 +524,7 @@ def known_otherwise(want: RefreshRequest, number: int) -> RefreshRequest:
         # nobody asked for the others
         (wanted(Method.AUTO, 4), 6, 4),
         # what is in doubt is read anyhow, once
-        (wanted(Method.AUTO, 40, doubtful=(name(3), name(4))), 6, 4),
+        (wanted(Method.AUTO, 40, doubtful=(nth_id(3), nth_id(4))), 6, 4),
         (wanted(Method.AUTO, 700), MOST_READ_AGAIN, MOST_READ_AGAIN),
         # the index is behind as a whole
         (wanted(Method.AUTO, 700), MOST_READ_AGAIN + 1, 0),
@@ -529,7 +533,7 @@ def known_otherwise(want: RefreshRequest, number: int) -> RefreshRequest:
 def test_contradicted_rows_are_counted_and_under_auto_read_by_id_where_they_are_few(
     want: RefreshRequest, contradicting: int, again: int
 ) -> None:
-    library = Library(*(contact(nth, "a") for nth in range(700)))
+    library = Library(*(numbered(nth, "a") for nth in range(700)))
     found, took = asked(library, known_otherwise(want, contradicting))
 
     assert found.searched.older_rows == OlderRows(700, contradicting, again)
@@ -537,7 +541,7 @@ def test_contradicted_rows_are_counted_and_under_auto_read_by_id_where_they_are_
 
 
 def test_rows_of_a_search_for_holders_are_counted_too() -> None:
-    library = Library(*(contact(nth, "board" if nth in (3, 600) else "a") for nth in range(700)))
+    library = Library(*(numbered(nth, "board" if nth in (3, 600) else "a") for nth in range(700)))
     found, _ = asked(library, known_otherwise(wanted(Method.GET, 0, exclusive=tags("board")), 10))
 
     assert found.searched.older_rows == OlderRows(2, 1, 0)

@@ -19,8 +19,9 @@ from reconciler.sandbox.access import SandboxAgency as Emulated
 from reconciler.sandbox.app import SCOPES, App
 from reconciler.wire import BulkUpdate, UnreadableAnswer
 from reconciler.wire_session import location_token_body, read_location_token
+from tests.build import HERE
 from tests.fakes import FakeClock
-from tests.sandbox.builders import ANNA, BERT, HERE, a_world
+from tests.sandbox.builders import ANNA, BERT, a_world
 from tests.sandbox.transport import SandboxTransport
 
 AGENCY_TOKEN, COMPANY = "agency-5e94f7b5-secret", "ve9EPM428h8vShlRW1KT"

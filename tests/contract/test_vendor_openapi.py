@@ -27,7 +27,8 @@ from reconciler.sandbox.app import SCOPES, App
 from reconciler.sandbox.messages import Response
 from reconciler.wire import API_VERSION, BulkUpdate, bulk_body, bulk_path, read_bulk_answer, search_body
 from reconciler.wire_session import location_token_body
-from tests.sandbox.builders import ANNA, BERT, ELSEWHERE, FOREIGN, GONE, HERE, a_world, call, document
+from tests.build import HERE
+from tests.sandbox.builders import ANNA, BERT, ELSEWHERE, FOREIGN, GONE, a_world, call, document
 
 CONTACTS, CONTACTS_V3, LOCATIONS = "contacts-2021-07-28.json", "contacts-v3.json", "locations-2021-07-28.json"
 OAUTH = "oauth-2021-07-28.json"

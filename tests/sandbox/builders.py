@@ -6,30 +6,24 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.model.names import Instant, LocationId
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.messages import Request, Response
-from reconciler.sandbox.world import Contact, World
+from reconciler.sandbox.world import World
+from tests.build import HERE, NOW, contact, name
 
-HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
 ELSEWHERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
-ANNA, BERT, CARA = (ContactId(name * 5) for name in ("Anna", "Bert", "Cara"))
-GONE, FOREIGN, NOBODY = (ContactId(name * 5) for name in ("Gone", "Away", "None"))
-NOW = Instant(1_795_000_000_000)
+ANNA, BERT, CARA = map(name, ("Anna", "Bert", "Cara"))
+GONE, FOREIGN, NOBODY = map(name, ("Gone", "Away", "None"))
 HEADERS = {"authorization": f"Bearer {DEMO_TOKEN}", "version": "2021-07-28", "content-type": "application/json"}
-
-
-def contact(name: str, *tags: str, location: LocationId = HERE, deleted: bool = False) -> Contact:
-    since = Instant(NOW - 86_400_000)
-    return Contact(ContactId(name), location, frozenset(map(Tag, tags)), since, since, since if deleted else None)
 
 
 def a_world(**assumptions: Any) -> World:
     """Anna with a, Bert with a and b, Cara with nothing; one deleted, one of another location."""
     contacts = [
         contact(ANNA, "a"),
-        contact(BERT, "a", "b"),
+        contact(BERT, "a b"),
         contact(CARA),
         contact(GONE, "a", deleted=True),
         contact(FOREIGN, "a", location=ELSEWHERE),

@@ -9,21 +9,8 @@ import pytest
 from reconciler.sandbox.app import READ_CONTACTS, READ_TAGS, SCOPES, SOMEBODY, WRITE_CONTACTS, Access, App
 from reconciler.sandbox.assumptions import Merged, Oversize
 from reconciler.wire import read_bulk_answer
-from tests.sandbox.builders import (
-    ANNA,
-    BERT,
-    CARA,
-    ELSEWHERE,
-    FOREIGN,
-    GONE,
-    HERE,
-    NOBODY,
-    NOW,
-    a_world,
-    bulk,
-    call,
-    document,
-)
+from tests.build import HERE, NOW
+from tests.sandbox.builders import ANNA, BERT, CARA, ELSEWHERE, FOREIGN, GONE, NOBODY, a_world, bulk, call, document
 
 GONE_ROW = (CARA, "error")
 ADD = "/contacts/bulk/tags/update/add"

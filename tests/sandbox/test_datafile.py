@@ -15,7 +15,8 @@ from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Assumptions, Merged, Oversize
 from reconciler.sandbox.saved_world import load_world, make_world, save_world
 from reconciler.sandbox.world import World, made_up_id
-from tests.sandbox.builders import ANNA, BERT, CARA, HERE, NOW, a_world
+from tests.build import HERE, NOW
+from tests.sandbox.builders import ANNA, BERT, CARA, a_world
 
 
 def facts(world: World) -> tuple[Any, ...]:

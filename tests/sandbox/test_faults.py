@@ -13,7 +13,8 @@ from reconciler.core.model.names import Instant
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.messages import Loss, Request, Response
-from tests.sandbox.builders import ANNA, BERT, GONE, HEADERS, HERE, NOW, a_world
+from tests.build import HERE, NOW
+from tests.sandbox.builders import ANNA, BERT, GONE, HEADERS, a_world
 from tests.sandbox.faults import EVERYDAY, Fault, FaultKind, FaultPlan, Network
 
 

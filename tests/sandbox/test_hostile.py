@@ -13,7 +13,8 @@ from reconciler.core.model.names import Instant
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import App
 from reconciler.sandbox.messages import Request
-from tests.sandbox.builders import ANNA, HEADERS, HERE, NOW, a_world, call, document
+from tests.build import HERE, NOW
+from tests.sandbox.builders import ANNA, HEADERS, a_world, call, document
 
 PATHS = (
     "/contacts/bulk/tags/update/add",

@@ -11,7 +11,8 @@ from reconciler.core.model.names import Instant
 from reconciler.sandbox.access import DAY_MS, Limiter, Limits
 from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Assumptions
-from tests.sandbox.builders import ANNA, NOW, a_world, bulk, call, document
+from tests.build import NOW
+from tests.sandbox.builders import ANNA, a_world, bulk, call, document
 
 gaps = st.lists(st.one_of(st.just(0), st.integers(0, 40), st.integers(0, 5_000)), max_size=60)
 

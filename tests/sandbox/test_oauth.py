@@ -8,7 +8,8 @@ import pytest
 
 from reconciler.sandbox.access import FORM, SandboxAgency
 from reconciler.sandbox.app import SCOPES, App
-from tests.sandbox.builders import ANNA, HERE, a_world, call, document
+from tests.build import HERE
+from tests.sandbox.builders import ANNA, a_world, call, document
 
 
 @pytest.mark.parametrize(

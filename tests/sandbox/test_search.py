@@ -14,7 +14,8 @@ from reconciler.sandbox.app import App
 from reconciler.sandbox.saved_world import make_world
 from reconciler.sandbox.world import Contact, World, made_up_id
 from reconciler.wire import Page, read_page, search_body
-from tests.sandbox.builders import ANNA, BERT, CARA, ELSEWHERE, HERE, NOW, a_world, call, contact, document
+from tests.build import HERE, NOW, contact
+from tests.sandbox.builders import ANNA, BERT, CARA, ELSEWHERE, a_world, call, document
 
 SEARCH = "/contacts/search"
 MANY = Limits(requests=100_000)

@@ -24,7 +24,8 @@ from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.connection import MOST_BODY
 from reconciler.sandbox.server import HOST, Running, in_background
 from reconciler.wire import BulkUpdate, bulk_body, bulk_path, read_bulk_answer
-from tests.sandbox.builders import ANNA, BERT, HERE, a_world
+from tests.build import HERE
+from tests.sandbox.builders import ANNA, BERT, a_world
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan, Network
 
 HEADERS = {"Authorization": f"Bearer {DEMO_TOKEN}", "Version": "2021-07-28", "Content-Type": "application/json"}

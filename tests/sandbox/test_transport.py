@@ -11,7 +11,8 @@ from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.wire import BulkUpdate, bulk_body, bulk_path, read_bulk_answer
-from tests.sandbox.builders import ANNA, BERT, HERE, NOW, a_world
+from tests.build import HERE, NOW
+from tests.sandbox.builders import ANNA, BERT, a_world
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
 

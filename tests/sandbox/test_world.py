@@ -12,7 +12,8 @@ from reconciler.core.model.names import Instant, Tag, looks_like_contact_id
 from reconciler.core.model.outcome import Action, Outcome, classify_rows
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.world import World, made_up_id
-from tests.sandbox.builders import ANNA, BERT, CARA, FOREIGN, GONE, HERE, NOBODY, NOW, a_world, contact
+from tests.build import HERE, NOW, contact
+from tests.sandbox.builders import ANNA, BERT, CARA, FOREIGN, GONE, NOBODY, a_world
 
 HELD = (ANNA, BERT, CARA)
 
@@ -130,7 +131,7 @@ def test_a_search_sees_what_was_true_before_the_lag(steps: list[tuple[Write, boo
 
 def test_a_contact_is_created_and_deleted_without_a_transition() -> None:
     world = a_world()
-    world.put(contact(NOBODY, "New "), now=NOW)
+    world.put(contact(NOBODY, ["New "]), now=NOW)
     world.delete(NOBODY, now=NOW)
 
     assert world.tags_of(NOBODY) == {"new"}
