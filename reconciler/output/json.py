@@ -9,15 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from reconciler.core.formats.journal_json import FORMS, adopted_document, run_document
 from reconciler.core.formats.plan_json import FORMAT_VERSION, plan_document
 from reconciler.core.formats.state_json import (
     Portable,
-    adopted_document,
-    batch_document,
-    ending_document,
     facts_document,
     known_document,
-    run_document,
     state_document,
 )
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove
@@ -122,16 +119,13 @@ def history_json(runs: Mapping[LocationId, Sequence[RunRecord]]) -> str:
 def log_json(log: RunLog) -> str:
     """One run with its `batches`: per batch what was asked, and `rows`, each for the contacts that ended alike."""
     location = log.record.header.location
-    batches = [batch_document(each) for each in log.batches]
-    adopted = adopted_document(log.adopted)
-    ending = ending_document(log.ending)
     return _document(
         report="log",
         location=location,
         **run_document(log.record),
-        ending=ending,
-        adopted=adopted,
-        batches=batches,
+        ending=None if log.ending is None else FORMS.write(log.ending),
+        adopted=adopted_document(log.adopted),
+        batches=[FORMS.write(batch) for batch in log.batches],
         remedies=log_remedies(log),
     )
 
@@ -160,7 +154,7 @@ def _story(story: ContactStory) -> dict[str, Any]:
         "observed_by": story.observed_by or None,
         "declared": declared,
         "remedies": known_remedies([story.known]),
-        "trail": [{"run": run} | batch_document(batch) for run, batch in reversed(story.trail)],
+        "trail": [{"run": run} | FORMS.write(batch) for run, batch in reversed(story.trail)],
     }
 
 

@@ -14,7 +14,8 @@ import json
 from collections.abc import Mapping
 from typing import Annotated
 
-from reconciler.core.formats.shapes import Count, Forms, Schema, Spelling, enum_form, object_schema
+from reconciler.core.formats.json_forms import Count, Schema, enum_form, object_schema
+from reconciler.core.formats.shapes import Forms, Spelling
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.json_values import Json, JsonObject
 from reconciler.core.planning.approved_scope import sends_what_it_says

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.core.formats import checked
-from reconciler.core.formats.state_json import FORMAT_VERSION, answers_document, contacts_document
-from reconciler.core.formats.state_json_reader import read_answers, read_contacts
+from reconciler.core.formats.journal_json import answers_document, read_answers
+from reconciler.core.formats.state_json import FORMAT_VERSION, contacts_document
+from reconciler.core.formats.state_json_reader import read_contacts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunRecord, RunStatus

@@ -8,16 +8,16 @@ Rules
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from reconciler.core.formats.journal_json import group_contacts, log_document
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState, UndecidedReading
 from reconciler.core.model.errors import StateError
-from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord
-from reconciler.core.model.names import ContactId, Instant, TagSet, iso
+from reconciler.core.model.journal import RunLog
+from reconciler.core.model.names import ContactId, Instant, iso
 from reconciler.core.planning.plan import LocationState
 
 FORMAT_VERSION = "1.4"
@@ -45,15 +45,7 @@ def _location_document(each: Portable) -> dict[str, Any]:
         "set_sizes": dict(sorted(state.set_sizes.items())),
         "facts": facts_document(state.facts),
         "known": contacts_document(dict(state.observed.items())),
-        "runs": [
-            run_document(log.record)
-            | {
-                "adopted": adopted_document(log.adopted),
-                "ending": ending_document(log.ending),
-                "batches": [batch_document(batch) for batch in log.batches],
-            }
-            for log in each.runs
-        ],
+        "runs": [log_document(log) for log in each.runs],
     }
 
 
@@ -68,23 +60,7 @@ def facts_document(facts: Facts) -> dict[str, Any]:
 
 
 def contacts_document(contacts: Mapping[ContactId, ContactState]) -> list[dict[str, Any]]:
-    return [known_document(known) | {"contacts": ids} for known, ids in _grouped(contacts.items())]
-
-
-def answers_document(answers: Mapping[ContactId, Answer]) -> list[dict[str, Any]]:
-    return [_answer_document(answer) | {"contacts": ids} for answer, ids in _grouped(answers.items())]
-
-
-def adopted_document(adopted: Mapping[ContactId, TagSet]) -> list[dict[str, Any]]:
-    return [{"tags": sorted(tags), "contacts": contacts} for tags, contacts in _grouped(adopted.items())]
-
-
-def _grouped(items: Iterable[tuple[ContactId, T]]) -> list[tuple[T, list[ContactId]]]:
-    """The contacts of each value, in the order of the first contact."""
-    found: defaultdict[T, list[ContactId]] = defaultdict(list)
-    for contact, value in sorted(items, key=lambda item: item[0]):
-        found[value].append(contact)
-    return list(found.items())
+    return [known_document(known) | {"contacts": ids} for known, ids in group_contacts(contacts.items())]
 
 
 def known_document(known: ContactState) -> dict[str, Any]:
@@ -115,76 +91,6 @@ def _reading_document(reading: UndecidedReading) -> dict[str, Any]:
         "served": _iso(reading.served),
         "updated": _iso(reading.updated),
         "tags": sorted(reading.tags),
-    }
-
-
-def run_document(run: RunRecord) -> dict[str, Any]:
-    header = run.header
-    return {
-        "id": run.id,
-        "operation": header.operation,
-        "who": header.who,
-        "started": iso(header.started),
-        "ended": _iso(run.ended),
-        "status": run.status,
-        "change_digest": header.change_digest,
-        "commit": header.commit,
-        "allowed": list(header.allowed),
-        "requests": run.requests,
-        "kept_rows": run.rows,
-        "traced": run.traced,
-    }
-
-
-def ending_document(ending: RunEnding | None) -> dict[str, Any] | None:
-    if ending is None:
-        return None
-    shortfalls = [
-        {
-            "outcome": each.outcome,
-            "action": each.action,
-            "tags": list(each.tags),
-            "why": each.why,
-            "contacts": list(each.contacts),
-        }
-        for each in ending.shortfalls
-    ]
-    return {
-        "pairs": dict(ending.pairs),
-        "rounds": ending.rounds,
-        "reads": ending.reads,
-        "adopted": ending.adopted,
-        "released": ending.released,
-        "outside": ending.outside,
-        "error": ending.error,
-        "shortfalls": shortfalls,
-    }
-
-
-def batch_document(batch: BatchRecord) -> dict[str, Any]:
-    return {
-        "action": batch.action,
-        "tags": list(batch.tags),
-        "intended": iso(batch.intended),
-        "ended": _iso(batch.ended),
-        "status": batch.status,
-        "rows": answers_document(batch.answers),
-    }
-
-
-def _answer_document(answer: Answer) -> dict[str, Any]:
-    verdict = answer.verdict
-    if verdict is None:
-        return {"outcome": None, "entered": sorted(answer.entered)}
-    return {
-        "outcome": verdict.outcome,
-        "old": None if verdict.old is None else sorted(verdict.old),
-        "added": sorted(verdict.added),
-        "removed": sorted(verdict.removed),
-        "released": sorted(answer.released),
-        "entered": sorted(answer.entered),
-        "message": verdict.message,
-        "rejection": verdict.rejection,
     }
 
 

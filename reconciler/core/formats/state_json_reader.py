@@ -6,23 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.core.formats import checked
+from reconciler.core.formats.journal_json import read_log
 from reconciler.core.formats.state_json import FORMAT_VERSION, Portable
 from reconciler.core.model.api_limits import NO_FACTS, Facts
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin, UndecidedReading
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.journal import (
-    Answer,
-    BatchRecord,
-    BatchStatus,
-    RunEnding,
-    RunHeader,
-    RunLog,
-    RunRecord,
-    RunStatus,
-    Shortfall,
-)
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
-from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
+from reconciler.core.model.names import Instant, LocationId, SetName, Source, Tag, TagSet
+from reconciler.core.model.outcome import Rejection
 from reconciler.core.planning.plan import LocationState
 
 
@@ -53,7 +43,7 @@ def _location(item: Mapping[str, Any]) -> Portable:
     state = LocationState(
         location, checked.text(item["lineage"]), checked.count(item["serial"]), observed, sizes, facts
     )
-    return Portable(state, tuple(_log(location, run) for run in item["runs"]))
+    return Portable(state, tuple(read_log(location, run) for run in item["runs"]))
 
 
 def _facts(item: Mapping[str, Any]) -> Facts:
@@ -113,86 +103,6 @@ def _reading(item: Mapping[str, Any]) -> UndecidedReading:
         updated=checked.optional(checked.moment, item["updated"]),
         tags=_tags(item["tags"]),
     )
-
-
-def _log(location: LocationId, item: Mapping[str, Any]) -> RunLog:
-    header = RunHeader(
-        location=location,
-        operation=checked.text(item["operation"]),
-        who=checked.text(item["who"]),
-        started=checked.moment(item["started"]),
-        change_digest=checked.text(item["change_digest"]),
-        commit=checked.text(item["commit"]),
-        allowed=tuple(map(checked.text, item["allowed"])),
-    )
-    batches = tuple(_batch(batch) for batch in item["batches"])
-    rows = sum(len(batch.answers) for batch in batches)
-    status, ended = RunStatus(item["status"]), checked.optional(checked.moment, item["ended"])
-    # before version 1.3 nobody wrote down what a run put under management
-    traced = checked.flag(item.get("traced", False))
-    record = RunRecord(checked.text(item["id"]), header, status, ended, len(batches), rows, traced)
-    # before version 1.4 nobody wrote down what the report told
-    ending = checked.optional(_ending, item.get("ending"))
-    return RunLog(record, batches, _adopted(item.get("adopted", [])), ending)
-
-
-def _ending(item: Mapping[str, Any]) -> RunEnding:
-    numbers = {name: checked.count(item[name]) for name in ("rounds", "reads", "adopted", "released", "outside")}
-    return RunEnding(
-        pairs=tuple((Outcome(outcome), checked.count(pairs)) for outcome, pairs in item["pairs"].items()),
-        **numbers,
-        error=checked.text(item["error"]),
-        shortfalls=tuple(map(_shortfall, item["shortfalls"])),
-    )
-
-
-def _shortfall(item: Mapping[str, Any]) -> Shortfall:
-    return Shortfall(
-        outcome=Outcome(item["outcome"]),
-        action=Action(item["action"]),
-        tags=tuple(sorted(_tags(item["tags"]))),
-        why=checked.text(item["why"]),
-        contacts=tuple(sorted(checked.contacts(item["contacts"]))),
-    )
-
-
-def _adopted(groups: Iterable[Mapping[str, Any]]) -> dict[ContactId, TagSet]:
-    return {contact: _tags(each["tags"]) for each in groups for contact in checked.contacts(each["contacts"])}
-
-
-def _batch(item: Mapping[str, Any]) -> BatchRecord:
-    return BatchRecord(
-        action=Action(item["action"]),
-        tags=tuple(sorted(_tags(item["tags"]))),
-        intended=checked.moment(item["intended"]),
-        ended=checked.optional(checked.moment, item["ended"]),
-        status=BatchStatus(item["status"]),
-        answers=read_answers(item["rows"]),
-    )
-
-
-def read_answers(rows: Iterable[Mapping[str, Any]]) -> dict[ContactId, Answer]:
-    """The inverse of `answers_document`."""
-    answers: dict[ContactId, Answer] = {}
-    for row in rows:
-        answer = _answer(row)
-        answers.update(dict.fromkeys(checked.contacts(row["contacts"]), answer))
-    return answers
-
-
-def _answer(item: Mapping[str, Any]) -> Answer:
-    entered = _tags(item.get("entered", []))
-    if item["outcome"] is None:
-        return Answer(None, entered=entered)
-    verdict = ContactOutcome(
-        outcome=Outcome(item["outcome"]),
-        message=checked.text(item["message"]),
-        rejection=checked.optional(Rejection, item["rejection"]),
-        old=checked.optional(_tags, item["old"]),
-        added=_tags(item["added"]),
-        removed=_tags(item["removed"]),
-    )
-    return Answer(verdict, _tags(item["released"]), entered)
 
 
 def _tags(items: object) -> TagSet:
