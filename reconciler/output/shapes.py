@@ -50,7 +50,7 @@ def shape_of(hint: Any) -> Schema:
         return one_of(hint)
     if is_dataclass(hint):
         hints = get_type_hints(hint)
-        told = (hint.__doc__ or "").strip().partition("\n")[0]
+        told = ABOUT.get(getattr(hint, "__name__", ""), "")
         return object_of(told, **{each.name: shape_of(hints[each.name]) for each in fields(hint)})
     return _compound(get_origin(hint), get_args(hint))
 
@@ -71,6 +71,27 @@ def _compound(origin: Any, arguments: tuple[Any, ...]) -> Schema:
         return {"type": "object", "additionalProperties": shape_of(arguments[1])}
     return list_of(shape_of(arguments[0]))
 
+
+ABOUT: Mapping[str, str] = {
+    "LocationReport": "A run in one location.",
+    "FailedChange": "A contact of a batch that did not end well, and what the API said of it.",
+    "Surprises": "Contacts that were found with tags more, or tags less, than were last observed.",
+    "Shortfall": "Pairs that did not end well, or were not sent, for one reason: the tags on each of the contacts.",
+    "Provenance": "How a report came to be.",
+    "DriftReport": "The drift of one location. `oldest`, `newest`: observations of declared contacts. "
+    "`incomplete`: why a search",
+    "Drifted": "Contacts that drifted alike. `tag` is empty where the whole contact is meant.",
+    "Setter": "A run that last set a pair: its id, whose it was, and when the request was answered.",
+    "OlderRows": "What a search told that is older than known, and contradicts it: it was set aside.",
+    "Refreshed": "What a refresh stored. `read`: contacts whose tags were told; `changed`: those of whom that is news.",
+    "Comparison": "What changed in one location; sorted. `gone`: no manifest names it any more, so it is left "
+    "untouched.",
+    "TagMove": "How many contacts gain and lose the tag, and for how many it becomes, or no longer is, forbidden.",
+    "SetMove": "A contact set's size before and after (None: it is not there), and who came and went.",
+    "MovedContacts": "Contacts that gain and lose the same tags.",
+    "SettingMove": "One setting that changed; None where it is not there. `key`: dotted, such as `api.base_url`.",
+}
+"""The published description of each class: its docstring is for readers of the code, and moves with it."""
 
 TEXTS = list_of(TEXT)
 REMEDIES: dict[str, Schema] = {
