@@ -8,21 +8,27 @@ Rules
    answer is still worth having, though the state will not take it.
 3. Before each request the lease is looked at: past its end, or taken over, nothing more is sent.
 4. A run ends once. One that is left open is the next run's to settle: it reads the journal.
+5. Answers that the state does not take go into an emergency journal: a file beside the plan.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from reconciler.core.model.errors import LockHeld, StateError
+from reconciler.core.formats.recovery_file import UnrecordedAnswers, read_unrecorded, unrecorded_document
+from reconciler.core.model.errors import InvalidInput, LockHeld, Problem, StateError
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, Holder, Lease, lease_ended_error, retry_pauses
-from reconciler.core.model.names import Instant, LocationId, SetName
+from reconciler.core.model.names import Instant, LocationId, SetName, Source
 from reconciler.ports import Clock, Reporter, StateStore
 
 SLICE_MS = 5_000
@@ -135,3 +141,47 @@ def journalled_run(
         raise
     if not run.is_over:
         run.end(RunStatus.COMPLETE)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryJournal:
+    """Writes beside `plan`; where that cannot be written, among the system's temporary files."""
+
+    plan: Path
+
+    def __call__(self, lost: UnrecordedAnswers) -> str:
+        """The path of the file; empty where there is no place left to write to."""
+        name = f"{self.plan.name}.emergency-{lost.run}-{lost.number}.json"
+        text = json.dumps(unrecorded_document(lost), separators=(",", ":")) + "\n"
+        for directory in (self.plan.parent, Path(tempfile.gettempdir())):
+            if _written(directory / name, text):
+                return str(directory / name)
+        return ""
+
+
+def _written(path: Path, text: str) -> bool:
+    """Durable, private, and whole or not there."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError:
+        return False
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def load_unrecorded(path: Path) -> UnrecordedAnswers:
+    """What the file holds; raises InvalidInput."""
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InvalidInput([Problem(Source(str(path)), f"cannot be read: {error.strerror}", "emergency")]) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput([Problem(Source(str(path)), "is not JSON", "emergency")]) from error
+    return read_unrecorded(document, path=str(path))

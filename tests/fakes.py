@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from reconciler.clock import SystemClock
+from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.lease import Holder
-from reconciler.core.model.names import Instant
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.running.pace import Pace
+from reconciler.request_gate import NoLease, RequestGate
 
 T = TypeVar("T")
 START = Instant(1_795_000_000_000)
@@ -119,3 +122,9 @@ def a_holder(name: str = "one", *, host: str = "elsewhere", pid: int = 4_242, op
         created=START,
         run_url="https://ci.example/7",
     )
+
+
+def a_gate(location: LocationId, pace: Pace | None = None) -> RequestGate:
+    """A gate that lets everything through for which its pace, by default a wide one, has a place."""
+    clock = FakeClock()
+    return RequestGate(location, pace or Pace(Rate(100_000)), clock, lambda event: None, NoLease(clock))

@@ -16,14 +16,14 @@ from reconciler.core.formats.plan_json import plan_document, read_plan
 from reconciler.core.model.errors import InDoubt, NotApplied, PlanFileError, RequestRefused
 from reconciler.core.model.names import ContactId
 from reconciler.core.observing.search import Scan
+from reconciler.highlevel import connect_reader
 from reconciler.highlevel.client import HighLevel
-from reconciler.highlevel.connection import Connection
 from reconciler.highlevel.http_client import MOST_BODY
-from reconciler.highlevel.reader import probe
 from reconciler.highlevel.tokens import without
 from reconciler.planfile import MOST_BYTES, load_plan
 from reconciler.wire import UnreadableAnswer, read_contact, read_page
 from tests.core.test_document import sealed, small_plan
+from tests.fakes import a_gate
 from tests.test_client import ANNA, HERE, ORIGIN, ROWS, TOKEN, Wire, client, error, read, update
 
 MB = 1024 * 1024
@@ -117,7 +117,7 @@ def test_gzip_is_asked_for_and_read() -> None:
 def test_doctor_reads_no_more_than_that_either() -> None:
     response, stream = streamed(packed(512 * MB), content_encoding="gzip")
     wire = Wire(response, error(403, f"no {TOKEN}"))
-    found, other = asyncio.run(probe(Connection(ORIGIN, token=TOKEN, transport=wire), HERE))
+    found, other = asyncio.run(connect_reader(ORIGIN, token=TOKEN, transport=wire).probe(a_gate(HERE)))
 
     assert "larger than 64 MB" in str(found.problem)
     assert "answered 403" in str(other.problem)

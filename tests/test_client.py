@@ -388,7 +388,7 @@ def test_an_exception_that_holds_the_token_is_told_without_it() -> None:
 
 def test_the_token_is_in_no_repr() -> None:
     api = client(Wire())
-    inner = api._connection._client
+    inner = api._connection._http._client
     for text in (repr(api), str(api), repr(inner), repr(inner.auth), repr(vars(inner).keys())):
         assert TOKEN not in text
 

@@ -38,7 +38,7 @@ from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.world import Contact, World
 from reconciler.wire import ContactRead, Page
 from tests.build import HERE, Words, contact, tags
-from tests.fakes import START, FakeClock
+from tests.fakes import START, FakeClock, a_gate
 from tests.sandbox.faults import LIES, Fault, FaultKind, FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
 
@@ -208,8 +208,7 @@ class Pages:
 
 
 def scanned(*pages: Page) -> dict[ContactId, ObservedContacts]:
-    clock = FakeClock()
-    reading = ReadServices(Pages(*pages), RequestGate(HERE, Pace(Rate()), clock, lambda event: None, NoLease(clock)))
+    reading = ReadServices(Pages(*pages), a_gate(HERE, Pace(Rate())))
     return by_contact(asyncio.run(scan(reading)).seen)
 
 
@@ -492,9 +491,7 @@ def test_thousands_are_read_some_at_a_time() -> None:
             busy -= 1
             return row(int(contact))
 
-    clock = FakeClock()
-    gate = RequestGate(HERE, Pace(Rate(100_000)), clock, lambda event: None, NoLease(clock))
-    reading = ReadServices(Slow(), gate)  # type: ignore[arg-type]
+    reading = ReadServices(Slow(), a_gate(HERE))  # type: ignore[arg-type]
     found = asyncio.run(read_contacts([nth_id(nth) for nth in range(1_200)], reading))
 
     assert 5 < most <= 20

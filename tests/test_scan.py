@@ -9,16 +9,13 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.contact_state import ContactStates
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.observing.refresh_rules import RefreshResult
-from reconciler.core.running.pace import Pace
 from reconciler.refresh import ReadServices, scan
-from reconciler.request_gate import NoLease, RequestGate
 from reconciler.wire import ContactRead, Page
 from tests.build import HERE
-from tests.fakes import FakeClock
+from tests.fakes import a_gate
 
 PAGES, SIZE = 50, 4
 EVERYBODY = tuple(ContactId(f"{nth:020}") for nth in range(PAGES * SIZE))
@@ -119,9 +116,7 @@ FAULTS = (
 
 
 def scanned(server: Server) -> RefreshResult:
-    clock = FakeClock()
-    gate = RequestGate(HERE, Pace(Rate(100_000)), clock, lambda event: None, NoLease(clock))
-    return asyncio.run(scan(ReadServices(server, gate)))
+    return asyncio.run(scan(ReadServices(server, a_gate(HERE))))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.session import Session
 from reconciler.clock import SystemClock
@@ -19,16 +19,17 @@ from reconciler.core.model.settings import Settings
 from reconciler.core.planning.plan import Plan
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.quota import refuse_overrun, sent_today
-from reconciler.highlevel.connection import ApiArguments, Connection
-from reconciler.highlevel.reader import HighLevelReader
-from reconciler.highlevel.tokens import Agency, find_token, held_in
+from reconciler.highlevel import Agency, ApiArguments, connect_reader, find_token, held_in
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
+
+if TYPE_CHECKING:
+    from reconciler.highlevel.reader import HighLevelReader
 
 
 def open_reading(settings: Settings, location: LocationId, pace: Pace) -> HighLevelReader:
     """To read, and nothing else; raises AuthRefused without a token."""
-    return HighLevelReader(Connection(settings.api.base_url, **arguments_of(settings, location, pace)))
+    return connect_reader(settings.api.base_url, **arguments_of(settings, location, pace))
 
 
 def arguments_of(settings: Settings, location: LocationId, pace: Pace) -> ApiArguments:

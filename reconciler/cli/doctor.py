@@ -19,10 +19,12 @@ from reconciler.cli.answers import short_answer, tell
 from reconciler.cli.connecting import token_held_in, token_of
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, answered, common, manifests
+from reconciler.cli.session import rate_of
 from reconciler.cli.whose import load_named, settings_of
 from reconciler.clock import SystemClock
 from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.errors import ApiError, AuthRefused, ExitCode, InvalidInput, NoWay, ReconcilerError
+from reconciler.core.model.events import Event
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import OriginKind, Settings
@@ -45,12 +47,11 @@ from reconciler.core.observing.diagnosis import (
     write_remark,
 )
 from reconciler.core.planning.plan import LocationState
-from reconciler.highlevel.connection import Connection
-from reconciler.highlevel.reader import probe
-from reconciler.highlevel.route import proxy_of
-from reconciler.highlevel.tokens import Agency
+from reconciler.core.running.pace import Pace
+from reconciler.highlevel import Agency, connect_reader, describe_proxy
 from reconciler.output.blocks import counted
 from reconciler.output.doctor import doctor_json, doctor_view
+from reconciler.request_gate import NoLease, RequestGate
 from reconciler.store import open_reader
 
 LIBRARIES = ("httpx", "pydantic", "numpy", "click")
@@ -145,31 +146,40 @@ def _token(location: LocationId, settings: Settings, told_at: Instant | None, *,
 
 
 async def _ask(location: LocationId, settings: Settings, token: str, told_at: Instant | None) -> list[Remark]:
-    api, clock, company, heard = settings.api, SystemClock(), settings.company(location), [Quota()]
-    held, before = token_held_in(settings, location), clock.now()
-    async with Connection(
+    api, clock, company, quotas = settings.api, SystemClock(), settings.company(location), [Quota()]
+    held, before, pace = token_held_in(settings, location), clock.now(), Pace(rate_of(settings))
+
+    def on_quota(quota: Quota) -> None:
+        quotas.append(quota)
+        pace.heed_quota(quota, clock.now())
+
+    async with connect_reader(
         api.base_url,
         token=token,
         held_in=held,
         agency=Agency(company, location) if company else None,
         version=api.version,
         timeout_s=api.timeout_s,
-        on_quota=heard.append,
-    ) as connection:
+        on_quota=on_quota,
+    ) as reader:
         try:
-            await connection.token()
+            await reader.ready()
         except ApiError as error:
             return [bad("agency", error.message, error.hint or "try again", error.exit_code)]
-        search, tags = await probe(connection, location)
+        search, tags = await reader.probe(RequestGate(location, pace, clock, _report_nothing, NoLease(clock)))
     known = token_remark(search, held)
     return [
-        api_remark(search, api.base_url, proxy_of(api.base_url, os.environ)),
+        api_remark(search, api.base_url, describe_proxy(api.base_url, os.environ)),
         known,
         read_remark("contacts.readonly", search, held, needed=True),
         read_remark("locations/tags.readonly", tags, held, needed=False),
         write_remark(told_at, known),
-        *_measured((search, tags), heard[-1], settings, before, clock.now()),
+        *_measured((search, tags), quotas[-1], settings, before, clock.now()),
     ]
+
+
+def _report_nothing(event: Event) -> None:
+    """Two requests are soon over: their waits are not worth a line."""
 
 
 def _measured(

@@ -31,9 +31,9 @@ from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
 from reconciler.core.planning.reversal import Reversal
 from reconciler.core.running.doubt import may_have_work
 from reconciler.highlevel.client import HighLevel
+from reconciler.journalled_run import RecoveryJournal
 from reconciler.operations.identity import current_holder, git_commit
 from reconciler.output.plan_sentences import WORD, question
-from reconciler.recovery_journal import RecoveryJournal
 from reconciler.store import open_store
 
 

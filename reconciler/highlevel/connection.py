@@ -15,16 +15,13 @@ Rules
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http import HTTPStatus
 from types import TracebackType
-from typing import Required, Self, TypedDict, TypeVar
-
-import httpx
+from typing import Self, TypeVar
 
 from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.errors import (
@@ -41,13 +38,14 @@ from reconciler.core.model.names import Instant, iso
 from reconciler.core.model.outcome import called, read_refusal
 from reconciler.core.running.quota import SHARED
 from reconciler.highlevel.http_client import (
-    ENCODING,
-    BearerToken,
+    FORM,
+    JSON,
     HttpAnswer,
-    is_of_tls,
-    is_untrusted,
-    read_answer,
-    reason,
+    HttpClient,
+    NoAnswer,
+    Transport,
+    Unsent,
+    UnusablePath,
 )
 from reconciler.highlevel.route import find_route, no_route
 from reconciler.highlevel.tokens import Agency, Exchange, cut, without
@@ -63,20 +61,7 @@ from reconciler.wire_session import (
 
 T = TypeVar("T")
 
-UNSENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-)
-"""What httpx raises before the API can have seen the request."""
-
 OnQuota = Callable[[Quota], None]
-
-JSON = "application/json"
-FORM = "application/x-www-form-urlencoded"
 
 
 def ignore(quota: Quota) -> None:
@@ -85,20 +70,6 @@ def ignore(quota: Quota) -> None:
 
 def wall_clock() -> Instant:
     return Instant(time.time_ns() // 1_000_000)
-
-
-class ApiArguments(TypedDict, total=False):
-    """What a connection is given besides its origin; `token` in any case."""
-
-    token: Required[str]
-    held_in: str
-    agency: Agency | None
-    version: str
-    timeout_s: float
-    transport: httpx.AsyncBaseTransport | None
-    environment: Mapping[str, str]
-    on_quota: OnQuota
-    now: Callable[[], Instant]
 
 
 class Connection:
@@ -117,31 +88,27 @@ class Connection:
         agency: Agency | None = None,
         version: str = API_VERSION,
         timeout_s: float = 60.0,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
         environment: Mapping[str, str] = os.environ,
         on_quota: OnQuota = ignore,
         now: Callable[[], Instant] = wall_clock,
     ) -> None:
-        url = httpx.URL(base_url)
-        self._url, self._token, self._secrets = url, token, [token]
+        self._token, self._secrets = token, [token]
         self._agency, self._exchange, self._untried = agency, Exchange(self._exchanged, now), ""
-        self._timeout_s, self._called = timeout_s, called(held_in)
+        self._called = called(held_in)
         self._on_quota, self._now = on_quota, now
-        self._where = f"{url.scheme}://{url.netloc.decode('ascii')}"
         # a transport of one's own asks nobody
-        self._route = no_route() if transport else find_route(url, environment)
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            headers={"Version": version, "Accept": JSON, "Content-Type": JSON, "Accept-Encoding": ENCODING},
-            # half of it for the connection: a time-out in that is known to have had no effect
-            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
-            follow_redirects=False,
-            trust_env=False,
-            proxy=self._route.proxy,
-            verify=self._route.context,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        self._route = no_route() if transport else find_route(base_url, environment)
+        route = self._route
+        self._http = HttpClient(
+            base_url,
+            version=version,
+            timeout_s=timeout_s,
+            context=route.context,
+            proxy=route.proxy,
             transport=transport,
         )
+        self._where = self._http.origin
 
     async def __aenter__(self) -> Self:
         return self
@@ -149,7 +116,7 @@ class Connection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        await self._http.close()
 
     async def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """The body of a 2xx answer."""
@@ -160,12 +127,12 @@ class Connection:
         help is NotApplied: the caller dates a write when it leaves."""
         token = await self.token()
         answer = await self._ask(method, path, body, token)
-        if answer.status == httpx.codes.UNAUTHORIZED and self._agency is not None and token != self._untried:
+        if answer.status == HTTPStatus.UNAUTHORIZED and self._agency is not None and token != self._untried:
             token = self._untried = await self._exchange.token(refused=token)
             if not resends:
                 raise NotApplied(f"the token of location {self._agency.location} was refused, and exchanged anew")
             answer = await self._ask(method, path, body, token)
-        if answer.status != httpx.codes.UNAUTHORIZED and token == self._untried:
+        if answer.status != HTTPStatus.UNAUTHORIZED and token == self._untried:
             self._untried = ""
         return self._taken(answer)
 
@@ -174,28 +141,22 @@ class Connection:
         return self._token if self._agency is None else await self._exchange.token()
 
     async def _ask(self, method: str, path: str, body: bytes | None, token: str, *, kind: str = JSON) -> HttpAnswer:
-        auth, headers = BearerToken(token, self._url), {"Content-Type": kind}
         try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._client.stream(method, path, content=body, auth=auth, headers=headers) as response,
-            ):
-                return await read_answer(response)
-        except UNSENT as error:
-            # from None: what httpx says may hold anything, the token too
+            return await self._http.ask(method, path, body, token=token, kind=kind)
+        except Unsent as error:
             raise self._unsent(error) from None
-        except (httpx.RequestError, TimeoutError) as error:
-            raise InDoubt(f"no answer from {self._where}: {self._told(error)}") from None
-        except httpx.InvalidURL as error:
-            raise RequestRefused(f"a path that HTTP cannot carry: {self._told(error)}", status=0) from None
+        except NoAnswer as error:
+            raise InDoubt(f"no answer from {self._where}: {self.clean(str(error))}") from None
+        except UnusablePath as error:
+            raise RequestRefused(f"a path that HTTP cannot carry: {self.clean(str(error))}", status=0) from None
 
-    def _unsent(self, error: Exception) -> NotApplied:
-        told = self._told(error)
-        if is_untrusted(error):
+    def _unsent(self, error: Unsent) -> NotApplied:
+        told = self.clean(str(error))
+        if error.is_untrusted:
             return NoWay(f"cannot reach {self._where}: {told}", hint=self._route.trust_hint)
-        if self._route.proxy is None or is_of_tls(error):
+        if self._route.proxy is None or error.is_of_tls:
             return NotApplied(f"cannot reach {self._where}: {told}", hint="see api.base_url and the network")
-        did = "refused that" if isinstance(error, httpx.ProxyError) else "cannot be reached"
+        did = "refused that" if error.is_by_proxy else "cannot be reached"
         told = f"cannot reach {self._where}: it is asked through {self._route}, which {did}: {told}"
         return NotApplied(told, hint=f"see {self._route.named_by}, or name the host in NO_PROXY to ask it directly")
 
@@ -233,7 +194,7 @@ class Connection:
         status = answer.status
         told = f"{self._called} was not exchanged for one of location {self._agency.location if self._agency else ''}"
         told += f": {self._answered(answer, self._said(answer))}"
-        if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
+        if status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500:
             return self._later(told, answer)
         return AuthRefused(
             told,
@@ -256,9 +217,9 @@ class Connection:
         if status in (401, 403):
             refusal = read_refusal(status, said, self._called, page=page)
             return AuthRefused(f"{told}; {refusal.meaning}", status=status, hint=refusal.remedy, said=said, page=page)
-        if status == httpx.codes.TOO_MANY_REQUESTS:
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
             return self._too_many(told, answer, quota)
-        if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
+        if status >= 500 or status == HTTPStatus.REQUEST_TIMEOUT:
             return InDoubt(told, said=said)
         return RequestRefused(told, status=status, said=said)
 
@@ -277,7 +238,7 @@ class Connection:
         """Not applied, and how long to wait, with the header that asks for it."""
         pause = read_pause(answer.headers, self._now())
         asked = "" if not pause else f"Retry-After: {self.clean(answer.headers['Retry-After'])}"
-        limited = answer.status == httpx.codes.TOO_MANY_REQUESTS
+        limited = answer.status == HTTPStatus.TOO_MANY_REQUESTS
         return (RateLimited if limited else NotApplied)(
             f"{told}; {asked}" if asked else told, retry_after_ms=pause, asked=asked
         )
@@ -287,9 +248,6 @@ class Connection:
             return reader(body)
         except UnreadableAnswer as error:
             raise InDoubt(f"an answer of {self._where} cannot be read: {error}") from error
-
-    def _told(self, error: Exception) -> str:
-        return self.clean(reason(error))
 
     def clean(self, text: str) -> str:
         """What came from outside, as one short printable line without a token."""

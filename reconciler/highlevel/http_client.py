@@ -1,19 +1,23 @@
-"""What httpx is used for besides asking: the token's header, the body of an answer, and why no answer came.
+"""HTTP as the API needs it, and the only module of the client that knows which library does it: httpx.
 
 Rules
-1. A token leaves in the Authorization header, to the configured origin, and in no other way.
-2. A body is unpacked here as it comes, and counted: nothing is ever held beyond `MOST_BODY`. Nothing else unpacks:
-   httpx would unpack as much as a packet holds, and one packed twice without any bound.
-3. Why no answer came is told in the words of the system below httpx: no class names, nothing of the request.
+1. The token leaves in the Authorization header, to the configured origin, and in no other way. Redirects are never
+   followed, the environment is not read here, and no cookie is kept.
+2. A body is unpacked here as it comes, and counted: no more than `MOST_BODY` is ever held. Nothing else unpacks: httpx
+   would unpack as much as a packet holds, and one packed twice without any bound.
+3. An answer comes within the time-out, however slowly it does, or an error says why none came: in the words of the
+   system below httpx, without class names, without anything of the request, not yet cleaned of secrets.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -24,19 +28,102 @@ ENCODING = "gzip"
 _GZIP = 31
 """zlib's word for a gzip header and trailer."""
 
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+Transport = httpx.AsyncBaseTransport
+"""Replaces the network, in tests."""
 
-class Unfit(ValueError):
-    """The body is too large, or packed in a way that cannot be undone."""
+_UNSENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+"""What httpx raises before the API can have seen the request."""
+
+
+class NoAnswer(Exception):
+    """No answer came; the message says why. The API may have seen the request."""
+
+
+class Unsent(NoAnswer):
+    """The request cannot have reached the API."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(_reason(error))
+        causes = list(_causes(error))
+        self.is_untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
+        """Whether a certificate was refused: another try is shown the same."""
+        self.is_of_tls = any(isinstance(cause, ssl.SSLError) for cause in causes)
+        """Whether the host was reached, and no TLS was agreed on with it."""
+        self.is_by_proxy = isinstance(error, httpx.ProxyError)
+
+
+class UnusablePath(Exception):
+    """HTTP cannot carry the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something is asked, as a URL tells it; `port` is None where it is the scheme's own."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + (f":{self.port}" if self.port else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy; `url` may hold a user and a password."""
+
+    address: Address
+    url: str
+
+
+def read_address(url: str) -> Address:
+    """Raises ValueError where it is no URL."""
+    return _address(_read_url(url))
+
+
+def read_proxy(url: str) -> Proxy:
+    """Raises ValueError where it is no address of a proxy."""
+    parsed = _read_url(url)
+    httpx.Proxy(parsed)
+    return Proxy(_address(parsed), url)
+
+
+def _read_url(url: str) -> httpx.URL:
+    try:
+        return httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from None
+
+
+def _address(url: httpx.URL) -> Address:
+    return Address(url.scheme, url.host, url.port)
+
+
+def trust_installed() -> ssl.SSLContext:
+    """The certificates that this installation trusts."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What came back. `unfit`: why the body was not taken; it is empty then."""
+    """What came back."""
 
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
+    """By names in any case."""
     body: bytes = b""
     unfit: str = ""
+    """Why the body was not taken; it is empty then."""
 
     @property
     def is_page(self) -> bool:
@@ -48,11 +135,83 @@ class HttpAnswer:
         return 200 <= self.status < 300
 
 
-async def read_answer(response: httpx.Response) -> HttpAnswer:
+class HttpClient:
+    """Asks one origin. `transport` replaces the network in tests."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        version: str,
+        timeout_s: float,
+        context: ssl.SSLContext,
+        proxy: Proxy | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        self._url, self._timeout_s = httpx.URL(base_url), timeout_s
+        self.origin = f"{self._url.scheme}://{self._url.netloc.decode('ascii')}"
+        self._client = httpx.AsyncClient(
+            base_url=self._url,
+            headers={"Version": version, "Accept": JSON, "Content-Type": JSON, "Accept-Encoding": ENCODING},
+            # half of it for the connection: a time-out in that is known to have had no effect
+            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
+            follow_redirects=False,
+            trust_env=False,
+            proxy=_httpx_proxy(proxy, context),
+            verify=context,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            transport=transport,
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def ask(self, method: str, path: str, body: bytes | None, *, token: str, kind: str = JSON) -> HttpAnswer:
+        """`kind` is the body's. Raises Unsent, NoAnswer or UnusablePath."""
+        auth, headers = _BearerToken(token, self._url), {"Content-Type": kind}
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._client.stream(method, path, content=body, auth=auth, headers=headers) as response,
+            ):
+                return await _read_answer(response)
+        # from None: what httpx says may hold anything, the token too
+        except _UNSENT as error:
+            raise Unsent(error) from None
+        except (httpx.RequestError, TimeoutError) as error:
+            raise NoAnswer(_reason(error)) from None
+        except httpx.InvalidURL as error:
+            raise UnusablePath(_reason(error)) from None
+
+
+def _httpx_proxy(proxy: Proxy | None, context: ssl.SSLContext) -> httpx.Proxy | None:
+    if proxy is None:
+        return None
+    return httpx.Proxy(proxy.url, ssl_context=context if proxy.address.scheme == "https" else None)
+
+
+class _BearerToken(httpx.Auth):
+    """Puts the token into the one header, for the one origin."""
+
+    def __init__(self, token: str, origin: httpx.URL) -> None:
+        self._token = token
+        self._origin = (origin.scheme, origin.host, origin.port)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if (request.url.scheme, request.url.host, request.url.port) == self._origin:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
+
+
+class _Unfit(ValueError):
+    """The body is too large, or packed in a way that cannot be undone."""
+
+
+async def _read_answer(response: httpx.Response) -> HttpAnswer:
     """The answer with its body; ends the reading of a body that is too large as soon as it is."""
     try:
         body = await _body(response)
-    except Unfit as error:
+    except _Unfit as error:
         return HttpAnswer(response.status_code, response.headers, unfit=str(error))
     return HttpAnswer(response.status_code, response.headers, body)
 
@@ -67,7 +226,7 @@ async def _body(response: httpx.Response) -> bytes:
         return await _whole(response.aiter_raw())
     if encoding in (ENCODING, "x-gzip"):
         return await _whole(_unpacked(response.aiter_raw()))
-    raise Unfit("it is packed in a way that was not asked for")
+    raise _Unfit("it is packed in a way that was not asked for")
 
 
 async def _whole(pieces: AsyncIterator[bytes]) -> bytes:
@@ -88,42 +247,18 @@ async def _unpacked(packed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             yield found
             left -= len(found)
     except zlib.error:
-        raise Unfit("it cannot be unpacked") from None
+        raise _Unfit("it cannot be unpacked") from None
     if not unpacker.eof:
-        raise Unfit("it ends before its end")
+        raise _Unfit("it ends before its end")
 
 
 def _measure(size: int) -> None:
     if size > MOST_BODY:
-        raise Unfit(f"it is larger than {MOST_BODY // 1024 // 1024} MB")
+        raise _Unfit(f"it is larger than {MOST_BODY // 1024 // 1024} MB")
 
 
-class BearerToken(httpx.Auth):
-    """Puts the token into the one header, for the one origin."""
-
-    def __init__(self, token: str, origin: httpx.URL) -> None:
-        self._token = token
-        self._origin = (origin.scheme, origin.host, origin.port)
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        if (request.url.scheme, request.url.host, request.url.port) == self._origin:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        yield request
-
-
-def reason(error: BaseException) -> str:
-    """One short line, not yet cleaned of what may be secret in it."""
-    return next((told for each in _causes(error) if (told := _of_system(each))), "") or _of_httpx(error)
-
-
-def is_untrusted(error: BaseException) -> bool:
-    """Whether a certificate was refused: another try is shown the same."""
-    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
-
-
-def is_of_tls(error: BaseException) -> bool:
-    """Whether the host was reached, and no TLS was agreed on with it."""
-    return any(isinstance(cause, ssl.SSLError) for cause in _causes(error))
+def _reason(error: BaseException) -> str:
+    return next((words for cause in _causes(error) if (words := _of_system(cause))), "") or _of_httpx(error)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,8 +1,4 @@
-"""Reads contacts and can do nothing else: what plan, drift and refresh hold. Law: no request here changes anything.
-
-The two reads that `doctor` judges by leave and are read as a refresh does it, by the same connection and the same
-readers: what a refresh could not read is not granted there.
-"""
+"""Reads contacts and can do nothing else: what plan, drift and refresh hold. Law: no request here changes anything."""
 
 from __future__ import annotations
 
@@ -16,6 +12,7 @@ from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.observing.diagnosis import Answered
 from reconciler.highlevel.connection import Connection
+from reconciler.request_gate import RequestGate
 from reconciler.wire import (
     SEARCH_PATH,
     ContactRead,
@@ -46,6 +43,10 @@ class HighLevelReader:
     ) -> None:
         await self._connection.__aexit__(kind, error, trace)
 
+    async def ready(self) -> None:
+        """Exchanges the token where that is due. Raises NotApplied or AuthRefused."""
+        await self._connection.token()
+
     async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:
         try:
             answer = await self._connection.answer("GET", contact_path(contact))
@@ -62,6 +63,28 @@ class HighLevelReader:
         body = await self._connection.send("POST", SEARCH_PATH, search_body(location, cursor, tag=tag))
         return self._connection.read(read_page, body)
 
+    async def probe(self, gate: RequestGate) -> tuple[Answered, Answered]:
+        """Two reads whose answers tell what the token may do, and the API's time: a contact, then the location's tags.
+
+        They leave as a refresh's reads do, through the same gate: what a refresh could not read is not granted here.
+        """
+        search = await self._probe(gate, "POST", SEARCH_PATH, probe_body(gate.location), read_page)
+        try:
+            path = tags_path(gate.location)
+        except ValueError as error:
+            return search, Answered(RequestRefused(f"location {gate.location}: {error}", status=0))
+        return search, await self._probe(gate, "GET", path, None, read_tag_list)
+
+    async def _probe(
+        self, gate: RequestGate, method: str, path: str, body: bytes | None, reader: Callable[[bytes], object]
+    ) -> Answered:
+        try:
+            _, answer = await gate.read(lambda: self._connection.answer(method, path, body))
+            self._connection.read(reader, answer.body)
+        except ApiError as error:
+            return Answered(error)
+        return Answered(date=read_date(answer.headers))
+
 
 def _absent(error: ApiError) -> Rejection:
     """What the API says of the contact; raises the error where it says nothing of it. A 4xx in other words may pass."""
@@ -71,24 +94,3 @@ def _absent(error: ApiError) -> Rejection:
     if isinstance(error, RequestRefused) and 400 <= status < 500:
         raise InDoubt(error.message, said=error.said) from None
     raise error
-
-
-async def probe(connection: Connection, location: LocationId) -> tuple[Answered, Answered]:
-    """A search for one contact, then the location's tags."""
-    found = await _ask_once(connection, "POST", SEARCH_PATH, probe_body(location), read_page)
-    try:
-        path = tags_path(location)
-    except ValueError as error:
-        return found, Answered(RequestRefused(f"location {location}: {error}", status=0))
-    return found, await _ask_once(connection, "GET", path, None, read_tag_list)
-
-
-async def _ask_once(
-    connection: Connection, method: str, path: str, body: bytes | None, reader: Callable[[bytes], object]
-) -> Answered:
-    try:
-        answer = await connection.answer(method, path, body)
-        connection.read(reader, answer.body)
-    except ApiError as error:
-        return Answered(error)
-    return Answered(date=read_date(answer.headers))

@@ -18,9 +18,8 @@ from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-import httpx
-
 from reconciler.core.model.errors import NoWay
+from reconciler.highlevel.http_client import Address, Proxy, read_address, read_proxy, trust_installed
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """A proxy from the environment has no business between this process and these."""
@@ -33,17 +32,19 @@ _PORTS = 65_535
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`proxy`: through which one asks, None for none; `named_by` is its variable. `context`: what is trusted, and
-    `trusted_by` the variables that say so, none where it is what this installation trusts."""
+    """How one origin is reached."""
 
     context: ssl.SSLContext
-    proxy: httpx.Proxy | None = None
+    """The certificates that are trusted."""
+    proxy: Proxy | None = None
     named_by: str = ""
+    """The variable that names the proxy."""
     trusted_by: tuple[str, ...] = ()
+    """The variables that name the certificates; none where they are those that this installation trusts."""
 
     def __str__(self) -> str:
         """The proxy, without user and password; empty for none."""
-        return f"the proxy {_origin(self.proxy.url)} ({self.named_by})" if self.proxy else ""
+        return f"the proxy {self.proxy.address} ({self.named_by})" if self.proxy else ""
 
     @property
     def trust_hint(self) -> str:
@@ -58,57 +59,48 @@ def no_route() -> Route:
     return Route(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
-def find_route(url: httpx.URL, environment: Mapping[str, str]) -> Route:
-    """The way to an origin; raises NoWay with the variable that cannot be used."""
-    if url.scheme != "https":
+def find_route(url: str, environment: Mapping[str, str]) -> Route:
+    """The way to a URL's origin; raises NoWay with the variable that cannot be used."""
+    address = read_address(url)
+    if address.scheme != "https":
         # only loopback is asked so
         return no_route()
     context, trusted_by = _trusted(environment)
-    named_by = _proxy_variable(url, environment)
-    proxy = _proxy(named_by, environment[named_by], context) if named_by else None
+    named_by = _proxy_variable(address, environment)
+    proxy = _find_proxy(named_by, environment[named_by]) if named_by else None
     return Route(context, proxy, named_by, trusted_by)
 
 
-def proxy_of(url: str, environment: Mapping[str, str]) -> str:
-    """The proxy through which `url` is asked, with the variable that names it; empty for none."""
-    return str(find_route(httpx.URL(url), environment))
-
-
-def _proxy_variable(url: httpx.URL, environment: Mapping[str, str]) -> str:
-    if url.host in LOOPBACK or _is_excepted(url, environment):
+def _proxy_variable(address: Address, environment: Mapping[str, str]) -> str:
+    if address.host in LOOPBACK or _is_excepted(address, environment):
         return ""
-    names = (name for scheme in (url.scheme, "all") for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()))
+    names = (name for scheme in (address.scheme, "all") for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()))
     return next((name for name in names if environment.get(name, "").strip()), "")
 
 
-def _proxy(variable: str, value: str, context: ssl.SSLContext) -> httpx.Proxy:
+def _find_proxy(variable: str, value: str) -> Proxy:
     text = value.strip()
     try:
-        url = httpx.URL(text if "://" in text else f"http://{text}")
-        if not url.host or "%" in url.host or (url.port or 0) > _PORTS:
+        proxy = read_proxy(text if "://" in text else f"http://{text}")
+        address = proxy.address
+        if not address.host or "%" in address.host or (address.port or 0) > _PORTS:
             raise ValueError("no host, or no port that there is")
-        proxy = httpx.Proxy(url, ssl_context=context if url.scheme == "https" else None)
-    except (httpx.InvalidURL, ValueError):
+    except ValueError:
         raise NoWay(
             f"{variable}: what it holds is no address of a proxy",
             hint="write http://host:port, https://host:port or socks5://host:port, or name the host in NO_PROXY",
         ) from None
-    if url.scheme.startswith("socks") and find_spec("socksio") is None:
+    if address.scheme.startswith("socks") and find_spec("socksio") is None:
         raise NoWay(
-            f"{variable}: {_origin(url)} is a SOCKS proxy, which needs an extra that is not installed",
+            f"{variable}: {address} is a SOCKS proxy, which needs an extra that is not installed",
             hint="install reconciler with the extra [socks], such as pip install '.[socks]' in its checkout",
         )
     return proxy
 
 
-def _origin(url: httpx.URL) -> str:
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    return f"{url.scheme}://{host}" + (f":{url.port}" if url.port else "")
-
-
-def _is_excepted(url: httpx.URL, environment: Mapping[str, str]) -> bool:
+def _is_excepted(address: Address, environment: Mapping[str, str]) -> bool:
     listed = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    return any(_excepts(entry, url.host.lower(), url.port or 443) for entry in listed.replace(",", " ").split())
+    return any(_excepts(entry, address.host.lower(), address.port or 443) for entry in listed.replace(",", " ").split())
 
 
 def _excepts(entry: str, host: str, port: int) -> bool:
@@ -138,7 +130,7 @@ def _trusted(environment: Mapping[str, str]) -> tuple[ssl.SSLContext, tuple[str,
     chosen = [name for name in _CERTIFICATES if environment.get(name)]
     chosen = chosen or [name for name in _BUNDLES if environment.get(name)][:1]
     if not chosen:
-        return httpx.create_ssl_context(trust_env=False), ()
+        return trust_installed(), ()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for variable in chosen:
         for place in _places(variable, environment[variable]):

@@ -21,9 +21,9 @@ from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combi
 from reconciler.core.planning.reversal import Reversal, read_reversal
 from reconciler.core.planning.revert import plan_revert
 from reconciler.highlevel.client import HighLevel
+from reconciler.journalled_run import RecoveryJournal
 from reconciler.operations.runs import read_log
 from reconciler.ports import StateStore
-from reconciler.recovery_journal import RecoveryJournal
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Emulated

@@ -30,8 +30,7 @@ from reconciler.core.observing.diagnosis import (
     read_remark,
     token_remark,
 )
-from reconciler.highlevel.connection import Connection
-from reconciler.highlevel.reader import probe
+from reconciler.highlevel import connect_reader
 from reconciler.operations.identity import current_holder
 from reconciler.sandbox.app import DEMO_TOKEN, READ_CONTACTS, Access, App
 from reconciler.sandbox.messages import Request, Response
@@ -39,6 +38,7 @@ from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from tests.cli.conftest import LOCATION, Command
+from tests.fakes import a_gate
 
 WEAK = "pit-sandbox-weak"
 BLIND = "pit-sandbox-blind"
@@ -345,8 +345,8 @@ def test_the_token_goes_to_the_origin_only_and_into_no_message() -> None:
             return httpx.Response(302, headers={"Location": "https://evil.example/"})
         return httpx.Response(403, json={"message": "pit-secret may not\n::error::"}, headers={"Date": "yesterday"})
 
-    connection = Connection("https://api.example", token="pit-secret", transport=httpx.MockTransport(handle))
-    search, tags = asyncio.run(probe(connection, LOCATION))
+    reader = connect_reader("https://api.example", token="pit-secret", transport=httpx.MockTransport(handle))
+    search, tags = asyncio.run(reader.probe(a_gate(LOCATION)))
     assert {request.url.host for request in seen} == {"api.example"}
     assert isinstance(search.problem, AuthRefused)
     assert (search.problem.status, search.problem.said, search.date) == (403, ("*** may not ::error::",), None)
@@ -356,8 +356,8 @@ def test_the_token_goes_to_the_origin_only_and_into_no_message() -> None:
 
 def test_a_location_that_no_path_can_carry_is_told() -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json={"contacts": [], "total": 0}))
-    connection = Connection("https://api.example", token="pit-secret", transport=transport)
-    search, tags = asyncio.run(probe(connection, LocationId("a/b")))
+    reader = connect_reader("https://api.example", token="pit-secret", transport=transport)
+    search, tags = asyncio.run(reader.probe(a_gate(LocationId("a/b"))))
     assert search.problem is None
     assert isinstance(tags.problem, RequestRefused)
 

@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
-import httpx
 import pytest
 
 from reconciler.core.model.errors import NoWay
-from reconciler.highlevel.route import find_route, proxy_of
+from reconciler.highlevel import describe_proxy
+from reconciler.highlevel.route import find_route
 from tests.cli.conftest import Command
 from tests.cli.tls import make_certificate
 
@@ -41,7 +41,7 @@ VARIABLES = (*PROXIES, "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "REQUES
     ],
 )
 def test_the_proxy_and_its_variable(environment: dict[str, str], proxy: str) -> None:
-    assert proxy_of(API, environment) == proxy
+    assert describe_proxy(API, environment) == proxy
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_the_proxy_and_its_variable(environment: dict[str, str], proxy: str) -> 
 )
 def test_no_proxy_holds_names_addresses_and_networks(excepted: str, host: str, direct: bool) -> None:
     """httpx fails on networks and on addresses of IPv6 while the client is built."""
-    found = proxy_of(f"https://{host}", {"HTTPS_PROXY": PROXY, "NO_PROXY": excepted})
+    found = describe_proxy(f"https://{host}", {"HTTPS_PROXY": PROXY, "NO_PROXY": excepted})
     assert found == ("" if direct else f"the proxy {PROXY} (HTTPS_PROXY)")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_loopback_is_asked_directly(host: str) -> None:
-    assert proxy_of(f"https://{host}:1", {"HTTPS_PROXY": PROXY}) == ""
+    assert describe_proxy(f"https://{host}:1", {"HTTPS_PROXY": PROXY}) == ""
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_loopback_is_asked_directly(host: str) -> None:
 )
 def test_an_odd_proxy_is_named_by_its_variable(value: str) -> None:
     with pytest.raises(NoWay) as caught:
-        find_route(httpx.URL(API), {"ALL_PROXY": value.replace("http://proxy", "http://me:secret@proxy")})
+        find_route(API, {"ALL_PROXY": value.replace("http://proxy", "http://me:secret@proxy")})
     assert caught.value.message == "ALL_PROXY: what it holds is no address of a proxy"
     assert "http://host:port" in caught.value.hint
 
@@ -90,10 +90,10 @@ def test_an_odd_proxy_is_named_by_its_variable(value: str) -> None:
 def test_a_socks_proxy_works_with_its_extra_or_says_which() -> None:
     environment = {"ALL_PROXY": "socks5://me:secret@proxy.example:1080"}
     if find_spec("socksio"):
-        assert proxy_of(API, environment) == "the proxy socks5://proxy.example:1080 (ALL_PROXY)"
+        assert describe_proxy(API, environment) == "the proxy socks5://proxy.example:1080 (ALL_PROXY)"
         return
     with pytest.raises(NoWay) as caught:
-        proxy_of(API, environment)
+        describe_proxy(API, environment)
     told = "ALL_PROXY: socks5://proxy.example:1080 is a SOCKS proxy, which needs an extra that is not installed"
     assert (caught.value.message, "[socks]" in caught.value.hint) == (told, True)
 
@@ -114,7 +114,7 @@ def test_certificates_that_cannot_be_used_are_named_by_their_variable(
     (tmp_path / "text.pem").write_text("no certificate")
     (tmp_path / "empty.pem").touch()
     with pytest.raises(NoWay) as caught:
-        find_route(httpx.URL(API), {variable: str(tmp_path / place)})
+        find_route(API, {variable: str(tmp_path / place)})
     assert caught.value.message.startswith(f"{variable}: the certificates in '/")
     assert caught.value.message.endswith(f"cannot be used: {why}")
     assert len(caught.value.message) < 400
@@ -123,12 +123,12 @@ def test_certificates_that_cannot_be_used_are_named_by_their_variable(
 @pytest.mark.parametrize("place", ["", "missing/keys.log", "x" * 5_000])
 def test_a_key_log_that_cannot_be_written_is_named(place: str, tmp_path: Path) -> None:
     with pytest.raises(NoWay) as caught:
-        find_route(httpx.URL(API), {"SSLKEYLOGFILE": str(tmp_path / place)})
+        find_route(API, {"SSLKEYLOGFILE": str(tmp_path / place)})
     assert caught.value.message.startswith("SSLKEYLOGFILE: ")
 
 
 def test_what_is_asked_without_encryption_needs_no_certificates() -> None:
-    find_route(httpx.URL("http://127.0.0.1:1"), {"SSL_CERT_FILE": "/missing", "SSLKEYLOGFILE": "/missing/x"})
+    find_route("http://127.0.0.1:1", {"SSL_CERT_FILE": "/missing", "SSLKEYLOGFILE": "/missing/x"})
 
 
 @dataclass

@@ -68,16 +68,16 @@ BUGS = (
     ),
     Bug(
         "follow redirects",
-        "highlevel/connection.py",
+        "highlevel/http_client.py",
         "follow_redirects=False",
         "follow_redirects=True",
         "11",
     ),
     Bug(
         "send the token in a header of its own",
-        "highlevel/connection.py",
-        'headers={"Version": version,',
-        'headers={"Version": version, "X-Token": token,',
+        "highlevel/http_client.py",
+        "headers = _BearerToken(token, self._url), {",
+        'headers = _BearerToken(token, self._url), {"X-Token": token, ',
         "11",
     ),
     Bug(

@@ -13,9 +13,9 @@ from reconciler.cli.state.working import Hands, locked
 from reconciler.cli.whose import settings_of, whose_state
 from reconciler.core.formats.recovery_file import UnrecordedAnswers, is_open
 from reconciler.core.model.errors import StateError
+from reconciler.journalled_run import load_unrecorded
 from reconciler.output.blocks import counted
 from reconciler.ports import StateStore
-from reconciler.recovery_journal import load_unrecorded
 from reconciler.store import open_store
 
 OPERATION = "state recover"
