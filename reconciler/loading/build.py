@@ -1,4 +1,4 @@
-"""From a validated file to a `Manifest`: reads the contact files, gives every value its place."""
+"""Builds a `Manifest` from a validated file: reads the contact files, gives every value its place."""
 
 from __future__ import annotations
 
@@ -22,22 +22,11 @@ from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
 Report = Callable[[Problem], None]
 
 
-def plain_values(node: Node) -> Any:
-    """Nodes as text, lists and dicts; a list under `contacts` stays the node it is."""
-    if isinstance(node, Scalar):
-        return node.text
-    if isinstance(node, Sequence):
-        return [plain_values(item) for item in node.items]
-    return {
-        name: value if name == "contacts" and isinstance(value, Sequence) else plain_values(value)
-        for name, (_, value) in node.items.items()
-    }
-
-
 def read_instant(moment: datetime | None, zone: str) -> Instant | None:
     """Milliseconds; a midnight without zone is one in `zone`."""
     if moment is None:
         return None
+    # only a bare date has no zone: see `fields`
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC if zone == "UTC" else ZoneInfo(zone))
     return Instant(round(moment.timestamp() * 1000))
@@ -48,6 +37,7 @@ def tag_rules(models: dict[str, TagRuleModel], node: Node | None, report: Report
     rules: dict[Tag, TagRule] = {}
     entries = node.items if isinstance(node, Mapping) else {}
     for written, model in models.items():
+        # pydantic keeps the spellings apart, the API does not
         tag, source = normalise_tag(written), entries[written][0].source
         if tag in rules:
             message = f"tag {written!r} has a second rule, the first is at {rules[tag].source}"
@@ -68,8 +58,8 @@ class SetBuilder:
         self._zone = zone
         self._report = report
 
-    def build(self, name: str, model: ContactSetModel, key: Scalar, node: Mapping) -> ContactSet | None:
-        """The set, or None with what is wrong with its contacts reported."""
+    def build_set(self, name: str, model: ContactSetModel, key: Scalar, node: Mapping) -> ContactSet | None:
+        """The set, or None where its contacts have errors, which are reported."""
         contacts = self._build_contacts(model.contacts, node)
         if contacts is None:
             return None
@@ -98,6 +88,7 @@ class SetBuilder:
 
     def _list_contacts(self, ids: Sequence, place: Source) -> ListedContacts | None:
         seen: dict[str, None] = {}
+        # places as two arrays, not a Source for each id: a million ids would be a million objects
         lines, columns, sound = array("L"), array("L"), True
         doubles: list[Scalar] = []
         for item in ids.items:
@@ -114,6 +105,7 @@ class SetBuilder:
                 seen[text] = None
                 lines.append(item.source.line)
                 columns.append(item.source.column)
+        # an info, not an error: the same contact twice is one contact
         if doubles:
             message = repetition_message(len(doubles), doubles[0].text)
             self._report(Problem(doubles[0].source, message, "duplicate-id", Severity.INFO))

@@ -1,4 +1,4 @@
-"""What is gathered while a contact file is read, whatever its format: ids with their lines, and faults.
+"""Collects the ids of a contact file with their lines, and its faults, in the same way for every format.
 
 Rule: every fault is counted, at most `LISTED` of each kind are listed.
 """
@@ -17,7 +17,7 @@ from reconciler.core.model.names import ContactId, Source
 
 LISTED = 5
 DEFAULT_COLUMNS = ("contact_id", "Contact Id", "id")
-"""The second is what the vendor exports."""
+"""The second is the vendor's, in its exports."""
 
 _PARTED = re.compile("[,;]")
 _NUMBER_OF_A_SPREADSHEET = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
@@ -25,18 +25,20 @@ _NUMBER_OF_A_SPREADSHEET = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """What a row must have in a column: this very text, or, where it `contains` it, a list that holds the text."""
+    """A condition on a column: its text, or an item of its list, equals `text`."""
 
     column: str
     text: str
     contains: bool = False
+    """Whether the column holds a list that must have the text among its items."""
 
     def lets_pass(self, value: object) -> bool:
-        """`value`: of a row of JSON, or the cell of a table."""
+        """Whether a value of a JSON row, or a cell of a table, meets the condition."""
         return self.text in list_items(value) if self.contains else json_text(value) == self.text
 
     def holds_list(self, value: object) -> bool:
         """Whether the filter would let the value pass if it asked for a list that holds its text."""
+        # `where: {Tags: vip}` silently finds only contacts with this tag alone: worth a warning
         many = isinstance(value, list) or (isinstance(value, str) and _PARTED.search(value) is not None)
         return not self.contains and many and self.text in list_items(value)
 
@@ -54,10 +56,12 @@ def json_text(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileRequest:
-    """What a manifest asks of a file. `path`: the file as a person names it; `source`: where the manifest asks."""
+    """A manifest's request for the ids of a contact file."""
 
     path: str
+    """The file as a person names it."""
     source: Source
+    """The place in the manifest."""
     column: str | None = None
     where: tuple[RowFilter, ...] = ()
 
@@ -69,19 +73,23 @@ class FileRequest:
 
 @dataclass(frozen=True, slots=True)
 class ContactTable:
-    """The ids of a file in its order, the line of each, and what is worth knowing (no errors)."""
+    """The ids of a file."""
 
     ids: tuple[ContactId, ...]
+    """In the order of the file."""
     lines: array[int]
+    """The line of each id."""
     problems: tuple[Problem, ...]
+    """Warnings and infos; a file with errors gives no table."""
 
 
 class IdCollector:
-    """The ids found so far, and the faults: kept apart by kind, the first few with their line."""
+    """The ids so far, and the faults by kind, the first few of each with their line."""
 
-    def __init__(self, wanted: FileRequest) -> None:
-        self.wanted = wanted
+    def __init__(self, request: FileRequest) -> None:
+        self.request = request
         self.lines = array("L")
+        # a dict, not a set: ids keep the order of the file; no objects but the ids, for files of a million rows
         self._seen: dict[str, None] = {}
         self._double: tuple[int, str] | None = None
         self._double_count = 0
@@ -89,79 +97,78 @@ class IdCollector:
         self._counts: dict[str, int] = {}
         self._lists: dict[RowFilter, tuple[int, int]] = {}
 
-    def add(self, text: object, line: int) -> None:
-        """One row's id; anything but text is a fault."""
+    def add_id(self, text: object, line: int) -> None:
+        """Adds the id of a row; a value that is no text is a fault."""
         if not isinstance(text, str):
-            self.fault("empty-id", line, "a row without an id" if text is None else "an id that is not text")
+            self.add_fault("empty-id", line, "a row without an id" if text is None else "an id that is not text")
             return
         contact = text.strip()
         if contact in self._seen:
             self._double_count += 1
             self._double = self._double or (line, contact)
         elif not contact:
-            self.fault("empty-id", line, "a row without an id")
+            self.add_fault("empty-id", line, "a row without an id")
+        # almost every id is alphanumeric, and needs none of the slower checks
         elif not contact.isalnum() and (wrong := id_fault(contact)):
-            self.fault("contact-id", line, *wrong)
+            self.add_fault("contact-id", line, *wrong)
         else:
             self._seen[contact] = None
             self.lines.append(line)
 
-    def passes(self, values: Iterable[tuple[RowFilter, object]], line: int) -> bool:
-        """Whether a row has what is asked for; a list that holds the wanted text, and is not it, is worth a warning."""
-        found = True
+    def meets_filters(self, values: Iterable[tuple[RowFilter, object]], line: int) -> bool:
+        """Whether a row meets all filters; counts lists that hold the text of a filter that asks for the text alone."""
+        meets = True
         for row_filter, value in values:
             if not row_filter.lets_pass(value):
-                found = False
+                meets = False
                 if row_filter.holds_list(value):
                     self.note_list(row_filter, line)
-        return found
+        return meets
 
     def note_list(self, row_filter: RowFilter, line: int) -> None:
         first, count = self._lists.get(row_filter, (line, 0))
         self._lists[row_filter] = first, count + 1
 
-    def fault(self, check: str, line: int, message: str, hint: str = "") -> None:
+    def add_fault(self, check: str, line: int, message: str, hint: str = "") -> None:
         self._counts[check] = self._counts.get(check, 0) + 1
         listed = self._faults.setdefault(check, [])
         if len(listed) < LISTED:
             listed.append((line, message, hint))
 
-    def stop(self, check: str, line: int, message: str, hint: str = "") -> InvalidInput:
-        """The error that ends the reading of this file, with everything found before."""
-        return InvalidInput([*self._list_errors(), Problem(Source(self.wanted.path, line), message, check, hint=hint)])
+    def fatal_error(self, check: str, line: int, message: str, hint: str = "") -> InvalidInput:
+        """The error that ends the reading of this file, together with the faults before it."""
+        return InvalidInput([*self._list_errors(), Problem(Source(self.request.path, line), message, check, hint=hint)])
 
-    def table(self) -> ContactTable:
+    def build_table(self) -> ContactTable:
         errors = list(self._list_errors())
         if errors:
             raise InvalidInput(errors)
         return ContactTable(tuple(map(ContactId, self._seen)), self.lines, tuple(self._list_remarks()))
 
     def _list_errors(self) -> Iterator[Problem]:
-        path = self.wanted.path
+        path = self.request.path
         for check, listed in self._faults.items():
             more = self._counts[check] - len(listed)
             for place, (line, message, hint) in enumerate(listed, 1):
-                rest = f" (and {more:,} more rows like it)" if more and place == len(listed) else ""
-                yield Problem(Source(path, line), message + rest, check, hint=hint)
+                unlisted = f" (and {more:,} more rows like it)" if more and place == len(listed) else ""
+                yield Problem(Source(path, line), message + unlisted, check, hint=hint)
 
     def _list_remarks(self) -> Iterator[Problem]:
         if self._double is not None:
             line, contact = self._double
             message = repetition_message(self._double_count, contact)
-            yield Problem(Source(self.wanted.path, line), message, "duplicate-id", Severity.INFO)
+            yield Problem(Source(self.request.path, line), message, "duplicate-id", Severity.INFO)
         for row_filter, (line, count) in self._lists.items():
             rows = f"{count:,} rows hold lists" if count > 1 else "a row holds a list"
             column, text = row_filter.column, row_filter.text
             message = f"in column {column!r} {rows} with {text!r}, and `where` asks for this text alone"
             hint = f"to ask for lists that hold it: where: {{{column}: {{contains: {text}}}}}"
-            yield Problem(Source(self.wanted.path, line), message, "list-column", Severity.WARNING, hint)
+            yield Problem(Source(self.request.path, line), message, "list-column", Severity.WARNING, hint)
 
 
 def id_fault(contact: str) -> tuple[str, str] | None:
-    """What is wrong with an id that nobody can have meant, and the way out; None where it may be one.
-
-    An address is never repeated: whose it is, the place tells.
-    """
+    """The fault of a text that cannot be an id, and its remedy; None where it may be one."""
+    # an address is personal data, and not repeated: the line tells where it stands
     if "@" in contact:
         hint = "export the contacts from HighLevel with their Contact Id, and name that column"
         return "an e-mail address where a contact id is needed", hint
@@ -174,23 +181,24 @@ def id_fault(contact: str) -> tuple[str, str] | None:
 
 
 def repetition_message(count: int, example: str) -> str:
-    """What is said of ids that were given before."""
+    """The message about ids that are in the list already."""
     many = f"{count:,} ids are" if count > 1 else "an id is"
     return f"{many} given again and counted once, for example {example!r}"
 
 
-def find_column(names: list[str], gathering: IdCollector, *, line: int = 1) -> str:
-    """The column of the ids, after checking that each wanted column is there exactly once."""
-    wanted = gathering.wanted
-    column = wanted.column or next((name for name in DEFAULT_COLUMNS if name in names), None)
-    missing = [name for name in (column, *wanted.columns) if name is not None and name not in names]
+def find_column(names: list[str], collector: IdCollector, *, line: int = 1) -> str:
+    """The column of the ids; raises InvalidInput unless each requested column is there exactly once."""
+    request = collector.request
+    column = request.column or next((name for name in DEFAULT_COLUMNS if name in names), None)
+    missing = [name for name in (column, *request.columns) if name is not None and name not in names]
     if column is None or missing:
-        what = repr(missing[0]) if missing else "'contact_id', 'Contact Id' or 'id'"
+        absent = repr(missing[0]) if missing else "'contact_id', 'Contact Id' or 'id'"
         hint = _column_hint(names, missing[:1] or DEFAULT_COLUMNS, of_ids=column is None or column in missing)
-        raise gathering.stop("column", line, f"no column {what}; the columns are {_join_names(names)}", hint)
-    double = [name for name in (column, *wanted.columns) if names.count(name) > 1]
+        raise collector.fatal_error("column", line, f"no column {absent}; the columns are {_join_names(names)}", hint)
+    # of two columns with one name, either may be the right one
+    double = [name for name in (column, *request.columns) if names.count(name) > 1]
     if double:
-        raise gathering.stop("column", line, f"column {double[0]!r} is there more than once")
+        raise collector.fatal_error("column", line, f"column {double[0]!r} is there more than once")
     return column
 
 
@@ -204,7 +212,7 @@ def _column_hint(names: list[str], wanted: Iterable[str], *, of_ids: bool) -> st
     if len(names) == 1 and (separator := next((char for char in ";\t|," if char in names[0]), "")):
         return f"the file looks separated by {separator!r}: .csv is separated by commas, .tsv by tabs"
     plain = {name.lower().replace(" ", "_").replace("-", "_"): name for name in names}
-    close = [plain[near] for one in wanted for near in get_close_matches(one.lower(), list(plain), n=1, cutoff=0.8)]
+    close = [plain[near] for name in wanted for near in get_close_matches(name.lower(), list(plain), n=1, cutoff=0.8)]
     if not close:
         return ""
     return f"name it in the manifest: column: {close[0]}" if of_ids else f"did you mean {close[0]!r}?"

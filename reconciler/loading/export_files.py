@@ -34,11 +34,13 @@ MOST_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Contacts by their tags; how many rows were of other locations, and how many did not tell their tags."""
+    """The contacts of an export by their tags."""
 
     contacts: dict[TagSet, tuple[ContactId, ...]]
     elsewhere: int
+    """Rows of other locations."""
     without_tags: int
+    """Rows that do not tell their tags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,14 @@ def read_export(path: Path, location: LocationId) -> Exported:
         raise InvalidInput([_export_problem(path, 0, f"is not UTF-8 text at byte {error.start}")]) from error
     rows = list(_read_json_rows(path, text) if text.lstrip()[:1] in ("{", "[") else _read_csv_rows(path, text))
     _refuse_twice(path, rows)
-    found: defaultdict[TagSet, list[ContactId]] = defaultdict(list)
+    by_tags: defaultdict[TagSet, list[ContactId]] = defaultdict(list)
+    # a CSV has no locations: the caller names the one that it was exported from
     here = [row for row in rows if row.location in ("", location)]
     for row in here:
         if row.tags is not None:
-            found[row.tags].append(row.contact)
+            by_tags[row.tags].append(row.contact)
     return Exported(
-        contacts={tags: tuple(contacts) for tags, contacts in found.items()},
+        contacts={tags: tuple(contacts) for tags, contacts in by_tags.items()},
         elsewhere=len(rows) - len(here),
         without_tags=sum(row.tags is None for row in here),
     )
@@ -86,6 +89,7 @@ def _refuse_twice(path: Path, rows: Sequence[_Row]) -> None:
     for row in rows:
         if not row.contact:
             problems.append(_export_problem(path, row.line, "a row without a contact's id"))
+        # two rows that agree are harmless: exports overlap
         before = first.setdefault(row.contact, row)
         if before.tags != row.tags:
             message = f"contact {row.contact} has other tags than in line {before.line}"
@@ -122,8 +126,8 @@ def _read_json_rows(path: Path, text: str) -> Iterator[_Row]:
     for line, document in _read_documents(path, text):
         items = document.get("contacts", [document]) if isinstance(document, dict) else document
         try:
-            for found in read_rows(items):
-                yield _Row(line, found.id, found.tags, found.location)
+            for contact in read_rows(items):
+                yield _Row(line, contact.id, contact.tags, contact.location)
         except UnreadableAnswer as error:
             raise InvalidInput([_export_problem(path, line, f"no search row: {error}")]) from error
 
@@ -135,14 +139,14 @@ def _read_documents(path: Path, text: str) -> list[tuple[int, object]]:
     except RecursionError as error:
         raise InvalidInput([_export_problem(path, 1, "is nested too deeply")]) from error
     except ValueError:
-        pass
-    found = []
+        # not one document: one a line, as `jq -c` and loggers write them
+        documents = []
     for number, line in enumerate(text.split("\n"), start=1):
         try:
-            found += [(number, json.loads(line))] if line.strip() else []
+            documents += [(number, json.loads(line))] if line.strip() else []
         except (ValueError, RecursionError) as error:
             raise InvalidInput([_export_problem(path, number, "is not JSON")]) from error
-    return found
+    return documents
 
 
 _WORD = re.compile(r"[a-z0-9](?:[a-z0-9 _./+-]*[a-z0-9])?")
@@ -151,22 +155,23 @@ _WORD = re.compile(r"[a-z0-9](?:[a-z0-9 _./+-]*[a-z0-9])?")
 def manifest_text(location: LocationId, sets: Iterable[ExportedSet], *, folder: str, comment: str) -> str:
     """A manifest with these sets, their contacts in files of `folder` beside it. `comment`: one printable line."""
     lines = [f"# {comment}", f"location: {location}", "contact_sets:"]
-    for each in sets:
+    for exported in sets:
         lines += [
-            f"  {each.name}:",
-            f"    contacts: {{file: {folder}/{each.name}.csv}}",
+            f"  {exported.name}:",
+            f"    contacts: {{file: {folder}/{exported.name}.csv}}",
             "    tags:",
-            *(f"      - {yaml_scalar(tag)}" for tag in each.tags),
+            *(f"      - {yaml_scalar(tag)}" for tag in exported.tags),
         ]
     return "\n".join(lines) + "\n"
 
 
-def contacts_text(each: ExportedSet) -> str:
-    return "contact_id\n" + "".join(f"{_csv_cell(contact)}\n" for contact in each.contacts)
+def contacts_text(exported: ExportedSet) -> str:
+    return "contact_id\n" + "".join(f"{_csv_cell(contact)}\n" for contact in exported.contacts)
 
 
 def yaml_scalar(text: str) -> str:
     """A YAML scalar that is read as exactly this text."""
+    # `no` and `012` need no quotes, since the loader types nothing: only characters that mean something to YAML do
     if _WORD.fullmatch(text):
         return text
     return '"' + "".join(map(_escape_char, text)) + '"'
@@ -187,6 +192,7 @@ def _csv_cell(text: str) -> str:
 
 def write_files(directory: Path, files: Mapping[Path, str]) -> None:
     """Writes all of the files (their paths relative to the directory), or none where one is there already."""
+    # all are looked for before the first is written: half an export is worse than none
     existing = sorted(path for path in files if (directory / path).exists())
     if existing:
         raise UsageError(
@@ -195,6 +201,7 @@ def write_files(directory: Path, files: Mapping[Path, str]) -> None:
     try:
         for path, text in files.items():
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            # the same bytes on every platform, so that an export can be compared with the last one
             (directory / path).write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise ReconcilerError(f"{error.filename} cannot be written: {error.strerror}") from error

@@ -1,9 +1,9 @@
 """The kinds of values that manifests and settings are made of: text in, value or a sentence out.
 
 Rules
-1. Every value arrives as text; what must be a number, a date or true/false is parsed here, by our rules, in our words.
+1. Every value arrives as text; numbers, dates and true/false are parsed here, by our rules, with our messages.
 2. A name, an id or a tag stays the text it is. Its JSON Schema accepts any scalar: an editor types `no` as false.
-3. What may be a secret written in the wrong place is not repeated in a message.
+3. A text that may be a secret, written in the wrong place, is not repeated in a message.
 4. In the schema, a key that may be left out may not be null: the loader would take `null` for the text that it is.
 """
 
@@ -42,14 +42,14 @@ def _wrong_value(message: str) -> PydanticCustomError:
 
 
 def describe_kind(value: object) -> str:
-    """What stands where something else was expected."""
+    """A value of the wrong kind, in words."""
     if isinstance(value, str):
         return repr(value) if value else "nothing"
     return "a mapping" if isinstance(value, dict) else "a list"
 
 
-def _unexpected_value(what: str, value: object) -> PydanticCustomError:
-    return _wrong_value(f"expected {what}, found {describe_kind(value)}")
+def _unexpected_value(expected: str, value: object) -> PydanticCustomError:
+    return _wrong_value(f"expected {expected}, found {describe_kind(value)}")
 
 
 def _parse_flag(value: object) -> bool:
@@ -75,10 +75,11 @@ def _parse_number(value: object) -> float:
 def _parse_moment(value: object) -> datetime:
     """A time with zone; a bare date becomes a midnight without zone, which the settings' time zone completes."""
     text = value if isinstance(value, str) else ""
-    found = _TIME.fullmatch(text)
-    if found is None and not _DATE.fullmatch(text):
+    timed = _TIME.fullmatch(text)
+    if timed is None and not _DATE.fullmatch(text):
         raise _unexpected_value("a date such as 2026-12-31 or a time such as 2026-12-31T18:00:00Z", value)
-    if found is not None and found["zone"] is None:
+    # a local time is ambiguous in the hour that autumn repeats; a bare date is not
+    if timed is not None and timed["zone"] is None:
         raise _wrong_value(f"a time needs a zone: write {text}Z or {text}+01:00")
     try:
         moment = _parse_iso(text)
@@ -115,6 +116,7 @@ def _check_location(value: str) -> str:
 
 
 def _check_company(value: str) -> str:
+    # not repeated in the message, unlike a location: it may be the agency's token, written in the wrong place
     if value and not _LOCATION.fullmatch(value):
         raise _wrong_value("expected the id of an agency: 1 to 64 letters, digits, - and _; never the token")
     return value
@@ -139,13 +141,14 @@ def _check_lineage(value: str) -> str:
 
 
 def _check_base_url(value: str) -> str:
-    found = _URL.fullmatch(value)
-    if found is None or int(found["port"] or 0) > 65535:
+    url = _URL.fullmatch(value)
+    if url is None or int(url["port"] or 0) > 65535:
         raise _wrong_value(
             "expected a URL such as https://services.leadconnectorhq.com, without user, query or fragment"
         )
-    if found["scheme"] == "http" and not _is_loopback(found["host"].strip("[]")):
-        raise _wrong_value(f"plain http goes to loopback only, not to {found['host']}: use https")
+    # the token would travel in the clear; the sandbox listens on loopback
+    if url["scheme"] == "http" and not _is_loopback(url["host"].strip("[]")):
+        raise _wrong_value(f"plain http goes to loopback only, not to {url['host']}: use https")
     return value.rstrip("/")
 
 
@@ -168,6 +171,7 @@ def _is_loopback(host: str) -> bool:
 def _check_timezone(value: str) -> str:
     try:
         return value if value == "UTC" else ZoneInfo(value).key
+    # zoneinfo reads files: a name may be a directory there, or hold characters that no path can
     except (ValueError, OSError, LookupError):
         raise _wrong_value(f"no such time zone: {value[:80]!r}; expected an IANA name such as Europe/Berlin") from None
 
@@ -213,7 +217,7 @@ ContactUrl = Annotated[str, AfterValidator(_check_contact_url)]
 TimeZone = Annotated[str, AfterValidator(_check_timezone)]
 
 
-# Bounds that stand around a parser of ours come out of pydantic under its own names.
+# bounds that stand around a parser of ours come out of pydantic under its own names
 _BOUNDS = {"ge": "minimum", "le": "maximum"}
 
 
@@ -228,13 +232,14 @@ def clean_schema(value: Any) -> Any:
     }
     choices = made.get("anyOf")
     if isinstance(choices, list) and {"type": "null"} in choices:
-        left = [choice for choice in choices if choice != {"type": "null"}]
+        values = [choice for choice in choices if choice != {"type": "null"}]
         del made["anyOf"]
-        made = {**left[0], **made} if len(left) == 1 else {**made, "anyOf": left}
+        made = {**values[0], **made} if len(values) == 1 else {**made, "anyOf": values}
     return made
 
 
 def _clean_part(key: str, part: Any) -> Any:
+    # below these keys stand names and values of ours, not words of JSON Schema
     if key in ("properties", "$defs"):
         return {name: clean_schema(below) for name, below in part.items()}
     if key in ("examples", "default", "enum", "required"):

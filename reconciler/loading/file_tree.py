@@ -28,32 +28,34 @@ NOTHING = "a link that leads to nothing"
 
 
 class CannotRead(Exception):
-    """A file that is not there, not a regular file, or not inside; the message says which."""
+    """A file that is not there, not a regular file, or not inside; the message tells the reason."""
 
 
 class EntryKind(StrEnum):
-    """What an entry of a tree is. `OPAQUE`: what may hold manifests and cannot be looked into; `OTHER`: a device."""
+    """The kind of an entry of a tree."""
 
     FILE = "file"
     FOLDER = "folder"
     LINK = "link"
     OPAQUE = "opaque"
+    """May hold manifests, and cannot be read: a submodule that is not checked out."""
     OTHER = "other"
+    """A device or a pipe."""
 
 
 class Tree(Protocol):
-    """Files and folders below a top, whose name is empty. Names have `/` between their parts."""
+    """Files and folders below a top, which has the empty name. Names have `/` between their parts."""
 
     def entries(self, folder: str) -> Iterable[tuple[str, EntryKind]]:
-        """What lies in a folder; nothing is followed."""
+        """The entries of a folder; links are not followed."""
         ...
 
     def follow(self, name: str) -> tuple[str, EntryKind]:
-        """Where a name leads, through links, and what that is; raises CannotRead."""
+        """The real name behind a name, through links, and its kind; raises CannotRead."""
         ...
 
     def kind_beyond(self, name: str) -> EntryKind | None:
-        """What a link leads to that cannot be followed; None where there is nothing, or it cannot be known."""
+        """The kind of the target of a link that cannot be followed; None where there is none, or it is unknown."""
         ...
 
 
@@ -64,20 +66,23 @@ def manifest_names(tree: Tree) -> list[str]:
 
 @dataclass(slots=True)
 class _Walk:
-    """`read`: the name of each file by its real one; `listed`: names that are listed whatever they lead to.
-
-    `folders`, `links`: those to come, each with its real name.
-    """
+    """One walk over a tree, breadth first."""
 
     tree: Tree
     read: dict[str, str] = field(default_factory=dict)
+    """The name of each file by its real one."""
     listed: list[str] = field(default_factory=list)
+    """Names that are listed although they cannot be read: opening them raises the reason."""
     walked: set[str] = field(default_factory=lambda: {""})
+    """Real names of folders, so that a link to a folder does not repeat it."""
     folders: deque[tuple[str, str]] = field(default_factory=lambda: deque([("", "")]))
+    """To be walked: name and real name."""
     links: deque[tuple[str, str]] = field(default_factory=deque)
+    """To be followed: name and real name."""
 
     def names(self) -> list[str]:
-        """Links come last, so that a file that has a name of its own is read by it."""
+        """All names, sorted."""
+        # links come last, so that a file that has a name of its own is read by it
         while self.folders or self.links:
             if self.folders:
                 self._list_folder(*self.folders.popleft())
@@ -129,7 +134,7 @@ def _is_manifest(name: str) -> bool:
 
 
 def directory_hint(given: str) -> str:
-    """What was probably meant by what is no directory."""
+    """The directory that was probably meant by a path that is none."""
     folder, suffix = posixpath.split(given)[0], posixpath.splitext(given)[1]
     if suffix in MANIFEST_ENDINGS:
         return f"name the directory of the manifests, {folder or '.'}: a manifest holds together with the others"
@@ -144,18 +149,19 @@ MAX_LINKS = 40
 
 @dataclass(frozen=True, slots=True)
 class FileTree:
-    """`content`: of each file by its name.
-
-    `links`: the text of each link; `beyond`: what a link leads to that leaves, where that is known. `opaque`: what
-    cannot be looked into, and why. `top`: where the files lie in their repository, by names from its root.
-    """
+    """Files in memory, such as those of another Git revision: read as a directory with the same files would be."""
 
     content: Mapping[str, bytes]
+    """Of each file by its name."""
     label: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
+    """The target of each link, as written."""
     beyond: Mapping[str, EntryKind] = field(default_factory=dict)
+    """The kind of the target of each link that leaves the tree, where it is known."""
     opaque: Mapping[str, str] = field(default_factory=dict)
+    """The folders that cannot be read, each with the reason."""
     top: str = ""
+    """The path of the tree in its repository."""
 
     def names(self) -> list[str]:
         return manifest_names(_FolderTree(self))
@@ -172,12 +178,14 @@ class FileTree:
 
     def resolve(self, name: str) -> str:
         """The name without links; raises CannotRead where a link leaves or they do not end."""
+        # from the repository's root on, so that a link may go up and come back by the tree's own name
         base = self.top.split("/") if self.top else []
         done, waiting, followed = list(base), deque(name.split("/")), 0
         while waiting:
             part = waiting.popleft()
             if part in ("", "."):
                 continue
+            # a link is resolved before the `..` behind it, as the operating system does it
             if part == ".." and not done:
                 raise CannotRead(f"a link that {OUTSIDE}")
             done = done[:-1] if part == ".." else [*done, part]
@@ -195,12 +203,12 @@ class FileTree:
 
 
 class _FolderTree:
-    """A snapshot with its folders: the entries of each."""
+    """A tree in memory with the entries of each folder."""
 
-    def __init__(self, snapshot: FileTree) -> None:
-        self._snapshot = snapshot
+    def __init__(self, tree: FileTree) -> None:
+        self._tree = tree
         self._folders: dict[str, set[str]] = {"": set()}
-        for name in (*snapshot.content, *snapshot.links, *snapshot.opaque):
+        for name in (*tree.content, *tree.links, *tree.opaque):
             while name:
                 folder, _, entry = name.rpartition("/")
                 self._folders.setdefault(folder, set()).add(entry)
@@ -210,25 +218,26 @@ class _FolderTree:
         return [(entry, self._kind_of_entry(posixpath.join(folder, entry))) for entry in self._folders[folder]]
 
     def follow(self, name: str) -> tuple[str, EntryKind]:
-        real, lies_in = self._snapshot.resolve(name), self._snapshot.resolve(posixpath.dirname(name))
+        # a link to a folder that holds it would be walked for ever
+        real, lies_in = self._tree.resolve(name), self._tree.resolve(posixpath.dirname(name))
         if real in self._folders:
             if not real or f"{lies_in}/".startswith(f"{real}/"):
                 raise CannotRead(CIRCLE)
-        elif real not in self._snapshot.content and real not in self._snapshot.opaque:
-            is_link = posixpath.join(lies_in, posixpath.basename(name)) in self._snapshot.links
+        elif real not in self._tree.content and real not in self._tree.opaque:
+            is_link = posixpath.join(lies_in, posixpath.basename(name)) in self._tree.links
             raise CannotRead(NOTHING if is_link else "no such file")
         return real, self._kind_of_entry(real)
 
     def kind_beyond(self, name: str) -> EntryKind | None:
-        return self._snapshot.beyond.get(name)
+        return self._tree.beyond.get(name)
 
     def _kind_of_entry(self, name: str) -> EntryKind:
-        if name in self._snapshot.links:
+        if name in self._tree.links:
             return EntryKind.LINK
         return (
             EntryKind.FOLDER
             if name in self._folders
             else EntryKind.OPAQUE
-            if name in self._snapshot.opaque
+            if name in self._tree.opaque
             else EntryKind.FILE
         )

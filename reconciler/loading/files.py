@@ -46,6 +46,7 @@ def name_inside(manifest: str, written: str) -> str:
     """The name of the file that a manifest means by a path; raises CannotRead where it means none inside."""
     if not written.strip() or not written.isprintable():
         raise CannotRead("expected the path of a file")
+    # on Windows alone it would part directories: one manifest would name different files
     if "\\" in written:
         raise CannotRead("the path has a backslash: write / between directories")
     if written.startswith(("/", "~")) or written[1:2] == ":":
@@ -94,10 +95,12 @@ class Directory:
 
     def follow(self, name: str) -> tuple[str, EntryKind]:
         with _as_cannot_read():
+            # both ends resolved: the directory itself may be given through a link
             path, top = self.root / name, self.root.resolve()
             resolved = path.resolve()
             if not resolved.is_relative_to(top):
                 raise CannotRead(f"a link that {OUTSIDE}")
+            # only a link can lead to nothing; any other missing name is `no such file`
             if not resolved.exists() and path.is_symlink():
                 raise CannotRead(NOTHING)
             mode = resolved.stat().st_mode
@@ -133,13 +136,13 @@ def _kind_of_folder(folder: Path) -> EntryKind:
 
 @contextmanager
 def _as_cannot_read() -> Iterator[None]:
-    """What the disk refuses, as CannotRead."""
+    """Raises the disk's errors as CannotRead."""
     try:
         yield
     except FileNotFoundError:
         raise CannotRead("no such file") from None
     except RuntimeError:
-        # how pathlib of Python 3.12 and before tells it
+        # how pathlib reports a circle up to Python 3.12
         raise CannotRead(CIRCLE) from None
     except (OSError, ValueError) as error:
         reason = CIRCLE if getattr(error, "errno", None) == errno.ELOOP else getattr(error, "strerror", None) or error
@@ -167,7 +170,8 @@ def is_missing_submodule(folder: Path) -> bool:
 
 
 def _read_regular(file: Path) -> str:
-    """The text of a regular file; empty for anything else that stands in its place."""
+    """The text of a regular file; empty for a device, pipe or link in its place."""
+    # a pull request may put a link or a pipe there
     if not stat.S_ISREG(file.lstat().st_mode):
         return ""
     with file.open("rb") as stream:

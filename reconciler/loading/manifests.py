@@ -1,8 +1,8 @@
-"""The door's inside: a directory of files → settings, manifests, and every problem at once.
+"""Loads a directory of files: settings, manifests, and every problem at once.
 
 Rules
-1. All files are read before anything is refused. What is wrong in one place does not hide what is wrong in another: a
-   broken set is left out and the rest is checked, except for what would only follow from its absence.
+1. All files are read before one is refused. A mistake in one place does not hide a mistake in another: a broken set is
+   left out and the other ones are checked, except for problems that would only follow from its absence.
 2. Errors are raised together, as InvalidInput; warnings and infos are returned.
 """
 
@@ -23,18 +23,18 @@ from reconciler.core.model.manifest import ContactSet, Manifest
 from reconciler.core.model.names import Instant, LocationId, SetName, Source
 from reconciler.core.model.settings import Settings
 from reconciler.loading import mistakes
-from reconciler.loading.build import SetBuilder, manifest_of, plain_values, tag_rules
+from reconciler.loading.build import SetBuilder, manifest_of, tag_rules
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead, FileTree, directory_hint
 from reconciler.loading.files import Directory, Files, display_path
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
-from reconciler.loading.nodes import Node, Scalar, parse_nodes
+from reconciler.loading.nodes import Node, Scalar, parse_nodes, plain_mapping
 from reconciler.loading.settings import Overrides, read_settings
 from reconciler.loading.text import MAX_BYTES, decode_text
 
 MAX_ALIKE = 100
 
-# Stands in for a location that is missing or wrong, while the rest of its manifest is looked at.
+# stands in for a location that is missing or wrong, while the rest of its manifest is checked
 _UNKNOWN = "unknown"
 
 _NO_OVERRIDES: Mapping[str, str] = {}
@@ -43,11 +43,12 @@ _NOTHING_ABOVE = Overrides(_NO_OVERRIDES, _NO_OVERRIDES)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a directory says. `problems`: warnings and infos only, sorted by place."""
+    """The settings and manifests of a directory."""
 
     settings: Settings
     manifests: tuple[Manifest, ...]
     problems: tuple[Problem, ...]
+    """Warnings and infos only, sorted by place."""
 
 
 def load(
@@ -61,7 +62,7 @@ def load(
     """The settings and manifests of a directory.
 
     `environment`: the process's variables, of which those that name settings count; `flags`: text by key, such as
-    `api.base_url`; `now`: without it nothing is said of dates that are past; `strict`: warnings are errors.
+    `api.base_url`; `now`: without it dates that are past are not reported; `strict`: warnings are errors.
     Raises InvalidInput with every problem.
     """
     files = Directory(Path(directory))
@@ -75,7 +76,7 @@ def load_settings(
     flags: Mapping[str, str] = _NO_OVERRIDES,
     begins: bool = False,
 ) -> Settings:
-    """The settings of a directory, for what needs no manifest; raises InvalidInput with every problem of theirs.
+    """The settings of a directory alone; raises InvalidInput with every problem of theirs.
 
     `begins`: a directory that is not there yet has no settings of its own.
     """
@@ -86,9 +87,9 @@ def load_settings(
 
 def settings_of_files(files: Files, overrides: Overrides = _NOTHING_ABOVE) -> Settings:
     """As `load_settings`, from any tree of files."""
-    loading = _Loader(files)
-    settings = loading.settings(overrides)
-    _sort_problems(loading.problems, strict=False)
+    loader = _Loader(files)
+    settings = loader.load_settings(overrides)
+    _sort_problems(loader.problems, strict=False)
     return settings
 
 
@@ -102,28 +103,30 @@ def load_files(
 ) -> Loaded:
     """As `load`, from any tree of files, such as a `FileTree` of another revision."""
     with without_cyclic_gc():
-        loading = _Loader(files)
-        settings = loading.settings(Overrides(environment, flags))
-        manifests = loading.manifests(settings)
+        loader = _Loader(files)
+        settings = loader.load_settings(Overrides(environment, flags))
+        manifests = loader.load_manifests(settings)
         scene = Manifests(
             files=manifests,
             shared=settings.rules,
             now=now,
-            broken=frozenset(loading.broken),
-            complete=loading.complete,
+            broken=frozenset(loader.broken),
+            complete=loader.complete,
             settled={place.location: place.source for place in settings.locations.values()},
         )
-        problems = _sort_problems([*loading.problems, *check_manifests(scene)], strict)
+        problems = _sort_problems([*loader.problems, *check_manifests(scene)], strict)
     return Loaded(settings, manifests, problems)
 
 
 def _sort_problems(problems: Iterable[Problem], strict: bool) -> tuple[Problem, ...]:
     """The problems sorted by place, at most `MAX_ALIKE` of one check in one file; raises where one is an error."""
-    found = sorted((_as_error(problem) if strict else problem for problem in problems), key=lambda each: each.sort_key)
-    alike = Counter((problem.check, problem.source.path) for problem in found)
+    ordered = sorted(
+        (_as_error(problem) if strict else problem for problem in problems), key=lambda problem: problem.sort_key
+    )
+    alike = Counter((problem.check, problem.source.path) for problem in ordered)
     listed: list[Problem] = []
     seen: Counter[tuple[str, str]] = Counter()
-    for problem in found:
+    for problem in ordered:
         kind = problem.check, problem.source.path
         seen[kind] += 1
         if seen[kind] <= MAX_ALIKE:
@@ -133,6 +136,7 @@ def _sort_problems(problems: Iterable[Problem], strict: bool) -> tuple[Problem, 
             listed.append(replace(problem, message=message, hint=""))
     if any(problem.severity is Severity.ERROR for problem in listed):
         raise InvalidInput(listed)
+    # again: the sentence that stands for many has another place in the order than the problem it came from
     return tuple(sorted(listed, key=lambda problem: problem.sort_key))
 
 
@@ -141,33 +145,35 @@ def _as_error(problem: Problem) -> Problem:
 
 
 class _Loader:
-    """One pass over a tree of files. `broken`: sets that are written but could not be used."""
+    """One pass over a tree of files."""
 
     def __init__(self, files: Files) -> None:
         self.problems: list[Problem] = []
+        # sets that are written but cannot be used: no check may say of them that they do not exist
         self.broken: set[tuple[LocationId, SetName]] = set()
+        # false where a file could not be used: a set that seems to be missing may be in it
         self.complete = True
         self._files = files
 
-    def settings(self, overrides: Overrides) -> Settings:
+    def load_settings(self, overrides: Overrides) -> Settings:
         path = display_path(self._files, SETTINGS_NAME)
         names = self._list_names()
         root = self._read_root(SETTINGS_NAME) if SETTINGS_NAME in names else None
         return read_settings(root, path, overrides, self.problems.append)
 
-    def manifests(self, settings: Settings) -> tuple[Manifest, ...]:
-        found = []
+    def load_manifests(self, settings: Settings) -> tuple[Manifest, ...]:
+        manifests = []
         names = [name for name in self._list_names() if self._is_manifest(name)]
         for name in names:
             manifest = self._load_manifest(name, settings)
             if manifest is None:
                 self.complete = False
             else:
-                found.append(manifest)
+                manifests.append(manifest)
         if not names and self.complete:
             hint = "a manifest is a file that ends .yaml or .yml and names a location; `reconciler init` writes one"
             self._add_problem(Source(self._files.label), "no manifest in this directory", "directory", hint)
-        return tuple(found)
+        return tuple(manifests)
 
     def _list_names(self) -> list[str]:
         try:
@@ -179,7 +185,8 @@ class _Loader:
             return []
 
     def _is_manifest(self, name: str) -> bool:
-        """Settings apart; settings in the wrong place are reported, since they would silently not hold."""
+        """Whether a file is a manifest; settings in the wrong place are reported."""
+        # they would silently not hold: a guard that is written and not applied
         if name == SETTINGS_NAME:
             return False
         if posixpath.basename(name) in (SETTINGS_NAME, "reconciler.yml"):
@@ -195,6 +202,7 @@ class _Loader:
 
     def _read_root(self, name: str) -> Node | None:
         """A file's document; None where it has none, or none that can be used."""
+        # a message with such a name could change what a terminal shows
         path = display_path(self._files, name)
         if not name.isprintable():
             self._add_problem(Source(ascii(path)[1:-1]), "a file name with characters that cannot be shown", "path")
@@ -202,6 +210,7 @@ class _Loader:
             return None
         try:
             with self._files.open(name) as stream:
+                # a byte more than allowed, so that a file that is too large is noticed and not cut
                 parsed = parse_nodes(decode_text(stream.read(MAX_BYTES + 1), path), path)
         except CannotRead as error:
             self._add_problem(Source(path), str(error), "path")
@@ -245,21 +254,22 @@ class _Loader:
         self, model: ManifestModel, root: MappingNode, builder: SetBuilder, broken: set[str]
     ) -> list[ContactSet]:
         written = root.get("contact_sets")
-        found = []
+        sets = []
         for name, entry in model.contact_sets.items():
             assert isinstance(written, MappingNode)
             key, node = written.items[name]
             assert isinstance(node, MappingNode)
-            built = builder.build(name, entry, key, node)
+            built = builder.build_set(name, entry, key, node)
             if built is None:
                 broken.add(name)
             else:
-                found.append(built)
-        return found
+                sets.append(built)
+        return sets
 
     def _validate_model(self, root: MappingNode) -> tuple[ManifestModel | None, set[str]]:
         """The sound part of a manifest, and the names of the sets that are not in it."""
-        data = plain_values(root)
+        data = plain_mapping(root)
+        # a file that names only its location is more likely unfinished than meant to empty it
         if "contact_sets" not in data and "tags" not in data and "location" in data:
             hint = "contact_sets: {} declares nothing, and removes what was declared before"
             self._add_problem(root.items["location"][0].source, "neither contact_sets nor tags", "missing-key", hint)
@@ -270,6 +280,7 @@ class _Loader:
             broken = mistakes.cut_out(
                 data, [detail["loc"] for detail in error.errors(include_url=False, include_input=False)]
             )
+            # the sound part is validated again, so that its sets are built and checked for further mistakes
             data.setdefault("location", _UNKNOWN)
         try:
             return ManifestModel.model_validate(data), broken

@@ -1,4 +1,4 @@
-"""From pydantic's findings to problems of ours: where it is written, what is wrong, what was probably meant."""
+"""From pydantic's errors to our problems: the place in the file, the mistake, and the probable intention as a hint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reconciler.core.model.errors import Problem
 from reconciler.core.model.names import Source, closest_name, did_you_mean, looks_like_contact_id
 from reconciler.loading.contact_files import ENDINGS
 from reconciler.loading.fields import describe_kind
-from reconciler.loading.nodes import Mapping, Node, Scalar
+from reconciler.loading.nodes import Mapping, Node, Plain, Scalar
 from reconciler.loading.nodes import Sequence as SequenceNode
 
 _WANTED = {
@@ -32,14 +32,17 @@ Location = Sequence[int | str]
 
 
 def list_problems(error: ValidationError, root: Node, model: type[BaseModel]) -> list[Problem]:
-    """The findings, each at the place in the nodes that it is about; of very many the first, and how many more."""
+    """A problem for each error, with its place in the nodes; the first `MAX_MISTAKES`, and the number of the others."""
     details = error.errors(include_url=False)
     misspelt = _misspelt_keys(details, model)
-    found = [each for each in details if not (_belongs_below(each["loc"], root, model) or each["loc"] in misspelt)]
-    listed = [_build_problem(detail, root, model) for detail in found[:MAX_MISTAKES]]
-    if len(found) > MAX_MISTAKES:
-        more = f"and {len(found) - MAX_MISTAKES:,} more problems from here on"
-        listed.append(Problem(locate_value(root, found[MAX_MISTAKES]["loc"]), more, "value"))
+    # one mistake of a person may be two of pydantic's errors: only the one with the better hint is kept
+    kept = [
+        detail for detail in details if not (_belongs_below(detail["loc"], root, model) or detail["loc"] in misspelt)
+    ]
+    listed = [_build_problem(detail, root, model) for detail in kept[:MAX_MISTAKES]]
+    if len(kept) > MAX_MISTAKES:
+        more = f"and {len(kept) - MAX_MISTAKES:,} more problems from here on"
+        listed.append(Problem(locate_value(root, kept[MAX_MISTAKES]["loc"]), more, "value"))
     return listed
 
 
@@ -56,31 +59,31 @@ def _build_problem(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> 
 
 
 def _describe_detail(detail: ErrorDetails) -> str:
-    rule, found, context = detail["type"], detail["input"], detail.get("ctx", {})
+    rule, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if rule == "ours":
         return str(context["message"])
     if rule in _WANTED:
-        return f"expected {_WANTED[rule]}, found {describe_kind(found)}"
+        return f"expected {_WANTED[rule]}, found {describe_kind(value)}"
     if rule == "enum":
-        return f"expected {str(context['expected']).replace(chr(39), '')}, found {describe_kind(found)}"
+        return f"expected {str(context['expected']).replace(chr(39), '')}, found {describe_kind(value)}"
     if rule == "greater_than_equal":
-        return f"expected at least {context['ge']}, found {found}"
+        return f"expected at least {context['ge']}, found {value}"
     if rule == "less_than_equal":
-        return f"expected at most {context['le']}, found {found}"
+        return f"expected at most {context['le']}, found {value}"
     if rule == "too_short":
         return "expected at least one, found an empty list"
     return detail["msg"][:1].lower() + detail["msg"][1:]
 
 
 def _misspelt_keys(details: Iterable[ErrorDetails], model: type[BaseModel]) -> set[tuple[int | str, ...]]:
-    """The missing keys that were probably meant by unknown ones, about which alone something is said."""
-    missing = {each["loc"] for each in details if each["type"] == "missing"}
-    unknown = (each["loc"] for each in details if each["type"] == "extra_forbidden")
+    """The missing keys that were probably meant by unknown ones; only the unknown ones are reported."""
+    missing = {detail["loc"] for detail in details if detail["type"] == "missing"}
+    unknown = (detail["loc"] for detail in details if detail["type"] == "extra_forbidden")
     return missing & {(*at[:-1], closest_name(str(at[-1]), keys_at(model, at[:-1]))) for at in unknown}
 
 
 def _belongs_below(location: Location, root: Node, model: type[BaseModel]) -> bool:
-    """Whether the entry is a key that belongs below its empty neighbour, about which alone something is said."""
+    """Whether the entry is a key that belongs below its empty neighbour; only the neighbour is reported."""
     entries = node_at(root, location[:1])
     if len(location) < 2 or not isinstance(entries, Mapping) or str(location[1]) not in entries.items:
         return False
@@ -95,7 +98,7 @@ def _keys_of_entries(model: type[BaseModel], location: Location) -> tuple[str, .
 
 
 def _find_hint(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> str:
-    """What was probably meant, where the parser's reading of a text is not what a person sees in it."""
+    """The probable intention, where the parser reads a text otherwise than a person does."""
     rule, location, node = detail["type"], detail["loc"], node_at(root, detail["loc"])
     if isinstance(node, Scalar) and node.nothing:
         if node.commented:
@@ -114,7 +117,7 @@ def _find_hint(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> str:
 
 
 def _hint_at_glued(text: str) -> str:
-    """Of a text that was meant as a list, or as keys with values, and lacks the blanks that make it one."""
+    """A hint for a text that lacks the blanks that would make it a list, or keys with values."""
     if re.match(r"-\S", text):
         return "a blank is missing after the dash of each line"
     key = re.match(r"([\w-]+):\S", text)
@@ -122,7 +125,7 @@ def _hint_at_glued(text: str) -> str:
 
 
 def _hint_at_text(rule: str, text: str) -> str:
-    """How to write what stands as a text where a list or a mapping belongs."""
+    """A hint for a text in the place of a list or a mapping."""
     if rule == "list_type":
         return f"write it as a list: [{text[:60]}]"
     if rule != "union_tag_not_found":
@@ -155,6 +158,7 @@ def locate_value(root: Node, location: Location, *, of_key: bool = False) -> Sou
     """
     node, place, key_place = root, root.source, root.source
     for part in location:
+        # the tag of a union's alternative and a missing key stand in pydantic's location, and in no node
         if isinstance(node, Mapping) and str(part) in node.items:
             key, node = node.items[str(part)]
             key_place = key.source
@@ -191,25 +195,21 @@ def _keys_of_union(members: Sequence[Any], location: Location) -> tuple[str, ...
     return ()
 
 
-def _mend_item(sets: Any, location: tuple[int | str, ...]) -> bool:
-    """Whether the error lay in one item of a set's list of words, in whose place there now stands a sound one."""
-    if len(location) < 4 or location[0] != "contact_sets" or location[2] not in _WORDS:
-        return False
-    listed = sets.get(location[1], {}).get(location[2]) if isinstance(sets, dict) else None
-    if not isinstance(listed, list) or not isinstance(location[3], int):
-        return False
-    listed[location[3]] = "sound"
-    return True
+def _mend_item(sets: Plain | None, location: Location) -> bool:
+    """Puts a sound item in the place of a wrong one in a set's list of words; whether the error lay there."""
+    match tuple(location):
+        case "contact_sets", name, "tags" | "absent" | "ignore" as key, int(place), *_:
+            entry = sets.get(str(name)) if isinstance(sets, dict) else None
+            words = entry.get(key) if isinstance(entry, dict) else None
+            if isinstance(words, list):
+                words[place] = "sound"
+                return True
+    return False
 
 
-_WORDS = ("tags", "absent", "ignore")
-
-
-def cut_out(data: dict[str, Any], locations: Iterable[tuple[int | str, ...]]) -> set[str]:
-    """Takes out of `data` whatever an error lies in; answers the names of the contact sets that are not as written.
-
-    Of a list of tags only the wrong one is replaced, so that what else is wrong with the set is told too.
-    """
+def cut_out(data: dict[str, Plain], locations: Iterable[Location]) -> set[str]:
+    """Takes every part with an error out of `data`; returns the names of the contact sets that are not as written."""
+    # of a list of tags only the wrong one is replaced, so that the set's other mistakes are reported too
     broken: set[str] = set()
     for location in locations:
         top = data.get(str(location[0]))
@@ -218,7 +218,7 @@ def cut_out(data: dict[str, Any], locations: Iterable[tuple[int | str, ...]]) ->
         if _mend_item(top, location):
             continue
         if len(location) > 1 and isinstance(top, dict):
-            top.pop(location[1], None)
+            top.pop(str(location[1]), None)
         else:
             data.pop(str(location[0]), None)
     return broken

@@ -17,7 +17,7 @@ from reconciler.loading.fields import Count, Flag, Line, LocationText, Moment, N
 
 
 class Strict(BaseModel):
-    """What every definition shares: no unknown key, nothing changes afterwards."""
+    """The base of all definitions: no unknown key, no change afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=False)
 

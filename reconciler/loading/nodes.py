@@ -1,17 +1,17 @@
 """From YAML text to nodes: text, lists and mappings, each with its place.
 
 Rules
-1. Scalars stay text: nothing is typed here (`no`, `012`, `null` are what they look like).
-2. What can surprise a reader is refused: anchors, aliases, merge keys, explicit tags, directives, several documents,
-   duplicate keys, keys that are not text, nesting deeper than `MAX_DEPTH`.
-3. Everything that YAML 1.2 forbids is refused, also where the parser (YAML 1.1) is lenient; see `strict`.
+1. Scalars stay text: nothing is typed here (`no`, `012`, `null` are these very texts).
+2. Everything that can surprise a reader is refused: anchors, aliases, merge keys, explicit tags, directives, several
+   documents, duplicate keys, keys that are not text, nesting deeper than `MAX_DEPTH`.
+3. Everything that YAML 1.2 forbids is refused, also where the parser (YAML 1.1) is lenient; see `text`.
 4. No exception but InvalidInput, with line and column; never more than `MAX_VALUES` values in memory.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import yaml
 
@@ -27,18 +27,20 @@ MAX_PROBLEMS = 100
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's parser; where PyYAML was built without it, the slow one that reads the same language."""
 
-# What the parsers raise beside YAMLError on hostile input (seen with the pure one).
+# the parsers raise these beside YAMLError on hostile input (seen with the pure one)
 _ESCAPES = (ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A text. `plain`: written without quotes; `commented`: followed by a blank and a `#` on its line."""
+    """A text."""
 
     text: str
     source: Source
     plain: bool = True
+    """Written without quotes."""
     commented: bool = False
+    """Followed by a blank and a `#` on its line."""
 
     @property
     def nothing(self) -> bool:
@@ -54,34 +56,38 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """`items`: for each key its node and its value, in the order written."""
+    """Keys with their values."""
 
     items: dict[str, tuple[Scalar, Node]]
+    """For each key its node and its value, in the order written."""
     source: Source
 
     def get(self, key: str) -> Node | None:
-        found = self.items.get(key)
-        return None if found is None else found[1]
+        entry = self.items.get(key)
+        return None if entry is None else entry[1]
 
 
 Node = Scalar | Sequence | Mapping
+Plain: TypeAlias = "str | Sequence | list[Plain] | dict[str, Plain]"
+"""A node without its place; of the nodes, only lists of contact ids stay in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A file's only document (None if there is none, or none that could be used), and what is wrong with it."""
+    """A file's only document, and its problems."""
 
     root: Node | None
+    """None where the file has no document, or none that can be used."""
     problems: tuple[Problem, ...]
 
 
 def parse_nodes(text: str, path: str, *, loader: Any = FAST_LOADER) -> Parsed:
-    """The nodes of a text that `decode` let through."""
+    """The nodes of a text that `decode_text` let through."""
     builder = _Builder(text, path)
     events: Any = yaml.parse(text, Loader=loader)
     try:
         for event in events:
-            builder.take(event)
+            builder.take_event(event)
     except yaml.YAMLError as error:
         mistake = find_mistake(error, text)
         builder.stop(Source(path, mistake.line, mistake.column), "yaml", mistake.message, mistake.hint)
@@ -92,21 +98,43 @@ def parse_nodes(text: str, path: str, *, loader: Any = FAST_LOADER) -> Parsed:
     return Parsed(builder.root, tuple(builder.problems))
 
 
+def plain_mapping(node: Mapping) -> dict[str, Plain]:
+    """A mapping as text, lists and dicts, for pydantic."""
+    return {
+        # a million ids written out pass through as the one node that they are
+        name: value if name == "contacts" and isinstance(value, Sequence) else _plain_value(value)
+        for name, (_, value) in node.items.items()
+    }
+
+
+def _plain_value(node: Node) -> Plain:
+    if isinstance(node, Scalar):
+        return node.text
+    return [_plain_value(item) for item in node.items] if isinstance(node, Sequence) else plain_mapping(node)
+
+
 @dataclass(slots=True)
 class _Frame:
-    """A collection that is still open. `indent`: of the innermost block collection; `key`: waits for its value."""
+    """A collection that is still open."""
 
     source: Source
     flow: bool
+    """Written in brackets."""
     indent: int
+    """The column of the innermost block collection."""
     entries: dict[str, tuple[Scalar, Node]] | None
+    """None in a list."""
     items: list[Node] = field(default_factory=list)
     key: Scalar | None = None
+    """The key that waits for its value."""
     start: int = 0
+    """The index of the opening bracket in the text."""
 
 
 class _Builder:
-    """Turns the stream of events into nodes; holds what is open on a stack of its own, so depth cannot hurt."""
+    """Turns the stream of events into nodes; keeps the open collections on a stack of its own."""
+
+    # not by recursion, so that nesting as deep as a file can hold ends in our error, not in Python's
 
     def __init__(self, text: str, path: str) -> None:
         self.root: Node | None = None
@@ -123,9 +151,10 @@ class _Builder:
     def stop(self, source: Source, check: str, message: str, hint: str = "") -> NoReturn:
         raise InvalidInput([*self.problems, Problem(source, message, check, hint=hint)])
 
-    def take(self, event: Any) -> None:
+    def take_event(self, event: Any) -> None:
         kind = type(event)
-        if (stray := self._strict.comment(self._end, event.start_mark.index)) >= 0:
+        # the parser gives no events for comments: one can only be between two events
+        if (stray := self._strict.find_stray_comment(self._end, event.start_mark.index)) >= 0:
             self.stop(place_at(self._text, stray, self._path), "yaml", COMMENT)
         self._end = event.end_mark.index
         if kind is yaml.ScalarEvent:
@@ -135,6 +164,7 @@ class _Builder:
         elif kind is yaml.SequenceEndEvent or kind is yaml.MappingEndEvent:
             self._close_collection(event)
         elif kind is yaml.AliasEvent:
+            # nine levels of nine aliases each make a billion nodes of a small file
             self._refuse_event(event, "alias", f"an alias (*{event.anchor}): write the value out")
             self._unusable = True
             self._put_node(Scalar("", self._place_of(event.start_mark)))
@@ -174,14 +204,15 @@ class _Builder:
         plain = event.style in (None, "")
         if event.anchor is not None or event.tag is not None:
             self._refuse_decoration(event)
+        # a plain text, as almost every value of a large manifest is, needs no check of its lines
         if not plain or event.value == "-":
             self._check_scalar(event)
-        commented = plain and self._strict.commented(self._end)
+        commented = plain and self._strict.has_comment_behind(self._end)
         self._put_node(Scalar(event.value, self._place_of(event.start_mark), plain, commented))
 
     def _check_scalar(self, event: Any) -> None:
         indent = self._stack[-1].indent if self._stack else -1
-        fault = self._strict.scalar(event.style, event.start_mark, event.end_mark, indent)
+        fault = self._strict.check_scalar(event.style, event.start_mark, event.end_mark, indent)
         if fault is not None:
             self.stop(self._place_of(event.start_mark), "yaml", fault)
 
@@ -199,9 +230,10 @@ class _Builder:
 
     def _close_collection(self, event: Any) -> None:
         frame = self._stack.pop()
+        # the outermost brackets hold the inner ones: all their lines are checked once
         outermost = frame.flow and not (self._stack and self._stack[-1].flow)
         if outermost:
-            fault = self._strict.flow(frame.start, event.end_mark.index, frame.indent)
+            fault = self._strict.check_flow(frame.start, event.end_mark.index, frame.indent)
             if fault is not None:
                 self.stop(frame.source, "yaml", fault)
         if frame.entries is None:
@@ -214,6 +246,7 @@ class _Builder:
         if self._values > MAX_VALUES:
             hint = "put the contacts into a file beside the manifest"
             self.stop(node.source, "size", f"more than {MAX_VALUES:,} values in a manifest", hint)
+        # with an alias or a merge key something is missing in the document, and to load it would prune that
         if not self._stack:
             self.root = None if self._unusable else node
             return

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deepdiff import DeepDiff
-from deepdiff.helper import NotPresent
 from pydantic import BaseModel, ValidationError
 
 from reconciler.core.manifests.compare_revisions import SettingMove
@@ -34,7 +32,7 @@ from reconciler.core.model.settings import (
 )
 from reconciler.loading import mistakes
 from reconciler.loading import nodes as yaml_nodes
-from reconciler.loading.build import Report, plain_values, read_instant, tag_rules
+from reconciler.loading.build import Report, read_instant, tag_rules
 from reconciler.loading.settings_models import SettingsModel
 
 PREFIX = "RECONCILER_"
@@ -71,27 +69,29 @@ def _model_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What stands above the file. `flags`: by key; `environment`: all variables of the process."""
+    """The sources of settings that win over the file."""
 
     environment: Mapping[str, str]
+    """All variables of the process."""
     flags: Mapping[str, str]
+    """Texts by key."""
 
-    def origins(self) -> dict[str, tuple[str, SettingOrigin]]:
-        """For each overridden key its text and where that comes from."""
-        found: dict[str, tuple[str, SettingOrigin]] = {}
+    def find_origins(self) -> dict[str, tuple[str, SettingOrigin]]:
+        """For each overridden key its text and the origin of that."""
+        origins: dict[str, tuple[str, SettingOrigin]] = {}
         for key in setting_keys():
             if (text := self.environment.get(variable_name(key))) is not None:
-                found[key] = text, SettingOrigin(OriginKind.ENVIRONMENT, Source(variable_name(key)))
+                origins[key] = text, SettingOrigin(OriginKind.ENVIRONMENT, Source(variable_name(key)))
             if (text := self.flags.get(key)) is not None:
-                found[key] = text, SettingOrigin(OriginKind.FLAG, Source(flag_name(key)))
-        return found
+                origins[key] = text, SettingOrigin(OriginKind.FLAG, Source(flag_name(key)))
+        return origins
 
-    def unknown(self) -> Iterator[Problem]:
+    def find_unknown(self) -> Iterator[Problem]:
         """Variables that look like settings and are none."""
-        known = {variable_name(key) for key in setting_keys()}
-        # what all begin with makes none of them near
-        ends = sorted(name.removeprefix(PREFIX) for name in known)
-        for name in sorted(set(self.environment) - known - OURS):
+        names = {variable_name(key) for key in setting_keys()}
+        # compared without the prefix, which would make all of them similar
+        ends = sorted(name.removeprefix(PREFIX) for name in names)
+        for name in sorted(set(self.environment) - names - OURS):
             if name.startswith(PREFIX):
                 hint = did_you_mean(name.removeprefix(PREFIX), ends).replace("'", f"'{PREFIX}", 1)
                 yield Problem(Source(name), "no such setting", "variable", Severity.WARNING, hint)
@@ -99,22 +99,24 @@ class Overrides:
 
 def read_settings(root: yaml_nodes.Node | None, path: str, overrides: Overrides, report: Report) -> Settings:
     """The settings; the defaults where a problem was reported."""
-    for problem in overrides.unknown():
+    for problem in overrides.find_unknown():
         report(problem)
     if root is not None and not isinstance(root, yaml_nodes.Mapping):
         report(Problem(root.source, "expected a mapping of settings", "value"))
         root = None
     node = root or yaml_nodes.Mapping({}, Source(path))
     origins = _file_origins(node)
+    # overrides become nodes and are validated with the file: the same rules, the same messages
     merged = node
-    for key, (text, origin) in overrides.origins().items():
+    for key, (text, origin) in overrides.find_origins().items():
         merged = _lay_over(merged, key.split("."), yaml_nodes.Scalar(text, origin.source or node.source))
         origins[key] = origin
     try:
-        model = SettingsModel.model_validate(plain_values(merged))
+        model = SettingsModel.model_validate(yaml_nodes.plain_mapping(merged))
     except ValidationError as error:
         for problem in mistakes.list_problems(error, merged, SettingsModel):
             report(problem)
+        # the defaults stand in, so that the manifests are checked too before all is refused
         return Settings()
     return _build_settings(model, merged, origins, report)
 
@@ -132,13 +134,13 @@ def _lay_over(node: yaml_nodes.Mapping, parts: list[str], value: yaml_nodes.Scal
 
 
 def _file_origins(node: yaml_nodes.Mapping) -> dict[str, SettingOrigin]:
-    found: dict[str, SettingOrigin] = {}
+    origins: dict[str, SettingOrigin] = {}
     for key in setting_keys():
         section, _, name = key.rpartition(".")
         holder: yaml_nodes.Node | None = node.get(section) if section else node
         if isinstance(holder, yaml_nodes.Mapping) and name in holder.items:
-            found[key] = SettingOrigin(OriginKind.FILE, holder.items[name][1].source)
-    return found
+            origins[key] = SettingOrigin(OriginKind.FILE, holder.items[name][1].source)
+    return origins
 
 
 def _build_settings(
@@ -212,10 +214,13 @@ def _to_location(text: str | None) -> LocationId | None:
     return None if text is None else LocationId(text)
 
 
-def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[SettingMove, ...]:
-    """What differs between two trees of plain values, sorted by dotted key."""
-    found = DeepDiff(before, after, view="tree", verbose_level=2)
-    moves = (move for kind in found.values() for level in kind for move in _setting_moves(level))
+def compare_settings(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[SettingMove, ...]:
+    """The differences between two trees of plain values, sorted by dotted key."""
+    # only `diff` compares settings: every other command starts faster without the library
+    from deepdiff import DeepDiff
+
+    differences = DeepDiff(before, after, view="tree", verbose_level=2)
+    moves = (move for kind in differences.values() for level in kind for move in _setting_moves(level))
     return tuple(sorted(moves, key=lambda move: move.key))
 
 
@@ -226,7 +231,7 @@ def _setting_moves(level: Any) -> Iterator[SettingMove]:
     if tree is None or (isinstance(before, Mapping) and isinstance(after, Mapping)):
         yield SettingMove(key, _setting_text(before), _setting_text(after))
         return
-    # a whole branch came or went: tell its leaves
+    # a branch as a whole came or went: each of its leaves is a move
     for name, value in tree.items():
         gone = tree is before
         yield SettingMove(
@@ -235,6 +240,8 @@ def _setting_moves(level: Any) -> Iterator[SettingMove]:
 
 
 def _setting_text(value: Any) -> str | None:
+    from deepdiff.helper import NotPresent
+
     if isinstance(value, NotPresent) or value is None:
         return None
     return str(value).lower() if isinstance(value, bool) else str(value)

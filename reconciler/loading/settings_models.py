@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Any
 
 from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema
 
+from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.settings import (
     DEFAULT_STATE,
@@ -224,10 +224,10 @@ _MODELS: dict[SchemaKind, type[BaseModel]] = {SchemaKind.MANIFEST: ManifestModel
 _TITLES = {SchemaKind.MANIFEST: "reconciler manifest", SchemaKind.SETTINGS: "reconciler settings"}
 
 
-def build_schema(kind: SchemaKind) -> dict[str, Any]:
+def build_schema(kind: SchemaKind) -> JsonObject:
     """The schema of one kind of file as plain data."""
     made = _MODELS[kind].model_json_schema(by_alias=True, schema_generator=GenerateJsonSchema)
-    cleaned: dict[str, Any] = clean_schema(made)
+    cleaned: JsonObject = clean_schema(made)
     return {"$schema": DIALECT, **cleaned, "title": _TITLES[kind]}
 
 

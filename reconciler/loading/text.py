@@ -45,6 +45,7 @@ def decode_text(data: bytes, path: str) -> str:
     """The text of a manifest or settings file, without its byte order mark; raises InvalidInput with the place."""
     if len(data) > MAX_BYTES:
         raise _text_error(Source(path), "size", f"larger than {MAX_BYTES:,} bytes, the limit of a manifest", _TOO_LARGE)
+    # before the checks below, whose messages would not tell that the file is of another kind
     if is_lfs_pointer(data):
         raise _text_error(Source(path, 1, 1), "git-lfs", LFS, LFS_ELSEWHERE)
     if is_utf_16(data):
@@ -53,8 +54,8 @@ def decode_text(data: bytes, path: str) -> str:
         text = data.decode("utf-8").removeprefix(_BOM)
     except UnicodeDecodeError as error:
         raise _text_error(*_describe_not_utf8(data, error, path)) from None
-    if (found := _FORBIDDEN.search(text)) is not None:
-        raise _text_error(*_describe_forbidden(text, found, path))
+    if (match := _FORBIDDEN.search(text)) is not None:
+        raise _text_error(*_describe_forbidden(text, match, path))
     if text.count("\n") > MAX_LINES:
         raise _text_error(
             Source(path, MAX_LINES + 1, 1), "size", f"more than {MAX_LINES:,} lines in a manifest", _TOO_LARGE
@@ -68,7 +69,7 @@ def is_utf_16(data: bytes) -> bool:
 
 
 def is_lfs_pointer(data: bytes) -> bool:
-    """Whether the bytes begin as what Git LFS leaves in place of a file that it did not bring."""
+    """Whether the bytes begin as the pointer that Git LFS leaves in place of a file that it did not fetch."""
     return _LFS.match(data) is not None
 
 
@@ -82,17 +83,18 @@ def _text_error(source: Source, check: str, message: str, hint: str) -> InvalidI
 
 
 def _describe_not_utf8(data: bytes, error: UnicodeDecodeError, path: str) -> tuple[Source, str, str, str]:
+    # the place counts characters, not bytes: it is to be found in an editor
     before = data[: error.start].decode("utf-8").removeprefix(_BOM)
     source = place_at(before, len(before), path)
     return source, "encoding", f"not UTF-8: byte 0x{data[error.start]:02x}", SAVE_AS_UTF_8
 
 
-def _describe_forbidden(text: str, found: re.Match[str], path: str) -> tuple[Source, str, str, str]:
-    source = place_at(text, found.start(), path)
-    if found.group() == "\r":
+def _describe_forbidden(text: str, match: re.Match[str], path: str) -> tuple[Source, str, str, str]:
+    source = place_at(text, match.start(), path)
+    if match.group() == "\r":
         message = "a carriage return without a line feed" if "\n" in text else OLD_LINE_ENDS
         return source, "encoding", message, END_WITH_LF
-    return source, "encoding", f"control character U+{ord(found.group()):04X}", "remove it"
+    return source, "encoding", f"control character U+{ord(match.group()):04X}", "remove it"
 
 
 _COMMENT = re.compile(r"[ \t]+#")
@@ -101,66 +103,70 @@ _HEADER = re.compile(r"[|>][^\n]*")
 
 COMMENT = "a comment must be set off by a blank: ` #`"
 _BLANK = "a blank line longer than the indentation of the text"
-_INDENT = "a line that continues {what} must be indented by spaces, deeper than the block it is in"
+_INDENT = "a line that continues {text} must be indented by spaces, deeper than the block it is in"
 
 
 class Strictness:
-    """The checks over one text."""
+    """The checks of YAML 1.2 over one text; each returns None, or a sentence on the fault."""
 
     def __init__(self, text: str) -> None:
         self._text = text
+        # most texts have no comment; then none is looked for behind each value
         self._hashes = "#" in text
 
-    def commented(self, end: int) -> bool:
+    def has_comment_behind(self, end: int) -> bool:
         """Whether a comment follows on the line of a value that ends at `end`."""
         return self._hashes and _COMMENT.match(self._text, end) is not None
 
-    def comment(self, start: int, end: int) -> int:
+    def find_stray_comment(self, start: int, end: int) -> int:
         """The first `#` between two values that neither follows a blank nor starts its line; -1 if there is none."""
         if not self._hashes or start >= end:
             return -1
         at = self._text.find("#", start, end)
         while at >= 0:
+            # only the first `#` of a line matters: the others stand in its comment
             if at > 0 and self._text[at - 1] not in " \t\n":
                 return at
             line_end = self._text.find("\n", at, end)
             at = self._text.find("#", line_end, end) if line_end >= 0 else -1
         return -1
 
-    def scalar(self, style: str | None, start: Any, end: Any, indent: int) -> str | None:
-        """A scalar that is quoted, a block, or a lone dash."""
+    def check_scalar(self, style: str | None, start: Any, end: Any, indent: int) -> str | None:
+        """Checks a scalar that is quoted, a block, or a lone dash."""
         if style in ("'", '"'):
             return self._check_continued(start.index, end.index, indent, "a quoted text")
         if style in ("|", ">"):
             return self._check_block(start.index, indent)
         return "a lone `-` is no text here: quote it"
 
-    def flow(self, start: int, end: int, indent: int) -> str | None:
-        """A flow collection from its opening to its closing bracket."""
+    def check_flow(self, start: int, end: int, indent: int) -> str | None:
+        """Checks a flow collection from its opening to its closing bracket."""
         lines = self._text[start:end].split("\n")[1:]
         margin = " " * (indent + 1)
         for line in lines:
             if line.startswith(margin) or not line.strip() or line.lstrip().startswith("#"):
                 continue
+            # YAML 1.2 forbids it, but a closing bracket at the block's own column is the common style
             if line.startswith(margin[1:]) and _CLOSING.fullmatch(line):
                 continue
-            return _INDENT.format(what="a list or mapping in brackets")
+            return _INDENT.format(text="a list or mapping in brackets")
         return None
 
-    def _check_continued(self, start: int, end: int, indent: int, what: str) -> str | None:
+    def _check_continued(self, start: int, end: int, indent: int, kind: str) -> str | None:
         if "\n" not in self._text[start:end]:
             return None
         margin = " " * (indent + 1)
         lines = self._text[start:end].split("\n")[1:]
         if all(line.startswith(margin) or not line.strip() for line in lines):
             return None
-        return _INDENT.format(what=what)
+        return _INDENT.format(text=kind)
 
     def _check_block(self, start: int, outer: int) -> str | None:
-        found = _HEADER.match(self._text, start)
-        header = found.group() if found else ""
-        if self.comment(start, start + len(header)) >= 0:
+        match = _HEADER.match(self._text, start)
+        header = match.group() if match else ""
+        if self.find_stray_comment(start, start + len(header)) >= 0:
             return COMMENT
+        # a header such as `|2` states the indentation: nothing is inferred from the first line
         if any(char.isdigit() for char in header.split("#")[0]):
             return None
         longest = 0

@@ -1,4 +1,4 @@
-"""From the YAML parser's error to the mistake that a person made: where it stands, and how to mend it.
+"""Finds the mistake that a person made behind the YAML parser's error: its place, and how to mend it.
 
 Rules
 1. The parser's own words stay in the message: a guess is a hint, and stands beside them.
@@ -21,12 +21,14 @@ _BRACKETS = {"[": "]", "{": "}"}
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """`line` and `column` count from 1; `message` holds the parser's words; `hint` is empty where nobody can guess."""
+    """A mistake in a YAML text; line and column count from 1."""
 
     line: int
     column: int
     message: str
+    """Holds the parser's own words."""
     hint: str = ""
+    """Empty where no guess is good enough."""
 
 
 def find_mistake(error: Any, text: str) -> Mistake:
@@ -36,18 +38,19 @@ def find_mistake(error: Any, text: str) -> Mistake:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
         return Mistake(1, 1, message)
-    scene = _ParserStop(text.split("\n"), mark, getattr(error, "context_mark", None) or mark, message)
-    guesses = (guess(scene) for guess in _GUESSES.get(problem or "", ()))
-    return next(filter(None, guesses), scene.at(mark, ""))
+    stop = _ParserStop(text.split("\n"), mark, getattr(error, "context_mark", None) or mark, message)
+    guesses = (guess(stop) for guess in _GUESSES.get(problem or "", ()))
+    return next(filter(None, guesses), stop.at(mark, ""))
 
 
 @dataclass(frozen=True, slots=True)
 class _ParserStop:
-    """The lines of the file, where the parser stopped, and where what it was reading began."""
+    """The place where the parser stopped, in the lines of the file."""
 
     lines: list[str]
     mark: Any
     began: Any
+    """The beginning of the construct that the parser was reading."""
     message: str
 
     def line(self, number: int) -> str:
@@ -58,107 +61,110 @@ class _ParserStop:
         return Mistake(mark.line + 1, mark.column + 1, self.message, hint)
 
     def line_before(self) -> int:
-        """The number of the last line before the error that holds something."""
+        """The number of the last line before the error that is not blank."""
         number: int = self.mark.line - 1
         while number > 0 and not self.line(number).strip():
             number -= 1
         return number
 
 
-def _tab_indents(scene: _ParserStop) -> Mistake | None:
-    line = scene.line(scene.mark.line)
+def _tab_indents(stop: _ParserStop) -> Mistake | None:
+    line = stop.line(stop.mark.line)
     indentation = line[: len(line) - len(line.lstrip())]
-    if "\t" not in indentation[: scene.mark.column + 1]:
+    if "\t" not in indentation[: stop.mark.column + 1]:
         return None
-    return scene.at(scene.mark, "a tab indents this line: YAML is indented by spaces")
+    return stop.at(stop.mark, "a tab indents this line: YAML is indented by spaces")
 
 
-def _unquoted_start(scene: _ParserStop) -> Mistake | None:
-    rest = scene.line(scene.mark.line)[scene.mark.column :]
-    if rest[:1] not in _NEEDS_QUOTES or not rest:
+def _unquoted_start(stop: _ParserStop) -> Mistake | None:
+    text = stop.line(stop.mark.line)[stop.mark.column :]
+    if text[:1] not in _NEEDS_QUOTES or not text:
         return None
-    word = re.split(r"[,\]}]|\s#", rest)[0].strip()
-    return scene.at(scene.mark, f"a text that begins with {rest[0]!r} needs quotes: {_quote_text(_shorten_text(word))}")
+    word = re.split(r"[,\]}]|\s#", text)[0].strip()
+    return stop.at(stop.mark, f"a text that begins with {text[0]!r} needs quotes: {_quote_text(_shorten_text(word))}")
 
 
-def _missing_colon_above(scene: _ParserStop) -> Mistake | None:
-    number = scene.line_before()
-    above = scene.line(number).strip().removeprefix("- ")
-    if ":" in above or "#" in above or not above or scene.mark.line == number:
+def _missing_colon_above(stop: _ParserStop) -> Mistake | None:
+    number = stop.line_before()
+    # the parser notices a lost colon at the next line that has one
+    above = stop.line(number).strip().removeprefix("- ")
+    if ":" in above or "#" in above or not above or stop.mark.line == number:
         return None
-    column = len(scene.line(number)) - len(scene.line(number).lstrip()) + 1
-    return Mistake(number + 1, column, scene.message, _no_colon(above))
+    column = len(stop.line(number)) - len(stop.line(number).lstrip()) + 1
+    return Mistake(number + 1, column, stop.message, _no_colon(above))
 
 
-def _second_colon(scene: _ParserStop) -> Mistake | None:
-    key, colon, value = scene.line(scene.mark.line).strip().partition(": ")
+def _second_colon(stop: _ParserStop) -> Mistake | None:
+    key, colon, value = stop.line(stop.mark.line).strip().partition(": ")
     if not colon or ": " not in f"{value} ":
         return None
-    return scene.at(
-        scene.mark, f"the text after {_quote_text(_shorten_text(key))} holds ': ', and needs quotes around it"
+    return stop.at(
+        stop.mark, f"the text after {_quote_text(_shorten_text(key))} holds ': ', and needs quotes around it"
     )
 
 
-def _missing_colon_here(scene: _ParserStop) -> Mistake | None:
-    line = scene.line(scene.began.line).strip()
+def _missing_colon_here(stop: _ParserStop) -> Mistake | None:
+    line = stop.line(stop.began.line).strip()
     glued = re.fullmatch(r"([\w-]+):(\S.*)", line)
     if glued:
-        return scene.at(scene.began, f"a blank is missing after the colon of {_quote_text(_shorten_text(glued[1]))}")
+        return stop.at(stop.began, f"a blank is missing after the colon of {_quote_text(_shorten_text(glued[1]))}")
     if not line or ":" in line:
         return None
-    return scene.at(scene.began, _no_colon(line))
+    return stop.at(stop.began, _no_colon(line))
 
 
 def _no_colon(line: str) -> str:
-    """Names the key only: what stands beside it may be a secret."""
+    """A hint that names the key only."""
+    # the text beside it may be a secret
     return f"a colon is missing after {_quote_text(_shorten_text(line.split()[0]))}"
 
 
-def _open_quote(scene: _ParserStop) -> Mistake | None:
-    quote = scene.line(scene.began.line)[scene.began.column : scene.began.column + 1]
-    return scene.at(scene.began, f"the quote {quote} that opens here is never closed: close it, or leave it out")
+def _open_quote(stop: _ParserStop) -> Mistake | None:
+    quote = stop.line(stop.began.line)[stop.began.column : stop.began.column + 1]
+    return stop.at(stop.began, f"the quote {quote} that opens here is never closed: close it, or leave it out")
 
 
-def _comment_in_brackets(scene: _ParserStop) -> Mistake | None:
+def _comment_in_brackets(stop: _ParserStop) -> Mistake | None:
     """A `#` after a bracket, a comma or a blank hides the rest of its line, the closing bracket with it."""
-    for number in range(scene.mark.line, -1, -1):
-        found = re.search(r"[\[{,\s]#(\S+?)[,\]}\s]", scene.line(number) + " ")
-        if found:
-            word = _quote_text("#" + _shorten_text(found[1]))
+    for number in range(stop.mark.line, -1, -1):
+        match = re.search(r"[\[{,\s]#(\S+?)[,\]}\s]", stop.line(number) + " ")
+        if match:
+            word = _quote_text("#" + _shorten_text(match[1]))
             hint = f"`#` begins a comment, which hides the rest of the line: quote it: {word}"
-            return Mistake(number + 1, found.start() + 2, scene.message, hint)
-        if _BRACKETS.keys() & set(scene.line(number)):
+            return Mistake(number + 1, match.start() + 2, stop.message, hint)
+        # above the line that opens the bracket, a comment hides none of it
+        if _BRACKETS.keys() & set(stop.line(number)):
             return None
     return None
 
 
-def _open_bracket(scene: _ParserStop) -> Mistake | None:
-    opened = scene.line(scene.began.line)[scene.began.column : scene.began.column + 1]
+def _open_bracket(stop: _ParserStop) -> Mistake | None:
+    opened = stop.line(stop.began.line)[stop.began.column : stop.began.column + 1]
     if opened not in _BRACKETS:
         return None
-    return scene.at(scene.began, f"the {opened} that opens here is not closed by a {_BRACKETS[opened]} before this")
+    return stop.at(stop.began, f"the {opened} that opens here is not closed by a {_BRACKETS[opened]} before this")
 
 
-def _quote_in_quotes(scene: _ParserStop) -> Mistake | None:
-    before = scene.line(scene.mark.line)[: scene.mark.column].rstrip()
+def _quote_in_quotes(stop: _ParserStop) -> Mistake | None:
+    before = stop.line(stop.mark.line)[: stop.mark.column].rstrip()
     if before[-1:] not in ("'", '"') or not before:
         return None
-    other = '"' if before[-1] == "'" else "'"
-    return scene.at(scene.mark, f"the text ended at the quote before this: write {other} around a text that holds one")
+    outer = '"' if before[-1] == "'" else "'"
+    return stop.at(stop.mark, f"the text ended at the quote before this: write {outer} around a text that holds one")
 
 
-def _glued_to_quote(scene: _ParserStop) -> Mistake | None:
+def _glued_to_quote(stop: _ParserStop) -> Mistake | None:
     """As `_quote_in_quotes`, where a text that follows apart is a comma that was left out."""
-    glued = scene.line(scene.mark.line)[: scene.mark.column][-1:] in ("'", '"')
-    return _quote_in_quotes(scene) if glued and scene.mark.column else None
+    glued = stop.line(stop.mark.line)[: stop.mark.column][-1:] in ("'", '"')
+    return _quote_in_quotes(stop) if glued and stop.mark.column else None
 
 
-def _uneven_keys(scene: _ParserStop) -> Mistake | None:
-    column = scene.mark.column + 1
-    if scene.line(scene.mark.line)[: scene.mark.column].strip():
+def _uneven_keys(stop: _ParserStop) -> Mistake | None:
+    column = stop.mark.column + 1
+    if stop.line(stop.mark.line)[: stop.mark.column].strip():
         return None
     hint = f"the keys of one mapping begin in one column: this one begins in column {column}, "
-    return scene.at(scene.mark, f"{hint}the first one (line {scene.began.line + 1}) in column {scene.began.column + 1}")
+    return stop.at(stop.mark, f"{hint}the first one (line {stop.began.line + 1}) in column {stop.began.column + 1}")
 
 
 def _quote_text(text: str) -> str:

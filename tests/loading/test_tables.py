@@ -202,18 +202,18 @@ def test_hostile_bytes_give_no_other_exception(name: str, data: bytes) -> None:
 def test_what_the_standard_writer_writes_is_read_back(values: list[list[str]]) -> None:
     made = io.StringIO(newline="")
     csv.writer(made).writerows(values)
-    gathering = IdCollector(FileRequest("c.csv", ASKED))
-    lines = text_lines(io.BytesIO(("\ufeff" + made.getvalue()).encode()), gathering)
-    assert [row for _, row in read_rows(lines, gathering, ",")] == values
+    collector = IdCollector(FileRequest("c.csv", ASKED))
+    lines = text_lines(io.BytesIO(("\ufeff" + made.getvalue()).encode()), collector)
+    assert [row for _, row in read_rows(lines, collector, ",")] == values
 
 
 def test_csv_spectrum(corpora: Path) -> None:
     for case in json.loads((corpora / "csv-spectrum.json").read_text()):
-        gathering = IdCollector(FileRequest("c.csv", ASKED))
+        collector = IdCollector(FileRequest("c.csv", ASKED))
         found = [
             row
             for _, row in read_rows(
-                text_lines(io.BytesIO(base64.b64decode(case["csv_base64"])), gathering), gathering, ","
+                text_lines(io.BytesIO(base64.b64decode(case["csv_base64"])), collector), collector, ","
             )
         ]
         assert [dict(zip(found[0], row, strict=True)) for row in found[1:]] == case["rows"], case["name"]
