@@ -36,7 +36,7 @@ from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.batches import Batch
-from reconciler.ports import StateStore
+from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store
 
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
@@ -103,8 +103,9 @@ def measure(url: str, number: int, count: int) -> Figures:
     distinct = patterns(number)
     known = {each: distinct[nth % len(distinct)] for nth, each in enumerate(contacts(number))}
     holder = Holder(uuid.uuid4().hex, "bench", "apply", "elsewhere", 1, "0", NOW)
-    with open_store(url) as store:
-        lease = store.acquire_lease(HERE, holder, NOW)
+    with open_store(url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(holder, NOW)
         fill_s, _, _ = timed(lambda: store.save_states(lease, known))
         release_s, _, _ = timed(lambda: store.release_lease(lease))
     before = size(url)
@@ -112,8 +113,9 @@ def measure(url: str, number: int, count: int) -> Figures:
     load_s, _, loaded = timed(lambda: load(url))
     assert loaded == number
     planned = batches(known, distinct)
-    with open_store(url) as store:
-        lease = store.acquire_lease(HERE, holder, NOW)
+    with open_store(url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(holder, NOW)
         begin_s, _, run = timed(lambda: store.begin_run(lease, RunHeader(HERE, "apply", "bench", NOW)))
         times = [answer(store, lease, run, planned[nth % len(planned)], known, nth) for nth in range(count)]
         store.end_run(lease, run, RunStatus.COMPLETE, NOW, set_sizes={SetName("all"): number})
@@ -135,11 +137,16 @@ def measure(url: str, number: int, count: int) -> Figures:
 
 def load(url: str) -> int:
     with open_reader(url) as reader:
-        return len(reader.load_state(HERE).observed)
+        return len(reader.at(HERE).load_state().observed)
 
 
 def answer(
-    store: StateStore, lease: Lease, run: str, chosen: list[ContactId], known: dict[ContactId, ContactState], nth: int
+    store: LocationStore,
+    lease: Lease,
+    run: str,
+    chosen: list[ContactId],
+    known: dict[ContactId, ContactState],
+    nth: int,
 ) -> tuple[float, float, float]:
     """A batch as a plan has it, and the answer of the API to it."""
     batch = Batch(Action.ADD, tuple(chosen), (Tag(f"tag-{nth % 60}"),))

@@ -29,7 +29,7 @@ from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, Holder, Lease, lease_ended_error, retry_pauses
 from reconciler.core.model.names import Instant, LocationId, SetName, Source
-from reconciler.ports import Clock, Reporter, StateStore
+from reconciler.ports import Clock, LocationStore, Reporter, StateStore
 
 SLICE_MS = 5_000
 T = TypeVar("T")
@@ -41,23 +41,23 @@ async def acquire_lease(
     """The lease on a location, waited for at most `lock_timeout_ms`; raises LockHeld."""
     for pause in retry_pauses(lock_timeout_ms):
         try:
-            return _acquire_now(location, holder, store, clock)
+            return _acquire_now(holder, store.at(location), clock)
         except LockHeld as error:
             report(Waiting(location, pause, error.message))
             await clock.sleep(pause)
-    return _acquire_now(location, holder, store, clock)
+    return _acquire_now(holder, store.at(location), clock)
 
 
-def _acquire_now(location: LocationId, holder: Holder, store: StateStore, clock: Clock) -> HeldLease:
+def _acquire_now(holder: Holder, store: LocationStore, clock: Clock) -> HeldLease:
     now = clock.now()
-    return HeldLease(store, clock, store.acquire_lease(location, holder, now), now)
+    return HeldLease(store, clock, store.acquire_lease(holder, now), now)
 
 
 @dataclass(slots=True)
 class HeldLease:
     """A lease that is held, last renewed at `renewed`; leaving its context releases it."""
 
-    store: StateStore
+    store: LocationStore
     clock: Clock
     lease: Lease
     renewed: Instant
@@ -111,7 +111,7 @@ class JournalledRun:
     def end(
         self, status: RunStatus, *, set_sizes: Mapping[SetName, int] | None = None, ending: RunEnding | None = None
     ) -> None:
-        """Writes down how it ended; `set_sizes` and `ending` are those of `StateStore.end_run`."""
+        """Writes down how it ended; `set_sizes` and `ending` are those of `LocationStore.end_run`."""
         self.is_over = True
         held = self.held
         held.store.end_run(held.lease, self.id, status, held.clock.now(), set_sizes=set_sizes, ending=ending)

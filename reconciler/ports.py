@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from reconciler.core.formats.recovery_file import UnrecordedAnswers
 from reconciler.core.model.api_limits import Facts
@@ -18,6 +18,7 @@ from reconciler.core.planning.plan import LocationState
 from reconciler.wire import BulkUpdate, ContactRead, Page
 
 T = TypeVar("T")
+Location_co = TypeVar("Location_co", covariant=True)
 
 
 class Clock(Protocol):
@@ -62,49 +63,50 @@ class TagReader(Protocol):
         """A page of the contacts, those that carry `tag` where one is given."""
 
 
-class StateReader(Protocol):
-    """State as it is; a location without state is an empty snapshot."""
+class LocationReader(Protocol):
+    """The state of one location as it is; a location without state has an empty one."""
 
-    def load_state(self, location: LocationId) -> LocationState:
-        """What is known; a batch intended and not answered so far leaves its contacts in doubt."""
+    def load_state(self) -> LocationState:
+        """The state; a batch with an intent and without an answer leaves its contacts in doubt."""
 
-    def list_locations(self) -> Sequence[LocationId]: ...
+    def read_runs(self) -> Sequence[RunRecord]: ...
 
-    def read_runs(self, location: LocationId) -> Sequence[RunRecord]: ...
-
-    def read_batches(self, run: str) -> Sequence[BatchRecord]:
+    def read_batches(self, run: str, /) -> Sequence[BatchRecord]:
         """The batches of a run in their order; none where there is no such run."""
 
-    def read_adopted(self, run: str) -> Mapping[ContactId, TagSet]:
-        """What a run put under management without a request; nothing where there is no such run."""
+    def read_adopted(self, run: str, /) -> Mapping[ContactId, TagSet]:
+        """The pairs that a run put under management without a request; none where there is no such run."""
 
-    def read_ending(self, run: str) -> RunEnding | None:
-        """What the report of a run told at its end; None where it had none, or there is no such run."""
+    def read_ending(self, run: str, /) -> RunEnding | None:
+        """How a run ended, by its report; None where it had no report, or there is no such run."""
 
-    def read_trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+    def read_trail(self, contact: ContactId, /) -> Sequence[tuple[str, BatchRecord]]:
         """The id of the run, and the batch with the answers of this contact alone, of every batch that had it."""
 
-    def read_lease(self, location: LocationId, now: Instant) -> Lease | None:
-        """The lease on a location as somebody holds it at `now`, None where nobody does. Takes and renews nothing."""
+    def read_lease(self, now: Instant, /) -> Lease | None:
+        """The lease on the location if it is held at `now`, else None. Takes and renews nothing."""
 
     def find_faults(self) -> Sequence[str]:
-        """What is wrong with how the state is stored, a line each."""
+        """Faults of the storage that the location's state is in, a line each."""
 
 
-class StateStore(StateReader, Protocol):
-    """State to be changed. Every change is one durable transaction, refused with LeaseLost under a lost lease."""
+class LocationStore(LocationReader, Protocol):
+    """The state of one location, to be changed.
 
-    def acquire_lease(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+    Every change is one durable transaction, refused with LeaseLost under a lost lease.
+    """
+
+    def acquire_lease(self, holder: Holder, now: Instant, /) -> Lease:
         """The lease, taken over where the last one ended; raises LockHeld naming the holder."""
 
-    def renew_lease(self, lease: Lease, now: Instant) -> Lease: ...
-
-    def release_lease(self, lease: Lease) -> None: ...
-
-    def unlock_lease(self, location: LocationId, lease: str) -> Lease:
+    def unlock_lease(self, lease: str, /) -> Lease:
         """Ends the lease whose holder has exactly this id, and returns it; raises UsageError where it is another."""
 
-    def begin_run(self, lease: Lease, header: RunHeader) -> str:
+    def renew_lease(self, lease: Lease, now: Instant, /) -> Lease: ...
+
+    def release_lease(self, lease: Lease, /) -> None: ...
+
+    def begin_run(self, lease: Lease, header: RunHeader, /) -> str:
         """The id of the new run. The doubts that an earlier run's unanswered batches leave are now content."""
 
     def end_run(
@@ -113,23 +115,24 @@ class StateStore(StateReader, Protocol):
         run: str,
         status: RunStatus,
         now: Instant,
+        /,
         *,
         set_sizes: Mapping[SetName, int] | None,
         ending: RunEnding | None = None,
     ) -> None:
         """`set_sizes`: those of a run that completed, None for one that did not. `ending`: what its report tells."""
 
-    def save_states(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
+    def save_states(self, lease: Lease, changed: Mapping[ContactId, ContactState], /) -> None:
         """What became known without a request. The serial grows where that is new."""
 
-    def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
+    def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState], /) -> None:
         """As `learn`; what enters the ledger by it is journalled as adopted by the run."""
 
-    def save_facts(self, lease: Lease, facts: Facts) -> None:
+    def save_facts(self, lease: Lease, facts: Facts, /) -> None:
         """What the location taught us, all of it. The serial grows where that is new."""
 
     def record_intent(
-        self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
+        self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant, /
     ) -> int:
         """The intent to send `batch`, durable before it leaves, and what it makes of its contacts; a batch number."""
 
@@ -140,20 +143,38 @@ class StateStore(StateReader, Protocol):
         verdicts: Mapping[ContactId, ContactOutcome],
         changed: Mapping[ContactId, ContactState],
         now: Instant,
+        /,
     ) -> None:
         """The answer to batch `number` and what it makes of its contacts."""
 
     def withdraw_batch(
-        self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant
+        self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant, /
     ) -> None:
         """Batch `number` is known to have had no effect."""
 
-    def prune_journal(self, lease: Lease, keep: int) -> None:
+    def prune_journal(self, lease: Lease, keep: int, /) -> None:
         """Gives up the rows of all but the last `keep` runs that sent or adopted anything; the runs stay
         listed."""
 
-    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId], /) -> None:
         """Nothing is known of these contacts any more, nor of what became of them in earlier runs."""
 
-    def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
+    def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog], /) -> None:
         """The location becomes `state`, lineage and serial included, with the journal `runs`."""
+
+
+class State(Protocol[Location_co]):
+    """The states of all locations at one URL."""
+
+    def at(self, location: LocationId) -> Location_co:
+        """The port to the state of one location; usable as long as this state is open."""
+
+    def list_locations(self) -> Sequence[LocationId]:
+        """The locations that have state."""
+
+    def find_faults(self) -> Sequence[str]:
+        """Faults of the storage, a line each."""
+
+
+StateReader: TypeAlias = State[LocationReader]
+StateStore: TypeAlias = State[LocationStore]

@@ -28,7 +28,7 @@ from reconciler.core.running.pace import Pace
 from reconciler.core.running.pair_outcomes import PairOutcomes
 from reconciler.core.running.stop_conditions import Canary, Rates, StopOn
 from reconciler.journalled_run import JournalledRun
-from reconciler.ports import Clock, RecoveryFiles, Reporter, StateStore, TagReader, TagWriter
+from reconciler.ports import Clock, LocationStore, RecoveryFiles, Reporter, StateStore, TagReader, TagWriter
 from reconciler.request_gate import RequestGate, Stop
 from reconciler.wire import ContactRead, Page
 
@@ -145,8 +145,8 @@ class Run:
         return self.plan.location
 
     @property
-    def store(self) -> StateStore:
-        return self.services.store
+    def store(self) -> LocationStore:
+        return self.journal.held.store
 
     @property
     def lease(self) -> Lease:
@@ -223,7 +223,7 @@ class Run:
 
     def trail_of(self, contact: ContactId) -> list[BatchRecord]:
         """The batches of the journal that had the contact, in the run's spelling of tags."""
-        return [self.spelling.spell_record(batch) for _, batch in self.store.read_trail(self.location, contact)]
+        return [self.spelling.spell_record(batch) for _, batch in self.store.read_trail(contact)]
 
     def present(self, contact: ContactId) -> TagSet:
         """The tags that are to be on a contact when all is done."""

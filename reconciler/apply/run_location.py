@@ -15,7 +15,7 @@ from reconciler.apply.split_refused import hold_unseen
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError
 from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
-from reconciler.core.model.names import Instant, LocationId, Tag
+from reconciler.core.model.names import Instant, Tag
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.planning.approved_scope import derive_ceiling, intersect_ceilings, respell_state
 from reconciler.core.planning.batches import count_change_pairs
@@ -35,7 +35,7 @@ from reconciler.core.running.shortfalls import (
     report_nothing_sent,
 )
 from reconciler.journalled_run import HeldLease, JournalledRun, acquire_lease, journalled_run
-from reconciler.ports import StateStore
+from reconciler.ports import LocationStore
 from reconciler.request_gate import Halted, RequestGate, until
 
 
@@ -62,7 +62,7 @@ def _has_work(plan: LocationPlan, options: ApplyOptions, services: Services) -> 
     if not may_have_work(plan):
         return False
     desired, plan_options = options.desired[plan.location], options.options[plan.location]
-    state = services.store.load_state(plan.location)
+    state = services.store.at(plan.location).load_state()
     if decidable_doubts(state.observed, desired, state.facts, plan_options.now):
         return True
     unread = open_doubts(state.observed, desired, settle_ms=plan_options.settle_ms, now=plan_options.now)
@@ -93,7 +93,7 @@ async def _run_under_lease(
 ) -> LocationReport:
     # a run of a plan file is known by the file
     whole = options.proposal.plan if options.proposal else approved.plan
-    _refuse_stale(options.proposed(plan.location) or plan, whole, services.store)
+    _refuse_stale(options.proposed(plan.location) or plan, whole, held.store)
     plan_options = options.options[plan.location]
     header = RunHeader(
         location=plan.location,
@@ -105,7 +105,7 @@ async def _run_under_lease(
         # those that the plan did not need too: a later round may
         allowed=tuple(sorted({*map(str, plan_options.allowances), *plan_options.exceptions})),
     )
-    earlier = tuple(record.id for record in _runs_of(whole, plan.location, services.store))
+    earlier = tuple(record.id for record in _runs_of(whole, held.store))
     with journalled_run(held, header, cancelled=None) as journal:
         return await _finish_run(_open_run(plan, options, services, journal, earlier, header.started))
 
@@ -119,7 +119,7 @@ def _open_run(
     began: Instant,
 ) -> Run:
     proposed, plan_options = options.proposed(plan.location), options.options[plan.location]
-    state = respell_state(services.store.load_state(plan.location), proposed or plan)
+    state = respell_state(journal.held.store.load_state(), proposed or plan)
     reversal = options.reversals.get(plan.location)
     return Run(
         plan=plan,
@@ -233,16 +233,16 @@ def _is_open(known: ContactState, tags: Iterable[Tag]) -> bool:
     return not (known.doubt | known.unconfirmed).isdisjoint(tags)
 
 
-def _refuse_stale(plan: LocationPlan, whole: Plan, store: StateStore) -> None:
+def _refuse_stale(plan: LocationPlan, whole: Plan, store: LocationStore) -> None:
     """A plan is of one lineage, and used up by the run that completes it."""
-    state = store.load_state(plan.location)
+    state = store.load_state()
     if plan.lineage not in (None, state.lineage):
         raise StalePlan(
             f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
         )
     if plan.serial == state.serial:
         return
-    for run in _runs_of(whole, plan.location, store):
+    for run in _runs_of(whole, store):
         if run.status is RunStatus.COMPLETE:
             raise StalePlan(f"the plan is used up: run {run.id} carried it out", hint="run plan again")
         if run.is_pruned:
@@ -252,11 +252,11 @@ def _refuse_stale(plan: LocationPlan, whole: Plan, store: StateStore) -> None:
             )
 
 
-def _runs_of(plan: Plan, location: LocationId, store: StateStore) -> list[RunRecord]:
+def _runs_of(plan: Plan, store: LocationStore) -> list[RunRecord]:
     """The runs that began with this very plan."""
     return [
         run
-        for run in store.read_runs(location)
+        for run in store.read_runs()
         if run.header.change_digest == plan.change_digest and run.header.started >= plan.as_of
     ]
 

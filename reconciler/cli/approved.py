@@ -54,7 +54,10 @@ def refuse_unapproved(
 
 def _what_became_of(digest: str, plan: Plan, reader: StateReader) -> str:
     runs = [
-        run for each in plan.locations for run in reader.read_runs(each.location) if run.header.change_digest == digest
+        run
+        for each in plan.locations
+        for run in reader.at(each.location).read_runs()
+        if run.header.change_digest == digest
     ]
     if not runs:
         return "manifests or state have moved since it was approved: review what is to do now, and approve that"

@@ -20,7 +20,7 @@ from reconciler.core.planning.plan import Plan
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.quota import refuse_overrun, sent_today
 from reconciler.highlevel import Agency, ApiArguments, connect_reader, find_token, held_in
-from reconciler.ports import StateReader
+from reconciler.ports import LocationReader
 from reconciler.store import open_reader
 
 if TYPE_CHECKING:
@@ -86,12 +86,12 @@ def _today(plan: Plan, session: Session) -> list[tuple[LocationId, int]]:
     """The requests of each location, whose pace now knows what was sent today."""
     with open_reader(session.settings.state) as reader:
         for each in plan.locations:
-            reckon_today(session.pace(each.location), reader, each.location)
+            reckon_today(session.pace(each.location), reader.at(each.location))
     return [(each.location, each.summary.requests) for each in plan.locations]
 
 
-def reckon_today(pace: Pace, reader: StateReader, location: LocationId) -> Pace:
+def reckon_today(pace: Pace, state: LocationReader) -> Pace:
     """The pace, which now knows what runs of this state sent today."""
     now = SystemClock().now()
-    pace.assume(sent_today(reader.read_runs(location), now), now)
+    pace.assume(sent_today(state.read_runs(), now), now)
     return pace

@@ -120,8 +120,8 @@ def _location(location: LocationId, settings: Settings, *, offline: bool) -> Exa
 def _state(location: LocationId, settings: Settings) -> tuple[LocationState | None, list[Remark]]:
     try:
         with open_reader(settings.state) as reader:
-            state = reader.load_state(location)
-            lease = reader.read_lease(location, SystemClock().now())
+            state = reader.at(location).load_state()
+            lease = reader.at(location).read_lease(SystemClock().now())
     except ReconcilerError as error:
         return None, [bad("state", error.message, error.hint or "reconciler state verify", error.exit_code)]
     pin = settings.pin(location)

@@ -81,8 +81,8 @@ def _report(
         found,
         state.observed,
         present.earlier or {},
-        reader.read_runs(state.location),
-        lambda run: tuple(map(state.spelling.spell_record, reader.read_batches(run))),
+        reader.at(state.location).read_runs(),
+        lambda run: tuple(map(state.spelling.spell_record, reader.at(state.location).read_batches(run))),
     )
     return mark_expected(told, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)
 

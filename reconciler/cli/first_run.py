@@ -55,7 +55,7 @@ def _is_there(reader: StateReader, locations: Iterable[LocationId]) -> bool:
     try:
         return bool(reader.list_locations())
     except UsageError:
-        return any(reader.load_state(location).lineage for location in locations)
+        return any(reader.at(location).load_state().lineage for location in locations)
 
 
 def first_run_allowances(desired: Desired, options: Mapping[str, Any]) -> list[Allowance]:

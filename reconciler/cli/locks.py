@@ -18,7 +18,7 @@ from reconciler.store import open_reader
 def held_leases(reader: StateReader, locations: Iterable[LocationId]) -> list[Lease]:
     """The leases that somebody holds now."""
     now = SystemClock().now()
-    found = (reader.read_lease(location, now) for location in locations)
+    found = (reader.at(location).read_lease(now) for location in locations)
     return [lease for lease in found if lease is not None]
 
 

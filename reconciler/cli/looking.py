@@ -109,7 +109,7 @@ async def look(
     if options.get("refresh"):
         wanted = {each: wanted_of(session, state, options, contacts=contacts) for each, state in states.items()}
         for each in states:
-            reckon_today(session.pace(each), reader, each)
+            reckon_today(session.pace(each), reader.at(each))
         present = await side_by_side(
             _present(session, state, wanted[each], options, report) for each, state in states.items()
         )

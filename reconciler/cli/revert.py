@@ -94,7 +94,7 @@ def _reversal(reader: StateReader, given: str) -> tuple[Reversal, LocationId]:
             hint="the setting history_keep says how many runs keep their rows",
         )
     location = run.header.location
-    runs = reader.read_runs(location)
+    runs = reader.at(location).read_runs()
     later = runs[[each.id for each in runs].index(run.id) + 1 :]
     return read_reversal(read_log(reader, run), (read_log(reader, each) for each in later)), location
 

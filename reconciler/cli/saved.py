@@ -45,7 +45,7 @@ from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, Pla
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.output.blocks import counted, sample
 from reconciler.planfile import load_plan
-from reconciler.ports import Reporter, StateReader
+from reconciler.ports import LocationReader, Reporter
 from reconciler.store import open_reader
 
 DEFAULT = Path("manifests")
@@ -145,9 +145,9 @@ def _session_of(plan: Plan, directory: Path, options: Mapping[str, Any]) -> Sess
 async def _made_anew(proposed: Plan, session: Session, options: dict[str, Any], report: Reporter) -> Saved:
     with open_reader(session.settings.state) as reader:
         states = [respell_state(load_pinned(session, reader, each.location), each) for each in proposed.locations]
-        removed = {state.location: _removed(proposed, state, reader) for state in states}
+        removed = {state.location: _removed(proposed, state, reader.at(state.location)) for state in states}
         for state in states:
-            reckon_today(session.pace(state.location), reader, state.location)
+            reckon_today(session.pace(state.location), reader.at(state.location))
     present = await side_by_side(
         _look(each, state, session, options, report) for each, state in zip(proposed.locations, states, strict=True)
     )
@@ -271,10 +271,10 @@ def _part(
     )
 
 
-def _removed(proposed: Plan, state: LocationState, reader: StateReader) -> dict[ContactId, TagSet]:
+def _removed(proposed: Plan, state: LocationState, reader: LocationReader) -> dict[ContactId, TagSet]:
     """What earlier runs of the file removed from each contact."""
     found: dict[ContactId, TagSet] = {}
-    for run in reader.read_runs(state.location):
+    for run in reader.read_runs():
         if run.header.change_digest != proposed.change_digest:
             continue
         for batch in reader.read_batches(run.id):

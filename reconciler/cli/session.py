@@ -205,7 +205,7 @@ def load_pinned(session: Session, reader: StateReader, location: LocationId) -> 
 
 def load_state(settings: Settings, reader: StateReader, location: LocationId) -> LocationState:
     """The state; raises StateError where it is another than the one that the settings pin."""
-    state = reader.load_state(location)
+    state = reader.at(location).load_state()
     pin = settings.pin(location)
     if pin in (None, state.lineage):
         return state

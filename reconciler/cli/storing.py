@@ -99,7 +99,7 @@ async def _read_journalled(settings: Settings, wanted: RefreshRequest, diary: _D
     header = RunHeader(location, holder.operation, holder.who, held.clock.now())
     with journalled_run(held, header) as run:
         stored.run = run.id
-        pace = reckon_today(Pace(rate_of(settings)), held.store, location)
+        pace = reckon_today(Pace(rate_of(settings)), held.store)
         try:
             stored.found = await read(settings, location, wanted, console, pace=pace, keep=diary.keep, heartbeat=held)
         except ReconcilerError as error:

@@ -16,8 +16,9 @@ LAST = "last"
 
 def runs_of(reader: StateReader, location: LocationId) -> Sequence[RunRecord]:
     """The runs of a location; the lease tells whether one that has not ended is under way, or was killed."""
-    lease = reader.read_lease(location, SystemClock().now())
-    return [run.held_under(lease) for run in reader.read_runs(location)]
+    state = reader.at(location)
+    lease = state.read_lease(SystemClock().now())
+    return [run.held_under(lease) for run in state.read_runs()]
 
 
 def find_run(reader: StateReader, given: str, *, undoing: bool = False) -> RunRecord:
@@ -28,7 +29,7 @@ def find_run(reader: StateReader, given: str, *, undoing: bool = False) -> RunRe
     every = [run for location in reader.list_locations() for run in runs_of(reader, location)]
     if given == LAST:
         newest = sorted(every, key=lambda run: (run.header.started, run.id), reverse=True)
-        last = next((run for run in newest if not undoing or run.requests or reader.read_adopted(run.id)), None)
+        last = next((run for run in newest if not undoing or run.requests or _adopted(reader, run)), None)
         if last is None:
             nothing = "no run has sent anything, or put anything under management, yet"
             raise UsageError(nothing if every else "there is no run yet")
@@ -40,5 +41,11 @@ def find_run(reader: StateReader, given: str, *, undoing: bool = False) -> RunRe
     return found[0]
 
 
+def _adopted(reader: StateReader, run: RunRecord) -> bool:
+    """Whether the run put pairs under management without a request."""
+    return bool(reader.at(run.header.location).read_adopted(run.id))
+
+
 def read_log(reader: StateReader, run: RunRecord) -> RunLog:
-    return RunLog(run, tuple(reader.read_batches(run.id)), reader.read_adopted(run.id), reader.read_ending(run.id))
+    state = reader.at(run.header.location)
+    return RunLog(run, tuple(state.read_batches(run.id)), state.read_adopted(run.id), state.read_ending(run.id))

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.core.model.errors import StateError, UsageError
 from reconciler.core.model.names import LocationId
-from reconciler.ports import StateReader, StateStore
+from reconciler.ports import LocationReader, State, StateReader, StateStore
 from reconciler.store import sqlite
-from reconciler.store.per_location import Opened, PlacesReader, PlacesStore
-from reconciler.store.reader import SqlReader
-from reconciler.store.sql_store import SqlStore
+from reconciler.store.database import Database
+from reconciler.store.per_location import StatePerLocation, folder_of, location_of
+from reconciler.store.sql_store import SqlState
 from reconciler.store.sqlite_file import DISK, Disk
 
 if TYPE_CHECKING:
     from reconciler.store.bucket import Obstore
+    from reconciler.store.object import ObjectLocation
+
+Port = TypeVar("Port", bound=LocationReader, covariant=True)
 
 LOCATION = "{location}"
 POSTGRES = ("postgresql", "postgres")
@@ -36,50 +38,52 @@ def is_remote(url: str) -> bool:
 def open_reader(url: str) -> AbstractContextManager[StateReader]:
     """State to look at; what is not there is an empty state and is not created."""
     if _scheme(url) in OBJECTS:
-        bucket = _bucket(url)
-        with _extra("objects"):
-            from reconciler.store.object import open_object
-        return PlacesReader(Opened(lambda location: open_object(bucket, folder(location))), partial(_folders, bucket))
+        return _open_objects(url)
     if LOCATION in url:
-        return PlacesReader(Opened(lambda location: open_reader(_placed(url, location))), partial(_names, url))
-    return _tables(url)
+        return StatePerLocation(partial(_open_one, open_reader, url), partial(_list_locations, url))
+    return SqlState(_tables_to_read(url))
 
 
 def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateStore]:
     """State to change; made on first use. `disk`: what a file is stored on."""
     if _scheme(url) in OBJECTS:
-        bucket = _bucket(url)
-        with _extra("objects"):
-            from reconciler.store.bucket import Trial
-            from reconciler.store.object import ObjectStore
-        trial = Trial(bucket)
-        open_one = Opened(lambda location: ObjectStore(bucket, folder(location), trial))
-        return PlacesStore(open_one, partial(_folders, bucket))
+        return _open_objects(url)
     if LOCATION in url:
-        each = Opened(lambda location: open_store(_placed(url, location), disk=disk))
-        return PlacesStore(each, partial(_names, url))
+        return StatePerLocation(partial(_open_one, partial(open_store, disk=disk), url), partial(_list_locations, url))
     if _scheme(url) in POSTGRES:
         with _extra("postgres"):
             from reconciler.store import postgres
-        return SqlStore(postgres.open_for_writing(url))
-    return SqlStore(sqlite.open_for_writing(_sqlite_path(url), disk))
+        return SqlState(postgres.open_for_writing(url))
+    return SqlState(sqlite.open_for_writing(_sqlite_path(url), disk))
 
 
-def _tables(url: str) -> SqlReader:
+@contextmanager
+def _open_one(
+    open_state: Callable[[str], AbstractContextManager[State[Port]]], url: str, location: LocationId
+) -> Iterator[Port]:
+    with open_state(url.replace(LOCATION, folder_of(location))) as state:
+        yield state.at(location)
+
+
+def _open_objects(url: str) -> StatePerLocation[ObjectLocation]:
+    bucket = _bucket(url)
+    with _extra("objects"):
+        from reconciler.store.bucket import Trial
+        from reconciler.store.object import ObjectLocation
+    trial = Trial(bucket)
+
+    def list_locations() -> Sequence[LocationId]:
+        return sorted(map(location_of, bucket.folders()))
+
+    return StatePerLocation(lambda location: ObjectLocation(bucket, location, trial), list_locations)
+
+
+def _tables_to_read(url: str) -> Database:
     if _scheme(url) in POSTGRES:
         with _extra("postgres"):
             from reconciler.store import postgres
-        return SqlReader(postgres.open_for_reading(url))
-    return SqlReader(sqlite.open_for_reading(_sqlite_path(url)))
-
-
-def folder(location: LocationId) -> str:
-    """The location as a part of a path."""
-    return quote(location, safe="").replace(".", "%2E")
-
-
-def _placed(url: str, location: LocationId) -> str:
-    return url.replace(LOCATION, folder(location))
+        return postgres.open_for_reading(url) or sqlite.open_empty()
+    return sqlite.open_for_reading(_sqlite_path(url)) or sqlite.open_empty()
 
 
 def _bucket(url: str) -> Obstore:
@@ -95,11 +99,7 @@ def _bucket(url: str) -> Obstore:
     return open_bucket(path + mark + parameters)
 
 
-def _folders(bucket: Obstore) -> Sequence[LocationId]:
-    return sorted(LocationId(unquote(each)) for each in bucket.folders())
-
-
-def _names(url: str) -> Sequence[LocationId]:
+def _list_locations(url: str) -> Sequence[LocationId]:
     """The locations that have state under a URL with {location}."""
     if _scheme(url) in POSTGRES:
         raise UsageError(f"the locations of {_without_secrets(url)} cannot be listed", hint="name them with --location")
@@ -109,7 +109,7 @@ def _names(url: str) -> Sequence[LocationId]:
     )
     start = Path(pattern[: pattern.index(LOCATION)] + "x").parent
     matches = (known.fullmatch(str(path)) for path in start.rglob("*"))
-    return sorted(LocationId(unquote(found[1])) for found in matches if found)
+    return sorted(location_of(found[1]) for found in matches if found)
 
 
 def _scheme(url: str) -> str:

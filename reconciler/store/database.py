@@ -82,7 +82,7 @@ class Database(Protocol):
     def back_up(self) -> None:
         """Puts a copy beside the state, where nobody else makes backups of it."""
 
-    def faults(self) -> Iterator[str]:
+    def find_faults(self) -> Iterator[str]:
         """What is wrong with how the database stores it, a line each."""
 
     def close(self) -> None: ...

@@ -67,12 +67,13 @@ def put(database: Database, number: int, lease: Lease) -> None:
     database.execute(_SET, (number, lease.fence, lease.expires, *holder))
 
 
-def held_location(database: Database, lease: Lease) -> int:
-    """The number of the lease's location, under which nobody else writes now; raises LeaseLost."""
-    found = first(database.execute(_HELD + database.for_update, (lease.location, lease.holder.id, lease.fence)))
-    if found is None:
+def held_location(database: Database, location: LocationId, lease: Lease) -> int:
+    """The number of the location, where no other writes until the transaction ends; raises LeaseLost."""
+    row = first(database.execute(_HELD + database.for_update, (location, lease.holder.id, lease.fence)))
+    # one holder may hold several locations, and with one fencing number
+    if row is None or lease.location != location:
         raise lease_lost_error(lease)
-    return int(found[0])
+    return int(row[0])
 
 
 def end(database: Database, number: int) -> None:

@@ -145,9 +145,9 @@ def _put_batches(database: Database, interning: Interning, number: int, log: Run
         sql_journal.settle(database, key, settled)
 
 
-def check(database: Database) -> Iterator[str]:
+def find_faults(database: Database) -> Iterator[str]:
     """What is wrong with how things are stored, a line each."""
-    yield from database.faults()
+    yield from database.find_faults()
     for what, query in _LOOSE.items():
         found = first(database.execute(query))[0]
         if found:

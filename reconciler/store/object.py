@@ -12,95 +12,58 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar, TypeVarTuple
 
 from reconciler.core.formats.state_json import Portable, state_document
-from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import LeaseLost, StateCorrupted
-from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.model.journal import RunEnding, RunHeader, RunLog, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, lock_held_error
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
-from reconciler.core.model.outcome import ContactOutcome
-from reconciler.core.planning.batches import Batch
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.planning.plan import LocationState
 from reconciler.store.bucket import Bucket, StoredObject, Trial
 from reconciler.store.database import Undecodable
 from reconciler.store.leases import exactly, is_held
 from reconciler.store.object_journal import Call, Chain, decode, encode
-from reconciler.store.object_replica import ObjectReplica
+from reconciler.store.object_replica import METHODS, ObjectReplica
+from reconciler.store.per_location import folder_of
+from reconciler.store.sql_store import SqlLocation
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 
-class ObjectReader:
-    """One location's state to look at."""
+def _from_replica(
+    read: Callable[[SqlLocation, *Arguments], Result],
+) -> Callable[[ObjectLocation, *Arguments], Result]:
+    """The method of the tables, asked of a replica that has all that there is by now."""
 
-    def __init__(self, replica: ObjectReplica, last_lease: Callable[[], Lease | None]) -> None:
-        self._replica = replica
-        self._last_lease = last_lease
+    def method(self: ObjectLocation, *arguments: *Arguments) -> Result:
+        return read(self._replica.catch_up(), *arguments)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._replica.close()
-
-    def load_state(self, location: LocationId) -> LocationState:
-        return self._replica.present().load_state(location)
-
-    def list_locations(self) -> Sequence[LocationId]:
-        return self._replica.present().list_locations()
-
-    def read_runs(self, location: LocationId) -> Sequence[RunRecord]:
-        return self._replica.present().read_runs(location)
-
-    def read_batches(self, run: str) -> Sequence[BatchRecord]:
-        return self._replica.present().read_batches(run)
-
-    def read_adopted(self, run: str) -> Mapping[ContactId, TagSet]:
-        return self._replica.present().read_adopted(run)
-
-    def read_ending(self, run: str) -> RunEnding | None:
-        return self._replica.present().read_ending(run)
-
-    def read_trail(self, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
-        return self._replica.present().read_trail(location, contact)
-
-    def read_lease(self, location: LocationId, now: Instant) -> Lease | None:
-        last = self._last_lease()
-        return last if last is not None and last.location == location and is_held(last, now) else None
-
-    def find_faults(self) -> Sequence[str]:
-        return self._replica.present().find_faults()
+    return method
 
 
-def open_object(bucket: Bucket, folder: str) -> ObjectReader:
-    return ObjectReader(ObjectReplica(Chain(bucket, folder)), lambda: _last_lease(bucket, _lease_of(folder)))
+def _appended(change: Callable[[SqlLocation, *Arguments], Result]) -> Callable[[ObjectLocation, *Arguments], Result]:
+    """The method of the tables, as a call in the journal."""
+    name = next(name for name, method in METHODS.items() if method is change)
+
+    def method(self: ObjectLocation, *arguments: *Arguments) -> Result:
+        result: Result = self._replica.append(name, *arguments)
+        return result
+
+    return method
 
 
-class ObjectStore:
-    """One location's state to be changed; each method is durable for all when it returns."""
+class ObjectLocation:
+    """The state of one location; each change is durable for all when its method returns."""
 
-    def __init__(self, bucket: Bucket, folder: str, trial: Trial | None = None) -> None:
+    def __init__(self, bucket: Bucket, location: LocationId, trial: Trial | None = None) -> None:
         self._bucket = bucket
-        self._folder = folder
-        self._lease = _lease_of(folder)
-        self._replica = ObjectReplica(Chain(bucket, folder))
+        self._location = location
+        self._folder = folder_of(location)
+        self._lease = f"{self._folder}/lease.json"
+        self._replica = ObjectReplica(Chain(bucket, self._folder), location)
         self._try = trial or Trial(bucket)
-        looking = ObjectReader(self._replica, self._last)
-        self.load_state, self.list_locations, self.read_runs = (
-            looking.load_state,
-            looking.list_locations,
-            looking.read_runs,
-        )
-        self.read_batches, self.read_adopted, self.read_trail = (
-            looking.read_batches,
-            looking.read_adopted,
-            looking.read_trail,
-        )
-        self.read_lease, self.find_faults = looking.read_lease, looking.find_faults
-        self.read_ending = looking.read_ending
 
     def __enter__(self) -> Self:
         return self
@@ -110,14 +73,34 @@ class ObjectStore:
     ) -> None:
         self._replica.close()
 
-    def acquire_lease(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+    load_state = _from_replica(SqlLocation.load_state)
+    read_runs = _from_replica(SqlLocation.read_runs)
+    read_batches = _from_replica(SqlLocation.read_batches)
+    read_adopted = _from_replica(SqlLocation.read_adopted)
+    read_ending = _from_replica(SqlLocation.read_ending)
+    read_trail = _from_replica(SqlLocation.read_trail)
+    find_faults = _from_replica(SqlLocation.find_faults)
+
+    save_states = _appended(SqlLocation.save_states)
+    save_adoptions = _appended(SqlLocation.save_adoptions)
+    save_facts = _appended(SqlLocation.save_facts)
+    record_intent = _appended(SqlLocation.record_intent)
+    record_answer = _appended(SqlLocation.record_answer)
+    withdraw_batch = _appended(SqlLocation.withdraw_batch)
+    prune_journal = _appended(SqlLocation.prune_journal)
+
+    def read_lease(self, now: Instant) -> Lease | None:
+        last = self._last_lease()
+        return last if last is not None and is_held(last, now) else None
+
+    def acquire_lease(self, holder: Holder, now: Instant) -> Lease:
         self._try(self._folder)
-        lease = self._take(location, holder, now)
+        lease = self._take(holder, now)
         self._replica.catch_up()
         lineage = str(uuid.uuid4())
         # once more where a snapshot came in between: a holder that was replaced may just have ended
         self._replica.append("take", lease, lineage)
-        while self._replica.catch_up():
+        while self._replica.replay():
             self._replica.append("take", lease, lineage)
         return lease
 
@@ -133,8 +116,8 @@ class ObjectStore:
         finally:
             self._swap(lease, _ended(lease))
 
-    def unlock_lease(self, location: LocationId, lease: str) -> Lease:
-        held = exactly(self._last(), location, lease)
+    def unlock_lease(self, lease: str) -> Lease:
+        held = exactly(self._last_lease(), self._location, lease)
         self._swap(held, _ended(held))
         with suppress(LeaseLost):  # somebody else has it by now: whoever was unlocked is refused all the same
             self._replica.append("release", held)
@@ -157,52 +140,20 @@ class ObjectStore:
     ) -> None:
         self._replica.append("end_run", lease, run, status, now, set_sizes, ending)
 
-    def save_states(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
-        self._replica.append("learn", lease, changed)
-
-    def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
-        self._replica.append("manage", lease, run, changed)
-
-    def save_facts(self, lease: Lease, facts: Facts) -> None:
-        self._replica.append("note", lease, facts)
-
-    def record_intent(
-        self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
-    ) -> int:
-        return int(self._replica.append("intend", lease, run, batch, changed, now))
-
-    def record_answer(
-        self,
-        lease: Lease,
-        number: int,
-        verdicts: Mapping[ContactId, ContactOutcome],
-        changed: Mapping[ContactId, ContactState],
-        now: Instant,
-    ) -> None:
-        self._replica.append("record", lease, number, verdicts, changed, now)
-
-    def withdraw_batch(
-        self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant
-    ) -> None:
-        self._replica.append("withdraw", lease, number, changed, now)
-
-    def prune_journal(self, lease: Lease, keep: int) -> None:
-        self._replica.append("prune", lease, keep)
-
     def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
         self._replica.append("forget", lease, tuple(sorted(set(contacts))))
 
     def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
         self._replica.append("replace", lease, json.dumps(state_document([Portable(state, tuple(runs))])))
 
-    def _take(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+    def _take(self, holder: Holder, now: Instant) -> Lease:
         """The lease object made ours; raises LockHeld."""
         while True:
             found = self._bucket.get(self._lease)
             last = _decoded(self._bucket, self._lease, found) if found else None
             if last is not None and is_held(last, now):
                 raise lock_held_error(last)
-            lease = Lease(location, holder, 1 + self._last_fence(location, last), Instant(now + TTL_MS))
+            lease = Lease(self._location, holder, 1 + self._last_fence(last), Instant(now + TTL_MS))
             content = _encoded(lease)
             version = (
                 self._bucket.replace(self._lease, content, found.version)
@@ -212,11 +163,11 @@ class ObjectStore:
             if version is not None or self._is(content):
                 return lease
 
-    def _last_fence(self, location: LocationId, last: Lease | None) -> int:
+    def _last_fence(self, last: Lease | None) -> int:
         if last is not None:
             return last.fence
         # somebody may have deleted the lease object: the journal still knows
-        return self._replica.present().last_fence(location)
+        return self._replica.catch_up().last_fence()
 
     def _swap(self, lease: Lease, to: Lease) -> None:
         """Replaces the lease object while it is this lease's; raises LeaseLost."""
@@ -234,19 +185,10 @@ class ObjectStore:
         found = self._bucket.get(self._lease)
         return found is not None and found.content == content
 
-    def _last(self) -> Lease | None:
-        return _last_lease(self._bucket, self._lease)
-
-
-def _lease_of(folder: str) -> str:
-    """The name of the lease object."""
-    return f"{folder}/lease.json"
-
-
-def _last_lease(bucket: Bucket, name: str) -> Lease | None:
-    """The last lease on the location, held or not."""
-    found = bucket.get(name)
-    return _decoded(bucket, name, found) if found else None
+    def _last_lease(self) -> Lease | None:
+        """The last lease on the location, held or not."""
+        found = self._bucket.get(self._lease)
+        return _decoded(self._bucket, self._lease, found) if found else None
 
 
 def _decoded(bucket: Bucket, name: str, found: StoredObject) -> Lease:

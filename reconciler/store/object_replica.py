@@ -26,40 +26,41 @@ from typing import Any
 from reconciler.core.formats.state_json_reader import read_state
 from reconciler.core.model.errors import LeaseLost, StateError
 from reconciler.core.model.lease import Lease
+from reconciler.core.model.names import LocationId
 from reconciler.store.database import first
 from reconciler.store.object_journal import Call, Chain, Taken, encode
-from reconciler.store.sql_store import SqlStore
+from reconciler.store.sql_store import SqlLocation, SqlState
 from reconciler.store.sqlite import SqliteDatabase, open_scratch
 
 TRIES = 5
 LASTING = frozenset({"take", "release"})
 
 
-def _replace(store: SqlStore, lease: Lease, document: str) -> None:
+def _replace(store: SqlLocation, lease: Lease, document: str) -> None:
     """The location becomes what the document says: that of `state pull`, whose format says its own version."""
     (found,) = read_state(json.loads(document), path="the journal")
-    store.become(lease, found.state, found.runs)
+    store.put_state(lease, found.state, found.runs)
 
 
-def _end_run(store: SqlStore, *told: Any) -> None:
+def _end_run(store: SqlLocation, *told: Any) -> None:
     """Before format 5 nobody wrote down what the report told."""
     lease, run, status, now, sizes, *ending = told
     store.end_run(lease, run, status, now, set_sizes=sizes, ending=ending[0] if ending else None)
 
 
 METHODS: Mapping[str, Callable[..., Any]] = {
-    "take": SqlStore.take,
-    "release": SqlStore.release_lease,
-    "begin_run": SqlStore.begin,
+    "take": SqlLocation.take_lease,
+    "release": SqlLocation.release_lease,
+    "begin_run": SqlLocation.journal_run,
     "end_run": _end_run,
-    "learn": SqlStore.save_states,
-    "manage": SqlStore.save_adoptions,
-    "note": SqlStore.save_facts,
-    "prune": SqlStore.prune_journal,
-    "intend": SqlStore.record_intent,
-    "record": SqlStore.record_answer,
-    "withdraw": SqlStore.withdraw_batch,
-    "forget": SqlStore.forget_contacts,
+    "learn": SqlLocation.save_states,
+    "manage": SqlLocation.save_adoptions,
+    "note": SqlLocation.save_facts,
+    "prune": SqlLocation.prune_journal,
+    "intend": SqlLocation.record_intent,
+    "record": SqlLocation.record_answer,
+    "withdraw": SqlLocation.withdraw_batch,
+    "forget": SqlLocation.forget_contacts,
     "replace": _replace,
 }
 
@@ -67,31 +68,32 @@ METHODS: Mapping[str, Callable[..., Any]] = {
 class ObjectReplica:
     """What this process knows of a location's state, in a file of its own, which nobody needs once it ends."""
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain, location: LocationId) -> None:
         self._chain = chain
+        self._location = location
         self._directory = tempfile.TemporaryDirectory(prefix="reconciler-")
         self._files = 0
         self._spent: list[int] = []
         self._position = 0
         self._version: str | None = None
         self._database = self._opened(self._new_path())
-        self._store = SqlStore(self._database)
+        self._store = self._state_of(self._database)
 
     def close(self) -> None:
         self._database.close()
         self._directory.cleanup()
 
-    def catch_up(self) -> bool:
-        """Replays what is new; whether there was anything."""
+    def replay(self) -> bool:
+        """Replays the calls that are new; whether there were any."""
         before = self._position, self._version
         for _ in range(TRIES):
             if self._catch_up():
                 return (self._position, self._version) != before
         raise self._chain.has_a_hole(self._position + 1)
 
-    def present(self) -> SqlStore:
-        """With all that there is by now."""
-        self.catch_up()
+    def catch_up(self) -> SqlLocation:
+        """The state with all that there is by now."""
+        self.replay()
         return self._store
 
     def append(self, method: str, *arguments: object) -> Any:
@@ -104,7 +106,7 @@ class ObjectReplica:
             except Taken:
                 self.catch_up()
             except LeaseLost:
-                if not self.catch_up():
+                if not self.replay():
                     raise
 
     def compact(self) -> None:
@@ -152,7 +154,7 @@ class ObjectReplica:
             database.close()
             return
         self._database.close()
-        self._database, self._store, self._position, self._spent = database, SqlStore(database), position, []
+        self._database, self._store, self._position, self._spent = database, self._state_of(database), position, []
 
     def _position_of(self, database: SqliteDatabase) -> int:
         with self._errors(), database.reading():
@@ -191,11 +193,14 @@ class ObjectReplica:
         """What is here is not what the chain says: the next look replays it all."""
         self._database.close()
         self._database = self._opened(self._new_path())
-        self._store, self._position, self._version, self._spent = SqlStore(self._database), 0, None, []
+        self._store, self._position, self._version, self._spent = self._state_of(self._database), 0, None, []
 
     def _new_path(self) -> Path:
         self._files += 1
         return Path(self._directory.name) / f"{self._files}.db"
+
+    def _state_of(self, database: SqliteDatabase) -> SqlLocation:
+        return SqlState(database).at(self._location)
 
     def _opened(self, path: Path) -> SqliteDatabase:
         with self._errors():

@@ -101,7 +101,7 @@ class PostgresDatabase:
     def back_up(self) -> None:
         """A server has its own backups."""
 
-    def faults(self) -> Iterator[str]:
+    def find_faults(self) -> Iterator[str]:
         """The server sees to its constraints."""
         return iter(())
 

@@ -54,7 +54,7 @@ WHERE locations.id = ? AND contacts.id = ? ORDER BY batches.n
 
 
 @decoding()
-def load(database: Database, location: LocationId) -> LocationState:
+def load_state(database: Database, location: LocationId) -> LocationState:
     found = first(database.execute("SELECT n, lineage, serial FROM locations WHERE id = ?", (location,)))
     if found is None:
         return LocationState(location)
@@ -67,12 +67,12 @@ def load(database: Database, location: LocationId) -> LocationState:
 
 
 @decoding()
-def locations(database: Database) -> Sequence[LocationId]:
+def list_locations(database: Database) -> Sequence[LocationId]:
     return tuple(LocationId(row[0]) for row in database.execute("SELECT id FROM locations ORDER BY id"))
 
 
 @decoding()
-def runs(database: Database, location: LocationId) -> Sequence[RunRecord]:
+def read_runs(database: Database, location: LocationId) -> Sequence[RunRecord]:
     return tuple(_run(location, tuple(row)) for row in database.execute(_RUNS, (location,)))
 
 
@@ -134,7 +134,7 @@ def read_facts(database: Database, location: int) -> Facts:
 
 
 @decoding()
-def batches(database: Database, run: str) -> Sequence[BatchRecord]:
+def read_batches(database: Database, run: str) -> Sequence[BatchRecord]:
     """The batches of a run; contacts that were answered alike share one Answer."""
     tagsets = _tagsets(database)
     alike: dict[tuple[Any, ...], Answer] = {}
@@ -149,7 +149,7 @@ def batches(database: Database, run: str) -> Sequence[BatchRecord]:
 
 
 @decoding()
-def trail(database: Database, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+def read_trail(database: Database, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
     """The batches with a row of the contact, each with that row alone, and the id of its run."""
     rows = database.execute(_TRAIL, (location, contact)).fetchall()
     tagsets = _tagsets(database)

@@ -10,37 +10,23 @@ from typing import Self
 
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.journal import BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.model.journal import BatchRecord, BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, wrong_lease_error
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
 from reconciler.store import leases, maintenance, sql_journal, sql_reader
 from reconciler.store.database import Database, Given, first
 from reconciler.store.pattern_table import Interning
-from reconciler.store.reader import SqlReader
 
 
-class SqlStore:
-    """State to be changed; each method is one durable transaction."""
+class SqlState:
+    """The states of all locations in one database."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self._interning = Interning(database)
-        looking = SqlReader(database)
-        self.load_state, self.list_locations, self.read_runs = (
-            looking.load_state,
-            looking.list_locations,
-            looking.read_runs,
-        )
-        self.read_batches, self.read_adopted, self.read_trail = (
-            looking.read_batches,
-            looking.read_adopted,
-            looking.read_trail,
-        )
-        self.read_lease, self.find_faults = looking.read_lease, looking.find_faults
-        self.read_ending = looking.read_ending
 
     def __enter__(self) -> Self:
         return self
@@ -50,52 +36,105 @@ class SqlStore:
     ) -> None:
         self.database.close()
 
-    def acquire_lease(self, location: LocationId, holder: Holder, now: Instant) -> Lease:
+    def at(self, location: LocationId) -> SqlLocation:
+        return SqlLocation(self.database, self._interning, location)
+
+    def list_locations(self) -> Sequence[LocationId]:
+        with self.database.reading():
+            return sql_reader.list_locations(self.database)
+
+    def find_faults(self) -> Sequence[str]:
+        with self.database.reading():
+            return tuple(maintenance.find_faults(self.database))
+
+
+class SqlLocation:
+    """The state of one location; each method is one consistent view, or one durable transaction.
+
+    `interning` is the connection's, which all locations share.
+    """
+
+    def __init__(self, database: Database, interning: Interning, location: LocationId) -> None:
+        self._database, self._interning, self._location = database, interning, location
+
+    def load_state(self) -> LocationState:
+        with self._database.reading():
+            return sql_reader.load_state(self._database, self._location)
+
+    def read_runs(self) -> Sequence[RunRecord]:
+        with self._database.reading():
+            return sql_reader.read_runs(self._database, self._location)
+
+    def read_batches(self, run: str) -> Sequence[BatchRecord]:
+        with self._database.reading():
+            return sql_reader.read_batches(self._database, run)
+
+    def read_adopted(self, run: str) -> Mapping[ContactId, TagSet]:
+        with self._database.reading():
+            return sql_journal.read_adopted(self._database, run)
+
+    def read_ending(self, run: str) -> RunEnding | None:
+        with self._database.reading():
+            return sql_journal.read_ending(self._database, run)
+
+    def read_trail(self, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
+        with self._database.reading():
+            return sql_reader.read_trail(self._database, self._location, contact)
+
+    def read_lease(self, now: Instant) -> Lease | None:
+        with self._database.reading():
+            return leases.held(self._database, self._location, now)
+
+    def last_fence(self) -> int:
+        """The highest fencing number so far, 0 before the first."""
+        with self._database.reading():
+            return leases.last_fence(self._database, self._location)
+
+    def find_faults(self) -> Sequence[str]:
+        with self._database.reading():
+            return tuple(maintenance.find_faults(self._database))
+
+    def acquire_lease(self, holder: Holder, now: Instant) -> Lease:
         self._interning.forget()
         with self._changing() as database:
-            lease = leases.take(database, self._location(location, str(uuid.uuid4())), location, holder, now)
-            database.hold(location, lease.fence)
+            lease = leases.take(database, self._number(str(uuid.uuid4())), self._location, holder, now)
+            database.hold(self._location, lease.fence)
             return lease
 
-    def take(self, lease: Lease, lineage: str) -> None:
+    def take_lease(self, lease: Lease, lineage: str) -> None:
         """Makes `lease` the location's, unless a later one is; `lineage` is that of a location not seen before."""
         with self._changing() as database:
-            number = self._location(lease.location, lineage)
-            if leases.last_fence(database, lease.location) > lease.fence:
+            number = self._number(lineage)
+            if leases.last_fence(database, self._location) > lease.fence:
                 raise lease_lost_error(lease)
             leases.put(database, number, lease)
-
-    def last_fence(self, location: LocationId) -> int:
-        """The highest fencing number so far, 0 before the first."""
-        with self.database.reading():
-            return leases.last_fence(self.database, location)
 
     def renew_lease(self, lease: Lease, now: Instant) -> Lease:
         renewed = Lease(lease.location, lease.holder, lease.fence, Instant(now + TTL_MS))
         with self._holding(lease) as (database, number):
-            database.hold(lease.location, lease.fence)
+            database.hold(self._location, lease.fence)
             database.execute("UPDATE leases SET expires = ? WHERE location = ?", (renewed.expires, number))
         return renewed
 
     def release_lease(self, lease: Lease) -> None:
         with self._holding(lease) as (database, number):
             leases.end(database, number)
-            database.let_go(lease.location, lease.fence)
+            database.let_go(self._location, lease.fence)
 
-    def unlock_lease(self, location: LocationId, lease: str) -> Lease:
+    def unlock_lease(self, lease: str) -> Lease:
         with self._changing() as database:
-            found = first(database.execute("SELECT n FROM locations WHERE id = ?" + database.for_update, (location,)))
-            if found is None:
-                raise wrong_lease_error(location, lease, None)
-            return leases.unlock(database, int(found[0]), location, lease)
+            row = first(database.execute(_LOCATION + database.for_update, (self._location,)))
+            if row is None:
+                raise wrong_lease_error(self._location, lease, None)
+            return leases.unlock(database, int(row[0]), self._location, lease)
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
-        self.database.back_up()
-        self.begin(lease, header, run)
+        self._database.back_up()
+        self.journal_run(lease, header, run)
         return run
 
-    def begin(self, lease: Lease, header: RunHeader, run: str) -> None:
+    def journal_run(self, lease: Lease, header: RunHeader, run: str) -> None:
         """Begins the run of that id; makes no backup."""
         with self._holding(lease) as (database, number):
             self._end_interrupted(database, number)
@@ -187,10 +226,10 @@ class SqlStore:
             maintenance.forget(database, number, contacts)
 
     def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
-        self.database.back_up()
-        self.become(lease, state, runs)
+        self._database.back_up()
+        self.put_state(lease, state, runs)
 
-    def become(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
+    def put_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
         """As `replace`; makes no backup."""
         with self._holding(lease) as (database, number):
             maintenance.replace_all(database, self._interning, number, state, runs)
@@ -199,8 +238,8 @@ class SqlStore:
     def _changing(self) -> Iterator[Database]:
         """A transaction; what was interned in one that failed is forgotten."""
         try:
-            with self.database.writing():
-                yield self.database
+            with self._database.writing():
+                yield self._database
         except BaseException:
             self._interning.forget()
             raise
@@ -209,15 +248,13 @@ class SqlStore:
     def _holding(self, lease: Lease) -> Iterator[tuple[Database, int]]:
         """A transaction under `lease`, with the location's number."""
         with self._changing() as database:
-            yield database, leases.held_location(database, lease)
+            yield database, leases.held_location(database, self._location, lease)
 
-    def _location(self, location: LocationId, lineage: str) -> int:
+    def _number(self, lineage: str) -> int:
         """The location's number; nobody else takes its lease until the transaction ends."""
-        self.database.execute(
-            "INSERT INTO locations (id, lineage, serial) VALUES (?, ?, 0) ON CONFLICT DO NOTHING", (location, lineage)
-        )
-        found = self.database.execute("SELECT n FROM locations WHERE id = ?" + self.database.for_update, (location,))
-        return int(first(found)[0])
+        insert = "INSERT INTO locations (id, lineage, serial) VALUES (?, ?, 0) ON CONFLICT DO NOTHING"
+        self._database.execute(insert, (self._location, lineage))
+        return int(first(self._database.execute(_LOCATION + self._database.for_update, (self._location,)))[0])
 
     def _write_known(self, database: Database, location: int, changed: Mapping[ContactId, ContactState]) -> None:
         if not changed:
@@ -256,5 +293,6 @@ def _count(database: Database, location: int) -> None:
     database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
 
 
+_LOCATION = "SELECT n FROM locations WHERE id = ?"
 _REPLACE_KNOWN = "DO UPDATE SET known = excluded.known WHERE contacts.known <> excluded.known"
 _INTENDED = "SELECT batches.n FROM batches JOIN runs ON run = runs.n WHERE location = ? AND batches.status = 'intended'"

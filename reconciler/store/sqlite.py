@@ -77,7 +77,7 @@ class SqliteDatabase:
     def has_ended(self, location: LocationId, fence: int) -> bool:  # noqa: ARG002 (a file knows no sessions)
         return False
 
-    def faults(self) -> Iterator[str]:
+    def find_faults(self) -> Iterator[str]:
         for (found,) in self.connection.execute("PRAGMA integrity_check(20)"):
             if found != "ok":
                 yield f"the file is damaged: {found}"
@@ -105,6 +105,13 @@ def open_for_reading(path: Path, disk: Disk = DISK) -> SqliteDatabase | None:
         return None
     with errors(path):
         return SqliteDatabase(migrated_copy(connection), path, disk)
+
+
+def open_empty() -> SqliteDatabase:
+    """A connection to a state in memory that nothing was ever written to."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(TABLES)
+    return SqliteDatabase(connection, Path(":memory:"))
 
 
 def open_scratch(path: Path) -> SqliteDatabase:

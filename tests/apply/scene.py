@@ -223,14 +223,14 @@ class Scene:
 
     def has_intent(self, location: LocationId, sent: Sent) -> bool:
         with open_reader(self.url) as reader:
-            state = reader.load_state(location)
+            state = reader.at(location).load_state()
         tags = state.spelling.read(frozenset(sent.tags))
         return all(state.observed[contact].doubt >= tags for contact in sent.contacts)
 
     def plan(self, options: PlanOptions | None = None) -> Plan:
         with open_reader(self.url) as reader:
             plans = [
-                plan_location(want, reader.load_state(location), options or self.options)
+                plan_location(want, reader.at(location).load_state(), options or self.options)
                 for location, want in self.wanted.items()
             ]
         return combine_plans(plans, as_of=self.clock.now(), manifests="manifests")
@@ -339,18 +339,18 @@ class Scene:
 
     def serial(self, location: LocationId = HERE) -> int:
         with open_reader(self.url) as reader:
-            return reader.load_state(location).serial
+            return reader.at(location).load_state().serial
 
     def _under_management(self, location: LocationId) -> dict[ContactId, TagSet]:
         with open_reader(self.url) as reader:
-            return {contact: known.ledger for contact, known in reader.load_state(location).observed.items()}
+            return {contact: known.ledger for contact, known in reader.at(location).load_state().observed.items()}
 
     def tags(self, text: str, location: LocationId = HERE) -> set[str]:
         return set(self.places[location].crm.tags_of(name(text)))
 
     def known(self, text: str, location: LocationId = HERE) -> object:
         with open_reader(self.url) as reader:
-            return reader.load_state(location).observed[name(text)]
+            return reader.at(location).load_state().observed[name(text)]
 
     def adds(self, location: LocationId = HERE) -> Counter[tuple[ContactId, Tag]]:
         """Add transitions that we caused, per pair."""
@@ -458,7 +458,7 @@ class Scene:
         assert told == {each: number for each, number in report.pairs.items() if each not in ENDED_WELL}
         # where the disk failed there is no journal; whoever lost the lease writes into none
         with suppress(StateError), open_reader(self.url) as reader:
-            found = reader.read_ending(report.run)
+            found = reader.at(HERE).read_ending(report.run)
             assert found == ending or (found is None and (report.error or not report.run))
 
 

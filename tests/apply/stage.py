@@ -105,7 +105,7 @@ class Scene:
 
     def plan(self, desired: Desired, location: LocationId = HERE) -> Plan:
         with open_reader(self.url) as reader:
-            state = reader.load_state(location)
+            state = reader.at(location).load_state()
         return combine_plans(
             [plan_location(desired, state, self.options)], as_of=self.clock.now(), manifests="manifests"
         )
@@ -115,17 +115,18 @@ class Scene:
         return Services(lambda _: writer, store, self.clock, self._listen, emergency, stop=self.stop)
 
     def log(self, run: str) -> RunLog:
-        with open_reader(self.url) as reader:
-            record = next(each for each in reader.read_runs(HERE) if each.id == run)
-            return read_log(reader, record)
+        with open_reader(self.url) as state:
+            reader = state.at(HERE)
+            record = next(each for each in reader.read_runs() if each.id == run)
+            return read_log(state, record)
 
     def runs(self) -> Sequence[RunRecord]:
         with open_reader(self.url) as reader:
-            return reader.read_runs(HERE)
+            return reader.at(HERE).read_runs()
 
     def known(self, name: str) -> ContactState:
         with open_reader(self.url) as reader:
-            return reader.load_state(HERE).observed[ContactId(who(name))]
+            return reader.at(HERE).load_state().observed[ContactId(who(name))]
 
     def others(self, name: str, *, add: str = "", remove: str = "") -> None:
         """Somebody works by hand."""
@@ -135,12 +136,12 @@ class Scene:
 
     def reversal(self, run: str) -> Reversal:
         with open_reader(self.url) as reader:
-            ids = [each.id for each in reader.read_runs(HERE)]
+            ids = [each.id for each in reader.at(HERE).read_runs()]
         return read_reversal(self.log(run), [self.log(each) for each in ids[ids.index(run) + 1 :]])
 
     def plan_revert(self, run: str, desired: Desired) -> LocationPlan:
         with open_reader(self.url) as reader:
-            return plan_revert(self.reversal(run), desired, reader.load_state(HERE), self.options)
+            return plan_revert(self.reversal(run), desired, reader.at(HERE).load_state(), self.options)
 
     def revert(self, run: str, desired: Desired) -> LocationReport:
         plan = combine_plans([self.plan_revert(run, desired)], as_of=self.clock.now(), manifests="manifests")

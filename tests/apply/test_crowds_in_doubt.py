@@ -85,8 +85,9 @@ def test_a_kept_reading_is_judged_by_a_later_run_even_one_that_cannot_read(tmp_p
     scene.may_read = False
     assert pairs(scene.apply()) == {}
 
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder("another"), scene.clock.now())
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder("another"), scene.clock.now())
         store.save_facts(lease, Facts(moves_updated=True))
         store.release_lease(lease)
     report = scene.apply()
@@ -119,8 +120,9 @@ def observed_crowd(directory: Path, number: int, **more: object) -> Scene:
     seen = ObservedContacts(
         frozenset({Tag("one")}), scene.clock.now(), ObservationOrigin.IMPORT, tuple(map(name, crowd(number)))
     )
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder("another"), scene.clock.now())
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder("another"), scene.clock.now())
         store.begin_run(lease, RunHeader(HERE, "import", "anna", scene.clock.now()))
         store.save_states(lease, dict(seen.apply_to(ContactStates())))
         store.release_lease(lease)

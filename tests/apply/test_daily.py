@@ -43,9 +43,10 @@ def consume(scene: Scene, tag: str) -> None:
 def look_again(scene: Scene) -> None:
     """A refresh: what everybody carries now."""
     now = scene.clock.now()
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder("refresh", operation="refresh"), now)
-        observed = store.load_state(HERE).observed
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder("refresh", operation="refresh"), now)
+        observed = store.load_state().observed
         read = {each: scene.world.find(each) for each in observed.contacts}
         seen = {
             each: record_observation(observed[each], found.tags, at=now, origin=ObservationOrigin.GET, settle_ms=0)
@@ -153,7 +154,7 @@ def test_a_tag_that_comes_back_respelt_is_added_once_and_removed_as_it_is_there(
     assert (report.exit_code, report.requests) == (0, 3)
     assert scene.tags("anna") == {"x", THERE}
     with open_reader(scene.url) as reader:
-        assert reader.load_state(HERE).facts == Facts(aliases=((Tag(APART), Tag(THERE)),))
+        assert reader.at(HERE).load_state().facts == Facts(aliases=((Tag(APART), Tag(THERE)),))
     for _ in range(3):
         plan, report = today(scene, desired)
         assert plan.is_empty

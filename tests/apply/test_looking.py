@@ -53,18 +53,20 @@ def known(scene: Scene, who: str) -> ContactState:
 
 
 def journal(scene: Scene) -> list[tuple[BatchStatus, set[Outcome | None]]]:
-    with open_reader(scene.url) as reader:
+    with open_reader(scene.url) as state:
+        reader = state.at(HERE)
         return [
             (batch.status, {answer.verdict and answer.verdict.outcome for answer in batch.answers.values()})
-            for run in reader.read_runs(HERE)
+            for run in reader.read_runs()
             for batch in reader.read_batches(run.id)
         ]
 
 
 def learns(scene: Scene, *, moves: bool) -> None:
     """What an earlier run learnt of the location."""
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder("earlier"), scene.clock.now())
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder("earlier"), scene.clock.now())
         store.save_facts(lease, Facts(moves_updated=moves))
         store.release_lease(lease)
 
@@ -219,7 +221,7 @@ def test_without_a_read_refused_additions_are_held(tmp_path: Path, may_read: boo
     assert known(scene, "c0").doubt == {"a"}
     # the number stands in the message
     with open_reader(scene.url) as reader:
-        assert reader.load_state(HERE).facts.max_contacts == 6
+        assert reader.at(HERE).load_state().facts.max_contacts == 6
 
 
 @pytest.mark.parametrize("may_read", [True, False])

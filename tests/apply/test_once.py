@@ -203,25 +203,27 @@ def test_what_is_there_after_all_is_adopted(scene: Scene) -> None:
 def test_a_state_pulled_and_pushed_remembers_it(scene: Scene, tmp_path: Path) -> None:
     scene.run(WITHOUT)
     with open_store(scene.url) as store:
-        document = state_document([Portable(store.load_state(HERE), ())])
+        document = state_document([Portable(store.at(HERE).load_state(), ())])
     (found,) = read_state(document, path="x")
     assert verify(found, now=scene.clock.now()) == ()
     (tmp_path / "other").mkdir()
     other = Scene(tmp_path / "other", {"anna": "", "bert": "welcome"}, clock=scene.clock, options=scene.options)
-    with open_store(other.url) as store:
-        lease = store.acquire_lease(HERE, a_holder(), scene.clock.now())
-        store.replace_state(lease, found.state, ())
-        store.release_lease(lease)
+    with open_store(other.url) as state:
+        there = state.at(HERE)
+        lease = there.acquire_lease(a_holder(), scene.clock.now())
+        there.replace_state(lease, found.state, ())
+        there.release_lease(lease)
     other.run(TODAY)
     assert welcomes(other) == 0
 
 
 def test_a_contact_that_was_forgotten_was_given_nothing(scene: Scene) -> None:
     scene.run(WITHOUT)
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder(), scene.clock.now())
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder(), scene.clock.now())
         store.forget_contacts(
-            lease, [next(each for each in store.load_state(HERE).observed.contacts if each.startswith("anna"))]
+            lease, [next(each for each in store.load_state().observed.contacts if each.startswith("anna"))]
         )
         store.release_lease(lease)
     scene.run(TODAY)

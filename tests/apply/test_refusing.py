@@ -28,7 +28,7 @@ TEN = [f"c{nth}" for nth in range(10)]
 
 def facts(scene: Scene) -> Facts:
     with open_reader(scene.url) as reader:
-        return reader.load_state(HERE).facts
+        return reader.at(HERE).load_state().facts
 
 
 def sizes(scene: Scene) -> list[tuple[int, int, int | None]]:
@@ -213,8 +213,9 @@ def test_no_more_than_forty_requests_are_spent_on_it(tmp_path: Path) -> None:
 def teach(scene: Scene, days_ago: int, *, contacts: int | None = None, tags: int | None = None) -> None:
     """What a refusal taught an earlier run."""
     at = Instant(scene.clock.ms - days_ago * DAY_MS)
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder("earlier"), scene.clock.now())
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder("earlier"), scene.clock.now())
         store.save_facts(lease, Facts(moves_updated=True, max_contacts=contacts, max_tags=tags, limits_at=at))
         store.release_lease(lease)
 

@@ -34,12 +34,13 @@ from tests.sandbox.faults import FaultKind
 def looked_at(scene: Scene, who: str) -> None:
     """A refresh, long after."""
     scene.clock.ms += DAY_MS
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder("refresh"), scene.clock.now())
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder("refresh"), scene.clock.now())
         store.begin_run(lease, RunHeader(HERE, "refresh", "anna", scene.clock.now()))
         tags = frozenset(map(Tag, scene.tags(who)))
         seen = ObservedContacts(tags, scene.clock.now(), ObservationOrigin.GET, (name(who),))
-        store.save_states(lease, dict(seen.apply_to(store.load_state(HERE).observed)))
+        store.save_states(lease, dict(seen.apply_to(store.load_state().observed)))
         store.release_lease(lease)
 
 
@@ -56,7 +57,7 @@ def test_a_plan_file_that_is_planned_anew_adds_nothing_again_that_its_run_added(
     looked_at(scene, "anna")
     fresh, proposed = scene.plan().locations[0], file.locations[0]
     with open_store(scene.url) as store:
-        both = narrow_plan(fresh, proposed, scene.wanted[HERE], store.load_state(HERE), options)
+        both = narrow_plan(fresh, proposed, scene.wanted[HERE], store.at(HERE).load_state(), options)
     plan = combine_plans([both], as_of=scene.clock.now(), manifests="manifests")
     assert {contact for delta in both.deltas for contact in delta.contacts} == {name("anna"), name("bert")}
     scene.apply(plan, proposal=Proposal(file))

@@ -164,7 +164,7 @@ def test_a_revert_leaves_the_sizes_of_the_sets_alone(scene: Scene) -> None:
     run = scene.run(of("anna cara", "vip")).run
     scene.revert(run, NOTHING)
     with open_store(scene.url) as store:
-        assert dict(store.load_state(next(iter(store.list_locations()))).set_sizes) == {"s": 2}
+        assert dict(store.at(next(iter(store.list_locations()))).load_state().set_sizes) == {"s": 2}
 
 
 def test_what_the_run_itself_left_in_doubt_is_listed(scene: Scene) -> None:
@@ -177,7 +177,7 @@ def test_what_the_run_itself_left_in_doubt_is_listed(scene: Scene) -> None:
     scene.after = lambda nth: None
     killed = scene.run(of("cara", "x"))
     with open_store(scene.url) as store:
-        first = store.read_runs(next(iter(store.list_locations())))[0].id
+        first = store.at(next(iter(store.list_locations()))).read_runs()[0].id
     assert left_out(scene, first, NOTHING) == {UNCLEAR_THEN: ("vip",)}
     assert killed.exit_code == ExitCode.DONE
 

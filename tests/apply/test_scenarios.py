@@ -39,7 +39,7 @@ def faults(*kinds: FaultKind | None) -> FaultPlan:
 
 def status(scene: Scene) -> list[RunStatus]:
     with open_reader(scene.url) as reader:
-        return [each.status for each in reader.read_runs(HERE)]
+        return [each.status for each in reader.at(HERE).read_runs()]
 
 
 def pairs(report: LocationReport) -> dict[str, int]:
@@ -319,7 +319,7 @@ def observed_by_hand(scene: Scene, *contacts: str) -> tuple[ObservedContacts, ..
 def refreshed(scene: Scene, seen: tuple[ObservedContacts, ...]) -> Plan:
     """A plan on what was just read, as the command line makes it."""
     with open_reader(scene.url) as reader:
-        state = reader.load_state(HERE)
+        state = reader.at(HERE).load_state()
     for each in seen:
         state.observed.update(dict(each.apply_to(state.observed)))
     located = plan_location(scene.wanted[HERE], state, scene.options, observations=seen)
@@ -371,8 +371,9 @@ def test_guards_in_later_rounds_know_what_a_refresh_brought(tmp_path: Path) -> N
     scene = Scene(tmp_path, *(contact(each, "old") for each in crowd))
     scene.want(a_set("s", crowd[:10], "new", authority=Authority.OWNED), rule=[a_rule("old")])
     plan = refreshed(scene, observed_by_hand(scene, *crowd))
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder("other"), START)
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder("other"), START)
         store.save_states(lease, {name("zzz"): ContactState(observed=frozenset())})
         store.release_lease(lease)
     report = scene.apply(plan)
@@ -404,8 +405,9 @@ def test_nothing_is_sent_of_what_needs_a_refresh_though_it_was_observed_since(tm
     scene = Scene(tmp_path, contact("anna"), contact("bert", "vip"), options=FREE)
     scene.want(a_set("s", "anna", "new"), a_set("t", "bert", authority=Authority.OWNED), rule=[a_rule("vip")])
     plan = scene.plan()
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder("other"), START)
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder("other"), START)
         known = ContactState(frozenset({Tag("vip")}), Instant(START - 1), ObservationOrigin.GET)
         store.save_states(lease, {name("bert"): known})
         store.release_lease(lease)
@@ -473,7 +475,7 @@ def test_a_lease_held_by_another_sends_nothing(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)
     scene.want(a_set("s", "anna", "vip"))
     with open_store(scene.url) as store:
-        store.acquire_lease(HERE, a_holder("other"), START)
+        store.at(HERE).acquire_lease(a_holder("other"), START)
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (0, {"not_sent": 1}, ExitCode.LOCKED)
@@ -490,7 +492,7 @@ def test_a_lost_lease_ends_the_run_without_another_request(tmp_path: Path, when:
         if nth == 1:
             scene.clock.ms += TTL_MS
             with open_store(scene.url) as other:
-                other.acquire_lease(HERE, a_holder("other"), scene.clock.now())
+                other.at(HERE).acquire_lease(a_holder("other"), scene.clock.now())
 
     setattr(scene.here, when, pause)
     report = scene.apply()
@@ -507,7 +509,7 @@ def test_a_run_stopped_before_its_first_request_sends_none_under_a_lost_lease(tm
 
     def steal(nth: int) -> None:
         with open_store(scene.url) as other:
-            other.acquire_lease(HERE, a_holder("other"), Instant(scene.clock.ms + TTL_MS))
+            other.at(HERE).acquire_lease(a_holder("other"), Instant(scene.clock.ms + TTL_MS))
 
     scene.here.after = steal
     report = scene.apply()
@@ -519,8 +521,9 @@ def test_a_plan_that_the_state_has_outrun_sends_what_was_approved(tmp_path: Path
     scene = Scene(tmp_path, contact("anna"), contact("bert"), contact("cara", "x"), options=FREE)
     scene.want(a_set("s", "anna bert", "vip"))
     plan = scene.plan()
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder("other"), START)
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder("other"), START)
         seen = ContactState(frozenset({Tag("vip")}), START, ObservationOrigin.GET)
         pruned = ContactState(frozenset({Tag("x")}), START, ObservationOrigin.GET, ledger=frozenset({Tag("x")}))
         store.save_states(lease, {name("anna"): seen, name("cara"): pruned})
@@ -539,8 +542,9 @@ def test_guards_look_at_what_is_sent_not_at_what_is_left_out(tmp_path: Path) -> 
     scene = Scene(tmp_path, contact("anna"), *(contact(each, "x") for each in crowd))
     scene.want(a_set("s", "anna", "vip"))
     plan = scene.plan()
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder("other"), START)
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder("other"), START)
         pruned = ContactState(frozenset({Tag("x")}), START, ObservationOrigin.GET, ledger=frozenset({Tag("x")}))
         store.save_states(lease, dict.fromkeys(map(name, crowd), pruned))
         store.release_lease(lease)
@@ -635,7 +639,7 @@ def intruder(scene: Scene) -> int:
     """Another process that would apply at this very moment."""
     with open_store(scene.url) as store:
         try:
-            store.acquire_lease(HERE, a_holder("intruder"), scene.clock.now())
+            store.at(HERE).acquire_lease(a_holder("intruder"), scene.clock.now())
         except LockHeld as error:
             return error.exit_code
     return ExitCode.DONE

@@ -39,7 +39,7 @@ def known(scene: Scene, who: str) -> ContactState:
 
 def facts(scene: Scene) -> object:
     with open_reader(scene.url) as reader:
-        return reader.load_state(HERE).facts.moves_updated
+        return reader.at(HERE).load_state().facts.moves_updated
 
 
 @pytest.mark.parametrize("kind", LANDED)

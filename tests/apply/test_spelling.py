@@ -31,7 +31,7 @@ def keeping(directory: Path, *people: str, **more: object) -> Scene:
 
 def drifted(scene: Scene) -> set[str]:
     with open_reader(scene.url) as reader:
-        report = find_drift(scene.wanted[HERE], reader.load_state(HERE), now=scene.clock.now(), foreign=True)
+        report = find_drift(scene.wanted[HERE], reader.at(HERE).load_state(), now=scene.clock.now(), foreign=True)
     return {f"{each.drift} {each.tag}" for each in report.drifted}
 
 
@@ -131,9 +131,10 @@ def test_the_journal_tells_what_was_sent_and_the_state_what_is_there(tmp_path: P
     scene = keeping(tmp_path, "anna")
     scene.want(a_set("s", "anna", (SENT,)))
     scene.apply()
-    with open_reader(scene.url) as reader:
-        (run,) = reader.read_runs(HERE)
-        (batch,), state = reader.read_batches(run.id), reader.load_state(HERE)
+    with open_reader(scene.url) as opened:
+        reader = opened.at(HERE)
+        (run,) = reader.read_runs()
+        (batch,), state = reader.read_batches(run.id), reader.load_state()
     known = state.observed[name("anna")]
 
     assert batch.tags == (SENT,)

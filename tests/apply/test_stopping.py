@@ -164,8 +164,9 @@ def test_after_a_signal_what_is_under_way_ends_and_nothing_else_leaves(tmp_path:
     assert pairs(report) == {"applied": sent, "not_sent": 40 - sent}
     assert max(each.began for each in scene.here.sent) == asked[0]
     assert max(each.ended or 0 for each in scene.here.sent) == scene.clock.ms
-    with open_store(scene.url) as store:
-        store.release_lease(store.acquire_lease(scene.here.crm.location, a_holder("next"), scene.clock.now()))
+    with open_store(scene.url) as state:
+        store = state.at(scene.here.crm.location)
+        store.release_lease(store.acquire_lease(a_holder("next"), scene.clock.now()))
     scene.here.before = lambda nth: None
     assert pairs(scene.apply()) == {"applied": 40 - sent}
 

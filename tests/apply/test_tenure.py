@@ -34,8 +34,9 @@ def scene(tmp_path: Path) -> Scene:
 
 def take_over(scene: Scene, *, at: int) -> None:
     """Somebody else comes, at a time when the lease is over, and goes again."""
-    with open_store(scene.url) as other:
-        other.release_lease(other.acquire_lease(HERE, a_holder("two"), Instant(at)))
+    with open_store(scene.url) as state:
+        other = state.at(HERE)
+        other.release_lease(other.acquire_lease(a_holder("two"), Instant(at)))
 
 
 def test_the_pauses_of_a_wait_double_up_to_16_seconds() -> None:
@@ -46,7 +47,7 @@ def test_the_pauses_of_a_wait_double_up_to_16_seconds() -> None:
 
 def test_a_locked_location_is_refused_at_once(scene: Scene) -> None:
     with open_store(scene.url) as other:
-        other.acquire_lease(HERE, a_holder("two"), START)
+        other.at(HERE).acquire_lease(a_holder("two"), START)
         report = scene.run(ALL)
 
     assert (report.exit_code, scene.sent) == (ExitCode.LOCKED, [])
@@ -56,7 +57,7 @@ def test_a_locked_location_is_refused_at_once(scene: Scene) -> None:
 
 def test_a_wait_for_the_lock_ends_when_the_lease_does(scene: Scene) -> None:
     with open_store(scene.url) as other:
-        other.acquire_lease(HERE, a_holder("two"), START)
+        other.at(HERE).acquire_lease(a_holder("two"), START)
         report = scene.run(ALL, lock_timeout_ms=120_000)
 
     waits = [each.milliseconds for each in scene.told if isinstance(each, Waiting)]
@@ -66,7 +67,7 @@ def test_a_wait_for_the_lock_ends_when_the_lease_does(scene: Scene) -> None:
 
 def test_a_wait_for_the_lock_ends_with_its_time(scene: Scene) -> None:
     with open_store(scene.url) as other:
-        other.acquire_lease(HERE, a_holder("two"), START)
+        other.at(HERE).acquire_lease(a_holder("two"), START)
         report = scene.run(ALL, lock_timeout_ms=20_000)
 
     assert (report.exit_code, scene.clock.ms - START) == (ExitCode.LOCKED, 20_000)
@@ -75,7 +76,7 @@ def test_a_wait_for_the_lock_ends_with_its_time(scene: Scene) -> None:
 def test_the_lease_is_alive_during_requests_of_any_length(scene: Scene) -> None:
     def nobody_comes_between(nth: int) -> None:
         with open_store(scene.url) as other, pytest.raises(LockHeld):
-            other.acquire_lease(HERE, a_holder("two"), scene.clock.now())
+            other.at(HERE).acquire_lease(a_holder("two"), scene.clock.now())
 
     scene.takes_ms = 10 * TTL_MS
     scene.after = nobody_comes_between
@@ -104,7 +105,9 @@ def test_a_lost_lease_ends_the_run_before_the_next_request(scene: Scene) -> None
     assert "was taken over" in report.error
     with open_reader(scene.url) as reader:
         # the answer of the one request was refused: what is left of it is a doubt
-        assert [contact for contact, known in reader.load_state(HERE).observed.items() if known.doubt] == [who("anna")]
+        assert [contact for contact, known in reader.at(HERE).load_state().observed.items() if known.doubt] == [
+            who("anna")
+        ]
 
 
 def test_a_lease_lost_before_an_intent_leaves_nothing_behind(scene: Scene) -> None:
@@ -141,7 +144,7 @@ def test_a_process_paused_just_before_a_request_leaves_no_doubt(scene: Scene) ->
 
     assert (report.status, len(scene.sent)) == (RunStatus.STOPPED, 1)
     with open_reader(scene.url) as reader:
-        assert not any(known.doubt for _, known in reader.load_state(HERE).observed.items())
+        assert not any(known.doubt for _, known in reader.at(HERE).load_state().observed.items())
 
 
 def test_a_paused_process_that_wakes_in_time_goes_on(scene: Scene) -> None:
@@ -153,8 +156,9 @@ def test_a_paused_process_that_wakes_in_time_goes_on(scene: Scene) -> None:
 
 
 def test_what_a_paused_process_writes_after_a_take_over_is_refused(scene: Scene) -> None:
-    with open_store(scene.url) as store:
-        lease = store.acquire_lease(HERE, a_holder(), START)
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder(), START)
         take_over(scene, at=START + TTL_MS)
         for write in (store.renew_lease, store.release_lease):
             with pytest.raises(LeaseLost):

@@ -158,8 +158,9 @@ def bench(tmp_path: Path, cache: Path, world: World) -> Iterator[Bench]:
 
 def _earlier_run(bench: Bench) -> None:
     """Leaves the state that somebody's first run made: a job takes one that is not there for lost."""
-    with open_store(f"sqlite:///{bench.directory}/state.db") as store:
-        lease = store.acquire_lease(LocationId(LOCATION), a_holder(), wall_clock())
+    with open_store(f"sqlite:///{bench.directory}/state.db") as state:
+        store = state.at(LocationId(LOCATION))
+        lease = store.acquire_lease(a_holder(), wall_clock())
         store.end_run(
             lease,
             store.begin_run(lease, RunHeader(lease.location, "apply", "anna", wall_clock())),

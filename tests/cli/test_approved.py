@@ -123,8 +123,9 @@ def held(tried: int) -> None:
         unconfirmed=tags,
         attempted_at=Instant(now - tried),
     )
-    with open_store("sqlite:///.reconciler/state.db") as store:
-        lease = store.acquire_lease(LOCATION, a_holder("anna"), now)
+    with open_store("sqlite:///.reconciler/state.db") as state:
+        store = state.at(LOCATION)
+        lease = store.acquire_lease(a_holder("anna"), now)
         store.save_states(lease, {contact_id(0): known})
         store.release_lease(lease)
 

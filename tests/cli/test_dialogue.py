@@ -33,7 +33,7 @@ def shop(project: Path, manifest: Manifest) -> Path:
 @pytest.fixture
 def locked(shop: Path) -> Iterator[Lease]:
     with open_store(f"sqlite:///{shop}/.reconciler/state.db") as store:
-        yield store.acquire_lease(LOCATION, a_holder("anna"), SystemClock().now())
+        yield store.at(LOCATION).acquire_lease(a_holder("anna"), SystemClock().now())
 
 
 def test_the_question_has_the_counts_the_automations_and_the_name(shop: Path, world: World) -> None:

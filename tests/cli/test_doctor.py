@@ -254,12 +254,13 @@ def test_broken_manifests_and_state(reconciler: Command, applied: Path, project:
 
 
 def test_a_held_lock_is_told_and_left(reconciler: Command, applied: Path) -> None:
-    with open_store(URL) as store:
+    with open_store(URL) as state:
+        store = state.at(LOCATION)
         held = current_holder("apply")
-        lease = store.acquire_lease(LOCATION, held, held.created)
+        lease = store.acquire_lease(held, held.created)
         code, found = _remarks(reconciler, "--offline")
         assert (code, found["lock"][0]) == (0, "watch")
-        assert store.read_lease(LOCATION, held.created) == lease
+        assert store.read_lease(held.created) == lease
         store.release_lease(lease)
 
 

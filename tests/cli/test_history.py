@@ -198,11 +198,12 @@ def test_older_runs_give_up_their_rows(reconciler: Command, manifest: Manifest, 
 def a_run_under_way() -> Iterator[None]:
     """A run that began, whose holder is alive as far as anybody can tell."""
     now = SystemClock().now()
-    with open_store("sqlite:///.reconciler/state.db") as store:
-        lease = store.acquire_lease(LOCATION, replace(a_holder("anna"), created=now), now)
+    with open_store("sqlite:///.reconciler/state.db") as state:
+        store = state.at(LOCATION)
+        lease = store.acquire_lease(replace(a_holder("anna"), created=now), now)
         store.begin_run(lease, RunHeader(LOCATION, "apply", "anna", now))
         yield
-        store.unlock_lease(LOCATION, lease.holder.id)
+        store.unlock_lease(lease.holder.id)
 
 
 def status_of_last(reconciler: Command) -> str:
@@ -228,5 +229,5 @@ def test_a_killed_run_is_not_taken_for_that_of_the_next_holder(reconciler: Comma
         pass
     now = SystemClock().now()
     with open_store("sqlite:///.reconciler/state.db") as store:
-        store.acquire_lease(LOCATION, replace(a_holder("bert"), created=Instant(now + 1)), now)
+        store.at(LOCATION).acquire_lease(replace(a_holder("bert"), created=Instant(now + 1)), now)
         assert status_of_last(reconciler) == "interrupted"

@@ -34,7 +34,7 @@ STATE = "sqlite:///.reconciler/state.db"
 def locked(project: Path, manifest: Manifest) -> None:
     manifest(customers=(range(3), ["customer"], []))
     with open_store(STATE) as store:
-        store.acquire_lease(LOCATION, a_holder("anna"), SystemClock().now())
+        store.at(LOCATION).acquire_lease(a_holder("anna"), SystemClock().now())
 
 
 @pytest.mark.usefixtures("locked")
@@ -84,7 +84,7 @@ def test_there_is_nothing_to_unlock(reconciler: Command, project: Path) -> None:
 def test_a_wait_ends_as_soon_as_the_lock_does(reconciler: Command, world: World) -> None:
     def release() -> None:
         with open_store(STATE) as store:
-            store.unlock_lease(LOCATION, "lease-anna")
+            store.at(LOCATION).unlock_lease("lease-anna")
 
     timer = threading.Timer(0.2, release)
     timer.start()
@@ -131,15 +131,16 @@ def test_a_stopped_process_that_wakes_up_sends_nothing_more(
             if '"Waiting"' in line:
                 break
         os.kill(process.pid, signal.SIGSTOP)
-        with open_store(STATE) as other:
+        with open_store(STATE) as state:
+            other = state.at(LOCATION)
             later = Instant(SystemClock().now() + TTL_MS)
-            lease = other.acquire_lease(LOCATION, a_holder("bert"), later)
+            lease = other.acquire_lease(a_holder("bert"), later)
             os.kill(process.pid, signal.SIGCONT)
             out, _ = process.communicate(timeout=60)
-            assert other.load_state(LOCATION).observed[contact_id(1)].ledger == frozenset()
+            assert other.load_state().observed[contact_id(1)].ledger == frozenset()
             other.release_lease(lease)
     assert process.returncode == 1
     assert "was taken over" in " ".join(out.split())
     assert len(world.transitions) == 1
     with open_reader(STATE) as reader:
-        assert [run.status for run in reader.read_runs(LOCATION)] == ["running"]
+        assert [run.status for run in reader.at(LOCATION).read_runs()] == ["running"]

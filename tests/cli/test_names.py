@@ -152,7 +152,7 @@ def tokenless(two: Path) -> None:
 
 def locked(two: Path) -> None:
     with open_store("sqlite:///.reconciler/state.db") as store:
-        store.acquire_lease(LocationId(LOCATION), a_holder("anna"), SystemClock().now())
+        store.at(LocationId(LOCATION)).acquire_lease(a_holder("anna"), SystemClock().now())
 
 
 PROSE: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {

@@ -240,7 +240,7 @@ def test_without_a_plan_the_option_names_the_manifests_too(
 
 def observed(number: int) -> ContactState:
     with open_reader(STATE) as reader:
-        return reader.load_state(LOCATION).observed[contact_id(number)]
+        return reader.at(LOCATION).load_state().observed[contact_id(number)]
 
 
 def seen(*tags: str, at: int, number: int = 2) -> tuple[ObservedContacts, ...]:
@@ -315,8 +315,9 @@ def doubtful(reconciler: Command, manifest: Manifest, project: Path) -> None:
         doubt_at=Instant(now - 2 * HOUR),
         unconfirmed=tag,
     )
-    with open_store(STATE) as store:
-        lease = store.acquire_lease(LOCATION, a_holder("anna"), now)
+    with open_store(STATE) as state:
+        store = state.at(LOCATION)
+        lease = store.acquire_lease(a_holder("anna"), now)
         store.save_states(lease, {contact_id(2): known})
         store.release_lease(lease)
     manifest(customers=([0, 1, 2, 3], ["customer"], []))

@@ -30,14 +30,14 @@ def lost(tmp_path: Path) -> tuple[Scene, Path]:
         run(scene, Trouble("ENOSPC", at, for_ever=True))
         if found := list(scene.directory.glob("*.emergency-*")):
             with open_store(scene.url) as store:
-                store.unlock_lease(HERE, a_holder("two").id)
+                store.at(HERE).unlock_lease(a_holder("two").id)
             return scene, found[0]
     raise AssertionError(NO_PLACE)
 
 
 def in_doubt(scene: Scene) -> list[str]:
     with open_reader(scene.url) as reader:
-        return [contact for contact, known in reader.load_state(HERE).observed.items() if known.doubt]
+        return [contact for contact, known in reader.at(HERE).load_state().observed.items() if known.doubt]
 
 
 def test_a_lost_answer_is_recorded_later(reconciler: Command, project: Path, lost: tuple[Scene, Path]) -> None:
@@ -95,7 +95,7 @@ def test_every_file_of_a_full_disk_is_named_and_taken_in_at_once(
     _, command = report.hint.split("reconciler state recover ")
     assert sorted(shlex.split(command)) == sorted(map(str, files))
     with open_store(scene.url) as store:
-        store.unlock_lease(HERE, a_holder("two").id)
+        store.at(HERE).unlock_lease(a_holder("two").id)
     assert len(in_doubt(scene)) >= len(files)
     ended = reconciler("state", "recover", *map(str, files), "--state", scene.url)
     assert (ended.code, ended.out.count("recorded the answer")) == (0, len(files))

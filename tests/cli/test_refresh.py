@@ -200,7 +200,7 @@ def test_a_location_that_somebody_works_on_is_not_refreshed(
     reconciler("refresh", "--method", "get")
     network.since()
     with open_store("sqlite:///.reconciler/state.db") as store:
-        store.acquire_lease(LOCATION, a_holder("else"), SystemClock().now())
+        store.at(LOCATION).acquire_lease(a_holder("else"), SystemClock().now())
         assert reconciler("refresh").code == 6
     assert network.since() == {}
 

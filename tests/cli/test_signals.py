@@ -86,13 +86,15 @@ def test_a_signal_ends_a_run_in_order(
     sent = added(world)
     assert 1 <= sent < 8
     assert f"stopped by {NAMES[signum]}; {8 - sent} not sent" in out
-    with open_reader(STATE) as reader:
-        assert [run.status for run in reader.read_runs(LOCATION)] == ["stopped"]
-        observed = reader.load_state(LOCATION).observed
+    with open_reader(STATE) as state:
+        reader = state.at(LOCATION)
+        assert [run.status for run in reader.read_runs()] == ["stopped"]
+        observed = reader.load_state().observed
     assert sum("customer" in (known.observed or ()) for _, known in observed.items()) == sent
-    with open_store(STATE) as store:
+    with open_store(STATE) as state:
         # nobody holds it any more
-        store.release_lease(store.acquire_lease(LOCATION, a_holder("next"), SystemClock().now()))
+        store = state.at(LOCATION)
+        store.release_lease(store.acquire_lease(a_holder("next"), SystemClock().now()))
     assert reconciler("apply", "--auto-approve").code == 0
     assert added(world) == 8
 

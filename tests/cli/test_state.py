@@ -79,8 +79,9 @@ def test_show_tells_a_contacts_story(reconciler: Command) -> None:
 @pytest.mark.usefixtures("applied")
 def test_show_without_a_contact_tells_what_the_location_taught_us(reconciler: Command) -> None:
     facts = Facts(moves_updated=True, max_tags=20, aliases=((Tag("x  y"), Tag("x y")),))
-    with open_store(STATE) as store:
-        store.save_facts(store.acquire_lease(LocationId(LOCATION), a_holder(), SystemClock().now()), facts)
+    with open_store(STATE) as state:
+        store = state.at(LocationId(LOCATION))
+        store.save_facts(store.acquire_lease(a_holder(), SystemClock().now()), facts)
     out = reconciler("state", "show").out
     for words in (
         "4 contacts, serial",
@@ -190,8 +191,9 @@ def test_a_push_of_what_is_no_state(reconciler: Command, project: Path, content:
 @pytest.mark.usefixtures("applied")
 def test_forget_of_the_limits_leaves_the_contacts_alone(reconciler: Command) -> None:
     facts = Facts(moves_updated=True, max_contacts=6, max_tags=20, limits_at=SystemClock().now())
-    with open_store(STATE) as store:
-        lease = store.acquire_lease(LocationId(LOCATION), a_holder(), SystemClock().now())
+    with open_store(STATE) as state:
+        store = state.at(LocationId(LOCATION))
+        lease = store.acquire_lease(a_holder(), SystemClock().now())
         store.save_facts(lease, facts)
         store.release_lease(lease)
     assert "may hold 6 contacts, learnt" in reconciler("state", "show").out
@@ -368,7 +370,7 @@ def test_whatever_changes_a_state_takes_the_lease(reconciler: Command, project: 
     (project / "export.csv").write_text(f"id,tags\n{contact_id(0)},nothing\n")
     (project / "state.json").write_text(json.dumps(pulled(reconciler)))
     with open_store(STATE) as store:
-        store.acquire_lease(LOCATION, a_holder("anna"), SystemClock().now())
+        store.at(LOCATION).acquire_lease(a_holder("anna"), SystemClock().now())
     before = pulled(reconciler)
     ended = reconciler("state", *arguments)
     assert ended.code == 6

@@ -107,9 +107,10 @@ def faults_of(nth: int) -> list[str]:
     with a_scene() as scene:
         killed = scene.apply(str(LAUNCH), str(nth), str(scene.directory / "log"))
         found = [] if killed.returncode == -signal.SIGKILL else [f"ended {killed.returncode}: {killed.stderr}"]
-        with open_reader(f"sqlite:///{scene.directory / STATE}") as reader:
-            reader.load_state(LOCATION)
-            found += reader.find_faults()
+        with open_reader(f"sqlite:///{scene.directory / STATE}") as state:
+            reader = state.at(LOCATION)
+            reader.load_state()
+            found += state.find_faults()
         resumed = scene.apply()
         if resumed.returncode != 0:
             found.append(f"the next run ended {resumed.returncode}: {resumed.stdout}{resumed.stderr}")

@@ -43,7 +43,7 @@ def _location(town: Town, location: LocationId) -> Iterator[str]:
         yield from searches(place, facts)
         yield from gone(facts)
     with open_reader(town.url) as reader:
-        state = reader.load_state(location)
+        state = reader.at(location).load_state()
     yield from sizes(place, known, state.facts)
     yield from habit(place, state.facts)
     desired = as_desired(town.wanted(location), location, town.clock.now())

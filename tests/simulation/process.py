@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from reconciler.core.model.names import Instant
+from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.planning.batches import Batch
 from tests.simulation.virtual import VirtualClock
 
@@ -126,6 +126,9 @@ class MortalStore:
 
     def __init__(self, store: Any, process: Process) -> None:
         self._store, self._process = store, process
+
+    def at(self, location: LocationId) -> MortalStore:
+        return MortalStore(self._store.at(location), self._process)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._store, name)

@@ -135,17 +135,18 @@ class Program:
         undone = self.run.undoes and self.run.undoes.report(location)
         if not undone:
             return None
-        runs = list(self.store.read_runs(location))
+        runs = list(self.store.at(location).read_runs())
         found = [each.id for each in runs].index(undone.run)
         log, *later = (self.log(each) for each in runs[found:])
         return read_reversal(log, later)
 
     def log(self, run: RunRecord) -> RunLog:
-        return RunLog(run, tuple(self.store.read_batches(run.id)), self.store.read_adopted(run.id))
+        store = self.store.at(run.header.location)
+        return RunLog(run, tuple(store.read_batches(run.id)), store.read_adopted(run.id))
 
     async def plan(self, location: LocationId, proposed: LocationPlan | None) -> LocationPlan:
         """What is to be done now; of a file, what of it is. Whom the file knows better is read, and nobody else."""
-        state, desired, options = self.store.load_state(location), self.desired[location], self.options
+        state, desired, options = self.store.at(location).load_state(), self.desired[location], self.options
         ours = {contact for contact, known in state.observed.items() if known.ledger}
         whom, refresh = sorted(ours | desired.contacts.keys()), self.methods()
         if proposed:

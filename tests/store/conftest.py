@@ -11,13 +11,15 @@ from urllib.parse import quote
 
 import pytest
 
-from reconciler.ports import StateReader, StateStore
+from reconciler.core.model.names import LocationId
+from reconciler.ports import LocationReader, LocationStore, StateReader, StateStore
 from reconciler.store import open_reader, open_store
 from tests.extras import need
 from tests.fakes import directory_in_memory
 from tests.store import servers
 
 RUN = uuid.uuid4().hex
+HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
 
 
 class Home:
@@ -27,11 +29,17 @@ class Home:
         self.url = url
         self._stack = stack
 
-    def store(self) -> StateStore:
+    def state(self) -> StateStore:
         return self._stack.enter_context(open_store(self.url))
 
-    def reader(self) -> StateReader:
+    def look(self) -> StateReader:
         return self._stack.enter_context(open_reader(self.url))
+
+    def store(self, location: LocationId = HERE) -> LocationStore:
+        return self.state().at(location)
+
+    def reader(self, location: LocationId = HERE) -> LocationReader:
+        return self.look().at(location)
 
 
 def on_postgres(directory: Path) -> str:

@@ -75,9 +75,10 @@ ENDING = RunEnding(
 )
 
 
-def fill(store: StateStore) -> None:
+def fill(state: StateStore) -> None:
     """A run that completes, one that is withdrawn and stops, one that is killed before its answer."""
-    lease = store.acquire_lease(HERE, a_holder(), START)
+    store = state.at(HERE)
+    lease = store.acquire_lease(a_holder(), START)
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(1), "sha256:abc", "0123abc"))
     adding = Batch(Action.ADD, (ANNA, BERT, CARA), (Tag("vip"),))
     number = store.record_intent(lease, run, adding, {ANNA: ContactState(ledger=tags("vip"))}, at(2))
@@ -98,6 +99,7 @@ def fill(store: StateStore) -> None:
         lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: ContactState(ledger=tags("vip"))}, at(10)
     )
     store.save_facts(lease, Facts(True, 250, None, ((Tag("gru\u0308n"), Tag("grün")),), at(10)))
-    there = store.acquire_lease(THERE, a_holder("two"), START)
+    store = state.at(THERE)
+    there = store.acquire_lease(a_holder("two"), START)
     store.save_states(there, {ANNA: ContactState(tags("z"), at(1), ObservationOrigin.IMPORT)})
     store.release_lease(there)

@@ -72,12 +72,13 @@ def test_the_end_of_a_run_in_an_older_journal_tells_nothing_of_its_report(tmp_pa
     need("obstore")
     from reconciler.store.object_replica import METHODS
 
-    with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
-        lease = store.acquire_lease(LEASE.location, a_holder(), START)
+    with open_store(f"sqlite:///{tmp_path / 'state.db'}") as state:
+        store = state.at(LEASE.location)
+        lease = store.acquire_lease(a_holder(), START)
         run = store.begin_run(lease, RunHeader(LEASE.location, "apply", "anna", START))
         older = as_of_format(4, "end_run", lease, run, RunStatus.COMPLETE, START, None)
         METHODS["end_run"](store, *older)
-        assert (store.read_ending(run), store.read_runs(LEASE.location)[0].status) == (None, RunStatus.COMPLETE)
+        assert (store.read_ending(run), store.read_runs()[0].status) == (None, RunStatus.COMPLETE)
 
 
 def test_an_object_with_every_value_that_the_last_release_wrote_is_read_and_written_as_it_is() -> None:

@@ -23,7 +23,7 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejec
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
 from reconciler.operations.runs import read_log
-from reconciler.ports import StateReader, StateStore
+from reconciler.ports import LocationReader, LocationStore, StateReader
 from reconciler.store.leases import origin_of_this_process
 from tests.fakes import START, a_holder
 from tests.store import sample
@@ -60,35 +60,35 @@ def contents(state: LocationState) -> tuple[object, ...]:
     return state.location, state.lineage, state.serial, dict(state.observed.items()), dict(state.set_sizes), state.facts
 
 
-def taken(store: StateStore, location: LocationId = HERE, *, name: str = "one", now: int = START) -> Lease:
-    return store.acquire_lease(location, a_holder(name), Instant(now))
+def taken(store: LocationStore, *, name: str = "one", now: int = START) -> Lease:
+    return store.acquire_lease(a_holder(name), Instant(now))
 
 
 def test_a_location_never_seen_is_empty(home: Home) -> None:
-    for state in (home.reader(), home.store()):
-        assert contents(state.load_state(HERE)) == (HERE, None, 0, {}, {}, NO_FACTS)
+    for state in (home.look(), home.state()):
+        assert contents(state.at(HERE).load_state()) == (HERE, None, 0, {}, {}, NO_FACTS)
         assert list(state.list_locations()) == []
-        assert list(state.read_runs(HERE)) == []
+        assert list(state.at(HERE).read_runs()) == []
 
 
 def test_a_location_has_one_lineage_for_ever(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    lineage = store.load_state(HERE).lineage
+    lineage = store.load_state().lineage
     store.save_states(lease, {ANNA: seen("a")})
     store.release_lease(lease)
     taken(home.store(), name="two", now=START + TTL_MS)
 
     assert lineage
-    assert home.reader().load_state(HERE).lineage == lineage
+    assert home.reader().load_state().lineage == lineage
 
 
 def test_lineages_differ(home: Home) -> None:
-    store = home.store()
-    taken(store)
-    taken(store, THERE)
+    state = home.state()
+    taken(state.at(HERE))
+    taken(state.at(THERE))
 
-    assert store.load_state(HERE).lineage != store.load_state(THERE).lineage
+    assert state.at(HERE).load_state().lineage != state.at(THERE).load_state().lineage
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: ContactS
     store.save_states(taken(store), {ANNA: known})
 
     for state in (store, home.reader(), home.store()):
-        assert state.load_state(HERE).observed[ANNA] == known
+        assert state.load_state().observed[ANNA] == known
 
 
 @pytest.mark.parametrize(
@@ -161,13 +161,13 @@ def test_any_text_is_a_tag(home: Home, tag: str) -> None:
     known = ContactState(tags(tag, "a"), START, ObservationOrigin.WRITE, ledger=tags(tag))
     store.save_states(taken(store), {ANNA: known})
 
-    assert home.reader().load_state(HERE).observed[ANNA] == known
+    assert home.reader().load_state().observed[ANNA] == known
 
 
 def test_different_spellings_are_different_tags(home: Home) -> None:
     store = home.store()
     store.save_states(taken(store), {ANNA: seen("é"), BERT: seen("e\u0301")})
-    observed = home.reader().load_state(HERE).observed
+    observed = home.reader().load_state().observed
 
     assert observed[ANNA].observed == tags("é")
     assert observed[BERT].observed == tags("e\u0301")
@@ -178,7 +178,7 @@ def test_any_text_is_a_contact_id(home: Home) -> None:
     store = home.store()
     store.save_states(taken(store), {contact: seen(str(nth)) for nth, contact in enumerate(strange)})
 
-    observed = home.reader().load_state(HERE).observed
+    observed = home.reader().load_state().observed
     assert [observed[contact].observed for contact in strange] == [tags(str(nth)) for nth in range(len(strange))]
 
 
@@ -188,65 +188,76 @@ def test_the_last_word_on_a_contact_counts(home: Home) -> None:
     store.save_states(lease, {ANNA: seen("a"), BERT: seen("b")})
     store.save_states(lease, {ANNA: seen("c")})
 
-    assert dict(store.load_state(HERE).observed.items()) == {ANNA: seen("c"), BERT: seen("b")}
+    assert dict(store.load_state().observed.items()) == {ANNA: seen("c"), BERT: seen("b")}
 
 
 def test_locations_do_not_see_one_another(home: Home) -> None:
-    store = home.store()
-    here, there = taken(store), taken(store, THERE)
+    state = home.state()
+    store, other = state.at(HERE), state.at(THERE)
+    here, there = taken(store), taken(other)
     store.save_states(here, {ANNA: seen("a")})
-    store.save_states(there, {ANNA: seen("z"), CARA: seen()})
-    run = store.begin_run(there, header(THERE))
-    store.end_run(there, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 3})
+    other.save_states(there, {ANNA: seen("z"), CARA: seen()})
+    run = other.begin_run(there, header(THERE))
+    other.end_run(there, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 3})
 
-    assert list(store.list_locations()) == sorted([HERE, THERE])
-    assert dict(store.load_state(HERE).observed.items()) == {ANNA: seen("a")}
-    assert dict(store.load_state(THERE).observed.items()) == {ANNA: seen("z"), CARA: seen()}
-    assert (list(store.read_runs(HERE)), dict(store.load_state(HERE).set_sizes)) == ([], {})
+    assert list(state.list_locations()) == sorted([HERE, THERE])
+    assert dict(store.load_state().observed.items()) == {ANNA: seen("a")}
+    assert dict(other.load_state().observed.items()) == {ANNA: seen("z"), CARA: seen()}
+    assert (list(store.read_runs()), dict(store.load_state().set_sizes)) == ([], {})
+
+
+def test_a_lease_of_another_location_allows_no_write(home: Home) -> None:
+    state = home.state()
+    taken(state.at(HERE))
+    there = taken(state.at(THERE))
+    with pytest.raises(LeaseLost):
+        state.at(HERE).save_states(there, {ANNA: seen("a")})
+
+    assert contents(home.reader().load_state())[3] == contents(home.reader(THERE).load_state())[3] == {}
 
 
 def test_the_serial_grows_with_each_change_of_content(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    serials = [store.load_state(HERE).serial]
+    serials = [store.load_state().serial]
     for known in (seen("a"), seen("b"), seen("b", at=LATER), ContactState(ledger=tags("b"))):
         store.save_states(lease, {ANNA: known})
-        serials.append(store.load_state(HERE).serial)
+        serials.append(store.load_state().serial)
 
     assert serials == sorted(set(serials))
 
 
-def same_content(store: StateStore, lease: Lease) -> None:
+def same_content(store: LocationStore, lease: Lease) -> None:
     store.save_states(lease, {})
     store.save_states(lease, {ANNA: seen("a")})
 
 
-def a_lease_more(store: StateStore, lease: Lease) -> None:
+def a_lease_more(store: LocationStore, lease: Lease) -> None:
     store.release_lease(store.renew_lease(lease, LATER))
     taken(store, name="two")
 
 
-def a_run_without_effect(store: StateStore, lease: Lease) -> None:
+def a_run_without_effect(store: LocationStore, lease: Lease) -> None:
     store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 2})
 
 
-def a_stopped_run(store: StateStore, lease: Lease) -> None:
+def a_stopped_run(store: LocationStore, lease: Lease) -> None:
     store.end_run(lease, store.begin_run(lease, header()), RunStatus.STOPPED, LATER, set_sizes=None)
 
 
 @pytest.mark.parametrize("step", [same_content, a_lease_more, a_run_without_effect, a_stopped_run])
 @pytest.mark.parametrize("reopened", [False, True])
 def test_the_serial_stays_where_the_content_does(
-    home: Home, step: Callable[[StateStore, Lease], None], reopened: bool
+    home: Home, step: Callable[[LocationStore, Lease], None], reopened: bool
 ) -> None:
     store = home.store()
     lease = taken(store)
     store.save_states(lease, {ANNA: seen("a")})
     a_run_without_effect(store, lease)
-    before = contents(store.load_state(HERE))
+    before = contents(store.load_state())
     step(home.store() if reopened else store, lease)
 
-    assert contents(store.load_state(HERE)) == before
+    assert contents(store.load_state()) == before
 
 
 def test_an_intent_is_durable_before_its_answer(home: Home) -> None:
@@ -256,8 +267,8 @@ def test_an_intent_is_durable_before_its_answer(home: Home) -> None:
     store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x")), BERT: seen()}, START)
 
     state = home.reader()
-    assert state.load_state(HERE).observed[ANNA].ledger == tags("x")
-    assert [(each.requests, each.rows, each.status) for each in state.read_runs(HERE)] == [(1, 2, RunStatus.RUNNING)]
+    assert state.load_state().observed[ANNA].ledger == tags("x")
+    assert [(each.requests, each.rows, each.status) for each in state.read_runs()] == [(1, 2, RunStatus.RUNNING)]
 
 
 def test_an_intent_without_an_answer_is_seen_as_a_doubt(home: Home) -> None:
@@ -266,7 +277,7 @@ def test_an_intent_without_an_answer_is_seen_as_a_doubt(home: Home) -> None:
     intended = ContactState(ledger=tags("x"))
     store.record_intent(lease, store.begin_run(lease, header()), batch(ANNA), {ANNA: intended}, LATER)
 
-    assert home.reader().load_state(HERE).observed[ANNA] == intended.in_doubt(tags("x"), LATER)
+    assert home.reader().load_state().observed[ANNA] == intended.in_doubt(tags("x"), LATER)
 
 
 def test_an_unanswered_batch_is_a_doubt_from_the_next_run_on(home: Home) -> None:
@@ -274,16 +285,16 @@ def test_an_unanswered_batch_is_a_doubt_from_the_next_run_on(home: Home) -> None
     lease = taken(store)
     run = store.begin_run(lease, header())
     store.record_intent(lease, run, batch(ANNA, BERT, names=("x", "y")), {ANNA: seen("a"), BERT: NEVER_OBSERVED}, LATER)
-    before = store.load_state(HERE).serial
+    before = store.load_state().serial
     again = taken(home.store(), name="two", now=START + TTL_MS + 1)
     store.begin_run(again, header())
 
     state = home.reader()
-    loaded = state.load_state(HERE)
+    loaded = state.load_state()
     assert loaded.observed[ANNA] == seen("a").in_doubt(tags("x", "y"), LATER)
     assert loaded.observed[BERT] == NEVER_OBSERVED.in_doubt(tags("x", "y"), LATER)
     assert loaded.serial > before
-    assert [each.status for each in state.read_runs(HERE)] == [RunStatus.INTERRUPTED, RunStatus.RUNNING]
+    assert [each.status for each in state.read_runs()] == [RunStatus.INTERRUPTED, RunStatus.RUNNING]
 
 
 def test_doubts_of_several_unanswered_batches_add_up(home: Home) -> None:
@@ -294,7 +305,7 @@ def test_doubts_of_several_unanswered_batches_add_up(home: Home) -> None:
     store.record_intent(lease, run, batch(ANNA, names=["y"], action=Action.REMOVE), {}, LATER)
     store.begin_run(lease, header())
 
-    assert store.load_state(HERE).observed[ANNA] == NEVER_OBSERVED.in_doubt(tags("x", "y"), LATER)
+    assert store.load_state().observed[ANNA] == NEVER_OBSERVED.in_doubt(tags("x", "y"), LATER)
 
 
 def test_an_answered_or_withdrawn_batch_is_no_doubt(home: Home) -> None:
@@ -307,7 +318,7 @@ def test_an_answered_or_withdrawn_batch_is_no_doubt(home: Home) -> None:
     store.withdraw_batch(lease, second, {BERT: NEVER_OBSERVED}, LATER)
     store.begin_run(lease, header())
 
-    assert dict(store.load_state(HERE).observed.items()) == {ANNA: seen("x"), BERT: NEVER_OBSERVED}
+    assert dict(store.load_state().observed.items()) == {ANNA: seen("x"), BERT: NEVER_OBSERVED}
 
 
 def test_a_batch_of_contacts_never_heard_of_is_journalled(home: Home) -> None:
@@ -316,8 +327,8 @@ def test_a_batch_of_contacts_never_heard_of_is_journalled(home: Home) -> None:
     store.record_intent(lease, store.begin_run(lease, header()), batch(ANNA, action=Action.REMOVE), {}, START)
     store.begin_run(lease, header())
 
-    assert store.load_state(HERE).observed[ANNA].doubt == tags("x")
-    assert store.read_runs(HERE)[0].rows == 1
+    assert store.load_state().observed[ANNA].doubt == tags("x")
+    assert store.read_runs()[0].rows == 1
 
 
 def test_an_answer_and_its_observations_are_recorded_together(home: Home) -> None:
@@ -329,7 +340,7 @@ def test_an_answer_and_its_observations_are_recorded_together(home: Home) -> Non
         lease, number, verdicts, {ANNA: seen("a", "x"), BERT: NEVER_OBSERVED.in_doubt(tags("x"), START)}, LATER
     )
 
-    observed = home.reader().load_state(HERE).observed
+    observed = home.reader().load_state().observed
     assert observed[ANNA] == seen("a", "x")
     assert observed[BERT].doubt == tags("x")
 
@@ -343,7 +354,7 @@ def test_set_sizes_are_those_of_the_last_run_that_completed(home: Home) -> None:
         run = store.begin_run(lease, header())
         named = None if each is None else {SetName(name): size for name, size in each.items()}
         store.end_run(lease, run, RunStatus.STOPPED if each is None else RunStatus.COMPLETE, LATER, set_sizes=named)
-        found.append(dict(home.reader().load_state(HERE).set_sizes))
+        found.append(dict(home.reader().load_state().set_sizes))
 
     assert found == [{"a": 3, "b": 1}, {"a": 3, "b": 1}, {"b": 2}, {}]
 
@@ -357,7 +368,7 @@ def test_runs_are_listed_in_their_order(home: Home) -> None:
     store.end_run(lease, first, RunStatus.COMPLETE, LATER, set_sizes={})
     second = store.begin_run(lease, replace(header(), operation="refresh", change_digest="", commit=""))
 
-    runs = home.reader().read_runs(HERE)
+    runs = home.reader().read_runs()
     assert first != second
     assert [(each.id, each.status, each.ended, each.requests, each.rows) for each in runs] == [
         (first, RunStatus.COMPLETE, LATER, 1, 2),
@@ -369,7 +380,7 @@ def test_runs_are_listed_in_their_order(home: Home) -> None:
     ]
 
 
-def answers(store: StateReader, run: str) -> list[dict[ContactId, Answer]]:
+def answers(store: LocationReader, run: str) -> list[dict[ContactId, Answer]]:
     return [dict(each.answers) for each in store.read_batches(run)]
 
 
@@ -431,7 +442,7 @@ def test_a_run_remembers_which_guards_were_lifted(home: Home) -> None:
     told = replace(header(), allowed=('empties_tag:tag=vip: the "trial" is over', "max_adds: grün"))
     store.begin_run(lease, told)
 
-    assert home.reader().read_runs(HERE)[0].header == told
+    assert home.reader().read_runs()[0].header == told
 
 
 def test_a_run_remembers_what_its_intents_put_under_management(home: Home) -> None:
@@ -449,7 +460,7 @@ def test_a_run_remembers_what_its_intents_put_under_management(home: Home) -> No
     for state in (store, home.reader(), home.store()):
         found = [{who: answer.entered for who, answer in each.items()} for each in answers(state, run)]
         assert found == [{ANNA: tags("y"), BERT: tags("x", "y"), CARA: tags()}, {ANNA: tags()}]
-        assert [each.traced for each in state.read_runs(HERE)] == [True]
+        assert [each.traced for each in state.read_runs()] == [True]
 
 
 def test_a_run_remembers_what_it_adopted(home: Home) -> None:
@@ -457,15 +468,15 @@ def test_a_run_remembers_what_it_adopted(home: Home) -> None:
     lease = taken(store)
     store.save_states(lease, {ANNA: ContactState(ledger=tags("x"))})
     run = store.begin_run(lease, header())
-    serial = store.load_state(HERE).serial
+    serial = store.load_state().serial
     store.save_adoptions(lease, run, {ANNA: ContactState(ledger=tags("x", "grün")), BERT: seen("a")})
     store.save_adoptions(
         lease, run, {ANNA: ContactState(ledger=tags("grün", "z")), CARA: ContactState(ledger=tags("z"))}
     )
     for state in (store, home.reader(), home.store()):
         assert state.read_adopted(run) == {ANNA: tags("grün", "z"), CARA: tags("z")}
-        assert state.load_state(HERE).observed[BERT] == seen("a")
-        assert state.load_state(HERE).serial > serial
+        assert state.load_state().observed[BERT] == seen("a")
+        assert state.load_state().serial > serial
     assert store.read_adopted("no such run") == {}
 
 
@@ -511,7 +522,7 @@ def test_older_runs_give_up_what_they_adopted_and_say_so(home: Home) -> None:
         store.end_run(lease, runs[-1], RunStatus.COMPLETE, LATER, set_sizes=None)
     store.prune_journal(lease, 2)
     assert [store.read_adopted(run) for run in runs] == [{}, {ANNA: tags("1")}, {ANNA: tags("2")}]
-    assert [each.traced for each in home.reader().read_runs(HERE)] == [False, True, True]
+    assert [each.traced for each in home.reader().read_runs()] == [False, True, True]
 
 
 SHORT = Shortfall(Outcome.NOT_SENT, Action.ADD, (Tag("grün"), Tag("x")), "the run stopped", (ANNA, BERT))
@@ -537,19 +548,19 @@ def test_how_a_run_ended_is_kept_as_its_report_told_it(home: Home) -> None:
         assert state.read_ending(run) == ENDING
         assert (state.read_ending(other), state.read_ending("no such run")) == (None, None)
         # nobody becomes known by not being sent to
-        assert list(state.load_state(HERE).observed.contacts) == []
+        assert list(state.load_state().observed.contacts) == []
 
 
 def test_a_forgotten_contact_was_not_left_out_by_any_run(home: Home) -> None:
-    store = home.store()
-    lease, there = taken(store), taken(store, THERE)
-    run, elsewhere = store.begin_run(lease, header()), store.begin_run(there, header(THERE))
+    state = home.state()
+    store, other = state.at(HERE), state.at(THERE)
+    lease, there = taken(store), taken(other)
+    run, elsewhere = store.begin_run(lease, header()), other.begin_run(there, header(THERE))
     store.end_run(lease, run, RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
-    store.end_run(there, elsewhere, RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
+    other.end_run(there, elsewhere, RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
     store.forget_contacts(lease, [ANNA, CARA])
-    reader = home.reader()
-    assert reader.read_ending(run) == replace(ENDING, shortfalls=(replace(SHORT, contacts=(BERT,)),))
-    assert reader.read_ending(elsewhere) == ENDING
+    assert home.reader().read_ending(run) == replace(ENDING, shortfalls=(replace(SHORT, contacts=(BERT,)),))
+    assert home.reader(THERE).read_ending(elsewhere) == ENDING
 
 
 def test_older_runs_give_up_whom_they_left_out_though_they_sent_nothing(home: Home) -> None:
@@ -565,10 +576,11 @@ def test_older_runs_give_up_whom_they_left_out_though_they_sent_nothing(home: Ho
 
 
 def test_older_runs_give_up_their_rows_and_stay_listed(home: Home) -> None:
-    store = home.store()
-    lease, there = taken(store), taken(store, THERE)
-    elsewhere = store.begin_run(there, header(THERE))
-    store.record_intent(there, elsewhere, batch(ANNA), {}, START)
+    state = home.state()
+    store, other = state.at(HERE), state.at(THERE)
+    lease, there = taken(store), taken(other)
+    elsewhere = other.begin_run(there, header(THERE))
+    other.record_intent(there, elsewhere, batch(ANNA), {}, START)
     runs = []
     for _ in range(4):
         runs.append(store.begin_run(lease, header()))
@@ -576,15 +588,15 @@ def test_older_runs_give_up_their_rows_and_stay_listed(home: Home) -> None:
         store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
         # a run that sends nothing does not count
         store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes=None)
-    before = contents(store.load_state(HERE))
+    before = contents(store.load_state())
     store.prune_journal(lease, 2)
 
-    listed = {each.id: each for each in home.reader().read_runs(HERE)}
+    listed = {each.id: each for each in home.reader().read_runs()}
     assert [listed[run].is_pruned for run in runs] == [True, True, False, False]
     assert [listed[run].requests for run in runs] == [1, 1, 1, 1]
     assert [len(each) for run in runs for each in answers(store, run)] == [0, 0, 2, 2]
-    assert [len(each) for each in answers(store, elsewhere)] == [1]
-    assert contents(store.load_state(HERE)) == before
+    assert [len(each) for each in answers(other, elsewhere)] == [1]
+    assert contents(store.load_state()) == before
 
 
 def test_a_lease_is_refused_while_another_holds_it(home: Home) -> None:
@@ -601,12 +613,12 @@ def test_a_refusal_changes_nothing(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     store.save_states(lease, {ANNA: seen("a")})
-    before = contents(store.load_state(HERE))
+    before = contents(store.load_state())
     with pytest.raises(LockHeld):
         taken(home.store(), name="two")
     store.save_states(lease, {ANNA: seen("a")})
 
-    assert contents(store.load_state(HERE)) == before
+    assert contents(store.load_state()) == before
 
 
 def test_a_refusal_tells_the_command_that_ends_a_lease_left_behind(home: Home) -> None:
@@ -619,19 +631,19 @@ def test_a_refusal_tells_the_command_that_ends_a_lease_left_behind(home: Home) -
 
 def test_whoever_only_looks_is_told_who_holds_the_lease(home: Home) -> None:
     looking = home.store()
-    assert looking.read_lease(HERE, START) is None
+    assert looking.read_lease(START) is None
     lease = taken(home.store())
 
-    assert home.store().read_lease(HERE, START) == lease
-    assert home.store().read_lease(THERE, START) is None
-    assert home.store().read_lease(HERE, Instant(lease.expires + 1)) is None
+    assert home.store().read_lease(START) == lease
+    assert home.store(THERE).read_lease(START) is None
+    assert home.store().read_lease(Instant(lease.expires + 1)) is None
     home.store().release_lease(lease)
-    assert home.store().read_lease(HERE, START) is None
+    assert home.store().read_lease(START) is None
 
 
 def test_unlock_ends_the_lease_of_a_holder_that_is_gone(home: Home) -> None:
     lease = taken(home.store())
-    ended = home.store().unlock_lease(HERE, "lease-one")
+    ended = home.store().unlock_lease("lease-one")
     second = taken(home.store(), name="two")
 
     assert (ended.holder, ended.fence) == (lease.holder, lease.fence)
@@ -643,7 +655,7 @@ def test_unlock_with_another_id_changes_nothing(home: Home, given: str) -> None:
     store = home.store()
     lease = taken(store)
     with pytest.raises(UsageError) as caught:
-        home.store().unlock_lease(HERE, given)
+        home.store().unlock_lease(given)
     store.save_states(lease, {ANNA: seen("a")})
 
     assert "lease-one" in caught.value.hint
@@ -651,8 +663,8 @@ def test_unlock_with_another_id_changes_nothing(home: Home, given: str) -> None:
 
 def test_a_lease_names_the_process_that_holds_it(home: Home) -> None:
     holder = replace(a_holder(), boot_id="5c3a", pid_namespace="pid:[4026531836]", process_start="1234567")
-    lease = home.store().acquire_lease(HERE, holder, START)
-    assert home.store().unlock_lease(HERE, holder.id) == lease
+    lease = home.store().acquire_lease(holder, START)
+    assert home.store().unlock_lease(holder.id) == lease
 
 
 def test_why_a_contact_was_refused_is_stored_with_the_answer(home: Home) -> None:
@@ -673,25 +685,25 @@ def test_there_is_nothing_to_unlock_where_nobody_works(home: Home) -> None:
     store.release_lease(lease)
     for location, given in ((HERE, "lease-one"), (HERE, ""), (THERE, "lease-one")):
         with pytest.raises(UsageError) as caught:
-            store.unlock_lease(location, given)
+            home.store(location).unlock_lease(given)
         assert "is not locked" in caught.value.message
 
 
 def test_whoever_was_unlocked_is_refused(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    home.store().unlock_lease(HERE, "lease-one")
+    home.store().unlock_lease("lease-one")
     with pytest.raises(LeaseLost):
         store.save_states(lease, {ANNA: seen("a")})
 
-    assert contents(home.reader().load_state(HERE))[3] == {}
+    assert contents(home.reader().load_state())[3] == {}
 
 
 def test_a_lease_of_another_location_is_no_hindrance(home: Home) -> None:
     store = home.store()
     taken(store)
 
-    assert taken(home.store(), THERE, name="two").location == THERE
+    assert taken(home.store(THERE), name="two").location == THERE
 
 
 def test_a_released_lease_is_free(home: Home) -> None:
@@ -743,19 +755,19 @@ def dead() -> int:
 
 def test_a_dead_holder_on_this_host_loses_its_lease_at_once(home: Home, dead: int) -> None:
     store = home.store()
-    first = store.acquire_lease(HERE, of_this_host(dead), START)
+    first = store.acquire_lease(of_this_host(dead), START)
 
     assert taken(home.store(), name="two").fence > first.fence
 
 
 def test_a_living_holder_on_this_host_keeps_its_lease(home: Home) -> None:
-    home.store().acquire_lease(HERE, of_this_host(os.getpid()), START)
+    home.store().acquire_lease(of_this_host(os.getpid()), START)
     with pytest.raises(LockHeld):
         taken(home.store(), name="two")
 
 
 def test_a_holder_whose_number_another_process_has_by_now_is_dead(home: Home) -> None:
-    home.store().acquire_lease(HERE, of_this_host(os.getpid(), process_start="1"), START)
+    home.store().acquire_lease(of_this_host(os.getpid(), process_start="1"), START)
 
     assert taken(home.store(), name="two").fence == 2
 
@@ -776,14 +788,14 @@ def test_a_holder_whose_number_another_process_has_by_now_is_dead(home: Home) ->
 def test_a_dead_process_of_the_same_number_tells_nothing_of_another_host_boot_or_namespace(
     home: Home, dead: int, unlike: dict[str, str]
 ) -> None:
-    home.store().acquire_lease(HERE, of_this_host(dead, **unlike), START)
+    home.store().acquire_lease(of_this_host(dead, **unlike), START)
     with pytest.raises(LockHeld):
         taken(home.store(), name="two")
     # it is over with its time
     assert taken(home.store(), name="two", now=START + TTL_MS).fence == 2
 
 
-WRITES: dict[str, Callable[[StateStore, Lease, str, int], object]] = {
+WRITES: dict[str, Callable[[LocationStore, Lease, str, int], object]] = {
     "renew": lambda store, lease, run, number: store.renew_lease(lease, LATER),
     "release": lambda store, lease, run, number: store.release_lease(lease),
     "begin_run": lambda store, lease, run, number: store.begin_run(lease, header()),
@@ -819,11 +831,11 @@ def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str,
         taken(new, name="two", now=lease.expires)
     else:
         old.release_lease(lease)
-    before = contents(new.load_state(HERE)), list(new.read_runs(HERE))
+    before = contents(new.load_state()), list(new.read_runs())
     with pytest.raises(LeaseLost):
         WRITES[write](old, lease, run, number)
 
-    assert (contents(new.load_state(HERE)), list(new.read_runs(HERE))) == before
+    assert (contents(new.load_state()), list(new.read_runs())) == before
 
 
 @pytest.mark.parametrize(
@@ -843,19 +855,19 @@ def test_what_a_location_taught_us_comes_back_whole(home: Home, facts: Facts) ->
     store.save_facts(lease, facts)
 
     for state in (store, home.reader(), home.store()):
-        assert state.load_state(HERE).facts == facts
+        assert state.load_state().facts == facts
 
 
 def test_what_was_known_of_a_location_already_leaves_the_serial_alone(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    serials = [store.load_state(HERE).serial]
+    serials = [store.load_state().serial]
     for facts in (NO_FACTS, Facts(max_tags=3), Facts(max_tags=3), Facts(max_tags=2)):
         store.save_facts(lease, facts)
-        serials.append(store.load_state(HERE).serial)
+        serials.append(store.load_state().serial)
 
     assert serials == [0, 0, 1, 1, 2]
-    assert store.load_state(THERE).facts == NO_FACTS
+    assert home.store(THERE).load_state().facts == NO_FACTS
 
 
 def test_the_same_holder_under_a_newer_fence_makes_the_older_lease_void(home: Home) -> None:
@@ -866,7 +878,7 @@ def test_the_same_holder_under_a_newer_fence_makes_the_older_lease_void(home: Ho
         store.save_states(first, {ANNA: seen("a")})
     store.save_states(second, {ANNA: seen("b")})
 
-    assert store.load_state(HERE).observed[ANNA] == seen("b")
+    assert store.load_state().observed[ANNA] == seen("b")
 
 
 def test_patterns_that_nobody_has_any_more_are_swept(home: Home) -> None:
@@ -876,7 +888,7 @@ def test_patterns_that_nobody_has_any_more_are_swept(home: Home) -> None:
         store.save_states(lease, {ANNA: seen(str(nth)), BERT: seen("b")})
     store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={})
 
-    loaded = home.reader().load_state(HERE).observed
+    loaded = home.reader().load_state().observed
     assert set(loaded.patterns) == {NEVER_OBSERVED, seen("49"), seen("b")}
     assert (loaded[ANNA], loaded[BERT]) == (seen("49"), seen("b"))
 
@@ -888,7 +900,7 @@ def test_after_a_sweep_everything_can_be_learnt_again(home: Home) -> None:
         store.save_states(lease, {ANNA: known})
         store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={})
 
-    assert home.reader().load_state(HERE).observed[ANNA] == seen("a")
+    assert home.reader().load_state().observed[ANNA] == seen("a")
 
 
 def test_contacts_that_share_everything_share_a_pattern(home: Home) -> None:
@@ -896,33 +908,34 @@ def test_contacts_that_share_everything_share_a_pattern(home: Home) -> None:
     lease = taken(store)
     for nth in range(20):
         store.save_states(lease, {ContactId(f"c{nth}"): seen("a")})
-    taken(home.store(), THERE)
+    taken(home.store(THERE))
     home.store().save_states(lease, {ContactId("another"): seen("a")})
 
-    loaded = home.reader().load_state(HERE).observed
+    loaded = home.reader().load_state().observed
     assert (len(loaded), len(loaded.patterns)) == (21, 2)
 
 
 def test_a_refused_write_leaves_no_trace_in_the_next_one(home: Home) -> None:
-    store, other = home.store(), home.store()
+    store, other = home.store(), home.store(THERE)
     lease = taken(store)
-    other_lease = taken(other, THERE, name="two")
+    other_lease = taken(other, name="two")
     with pytest.raises(LeaseLost):
         store.save_states(replace(lease, fence=99), {ANNA: seen("a", "b")})
     other.save_states(other_lease, {ANNA: seen("something else")})
     store.save_states(lease, {ANNA: seen("a", "b")})
 
-    assert home.reader().load_state(HERE).observed[ANNA] == seen("a", "b")
+    assert home.reader().load_state().observed[ANNA] == seen("a", "b")
 
 
 def test_whoever_opens_it_after_a_step_sees_the_same(home: Home) -> None:
-    store = home.store()
+    state = home.state()
+    store = state.at(HERE)
     lease = taken(store)
 
     def everybody_sees_the_same() -> None:
-        states: list[StateReader] = [store, home.reader(), home.store()]
+        states: list[StateReader] = [state, home.look(), home.state()]
         first, *rest = [
-            (contents(each.load_state(HERE)), list(each.read_runs(HERE)), list(each.list_locations()))
+            (contents(each.at(HERE).load_state()), list(each.at(HERE).read_runs()), list(each.list_locations()))
             for each in states
         ]
         assert rest == [first, first]
@@ -952,11 +965,11 @@ def test_a_reader_sees_what_was_written_after_it_opened(home: Home) -> None:
     lease = taken(store)
     reader = home.reader()
     store.save_states(lease, {ANNA: seen("a")})
-    first = reader.load_state(HERE)
+    first = reader.load_state()
     store.save_states(lease, {ANNA: seen("b")})
 
     assert first.observed[ANNA] == seen("a")
-    assert reader.load_state(HERE).observed[ANNA] == seen("b")
+    assert reader.load_state().observed[ANNA] == seen("b")
 
 
 def test_a_store_that_comes_back_after_another_one_knows_what_that_one_swept(home: Home) -> None:
@@ -970,13 +983,13 @@ def test_a_store_that_comes_back_after_another_one_knows_what_that_one_swept(hom
     second.release_lease(lease)
     first.save_states(taken(first), {ANNA: seen("a")})
 
-    assert home.reader().load_state(HERE).observed[ANNA] == seen("a")
+    assert home.reader().load_state().observed[ANNA] == seen("a")
 
 
 def everything(store: StateReader, location: LocationId = HERE) -> Portable:
     return Portable(
-        store.load_state(location),
-        tuple(read_log(store, run) for run in store.read_runs(location)),
+        store.at(location).load_state(),
+        tuple(read_log(store, run) for run in store.at(location).read_runs()),
     )
 
 
@@ -985,18 +998,19 @@ def documents(store: StateReader) -> list[object]:
 
 
 def test_everything_can_be_replaced_by_what_another_state_holds(home: Home) -> None:
-    store = home.store()
-    fill(store)
-    before = documents(store)
-    saved = everything(store)
+    state = home.state()
+    store = state.at(HERE)
+    fill(state)
+    before = documents(state)
+    saved = everything(state)
     lease = taken(store, now=START + TTL_MS)
     store.save_states(lease, {ANNA: seen("other"), ContactId("more"): seen("z")})
     store.begin_run(lease, header())
     store.replace_state(lease, saved.state, saved.runs)
 
-    assert documents(home.reader()) == before
+    assert documents(home.look()) == before
     store.save_states(lease, {ANNA: seen("other")})
-    assert store.load_state(HERE).observed[ANNA] == seen("other")
+    assert store.load_state().observed[ANNA] == seen("other")
     assert list(store.find_faults()) == []
 
 
@@ -1007,37 +1021,35 @@ def test_a_forgotten_contact_is_nowhere_any_more(home: Home) -> None:
     run = store.begin_run(lease, header())
     number = store.record_intent(lease, run, batch(ANNA, BERT), {}, START)
     store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
-    serial = store.load_state(HERE).serial
+    serial = store.load_state().serial
     store.forget_contacts(lease, [ANNA, CARA])
 
     state = home.reader()
-    assert dict(state.load_state(HERE).observed.items()) == {BERT: seen("b")}
-    assert state.load_state(HERE).serial > serial
+    assert dict(state.load_state().observed.items()) == {BERT: seen("b")}
+    assert state.load_state().serial > serial
     assert [list(each) for each in answers(state, run)] == [[BERT]]
     store.forget_contacts(lease, [ANNA, CARA])
-    assert state.load_state(HERE).serial == serial + 1
+    assert state.load_state().serial == serial + 1
     store.save_states(lease, {ANNA: seen("new")})
-    assert state.load_state(HERE).observed[ANNA] == seen("new")
+    assert state.load_state().observed[ANNA] == seen("new")
 
 
 def test_the_trail_of_a_contact_is_what_was_done_to_it(home: Home) -> None:
     store = home.store()
-    fill(store)
-    first, _, third = store.read_runs(HERE)
+    fill(home.state())
+    first, _, third = store.read_runs()
     state = home.reader()
 
-    assert [(run, tuple(each.answers)) for run, each in state.read_trail(HERE, sample.ANNA)] == [
-        (first.id, (sample.ANNA,))
-    ]
-    assert [run for run, _ in state.read_trail(HERE, sample.DORA)] == [third.id]
-    assert list(state.read_trail(HERE, ContactId("nobody"))) == list(state.read_trail(THERE, sample.DORA)) == []
+    assert [(run, tuple(each.answers)) for run, each in state.read_trail(sample.ANNA)] == [(first.id, (sample.ANNA,))]
+    assert [run for run, _ in state.read_trail(sample.DORA)] == [third.id]
+    assert list(state.read_trail(ContactId("nobody"))) == list(home.reader(THERE).read_trail(sample.DORA)) == []
 
 
 def test_a_state_that_we_wrote_is_sound(home: Home) -> None:
-    store = home.store()
-    assert list(home.reader().find_faults()) == []
-    fill(store)
+    state = home.state()
+    assert list(home.look().find_faults()) == []
+    fill(state)
 
-    assert list(store.find_faults()) == list(home.reader().find_faults()) == []
-    for location in store.list_locations():
-        assert verify(everything(store, location), now=Instant(START + 60_000)) == ()
+    assert list(state.find_faults()) == list(home.look().find_faults()) == []
+    for location in state.list_locations():
+        assert verify(everything(state, location), now=Instant(START + 60_000)) == ()

@@ -123,11 +123,12 @@ def run(scene: Scene, trouble: Trouble) -> LocationReport | None:
 
 
 def sound(scene: Scene) -> None:
-    with open_reader(scene.url) as reader:
-        assert list(reader.find_faults()) == []
-        runs = tuple(read_log(reader, each) for each in reader.read_runs(HERE))
-        assert verify(Portable(reader.load_state(HERE), runs), now=scene.clock.now()) == ()
-        observed = reader.load_state(HERE).observed
+    with open_reader(scene.url) as state:
+        reader = state.at(HERE)
+        assert list(state.find_faults()) == []
+        runs = tuple(read_log(state, each) for each in reader.read_runs())
+        assert verify(Portable(reader.load_state(), runs), now=scene.clock.now()) == ()
+        observed = reader.load_state().observed
         for name in scene.carried:
             known = observed[who(name)]  # type: ignore[index]
             assert scene.tags(name) <= known.ledger | known.doubt
@@ -135,9 +136,10 @@ def sound(scene: Scene) -> None:
 
 def recover(scene: Scene, path: Path) -> UnrecordedAnswers:
     lost = load_unrecorded(path)
-    with open_store(scene.url) as store:
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
         now = scene.clock.now()
-        lease = store.acquire_lease(HERE, a_holder("three"), Instant(now + TTL_MS))
+        lease = store.acquire_lease(a_holder("three"), Instant(now + TTL_MS))
         write: Callable[[], None] = lambda: (  # noqa: E731
             store.withdraw_batch(lease, lost.number, lost.learnt, now)
             if lost.had_no_effect
@@ -159,11 +161,12 @@ def check(scene: Scene, trouble: Trouble, report: LocationReport | None) -> None
         if not trouble.late:
             recover(scene, kept[0])
             sound(scene)
-    with open_store(scene.url) as store:
+    with open_store(scene.url) as state:
         # failing once, the lock is released; failing for ever, or taken by a commit that said it failed, it runs out
+        store = state.at(HERE)
         runs_out = (trouble.for_ever or trouble.late) and trouble.struck
         at = scene.clock.now() + (TTL_MS if runs_out else 0)
-        lease = store.acquire_lease(HERE, a_holder("four"), Instant(at))
+        lease = store.acquire_lease(a_holder("four"), Instant(at))
         store.release_lease(lease)
     scene.clock.ms += 10 * TTL_MS
     finished = scene.run(AFTER, holder=a_holder("five"))

@@ -21,7 +21,7 @@ from reconciler.store.sqlite import migrate, version_of
 from reconciler.store.sqlite_file import DISK
 from tests.fakes import START
 from tests.store.sample import fill
-from tests.store.test_contract import header, taken
+from tests.store.test_contract import HERE, header, taken
 from tests.store.test_sqlite import Camera, url
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -33,8 +33,8 @@ def document(reader: StateReader) -> object:
     """Everything that a state holds; runs, lineages and the like are made up by each state for itself."""
     found = [
         Portable(
-            reader.load_state(each),
-            tuple(read_log(reader, run) for run in reader.read_runs(each)),
+            reader.at(each).load_state(),
+            tuple(read_log(reader, run) for run in reader.at(each).read_runs()),
         )
         for each in reader.list_locations()
     ]
@@ -88,7 +88,8 @@ def test_whoever_only_looks_carries_nothing_forward(tmp_path: Path, version: int
 @pytest.mark.parametrize("version", OLD)
 def test_a_copy_is_put_beside_it_before_it_is_changed(tmp_path: Path, version: int) -> None:
     path = copied(version, tmp_path)
-    with open_store(url(path)) as store:
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
         store.begin_run(taken(store, name="three", now=START + 2 * TTL_MS), header())
 
     copy = path.with_name(f"state.db.v{version}.backup")
@@ -130,15 +131,13 @@ def test_what_was_stored_stands_whatever_the_list_of_messages_says_today(tmp_pat
         connection.execute("UPDATE answers SET message = ? WHERE outcome = 'rejected'", (unlisted,))
         connection.execute("UPDATE answers SET message = ? WHERE outcome = 'held'", (listed,))
     connection.close()
-    with open_store(url(path)) as store:
-        runs = [run.id for location in store.list_locations() for run in store.read_runs(location)]
-        told = [
-            answer.verdict for run in runs for batch in store.read_batches(run) for answer in batch.answers.values()
-        ]
+    with open_store(url(path)) as state:
+        logs = [read_log(state, run) for each in state.list_locations() for run in state.at(each).read_runs()]
+        told = [answer.verdict for log in logs for batch in log.batches for answer in batch.answers.values()]
         verdicts = {each.outcome: each for each in told if each is not None}
         assert (verdicts[Outcome.REJECTED].message, verdicts[Outcome.REJECTED].rejection) == (unlisted, "deleted")
         assert (verdicts[Outcome.HELD].message, verdicts[Outcome.HELD].rejection) == (listed, None)
-        found = read_state(document(store), path="a file")
+        found = read_state(document(state), path="a file")
     again = [
         answer.verdict
         for each in found

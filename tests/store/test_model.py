@@ -18,7 +18,7 @@ from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.batches import Batch
-from reconciler.ports import StateStore
+from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store
 from tests.fakes import START, a_holder
 from tests.store.conftest import HOMES, IN_PROCESS
@@ -60,14 +60,15 @@ class Play:
     def __init__(self, url: str, seed: int) -> None:
         self.chance = random.Random(seed)
         self.url = url
-        self.stores = [open_store(url), open_store(url)]
+        self.opened = [open_store(url), open_store(url)]
+        self.stores = [state.__enter__() for state in self.opened]
         self.places = {location: Place() for location in LOCATIONS}
         self.now = int(START)
         self.taken = 0
 
     def close(self) -> None:
-        for store in self.stores:
-            store.__exit__(None, None, None)
+        for state in self.opened:
+            state.__exit__(None, None, None)
 
     def step(self) -> None:
         self.now += self.chance.choice((1, 1_000, 40_000))
@@ -77,18 +78,21 @@ class Play:
         nth = self.chance.randrange(2) if place.lease is None or place.expires <= self.now else place.by
         if self.chance.random() < 0.1:
             self.reopen(nth)
-        operations: list[Callable[[StateStore, LocationId, Place], None]] = [
+        operations: list[Callable[[LocationStore, LocationId, Place], None]] = [
             self.acquire, self.renew, self.release, self.begin, self.end, self.learn, self.intend, self.answer,
             self.learn, self.intend, self.answer, self.answer, self.note, self.stale,
         ]  # fmt: skip
-        before, serial = place.content(), self._serial(location)
+        before, serial, held = place.content(), self._serial(location), place.lease
         operation = self.acquire if nth != place.by else self.chance.choice(operations)
-        operation(self.stores[nth], location, place)
+        operation(self.stores[nth].at(location), location, place)
+        if operation == self.acquire and place.lease != held:
+            place.by = nth
         assert (self._serial(location) > serial) == (place.content() != before)
 
     def reopen(self, nth: int) -> None:
-        self.stores[nth].__exit__(None, None, None)
-        self.stores[nth] = open_store(self.url)
+        self.opened[nth].__exit__(None, None, None)
+        self.opened[nth] = open_store(self.url)
+        self.stores[nth] = self.opened[nth].__enter__()
         if self.url.startswith("postgres"):
             # the session that took the leases has ended
             for place in self.places.values():
@@ -96,37 +100,36 @@ class Play:
                     place.expires = place.lease.expires - TTL_MS + HEARTBEAT_MS
 
     def _serial(self, location: LocationId) -> int:
-        return self.stores[0].load_state(location).serial
+        return self.stores[0].at(location).load_state().serial
 
-    def acquire(self, store: StateStore, location: LocationId, place: Place) -> None:
+    def acquire(self, store: LocationStore, location: LocationId, place: Place) -> None:
         self.taken += 1
         holder = a_holder(str(self.taken))
         if place.lease is not None and place.expires > self.now:
             with pytest.raises(LockHeld):
-                store.acquire_lease(location, holder, Instant(self.now))
+                store.acquire_lease(holder, Instant(self.now))
             return
-        lease = store.acquire_lease(location, holder, Instant(self.now))
+        lease = store.acquire_lease(holder, Instant(self.now))
         assert place.lease is None or lease.fence > place.lease.fence
         place.lease, place.expires, place.run = lease, self.now + TTL_MS, ""
-        place.by = self.stores.index(store)
 
-    def renew(self, store: StateStore, location: LocationId, place: Place) -> None:
+    def renew(self, store: LocationStore, location: LocationId, place: Place) -> None:
         if place.lease is not None:
             place.lease = store.renew_lease(place.lease, Instant(self.now))
             place.expires = self.now + TTL_MS
 
-    def release(self, store: StateStore, location: LocationId, place: Place) -> None:
+    def release(self, store: LocationStore, location: LocationId, place: Place) -> None:
         if place.lease is not None:
             store.release_lease(place.lease)
             place.lease, place.run = None, ""
 
-    def stale(self, store: StateStore, location: LocationId, place: Place) -> None:
+    def stale(self, store: LocationStore, location: LocationId, place: Place) -> None:
         if place.lease is not None:
             older = Lease(location, place.lease.holder, place.lease.fence - 1, place.lease.expires)
             with pytest.raises(LeaseLost):
                 store.save_states(older, {CONTACTS[0]: self.known()})
 
-    def begin(self, store: StateStore, location: LocationId, place: Place) -> None:
+    def begin(self, store: LocationStore, location: LocationId, place: Place) -> None:
         if place.lease is None:
             return
         run = store.begin_run(place.lease, RunHeader(location, "apply", "anna", Instant(self.now)))
@@ -136,7 +139,7 @@ class Play:
                 place.runs[name] = (RunStatus.INTERRUPTED, requests, rows)
         place.runs[run], place.run = (RunStatus.RUNNING, 0, 0), run
 
-    def end(self, store: StateStore, location: LocationId, place: Place) -> None:
+    def end(self, store: LocationStore, location: LocationId, place: Place) -> None:
         if place.lease is None or not place.run:
             return
         complete = self.chance.random() < 0.5
@@ -147,18 +150,18 @@ class Play:
         place.sizes = sizes if complete else place.sizes
         place.run = ""
 
-    def learn(self, store: StateStore, location: LocationId, place: Place) -> None:
+    def learn(self, store: LocationStore, location: LocationId, place: Place) -> None:
         if place.lease is not None:
             changed = {contact: self.known() for contact in self.some(CONTACTS)}
             store.save_states(place.lease, changed)
             place.contacts |= changed
 
-    def note(self, store: StateStore, location: LocationId, place: Place) -> None:
+    def note(self, store: LocationStore, location: LocationId, place: Place) -> None:
         if place.lease is not None:
             place.facts = Facts(self.chance.choice((None, True, False)), max_tags=self.chance.choice((None, 3)))
             store.save_facts(place.lease, place.facts)
 
-    def intend(self, store: StateStore, location: LocationId, place: Place) -> None:
+    def intend(self, store: LocationStore, location: LocationId, place: Place) -> None:
         if place.lease is None or not place.run:
             return
         contacts, tags = tuple(self.some(CONTACTS)), tuple(self.some(TAGS))
@@ -170,7 +173,7 @@ class Play:
         status, requests, rows = place.runs[place.run]
         place.runs[place.run] = status, requests + 1, rows + len(contacts)
 
-    def answer(self, store: StateStore, location: LocationId, place: Place) -> None:
+    def answer(self, store: LocationStore, location: LocationId, place: Place) -> None:
         if place.lease is None or not place.unanswered:
             return
         number = self.chance.choice(sorted(place.unanswered))
@@ -211,11 +214,11 @@ class Play:
         with open_reader(self.url) as reader:
             for state in (reader, *self.stores):
                 for location, place in self.places.items():
-                    loaded = state.load_state(location)
+                    loaded = state.at(location).load_state()
                     assert dict(loaded.observed.items()) == place.shown()
                     assert dict(loaded.set_sizes) == place.sizes
                     assert loaded.facts == place.facts
-                    runs = {each.id: (each.status, each.requests, each.rows) for each in state.read_runs(location)}
+                    runs = {each.id: (each.status, each.requests, each.rows) for each in state.at(location).read_runs()}
                     assert list(runs.items()) == list(place.runs.items())
 
 

@@ -25,7 +25,8 @@ from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.planning.plan import LocationState
 from reconciler.store import open_reader, open_store
 from reconciler.store.bucket import Bucket, StoredObject, open_bucket, probe
-from reconciler.store.object import ObjectStore, open_object
+from reconciler.store.object import ObjectLocation
+from reconciler.store.per_location import StatePerLocation
 from tests.fakes import START
 from tests.store import servers
 from tests.store.conftest import in_memory
@@ -105,11 +106,11 @@ class Wire:
 
 def shown(bucket: Bucket) -> tuple[tuple[object, ...], tuple[RunRecord, ...]]:
     """The state as somebody sees it who has never looked before."""
-    with open_object(bucket, HERE) as reader:
-        return contents(reader.load_state(HERE)), tuple(reader.read_runs(HERE))
+    with ObjectLocation(bucket, HERE) as reader:
+        return contents(reader.load_state()), tuple(reader.read_runs())
 
 
-def a_run(store: ObjectStore, batches: int = 3, size: int = 500) -> None:
+def a_run(store: ObjectLocation, batches: int = 3, size: int = 500) -> None:
     lease = taken(store)
     run = store.begin_run(lease, header())
     for nth in range(batches):
@@ -123,14 +124,14 @@ def a_run(store: ObjectStore, batches: int = 3, size: int = 500) -> None:
 
 
 def test_a_batch_costs_what_the_batch_holds_not_what_the_state_does(bucket: Bucket) -> None:
-    with ObjectStore(bucket, HERE) as store:
+    with ObjectLocation(bucket, HERE) as store:
         lease = taken(store)
         many = {ContactId(f"known-{nth:014}"): seen(str(nth % 9)) for nth in range(20_000)}
         store.save_states(lease, many)
         store.release_lease(lease)
     whole = bucket.get(f"{HERE}/state.db")
     wire = Wire(bucket)
-    with ObjectStore(wire, HERE) as store:
+    with ObjectLocation(wire, HERE) as store:
         a_run(store, batches=20)
 
     assert whole is not None
@@ -143,7 +144,7 @@ def test_a_batch_costs_what_the_batch_holds_not_what_the_state_does(bucket: Buck
 
 
 def test_after_a_run_there_is_a_snapshot_and_no_journal_but_who_held_it(bucket: Bucket) -> None:
-    with ObjectStore(bucket, HERE) as store:
+    with ObjectLocation(bucket, HERE) as store:
         a_run(store, size=2)
         a_run(store, size=2)
 
@@ -160,16 +161,16 @@ def test_at_every_write_that_fails_the_state_is_old_or_new(tmp_path: Path, every
         for nth in range(1, 30, every):
             bucket = open_bucket(in_memory(tmp_path / f"{lost}{nth}"))
             wire = Wire(bucket, fail_at=nth, lose_answers=lost)
-            with ObjectStore(wire, HERE) as store:
+            with ObjectLocation(wire, HERE) as store:
                 try:
                     a_run(store, size=2)
                 except StateError:
                     refused += 1
                 before = shown(bucket)
-            with ObjectStore(bucket, HERE) as again:
-                assert contents(again.load_state(HERE)) == before[0]
+            with ObjectLocation(bucket, HERE) as again:
+                assert contents(again.load_state()) == before[0]
                 lease = taken(again, name="two", now=START + TTL_MS)
-                assert (contents(again.load_state(HERE))[3:], tuple(again.read_runs(HERE))) == (
+                assert (contents(again.load_state())[3:], tuple(again.read_runs())) == (
                     before[0][3:],
                     before[1],
                 )
@@ -180,7 +181,7 @@ def test_at_every_write_that_fails_the_state_is_old_or_new(tmp_path: Path, every
 
 
 def test_a_request_that_was_sent_twice_counts_once(bucket: Bucket, tmp_path: Path) -> None:
-    with ObjectStore(Wire(bucket, lose_answers=True), HERE) as store:
+    with ObjectLocation(Wire(bucket, lose_answers=True), HERE) as store:
         lease = taken(store)
         for nth in range(5):
             store.save_states(lease, {ANNA: seen(str(nth))})
@@ -191,7 +192,7 @@ def test_a_request_that_was_sent_twice_counts_once(bucket: Bucket, tmp_path: Pat
 
 
 def test_a_holder_that_wakes_late_is_refused_whatever_its_successors_did(bucket: Bucket) -> None:
-    with ObjectStore(bucket, HERE) as late, ObjectStore(bucket, HERE) as second:
+    with ObjectLocation(bucket, HERE) as late, ObjectLocation(bucket, HERE) as second:
         lease = taken(late)
         run = late.begin_run(lease, header())
         for nth in range(3):
@@ -215,7 +216,7 @@ def test_a_holder_that_wakes_late_is_refused_whatever_its_successors_did(bucket:
 def test_a_holder_that_ends_while_it_is_replaced_takes_nothing_with_it(bucket: Bucket, moment: str) -> None:
     """The old holder's last journal objects, its snapshot and its clearing come at the worst of moments."""
     wire = Wire(bucket)
-    with ObjectStore(bucket, HERE) as old, ObjectStore(wire, HERE) as new:
+    with ObjectLocation(bucket, HERE) as old, ObjectLocation(wire, HERE) as new:
         lease = taken(old)
         old.save_states(lease, {ANNA: seen("a")})
 
@@ -230,17 +231,17 @@ def test_a_holder_that_ends_while_it_is_replaced_takes_nothing_with_it(bucket: B
         second = taken(new, name="two", now=START + TTL_MS)
         new.save_states(second, {CARA: seen("c")})
         new.release_lease(second)
-    with open_object(bucket, HERE) as reader:
-        assert set(reader.load_state(HERE).observed.contacts) == {ANNA, BERT, CARA}
+    with ObjectLocation(bucket, HERE) as reader:
+        assert set(reader.load_state().observed.contacts) == {ANNA, BERT, CARA}
 
 
 @pytest.mark.parametrize("moment", ["keys", "version"])
 def test_a_reader_looks_while_the_journal_is_compacted(bucket: Bucket, moment: str) -> None:
     wire = Wire(bucket)
-    with ObjectStore(bucket, HERE) as store, open_object(wire, HERE) as reader:
+    with ObjectLocation(bucket, HERE) as store, ObjectLocation(wire, HERE) as reader:
         lease = taken(store)
         store.save_states(lease, {ANNA: seen("a")})
-        reader.load_state(HERE)
+        reader.load_state()
         store.save_states(lease, {ANNA: seen("b")})
 
         def compact(method: str, key: str) -> None:
@@ -249,12 +250,12 @@ def test_a_reader_looks_while_the_journal_is_compacted(bucket: Bucket, moment: s
                 store.release_lease(lease)
 
         wire.before = compact
-        assert reader.load_state(HERE).observed[ANNA] == seen("b")
-        assert reader.load_state(HERE).observed[ANNA] == seen("b")
+        assert reader.load_state().observed[ANNA] == seen("b")
+        assert reader.load_state().observed[ANNA] == seen("b")
 
 
 def test_a_deleted_lease_object_does_not_let_an_old_holder_back_in(bucket: Bucket) -> None:
-    with ObjectStore(bucket, HERE) as first, ObjectStore(bucket, HERE) as second:
+    with ObjectLocation(bucket, HERE) as first, ObjectLocation(bucket, HERE) as second:
         taken(first)
         lease = taken(first, now=START + TTL_MS)
         bucket.delete([f"{HERE}/lease.json"])
@@ -264,7 +265,7 @@ def test_a_deleted_lease_object_does_not_let_an_old_holder_back_in(bucket: Bucke
 
 
 def test_a_forgotten_contact_is_in_no_object_once_the_lease_ended(bucket: Bucket) -> None:
-    with ObjectStore(bucket, HERE) as store:
+    with ObjectLocation(bucket, HERE) as store:
         lease = taken(store)
         run = store.begin_run(lease, header())
         number = store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: seen("a")}, START)
@@ -272,8 +273,8 @@ def test_a_forgotten_contact_is_in_no_object_once_the_lease_ended(bucket: Bucket
         store.release_lease(lease)
         lease = taken(store, name="two")
         store.forget_contacts(lease, [ANNA])
-        with open_object(bucket, HERE) as reader:
-            assert set(reader.load_state(HERE).observed.contacts) == {BERT}
+        with ObjectLocation(bucket, HERE) as reader:
+            assert set(reader.load_state().observed.contacts) == {BERT}
         store.release_lease(lease)
 
     objects = [found.content for key in bucket.keys(HERE) if (found := bucket.get(key))]
@@ -286,7 +287,7 @@ def test_a_forgotten_contact_is_in_no_object_once_the_lease_ended(bucket: Bucket
 def test_forgetting_or_replacing_is_done_whole_or_not_at_all(bucket: Bucket, change: str, lost: bool) -> None:
     """The write fails before or after it was done; whoever comes next sees the state as it was, or as it became."""
     wire = Wire(bucket)
-    with ObjectStore(wire, HERE) as store, ObjectStore(bucket, HERE) as other:
+    with ObjectLocation(wire, HERE) as store, ObjectLocation(bucket, HERE) as other:
         lease = taken(store)
         store.save_states(lease, {ANNA: seen("a"), BERT: seen("b")})
         before = shown(bucket)
@@ -300,9 +301,9 @@ def test_forgetting_or_replacing_is_done_whole_or_not_at_all(bucket: Bucket, cha
         after = shown(bucket)
         assert (after == before) is not lost
         assert after[0][3] == ({BERT: seen("b")} if lost else {ANNA: seen("a"), BERT: seen("b")})
-        assert (contents(store.load_state(HERE)), contents(other.load_state(HERE))) == (after[0], after[0])
+        assert (contents(store.load_state()), contents(other.load_state())) == (after[0], after[0])
         store.save_states(lease, {CARA: seen("c")})
-        assert other.load_state(HERE).observed[CARA] == seen("c")
+        assert other.load_state().observed[CARA] == seen("c")
 
 
 def only(contact: ContactId, known: ContactState) -> ContactStates:
@@ -318,14 +319,17 @@ def test_a_snapshot_of_every_version_is_carried_forward(bucket: Bucket, tmp_path
     with closing(sqlite3.connect(path)) as old:
         old.executescript("CREATE TABLE compacted (position INTEGER NOT NULL) STRICT; INSERT INTO compacted VALUES (7)")
     bucket.create(f"{HERE}/state.db", path.read_bytes())
-    with open_object(bucket, HERE) as reader:
-        assert document(reader) == json.loads((GOLDEN / f"version-{version}.json").read_text())
-    with ObjectStore(bucket, HERE) as store:
+    golden = json.loads((GOLDEN / f"version-{version}.json").read_text())
+    with StatePerLocation(lambda location: ObjectLocation(bucket, location), lambda: [HERE]) as state:
+        assert document(state) == golden | {
+            "locations": [each for each in golden["locations"] if each["location"] == HERE]
+        }
+    with ObjectLocation(bucket, HERE) as store:
         lease = taken(store, name="two", now=START + 2 * TTL_MS)
         store.save_states(lease, {ANNA: seen("new")})
         store.release_lease(lease)
-    with open_object(bucket, HERE) as reader:
-        assert reader.load_state(HERE).observed[ANNA].observed == {"new"}
+    with ObjectLocation(bucket, HERE) as reader:
+        assert reader.load_state().observed[ANNA].observed == {"new"}
 
 
 def damage_journal(bucket: Bucket, content: bytes) -> None:
@@ -355,15 +359,15 @@ DAMAGE: dict[str, tuple[Callable[[Bucket], object], type[StateError]]] = {
 
 @pytest.mark.parametrize("damage", sorted(DAMAGE))
 def test_damage_is_told_plainly(bucket: Bucket, damage: str) -> None:
-    with ObjectStore(bucket, HERE) as store:
+    with ObjectLocation(bucket, HERE) as store:
         a_run(store, size=2)
         lease = taken(store)
         for nth in range(3):
             store.save_states(lease, {ANNA: seen(str(nth))})
     make, expected = DAMAGE[damage]
     make(bucket)
-    with open_object(bucket, HERE) as reader, pytest.raises(StateError) as caught:
-        reader.load_state(HERE)
+    with ObjectLocation(bucket, HERE) as reader, pytest.raises(StateError) as caught:
+        reader.load_state()
     assert type(caught.value) is expected
     assert bucket.name in caught.value.message
     assert caught.value.hint
@@ -403,15 +407,15 @@ def test_a_store_that_ignores_a_condition_is_refused(bucket: Bucket, condition: 
 
 @pytest.mark.servers
 def test_a_server_that_ignores_conditions_is_refused() -> None:
-    with open_store(servers.s3_without_conditions()) as store, pytest.raises(StateError, match="If-None-Match"):
-        taken(store)
+    with open_store(servers.s3_without_conditions()) as state, pytest.raises(StateError, match="If-None-Match"):
+        taken(state.at(HERE))
 
 
 @pytest.mark.servers
 def test_a_bucket_that_is_not_there_is_told_without_the_keys() -> None:
     url = servers.s3().replace("test&secret", "nobody&secret")
-    with pytest.raises(StateError) as caught, open_store(url) as store:
-        taken(store)
+    with pytest.raises(StateError) as caught, open_store(url) as state:
+        taken(state.at(HERE))
     assert "s3://state/tests" in caught.value.message
     assert "testtest" not in caught.value.message + caught.value.hint
 
@@ -424,26 +428,26 @@ def test_a_url_that_names_no_bucket(text: str) -> None:
 
 def test_location_at_the_end_of_the_path_is_what_happens_anyhow(tmp_path: Path) -> None:
     url = in_memory(tmp_path)
-    with open_store(url) as store:
-        taken(store)
+    with open_store(url) as state:
+        taken(state.at(HERE))
     with open_reader(f"{url}") as reader:
         assert list(reader.list_locations()) == [HERE]
 
 
 def test_any_location_has_a_place_of_its_own(tmp_path: Path) -> None:
     names = [LocationId(text) for text in (".", "..", "a/b", "a", "ü", "%2E", "a b?c#d")]
-    with open_store(in_memory(tmp_path)) as store:
+    with open_store(in_memory(tmp_path)) as state:
         for nth, name in enumerate(names):
-            store.save_states(taken(store, name), {ANNA: seen(str(nth))})
-        assert sorted(store.list_locations()) == sorted(names)
+            state.at(name).save_states(taken(state.at(name)), {ANNA: seen(str(nth))})
+        assert sorted(state.list_locations()) == sorted(names)
         for nth, name in enumerate(names):
-            assert store.load_state(name).observed[ANNA] == seen(str(nth))
+            assert state.at(name).load_state().observed[ANNA] == seen(str(nth))
 
 
 def test_nothing_is_left_in_the_directory_for_temporary_files(bucket: Bucket, tmp_path: Path) -> None:
     script = (
         "from tests.store.test_object import *\n"
-        "with ObjectStore(open_bucket('memory:///x'), HERE) as store: a_run(store, size=2)"
+        "with ObjectLocation(open_bucket('memory:///x'), HERE) as store: a_run(store, size=2)"
     )
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment)
@@ -459,7 +463,7 @@ def test_whatever_fails_whoever_looks_sees_one_history(seeds: range, tmp_path: P
         acknowledged, tried = 0, 0
         for turn in range(6):
             wire = Wire(bucket, fail_at=chance.randrange(1, 14), lose_answers=chance.random() < 0.5)
-            with ObjectStore(wire, HERE) as store:
+            with ObjectLocation(wire, HERE) as store:
                 try:
                     lease = taken(store, name=str(turn), now=START + turn * TTL_MS)
                     for _ in range(chance.randrange(6)):
@@ -469,6 +473,6 @@ def test_whatever_fails_whoever_looks_sees_one_history(seeds: range, tmp_path: P
                     store.release_lease(lease)
                 except (StateError, LockHeld):
                     pass
-            with open_object(bucket, HERE) as reader:
-                known = reader.load_state(HERE).observed[ANNA]
+            with ObjectLocation(bucket, HERE) as reader:
+                known = reader.load_state().observed[ANNA]
             assert acknowledged <= (known.observed_at or 0) <= tried

@@ -54,15 +54,17 @@ def sql(url: str) -> Iterator[Callable[[str], list[Any]]]:
 
 
 def filled(url: str) -> None:
-    with open_store(url) as store:
+    with open_store(url) as state:
+        store = state.at(HERE)
         lease = taken(store)
         store.save_states(lease, {ANNA: seen("a")})
         store.release_lease(lease)
 
 
 def test_a_reader_creates_nothing(url: str, sql: Callable[[str], list[Any]]) -> None:
-    with open_reader(url) as reader:
-        assert (reader.load_state(HERE).lineage, list(reader.list_locations()), list(reader.read_runs(HERE))) == (
+    with open_reader(url) as state:
+        reader = state.at(HERE)
+        assert (reader.load_state().lineage, list(state.list_locations()), list(reader.read_runs())) == (
             None,
             [],
             [],
@@ -147,9 +149,10 @@ TRACED = 5
 def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
     url: str, sql: Callable[[str], list[Any]], version: int
 ) -> None:
-    with open_store(url) as store:
-        fill(store)
-        runs = [run.id for run in store.read_runs(HERE)]
+    with open_store(url) as state:
+        store = state.at(HERE)
+        fill(state)
+        runs = [run.id for run in store.read_runs()]
         rows = [answers(store, run) for run in runs]
     shape = "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns" + (
         f" WHERE table_schema = {SCHEMA} ORDER BY 1, 2"
@@ -159,15 +162,16 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
     with pytest.raises(StateError, match=f"version {version}"):
         open_reader(url)
     with ThreadPoolExecutor(4) as threads:
-        for store in list(threads.map(lambda _: open_store(url), range(4))):
-            store.__exit__(None, None, None)
+        for opened in list(threads.map(lambda _: open_store(url), range(4))):
+            opened.__exit__(None, None, None)
 
     assert (sql("SELECT version FROM reconciler_version"), sql(shape)) == ([(VERSION,)], before)
-    with open_reader(url) as reader:
+    with open_reader(url) as state:
+        reader = state.at(HERE)
         traced = version >= TRACED
         expected = rows if traced else [_as_written_then(batches) for batches in rows]
         assert [answers(reader, run) for run in runs] == expected
-        assert {run.traced for run in reader.read_runs(HERE)} == {traced}
+        assert {run.traced for run in reader.read_runs()} == {traced}
         assert [reader.read_ending(run) for run in runs] == [None] * len(runs)
 
 
@@ -194,7 +198,7 @@ def test_damage_is_told_plainly(url: str, sql: Callable[[str], list[Any]], damag
     for statement in DAMAGE[damage].split("; "):
         sql(statement)
     with pytest.raises(StateCorrupted) as caught, OPENINGS[opening](url) as state:
-        state.load_state(HERE)
+        state.at(HERE).load_state()
     assert "postgresql://" in caught.value.message
     assert caught.value.hint
 
@@ -223,15 +227,18 @@ def test_two_schemas_of_a_database_are_two_states(tmp_path: Path) -> None:
 
 def test_a_holder_whose_session_ended_is_waited_for_one_heartbeat(url: str) -> None:
     with open_store(url) as first:
-        lease = taken(first)
-    with open_store(url) as second:
+        lease = taken(first.at(HERE))
+    with open_store(url) as state:
+        second = state.at(HERE)
         with pytest.raises(LockHeld):
             taken(second, name="two", now=START + HEARTBEAT_MS - 1)
         assert taken(second, name="two", now=START + HEARTBEAT_MS).fence == lease.fence + 1
 
 
 def test_a_session_that_lives_holds_its_lease_for_its_whole_time(url: str) -> None:
-    with open_store(url) as first, open_store(url) as second:
+    with open_store(url) as state, open_store(url) as opened:
+        first = state.at(HERE)
+        second = opened.at(HERE)
         first.renew_lease(taken(first), Instant(START + 1))
         with pytest.raises(LockHeld):
             taken(second, name="two", now=START + TTL_MS)
@@ -240,7 +247,9 @@ def test_a_session_that_lives_holds_its_lease_for_its_whole_time(url: str) -> No
 
 
 def test_a_holder_that_wakes_after_it_was_taken_over_is_refused(url: str) -> None:
-    with open_store(url) as first, open_store(url) as second:
+    with open_store(url) as state, open_store(url) as opened:
+        first = state.at(HERE)
+        second = opened.at(HERE)
         lease = taken(first)
         taken(second, name="two", now=lease.expires)
         with pytest.raises(LeaseLost):
@@ -248,20 +257,22 @@ def test_a_holder_that_wakes_after_it_was_taken_over_is_refused(url: str) -> Non
 
 
 def test_a_session_that_the_server_ended_is_an_error_of_ours(url: str, sql: Callable[[str], list[Any]]) -> None:
-    with open_store(f"{url}&application_name=doomed") as store:
+    with open_store(f"{url}&application_name=doomed") as state:
+        store = state.at(HERE)
         lease = taken(store)
         sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'doomed'")
         for _ in range(2):
             with pytest.raises(StateError):
                 store.save_states(lease, {ANNA: seen("a")})
             with pytest.raises(StateError):
-                store.load_state(HERE)
+                store.load_state()
 
 
 def test_locations_that_learn_the_same_tags_in_different_orders_do_not_lock_one_another_out(url: str) -> None:
     def learn(location: LocationId, step: int) -> None:
-        with open_store(url) as store:
-            lease = store.acquire_lease(location, a_holder(location), START)
+        with open_store(url) as state:
+            store = state.at(location)
+            lease = store.acquire_lease(a_holder(location), START)
             for nth in range(0, 40):
                 known = [seen(f"{nth}-{each}") for each in range(10)][::step]
                 store.save_states(lease, {ContactId(str(each)): value for each, value in enumerate(known)})
@@ -269,13 +280,14 @@ def test_locations_that_learn_the_same_tags_in_different_orders_do_not_lock_one_
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(learn, (HERE, THERE), (1, -1)))
     with open_reader(url) as reader:
-        assert {each.observed for each in reader.load_state(HERE).observed.patterns} == {
-            each.observed for each in reader.load_state(THERE).observed.patterns
+        assert {each.observed for each in reader.at(HERE).load_state().observed.patterns} == {
+            each.observed for each in reader.at(THERE).load_state().observed.patterns
         }
 
 
 def test_any_text_is_a_message(url: str, sql: Callable[[str], list[Any]]) -> None:
-    with open_store(url) as store:
+    with open_store(url) as state:
+        store = state.at(HERE)
         lease = taken(store)
         number = store.record_intent(lease, store.begin_run(lease, header()), batch(ANNA), {}, START)
         store.record_answer(
@@ -316,7 +328,7 @@ def test_tags_of_a_pattern_survive_as_text(url: str, sql: Callable[[str], list[A
     filled(url)
     assert ('["a"]',) in sql("SELECT tags FROM tagsets")
     with open_reader(url) as reader:
-        assert reader.load_state(HERE).observed[ANNA].observed == tags("a")
+        assert reader.at(HERE).load_state().observed[ANNA].observed == tags("a")
 
 
 def test_without_the_extra_the_command_that_installs_it_is_told() -> None:

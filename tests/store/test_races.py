@@ -52,11 +52,12 @@ def race(url: str, nth: int, line: Connection) -> None:
     """Takes part in one race after the other: told when and where it is, tells the fence that it got, None where it was
     refused, or what went wrong.
     """
-    with open_store(url) as store:
+    with open_store(url) as state:
         while (told := line.recv()) is not None:
             location, now = told
+            store = state.at(location)
             try:
-                lease = store.acquire_lease(location, a_holder(f"{nth}-{now}"), Instant(now))
+                lease = store.acquire_lease(a_holder(f"{nth}-{now}"), Instant(now))
                 store.save_states(lease, {ContactId("anna"): seen(str(nth), at=now)})
                 line.send(lease.fence)
             except (LockHeld, LeaseLost):

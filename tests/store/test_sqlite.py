@@ -34,7 +34,8 @@ def url(path: Path) -> str:
 
 def filled(path: Path, contacts: int = 400) -> Path:
     """A state of several pages, with a run of each ending."""
-    with open_store(url(path)) as store:
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
         lease = taken(store)
         store.save_states(lease, {ContactId(f"contact-{nth:04}"): seen(f"tag {nth}") for nth in range(contacts)})
         run = store.begin_run(lease, header())
@@ -60,7 +61,8 @@ def connect_carelessly(*arguments: Any, **options: Any) -> sqlite3.Connection:
 def test_nothing_is_left_of_a_contact_that_was_forgotten(tmp_path: Path) -> None:
     """A person asked to be erased: the id stands in no byte of the file."""
     path = filled(tmp_path / "state.db")
-    with open_store(url(path), disk=Disk(connect=connect_carelessly)) as store:
+    with open_store(url(path), disk=Disk(connect=connect_carelessly)) as state:
+        store = state.at(HERE)
         store.forget_contacts(taken(store, name="two", now=START + TTL_MS), [ContactId("contact-0123"), ANNA])
     content = path.read_bytes()
     assert (b"contact-0123" in content, ANNA.encode() in content) == (False, False)
@@ -71,9 +73,10 @@ def use(path: Path) -> None:
     """Everything that can be asked of a state, and a change."""
     with open_reader(url(path)) as reader:
         for location in (*reader.list_locations(), HERE):
-            reader.load_state(location)
-            reader.read_runs(location)
-    with open_store(url(path)) as store:
+            reader.at(location).load_state()
+            reader.at(location).read_runs()
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
         lease = taken(store, name="two", now=START + TTL_MS)
         run = store.begin_run(lease, header())
         store.save_states(lease, {ContactId("contact-0000"): seen("new"), ContactId("new"): seen("new")})
@@ -82,13 +85,13 @@ def use(path: Path) -> None:
 
 def seen_in(path: Path, opening: str) -> tuple[object, ...]:
     with OPENINGS[opening](url(path)) as state:
-        return contents(state.load_state(HERE)), tuple(state.read_runs(HERE))
+        return contents(state.at(HERE).load_state()), tuple(state.at(HERE).read_runs())
 
 
 def test_what_we_make_is_private(tmp_path: Path) -> None:
     path = tmp_path / "made" / "state.db"
     with open_store(url(path)) as store:
-        taken(store)
+        taken(store.at(HERE))
 
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
@@ -106,10 +109,11 @@ def test_a_reader_creates_nothing(tmp_path: Path, there: bool) -> None:
     directory = tmp_path / "none"
     if there:
         directory.mkdir()
-    with open_reader(url(directory / "state.db")) as reader:
-        reader.load_state(HERE)
-        reader.read_runs(HERE)
-        reader.list_locations()
+    with open_reader(url(directory / "state.db")) as state:
+        reader = state.at(HERE)
+        reader.load_state()
+        reader.read_runs()
+        state.list_locations()
 
     assert (directory.exists(), list(tmp_path.rglob("*.db*"))) == (there, [])
 
@@ -117,9 +121,10 @@ def test_a_reader_creates_nothing(tmp_path: Path, there: bool) -> None:
 def test_a_reader_writes_nothing(a_state: Path) -> None:
     before = a_state.read_bytes(), a_state.stat().st_mtime_ns
     there = sorted(a_state.parent.iterdir())
-    with open_reader(url(a_state)) as reader:
-        reader.load_state(HERE)
-        reader.read_runs(HERE)
+    with open_reader(url(a_state)) as state:
+        reader = state.at(HERE)
+        reader.load_state()
+        reader.read_runs()
 
     assert (a_state.read_bytes(), a_state.stat().st_mtime_ns) == before
     assert sorted(a_state.parent.iterdir()) == there
@@ -129,17 +134,19 @@ def test_a_reader_of_a_file_that_nobody_may_write(tmp_path: Path) -> None:
     path = filled(tmp_path / "state.db")
     path.chmod(0o400)
     with open_reader(url(path)) as reader:
-        assert reader.load_state(HERE).observed[ANNA] == seen("x")
+        assert reader.at(HERE).load_state().observed[ANNA] == seen("x")
 
 
 def test_one_reads_while_another_writes(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    with open_store(url(path)) as store, open_reader(url(filled(path))) as reader:
+    with open_store(url(path)) as state, open_reader(url(filled(path))) as opened:
+        store = state.at(HERE)
+        reader = opened.at(HERE)
         lease = taken(store, now=START + TTL_MS)
         for nth in range(20):
             store.save_states(lease, {ANNA: seen(str(nth))})
-            assert reader.load_state(HERE).observed[ANNA] == seen(str(nth))
-            assert list(reader.read_runs(HERE)) == list(store.read_runs(HERE))
+            assert reader.load_state().observed[ANNA] == seen(str(nth))
+            assert list(reader.read_runs()) == list(store.read_runs())
 
 
 def with_version(path: Path) -> None:
@@ -301,15 +308,16 @@ class Camera:
 def test_at_every_statement_the_file_is_old_or_new(tmp_path: Path, opening: str) -> None:
     path = tmp_path / "live" / "state.db"
     states: list[tuple[object, ...]] = []
-    with open_store(url(path)) as store:
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
         camera = Camera(path, tmp_path)
-        store.database.connection.set_trace_callback(camera)
+        state.database.connection.set_trace_callback(camera)
         # a small cache writes pages before the commit: only the journal can bring the old ones back
-        store.database.connection.execute("PRAGMA cache_size = 5")
+        state.database.connection.execute("PRAGMA cache_size = 5")
         marks: list[int] = []
 
         def done() -> None:
-            states.append((contents(store.load_state(HERE)), tuple(store.read_runs(HERE))))
+            states.append((contents(store.load_state()), tuple(store.read_runs())))
             marks.append(len(camera.copies))
 
         done()
@@ -327,7 +335,7 @@ def test_at_every_statement_the_file_is_old_or_new(tmp_path: Path, opening: str)
         done()
         store.begin_run(store.renew_lease(lease, Instant(START + 1)), header())
         done()
-        store.database.connection.set_trace_callback(None)
+        state.database.connection.set_trace_callback(None)
 
     begins = [0, *marks]
     for step, after in enumerate(states):
@@ -365,7 +373,8 @@ def test_a_journal_left_by_a_killed_writer_is_rolled_back(tmp_path: Path, openin
 def test_a_row_of_the_journal_takes_at_most_20_bytes(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     everybody = [ContactId(f"contact-{nth:012}") for nth in range(5_000)]
-    with open_store(url(path)) as store:
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
         lease = taken(store)
         store.save_states(lease, dict.fromkeys(everybody, seen("old")))
         run = store.begin_run(lease, header())
@@ -375,7 +384,7 @@ def test_a_row_of_the_journal_takes_at_most_20_bytes(tmp_path: Path) -> None:
             number = store.record_intent(lease, run, batch(*asked, names=[f"x{nth}"]), {}, START)
             verdicts = {each: applied(f"x{nth}", old=[f"old{at % 20}"]) for at, each in enumerate(asked)}
             store.record_answer(lease, number, verdicts, dict.fromkeys(asked, seen(f"x{nth}")), LATER)
-        rows = store.read_runs(HERE)[0].rows
+        rows = store.read_runs()[0].rows
 
     assert rows == 40 * 500
     assert path.stat().st_size - before <= 20 * rows
@@ -437,21 +446,23 @@ def test_a_file_that_others_may_read_is_taken(tmp_path: Path) -> None:
     path = filled(tmp_path / "state.db")
     path.chmod(0o644)
     with open_reader(url(path)) as reader:
-        assert reader.load_state(HERE).observed[ANNA] == seen("x")
+        assert reader.at(HERE).load_state().observed[ANNA] == seen("x")
 
 
 def test_before_each_run_a_copy_of_one_generation_is_made(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     copy = path.with_name("state.db.backup")
-    with open_store(url(path)) as store:
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
         lease = taken(store)
         for nth in range(3):
             store.save_states(lease, {ANNA: seen(str(nth))})
             store.begin_run(lease, header())
             store.save_states(lease, {ANNA: seen("after")})
-            with open_reader(url(copy)) as reader:
-                assert reader.load_state(HERE).observed[ANNA] == seen(str(nth))
-                assert len(reader.read_runs(HERE)) == nth
+            with open_reader(url(copy)) as opened:
+                reader = opened.at(HERE)
+                assert reader.load_state().observed[ANNA] == seen(str(nth))
+                assert len(reader.read_runs()) == nth
 
     assert copy.stat().st_mode & 0o777 == 0o600
     assert sorted(each.name for each in tmp_path.iterdir()) == ["state.db", "state.db-journal", "state.db.backup"]
@@ -462,7 +473,8 @@ def test_a_copy_that_holds_all_there_is_stays(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     copy = path.with_name("state.db.backup")
     made = []
-    with open_store(url(path)) as store:
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
         lease = taken(store)
         steps: list[Callable[[str], object]] = [
             lambda run: store.save_states(lease, {ANNA: seen("a")}),
@@ -484,7 +496,8 @@ def test_a_copy_that_holds_all_there_is_stays(tmp_path: Path) -> None:
 def test_a_copy_that_cannot_be_trusted_is_made_again(tmp_path: Path, harm: Callable[[Path], object]) -> None:
     path = tmp_path / "state.db"
     copy = path.with_name("state.db.backup")
-    with open_store(url(path)) as store:
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
         lease = taken(store)
         store.save_states(lease, {ANNA: seen("a")})
         store.begin_run(lease, header())
@@ -493,14 +506,15 @@ def test_a_copy_that_cannot_be_trusted_is_made_again(tmp_path: Path, harm: Calla
 
     assert copy.stat().st_mode & 0o777 == 0o600
     with open_reader(url(copy)) as reader:
-        assert reader.load_state(HERE).observed[ANNA] == seen("a")
+        assert reader.at(HERE).load_state().observed[ANNA] == seen("a")
 
 
 def test_a_copy_does_not_follow_a_link(tmp_path: Path) -> None:
     path, prey = tmp_path / "state.db", tmp_path / "prey"
     prey.write_text("precious")
     path.with_name("state.db.backup").symlink_to(prey)
-    with open_store(url(path)) as store:
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
         store.begin_run(taken(store), header())
 
     assert prey.read_text() == "precious"

@@ -45,14 +45,14 @@ def command(contacts: tuple[str, ...], location: str, limits: bool, manifests: P
         place = known_location(reader, location, settings)
     with (
         open_store(settings.state) as store,
-        locked(store, place, operation=OPERATION, console=console, options=options) as hands,
-        journalled(hands, OPERATION),
+        locked(store, place, operation=OPERATION, console=console, options=options) as held,
+        journalled(held, OPERATION),
     ):
-        state = store.load_state(place)
+        state = held.store.load_state()
         if limits:
-            store.save_facts(hands.lease, state.facts.without_limits())
+            held.store.save_facts(held.lease, state.facts.without_limits())
         if ids:
-            store.forget_contacts(hands.lease, ids)
+            held.store.forget_contacts(held.lease, ids)
     if limits:
         console.say(f"forgot how much a request to location {place} may hold")
     if ids:

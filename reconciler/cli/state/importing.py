@@ -59,13 +59,13 @@ def command(file: Path, location: str, observed_at: str, manifests: Path, **opti
     ]
     with (
         open_store(settings.state) as store,
-        locked(store, place, operation=OPERATION, console=console, options=options) as hands,
-        journalled(hands, OPERATION),
+        locked(store, place, operation=OPERATION, console=console, options=options) as held,
+        journalled(held, OPERATION),
     ):
-        state = store.load_state(place)
+        state = held.store.load_state()
         spelt = tuple(map(state.spelling.spell_observed, seen))
         changed = record_observations(state.observed, spelt, settle_ms=settings.api.settle_s * 1000)
-        store.save_states(hands.lease, changed)
+        held.store.save_states(held.lease, changed)
     _tell(exported, len(changed), at, console)
     return 0
 

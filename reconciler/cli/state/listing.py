@@ -52,7 +52,7 @@ def command(
     )
     with open_reader(settings.state) as reader:
         snapshots = [
-            wanted.filter_state(reader.load_state(location)) for location in chosen(reader, locations, settings)
+            wanted.filter_state(reader.at(location).load_state()) for location in chosen(reader, locations, settings)
         ]
     tell(state_answer(snapshots), console, options)
     if not snapshots:

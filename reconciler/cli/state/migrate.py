@@ -39,12 +39,12 @@ def command(url: str, manifests: Path, **options: Any) -> int:
         for location in source.list_locations():
             with (
                 locked(source, location, operation=OPERATION, console=console, options=options),
-                locked(target, location, operation=OPERATION, console=console, options=options) as hands,
+                locked(target, location, operation=OPERATION, console=console, options=options) as held,
             ):
                 found = whole(source, location)
                 new = accept(whole(target, location), found)
                 if new is not None:
-                    target.replace_state(hands.lease, new.state, new.runs)
+                    held.store.replace_state(held.lease, new.state, new.runs)
                 if accept(found, whole(target, location)) is not None:
                     raise StateError(f"location {location} did not arrive whole", hint="the old state is untouched")
             copied = counted(len(found.state.observed), "contact")

@@ -39,10 +39,10 @@ def command(file: Path, manifests: Path, **options: Any) -> int:
     with open_store(settings_of(manifests, options).state) as store:
         for each in found:
             location = each.state.location
-            with locked(store, location, operation=OPERATION, console=console, options=options) as hands:
+            with locked(store, location, operation=OPERATION, console=console, options=options) as held:
                 new = accept(whole(store, location), each)
                 if new is not None:
-                    store.replace_state(hands.lease, new.state, new.runs)
+                    held.store.replace_state(held.lease, new.state, new.runs)
             done = "is as the file says already" if new is None else f"is at serial {new.state.serial}"
             console.say(f"location {location} {done}")
     return 0

@@ -53,7 +53,7 @@ def command(contact: str, locations: tuple[str, ...], manifests: Path, **options
 def _whole(manifests: Path, locations: tuple[str, ...], console: Console, options: Any) -> int:
     settings = settings_of(manifests, options)
     with open_reader(settings.state) as reader:
-        snapshots = [reader.load_state(location) for location in chosen(reader, locations, settings)]
+        snapshots = [reader.at(location).load_state() for location in chosen(reader, locations, settings)]
     answer = short_answer(facts_view(snapshots), lambda: facts_json(snapshots))
     tell(answer, console, options)
     return 0
@@ -62,7 +62,8 @@ def _whole(manifests: Path, locations: tuple[str, ...], console: Console, option
 def _story(
     reader: StateReader, location: LocationId, contact: ContactId, manifests: Path, console: Console, options: Any
 ) -> ContactStory | None:
-    observed = reader.load_state(location).observed
+    state = reader.at(location)
+    observed = state.load_state().observed
     if contact not in observed.contacts:
         return None
     return ContactStory(
@@ -70,8 +71,8 @@ def _story(
         contact=contact,
         known=observed[contact],
         want=_want(location, contact, manifests, console, options),
-        trail=tuple(reader.read_trail(location, contact)),
-        runs=tuple(reader.read_runs(location)),
+        trail=tuple(state.read_trail(contact)),
+        runs=tuple(state.read_runs()),
     )
 
 

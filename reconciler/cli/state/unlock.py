@@ -43,7 +43,7 @@ def command(lease: str | None, location: str | None, manifests: Path, **options:
         )
     place = settings.find_location(location)
     with open_store(settings.state) as store:
-        ended = store.unlock_lease(place, lease)
+        ended = store.at(place).unlock_lease(lease)
     console.note(f"was: {describe_lease(ended)}")
     console.say(f"unlocked location {place}")
     return 0
