@@ -118,22 +118,22 @@ BUGS = (
     Bug(
         "remove what is protected or ignored",
         "core/planning/pattern.py",
-        " and not self._safe(tag)\n",
+        " and not self._is_safe(tag)\n",
         "\n",
         "2 15",
     ),
     Bug(
         "remove what is desired",
         "core/planning/pattern.py",
-        "if tag not in want.present and tag not in self.spent",
+        "if tag not in want.present\n            and tag not in self.spent",
         "if tag not in self.spent",
         "3 15",
     ),
     Bug(
         "prune nothing",
         "core/planning/pattern.py",
-        "for tag in situation.ledger if not self._kept(tag)}",
-        "for tag in situation.ledger if self._kept(tag)}",
+        "for tag in situation.ledger if tag not in situation.kept}",
+        "for tag in situation.ledger if tag in situation.kept}",
         "16",
     ),
     Bug(
@@ -146,8 +146,8 @@ BUGS = (
     Bug(
         "send in later rounds whatever turns out to be needed",
         "core/planning/approved_scope.py",
-        "each for each in removing if each.tag in removes or",
-        "each for each in removing if True or",
+        "change for change in removing if change.tag in removes or",
+        "change for change in removing if True or",
         "1",
     ),
     Bug(
@@ -202,8 +202,8 @@ BUGS = (
     Bug(
         "forget what was given once with its pair",
         "core/planning/pattern.py",
-        "any(tag == each for each, _ in self.situation.given_before)",
-        "any(tag == each for each, _ in ())",
+        "any(tag == given for given, _ in self.situation.given_before)",
+        "any(tag == given for given, _ in ())",
         "6 7",
     ),
     Bug(

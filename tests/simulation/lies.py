@@ -99,8 +99,8 @@ LIES = (
     Bug(
         "let an approval cover every attempt",
         "core/planning/make_plan.py",
-        "        if (at := known.last_tried(change.action, change.tag)) is not None:",
-        "        if (at := known.last_tried(change.action, change.tag)) is not None and at < 0:",
+        "        if (at := state.last_tried(change.action, change.tag)) is not None:",
+        "        if (at := state.last_tried(change.action, change.tag)) is not None and at < 0:",
         "6 7",
     ),
     Bug(

@@ -114,7 +114,7 @@ def resolve(
 ) -> Desired:
     """The desired tags of the one location that all `manifests` name.
 
-    The manifests have passed the checks (`core.check`): no unknown set, no cycle, no conflict. `shared_rules` and
+    The manifests have passed the checks (`checks`): no unknown set, no cycle, no conflict. `shared_rules` and
     `authority` are the settings' and give way to the manifest's own.
     """
     sets = tuple(

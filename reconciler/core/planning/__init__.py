@@ -1,1 +1,1 @@
-"""From what is desired and known to a plan: diff, batches, guards, approval, revert."""
+"""From desired and observed to a plan: diff, batches, guards, approval, revert."""

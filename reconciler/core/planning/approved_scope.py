@@ -1,18 +1,17 @@
-"""What a reviewer approved, as a ceiling on every later request: nothing outside it is ever sent. A plan file
-is a proposal: of it, what is needed now is sent.
+"""The approved plan as a ceiling on every later request; a plan file as a proposal, of which the needed part is sent.
 
 Rules
-1. A ceiling comes from a plan. What turns out to be needed beyond it is listed, never sent.
-2. No key vouches for a plan file, though it has digests. What is sent is in the plan that was made now and in the file.
-3. The file narrows: changes, deferrals and doubts count as far as it has them too. It widens nothing: what was
-   observed, which guards are lifted, what is tried once more are of the plan that was made now.
-4. Where both come to the same change digest, the plan that was made now is sent as it is, with what it sends again.
+1. A ceiling comes from a plan. A change that turns out to be needed beyond it is listed, never sent.
+2. No key vouches for a plan file, though it has digests. A change is sent where the file and the plan of now have it.
+3. The file narrows: changes, deferrals and doubts count as far as it has them too. It widens nothing: observations,
+   lifted guards and retries are those of the plan that was made now.
+4. Where both come to the same change digest, the plan that was made now is sent as it is, re-assertions included.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.manifests.resolve import Desired
@@ -36,24 +35,20 @@ from reconciler.core.planning.situation import NO_REASSERTION
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """The approved tags of each contact, per action.
-
-    `open`: contacts from which whatever exact authority removes was approved (`--apply-deferrals`).
-    """
+    """The approved tags of each contact, per action."""
 
     adds: dict[ContactId, TagSet]
     removes: dict[ContactId, TagSet]
+    # contacts with an approval of every removal that exact authority asks for (`--apply-deferrals`)
     open: frozenset[ContactId] = frozenset()
 
 
+# these wait for a refresh, or for a tag that this plan does not add: a later plan decides them
 _OF_ANOTHER_PLAN = (DeferralReason.NEEDS_REFRESH, DeferralReason.UNTIL_REPLACED)
 
 
 def derive_ceiling(plan: LocationPlan) -> Ceiling:
-    """Its changes, what its deferrals may at most become, and what is in doubt, which a reading may settle.
-
-    What needs a refresh, or a tag that is not added here, is of another plan: nothing of it is sent.
-    """
+    """The changes of the plan, the most that its deferrals may become, and its doubts, which a reading may settle."""
     adds: dict[ContactId, TagSet] = {}
     removes: dict[ContactId, TagSet] = {}
     for delta in plan.deltas:
@@ -66,22 +61,21 @@ def derive_ceiling(plan: LocationPlan) -> Ceiling:
         if held.why == IN_DOUBT:
             _raise_ceiling(adds, held.contacts, frozenset(held.tags))
             _raise_ceiling(removes, held.contacts, frozenset(held.tags))
-    is_open = (each.contacts for each in plan.deferrals if each.reason is DeferralReason.OPEN)
+    is_open = (deferral.contacts for deferral in plan.deferrals if deferral.reason is DeferralReason.OPEN)
     return Ceiling(adds, removes, frozenset().union(*is_open))
 
 
-def intersect_ceilings(one: Ceiling, other: Ceiling) -> Ceiling:
-    """What both allow."""
-    adds, removes = _intersect_tags(one.adds, other.adds), _intersect_tags(one.removes, other.removes)
-    return Ceiling(adds, removes, one.open & other.open)
+def intersect_ceilings(first: Ceiling, second: Ceiling) -> Ceiling:
+    adds, removes = _intersect_tags(first.adds, second.adds), _intersect_tags(first.removes, second.removes)
+    return Ceiling(adds, removes, first.open & second.open)
 
 
-def _intersect_tags(one: dict[ContactId, TagSet], other: dict[ContactId, TagSet]) -> dict[ContactId, TagSet]:
-    return {contact: both for contact, tags in one.items() if (both := tags & other.get(contact, NONE))}
+def _intersect_tags(first: dict[ContactId, TagSet], second: dict[ContactId, TagSet]) -> dict[ContactId, TagSet]:
+    return {contact: both for contact, tags in first.items() if (both := tags & second.get(contact, NONE))}
 
 
 def sends_what_it_says(plan: LocationPlan) -> bool:
-    """Whether its batches send its changes and what it lists as sent again, and nothing else."""
+    """Whether its batches send its changes and listed re-assertions, and nothing else."""
     limit = derive_ceiling(replace(plan, deferrals=(), held=()))
     for again in plan.reasserted:
         approved = limit.adds if again.action is Action.ADD else limit.removes
@@ -92,7 +86,8 @@ def sends_what_it_says(plan: LocationPlan) -> bool:
             return False
         if not all(0 <= before < index for before in batch.after):
             return False
-    said = count_change_pairs(plan.deltas) + sum(len(each.tags) * len(each.contacts) for each in plan.reasserted)
+    # every batch stays within the list, so that equal sums mean that the list is sent as a whole
+    said = count_change_pairs(plan.deltas) + sum(len(again.tags) * len(again.contacts) for again in plan.reasserted)
     return said == sum(len(batch.tags) * len(batch.contacts) for batch in plan.batches)
 
 
@@ -109,8 +104,7 @@ def keep_approved(
 ) -> tuple[tuple[Delta, ...], int]:
     """The part of the deltas that the ceiling allows, and how many pairs it does not.
 
-    Where it does not allow one of a contact's adds, the contact's removals wait with it. `failed`: contacts whose
-    adds did not end well; their removes are left out.
+    `failed`: contacts with an add that did not end well; their removes are left out.
     """
     kept: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
     outside = 0
@@ -135,33 +129,28 @@ def _approved_part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet, i
     """Of a contact's changes those that are approved; its removals only with all of its adds."""
     adding = [change for change in changes if change.action is Action.ADD]
     allowed = tuple(change for change in adding if change.tag in adds)
+    # a group would be empty for a while, were the removal of its old tag sent without the add of its new one
     if len(allowed) < len(adding):
         return allowed
     removing = (change for change in changes if change.action is Action.REMOVE)
     return allowed + tuple(
-        each for each in removing if each.tag in removes or (is_open and each.reason is Reason.EXACT)
+        change for change in removing if change.tag in removes or (is_open and change.reason is Reason.EXACT)
     )
 
 
 def list_unapproved(needed: Iterable[Delta], approved: Iterable[Delta]) -> tuple[Delta, ...]:
     """The changes of `needed` that are not among the approved ones."""
     sent = {contact: delta.changes for delta in approved for contact in delta.contacts}
-    rest: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
-    for delta in needed:
-        for contact in delta.contacts:
-            passed: tuple[Change, ...] = sent.get(contact, ())
-            if left := tuple(change for change in delta.changes if change not in passed):
-                rest[left].append(contact)
-    return sorted_deltas(rest)
+    return _keep_changes(needed, lambda contact, change: change not in sent.get(contact, ()))
 
 
 def contacts_by_tag(deltas: Iterable[Delta]) -> dict[tuple[Action, Tag], list[ContactId]]:
     """The contacts of each change, sorted."""
-    found: defaultdict[tuple[Action, Tag], list[ContactId]] = defaultdict(list)
+    contacts_of: defaultdict[tuple[Action, Tag], list[ContactId]] = defaultdict(list)
     for delta in deltas:
         for change in delta.changes:
-            found[change.action, change.tag].extend(delta.contacts)
-    return {key: sorted(contacts) for key, contacts in sorted(found.items())}
+            contacts_of[change.action, change.tag].extend(delta.contacts)
+    return {key: sorted(contacts) for key, contacts in sorted(contacts_of.items())}
 
 
 Pairs = frozenset[tuple[Action, Tag]]
@@ -170,15 +159,13 @@ NOTHING: Pairs = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class ProposalDifference:
-    """What the file and the plan made now do not share.
+    """The parts that the file and the plan made now do not share."""
 
-    `besides`: what the file has besides and may be done by now. `foreign`: the changes it has besides that no plan
-    by these manifests would have had, or that stand on what nobody could look at. `lacking`: how many pairs are needed
-    and not in it.
-    """
-
+    # further changes of the file, which may have been made by now
     besides: tuple[Delta, ...] = ()
+    # those that no plan by these manifests would have had, or that stand on contacts which could not be read
     foreign: tuple[Delta, ...] = ()
+    # the number of needed pairs that the file does not have
     lacking: int = 0
 
 
@@ -193,8 +180,8 @@ class Proposal:
     rests: Mapping[LocationId, ProposalDifference] = field(default_factory=dict)
 
     def of(self, location: LocationId) -> LocationPlan | None:
-        """What the file has for a location."""
-        return next((each for each in self.plan.locations if each.location == location), None)
+        """The location's plan in the file."""
+        return next((plan for plan in self.plan.locations if plan.location == location), None)
 
 
 def respell_state(state: LocationState, plan: LocationPlan) -> LocationState:
@@ -228,21 +215,23 @@ def narrow_plan(
         unobserved=fresh.summary.unobserved,
         given=fresh.given,
     )
-    # what would be sent again was proposed beside other changes
+    # the file lists re-assertions beside its own changes: beside fewer ones they may save no request
     once = replace(options, reassertion=NO_REASSERTION)
     return plan_of(found, desired, state, once, observations=fresh.observations)
 
 
-def contacts_that_differ(one: Iterable[Delta], other: Iterable[Delta]) -> frozenset[ContactId]:
+def contacts_that_differ(first: Iterable[Delta], second: Iterable[Delta]) -> frozenset[ContactId]:
     """The contacts to which the two lists do not do the same."""
-    left, right = _pairs_by_contact(one), _pairs_by_contact(other)
+    before, after = _pairs_by_contact(first), _pairs_by_contact(second)
     return frozenset(
-        contact for contact in left.keys() | right.keys() if left.get(contact, NOTHING) != right.get(contact, NOTHING)
+        contact
+        for contact in before.keys() | after.keys()
+        if before.get(contact, NOTHING) != after.get(contact, NOTHING)
     )
 
 
 def list_additions(proposed: tuple[Delta, ...], planned: tuple[Delta, ...]) -> tuple[Delta, ...]:
-    """The changes of the one that the other does not have, whatever their reasons and places."""
+    """The proposed changes that are not planned; their reasons and places do not count."""
     if proposed == planned:
         return ()
     sent = _pairs_by_contact(planned)
@@ -253,14 +242,14 @@ def list_additions(proposed: tuple[Delta, ...], planned: tuple[Delta, ...]) -> t
 
 
 def _pairs_by_contact(deltas: Iterable[Delta]) -> dict[ContactId, Pairs]:
-    """What is done to each contact, whatever the reasons and places."""
-    found: dict[ContactId, Pairs] = {}
+    """The changes of each contact, without reasons and places."""
+    pairs_of: dict[ContactId, Pairs] = {}
     for delta in deltas:
         pairs = frozenset((change.action, change.tag) for change in delta.changes)
         for contact in delta.contacts:
-            before = found.get(contact)
-            found[contact] = pairs if before is None else before | pairs
-    return found
+            before = pairs_of.get(contact)
+            pairs_of[contact] = pairs if before is None else before | pairs
+    return pairs_of
 
 
 def keep_called_for(
@@ -271,9 +260,10 @@ def keep_called_for(
     removed: Mapping[ContactId, TagSet],
     unread: Container[ContactId],
 ) -> tuple[Delta, ...]:
-    """Those changes that a plan by these manifests may have had: additions of what is desired, removals of what is not
-    and is owned, or was `removed` by an earlier run of the file. `unread`: of whom that cannot be told."""
-    owned = desired.owned.union(*(observed.patterns[known].ledger for known in set(observed.contacts.values())))
+    """Those changes that a plan by these manifests may have had: additions of desired tags, removals of tags that are
+    not desired and are owned, or were `removed` by an earlier run of the file. `unread`: contacts that could not be
+    read, of which nothing is believed."""
+    owned = desired.owned.union(*(observed.patterns[index].ledger for index in set(observed.contacts.values())))
 
     def is_called_for(contact: ContactId, change: Change) -> bool:
         if contact in unread:
@@ -287,24 +277,21 @@ def keep_called_for(
 
 
 def keep_unmet(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Delta, ...]:
-    """Those changes whose effect is not there already, as far as is known."""
+    """Those changes that have not had their effect yet, as far as is observed."""
 
     def is_unmet(contact: ContactId, change: Change) -> bool:
-        known = observed[contact]
-        if known.observed is None or change.tag in known.doubt:
+        state = observed[contact]
+        if state.observed is None or change.tag in state.doubt:
             return True
-        return (change.action is Action.ADD) != (change.tag in known.observed)
+        return (change.action is Action.ADD) != (change.tag in state.observed)
 
     return _keep_changes(deltas, is_unmet)
 
 
 def _keep_changes(deltas: Iterable[Delta], takes: Callable[[ContactId, Change], bool]) -> tuple[Delta, ...]:
-    found: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
-    for contact, changes in _changes_by_contact(deltas):
-        if taken := tuple(change for change in changes if takes(contact, change)):
-            found[taken].append(contact)
-    return sorted_deltas(found)
-
-
-def _changes_by_contact(deltas: Iterable[Delta]) -> Iterator[tuple[ContactId, tuple[Change, ...]]]:
-    return ((contact, delta.changes) for delta in deltas for contact in delta.contacts)
+    kept: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
+    for delta in deltas:
+        for contact in delta.contacts:
+            if changes := tuple(change for change in delta.changes if takes(contact, change)):
+                kept[changes].append(contact)
+    return sorted_deltas(kept)

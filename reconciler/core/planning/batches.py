@@ -4,7 +4,7 @@ Rules
 1. A batch is a rectangle contacts x tags of one action, within the API's caps; the solver that is handed in finds the
    fewest.
 2. Adds come first; a contact's removes wait for the batches that hold its adds.
-3. Whatever a batch sends beyond what is needed is a re-assertion, and listed as one.
+3. A pair that a batch sends beyond the needed ones is a re-assertion, and listed as one.
 """
 
 from __future__ import annotations
@@ -39,17 +39,18 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One API call. `after`: the indices of the batches that must have ended before it starts."""
+    """One API call."""
 
     action: Action
     contacts: tuple[ContactId, ...]
     tags: tuple[Tag, ...]
+    # indices of the batches that must have ended before this one starts
     after: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Reasserted:
-    """Pairs that are sent although nobody needs them, since that saves a request."""
+    """Pairs that are sent although they are as desired already, since that saves a request."""
 
     action: Action
     tags: tuple[Tag, ...]
@@ -58,23 +59,22 @@ class Reasserted:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What is known of how few requests an action needs.
-
-    `stage`: the method that found the batches. `proven`: fewer are not possible. `certificate`: needed pairs no two
-    of which can share a request.
-    """
+    """How few requests an action needs, as far as it is proven."""
 
     action: Action
     requests: int
     lower_bound: int
+    # the method that found the batches
     stage: str
+    # fewer requests are not possible
     proven: bool
+    # needed pairs no two of which can share a request: a reviewer can check the bound by them
     certificate: tuple[tuple[ContactId, Tag], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """The batches of a plan, what they send again, and how few any plan could do with."""
+    """The batches of a plan, the pairs that they send again, and how few any plan could do with."""
 
     batches: tuple[Batch, ...] = ()
     reasserted: tuple[Reasserted, ...] = ()
@@ -134,39 +134,44 @@ def make_batches(
     )
 
 
-def _make_proof(action: Action, found: Cover) -> Proof:
-    requests = len(found.rectangles)
-    return Proof(action, requests, found.lower_bound, found.stage, found.proven, found.certificate)
+def _make_proof(action: Action, cover: Cover) -> Proof:
+    requests = len(cover.rectangles)
+    return Proof(action, requests, cover.lower_bound, cover.stage, cover.proven, cover.certificate)
 
 
 def _list_reasserted(action: Action, demands: Iterable[Demand], batches: Iterable[Batch]) -> list[Reasserted]:
-    """What the batches send beyond one sending of each needed pair."""
-    mine = [batch for batch in batches if batch.action is action]
+    """The pairs that the batches send beyond one sending of each needed pair."""
+    batches = [batch for batch in batches if batch.action is action]
+    # the common case is decided by one sum: a plan of a million contacts sends nothing again
     needed = sum(len(demand.must) * len(demand.contacts) for demand in demands)
-    if sum(len(batch.tags) * len(batch.contacts) for batch in mine) == needed:
+    if sum(len(batch.tags) * len(batch.contacts) for batch in batches) == needed:
         return []
     open_pairs = {contact: demand.must for demand in demands for contact in demand.contacts}
     again: defaultdict[tuple[Tag, ...], list[ContactId]] = defaultdict(list)
-    for batch in mine:
+    for batch in batches:
         tags = frozenset(batch.tags)
         for contact in batch.contacts:
             if extra := tags - open_pairs[contact]:
                 again[tuple(sorted(extra))].append(contact)
+            # of two batches with the pair the first one serves it, the second sends it again
             open_pairs[contact] -= tags
     return [Reasserted(action, tags, tuple(sorted(contacts))) for tags, contacts in sorted(again.items())]
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """adds, removes, adopted, released, reasserted count pairs; the others contacts, requests, seconds, a share."""
+    """A location's plan in numbers."""
 
+    # contacts with a change
     contacts: int
     unobserved: int
+    # pairs, down to the re-asserted ones
     adds: int
     removes: int
     adopted: int
     released: int
     reasserted: int
+    # contacts
     deferred: int
     held: int
     quarantined: int
@@ -176,19 +181,19 @@ class Summary:
     daily_quota_share: float
 
 
-def summarise_plan(found: Diff, planned: Batches, rate: Rate) -> Summary:
+def summarise_plan(diff: Diff, planned: Batches, rate: Rate) -> Summary:
     requests = len(planned.batches)
     return Summary(
-        contacts=_count_contacts(found.deltas),
-        unobserved=found.unobserved,
-        adds=_count_action_pairs(found.deltas, Action.ADD),
-        removes=_count_action_pairs(found.deltas, Action.REMOVE),
-        adopted=sum(len(each.adopted) * len(each.contacts) for each in found.ledger),
-        released=sum(len(each.released) * len(each.contacts) for each in found.ledger),
-        reasserted=sum(len(each.tags) * len(each.contacts) for each in planned.reasserted),
-        deferred=_count_contacts(found.deferrals),
-        held=_count_contacts(found.held),
-        quarantined=_count_contacts(found.quarantined),
+        contacts=_count_contacts(diff.deltas),
+        unobserved=diff.unobserved,
+        adds=_count_action_pairs(diff.deltas, Action.ADD),
+        removes=_count_action_pairs(diff.deltas, Action.REMOVE),
+        adopted=sum(len(change.adopted) * len(change.contacts) for change in diff.ledger),
+        released=sum(len(change.released) * len(change.contacts) for change in diff.ledger),
+        reasserted=sum(len(again.tags) * len(again.contacts) for again in planned.reasserted),
+        deferred=_count_contacts(diff.deferrals),
+        held=_count_contacts(diff.held),
+        quarantined=_count_contacts(diff.quarantined),
         requests=requests,
         lower_bound=planned.lower_bound,
         eta_seconds=duration(requests, rate) / 1000,
@@ -201,17 +206,18 @@ def _count_contacts(groups: Iterable[Delta | Deferral | HeldContacts]) -> int:
 
 
 def explain_aside(held: Iterable[HeldContacts], quarantined: int) -> str:
-    """What is desired and left aside, in words. `quarantined`: how many contacts."""
+    """The desired tags that a plan leaves aside, in words. `quarantined`: how many contacts."""
     pairs = sum(len(listed.tags) * len(listed.contacts) for listed in held)
     parts = ((pairs, "tag", "held"), (quarantined, "contact", "quarantined"))
-    return ", ".join(f"{number:,} {what}{'s' * (number != 1)} {why}" for number, what, why in parts if number)
+    return ", ".join(f"{number:,} {unit}{'s' * (number != 1)} {why}" for number, unit, why in parts if number)
 
 
 def explain_waiting(deferrals: Iterable[Deferral], contacts: int) -> str:
-    """What is deferred, in words: `contacts` in all, and the exclusive tags whose other holders nobody showed."""
+    """The deferrals in words: `contacts` in all, and the exclusive tags with holders that no search has shown."""
     deferred = [f"{contacts:,} contact{'s' * (contacts != 1)} deferred"] if contacts else []
-    others = {tag for deferral in deferrals if not deferral.contacts for tag in deferral.tags}
-    return ", ".join([*deferred, *(f"who else carries {tag!r}" for tag in sorted(others))])
+    # a deferral without contacts is one of an exclusive tag: its contacts are yet to be searched for
+    unsearched = {tag for deferral in deferrals if not deferral.contacts for tag in deferral.tags}
+    return ", ".join([*deferred, *(f"who else carries {tag!r}" for tag in sorted(unsearched))])
 
 
 def count_change_pairs(deltas: Iterable[Delta]) -> int:

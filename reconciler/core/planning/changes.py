@@ -1,4 +1,4 @@
-"""What sets desired and observed apart, as values: changes, deltas, deferrals, what enters and leaves the ledger."""
+"""The differences of desired and observed, as values: changes, deltas, deferrals, entries of the ledger."""
 
 from __future__ import annotations
 
@@ -39,15 +39,16 @@ class Delta:
         return frozenset(change.tag for change in self.changes if change.action is action)
 
 
-def sorted_deltas(found: Mapping[tuple[Change, ...], Iterable[ContactId]]) -> tuple[Delta, ...]:
-    """The contacts by the changes that they share, in the order of every plan: the most contacts first."""
-    deltas = [Delta(changes, tuple(sorted(contacts))) for changes, contacts in found.items()]
+def sorted_deltas(grouped: Mapping[tuple[Change, ...], Iterable[ContactId]]) -> tuple[Delta, ...]:
+    """The contacts by the changes that they share, in the order of every plan."""
+    # the most contacts first: a reviewer reads the weightiest change before all others
+    deltas = [Delta(changes, tuple(sorted(contacts))) for changes, contacts in grouped.items()]
     return tuple(sorted(deltas, key=lambda delta: (-len(delta.contacts), delta.changes, delta.contacts)))
 
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """Per action, the contacts by what they need and what they may be sent."""
+    """Per action, the contacts by the tags that they need and that they may be sent."""
 
     adds: tuple[Demand, ...] = ()
     removes: tuple[Demand, ...] = ()
@@ -68,29 +69,28 @@ class DeferralReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """What may follow an observation: at most `tags` on `contacts` (empty tags: no ceiling can be named)."""
+    """Removals that may follow an observation: at most `tags` on `contacts`."""
 
     reason: DeferralReason
+    # empty where no ceiling can be named: exact authority removes tags that no answer has shown yet
     tags: tuple[Tag, ...]
     contacts: tuple[ContactId, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerChange:
-    """What enters and leaves the ledger of these contacts without a request.
-
-    `kept`: the part of the ledger that is to stay on leaving, afterwards.
-    """
+    """Pairs that enter and leave the ledger of these contacts without a request."""
 
     adopted: tuple[Tag, ...]
     released: tuple[Tag, ...]
+    # the part of the ledger that, from now on, stays when a contact leaves its sets
     kept: tuple[Tag, ...]
     contacts: tuple[ContactId, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class HeldContacts:
-    """Contacts that need something which is not planned, and why: a doubt, flapping, the reason of a quarantine."""
+    """Contacts with a need that is not planned, and why: a doubt, flapping, the reason of a quarantine."""
 
     why: str
     tags: tuple[Tag, ...]
@@ -99,20 +99,21 @@ class HeldContacts:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """Pairs of a plan that an earlier request tried too, the last one at that time: who approves one attempt does not
-    approve the next."""
+    """Pairs of a plan that an earlier request tried too: an approval of one attempt is none of the next."""
 
     action: Action
     tags: tuple[Tag, ...]
+    # the last attempt
     at: Instant
     contacts: tuple[ContactId, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """Everything that sets desired and observed apart, sorted. `demands`: what the batch planner has to send."""
+    """All differences of desired and observed, sorted."""
 
     deltas: tuple[Delta, ...]
+    # the same changes as the solver takes them, with the pairs that may be sent again
     demands: Demands
     deferrals: tuple[Deferral, ...]
     ledger: tuple[LedgerChange, ...]
@@ -125,22 +126,21 @@ class Diff:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a person asked to see of it: some sets, some tags (empty: all), held or quarantined contacts once more.
+    """The part of a plan that a person asked for."""
 
-    `apply_deferrals`: what an answer shows besides on a contact under exact authority goes in the same run. `again`:
-    the tags of the rule `once` that are given again to whoever was given them before.
-    """
-
+    # some sets, some tags; empty: all
     sets: frozenset[SetName] = frozenset()
     tags: TagSet = frozenset()
     retry_held: bool = False
     retry_rejected: bool = False
+    # under exact authority, further tags that an answer shows on a contact are removed in the same run
     apply_deferrals: bool = False
+    # `once` tags that are given again to contacts that were given them before
     again: TagSet = frozenset()
 
     @property
     def is_part(self) -> bool:
-        """Whether it leaves out sets or tags: nothing follows from it for the whole."""
+        """Whether it leaves out sets or tags: the plan then proves nothing for all of them."""
         return bool(self.sets or self.tags)
 
     def takes(self, tag: Tag) -> bool:
@@ -151,9 +151,9 @@ EVERYTHING = Selection()
 
 
 def demands_from_deltas(deltas: Collection[Delta]) -> Demands:
-    """What these deltas need, and nothing that may be sent again."""
-    found = {
+    """The pairs of these deltas, and none that may be sent again."""
+    demands = {
         action: tuple(Demand(tags, tags, delta.contacts) for delta in deltas if (tags := delta.tags(action)))
         for action in Action
     }
-    return Demands(found[Action.ADD], found[Action.REMOVE])
+    return Demands(demands[Action.ADD], demands[Action.REMOVE])

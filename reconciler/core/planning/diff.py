@@ -1,25 +1,25 @@
-"""diff(desired, observed) -> Diff: what has to change, per group of contacts that need the same.
+"""diff(desired, observed) -> Diff: the changes to make, per group of contacts that need the same.
 
 Per contact: P present, A absent, O observed, D ledger, as contract 5.2 (`docs/contract.md`) defines them.
 
 Rules
-1. Observed: add P - O; remove O & (A | (D - P)), under `owned` also O & (owned - P), under `exact` O - P. Owned is
-   what the location's manifests name, and what its ledger names (`owned_tags.py`). A pair that is kept on leaving is
-   not removed as owned: it stays in the ledger for as long as it would be.
+1. Observed: add P - O; remove O & (A | (D - P)), under `owned` also O & (owned - P), under `exact` O - P. Owned are
+   the tags that the location's manifests name, and those of its ledger (`situation.py`). A pair that is kept on leaving
+   is not removed as owned: it stays in the ledger for as long as it would be.
 2. Unobserved: add P. With an add, removals are deferred: the add's answer brings O first. Without one, A | (D - P)
-   is removed blind, and what `owned` or `exact` would remove waits for that answer. Where nothing is sent it needs a
+   is removed blind, and the removals of `owned` or `exact` wait for that answer. Where nothing is sent they need a
    refresh.
 3. Protected and ignored tags are never removed; a desired tag never is.
-4. A pair in doubt is held, whatever was last observed of it; a contact rejected for good is quarantined: listed, not
+4. A pair in doubt is held, no matter how it was last observed; a contact rejected for good is quarantined: listed, not
    planned, until it is seen, joins or leaves a set, or 30 days have passed. A contact's removals wait while an add of
    it is in doubt.
-5. A pair whose outcome this run knows already (`spent`) is not planned again.
+5. A pair with an outcome in this run already (`spent`) is not planned again.
 6. A tag that is `once` is satisfied while its pair is in the ledger and where it was given before, and held while
-   nobody saw whether it was added. Another pair of the ledger that others removed is restored, at most once in 7 days:
-   after that it is flapping, held.
-7. What a group excludes or a new name replaces is not removed while the selection leaves out the tag that takes its
-   place, or that is held: such a removal is deferred.
-8. An exclusive tag is taken from whoever a search for its holders showed, and from nobody without one.
+   no answer shows whether it was added. Another pair of the ledger that others removed is restored, at most once in 7
+   days: after that it is flapping, held.
+7. A tag that a group excludes or a new name replaces is not removed while the selection leaves out the tag that takes
+   its place, or that is held: such a removal is deferred.
+8. An exclusive tag is taken from the holders that a search showed, and from none without a search.
 9. The work is done once per situation of contacts (`situation.py`, `pattern.py`), never per contact and tag.
 """
 
@@ -29,6 +29,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 from reconciler.core.manifests.resolve import NOTHING, Desired
@@ -66,7 +67,7 @@ NOWHERE: frozenset[SetName] = frozenset()
 
 @dataclass(slots=True)
 class _Collected:
-    """Contacts per thing they need, while the patterns are walked."""
+    """Contacts by need, while the situations are walked."""
 
     changes: defaultdict[tuple[Change, ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     demands: defaultdict[tuple[Action, TagSet, TagSet], list[ContactId]] = field(
@@ -81,24 +82,24 @@ class _Collected:
     spared: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
     given: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
 
-    def put(self, verdict: PatternChanges, contacts: list[ContactId]) -> None:
-        if verdict.changes:
-            self.changes[verdict.changes].extend(contacts)
-        for action, again in ((Action.ADD, verdict.may_add), (Action.REMOVE, verdict.may_remove)):
-            if must := frozenset(change.tag for change in verdict.changes if change.action is action):
+    def add_group(self, group: PatternChanges, contacts: list[ContactId]) -> None:
+        if group.changes:
+            self.changes[group.changes].extend(contacts)
+        for action, again in ((Action.ADD, group.may_add), (Action.REMOVE, group.may_remove)):
+            if must := frozenset(change.tag for change in group.changes if change.action is action):
                 self.demands[action, must, must | again].extend(contacts)
-        for deferral in verdict.deferred:
+        for deferral in group.deferred:
             self.deferred[deferral].extend(contacts)
-        if verdict.ledger is not None:
-            self.ledger[verdict.ledger].extend(contacts)
-        for held in verdict.held:
+        if group.ledger is not None:
+            self.ledger[group.ledger].extend(contacts)
+        for held in group.held:
             self.held[held].extend(contacts)
-        for given in verdict.given:
+        for given in group.given:
             self.given[given].extend(contacts)
-        for spared in verdict.spared:
+        for spared in group.spared:
             self.spared[spared].extend(contacts)
-        if verdict.quarantine:
-            self.quarantined[verdict.quarantine].extend(contacts)
+        if group.quarantine:
+            self.quarantined[group.quarantine].extend(contacts)
 
 
 def diff(
@@ -113,21 +114,32 @@ def diff(
     owned: TagSet = NONE,
     gone: Iterable[HeldContacts] = (),
 ) -> Diff:
-    """What has to change. `spent`: the tags per contact whose outcome the present run knows already.
+    """The changes to make. `spent`: the tags per contact that have an outcome in the present run.
 
-    Both in one spelling of each tag (`tag_aliases.py`). `now`: without it no quarantine ends and nothing is flapping.
-    `owned`: tags that are owned besides, as they were when the run began. `gone`: contacts that are not there, as was
+    Both in one spelling of each tag (`tag_aliases.py`). `now`: without it no quarantine ends and no tag is flapping.
+    `owned`: tags that are owned too, as they were when the run began. `gone`: contacts that are not there, as was
     read for this very plan, and why.
     """
     owned |= owned_in(desired, observed, selection)
     exact = any(want.authority is Authority.EXACT for want in desired.wants)
     context = Context(owned, exact, reassertion, searched, now)
-    plan = _Plan(desired, owned, selection, reassertion, searched)
     collected = _Collected()
     unobserved = 0
-    away = {contact: each.why for each in gone for contact in each.contacts}
+    away = {contact: held.why for held in gone for contact in held.contacts}
     for case, contacts in _contacts_by_case(desired, observed, selection, context, spent or {}, away).items():
-        collected.put(_decision(plan, case).verdict(), contacts)
+        decision = Decision(
+            desired=desired,
+            owned=owned,
+            want=desired.wants[case.want] if case.want >= 0 else NOTHING,
+            situation=case.situation,
+            selection=selection,
+            reassertion=reassertion,
+            spent=case.spent,
+            searched=searched,
+            barred=case.barred,
+            gone=case.gone,
+        )
+        collected.add_group(decision.decide_changes(), contacts)
         if case.want >= 0 and case.situation.observed is None:
             unobserved += len(contacts)
     collected.deferred.update({waits: [] for waits in _unsearched_tags(desired, selection, searched)})
@@ -137,54 +149,29 @@ def diff(
 def _unsearched_tags(
     desired: Desired, selection: Selection, searched: Searched
 ) -> Iterator[tuple[DeferralReason, tuple[Tag, ...]]]:
-    """The exclusive tags that others may carry for all we know; a chosen set has no others."""
+    """The exclusive tags that undeclared contacts may carry, with the reason why that is open."""
+    # a selected set has no contacts but its own: a plan of it does not touch other holders
     tags = NONE if selection.sets else frozenset(filter(selection.takes, exclusive_tags(desired)))
-    for why, found in (
+    for why, unsure in (
         (DeferralReason.EXCLUSIVE, tags - searched.tags),
         (DeferralReason.INCOMPLETE, (tags & searched.tags) - searched.complete),
     ):
-        if found:
-            yield why, tuple(sorted(found))
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What all cases of a plan have in common."""
-
-    desired: Desired
-    owned: TagSet
-    selection: Selection
-    reassertion: Reassertion
-    searched: Searched
+        if unsure:
+            yield why, tuple(sorted(unsure))
 
 
 class _Case(NamedTuple):
-    """The contacts of one case get the same plan.
+    """The contacts of one case get the same plan: it is the key of their group, and all that is passed on."""
 
-    `want`: the index of what is wanted of them, -1 where nothing is. `spent`: the tags whose outcome the run knows.
-    `gone`: why they are not there, empty where they may be.
-    """
-
+    # the index of their `Want`, -1 where no set has them
     want: int
     situation: Situation
+    # the API refused them for good, and nothing has changed since
     barred: bool
+    # the tags with an outcome in the present run
     spent: TagSet
+    # why they are not there, empty where they may be
     gone: str
-
-
-def _decision(plan: _Plan, case: _Case) -> Decision:
-    return Decision(
-        desired=plan.desired,
-        owned=plan.owned,
-        want=plan.desired.wants[case.want] if case.want >= 0 else NOTHING,
-        situation=case.situation,
-        selection=plan.selection,
-        reassertion=plan.reassertion,
-        spent=case.spent,
-        searched=plan.searched,
-        barred=case.barred,
-        gone=case.gone,
-    )
 
 
 def _contacts_by_case(
@@ -195,15 +182,16 @@ def _contacts_by_case(
     spent: Mapping[ContactId, TagSet],
     gone: Mapping[ContactId, str],
 ) -> dict[_Case, list[ContactId]]:
-    situations = [context.situation_of(known) for known in observed.patterns]
-    # a small number is hashed for each contact, and not a situation
+    situations = [context.situation_of(state) for state in observed.patterns]
+    # a million look-ups hash a small number each, and not a situation
     first: dict[Situation, int] = {}
     alike = [first.setdefault(situation, index) for index, situation in enumerate(situations)]
-    refused = {index for index, known in enumerate(observed.patterns) if known.quarantined_at is not None}
-    wanted, known = desired.contacts, observed.contacts
+    refused = {index for index, state in enumerate(observed.patterns) if state.quarantined_at is not None}
+    # quarantines have times of their own, which `situation_of` leaves out: only these contacts are looked at singly
+    wants, states = desired.contacts, observed.contacts
     groups: defaultdict[tuple[int, int, bool, TagSet, str], list[ContactId]] = defaultdict(list)
     for contact in _planned_contacts(desired, observed, selection):
-        want, index = wanted.get(contact, -1), known.get(contact, 0)
+        want, index = wants.get(contact, -1), states.get(contact, 0)
         barred = index in refused and _is_barred(desired, observed.patterns[index], want, context.now)
         groups[want, alike[index], barred, spent.get(contact, NONE), gone.get(contact, "")].append(contact)
     return {
@@ -212,16 +200,17 @@ def _contacts_by_case(
     }
 
 
-def _is_barred(desired: Desired, known: ContactState, want: int, now: Instant) -> bool:
+def _is_barred(desired: Desired, state: ContactState, want: int, now: Instant) -> bool:
     membership = desired.memberships[want] if want >= 0 else NOWHERE
-    return known.is_barred(membership, desired.set_names, now)
+    return state.is_barred(membership, desired.set_names, now)
 
 
 def _planned_contacts(desired: Desired, observed: ContactStates, selection: Selection) -> Iterable[ContactId]:
-    """The contacts that are planned: those declared, and where no set is chosen all others that are known."""
+    """The contacts that are planned."""
     declared = select_contacts(desired, selection)
     if selection.sets:
         return declared
+    # a contact that no set has any more may still hold pairs of the ledger, which are pruned
     return chain(declared, (contact for contact in observed.contacts if contact not in desired.contacts))
 
 
@@ -235,8 +224,8 @@ def select_contacts(desired: Desired, selection: Selection) -> Collection[Contac
     """The declared contacts that a selection takes."""
     if not selection.sets:
         return desired.contacts.keys()
-    chosen = (each for each in desired.sets if each.name in selection.sets)
-    return dict.fromkeys(contact for each in chosen for contact in each.members).keys()
+    chosen = (contact_set for contact_set in desired.sets if contact_set.name in selection.sets)
+    return dict.fromkeys(contact for contact_set in chosen for contact in contact_set.members).keys()
 
 
 def _sort_diff(collected: _Collected, unobserved: int) -> Diff:
@@ -245,27 +234,30 @@ def _sort_diff(collected: _Collected, unobserved: int) -> Diff:
         LedgerChange(adopted, released, kept, tuple(sorted(contacts)))
         for (adopted, released, kept), contacts in collected.ledger.items()
     ]
-    held = [HeldContacts(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.held.items()]
-    quarantined = [HeldContacts(why, (), tuple(sorted(contacts))) for why, contacts in collected.quarantined.items()]
-    given = [HeldContacts(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.given.items()]
-    spared = [HeldContacts(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in collected.spared.items()]
     return Diff(
         deltas=sorted_deltas(collected.changes),
         demands=Demands(_sort_demands(Action.ADD, collected), _sort_demands(Action.REMOVE, collected)),
-        deferrals=tuple(sorted(deferrals, key=lambda each: (each.reason, each.tags, each.contacts))),
-        ledger=tuple(sorted(ledger, key=lambda each: (each.adopted, each.released, each.kept, each.contacts))),
-        held=tuple(sorted(held, key=lambda each: (each.why, each.tags))),
-        quarantined=tuple(sorted(quarantined, key=lambda each: each.why)),
-        spared=tuple(sorted(spared, key=lambda each: (each.tags, each.why))),
+        deferrals=tuple(sorted(deferrals, key=attrgetter("reason", "tags", "contacts"))),
+        ledger=tuple(sorted(ledger, key=attrgetter("adopted", "released", "kept", "contacts"))),
+        held=_list_held(collected.held, "why", "tags"),
+        quarantined=_list_held({(why, ()): contacts for why, contacts in collected.quarantined.items()}, "why", "tags"),
+        spared=_list_held(collected.spared, "tags", "why"),
         unobserved=unobserved,
-        given=tuple(sorted(given, key=lambda each: (each.tags, each.why))),
+        given=_list_held(collected.given, "tags", "why"),
     )
 
 
+def _list_held(
+    contacts_of: Mapping[tuple[str, tuple[Tag, ...]], list[ContactId]], *order: str
+) -> tuple[HeldContacts, ...]:
+    held = [HeldContacts(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in contacts_of.items()]
+    return tuple(sorted(held, key=attrgetter(*order)))
+
+
 def _sort_demands(action: Action, collected: _Collected) -> tuple[Demand, ...]:
-    found = (
+    demands = (
         Demand(must, may, tuple(sorted(contacts)))
         for (kind, must, may), contacts in collected.demands.items()
         if kind is action
     )
-    return tuple(sorted(found, key=lambda each: each.contacts))
+    return tuple(sorted(demands, key=lambda demand: demand.contacts))

@@ -35,15 +35,15 @@ def plan_location(
     observations: tuple[ObservedContacts, ...] = (),
     owned: TagSet = frozenset(),
 ) -> LocationPlan:
-    """What has to be done in one location, from what is known now.
+    """The plan of one location, from the state of now.
 
-    `observations`: what a refresh read and `state` holds already, though its store does not. Within a run: `spent`
-    are the tags per contact whose outcome is known already, `done` what earlier rounds did and `before` what was
-    there when the run began; the guards measure the whole run. `owned`: tags that were owned then, whatever became of
-    the pairs that made them so.
+    `observations`: those of a refresh, which `state` holds already, though its store does not. Within a run: `spent`
+    are the tags per contact with an outcome already, `done` the changes of earlier rounds and `before` the state
+    when the run began; the guards measure the run as a whole. `owned`: tags that were owned then, even where the pairs
+    that made them so are gone.
     """
     desired, options = state.spelling.spell_desired(desired), options.in_spelling(state.spelling)
-    found = diff(
+    difference = diff(
         desired,
         state.observed,
         selection=options.selection,
@@ -54,11 +54,11 @@ def plan_location(
         gone=options.gone,
         owned=state.spelling.read(owned),
     )
-    return plan_of(found, desired, state, options, done=done, before=before, observations=observations)
+    return plan_of(difference, desired, state, options, done=done, before=before, observations=observations)
 
 
 def plan_of(
-    found: Diff,
+    diff: Diff,
     desired: Desired,
     state: LocationState,
     options: PlanOptions,
@@ -67,58 +67,59 @@ def plan_of(
     before: Before | None = None,
     observations: tuple[ObservedContacts, ...] = (),
 ) -> LocationPlan:
-    """The plan that makes the changes of `found`; the other arguments are those of `plan_location`."""
+    """The plan that makes the changes of `diff`; the other arguments are those of `plan_location`."""
     within = replace(options, caps=options.caps.within(state.facts, options.now))
     then = before or before_run(state)
-    changed = (done or Counts()) + count_pairs(found.deltas, requests=0, observed=state.observed)
+    changed = (done or Counts()) + count_pairs(diff.deltas, requests=0, observed=state.observed)
 
-    def judge(batches: Batches) -> tuple[Measured, ...]:
+    def measure(batches: Batches) -> tuple[Measured, ...]:
         counts = changed + count_pairs((), batches.reasserted, requests=len(batches.batches), observed=state.observed)
         return measure_guards(counts, then, desired, limits=options.limits, allowances=options.allowances)
 
-    batches = _make_batches(found, desired, within)
-    while dropped := repeats_over_limit(batches.reasserted, judge(batches)):
+    batches = _make_batches(diff, desired, within)
+    # saving a request is no reason to be refused: tags with re-assertions beyond a limit lose them, one by one
+    while dropped := repeats_over_limit(batches.reasserted, measure(batches)):
         within = replace(within, reassertion=within.reassertion.without(dropped))
-        batches = _make_batches(found, desired, within)
+        batches = _make_batches(diff, desired, within)
     return LocationPlan(
         location=desired.location,
         lineage=state.lineage,
         serial=state.serial,
         manifests_digest=desired.digest,
         valid_until=desired.valid_until,
-        summary=summarise_plan(found, batches, options.rate),
-        deltas=found.deltas,
+        summary=summarise_plan(diff, batches, options.rate),
+        deltas=diff.deltas,
         batches=batches.batches,
-        deferrals=found.deferrals,
-        ledger=found.ledger,
-        held=found.held,
-        quarantined=found.quarantined,
-        spared=found.spared,
-        given=found.given,
-        guards=judge(batches),
+        deferrals=diff.deferrals,
+        ledger=diff.ledger,
+        held=diff.held,
+        quarantined=diff.quarantined,
+        spared=diff.spared,
+        given=diff.given,
+        guards=measure(batches),
         observations=observations,
         triggers=tuple(sorted(tag for tag, rule in desired.rules.items() if rule.triggers)),
         reasserted=batches.reasserted,
         proofs=batches.proofs,
         searched=options.searched,
         gone=options.gone,
-        tried=find_tried(found.deltas, state.observed),
+        tried=find_tried(diff.deltas, state.observed),
         sizes_moved=not options.selection.is_part and dict(state.set_sizes) != set_sizes(desired),
     )
 
 
 def set_sizes(desired: Desired) -> dict[SetName, int]:
     """How many contacts each set has."""
-    return {each.name: len(each.members) for each in desired.sets}
+    return {contact_set.name: len(contact_set.members) for contact_set in desired.sets}
 
 
-def _make_batches(found: Diff, desired: Desired, options: PlanOptions) -> Batches:
+def _make_batches(diff: Diff, desired: Desired, options: PlanOptions) -> Batches:
     repeatable = {
         action: options.reassertion.repeatable_tags(action, _tags_of(demands), desired.rules)
-        for action, demands in ((Action.ADD, found.demands.adds), (Action.REMOVE, found.demands.removes))
+        for action, demands in ((Action.ADD, diff.demands.adds), (Action.REMOVE, diff.demands.removes))
     }
     return make_batches(
-        found.demands,
+        diff.demands,
         options.caps,
         repeatable_adds=repeatable[Action.ADD],
         repeatable_removes=repeatable[Action.REMOVE],
@@ -137,11 +138,13 @@ def before_run(state: LocationState) -> Before:
 
 def find_tried(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Tried, ...]:
     """The pairs that earlier requests tried, sorted."""
-    known = [index for index, each in enumerate(observed.patterns) if each.doubt or each.restored or each.attempted_at]
-    suspects = dict.fromkeys(known)
+    # most states carry no trace of an attempt: their contacts need not be looked at
+    suspects = {
+        index for index, state in enumerate(observed.patterns) if state.doubt or state.restored or state.attempted_at
+    }
     if not suspects:
         return ()
-    found: defaultdict[tuple[Action, Instant, tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
+    attempts: defaultdict[tuple[Action, Instant, tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
     for delta in deltas:
         alike: defaultdict[int, list[ContactId]] = defaultdict(list)
         for contact in delta.contacts:
@@ -149,13 +152,13 @@ def find_tried(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Tried,
                 alike[index].append(contact)
         for index, contacts in alike.items():
             for key in _list_attempts(delta, observed.patterns[index]):
-                found[key] += contacts
-    return tuple(Tried(action, tags, at, tuple(sorted(who))) for (action, at, tags), who in sorted(found.items()))
+                attempts[key] += contacts
+    return tuple(Tried(action, tags, at, tuple(sorted(who))) for (action, at, tags), who in sorted(attempts.items()))
 
 
-def _list_attempts(delta: Delta, known: ContactState) -> Iterator[tuple[Action, Instant, tuple[Tag, ...]]]:
+def _list_attempts(delta: Delta, state: ContactState) -> Iterator[tuple[Action, Instant, tuple[Tag, ...]]]:
     times: defaultdict[tuple[Action, Instant], set[Tag]] = defaultdict(set)
     for change in delta.changes:
-        if (at := known.last_tried(change.action, change.tag)) is not None:
+        if (at := state.last_tried(change.action, change.tag)) is not None:
             times[change.action, at].add(change.tag)
     return ((action, at, tuple(sorted(tags))) for (action, at), tags in times.items())

@@ -1,7 +1,7 @@
 """The plan: frozen, sorted, complete data. Same inputs, same plan.
 
 `make_plan.py` goes from desired and observed to a `LocationPlan`; `combine_plans` puts the locations together and
-seals the result with its digest; `approve` (`guard_sentences.py`) makes of it what apply accepts.
+seals the result with its digest; `approve` (`guard_sentences.py`) makes of it the `ApprovedPlan` that apply accepts.
 """
 
 from __future__ import annotations
@@ -46,14 +46,13 @@ from reconciler.core.planning.tag_aliases import AS_SENT, Spelling
 
 @dataclass(frozen=True, slots=True)
 class LocationState:
-    """The state of one location as loaded. `lineage` is None and `serial` 0 while there is no state.
-
-    `observed` is in the one spelling of each tag that `spelling` tells, and so is all that is held against it.
-    """
+    """The state of one location as loaded."""
 
     location: LocationId
+    # None and 0 while there is no state
     lineage: str | None = None
     serial: int = 0
+    # in the one spelling of each tag that `spelling` tells, and so is all that is held against it
     observed: ContactStates = field(default_factory=ContactStates)
     set_sizes: Mapping[SetName, int] = field(default_factory=dict)
     facts: Facts = NO_FACTS
@@ -62,13 +61,7 @@ class LocationState:
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What bears on a plan, and on a run of it, other than manifests and state.
-
-    `settle_ms`: how long a request of unknown effect may still land. `searched`: exclusive tags whose holders were
-    looked for. `gone`: contacts that are not there, as was read for this very plan, and why. `now`: for what time
-    heals, a quarantine or a pair put back lately. `exceptions`: what a person allowed besides `allowances`, each in
-    words with its reason.
-    """
+    """All that bears on a plan, and on a run of it, other than manifests and state."""
 
     solve: Solver
     caps: Caps = Caps()
@@ -78,21 +71,27 @@ class PlanOptions:
     selection: Selection = EVERYTHING
     reassertion: Reassertion = NO_REASSERTION
     effort: int = EFFORT
+    # how long a request of unknown effect may still have one
     settle_ms: int = SETTLE_MS
     searched: Searched = NOT_SEARCHED
+    # contacts that are not there, as was read for this very plan, and why
     gone: tuple[HeldContacts, ...] = ()
+    # ends a quarantine, and tells a pair that was put back lately
     now: Instant = UNTIMED
+    # further exceptions that a person made, each in words with its reason
     exceptions: tuple[str, ...] = ()
 
     def in_spelling(self, spelling: Spelling) -> PlanOptions:
-        """What a person named, as the state has it."""
+        # a person may name a tag in a spelling that the state does not use
         if not spelling.names:
             return self
         return replace(
             self,
             allowances=tuple(
-                replace(each, scope=spelling.of(Tag(each.scope))) if "tag" in each.guard.scopes else each
-                for each in self.allowances
+                replace(allowance, scope=spelling.of(Tag(allowance.scope)))
+                if "tag" in allowance.guard.scopes
+                else allowance
+                for allowance in self.allowances
             ),
             selection=spelling.spell_selection(self.selection),
             searched=spelling.spell_searched(self.searched),
@@ -101,7 +100,7 @@ class PlanOptions:
 
 @dataclass(frozen=True, slots=True)
 class LocationPlan:
-    """What a run would do in one location."""
+    """The plan of a run in one location."""
 
     location: LocationId
     lineage: str | None
@@ -136,36 +135,36 @@ class LocationPlan:
 
     @property
     def aside(self) -> str:
-        """What is desired and not in the plan, in words: held pairs, quarantined contacts."""
+        """The desired tags that the plan leaves aside, in words: held pairs, quarantined contacts."""
         return explain_aside(self.held, self.summary.quarantined)
 
     @property
     def waiting(self) -> str:
-        """What is not decided, in words: contacts with a deferral, exclusive tags whose other holders nobody showed."""
+        """The open decisions in words: contacts with a deferral, exclusive tags that need a search."""
         return explain_waiting(self.deferrals, self.summary.deferred)
 
     @property
     def is_settled(self) -> bool:
         """Nothing to do, and nothing known to be needed that waits: no pair is held, no tag to be replaced."""
-        replaced_later = any(each.reason is DeferralReason.UNTIL_REPLACED for each in self.deferrals)
+        replaced_later = any(deferral.reason is DeferralReason.UNTIL_REPLACED for deferral in self.deferrals)
         return self.is_empty and not self.held and not replaced_later
 
     @property
     def refused(self) -> tuple[Measured, ...]:
-        return tuple(each for each in self.guards if each.refused)
+        return tuple(guard for guard in self.guards if guard.refused)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All locations of a run. `change_digest`: what a reviewer approves.
-
-    `manifests`: where they were read. `selection`: the part of the whole that was asked for.
-    """
+    """All locations of a run."""
 
     as_of: Instant
+    # the next `from` or `until` of a set, at which other tags are desired
     valid_until: Instant | None
     locations: tuple[LocationPlan, ...]
+    # identifies the changes that a reviewer approves
     change_digest: str
+    # the directory that they were read from
     manifests: str = ""
     selection: Selection = EVERYTHING
 
@@ -179,44 +178,42 @@ class Plan:
 
     @property
     def refused(self) -> tuple[Measured, ...]:
-        return tuple(each for location in self.locations for each in location.refused)
+        return tuple(guard for location in self.locations for guard in location.refused)
 
 
 def combine_plans(
     locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str, selection: Selection = EVERYTHING
 ) -> Plan:
     """One plan of all locations, sorted by location."""
-    ordered = tuple(sorted(locations, key=lambda each: each.location))
-    ends = [each.valid_until for each in ordered if each.valid_until is not None]
+    ordered = tuple(sorted(locations, key=lambda plan: plan.location))
+    ends = [plan.valid_until for plan in ordered if plan.valid_until is not None]
     return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests, selection)
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:
-    """SHA-256 over location, changes, ceilings, doubts, what is sent again, and when it was tried before: equal where a
-    reviewer sees the same.
-
-    The places that asked for a change are no part of it: they move with every comment.
-    """
+    """SHA-256 over location, changes, ceilings, doubts, re-assertions and earlier attempts: equal where a reviewer sees
+    the same."""
     digest = hashlib.sha256()
-    for each in locations:
-        digest.update(json.dumps(["location", each.location]).encode())
+    for plan in locations:
+        digest.update(json.dumps(["location", plan.location]).encode())
         alike: defaultdict[tuple[tuple[str, str, str], ...], list[ContactId]] = defaultdict(list)
-        for delta in each.deltas:
+        for delta in plan.deltas:
+            # without the places that asked for the change: they move with every comment
             alike[tuple((change.action, change.tag, change.reason) for change in delta.changes)] += delta.contacts
         for changes, contacts in sorted(alike.items()):
             digest.update(json.dumps(["delta", changes, sorted(contacts)]).encode())
-        for deferral in each.deferrals:
+        for deferral in plan.deferrals:
             digest.update(json.dumps(["ceiling", deferral.reason.name, deferral.tags, deferral.contacts]).encode())
-        for held in each.held:
-            # a reading may settle it, and let it be sent
+        for held in plan.held:
+            # a reading may settle it, and let it be sent: an approval has to cover that
             if held.why == IN_DOUBT:
                 digest.update(json.dumps(["in doubt", held.tags, held.contacts]).encode())
-        for again in each.reasserted:
+        for again in plan.reasserted:
             digest.update(json.dumps(["again", again.action, again.tags, again.contacts]).encode())
-        for tried in each.tried:
+        for tried in plan.tried:
             entry = ["tried", tried.action, tried.tags, tried.at, tried.contacts]
             digest.update(json.dumps(entry).encode())
-        for change in each.ledger:
+        for change in plan.ledger:
             entry = ["ledger", change.adopted, change.released, change.kept, change.contacts]
             digest.update(json.dumps(entry).encode())
     return "sha256:" + digest.hexdigest()
