@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from reconciler.core.formats.plan_json import plan_document, read_plan
@@ -12,6 +11,7 @@ from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.names import did_you_mean
 from reconciler.core.model.safe_text import json_line
 from reconciler.core.planning.plan import Plan
+from reconciler.private_file import replace_file
 
 NOT_THROUGH_LINKS = "remove the link, or name the file that it leads to"
 MANIFESTS = (".yaml", ".yml")
@@ -24,25 +24,14 @@ def plan_text(plan: Plan) -> str:
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Old or new, never half: 0600, replaced in one step; only a file is ever replaced, and none behind a link."""
+    """Writes the plan whole or not at all; replaces nothing but a file, and none behind a link."""
     if path.is_symlink():
         # the author of a checkout's files may have put it there, to have a file elsewhere replaced
         raise PlanFileError(f"the plan file {path} is a link to {path.readlink()}", hint=NOT_THROUGH_LINKS)
     if path.exists() and not path.is_file():
         raise PlanFileError(f"the plan file {path} is there already, and is no file", hint="choose another name")
     try:
-        # beside its place: a rename replaces a file in one step only within one file system; 0600 from the start
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(plan_text(plan))
-                file.flush()
-                # on disk before the rename: after a crash the name must not lead to an empty file
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_file(path, plan_text(plan).encode("ascii"))
     except OSError as error:
         raise PlanFileError(f"the plan file {path} cannot be written: {error.strerror}") from error
 

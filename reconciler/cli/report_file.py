@@ -9,7 +9,6 @@ Rules
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -25,6 +24,7 @@ from reconciler.core.model.safe_text import json_line, visible
 from reconciler.output.records import view_records
 from reconciler.output.settings import failure_view
 from reconciler.planfile import NOT_THROUGH_LINKS
+from reconciler.private_file import replace_file
 
 F = TypeVar("F", bound=Callable[..., int])
 FORMAT_VERSION = "1.0"
@@ -66,7 +66,7 @@ class Report:
             return
         text = "".join(spell(self._told, SUFFIXES[self._path.suffix.lower()], whole=self._whole))
         try:
-            _replace(self._path, text.encode("utf-8", "backslashreplace"))
+            replace_file(self._path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise ReconcilerError(f"the report {self._path} cannot be written: {error.strerror}") from error
 
@@ -102,19 +102,6 @@ def answer_failure(error: ReconcilerError, kind: str, *, whole: bool) -> None:
     if kind in FORMATS:
         for chunk in spell(_failure(error), kind, whole=whole):
             click.echo(chunk, nl=False)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600 from the start
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def reported(function: F) -> F:

@@ -11,10 +11,7 @@ Rules
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from enum import StrEnum
@@ -35,6 +32,7 @@ from reconciler.core.model.names import (
     parse_instant,
 )
 from reconciler.core.model.outcome import Action
+from reconciler.private_file import replace_file
 from reconciler.sandbox.assumptions import Assumptions, Merged, Oversize
 from reconciler.sandbox.world import Contact, Transition, World, made_up_id
 
@@ -54,7 +52,7 @@ def save_world(path: Path, world: World) -> None:
     """Replaces the file at `path`; raises InvalidInput where it cannot be written."""
     text = json.dumps(_world_document(world), indent=1, sort_keys=True) + "\n"
     try:
-        _replace_file(path, text.encode())
+        replace_file(path, text.encode())
     except OSError as problem:
         _refuse_file(path, f"cannot be written: {problem.strerror}", hint="choose a directory that you may write to")
 
@@ -100,22 +98,6 @@ def _contact_document(contact: Contact) -> JsonObject:
         "deleted": None if contact.deleted is None else iso(contact.deleted),
         "merged_into": contact.merged_into,
     }
-
-
-def _replace_file(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600 from the start
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            # on disk before the rename: after a crash the name must not lead to an empty file
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except OSError:
-        # the first error is the one to report, not that its remains cannot be removed
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 def _read_document(path: Path) -> JsonObject:
