@@ -16,11 +16,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from reconciler.cli.answers import plan_answer, spell
 from reconciler.cli.options import FORMATS
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, PlanOptions, combine_plans
 from reconciler.cover import solve
+from reconciler.output.document import CommandOutput, spell
+from reconciler.output.plan import PlanDocument
 from tests.browser.chromium import chromium, find_chromium
 from tests.build import HERE, NOW, a_set, declare, many
 
@@ -57,7 +58,7 @@ def main() -> None:
     page = ""
     for kind in FORMATS:
         began = time.process_time()
-        page = "".join(spell(plan_answer(plan), kind, whole=True))
+        page = "".join(spell(CommandOutput(PlanDocument(plan)), kind, whole=True))
         print(f"{kind:9} {time.process_time() - began:6.2f} s {len(page.encode()) / 1e6:8.3f} MB")
     if arguments.chromium:
         print(in_browser(page))

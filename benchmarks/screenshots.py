@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from reconciler.cli.answers import spell
+from reconciler.output.document import spell
 from tests.browser.chromium import chromium, find_chromium
 from tests.render.documents import ANSWERS
 

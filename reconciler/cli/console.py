@@ -14,7 +14,7 @@ from reconciler.cli.command_record import for_person
 from reconciler.cli.progress_output import Progress, wants_colour
 from reconciler.core.model.events import Event
 from reconciler.core.model.safe_text import json_line, visible
-from reconciler.output.blocks import ROWS, View
+from reconciler.output.blocks import View
 from reconciler.output.text import render_text
 
 FILE_WIDTH = 120
@@ -82,8 +82,3 @@ def has_answered() -> bool:
     """Whether the command has put something on stdout."""
     command = click.get_current_context(silent=True)
     return command is not None and command.meta.get(_ANSWERED, False)
-
-
-def rows(whole: bool) -> int | None:
-    """How many rows a table may have: all of them under --all."""
-    return None if whole else ROWS

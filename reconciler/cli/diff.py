@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import compare_answer, tell
+from reconciler.cli.answers import tell
 from reconciler.cli.command_record import learn_contact_url, learn_directory
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, manifests, output
@@ -23,6 +23,7 @@ from reconciler.loading import Directory, Loaded, load_files
 from reconciler.loading.files import Files
 from reconciler.loading.settings import compare_settings
 from reconciler.operations.git_revision import files_at
+from reconciler.output.diff import DiffDocument
 from reconciler.output.settings import shown
 
 
@@ -50,7 +51,7 @@ def command(manifests: Path, base: str, detailed_exitcode: bool, **options: Any)
     old, new = _desired(before, now), _desired(after, now)
     comparisons = [compare_revisions(each, old.get(each), new.get(each)) for each in sorted(old.keys() | new.keys())]
     moves = compare_settings(_settings(before), _settings(after))
-    tell(compare_answer(comparisons, moves, base=base), console, options)
+    tell(DiffDocument(comparisons, moves, base), console, options)
     changed = bool(moves) or any(not each.is_empty for each in comparisons)
     return ExitCode.CHANGES if detailed_exitcode and changed else ExitCode.DONE
 

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from reconciler import __version__
-from reconciler.cli.answers import short_answer, tell
+from reconciler.cli.answers import tell
 from reconciler.cli.connecting import token_held_in, token_of
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, answered, common, manifests
@@ -50,7 +50,7 @@ from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel import Agency, connect_reader, describe_proxy
 from reconciler.output.blocks import counted
-from reconciler.output.doctor import doctor_json, doctor_view
+from reconciler.output.doctor import DoctorDocument
 from reconciler.request_gate import NoLease, RequestGate
 from reconciler.store import open_reader
 
@@ -81,7 +81,7 @@ def command(manifests: Path, locations: tuple[str, ...], offline: bool, **option
     chosen = [settings.find_location(each) for each in locations] or sorted(found | settings.locations.keys())
     examined = [Examined("This machine", (*_versions(), *_state_home(settings))), Examined("Manifests", remarks)]
     examined += [_location(each, settings, offline=offline) for each in chosen]
-    tell(short_answer(doctor_view(examined), lambda: doctor_json(examined)), console, options)
+    tell(DoctorDocument(examined), console, options)
     return exit_code(examined)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import drift_answer, tell
+from reconciler.cli.answers import tell
 from reconciler.cli.console import Console
 from reconciler.cli.first_run import beginning, refuse_missing_state
 from reconciler.cli.locks import lock_notes
@@ -23,6 +23,7 @@ from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.observing.drift_report import DriftReport, Evidence, attribute_drift, mark_expected
+from reconciler.output.drift import DriftDocument
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
@@ -55,7 +56,7 @@ def command(manifests: Path, fail_on: str, show: str, **options: Any) -> int:
         reports = [_report(session, each, reader, options, foreign=foreign) for each in present]
         left = [*lock_notes(session, reader), *strays(session, reader, options)]
     tell(
-        drift_answer(reports, notes=[*left, *(note for each in present for note in each.unread_notes())]),
+        DriftDocument(reports, notes=[*left, *(note for each in present for note in each.unread_notes())]),
         console,
         options,
     )

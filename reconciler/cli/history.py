@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import history_answer, tell
+from reconciler.cli.answers import tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.whose import chosen, settings_of, whose_state
@@ -16,6 +16,7 @@ from reconciler.core.model.journal import RunRecord
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.observing.attribution import Trend, compute_trend
 from reconciler.operations.runs import read_log, runs_of
+from reconciler.output.history import HistoryDocument
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
@@ -38,7 +39,7 @@ def command(manifests: Path, locations: tuple[str, ...], **options: Any) -> int:
         runs = {location: runs_of(reader, location) for location in chosen(reader, locations, settings)}
         drawn = runs if options["output"] == "html" else {}
         trends = {place: _trend(reader, found) for place, found in drawn.items()}
-    tell(history_answer(runs, trends), console, options)
+    tell(HistoryDocument(runs, trends), console, options)
     if not any(runs.values()):
         console.note(f"no run yet in {redacted(settings.state)}")
     return 0

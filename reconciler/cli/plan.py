@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import plan_answer, tell
+from reconciler.cli.answers import tell
 from reconciler.cli.connecting import quota_notes
 from reconciler.cli.console import Console
 from reconciler.cli.first_run import beginning, refuse_missing_state
@@ -33,6 +33,7 @@ from reconciler.cli.session import Session, open_session, strays, warn_of_proble
 from reconciler.cli.untrusted import refuse_unreviewed
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.planning.plan import Plan
+from reconciler.output.plan import PlanDocument
 from reconciler.planfile import write_plan
 from reconciler.store import open_reader
 
@@ -81,12 +82,12 @@ def preview(
 ) -> None:
     """Shows the plan in the format asked for. `notes`: what else there is to say."""
     warn_of_problems(session, console)
-    answer = plan_answer(
+    document = PlanDocument(
         plan,
         notes=[*session.notes(), *notes, *quota_notes(plan, session)],
         explain=options.get("explain_batches", False),
     )
-    tell(answer, console, options)
+    tell(document, console, options)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> int:

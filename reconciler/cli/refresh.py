@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from reconciler.cli import errors
-from reconciler.cli.answers import refresh_answer, tell
+from reconciler.cli.answers import tell
 from reconciler.cli.command_record import location_names
 from reconciler.cli.console import Console
 from reconciler.cli.first_run import beginning, refuse_missing_state
@@ -22,6 +22,7 @@ from reconciler.cli.storing import ended_by_signals, read_and_store
 from reconciler.core.model.errors import ExitCode, ReconcilerError, worst_code
 from reconciler.core.model.names import LocationId
 from reconciler.core.observing.refresh_rules import Refreshed
+from reconciler.output.refresh import RefreshDocument
 from reconciler.ports import StateStore
 from reconciler.store import open_store
 
@@ -57,7 +58,7 @@ def command(manifests: Path, **options: Any) -> int:
     reports = [each for each in ended if isinstance(each, Refreshed)]
     failed = [each for each in ended if isinstance(each, Exception)]
     if reports or not failed:
-        tell(refresh_answer(reports), console, options)
+        tell(RefreshDocument(reports), console, options)
     console.progress.close()
     partial_ones = [ExitCode.PARTIAL for each in reports if each.unread]
     return worst_code([ExitCode.DONE, *partial_ones, *(errors.tell(each, location_names()) for each in failed)])

@@ -16,18 +16,18 @@ from typing import Any, TypeVar
 
 import click
 
-from reconciler.cli.answers import CommandOutput, spell
-from reconciler.cli.command_record import command_record, for_person
+from reconciler.cli.answers import command_output
+from reconciler.cli.command_record import command_record
 from reconciler.cli.options import FORMATS
+from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
-from reconciler.core.model.safe_text import json_line, visible
-from reconciler.output.records import view_records
-from reconciler.output.settings import failure_view
+from reconciler.core.model.safe_text import visible
+from reconciler.output.document import CommandOutput, Document, spell
+from reconciler.output.problems import FailureDocument
 from reconciler.planfile import NOT_THROUGH_LINKS
 from reconciler.private_file import replace_file
 
 F = TypeVar("F", bound=Callable[..., int])
-FORMAT_VERSION = "1.0"
 
 
 SUFFIXES: Mapping[str, str] = {".json": "json", ".md": "markdown", ".txt": "text", ".csv": "csv", ".html": "html"}
@@ -58,7 +58,7 @@ class Report:
 
     def fail(self, error: BaseException) -> None:
         """What the command ended with, after what it had to tell."""
-        self._told = _failure(error, self._told)
+        self._told = _failure(error, self._told.document if self._told else None)
 
     def write(self) -> None:
         """Raises ReconcilerError where it cannot be written."""
@@ -71,23 +71,18 @@ class Report:
             raise ReconcilerError(f"the report {self._path} cannot be written: {error.strerror}") from error
 
 
-def _failure(error: BaseException, until_then: CommandOutput | None = None) -> CommandOutput:
-    """What a command ended with, after what it had to tell."""
+def _failure(error: BaseException, until_then: Document | None = None) -> CommandOutput:
+    """The error that a command ended with, after the answer that was ready by then."""
     message = _message(error)
-    hint = getattr(error, "hint", "")
-    document = {
-        "format_version": FORMAT_VERSION,
-        "report": "error",
-        "error": message,
-        "hint": hint,
-        "exit_code": int(getattr(error, "exit_code", ExitCode.ERROR)),
-    }
-    lines, hints = getattr(error, "lines", (message,)), getattr(error, "hints", ())
-    said = tuple(map(for_person, lines)), tuple(map(for_person, hints))
-    return CommandOutput(
-        view=lambda most: failure_view(*said, until_then=until_then.view(most) if until_then else None),
-        records=view_records(failure_view(lines, hints)),
-        json=lambda: json_line(document),
+    return command_output(
+        FailureDocument(
+            message,
+            getattr(error, "hint", ""),
+            Count(getattr(error, "exit_code", ExitCode.ERROR)),
+            tuple(getattr(error, "lines", (message,))),
+            tuple(getattr(error, "hints", ())),
+            until_then,
+        )
     )
 
 

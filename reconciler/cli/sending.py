@@ -34,6 +34,7 @@ from reconciler.highlevel.client import HighLevel
 from reconciler.journalled_run import RecoveryJournal
 from reconciler.operations.identity import current_holder, git_commit
 from reconciler.output.plan_sentences import WORD, question
+from reconciler.output.run import RunDocument
 from reconciler.store import open_store
 
 
@@ -111,5 +112,5 @@ def _options_of(location: LocationPlan, plan: Plan, session: Session, options: M
 
 def tell(reports: Sequence[LocationReport], console: Console, options: Mapping[str, Any]) -> int:
     """The answer of a run; its exit code."""
-    answers.tell(answers.run_answer(reports), console, options)
+    answers.tell(RunDocument(reports), console, options)
     return exit_code(reports)

@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import log_answer, plan_answer, tell
+from reconciler.cli.answers import tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.whose import learn_names_of, settings_of, whose_state
 from reconciler.core.model.errors import PlanFileError
 from reconciler.operations.runs import LAST, find_run, read_log
+from reconciler.output.log import LogDocument
+from reconciler.output.plan import PlanDocument
 from reconciler.planfile import load_plan, no_plan_file
 from reconciler.store import open_reader
 
@@ -36,12 +38,12 @@ def command(what: str, manifests: Path, **options: Any) -> int:
     if Path(what).is_file():
         saved = load_plan(Path(what))
         learn_names_of(manifests, options)
-        tell(plan_answer(saved), console, options)
+        tell(PlanDocument(saved), console, options)
         return 0
     settings = settings_of(manifests, options)
     with open_reader(settings.state) as reader:
         log = read_log(reader, find_run(reader, what))
-    tell(log_answer(log), console, options)
+    tell(LogDocument(log), console, options)
     return 0
 
 

@@ -16,10 +16,11 @@ from reconciler.cli.whose import load_named
 from reconciler.clock import SystemClock
 from reconciler.core.model.errors import ExitCode, InvalidInput, Problem, Severity
 from reconciler.core.model.names import LocationId
+from reconciler.core.model.safe_text import json_line
 from reconciler.loading import load_settings
 from reconciler.output.blocks import counted
-from reconciler.output.github import problems_github
-from reconciler.output.json import add_provenance, problems_json
+from reconciler.output.document import add_provenance
+from reconciler.output.problems import ProblemList, render_github
 from reconciler.output.settings import settings_view
 
 
@@ -55,9 +56,9 @@ def command(manifests: Path, strict: bool, show_settings: bool, output: str, **o
     except InvalidInput as error:
         problems = error.problems
     if output == "json":
-        console.answer(add_provenance(problems_json(problems), provenance()))
+        console.answer(json_line(add_provenance(ProblemList(problems).json(), provenance())))
     elif output == "github":
-        console.answer(problems_github(problems))
+        console.answer(render_github(problems))
     else:
         for line in (*(line for problem in problems for line in problem.lines), summary or _count(problems)):
             console.say(line)

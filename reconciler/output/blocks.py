@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -101,6 +101,29 @@ class View:
     closing: tuple[Cell, ...] = ()
     made: Provenance | None = None
     contact_url: str = ""
+
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A document row by row, for a spreadsheet and for the long table of a web page. Nothing is grouped or folded."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: Callable[[], Iterator[Row]]
+    """Makes the rows anew at each call: there may be a million."""
+
+
+def make_records(title: str, columns: str, rows: Callable[[], Iterator[Row]]) -> Records:
+    """The records with these columns: names parted by blanks, where `#` before a name marks a number."""
+    named = (Column(name.lstrip("#").replace("_", " "), right=name.startswith("#")) for name in columns.split())
+    return Records(title, tuple(named), rows)
+
+
+def iso_or_empty(moment: Instant | None) -> str:
+    return "" if moment is None else iso(moment)
 
 
 def link_contacts(view: View, contact_url: str) -> View:

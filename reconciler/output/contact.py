@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+from reconciler.core.formats.journal_json import JOURNAL_FORMS, TEXTS
+from reconciler.core.formats.json_forms import Schema, object_schema
+from reconciler.core.formats.plan_json import Remedies
+from reconciler.core.formats.state_json import CONTACT, known_document
 from reconciler.core.manifests.resolve import Want
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
-from reconciler.core.model.journal import BatchRecord, RunRecord
-from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.journal import (
+    BatchRecord,
+    RunRecord,
+)
+from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model.names import ContactId, LocationId, Source, Tag
+from reconciler.core.model.outcome import Reason
 from reconciler.core.running.shortfalls import known_remedies
-from reconciler.output.blocks import ROWS, Block, Cell, Column, Lines, Section, Style, View, moment, places, table
+from reconciler.output.blocks import (
+    ROWS,
+    Block,
+    Cell,
+    Column,
+    Lines,
+    Records,
+    Row,
+    Section,
+    Style,
+    View,
+    make_records,
+    moment,
+    places,
+    table,
+)
+from reconciler.output.charts import Chart
+from reconciler.output.document import report_document
+from reconciler.output.log import batch_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +156,76 @@ def _step(run: str, batch: BatchRecord, who: str, contact: ContactId) -> tuple[C
         Cell(" ".join(sorted(changed))),
         Cell(who, Style.FAINT),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ContactDocument:
+    """The contact as known in each location, what the manifests declare, and its `trail`, the latest first."""
+
+    locations: Sequence[ContactStory]
+
+    def view(self, most: int | None) -> View:
+        return contact_view(self.locations, most=most)
+
+    def records(self) -> Records:
+        """What was done on the contact, the latest first."""
+        columns = "location contact run action tag outcome changed message asked answered"
+        return make_records("What was done", columns, self._rows)
+
+    def _rows(self) -> Iterator[Row]:
+        for story in self.locations:
+            for run, batch in reversed(story.trail):
+                for _, *row in batch_rows(batch):
+                    yield (story.location, story.contact, run, *row)
+
+    def json(self) -> JsonObject:
+        return report_document("contact", {"locations": list(map(_story_json, self.locations))})
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return ()
+
+    @staticmethod
+    def schema() -> Schema:
+        request = object_schema(
+            "One request that had this contact.", {"run": {"type": "string"}} | JOURNAL_FORMS.members(BatchRecord)
+        )
+        told: Schema = {
+            "observed_by": JOURNAL_FORMS.schema(Annotated[str | None, "The run that the observation is from."]),
+            "declared": {"anyOf": [_declared_schema(), {"type": "null"}]},
+            "remedies": JOURNAL_FORMS.schema(Remedies),
+            "trail": {"type": "array", "items": request},
+        }
+        story = object_schema("", {"location": {"type": "string"}, "contact": {"type": "string"}} | CONTACT | told)
+        return {"locations": {"type": "array", "items": story}}
+
+
+def _declared_schema() -> Schema:
+    absent = object_schema("", {"reason": JOURNAL_FORMS.schema(Reason), "sources": TEXTS})
+    declared: Schema = {
+        "present": {"type": "object", "additionalProperties": TEXTS},
+        "absent": {"type": "object", "additionalProperties": absent},
+    }
+    return object_schema("What the manifests declare, tag by tag, with the places that do.", declared)
+
+
+def _story_json(story: ContactStory) -> JsonObject:
+    want = story.want
+    declared = None
+    if want is not None:
+        absent = {
+            tag: {"reason": cause.reason, "sources": _place_texts(cause.sources)} for tag, cause in want.absent.items()
+        }
+        declared = {"present": {tag: _place_texts(found) for tag, found in want.present.items()}, "absent": absent}
+    return {
+        "location": story.location,
+        "contact": story.contact,
+        **known_document(story.known),
+        "observed_by": story.observed_by or None,
+        "declared": declared,
+        "remedies": known_remedies([story.known]),
+        "trail": [{"run": run} | JOURNAL_FORMS.write(batch) for run, batch in reversed(story.trail)],
+    }
+
+
+def _place_texts(sources: Iterable[Source]) -> list[str]:
+    return [str(source) for source in sources]

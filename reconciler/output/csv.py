@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from reconciler.core.model.safe_text import visible
-from reconciler.output.records import Records
+from reconciler.output.blocks import Records
 
 _FORMULA = tuple("=+-@'|%＝＋－＠")
 _LINES = 5_000

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from reconciler.core.formats.json_forms import Schema
+from reconciler.core.formats.shapes import Forms, Spelling
 from reconciler.core.manifests.compare_revisions import Comparison, MovedContacts, SetMove, SettingMove, TagMove
+from reconciler.core.model.json_values import JsonObject
 from reconciler.output.blocks import (
     ROWS,
     Block,
     Cell,
     Column,
+    Records,
+    Row,
     Section,
     Style,
     View,
     counted,
+    make_records,
     number,
     sample_cell,
     table,
     totals,
 )
+from reconciler.output.charts import Chart, draw_bars
+from reconciler.output.document import report_document
 
 
 def compare_view(
@@ -107,3 +116,72 @@ def _settings(settings: Sequence[SettingMove], most: int | None) -> Section:
 
 def _value(text: str | None) -> str:
     return "none" if text is None else text
+
+
+_FORMS = Forms(
+    {
+        Comparison: Spelling(
+            about="What changed in one location; sorted. `gone`: no manifest names it any more, "
+            "so it is left untouched."
+        ),
+        TagMove: Spelling(
+            about="How many contacts gain and lose the tag, and for how many it becomes, or no longer is, forbidden."
+        ),
+        SetMove: Spelling(
+            about="A contact set's size before and after (None: it is not there), and who came and went."
+        ),
+        MovedContacts: Spelling(about="Contacts that gain and lose the same tags."),
+        SettingMove: Spelling(
+            about="One setting that changed; None where it is not there. `key`: dotted, such as `api.base_url`."
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DiffDocument:
+    locations: Sequence[Comparison]
+    settings: Sequence[SettingMove]
+    base: str
+    """The revision that the manifests are compared with."""
+
+    def view(self, most: int | None) -> View:
+        return compare_view(self.locations, self.settings, base=self.base, most=most)
+
+    def records(self) -> Records:
+        columns = "location what change name contact before after"
+        return make_records("Every contact, tag and set", columns, self._rows)
+
+    def _rows(self) -> Iterator[Row]:
+        for comparison in self.locations:
+            yield from _comparison_rows(comparison)
+        for move in self.settings:
+            yield "", "setting", "changes", move.key, "", move.before or "", move.after or ""
+
+    def json(self) -> JsonObject:
+        members = {name: member for name, member in _FORMS.write(self).items() if name != "base"}
+        return report_document("diff", members)
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return list(map(_compare_charts, self.locations))
+
+    @staticmethod
+    def schema() -> Schema:
+        return {name: schema for name, schema in _FORMS.members(DiffDocument).items() if name != "base"}
+
+
+def _comparison_rows(each: Comparison) -> Iterator[Row]:
+    for moved in each.moved:
+        for change, tags in (("gains", moved.gained), ("loses", moved.lost)):
+            for contact in moved.contacts:
+                yield from ((each.location, "tag", change, tag, contact, "", "") for tag in tags)
+    for move in each.sets:
+        for change, contacts in (("joins", move.joined), ("leaves", move.left)):
+            yield from ((each.location, "set", change, move.name, contact, "", "") for contact in contacts)
+    if each.gone:
+        yield each.location, "location", "has no manifest any more", "", "", "", ""
+
+
+def _compare_charts(each: Comparison) -> tuple[Chart, ...]:
+    found = {str(move.tag): (move.gained, move.lost) for move in each.tags}
+    return draw_bars("Tags by contacts that gain and lose them", (("gain", Style.ADD), ("lose", Style.REMOVE)), found)

@@ -1,12 +1,28 @@
-"""What `doctor` found, for a person."""
+"""What `doctor` found, for a person and as JSON for monitoring."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from reconciler.core.model.safe_text import json_line
+from reconciler.core.formats.json_forms import Schema
+from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.model.json_values import JsonObject
 from reconciler.core.observing.diagnosis import CheckStatus, Examined, Remark
-from reconciler.output.blocks import Block, Cell, Column, Lines, Section, Style, View, counted, table
+from reconciler.output.blocks import (
+    Block,
+    Cell,
+    Column,
+    Lines,
+    Records,
+    Section,
+    Style,
+    View,
+    counted,
+    table,
+)
+from reconciler.output.charts import Chart
+from reconciler.output.document import report_document, view_records
 
 _STYLES = {
     CheckStatus.UNKNOWN: Style.PLAIN,
@@ -38,15 +54,25 @@ def _remedy(remark: Remark) -> str:
     return f"{remark.subject}: {remark.remedy}"
 
 
-def doctor_json(examined: Iterable[Examined]) -> str:
-    groups = [{"title": each.title, "remarks": [_remark(remark) for remark in each.remarks]} for each in examined]
-    return json_line({"format_version": "1.0", "report": "doctor", "examined": groups})
+_FORMS = Forms({Remark: Spelling(members="subject verdict found=told remedy")})
 
 
-def _remark(remark: Remark) -> dict[str, str]:
-    return {
-        "subject": remark.subject,
-        "verdict": remark.verdict.value,
-        "found": remark.told,
-        "remedy": remark.remedy,
-    }
+@dataclass(frozen=True, slots=True)
+class DoctorDocument:
+    examined: Sequence[Examined]
+
+    def view(self, most: int | None) -> View:  # noqa: ARG002  too short to be folded
+        return doctor_view(self.examined)
+
+    def records(self) -> Records:
+        return view_records(doctor_view(self.examined))
+
+    def json(self) -> JsonObject:
+        return report_document("doctor", _FORMS.write(self))
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return ()
+
+    @staticmethod
+    def schema() -> Schema:
+        return _FORMS.members(DoctorDocument)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from reconciler.core.formats.json_forms import Schema
+from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
+from reconciler.core.formats.plan_json import Remedies
+from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import DriftClass
+from reconciler.core.observing.attribution import Setter
 from reconciler.core.observing.drift_report import OF_CONTACTS, Drifted, DriftReport
+from reconciler.core.planning.situation import OlderRows
 from reconciler.core.running.shortfalls import drift_remedies
 from reconciler.output.blocks import (
     ROWS,
@@ -14,14 +23,20 @@ from reconciler.output.blocks import (
     Cell,
     Column,
     Lines,
+    Records,
+    Row,
     Section,
     Style,
     View,
     counted,
+    iso_or_empty,
+    make_records,
     moment,
     number,
     table,
 )
+from reconciler.output.charts import Chart, draw_bars
+from reconciler.output.document import report_document
 
 _STYLES = {
     DriftClass.MISSING: Style.REMOVE,
@@ -189,3 +204,90 @@ def _which(each: Drifted) -> str:
 
 def _minute(at: Instant | None) -> str:
     return "" if at is None else f"{moment(at)[:16]}Z"
+
+
+_FORMS = Forms(
+    {
+        DriftReport: Spelling(
+            # cut short as it was first published
+            about="The drift of one location. `oldest`, `newest`: observations of declared contacts. "
+            "`incomplete`: why a search",
+            derived={"remedies": (Remedies, drift_remedies)},
+        ),
+        Drifted: Spelling(about="Contacts that drifted alike. `tag` is empty where the whole contact is meant."),
+        Setter: Spelling(about="A run that last set a pair: its id, whose it was, and when the request was answered."),
+        OlderRows: PLAN_SPELLINGS[OlderRows],
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftDocument:
+    locations: Sequence[DriftReport]
+    notes: Sequence[str] = ()
+    """What else there is to say."""
+
+    def view(self, most: int | None) -> View:
+        return drift_view(self.locations, notes=self.notes, most=most)
+
+    def records(self) -> Records:
+        columns = "location class contact tag why expected was_right_at observed_at set_by_run set_by"
+        rows = lambda: (row for report in self.locations for row in _drift_rows(report))  # noqa: E731
+        return make_records("Every contact and tag", columns, rows)
+
+    def json(self) -> JsonObject:
+        locations = [_FORMS.write(report) for report in self.locations]
+        return report_document("drift", {"locations": locations})
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return list(map(_drift_charts, self.locations))
+
+    @staticmethod
+    def schema() -> Schema:
+        return {"locations": _FORMS.schema(tuple[DriftReport, ...])}
+
+
+def _drift_rows(report: DriftReport) -> Iterator[Row]:
+    for each in report.drifted:
+        setter = each.set_by
+        who = ("", "") if setter is None else (setter.run, setter.who)
+        told = (each.tag, each.reason, each.expected or "", iso_or_empty(each.after), iso_or_empty(each.oldest), *who)
+        yield from ((report.location, each.drift, contact, *told) for contact in each.contacts)
+
+
+def _drift_charts(report: DriftReport) -> tuple[Chart, ...]:
+    by_class: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    by_tag: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for each in report.drifted:
+        counted = f"{each.drift} (contacts)" if each.drift in OF_CONTACTS else str(each.drift)
+        by_class[counted][_age_class(each.oldest, report.newest)] += len(each.contacts)
+        if each.tag and each.drift in ("missing", "unexpected"):
+            by_tag[each.tag][each.drift] += len(each.contacts)
+    classes = {name: tuple(ages[index] for index in range(len(_AGES))) for name, ages in by_class.items()}
+    named = [(name, style) for name, style, _ in _AGES]
+    tags = {tag: (counts["missing"], counts["unexpected"]) for tag, counts in by_tag.items()}
+    both = (("missing", Style.REMOVE), ("unexpected", Style.ADD))
+    return (
+        *draw_bars("Drift by class and age of what was observed, in pairs, or in contacts where said", named, classes),
+        *draw_bars("Tags by what others changed", both, tags),
+    )
+
+
+_HOUR_MS = 3_600_000
+
+
+_AGES = (
+    ("within an hour", Style.PLAIN, _HOUR_MS),
+    ("within a day", Style.ADD, 24 * _HOUR_MS),
+    ("within a week", Style.WARN, 7 * 24 * _HOUR_MS),
+    ("older, or never", Style.REMOVE, 0),
+)
+"""Up to how old, beside the newest observation of the report."""
+
+
+def _age_class(oldest: Instant | None, newest: Instant | None) -> int:
+    """Which of `_AGES`."""
+    if oldest is None or newest is None:
+        return len(_AGES) - 1
+    young = (index for index, (_, _, limit) in enumerate(_AGES) if newest - oldest <= limit)
+    return next(young, len(_AGES) - 1)

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
+from reconciler.core.formats.json_forms import Schema
+from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
+from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import ContactId
 from reconciler.core.observing.refresh_rules import Refreshed
+from reconciler.core.planning.situation import OlderRows
 from reconciler.output.blocks import (
     ROWS,
     Block,
     Cell,
     Column,
     Lines,
+    Records,
+    Row,
     Section,
     Style,
     View,
     counted,
+    make_records,
     moment,
     number,
     sample_cell,
     table,
 )
+from reconciler.output.charts import Chart
+from reconciler.output.document import report_document
 
 
 def refresh_view(reports: Sequence[Refreshed], *, most: int | None = ROWS) -> View:
@@ -62,3 +74,41 @@ def _contacts(title: str, found: Mapping[ContactId, str], most: int | None) -> B
         for why, contacts in sorted(groups.items())
     ]
     return table(title, columns, rows, most=most)
+
+
+_FORMS = Forms(
+    {
+        Refreshed: Spelling(
+            about="What a refresh stored. `read`: contacts whose tags were told; `changed`: those of whom that is news."
+        ),
+        OlderRows: PLAN_SPELLINGS[OlderRows],
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshDocument:
+    locations: Sequence[Refreshed]
+
+    def view(self, most: int | None) -> View:
+        return refresh_view(self.locations, most=most)
+
+    def records(self) -> Records:
+        """The contacts that are not there, or were not read."""
+        columns = "location run contact why"
+        return make_records("Who is not there, or was not read", columns, self._rows)
+
+    def _rows(self) -> Iterator[Row]:
+        for report in self.locations:
+            for contact, why in chain(report.gone.items(), report.unread.items()):
+                yield report.location, report.run, contact, why
+
+    def json(self) -> JsonObject:
+        return report_document("refresh", _FORMS.write(self))
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return ()
+
+    @staticmethod
+    def schema() -> Schema:
+        return _FORMS.members(RefreshDocument)

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
-from reconciler.core.model.journal import LocationReport, RunEnding, Shortfall, Surprises
+from reconciler.core.formats.journal_json import SHORTFALL
+from reconciler.core.formats.json_forms import Count, Schema
+from reconciler.core.formats.plan_json import Remedies
+from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.model.journal import (
+    FailedChange,
+    LocationReport,
+    RunEnding,
+    Shortfall,
+    Surprises,
+)
+from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.running.shortfalls import ending_of, run_remedies
@@ -16,6 +28,8 @@ from reconciler.output.blocks import (
     Cell,
     Column,
     Lines,
+    Records,
+    Row,
     Section,
     Style,
     Table,
@@ -23,10 +37,13 @@ from reconciler.output.blocks import (
     View,
     contact_cell,
     counted,
+    make_records,
     number,
     table,
     totals,
 )
+from reconciler.output.charts import Chart, draw_bars
+from reconciler.output.document import report_document
 
 
 def run_view(reports: Sequence[LocationReport], *, most: int | None = ROWS) -> View:
@@ -160,3 +177,78 @@ def _shortfall(each: Shortfall) -> Iterator[tuple[Cell, ...]]:
     asked = f"{each.action} {', '.join(each.tags)}"
     told = (Cell(asked), Cell(words(each.outcome), style), Cell(each.why))
     return ((contact_cell(contact), *told) for contact in each.contacts)
+
+
+_FORMS = Forms(
+    {
+        LocationReport: Spelling(
+            about="A run in one location.",
+            types={"pairs": Mapping[Outcome, Count]},
+            derived={"exit_code": (int, lambda report: int(report.exit_code)), "remedies": (Remedies, run_remedies)},
+        ),
+        FailedChange: Spelling(about="A contact of a batch that did not end well, and what the API said of it."),
+        Surprises: Spelling(about="Contacts that were found with tags more, or tags less, than were last observed."),
+        Shortfall: Spelling(about=SHORTFALL.about),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDocument:
+    """The runs of an apply or a revert, one a location."""
+
+    locations: Sequence[LocationReport]
+
+    def view(self, most: int | None) -> View:
+        return run_view(self.locations, most=most)
+
+    def records(self) -> Records:
+        """First what stopped it and how many pairs ended how, then each contact that did not end well."""
+        columns = "location run outcome #pairs contact action tag message"
+        return make_records(
+            "How it ended", columns, lambda: (row for each in self.locations for row in _report_rows(each))
+        )
+
+    def json(self) -> JsonObject:
+        return report_document("run", _FORMS.write(self))
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return [outcome_charts(report.pairs.items()) for report in self.locations]
+
+    @staticmethod
+    def schema() -> Schema:
+        return _FORMS.members(RunDocument)
+
+
+def _report_rows(report: LocationReport) -> Iterator[Row]:
+    place = (report.location, report.run)
+    if report.error:
+        yield (*place, "stopped", "", "", "", "", report.error)
+    for outcome, pairs in report.pairs.items():
+        yield (*place, words(outcome), str(pairs), "", "", "", "")
+    for each in ending_of(report).shortfalls:
+        for contact, what, action, tag, why in shortfall_rows(each):
+            yield (*place, what, "1", contact, action, tag, why)
+
+
+def shortfall_rows(each: Shortfall) -> Iterator[tuple[str, str, str, str, str]]:
+    for contact in each.contacts:
+        for tag in each.tags or ("",):
+            yield contact, words(each.outcome), each.action, tag, each.why
+
+
+_ENDS = (("ended as asked", Style.ADD), ("left open", Style.WARN), ("refused", Style.REMOVE))
+
+
+_OPEN = (Outcome.HELD, Outcome.IN_DOUBT, Outcome.DEFERRED, Outcome.NOT_SENT)
+
+
+def outcome_charts(pairs: Iterable[tuple[Outcome, int]]) -> tuple[Chart, ...]:
+    found = {outcome.replace("_", " "): _ended(outcome, number) for outcome, number in pairs}
+    return draw_bars("Pairs by outcome", _ENDS, found)
+
+
+def _ended(outcome: Outcome, pairs: int) -> tuple[int, int, int]:
+    if outcome in _OPEN:
+        return 0, pairs, 0
+    return (0, 0, pairs) if outcome is Outcome.REJECTED else (pairs, 0, 0)

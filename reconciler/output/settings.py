@@ -1,14 +1,14 @@
-"""The settings that hold, with their origins; and the error that ended a command."""
+"""The settings that hold, with their origins."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from reconciler.core.model.names import LocationId, Source
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import OriginKind, SettingOrigin, Settings
-from reconciler.output.blocks import Cell, Column, Lines, Section, Style, View, counted, table
+from reconciler.output.blocks import Cell, Column, Section, Style, View, counted, table
 
 
 def settings_view(settings: Settings, tokens: Mapping[LocationId, bool]) -> View:
@@ -68,12 +68,3 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def failure_view(lines: Iterable[str], hints: Iterable[str], *, until_then: View | None = None) -> View:
-    """`lines`: the message. `until_then`: what was to be told before it failed."""
-    told = (*(Cell(line, Style.BAD) for line in lines), *(Cell(f"hint: {hint}") for hint in hints))
-    failed = Section("Error", Cell("The command ended with an error.", Style.BAD), (Lines("", told),))
-    if until_then is None:
-        return View("Error", (failed,))
-    return View(until_then.title, (*until_then.sections, failed), until_then.closing)

@@ -1,12 +1,18 @@
-"""What state holds, contact by contact."""
+"""The state contact by contact, and each location's state as a whole."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from reconciler.core.formats.json_forms import Count, Schema, object_schema
+from reconciler.core.formats.plan_json import Remedies
+from reconciler.core.formats.state_json import CONTACT, STATE_FORMS, known_document
 from reconciler.core.model.api_limits import LIMITS_MS, Facts
 from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import ContactId, Instant
+from reconciler.core.planning.guards import count_holders
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.shortfalls import known_remedies
 from reconciler.output.blocks import (
@@ -15,14 +21,20 @@ from reconciler.output.blocks import (
     Cell,
     Column,
     Lines,
+    Records,
+    Row,
     Section,
     Style,
     View,
     contact_cell,
     counted,
+    iso_or_empty,
+    make_records,
     moment,
     table,
 )
+from reconciler.output.charts import Chart, draw_bars
+from reconciler.output.document import report_document, view_records
 
 _COLUMNS = (Column("contact"), Column("observed tags"), Column("managed tags"), Column("observed"), Column("status"))
 
@@ -96,3 +108,115 @@ def _heeded(facts: Facts) -> str:
         return "learnt nobody knows when: not heeded any more"
     until = Instant(facts.limits_at + LIMITS_MS)
     return f"learnt {moment(facts.limits_at)}, heeded until {moment(until)} unless `state forget --limits` ends it"
+
+
+@dataclass(frozen=True, slots=True)
+class StateDocument:
+    """The contacts of each location."""
+
+    snapshots: Sequence[LocationState]
+
+    def view(self, most: int | None) -> View:
+        return state_view(self.snapshots, most=most)
+
+    def records(self) -> Records:
+        """No tags and no instant: never observed. `state import` does not take this for an export: it would take that
+        for "has no tags"."""
+        columns = "location contact observed_tags managed_tags kept in_doubt observed_at from quarantine"
+        return make_records(
+            "Every contact", columns, lambda: (row for each in self.snapshots for row in _state_rows(each))
+        )
+
+    def json(self) -> JsonObject:
+        return report_document("state", {"locations": list(map(_location_json, self.snapshots))})
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return list(map(_state_charts, self.snapshots))
+
+    @staticmethod
+    def schema() -> Schema:
+        contact = object_schema("", {"contact": {"type": "string"}} | {name: CONTACT[name] for name in LISTED})
+        contacts: Schema = {"contacts": {"type": "array", "items": contact}, "remedies": STATE_FORMS.schema(Remedies)}
+        location = object_schema("", _IDENTITY | {"facts": STATE_FORMS.schema(Facts)} | contacts)
+        return {"locations": {"type": "array", "items": location}}
+
+
+@dataclass(frozen=True, slots=True)
+class FactsDocument:
+    """Each location as a whole, and what it taught us."""
+
+    snapshots: Sequence[LocationState]
+
+    def view(self, most: int | None) -> View:  # noqa: ARG002  too short to be folded
+        return facts_view(self.snapshots)
+
+    def records(self) -> Records:
+        return view_records(facts_view(self.snapshots))
+
+    def json(self) -> JsonObject:
+        return report_document(
+            "facts",
+            {
+                "locations": [
+                    _identity(state) | {"contacts": len(state.observed), "facts": STATE_FORMS.write(state.facts)}
+                    for state in self.snapshots
+                ]
+            },
+        )
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return ()
+
+    @staticmethod
+    def schema() -> Schema:
+        counted: Schema = {"contacts": STATE_FORMS.schema(Count), "facts": STATE_FORMS.schema(Facts)}
+        return {"locations": {"type": "array", "items": object_schema("", _IDENTITY | counted)}}
+
+
+LISTED = ("observed", "observed_at", "origin", "ledger", "kept", "doubt", "quarantine")
+"""Of a contact's state, what a list has; the document of one contact has all of it."""
+_IDENTITY: Schema = {
+    "location": {"type": "string"},
+    "lineage": STATE_FORMS.schema(str | None),
+    "serial": STATE_FORMS.schema(Count),
+}
+
+
+def _identity(state: LocationState) -> JsonObject:
+    return {"location": state.location, "lineage": state.lineage, "serial": state.serial}
+
+
+def _location_json(state: LocationState) -> JsonObject:
+    contacts = [
+        {"contact": contact} | {name: member for name, member in known_document(known).items() if name in LISTED}
+        for contact, known in sorted(state.observed.items())
+    ]
+    remedies = known_remedies(known for _, known in state.observed.items())
+    facts = STATE_FORMS.write(state.facts)
+    return _identity(state) | {"facts": facts, "contacts": contacts, "remedies": remedies}
+
+
+def _state_rows(state: LocationState) -> Iterator[Row]:
+    for contact, known in sorted(state.observed.items()):
+        yield (state.location, contact, *_contact_row(known))
+
+
+def _contact_row(known: ContactState) -> Row:
+    return (
+        "" if known.observed is None else _join(known.observed),
+        _join(known.ledger),
+        _join(known.kept),
+        _join(known.doubt),
+        iso_or_empty(known.observed_at),
+        known.origin if known.observed is not None else "",
+        known.quarantine or "",
+    )
+
+
+def _join(tags: Iterable[str]) -> str:
+    return ", ".join(sorted(tags))
+
+
+def _state_charts(state: LocationState) -> tuple[Chart, ...]:
+    found = {str(tag): (number,) for tag, number in count_holders(state.observed).items()}
+    return draw_bars("Observed holders of each tag", (("contacts", Style.PLAIN),), found)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.cli.answers import spell
+from reconciler.output.document import spell
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.render.documents import ANSWERS
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli.answers import CommandOutput, plan_answer, spell
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, Plan, combine_plans
+from reconciler.output.document import CommandOutput, spell
+from reconciler.output.plan import PlanDocument
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.build import HERE, NOW, a_set, declare, many, plan_options
 from tests.render.documents import ANSWERS
@@ -93,7 +94,7 @@ def shown(page: Page) -> list[list[str]]:
 def test_ten_thousand_rows_open_sort_and_filter_fluently(browser: Page, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     began = time.perf_counter()
-    show(browser, plan_answer(a_long_plan()), path)
+    show(browser, CommandOutput(PlanDocument(a_long_plan())), path)
     before = shown(browser)
     assert len(before) == ROWS
     # rows far below are not laid out before they come into sight
@@ -185,7 +186,7 @@ def test_a_script_that_got_in_would_not_run(browser: Page, tmp_path: Path) -> No
 def test_it_is_read_without_script(browser: Page, tmp_path: Path) -> None:
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
-        show(browser, plan_answer(a_long_plan()), tmp_path / "report.html")
+        show(browser, CommandOutput(PlanDocument(a_long_plan())), tmp_path / "report.html")
         nodes = browser.call("DOM.getDocument", depth=0)["root"]["nodeId"]
         rows = browser.call("DOM.querySelectorAll", nodeId=nodes, selector=".records tbody tr")["nodeIds"]
         buttons = browser.call("DOM.querySelectorAll", nodeId=nodes, selector="button, input, select")["nodeIds"]
@@ -210,7 +211,7 @@ def test_a_reader_by_ear_finds_tables_rows_and_cells(browser: Page, tmp_path: Pa
 
 def test_print_leaves_the_long_table_out_and_says_so(browser: Page, tmp_path: Path) -> None:
     """10,000 rows are some 250 sheets of paper, which nobody meant to print with the summary."""
-    show(browser, plan_answer(a_long_plan()), tmp_path / "report.html")
+    show(browser, CommandOutput(PlanDocument(a_long_plan())), tmp_path / "report.html")
     seen = "element => element.checkVisibility()"
     names = [".records", ".filter", ".unprinted", "h1", ".totals"]
     parts = f"{names}.map(name => ({seen})(document.querySelector(name)))"

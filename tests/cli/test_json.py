@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from reconciler.cli.answers import compare_answer, spell
 from reconciler.core.manifests.compare_revisions import compare_revisions
+from reconciler.core.model.safe_text import json_line
+from reconciler.output.diff import DiffDocument
+from reconciler.output.document import CommandOutput, spell
 from reconciler.output.schema import plan_schema, report_schema
 from reconciler.sandbox.server import Running
 from tests.build import HERE, a_set, declare, many
@@ -138,8 +140,8 @@ def test_what_was_done_on_a_contact_is_listed_in_the_same_order(reconciler: Comm
 
 def test_what_a_commit_changes_is_listed_in_the_same_order() -> None:
     after = declare(a_set("few", "anna", "aaa"), a_set("crowd", many(9), "zzz"))
-    answer = compare_answer([compare_revisions(HERE, declare(), after)], [], base="main")
-    (location,) = json.loads(answer.json())["locations"]
+    output = CommandOutput(DiffDocument([compare_revisions(HERE, declare(), after)], [], "main"))
+    (location,) = json.loads(json_line(output.json()))["locations"]
     assert [each["gained"] for each in location["moved"]] == [["zzz"], ["aaa"]], "the most contacts first"
-    text = "".join(spell(answer, "text", whole=True))
+    text = "".join(spell(output, "text", whole=True))
     assert text.index("+zzz") < text.index("+aaa")

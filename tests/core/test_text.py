@@ -15,14 +15,18 @@ from reconciler.core.model.journal import FailedChange
 from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import ContactId, LocationId, Source, Tag
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.model.safe_text import visible
+from reconciler.core.model.safe_text import json_line, visible
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, Plan, combine_plans
 from reconciler.output.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view
-from reconciler.output.json import drift_json, plan_json, problems_json, run_json, state_json
+from reconciler.output.drift import DriftDocument
+from reconciler.output.plan import PlanDocument
 from reconciler.output.plan_view import plan_view
+from reconciler.output.problems import ProblemList
+from reconciler.output.run import RunDocument
+from reconciler.output.state import StateDocument
 from reconciler.output.text import render_text
 from tests.build import NOW, a_manifest, a_set, carries, declare, loaded, plan_options, state
 from tests.render.documents import ANSWERS, some_runs
@@ -124,11 +128,11 @@ def test_documents_are_one_line_of_ascii_and_parse_back(text: str) -> None:
     drift = replace(drift, drifted=tuple(replace(each, reason=text, tag=Tag(text)) for each in drift.drifted))
     problem = Problem(Source(text, 1, 2), text, "check", hint=text)
     documents = {
-        "plan": plan_json(plan),
-        "run": run_json([report]),
-        "drift": drift_json([drift]),
-        "state": state_json([observed]),
-        "problems": problems_json([problem]),
+        "plan": json_line(PlanDocument(plan).json()),
+        "run": json_line(RunDocument([report]).json()),
+        "drift": json_line(DriftDocument([drift]).json()),
+        "state": json_line(StateDocument([observed]).json()),
+        "problems": json_line(ProblemList([problem]).json()),
     }
     for document in documents.values():
         assert document.isascii()

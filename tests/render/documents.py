@@ -5,20 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from reconciler.cli.answers import (
-    CommandOutput,
-    compare_answer,
-    contact_answer,
-    drift_answer,
-    history_answer,
-    log_answer,
-    named,
-    plan_answer,
-    refresh_answer,
-    run_answer,
-    short_answer,
-    state_answer,
-)
 from reconciler.core.manifests.compare_revisions import SettingMove, compare_revisions
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Facts
@@ -46,9 +32,16 @@ from reconciler.core.observing.refresh_rules import Refreshed, UnreachableReason
 from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.core.planning.situation import OlderRows
 from reconciler.core.running.shortfalls import NEXT_PLAN, STOPPED
-from reconciler.output.contact import ContactStory
-from reconciler.output.json import facts_json
-from reconciler.output.state import facts_view
+from reconciler.output.contact import ContactDocument, ContactStory
+from reconciler.output.diff import DiffDocument
+from reconciler.output.document import CommandOutput
+from reconciler.output.drift import DriftDocument
+from reconciler.output.history import HistoryDocument
+from reconciler.output.log import LogDocument
+from reconciler.output.plan import PlanDocument
+from reconciler.output.refresh import RefreshDocument
+from reconciler.output.run import RunDocument
+from reconciler.output.state import FactsDocument, StateDocument
 from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, many, state, tags, unseen
 from tests.core.scenes import ELSEWHERE, a_busy_plan
 
@@ -127,7 +120,7 @@ def some_refreshes() -> list[Refreshed]:
 
 def some_facts() -> CommandOutput:
     learnt = replace(a_state(), facts=Facts(True, 400, None, ((Tag("vip"), Tag("v.i.p.")),), NOW))
-    return short_answer(facts_view([learnt]), lambda: facts_json([learnt]))
+    return CommandOutput(FactsDocument([learnt]))
 
 
 WAITING = "waits for the add of vip, which did not end well"
@@ -242,12 +235,12 @@ def a_comparison() -> CommandOutput:
     after = declare(a_set("vip", "anna dora", "vip gold", absent="trial", place=Source("acme.yaml", 9, 3)))
     moves = [SettingMove("api.max_tags", "50", "20"), SettingMove("tags.vip", None, "{'triggers': True}")]
     both = [compare_revisions(HERE, before, after), compare_revisions(ELSEWHERE, before, None)]
-    return compare_answer([*both, compare_revisions(HERE, after, after)], moves, base="origin/main")
+    return CommandOutput(DiffDocument([*both, compare_revisions(HERE, after, after)], moves, "origin/main"))
 
 
 def a_history() -> CommandOutput:
     logs = some_logs()
-    return history_answer({HERE: [log.record for log in logs], ELSEWHERE: []}, _trends(logs))
+    return CommandOutput(HistoryDocument({HERE: [log.record for log in logs], ELSEWHERE: []}, _trends(logs)))
 
 
 def _trends(logs: list[RunLog]) -> dict[LocationId, Trend]:
@@ -258,23 +251,25 @@ def made(answer: CommandOutput) -> CommandOutput:
     """The document as a command makes it that hid a password of its own, and knows where the CRM shows contacts."""
     line = command_line(["drift", "manifests", "--state", "postgresql://crm:s3cret@db/tags", "--tag", "v|p `x`"])
     url = "https://crm.example.com/{location_id}/contacts/{contact_id}"
-    return replace(answer, made=lambda: Provenance(NOW, f"{7:040x}", "1.0.0", line), contact_url=lambda: url)
+    return replace(answer, made=lambda: Provenance(NOW, f"{7:040x}", "1.0.0", line), contact_url=url)
 
 
 ANSWERS: Mapping[str, Callable[[], CommandOutput]] = {
-    "plan": lambda: made(named(plan_answer(a_busy_plan(), notes=["winback is active soon"]), {HERE: "Acme Outdoor"})),
-    "plan-refused": lambda: plan_answer(a_busy_plan(limits=REFUSING), explain=True),
-    "plan-empty": lambda: plan_answer(combine_plans([], as_of=NOW, manifests="")),
-    "run": lambda: made(run_answer(some_runs())),
-    "drift": lambda: made(drift_answer(some_drift())),
-    "drift-classes": lambda: drift_answer(
-        [a_drift_of_all_classes()], notes=["location X has state but no manifest: left untouched"]
+    "plan": lambda: made(
+        CommandOutput(PlanDocument(a_busy_plan(), notes=["winback is active soon"]), {HERE: "Acme Outdoor"})
     ),
-    "refresh": lambda: made(refresh_answer(some_refreshes())),
+    "plan-refused": lambda: CommandOutput(PlanDocument(a_busy_plan(limits=REFUSING), explain=True)),
+    "plan-empty": lambda: CommandOutput(PlanDocument(combine_plans([], as_of=NOW, manifests=""))),
+    "run": lambda: made(CommandOutput(RunDocument(some_runs()))),
+    "drift": lambda: made(CommandOutput(DriftDocument(some_drift()))),
+    "drift-classes": lambda: CommandOutput(
+        DriftDocument([a_drift_of_all_classes()], notes=["location X has state but no manifest: left untouched"])
+    ),
+    "refresh": lambda: made(CommandOutput(RefreshDocument(some_refreshes()))),
     "facts": some_facts,
     "history": a_history,
-    "log": lambda: made(log_answer(some_logs()[1])),
+    "log": lambda: made(CommandOutput(LogDocument(some_logs()[1]))),
     "diff": lambda: made(a_comparison()),
-    "state": lambda: made(state_answer([a_state()])),
-    "contact": lambda: contact_answer(some_stories()),
+    "state": lambda: made(CommandOutput(StateDocument([a_state()]))),
+    "contact": lambda: CommandOutput(ContactDocument(some_stories())),
 }

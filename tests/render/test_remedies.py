@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli.answers import spell
 from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.planning.changes import FLAPPING, IN_DOUBT, UNCONFIRMED, HeldContacts
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.shortfalls import FLAPS, HELD, plan_remedies
+from reconciler.output.document import spell
 from tests.build import HERE, a_set, carries, declare, plan_options, state
 from tests.render.documents import ANSWERS
 

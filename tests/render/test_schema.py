@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from reconciler.cli.answers import spell
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.names import Source
-from reconciler.output.json import add_provenance, problems_json
+from reconciler.output.document import add_provenance, spell
+from reconciler.output.problems import ProblemList
 from reconciler.output.schema import SCHEMAS, plan_schema, report_schema
 from tests.render.documents import ANSWERS
 
@@ -56,7 +56,7 @@ def test_every_document_is_as_its_schema_says_and_has_no_field_more(name: str) -
 
 def test_problems_too() -> None:
     problem = Problem(Source("a.yaml", 1, 2), "wrong", "check", hint="right")
-    assert wrong(closed(report_schema()), json.loads(add_provenance(problems_json([problem]), None))) == []
+    assert wrong(closed(report_schema()), add_provenance(ProblemList([problem]).json(), None)) == []
 
 
 @pytest.mark.parametrize("name", ANSWERS)

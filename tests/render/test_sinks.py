@@ -15,16 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.answers import (
-    CommandOutput,
-    contact_answer,
-    drift_answer,
-    named,
-    plan_answer,
-    run_answer,
-    spell,
-    state_answer,
-)
 from reconciler.cli.console import Console
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Problem
@@ -33,15 +23,19 @@ from reconciler.core.model.journal import FailedChange, LocationReport, RunStatu
 from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import ContactId, LocationId, Source, Tag
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.model.safe_text import Provenance, command_line, printable
+from reconciler.core.model.safe_text import Provenance, command_line, json_line, printable
 from reconciler.core.model.settings import DriftClass, GuardLimits
 from reconciler.core.observing.drift_report import Drifted, DriftReport
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, combine_plans
-from reconciler.output.contact import ContactStory
-from reconciler.output.github import problems_github
-from reconciler.output.json import problems_json
+from reconciler.output.contact import ContactDocument, ContactStory
+from reconciler.output.document import CommandOutput, spell
+from reconciler.output.drift import DriftDocument
 from reconciler.output.markdown import render_markdown
+from reconciler.output.plan import PlanDocument
+from reconciler.output.problems import ProblemList, render_github
+from reconciler.output.run import RunDocument
+from reconciler.output.state import StateDocument
 from reconciler.output.text import render_text
 from reconciler.planfile import parse_plan, plan_text
 from tests.build import HERE, NOW, a_manifest, a_rule, a_set, carries, declare, plan_options, state
@@ -61,7 +55,7 @@ def a_plan(text: str) -> CommandOutput:
     desired = declare(one, rule=[a_rule(text, triggers=True)])
     location = plan_location(desired, LocationState(HERE, "l", 1), plan_options(limits=GuardLimits(max_adds=0)))
     plan = combine_plans([location], as_of=NOW, manifests=text)
-    return named(plan_answer(plan, notes=[text], explain=True), {HERE: text})
+    return CommandOutput(PlanDocument(plan, notes=[text], explain=True), {HERE: text})
 
 
 def a_run(text: str) -> CommandOutput:
@@ -69,7 +63,7 @@ def a_run(text: str) -> CommandOutput:
     one = LocationReport(
         HERE, text, RunStatus.STOPPED, pairs={Outcome.HELD: 1}, findings=(finding,), error=text, hint=text
     )
-    return run_answer([one])
+    return CommandOutput(RunDocument([one]))
 
 
 def some_drift(text: str) -> CommandOutput:
@@ -77,7 +71,7 @@ def some_drift(text: str) -> CommandOutput:
         Drifted(DriftClass.MISSING, Tag(text), text, (ContactId(text),)),
         Drifted(DriftClass.UNREACHABLE, Tag(""), text, (ContactId(text),)),
     )
-    return drift_answer([DriftReport(LocationId(text), 1, found, 1, NOW, NOW, refreshed=True)])
+    return CommandOutput(DriftDocument([DriftReport(LocationId(text), 1, found, 1, NOW, NOW, refreshed=True)]))
 
 
 def known(text: str) -> ContactState:
@@ -85,11 +79,11 @@ def known(text: str) -> ContactState:
 
 
 def a_state(text: str) -> CommandOutput:
-    return state_answer([LocationState(LocationId(text), text, 1, state(**{text: known(text)}))])
+    return CommandOutput(StateDocument([LocationState(LocationId(text), text, 1, state(**{text: known(text)}))]))
 
 
 def a_contact(text: str) -> CommandOutput:
-    return contact_answer([ContactStory(LocationId(text), ContactId(text), known(text), None, (), ())])
+    return CommandOutput(ContactDocument([ContactStory(LocationId(text), ContactId(text), known(text), None, (), ())]))
 
 
 def of_a_command(make: Callable[[str], CommandOutput]) -> Callable[[str], CommandOutput]:
@@ -98,7 +92,7 @@ def of_a_command(make: Callable[[str], CommandOutput]) -> Callable[[str], Comman
     return lambda text: replace(
         make(text),
         made=lambda: Provenance(NOW, "", "1.0.0", command_line(["plan", text])),
-        contact_url=lambda: url,
+        contact_url=url,
     )
 
 
@@ -192,12 +186,12 @@ CHECKS = {"html": check_html, "markdown": check_markdown, "csv": check_csv, "jso
 
 def check_workflow(text: str) -> None:
     problem = Problem(Source(text, 3, 7), text, text, hint=text)
-    (command,) = judges.of_workflow(problems_github([problem]))
+    (command,) = judges.of_workflow(render_github([problem]))
     properties = dict(command.properties)
     assert (command.name, properties["line"], properties["col"]) == ("error", "3", "7")
     assert judges.recovered(properties["file"]) == judges.recovered(properties["title"]) == text
     assert judges.recovered(command.data) == f"{text} (hint: {text})"
-    assert json.loads(problems_json([problem]))["problems"][0]["message"] == text
+    assert json.loads(json_line(ProblemList([problem]).json()))["problems"][0]["message"] == text
 
 
 def check_log(text: str) -> None:

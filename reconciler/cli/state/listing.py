@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import state_answer, tell
+from reconciler.cli.answers import tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, milliseconds, output
 from reconciler.cli.whose import chosen, settings_of, whose_state
@@ -15,6 +15,7 @@ from reconciler.clock import SystemClock
 from reconciler.core.model.names import Instant, normalise_tag
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.planning.state_filter import StateFilter, Status
+from reconciler.output.state import StateDocument
 from reconciler.store import open_reader
 
 
@@ -54,7 +55,7 @@ def command(
         snapshots = [
             wanted.filter_state(reader.at(location).load_state()) for location in chosen(reader, locations, settings)
         ]
-    tell(state_answer(snapshots), console, options)
+    tell(StateDocument(snapshots), console, options)
     if not snapshots:
         console.note(f"no state yet at {redacted(settings.state)}: the first apply makes it")
     return 0

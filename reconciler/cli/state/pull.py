@@ -11,7 +11,8 @@ from reconciler.cli.console import Console
 from reconciler.cli.options import common
 from reconciler.cli.state.working import whole
 from reconciler.cli.whose import chosen, settings_of, whose_state
-from reconciler.output.json import portable_json
+from reconciler.core.formats.state_json import state_document
+from reconciler.core.model.safe_text import json_line
 from reconciler.store import open_reader
 
 
@@ -26,5 +27,6 @@ def command(manifests: Path, locations: tuple[str, ...], **options: Any) -> int:
     console = Console.of(options)
     settings = settings_of(manifests, options)
     with open_reader(settings.state) as reader:
-        console.answer(portable_json([whole(reader, location) for location in chosen(reader, locations, settings)]))
+        states = [whole(reader, location) for location in chosen(reader, locations, settings)]
+        console.answer(json_line(state_document(states)))
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.answers import contact_answer, short_answer, tell
+from reconciler.cli.answers import tell
 from reconciler.cli.console import Console
 from reconciler.cli.options import FORMATS, common, output
 from reconciler.cli.session import open_session
@@ -15,9 +15,8 @@ from reconciler.cli.whose import chosen, settings_of, whose_state
 from reconciler.core.manifests.resolve import NOTHING, Want
 from reconciler.core.model.errors import InvalidInput, ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, LocationId
-from reconciler.output.contact import ContactStory
-from reconciler.output.json import facts_json
-from reconciler.output.state import facts_view
+from reconciler.output.contact import ContactDocument, ContactStory
+from reconciler.output.state import FactsDocument
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
@@ -46,7 +45,7 @@ def command(contact: str, locations: tuple[str, ...], manifests: Path, **options
         ]
     if not stories:
         raise UsageError(f"nothing is known of contact {contact!r}", hint="`reconciler state list` lists the contacts")
-    tell(contact_answer(stories), console, options)
+    tell(ContactDocument(stories), console, options)
     return 0
 
 
@@ -54,8 +53,7 @@ def _whole(manifests: Path, locations: tuple[str, ...], console: Console, option
     settings = settings_of(manifests, options)
     with open_reader(settings.state) as reader:
         snapshots = [reader.at(location).load_state() for location in chosen(reader, locations, settings)]
-    answer = short_answer(facts_view(snapshots), lambda: facts_json(snapshots))
-    tell(answer, console, options)
+    tell(FactsDocument(snapshots), console, options)
     return 0
 
 

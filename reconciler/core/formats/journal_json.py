@@ -65,11 +65,11 @@ SPELLINGS: Mapping[type, Spelling] = {
 
 def run_document(run: RunRecord) -> JsonObject:
     """The run without its location, which the document around it names."""
-    return {name: value for name, value in FORMS.write(run).items() if name != "location"}
+    return {name: value for name, value in JOURNAL_FORMS.write(run).items() if name != "location"}
 
 
 def run_members() -> Schema:
-    return {name: schema for name, schema in FORMS.members(RunRecord).items() if name != "location"}
+    return {name: schema for name, schema in JOURNAL_FORMS.members(RunRecord).items() if name != "location"}
 
 
 def log_document(log: RunLog) -> JsonObject:
@@ -77,20 +77,20 @@ def log_document(log: RunLog) -> JsonObject:
     return {
         **run_document(log.record),
         "adopted": adopted_document(log.adopted),
-        "ending": None if log.ending is None else FORMS.write(log.ending),
-        "batches": [FORMS.write(batch) for batch in log.batches],
+        "ending": None if log.ending is None else JOURNAL_FORMS.write(log.ending),
+        "batches": [JOURNAL_FORMS.write(batch) for batch in log.batches],
     }
 
 
 def read_log(location: LocationId, item: Mapping[str, Any]) -> RunLog:
     """The inverse of `log_document`; raises as a reader of a form does."""
-    batches = tuple(FORMS.form(BatchRecord).read(batch) for batch in read_list(item["batches"]))
+    batches = tuple(JOURNAL_FORMS.form(BatchRecord).read(batch) for batch in read_list(item["batches"]))
     counts = {"requests": len(batches), "kept_rows": sum(len(batch.answers) for batch in batches)}
     # before version 1.3 nobody wrote down what a run put under management
     told = {"traced": False, **item, "location": location, **counts}
     # before version 1.4 nobody wrote down what the report told
-    ending = None if item.get("ending") is None else FORMS.form(RunEnding).read(item["ending"])
-    return RunLog(FORMS.form(RunRecord).read(told), batches, _read_adopted(item.get("adopted", [])), ending)
+    ending = None if item.get("ending") is None else JOURNAL_FORMS.form(RunEnding).read(item["ending"])
+    return RunLog(JOURNAL_FORMS.form(RunRecord).read(told), batches, _read_adopted(item.get("adopted", [])), ending)
 
 
 def adopted_document(adopted: Mapping[ContactId, TagSet]) -> list[JsonObject]:
@@ -101,7 +101,7 @@ def _read_adopted(groups: object) -> dict[ContactId, TagSet]:
     adopted: dict[ContactId, TagSet] = {}
     for group in read_list(groups):
         adopted.update(
-            dict.fromkeys(read_contact_ids(group["contacts"]), FORMS.form(frozenset[Tag]).read(group["tags"]))
+            dict.fromkeys(read_contact_ids(group["contacts"]), JOURNAL_FORMS.form(frozenset[Tag]).read(group["tags"]))
         )
     return adopted
 
@@ -112,7 +112,9 @@ def answers_document(answers: Mapping[ContactId, Answer]) -> list[JsonObject]:
 
 def _write_answer(answer: Answer) -> JsonObject:
     # an open batch has no outcome to spell, only its intent
-    return {"outcome": None, "entered": sorted(answer.entered)} if answer.verdict is None else FORMS.write(answer)
+    return (
+        {"outcome": None, "entered": sorted(answer.entered)} if answer.verdict is None else JOURNAL_FORMS.write(answer)
+    )
 
 
 def read_answers(rows: object) -> dict[ContactId, Answer]:
@@ -125,12 +127,12 @@ def read_answers(rows: object) -> dict[ContactId, Answer]:
 
 def _read_answer(row: Mapping[str, Any]) -> Answer:
     if row["outcome"] is None:
-        return Answer(None, entered=FORMS.form(frozenset[Tag]).read(row.get("entered", [])))
-    return FORMS.form(Answer).read(row)
+        return Answer(None, entered=JOURNAL_FORMS.form(frozenset[Tag]).read(row.get("entered", [])))
+    return JOURNAL_FORMS.form(Answer).read(row)
 
 
 def read_contact_ids(items: object) -> tuple[ContactId, ...]:
-    return FORMS.form(tuple[ContactId, ...]).read(items)
+    return JOURNAL_FORMS.form(tuple[ContactId, ...]).read(items)
 
 
 def group_contacts(items: Iterable[tuple[ContactId, T]]) -> list[tuple[T, list[ContactId]]]:
@@ -158,7 +160,7 @@ def _rows_schema() -> Schema:
 
 
 _ANSWERS = Forms(SPELLINGS)
-FORMS = Forms(
+JOURNAL_FORMS = Forms(
     SPELLINGS,
     {
         _Rows: Form(answers_document, read_answers, {"type": "array", "items": _rows_schema()}),

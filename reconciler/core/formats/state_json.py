@@ -10,18 +10,67 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from reconciler.core.formats.journal_json import group_contacts, log_document
+from reconciler.core.formats.json_forms import Count, Schema
+from reconciler.core.formats.shapes import Forms, Spelling
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import ContactState, UndecidedReading
+from reconciler.core.model.contact_state import ContactState, ObservationOrigin, UndecidedReading
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import RunLog
-from reconciler.core.model.names import ContactId, Instant, iso
+from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet, iso
+from reconciler.core.model.outcome import Rejection
 from reconciler.core.planning.plan import LocationState
 
 FORMAT_VERSION = "1.4"
 T = TypeVar("T", bound=Hashable)
+
+
+STATE_FORMS = Forms(
+    {
+        Facts: Spelling(
+            about="What the location's API taught us; null: not known so far.",
+            types={
+                "max_contacts": Count | None,
+                "max_tags": Count | None,
+                "aliases": Mapping[Tag, Tag],
+                "limits_at": Annotated[Instant | None, "When a refusal last told how much a request may hold."],
+            },
+            later="limits_at",
+        ),
+        UndecidedReading: Spelling(about="The last reading that could not decide the doubt."),
+    }
+)
+CONTACT: Schema = {
+    name: STATE_FORMS.schema(kind)
+    for name, kind in {
+        "observed": Annotated[TagSet | None, "The tags when the API last told; null: it never did."],
+        "observed_at": Instant | None,
+        "origin": ObservationOrigin,
+        "ledger": Annotated[TagSet, "The tags under management."],
+        "kept": Annotated[TagSet, "Of the ledger, what stays when nobody declares it any more."],
+        "doubt": Annotated[TagSet, "Tags for which the effect of a request is unknown."],
+        "doubt_at": Instant | None,
+        "quarantine": Rejection | None,
+        "quarantined_at": Instant | None,
+        "quarantined_since": Instant | None,
+        "membership": Annotated[
+            frozenset[SetName] | None, "The sets it belonged to when it was quarantined; null: not known."
+        ],
+        "restored": Annotated[
+            Mapping[Tag, Instant], "Tags that we put back after others had removed them, and when we last did."
+        ],
+        "unconfirmed": Annotated[TagSet, "Tags under management whose adds nobody ever saw there."],
+        "spent": Annotated[
+            Mapping[Tag, Instant],
+            "Tags of the rule `once` that were given, and when; not forgotten with the ledger.",
+        ],
+        "reading": UndecidedReading | None,
+        "attempted_at": Annotated[Instant | None, "When a request last tried pairs in doubt or never seen."],
+    }.items()
+}
+"""The members of a contact's state in their order, as a reader of reports finds them described."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +92,9 @@ def _location_document(each: Portable) -> dict[str, Any]:
         "lineage": state.lineage,
         "serial": state.serial,
         "set_sizes": dict(sorted(state.set_sizes.items())),
-        "facts": facts_document(state.facts),
+        "facts": STATE_FORMS.write(state.facts),
         "known": contacts_document(dict(state.observed.items())),
         "runs": [log_document(log) for log in each.runs],
-    }
-
-
-def facts_document(facts: Facts) -> dict[str, Any]:
-    return {
-        "moves_updated": facts.moves_updated,
-        "max_contacts": facts.max_contacts,
-        "max_tags": facts.max_tags,
-        "aliases": dict(facts.aliases),
-        "limits_at": _iso(facts.limits_at),
     }
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from reconciler.core.formats import checked
 from reconciler.core.formats.journal_json import read_log
-from reconciler.core.formats.state_json import FORMAT_VERSION, Portable
+from reconciler.core.formats.state_json import FORMAT_VERSION, STATE_FORMS, Portable
 from reconciler.core.model.api_limits import NO_FACTS, Facts
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin, UndecidedReading
 from reconciler.core.model.errors import InvalidInput, Problem
@@ -46,14 +47,9 @@ def _location(item: Mapping[str, Any]) -> Portable:
     return Portable(state, tuple(read_log(location, run) for run in item["runs"]))
 
 
-def _facts(item: Mapping[str, Any]) -> Facts:
-    return Facts(
-        moves_updated=checked.optional(checked.flag, item["moves_updated"]),
-        max_contacts=checked.optional(checked.count, item["max_contacts"]),
-        max_tags=checked.optional(checked.count, item["max_tags"]),
-        aliases=tuple(sorted((Tag(sent), checked.tag(back)) for sent, back in item["aliases"].items())),
-        limits_at=checked.optional(checked.moment, item.get("limits_at")),
-    )
+def _facts(item: object) -> Facts:
+    facts = STATE_FORMS.form(Facts).read(item)
+    return replace(facts, aliases=tuple(sorted(facts.aliases)))
 
 
 def read_contacts(groups: Iterable[Mapping[str, Any]]) -> ContactStates:

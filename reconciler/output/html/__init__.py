@@ -24,10 +24,8 @@ from markupsafe import Markup, escape
 
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.safe_text import contact_page, printable
-from reconciler.output.blocks import Column, View, made_in_words
-from reconciler.output.charts import Chart
-from reconciler.output.html.svg_charts import draw
-from reconciler.output.records import Records, Row
+from reconciler.output.blocks import Column, Records, Row, View, made_in_words
+from reconciler.output.charts import Chart, place_chart
 
 PART = 100
 """Rows that are laid out together."""
@@ -47,7 +45,7 @@ def render_html(
     environment = _environment()
     rows, total = _rows(records, most)
     style, script = _source("report.css") + _widths(records, rows), _source("report.js")
-    drawn = [[draw(chart) for chart in found] for found in charts]
+    drawn = [[place_chart(chart) for chart in found] for found in charts]
     drawn += [[] for _ in range(len(view.sections) - len(drawn))]
     return environment.get_template("report.html").render(
         view=view,

@@ -1,0 +1,150 @@
+"""A document in every format: a command's answer, and its spelling. No format changes an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from reconciler.core.formats.plan_json import FORMAT_VERSION
+from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model.names import LocationId
+from reconciler.core.model.safe_text import Provenance, json_line
+from reconciler.output.blocks import (
+    ROWS,
+    Block,
+    Lines,
+    Records,
+    Row,
+    View,
+    link_contacts,
+    make_records,
+    name_in_view,
+)
+from reconciler.output.charts import Chart
+from reconciler.output.csv import csv_chunks
+from reconciler.output.markdown import render_markdown
+from reconciler.output.text import render_text
+
+HTML_ROWS = 10_000
+"""Of the one long table of a web page, which has all rows under --all."""
+BLOCK_ROWS = 200
+"""Of the tables before it."""
+
+
+class Document(Protocol):
+    """One class a document, with its faces. Each is made when a format asks for it."""
+
+    def view(self, most: int | None) -> View:
+        """The blocks for a person; `most`: how many rows a table may have (None: all)."""
+        ...
+
+    def records(self) -> Records: ...
+
+    def json(self) -> JsonObject: ...
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        """Those of each section of the view, in its order."""
+        ...
+
+
+def report_document(report: str, members: JsonObject) -> JsonObject:
+    """A report of that name. A plan is none: it is a file that `apply` takes."""
+    return {"format_version": FORMAT_VERSION, "report": report, **members}
+
+
+def no_provenance() -> Provenance | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOutput:
+    """A document as a command answers it."""
+
+    document: Document
+    names: Mapping[LocationId, str] = field(default_factory=dict)
+    """The names of locations, for people: JSON and CSV have ids."""
+    made: Callable[[], Provenance | None] = no_provenance
+    """How the document came to be; None where no command made it. It asks Git, which text does not need."""
+    contact_url: str = ""
+    """Where the CRM shows a contact."""
+
+    def view(self, most: int | None) -> View:
+        return name_in_view(self.document.view(most), self.names)
+
+    def page(self, most: int | None) -> View:
+        """The view of a document that leaves the terminal."""
+        return link_contacts(replace(self.view(most), made=self.made()), self.contact_url)
+
+    def json(self) -> JsonObject:
+        document = self.document.json()
+        return add_provenance(document, self.made()) if "report" in document else document
+
+
+def add_provenance(document: JsonObject, made: Provenance | None) -> JsonObject:
+    """The report, with `made` as the last of its members."""
+    return document | {"made": None if made is None else PROVENANCE.write(made)}
+
+
+PROVENANCE = Forms({Provenance: Spelling(about="How a report came to be.")})
+
+
+def count_rows(whole: bool) -> int | None:
+    """How many rows a table may have: all of them under --all."""
+    return None if whole else ROWS
+
+
+def spell(output: CommandOutput, kind: str, *, whole: bool) -> Iterable[str]:
+    """The document in one of the formats, in pieces; text without colour."""
+    return _SPELLED[kind](output, whole)
+
+
+def _spell_text(output: CommandOutput, whole: bool) -> Iterable[str]:
+    return [render_text(output.view(count_rows(whole)))]
+
+
+def _spell_markdown(output: CommandOutput, whole: bool) -> Iterable[str]:
+    return [render_markdown(output.page(count_rows(whole)))]
+
+
+def _spell_json(output: CommandOutput, _whole: bool) -> Iterable[str]:
+    return [json_line(output.json())]
+
+
+def _spell_csv(output: CommandOutput, _whole: bool) -> Iterable[str]:
+    return csv_chunks(output.document.records())
+
+
+def _spell_html(output: CommandOutput, whole: bool) -> Iterable[str]:
+    # Jinja2 is loaded for those who ask for a page
+    from reconciler.output.html import render_html
+
+    document, most = output.document, None if whole else HTML_ROWS
+    return [render_html(output.page(BLOCK_ROWS), records=document.records(), charts=document.charts(), most=most)]
+
+
+_SPELLED: Mapping[str, Callable[[CommandOutput, bool], Iterable[str]]] = {
+    "text": _spell_text,
+    "markdown": _spell_markdown,
+    "json": _spell_json,
+    "csv": _spell_csv,
+    "html": _spell_html,
+}
+
+
+def view_records(view: View) -> Records:
+    """The records of a short document: its view line by line."""
+    return make_records("Line by line", "section told", lambda: _lines_of(view))
+
+
+def _lines_of(view: View) -> Iterator[Row]:
+    for section in view.sections:
+        yield section.title, section.verdict.text
+        yield from ((section.title, text) for block in section.blocks for text in _texts(block))
+
+
+def _texts(block: Block) -> Iterator[str]:
+    if isinstance(block, Lines):
+        return (cell.text for cell in block.items)
+    return (", ".join(cell.text for cell in row if cell.text) for row in block.rows)

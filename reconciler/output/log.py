@@ -1,0 +1,295 @@
+"""One run of the journal with everything that it changed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
+from typing import Annotated
+
+from reconciler.core.formats.journal_json import JOURNAL_FORMS, TEXTS, adopted_document
+from reconciler.core.formats.json_forms import Schema, object_schema
+from reconciler.core.formats.plan_json import Remedies
+from reconciler.core.model.journal import (
+    Answer,
+    BatchRecord,
+    RunEnding,
+    RunLog,
+    RunRecord,
+)
+from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model.names import ContactId, Instant, Tag, iso
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.running.shortfalls import log_remedies
+from reconciler.output.blocks import (
+    ROWS,
+    Block,
+    Cell,
+    Column,
+    Lines,
+    Records,
+    Row,
+    Section,
+    Style,
+    Table,
+    View,
+    contact_cell,
+    counted,
+    iso_or_empty,
+    make_records,
+    moment,
+    number,
+    table,
+)
+from reconciler.output.charts import Chart, draw_bars
+from reconciler.output.document import report_document
+from reconciler.output.history import ending_cell
+from reconciler.output.run import (
+    ending_totals,
+    outcome_charts,
+    outcomes,
+    shortfall_rows,
+    shortfalls,
+    summary,
+    unapproved,
+    words,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogDocument:
+    log: RunLog
+
+    def view(self, most: int | None) -> View:
+        return log_view(self.log, most=most)
+
+    def records(self) -> Records:
+        """A row for each pair that the run asked for, left unsent, or put under management without a request."""
+        columns = "location run contact action tag outcome changed message asked answered"
+        place, run = self.log.record.header.location, self.log.record.id
+        return make_records(
+            "Every contact and tag", columns, lambda: ((place, run, *row) for row in _log_rows(self.log))
+        )
+
+    def json(self) -> JsonObject:
+        """Per batch what was asked, and `rows`, each for the contacts that ended alike."""
+        log = self.log
+        return report_document(
+            "log",
+            {
+                **JOURNAL_FORMS.write(log.record),
+                "ending": None if log.ending is None else JOURNAL_FORMS.write(log.ending),
+                "adopted": adopted_document(log.adopted),
+                "batches": [JOURNAL_FORMS.write(batch) for batch in log.batches],
+                "remedies": log_remedies(log),
+            },
+        )
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return [_log_charts(self.log)]
+
+    @staticmethod
+    def schema() -> Schema:
+        entered = object_schema("What it put under management without a request.", {"tags": TEXTS, "contacts": TEXTS})
+        return {
+            **JOURNAL_FORMS.members(RunRecord),
+            "ending": JOURNAL_FORMS.schema(RunEnding | None),
+            "adopted": {"type": "array", "items": entered},
+            "batches": JOURNAL_FORMS.schema(tuple[Annotated[BatchRecord, "One request."], ...]),
+            "remedies": JOURNAL_FORMS.schema(Remedies),
+        }
+
+
+_UNCHANGED = (Outcome.REJECTED, Outcome.HELD, Outcome.IN_DOUBT, Outcome.NOT_SENT)
+
+
+_CHANGED = {Action.ADD: "added", Action.REMOVE: "removed"}
+
+
+def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
+    """One run: what failed, how it ended, what became of each tag and contact; who, when, what was approved."""
+    run, ending = log.record, log.ending
+    blocks: list[Block | None] = []
+    if ending is not None:
+        blocks += [shortfalls(ending, most), outcomes(ending)]
+    blocks.append(_facts(log))
+    if run.is_pruned:
+        text = "Whom it changed is no longer known: the rows of older runs are given up (history_keep)."
+        blocks.append(Lines("", (Cell(text, Style.WARN),)))
+    elif log.batches:
+        blocks += [_tags(log), _contacts(log.batches, most)]
+    if remedies := log_remedies(log):
+        blocks.append(Lines("As far as nothing settled it since", tuple(Cell(text, Style.FAINT) for text in remedies)))
+    if log.adopted:
+        blocks.append(_adopted(log))
+    title = f"Run {run.id}, location {run.header.location}"
+    shown = tuple(block for block in blocks if block is not None)
+    told = () if ending is None else ending_totals(ending, run.requests)
+    return View("Run", (Section(title, _verdict(log), shown, told, run.header.location),))
+
+
+def _verdict(log: RunLog) -> Cell:
+    """As the report of the run told it."""
+    run, ending = log.record, log.ending
+    if ending is None:
+        return ending_cell(run)
+    if ending.error:
+        return Cell(f"Stopped: {ending.error}", Style.BAD)
+    done = summary(ending, run.requests)
+    if ending.outside or any(each.outcome is not Outcome.DEFERRED for each in ending.shortfalls):
+        return Cell(f"Done in part: {done}.{f' {unapproved(ending)}' if ending.outside else ''}", Style.WARN)
+    return Cell(f"Done: {done}.", Style.GOOD)
+
+
+def _facts(log: RunLog) -> Lines:
+    run, header = log.record, log.record.header
+    facts = [
+        f"{header.operation} by {header.who}",
+        f"began {moment(header.started)}, ended {moment(run.ended)}",
+        f"{counted(run.requests, 'request')}, {ending_cell(run).text}",
+        *([f"change digest {header.change_digest}"] if header.change_digest else []),
+        *([f"commit {header.commit}"] if header.commit else []),
+        *(f"guard lifted: {text}" for text in header.allowed),
+    ]
+    return Lines("", tuple(map(Cell, facts)))
+
+
+def _adopted(log: RunLog) -> Table:
+    found = Counter(tag for tags in log.adopted.values() for tag in tags)
+    columns = (Column("tag"), Column("contacts", right=True))
+    rows = [(Cell(tag), number(found[tag])) for tag in sorted(found)]
+    return table("Put under management without a request", columns, rows, most=None)
+
+
+def _tags(log: RunLog) -> Table:
+    """Each pair once, as it ended: what was in doubt may have been sent again, or read."""
+    found: defaultdict[Tag, Counter[str]] = defaultdict(Counter)
+    doubted = {contact for _, (contact, answer) in _answers(log) if _is_open(answer)}
+    for batch in log.batches:
+        plain = (answer for contact, answer in batch.answers.items() if contact not in doubted)
+        for answer, contacts in Counter(plain).items():
+            for tag in batch.tags:
+                found[tag][_word(batch, answer, tag)] += contacts
+    for (_, tag), word in _ended(log, doubted).items():
+        found[tag][word] += 1
+    words = [
+        *_CHANGED.values(),
+        "was so already",
+        Outcome.SEEN,
+        *(each.replace("_", " ") for each in _UNCHANGED),
+        "no answer",
+    ]
+    shown = [word for word in words if any(counts[word] for counts in found.values())]
+    rows = [(Cell(tag), *(number(found[tag][word]) for word in shown)) for tag in sorted(found)]
+    return table("Tags, in contacts", (Column("tag"), *(Column(word, right=True) for word in shown)), rows, most=None)
+
+
+def _answers(log: RunLog) -> Iterator[tuple[BatchRecord, tuple[ContactId, Answer]]]:
+    return ((batch, item) for batch in log.batches for item in batch.answers.items())
+
+
+def _is_open(answer: Answer) -> bool:
+    return answer.verdict is None or answer.verdict.outcome in (Outcome.IN_DOUBT, Outcome.HELD)
+
+
+def _ended(log: RunLog, doubted: Collection[ContactId]) -> dict[tuple[ContactId, Tag], str]:
+    """The last word on each pair of these contacts; a doubt that the report has not any more was read to be so."""
+    last: dict[tuple[ContactId, Tag], str] = {}
+    still_open = None if log.ending is None else _open_pairs(log.ending)
+    for batch, (contact, answer) in _answers(log):
+        for tag in batch.tags if contact in doubted else ():
+            seen = still_open is not None and (contact, tag) not in still_open and _is_open(answer)
+            last[contact, tag] = Outcome.SEEN if seen else _word(batch, answer, tag)
+    return last
+
+
+def _open_pairs(ending: RunEnding) -> set[tuple[ContactId, Tag]]:
+    return {(contact, tag) for each in ending.shortfalls for contact in each.contacts for tag in each.tags}
+
+
+def _word(batch: BatchRecord, answer: Answer, tag: Tag) -> str:
+    verdict = answer.verdict
+    if verdict is None:
+        return "no answer"
+    if verdict.outcome in _UNCHANGED:
+        return verdict.outcome.replace("_", " ")
+    return _CHANGED[batch.action] if tag in verdict.added | verdict.removed else "was so already"
+
+
+def _contacts(batches: Sequence[BatchRecord], most: int | None) -> Table:
+    columns = (Column("contact"), Column("asked for"), Column("outcome"), Column("changed"), Column("the API said"))
+    total = sum(len(batch.answers) for batch in batches)
+    ordered = sorted(_each(batches), key=_by_contact) if most is None else nsmallest(most, _each(batches), _by_contact)
+    rows = tuple(_contact(*each) for each in ordered)
+    return Table("Contacts", columns, rows, total - len(rows))
+
+
+Entry = tuple[ContactId, BatchRecord, Answer]
+
+
+def _each(batches: Sequence[BatchRecord]) -> Iterator[Entry]:
+    for batch in batches:
+        for contact, answer in batch.answers.items():
+            yield contact, batch, answer
+
+
+def _by_contact(entry: Entry) -> tuple[ContactId, Instant]:
+    contact, batch, _ = entry
+    return contact, batch.intended
+
+
+def _contact(contact: ContactId, batch: BatchRecord, answer: Answer) -> tuple[Cell, ...]:
+    verdict = answer.verdict
+    changed = (
+        () if verdict is None else (*(f"+{tag}" for tag in verdict.added), *(f"-{tag}" for tag in verdict.removed))
+    )
+    return (
+        contact_cell(contact),
+        Cell(f"{batch.action} {', '.join(batch.tags)}"),
+        Cell("no answer" if verdict is None else verdict.outcome.replace("_", " ")),
+        Cell(" ".join(sorted(changed)), Style.ADD if batch.action is Action.ADD else Style.REMOVE),
+        Cell("" if verdict is None else verdict.message),
+    )
+
+
+def _log_rows(log: RunLog) -> Iterator[Row]:
+    for each in log.batches:
+        yield from batch_rows(each)
+    for left in log.ending.shortfalls if log.ending else ():
+        if left.outcome in (Outcome.NOT_SENT, Outcome.DEFERRED):
+            yield from (
+                (who, action, tag, what, "no", why, "", "") for who, what, action, tag, why in shortfall_rows(left)
+            )
+    for contact, tags in log.adopted.items():
+        yield from ((contact, "", tag, "adopted", "", "", "", "") for tag in sorted(tags))
+
+
+def batch_rows(batch: BatchRecord) -> Iterator[Row]:
+    asked, answered = iso(batch.intended), iso_or_empty(batch.ended)
+    for contact, answer in batch.answers.items():
+        outcome, changed, message = _outcome_words(answer.verdict)
+        for tag in batch.tags:
+            did = "yes" if tag in changed else "no" if answer.verdict else ""
+            yield contact, batch.action, tag, outcome, did, message, asked, answered
+
+
+def _outcome_words(verdict: ContactOutcome | None) -> tuple[str, frozenset[str], str]:
+    if verdict is None:
+        return "no answer", frozenset(), ""
+    return words(verdict.outcome), verdict.added | verdict.removed, verdict.message
+
+
+def _log_charts(log: RunLog) -> tuple[Chart, ...]:
+    """Of a run in the journal: those of its report, and what it changed."""
+    changed: Counter[tuple[Tag, Action]] = Counter()
+    for batch in log.batches:
+        for answer, contacts in Counter(batch.answers.values()).items():
+            verdict = answer.verdict
+            for tag in () if verdict is None else verdict.added | verdict.removed:
+                changed[tag, batch.action] += contacts
+    found = {str(tag): (changed[tag, Action.ADD], changed[tag, Action.REMOVE]) for tag, _ in changed}
+    both = (("added", Style.ADD), ("removed", Style.REMOVE))
+    return *outcome_charts(log.ending.pairs if log.ending else ()), *draw_bars(
+        "Tags by contacts that were changed", both, found
+    )
