@@ -1,10 +1,10 @@
 """One batch in the journal: its intent before it leaves; its answer, or that it had no effect, after it.
 
 Rules
-1. The intent is durable before the request leaves; the answer, with all that follows from it, in one transaction.
+1. The intent is durable before the request leaves; the answer and the states that follow from it are one transaction.
 2. Tags are journalled as the run calls them, however an answer spells them.
 3. A contact that the API refuses is quarantined at the end of the run only: a wrong token refuses every contact.
-4. What the state does not take is written beside the plan, and the report names the file.
+4. An answer that the state does not take is written beside the plan, and the report names the file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ States = Mapping[ContactId, ContactState]
 
 @dataclass(frozen=True, slots=True)
 class JournalledBatch:
-    """A batch whose intent is durable."""
+    """A batch with a durable intent."""
 
     batch: Batch
     asked: Batch
@@ -48,21 +48,21 @@ class JournalledBatch:
 def journal_intent(run: Run, batch: Batch) -> JournalledBatch:
     now = run.now()
     before = {contact: run.state_of(contact) for contact in batch.contacts}
-    # many contacts of a batch share a state: what follows from one is made once
+    # many contacts of a batch share a state, and so the state that follows from it
     intend_once = cache(partial(record_intent, at=now, once=run.desired.once))
-    intended = {contact: _intend(run, contact, batch, known, intend_once) for contact, known in before.items()}
+    intended = {contact: _intend(run, contact, batch, state, intend_once) for contact, state in before.items()}
     asked = run.spelling.spell_request(batch) if batch.action is Action.REMOVE else batch
     number = run.store.record_intent(run.lease, run.journal.id, asked, intended, now)
     return JournalledBatch(batch, asked, number, now, before, intended)
 
 
 def _intend(
-    run: Run, contact: ContactId, batch: Batch, known: ContactState, intend_once: Callable[..., ContactState]
+    run: Run, contact: ContactId, batch: Batch, state: ContactState, intend_once: Callable[..., ContactState]
 ) -> ContactState:
-    # what a reversal gives back is ours again only where it was
     tags = frozenset(batch.tags)
-    ours = tags if run.reversal is None else run.reversal.managed(contact, tags, run.desired)
-    return intend_once(known, batch.action, ours, keep=run.desired.want(contact).keep)
+    # a tag that a reversal gives back enters the ledger only where it was in it before
+    managed = tags if run.reversal is None else run.reversal.managed(contact, tags, run.desired)
+    return intend_once(state, batch.action, managed, keep=run.desired.want(contact).keep)
 
 
 def withdraw_batch(run: Run, journalled: JournalledBatch) -> None:
@@ -74,7 +74,7 @@ def withdraw_batch(run: Run, journalled: JournalledBatch) -> None:
 
 
 def withdraw_but_for(run: Run, journalled: JournalledBatch, contacts: frozenset[ContactId], why: str) -> None:
-    """Withdraws the additions to all of the contacts but these: what the request did to them is in doubt."""
+    """Withdraws the additions to all of the contacts but these: on them the effect of the request is in doubt."""
     batch, tags, now = journalled.batch, frozenset(journalled.batch.tags), run.now()
     doubted = replace(batch, contacts=tuple(contact for contact in batch.contacts if contact in contacts))
     verdicts = dict.fromkeys(doubted.contacts, ContactOutcome(Outcome.IN_DOUBT, why))
@@ -102,15 +102,16 @@ def journal_answer(run: Run, sent: JournalledBatch, answered: Verdicts) -> None:
     journalled, verdicts = _spell(sent, answered, run.spelling.with_learnt(aliases))
     settle_ms, once = run.options.settle_ms, run.desired.once
     absorb_once = cache(partial(record_answer, sent=journalled.sent, answered=now, settle_ms=settle_ms, once=once))
-    known = {contact: _absorb(run, journalled, contact, verdict, absorb_once) for contact, verdict in verdicts.items()}
+    states = {contact: _absorb(run, journalled, contact, verdict, absorb_once) for contact, verdict in verdicts.items()}
     refused = [contact for contact, verdict in verdicts.items() if verdict.outcome is Outcome.REJECTED]
     rejected = _withdrawn(journalled, refused)
     try:
-        _save_answer(run, journalled, verdicts, known | rejected, now, aliases)
+        # durable is that a refused contact is as before: only in memory, for this run, it is quarantined already
+        _save_answer(run, journalled, verdicts, states | rejected, now, aliases)
     except StateError as error:
         report_in_doubt(run, journalled, f"its answer could not be recorded: {error.message}")
         raise
-    run.location_book.observed.update(known)
+    run.location_book.observed.update(states)
     run.progress.add_rejected(rejected)
     run.outcomes.record_batch(journalled.batch, _as_named(journalled.batch, verdicts))
     run.rates.count_rows(journalled.before, verdicts)
@@ -120,7 +121,7 @@ def journal_answer(run: Run, sent: JournalledBatch, answered: Verdicts) -> None:
 
 
 def report_in_doubt(run: Run, journalled: JournalledBatch, why: str) -> None:
-    """What cannot be written down is in doubt in the report; in the state it is by its intent."""
+    """For an answer that cannot be written down: in the state the batch is in doubt by its intent."""
     verdict = ContactOutcome(Outcome.IN_DOUBT, why)
     run.outcomes.record_batch(journalled.batch, dict.fromkeys(journalled.batch.contacts, verdict))
 
@@ -134,20 +135,20 @@ def _save_answer(
     aliases: Iterable[Alias] = (),
 ) -> None:
     with _or_recovery_file(run, journalled, verdicts, durable, now):
-        # first: after a kill in between the next run settles the doubt by them
+        # aliases first: after a kill in between the next run reads the doubtful tags in the right spelling
         run.save_aliases(aliases)
         run.store.record_answer(run.lease, journalled.number, verdicts, durable, now)
 
 
 @contextmanager
 def _or_recovery_file(
-    run: Run, journalled: JournalledBatch, verdicts: Mapping[ContactId, ContactOutcome], known: States, now: Instant
+    run: Run, journalled: JournalledBatch, verdicts: Mapping[ContactId, ContactOutcome], states: States, now: Instant
 ) -> Iterator[None]:
     try:
         yield
     except StateError:
         lineage, number = run.location_book.state.lineage, journalled.number
-        answers = UnrecordedAnswers(run.location, lineage, run.journal.id, number, now, verdicts, known)
+        answers = UnrecordedAnswers(run.location, lineage, run.journal.id, number, now, verdicts, states)
         run.progress.add_recovery_file(run.services.recovery_files(answers))
         raise
 
@@ -167,7 +168,7 @@ def _absorb(
 def _note_answer(
     run: Run, journalled: JournalledBatch, contact: ContactId, verdict: ContactOutcome, now: Instant
 ) -> None:
-    """What one answer tells beyond its outcome."""
+    """Books the doubt, the surprise, the holders and the write that one answer shows."""
     before, batch = journalled.before[contact], journalled.batch
     if verdict.outcome is Outcome.IN_DOUBT:
         run.doubts.add(contact, batch.action, frozenset(batch.tags))

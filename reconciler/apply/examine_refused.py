@@ -1,20 +1,20 @@
-"""Looking at what became of a request that the API refused as a whole, and whether a write moves a contact's date.
+"""Examining a request that the API refused as a whole for its effect; learning whether a write moves a contact's date.
 
 Rules
 1. The refusal alone proves nothing. One contact of each half is read, those first that tell most; in the second look
    all of them, where it adds tags that are `once` or `triggers`.
-2. What an add put there, or a removal took away, since the contact was last observed shows an effect. So does a date
-   that is not from before the request: whatever else may have moved it.
-3. An add that may start something is proven to have had no effect by the date alone, where a write of tags is known to
+2. A tag that came or went as the request asked, since the contact was last observed, shows an effect. So does a date
+   that is not from before the request, though another cause may have moved it.
+3. An add that may start a workflow is proven to have had no effect by the date alone, where a write of tags is known to
    move it: a workflow may have consumed the tag already.
-4. A look at once may show an effect, and proves none: a copy that is read may be behind, or the request may land late.
-   Where it shows nothing, an add is looked at again once it can no longer land; what is over before that is in doubt.
-   Removals do not wait: removing twice harms nobody.
-5. Where the others show no effect, a contact that is not there to be read may have had one: what was added to a contact
-   that was merged is on another one, which nobody reads. Its additions stay in doubt.
-6. Whether a write of tags moves `dateUpdated` is learnt once a location: by one read after the first write whose answer
-   tells of a change, before another request of ours may change the contact; or from a contact that reads as a
-   journalled write left it, at that write's time. A read that fails is repeated in the run only where a doubt needs it.
+4. A look at once may show an effect, and proves none: a copy that is read may be behind, or the effect may come late.
+   Where it shows none, an add is looked at again once it can no longer take effect; a run that ends before that leaves
+   it in doubt. Removals do not wait: to remove twice harms no contact.
+5. Where the contacts that are read show no effect, one that is not there to be read may have had one: the tags of a
+   contact that was merged are on another one. Its additions stay in doubt.
+6. Whether a write of tags moves `dateUpdated` is learnt once a location: by one read after the first write with an
+   answer that tells of a change, before another request of ours may change the contact; or from a contact that reads as
+   a journalled write left it, at that write's time. A read that fails is repeated only where a doubt needs it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ APART_MS = 2 * SLACK_MS
 
 
 class Effect(Enum):
-    """What a look shows of a refused request."""
+    """The effect of a refused request, as a look at its contacts shows it."""
 
     NONE = "none"
     POSSIBLE = "possible"
@@ -63,7 +63,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A refused request that left at `sent`, and what was known of its contacts before."""
+    """A refused request that left at `sent`, and the states of its contacts before."""
 
     batch: Batch
     before: Mapping[ContactId, ContactState]
@@ -71,7 +71,7 @@ class Suspect:
 
 
 async def look_at(run: Run, suspect: Suspect, *, waits: bool) -> Look:
-    """`waits`: for as long as an add may land; else a look that shows nothing proves nothing."""
+    """`waits`: for as long as an add may take effect; else a look that shows no effect proves nothing."""
     if not run.can_read:
         return Look(Effect.FORBIDDEN, "nobody may read contacts, to see whether it took effect")
     try:
@@ -82,8 +82,8 @@ async def look_at(run: Run, suspect: Suspect, *, waits: bool) -> Look:
 
 
 async def _look_late(run: Run, suspect: Suspect, *, waits: bool) -> Look:
-    """What is seen of an add once it can no longer land; nothing, where nobody waits for that."""
-    starts = starts_something(run, suspect.batch)
+    """The second look, for an add, once it can no longer take effect."""
+    starts = _starts_workflow(run, suspect.batch)
     if starts and await moves_date(run) is not True:
         return Look(Effect.POSSIBLE, "nothing tells whether a workflow has consumed what it added")
     if not waits or suspect.batch.action is Action.REMOVE:
@@ -95,26 +95,25 @@ async def _look_late(run: Run, suspect: Suspect, *, waits: bool) -> Look:
     return await (_look_at_all if starts else _look_at_some)(run, suspect)
 
 
-def starts_something(run: Run, batch: Batch) -> bool:
-    """Whether it adds a tag that is `once` or `triggers`."""
+def _starts_workflow(run: Run, batch: Batch) -> bool:
+    """Whether the batch adds a tag that is `once` or `triggers`."""
     rules = [rule for tag in batch.tags if (rule := run.desired.rules.get(tag))]
     return batch.action is Action.ADD and any(rule.once or rule.triggers for rule in rules)
 
 
-def last_written(known: ContactState) -> Instant:
-    """When a request of ours last told what the contact carries."""
-    return (
-        known.observed_at if known.origin is ObservationOrigin.WRITE and known.observed_at is not None else Instant(0)
-    )
+def last_written(state: ContactState) -> Instant:
+    """The time of our last write to the contact, by its answer."""
+    at = state.observed_at
+    return at if state.origin is ObservationOrigin.WRITE and at is not None else Instant(0)
 
 
 async def _look_at_some(run: Run, suspect: Suspect) -> Look:
-    """One contact of each half: a request may have been carried out in part."""
     readings = Readings()
+    # of each half: a request may have been carried out in part
     for half in _halves(suspect.batch.contacts):
-        for contact in sorted(half, key=lambda contact: _tells_little(suspect, contact))[:MOST_TRIED]:
+        for contact in sorted(half, key=lambda contact: _shows_little(suspect, contact))[:MOST_TRIED]:
             await read_contact(run, contact, readings)
-            if why := _shown(suspect, contact, readings):
+            if why := _explain_effect(suspect, contact, readings):
                 return Look(Effect.POSSIBLE, why)
             if readings.blind or contact in readings.found:
                 break
@@ -137,12 +136,13 @@ async def _look_at_all(run: Run, suspect: Suspect) -> Look:
     for start in range(0, len(contacts), CHUNK):
         chunk = contacts[start : start + CHUNK]
         await read_contacts(run, chunk, readings, done=start, total=len(contacts))
-        if whys := [why for contact in chunk if (why := _shown(suspect, contact, readings))]:
+        if whys := [why for contact in chunk if (why := _explain_effect(suspect, contact, readings))]:
             return Look(Effect.POSSIBLE, whys[0])
         if readings.blind:
             break
-    if not readings.found or _unread(suspect, readings):
+    if not readings.found or not set(contacts) <= {*readings.found, *readings.missing}:
         return _unseen(readings)
+    # a workflow may have consumed the tags: that they are not there proves nothing without the date
     dated = [is_untouched(reading, suspect.sent) for reading in readings.found.values()]
     return _nothing_seen(readings) if all(dated) else Look(Effect.POSSIBLE, "a contact without a date proves nothing")
 
@@ -152,42 +152,37 @@ def _nothing_seen(readings: Readings) -> Look:
     return Look(Effect.NONE, absent=frozenset(readings.missing))
 
 
-def _tells_little(suspect: Suspect, contact: ContactId) -> tuple[bool, bool]:
-    """Whether the request was to change nothing on the contact, and whether one of ours changed it lately."""
-    known = suspect.before[contact]
-    there = (known.observed or NONE).intersection(suspect.batch.tags)
+def _shows_little(suspect: Suspect, contact: ContactId) -> tuple[bool, bool]:
+    """Whether the request was to change nothing on the contact, and whether another one of ours changed it lately."""
+    state = suspect.before[contact]
+    there = (state.observed or NONE).intersection(suspect.batch.tags)
     adding = suspect.batch.action is Action.ADD
-    unmoved = len(there) == len(suspect.batch.tags) if adding else known.observed is not None and not there
-    return unmoved, suspect.sent - last_written(known) < APART_MS
+    unmoved = len(there) == len(suspect.batch.tags) if adding else state.observed is not None and not there
+    # right after another write the date cannot tell which of the two moved it
+    return unmoved, suspect.sent - last_written(state) < APART_MS
 
 
-def _shown(suspect: Suspect, contact: ContactId, readings: Readings) -> str:
-    """What the reading of a contact shows of the request; empty where nothing."""
+def _explain_effect(suspect: Suspect, contact: ContactId, readings: Readings) -> str:
+    """The effect of the request that the reading of a contact shows; empty where it shows none."""
     reading = readings.found.get(contact)
     if reading is None:
         return ""
-    batch, known = suspect.batch, suspect.before[contact]
-    before, after = known.observed or NONE, reading.tags
-    if batch.action is Action.ADD and (new := _among(batch, after - before)):
-        return f"{contact} carries {new} now"
-    if batch.action is Action.REMOVE and (gone := _among(batch, before - after)):
-        return f"{contact} does not carry {gone} any more"
+    batch, before, after = suspect.batch, suspect.before[contact].observed or NONE, reading.tags
+    if batch.action is Action.ADD and (added := _find_named(batch, after - before)):
+        return f"{contact} carries {added} now"
+    if batch.action is Action.REMOVE and (removed := _find_named(batch, before - after)):
+        return f"{contact} does not carry {removed} any more"
     return f"{contact} was changed since it was sent" if _moved(reading, suspect.sent) else ""
 
 
-def _among(batch: Batch, tags: TagSet) -> str:
-    """One of `tags` that the request names, in whatever spelling the location keeps it."""
+def _find_named(batch: Batch, tags: TagSet) -> str:
+    """One of `tags` that the request names; the location may keep it in another spelling."""
     named = set(map(fold_spelling, batch.tags))
     return min((tag for tag in tags if fold_spelling(tag) in named), default="")
 
 
 def _moved(reading: ContactReading, sent: Instant) -> bool:
     return reading.updated is not None and reading.there(sent) is not None and not is_untouched(reading, sent)
-
-
-def _unread(suspect: Suspect, readings: Readings) -> bool:
-    """Whether any contact may be there and was not read."""
-    return not set(suspect.batch.contacts) <= {*readings.found, *readings.missing}
 
 
 def _unseen(readings: Readings) -> Look:
@@ -197,7 +192,7 @@ def _unseen(readings: Readings) -> Look:
 
 
 async def learn_from_first_write(run: Run) -> None:
-    """Reads the contact that was written last, where the run has not read one yet and nothing is known so far."""
+    """Reads the contact that was written last, where the run has not read one yet and the habit is not known."""
     if run.facts.moves_updated is None:
         await _learn_habit(run, run.location_book.take_last_write())
 

@@ -1,12 +1,12 @@
-"""Reading what is in doubt, and doing what the readings allow.
+"""Resolving doubts: contacts in doubt are read, and the readings settle them; doubts of earlier runs come first.
 
 Rules
-1. Nothing is read before the doubtful request can no longer land. Many contacts are searched for first.
+1. Nothing is read before the doubtful request can no longer take effect. Many contacts are searched for first.
 2. A token that may not read contacts leaves everything held, and the run goes on.
-3. What a reading tells is durable before anything is sent on it.
-4. A contact that the API says not to have is rejected, once all are read: too many of them, and the run stops, and none
-   is believed to be: what is in doubt there stays so.
-5. What an earlier run left in doubt, and this one set out to settle and could not, is this one's to tell as held.
+3. A reading is durable before a request is sent because of it.
+4. A contact that the API says not to have is rejected, once all are read. Too many of them, and the run stops, believes
+   none of these absences, and leaves the doubts as they are.
+5. A doubt of an earlier run that this one set out to settle and could not is held in the report of this one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reconciler.apply.read_contacts import Readings, read_contacts, settle_by_se
 from reconciler.apply.run import Run
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.journal import Answer, BatchRecord
-from reconciler.core.model.names import ContactId, TagSet
+from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.model.outcome import Action, Outcome, Rejection
 from reconciler.core.planning.changes import IN_DOUBT
 from reconciler.core.running.doubt import (
@@ -40,20 +40,20 @@ from reconciler.core.running.doubt import (
 )
 
 CHUNK = 200
-"""So many contacts are read before what they told is made durable."""
+"""So many contacts are read before their readings are made durable."""
 
 Again = dict[tuple[Action, TagSet], list[ContactId]]
+"""The contacts to which a request of this run may be sent once more, by its action and tags."""
 
 
 async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> Again:
-    """Settles the doubts of these contacts by what was read of them, or is now; what of this run may be sent once more,
-    by action and tags."""
+    """Settles the doubts of these contacts, by readings that were kept or are made now."""
     again: Again = {}
-    await _judge_again(run, doubts, again)
-    unread = {contact: known for contact, known in doubts.items() if not is_decidable(known, run.facts)}
+    await _settle_by_kept_readings(run, doubts, again)
+    unread = {contact: state for contact, state in doubts.items() if not is_decidable(state, run.facts)}
     if not run.can_read or not unread:
         return again
-    last = max(known.doubt_at or run.now() for known in unread.values())
+    last = max(state.doubt_at or run.now() for state in unread.values())
     if (wait := last + run.options.settle_ms - run.now()) > 0:
         await run.gate.pause(wait, f"what is in doubt settles: then {len(unread):,} contacts are read")
     await settle_by_search(run, unread)
@@ -63,47 +63,42 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
     for start in range(0, len(contacts), CHUNK):
         chunk = contacts[start : start + CHUNK]
         await read_contacts(run, chunk, readings, done=done + start, total=len(unread))
-        await _take_in(run, chunk, readings, again)
+        await _settle_by_readings(run, readings.found, again)
     if readings.blind:
         run.progress.add_note(f"what is in doubt stays held: {readings.blind}")
-    # a later contact may have told what an earlier one was held for
-    await _judge_again(run, contacts, again)
-    _reject(run, readings.missing)
+    # a contact may have been held only since nobody knew whether a write moves the date: a later one may have shown it
+    await _settle_by_kept_readings(run, contacts, again)
+    _reject_missing(run, readings.missing)
     run.rates.count_readings(readings.answered, len(readings.absent))
     run.halt_if_wrong()
     run.gate.raise_if_halted()
     return again
 
 
-async def _judge_again(run: Run, contacts: Iterable[ContactId], again: Again) -> None:
-    """Settles what a kept reading decides, by what is known of the location now."""
-    readings = Readings()
-    for contact in sorted(contacts):
-        known = run.state_of(contact)
-        reading = kept_reading(known) if is_decidable(known, run.facts) else None
-        if reading is not None:
-            readings.found[contact] = reading
-    await _take_in(run, sorted(readings.found), readings, again)
+async def _settle_by_kept_readings(run: Run, contacts: Iterable[ContactId], again: Again) -> None:
+    """A reading may have been kept until it was known whether a write moves the date."""
+    states = {contact: run.state_of(contact) for contact in contacts}
+    kept = {contact: kept_reading(state) for contact, state in states.items() if is_decidable(state, run.facts)}
+    await _settle_by_readings(run, {contact: reading for contact, reading in kept.items() if reading}, again)
 
 
-async def _take_in(run: Run, contacts: Iterable[ContactId], readings: Readings, again: Again) -> None:
-    learn_from_journal(run, readings.found)
-    changed: dict[ContactId, ContactState] = {}
-    for contact in contacts:
-        if contact in readings.found:
-            changed[contact] = await _settled(run, contact, readings.found.pop(contact), again)
-    run.save_states(changed)
+async def _settle_by_readings(run: Run, readings: dict[ContactId, ContactReading], again: Again) -> None:
+    """Uses the readings up."""
+    learn_from_journal(run, readings)
+    contacts = sorted(readings)
+    run.save_states({contact: await _settle_one(run, contact, readings[contact], again) for contact in contacts})
+    readings.clear()
 
 
-async def _settled(run: Run, contact: ContactId, reading: ContactReading, again: Again) -> ContactState:
-    known = run.state_of(contact)
-    adds = run.adds_in_doubt(contact, known.doubt)
+async def _settle_one(run: Run, contact: ContactId, reading: ContactReading, again: Again) -> ContactState:
+    state = run.state_of(contact)
+    adds = run.adds_in_doubt(contact, state.doubt)
     tried = run.doubts.tags_tried(contact)
     untouched = _untouched(run, contact, reading, adds - reading.tags - tried)
-    # who is told to stop asks nothing more: what was read is kept, and decided by the next run
+    # a run that was told to stop asks nothing more: the reading is kept, and the next run decides by it
     moves = await moves_date(run) if untouched and run.gate.error is None else None
-    found = settle_doubt(
-        known,
+    settled = settle_doubt(
+        state,
         reading,
         adds,
         proven=untouched if moves else NONE,
@@ -111,8 +106,8 @@ async def _settled(run: Run, contact: ContactId, reading: ContactReading, again:
         tried=tried,
         settle_ms=run.options.settle_ms,
     )
-    _book(run, contact, found, adds, again)
-    return found.known
+    _record_settled(run, contact, settled, adds, again)
+    return settled.known
 
 
 def _untouched(run: Run, contact: ContactId, reading: ContactReading, missing: TagSet) -> TagSet:
@@ -120,145 +115,144 @@ def _untouched(run: Run, contact: ContactId, reading: ContactReading, missing: T
     if not missing:
         return NONE
     trail = run.trail_of(contact)
-    untouched = set()
-    for tag in missing:
-        since = first_doubt(contact, tag, trail)
-        slack = SLACK_MS if since is not None and since >= run.began else SLACK_ELSEWHERE_MS
-        if is_untouched(reading, since, slack_ms=slack):
-            untouched.add(tag)
-    return frozenset(untouched)
+    since = {tag: first_doubt(contact, tag, trail) for tag in missing}
+
+    def slack_ms(sent: Instant | None) -> int:
+        # an earlier run may have dated its request by the clock of another machine
+        return SLACK_MS if sent is not None and sent >= run.began else SLACK_ELSEWHERE_MS
+
+    return frozenset(tag for tag, sent in since.items() if is_untouched(reading, sent, slack_ms=slack_ms(sent)))
 
 
-def _book(run: Run, contact: ContactId, found: Settled, adds: TagSet, again: Again) -> None:
+def _record_settled(run: Run, contact: ContactId, settled: Settled, adds: TagSet, again: Again) -> None:
     ours = run.outcomes.tags_with(contact, Outcome.IN_DOUBT)
-    run.outcomes.set_outcome(contact, found.seen, Outcome.SEEN)
-    run.doubts.add_proven(contact, found.again & adds)
-    if freed := found.again & run.outcomes.tags_with(contact, Outcome.HELD):
-        # held by this run until it knew better: planned anew
+    run.outcomes.set_outcome(contact, settled.seen, Outcome.SEEN)
+    run.doubts.add_proven(contact, settled.again & adds)
+    if freed := settled.again & run.outcomes.tags_with(contact, Outcome.HELD):
+        # this run held the pairs before it could prove that nothing came of the request: the next round plans them anew
         run.outcomes.set_outcome(contact, freed, Outcome.NOT_SENT)
         run.doubts.add_tried(contact, freed)
-    for action, tags in ((Action.ADD, found.again & adds & ours), (Action.REMOVE, (found.again - adds) & ours)):
+    # only pairs that this run sent: those of an earlier run are for the rounds, which plan anew
+    for action, tags in ((Action.ADD, settled.again & adds & ours), (Action.REMOVE, (settled.again - adds) & ours)):
         if tags:
             run.outcomes.set_outcome(contact, tags, Outcome.NOT_SENT)
             run.doubts.add_tried(contact, tags)
             again.setdefault((action, tags), []).append(contact)
-    _spoil(run, contact, found.held & adds, Outcome.HELD, _WHY[Action.ADD])
-    _spoil(run, contact, found.held - adds, Outcome.HELD, _WHY[Action.REMOVE])
+    _record_failure(run, contact, settled.held & adds, Outcome.HELD, _WHY_HELD[Action.ADD])
+    _record_failure(run, contact, settled.held - adds, Outcome.HELD, _WHY_HELD[Action.REMOVE])
     run.doubts.remove(contact)
 
 
-_WHY = {
+_WHY_HELD = {
     Action.ADD: "not there when it was read; it may have been, and nothing proves that it was not",
     Action.REMOVE: "still there when it was read, after it was sent twice",
 }
 
 
-def _reject(run: Run, missing: Mapping[ContactId, Rejection]) -> None:
-    """Contacts that are not there to be read."""
+def _reject_missing(run: Run, missing: Mapping[ContactId, Rejection]) -> None:
     for contact, why in missing.items():
-        known = run.state_of(contact)
-        _spoil(run, contact, known.doubt, Outcome.REJECTED, f"not found when it was read: {why}")
-        run.progress.add_rejected({contact: known})
-        lost = record_absence(known, why, run.now(), membership=run.desired.membership(contact))
-        run.location_book.observed.update({contact: lost})
+        before = run.state_of(contact)
+        _record_failure(run, contact, before.doubt, Outcome.REJECTED, f"not found when it was read: {why}")
+        run.progress.add_rejected({contact: before})
+        # in memory only: the quarantine is durable at the end of the run, once the absences are believed
+        after = record_absence(before, why, run.now(), membership=run.desired.membership(contact))
+        run.location_book.observed.update({contact: after})
         run.doubts.remove(contact)
 
 
 def hold_unsettled(run: Run) -> None:
-    """Books what earlier runs left in doubt, and this one could not settle: it may have died before it told of it."""
+    """Reports the doubts of earlier runs that this one could not settle as held."""
     for listed in run.plan.held:
         if listed.why == IN_DOUBT:
             for contact in run.doubts.sought.intersection(listed.contacts) - run.outcomes.rejected:
-                told = run.outcomes.tags_with(contact, *Outcome)
-                doubt = run.state_of(contact).doubt.intersection(listed.tags) - told
-                _spoil(run, contact, doubt, Outcome.HELD, "an earlier run sent it, and it could not be read")
+                # the earlier run may have been killed before it reported the doubt
+                reported = run.outcomes.tags_with(contact, *Outcome)
+                doubt = run.state_of(contact).doubt.intersection(listed.tags) - reported
+                _record_failure(run, contact, doubt, Outcome.HELD, "an earlier run sent it, and it could not be read")
 
 
 def disbelieve_absences(run: Run) -> None:
-    """Books as in doubt again what was in doubt on contacts that were refused, or said not to be there."""
-    for contact, known in run.progress.rejected.items():
-        doubt = known.doubt & run.outcomes.tags_with(contact, Outcome.REJECTED)
-        _spoil(run, contact, doubt, Outcome.IN_DOUBT, "the contact is said not to be there, which is not believed")
+    """Reports doubts on contacts that were refused, or said not to be there, as doubts again."""
+    why = "the contact is said not to be there, which is not believed"
+    for contact, before in run.progress.rejected.items():
+        doubt = before.doubt & run.outcomes.tags_with(contact, Outcome.REJECTED)
+        _record_failure(run, contact, doubt, Outcome.IN_DOUBT, why)
 
 
-def _spoil(run: Run, contact: ContactId, doubt: TagSet, outcome: Outcome, why: str) -> None:
-    """What is in doubt on the contact did not end well; told as what was sent, be it to add or to remove.
-
-    Removals wait for what is to be there, whatever was sent.
-    """
-    wanted, added = run.adds_in_doubt(contact, doubt), _sent_to_add(run, contact, doubt)
+def _record_failure(run: Run, contact: ContactId, doubt: TagSet, outcome: Outcome, why: str) -> None:
+    """Reports a doubt that did not end well by the action that was sent."""
+    wanted, added = run.adds_in_doubt(contact, doubt), _tags_sent_to_add(run, contact, doubt)
     for action, sent in ((Action.ADD, added), (Action.REMOVE, doubt - added)):
+        # removals wait for every tag that is to be there, be it that an earlier run sent its removal
         for tags, awaited in ((sent & wanted, True), (sent - wanted, False)):
             if tags:
                 run.outcomes.record_failure(contact, action, tags, outcome, why, awaited=awaited)
 
 
-def _sent_to_add(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:
-    """Those of the tags in doubt that were sent to be added: by this run, or an earlier one, as the journal tells."""
+def _tags_sent_to_add(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:
+    """The tags in doubt that this run sent to be added, or an earlier one did, by the journal."""
     ours = run.doubts.sent_to(contact)
-    others = doubt - ours.adds - ours.removes
-    told = sent_to_add(contact, others, run.trail_of(contact)) if others else {}
-    wanted = run.adds_in_doubt(contact, others)
-    return (doubt & ours.adds) | frozenset(tag for tag in others if told.get(tag, tag in wanted))
+    earlier = doubt - ours.adds - ours.removes
+    added = sent_to_add(contact, earlier, run.trail_of(contact)) if earlier else {}
+    # of a request whose rows were pruned the journal tells nothing: then it was sent as it is desired
+    wanted = run.adds_in_doubt(contact, earlier)
+    return (doubt & ours.adds) | frozenset(tag for tag in earlier if added.get(tag, tag in wanted))
 
 
 async def take_up_earlier_runs(run: Run) -> bool:
-    """What earlier runs added or left in doubt; whether that, or what is known, is not what the plan was made on."""
-    before = _added_before(run)
-    _take_as_done(run, before)
-    # what undoes a run leaves the doubts of others to them
-    left = _left_behind(run) if run.reversal is None else {}
-    _hold_what_was_tried(run, before, besides=left)
-    if not left:
-        return bool(before) or run.location_book.state.serial != run.plan.serial
+    """Takes the additions and the doubts of earlier runs into account; whether the plan is to be made anew."""
+    sent = _adds_of_earlier_runs(run)
+    _count_as_done(run, sent)
+    doubts = _find_open_doubts(run) if run.reversal is None else {}
+    _hold_tried(run, sent, unread=doubts)
+    if not doubts:
+        return bool(sent) or run.location_book.state.serial != run.plan.serial
     if run.can_read:
-        run.doubts.set_sought(left)
-    await settle_doubts(run, {contact: run.state_of(contact) for contact in left})
-    _hold_what_was_tried(run, before)
+        run.doubts.set_sought(doubts)
+    await settle_doubts(run, {contact: run.state_of(contact) for contact in doubts})
+    _hold_tried(run, sent)
     return True
 
 
-def _added_before(run: Run) -> list[BatchRecord]:
+def _adds_of_earlier_runs(run: Run) -> list[BatchRecord]:
     """The additions that earlier runs of the same plan sent."""
     batches = (batch for earlier in run.earlier for batch in run.batches_of(earlier))
     return [batch for batch in batches if batch.action is Action.ADD]
 
 
-def _take_as_done(run: Run, before: Iterable[BatchRecord]) -> None:
-    """What an earlier run of the same plan added is not added again, though a workflow may have consumed it since."""
-    for contact, tags in _still_approved(run, before, _ended_well):
+def _count_as_done(run: Run, sent: Iterable[BatchRecord]) -> None:
+    """A tag that an earlier run of the plan added is not added again, though a workflow may have consumed it since."""
+    for contact, tags in _still_approved(run, sent, _ended_well):
         run.outcomes.set_outcome(contact, tags, Outcome.NOOP)
 
 
-def _hold_what_was_tried(run: Run, before: Iterable[BatchRecord], *, besides: Container[ContactId] = ()) -> None:
-    """What an earlier run of the same plan may have added is not added again, whoever asks to retry what is held.
-
-    Only a proof of this run that it never landed lets it go. `besides`: not yet read.
-    """
-    for contact, tags in _still_approved(run, before, is_unclear):
-        if contact not in besides:
-            _hold(run, contact, tags - run.doubts.tags_proven(contact))
+def _hold_tried(run: Run, sent: Iterable[BatchRecord], *, unread: Container[ContactId] = ()) -> None:
+    """A tag that an earlier run of the plan may have added is not added again, `--retry-held` or not."""
+    for contact, tags in _still_approved(run, sent, is_unclear):
+        if contact not in unread:
+            # only a proof of this run that the request had no effect lets the tag go
+            _hold_unproven(run, contact, tags - run.doubts.tags_proven(contact))
 
 
-def _hold(run: Run, contact: ContactId, tried: TagSet) -> None:
-    known = run.state_of(contact)
-    gone = tried - ((known.observed or NONE) - known.doubt)
-    # what was not put back was asked for first by that run, and seen since
-    landed = gone & (known.ledger - known.unconfirmed - known.doubt) - {tag for tag, _ in known.restored}
-    run.outcomes.set_outcome(contact, (tried - gone) | landed, Outcome.NOOP)
-    if held := gone - landed:
-        run.outcomes.record_failure(contact, Action.ADD, held, Outcome.HELD, _TRIED)
+def _hold_unproven(run: Run, contact: ContactId, tried: TagSet) -> None:
+    state = run.state_of(contact)
+    absent = tried - ((state.observed or NONE) - state.doubt)
+    # a confirmed pair of the ledger was seen there; unless it is a restored one, only that run can have added it
+    consumed = absent & (state.ledger - state.unconfirmed - state.doubt) - {tag for tag, _ in state.restored}
+    run.outcomes.set_outcome(contact, (tried - absent) | consumed, Outcome.NOOP)
+    if held := absent - consumed:
+        run.outcomes.record_failure(contact, Action.ADD, held, Outcome.HELD, _WHY_TRIED)
 
 
-_TRIED = "an earlier run of this plan sent it, and no reading proves that it had no effect: a new plan may add it"
+_WHY_TRIED = "an earlier run of this plan sent it, and no reading proves that it had no effect: a new plan may add it"
 
 
 def _still_approved(
-    run: Run, before: Iterable[BatchRecord], ended: Callable[[Answer], bool]
+    run: Run, sent: Iterable[BatchRecord], ended: Callable[[Answer], bool]
 ) -> Iterator[tuple[ContactId, TagSet]]:
-    """The additions that ended so, and that the plan has or allows and nothing was said of yet."""
+    """The additions that ended so, that the plan has or allows, and that the report does not tell of yet."""
     spent = run.outcomes.spent
-    for batch in before:
+    for batch in sent:
         for contact, answer in batch.answers.items():
             if ended(answer):
                 approved = run.limit.adds.get(contact, NONE) | run.outcomes.tags_with(contact, Outcome.NOT_SENT)
@@ -270,15 +264,16 @@ def _ended_well(answer: Answer) -> bool:
     return answer.verdict is not None and answer.verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
 
 
-def _left_behind(run: Run) -> dict[ContactId, ContactState]:
-    """What earlier runs left in doubt, and a reading settles: one to be made, or one that was kept."""
+def _find_open_doubts(run: Run) -> dict[ContactId, ContactState]:
+    """The doubts of earlier runs that a reading settles, be it one to be made, or one that was kept."""
     options, observed = run.options, run.location_book.observed
     unread = open_doubts(observed, run.desired, settle_ms=options.settle_ms, now=options.now)
     return unread | find_decidable(run)
 
 
 def find_decidable(run: Run) -> dict[ContactId, ContactState]:
-    # what undoes a run leaves the doubts of others to them
+    """The doubts that a kept reading settles now."""
+    # a run that undoes another one leaves the doubts of others alone: they are none of its pairs
     if run.reversal is not None:
         return {}
     return decidable_doubts(run.location_book.observed, run.desired, run.facts, run.options.now)

@@ -1,10 +1,11 @@
-"""From the plan to where nothing is left to do: waves, rounds, doubts.
+"""From the plan to where nothing is left to do: waves, rounds, doubts; many requests at once.
 
 Rules
 1. Nothing outside the approved plan and its ceilings is sent; a pair sent is not sent again, but once after a doubt.
-2. What an earlier run left in doubt is settled before anything else is sent to those contacts. What this run leaves in
-   doubt is settled when all else is done.
-3. After each round what is left is planned anew from the answers, under the guards of the whole run, until nothing is.
+2. The doubts of earlier runs are settled before any other request to those contacts, those of this run when all else is
+   done.
+3. After each round the rest is planned anew from the answers, under the guards of the whole run, until nothing is left.
+4. Two requests under way share no contact. One error halts all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from reconciler.core.model.contact_changes import adopt_pairs, release_pairs
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ReconcilerError, Unfinished
 from reconciler.core.model.events import BatchAnswered, RoundStarted
-from reconciler.core.model.names import ContactId, TagSet
+from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.rectangles import Demand
 from reconciler.core.model.settings import Guard
@@ -54,9 +55,10 @@ async def carry_out(run: Run) -> None:
     _store_observations(run)
     run.outcomes.add_planned(run.plan.deltas)
     run.outcomes.add_planned(run.plan.reasserted)
-    # what a plan file has besides is never sent: it turns out to be so already, or is told as not sent
+    # pairs of a plan file that are no longer needed are never sent, but the report accounts for every pair of the file
     run.outcomes.add_planned(run.apply_options.rest(run.location).besides)
     run.outcomes.add_deferred(run.plan.deferrals)
+    # before the doubts of earlier runs are settled: guards measure against what the plan was made on
     rounds = _Rounds(run, before_run(run.location_book.state))
     moved = await take_up_earlier_runs(run)
     if run.apply_options.canary is None:
@@ -68,34 +70,30 @@ async def carry_out(run: Run) -> None:
 
 
 def _check_wave(run: Run, wave: Wave) -> None:
-    """Raises Unfinished where a wave shows a share over its limit, however few contacts it has; None: the last one,
-    after which nothing is left to stop."""
+    """Raises Unfinished where a wave shows a share over its limit, however few contacts it has."""
+    # after the last wave, None, nothing is left to stop
     if wave is not None and (passed := run.rates.over(run.apply_options.stop_on, few=1)):
         raise over_limit(f"after the first {len(wave):,} contact{'s' * (len(wave) > 1)}: {passed}")
 
 
-def _owned_from_the_beginning(run: Run) -> TagSet:
-    """The tags of deferrals that are owned as the run begins: what it prunes itself takes no approval away."""
-    deferred = {tag for each in run.plan.deferrals for tag in each.tags}
-    return owned_in(run.desired, run.location_book.observed, run.options.selection) & deferred
-
-
 class _Rounds:
-    """The rounds of a run. `before`: what was there when it began."""
+    """The rounds of a run; `before`: holders and sizes when it began."""
 
     def __init__(self, run: Run, before: Before) -> None:
         self.run = run
-        self._first = before
-        self._owned = _owned_from_the_beginning(run)
+        self._before_run = before
+        # owned as the run begins: pruning a tag's last pair must not take the approval of its deferrals away
+        deferred = {tag for deferral in run.plan.deferrals for tag in deferral.tags}
+        self._owned = owned_in(run.desired, run.location_book.observed, run.options.selection) & deferred
 
     async def until_converged(self, current: LocationPlan, wave: Wave) -> None:
         for _ in range(MAX_SETTLINGS):
             current = await self._until_sent(current, wave)
-            again = await self._settle()
+            again = await self._settle_own_doubts()
             if again is None:
                 return
             if again:
-                await self._once_more(again)
+                await self._send_once_more(again)
             current = self.inside(wave)
 
     async def _until_sent(self, current: LocationPlan, wave: Wave) -> LocationPlan:
@@ -104,47 +102,43 @@ class _Rounds:
             if rounds == MAX_ROUNDS:
                 raise Unfinished(f"not converged after {MAX_ROUNDS} rounds", hint="run plan to see what is left")
             rounds += 1
-            await self._round(current)
+            await self._send_round(current)
             current = self.inside(wave)
         return current
 
-    async def _settle(self) -> Again | None:
-        """What may be sent once more; None where nothing was in doubt that could be settled."""
+    async def _settle_own_doubts(self) -> Again | None:
+        """The pairs that may be sent once more; None where no doubt could be settled."""
         run = self.run
         decidable = find_decidable(run)
-        doubts = {who: run.state_of(who) for who in run.doubts.sent if who not in run.outcomes.rejected}
+        rejected = run.outcomes.rejected
+        doubts = {contact: run.state_of(contact) for contact in run.doubts.sent if contact not in rejected}
         if not decidable and (not doubts or not run.can_read):
             return None
         doubts |= decidable
         again = await settle_doubts(run, doubts)
-        # what no reading told stays in doubt, and is the next run's
+        # doubts that no reading settled are the next run's: to read them again now would show the same
         run.doubts.clear()
         return again
 
-    async def _once_more(self, again: Again) -> None:
-        demands = {
-            action: tuple(
-                Demand(tags, tags, tuple(sorted(who))) for (what, tags), who in again.items() if what is action
-            )
-            for action in Action
-        }
-        batches = make_batches(
-            Demands(demands[Action.ADD], demands[Action.REMOVE]), self.run.caps, solve=self.run.options.solve
-        ).batches
+    async def _send_once_more(self, again: Again) -> None:
+        def demands_of(action: Action) -> tuple[Demand, ...]:
+            pairs = ((tags, contacts) for (sent, tags), contacts in again.items() if sent is action)
+            return tuple(Demand(tags, tags, tuple(sorted(contacts))) for tags, contacts in pairs)
+
+        adds, removes = demands_of(Action.ADD), demands_of(Action.REMOVE)
+        batches = make_batches(Demands(adds, removes), self.run.caps, solve=self.run.options.solve).batches
         self._refuse_requests(len(batches))
         self.run.progress.add_counts(Counts(requests=len(batches)))
         await self._send(batches)
 
     def _refuse_requests(self, number: int) -> None:
-        """The pairs were counted when they were sent first; the requests were not."""
-        refused = tuple(
-            each for each in self._measured((), number) if each.guard is Guard.MAX_REQUESTS and each.refused
-        )
+        # the pairs were counted when they were sent first; the requests were not
+        measured = self._measure_guards((), number)
+        refused = tuple(guard for guard in measured if guard.guard is Guard.MAX_REQUESTS and guard.refused)
         if refused:
-            plan = replace(self.run.plan, guards=refused)
-            raise Unfinished("; ".join(explain_refusals((plan,))), hint="what is left is in the next plan")
+            raise _refusal(replace(self.run.plan, guards=refused))
 
-    async def _round(self, current: LocationPlan) -> None:
+    async def _send_round(self, current: LocationPlan) -> None:
         run = self.run
         _record_ledger(run, current)
         run.outcomes.add_planned(current.deltas)
@@ -157,9 +151,9 @@ class _Rounds:
         await send_all(self.run, _with_trial(self.run, batches))
 
     def inside(self, wave: Wave = None) -> LocationPlan:
-        """What is left to do, as far as it was approved, belongs to the wave, and the guards let it pass."""
+        """The rest of the work, as far as it was approved, belongs to the wave, and the guards let it pass."""
         run = self.run
-        fresh = self._fresh()
+        fresh = self._plan_anew()
         deltas, outside = keep_approved(fresh.deltas, run.limit, failed=run.outcomes.failed)
         run.progress.set_outside(outside)
         if wave is not None:
@@ -169,42 +163,45 @@ class _Rounds:
             batches = make_batches(
                 demands_from_deltas(deltas), run.caps, solve=run.options.solve, effort=run.options.effort
             ).batches
-            inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measured(deltas, len(batches)))
+            inside = replace(fresh, deltas=deltas, batches=batches, guards=self._measure_guards(deltas, len(batches)))
         if inside.batches and inside.refused:
             run.outcomes.add_planned(deltas)
-            raise Unfinished("; ".join(explain_refusals((inside,))), hint="what is left is in the next plan")
+            raise _refusal(inside)
         return inside
 
-    def _fresh(self) -> LocationPlan:
-        """What would be planned now; what would be sent again is not in what was approved."""
+    def _plan_anew(self) -> LocationPlan:
         run = self.run
+        # a re-assertion saves requests of the plan it was approved with: it is no part of a later round
         options = replace(run.options, reassertion=NO_REASSERTION)
         plan = partial(plan_location, owned=self._owned)
         if run.reversal is not None:
             plan = partial(plan_revert, run.reversal)
         spent, done = run.outcomes.spent, run.progress.counts
-        return plan(run.desired, run.location_book.state, options, spent=spent, done=done, before=self._before())
+        return plan(run.desired, run.location_book.state, options, spent=spent, done=done, before=self._before)
 
-    def _measured(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
+    def _measure_guards(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
         run = self.run
         counts: Counts = run.progress.counts + count_pairs(
             deltas, requests=requests, observed=run.location_book.observed
         )
         limits, allowances = run.options.limits, run.options.allowances
-        return measure_guards(counts, self._before(), run.desired, limits=limits, allowances=allowances)
+        return measure_guards(counts, self._before, run.desired, limits=limits, allowances=allowances)
 
+    @property
     def _before(self) -> Before:
-        """What was there before the run, with what the answers told of contacts never observed."""
-        return replace(self._first, holders=self._first.holders + self.run.progress.new_holders)
+        """The holders before the run, with those that the answers showed among contacts never observed."""
+        return replace(self._before_run, holders=self._before_run.holders + self.run.progress.new_holders)
+
+
+def _refusal(plan: LocationPlan) -> Unfinished:
+    return Unfinished("; ".join(explain_refusals((plan,))), hint="what is left is in the next plan")
 
 
 def _with_trial(run: Run, batches: Sequence[Batch]) -> Sequence[Batch]:
-    """The batches, two of them as one where it is time to see whether requests must be as small as was learnt.
-
-    Not those with tags that start something: a refused one is looked at, contact by contact.
-    """
+    """The batches, two of them as one where it is time to see whether requests must be as small as was learnt."""
     if run.location_book.trial is not None or not run.facts.doubts_limits(run.now()):
         return batches
+    # not those with tags that start a workflow: were the trial refused, every contact would have to be read
     spare = frozenset(tag for tag, rule in run.desired.rules.items() if rule.once or rule.triggers)
     batches, trial = add_trial(batches, run.options.caps, run.caps, spare=spare)
     run.location_book.set_trial(trial)
@@ -212,7 +209,7 @@ def _with_trial(run: Run, batches: Sequence[Batch]) -> Sequence[Batch]:
 
 
 def _store_observations(run: Run) -> None:
-    """What the plan was made on and the state does not know yet."""
+    """Stores the observations that the plan was made on and the state does not have yet."""
     seen, settle_ms = map(run.spelling.spell_observed, run.plan.observations), run.options.settle_ms
     changed = record_observations(run.location_book.observed, tuple(seen), settle_ms=settle_ms)
     if changed:
@@ -227,9 +224,9 @@ def _record_ledger(run: Run, current: LocationPlan) -> None:
         contacts = len(change.contacts)
         run.progress.add_ledger_change(adopted=len(adopted) * contacts, released=len(released) * contacts)
         for contact in change.contacts:
-            known = adopt_pairs(run.state_of(contact), adopted, keep=NONE)
-            known = release_pairs(known, released, once=once, at=now)
-            changed[contact] = replace(known, kept=frozenset(change.kept))
+            state = adopt_pairs(run.state_of(contact), adopted, keep=NONE)
+            state = release_pairs(state, released, once=once, at=now)
+            changed[contact] = replace(state, kept=frozenset(change.kept))
     if changed:
         run.store.save_adoptions(run.lease, run.journal.id, changed)
         run.location_book.observed.update(changed)
@@ -240,7 +237,7 @@ Tasks = dict["asyncio.Task[None]", int]
 
 
 async def send_all(run: Run, batches: Sequence[Batch]) -> None:
-    """Delivers the batches; raises what stopped the run, once everything under way has ended."""
+    """Delivers the batches. Raises the error that halted the run, once all requests under way have ended."""
     queue = BatchQueue(batches)
     tasks: Tasks = {}
     ended = 0
@@ -255,9 +252,9 @@ async def send_all(run: Run, batches: Sequence[Batch]) -> None:
                 _finish(run, task)
                 queue.end_batch(index)
                 ended += 1
-                run.report(_answered(run, batches[index], done=ended, of=len(batches)))
+                run.report(_describe_answer(run, batches[index], done=ended, of=len(batches)))
     finally:
-        # what is cancelled writes nothing: its intent is in the journal
+        # a task that is cancelled writes nothing: its intent is in the journal, and the next run settles it
         for task in tasks:
             task.cancel()
         if tasks:
@@ -281,16 +278,16 @@ async def _deliver(run: Run, batch: Batch) -> None:
 
 
 def _finish(run: Run, task: asyncio.Task[None]) -> None:
-    """An error of ours stops the run once the others have ended; any other one at once."""
     try:
         task.result()
     except Halted:
         return
+    # any other error is a fault of the program, and ends the run at once
     except ReconcilerError as error:
         run.gate.halt(error)
 
 
-def _answered(run: Run, batch: Batch, *, done: int, of: int) -> BatchAnswered:
+def _describe_answer(run: Run, batch: Batch, *, done: int, of: int) -> BatchAnswered:
     tags = frozenset(batch.tags)
     worst = Counter(run.outcomes.worst_outcome(contact, tags) for contact in batch.contacts)
     return BatchAnswered(

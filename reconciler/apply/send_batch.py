@@ -2,9 +2,9 @@
 
 Rules
 1. Known to have had no effect: tried again, with pauses, and withdrawn in the end. Of unknown effect: in doubt.
-2. Refused as a whole is not yet without effect: it is looked at (`examine_refused`) before the intent is withdrawn.
-   Where that shows an effect it is in doubt. Where no token may read, additions are held; where nothing was read late
-   enough, additions are in doubt, and removals, which may be sent again, until a part of them is taken.
+2. Refused as a whole is not yet without effect: `examine_refused` looks before the intent is withdrawn. Where that
+   shows an effect it is in doubt. Where no token may read, additions are held; where nothing was read late enough,
+   additions are in doubt, and removals, which may be sent again, until a part of them is taken.
 3. To be cancelled is to be killed: nothing is written, the next run finds the intent.
 """
 
@@ -57,8 +57,10 @@ class RefusedBatch:
 
 
 async def send_batch(run: Run, batch: Batch) -> Verdicts | RefusedBatch:
-    """Sends one request's worth; a verdict a contact. Raises Halted, StateError, and ApiError where it was never
-    applied, or refused whatever it holds."""
+    """Sends one request's worth; a verdict a contact.
+
+    Raises Halted, StateError, and ApiError where it was never applied, or every request would be refused.
+    """
     tries, writer = Tries(), run.services.writer(run.location)
     while True:
         # before the intent: a run that is killed while it waits has sent nothing, and leaves no doubt
@@ -101,31 +103,34 @@ def _count_silent(run: Run, error: ApiError) -> None:
 
 
 async def _may_go_again(run: Run, tries: Tries, error: ApiError | LeaseLost) -> bool:
-    """Where it was never applied; what today's quota has no room for may wait for tomorrow's."""
+    """Only where it was never applied; a run that spills waits for tomorrow's quota."""
     return isinstance(error, NotApplied | QuotaExhausted) and await run.gate.wait_to_retry(tries, error)
 
 
 def _with_location(run: Run, error: ApiError | LeaseLost) -> ApiError | LeaseLost:
     """The error, with the location where it is about the token."""
-    if isinstance(error, AuthRefused):
-        error.message += f"; location {run.location} needs a token of its own, with the scope contacts.write"
-    return error
+    if not isinstance(error, AuthRefused):
+        return error
+    message = f"{error.message}; location {run.location} needs a token of its own, with the scope contacts.write"
+    return AuthRefused(message, status=error.status, hint=error.hint, said=error.said, page=error.page)
 
 
 async def _examine(run: Run, journalled: JournalledBatch, error: RequestRefused) -> Verdicts | RefusedBatch:
-    """What becomes of a request that was refused as a whole. Raises the refusal where every request would be."""
+    """Decides about a request that was refused as a whole. Raises the refusal where every request would be refused."""
     splits = error.status in SPLIT
-    # what refuses every request stops the run at once: nothing waits for what may show later
+    # a refusal of every request stops the run at once, without the wait for an effect that may show later
     look = await _look(run, journalled, waits=splits) if error.status else Look(Effect.NONE)
     unseen = look.effect in (Effect.UNREAD, Effect.FORBIDDEN)
     if look.effect is Effect.POSSIBLE or (unseen and journalled.batch.action is Action.ADD):
         verdicts = _record_doubt(run, journalled, error, look)
         if unseen:
+            # additions in doubt are not sent again in parts: only the message can still tell of a size
             learn_named_size(run, journalled.batch, error)
         if unseen and not splits:
             raise error
         return verdicts
     if unseen:
+        # removals: to send them again harms nobody, so they go on in parts whatever came of them
         verdict = ContactOutcome(Outcome.IN_DOUBT, f"{error.message}; {look.why}")
         run.doubts.add_unseen(UnseenRemoval(journalled.batch, journalled.sent, verdict.message))
         journal_unseen(run, journalled, verdict)
@@ -142,6 +147,7 @@ async def _look(run: Run, journalled: JournalledBatch, *, waits: bool) -> Look:
     try:
         return await look_at(run, Suspect(journalled.batch, journalled.before, journalled.sent), waits=waits)
     except StateError as error:
+        # the look itself stores facts; its failure must not leave the batch out of the report
         report_in_doubt(run, journalled, f"it was refused, and nobody looked whether it took effect: {error.message}")
         raise
 

@@ -216,7 +216,7 @@ BUGS = (
     Bug(
         "retry with a plan that is resumed what it retried before",
         "apply/resolve_doubts.py",
-        "if contact not in besides:",
+        "if contact not in unread:",
         "if contact in ():",
         "6",
     ),

@@ -169,7 +169,7 @@ LIES = (
     Bug(
         "list what an earlier run sent as what would be needed now",
         "apply/resolve_doubts.py",
-        "told.get(tag, tag in wanted)",
+        "added.get(tag, tag in wanted)",
         "tag in wanted",
         "10",
     ),
