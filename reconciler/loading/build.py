@@ -1,4 +1,4 @@
-"""Builds a `Manifest` from a validated file: reads the contact files, gives every value its place."""
+"""Builds the contact sets and rules of a validated file: reads the contact files, gives every value its place."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
-from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, SetUse, TagRule, TagUse
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, normalise_tag
+from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, SetUse, TagRule, TagUse
+from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, normalise_tag
 from reconciler.loading import mistakes
 from reconciler.loading.contact_files import read_table
 from reconciler.loading.contact_ids import FileRequest, RowFilter, id_fault, repetition_message
@@ -120,11 +120,9 @@ class SetBuilder:
             path = display_path(self._files, name)
             with self._files.open(name) as stream:
                 table = read_table(stream, FileRequest(path, written, model.column, _row_filters(model)))
-        except CannotRead as error:
-            self._report(Problem(written, f"contact file {model.file[:200]!r}: {error}", "contact-file"))
-            return None
-        except OSError as error:
-            self._report(Problem(written, f"contact file {model.file[:200]!r}: {error.strerror}", "contact-file"))
+        except (CannotRead, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            self._report(Problem(written, f"contact file {model.file[:200]!r}: {reason}", "contact-file"))
             return None
         except InvalidInput as error:
             for problem in error.problems:
@@ -137,10 +135,10 @@ class SetBuilder:
 
 def _row_filters(model: FileContacts) -> tuple[RowFilter, ...]:
     return tuple(
-        RowFilter(column, wanted.contains, contains=True)
-        if isinstance(wanted, ListFilter)
-        else RowFilter(column, wanted)
-        for column, wanted in model.where.items()
+        RowFilter(column, condition.contains, contains=True)
+        if isinstance(condition, ListFilter)
+        else RowFilter(column, condition)
+        for column, condition in model.where.items()
     )
 
 
@@ -148,6 +146,7 @@ def _tag_uses(node: Node | None) -> tuple[TagUse, ...]:
     return tuple(
         TagUse(normalise_tag(scalar.text), scalar.text, scalar.source, scalar.commented)
         for scalar in _scalar_items(node)
+        # a blank tag is an error by now, and must not become a tag before all errors are raised
         if scalar.text.strip()
     )
 
@@ -160,11 +159,3 @@ def _set_uses(node: Node | None, key: str) -> tuple[SetUse, ...]:
 def _scalar_items(node: Node | None) -> Iterator[Scalar]:
     if isinstance(node, Sequence):
         yield from (item for item in node.items if isinstance(item, Scalar))
-
-
-def manifest_of(
-    path: str, location: str, node: Mapping, sets: list[ContactSet], rules: dict[Tag, TagRule], authority: Any
-) -> Manifest:
-    """One file's manifest."""
-    place = node.items["location"][0].source
-    return Manifest(path, LocationId(location), place, tuple(sets), rules, authority)

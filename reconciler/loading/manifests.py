@@ -23,7 +23,7 @@ from reconciler.core.model.manifest import ContactSet, Manifest
 from reconciler.core.model.names import Instant, LocationId, SetName, Source
 from reconciler.core.model.settings import Settings
 from reconciler.loading import mistakes
-from reconciler.loading.build import SetBuilder, manifest_of, tag_rules
+from reconciler.loading.build import SetBuilder, tag_rules
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead, FileTree, directory_hint
 from reconciler.loading.files import Directory, Files, display_path
 from reconciler.loading.models import ManifestModel
@@ -248,7 +248,7 @@ class _Loader:
         if not isinstance(written, Scalar) or written.text != location:
             return None
         self.broken |= {(location, SetName(lost)) for lost in broken}
-        return manifest_of(path, location, root, sets, rules, model.authority)
+        return Manifest(path, location, root.items["location"][0].source, tuple(sets), rules, model.authority)
 
     def _build_sets(
         self, model: ManifestModel, root: MappingNode, builder: SetBuilder, broken: set[str]

@@ -65,6 +65,7 @@ def _describe_detail(detail: ErrorDetails) -> str:
     if rule in _WANTED:
         return f"expected {_WANTED[rule]}, found {describe_kind(value)}"
     if rule == "enum":
+        # pydantic quotes each member, which needs no quotes in YAML
         return f"expected {str(context['expected']).replace(chr(39), '')}, found {describe_kind(value)}"
     if rule == "greater_than_equal":
         return f"expected at least {context['ge']}, found {value}"
@@ -72,11 +73,13 @@ def _describe_detail(detail: ErrorDetails) -> str:
         return f"expected at most {context['le']}, found {value}"
     if rule == "too_short":
         return "expected at least one, found an empty list"
+    # a rule that a definition got and this list did not: pydantic's words are better than none
     return detail["msg"][:1].lower() + detail["msg"][1:]
 
 
 def _misspelt_keys(details: Iterable[ErrorDetails], model: type[BaseModel]) -> set[tuple[int | str, ...]]:
     """The missing keys that were probably meant by unknown ones; only the unknown ones are reported."""
+    # `locaton: x` is an unknown key and leaves `location` missing: the hint of the first is enough
     missing = {detail["loc"] for detail in details if detail["type"] == "missing"}
     unknown = (detail["loc"] for detail in details if detail["type"] == "extra_forbidden")
     return missing & {(*at[:-1], closest_name(str(at[-1]), keys_at(model, at[:-1]))) for at in unknown}
@@ -87,6 +90,7 @@ def _belongs_below(location: Location, root: Node, model: type[BaseModel]) -> bo
     entries = node_at(root, location[:1])
     if len(location) < 2 or not isinstance(entries, Mapping) or str(location[1]) not in entries.items:
         return False
+    # a set's keys that are not indented become its siblings, and the set itself is empty
     lost = _keys_of_entries(model, location)
     return str(location[1]) in lost and any(
         isinstance(value, Scalar) and value.nothing and key not in lost for key, (_, value) in entries.items.items()
@@ -107,6 +111,7 @@ def _find_hint(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> str:
         entries = node_at(root, location[:1])
         if isinstance(entries, Mapping) and (beside := [key for key in entries.items if key in lost]):
             return f"indent deeper than {str(location[1])!r} what belongs to it: {', '.join(beside)}"
+    # to YAML, `- wa: 521` in a list of tags is a mapping
     if rule == "string_type" and isinstance(node, Mapping) and len(node.items) == 1:
         return "a text that holds ': ' needs quotes, such as 'wa: 521'"
     if rule in _WANTED and isinstance(node, Scalar) and not node.nothing:

@@ -56,6 +56,7 @@ class ListFilter(Strict):
     """Only rows whose list holds exactly this text; in a table, commas or semicolons part the items."""
 
 
+# the tags of alternatives stand in parentheses: they become parts of an error's location, beside keys of the file
 def _filter_kind(value: object) -> str:
     return "(list)" if isinstance(value, dict) else "(text)"
 
@@ -93,6 +94,7 @@ def _contacts_kind(value: object) -> str | None:
         return "(ids)"
     if not isinstance(value, dict):
         return None
+    # with both kinds of keys it counts as a file, and the others are reported as unknown keys
     return "(sets)" if {"sets", "except", "only"} & value.keys() and "file" not in value else "(file)"
 
 

@@ -127,6 +127,7 @@ def _lay_over(node: yaml_nodes.Mapping, parts: list[str], value: yaml_nodes.Scal
     key = yaml_nodes.Scalar(name, value.source)
     if len(parts) == 1:
         return yaml_nodes.Mapping({**node.items, name: (key, value)}, node.source)
+    # a section that the file lacks is made for the override
     key, below = node.items.get(name, (key, yaml_nodes.Mapping({}, value.source)))
     if not isinstance(below, yaml_nodes.Mapping):
         return node

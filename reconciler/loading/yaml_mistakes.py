@@ -39,6 +39,7 @@ def find_mistake(error: Any, text: str) -> Mistake:
     if mark is None:
         return Mistake(1, 1, message)
     stop = _ParserStop(text.split("\n"), mark, getattr(error, "context_mark", None) or mark, message)
+    # libyaml names few problems, each with several causes; the first guess that fits the lines is taken
     guesses = (guess(stop) for guess in _GUESSES.get(problem or "", ()))
     return next(filter(None, guesses), stop.at(mark, ""))
 

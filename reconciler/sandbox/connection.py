@@ -88,7 +88,7 @@ class SandboxConnection(asyncio.Protocol):
             self._read_events()
 
     def eof_received(self) -> bool:
-        """The client sends no more, but may still wait for an answer."""
+        # the client sends no more, but may still wait for an answer: True keeps our side open
         if self._ended or self._silent:
             return False
         self._http.receive_data(b"")
@@ -122,6 +122,7 @@ class SandboxConnection(asyncio.Protocol):
             except h11.RemoteProtocolError as problem:
                 self._refuse_request(problem.error_status_hint, "the request is not valid HTTP")
                 return
+            # paused: the next request of a pipeline is there, and waits for the answer to this one
             if event is h11.NEED_DATA or event is h11.PAUSED:
                 self._send_continue()
                 return
@@ -178,6 +179,7 @@ class SandboxConnection(asyncio.Protocol):
     def _send_answer(self, response: Response, *, cut: bool = False) -> None:
         body = response.body[: len(response.body) // 2] if cut else response.body
         self._send_event(self._response_head(response))
+        # an answer to HEAD has the length of a body that does not follow
         if self._head is None or self._head.method != b"HEAD":
             self._send_event(h11.Data(data=body))
         if cut:
@@ -198,6 +200,7 @@ class SandboxConnection(asyncio.Protocol):
 
     def _refuse_request(self, status: int, message: str) -> None:
         self._closing = True
+        # once an answer has begun there is no place for another one
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             self._send_answer(error_response(status, message))
         else:
@@ -228,7 +231,7 @@ class SandboxConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def _call_later(self, step: Callable[[], None]) -> None:
-        """Half of the latency lies before the effect, half after it."""
+        """Takes a step after half of the latency: one half lies before the effect, one after it."""
         if self._site.latency_s > 0:
             asyncio.get_running_loop().call_later(self._site.latency_s / 2, step)
         else:

@@ -66,6 +66,7 @@ async def serve(
         server = await loop.create_server(lambda: SandboxConnection(site), HOST, port)
     except (OSError, OverflowError) as problem:
         raise _port_error(port, problem) from problem
+    # the port is only known now where 0 was asked for
     try:
         ready(server.sockets[0].getsockname()[1])
         await stop.wait()
@@ -149,6 +150,7 @@ def in_background(
         except PortUnavailable as problem:
             started.set_exception(problem)
 
+    # a daemon, so that a test that fails within the block cannot keep the process alive
     thread = threading.Thread(target=body, name="reconciler-sandbox", daemon=True)
     thread.start()
     # raises here, in the caller's thread, where the port is taken
@@ -168,6 +170,7 @@ async def _drain_connections(site: Site) -> None:
         return
     for connection in tuple(site.open):
         connection.finish()
+    # a client that does not read its answer must not hold up the end
     with suppress(TimeoutError):
         await asyncio.wait_for(site.deserted.wait(), GRACE_S + site.latency_s)
     for connection in tuple(site.open):

@@ -79,6 +79,7 @@ class World:
         self._contacts = {contact.id: self._spell_contact(contact) for contact in contacts}
         self._index, self._shown = LaggingCopy(self._contacts), LaggingCopy(self._contacts)
         self._known_tags = set(known_tags).union(*(contact.tags for contact in self._contacts_here()))
+        # a world that is loaded from a file goes on where its log ended
         self._latest = max((change.at for change in self.transitions), default=Instant(0))
 
     @property
@@ -107,8 +108,7 @@ class World:
 
     def find(self, contact: str) -> Contact | None:
         """A living contact of any location."""
-        version = self._contacts.get(ContactId(contact))
-        return None if version is None or version.deleted is not None else version
+        return _if_living(self._contacts.get(ContactId(contact)))
 
     def show(self, contact: str, now: Instant) -> Contact | None:
         """A living contact of any location as a read at `now` sees it: for a merged one perhaps the survivor."""
@@ -116,7 +116,7 @@ class World:
         version = versions.get(ContactId(contact))
         if version is not None and version.merged_into and self.assumptions.merged_reads_as_survivor:
             version = versions.get(version.merged_into)
-        return None if version is None or version.deleted is not None else version
+        return _if_living(version)
 
     def bulk(
         self,
@@ -236,6 +236,10 @@ class World:
     def _contacts_here(self) -> Iterable[Contact]:
         living = (contact for contact in self._contacts.values() if contact.deleted is None)
         return (contact for contact in living if contact.location == self.location)
+
+
+def _if_living(contact: Contact | None) -> Contact | None:
+    return None if contact is None or contact.deleted is not None else contact
 
 
 def _as_asked(row: ResponseRow, action: Action, asked: TagSet) -> ResponseRow:
