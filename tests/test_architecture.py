@@ -120,7 +120,12 @@ def test_the_recipes_name_places_that_are_there() -> None:
     assert missing == []
 
 
-WRITERS = {"reconciler.highlevel.client", "reconciler.apply", "reconciler.journalled_run", "reconciler.cli.sending"}
+WRITERS = {
+    "reconciler.apply",
+    "reconciler.highlevel.client",
+    "reconciler.journalled_run",
+    "reconciler.operations.apply",
+}
 
 
 @pytest.mark.parametrize("command", ["plan", "drift", "show", "diff", "history"])
@@ -129,7 +134,7 @@ def test_who_only_looks_cannot_reach_a_writer(command: str) -> None:
     assert _reached("reconciler.cli.apply") >= WRITERS
 
 
-@pytest.mark.parametrize("command", ["refresh", "export", "validate", "state.importing"])
+@pytest.mark.parametrize("command", ["refresh", "export", "validate", "state.change"])
 def test_who_stores_what_it_reads_cannot_reach_a_writer_of_tags(command: str) -> None:
     assert not _reached(f"reconciler.cli.{command}") & {"reconciler.highlevel.client", "reconciler.apply"}
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reconciler.core.model.names import LocationId
 
 ARGUMENTS = "reconciler.arguments"
-"""Where the context of a command has its command line."""
+"""The key of a context under which a command finds its command line."""
 INTERRUPTED = 130
 USAGE = 64
 
@@ -43,29 +43,32 @@ COMMANDS = {
     "demo": "See the whole job on an emulated location.",
     "sandbox": "Run the emulated API for yourself.",
 }
-"""The commands in the order of a day's work, and what each is for."""
+"""The commands in the order of a day's work, each with its purpose."""
 
 
 class CommandRecord:
-    """What a command line has done so far, for the words that it ends with.
-
-    `names`: what people call the locations. `contact_url`: where the CRM shows a contact. `state_variable`: says where
-    the state is, empty where none does. `sends`: a run that may change tags has begun, with a journal. `reads`:
-    contacts were asked for; `keeps`: what was read of them is in the state.
-    """
+    """The effects of a command line so far, for the words that it ends with."""
 
     __slots__ = ("contact_url", "keeps", "names", "reads", "sends", "state_variable")
 
     # by hand: to import dataclasses takes as long as all the rest of `--help`
     def __init__(self, *, sends: bool = False, reads: bool = False, keeps: bool = False) -> None:
         self.names: dict[LocationId, str] = {}
+        """The names that people gave to locations."""
         self.contact_url = ""
+        """The address where the CRM shows a contact."""
         self.state_variable = ""
-        self.sends, self.reads, self.keeps = sends, reads, keeps
+        """The variable that says where the state is; empty where none does."""
+        self.sends = sends
+        """Whether a run that may change tags has begun, with a journal."""
+        self.reads = reads
+        """Whether contacts were asked for."""
+        self.keeps = keeps
+        """Whether the tags that were read are in the state."""
 
     @property
     def interrupted(self) -> str:
-        """What is true of a command that is interrupted now."""
+        """The words for an interrupt that comes now."""
         if self.sends:
             return "interrupted: what was in flight is in the journal, the next run goes on from there"
         if not self.reads:
@@ -83,12 +86,14 @@ class Suggesting(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
-            raise click.UsageError(f"No such command {name[:80]!r}.{_meant(name, self.list_commands(ctx))}", ctx)
+            raise click.UsageError(
+                f"No such command {name[:80]!r}.{_suggest_close(name, self.list_commands(ctx))}", ctx
+            )
         return super().resolve_command(ctx, args)
 
 
-def _meant(name: str, commands: Sequence[str]) -> str:
-    # what --help does not need
+def _suggest_close(name: str, commands: Sequence[str]) -> str:
+    # --help does without it
     from difflib import get_close_matches
 
     close = get_close_matches(name[:80], commands)
@@ -99,7 +104,7 @@ class _Commands(Suggesting):
     """A group that imports a command's module only when it is called."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # reports tell by which command they were made
+        # reports have the command that made them
         ctx.meta[ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
@@ -128,7 +133,7 @@ def cli() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command line; returns its exit code and never raises for what a user may cause."""
+    """Runs one command line; returns its exit code and never raises for an error that a user may cause."""
     record = CommandRecord()
     try:
         result = cli.main(list(arguments), prog_name="reconciler", standalone_mode=False, obj=record)
@@ -145,13 +150,13 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(record.interrupted, err=True)
         return INTERRUPTED
     except BrokenPipeError:
-        # whoever read us has gone; say nothing more, not even at exit
+        # the reader of our output has gone: print nothing more, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001  the last door: our errors in plain words, bugs as bugs
-        from reconciler.cli.errors import tell
+        from reconciler.cli.command_record import print_error
 
-        return tell(error, record.names, state_variable=record.state_variable)
+        return print_error(error, record)
 
 
 def main() -> None:

@@ -1,51 +1,91 @@
-"""`reconciler apply`"""
+"""`reconciler apply`; and the question and the run that `revert` shares with it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 
-from reconciler.cli.approved import refuse_odd_approval, refuse_unapproved
-from reconciler.cli.connecting import refuse_over_quota
-from reconciler.cli.console import Console
-from reconciler.cli.first_run import beginning, refuse_missing_state
-from reconciler.cli.halting import CANARY, STOP_ON
-from reconciler.cli.locks import tell_locks
-from reconciler.cli.looking import look, make_plan
+from reconciler.cli.console import Console, print_document
 from reconciler.cli.options import (
     FORMATS,
-    allowing,
-    batching,
+    Form,
+    Invocation,
+    PlanFlags,
     common,
-    deferring,
-    giving_again,
+    create_state_option,
+    group_options,
     locking,
-    narrowing,
     output,
-    refreshing,
+    plan_flags,
     spilling,
 )
 from reconciler.cli.plan import preview
 from reconciler.cli.report_file import reported
-from reconciler.cli.saved import open_saved
-from reconciler.cli.sending import ask, send, tell
-from reconciler.cli.session import Session, open_session, strays
-from reconciler.core.model.errors import ExitCode, UsageError
-from reconciler.core.planning.approved_scope import NO_DIFFERENCE, Proposal
+from reconciler.cli.signals import read_line, stop_by_signals
+from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
+from reconciler.core.model.lease import describe_lease
+from reconciler.core.model.safe_text import visible
 from reconciler.core.planning.guard_sentences import approve
-from reconciler.core.planning.plan import Plan
-from reconciler.core.running.doubt import may_have_work
-from reconciler.core.running.shortfalls import report_nothing_sent
+from reconciler.core.running.stop_conditions import Canary
+from reconciler.operations.apply import (
+    ApplyRequest,
+    ApplyResult,
+    apply_plan,
+    find_stale_approval,
+    refuse_missing_reason,
+    refuse_odd_digest,
+)
+from reconciler.operations.plan import PlanResult, make_plan
+from reconciler.operations.plan_options import PlanRequest
+from reconciler.operations.saved_plan import remake_plan
+from reconciler.operations.workspace import MANIFESTS, open_session
+from reconciler.output.plan_sentences import WORD, question
+from reconciler.output.run import RunDocument
 from reconciler.planfile import no_plan_file
-from reconciler.store import open_reader
 
-MANIFESTS = Path("manifests")
-_Made = tuple[Plan, Session, list[str], Proposal | None, dict[str, Any]]
+RATES = ("error_rate", "surprise_rate")
+
+
+def _parse_number(text: str) -> float:
+    """-1 where it is none."""
+    return float(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else -1.0
+
+
+def _parse_canary(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Canary | None:
+    if value is None:
+        return None
+    number, percent = value.removesuffix("%"), value.endswith("%")
+    size = _parse_number(number)
+    if not 0 < size <= (100 if percent else 1e9) or (not percent and size != int(size)):
+        raise click.BadParameter(f"{value!r} is neither a number of contacts nor a share such as 5%")
+    return Canary(size, percent)
+
+
+def _parse_rates(_context: click.Context, _parameter: click.Parameter, value: str | None) -> dict[str, float]:
+    rates = {}
+    for part in value.split(",") if value else ():
+        name, _, limit = part.strip().partition("=")
+        share = _parse_number(limit.removesuffix("%"))
+        if name not in RATES or not 0 <= share <= 100:
+            raise click.BadParameter(f"{part.strip()!r} is none of {', '.join(f'{rate}=PERCENT' for rate in RATES)}")
+        rates[name] = share
+    return rates
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyFlags:
+    """The flags of a run of its own: how much is asked, and where it stops."""
+
+    dry_run: bool
+    auto_approve: bool
+    approved: str
+    create_state: bool
+    canary: Canary | None
+    stop_on: dict[str, float]
 
 
 @click.command(epilog="Example: reconciler apply plan.json   or   reconciler apply manifests/ --auto-approve")
@@ -56,25 +96,43 @@ _Made = tuple[Plan, Session, list[str], Proposal | None, dict[str, Any]]
     metavar="DIR",
     help="With PLAN: its manifests, whose settings and tokens are used. Needed where they are not in `manifests`.",
 )
-@click.option("--dry-run", is_flag=True, help="Preview and send nothing.")
-@click.option("--auto-approve", is_flag=True, help="Do not ask.")
-@click.option("--approved", default="", metavar="DIGEST", help="Send without asking what has this change digest only.")
-@beginning
-@CANARY
-@STOP_ON
-@narrowing
-@deferring
-@giving_again
-@refreshing
-@allowing
-@batching
+@group_options(
+    "own",
+    ApplyFlags,
+    dry_run=click.option("--dry-run", is_flag=True, help="Preview and send nothing."),
+    auto_approve=click.option("--auto-approve", is_flag=True, help="Do not ask."),
+    approved=click.option(
+        "--approved", default="", metavar="DIGEST", help="Send without asking what has this change digest only."
+    ),
+    create_state=create_state_option,
+    canary=click.option(
+        "--canary",
+        callback=_parse_canary,
+        metavar="N|N%",
+        help="Begin with N contacts, then go on in waves, each ten times as large.",
+    ),
+    stop_on=click.option(
+        "--stop-on",
+        callback=_parse_rates,
+        metavar="RATE=P[,RATE=P]",
+        help="Stop where more than P percent end badly (error_rate), or surprise us (surprise_rate).",
+    ),
+)
+@plan_flags
 @locking
 @spilling
 @output(*FORMATS)
 @reported
 @common
 def command(
-    target: Path, manifests: Path | None, dry_run: bool, auto_approve: bool, approved: str, **options: Any
+    target: Path,
+    manifests: Path | None,
+    own: ApplyFlags,
+    flags: PlanFlags,
+    lock_timeout_ms: int,
+    quota_spill: bool,
+    form: Form,
+    invocation: Invocation,
 ) -> int:
     """Send the fewest requests that do what was planned.
 
@@ -82,68 +140,57 @@ def command(
     send what is in both; the rest is listed. With --approved: plan anew, and send it if a reviewer approved these very
     changes. Needs the token of each location, by default in HIGHLEVEL_TOKEN.
     """
-    console = Console.of(options)
-    _refuse_without_reason(options)
-    if approved:
-        refuse_odd_approval(approved, target)
-    plan, session, left, proposal, options = _plan(target, manifests, console, options)
-    if approved:
-        refuse_unapproved(approved, plan, session, console, options, left)
-    tell_locks(plan, session, console, options)
-    if dry_run:
-        preview(plan, session, console, options, left)
-        return ExitCode.GUARD if plan.refused else ExitCode.DONE
-    reviewed = proposal is not None and auto_approve
-    if options["output"] == "text" and not reviewed:
-        preview(plan, session, console, options, left)
+    console, request = invocation.console, flags.request(create_state=own.create_state)
+    refuse_missing_reason(request)
+    if own.approved:
+        refuse_odd_digest(own.approved, target)
+    planned = _plan_target(target, manifests, invocation, flags, request)
+    if own.approved:
+        _refuse_unapproved(own.approved, planned, console, form)
+    note_locks(planned, console, lock_timeout_ms)
+    if own.dry_run:
+        preview(planned, console, form, planned.notes)
+        return ExitCode.GUARD if planned.plan.refused else ExitCode.DONE
+    reviewed = planned.proposal is not None and own.auto_approve
+    if form.kind == "text" and not reviewed:
+        preview(planned, console, form, planned.notes)
     else:
-        for note in left:
+        for note in planned.notes:
             console.note(note)
-    fit = approve(plan)
-    if not _has_work(plan, proposal):
-        rests = proposal.rests if proposal else {}
-        reports = tuple(
-            replace(report_nothing_sent(each), outside=rests.get(each.location, NO_DIFFERENCE).lacking)
-            for each in plan.locations
-        )
-    else:
-        if not (auto_approve or approved or plan.is_empty):
-            ask(plan, session)
-        refuse_over_quota(plan, session, options)
-        beside = target if proposal else Path("reconciler")
-        sending = send(fit, session, console, options, operation="apply", plan=beside, proposal=proposal)
-        reports = asyncio.run(sending)
-    return tell(reports, console, options)
+    approve(planned.plan)
+    if not (own.auto_approve or own.approved or planned.plan.is_empty):
+        ask(planned)
+    return run_apply(
+        planned,
+        ApplyRequest(
+            recovery_beside=target if planned.proposal else Path("reconciler"),
+            lock_timeout_ms=lock_timeout_ms,
+            canary=own.canary,
+            max_error_pct=own.stop_on.get("error_rate"),
+            max_surprise_pct=own.stop_on.get("surprise_rate"),
+            spill=quota_spill,
+        ),
+        console,
+        form,
+    )
 
 
-def _has_work(plan: Plan, proposal: Proposal | None) -> bool:
-    """Something to send, to record or to settle; of a plan file, to tell what became of it."""
-    proposed = proposal.plan.locations if proposal else ()
-    return any(may_have_work(each) or each.sizes_moved for each in (*plan.locations, *proposed))
-
-
-def _refuse_without_reason(options: Mapping[str, Any]) -> None:
-    if options["again"] and not options["reason"]:
-        raise UsageError("--again needs a reason", hint='add --reason "why this is meant"; it goes into the journal')
-
-
-def _plan(target: Path, manifests: Path | None, console: Console, options: dict[str, Any]) -> _Made:
-    """The plan, the manifests as they are now, what else there is to say, the plan file, the options that hold."""
+def _plan_target(
+    target: Path, manifests: Path | None, invocation: Invocation, flags: PlanFlags, request: PlanRequest
+) -> PlanResult:
+    """The plan of a directory, or of a plan file."""
     if target.is_file():
-        saved = open_saved(target, manifests, options, console)
-        return saved.plan, saved.session, list(saved.notes), saved.proposal, saved.options
+        workspace = flags.workspace(invocation, MANIFESTS if manifests is None else manifests)
+        return asyncio.run(
+            remake_plan(workspace, target, request, locations=flags.locations, is_default=manifests is None)
+        )
     if target.suffix and not target.exists():
         raise no_plan_file(target, f"no plan file {target}")
-    session = open_session(_directory(target, manifests), options)
-    refuse_missing_state(session.settings, session.desired, options)
-    with open_reader(session.settings.state) as reader:
-        present = asyncio.run(look(session, reader, options, console))
-        left = strays(session, reader, options)
-    notes = [note for each in present for note in each.notes()]
-    return make_plan(session, present, options), session, [*left, *notes], None, options
+    workspace = flags.workspace(invocation, _choose_directory(target, manifests))
+    return asyncio.run(make_plan(open_session(workspace, flags.locations), request))
 
 
-def _directory(target: Path, manifests: Path | None) -> Path:
+def _choose_directory(target: Path, manifests: Path | None) -> Path:
     if manifests is None or target == manifests:
         return target
     if target != MANIFESTS:
@@ -151,3 +198,43 @@ def _directory(target: Path, manifests: Path | None) -> Path:
             f"{target} and --manifests {manifests} name two directories", hint="name the one whose manifests to apply"
         )
     return manifests
+
+
+def _refuse_unapproved(digest: str, planned: PlanResult, console: Console, form: Form) -> None:
+    """Shows what there is to do now and raises StalePlan where it is not what was approved."""
+    if stale := find_stale_approval(digest, planned):
+        preview(planned, console, form, planned.notes)
+        raise stale
+
+
+def note_locks(planned: PlanResult, console: Console, lock_timeout_ms: int) -> None:
+    """Notes the runs under way, before a preview that may be long."""
+    then = "While it is, a run here is refused."
+    if lock_timeout_ms:
+        then = f"This run will wait for it, at most {lock_timeout_ms / 1000:g} s."
+    for lease in planned.leases:
+        console.note(f"{describe_lease(lease)}. {then}")
+
+
+def ask(planned: PlanResult) -> None:
+    """Goes on only where a person types the word."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "apply asks before it sends, and there is no terminal to ask on",
+            hint="review the plan, then add --auto-approve",
+        )
+    click.echo(visible(question(planned.plan, planned.session.settings.names())), nl=False, err=True)
+    if read_line().strip().lower() != WORD:
+        raise ReconcilerError("not approved: nothing was sent", hint=f"only the word {WORD} approves")
+
+
+def run_apply(planned: PlanResult, request: ApplyRequest, console: Console, form: Form) -> int:
+    """Carries a plan out and answers with its report; returns the exit code."""
+    result = asyncio.run(_apply_until_signal(planned, request, console))
+    print_document(RunDocument(result.reports), console, form)
+    return result.exit_code
+
+
+async def _apply_until_signal(planned: PlanResult, request: ApplyRequest, console: Console) -> ApplyResult:
+    with stop_by_signals(console) as stop:
+        return await apply_plan(planned, replace(request, stop=stop))

@@ -1,41 +1,58 @@
-"""What a person sees: the answer on stdout, progress and errors on stderr."""
+"""The console of a person: the answer on stdout, progress and errors on stderr."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.command_record import for_person
-from reconciler.cli.progress_output import Progress, wants_colour
+from reconciler.cli.command_record import (
+    contact_url,
+    find_record,
+    for_person,
+    learn_directory,
+    learn_names,
+    location_names,
+    provenance,
+)
+from reconciler.cli.progress_output import Progress, Verbosity, wants_colour
+from reconciler.core.model.errors import Severity
 from reconciler.core.model.events import Event
 from reconciler.core.model.safe_text import json_line, visible
+from reconciler.core.model.settings import Settings
+from reconciler.operations.workspace import Session
 from reconciler.output.blocks import View
+from reconciler.output.document import CommandOutput, Document, count_rows, spell
 from reconciler.output.text import render_text
+
+if TYPE_CHECKING:
+    from reconciler.cli.options import Form
 
 FILE_WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """How to speak: `colour` on stdout, `quiet` about progress, `log_format` text or json."""
+    """Prints answers, notes and progress; hears of an operation's progress as its Listener."""
 
     colour: bool
+    """Whether stdout gets colour."""
     quiet: bool
-    log_format: str
+    as_json: bool
+    """Whether progress and notes are JSON, one object a line."""
     progress: Progress
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Console:
-        """From the common options. What is drawn goes away when the command ends, however it ends."""
-        progress = Progress(options)
+    def open(cls, verbosity: Verbosity) -> Console:
+        """The console of a command; its drawing goes away when the command ends, however it ends."""
+        progress = Progress(verbosity)
         if (command := click.get_current_context(silent=True)) is not None:
             command.call_on_close(progress.close)
-        return cls(wants_colour(options["color"], sys.stdout), options["quiet"], options["log_format"], progress)
+        return cls(wants_colour(verbosity.color, sys.stdout), verbosity.quiet, verbosity.as_json, progress)
 
     def show(self, view: View) -> None:
         width = shutil.get_terminal_size((FILE_WIDTH, 24)).columns if sys.stdout.isatty() else FILE_WIDTH
@@ -58,16 +75,32 @@ class Console:
             self.warn(text)
 
     def warn(self, *lines: str) -> None:
-        """What is told in any case."""
+        """A line for people that quiet does not silence."""
         self.progress.close()
-        as_json = self.log_format == "json"
         text = "".join(f"{visible(for_person(line))}\n" for line in lines)
-        told = json_line({"note": "\n".join(lines)}) if as_json else text
-        click.echo(told, err=True, nl=False)
+        click.echo(json_line({"note": "\n".join(lines)}) if self.as_json else text, err=True, nl=False)
 
-    def __call__(self, event: Event) -> None:
-        """Tells an event; the Reporter of the stages."""
+    def warn_of_problems(self, session: Session) -> None:
+        """Warnings of manifests, settings and variables."""
+        for problem in session.problems:
+            if problem.severity is not Severity.INFO:
+                self.warn(*problem.lines)
+
+    def __call__(self, event: Event, /) -> None:
         self.progress(event)
+
+    def on_manifests(self, directory: Path, /) -> None:
+        learn_directory(directory)
+
+    def on_settings(self, settings: Settings, /) -> None:
+        learn_names(settings)
+
+    def on_reading(self, kept: bool, /) -> None:
+        record = find_record()
+        record.reads, record.keeps = True, kept
+
+    def on_sending(self) -> None:
+        find_record().sends = True
 
 
 _ANSWERED = "reconciler.answered"
@@ -82,3 +115,20 @@ def has_answered() -> bool:
     """Whether the command has put something on stdout."""
     command = click.get_current_context(silent=True)
     return command is not None and command.meta.get(_ANSWERED, False)
+
+
+def make_output(document: Document) -> CommandOutput:
+    """The document with the names, provenance and links of the running command."""
+    return CommandOutput(document, location_names(), provenance, contact_url())
+
+
+def print_document(document: Document, console: Console, form: Form) -> None:
+    """Answers on stdout, in the format of `--format`, and in the file of `--report`."""
+    output = make_output(document)
+    if form.report is not None:
+        form.report.set_answer(output)
+    if form.kind == "text":
+        console.show(output.view(count_rows(form.whole)))
+        return
+    for chunk in spell(output, form.kind, whole=form.whole):
+        console.answer(chunk)

@@ -11,16 +11,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from reconciler.cli import INTERRUPTED, run
-from reconciler.cli.options import common
+from reconciler.cli.options import Invocation, common
 from reconciler.cli.sandbox import emulate
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
+from reconciler.operations.workspace import Workspace
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.saved_world import save_world
 from reconciler.sandbox.server import Running, in_background
@@ -42,14 +42,15 @@ CHECKED_OUT = Path(__file__).parent.parent.parent / "manifests"
 @click.command(epilog="Example: reconciler demo --keep scene")
 @click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Leave the scene in DIR to play with.")
 @common
-def command(keep: Path | None, **options: Any) -> int:
+def command(keep: Path | None, invocation: Invocation) -> int:
     """See the whole job on an emulated location: validate, plan, apply, drift, repair.
 
     Works in a directory of its own, speaks HTTP on loopback only, and takes some seconds.
     """
     with _scene(keep) as directory:
         shutil.copytree(example(), directory / "manifests")
-        world = emulate(directory / "manifests", None, seed=1, extra=200, options={})
+        workspace = Workspace(directory / "manifests", listener=invocation.console)
+        world = emulate(workspace, None, seed=1, extra=200)
         with in_background(App(world)) as sandbox:
             _Demo(directory, sandbox).play()
         save_world(directory / "sandbox.json", world)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,7 +13,7 @@ from reconciler.core.model.errors import ReconcilerError, UsageError
 
 SCAFFOLD = Path(__file__).parent / "scaffold"
 RENAMED = {"gitignore": ".gitignore"}
-"""A file of that name would act on this repository; it gets its own name when it is written."""
+"""The files that get another name when they are written: under their own they would act on this repository."""
 WORKFLOWS = Path(".github") / "workflows"
 EXAMPLE = "asdrwHvLUxlfw5SqKVCN"
 PACKAGED = Path(__file__).parent / "ci_templates"
@@ -40,7 +39,7 @@ _LOCATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 )
 @click.option("--location", default=EXAMPLE, metavar="ID", help="The location's id, instead of an example's.")
 @common
-def command(directory: Path, forge: str | None, location: str, **options: Any) -> int:
+def command(directory: Path, forge: str | None, location: str, **_: object) -> int:
     """Write a small repository to begin with: settings, one manifest, a CI workflow, .gitignore.
 
     It validates and plans as it is. Nothing that exists is overwritten. The workflow validates and compares; with --ci
@@ -70,7 +69,7 @@ def command(directory: Path, forge: str | None, location: str, **options: Any) -
 
 
 def _files(forge: str | None) -> Iterator[tuple[Path, Path]]:
-    """What is written where. The pipelines are those of the documentation, in place of the scaffold's workflow."""
+    """The files to write, each with its source. Pipelines are those of the documentation, not the scaffold's."""
     for path in sorted(path for path in SCAFFOLD.rglob("*") if path.is_file()):
         place = path.relative_to(SCAFFOLD)
         if forge is None or place.parent != WORKFLOWS:

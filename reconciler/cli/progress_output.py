@@ -1,19 +1,19 @@
-"""What is told while a command works, on stderr: a board on a terminal, lines in a log, one JSON object a line for
-machines.
+"""Progress while a command works, on stderr: a board on a terminal, lines in a log, one JSON object a line for a
+machine.
 
 Rules
-1. A line a location at most every `EVERY_MS`, however much happens; beginnings and ends always. So do waits of a second
-   or more, by what is waited for. `--log-level debug` tells everything. A line is there as soon as it is told.
-2. A board stands only where nothing else is written; whoever writes closes it first.
+1. A line a location at most every `EVERY_MS`, however much happens; beginnings and ends always. Waits of a second or
+   more go by the same limit, for each reason of its own. `--log-level debug` writes every event. A line is flushed.
+2. A board stands only where nothing else is written; any other output closes it first.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -29,108 +29,120 @@ if TYPE_CHECKING:
     from reconciler.output.live import LiveBoard
 
 EVERY_MS = 5_000
-"""A few seconds: whoever looks at a log sees that it goes on."""
+"""A few seconds: a person who looks at a log sees that it goes on."""
 
 
-def wants_colour(choice: str, stream: Any) -> bool:
+@dataclass(frozen=True, slots=True)
+class Verbosity:
+    """How much of its progress a command tells, and how."""
+
+    quiet: bool = False
+    level: str = "info"
+    """debug, info, warning or error."""
+    as_json: bool = False
+    color: str = "auto"
+    """auto, always or never."""
+
+
+def wants_colour(choice: str, stream: TextIO) -> bool:
     """The one place that decides about colour."""
     if choice != "auto":
         return choice == "always"
     return _is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
-def _is_terminal(stream: Any) -> bool:
-    return bool(stream.isatty()) and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
 
 
 class Progress:
-    """The Reporter of the stages. `now` replaces the clock; everything else follows from the common options."""
+    """The Reporter of the stages. `now` replaces the clock."""
 
-    def __init__(self, options: Mapping[str, Any], now: Callable[[], Instant] | None = None) -> None:
+    def __init__(self, verbosity: Verbosity, now: Callable[[], Instant] | None = None) -> None:
         self._now = now or SystemClock().now
-        self._level = options["log_level"]
-        self._json = options["log_format"] == "json"
-        self._silent = options["quiet"] or self._level in ("warning", "error")
-        self._standings: dict[LocationId, LocationProgress] = {}
-        self._told: dict[tuple[LocationId, str], Instant] = {}
+        self._level = verbosity.level
+        self._json = verbosity.as_json
+        self._silent = verbosity.quiet or self._level in ("warning", "error")
+        self._progresses: dict[LocationId, LocationProgress] = {}
+        self._last_lines: dict[tuple[LocationId, str], Instant] = {}
         self._ended: dict[LocationId, tuple[str, int]] = {}
         self._drawn = not self._silent and not self._json and self._level != "debug" and _is_terminal(sys.stderr)
-        self._colour = wants_colour(options["color"], sys.stderr)
+        self._colour = wants_colour(verbosity.color, sys.stderr)
         self._board: LiveBoard | None = None
 
     def __call__(self, event: Event) -> None:
         if self._silent:
             return
         now = self._now()
-        standing = self._standings.setdefault(
+        progress = self._progresses.setdefault(
             event.location, LocationProgress(event.location, now, location_names().get(event.location, ""))
         )
-        standing.apply_event(event, now)
+        progress.apply_event(event, now)
         if self._drawn:
-            self._draw()
-        elif self._level == "debug" or self._worth_telling(event, standing, now):
-            self._write(event, standing, now)
+            self._draw_board()
+        elif self._level == "debug" or self._is_worth_a_line(event, progress, now):
+            self._write_line(event, progress, now)
 
     def close(self) -> None:
-        """What is drawn goes away; it comes back with the next event."""
+        """Takes the drawing away; it comes back with the next event."""
         if self._board is not None:
             self._board.close()
 
-    def _draw(self) -> None:
-        if all(each.is_done for each in self._standings.values()):
+    def _draw_board(self) -> None:
+        if all(progress.is_done for progress in self._progresses.values()):
             self.close()
             return
         if self._board is None:
             # rich's moving parts are loaded where something moves
             from reconciler.output.live import LiveBoard
 
-            self._board = LiveBoard(lambda: list(self._standings.values()), self._now, colour=self._colour)
+            self._board = LiveBoard(lambda: list(self._progresses.values()), self._now, colour=self._colour)
         self._board.show()
 
-    def _worth_telling(self, event: Event, standing: LocationProgress, now: Instant) -> bool:
+    def _is_worth_a_line(self, event: Event, progress: LocationProgress, now: Instant) -> bool:
         if isinstance(event, Waiting):
-            # what it waits for, without the numbers that a header told
+            # the reason alone: after the colon stand numbers of a header, which differ each time
             return event.milliseconds >= 1_000 and self._is_due(event.location, event.why.split(":")[0], now)
         if not isinstance(event, BatchAnswered | Read):
-            self._told[event.location, ""] = now
+            self._last_lines[event.location, ""] = now
             self._ended.pop(event.location, None)
             return True
-        if standing.is_done:
-            end, before = (standing.what, standing.done), self._ended.get(event.location)
-            self._told[event.location, ""], self._ended[event.location] = now, end
+        if progress.is_done:
+            end, before = (progress.what, progress.done), self._ended.get(event.location)
+            self._last_lines[event.location, ""], self._ended[event.location] = now, end
             return end != before
         self._ended.pop(event.location, None)
-        return self._is_due(event.location, "", now, since=standing.since)
+        return self._is_due(event.location, "", now, since=progress.since)
 
     def _is_due(self, location: LocationId, what: str, now: Instant, *, since: Instant | None = None) -> bool:
-        """Whether nothing was told of it for long enough; then it is told now. `since`: when it began, where silence
-        goes without saying until then."""
-        last = self._told.get((location, what), since)
+        """Whether its last line is long enough ago; then the next one is written now. `since`: when it began, which
+        counts as a first line."""
+        last = self._last_lines.get((location, what), since)
         if last is not None and now - last < EVERY_MS:
             return False
-        self._told[location, what] = now
+        self._last_lines[location, what] = now
         return True
 
-    def _write(self, event: Event, standing: LocationProgress, now: Instant) -> None:
+    def _write_line(self, event: Event, progress: LocationProgress, now: Instant) -> None:
         if self._json:
             document = {"time": iso(now), "event": type(event).__name__} | asdict(event)
             click.echo(json_line(document), err=True, nl=False)
         else:
-            click.echo(visible(for_person(_sentence(event, standing, now))), err=True)
+            click.echo(visible(for_person(_describe_event(event, progress, now))), err=True)
 
 
-def _sentence(event: Event, standing: LocationProgress, now: Instant) -> str:
+def _describe_event(event: Event, progress: LocationProgress, now: Instant) -> str:
     match event:
         case RoundStarted():
-            return f"{standing.called}: round {event.round}, {counted(event.requests, 'request')}"
+            return f"{progress.called}: round {event.round}, {counted(event.requests, 'request')}"
         case Waiting():
-            return f"{standing.called}: waiting {duration(event.milliseconds / 1000)}: {event.why}"
+            return f"{progress.called}: waiting {duration(event.milliseconds / 1000)}: {event.why}"
         case Priced():
-            return f"{standing.called}: reading by {event.method}: {_price(event)}"
-    return f"{standing.called}: {', '.join(facts(standing, now))}"
+            return f"{progress.called}: reading by {event.method}: {_describe_price(event)}"
+    return f"{progress.called}: {', '.join(facts(progress, now))}"
 
 
-def _price(event: Priced) -> str:
+def _describe_price(event: Priced) -> str:
     time = f", at least {duration(event.milliseconds / 1000)}" if event.milliseconds >= 1_000 else ""
     more = f", and at least 2 for each of {counted(event.exclusive, 'exclusive tag')}" if event.exclusive else ""
     return f"{counted(event.requests, 'request')}, {percent(event.share)} of a day's quota{time}{more}"

@@ -1,24 +1,25 @@
-"""--report FILE: what a command answers, in a file too, however the command ends.
+"""--report FILE: the answer of a command in a file too, however the command ends.
 
 Rules
-1. The suffix names the format. A file that cannot be written is told before anything else is done.
+1. The suffix names the format. A file that cannot be written is refused before all else.
 2. The file is old or new, never half; only its owner may read it.
-3. A command that fails writes what it had to tell until then, and the error. An error in writing never hides another.
+3. A command that fails writes its answer until then, and the error. An error in writing never hides another.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from reconciler.cli.answers import command_output
-from reconciler.cli.command_record import command_record
-from reconciler.cli.options import FORMATS
+from reconciler.cli.command_record import find_record
+from reconciler.cli.console import make_output
+from reconciler.cli.options import FORMATS, Form
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.safe_text import visible
@@ -35,12 +36,12 @@ SUFFIXES: Mapping[str, str] = {".json": "json", ".md": "markdown", ".txt": "text
 
 
 class Report:
-    """The file that is asked for, and what is to be in it so far."""
+    """The file that is asked for, and the answer that it gets."""
 
     def __init__(self, path: Path, *, whole: bool) -> None:
         self._path = path.resolve()
         self._whole = whole
-        self._told: CommandOutput | None = None
+        self._answer: CommandOutput | None = None
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(
                 f"--report {path}: no format has the suffix {path.suffix!r}", hint=f"there are {', '.join(SUFFIXES)}"
@@ -52,29 +53,29 @@ class Report:
         if not os.access(self._path.parent, os.W_OK):
             raise UsageError(f"--report {path}: its directory is not there, or cannot be written to")
 
-    def take(self, told: CommandOutput) -> None:
-        """What the command answers; the last one counts."""
-        self._told = told
+    def set_answer(self, answer: CommandOutput) -> None:
+        """The answer of the command; the last one counts."""
+        self._answer = answer
 
-    def fail(self, error: BaseException) -> None:
-        """What the command ended with, after what it had to tell."""
-        self._told = _failure(error, self._told.document if self._told else None)
+    def add_error(self, error: BaseException) -> None:
+        """The error that the command ended with, after its answer."""
+        self._answer = _make_failure(error, self._answer.document if self._answer else None)
 
     def write(self) -> None:
         """Raises ReconcilerError where it cannot be written."""
-        if self._told is None:
+        if self._answer is None:
             return
-        text = "".join(spell(self._told, SUFFIXES[self._path.suffix.lower()], whole=self._whole))
+        text = "".join(spell(self._answer, SUFFIXES[self._path.suffix.lower()], whole=self._whole))
         try:
             replace_file(self._path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise ReconcilerError(f"the report {self._path} cannot be written: {error.strerror}") from error
 
 
-def _failure(error: BaseException, until_then: Document | None = None) -> CommandOutput:
-    """The error that a command ended with, after the answer that was ready by then."""
-    message = _message(error)
-    return command_output(
+def _make_failure(error: BaseException, until_then: Document | None = None) -> CommandOutput:
+    """The document of an error, after the answer that was ready by then."""
+    message = _find_message(error)
+    return make_output(
         FailureDocument(
             message,
             getattr(error, "hint", ""),
@@ -86,34 +87,34 @@ def _failure(error: BaseException, until_then: Document | None = None) -> Comman
     )
 
 
-def _message(error: BaseException) -> str:
+def _find_message(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        return command_record().interrupted
+        return find_record().interrupted
     return getattr(error, "message", "") or f"interrupted: {type(error).__name__}"
 
 
-def answer_failure(error: ReconcilerError, kind: str, *, whole: bool) -> None:
-    """The document of a command that was refused, on stdout; in a format that has none, nothing."""
-    if kind in FORMATS:
-        for chunk in spell(_failure(error), kind, whole=whole):
+def answer_failure(error: ReconcilerError, form: Form) -> None:
+    """Prints the document of a command that was refused; in a format that has none, nothing."""
+    if form.kind in FORMATS:
+        for chunk in spell(_make_failure(error), form.kind, whole=form.whole):
             click.echo(chunk, nl=False)
 
 
 def reported(function: F) -> F:
-    """--report."""
+    """--report: the command's `form` has the file."""
 
     @wraps(function)
-    def command(*arguments: Any, report: Path | None, **options: Any) -> int:
+    def command(*arguments: Any, report: Path | None, form: Form, **values: Any) -> int:
         if report is None:
-            return function(*arguments, report=None, **options)
-        sink = Report(report, whole=options["whole"])
+            return function(*arguments, form=form, **values)
+        file = Report(report, whole=form.whole)
         try:
-            code = function(*arguments, report=sink, **options)
+            code = function(*arguments, form=replace(form, report=file), **values)
         except BaseException as error:
-            sink.fail(error)
-            _write_after(sink)
+            file.add_error(error)
+            _write_after_error(file)
             raise
-        sink.write()
+        file.write()
         return code
 
     return click.option(
@@ -124,8 +125,8 @@ def reported(function: F) -> F:
     )(command)  # type: ignore[return-value]
 
 
-def _write_after(sink: Report) -> None:
+def _write_after_error(file: Report) -> None:
     try:
-        sink.write()
+        file.write()
     except ReconcilerError as error:
         click.echo(visible(f"warning: {error.message}"), err=True)

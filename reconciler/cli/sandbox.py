@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from reconciler.cli import Suggesting
-from reconciler.cli.options import common
-from reconciler.cli.session import open_session
+from reconciler.cli.options import Invocation, common, manifests_argument
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import LocationId
+from reconciler.operations.workspace import Workspace, open_session
 from reconciler.sandbox.access import SandboxAgency
 from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, Access, App
 from reconciler.sandbox.saved_world import load_world, make_world, save_world
@@ -27,7 +26,7 @@ def command() -> None:
 @command.command(
     epilog="Example: reconciler sandbox make manifests/ --data sandbox.json --location asdrwHvLUxlfw5SqKVCN"
 )
-@click.argument("manifests", type=click.Path(path_type=Path), default=Path("manifests"), metavar="[MANIFESTS]")
+@manifests_argument
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where to write the data.")
 @click.option("--location", metavar="L", help="Which location, by id or name, where the manifests have several.")
 @click.option("--seed", default=1, show_default=True, help="Another seed, another world.")
@@ -35,20 +34,19 @@ def command() -> None:
     "--extra", type=click.IntRange(min=0), default=200, show_default=True, help="Contacts that no manifest names."
 )
 @common
-def make(manifests: Path, data: Path, location: str | None, seed: int, extra: int, **options: Any) -> int:
+def make(manifests: Path, data: Path, location: str | None, seed: int, extra: int, invocation: Invocation) -> int:
     """Make up a location in which the contacts of the manifests live."""
     if data.exists():
         raise UsageError(f"{data} exists already", hint="choose another file, or delete it")
-    world = emulate(manifests, location, seed=seed, extra=extra, options=options)
+    world = emulate(invocation.workspace(manifests), location, seed=seed, extra=extra)
     save_world(data, world)
     click.echo(f"made {data}: location {world.location} with {len(world.contacts):,} contacts")
     return 0
 
 
-def emulate(manifests: Path, location: str | None, *, seed: int, extra: int, options: dict[str, Any]) -> World:
+def emulate(workspace: Workspace, location: str | None, *, seed: int, extra: int) -> World:
     """A location in which the contacts of the manifests live."""
-    chosen = {"locations": [location] if location else []}
-    desired = open_session(manifests, options | chosen).desired
+    desired = open_session(workspace, [location] if location else []).desired
     if len(desired) != 1:
         raise UsageError(f"the manifests have {len(desired)} locations", hint="choose one with --location")
     only = next(iter(desired.values()))
@@ -74,7 +72,7 @@ LIVED_WITH = ("newsletter", "trial", "webinar 2025", "imported-2024", "invoice o
     "--latency-ms", type=click.IntRange(min=0), default=0, show_default=True, help="How long an answer takes."
 )
 @common
-def serve(data: Path, port: int, token: str, company: str, latency_ms: int, **options: Any) -> int:
+def serve(data: Path, port: int, token: str, company: str, latency_ms: int, **_: object) -> int:
     """Serve the location in FILE on 127.0.0.1 until Ctrl-C; then what changed is written back to FILE."""
     world = load_world(data)
     agency = SandboxAgency(token, company, SCOPES) if company else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from reconciler.cli.options import common
@@ -14,7 +12,7 @@ from reconciler.output.schema import SCHEMAS, published
 @click.command(epilog="Example: reconciler schema manifest > manifest.schema.json")
 @click.argument("kind", type=click.Choice([*SchemaKind, *SCHEMAS]), default=SchemaKind.MANIFEST.value)
 @common
-def command(kind: str, **options: Any) -> int:
+def command(kind: str, **_: object) -> int:
     """Print the JSON Schema of a manifest, of the settings, or of what --format json prints.
 
     Editors complete and check with `manifest` and `settings`; `report` and `plan` are for programs that read answers.

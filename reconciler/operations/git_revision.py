@@ -27,7 +27,7 @@ class _Entry:
     name: str
 
 
-def files_at(revision: str, directory: Path) -> FileTree:
+def read_files_at(revision: str, directory: Path) -> FileTree:
     """The files below `directory` at `revision`; none where the directory was not there yet.
 
     Raises GitRefused with Git's reason, and where it was no directory.
@@ -108,7 +108,7 @@ def _contents(repository: Repository, entries: list[_Entry]) -> Iterator[bytes]:
 _MISSING = "the clone is partial or damaged, and nothing is fetched here: fetch what is missing first"
 
 
-def committed_at(file: Path) -> Instant | None:
+def find_commit_time(file: Path) -> Instant | None:
     """When a file was committed as it is: the time of its author or of the commit, whichever is earlier.
 
     None where Git does not track it; raises GitRefused where that cannot be told.

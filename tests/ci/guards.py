@@ -76,9 +76,9 @@ OF_GIT = (
     ),
     Bug(
         "take a checkout's time for an export's",
-        "cli/state/importing.py",
-        "        committed = committed_at(file)\n",
-        "        committed = None if committed_at(file) else None\n",
+        "operations/change_state.py",
+        "        committed = find_commit_time(file)\n",
+        "        committed = None if find_commit_time(file) else None\n",
         f"{_TIME}::test_what_git_tracks_is_of_its_commit",
     ),
     Bug(
@@ -101,34 +101,34 @@ OF_SETTINGS = (
     Bug(
         "let the files of a pull request say whom plan asks",
         "cli/plan.py",
-        "    refuse_unreviewed(session, options)\n",
+        "    refuse_unreviewed(session, reads=request.reading.method is not None)\n",
         "",
         f"{_UNTRUSTED}::test_token_command[plan --refresh get]",
     ),
     Bug(
         "let the files of a pull request say whom drift asks",
         "cli/drift.py",
-        "    refuse_unreviewed(session, options)\n",
+        "    refuse_unreviewed(session, reads=flags.refresh is not None)\n",
         "",
         f"{_UNTRUSTED}::test_base_url[drift --refresh search]",
     ),
     Bug(
         "take any value at the target branch for the same",
-        "cli/untrusted.py",
+        "operations/unreviewed.py",
         "is OriginKind.FILE and value == self.value",
         "is OriginKind.FILE and bool(value)",
         f"{_UNTRUSTED}::test_another_value_at_the_base_does_not_do",
     ),
     Bug(
         "ask a branch where the forge names a commit",
-        "operations/ci_job.py",
-        'return PullRequest(str(commit or "") or (',
-        'return PullRequest(_tracked(environment.get("GITHUB_BASE_REF", "")) or (',
+        "operations/unreviewed.py",
+        'return PullRequest(_name_tracked(environment.get("GITHUB_BASE_REF", "")) if commit is None else commit)',
+        'return PullRequest(_name_tracked(environment.get("GITHUB_BASE_REF", "")) or commit or "")',
         f"{_UNTRUSTED}::test_branches_of_the_heads_repository_say_nothing",
     ),
     Bug(
         "ask a submodule what the target branch says",
-        "cli/untrusted.py",
+        "operations/unreviewed.py",
         "if find_repository(directory).is_linked:",
         "if not find_repository(directory):",
         f"{_UNTRUSTED}::test_branches_of_a_submodule_say_nothing",
@@ -138,10 +138,9 @@ OF_SETTINGS = (
 OF_FILES = (
     Bug(
         "let a plan file choose the settings",
-        "cli/saved.py",
-        "    if not _is_default(plan.manifests):",
-        "    if _is_default(plan.manifests):\n        return DEFAULT\n    if Path(plan.manifests).is_dir():\n"
-        "        return Path(plan.manifests)\n    if not _is_default(plan.manifests):",
+        "operations/saved_plan.py",
+        "        _refuse_other_directory(proposed)\n",
+        "        workspace = replace(workspace, directory=Path(proposed.manifests))\n",
         f"{_PLAN}::test_a_file_chooses_no_settings",
     ),
     Bug(
@@ -153,16 +152,16 @@ OF_FILES = (
     ),
     Bug(
         "retry what a plan file retries",
-        "cli/saved.py",
-        '        "tags": tuple(plan.selection.tags),\n',
-        '        "tags": tuple(plan.selection.tags),\n        "retry_held": plan.selection.retry_held,\n',
+        "operations/saved_plan.py",
+        "            tags=tuple(proposed.selection.tags),\n",
+        "            tags=tuple(proposed.selection.tags),\n            retry_held=proposed.selection.retry_held,\n",
         f"{_PLAN}::test_a_file_settles_no_doubt_and_retries_nothing",
     ),
     Bug(
         "believe what a plan file observed",
-        "cli/saved.py",
-        "        observations=found.seen,\n",
-        "        observations=(*found.seen, *proposed.observations),\n",
+        "operations/saved_plan.py",
+        "        observations=result.seen,\n",
+        "        observations=(*result.seen, *proposed.observations),\n",
         f"{_PLAN}::test_what_a_file_says_to_be_there_already_is_looked_at",
     ),
     Bug(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.names import Instant
-from reconciler.operations.identity import git_commit
+from reconciler.operations.identity import find_commit
 from reconciler.sandbox.app import READ_CONTACTS, Access, App
 from reconciler.sandbox.messages import Request, Response
 from reconciler.sandbox.server import Running, in_background
@@ -159,7 +159,7 @@ def test_what_is_compared_with_is_the_checkouts_own_commit(
     ended = reconciler("diff", "--base", "main")
     assert (ended.code, ended.err) == (0, "")
     assert "1 tag gained, 0 lost" in ended.out
-    assert git_commit(project / "manifests") == git("-C", ".", "rev-parse", "main").decode().strip()
+    assert find_commit(project / "manifests") == git("-C", ".", "rev-parse", "main").decode().strip()
 
 
 def test_files_that_the_repositorys_own_settings_include_run_nothing(

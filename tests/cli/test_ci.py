@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.operations.ci_job import actor, run_url
+from reconciler.operations.identity import find_actor, find_run_url
 
 GITHUB = {
     "GITHUB_SERVER_URL": "https://github.com",
@@ -37,7 +37,7 @@ AZURE = {
     ids=["github", "github again", "gitlab", "azure", "jenkins", "circleci", "bitbucket", "buildkite"],
 )
 def test_each_ci_tells_its_page(environment: dict[str, str], url: str) -> None:
-    assert run_url({"CI": "true", "PATH": "/bin"} | environment) == url
+    assert find_run_url({"CI": "true", "PATH": "/bin"} | environment) == url
 
 
 @pytest.mark.parametrize(
@@ -53,20 +53,20 @@ def test_each_ci_tells_its_page(environment: dict[str, str], url: str) -> None:
     ],
 )
 def test_a_page_is_a_web_address_without_a_password(given: str, shown: str) -> None:
-    assert run_url({"BUILD_URL": given}) == shown
+    assert find_run_url({"BUILD_URL": given}) == shown
 
 
 def test_outside_ci_there_is_no_page() -> None:
-    assert run_url({"HOME": "/home/anna"}) == actor({"HOME": "/home/anna"}) == ""
+    assert find_run_url({"HOME": "/home/anna"}) == find_actor({"HOME": "/home/anna"}) == ""
 
 
 @pytest.mark.parametrize("missing", sorted(AZURE))
 def test_half_of_an_address_is_none(missing: str) -> None:
-    assert run_url({key: value for key, value in AZURE.items() if key != missing}) == ""
+    assert find_run_url({key: value for key, value in AZURE.items() if key != missing}) == ""
 
 
 @pytest.mark.parametrize(
     "name", ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_REQUESTEDFOR", "CIRCLE_USERNAME", "BUILDKITE_BUILD_CREATOR"]
 )
 def test_who_started_the_job(name: str) -> None:
-    assert actor({name: "anna"}) == "anna"
+    assert find_actor({name: "anna"}) == "anna"

@@ -31,7 +31,8 @@ from reconciler.core.observing.diagnosis import (
     token_remark,
 )
 from reconciler.highlevel import connect_reader
-from reconciler.operations.identity import current_holder
+from reconciler.operations.identity import find_holder
+from reconciler.operations.workspace import Workspace
 from reconciler.sandbox.app import DEMO_TOKEN, READ_CONTACTS, Access, App
 from reconciler.sandbox.messages import Request, Response
 from reconciler.sandbox.server import Running, in_background
@@ -256,7 +257,7 @@ def test_broken_manifests_and_state(reconciler: Command, applied: Path, project:
 def test_a_held_lock_is_told_and_left(reconciler: Command, applied: Path) -> None:
     with open_store(URL) as state:
         store = state.at(LOCATION)
-        held = current_holder("apply")
+        held = find_holder("apply", Workspace())
         lease = store.acquire_lease(held, held.created)
         code, found = _remarks(reconciler, "--offline")
         assert (code, found["lock"][0]) == (0, "watch")

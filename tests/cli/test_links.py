@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.model.errors import InvalidInput, Severity
 from reconciler.loading import Directory, Files, load_files
-from reconciler.operations.git_revision import files_at
+from reconciler.operations.git_revision import read_files_at
 from tests.ci.hostile import git
 from tests.cli.conftest import LOCATION, Command, contact_id
 
@@ -98,7 +98,7 @@ def test_a_link_is_read_inside_and_refused_with_its_place_elsewhere(
 ) -> None:
     manifests = tree(links)
     assert told(Directory(manifests)) == (sorted(declared), wrong)
-    assert told(files_at("HEAD", manifests)) == (sorted(declared), wrong)
+    assert told(read_files_at("HEAD", manifests)) == (sorted(declared), wrong)
 
 
 def test_each_file_is_read_once_where_directories_link_to_each_other(tree: Callable[[Links], Path]) -> None:
@@ -107,7 +107,7 @@ def test_each_file_is_read_once_where_directories_link_to_each_other(tree: Calla
     folders = {f".shared/team/l{number}": "../team2" for number in range(100)}
     manifests = tree({"teams": ".shared", **folders} | links | {".shared/team2": "team"})
     assert f"teams/team/l0: {CIRCLE}" in told(Directory(manifests))[1]
-    assert told(Directory(manifests)) == told(files_at("HEAD", manifests))
+    assert told(Directory(manifests)) == told(read_files_at("HEAD", manifests))
 
 
 def test_what_a_linked_directory_declared_is_not_pruned(manifest: Manifest, reconciler: Command, project: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_submodule_is_not_taken_for_nothing(tree: Callable[[Links], Path], rec
     manifests = tree({})
     git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},manifests/vendor")
     git("commit", "-qm", "submodule")
-    assert told(files_at("HEAD", manifests))[1] == [
+    assert told(read_files_at("HEAD", manifests))[1] == [
         "vendor: a submodule: its files at this revision are not in this repository"
     ]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console as Rich
 
-from reconciler.cli.progress_output import EVERY_MS, Progress
+from reconciler.cli.progress_output import EVERY_MS, Progress, Verbosity
 from reconciler.core.model.events import BatchAnswered, Event, LocationProgress, Priced, Read, RoundStarted, Waiting
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import Action
@@ -20,7 +20,6 @@ from tests.build import NOW
 from tests.fakes import FakeClock
 
 HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("bsdrwHvLUxlfw5SqKVCN")
-OPTIONS = {"log_level": "info", "log_format": "text", "quiet": False, "color": "auto"}
 
 
 def answered(done: int, of: int, *, location: LocationId = HERE, **more: Any) -> BatchAnswered:
@@ -31,7 +30,7 @@ def answered(done: int, of: int, *, location: LocationId = HERE, **more: Any) ->
 def told(capfd: pytest.CaptureFixture[str], *events: tuple[int, Event], **options: Any) -> list[str]:
     """The lines on stderr of events that happen so many milliseconds after one another."""
     clock = FakeClock(NOW)
-    progress = Progress(OPTIONS | options, clock.now)
+    progress = Progress(Verbosity(**options), clock.now)
     for gap, event in events:
         clock.ms += gap
         progress(event)
@@ -65,7 +64,7 @@ def test_reading_a_few_contacts_takes_no_line_a_contact(
     """As `refresh`, `drift --refresh`, `plan --refresh` and a settling tell it: half a second a contact."""
     events: list[tuple[int, Event]] = [(0, Priced(HERE, "get", contacts, 0, 0.1))]
     events += [(500, Read(HERE, done, contacts)) for done in range(1, contacts + 1)]
-    lines = told(capfd, *events, log_format=log_format)
+    lines = told(capfd, *events, as_json=log_format == "json")
     assert len(lines) == 2 + (contacts - 1) * 500 // EVERY_MS
 
 
@@ -78,7 +77,7 @@ def test_an_end_that_is_told_twice_is_one_line(capfd: pytest.CaptureFixture[str]
 def test_reading_a_million_contacts_takes_few_lines_for_machines_too(capfd: pytest.CaptureFixture[str]) -> None:
     events = [(1, Read(HERE, done, 10_000)) for done in range(1, 10_001)]
     assert len(told(capfd, *events)) == 2
-    assert len(told(capfd, *events, log_format="json")) == 2
+    assert len(told(capfd, *events, as_json=True)) == 2
 
 
 def test_many_that_wait_for_the_same_take_a_line_every_few_seconds(capfd: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +103,7 @@ def test_a_line_is_there_as_soon_as_it_is_told(log_format: str) -> None:
     """A log of CI is a pipe: what stays in a buffer is seen when all is over."""
     stream = Counting()
     with contextlib.redirect_stderr(stream):
-        progress = Progress(OPTIONS | {"log_format": log_format}, FakeClock(NOW).now)
+        progress = Progress(Verbosity(as_json=log_format == "json"), FakeClock(NOW).now)
         progress(RoundStarted(HERE, 1, 5))
         assert stream.flushed == 1
         progress(Waiting(HERE, 9_000, "rate limit"))
@@ -112,10 +111,10 @@ def test_a_line_is_there_as_soon_as_it_is_told(log_format: str) -> None:
 
 
 def test_debug_tells_everything_and_warning_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    assert len(told(capfd, *a_run(200, 5), log_level="debug")) == 201
-    assert told(capfd, *a_run(200, 5), log_level="warning") == []
+    assert len(told(capfd, *a_run(200, 5), level="debug")) == 201
+    assert told(capfd, *a_run(200, 5), level="warning") == []
     assert told(capfd, *a_run(200, 5), quiet=True) == []
-    assert told(capfd, *a_run(200, 5), quiet=True, log_format="json") == []
+    assert told(capfd, *a_run(200, 5), quiet=True, as_json=True) == []
 
 
 def test_waits_are_told_from_a_second_on(capfd: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +139,7 @@ def test_one_json_object_a_line_with_keys_that_stay(capfd: pytest.CaptureFixture
         Waiting(HERE, 5_000, "\x1b[2J\n::error::x ##[y]"),
         answered(1, 1, quota_left=17),
     ]
-    lines = told(capfd, *((0, event) for event in events), log_format="json")
+    lines = told(capfd, *((0, event) for event in events), as_json=True)
     documents = [json.loads(line) for line in lines]
     assert {each["event"]: each.keys() - {"time", "event", "location"} for each in documents} == KEYS
     assert all(each["time"].endswith("Z") and each["location"] == HERE for each in documents)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.looking import side_by_side
 from reconciler.clock import SystemClock
 from reconciler.core.model.errors import UsageError
+from reconciler.operations.current_state import run_side_by_side
 from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.server import Running, in_background
@@ -79,7 +79,7 @@ def test_a_location_that_fails_does_not_stop_the_others(
     assert reconciler("plan", "--refresh", "get").code == 7
 
 
-def test_locations_are_looked_at_side_by_side() -> None:
+def test_locations_are_looked_at_run_side_by_side() -> None:
     async def both() -> list[int]:
         first, second = asyncio.Event(), asyncio.Event()
 
@@ -88,7 +88,7 @@ def test_locations_are_looked_at_side_by_side() -> None:
             await other.wait()
             return result
 
-        return await side_by_side([meet(first, second, 1), meet(second, first, 2)])
+        return await run_side_by_side([meet(first, second, 1), meet(second, first, 2)])
 
     assert asyncio.run(both()) == [1, 2]
 
@@ -106,7 +106,7 @@ def test_the_first_error_ends_the_others() -> None:
         async def fail() -> None:
             raise UsageError("no")
 
-        await side_by_side([wait(), fail()])
+        await run_side_by_side([wait(), fail()])
 
     with pytest.raises(UsageError, match="no"):
         asyncio.run(both())

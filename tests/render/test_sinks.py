@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.console import Console
+from reconciler.cli.progress_output import Verbosity
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.events import Waiting
@@ -198,7 +199,7 @@ def check_log(text: str) -> None:
     """Progress and warnings on stderr, for people and for programs."""
     for kind in ("text", "json"):
         sink = io.StringIO()
-        console = Console.of({"color": "never", "quiet": False, "log_level": "debug", "log_format": kind})
+        console = Console.open(Verbosity(level="debug", as_json=kind == "json", color="never"))
         with redirect_stderr(sink):
             console.note(text)
             console(Waiting(LocationId(text), 5_000, text))

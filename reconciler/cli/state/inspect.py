@@ -1,0 +1,125 @@
+"""`reconciler state list`, `show`, `pull` and `verify`: commands that change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from reconciler.cli.console import print_document
+from reconciler.cli.options import (
+    FORMATS,
+    Form,
+    Invocation,
+    common,
+    locations_option,
+    manifests_option,
+    output,
+    parse_age,
+)
+from reconciler.core.formats.state_json import state_document
+from reconciler.core.model.errors import ExitCode, UsageError
+from reconciler.core.model.names import ContactId, Instant, normalise_tag
+from reconciler.core.model.safe_text import json_line, redacted
+from reconciler.core.planning.state_filter import StateFilter, Status
+from reconciler.operations.state import find_contact, load_states, pull_states, verify_state
+from reconciler.operations.workspace import Workspace
+from reconciler.output.blocks import counted
+from reconciler.output.contact import ContactDocument
+from reconciler.output.state import FactsDocument, StateDocument
+
+
+@click.command("list", epilog="Example: reconciler state list --tag vip --status quarantined --older-than 30d")
+@locations_option
+@click.option("--tag", "tags", multiple=True, metavar="T", help="Only contacts with this tag; repeatable: with any.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice([status.value for status in Status]),
+    help="Only contacts of this status; repeatable: of any.",
+)
+@click.option("--older-than", default="", metavar="AGE", help="Only contacts not observed since, such as 12h, 30d.")
+@manifests_option
+@output(*FORMATS)
+@common
+def list_contacts(
+    locations: tuple[str, ...],
+    tags: tuple[str, ...],
+    statuses: tuple[str, ...],
+    older_than: str,
+    manifests: Path,
+    form: Form,
+    invocation: Invocation,
+) -> int:
+    """List contacts with their observed and managed tags."""
+    console, workspace = invocation.console, invocation.workspace(manifests)
+    age = parse_age("older-than", older_than)
+    state_filter = StateFilter(
+        tags=frozenset(map(normalise_tag, tags)),
+        statuses=frozenset(map(Status, statuses)),
+        before=None if age is None else Instant(workspace.clock.now() - age),
+    )
+    result = load_states(workspace, locations, state_filter)
+    print_document(StateDocument(result.states), console, form)
+    if not result.states:
+        console.note(f"no state yet at {redacted(result.url)}: the first apply makes it")
+    return 0
+
+
+@click.command("show", epilog="Example: reconciler state show qFSqySFkVvNzOSqgGqFi")
+@click.argument("contact", default="", metavar="[CONTACT]")
+@click.option("--location", "locations", multiple=True, metavar="L", help="Only this location, by id or name.")
+@manifests_option
+@output(*FORMATS)
+@common
+def show(contact: str, locations: tuple[str, ...], manifests: Path, form: Form, invocation: Invocation) -> int:
+    """Tell all that is known of a contact: its tags, who declares them, since when, from which run, what was done.
+
+    Without CONTACT: each location's serial and lineage, and what its API taught us: limits of a request, tags that it
+    spells otherwise, whether a write of tags moves `dateUpdated`.
+    """
+    console, workspace = invocation.console, invocation.workspace(manifests)
+    if not contact:
+        return _show_locations(workspace, locations, form, invocation)
+    result = find_contact(workspace, ContactId(contact), locations)
+    for note in result.notes:
+        console.note(note)
+    if not result.stories:
+        raise UsageError(f"nothing is known of contact {contact!r}", hint="`reconciler state list` lists the contacts")
+    print_document(ContactDocument(result.stories), console, form)
+    return 0
+
+
+def _show_locations(workspace: Workspace, locations: tuple[str, ...], form: Form, invocation: Invocation) -> int:
+    states = load_states(workspace, locations).states
+    print_document(FactsDocument(states), invocation.console, form)
+    return 0
+
+
+@click.command("pull", epilog="Example: reconciler state pull --location asdrwHvLUxlfw5SqKVCN > state.json")
+@locations_option
+@manifests_option
+@common
+def pull(locations: tuple[str, ...], manifests: Path, invocation: Invocation) -> int:
+    """Print the whole state as portable JSON: contents, ledger and journal, to keep, read or push."""
+    states = pull_states(invocation.workspace(manifests), locations)
+    invocation.console.answer(json_line(state_document(states)))
+    return 0
+
+
+@click.command("verify", epilog="Example: reconciler state verify")
+@manifests_option
+@common
+def verify(manifests: Path, invocation: Invocation) -> int:
+    """Check every law that the state obeys: how it is stored, and that all of it hangs together.
+
+    Exit code 0 where all of them hold, 1 where not. Changes nothing.
+    """
+    console, result = invocation.console, verify_state(invocation.workspace(manifests))
+    for line in result.faults:
+        console.say(line)
+    if result.faults:
+        return ExitCode.ERROR
+    console.say(f"{redacted(result.url)} is whole: {counted(result.locations, 'location')}")
+    return ExitCode.DONE

@@ -1,0 +1,268 @@
+"""Mending the state: contacts forgotten and imported, whole states replaced and copied, answers recovered, locks ended.
+
+Every change is made under the location's lease. Where contacts change, it is a run of the history as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.core.formats.integrity import verify
+from reconciler.core.formats.recovery_file import UnrecordedAnswers, is_open
+from reconciler.core.formats.state_json import Portable, accept
+from reconciler.core.formats.state_json_reader import read_state
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ObservationOrigin
+from reconciler.core.model.errors import InvalidInput, Problem, StateError, UsageError
+from reconciler.core.model.journal import RunHeader, RunStatus
+from reconciler.core.model.lease import Lease
+from reconciler.core.model.names import ContactId, Instant, LocationId, Source, TagSet
+from reconciler.core.observing.refresh_rules import record_observations
+from reconciler.journalled_run import HeldLease, JournalledRun, acquire_lease, journalled_run, load_unrecorded
+from reconciler.loading.export_files import Exported, read_export
+from reconciler.operations.git import GitRefused
+from reconciler.operations.git_revision import find_commit_time
+from reconciler.operations.identity import find_holder
+from reconciler.operations.state import pull_location
+from reconciler.operations.workspace import Workspace, find_location, settle_ms_from
+from reconciler.ports import LocationStore, StateStore
+from reconciler.store import open_reader, open_store
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetRequest:
+    """A request to forget contacts of a location, or the limits that its API taught."""
+
+    location: str
+    contacts: tuple[ContactId, ...] = ()
+    limits: bool = False
+    """Whether the sizes of requests are forgotten that refusals told."""
+    lock_timeout_ms: int = 0
+    """How long to wait for a location that a run holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetResult:
+    """The contacts of a location that were forgotten."""
+
+    location: LocationId
+    forgotten: tuple[ContactId, ...]
+    unknown: tuple[ContactId, ...]
+    """Contacts that the state did not have."""
+    released: Mapping[ContactId, TagSet]
+    """Tags that stay on contacts and are under management no more."""
+
+
+async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
+    """Forgets contacts, their rows in the journal included. Raises UsageError where there is nothing to forget."""
+    if not request.contacts and not request.limits:
+        raise UsageError("nothing to forget: name contacts, or say --limits")
+    settings = workspace.load_settings()
+    with open_reader(settings.state) as reader:
+        location = find_location(reader, request.location, settings)
+    with (
+        open_store(settings.state) as store,
+        await _acquire(workspace, store, location, "state forget", request.lock_timeout_ms) as held,
+        _journal(held),
+    ):
+        state = held.store.load_state()
+        if request.limits:
+            held.store.save_facts(held.lease, state.facts.without_limits())
+        if request.contacts:
+            held.store.forget_contacts(held.lease, request.contacts)
+    observed = state.observed
+    forgotten = tuple(contact for contact in request.contacts if contact in observed.contacts)
+    return ForgetResult(
+        location,
+        forgotten,
+        tuple(contact for contact in request.contacts if contact not in observed.contacts),
+        {contact: ledger for contact in forgotten if (ledger := observed[contact].ledger)},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """A request to take the tags of contacts from an exported file."""
+
+    file: Path
+    location: str
+    observed_at: Instant
+    """When the file was exported."""
+    lock_timeout_ms: int = 0
+    """How long to wait for a location that a run holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """An export, and how many of its contacts were news."""
+
+    exported: Exported
+    changed: int
+
+    @property
+    def contacts(self) -> int:
+        return sum(map(len, self.exported.contacts.values()))
+
+
+async def import_contacts(workspace: Workspace, request: ImportRequest) -> ImportResult:
+    """Stores the tags of an export, without a request; a later observation stays."""
+    settings = workspace.load_settings()
+    location = settings.find_location(request.location)
+    exported = read_export(request.file, location)
+    observations = [
+        ObservedContacts(tags, request.observed_at, ObservationOrigin.IMPORT, contacts)
+        for tags, contacts in exported.contacts.items()
+    ]
+    with (
+        open_store(settings.state) as store,
+        await _acquire(workspace, store, location, "state import", request.lock_timeout_ms) as held,
+        _journal(held),
+    ):
+        state = held.store.load_state()
+        spelt = tuple(map(state.spelling.spell_observed, observations))
+        changed = record_observations(state.observed, spelt, settle_ms=settle_ms_from(settings))
+        held.store.save_states(held.lease, changed)
+    return ImportResult(exported, len(changed))
+
+
+def find_export_time(file: Path, now: Instant) -> tuple[Instant, bool]:
+    """The time of the file's commit, or of its last change where Git does not track it; at most now.
+
+    And whether it is that of a commit: a checkout makes every file new. Raises UsageError where that cannot be told.
+    """
+    if not file.is_file():
+        return now, False
+    try:
+        committed = find_commit_time(file)
+    except GitRefused as error:
+        hint = "say when the file was exported: --observed-at TIME"
+        raise UsageError(error.message, hint=f"{hint}; or {error.hint}" if error.hint else hint) from None
+    if committed is None:
+        return min(Instant(file.stat().st_mtime_ns // 1_000_000), now), False
+    return min(committed, now), True
+
+
+def read_portable(file: Path, now: Instant) -> tuple[Portable, ...]:
+    """The states in a file that `state pull` printed; raises InvalidInput where they contradict themselves."""
+    try:
+        document = json.loads(file.read_bytes())
+    except OSError as error:
+        raise InvalidInput([Problem(Source(str(file)), f"cannot be read: {error.strerror}", "state")]) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput([Problem(Source(str(file)), "is not JSON", "state")]) from error
+    states = read_state(document, path=str(file))
+    faults = [Problem(Source(str(file)), line, "state") for state in states for line in verify(state, now=now)]
+    if faults:
+        raise InvalidInput(faults)
+    return states
+
+
+@dataclass(frozen=True, slots=True)
+class PushedState:
+    """A location whose state was replaced; `serial` is None where it was the same already."""
+
+    location: LocationId
+    serial: int | None
+
+
+async def push_states(
+    workspace: Workspace, states: Sequence[Portable], *, lock_timeout_ms: int = 0
+) -> AsyncIterator[PushedState]:
+    """Replaces the state of one location after the other.
+
+    Raises StateError where the lineage is another, or the serial older than that of the state.
+    """
+    with open_store(workspace.load_settings().state) as store:
+        for portable in states:
+            location = portable.state.location
+            with await _acquire(workspace, store, location, "state push", lock_timeout_ms) as held:
+                accepted = accept(pull_location(store, location), portable)
+                if accepted is not None:
+                    held.store.replace_state(held.lease, accepted.state, accepted.runs)
+            yield PushedState(location, None if accepted is None else accepted.state.serial)
+
+
+async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int = 0) -> AsyncIterator[Portable]:
+    """Copies the state of one location after the other to another place, and proves that each arrived.
+
+    No run can work on a location while it is copied. The old state stays as it is.
+    """
+    settings = workspace.load_settings()
+    if url == settings.state:
+        raise UsageError("the state is there already", hint="name another place")
+    with open_store(settings.state) as source, open_store(url) as target:
+        for location in source.list_locations():
+            with (
+                await _acquire(workspace, source, location, "state migrate", lock_timeout_ms),
+                await _acquire(workspace, target, location, "state migrate", lock_timeout_ms) as held,
+            ):
+                portable = pull_location(source, location)
+                accepted = accept(pull_location(target, location), portable)
+                if accepted is not None:
+                    held.store.replace_state(held.lease, accepted.state, accepted.runs)
+                # the copy is read back: what it would still have to accept did not arrive
+                if accept(portable, pull_location(target, location)) is not None:
+                    raise StateError(f"location {location} did not arrive whole", hint="the old state is untouched")
+            yield portable
+
+
+async def recover_answers(
+    workspace: Workspace, files: Sequence[Path], *, lock_timeout_ms: int = 0
+) -> AsyncIterator[UnrecordedAnswers]:
+    """Records the answers in one recovery file after the other, which the state could not be given in their run.
+
+    Raises StateError where the state does not wait for an answer.
+    """
+    recovered = [load_unrecorded(file) for file in files]
+    with open_store(workspace.load_settings().state) as store:
+        for answers in recovered:
+            with await _acquire(workspace, store, answers.location, "state recover", lock_timeout_ms) as held:
+                _refuse_settled(held.store, answers)
+                if answers.had_no_effect:
+                    held.store.withdraw_batch(held.lease, answers.number, answers.learnt, answers.answered)
+                else:
+                    held.store.record_answer(
+                        held.lease, answers.number, answers.verdicts, answers.learnt, answers.answered
+                    )
+            yield answers
+
+
+def _refuse_settled(store: LocationStore, answers: UnrecordedAnswers) -> None:
+    runs = store.read_runs()
+    same = store.load_state().lineage == answers.lineage
+    if not same or not is_open(answers, runs[-1] if runs else None, tuple(store.read_batches(answers.run))):
+        raise StateError(
+            f"the state does not wait for this answer of run {answers.run}: it has it, or a later run has begun",
+            hint="plan with --refresh get to settle what is in doubt",
+        )
+
+
+def unlock(workspace: Workspace, location: str, lease: str) -> Lease:
+    """Ends the lease with this id on a location, and returns it; raises UsageError where it is another."""
+    settings = workspace.load_settings()
+    with open_store(settings.state) as store:
+        return store.at(settings.find_location(location)).unlock_lease(lease)
+
+
+async def _acquire(
+    workspace: Workspace, store: StateStore, location: LocationId, operation: str, lock_timeout_ms: int
+) -> HeldLease:
+    return await acquire_lease(
+        location,
+        find_holder(operation, workspace),
+        store=store,
+        clock=workspace.clock,
+        report=workspace.listener,
+        lock_timeout_ms=lock_timeout_ms,
+    )
+
+
+def _journal(held: HeldLease) -> AbstractContextManager[JournalledRun]:
+    """A run of the history: a change by hand that is cancelled has stopped."""
+    holder = held.lease.holder
+    header = RunHeader(held.lease.location, holder.operation, holder.who, held.clock.now())
+    return journalled_run(held, header, cancelled=RunStatus.STOPPED)

@@ -1,0 +1,97 @@
+"""Comparing the manifests with those of another revision. Law: needs no token, no state and no environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from reconciler.core.manifests.compare_revisions import Comparison, SettingMove, compare_revisions
+from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.errors import UsageError
+from reconciler.core.model.manifest import ContactSet, Manifest, TagRule
+from reconciler.core.model.names import Instant, LocationId, iso
+from reconciler.core.model.settings import Settings
+from reconciler.loading import Directory, Loaded, load_files
+from reconciler.loading.settings import compare_settings
+from reconciler.operations.git_revision import read_files_at
+from reconciler.operations.workspace import Workspace, group_manifests
+from reconciler.output.settings import shown
+
+NO_FILES = Loaded(Settings(), (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class CompareResult:
+    """The comparison of each location, and of the settings."""
+
+    comparisons: tuple[Comparison, ...]
+    moves: tuple[SettingMove, ...]
+    settings: Settings
+    """The settings as the files have them now."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.moves and all(comparison.is_empty for comparison in self.comparisons)
+
+
+def compare_with(workspace: Workspace, base: str) -> CompareResult:
+    """The files of a workspace as they are now, compared with those at `base`, a revision of Git.
+
+    Raises InvalidInput for either side, GitRefused, and UsageError where neither has a manifest.
+    """
+    # both sides at one instant, so that time makes no difference
+    now, directory = workspace.clock.now(), workspace.directory
+    workspace.listener.on_manifests(directory)
+    then = read_files_at(base, directory)
+    before = load_files(then, now=now) if then.names() else NO_FILES
+    present = Directory(directory)
+    after = load_files(present, now=now) if directory.is_dir() and present.names() else NO_FILES
+    if not before.manifests and not after.manifests:
+        raise UsageError(f"there is no manifest below {directory}, neither now nor at {base}")
+    old, new = _resolve_all(before, now), _resolve_all(after, now)
+    return CompareResult(
+        tuple(
+            compare_revisions(location, old.get(location), new.get(location))
+            for location in sorted(old.keys() | new.keys())
+        ),
+        tuple(compare_settings(_flatten(before), _flatten(after))),
+        after.settings,
+    )
+
+
+def _resolve_all(loaded: Loaded, now: Instant) -> dict[LocationId, Desired]:
+    settings = loaded.settings
+    return {
+        location: resolve(manifests, now=now, shared_rules=settings.rules, authority=settings.authority)
+        for location, manifests in group_manifests(loaded.manifests).items()
+    }
+
+
+def _flatten(loaded: Loaded) -> dict[str, object]:
+    """Settings, tag rules and the manner of each set, as a tree of plain values."""
+    tree: dict[str, object] = {setting.key: setting.value for setting in shown(loaded.settings)}
+    tree |= {f"tags.{tag}": _flatten_rule(rule) for tag, rule in loaded.settings.rules.items()}
+    for manifest in loaded.manifests:
+        tree |= {f"{manifest.location}.tags.{tag}": _flatten_rule(rule) for tag, rule in manifest.rules.items()}
+        tree |= {
+            f"{manifest.location}.contact_sets.{declared.name}": _flatten_set(declared, manifest)
+            for declared in manifest.sets
+        }
+    return tree
+
+
+def _flatten_set(declared: ContactSet, manifest: Manifest) -> Mapping[str, object]:
+    """The manner of a set, without its contacts and tags."""
+    return {
+        "authority": str(declared.authority or manifest.authority or "as in the settings"),
+        "ignore": ", ".join(declared.ignore) or None,
+        "on_leave": str(declared.on_leave),
+        "from": None if declared.start is None else iso(declared.start),
+        "until": None if declared.until is None else iso(declared.until),
+    }
+
+
+def _flatten_rule(rule: TagRule) -> Mapping[str, object]:
+    """The keys of a rule that differ from the default."""
+    default = asdict(TagRule(rule.tag, rule.source))
+    return {key: value for key, value in asdict(rule).items() if value != default[key]}

@@ -1,0 +1,247 @@
+"""The current state of each location: as it is stored, with contacts read first where a request asks for that.
+
+Law: holds no writer, and stores nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.api_limits import Alias
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.errors import UsageError
+from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, did_you_mean
+from reconciler.core.model.outcome import called
+from reconciler.core.model.settings import Settings
+from reconciler.core.observing.refresh_rules import (
+    Method,
+    RefreshRequest,
+    RefreshResult,
+    UnreachableReason,
+    contradicted_by,
+    list_doubtful,
+    list_outdated,
+    may_search,
+    record_observations,
+)
+from reconciler.core.planning.changes import HeldContacts, Selection
+from reconciler.core.planning.diff import select_contacts
+from reconciler.core.planning.plan import LocationState, PlanOptions
+from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
+from reconciler.core.running.pace import Pace
+from reconciler.operations.api import assume_sent_today, name_token_place, open_reading
+from reconciler.operations.plan_options import Reading, Scope, make_selection
+from reconciler.operations.workspace import Session, Workspace, load_state, settle_ms_from
+from reconciler.output.blocks import counted
+from reconciler.ports import StateReader
+from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh
+from reconciler.request_gate import Heartbeat, NoLease, RequestGate
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentState:
+    """The state of a location, with the observations of a reading just now."""
+
+    state: LocationState
+    observations: tuple[ObservedContacts, ...] = ()
+    earlier: Mapping[ContactId, ContactState] | None = None
+    """The states that the observations replaced; None where nothing was read."""
+    searched: Searched = NOT_SEARCHED
+    gone: Mapping[ContactId, UnreachableReason] = field(default_factory=dict)
+    """Declared contacts that were looked for and are not there."""
+    unread: Mapping[ContactId, str] = field(default_factory=dict)
+    """Contacts that could not be read, and why."""
+    incomplete: str = ""
+    """Why nothing follows from a contact's not being shown; empty where it does."""
+    respelt: tuple[Alias, ...] = ()
+    """Tags of the manifests that the location keeps in another spelling."""
+
+    def add_to(self, options: PlanOptions) -> PlanOptions:
+        """The options of a plan that is made on this state."""
+        reasons = sorted(set(self.gone.values()))
+        unreachable = (
+            HeldContacts(reason, (), tuple(sorted(contact for contact in self.gone if self.gone[contact] is reason)))
+            for reason in reasons
+        )
+        return replace(options, searched=self.searched, gone=tuple(unreachable))
+
+    def list_notes(self) -> list[str]:
+        """A line for each fact of the reading that a person should know."""
+        where = f"location {self.state.location}"
+        notes = [f"{where} keeps the tag {tag!r} as {kept!r}: it is told by that name" for tag, kept in self.respelt]
+        if self.gone:
+            notes.append(f"{where}: {counted(len(self.gone), 'declared contact')} not there: see drift")
+        notes += self.list_unread()
+        if self.incomplete:
+            notes.append(
+                f"{where}: the search was not complete ({self.incomplete}): nothing follows from who is missing"
+            )
+        return notes
+
+    def list_unread(self) -> list[str]:
+        """One line of the contacts whose reading failed; none where all were read."""
+        if not self.unread:
+            return []
+        reason = next(iter(self.unread.values()))
+        count = counted(len(self.unread), "contact")
+        return [f"location {self.state.location}: {count} could not be read ({reason}), and known as before"]
+
+
+async def find_current(
+    session: Session,
+    reader: StateReader,
+    scope: Scope,
+    reading: Reading,
+    *,
+    contacts: Sequence[ContactId] | None = None,
+) -> list[CurrentState]:
+    """The current state of every location of a session.
+
+    `contacts`: those to read instead of the declared ones; an index that lags is not asked for them.
+    """
+    states = {location: load_state(session.settings, reader, location) for location in session.desired}
+    current = [CurrentState(state, respelt=_find_respelt(session, state)) for state in states.values()]
+    if reading.method is not None:
+        wanted = {
+            location: make_refresh_request(session, state, scope, reading, contacts=contacts)
+            for location, state in states.items()
+        }
+        for location in states:
+            assume_sent_today(session.pace(location), reader.at(location), session.workspace.clock)
+        current = await run_side_by_side(
+            _read_current(session, state, scope, wanted[location]) for location, state in states.items()
+        )
+    _refuse_unknown_tags(session, states.values(), make_selection(session, scope).tags)
+    return current
+
+
+async def run_side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order. The first error ends them all: a part of the locations makes no answer."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _read_current(session: Session, state: LocationState, scope: Scope, wanted: RefreshRequest) -> CurrentState:
+    result = await read_location(
+        session.workspace, session.settings, state.location, wanted, pace=session.pace(state.location)
+    )
+    declared = list_concerned(session.desired[state.location], state, make_selection(session, scope))
+    earlier = take_in_observations(state, result.seen, settle_ms_from(session.settings))
+    return CurrentState(
+        state=state,
+        observations=result.seen,
+        earlier=earlier,
+        searched=result.searched,
+        gone=result.unreachable(declared, state.observed),
+        unread=result.unread,
+        incomplete=result.incomplete,
+        respelt=_find_respelt(session, state),
+    )
+
+
+def _find_respelt(session: Session, state: LocationState) -> tuple[Alias, ...]:
+    return tuple(
+        (tag, state.spelling.of(tag))
+        for tag in sorted(session.desired[state.location].owned & state.spelling.names.keys())
+    )
+
+
+async def read_location(
+    workspace: Workspace,
+    settings: Settings,
+    location: LocationId,
+    wanted: RefreshRequest,
+    *,
+    pace: Pace,
+    keep: Keep = keep_nothing,
+    heartbeat: Heartbeat | None = None,
+) -> RefreshResult:
+    """Reads contacts from a location's API; without a request where nothing is wanted.
+
+    `heartbeat`: of the lease, where the reading is stored.
+    """
+    if wanted.is_empty:
+        return RefreshResult()
+    workspace.listener.on_reading(keep is not keep_nothing)
+    token = called(name_token_place(workspace, settings, location))
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(open_reading(workspace, settings, location, pace))
+        gate = RequestGate(location, pace, workspace.clock, workspace.listener, heartbeat or NoLease(workspace.clock))
+        return await refresh(wanted, ReadServices(api, gate, token=token), keep)
+
+
+def make_refresh_request(
+    session: Session,
+    state: LocationState,
+    scope: Scope,
+    reading: Reading,
+    *,
+    contacts: Sequence[ContactId] | None = None,
+) -> RefreshRequest:
+    """The contacts of one location that are read, and how; `contacts` as in `find_current`."""
+    selection = state.spelling.spell_selection(make_selection(session, scope))
+    desired = state.spelling.spell_desired(session.desired[state.location])
+    concerned = list_concerned(desired, state, selection) if contacts is None else contacts
+    age = reading.max_age_ms
+    before = None if age is None else Instant(session.now - age)
+    due = tuple(list_outdated(concerned, state.observed, before))
+    return RefreshRequest(
+        method=reading.method or Method.AUTO,
+        contacts=due,
+        doubtful=tuple(list_doubtful(due, state.observed)),
+        exclusive=frozenset() if contacts is not None else _find_sought(desired, selection),
+        known=len(desired.contacts.keys() | state.observed.contacts.keys()),
+        lagging=may_search(max_age_ms=age, verifies=contacts is not None),
+        contradicted=partial(contradicted_by, observed=state.observed, spelling=state.spelling),
+    )
+
+
+def _find_sought(desired: Desired, selection: Selection) -> TagSet:
+    """The exclusive tags whose other holders are looked for."""
+    # a chosen set has no holders outside of it
+    return frozenset() if selection.sets else frozenset(filter(selection.takes, exclusive_tags(desired)))
+
+
+def _refuse_unknown_tags(session: Session, states: Collection[LocationState], tags: TagSet) -> None:
+    """Raises UsageError for a --tag that neither manifests nor state have: it is mistyped."""
+    if not tags:
+        return
+    known = {tag for desired in session.desired.values() for tag in desired.owned}
+    known |= {tag for state in states for tag in state.spelling.names}
+    # exact authority removes tags that only contacts have
+    for pattern in (pattern for state in states for pattern in state.observed.patterns):
+        known |= pattern.ledger | pattern.doubt | (pattern.observed or frozenset())
+    if unknown := sorted(tags - known):
+        near = did_you_mean(unknown[0], sorted(known))
+        raise UsageError(f"no manifest, no ledger and no observation has the tag {unknown[0]!r}", hint=near)
+
+
+def list_concerned(desired: Desired, state: LocationState, selection: Selection) -> list[ContactId]:
+    """The contacts that are declared, and those that the ledger still holds."""
+    declared = set(select_contacts(desired, selection))
+    if selection.sets:
+        return sorted(declared)
+    return sorted(declared | {contact for contact, known in state.observed.items() if known.ledger})
+
+
+def take_in_observations(
+    state: LocationState, observations: Sequence[ObservedContacts], settle_ms: int
+) -> dict[ContactId, ContactState]:
+    """Takes observations into the state, in memory only; returns the states that they replaced."""
+    earlier = {contact: state.observed[contact] for observed in observations for contact in observed.contacts}
+    record_observations(state.observed, tuple(map(state.spelling.spell_observed, observations)), settle_ms=settle_ms)
+    return earlier

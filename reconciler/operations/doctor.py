@@ -1,0 +1,202 @@
+"""The doctor: whether all is in place to plan and apply. Law: holds no writer, changes nothing."""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from reconciler import __version__
+from reconciler.core.model.api_limits import Quota
+from reconciler.core.model.errors import ApiError, AuthRefused, ExitCode, InvalidInput, NoWay, ReconcilerError
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.settings import OriginKind, Settings
+from reconciler.core.observing.diagnosis import (
+    Answered,
+    Examined,
+    Remark,
+    api_remark,
+    bad,
+    clock_remark,
+    exit_code,
+    good,
+    last_write,
+    limit_remarks,
+    lock_remark,
+    read_remark,
+    state_remark,
+    token_remark,
+    watch,
+    write_remark,
+)
+from reconciler.core.planning.plan import LocationState
+from reconciler.core.running.pace import Pace
+from reconciler.highlevel import ApiArguments, connect_reader, describe_proxy
+from reconciler.operations.api import make_arguments
+from reconciler.operations.workspace import SilentListener, Workspace, rate_from
+from reconciler.output.blocks import counted
+from reconciler.request_gate import NoLease, RequestGate
+from reconciler.store import open_reader
+
+LIBRARIES = ("httpx", "pydantic", "numpy", "click")
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorRequest:
+    """A request to examine a workspace."""
+
+    locations: tuple[str, ...] = ()
+    """The ids or names of the locations; empty: all of manifests and settings."""
+    offline: bool = False
+    """Whether the API is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorResult:
+    """The machine, the manifests and each location, examined."""
+
+    examined: tuple[Examined, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nothing is bad, 7 where a token is refused, else 1."""
+        return exit_code(self.examined)
+
+
+async def examine(workspace: Workspace, request: DoctorRequest) -> DoctorResult:
+    """Examines versions, manifests, state and lock, and each location's API by two requests that only read.
+
+    Raises InvalidInput and UsageError where not even the settings can be read.
+    """
+    settings = workspace.load_settings()
+    remark, found = _examine_manifests(workspace)
+    locations = [settings.find_location(name) for name in request.locations]
+    machine = Examined("This machine", (*_list_versions(), _examine_state_home(workspace, settings)))
+    return DoctorResult(
+        (
+            machine,
+            Examined("Manifests", (remark,)),
+            *[
+                await _examine_location(workspace, settings, location, offline=request.offline)
+                for location in locations or sorted(found | settings.locations.keys())
+            ],
+        )
+    )
+
+
+def _list_versions() -> list[Remark]:
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    where = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {sys.platform}"
+    return [good("version", f"reconciler {__version__}, {where}"), good("libraries", libraries)]
+
+
+def _examine_state_home(workspace: Workspace, settings: Settings) -> Remark:
+    place = f"{redacted(settings.state)} (from {settings.origin('state')})"
+    if workspace.in_ci and settings.origin("state").kind is OriginKind.DEFAULT:
+        remedy = "name a state that outlives the job: --state, RECONCILER_STATE or `state` in reconciler.yaml"
+        return watch("state", f"{place}: the default, in CI", remedy)
+    return good("state", place)
+
+
+def _examine_manifests(workspace: Workspace) -> tuple[Remark, set[LocationId]]:
+    """A remark on the manifests, and the locations that they name."""
+    directory = workspace.directory
+    try:
+        loaded = workspace.load_manifests(now=workspace.clock.now())
+    except InvalidInput as error:
+        summary = f"{directory}: {counted(len(error.problems), 'problem')}, first: {error.problems[0].message}"
+        return bad("manifests", summary, "reconciler validate shows all of them"), set()
+    locations = {manifest.location for manifest in loaded.manifests}
+    summary = f"{directory}: {counted(len(loaded.manifests), 'manifest')}, {counted(len(locations), 'location')}"
+    return good("manifests", summary), locations
+
+
+async def _examine_location(
+    workspace: Workspace, settings: Settings, location: LocationId, *, offline: bool
+) -> Examined:
+    state, remarks = _examine_state(workspace, settings, location)
+    written_at = None if state is None else last_write(state)
+    return Examined(
+        f"Location {location}",
+        (*remarks, *await _examine_token(workspace, settings, location, written_at, offline=offline)),
+    )
+
+
+def _examine_state(
+    workspace: Workspace, settings: Settings, location: LocationId
+) -> tuple[LocationState | None, list[Remark]]:
+    try:
+        with open_reader(settings.state) as reader:
+            state = reader.at(location).load_state()
+            lease = reader.at(location).read_lease(workspace.clock.now())
+    except ReconcilerError as error:
+        return None, [bad("state", error.message, error.hint or "reconciler state verify", error.exit_code)]
+    pin = settings.pin(location)
+    if pin not in (None, state.lineage):
+        mismatch = f"pinned to lineage {pin}, found {state.lineage or 'none'}"
+        return None, [bad("state", mismatch, "see that `state` names the right one"), lock_remark(lease)]
+    return state, [state_remark(state), lock_remark(lease)]
+
+
+async def _examine_token(
+    workspace: Workspace, settings: Settings, location: LocationId, written_at: Instant | None, *, offline: bool
+) -> list[Remark]:
+    """`written_at`: when a write was last answered."""
+    quotas, pace = [Quota()], Pace(rate_from(settings))
+
+    def on_quota(quota: Quota) -> None:
+        quotas.append(quota)
+        pace.heed_quota(quota, workspace.clock.now())
+
+    # two requests are soon over: their waits are not worth a line
+    gate = RequestGate(location, pace, workspace.clock, SilentListener(), NoLease(workspace.clock))
+    try:
+        arguments = make_arguments(workspace, settings, location, on_quota)
+    except AuthRefused as error:
+        return [bad("token", error.message, error.hint, ExitCode.AUTH)]
+    if offline:
+        return [good("token", f"from {arguments['held_in']}")]
+    try:
+        return await _ask_api(workspace, settings, arguments, gate, quotas, written_at)
+    except NoWay as error:
+        return [bad("API reachable", error.message, error.hint, error.exit_code)]
+
+
+async def _ask_api(
+    workspace: Workspace,
+    settings: Settings,
+    arguments: ApiArguments,
+    gate: RequestGate,
+    quotas: list[Quota],
+    written_at: Instant | None,
+) -> list[Remark]:
+    """`quotas`: the limits that the answers state, the last one last."""
+    base_url, held, clock = settings.api.base_url, arguments["held_in"], workspace.clock
+    before = clock.now()
+    async with connect_reader(base_url, **arguments) as reader:
+        try:
+            await reader.ready()
+        except ApiError as error:
+            return [bad("agency", error.message, error.hint or "try again", error.exit_code)]
+        search, tags = await reader.probe(gate)
+    verdict = token_remark(search, held)
+    return [
+        api_remark(search, base_url, describe_proxy(base_url, workspace.environment)),
+        verdict,
+        read_remark("contacts.readonly", search, held, needed=True),
+        read_remark("locations/tags.readonly", tags, held, needed=False),
+        write_remark(written_at, verdict),
+        *_measure((search, tags), quotas[-1], settings, before, clock.now()),
+    ]
+
+
+def _measure(
+    answers: Iterable[Answered], quota: Quota, settings: Settings, before: Instant, after: Instant
+) -> list[Remark]:
+    """Remarks on clock and limits, by an answer without a problem."""
+    sound = [answer for answer in answers if answer.problem is None]
+    return [clock_remark(sound[0].date, before, after), *limit_remarks(quota, settings.api)] if sound else []

@@ -1,0 +1,87 @@
+"""Drift: `find_drift(session, request) -> DriftResult`. Law: holds no writer, stores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reconciler.core.model.lease import Lease
+from reconciler.core.model.names import Instant
+from reconciler.core.model.settings import DriftClass
+from reconciler.core.observing import drift
+from reconciler.core.observing.drift_report import DriftReport, Evidence, attribute_drift, mark_expected
+from reconciler.operations.current_state import CurrentState, find_current
+from reconciler.operations.plan_options import STORED_ONLY, Reading, Scope, make_selection
+from reconciler.operations.workspace import Session, list_leases, refuse_missing_state
+from reconciler.ports import LocationReader
+from reconciler.store import open_reader
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRequest:
+    """A request for the changes that others made."""
+
+    scope: Scope = Scope()
+    reading: Reading = STORED_ONLY
+    """Its age says from when on an observation is stale, too."""
+    foreign: bool = False
+    """Whether tags that no manifest names are reported."""
+    create_state: bool = False
+    """Whether this is meant to be the first run of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftResult:
+    """The drift of each location."""
+
+    reports: tuple[DriftReport, ...]
+    notes: tuple[str, ...] = ()
+    """Lines for a person: locations that were left out, contacts that could not be read."""
+    leases: tuple[Lease, ...] = ()
+    """Runs that were under way."""
+
+    def has_any(self, classes: Iterable[DriftClass]) -> bool:
+        """Whether there is drift of one of these classes."""
+        return any(report.count(drift_class) for report in self.reports for drift_class in classes)
+
+
+async def find_drift(session: Session, request: DriftRequest) -> DriftResult:
+    """The drift of a session's locations, with contacts read first where the request asks for that.
+
+    Raises UsageError for a scope that nothing has, AuthRefused and other ApiErrors of a reading, and StateError.
+    """
+    refuse_missing_state(session, create_state=request.create_state)
+    with open_reader(session.settings.state) as reader:
+        current = await find_current(session, reader, request.scope, request.reading)
+        reports = tuple(
+            _report_drift(session, location, reader.at(location.state.location), request) for location in current
+        )
+        leases = list_leases(reader, session.desired, session.workspace.clock.now())
+        strays = session.list_strays(reader)
+    unread = [note for location in current for note in location.list_unread()]
+    return DriftResult(reports, (*strays, *unread), leases)
+
+
+def _report_drift(
+    session: Session, current: CurrentState, reader: LocationReader, request: DriftRequest
+) -> DriftReport:
+    state, desired = current.state, session.desired[current.state.location]
+    age = request.reading.max_age_ms
+    deviations = drift.find_drift(
+        desired,
+        state,
+        earlier=current.earlier,
+        evidence=Evidence(current.searched, current.gone, current.incomplete),
+        selection=make_selection(session, request.scope),
+        now=session.now,
+        stale_before=None if age is None else Instant(session.now - age),
+        foreign=request.foreign,
+    )
+    report = attribute_drift(
+        deviations,
+        state.observed,
+        current.earlier or {},
+        reader.read_runs(),
+        lambda run: tuple(map(state.spelling.spell_record, reader.read_batches(run))),
+    )
+    return mark_expected(report, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)

@@ -1,0 +1,80 @@
+"""Plans: `make_plan(session, request) -> PlanResult`. Law: holds no writer, stores nothing.
+
+    session = open_session(Workspace(Path("manifests")))
+    planned = await make_plan(session, PlanRequest())
+
+A plan file (`saved_plan.py`) and a run to undo (`revert.py`) give a PlanResult too; `apply.py` sends any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.core.model.lease import Lease
+from reconciler.core.model.names import LocationId
+from reconciler.core.planning.approved_scope import Proposal
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import Plan, combine_plans
+from reconciler.core.planning.reversal import Reversal
+from reconciler.operations.api import list_quota_notes
+from reconciler.operations.current_state import CurrentState, find_current
+from reconciler.operations.plan_options import PlanRequest, make_plan_options, make_selection
+from reconciler.operations.workspace import Session, list_leases, refuse_missing_state
+from reconciler.store import open_reader
+
+
+@dataclass(frozen=True, slots=True)
+class PlanResult:
+    """A plan, and what it was made of."""
+
+    plan: Plan
+    session: Session
+    request: PlanRequest
+    """The request that the plan was made by; for a plan file, with the part that the file chose."""
+    notes: tuple[str, ...] = ()
+    """Lines for a person: what the plan leaves alone, and what the reading before it showed."""
+    leases: tuple[Lease, ...] = ()
+    """Runs that were under way in the plan's locations."""
+    proposal: Proposal | None = None
+    """The plan file that this plan was made anew from."""
+    reversals: Mapping[LocationId, Reversal] = field(default_factory=dict)
+    """The runs that this plan undoes."""
+
+    def list_quota_notes(self) -> list[str]:
+        """A line for each location where an apply that began now would be refused."""
+        return list_quota_notes(self.plan, self.session)
+
+
+async def make_plan(session: Session, request: PlanRequest) -> PlanResult:
+    """A plan of the session's manifests, on its state, with contacts read first where the request asks for that.
+
+    Raises UsageError for a scope that nothing has, AuthRefused and other ApiErrors of a reading, and StateError.
+    """
+    refuse_missing_state(session, create_state=request.create_state)
+    with open_reader(session.settings.state) as reader:
+        current = await find_current(session, reader, request.scope, request.reading)
+        leases = list_leases(reader, session.desired, session.workspace.clock.now())
+        strays = session.list_strays(reader)
+    notes = [note for location in current for note in location.list_notes()]
+    plan = plan_current(session, current, request)
+    return PlanResult(plan, session, request, notes=(*strays, *notes), leases=leases)
+
+
+def plan_current(session: Session, current: Iterable[CurrentState], request: PlanRequest) -> Plan:
+    """One plan of all locations on their current states."""
+    plans = [
+        plan_location(
+            session.desired[location.state.location],
+            location.state,
+            location.add_to(make_plan_options(session, location.state.location, request)),
+            observations=location.observations,
+        )
+        for location in current
+    ]
+    return combine_plans(
+        plans,
+        as_of=session.now,
+        manifests=str(session.workspace.directory),
+        selection=make_selection(session, request.scope),
+    )

@@ -1,0 +1,201 @@
+"""Refreshing the state: contacts are read and stored, under the lease, as a run of the history.
+
+Law: holds no writer of tags. Contacts are stored lot by lot: however a reading ends, the state has what was read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.errors import ReconcilerError, StateError
+from reconciler.core.model.journal import RunHeader, RunStatus
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.settings import Settings
+from reconciler.core.observing.refresh_rules import (
+    Method,
+    Refreshed,
+    RefreshRequest,
+    RefreshResult,
+    record_observations,
+)
+from reconciler.core.planning.plan import LocationState
+from reconciler.core.running.pace import Pace
+from reconciler.journalled_run import HeldLease, acquire_lease, journalled_run
+from reconciler.operations.api import assume_sent_today
+from reconciler.operations.current_state import list_concerned, make_refresh_request, read_location
+from reconciler.operations.identity import find_holder
+from reconciler.operations.plan_options import Reading, Scope, make_selection
+from reconciler.operations.workspace import (
+    Session,
+    Workspace,
+    load_state,
+    rate_from,
+    refuse_missing_state,
+    settle_ms_from,
+)
+from reconciler.output.blocks import counted
+from reconciler.ports import StateStore
+from reconciler.store import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshStateRequest:
+    """A request to read contacts and store their tags."""
+
+    scope: Scope = Scope()
+    reading: Reading = Reading(Method.AUTO)
+    lock_timeout_ms: int = 0
+    """How long to wait for a location that another run holds."""
+    create_state: bool = False
+    """Whether this is meant to be the first run of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshStateResult:
+    """How the reading of each location ended: one that fails does not stop the others."""
+
+    reports: tuple[Refreshed, ...]
+    errors: tuple[ReconcilerError, ...]
+
+
+async def refresh_state(session: Session, request: RefreshStateRequest) -> RefreshStateResult:
+    """Reads the contacts of a session's locations, and stores their tags.
+
+    Cancelled, it keeps what was read until then. Raises StateError and UsageError where nothing could begin.
+    """
+    refuse_missing_state(session, create_state=request.create_state)
+    with open_store(session.settings.state) as store:
+        endings = await asyncio.gather(
+            *(_refresh_or_fail(session, store, location, request) for location in session.desired)
+        )
+    return RefreshStateResult(
+        tuple(ending for ending in endings if isinstance(ending, Refreshed)),
+        tuple(ending for ending in endings if isinstance(ending, ReconcilerError)),
+    )
+
+
+async def _refresh_or_fail(
+    session: Session, store: StateStore, location: LocationId, request: RefreshStateRequest
+) -> Refreshed | ReconcilerError:
+    try:
+        return await _refresh_location(session, store, location, request)
+    except ReconcilerError as error:
+        if len(session.desired) > 1:
+            error.message = f"location {location}: {error.message}"
+        return error
+
+
+async def _refresh_location(
+    session: Session, store: StateStore, location: LocationId, request: RefreshStateRequest
+) -> Refreshed:
+    stored = await read_and_store(
+        session.workspace,
+        session.settings,
+        store,
+        location,
+        partial(make_refresh_request, session, scope=request.scope, reading=request.reading),
+        operation="refresh",
+        lock_timeout_ms=request.lock_timeout_ms,
+    )
+    selection = make_selection(session, request.scope)
+    declared = list_concerned(session.desired[location], stored.state, selection)
+    result = stored.result
+    return Refreshed(
+        location=location,
+        run=stored.run,
+        read=stored.read,
+        changed=stored.changed,
+        since=stored.since,
+        gone=result.unreachable(declared, stored.state.observed),
+        incomplete=result.incomplete,
+        unread=result.unread,
+        older_rows=result.searched.older_rows,
+    )
+
+
+@dataclass(slots=True)
+class StoredReading:
+    """A reading of one location that was stored."""
+
+    state: LocationState
+    """The state as it is by now."""
+    result: RefreshResult = RefreshResult()
+    run: str = ""
+    """Its id in the history; empty where nothing had to be read."""
+    read: int = 0
+    changed: int = 0
+    """Of the contacts that were read, those whose tags were another ones before."""
+    since: Instant | None = None
+    """The oldest time of an observation."""
+
+
+async def read_and_store(
+    workspace: Workspace,
+    settings: Settings,
+    store: StateStore,
+    location: LocationId,
+    make_request: Callable[[LocationState], RefreshRequest],
+    *,
+    operation: str,
+    lock_timeout_ms: int,
+) -> StoredReading:
+    """Reads the contacts that `make_request` asks for, given the state, and stores their tags."""
+    with await acquire_lease(
+        location,
+        find_holder(operation, workspace),
+        store=store,
+        clock=workspace.clock,
+        report=workspace.listener,
+        lock_timeout_ms=lock_timeout_ms,
+    ) as held:
+        stored = StoredReading(load_state(settings, store, location))
+        wanted = make_request(stored.state)
+        if not wanted.is_empty:
+            await _read_journalled(workspace, settings, wanted, _LotStore(held, stored, settle_ms_from(settings)))
+        return stored
+
+
+async def _read_journalled(workspace: Workspace, settings: Settings, wanted: RefreshRequest, lots: _LotStore) -> None:
+    held, stored = lots.held, lots.stored
+    holder, location = held.lease.holder, stored.state.location
+    header = RunHeader(location, holder.operation, holder.who, held.clock.now())
+    with journalled_run(held, header) as run:
+        stored.run = run.id
+        pace = assume_sent_today(Pace(rate_from(settings)), held.store, workspace.clock)
+        try:
+            stored.result = await read_location(
+                workspace, settings, location, wanted, pace=pace, keep=lots.keep, heartbeat=held
+            )
+        except ReconcilerError as error:
+            if stored.read:
+                error.message += f"; what was read of {counted(stored.read, 'contact')} until then is kept"
+            raise
+        # all that was read is stored: a reader of the state need not know that the run could not be ended
+        with suppress(StateError):
+            run.end(RunStatus.COMPLETE)
+
+
+@dataclass(slots=True)
+class _LotStore:
+    """Stores observations lot by lot, one transaction a lot, and counts them."""
+
+    held: HeldLease
+    stored: StoredReading
+    settle_ms: int
+
+    def keep(self, lot: tuple[ObservedContacts, ...]) -> None:
+        stored, observed = self.stored, self.stored.state.observed
+        before = {contact: observed[contact].observed for observation in lot for contact in observation.contacts}
+        stored.read += sum(len(observation.contacts) for observation in lot)
+        times = [observation.at for observation in lot]
+        stored.since = min(times if stored.since is None else [*times, stored.since], default=None)
+        spelt = tuple(map(stored.state.spelling.spell_observed, lot))
+        changed = record_observations(observed, spelt, settle_ms=self.settle_ms)
+        stored.changed += sum(after.observed != before[contact] for contact, after in changed.items())
+        if changed:
+            self.held.store.save_states(self.held.lease, changed)

@@ -1,0 +1,304 @@
+"""A plan file that is to be applied: a proposal, compared with a plan that is made now.
+
+Rules
+1. Settings, and with them state, origin, tokens and lifted guards, are of the directory that a person named, or of the
+   default one; a file chooses none.
+2. The file says which part of the whole was planned. What sends more than a plan without flags (retries, deferrals
+   under exact authority, re-assertions) is sent by flags of this very command.
+3. Observations in the file are not believed: where they would change the requests, the contact is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import NONE
+from reconciler.core.model.errors import AuthRefused, StalePlan, UsageError
+from reconciler.core.model.names import ContactId, LocationId, TagSet
+from reconciler.core.model.outcome import Action
+from reconciler.core.observing.refresh_rules import Method, RefreshRequest, list_doubtful
+from reconciler.core.planning.approved_scope import (
+    Proposal,
+    ProposalDifference,
+    contacts_by_tag,
+    contacts_that_differ,
+    keep_called_for,
+    keep_unmet,
+    list_additions,
+    list_unapproved,
+    narrow_plan,
+    respell_state,
+)
+from reconciler.core.planning.batches import count_change_pairs
+from reconciler.core.planning.changes import Delta
+from reconciler.core.planning.diff import diff
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine_plans
+from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
+from reconciler.operations.api import assume_sent_today
+from reconciler.operations.current_state import CurrentState, read_location, run_side_by_side, take_in_observations
+from reconciler.operations.plan import PlanResult, plan_current
+from reconciler.operations.plan_options import PlanRequest, make_plan_options
+from reconciler.operations.workspace import (
+    MANIFESTS,
+    Session,
+    Workspace,
+    list_leases,
+    load_state,
+    open_session,
+    refuse_missing_state,
+    settle_ms_from,
+)
+from reconciler.output.blocks import counted, sample
+from reconciler.planfile import load_plan
+from reconciler.ports import LocationReader
+from reconciler.store import open_reader
+
+FEW = 100
+"""So many are read one by one, which tells of this moment, though a search might take fewer requests."""
+
+WIDENING = {
+    "retry_held": "--retry-held",
+    "retry_rejected": "--retry-rejected",
+    "apply_deferrals": "--apply-deferrals",
+    "again": "--again",
+}
+"""The fields of a scope that send more than a plan without flags, and their flags."""
+
+
+async def remake_plan(
+    workspace: Workspace,
+    file: Path,
+    request: PlanRequest,
+    *,
+    locations: Sequence[str] = (),
+    is_default: bool = False,
+) -> PlanResult:
+    """The part of a plan file that a plan made now needs too; the rest is in its notes.
+
+    `is_default`: nobody named the workspace's directory: then the file has to be of that one.
+
+    Raises PlanFileError, StalePlan where the manifests no longer say what was planned, and UsageError for a request
+    that would make another plan of it: `locations`, sets, tags and a reading are the file's to say.
+    """
+    _refuse_another_part(request, locations)
+    proposed = load_plan(file)
+    if is_default:
+        _refuse_other_directory(proposed)
+    request = replace(
+        request,
+        scope=replace(
+            request.scope,
+            sets=tuple(proposed.selection.sets),
+            tags=tuple(proposed.selection.tags),
+        ),
+    )
+    session = open_session(workspace, [planned.location for planned in proposed.locations])
+    refuse_missing_state(session, create_state=request.create_state)
+    _refuse_stale(proposed, session)
+    # nothing began after now
+    proposed = replace(proposed, as_of=min(proposed.as_of, session.now))
+    return await _plan_again(proposed, session, request)
+
+
+def _refuse_another_part(request: PlanRequest, locations: Sequence[str]) -> None:
+    given = {
+        "--location": locations,
+        "--set": request.scope.sets,
+        "--tag": request.scope.tags,
+        "--refresh": request.reading.method,
+    }
+    if flags := [flag for flag, value in given.items() if value]:
+        raise UsageError(
+            f"{flags[0]} does not go with a saved plan: the file says which part is planned, and who was read",
+            hint="give it to plan, and apply what that saves",
+        )
+
+
+def _refuse_other_directory(proposed: Plan) -> None:
+    if not _is_default(proposed.manifests):
+        raise UsageError(
+            f"the plan file says that its manifests are in {proposed.manifests[:80]!r}, and a file does not choose "
+            f"whose settings and token are used: only {MANIFESTS} is taken unasked",
+            hint="name their directory: --manifests DIR",
+        )
+
+
+def _is_default(directory: str) -> bool:
+    try:
+        return Path(directory).resolve() == MANIFESTS.resolve()
+    except (OSError, RuntimeError, ValueError):
+        # characters that no path has, a link that leads in a circle
+        return False
+
+
+def _refuse_stale(proposed: Plan, session: Session) -> None:
+    if proposed.valid_until is not None and session.now >= proposed.valid_until:
+        raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
+    for planned in proposed.locations:
+        if session.desired[planned.location].digest != planned.manifests_digest:
+            raise StalePlan(
+                f"the plan is stale: the manifests of location {planned.location} have changed since",
+                hint="plan again, or apply with the manifests that were planned (--manifests DIR)",
+            )
+
+
+async def _plan_again(proposed: Plan, session: Session, request: PlanRequest) -> PlanResult:
+    clock = session.workspace.clock
+    with open_reader(session.settings.state) as reader:
+        states = [
+            respell_state(load_state(session.settings, reader, planned.location), planned)
+            for planned in proposed.locations
+        ]
+        removed = {state.location: _find_removed(proposed, state, reader.at(state.location)) for state in states}
+        for state in states:
+            assume_sent_today(session.pace(state.location), reader.at(state.location), clock)
+        leases = list_leases(reader, session.desired, clock.now())
+    current = await run_side_by_side(
+        _read_news(planned, state, session, request) for planned, state in zip(proposed.locations, states, strict=True)
+    )
+    fresh = plan_current(session, current, request)
+    by_location = {location.state.location: location for location in current}
+    parts = [
+        _make_part(planned, proposed, by_location[planned.location], removed[planned.location], session, request)
+        for planned in fresh.locations
+    ]
+    plans = [part.plan for part in parts]
+    return PlanResult(
+        plan=combine_plans(plans, as_of=fresh.as_of, manifests=fresh.manifests, selection=fresh.selection),
+        session=session,
+        request=request,
+        notes=(*_list_missing_flags(proposed, request), *(note for part in parts for note in part.notes)),
+        leases=leases,
+        proposal=Proposal(proposed, {part.plan.location: part.rest for part in parts}),
+    )
+
+
+def _list_missing_flags(proposed: Plan, request: PlanRequest) -> Iterator[str]:
+    """A line for each widening flag that the file was made with, and that this request lacks."""
+    for name, flag in WIDENING.items():
+        if getattr(proposed.selection, name) and not getattr(request.scope, name):
+            yield f"the plan file was made with {flag}, and a file gives no leave: add {flag} if that is meant"
+
+
+async def _read_news(
+    proposed: LocationPlan, state: LocationState, session: Session, request: PlanRequest
+) -> CurrentState:
+    """The current state, with a reading of the contacts that the file claims to have observed later."""
+    location, desired = state.location, state.spelling.spell_desired(session.desired[state.location])
+    searched = _find_searched(proposed, desired)
+    options = replace(make_plan_options(session, location, request), searched=searched)
+    contacts = _list_to_read(proposed, desired, state, options)
+    wanted = RefreshRequest(
+        method=Method.GET if len(contacts) <= FEW else Method.AUTO,
+        contacts=contacts,
+        doubtful=tuple(list_doubtful(contacts, state.observed)),
+        known=len(desired.contacts.keys() | state.observed.contacts.keys()),
+    )
+    try:
+        result = await read_location(session.workspace, session.settings, location, wanted, pace=session.pace(location))
+    except AuthRefused as error:
+        # without a token at all nothing could be sent either; a refused one only leaves contacts unread
+        if not error.status:
+            raise
+        return CurrentState(state, searched=searched, unread=dict.fromkeys(contacts, error.message))
+    return CurrentState(
+        state=state,
+        observations=result.seen,
+        earlier=take_in_observations(state, result.seen, settle_ms_from(session.settings)),
+        searched=searched,
+        gone=result.unreachable(contacts, state.observed),
+        unread=result.unread,
+        incomplete=result.incomplete,
+    )
+
+
+def _list_to_read(
+    proposed: LocationPlan, desired: Desired, state: LocationState, options: PlanOptions
+) -> tuple[ContactId, ...]:
+    """The contacts whose changes in the file differ from those by the state, where the file observed them later."""
+    observed = state.observed
+    news = {
+        contact
+        for observation in proposed.observations
+        for contact in observation.contacts
+        if not observed[contact].doubt and ((at := observed[contact].observed_at) is None or at < observation.at)
+    }
+    news |= {contact for unreachable in proposed.gone for contact in unreachable.contacts}
+    if not news:
+        return ()
+    needed = diff(desired, observed, selection=options.selection, searched=options.searched, now=options.now).deltas
+    return tuple(sorted(news & contacts_that_differ(proposed.deltas, needed)))
+
+
+def _find_searched(proposed: LocationPlan, desired: Desired) -> Searched:
+    """The exclusive tags that the file says were looked for."""
+    # no holder is missed by that: one that the file shows is read again, another one is in the state
+    sought = proposed.searched
+    tags = sought.tags & exclusive_tags(desired)
+    return Searched(tags, sought.complete & tags, sought.since) if tags else NOT_SEARCHED
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One location of the plan: the changes in both plans, those in one of them, and lines on these."""
+
+    plan: LocationPlan
+    rest: ProposalDifference
+    notes: tuple[str, ...]
+
+
+def _make_part(
+    fresh: LocationPlan,
+    whole: Plan,
+    current: CurrentState,
+    removed: Mapping[ContactId, TagSet],
+    session: Session,
+    request: PlanRequest,
+) -> _Part:
+    location, state = fresh.location, current.state
+    desired = state.spelling.spell_desired(session.desired[location])
+    proposed = next(planned for planned in whole.locations if planned.location == location)
+    options = current.add_to(make_plan_options(session, location, request))
+    both = narrow_plan(fresh, proposed, desired, state, options.in_spelling(state.spelling))
+    lacking, more = list_unapproved(fresh.deltas, both.deltas), list_additions(proposed.deltas, both.deltas)
+    plausible = keep_called_for(more, desired, state.observed, removed=removed, unread=current.unread)
+    # of what the file has more, a part is done by now: only changes that still lack their effect are listed
+    unsent = (*list_additions(more, plausible), *keep_unmet(plausible, state.observed))
+    notes = (
+        *current.list_notes(),
+        *_list_moved(proposed, state),
+        *_list_deltas(location, "not in the plan, and not sent", lacking),
+        *_list_deltas(location, "in the plan file, not in a plan made now, and not sent", unsent),
+    )
+    return _Part(
+        both, ProposalDifference(plausible, list_additions(more, plausible), count_change_pairs(lacking)), notes
+    )
+
+
+def _find_removed(proposed: Plan, state: LocationState, reader: LocationReader) -> dict[ContactId, TagSet]:
+    """The tags that earlier runs of the file removed from each contact."""
+    removed: dict[ContactId, TagSet] = {}
+    for run in reader.read_runs():
+        if run.header.change_digest != proposed.change_digest:
+            continue
+        for batch in reader.read_batches(run.id):
+            if batch.action is Action.REMOVE:
+                for contact in batch.answers:
+                    removed[contact] = removed.get(contact, NONE) | state.spelling.read(frozenset(batch.tags))
+    return removed
+
+
+def _list_moved(proposed: LocationPlan, state: LocationState) -> Iterator[str]:
+    if state.serial != proposed.serial:
+        moved = f"the state moved from serial {proposed.serial} to {state.serial}"
+        yield f"location {state.location}: {moved}; what the plan has and is still needed is sent"
+
+
+def _list_deltas(location: LocationId, what: str, deltas: Iterable[Delta]) -> Iterator[str]:
+    for (action, tag), contacts in contacts_by_tag(deltas).items():
+        sign = "+" if action is Action.ADD else "-"
+        count = f"{counted(len(contacts), 'contact')}: {sample(contacts)}"
+        yield f"location {location}: {what}: {sign}{tag} on {count}"

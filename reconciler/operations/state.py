@@ -1,0 +1,134 @@
+"""Looking at the state: contacts, locations, locks, and whether all of it hangs together. Law: changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.core.formats.integrity import verify
+from reconciler.core.formats.state_json import Portable
+from reconciler.core.manifests.resolve import NOTHING, Want
+from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.model.lease import Lease
+from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.planning.plan import LocationState
+from reconciler.core.planning.state_filter import StateFilter
+from reconciler.operations.runs import read_log
+from reconciler.operations.workspace import Workspace, choose_locations, list_leases, open_session
+from reconciler.output.contact import ContactStory
+from reconciler.ports import StateReader
+from reconciler.store import open_reader
+
+
+@dataclass(frozen=True, slots=True)
+class StatesResult:
+    """The states of locations, and where they are kept."""
+
+    states: tuple[LocationState, ...]
+    url: str
+
+
+def load_states(
+    workspace: Workspace, locations: Sequence[str] = (), state_filter: StateFilter | None = None
+) -> StatesResult:
+    """The states of these locations (empty: all), with the contacts that a filter takes."""
+    settings = workspace.load_settings()
+    with open_reader(settings.state) as reader:
+        states = [reader.at(location).load_state() for location in choose_locations(reader, locations, settings)]
+    return StatesResult(
+        tuple(states if state_filter is None else map(state_filter.filter_state, states)),
+        settings.state,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ContactResult:
+    """All that the state has of a contact, by location; `notes`: lines for a person."""
+
+    stories: tuple[ContactStory, ...]
+    notes: tuple[str, ...]
+
+
+def find_contact(workspace: Workspace, contact: ContactId, locations: Sequence[str] = ()) -> ContactResult:
+    """The contact's tags, who declares them, since when, from which run, and what was done."""
+    settings = workspace.load_settings()
+    stories, notes = [], list[str]()
+    with open_reader(settings.state) as reader:
+        for location in choose_locations(reader, locations, settings):
+            state = reader.at(location)
+            observed = state.load_state().observed
+            if contact in observed.contacts:
+                stories.append(
+                    ContactStory(
+                        location=location,
+                        contact=contact,
+                        known=observed[contact],
+                        want=_find_want(workspace, location, contact, notes),
+                        trail=tuple(state.read_trail(contact)),
+                        runs=tuple(state.read_runs()),
+                    )
+                )
+    return ContactResult(tuple(stories), tuple(notes))
+
+
+def _find_want(workspace: Workspace, location: LocationId, contact: ContactId, notes: list[str]) -> Want | None:
+    """The declarations of the manifests; None, with a note, where they cannot be asked."""
+    if not workspace.directory.is_dir():
+        return None
+    try:
+        session = open_session(workspace)
+    except ReconcilerError as error:
+        notes.append(f"the manifests cannot be asked: {error.lines[0]}")
+        return None
+    return session.desired[location].want(contact) if location in session.desired else NOTHING
+
+
+def pull_states(workspace: Workspace, locations: Sequence[str] = ()) -> tuple[Portable, ...]:
+    """The whole states of these locations (empty: all), journal included."""
+    settings = workspace.load_settings()
+    with open_reader(settings.state) as reader:
+        return tuple(pull_location(reader, location) for location in choose_locations(reader, locations, settings))
+
+
+def pull_location(reader: StateReader, location: LocationId) -> Portable:
+    runs = tuple(read_log(reader, run) for run in reader.at(location).read_runs())
+    return Portable(reader.at(location).load_state(), runs)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """The broken laws of a state, a line each."""
+
+    faults: tuple[str, ...]
+    locations: int
+    url: str
+
+
+def verify_state(workspace: Workspace) -> VerifyResult:
+    """Checks every law that the state obeys: how it is stored, and that all of it hangs together."""
+    settings, now = workspace.load_settings(), workspace.clock.now()
+    with open_reader(settings.state) as reader:
+        faults = list(reader.find_faults())
+        # a damaged file cannot be looked at more closely
+        locations = [] if faults else list(reader.list_locations())
+        for location in locations:
+            faults += [f"location {location}: {line}" for line in verify(pull_location(reader, location), now=now)]
+    return VerifyResult(tuple(faults), len(locations), settings.state)
+
+
+@dataclass(frozen=True, slots=True)
+class LocksResult:
+    """The leases that are held, in all locations or in `location`."""
+
+    leases: tuple[Lease, ...]
+    location: LocationId | None
+    url: str
+
+
+def list_locks(workspace: Workspace, location: str | None = None) -> LocksResult:
+    """The leases on one location, or on all."""
+    settings = workspace.load_settings()
+    with open_reader(settings.state) as reader:
+        locations = choose_locations(reader, (location,) if location else (), settings)
+        leases = list_leases(reader, locations, workspace.clock.now())
+    return LocksResult(leases, settings.find_location(location) if location else None, settings.state)

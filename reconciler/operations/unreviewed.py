@@ -1,0 +1,169 @@
+"""Settings in the job of a pull request, whose author may have written them.
+
+Rules
+1. A setting that would have a host asked or a command run counts where a flag, a variable or the target branch says the
+   same; where only the files of the pull request say it, it is refused with its place, before anything is asked.
+2. The target branch is one of the checkout that the job made. A submodule is whatever a pull request says that it is.
+3. These are a `state` that is not on this machine, and, where contacts are read, `api.base_url` and `token_command`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.names import LocationId, Source
+from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.settings import OriginKind, Settings
+from reconciler.loading import settings_of_files
+from reconciler.loading.settings import flag_name, variable_name
+from reconciler.operations.git import GitRefused, find_repository
+from reconciler.operations.git_revision import read_files_at
+from reconciler.operations.identity import Environment
+from reconciler.operations.workspace import Session
+from reconciler.store import is_remote
+
+_LINKED = "the manifests lie in a submodule or a linked worktree, whose branches may be those of another repository"
+
+
+def refuse_unreviewed(session: Session, *, reads: bool) -> None:
+    """Raises InvalidInput with every setting that only a pull request's files name; does nothing in another job.
+
+    `reads`: whether contacts are read.
+    """
+    locations = list(session.desired) if reads else []
+    environment = session.workspace.environment
+    settings = list(_list_daring(session.settings, locations, environment))
+    request = find_pull_request(environment) if settings else None
+    if request is None:
+        return
+    base, why = _load_base_settings(request, session.workspace.directory)
+    problems = [setting.problem(why) for setting in settings if base is None or not setting.stands_in(base)]
+    if problems:
+        raise InvalidInput(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _DaringSetting:
+    """A setting that has a host asked or a command run."""
+
+    key: str
+    value: str
+    source: Source
+    remedy: str
+    location: LocationId | None = None
+    """The location of a `token_command`; None for any other setting."""
+
+    def stands_in(self, base: Settings) -> bool:
+        """Whether the file of the target branch says the same."""
+        if self.location is not None:
+            return base.location(self.location).token_command == self.value
+        value = base.state if self.key == "state" else base.api.base_url
+        return base.origin(self.key).kind is OriginKind.FILE and value == self.value
+
+    def problem(self, why: str) -> Problem:
+        message = f"`{self.key}: {redacted(self.value)}` stands only here, which the pull request may have written"
+        does = "it is not run" if self.location is not None else "it is not asked"
+        hint = f"{self.remedy}, or let the target branch say the same{why}"
+        return Problem(self.source, f"{message}: {does}", "pull-request", hint=hint)
+
+
+def _list_daring(settings: Settings, read: list[LocationId], environment: Environment) -> Iterator[_DaringSetting]:
+    """`read`: the locations whose contacts are read."""
+    simple = [("state", settings.state)] if is_remote(settings.state) else []
+    simple += [("api.base_url", settings.api.base_url)] if read else []
+    for key, value in simple:
+        origin = settings.origin(key)
+        if origin.kind is OriginKind.FILE:
+            remedy = f"give it by {flag_name(key)} or the variable {variable_name(key)}"
+            yield _DaringSetting(key, value, origin.source or Source(key), remedy)
+    for location in read:
+        place = settings.location(location)
+        # the command runs where the variable is empty
+        if place.token_command and not environment.get(place.token_env, "").strip():
+            remedy = f"give the token by the variable {place.token_env}"
+            yield _DaringSetting("token_command", place.token_command, place.source, remedy, location)
+
+
+def _load_base_settings(request: PullRequest, directory: Path) -> tuple[Settings | None, str]:
+    """The settings of the target branch, else why there are none."""
+    if not request.base:
+        return None, " (this CI does not tell which it is)"
+    try:
+        if find_repository(directory).is_linked:
+            return None, f" ({_LINKED})"
+        return settings_of_files(read_files_at(request.base, directory)), ""
+    except GitRefused as error:
+        return None, f" ({error.message})"
+    except InvalidInput:
+        return None, f" (its settings at {request.base} are not valid)"
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """The pull request that a job is for."""
+
+    base: str
+    """The target, a revision of Git; empty where the CI names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Forge:
+    """The variables of a CI: `number` is set for a pull request; `commit` and `branch` are of its target."""
+
+    number: str
+    commit: str = ""
+    branch: str = ""
+
+
+_FORGES = (
+    _Forge("CI_MERGE_REQUEST_IID", "CI_MERGE_REQUEST_DIFF_BASE_SHA", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
+    _Forge(
+        "CI_EXTERNAL_PULL_REQUEST_IID",
+        "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_SHA",
+        "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME",
+    ),
+    _Forge("SYSTEM_PULLREQUEST_PULLREQUESTID", "", "SYSTEM_PULLREQUEST_TARGETBRANCH"),
+    _Forge("BITBUCKET_PR_ID", "BITBUCKET_PR_DESTINATION_COMMIT", "BITBUCKET_PR_DESTINATION_BRANCH"),
+    _Forge("CHANGE_ID", "", "CHANGE_TARGET"),
+    _Forge("CIRCLE_PULL_REQUEST"),
+    _Forge("CIRCLE_PR_NUMBER"),
+    _Forge("BUILDKITE_PULL_REQUEST", "", "BUILDKITE_PULL_REQUEST_BASE_BRANCH"),
+    _Forge("TRAVIS_PULL_REQUEST", "", "TRAVIS_BRANCH"),
+    _Forge("DRONE_PULL_REQUEST", "", "DRONE_TARGET_BRANCH"),
+    _Forge("CI_COMMIT_PULL_REQUEST", "", "CI_COMMIT_TARGET_BRANCH"),
+    _Forge("APPVEYOR_PULL_REQUEST_NUMBER", "", "APPVEYOR_REPO_BRANCH"),
+)
+"""GitLab, Azure Pipelines, Bitbucket, Jenkins, CircleCI, Buildkite, Travis CI, Drone, Woodpecker, AppVeyor."""
+
+
+def find_pull_request(environment: Environment) -> PullRequest | None:
+    """The pull request that a job is for, None where it is for none."""
+    if environment.get("GITHUB_EVENT_NAME", "").startswith("pull_request"):
+        commit = _read_github_base(environment.get("GITHUB_EVENT_PATH", ""))
+        # the event's commit comes first: where the head's repository was checked out, its owner made its branches
+        return PullRequest(_name_tracked(environment.get("GITHUB_BASE_REF", "")) if commit is None else commit)
+    for forge in _FORGES:
+        if environment.get(forge.number, "false") not in ("", "false"):
+            return PullRequest(environment.get(forge.commit) or _name_tracked(environment.get(forge.branch, "")))
+    return None
+
+
+def _read_github_base(event_file: str) -> str | None:
+    """The target's commit, as GitHub says in the event that started the job; None where that cannot be read."""
+    try:
+        event: object = json.loads(Path(event_file).read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(event, dict) or not event:
+        return None
+    base = (event.get("pull_request") or {}).get("base") or {}
+    return str(base.get("sha") or "")
+
+
+def _name_tracked(branch: str) -> str:
+    """The branch of `origin`, by the one name that no tag and no branch of the checkout can take."""
+    return f"refs/remotes/origin/{branch.removeprefix('refs/heads/')}" if branch else ""

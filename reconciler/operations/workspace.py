@@ -1,0 +1,283 @@
+"""Where an operation works: a directory of manifests, its settings and manifests, and the listener of its progress.
+
+Rules
+1. A listener hears of the settings as soon as they are loaded, before anything can fail that speaks of a location.
+2. In CI a missing state is more likely lost or misnamed than new, whoever named it: a plan on it gives every tag again,
+   and a report on it observed nothing. Every operation that goes by state refuses it there, unless it is created.
+3. The first apply that is known of a location is measured by the guard `max_first_adds`, anywhere; creating the state
+   on purpose lifts it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from reconciler.clock import SystemClock
+from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.api_limits import Rate
+from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, StateError, UsageError
+from reconciler.core.model.events import Event
+from reconciler.core.model.lease import Lease, describe_lease
+from reconciler.core.model.manifest import Manifest
+from reconciler.core.model.names import Instant, LocationId, closest_name
+from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.settings import OriginKind, Settings
+from reconciler.core.planning.guards import CREATE_STATE
+from reconciler.core.planning.plan import LocationState
+from reconciler.core.running.pace import Pace
+from reconciler.loading import Loaded, load, load_settings
+from reconciler.output.blocks import moment
+from reconciler.ports import Clock, StateReader
+from reconciler.store import LOCATION, open_reader
+
+MANIFESTS = Path("manifests")
+"""The directory that is taken where none is named."""
+
+
+class Listener(Protocol):
+    """Hears of an operation's progress while it works; a Reporter of the stages too."""
+
+    def __call__(self, event: Event, /) -> None: ...
+
+    def on_manifests(self, directory: Path, /) -> None:
+        """The manifests below this directory are read from now on."""
+
+    def on_settings(self, settings: Settings, /) -> None:
+        """The settings were loaded."""
+
+    def on_reading(self, kept: bool, /) -> None:
+        """Contacts are read from now on; `kept`: the state takes them as they come."""
+
+    def on_sending(self) -> None:
+        """Tags may be changed from now on, and the journal says which."""
+
+
+class SilentListener:
+    """Hears all and says nothing."""
+
+    def __call__(self, _: Event, /) -> None:
+        return
+
+    def on_manifests(self, _: Path, /) -> None:
+        return
+
+    def on_settings(self, _: Settings, /) -> None:
+        return
+
+    def on_reading(self, _: bool, /) -> None:
+        return
+
+    def on_sending(self) -> None:
+        return
+
+
+def _process_environment() -> Mapping[str, str]:
+    return os.environ
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A directory of manifests, and the surroundings in which an operation works with it."""
+
+    directory: Path = MANIFESTS
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """Settings that go before those of the environment and of the files, by key, such as `api.max_contacts`."""
+    environment: Mapping[str, str] = field(default_factory=_process_environment)
+    """Variables with settings and tokens."""
+    listener: Listener = field(default_factory=SilentListener)
+    clock: Clock = field(default_factory=SystemClock)
+
+    @property
+    def in_ci(self) -> bool:
+        return bool(self.environment.get("CI"))
+
+    def load_settings(self, *, begins: bool = False) -> Settings:
+        """The settings; raises InvalidInput. `begins`: the directory need not be there yet."""
+        settings = load_settings(self.directory, environment=self.environment, flags=self.overrides, begins=begins)
+        self.listener.on_settings(settings)
+        return settings
+
+    def load_manifests(self, *, now: Instant, strict: bool = False) -> Loaded:
+        """The settings and manifests as they are at `now`; raises InvalidInput with every problem."""
+        self.listener.on_manifests(self.directory)
+        try:
+            loaded = load(self.directory, environment=self.environment, flags=self.overrides, now=now, strict=strict)
+        except InvalidInput:
+            # the problems speak of locations, whose names stand in settings that may well be valid
+            self.find_names()
+            raise
+        self.listener.on_settings(loaded.settings)
+        return loaded
+
+    def find_names(self) -> None:
+        """Lets the listener hear of the settings where they can be loaded, and does without them elsewhere."""
+        with suppress(ReconcilerError, OSError):
+            self.load_settings(begins=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The manifests of a workspace, resolved at `now`."""
+
+    workspace: Workspace
+    now: Instant
+    settings: Settings
+    desired: Mapping[LocationId, Desired]
+    problems: tuple[Problem, ...]
+    """Warnings and infos of manifests, settings and variables."""
+    is_part: bool = False
+    """Whether locations were chosen, and others left out."""
+    paces: dict[LocationId, Pace] = field(default_factory=dict)
+    """Of the locations that were asked so far: all requests to a location go by one."""
+
+    def pace(self, location: LocationId) -> Pace:
+        return self.paces.setdefault(location, Pace(rate_from(self.settings)))
+
+    def list_inactive_sets(self) -> list[str]:
+        """A line for each set that does not declare now, and when it does."""
+        return [
+            f"{declared.source}: set {declared.name!r} {_describe_interval(declared.start, declared.until, self.now)}"
+            for desired in self.desired.values()
+            for declared in desired.sets
+            if not declared.active
+        ]
+
+    def list_strays(self, reader: StateReader) -> list[str]:
+        """A line for each location that has state and no manifest any more; none where locations were chosen."""
+        strays = [] if self.is_part else sorted(set(reader.list_locations()) - self.desired.keys())
+        return [
+            f"location {location} has state but no manifest: left untouched (to empty it, declare `contact_sets: {{}}`)"
+            for location in strays
+        ]
+
+
+def _describe_interval(start: Instant | None, until: Instant | None, now: Instant) -> str:
+    if start is not None and now < start:
+        return f"becomes active {moment(start)}"
+    return f"expired {moment(until)}"
+
+
+def open_session(workspace: Workspace, locations: Sequence[str] = ()) -> Session:
+    """The manifests, loaded and resolved; raises InvalidInput with every problem.
+
+    `locations`: the ids or names of those to work with; empty: all that have manifests.
+    """
+    now = workspace.clock.now()
+    loaded = workspace.load_manifests(now=now)
+    settings = loaded.settings
+    chosen = [settings.find_location(location) for location in locations]
+    return Session(
+        workspace,
+        now,
+        settings,
+        {
+            location: resolve(manifests, now=now, shared_rules=settings.rules, authority=settings.authority)
+            for location, manifests in _choose_manifests(loaded.manifests, chosen, settings).items()
+        },
+        loaded.problems,
+        is_part=bool(chosen),
+    )
+
+
+def group_manifests(manifests: Iterable[Manifest]) -> dict[LocationId, list[Manifest]]:
+    groups: dict[LocationId, list[Manifest]] = {}
+    for manifest in manifests:
+        groups.setdefault(manifest.location, []).append(manifest)
+    return groups
+
+
+def _choose_manifests(
+    manifests: Iterable[Manifest], chosen: Sequence[LocationId], settings: Settings
+) -> dict[LocationId, list[Manifest]]:
+    groups = group_manifests(manifests)
+    unknown = [location for location in chosen if location not in groups]
+    if unknown:
+        raise UsageError(
+            f"no manifest is of location {unknown[0]!r}",
+            hint=f"the manifests have: {', '.join(map(settings.called, sorted(groups)))}",
+        )
+    return {location: groups[location] for location in sorted(chosen or groups)}
+
+
+def rate_from(settings: Settings) -> Rate:
+    api = settings.api
+    return Rate(per_window=api.requests_per_10s, per_day=api.requests_per_day, reserve_pct=api.reserve_pct)
+
+
+def settle_ms_from(settings: Settings) -> int:
+    return settings.api.settle_s * 1000
+
+
+def load_state(settings: Settings, reader: StateReader, location: LocationId) -> LocationState:
+    """The state; raises StateError where it is another than the one that the settings pin."""
+    state = reader.at(location).load_state()
+    pin = settings.pin(location)
+    if pin in (None, state.lineage):
+        return state
+    where = redacted(settings.state)
+    there = f"lineage {state.lineage}" if state.lineage else "none there"
+    raise StateError(
+        f"the state of location {location} is pinned to lineage {pin}, and {where} has {there}",
+        hint="see that `state` names the right one; the pin is `lineage` in reconciler.yaml",
+    )
+
+
+def refuse_missing_state(session: Session, *, create_state: bool) -> None:
+    """Raises UsageError in CI where no location has state, unless that is to be created."""
+    if create_state or not session.workspace.in_ci:
+        return
+    settings = session.settings
+    with open_reader(settings.state) as reader:
+        if _has_state(reader, session.desired):
+            return
+    origin = settings.origin("state")
+    named = "the default" if origin.kind is OriginKind.DEFAULT else f"named by {origin}"
+    raise UsageError(
+        f"there is no state at {redacted(settings.state)} ({named}): in CI, where CI is set, that is taken for lost or "
+        "misnamed, since each run on it would be a first run",
+        hint="name the state that earlier runs wrote (--state, RECONCILER_STATE or `state` in reconciler.yaml), or add "
+        f"{CREATE_STATE} for the first run",
+    )
+
+
+def _has_state(reader: StateReader, locations: Iterable[LocationId]) -> bool:
+    try:
+        return bool(reader.list_locations())
+    except UsageError:
+        # a state of its own for each location has no list of them
+        return any(reader.at(location).load_state().lineage for location in locations)
+
+
+def choose_locations(reader: StateReader, names: Sequence[str], settings: Settings) -> list[LocationId]:
+    """The locations with these ids or names; all that have state where none is named."""
+    return [find_location(reader, name, settings) for name in names] or list(reader.list_locations())
+
+
+def find_location(reader: StateReader, name: str, settings: Settings) -> LocationId:
+    """The location with this id or name; raises UsageError where neither settings nor state have it."""
+    location = settings.find_location(name)
+    # a state of its own for each location may have no list of them: then every id is taken
+    if location in settings.locations or LOCATION in settings.state:
+        return location
+    there = sorted({*settings.locations, *reader.list_locations()})
+    if location in there:
+        return location
+    near = closest_name(name, [*there, *settings.names().values()])
+    hint = f"did you mean {near!r}?" if near else "they have: " + (", ".join(map(settings.called, there)) or "none")
+    raise UsageError(f"neither the settings nor the state have a location {name!r}", hint=hint)
+
+
+def list_leases(reader: StateReader, locations: Iterable[LocationId], now: Instant) -> tuple[Lease, ...]:
+    """The leases that are held at `now`."""
+    leases = (reader.at(location).read_lease(now) for location in locations)
+    return tuple(lease for lease in leases if lease is not None)
+
+
+def describe_leases(leases: Iterable[Lease]) -> list[str]:
+    """A line for each run that is under way, for an operation that takes no lease."""
+    return [f"{describe_lease(lease)}. What that run changes from now on is not known here." for lease in leases]
