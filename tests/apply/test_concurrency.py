@@ -13,11 +13,11 @@ from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import LocationId
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, Access
-from tests.apply.scene import THERE, Scene
 from tests.apply.test_scenarios import FREE, pairs
 from tests.build import HERE, a_set, contact, name
 from tests.fakes import START
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
+from tests.scene import THERE, Scene
 
 LONE = replace(FREE, caps=replace(FREE.caps, contacts=1))
 

@@ -20,12 +20,12 @@ from reconciler.core.planning.situation import Reassertion
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.assumptions import Merged
 from reconciler.store import open_reader, open_store
-from tests.apply.scene import Killed, Scene
 from tests.apply.test_refusing import TEN, WRITES, sizes
 from tests.apply.test_scenarios import FREE, converged, pairs
 from tests.build import HERE, a_rule, a_set, contact, name
 from tests.fakes import a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
+from tests.scene import Killed, Scene
 
 TWENTY = [f"c{nth:02}x" for nth in range(20)]
 WELCOME = a_rule("welcome", once=True, triggers=True)

@@ -10,10 +10,10 @@ from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Merged
-from tests.apply.scene import Scene
 from tests.apply.test_scenarios import FREE, converged, faults, pairs
 from tests.build import a_set, contact, name
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
+from tests.scene import Scene
 
 CROWD = [f"c{nth:02}" for nth in range(40)]
 

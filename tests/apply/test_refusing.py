@@ -16,11 +16,11 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch, Caps
 from reconciler.core.running.batch_split import add_trial, read_limits
 from reconciler.store import open_reader, open_store
-from tests.apply.scene import Scene
 from tests.apply.test_scenarios import FREE, converged, pairs, status
 from tests.build import HERE, a_rule, a_set, contact
 from tests.fakes import START, a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
+from tests.scene import Scene
 
 WRITES = "/contacts/bulk"
 TEN = [f"c{nth}" for nth in range(10)]

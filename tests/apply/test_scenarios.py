@@ -24,10 +24,10 @@ from reconciler.core.planning.plan import Plan, combine_plans
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.access import Limits
 from reconciler.store import open_reader, open_store
-from tests.apply.scene import THERE, Scene, without_limits
 from tests.build import HERE, a_rule, a_set, contact, name, plan_options
 from tests.fakes import START, a_holder
 from tests.sandbox.faults import LIES, Fault, FaultKind, FaultPlan
+from tests.scene import THERE, Scene, without_limits
 
 FREE = without_limits()
 

@@ -15,10 +15,10 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import UNCONFIRMED, Selection
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.store import open_reader
-from tests.apply.scene import THERE, Scene
 from tests.apply.test_scenarios import DOUBTFUL, FREE, converged, faults, pairs
 from tests.build import HERE, a_rule, a_set, contact, name
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
+from tests.scene import THERE, Scene
 
 LANDED = (
     FaultKind.TIMEOUT_AFTER,

@@ -14,10 +14,10 @@ from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.batches import Caps
 from reconciler.core.running.stop_conditions import Canary
 from reconciler.store import open_reader
-from tests.apply.scene import Scene, without_limits
 from tests.apply.test_scenarios import converged, faults, pairs
 from tests.build import HERE, a_rule, a_set, contact, name, only
 from tests.sandbox.faults import FaultKind
+from tests.scene import Scene, without_limits
 
 SENT, KEPT = "two  spaces", "two spaces"
 FREE = without_limits()

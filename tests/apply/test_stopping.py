@@ -13,10 +13,10 @@ from reconciler.core.model.journal import RunStatus
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.sandbox.access import Limits
 from reconciler.store import open_store
-from tests.apply.scene import THERE, Scene
 from tests.apply.test_scenarios import FREE, converged, pairs, status
 from tests.build import a_set, contact, name
 from tests.fakes import a_holder
+from tests.scene import THERE, Scene
 
 LONE = replace(FREE, caps=replace(FREE.caps, contacts=1))
 CROWD = [f"c{nth:03}" for nth in range(200)]

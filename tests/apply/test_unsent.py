@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.core.model.journal import LocationReport
-from tests.apply.scene import Scene
 from tests.apply.test_scenarios import FREE, faults, pairs
 from tests.build import a_set, contact
 from tests.sandbox.faults import FaultKind
+from tests.scene import Scene
 
 LONE = replace(FREE, caps=replace(FREE.caps, contacts=1))
 
