@@ -59,6 +59,11 @@ def name(text: str) -> ContactId:
     return ContactId((text * 20)[:20])
 
 
+def who(text: Words) -> str:
+    """The ids of short names, as words of one text."""
+    return " ".join(map(name, words(text)))
+
+
 def contact(text: str, carried: Words = "", *, location: LocationId = HERE, deleted: bool = False) -> Contact:
     """A contact of the emulated location, which carries these tags since yesterday."""
     since = Instant(NOW - DAY)

@@ -7,11 +7,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,30 +20,36 @@ import pytest
 from reconciler.apply import ApplyOptions, Services, Stop, apply
 from reconciler.apply.run import IN_FLIGHT
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.events import Event
-from reconciler.core.model.journal import LocationReport
+from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, TagRule
 from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
-from reconciler.core.model.outcome import Action, Outcome
+from reconciler.core.model.outcome import Action, Outcome, ResponseRow
 from reconciler.core.model.settings import GuardLimits
-from reconciler.core.planning.batches import count_change_pairs
+from reconciler.core.planning.batches import Caps, count_change_pairs
 from reconciler.core.planning.changes import IN_DOUBT, DeferralReason
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine_plans
+from reconciler.core.planning.reversal import Reversal, read_reversal
+from reconciler.core.planning.revert import plan_revert
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.shortfalls import ending_of
 from reconciler.highlevel.client import HighLevel
+from reconciler.journalled_run import RecoveryJournal
+from reconciler.operations.runs import read_log
+from reconciler.ports import StateStore
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Crm
 from reconciler.store import open_reader, open_store
-from reconciler.wire import SEARCH_PATH
-from tests.build import HERE, declare, name, plan_options
+from reconciler.wire import SEARCH_PATH, BulkUpdate
+from tests.build import HERE, Words, contact, declare, name, plan_options, words
 from tests.fakes import FakeClock, a_holder
 from tests.sandbox.faults import FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
@@ -174,8 +181,33 @@ def _readable(response: httpx.Response) -> bool:
         return False
 
 
+@dataclass
+class Writer:
+    """A client that keeps what it is asked to send, and lets a test act before and after, beside the time it takes."""
+
+    scene: Scene
+    api: HighLevel
+
+    async def ready(self) -> None:
+        self.scene.prepare()
+        await self.api.ready()
+
+    async def update_tags(self, update: BulkUpdate) -> tuple[ResponseRow, ...]:
+        scene = self.scene
+        scene.updates.append(update)
+        scene.before(len(scene.updates))
+        await scene.clock.sleep(scene.takes_ms)
+        rows = await self.api.update_tags(update)
+        scene.after(len(scene.updates))
+        return rows
+
+
 class Scene:
-    """Locations, their state, the clock. `wanted` is what the manifests say now."""
+    """Locations, their state, the clock. `wanted` is what the manifests say now.
+
+    `prepare`, `before` and `after` are called around each request of a run, the latter two with its number, from 1;
+    `hear` with each event. `updates`: what the last run was to send, in requests that take `takes_ms` longer.
+    """
 
     def __init__(
         self,
@@ -187,12 +219,16 @@ class Scene:
         latency_ms: int = 200,
         in_flight: int = IN_FLIGHT,
         may_read: bool = True,
+        keeps_answers: bool = False,
+        clock: FakeClock | None = None,
         **assumptions: object,
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
+        self.directory = directory
         self.latency_ms = latency_ms
         self.in_flight = in_flight
         self.may_read = may_read
+        self.keeps_answers = keeps_answers
         self.url = f"sqlite:///{directory / 'state.db'}"
         self.path = directory / "state.db"
         self.options = options
@@ -200,7 +236,14 @@ class Scene:
         self.wanted: dict[LocationId, Desired] = {}
         self.places: dict[LocationId, Place] = {}
         self.token = DEMO_TOKEN
-        self.replanned = False
+        self.replanned = self.undoes = False
+        self.stop = Stop()
+        self.updates: list[BulkUpdate] = []
+        self.takes_ms = 0
+        self.prepare: Callable[[], None] = lambda: None
+        self.before: Callable[[int], None] = lambda nth: None
+        self.after: Callable[[int], None] = lambda nth: None
+        self.hear: Callable[[Event], None] = lambda event: None
         self._paces: dict[LocationId, Pace] = {}
         self._apis: dict[LocationId, HighLevel] = {}
         self._assumptions = Assumptions(**assumptions)  # type: ignore[arg-type]
@@ -227,6 +270,10 @@ class Scene:
         tags = state.spelling.read(frozenset(sent.tags))
         return all(state.observed[contact].doubt >= tags for contact in sent.contacts)
 
+    def listen(self, event: Event) -> None:
+        self.events.append(event)
+        self.hear(event)
+
     def plan(self, options: PlanOptions | None = None) -> Plan:
         with open_reader(self.url) as reader:
             plans = [
@@ -234,6 +281,11 @@ class Scene:
                 for location, want in self.wanted.items()
             ]
         return combine_plans(plans, as_of=self.clock.now(), manifests="manifests")
+
+    def plan_for(self, desired: Desired) -> Plan:
+        """A plan for other manifests, from now on."""
+        self.wanted[HERE] = desired
+        return self.plan()
 
     def api(self, location: LocationId) -> HighLevel:
         if location not in self._apis:
@@ -255,11 +307,37 @@ class Scene:
         *,
         holder: Holder | None = None,
         options: PlanOptions | None = None,
+        store: StateStore | None = None,
         **more: object,
     ) -> LocationReport:
         """Applies the plan, or a new one, checks the invariants, and returns the one report. `more`: ApplyOptions."""
-        (report,) = self.apply_all(plan, holder=holder, options=options, **more)
+        (report,) = self.apply_all(plan, holder=holder, options=options, store=store, **more)
         return report
+
+    def run(self, desired: Desired, plan: Plan | None = None, **more: object) -> LocationReport:
+        """The same with other manifests, from now on."""
+        self.wanted[HERE] = desired
+        return self.apply(plan, **more)  # type: ignore[arg-type]
+
+    def runs(self) -> Sequence[RunRecord]:
+        with open_reader(self.url) as reader:
+            return reader.at(HERE).read_runs()
+
+    def log(self, run: str) -> RunLog:
+        with open_reader(self.url) as reader:
+            return read_log(reader, next(each for each in reader.at(HERE).read_runs() if each.id == run))
+
+    def reversal(self, run: str) -> Reversal:
+        ids = [each.id for each in self.runs()]
+        return read_reversal(self.log(run), [self.log(each) for each in ids[ids.index(run) + 1 :]])
+
+    def plan_revert(self, run: str, desired: Desired) -> LocationPlan:
+        with open_reader(self.url) as reader:
+            return plan_revert(self.reversal(run), desired, reader.at(HERE).load_state(), self.options)
+
+    def revert(self, run: str, desired: Desired) -> LocationReport:
+        plan = combine_plans([self.plan_revert(run, desired)], as_of=self.clock.now(), manifests="manifests")
+        return self.run(desired, plan, reversals={HERE: self.reversal(run)})
 
     def apply_all(
         self,
@@ -267,18 +345,23 @@ class Scene:
         *,
         holder: Holder | None = None,
         options: PlanOptions | None = None,
+        store: StateStore | None = None,
         **more: object,
     ) -> tuple[LocationReport, ...]:
         plan = plan or self.plan(options)
         # where the state moved since the plan, what is no longer needed is in no report
         self.replanned = any(self.serial(each.location) != each.serial for each in plan.locations)
+        self.undoes = bool(more.get("reversals"))
         owned = {location: self._under_management(location) for location in self.places}
         first = {location: len(place.sent) for location, place in self.places.items()}
         moved = {location: len(place.crm.transitions) for location, place in self.places.items()}
         try:
-            reports = self._apply(plan, holder or a_holder(str(self.clock.ms)), options or self.options, more)
+            with nullcontext(store) if store else open_store(self.url) as opened:
+                reports = self._apply(opened, plan, holder or a_holder(str(self.clock.ms)), options, more)
         except Killed:
             reports = ()
+        finally:
+            self.stop = Stop()
         for each in plan.locations:
             sent = self.places[each.location].sent[first[each.location] :]
             report = next((report for report in reports if report.location == each.location), None)
@@ -289,26 +372,32 @@ class Scene:
         return reports
 
     def _apply(
-        self, plan: Plan, holder: Holder, options: PlanOptions, more: Mapping[str, object]
+        self,
+        store: StateStore,
+        plan: Plan,
+        holder: Holder,
+        options: PlanOptions | None,
+        more: Mapping[str, object],
     ) -> tuple[LocationReport, ...]:
-        with open_store(self.url) as store:
-            self.stop = Stop()
-            reader = self.api if self.may_read else None
-            # a process of its own each time: it knows of no request of another
-            self._paces = {location: Pace(options.rate) for location in self.places}
-            world = Services(
-                self.api,
-                store,
-                self.clock,
-                self.events.append,
-                reader=reader,
-                pace=self.pace,
-                stop=self.stop,
-                chance=lambda: 0.5,
-            )
-            given = {"in_flight": self.in_flight} | dict(more)
-            mission = ApplyOptions(self.wanted, dict.fromkeys(self.wanted, options), holder, **given)  # type: ignore[arg-type]
-            return self.clock.run(apply(approve(plan), mission, world))
+        options = options or self.options
+        self.updates = []
+        # a process of its own each time: it knows of no request of another
+        self._paces = {location: Pace(options.rate) for location in self.places}
+        kept = {"recovery_files": RecoveryJournal(self.directory / "plan.json")} if self.keeps_answers else {}
+        services = Services(
+            lambda location: Writer(self, self.api(location)),
+            store,
+            self.clock,
+            self.listen,
+            **kept,
+            reader=self.api if self.may_read else None,
+            pace=self.pace,
+            stop=self.stop,
+            chance=lambda: 0.5,
+        )
+        given = {"in_flight": self.in_flight} | dict(more)
+        chosen = ApplyOptions(self.wanted, dict.fromkeys(self.wanted, options), holder, **given)  # type: ignore[arg-type]
+        return self.clock.run(apply(approve(plan), chosen, services))
 
     def apply_and_die(
         self,
@@ -348,7 +437,7 @@ class Scene:
     def tags(self, text: str, location: LocationId = HERE) -> set[str]:
         return set(self.places[location].crm.tags_of(name(text)))
 
-    def known(self, text: str, location: LocationId = HERE) -> object:
+    def known(self, text: str, location: LocationId = HERE) -> ContactState:
         with open_reader(self.url) as reader:
             return reader.at(location).load_state().observed[name(text)]
 
@@ -357,11 +446,11 @@ class Scene:
         log = self.places[location].crm.transitions
         return Counter((each.contact, each.tag) for each in log if each.by == "api" and each.action is Action.ADD)
 
-    def edit(self, text: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+    def edit(self, text: str, *, add: Words = "", remove: Words = "") -> None:
         """Somebody else at work."""
         now = self.clock.now()
-        self.here.crm.add(name(text), add, now=now, by="human")
-        self.here.crm.remove(name(text), remove, now=now, by="human")
+        self.here.crm.add(name(text), words(add), now=now, by="human")
+        self.here.crm.remove(name(text), words(remove), now=now, by="human")
 
     def _check(
         self,
@@ -397,11 +486,11 @@ class Scene:
             elif each.is_doubtful:
                 settled |= again
                 doubted |= dict.fromkeys(each.pairs() - again, each.began)
-            for contact, tag in [(who, what) for action, who, what in each.pairs() if action is Action.REMOVE]:
-                want = wanted.want(contact)
-                # 2: owned tags only; 3: never one that is desired
+            for who, tag in [(who, what) for action, who, what in each.pairs() if action is Action.REMOVE]:
+                want = wanted.want(who)
+                # 2: owned tags only, but for what a run gives back; 3: never one that is desired
                 assert tag not in want.present
-                assert tag in wanted.owned.union(*owned.values()) or want.authority is Authority.EXACT
+                assert self.undoes or tag in wanted.owned.union(*owned.values()) or want.authority is Authority.EXACT
         self._check_order(plan.location, sent)
         self._check_report(plan, sent, report)
 
@@ -415,13 +504,13 @@ class Scene:
         """A contact's removes leave only after its adds ended well, or were seen."""
         added: dict[ContactId, Sent] = {}
         for each in sent:
-            for contact in each.contacts:
+            for who in each.contacts:
                 if each.action is Action.ADD:
-                    added[contact] = each
-                elif before := added.get(contact):
+                    added[who] = each
+                elif before := added.get(who):
                     ended = self.clock.ms + 1 if before.ended is None else before.ended
                     assert ended <= each.began
-                    looked = self._was_read(location, contact, ended, each.began) or self._searched(ended, each.began)
+                    looked = self._was_read(location, who, ended, each.began) or self._searched(ended, each.began)
                     assert before.readable or looked
 
     def _check_adds(self, location: LocationId, since: int) -> None:
@@ -460,6 +549,13 @@ class Scene:
         with suppress(StateError), open_reader(self.url) as reader:
             found = reader.at(HERE).read_ending(report.run)
             assert found == ending or (found is None and (report.error or not report.run))
+
+
+def one_by_one(directory: Path, carried: Mapping[str, Words], **more: Any) -> Scene:
+    """A scene in which a contact a time is written, and nobody may read; contacts by short names, with their tags."""
+    quiet: dict[str, Any] = {"options": plan_options(caps=Caps(contacts=1)), "in_flight": 1}
+    contacts = (contact(text, tags) for text, tags in carried.items())
+    return Scene(directory, *contacts, may_read=False, keeps_answers=True, latency_ms=0, **quiet | more)
 
 
 ENDED_WELL = (Outcome.APPLIED, Outcome.NOOP, Outcome.SEEN)

@@ -29,7 +29,7 @@ UPDATE = BulkUpdate(Action.ADD, HERE, (ANNA, BERT), ("x",))
 
 
 @dataclass
-class Scene(httpx.AsyncBaseTransport):
+class TokenPlace(httpx.AsyncBaseTransport):
     """The client and an emulated agency; `asked` keeps the paths, `bearers` the tokens that came."""
 
     company: str = COMPANY
@@ -88,7 +88,7 @@ class Scene(httpx.AsyncBaseTransport):
 
 
 def test_a_token_is_exchanged_once_and_the_agencys_own_sent_nowhere_else() -> None:
-    scene = Scene()
+    scene = TokenPlace()
     assert len(scene.update()) == 2
     scene.update()
     assert scene.exchanges == 1
@@ -101,7 +101,7 @@ def test_a_token_is_exchanged_once_and_the_agencys_own_sent_nowhere_else() -> No
 @pytest.mark.parametrize("status", [200, 201])
 @pytest.mark.parametrize("camel", [False, True])
 def test_whatever_the_answer_to_an_exchange_is_spelt_like(status: int, camel: bool) -> None:
-    scene = Scene(token_s=600, assumptions={"exchange_status": status, "exchange_in_camel_case": camel})
+    scene = TokenPlace(token_s=600, assumptions={"exchange_status": status, "exchange_in_camel_case": camel})
     assert len(scene.update()) == 2
     scene.clock.ms += 530_000
     scene.update()
@@ -113,7 +113,7 @@ def test_whatever_the_answer_to_an_exchange_is_spelt_like(status: int, camel: bo
 
 
 def test_requests_at_the_same_time_share_one_exchange() -> None:
-    scene = Scene()
+    scene = TokenPlace()
 
     async def several() -> None:
         await asyncio.gather(*(scene.api.update_tags(UPDATE) for _ in range(20)))
@@ -123,7 +123,7 @@ def test_requests_at_the_same_time_share_one_exchange() -> None:
 
 
 def test_a_token_is_exchanged_again_before_it_ends() -> None:
-    scene = Scene(token_s=600)
+    scene = TokenPlace(token_s=600)
     scene.update()
     scene.clock.ms += 539_000
     scene.update()
@@ -135,7 +135,7 @@ def test_a_token_is_exchanged_again_before_it_ends() -> None:
 
 
 def test_a_token_that_is_refused_in_the_midst_is_exchanged_once_and_the_reads_sent_again() -> None:
-    scene = Scene()
+    scene = TokenPlace()
     scene.update()
     scene.revoke()
 
@@ -148,7 +148,7 @@ def test_a_token_that_is_refused_in_the_midst_is_exchanged_once_and_the_reads_se
 
 def test_a_write_is_sent_again_by_its_sender_alone() -> None:
     """Its doubt is dated from when it left: an exchange that takes a minute would make it look a minute older."""
-    scene = Scene()
+    scene = TokenPlace()
     scene.update()
     scene.revoke()
     told = scene.failure()
@@ -158,14 +158,14 @@ def test_a_write_is_sent_again_by_its_sender_alone() -> None:
 
 
 def test_an_exchange_that_ends_earlier_tokens_does_not_go_on_for_ever() -> None:
-    scene = Scene(revokes=True)
+    scene = TokenPlace(revokes=True)
     scene.update()
     scene.update()
     assert scene.exchanges == 1
 
 
 def test_a_refusal_that_a_new_token_does_not_help_is_told() -> None:
-    scene = Scene(answers={"/contacts/bulk/tags/update/add": httpx.Response(401, json={"message": "no scope"})})
+    scene = TokenPlace(answers={"/contacts/bulk/tags/update/add": httpx.Response(401, json={"message": "no scope"})})
     assert isinstance(scene.failure(), NotApplied)
     told = scene.failure()
     assert isinstance(told, AuthRefused)
@@ -174,7 +174,7 @@ def test_a_refusal_that_a_new_token_does_not_help_is_told() -> None:
 
 
 def test_another_agency_is_refused() -> None:
-    told = Scene(company="another").failure()
+    told = TokenPlace(company="another").failure()
     assert isinstance(told, AuthRefused)
     assert told.exit_code == 7
     assert HERE in told.message
@@ -195,7 +195,7 @@ def test_another_agency_is_refused() -> None:
     ids=repr,
 )
 def test_what_was_not_exchanged_was_not_sent(answer: httpx.Response | Exception) -> None:
-    scene = Scene(answers={"/oauth/locationToken": answer})
+    scene = TokenPlace(answers={"/oauth/locationToken": answer})
     assert isinstance(scene.failure(), NotApplied)
     assert scene.asked == ["/oauth/locationToken"]
     assert scene.app.world.transitions == []
@@ -203,7 +203,7 @@ def test_what_was_not_exchanged_was_not_sent(answer: httpx.Response | Exception)
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_an_exchange_refused_for_good(status: int) -> None:
-    scene = Scene(answers={"/oauth/locationToken": httpx.Response(status, json={"message": f"no {AGENCY_TOKEN}"})})
+    scene = TokenPlace(answers={"/oauth/locationToken": httpx.Response(status, json={"message": f"no {AGENCY_TOKEN}"})})
     told = scene.failure()
     assert isinstance(told, AuthRefused)
     assert "***" in told.message
@@ -211,13 +211,13 @@ def test_an_exchange_refused_for_good(status: int) -> None:
 
 def test_a_token_of_another_location_is_not_used() -> None:
     other = {"access_token": "location-token-x", "locationId": "elsewhere"}
-    scene = Scene(answers={"/oauth/locationToken": httpx.Response(200, json=other)})
+    scene = TokenPlace(answers={"/oauth/locationToken": httpx.Response(200, json=other)})
     assert isinstance(scene.failure(), AuthRefused)
     assert len(scene.asked) == 1
 
 
 def test_a_location_token_is_cut_out_of_what_the_server_says() -> None:
-    scene = Scene()
+    scene = TokenPlace()
     scene.update()
     (location_token,) = scene.secrets() - {AGENCY_TOKEN}
     scene.answers["/contacts/bulk/tags/update/add"] = httpx.Response(503, json={"message": f"bad {location_token}"})
@@ -262,7 +262,7 @@ def test_the_spelling_of_a_key_that_holds_something_counts(body: bytes) -> None:
 
 
 def test_reading_goes_by_the_location_token_too() -> None:
-    scene = Scene()
+    scene = TokenPlace()
     found = asyncio.run(scene.api.get_contact(ContactId(ANNA)))
     assert found is not None
     assert scene.bearers[1] != AGENCY_TOKEN

@@ -20,9 +20,9 @@ from reconciler.core.planning.plan import Plan
 from reconciler.core.planning.revert import DEMANDED
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.store import open_reader, open_store
-from tests.apply.stage import Scene, who
-from tests.build import DAY, HERE, PLACE, a_rule, a_set, declare
+from tests.build import DAY, HERE, PLACE, a_rule, a_set, declare, who
 from tests.fakes import a_holder
+from tests.scene import Scene, one_by_one
 
 DAYS = 30
 PEOPLE = "anna bert cara"
@@ -36,8 +36,8 @@ def wanted(*, once: bool = False) -> Desired:
 
 def consume(scene: Scene, tag: str) -> None:
     """The workflow that the tag starts: it mails, and takes its trigger away."""
-    for contact in scene.world.holders(tag):
-        scene.world.remove(contact, [tag], now=scene.clock.now(), by="workflow")
+    for contact in scene.here.crm.holders(tag):
+        scene.here.crm.remove(contact, [tag], now=scene.clock.now(), by="workflow")
 
 
 def look_again(scene: Scene) -> None:
@@ -47,7 +47,7 @@ def look_again(scene: Scene) -> None:
         store = state.at(HERE)
         lease = store.acquire_lease(a_holder("refresh", operation="refresh"), now)
         observed = store.load_state().observed
-        read = {each: scene.world.find(each) for each in observed.contacts}
+        read = {each: scene.here.crm.find(each) for each in observed.contacts}
         seen = {
             each: record_observation(observed[each], found.tags, at=now, origin=ObservationOrigin.GET, settle_ms=0)
             for each, found in read.items()
@@ -61,18 +61,18 @@ def today(scene: Scene, desired: Desired) -> tuple[Plan, LocationReport]:
     """The nightly job: look, plan, apply."""
     look_again(scene)
     scene.options = replace(scene.options, now=scene.clock.now())
-    plan = scene.plan(desired)
+    plan = scene.plan_for(desired)
     return plan, scene.run(desired, plan=plan)
 
 
 def mails(scene: Scene) -> Counter[ContactId]:
-    log = scene.world.transitions
+    log = scene.here.crm.transitions
     return Counter(each.contact for each in log if each.tag == "hello" and each.action is Action.ADD)
 
 
 @pytest.mark.parametrize("once", [False, True])
 def test_a_workflow_that_consumes_its_trigger_mails_at_most_once_a_week(tmp_path: Path, once: bool) -> None:
-    scene = Scene(tmp_path, dict.fromkeys(PEOPLE.split(), ""))
+    scene = one_by_one(tmp_path, dict.fromkeys(PEOPLE.split(), ""))
     scene.after = lambda nth: consume(scene, "hello")
     days: list[int] = []
     for day in range(DAYS):
@@ -87,7 +87,7 @@ def test_a_workflow_that_consumes_its_trigger_mails_at_most_once_a_week(tmp_path
 
 
 def test_what_flaps_is_told_and_changes_nothing(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, dict.fromkeys(PEOPLE.split(), ""))
+    scene = one_by_one(tmp_path, dict.fromkeys(PEOPLE.split(), ""))
     scene.after = lambda nth: consume(scene, "hello")
     for _ in range(2):
         today(scene, wanted())
@@ -102,8 +102,8 @@ def test_what_flaps_is_told_and_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_whom_the_api_refuses_is_tried_again_a_month_later(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, {"anna": "", "bert": ""})
-    scene.world.delete(ANNA, now=scene.clock.now())
+    scene = one_by_one(tmp_path, {"anna": "", "bert": ""})
+    scene.here.crm.delete(ANNA, now=scene.clock.now())
     desired = declare(a_set("s", who("anna bert"), "x"))
     _, report = today(scene, desired)
     assert report.exit_code == 3
@@ -123,8 +123,8 @@ def test_whom_the_api_refuses_is_tried_again_a_month_later(tmp_path: Path) -> No
 
 
 def test_whom_the_api_refuses_is_tried_again_where_it_now_belongs(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, {"anna": ""})
-    scene.world.delete(ANNA, now=scene.clock.now())
+    scene = one_by_one(tmp_path, {"anna": ""})
+    scene.here.crm.delete(ANNA, now=scene.clock.now())
     today(scene, declare(a_set("s", who("anna"), "x"), a_set("t", "", "x")))
     moved = declare(a_set("s", "", "x"), a_set("t", who("anna"), "x"))
     _, report = today(scene, moved)
@@ -134,8 +134,8 @@ def test_whom_the_api_refuses_is_tried_again_where_it_now_belongs(tmp_path: Path
 
 
 def test_whom_the_api_refuses_is_not_tried_again_because_a_set_has_another_name(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, {"anna": ""})
-    scene.world.delete(ANNA, now=scene.clock.now())
+    scene = one_by_one(tmp_path, {"anna": ""})
+    scene.here.crm.delete(ANNA, now=scene.clock.now())
     today(scene, declare(a_set("s", who("anna"), "x"), a_set("t", "", "x")))
     for _ in range(2):
         _, report = today(scene, declare(a_set("renamed", who("anna"), "x"), a_set("t", "", "x")))
@@ -147,8 +147,8 @@ THERE = "caf\u00e9 bar"
 
 
 def test_a_tag_that_comes_back_respelt_is_added_once_and_removed_as_it_is_there(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, dict.fromkeys(PEOPLE.split(), "x"))
-    scene.world.assumptions = Assumptions(composes_unicode=True, collapses_spaces=True)
+    scene = one_by_one(tmp_path, dict.fromkeys(PEOPLE.split(), "x"))
+    scene.here.crm.assumptions = Assumptions(composes_unicode=True, collapses_spaces=True)
     desired = declare(replace(a_set("s", who(PEOPLE)), tags=(TagUse(Tag(APART), APART, PLACE),)))
     _, report = today(scene, desired)
     assert (report.exit_code, report.requests) == (0, 3)
@@ -167,7 +167,7 @@ def test_a_tag_that_comes_back_respelt_is_added_once_and_removed_as_it_is_there(
         scene.options, limits=replace(scene.options.limits, max_removes_pct=None, empties_tag=False)
     )
     _, report = today(scene, gone)
-    assert {tag for update in scene.sent for tag in update.tags} == {THERE}
+    assert {tag for update in scene.updates for tag in update.tags} == {THERE}
     assert scene.tags("anna") == {"x"}
     plan, report = today(scene, gone)
     assert plan.is_empty

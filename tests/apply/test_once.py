@@ -21,10 +21,10 @@ from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.changes import GIVEN, Selection
 from reconciler.core.running.doubt import ContactReading, settle_doubt
 from reconciler.store import open_store
-from tests.apply.stage import Scene, who
 from tests.apply.test_daily import look_again
-from tests.build import DAY, HERE, a_rule, a_set, declare, tags
+from tests.build import DAY, HERE, a_rule, a_set, declare, tags, who
 from tests.fakes import START, a_holder
+from tests.scene import Scene, one_by_one
 
 NO_GUARDS = GuardLimits(
     max_removes_pct=None,
@@ -51,10 +51,10 @@ WITHOUT = of("bert")
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     """Both were welcomed on the first day, and a workflow took anna's tag."""
-    found = Scene(tmp_path, {"anna": "", "bert": ""})
+    found = one_by_one(tmp_path, {"anna": "", "bert": ""})
     found.options = replace(found.options, limits=NO_GUARDS)
     found.run(TODAY)
-    found.others("anna", remove="welcome")
+    found.edit("anna", remove="welcome")
     tomorrow(found)
     return found
 
@@ -70,7 +70,7 @@ def at(seconds: int) -> Instant:
 
 
 def welcomes(scene: Scene, name: str = "anna") -> int:
-    log = scene.world.transitions
+    log = scene.here.crm.transitions
     return sum(
         each.contact == who(name) and each.tag == "welcome" and each.action is Action.ADD and each.by == "api"
         for each in log
@@ -79,7 +79,7 @@ def welcomes(scene: Scene, name: str = "anna") -> int:
 
 def given(scene: Scene, desired: Desired) -> dict[str, str]:
     """Whom a plan lists as given before, and why."""
-    (plan,) = scene.plan(desired).locations
+    (plan,) = scene.plan_for(desired).locations
     assert not any("welcome" in delta.tags(Action.ADD) for delta in plan.deltas)
     return {contact[:4]: each.why for each in plan.given for contact in each.contacts if each.tags == ("welcome",)}
 
@@ -91,23 +91,23 @@ def test_a_contact_that_is_missing_from_one_days_file_gets_no_second_welcome(sce
     assert given(scene, TODAY) == {"anna": f"{GIVEN}, on {iso(START)[:10]}"}
     report = scene.run(TODAY)
     assert (report.exit_code, welcomes(scene)) == (0, 1)
-    assert scene.plan(TODAY).is_empty
+    assert scene.plan_for(TODAY).is_empty
 
 
 def pruned(scene: Scene) -> None:
-    scene.others("anna", add="welcome")
+    scene.edit("anna", add="welcome")
     look_again(scene)
     scene.run(WITHOUT)
 
 
 def unwanted(scene: Scene) -> None:
-    scene.others("anna", add="welcome")
+    scene.edit("anna", add="welcome")
     look_again(scene)
     scene.run(of("anna bert", "other", absent="welcome"))
 
 
 def reverted(scene: Scene) -> None:
-    scene.others("anna", add="welcome")
+    scene.edit("anna", add="welcome")
     look_again(scene)
     scene.revert(scene.runs()[0].id, declare())
 
@@ -131,7 +131,7 @@ def test_however_its_pair_left_the_ledger_it_is_not_given_again(scene: Scene, le
     leave(scene)
     assert scene.known("anna").ledger & tags("welcome") == frozenset()
     if "welcome" in scene.tags("anna"):
-        scene.others("anna", remove="welcome")
+        scene.edit("anna", remove="welcome")
     tomorrow(scene)
     assert "anna" in given(scene, TODAY)
     scene.run(TODAY)
@@ -139,10 +139,10 @@ def test_however_its_pair_left_the_ledger_it_is_not_given_again(scene: Scene, le
 
 
 def test_what_was_given_before_the_rule_is_not_given_again(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, {"anna": "", "bert": ""})
+    scene = one_by_one(tmp_path, {"anna": "", "bert": ""})
     scene.options = replace(scene.options, limits=NO_GUARDS)
     scene.run(of("anna bert", once=False))
-    scene.others("anna", remove="welcome")
+    scene.edit("anna", remove="welcome")
     tomorrow(scene)
     scene.run(WITHOUT)
     assert set(given(scene, TODAY)) == {"anna"}
@@ -150,7 +150,7 @@ def test_what_was_given_before_the_rule_is_not_given_again(tmp_path: Path) -> No
 
 def test_what_may_have_been_given_is_not_given_again(tmp_path: Path) -> None:
     """A killed run, a workflow that consumes, a day's file without the contact."""
-    scene = Scene(tmp_path, {"anna": "", "bert": ""})
+    scene = one_by_one(tmp_path, {"anna": "", "bert": ""})
     scene.options = replace(scene.options, limits=NO_GUARDS)
 
     def die(nth: int) -> None:
@@ -160,7 +160,7 @@ def test_what_may_have_been_given_is_not_given_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         scene.run(of("anna"))
     scene.after = lambda nth: None
-    scene.others("anna", remove="welcome")
+    scene.edit("anna", remove="welcome")
     scene.run(WITHOUT)
     tomorrow(scene)
     scene.run(WITHOUT)
@@ -174,11 +174,11 @@ def test_a_person_may_have_it_given_again_and_then_it_was(scene: Scene) -> None:
     tomorrow(scene)
     usual = scene.options
     scene.options = replace(usual, selection=AGAIN, exceptions=("again:tag=welcome: they moved house",))
-    (plan,) = scene.plan(TODAY).locations
+    (plan,) = scene.plan_for(TODAY).locations
     assert [(change.tag, change.reason) for delta in plan.deltas for change in delta.changes] == [
         ("welcome", Reason.AGAIN)
     ]
-    scene.after = lambda nth: scene.others("anna", remove="welcome")
+    scene.after = lambda nth: scene.edit("anna", remove="welcome")
     scene.run(TODAY)
     assert scene.runs()[-1].header.allowed == ("again:tag=welcome: they moved house",)
     assert (welcomes(scene), welcomes(scene, "bert")) == (2, 1)
@@ -193,7 +193,7 @@ def test_a_person_may_have_it_given_again_and_then_it_was(scene: Scene) -> None:
 
 def test_what_is_there_after_all_is_adopted(scene: Scene) -> None:
     scene.run(WITHOUT)
-    scene.others("anna", add="welcome")
+    scene.edit("anna", add="welcome")
     tomorrow(scene)
     assert given(scene, TODAY) == {}
     scene.run(TODAY)
@@ -207,7 +207,7 @@ def test_a_state_pulled_and_pushed_remembers_it(scene: Scene, tmp_path: Path) ->
     (found,) = read_state(document, path="x")
     assert verify(found, now=scene.clock.now()) == ()
     (tmp_path / "other").mkdir()
-    other = Scene(tmp_path / "other", {"anna": "", "bert": "welcome"}, clock=scene.clock, options=scene.options)
+    other = one_by_one(tmp_path / "other", {"anna": "", "bert": "welcome"}, clock=scene.clock, options=scene.options)
     with open_store(other.url) as state:
         there = state.at(HERE)
         lease = there.acquire_lease(a_holder(), scene.clock.now())
@@ -231,8 +231,8 @@ def test_a_contact_that_was_forgotten_was_given_nothing(scene: Scene) -> None:
 
 
 def test_a_refused_add_gave_nothing(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, {"anna": ""})
-    scene.world.delete(who("anna"), now=scene.clock.now())
+    scene = one_by_one(tmp_path, {"anna": ""})
+    scene.here.crm.delete(who("anna"), now=scene.clock.now())
     scene.run(of("anna"))
     assert (scene.known("anna").spent, scene.known("anna").quarantine) == ((), Rejection.DELETED)
 

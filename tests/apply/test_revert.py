@@ -15,9 +15,9 @@ from reconciler.core.model.outcome import Reason
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.revert import CHANGED_SINCE, DEMANDED, UNCLEAR_THEN
 from reconciler.store import open_store
-from tests.apply.stage import Scene, who
 from tests.apply.test_daily import look_again
-from tests.build import a_rule, a_set, declare, tags
+from tests.build import a_rule, a_set, declare, tags, who
+from tests.scene import Scene, one_by_one
 
 NOTHING = declare()
 NO_GUARDS = GuardLimits(
@@ -34,13 +34,13 @@ PEOPLE = {"anna": "old", "bert": "vip", "cara": ""}
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    found = Scene(tmp_path, PEOPLE)
+    found = one_by_one(tmp_path, PEOPLE)
     found.options = replace(found.options, limits=NO_GUARDS)
     return found
 
 
 def carried(scene: Scene) -> dict[str, set[str]]:
-    return {name: scene.tags(name) for name in scene.carried}
+    return {name: scene.tags(name) for name in PEOPLE}
 
 
 def left_out(scene: Scene, run: str, desired: Desired) -> dict[str, tuple[str, ...]]:
@@ -70,7 +70,7 @@ def test_a_tag_that_never_was_ours_comes_back_as_foreign(scene: Scene) -> None:
     run = scene.run(of("anna", "new", absent="old")).run
     scene.revert(run, NOTHING)
     assert scene.known("anna").ledger == frozenset()
-    assert scene.plan(NOTHING).is_empty
+    assert scene.plan_for(NOTHING).is_empty
     assert scene.tags("anna") == {"old"}
 
 
@@ -81,7 +81,7 @@ def test_a_tag_that_was_ours_is_under_management_again(scene: Scene) -> None:
     assert scene.known("anna").ledger == frozenset()
     assert scene.revert(run, before).exit_code == ExitCode.DONE
     assert scene.known("anna").ledger == tags("vip")
-    assert scene.plan(before).is_empty
+    assert scene.plan_for(before).is_empty
     assert carried(scene)["anna"] == {"old", "vip"}
 
 
@@ -118,7 +118,7 @@ def test_what_exact_authority_would_remove_again_is_left_out(scene: Scene) -> No
 
 def test_what_others_changed_since_is_left_alone(scene: Scene) -> None:
     run = scene.run(of("anna cara", "vip", absent="old")).run
-    scene.others("anna", add="old", remove="vip")
+    scene.edit("anna", add="old", remove="vip")
     # the next answer tells
     scene.run(of("anna cara", "vip other"))
     assert left_out(scene, run, NOTHING) == {CHANGED_SINCE: ("old", "vip")}
@@ -223,15 +223,15 @@ def test_what_a_run_adopted_is_nobodys_again(scene: Scene) -> None:
     """The rollback of a mistaken commit: tags that people set by hand are not pruned by the next plan."""
     scene.run(of("anna bert cara", "x"))
     for name in PEOPLE:
-        scene.others(name, add="vip")
+        scene.edit(name, add="vip")
     look_again(scene)
     run = scene.run(of("anna bert cara", "x vip")).run
-    assert (scene.sent, scene.known("anna").ledger) == ([], tags("x vip"))
+    assert (scene.updates, scene.known("anna").ledger) == ([], tags("x vip"))
     now = of("anna bert cara", "x")
     report = scene.revert(run, now)
-    assert (report.exit_code, report.released, scene.sent) == (ExitCode.DONE, 3, [])
+    assert (report.exit_code, report.released, scene.updates) == (ExitCode.DONE, 3, [])
     assert scene.known("anna").ledger == tags("x")
-    assert scene.plan(now).is_empty
+    assert scene.plan_for(now).is_empty
     scene.run(now)
     assert all("vip" in scene.tags(name) for name in PEOPLE)
 
@@ -272,7 +272,7 @@ def test_what_a_later_run_put_under_management_anew_stays_so(scene: Scene) -> No
 
 def test_what_leaves_the_ledger_by_a_revert_makes_no_tag_owned(scene: Scene) -> None:
     """The commit gave `vip` to cara, adopted bert's, and took anna's, who is of a set that owns its tags."""
-    scene.others("anna", add="vip")
+    scene.edit("anna", add="vip")
     owning = a_set("owning", who("anna"), "x", authority=Authority.OWNED)
     before = declare(owning)
     scene.run(before)
@@ -281,7 +281,7 @@ def test_what_leaves_the_ledger_by_a_revert_makes_no_tag_owned(scene: Scene) -> 
     assert "vip" not in scene.tags("anna")
     scene.revert(run, before)
     assert carried(scene) == {"anna": {"old", "vip", "x"}, "bert": {"vip"}, "cara": set()}
-    assert scene.plan(before).is_empty
+    assert scene.plan_for(before).is_empty
 
 
 def test_a_run_of_an_older_version_says_that_its_management_is_unknown(scene: Scene) -> None:
@@ -309,7 +309,7 @@ def test_law_a_run_and_its_revert_under_the_old_manifests_change_nothing(tmp_pat
     for seed in seeds:
         chance = Random(seed)
         (tmp_path / str(seed)).mkdir()
-        scene = Scene(tmp_path / str(seed), PEOPLE)
+        scene = one_by_one(tmp_path / str(seed), PEOPLE)
         scene.options = replace(scene.options, limits=NO_GUARDS)
         first, second, third = (some_desired(chance) for _ in range(3))
         for _ in range(3):
@@ -322,7 +322,7 @@ def test_law_a_run_and_its_revert_under_the_old_manifests_change_nothing(tmp_pat
         report = scene.revert(run, now)
         assert report.exit_code == ExitCode.DONE, seed
         if now is first:
-            demanded = {name: set(first.want(scene.world.find(who(name)).id).present) for name in PEOPLE}
+            demanded = {name: set(first.want(scene.here.crm.find(who(name)).id).present) for name in PEOPLE}
             assert {name: scene.tags(name) | demanded[name] for name in PEOPLE} == {
                 name: before[name] | demanded[name] for name in PEOPLE
             }, seed
@@ -340,7 +340,7 @@ def test_law_a_run_and_its_revert_under_the_old_manifests_change_nothing(tmp_pat
             }
             planned = {
                 (contact, change.tag)
-                for delta in scene.plan(now).locations[0].deltas
+                for delta in scene.plan_for(now).locations[0].deltas
                 for change in delta.changes
                 for contact in delta.contacts
             }

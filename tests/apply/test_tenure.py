@@ -18,10 +18,11 @@ from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, retry_pauses
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Outcome
 from reconciler.journalled_run import acquire_lease
+from reconciler.sandbox.access import Limits
 from reconciler.store import open_reader, open_store
-from tests.apply.stage import Scene, who
-from tests.build import HERE, a_set, declare
+from tests.build import HERE, a_set, declare, who
 from tests.fakes import START, FakeClock, a_holder
+from tests.scene import Scene, one_by_one
 
 ALL = declare(a_set("s", who("anna bert cara"), "vip"))
 NOBODY = {"anna": "", "bert": "", "cara": ""}
@@ -29,7 +30,7 @@ NOBODY = {"anna": "", "bert": "", "cara": ""}
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path, NOBODY)
+    return one_by_one(tmp_path, NOBODY)
 
 
 def take_over(scene: Scene, *, at: int) -> None:
@@ -50,7 +51,7 @@ def test_a_locked_location_is_refused_at_once(scene: Scene) -> None:
         other.at(HERE).acquire_lease(a_holder("two"), START)
         report = scene.run(ALL)
 
-    assert (report.exit_code, scene.sent) == (ExitCode.LOCKED, [])
+    assert (report.exit_code, scene.updates) == (ExitCode.LOCKED, [])
     assert "two@elsewhere" in report.error
     assert f"reconciler state unlock lease-two --location {HERE}" in report.hint
 
@@ -60,7 +61,7 @@ def test_a_wait_for_the_lock_ends_when_the_lease_does(scene: Scene) -> None:
         other.at(HERE).acquire_lease(a_holder("two"), START)
         report = scene.run(ALL, lock_timeout_ms=120_000)
 
-    waits = [each.milliseconds for each in scene.told if isinstance(each, Waiting)]
+    waits = [each.milliseconds for each in scene.events if isinstance(each, Waiting)]
     assert report.exit_code == ExitCode.DONE
     assert waits == [1_000, 2_000, 4_000, 8_000, 16_000, 16_000, 16_000, 16_000, 16_000]
 
@@ -82,7 +83,7 @@ def test_the_lease_is_alive_during_requests_of_any_length(scene: Scene) -> None:
     scene.after = nobody_comes_between
     report = scene.run(ALL)
 
-    assert (report.exit_code, len(scene.sent)) == (ExitCode.DONE, 3)
+    assert (report.exit_code, len(scene.updates)) == (ExitCode.DONE, 3)
 
 
 def test_the_lease_is_alive_during_waits_of_any_length(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_lost_lease_ends_the_run_before_the_next_request(scene: Scene) -> None
     scene.after = lambda nth: take_over(scene, at=START + 10 * TTL_MS)
     report = scene.run(ALL)
 
-    assert (report.exit_code, report.status, len(scene.sent)) == (ExitCode.ERROR, RunStatus.STOPPED, 1)
+    assert (report.exit_code, report.status, len(scene.updates)) == (ExitCode.ERROR, RunStatus.STOPPED, 1)
     assert "was taken over" in report.error
     with open_reader(scene.url) as reader:
         # the answer of the one request was refused: what is left of it is a doubt
@@ -113,9 +114,9 @@ def test_a_lost_lease_ends_the_run_before_the_next_request(scene: Scene) -> None
 def test_a_lease_lost_before_an_intent_leaves_nothing_behind(scene: Scene) -> None:
     with open_store(scene.url) as store:
         scene.before = lambda nth: take_over(scene, at=START + 10 * TTL_MS) if nth == 2 else None
-        report = scene.run_on(store, ALL)
+        report = scene.run(ALL, store=store)
 
-    assert (report.status, len(scene.sent)) == (RunStatus.STOPPED, 2)
+    assert (report.status, len(scene.updates)) == (RunStatus.STOPPED, 2)
     assert scene.tags("cara") == set()
 
 
@@ -126,14 +127,15 @@ def test_a_paused_process_sends_nothing_when_it_wakes_after_its_lease(scene: Sce
     scene.after = sleep_through
     report = scene.run(ALL)
 
-    assert (report.status, len(scene.sent)) == (RunStatus.STOPPED, 1)
+    assert (report.status, len(scene.updates)) == (RunStatus.STOPPED, 1)
     assert "this process was paused" in report.error
     scene.after = lambda nth: None
     assert scene.run(ALL, holder=a_holder("two")).exit_code == ExitCode.DONE
     assert [scene.tags(name) for name in NOBODY] == [{"vip"}] * 3
 
 
-def test_a_process_paused_just_before_a_request_leaves_no_doubt(scene: Scene) -> None:
+def test_a_process_paused_just_before_a_request_leaves_no_doubt(tmp_path: Path) -> None:
+    scene = one_by_one(tmp_path, NOBODY, limits=Limits(requests=1))
     scene.options = replace(scene.options, rate=Rate(per_window=1))
 
     def sleep_through_the_wait(event: Event) -> None:
@@ -142,7 +144,7 @@ def test_a_process_paused_just_before_a_request_leaves_no_doubt(scene: Scene) ->
     scene.hear = sleep_through_the_wait
     report = scene.run(ALL)
 
-    assert (report.status, len(scene.sent)) == (RunStatus.STOPPED, 1)
+    assert (report.status, len(scene.updates)) == (RunStatus.STOPPED, 1)
     with open_reader(scene.url) as reader:
         assert not any(known.doubt for _, known in reader.at(HERE).load_state().observed.items())
 
@@ -152,7 +154,7 @@ def test_a_paused_process_that_wakes_in_time_goes_on(scene: Scene) -> None:
         scene.clock.ms += TTL_MS - 1
 
     scene.after = nap
-    assert (scene.run(ALL).exit_code, len(scene.sent)) == (ExitCode.DONE, 3)
+    assert (scene.run(ALL).exit_code, len(scene.updates)) == (ExitCode.DONE, 3)
 
 
 def test_what_a_paused_process_writes_after_a_take_over_is_refused(scene: Scene) -> None:
@@ -200,5 +202,5 @@ def test_nothing_leaves_once_the_run_is_stopped_while_its_token_is_exchanged(sce
     scene.prepare = lambda: scene.stop.ask(signal.SIGTERM)
     report = scene.run(ALL)
 
-    assert scene.sent == []
+    assert scene.updates == []
     assert report.pairs == {Outcome.NOT_SENT: 3}

@@ -13,10 +13,10 @@ from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.planning.batches import Caps
 from reconciler.store import open_reader, open_store
-from tests.apply.stage import Scene, who
-from tests.build import HERE, a_set, declare
+from tests.build import HERE, a_set, declare, who
 from tests.cli.conftest import Command
 from tests.fakes import a_holder
+from tests.scene import Scene, one_by_one
 from tests.store.test_faults import AFTER, NO_GUARDS, Trouble, a_scene, run
 
 NO_PLACE = "there is no emergency journal among the first hundred writes"
@@ -73,12 +73,12 @@ def many_lost(directory: Path) -> tuple[Scene, LocationReport, list[Path]]:
     """A run with several requests under way when the disk is full for ever; the emergency journals that are there."""
     for at in range(1, 100):
         (directory / str(at)).mkdir()
-        scene = Scene(directory / str(at), dict.fromkeys(PEOPLE.split(), ""), in_flight=5)
+        scene = one_by_one(directory / str(at), dict.fromkeys(PEOPLE.split(), ""), in_flight=5)
         scene.options = replace(scene.options, limits=NO_GUARDS, caps=Caps(1, 50))
         scene.takes_ms = 1_000
         try:
             with open_store(scene.url, disk=Trouble("ENOSPC", at, for_ever=True).disk()) as store:
-                report = scene.run_on(store, declare(a_set("s", who(PEOPLE), "new")), holder=a_holder("two"))
+                report = scene.run(declare(a_set("s", who(PEOPLE), "new")), holder=a_holder("two"), store=store)
         except StateError:
             continue
         found = sorted(scene.directory.glob("*.emergency-*"))

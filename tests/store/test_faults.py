@@ -27,9 +27,9 @@ from reconciler.journalled_run import load_unrecorded
 from reconciler.operations.runs import read_log
 from reconciler.store import open_reader, open_store
 from reconciler.store.sqlite_file import Disk
-from tests.apply.stage import Scene, who
-from tests.build import HERE, a_set, declare
+from tests.build import HERE, a_set, declare, who
 from tests.fakes import a_holder
+from tests.scene import Scene, one_by_one
 
 ERRORS = {
     "ENOSPC": (sqlite3.SQLITE_FULL, "database or disk is full"),
@@ -105,9 +105,12 @@ class Trouble:
         return Disk(connect=connect, replace=replace)
 
 
+NAMES = ("anna", "bert", "cara")
+
+
 def a_scene(directory: Path) -> Scene:
     directory.mkdir()
-    scene = Scene(directory, {"anna": "", "bert": "", "cara": ""})
+    scene = one_by_one(directory, dict.fromkeys(NAMES, ""))
     scene.options = replace(scene.options, limits=NO_GUARDS)
     scene.run(BEFORE)
     return scene
@@ -117,7 +120,7 @@ def run(scene: Scene, trouble: Trouble) -> LocationReport | None:
     """None where the state could not even be opened."""
     try:
         with open_store(scene.url, disk=trouble.disk()) as store:
-            return scene.run_on(store, AFTER, holder=a_holder("two"))
+            return scene.run(AFTER, holder=a_holder("two"), store=store)
     except StateError:
         return None
 
@@ -129,7 +132,7 @@ def sound(scene: Scene) -> None:
         runs = tuple(read_log(state, each) for each in reader.read_runs())
         assert verify(Portable(reader.load_state(), runs), now=scene.clock.now()) == ()
         observed = reader.load_state().observed
-        for name in scene.carried:
+        for name in NAMES:
             known = observed[who(name)]  # type: ignore[index]
             assert scene.tags(name) <= known.ledger | known.doubt
 
@@ -173,8 +176,8 @@ def check(scene: Scene, trouble: Trouble, report: LocationReport | None) -> None
     assert finished.exit_code == 0
     if not trouble.late:
         # with the emergency journal nothing is in doubt any more: everything is done, nothing twice
-        assert {name: scene.tags(name) for name in scene.carried} == {"anna": {"new"}, "bert": set(), "cara": {"new"}}
-        assert len(scene.world.transitions) == 6
+        assert {name: scene.tags(name) for name in NAMES} == {"anna": {"new"}, "bert": set(), "cara": {"new"}}
+        assert len(scene.here.crm.transitions) == 6
 
 
 def loop(directory: Path, error: str, *, for_ever: bool, late: bool = False, every: int = 1) -> int:
