@@ -51,7 +51,7 @@ MOST_OF_A_FILE = 14
 
 
 @dataclass
-class Scene:
+class KillScene:
     """A repository, and the location that it is about."""
 
     directory: Path
@@ -71,7 +71,7 @@ class Scene:
 
 
 @contextmanager
-def a_scene() -> Iterator[Scene]:
+def a_scene() -> Iterator[KillScene]:
     world = World(LOCATION, [Contact(each, LOCATION, frozenset({Tag("trial")})) for each in PEOPLE])
     with directory_in_memory() as directory, in_background(App(world)) as running:
         (directory / "manifests").mkdir()
@@ -83,7 +83,7 @@ def a_scene() -> Iterator[Scene]:
             "HIGHLEVEL_TOKEN": DEMO_TOKEN,
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
-        yield Scene(directory, environment, world)
+        yield KillScene(directory, environment, world)
 
 
 def points(what: str = "manifests", most: int = MOST) -> list[int]:

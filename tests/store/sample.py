@@ -7,18 +7,15 @@ from dataclasses import replace
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ObservationOrigin, UndecidedReading
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.batches import Batch
 from reconciler.ports import StateStore
+from tests.build import HERE, name, tags
 from tests.fakes import START, a_holder
 
-HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("zzzzzzzzzzzzzzzzzzzz")
-ANNA, BERT, CARA, DORA, EMIL = (ContactId(name * 5) for name in ("Anna", "Bert", "Cara", "Dora", "Emil"))
-
-
-def tags(text: str) -> TagSet:
-    return frozenset(map(Tag, text.split()))
+THERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
+ANNA, BERT, CARA, DORA, EMIL = map(name, ("Anna", "Bert", "Cara", "Dora", "Emil"))
 
 
 def at(seconds: int) -> Instant:
