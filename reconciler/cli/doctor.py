@@ -10,7 +10,7 @@ import click
 from reconciler.cli.console import print_document
 from reconciler.cli.options import FORMATS, Form, Invocation, common, locations_option, manifests_argument, output
 from reconciler.operations.doctor import DoctorRequest, examine
-from reconciler.output.doctor import DoctorDocument
+from reconciler.output.findings import DoctorDocument
 
 
 @click.command(epilog="Example: reconciler doctor manifests/ --location asdrwHvLUxlfw5SqKVCN")

@@ -24,7 +24,7 @@ from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.safe_text import visible
 from reconciler.output.document import CommandOutput, Document, spell
-from reconciler.output.problems import FailureDocument
+from reconciler.output.findings import FailureDocument
 from reconciler.planfile import NOT_THROUGH_LINKS
 from reconciler.private_file import replace_file
 

@@ -15,8 +15,7 @@ from reconciler.core.model.safe_text import json_line
 from reconciler.operations.workspace import Workspace
 from reconciler.output.blocks import counted
 from reconciler.output.document import add_provenance
-from reconciler.output.problems import ProblemList, render_github
-from reconciler.output.settings import settings_view
+from reconciler.output.findings import ProblemList, render_github, settings_view
 
 
 @click.command(epilog="Example: reconciler validate manifests/ --strict")

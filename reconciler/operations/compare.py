@@ -15,7 +15,7 @@ from reconciler.loading import Directory, Loaded, load_files
 from reconciler.loading.settings import compare_settings
 from reconciler.operations.git_revision import read_files_at
 from reconciler.operations.workspace import Workspace, group_manifests
-from reconciler.output.settings import shown
+from reconciler.output.findings import shown
 
 NO_FILES = Loaded(Settings(), (), ())
 

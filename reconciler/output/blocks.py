@@ -16,7 +16,7 @@ COMMIT = 12
 
 
 class Style(StrEnum):
-    """What a text means; a renderer gives it a colour, or none."""
+    """The meaning of a text; a renderer gives it a colour, or none."""
 
     PLAIN = "plain"
     STRONG = "strong"
@@ -50,13 +50,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`hidden`: how many rows were folded away. `key`: what a reader must see; other blocks are cut before it is."""
-
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     hidden: int = 0
+    """The number of rows that were folded away."""
     key: bool = False
+    """Whether a reader must see it: a format with a limit cuts all other blocks first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ Block = Table | Lines
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """One number of a section, such as the requests of a plan. A format whose verdict says it all leaves it out."""
+    """One number of a section, such as the requests of a plan. Text leaves totals out: its verdicts say the same."""
 
     name: str
     value: Cell
@@ -93,14 +93,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`made` and `contact_url` are for formats that leave the terminal: how it came to be, and where the CRM shows a
-    contact; empty where nobody says."""
-
     title: str
     sections: tuple[Section, ...]
     closing: tuple[Cell, ...] = ()
     made: Provenance | None = None
+    """For formats that leave the terminal."""
     contact_url: str = ""
+    """The template of a contact's page in the CRM; empty where no setting gives it."""
 
 
 Row = tuple[str, ...]
@@ -167,21 +166,21 @@ def name_in_view(view: View, names: Mapping[LocationId, str]) -> View:
         replace(
             section,
             title=name_locations(section.title, names),
-            verdict=_named(section.verdict, names),
+            verdict=_named_cell(section.verdict, names),
             blocks=tuple(_named_block(block, names) for block in section.blocks),
         )
         for section in view.sections
     )
-    return replace(view, sections=sections, closing=tuple(_named(cell, names) for cell in view.closing))
+    return replace(view, sections=sections, closing=tuple(_named_cell(cell, names) for cell in view.closing))
 
 
 def _named_block(block: Block, names: Mapping[LocationId, str]) -> Block:
     if isinstance(block, Lines):
-        return replace(block, items=tuple(_named(cell, names) for cell in block.items))
-    return replace(block, rows=tuple(tuple(_named(cell, names) for cell in row) for row in block.rows))
+        return replace(block, items=tuple(_named_cell(cell, names) for cell in block.items))
+    return replace(block, rows=tuple(tuple(_named_cell(cell, names) for cell in row) for row in block.rows))
 
 
-def _named(cell: Cell, names: Mapping[LocationId, str]) -> Cell:
+def _named_cell(cell: Cell, names: Mapping[LocationId, str]) -> Cell:
     text = name_locations(cell.text, names)
     return cell if text is cell.text else replace(cell, text=text)
 
@@ -219,9 +218,9 @@ def number(value: int | float, style: Style = Style.PLAIN) -> Cell:
     return Cell(f"{value:,}", style if value else Style.FAINT)
 
 
-def counted(value: int, one: str, many: str = "") -> str:
+def counted(value: int, singular: str, plural: str = "") -> str:
     """`1 contact`, `1,200 contacts`."""
-    return f"{value:,} {one if value == 1 else many or one + 's'}"
+    return f"{value:,} {singular if value == 1 else plural or singular + 's'}"
 
 
 def sample(contacts: Sequence[ContactId]) -> str:
@@ -251,6 +250,6 @@ def moment(instant: Instant | None) -> str:
 def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {remainder} s"

@@ -1,6 +1,6 @@
-"""What a picture shows better than a table: bars, and lines over time; and where their parts stand in an SVG.
+"""Charts: bars, and lines over time; and the places of their parts in an SVG.
 
-Rule: a chart shows nothing that the tables beside it do not say in words.
+Rule: a chart repeats numbers of the tables beside it, for readers who see a shape sooner than a column.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ Chart = Bars | Curves
 
 
 def draw_bars(
-    title: str, series: Sequence[tuple[str, Style]], found: Mapping[str, tuple[int, ...]]
+    title: str, series: Sequence[tuple[str, Style]], bars_by_label: Mapping[str, tuple[int, ...]]
 ) -> tuple[Bars, ...]:
     """The longest first; none where there is nothing to show."""
-    ordered = sorted(((label, parts) for label, parts in found.items() if sum(parts)), key=_longest)
+    ordered = sorted(((label, parts) for label, parts in bars_by_label.items() if sum(parts)), key=_by_length)
     if not ordered:
         return ()
     return (Bars(title, tuple(series), tuple(ordered[:BARS]), max(0, len(ordered) - BARS)),)
 
 
-def _longest(bar: tuple[str, tuple[int, ...]]) -> tuple[int, str]:
+def _by_length(bar: tuple[str, tuple[int, ...]]) -> tuple[int, str]:
     return -sum(bar[1]), bar[0]
 
 
@@ -141,13 +141,13 @@ def place_chart(chart: Chart) -> Drawing:
 
 def _place_bars(chart: Bars) -> BarChart:
     longest = max(sum(parts) for _, parts in chart.bars)
-    kinds = tuple((name, _kind(style)) for name, style in chart.series)
+    kinds = tuple((name, _style_class(style)) for name, style in chart.series)
     bars = tuple(
         _place_bar(label, parts, kinds, y=EDGE + ROW * index, scale=(WIDTH - LABEL - NUMBERS) / longest)
         for index, (label, parts) in enumerate(chart.bars)
     )
     legend = kinds if len(kinds) > 1 else ()
-    return BarChart(chart.title, 2 * EDGE + ROW * len(bars), legend, bars, _hidden(chart.hidden))
+    return BarChart(chart.title, 2 * EDGE + ROW * len(bars), legend, bars, _count_hidden(chart.hidden))
 
 
 def _place_bar(label: str, parts: Sequence[int], kinds: Sequence[tuple[str, str]], *, y: float, scale: float) -> Bar:
@@ -158,18 +158,18 @@ def _place_bar(label: str, parts: Sequence[int], kinds: Sequence[tuple[str, str]
             drawn.append(Part(round(x, 1), width, kind, f"{label}: {number:,} {name}"))
             x += width
     numbers = " + ".join(f"{number:,}" for number in parts if number)
-    return Bar(y, _short(label), tuple(drawn), numbers, round(x + 6, 1))
+    return Bar(y, _shorten(label), tuple(drawn), numbers, round(x + 6, 1))
 
 
-def _short(label: str) -> str:
+def _shorten(label: str) -> str:
     return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
 
 
-def _kind(style: Style) -> str:
+def _style_class(style: Style) -> str:
     return {Style.ADD: "add", Style.REMOVE: "remove", Style.WARN: "warn"}.get(style, "plain")
 
 
-def _hidden(number: int) -> str:
+def _count_hidden(number: int) -> str:
     return f"and {number:,} more, which are smaller" if number else ""
 
 
@@ -181,7 +181,7 @@ def _place_lines(title: str, curves: Sequence[Curve], hidden: int) -> LineChart:
     paths = tuple(_place_path(curve, f"line{index}", frame) for index, curve in enumerate(curves))
     legend = tuple((curve.name, f"line{index}") for index, curve in enumerate(curves)) if len(curves) > 1 else ()
     return LineChart(
-        title, HEIGHT, legend, paths, tuple(frame.ticks()), moment(first)[:16], moment(last)[:16], _hidden(hidden)
+        title, HEIGHT, legend, paths, tuple(frame.ticks()), moment(first)[:16], moment(last)[:16], _count_hidden(hidden)
     )
 
 

@@ -1,7 +1,7 @@
 """A document's rows as CSV (RFC 4180, UTF-8), for a spreadsheet or a script.
 
 Rules
-1. A record is a line: whatever is not printable is shown as an escape (as `visible` does).
+1. A record is a line: a character that is not printable is shown as an escape (as `visible` does).
 2. A cell that a spreadsheet would take for a formula begins with an apostrophe, which says "text"; so does a cell that
    begins with an apostrophe, so that taking one away gives the text again.
 """
@@ -20,17 +20,13 @@ _FORMULA = tuple("=+-@'|%＝＋－＠")
 _LINES = 5_000
 
 
-def render_csv(records: Records) -> str:
-    return "".join(csv_chunks(records))
-
-
 def csv_chunks(records: Records) -> Iterator[str]:
     """The text in pieces, so that a million rows need no memory."""
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\r\n")
     writer.writerow([column.name.replace(" ", "_") for column in records.columns])
     for number, row in enumerate(records.rows()):
-        writer.writerow(_safe(row))
+        writer.writerow(_safe_row(row))
         if number % _LINES == _LINES - 1:
             yield sink.getvalue()
             sink.seek(0)
@@ -38,12 +34,12 @@ def csv_chunks(records: Records) -> Iterator[str]:
     yield sink.getvalue()
 
 
-def _safe(row: Iterable[str]) -> list[str]:
-    return [_cell(text) for text in row]
+def _safe_row(row: Iterable[str]) -> list[str]:
+    return [_safe_cell(text) for text in row]
 
 
 @lru_cache(maxsize=4_096)
-def _cell(text: str) -> str:
+def _safe_cell(text: str) -> str:
     """Most texts of a report come again and again: locations, tags, reasons."""
     shown = visible(text)
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

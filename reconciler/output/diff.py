@@ -1,4 +1,4 @@
-"""What a change to manifests means."""
+"""A change to manifests by its meaning: tags, sets and contacts that differ between two revisions."""
 
 from __future__ import annotations
 
@@ -34,26 +34,29 @@ def compare_view(
     comparisons: Sequence[Comparison], settings: Sequence[SettingMove], *, base: str, most: int | None = ROWS
 ) -> View:
     """`base`: the revision that the manifests are compared with."""
-    sections = [_section(each, base, most) for each in comparisons]
+    sections = [_comparison_section(comparison, base, most) for comparison in comparisons]
     if settings:
-        sections.append(_settings(settings, most))
+        sections.append(_settings_section(settings, most))
     return View("Difference", tuple(sections))
 
 
-def _section(each: Comparison, base: str, most: int | None) -> Section:
-    if each.is_empty:
-        return Section(f"Location {each.location}", Cell(f"Says the same as at {base}.", Style.GOOD), ())
-    if each.gone:
-        told = "No manifest names it any more: it is left untouched. To empty it, keep one with `contact_sets: {}`."
-        return Section(f"Location {each.location}", Cell(told, Style.WARN), ())
-    gained, lost = sum(move.gained for move in each.tags), sum(move.lost for move in each.tags)
+def _comparison_section(comparison: Comparison, base: str, most: int | None) -> Section:
+    if comparison.is_empty:
+        return Section(f"Location {comparison.location}", Cell(f"Says the same as at {base}.", Style.GOOD), ())
+    if comparison.gone:
+        advice = "No manifest names it any more: it is left untouched. To empty it, keep one with `contact_sets: {}`."
+        return Section(f"Location {comparison.location}", Cell(advice, Style.WARN), ())
+    gained, lost = sum(move.gained for move in comparison.tags), sum(move.lost for move in comparison.tags)
     verdict = f"Against {base}: {counted(gained, 'tag')} gained, {lost:,} lost, by contact."
     blocks: list[Block] = []
-    if each.tags:
+    # the tags are the key: a comment on a pull request cuts the contacts first
+    if comparison.tags:
         names = ("gain it", "lose it", "must not have it now", "may have it now")
         columns = (Column("tag"), *(Column(name, right=True) for name in names))
-        blocks.append(table("Tags, in contacts", columns, [_tag(move) for move in each.tags], most=most, key=True))
-    if each.sets:
+        blocks.append(
+            table("Tags, in contacts", columns, [_tag_row(move) for move in comparison.tags], most=most, key=True)
+        )
+    if comparison.sets:
         columns = (
             Column("set"),
             Column("before", right=True),
@@ -61,20 +64,26 @@ def _section(each: Comparison, base: str, most: int | None) -> Section:
             Column("joined"),
             Column("left"),
         )
-        blocks.append(table("Contact sets", columns, [_set(move) for move in each.sets], most=most))
-    if each.moved:
+        blocks.append(table("Contact sets", columns, [_set_row(move) for move in comparison.sets], most=most))
+    if comparison.moved:
         columns = (Column("contacts", right=True), Column("change"), Column("which"))
-        blocks.append(table("Contacts that change alike", columns, [_moved(moved) for moved in each.moved], most=most))
+        blocks.append(
+            table(
+                "Contacts that change alike", columns, [_contacts_row(moved) for moved in comparison.moved], most=most
+            )
+        )
     numbers = totals(
         ("tags gained", gained, Style.ADD),
         ("tags lost", lost, Style.REMOVE),
-        ("contacts", sum(len(moved.contacts) for moved in each.moved), Style.PLAIN),
-        ("sets changed", len(each.sets), Style.PLAIN),
+        ("contacts", sum(len(moved.contacts) for moved in comparison.moved), Style.PLAIN),
+        ("sets changed", len(comparison.sets), Style.PLAIN),
     )
-    return Section(f"Location {each.location}", Cell(verdict, Style.STRONG), tuple(blocks), numbers, each.location)
+    return Section(
+        f"Location {comparison.location}", Cell(verdict, Style.STRONG), tuple(blocks), numbers, comparison.location
+    )
 
 
-def _tag(move: TagMove) -> tuple[Cell, ...]:
+def _tag_row(move: TagMove) -> tuple[Cell, ...]:
     return (
         Cell(move.tag),
         number(move.gained, Style.ADD),
@@ -84,37 +93,37 @@ def _tag(move: TagMove) -> tuple[Cell, ...]:
     )
 
 
-def _set(move: SetMove) -> tuple[Cell, ...]:
+def _set_row(move: SetMove) -> tuple[Cell, ...]:
     return (
         Cell(move.name),
         Cell("none" if move.before is None else f"{move.before:,}"),
         Cell("none" if move.after is None else f"{move.after:,}"),
-        Cell(_who(move.joined), Style.ADD),
-        Cell(_who(move.left), Style.REMOVE),
+        Cell(_count_contacts(move.joined), Style.ADD),
+        Cell(_count_contacts(move.left), Style.REMOVE),
     )
 
 
-def _who(contacts: Sequence[str]) -> str:
+def _count_contacts(contacts: Sequence[str]) -> str:
     return f"{len(contacts):,}" if contacts else "none"
 
 
-def _moved(moved: MovedContacts) -> tuple[Cell, ...]:
+def _contacts_row(moved: MovedContacts) -> tuple[Cell, ...]:
     signed = [f"+{tag}" for tag in moved.gained] + [f"-{tag}" for tag in moved.lost]
     style = Style.REMOVE if moved.lost else Style.ADD
     return number(len(moved.contacts)), Cell(" ".join(signed), style), sample_cell(moved.contacts)
 
 
-def _settings(settings: Sequence[SettingMove], most: int | None) -> Section:
+def _settings_section(settings: Sequence[SettingMove], most: int | None) -> Section:
     columns = (Column("setting"), Column("before"), Column("after"))
     rows = [
-        (Cell(move.key), Cell(_value(move.before), Style.REMOVE), Cell(_value(move.after), Style.ADD))
+        (Cell(move.key), Cell(_show_value(move.before), Style.REMOVE), Cell(_show_value(move.after), Style.ADD))
         for move in settings
     ]
     verdict = Cell(f"{counted(len(settings), 'value')} changed.", Style.STRONG)
     return Section("Settings, tag rules and how sets declare", verdict, (table("", columns, rows, most=most),))
 
 
-def _value(text: str | None) -> str:
+def _show_value(text: str | None) -> str:
     return "none" if text is None else text
 
 
@@ -150,9 +159,9 @@ class DiffDocument:
 
     def records(self) -> Records:
         columns = "location what change name contact before after"
-        return make_records("Every contact, tag and set", columns, self._rows)
+        return make_records("Every contact, tag and set", columns, self._make_rows)
 
-    def _rows(self) -> Iterator[Row]:
+    def _make_rows(self) -> Iterator[Row]:
         for comparison in self.locations:
             yield from _comparison_rows(comparison)
         for move in self.settings:
@@ -170,18 +179,18 @@ class DiffDocument:
         return {name: schema for name, schema in _FORMS.members(DiffDocument).items() if name != "base"}
 
 
-def _comparison_rows(each: Comparison) -> Iterator[Row]:
-    for moved in each.moved:
+def _comparison_rows(comparison: Comparison) -> Iterator[Row]:
+    for moved in comparison.moved:
         for change, tags in (("gains", moved.gained), ("loses", moved.lost)):
             for contact in moved.contacts:
-                yield from ((each.location, "tag", change, tag, contact, "", "") for tag in tags)
-    for move in each.sets:
+                yield from ((comparison.location, "tag", change, tag, contact, "", "") for tag in tags)
+    for move in comparison.sets:
         for change, contacts in (("joins", move.joined), ("leaves", move.left)):
-            yield from ((each.location, "set", change, move.name, contact, "", "") for contact in contacts)
-    if each.gone:
-        yield each.location, "location", "has no manifest any more", "", "", "", ""
+            yield from ((comparison.location, "set", change, move.name, contact, "", "") for contact in contacts)
+    if comparison.gone:
+        yield comparison.location, "location", "has no manifest any more", "", "", "", ""
 
 
-def _compare_charts(each: Comparison) -> tuple[Chart, ...]:
-    found = {str(move.tag): (move.gained, move.lost) for move in each.tags}
-    return draw_bars("Tags by contacts that gain and lose them", (("gain", Style.ADD), ("lose", Style.REMOVE)), found)
+def _compare_charts(comparison: Comparison) -> tuple[Chart, ...]:
+    moves = {str(move.tag): (move.gained, move.lost) for move in comparison.tags}
+    return draw_bars("Tags by contacts that gain and lose them", (("gain", Style.ADD), ("lose", Style.REMOVE)), moves)

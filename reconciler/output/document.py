@@ -120,6 +120,7 @@ def _spell_html(output: CommandOutput, whole: bool) -> Iterable[str]:
     # Jinja2 is loaded for those who ask for a page
     from reconciler.output.html import render_html
 
+    # a browser lays out ten thousand rows at once; more of them are for --all
     document, most = output.document, None if whole else HTML_ROWS
     return [render_html(output.page(BLOCK_ROWS), records=document.records(), charts=document.charts(), most=most)]
 
@@ -141,10 +142,10 @@ def view_records(view: View) -> Records:
 def _lines_of(view: View) -> Iterator[Row]:
     for section in view.sections:
         yield section.title, section.verdict.text
-        yield from ((section.title, text) for block in section.blocks for text in _texts(block))
+        yield from ((section.title, text) for block in section.blocks for text in _block_texts(block))
 
 
-def _texts(block: Block) -> Iterator[str]:
+def _block_texts(block: Block) -> Iterator[str]:
     if isinstance(block, Lines):
         return (cell.text for cell in block.items)
     return (", ".join(cell.text for cell in row if cell.text) for row in block.rows)

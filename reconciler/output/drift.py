@@ -1,4 +1,4 @@
-"""What others changed: the classes of drift, who set it before, since when, and how old what we know is."""
+"""The drift of each location: classes, the run that set a pair before, and the age of the observations."""
 
 from __future__ import annotations
 
@@ -70,53 +70,54 @@ _OURS = (DriftClass.MISSING, DriftClass.UNEXPECTED)
 
 
 def drift_view(reports: Sequence[DriftReport], *, notes: Iterable[str] = (), most: int | None = ROWS) -> View:
-    """`notes`: what else there is to say."""
     closing = tuple(Cell(note, Style.WARN) for note in notes)
-    return View("Drift", tuple(_section(report, most) for report in reports), closing)
+    return View("Drift", tuple(_report_section(report, most) for report in reports), closing)
 
 
-def _section(report: DriftReport, most: int | None) -> Section:
-    told = [each for each in report.drifted if each.expected is None]
-    expected = [each for each in report.drifted if each.expected is not None]
-    blocks: list[Block] = [_table("", told, most, report.applied)] if told else []
+def _report_section(report: DriftReport, most: int | None) -> Section:
+    surprising = [drifted for drifted in report.drifted if drifted.expected is None]
+    expected = [drifted for drifted in report.drifted if drifted.expected is not None]
+    blocks: list[Block] = [_drift_table("", surprising, most, report.applied)] if surprising else []
     if expected:
-        blocks.append(_table("Expected, as the settings say", expected, most, report.applied))
-    lines = (*_proofs(report), *_settling(report), _age(report))
+        blocks.append(_drift_table("Expected, as the settings say", expected, most, report.applied))
+    lines = (*_proof_cells(report), *_remedy_cells(report), _age_cell(report))
     title = f"Location {report.location}, state serial {report.serial}"
-    return Section(title, _verdict(report), (*blocks, Lines("", lines)), location=report.location)
+    return Section(title, _report_verdict(report), (*blocks, Lines("", lines)), location=report.location)
 
 
-def _table(title: str, rows: Sequence[Drifted], most: int | None, applied: bool) -> Block:
+def _drift_table(title: str, rows: Sequence[Drifted], most: int | None, applied: bool) -> Block:
     """Columns in which nothing stands are left out."""
-    cells = [_row(each, applied) for each in rows]
+    cells = [_drifted_row(drifted, applied) for drifted in rows]
     used = [any(row[index].text for row in cells) for index in range(len(_COLUMNS))]
     kept = [tuple(cell for cell, use in zip(row, used, strict=True) if use) for row in cells]
     columns = [column for column, use in zip(_COLUMNS, used, strict=True) if use]
     return table(title, columns, kept, most=most)
 
 
-def _verdict(report: DriftReport) -> Cell:
-    """The worst that is true: what others did, what nobody knows, what is not as declared, what the manifests moved."""
+def _report_verdict(report: DriftReport) -> Cell:
+    """The worst that is true: changes by others, contacts never observed, pairs left aside, moved manifests."""
     missing, unexpected = (report.count(drift) for drift in _OURS)
     if missing or unexpected:
-        others = f"Drift: {counted(missing, 'tag')} missing, {unexpected:,} unexpected."
-        return Cell(others + _besides(report, _AFTER_OURS), Style.WARN)
+        headline = f"Drift: {counted(missing, 'tag')} missing, {unexpected:,} unexpected."
+        return Cell(headline + _append_others(report, _AFTER_OURS), Style.WARN)
+    # "no drift" would be a statement about contacts that were never read
     unobserved = report.count(DriftClass.UNOBSERVED)
     if unobserved and not report.observed:
         text = f"Nothing known: none of {counted(unobserved, 'declared contact')} was ever observed."
-        return Cell(text + _besides(report, _AFTER_OURS[:-1]), Style.WARN)
-    undone = [_amount(report, drift) for drift in _UNDONE if report.count(drift)]
+        return Cell(text + _append_others(report, _AFTER_OURS[:-1]), Style.WARN)
+    undone = [_count_class(report, drift) for drift in _UNDONE if report.count(drift)]
     if undone:
-        return Cell(f"Not as declared: {', '.join(undone)}.{_besides(report, _AFTER_UNDONE)}", Style.WARN)
+        return Cell(f"Not as declared: {', '.join(undone)}.{_append_others(report, _AFTER_UNDONE)}", Style.WARN)
+    # drift is a difference from the last apply: without one there is nothing to differ from
     pending = report.count(DriftClass.PENDING)
     if pending and not report.applied:
         text = "No statement on drift: no apply of this location is known, so nothing tells what others changed. "
-        return Cell(f"{text}{counted(pending, 'tag')} pending.{_besides(report, _AFTER_UNDONE)}", Style.WARN)
+        return Cell(f"{text}{counted(pending, 'tag')} pending.{_append_others(report, _AFTER_UNDONE)}", Style.WARN)
     if pending:
         text = f"No drift, but {counted(pending, 'tag')} pending: the manifests moved since the last apply."
-        return Cell(text + _besides(report, _AFTER_UNDONE), Style.STRONG)
-    besides = _besides(report, _AFTER_UNDONE)
-    expected = " but what is expected" if any(each.expected is not None for each in report.drifted) else ""
+        return Cell(text + _append_others(report, _AFTER_UNDONE), Style.STRONG)
+    besides = _append_others(report, _AFTER_UNDONE)
+    expected = " but what is expected" if any(drifted.expected is not None for drifted in report.drifted) else ""
     text = f"No drift{expected} among the {counted(report.observed, 'contact')} observed."
     return Cell(text + besides, Style.STRONG if besides else Style.GOOD)
 
@@ -126,12 +127,12 @@ _AFTER_UNDONE = (DriftClass.STALE, DriftClass.UNOBSERVED)
 _AFTER_OURS = (*_UNDONE, *_AFTER_UNDONE)
 
 
-def _amount(report: DriftReport, drift: DriftClass) -> str:
+def _count_class(report: DriftReport, drift: DriftClass) -> str:
     return f"{counted(report.count(drift), 'contact' if drift in OF_CONTACTS else 'tag')} {drift}"
 
 
-def _unproven(report: DriftReport) -> Iterator[str]:
-    """What the reading was for and did not tell."""
+def _list_unproven(report: DriftReport) -> Iterator[str]:
+    """The parts of the question that the reading left open."""
     older = report.older_rows
     if older is not None and older.contradicting > older.read_again:
         yield f"{counted(older.contradicting - older.read_again, 'row')} of the search set aside"
@@ -139,18 +140,18 @@ def _unproven(report: DriftReport) -> Iterator[str]:
         yield f"not looked for: who else carries {', '.join(map(repr, report.waiting))}"
 
 
-def _besides(report: DriftReport, classes: Sequence[DriftClass]) -> str:
-    also = [*(_amount(report, drift) for drift in classes if report.count(drift)), *_unproven(report)]
+def _append_others(report: DriftReport, classes: Sequence[DriftClass]) -> str:
+    also = [*(_count_class(report, drift) for drift in classes if report.count(drift)), *_list_unproven(report)]
     return f" Besides: {', '.join(also)}." if also else ""
 
 
-def _settling(report: DriftReport) -> list[Cell]:
-    """The commands that settle what the report cannot."""
+def _remedy_cells(report: DriftReport) -> list[Cell]:
+    """The commands that settle the pairs left aside."""
     return [Cell(text, Style.FAINT) for text in drift_remedies(report)]
 
 
-def _proofs(report: DriftReport) -> list[Cell]:
-    """What the reading does not prove, and what of it was set aside."""
+def _proof_cells(report: DriftReport) -> list[Cell]:
+    """Remarks on rows that were set aside, and on conclusions that the search does not allow."""
     lines = []
     if report.older_rows:
         lines.append(Cell(f"{report.older_rows}.", Style.WARN))
@@ -165,7 +166,7 @@ def _proofs(report: DriftReport) -> list[Cell]:
     return lines
 
 
-def _age(report: DriftReport) -> Cell:
+def _age_cell(report: DriftReport) -> Cell:
     if report.newest is None:
         return Cell("No observation of a declared contact. `--refresh auto` reads.", Style.FAINT)
     text = f"{counted(report.observed, 'contact')} observed between {moment(report.oldest)} and {moment(report.newest)}"
@@ -174,35 +175,35 @@ def _age(report: DriftReport) -> Cell:
     return Cell(f"{text}; nothing observed since. `--refresh auto` reads again.", Style.FAINT)
 
 
-def _row(each: Drifted, applied: bool) -> tuple[Cell, ...]:
-    """It was right at one time and seen otherwise at another: whoever moved it did so in between."""
-    style = _STYLES.get(each.drift, Style.PLAIN)
-    setter = each.set_by
+def _drifted_row(drifted: Drifted, applied: bool) -> tuple[Cell, ...]:
+    """A pair was right at one time and observed otherwise at another: the change happened in between."""
+    style = _STYLES.get(drifted.drift, Style.PLAIN)
+    setter = drifted.set_by
     return (
-        number(len(each.contacts)),
-        Cell(each.drift, style),
-        Cell(each.tag),
-        Cell(each.expected if each.expected is not None else _meaning(each, applied)),
-        Cell(_minute(each.after)),
-        Cell(_minute(each.oldest)),
+        number(len(drifted.contacts)),
+        Cell(drifted.drift, style),
+        Cell(drifted.tag),
+        Cell(drifted.expected if drifted.expected is not None else _explain_class(drifted, applied)),
+        Cell(_to_minute(drifted.after)),
+        Cell(_to_minute(drifted.oldest)),
         Cell("" if setter is None else f"run {setter.run[:8]}, {setter.who}"),
-        Cell(_which(each), Style.FAINT),
+        Cell(_first_contact(drifted), Style.FAINT),
     )
 
 
-def _meaning(each: Drifted, applied: bool) -> str:
-    if each.drift is DriftClass.PENDING and not applied:
+def _explain_class(drifted: Drifted, applied: bool) -> str:
+    if drifted.drift is DriftClass.PENDING and not applied:
         return "never applied"
-    return _MEANING.get(each.drift, each.reason)
+    return _MEANING.get(drifted.drift, drifted.reason)
 
 
-def _which(each: Drifted) -> str:
-    """The first one; there is little room beside what there is to say."""
-    more = len(each.contacts) - 1
-    return f"{each.contacts[0]} and {more:,} more" if more > 0 else "".join(each.contacts)
+def _first_contact(drifted: Drifted) -> str:
+    """The first contact and the number of the others: the table has eight columns."""
+    more = len(drifted.contacts) - 1
+    return f"{drifted.contacts[0]} and {more:,} more" if more > 0 else "".join(drifted.contacts)
 
 
-def _minute(at: Instant | None) -> str:
+def _to_minute(at: Instant | None) -> str:
     return "" if at is None else f"{moment(at)[:16]}Z"
 
 
@@ -225,7 +226,7 @@ _FORMS = Forms(
 class DriftDocument:
     locations: Sequence[DriftReport]
     notes: Sequence[str] = ()
-    """What else there is to say."""
+    """Sentences below the sections."""
 
     def view(self, most: int | None) -> View:
         return drift_view(self.locations, notes=self.notes, most=most)
@@ -248,21 +249,28 @@ class DriftDocument:
 
 
 def _drift_rows(report: DriftReport) -> Iterator[Row]:
-    for each in report.drifted:
-        setter = each.set_by
+    for drifted in report.drifted:
+        setter = drifted.set_by
         who = ("", "") if setter is None else (setter.run, setter.who)
-        told = (each.tag, each.reason, each.expected or "", iso_or_empty(each.after), iso_or_empty(each.oldest), *who)
-        yield from ((report.location, each.drift, contact, *told) for contact in each.contacts)
+        facts = (
+            drifted.tag,
+            drifted.reason,
+            drifted.expected or "",
+            iso_or_empty(drifted.after),
+            iso_or_empty(drifted.oldest),
+            *who,
+        )
+        yield from ((report.location, drifted.drift, contact, *facts) for contact in drifted.contacts)
 
 
 def _drift_charts(report: DriftReport) -> tuple[Chart, ...]:
     by_class: defaultdict[str, Counter[int]] = defaultdict(Counter)
     by_tag: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for each in report.drifted:
-        counted = f"{each.drift} (contacts)" if each.drift in OF_CONTACTS else str(each.drift)
-        by_class[counted][_age_class(each.oldest, report.newest)] += len(each.contacts)
-        if each.tag and each.drift in ("missing", "unexpected"):
-            by_tag[each.tag][each.drift] += len(each.contacts)
+    for drifted in report.drifted:
+        counted = f"{drifted.drift} (contacts)" if drifted.drift in OF_CONTACTS else str(drifted.drift)
+        by_class[counted][_age_class(drifted.oldest, report.newest)] += len(drifted.contacts)
+        if drifted.tag and drifted.drift in ("missing", "unexpected"):
+            by_tag[drifted.tag][drifted.drift] += len(drifted.contacts)
     classes = {name: tuple(ages[index] for index in range(len(_AGES))) for name, ages in by_class.items()}
     named = [(name, style) for name, style, _ in _AGES]
     tags = {tag: (counts["missing"], counts["unexpected"]) for tag, counts in by_tag.items()}

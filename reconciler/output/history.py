@@ -1,4 +1,4 @@
-"""The runs of the journal: when, by whom, how they ended."""
+"""The runs of the journal, with their dates, their authors and their endings."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from reconciler.output.document import report_document
 class HistoryDocument:
     runs: Mapping[LocationId, Sequence[RunRecord]]
     trends: Mapping[LocationId, Trend]
-    """What the kept rows tell, for a format that draws."""
+    """Changes and holders over time, as far as rows are kept; only HTML draws them."""
 
     def view(self, most: int | None) -> View:
         return history_view(self.runs, most=most)
@@ -69,10 +69,10 @@ class HistoryDocument:
 
 def history_view(runs: Mapping[LocationId, Sequence[RunRecord]], *, most: int | None = ROWS) -> View:
     """The newest run first."""
-    return View("History", tuple(_runs(location, found, most) for location, found in runs.items()))
+    return View("History", tuple(_location_section(location, records, most) for location, records in runs.items()))
 
 
-def _runs(location: LocationId, runs: Sequence[RunRecord], most: int | None) -> Section:
+def _location_section(location: LocationId, runs: Sequence[RunRecord], most: int | None) -> Section:
     columns = (
         Column("run"),
         Column("began"),
@@ -84,12 +84,12 @@ def _runs(location: LocationId, runs: Sequence[RunRecord], most: int | None) -> 
         Column("ended"),
         Column("commit"),
     )
-    rows = [_run(run) for run in reversed(runs)]
+    rows = [_run_cells(run) for run in reversed(runs)]
     verdict = Cell(f"{counted(len(runs), 'run')}.", Style.STRONG)
     return Section(f"Location {location}", verdict, (table("", columns, rows, most=most),) if rows else ())
 
 
-def _run(run: RunRecord) -> tuple[Cell, ...]:
+def _run_cells(run: RunRecord) -> tuple[Cell, ...]:
     header = run.header
     return (
         Cell(run.id, Style.STRONG),
@@ -137,9 +137,10 @@ def _run_row(run: RunRecord) -> Row:
 
 
 def _history_charts(runs: Sequence[RunRecord], trend: Trend) -> tuple[Chart, ...]:
-    """`trend`: what the kept rows of these runs tell."""
+    """`trend`: changes and holders over time, from the kept rows of these runs."""
     requests = [(run.header.started, run.requests) for run in runs]
     counted = (Curve("tags changed by us", trend.changed), Curve("tags changed by others since", trend.drifted))
+    # lines beyond a handful cannot be told apart by colour
     ranked = sorted(trend.holders.items(), key=lambda item: (-item[1][-1][1], item[0]))
     held = tuple(Curve(tag, points) for tag, points in ranked[:CURVES])
     return (

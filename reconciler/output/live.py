@@ -25,7 +25,7 @@ GAP = "  "
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One row a location: bar, what is done of what, the rate, what is left of time and quota, what went wrong.
+    """One row a location: bar, progress, rate, remaining time and quota, and failures.
 
     A row is one line however narrow the terminal is: parts drop out that do not fit, the last one never.
     """
@@ -34,7 +34,7 @@ class Board:
     now: Instant
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        names = [visible(each.called) for each in self.standings]
+        names = [visible(standing.called) for standing in self.standings]
         longest = max(map(cell_len, names), default=0)
         table = Table.grid(padding=(0, 2))
         for _ in range(3):
@@ -42,11 +42,11 @@ class Board:
         for standing, name in zip(self.standings, names, strict=True):
             bar = ProgressBar(total=max(1, standing.total), completed=standing.done, width=BAR)
             parts = [visible(part) for part in facts(standing, self.now)]
-            table.add_row(Text(name), bar, Text(_fitted(parts, options.max_width - longest - BAR - 2 * len(GAP))))
+            table.add_row(Text(name), bar, Text(_fit_parts(parts, options.max_width - longest - BAR - 2 * len(GAP))))
         yield table
 
 
-def _fitted(parts: list[str], width: int) -> str:
+def _fit_parts(parts: list[str], width: int) -> str:
     """The first part and the last, and of those in between as many of the later ones as fit."""
     while len(parts) > 2 and cell_len(GAP.join(parts)) > width:
         del parts[1]
@@ -65,6 +65,7 @@ class LiveBoard:
     def show(self) -> None:
         if self._live is None:
             console = Console(file=sys.stderr, no_color=not self._colour, markup=False, highlight=False, emoji=False)
+            # both streams stay as they are: rich would print the answer through the board's console, on stderr
             self._live = Live(
                 console=console,
                 get_renderable=lambda: Board(self._standings(), self._now()),

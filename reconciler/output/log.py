@@ -73,7 +73,7 @@ class LogDocument:
         )
 
     def json(self) -> JsonObject:
-        """Per batch what was asked, and `rows`, each for the contacts that ended alike."""
+        """Per batch its request, and `rows`, each for the contacts that ended alike."""
         log = self.log
         return report_document(
             "log",
@@ -108,28 +108,28 @@ _CHANGED = {Action.ADD: "added", Action.REMOVE: "removed"}
 
 
 def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
-    """One run: what failed, how it ended, what became of each tag and contact; who, when, what was approved."""
+    """One run: failures first, then its ending, tags, contacts, author, times and approval."""
     run, ending = log.record, log.ending
     blocks: list[Block | None] = []
     if ending is not None:
         blocks += [shortfalls(ending, most), outcomes(ending)]
-    blocks.append(_facts(log))
+    blocks.append(_header_lines(log))
     if run.is_pruned:
         text = "Whom it changed is no longer known: the rows of older runs are given up (history_keep)."
         blocks.append(Lines("", (Cell(text, Style.WARN),)))
     elif log.batches:
-        blocks += [_tags(log), _contacts(log.batches, most)]
+        blocks += [_tag_table(log), _contact_table(log.batches, most)]
     if remedies := log_remedies(log):
         blocks.append(Lines("As far as nothing settled it since", tuple(Cell(text, Style.FAINT) for text in remedies)))
     if log.adopted:
-        blocks.append(_adopted(log))
+        blocks.append(_adopted_table(log))
     title = f"Run {run.id}, location {run.header.location}"
     shown = tuple(block for block in blocks if block is not None)
-    told = () if ending is None else ending_totals(ending, run.requests)
-    return View("Run", (Section(title, _verdict(log), shown, told, run.header.location),))
+    sums = () if ending is None else ending_totals(ending, run.requests)
+    return View("Run", (Section(title, _log_verdict(log), shown, sums, run.header.location),))
 
 
-def _verdict(log: RunLog) -> Cell:
+def _log_verdict(log: RunLog) -> Cell:
     """As the report of the run told it."""
     run, ending = log.record, log.ending
     if ending is None:
@@ -137,12 +137,12 @@ def _verdict(log: RunLog) -> Cell:
     if ending.error:
         return Cell(f"Stopped: {ending.error}", Style.BAD)
     done = summary(ending, run.requests)
-    if ending.outside or any(each.outcome is not Outcome.DEFERRED for each in ending.shortfalls):
+    if ending.outside or any(shortfall.outcome is not Outcome.DEFERRED for shortfall in ending.shortfalls):
         return Cell(f"Done in part: {done}.{f' {unapproved(ending)}' if ending.outside else ''}", Style.WARN)
     return Cell(f"Done: {done}.", Style.GOOD)
 
 
-def _facts(log: RunLog) -> Lines:
+def _header_lines(log: RunLog) -> Lines:
     run, header = log.record, log.record.header
     facts = [
         f"{header.operation} by {header.who}",
@@ -155,37 +155,38 @@ def _facts(log: RunLog) -> Lines:
     return Lines("", tuple(map(Cell, facts)))
 
 
-def _adopted(log: RunLog) -> Table:
-    found = Counter(tag for tags in log.adopted.values() for tag in tags)
+def _adopted_table(log: RunLog) -> Table:
+    counts = Counter(tag for tags in log.adopted.values() for tag in tags)
     columns = (Column("tag"), Column("contacts", right=True))
-    rows = [(Cell(tag), number(found[tag])) for tag in sorted(found)]
+    rows = [(Cell(tag), number(counts[tag])) for tag in sorted(counts)]
     return table("Put under management without a request", columns, rows, most=None)
 
 
-def _tags(log: RunLog) -> Table:
-    """Each pair once, as it ended: what was in doubt may have been sent again, or read."""
-    found: defaultdict[Tag, Counter[str]] = defaultdict(Counter)
-    doubted = {contact for _, (contact, answer) in _answers(log) if _is_open(answer)}
+def _tag_table(log: RunLog) -> Table:
+    """Each pair once, as it ended."""
+    # a pair in doubt may have been sent again, or read: only its last answer counts
+    outcomes: defaultdict[Tag, Counter[str]] = defaultdict(Counter)
+    doubted = {contact for _, (contact, answer) in _list_answers(log) if _is_open(answer)}
     for batch in log.batches:
         plain = (answer for contact, answer in batch.answers.items() if contact not in doubted)
         for answer, contacts in Counter(plain).items():
             for tag in batch.tags:
-                found[tag][_word(batch, answer, tag)] += contacts
-    for (_, tag), word in _ended(log, doubted).items():
-        found[tag][word] += 1
+                outcomes[tag][_outcome_word(batch, answer, tag)] += contacts
+    for (_, tag), word in _last_words(log, doubted).items():
+        outcomes[tag][word] += 1
     words = [
         *_CHANGED.values(),
         "was so already",
         Outcome.SEEN,
-        *(each.replace("_", " ") for each in _UNCHANGED),
+        *(outcome.replace("_", " ") for outcome in _UNCHANGED),
         "no answer",
     ]
-    shown = [word for word in words if any(counts[word] for counts in found.values())]
-    rows = [(Cell(tag), *(number(found[tag][word]) for word in shown)) for tag in sorted(found)]
+    shown = [word for word in words if any(counts[word] for counts in outcomes.values())]
+    rows = [(Cell(tag), *(number(outcomes[tag][word]) for word in shown)) for tag in sorted(outcomes)]
     return table("Tags, in contacts", (Column("tag"), *(Column(word, right=True) for word in shown)), rows, most=None)
 
 
-def _answers(log: RunLog) -> Iterator[tuple[BatchRecord, tuple[ContactId, Answer]]]:
+def _list_answers(log: RunLog) -> Iterator[tuple[BatchRecord, tuple[ContactId, Answer]]]:
     return ((batch, item) for batch in log.batches for item in batch.answers.items())
 
 
@@ -193,22 +194,24 @@ def _is_open(answer: Answer) -> bool:
     return answer.verdict is None or answer.verdict.outcome in (Outcome.IN_DOUBT, Outcome.HELD)
 
 
-def _ended(log: RunLog, doubted: Collection[ContactId]) -> dict[tuple[ContactId, Tag], str]:
+def _last_words(log: RunLog, doubted: Collection[ContactId]) -> dict[tuple[ContactId, Tag], str]:
     """The last word on each pair of these contacts; a doubt that the report has not any more was read to be so."""
     last: dict[tuple[ContactId, Tag], str] = {}
     still_open = None if log.ending is None else _open_pairs(log.ending)
-    for batch, (contact, answer) in _answers(log):
+    for batch, (contact, answer) in _list_answers(log):
         for tag in batch.tags if contact in doubted else ():
             seen = still_open is not None and (contact, tag) not in still_open and _is_open(answer)
-            last[contact, tag] = Outcome.SEEN if seen else _word(batch, answer, tag)
+            last[contact, tag] = Outcome.SEEN if seen else _outcome_word(batch, answer, tag)
     return last
 
 
 def _open_pairs(ending: RunEnding) -> set[tuple[ContactId, Tag]]:
-    return {(contact, tag) for each in ending.shortfalls for contact in each.contacts for tag in each.tags}
+    return {
+        (contact, tag) for shortfall in ending.shortfalls for contact in shortfall.contacts for tag in shortfall.tags
+    }
 
 
-def _word(batch: BatchRecord, answer: Answer, tag: Tag) -> str:
+def _outcome_word(batch: BatchRecord, answer: Answer, tag: Tag) -> str:
     verdict = answer.verdict
     if verdict is None:
         return "no answer"
@@ -217,18 +220,20 @@ def _word(batch: BatchRecord, answer: Answer, tag: Tag) -> str:
     return _CHANGED[batch.action] if tag in verdict.added | verdict.removed else "was so already"
 
 
-def _contacts(batches: Sequence[BatchRecord], most: int | None) -> Table:
+def _contact_table(batches: Sequence[BatchRecord], most: int | None) -> Table:
     columns = (Column("contact"), Column("asked for"), Column("outcome"), Column("changed"), Column("the API said"))
     total = sum(len(batch.answers) for batch in batches)
-    ordered = sorted(_each(batches), key=_by_contact) if most is None else nsmallest(most, _each(batches), _by_contact)
-    rows = tuple(_contact(*each) for each in ordered)
+    ordered = (
+        sorted(_entries(batches), key=_by_contact) if most is None else nsmallest(most, _entries(batches), _by_contact)
+    )
+    rows = tuple(_contact_row(*entry) for entry in ordered)
     return Table("Contacts", columns, rows, total - len(rows))
 
 
 Entry = tuple[ContactId, BatchRecord, Answer]
 
 
-def _each(batches: Sequence[BatchRecord]) -> Iterator[Entry]:
+def _entries(batches: Sequence[BatchRecord]) -> Iterator[Entry]:
     for batch in batches:
         for contact, answer in batch.answers.items():
             yield contact, batch, answer
@@ -239,7 +244,7 @@ def _by_contact(entry: Entry) -> tuple[ContactId, Instant]:
     return contact, batch.intended
 
 
-def _contact(contact: ContactId, batch: BatchRecord, answer: Answer) -> tuple[Cell, ...]:
+def _contact_row(contact: ContactId, batch: BatchRecord, answer: Answer) -> tuple[Cell, ...]:
     verdict = answer.verdict
     changed = (
         () if verdict is None else (*(f"+{tag}" for tag in verdict.added), *(f"-{tag}" for tag in verdict.removed))
@@ -254,12 +259,12 @@ def _contact(contact: ContactId, batch: BatchRecord, answer: Answer) -> tuple[Ce
 
 
 def _log_rows(log: RunLog) -> Iterator[Row]:
-    for each in log.batches:
-        yield from batch_rows(each)
-    for left in log.ending.shortfalls if log.ending else ():
-        if left.outcome in (Outcome.NOT_SENT, Outcome.DEFERRED):
+    for batch in log.batches:
+        yield from batch_rows(batch)
+    for shortfall in log.ending.shortfalls if log.ending else ():
+        if shortfall.outcome in (Outcome.NOT_SENT, Outcome.DEFERRED):
             yield from (
-                (who, action, tag, what, "no", why, "", "") for who, what, action, tag, why in shortfall_rows(left)
+                (who, action, tag, what, "no", why, "", "") for who, what, action, tag, why in shortfall_rows(shortfall)
             )
     for contact, tags in log.adopted.items():
         yield from ((contact, "", tag, "adopted", "", "", "", "") for tag in sorted(tags))
@@ -281,15 +286,15 @@ def _outcome_words(verdict: ContactOutcome | None) -> tuple[str, frozenset[str],
 
 
 def _log_charts(log: RunLog) -> tuple[Chart, ...]:
-    """Of a run in the journal: those of its report, and what it changed."""
+    """The charts of the run's report, and its changes by tag."""
     changed: Counter[tuple[Tag, Action]] = Counter()
     for batch in log.batches:
         for answer, contacts in Counter(batch.answers.values()).items():
             verdict = answer.verdict
             for tag in () if verdict is None else verdict.added | verdict.removed:
                 changed[tag, batch.action] += contacts
-    found = {str(tag): (changed[tag, Action.ADD], changed[tag, Action.REMOVE]) for tag, _ in changed}
+    bars = {str(tag): (changed[tag, Action.ADD], changed[tag, Action.REMOVE]) for tag, _ in changed}
     both = (("added", Style.ADD), ("removed", Style.REMOVE))
     return *outcome_charts(log.ending.pairs if log.ending else ()), *draw_bars(
-        "Tags by contacts that were changed", both, found
+        "Tags by contacts that were changed", both, bars
     )

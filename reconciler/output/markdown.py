@@ -3,7 +3,7 @@
 Rules
 1. Outside text stands in `<code>`, with an entity for each mark that Markdown or HTML could act on where it stands; a
    backtick or a pipe in a tag changes nothing. A mark that does nothing there stays as it is: people read the source.
-2. Never longer than a comment may be. Detail is cut first, and what was cut is told: "n of m shown". Verdicts, guards,
+2. Never longer than a comment may be. Detail is cut first, and a line tells so: "n of m shown". Verdicts, guards,
    totals and digests stay, of as many sections as there is room for.
 """
 
@@ -21,7 +21,7 @@ LIMIT = 60_000
 
 _ALWAYS = "&<>`*[]{}|~\\$@#"
 _BY_PLACE = "_-+=.:/!)"
-"""What acts at the beginning of a text, or beside certain others: see `_acts`."""
+"""Marks that act at the beginning of a text, or beside certain others: see `_mark_acts`."""
 _MARK = re.compile(f"[{re.escape(_ALWAYS + _BY_PLACE)}]")
 _SHORT_NAME = re.compile(r":(?!\d\d:)[\w+-]+:")
 """A forge makes a picture of it; a time of the day is none."""
@@ -31,11 +31,14 @@ _MENTION = re.compile("&#(?:35|64);")
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """How much is shown: rows or lines of what a reader must see, of other blocks, and characters of a cell."""
+    """How much is shown."""
 
     key: int
+    """Rows or lines of a block that a reader must see."""
     detail: int
+    """Rows or lines of any other block."""
     text: int
+    """Characters of a cell."""
 
 
 _CUTS = (
@@ -54,19 +57,19 @@ _CUTS = (
 def render_markdown(view: View, *, limit: int = LIMIT) -> str:
     """The view in at most `limit` bytes, ending with a new line."""
     for cut in _CUTS:
-        text = _whole(_parts(view, cut), limit)
+        text = _join_if_short(_make_parts(view, cut), limit)
         if text is not None:
             return text
     return _sections_that_fit(view, _CUTS[-1], limit)
 
 
-def _parts(view: View, cut: _Cut) -> Iterator[str]:
-    yield from _opening(view, cut)
-    yield from (_section(each, cut) for each in view.sections)
-    yield from _closing(view, cut)
+def _make_parts(view: View, cut: _Cut) -> Iterator[str]:
+    yield from _title_parts(view, cut)
+    yield from (_section_text(section, cut) for section in view.sections)
+    yield from _closing_parts(view, cut)
 
 
-def _whole(parts: Iterable[str], limit: int) -> str | None:
+def _join_if_short(parts: Iterable[str], limit: int) -> str | None:
     """All parts, where they are not longer than `limit`; no more are made than it takes to see that they are."""
     made, size = list[str](), -1
     for part in parts:
@@ -74,69 +77,70 @@ def _whole(parts: Iterable[str], limit: int) -> str | None:
         size += len(part.encode()) + 2
         if size > limit:
             return None
-    return _join(made)
+    return _join_parts(made)
 
 
 def _sections_that_fit(view: View, cut: _Cut, limit: int) -> str:
-    opening, closing = _opening(view, cut), _closing(view, cut)
-    told = f"{len(view.sections):,} of {len(view.sections):,} sections shown"
-    room = limit - len(_join([*opening, told, *closing]).encode())
+    opening, closing = _title_parts(view, cut), _closing_parts(view, cut)
+    longest = f"{len(view.sections):,} of {len(view.sections):,} sections shown"
+    room = limit - len(_join_parts([*opening, longest, *closing]).encode())
     shown: list[str] = []
-    for each in view.sections:
-        text = _section(each, cut)
+    for section in view.sections:
+        text = _section_text(section, cut)
         room -= len(text.encode()) + 2
         if room < 0:
             break
         shown.append(text)
-    return _join([*opening, *shown, f"{len(shown):,} of {len(view.sections):,} sections shown", *closing])
+    return _join_parts([*opening, *shown, f"{len(shown):,} of {len(view.sections):,} sections shown", *closing])
 
 
-def _join(parts: Sequence[str]) -> str:
+def _join_parts(parts: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _opening(view: View, cut: _Cut) -> list[str]:
-    return [f"## {_plain(view.title, cut)}"]
+def _title_parts(view: View, cut: _Cut) -> list[str]:
+    return [f"## {_plain_text(view.title, cut)}"]
 
 
-def _closing(view: View, cut: _Cut) -> list[str]:
+def _closing_parts(view: View, cut: _Cut) -> list[str]:
     """The last of the remarks are the verdict of guards and the digest; then how the document was made."""
     shown = view.closing[-cut.key :]
-    remarks = [*_told(len(shown), len(view.closing), "remarks"), *(_words(cell, cut) for cell in shown)]
-    return [*remarks, *_footer(view, cut)]
+    remarks = [*_count_shown(len(shown), len(view.closing), "remarks"), *(_sentence_text(cell, cut) for cell in shown)]
+    return [*remarks, *_footer_parts(view, cut)]
 
 
-def _footer(view: View, cut: _Cut) -> list[str]:
+def _footer_parts(view: View, cut: _Cut) -> list[str]:
     if view.made is None:
         return []
-    return [f"{_plain(made_in_words(view.made), cut)} {_code(Cell(view.made.command), cut)}"]
+    return [f"{_plain_text(made_in_words(view.made), cut)} {_code_text(Cell(view.made.command), cut)}"]
 
 
-def _told(shown: int, every: int, what: str) -> list[str]:
+def _count_shown(shown: int, every: int, what: str) -> list[str]:
     return [f"{shown:,} of {every:,} {what} shown"] if shown < every else []
 
 
-def _escaped(text: str, cut: _Cut, *, begins: bool) -> str:
+def _escape(text: str, cut: _Cut, *, begins: bool) -> str:
     """`begins`: whether the text may stand at the beginning of a line."""
-    whole = printable(text)
-    some = whole if len(whole) <= cut.text else whole[: cut.text] + "…"
-    shown = _MARK.sub(_entity_where_it_begins if begins else _entity, some)
+    # the cut comes before the entities, or it could leave half of one
+    line = printable(text)
+    cut_line = line if len(line) <= cut.text else line[: cut.text] + "…"
+    shown = _MARK.sub(_escape_first_mark if begins else _escape_mark, cut_line)
     return _EDGE.sub(lambda blank: f"&#{ord(blank[0])};", shown)
 
 
-def _entity(found: re.Match[str]) -> str:
-    mark = found[0]
-    acts = mark in _ALWAYS or _acts(mark, found.string, found.start())
+def _escape_mark(match: re.Match[str]) -> str:
+    mark = match[0]
+    acts = mark in _ALWAYS or _mark_acts(mark, match.string, match.start())
     return f"&#{ord(mark)};" if acts else mark
 
 
-def _entity_where_it_begins(found: re.Match[str]) -> str:
+def _escape_first_mark(match: re.Match[str]) -> str:
     """The first mark could begin a list, a heading, a quote, or a command to a forge."""
-    return f"&#{ord(found[0])};" if found.start() == 0 else _entity(found)
+    return f"&#{ord(match[0])};" if match.start() == 0 else _escape_mark(match)
 
 
-def _acts(mark: str, text: str, at: int) -> bool:
-    """Whether a mark of `_BY_PLACE` could be a part of something."""
+def _mark_acts(mark: str, text: str, at: int) -> bool:
+    """Whether a mark of `_BY_PLACE` acts where it stands: two alike, a list's number, a link, a short name."""
     before, after = text[max(0, at - 1) : at], text[at + 1 : at + 2]
     if mark == "_":
         return not (before.isalnum() and after.isalnum())
@@ -149,75 +153,76 @@ def _acts(mark: str, text: str, at: int) -> bool:
 
 def _in_short_name(text: str, at: int) -> bool:
     last = text.rfind(":", max(0, at - 100), at)
-    ends = last >= 0 and (found := _SHORT_NAME.match(text, last)) is not None and found.end() == at + 1
+    ends = last >= 0 and (name := _SHORT_NAME.match(text, last)) is not None and name.end() == at + 1
     return ends or _SHORT_NAME.match(text, at) is not None
 
 
-def _plain(text: str, cut: _Cut) -> str:
-    """Outside of code, a forge would also call people and link issues, whatever entity the mark is written as."""
-    return _MENTION.sub(r"<code>\g<0></code>", _escaped(text, cut, begins=True))
+def _plain_text(text: str, cut: _Cut) -> str:
+    """Outside of code, a forge would also call people and link issues, even where the mark is written as an entity."""
+    return _MENTION.sub(r"<code>\g<0></code>", _escape(text, cut, begins=True))
 
 
-def _words(cell: Cell, cut: _Cut) -> str:
-    """A sentence; what is bad or to be watched is strong."""
-    text = _plain(cell.text, cut)
+def _sentence_text(cell: Cell, cut: _Cut) -> str:
+    """A sentence; bad news and warnings are strong."""
+    text = _plain_text(cell.text, cut)
     return f"**{text}**" if text and cell.style in (Style.BAD, Style.STRONG, Style.WARN) else text
 
 
-def _code(cell: Cell, cut: _Cut) -> str:
-    text = _escaped(cell.text, cut, begins=False)
+def _code_text(cell: Cell, cut: _Cut) -> str:
+    text = _escape(cell.text, cut, begins=False)
     return f"<code>{text}</code>" if text else ""
 
 
-def _linked(cell: Cell, cut: _Cut) -> str:
-    """As `_code`, each contact with a link to its page; a text that is cut has none."""
+def _linked_text(cell: Cell, cut: _Cut) -> str:
+    """As `_code_text`, each contact with a link to its page; a text that is cut has none."""
     if not cell.pages or len(cell.text) > cut.text:
-        return _code(cell, cut)
+        return _code_text(cell, cut)
     pairs = zip(cell.contacts, cell.pages, strict=True)
-    links = [f"[{_code(Cell(contact), cut)}]({page})" for contact, page in pairs]
-    return ", ".join(links) + _code(Cell(cell.after_contacts), cut)
+    links = [f"[{_code_text(Cell(contact), cut)}]({page})" for contact, page in pairs]
+    return ", ".join(links) + _code_text(Cell(cell.after_contacts), cut)
 
 
-def _section(section: Section, cut: _Cut) -> str:
+def _section_text(section: Section, cut: _Cut) -> str:
+    # a refusal by guards stands before the totals: a reviewer of a long comment may read no further
     first = [block for block in section.blocks if block.key and isinstance(block, Lines)]
-    rest = [block for block in section.blocks if block not in first]
+    others = [block for block in section.blocks if block not in first]
     blocks = [
-        *(part for block in first for part in _block(block, cut)),
-        *_totals(section.totals, cut),
-        *(part for block in rest for part in _block(block, cut)),
+        *(part for block in first for part in _block_parts(block, cut)),
+        *_totals_table(section.totals, cut),
+        *(part for block in others for part in _block_parts(block, cut)),
     ]
-    return "\n\n".join([f"### {_plain(section.title, cut)}", _words(section.verdict, cut), *blocks])
+    return "\n\n".join([f"### {_plain_text(section.title, cut)}", _sentence_text(section.verdict, cut), *blocks])
 
 
-def _totals(totals: Sequence[Total], cut: _Cut) -> list[str]:
+def _totals_table(totals: Sequence[Total], cut: _Cut) -> list[str]:
     if not totals:
         return []
-    head = " | ".join(_plain(each.name, cut) for each in totals)
-    values = " | ".join(_plain(each.value.text, cut) for each in totals)
+    head = " | ".join(_plain_text(total.name, cut) for total in totals)
+    values = " | ".join(_plain_text(total.value.text, cut) for total in totals)
     return [f"| {head} |\n|{'---:|' * len(totals)}\n| {values} |"]
 
 
-def _block(block: Block, cut: _Cut) -> list[str]:
+def _block_parts(block: Block, cut: _Cut) -> list[str]:
     most = cut.key if block.key else cut.detail
-    title = [f"#### {_plain(block.title, cut)}"] if block.title else []
+    title = [f"#### {_plain_text(block.title, cut)}"] if block.title else []
     if isinstance(block, Lines):
         items = block.items[:most]
-        drawn = "\n".join(f"- {_words(cell, cut)}" for cell in items)
-        told = _told(len(items), len(block.items) + block.hidden, "lines")
+        drawn = "\n".join(f"- {_sentence_text(cell, cut)}" for cell in items)
+        remark = _count_shown(len(items), len(block.items) + block.hidden, "lines")
     else:
         rows = block.rows[:most]
-        drawn = _table(block, rows, cut) if rows else ""
-        told = _told(len(rows), len(block.rows) + block.hidden, "rows")
-    return [*title, *([drawn] if drawn else []), *told]
+        drawn = _table_text(block, rows, cut) if rows else ""
+        remark = _count_shown(len(rows), len(block.rows) + block.hidden, "rows")
+    return [*title, *([drawn] if drawn else []), *remark]
 
 
-def _table(block: Table, rows: Sequence[tuple[Cell, ...]], cut: _Cut) -> str:
+def _table_text(block: Table, rows: Sequence[tuple[Cell, ...]], cut: _Cut) -> str:
     head = "| " + " | ".join(column.name for column in block.columns) + " |"
     rule = "|" + "|".join("---:" if column.right else "---" for column in block.columns) + "|"
-    return "\n".join([head, rule, *("| " + " | ".join(_cells(block, row, cut)) + " |" for row in rows)])
+    return "\n".join([head, rule, *("| " + " | ".join(_row_texts(block, row, cut)) + " |" for row in rows)])
 
 
-def _cells(block: Table, row: tuple[Cell, ...], cut: _Cut) -> list[str]:
-    """Numbers as they are, whatever else as code."""
+def _row_texts(block: Table, row: tuple[Cell, ...], cut: _Cut) -> list[str]:
+    """Numbers as they are, all other cells as code."""
     pairs = zip(block.columns, row, strict=True)
-    return [_plain(cell.text, cut) if column.right else _linked(cell, cut) for column, cell in pairs]
+    return [_plain_text(cell.text, cut) if column.right else _linked_text(cell, cut) for column, cell in pairs]

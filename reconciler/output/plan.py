@@ -27,7 +27,7 @@ from reconciler.output.plan_view import plan_view
 class PlanDocument:
     plan: Plan
     notes: Sequence[str] = ()
-    """What else there is to say, such as sets that become active."""
+    """Sentences below the sections, such as a set that becomes active."""
     explain: bool = False
     """Whether to show why no plan needs fewer requests."""
 
@@ -35,7 +35,7 @@ class PlanDocument:
         return plan_view(self.plan, notes=self.notes, most=most, explain=self.explain)
 
     def records(self) -> Records:
-        """A row for each pair that is sent, and for whatever else the plan lists of a contact."""
+        """A row for each pair that is sent, deferred, held, kept or recorded."""
         columns = "location contact what action tag why asked_for_at"
         rows = lambda: (row for location in self.plan.locations for row in _location_rows(location))  # noqa: E731
         return make_records("Every contact and tag", columns, rows)
@@ -64,14 +64,14 @@ def _location_rows(plan: LocationPlan) -> Iterator[Row]:
         (plan.spared, "kept"),
         (plan.given, "given before"),
     ):
-        for each in listed:
-            yield from _listed_rows(place, what, each)
+        for held in listed:
+            yield from _listed_rows(place, what, held)
     for move in plan.ledger:
         yield from _ledger_rows(place, move)
 
 
-def _listed_rows(place: LocationId, what: str, each: HeldContacts) -> Iterator[Row]:
-    return _pair_rows(place, each.contacts, what, "", each.tags, each.why)
+def _listed_rows(place: LocationId, what: str, held: HeldContacts) -> Iterator[Row]:
+    return _pair_rows(place, held.contacts, what, "", held.tags, held.why)
 
 
 def _ledger_rows(place: LocationId, move: LedgerChange) -> Iterator[Row]:
@@ -93,5 +93,5 @@ def _plan_charts(plan: LocationPlan) -> tuple[Chart, ...]:
     for delta in plan.deltas:
         for change in delta.changes:
             pairs[change.tag, change.action] += len(delta.contacts)
-    found = {str(tag): (pairs[tag, Action.ADD], pairs[tag, Action.REMOVE]) for tag, _ in pairs}
-    return draw_bars("Tags by adds and removes, in pairs", (("add", Style.ADD), ("remove", Style.REMOVE)), found)
+    bars = {str(tag): (pairs[tag, Action.ADD], pairs[tag, Action.REMOVE]) for tag, _ in pairs}
+    return draw_bars("Tags by adds and removes, in pairs", (("add", Style.ADD), ("remove", Style.REMOVE)), bars)

@@ -1,4 +1,4 @@
-"""A plan in a sentence: its headline, and the question that a person answers before anything is sent."""
+"""A plan in a sentence: its headline, and the question that a person answers before a request is sent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def plan_headline(plan: LocationPlan, *, left_out: bool) -> Cell:
         if pairs
     ]
     changes = ", ".join([*sent, *recorded])
-    return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {_cost(plan)}.{also}", Style.STRONG)
+    return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {_explain_cost(plan)}.{also}", Style.STRONG)
 
 
 def _nothing_to_send(plan: LocationPlan) -> Cell:
@@ -42,24 +42,24 @@ def _nothing_to_send(plan: LocationPlan) -> Cell:
     if plan.aside:
         return Cell(f"Nothing to send, and not as declared: {plan.aside}.{also}", Style.WARN)
     if plan.refused:
-        refused = ", ".join(dict.fromkeys(each.guard for each in plan.refused))
+        refused = ", ".join(dict.fromkeys(measured.guard for measured in plan.refused))
         return Cell(f"Nothing to send, and refused by {refused}.{also}", Style.BAD)
     if also:
         return Cell(f"Nothing to send.{also}", Style.WARN)
     return Cell("No changes: what was observed is as the manifests want it.", Style.GOOD)
 
 
-def _bound(plan: LocationPlan) -> str:
+def _explain_bound(plan: LocationPlan) -> str:
     if all(proof.proven for proof in plan.proofs):
         return "fewer are not possible"
     return f"no plan needs fewer than {plan.summary.lower_bound:,}"
 
 
-def _cost(plan: LocationPlan) -> str:
+def _explain_cost(plan: LocationPlan) -> str:
     summary = plan.summary
     time = f", {duration(summary.eta_seconds)} at the rate limit" if summary.eta_seconds else ""
     return (
-        f"{counted(summary.requests, 'request')} ({_bound(plan)}), "
+        f"{counted(summary.requests, 'request')} ({_explain_bound(plan)}), "
         f"{percent(summary.daily_quota_share)} of a day's quota{time}"
     )
 
@@ -72,22 +72,22 @@ _IN_THE_SAME_RUN = (DeferralReason.UNTIL_OBSERVED, DeferralReason.UNTIL_SETTLED)
 
 
 def question(plan: Plan, names: Mapping[LocationId, str]) -> str:
-    """What a person agrees to, in one line. `names`: what people call the locations."""
-    busy = [each for each in plan.locations if not each.is_empty]
-    where = _some([names.get(each.location) or each.location for each in busy], "location")
-    sent = [each for each in busy if each.batches]
+    """The question, in one line. `names`: the names of locations for people."""
+    busy = [location for location in plan.locations if not location.is_empty]
+    where = _name_some([names.get(location.location) or location.location for location in busy], "location")
+    sent = [location for location in busy if location.batches]
     if not sent:
-        return f"Send nothing, and record {_recorded(busy)} in {where}? Type {WORD}: "
-    requests = counted(sum(each.summary.requests for each in sent), "request")
-    return f"Send {_sent(sent)} in {requests} to {where}{_open(sent)}? Type {WORD}: "
+        return f"Send nothing, and record {_count_recorded(busy)} in {where}? Type {WORD}: "
+    requests = counted(sum(location.summary.requests for location in sent), "request")
+    return f"Send {_count_changes(sent)} in {requests} to {where}{_count_deferred(sent)}? Type {WORD}: "
 
 
-def _sent(plans: Iterable[LocationPlan]) -> str:
-    told = [_pairs(action, list(plans)) for action in (Action.ADD, Action.REMOVE)]
-    return " and ".join(filter(None, told)) or "again what was sent before"
+def _count_changes(plans: Iterable[LocationPlan]) -> str:
+    parts = [_count_pairs(action, list(plans)) for action in (Action.ADD, Action.REMOVE)]
+    return " and ".join(filter(None, parts)) or "again what was sent before"
 
 
-def _pairs(action: Action, plans: Iterable[LocationPlan]) -> str:
+def _count_pairs(action: Action, plans: Iterable[LocationPlan]) -> str:
     """`2,394 adds (vip triggers automations)`"""
     total, triggers = 0, set[Tag]()
     for plan in plans:
@@ -96,27 +96,29 @@ def _pairs(action: Action, plans: Iterable[LocationPlan]) -> str:
             total += len(changed) * len(delta.contacts)
             triggers |= set(changed) & set(plan.triggers)
     verb = "triggers" if len(triggers) == 1 else "trigger"
-    told = f" ({_some(sorted(triggers), 'tag')} {verb} automations)" if triggers else ""
-    return counted(total, action) + told if total else ""
+    warning = f" ({_name_some(sorted(triggers), 'tag')} {verb} automations)" if triggers else ""
+    return counted(total, action) + warning if total else ""
 
 
-def _recorded(plans: Iterable[LocationPlan]) -> str:
-    summaries = [each.summary for each in plans]
-    adopted, released = (sum(each.adopted for each in summaries), sum(each.released for each in summaries))
+def _count_recorded(plans: Iterable[LocationPlan]) -> str:
+    summaries = [summary.summary for summary in plans]
+    adopted, released = (sum(summary.adopted for summary in summaries), sum(summary.released for summary in summaries))
     parts = [f"{number:,} {word}" for number, word in ((adopted, "adopted"), (released, "released")) if number]
     return " and ".join(parts) or "what stays on leaving"
 
 
-def _open(plans: Iterable[LocationPlan]) -> str:
-    """What may follow in the same run, once answers tell."""
-    found = [each for plan in plans for each in plan.deferrals]
-    most = sum(len(each.tags) * len(each.contacts) for each in found if each.reason in _IN_THE_SAME_RUN)
+def _count_deferred(plans: Iterable[LocationPlan]) -> str:
+    """The removals that may follow in the same run, once answers tell the tags."""
+    deferrals = [deferral for plan in plans for deferral in plan.deferrals]
+    most = sum(
+        len(deferral.tags) * len(deferral.contacts) for deferral in deferrals if deferral.reason in _IN_THE_SAME_RUN
+    )
     bounded = f", and at most {counted(most, 'remove')} that the answers call for" if most else ""
-    unbounded = any(each.reason is DeferralReason.OPEN for each in found)
+    unbounded = any(deferral.reason is DeferralReason.OPEN for deferral in deferrals)
     return bounded + (", and whatever else exact authority removes then" if unbounded else "")
 
 
-def _some(names: list[str], what: str) -> str:
+def _name_some(names: list[str], what: str) -> str:
     if len(names) <= NAMED:
         return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
     return f"{', '.join(names[:NAMED])} and {counted(len(names) - NAMED, 'more ' + what)}"

@@ -1,4 +1,4 @@
-"""The preview: what a plan would do, what it costs, and what it leaves alone."""
+"""The preview of a plan: changes, costs, and the pairs that it leaves alone."""
 
 from __future__ import annotations
 
@@ -51,11 +51,7 @@ def plan_view(
     most: int | None = ROWS,
     explain: bool = False,
 ) -> View:
-    """The preview.
-
-    `notes`: what else there is to say, such as sets that become active.
-    `explain`: show why no plan needs fewer requests.
-    """
+    """`notes`: sentences such as a set that becomes active. `explain`: show why no plan needs fewer requests."""
     closing = [Cell(note, Style.WARN) for note in notes]
     if plan.refused:
         closing.append(Cell("Refused by guards: apply would send nothing.", Style.BAD))
@@ -64,36 +60,38 @@ def plan_view(
             Cell(f"Valid until {moment(plan.valid_until)}, when a set becomes active or expires.", Style.FAINT)
         )
     closing.append(Cell(f"Change digest {plan.change_digest}", Style.FAINT))
-    sections = tuple(_section(location, most, explain) for location in plan.locations)
+    sections = tuple(_location_section(location, most, explain) for location in plan.locations)
     return View("Plan", sections, tuple(closing))
 
 
-def _section(plan: LocationPlan, most: int | None, explain: bool) -> Section:
+def _location_section(plan: LocationPlan, most: int | None, explain: bool) -> Section:
     since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
     blocks = [
-        _guards(plan, most),
-        _tags(plan, most),
-        _removals(plan, most),
-        _deltas(plan, most),
-        _reasserted(plan, most),
-        *(_certificate(proof, most) for proof in plan.proofs if explain),
-        _deferrals(plan, most),
-        _listed("Held: in doubt, not planned until an observation settles them", _held(plan, IN_DOUBT), most),
-        _listed("Held: put back lately and gone again, not planned for a week", _held(plan, FLAPPING), most),
-        _listed("Held: to be added once, and maybe it was; --retry-held adds it", _held(plan, UNCONFIRMED), most),
-        _listed("Left out", _left_out(plan), most),
-        _listed("Quarantined: rejected for good, not planned", _refused(plan), most),
-        _listed("Not there, as was read for this plan: nothing is sent to them", plan.gone, most),
-        _listed("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
-        _asides(plan),
-        _listed("Given before, not given again; --again TAG gives it", plan.given, most),
+        _guard_lines(plan, most),
+        _tag_table(plan, most),
+        _removal_table(plan, most),
+        _delta_table(plan, most),
+        _repeat_lines(plan, most),
+        *(_certificate_table(proof, most) for proof in plan.proofs if explain),
+        _deferral_lines(plan, most),
+        _held_table("Held: in doubt, not planned until an observation settles them", _held_for(plan, IN_DOUBT), most),
+        _held_table("Held: put back lately and gone again, not planned for a week", _held_for(plan, FLAPPING), most),
+        _held_table(
+            "Held: to be added once, and maybe it was; --retry-held adds it", _held_for(plan, UNCONFIRMED), most
+        ),
+        _held_table("Left out", _left_out(plan), most),
+        _held_table("Quarantined: rejected for good, not planned", _still_refused(plan), most),
+        _held_table("Not there, as was read for this plan: nothing is sent to them", plan.gone, most),
+        _held_table("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
+        _aside_lines(plan),
+        _held_table("Given before, not given again; --again TAG gives it", plan.given, most),
     ]
     shown = tuple(block for block in blocks if block is not None)
     headline = plan_headline(plan, left_out=bool(_left_out(plan)))
-    return Section(f"Location {plan.location}, {since}", headline, shown, _totals(plan), plan.location)
+    return Section(f"Location {plan.location}, {since}", headline, shown, _plan_totals(plan), plan.location)
 
 
-def _totals(plan: LocationPlan) -> tuple[Total, ...]:
+def _plan_totals(plan: LocationPlan) -> tuple[Total, ...]:
     counts = plan.summary
     return totals(
         ("tags to add", counts.adds, Style.ADD),
@@ -110,8 +108,8 @@ def _totals(plan: LocationPlan) -> tuple[Total, ...]:
     )
 
 
-def _asides(plan: LocationPlan) -> Block | None:
-    """What a search told that was set aside; the commands that settle what the plan cannot."""
+def _aside_lines(plan: LocationPlan) -> Block | None:
+    """Rows of a search that were set aside; the commands that settle the pairs left aside."""
     older = [Cell(f"{plan.searched.older_rows}.", Style.WARN)] if plan.searched.older_rows else []
     asides = [*older, *(Cell(text, Style.FAINT) for text in plan_remedies(plan))]
     return lines("", asides) if asides else None
@@ -125,19 +123,20 @@ class _TagRow:
     sources: set[Source] = field(default_factory=set)
 
 
-def _tags(plan: LocationPlan, most: int | None) -> Block | None:
-    found: defaultdict[Tag, _TagRow] = defaultdict(_TagRow)
+def _tag_table(plan: LocationPlan, most: int | None) -> Block | None:
+    rows_by_tag: defaultdict[Tag, _TagRow] = defaultdict(_TagRow)
     for delta in plan.deltas:
         for change in delta.changes:
-            row = found[change.tag]
+            row = rows_by_tag[change.tag]
             row.adds += len(delta.contacts) if change.action is Action.ADD else 0
             row.removes += len(delta.contacts) if change.action is Action.REMOVE else 0
             row.reasons[change.reason] += len(delta.contacts)
             row.sources.update(change.sources)
-    if not found:
+    if not rows_by_tag:
         return None
+    # tags that start automations first: their changes are mailed
     ordered = sorted(
-        found.items(), key=lambda item: (item[0] not in plan.triggers, -item[1].removes, -item[1].adds, item[0])
+        rows_by_tag.items(), key=lambda item: (item[0] not in plan.triggers, -item[1].removes, -item[1].adds, item[0])
     )
     columns = (
         Column("tag"),
@@ -162,15 +161,15 @@ def _tag_row(tag: Tag, row: _TagRow, triggers: bool) -> tuple[Cell, ...]:
     )
 
 
-def _removals(plan: LocationPlan, most: int | None) -> Block | None:
-    found: defaultdict[tuple[Tag, Reason], list[ContactId]] = defaultdict(list)
+def _removal_table(plan: LocationPlan, most: int | None) -> Block | None:
+    contacts_by_change: defaultdict[tuple[Tag, Reason], list[ContactId]] = defaultdict(list)
     for delta in plan.deltas:
         for change in delta.changes:
             if change.action is Action.REMOVE:
-                found[change.tag, change.reason] += delta.contacts
-    if not found:
+                contacts_by_change[change.tag, change.reason] += delta.contacts
+    if not contacts_by_change:
         return None
-    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    ordered = sorted(contacts_by_change.items(), key=lambda item: (-len(item[1]), item[0]))
     columns = (Column("contacts", right=True), Column("tag"), Column("why"), Column("which"))
     rows = [
         (
@@ -184,11 +183,11 @@ def _removals(plan: LocationPlan, most: int | None) -> Block | None:
     return table("Removals", columns, rows, most=most, key=True)
 
 
-def _deltas(plan: LocationPlan, most: int | None) -> Block | None:
+def _delta_table(plan: LocationPlan, most: int | None) -> Block | None:
     if not plan.deltas:
         return None
     columns = (Column("contacts", right=True), Column("change"), Column("which"))
-    rows = [_delta_row(each) for each in plan.deltas]
+    rows = [_delta_row(delta) for delta in plan.deltas]
     return table("Changes, by contacts that need the same", columns, rows, most=most)
 
 
@@ -196,30 +195,30 @@ def _delta_row(delta: Delta) -> tuple[Cell, ...]:
     removing = any(change.action is Action.REMOVE for change in delta.changes)
     return (
         number(len(delta.contacts)),
-        Cell(" ".join(_signed(change) for change in delta.changes), Style.REMOVE if removing else Style.ADD),
+        Cell(" ".join(_signed_tag(change) for change in delta.changes), Style.REMOVE if removing else Style.ADD),
         sample_cell(delta.contacts),
     )
 
 
-def _signed(change: Change) -> str:
+def _signed_tag(change: Change) -> str:
     return f"{'+' if change.action is Action.ADD else '-'}{change.tag}"
 
 
-def _reasserted(plan: LocationPlan, most: int | None) -> Block | None:
-    items = [Cell(_again(each)) for each in plan.reasserted]
+def _repeat_lines(plan: LocationPlan, most: int | None) -> Block | None:
+    items = [Cell(_repeat_sentence(repeat)) for repeat in plan.reasserted]
     return lines("Sent again, since that saves requests", items, most=most) if items else None
 
 
-def _again(each: Reasserted) -> str:
-    who = f"{counted(len(each.contacts), 'contact')}: {sample(each.contacts)}"
-    return f"{each.action} {', '.join(each.tags)} again on {who}"
+def _repeat_sentence(repeat: Reasserted) -> str:
+    who = f"{counted(len(repeat.contacts), 'contact')}: {sample(repeat.contacts)}"
+    return f"{repeat.action} {', '.join(repeat.tags)} again on {who}"
 
 
-def _certificate(proof: Proof, most: int | None) -> Block:
-    """Pairs that a reader can check: put any two into one request, and it would send something nobody wants."""
-    known = "fewer are not possible" if proof.proven else f"no plan needs fewer than {proof.lower_bound:,}"
+def _certificate_table(proof: Proof, most: int | None) -> Block:
+    """Pairs that a reader can check: any two in one request would send a pair that no manifest asks for."""
+    bound = "fewer are not possible" if proof.proven else f"no plan needs fewer than {proof.lower_bound:,}"
     title = (
-        f"Batches that {proof.action}: {counted(proof.requests, 'request')}, {known} (found by: {proof.stage}). "
+        f"Batches that {proof.action}: {counted(proof.requests, 'request')}, {bound} (found by: {proof.stage}). "
         f"No two of these {counted(len(proof.certificate), 'pair')} can share a request:"
     )
     rows = [(contact_cell(contact), Cell(tag)) for contact, tag in proof.certificate]
@@ -229,51 +228,51 @@ def _certificate(proof: Proof, most: int | None) -> Block:
 _BLIND = (DeferralReason.NEEDS_REFRESH, DeferralReason.EXCLUSIVE, DeferralReason.INCOMPLETE)
 
 
-def _deferrals(plan: LocationPlan, most: int | None) -> Block | None:
+def _deferral_lines(plan: LocationPlan, most: int | None) -> Block | None:
     items = []
-    for each in plan.deferrals:
-        ceiling = len(each.tags) * len(each.contacts)
-        tags = f": at most {counted(ceiling, 'removal')} of {', '.join(each.tags)}" if each.tags else ""
-        style = Style.WARN if each.reason in _BLIND else Style.PLAIN
-        who = f"{counted(len(each.contacts), 'contact')}{tags}" if each.contacts else ", ".join(each.tags)
-        items.append(Cell(f"{who} ({each.reason})", style))
+    for deferral in plan.deferrals:
+        ceiling = len(deferral.tags) * len(deferral.contacts)
+        tags = f": at most {counted(ceiling, 'removal')} of {', '.join(deferral.tags)}" if deferral.tags else ""
+        style = Style.WARN if deferral.reason in _BLIND else Style.PLAIN
+        who = f"{counted(len(deferral.contacts), 'contact')}{tags}" if deferral.contacts else ", ".join(deferral.tags)
+        items.append(Cell(f"{who} ({deferral.reason})", style))
     return lines("Deferred: not decidable before an observation", items, most=most) if items else None
 
 
-def _held(plan: LocationPlan, why: str) -> tuple[HeldContacts, ...]:
-    return tuple(each for each in plan.held if each.why == why)
+def _held_for(plan: LocationPlan, why: str) -> tuple[HeldContacts, ...]:
+    return tuple(held for held in plan.held if held.why == why)
 
 
 def _left_out(plan: LocationPlan) -> tuple[HeldContacts, ...]:
-    return tuple(each for each in plan.held if each.why not in (IN_DOUBT, FLAPPING, UNCONFIRMED))
+    return tuple(held for held in plan.held if held.why not in (IN_DOUBT, FLAPPING, UNCONFIRMED))
 
 
-def _refused(plan: LocationPlan) -> tuple[HeldContacts, ...]:
+def _still_refused(plan: LocationPlan) -> tuple[HeldContacts, ...]:
     """Those in quarantine that were not read as gone for this plan."""
-    return tuple(each for each in plan.quarantined if each.why not in {away.why for away in plan.gone})
+    return tuple(refused for refused in plan.quarantined if refused.why not in {away.why for away in plan.gone})
 
 
-def _listed(title: str, groups: tuple[HeldContacts, ...], most: int | None) -> Block | None:
+def _held_table(title: str, groups: tuple[HeldContacts, ...], most: int | None) -> Block | None:
     if not groups:
         return None
     columns = (Column("contacts", right=True), Column("why"), Column("tags"), Column("which"))
     rows = [
         (
-            number(len(each.contacts)),
-            Cell(each.why),
-            Cell(", ".join(each.tags)),
-            sample_cell(each.contacts),
+            number(len(held.contacts)),
+            Cell(held.why),
+            Cell(", ".join(held.tags)),
+            sample_cell(held.contacts),
         )
-        for each in groups
+        for held in groups
     ]
     return table(title, columns, rows, most=most)
 
 
-def _guards(plan: LocationPlan, most: int | None) -> Block | None:
+def _guard_lines(plan: LocationPlan, most: int | None) -> Block | None:
     refusals = [Cell(text, Style.BAD) for text in explain_refusals((plan,))]
-    lifts = [Cell(f"lift it with: {lift}") for lift in dict.fromkeys(each.lift for each in plan.refused)]
+    lifts = [Cell(f"lift it with: {lift}") for lift in dict.fromkeys(measured.lift for measured in plan.refused)]
     renames = [Cell(text) for text in guess_renames(plan)]
-    allowed = [Cell(explain_lifted(each), Style.WARN) for each in plan.guards if each.allowed]
+    allowed = [Cell(explain_lifted(measured), Style.WARN) for measured in plan.guards if measured.allowed]
     warnings = [Cell(f"warning: {text}", Style.WARN) for text in explain_warnings(plan)]
-    told = [*refusals, *renames, *lifts, *allowed, *warnings]
-    return lines("Guards", told, most=most, key=True) if told else None
+    sentences = [*refusals, *renames, *lifts, *allowed, *warnings]
+    return lines("Guards", sentences, most=most, key=True) if sentences else None

@@ -8,7 +8,7 @@ from reconciler.output.blocks import duration
 
 
 def facts(standing: LocationProgress, now: Instant) -> list[str]:
-    """What there is to say of one location, each part short."""
+    """The state of one location in short parts, the most important first."""
     parts = [f"{standing.done:,} of {standing.total:,} {standing.what}"]
     if standing.contacts:
         parts.append(f"{standing.contacts:,} contacts")
@@ -20,8 +20,8 @@ def facts(standing: LocationProgress, now: Instant) -> list[str]:
         parts.append(f"{standing.unclear:,} in doubt")
     if standing.quota_left is not None:
         parts.append(f"{standing.quota_left:,} left today")
-    if (left := standing.left_ms(now)) is not None and not standing.is_done:
-        parts.append(f"about {duration(left / 1000)} left")
+    if (remaining := standing.left_ms(now)) is not None and not standing.is_done:
+        parts.append(f"about {duration(remaining / 1000)} left")
     if standing.why and standing.resumes > now:
         parts.append(f"waiting {duration((standing.resumes - now) / 1000)}: {standing.why}")
     return parts

@@ -1,4 +1,4 @@
-"""What a refresh learnt."""
+"""The results of a refresh: contacts read, news among them, and contacts that are not there."""
 
 from __future__ import annotations
 
@@ -37,36 +37,39 @@ from reconciler.output.document import report_document
 
 
 def refresh_view(reports: Sequence[Refreshed], *, most: int | None = ROWS) -> View:
-    return View("Refresh", tuple(_section(each, most) for each in reports))
+    return View("Refresh", tuple(_report_section(report, most) for report in reports))
 
 
-def _section(each: Refreshed, most: int | None) -> Section:
-    title = f"Location {each.location}, run {each.run}" if each.run else f"Location {each.location}"
+def _report_section(report: Refreshed, most: int | None) -> Section:
+    title = f"Location {report.location}, run {report.run}" if report.run else f"Location {report.location}"
     blocks: list[Block] = []
-    if each.incomplete:
-        text = f"The search was not complete: {each.incomplete}. Nothing follows from who is not among the rows."
+    # absence proves nothing in a search that did not show every contact
+    if report.incomplete:
+        text = f"The search was not complete: {report.incomplete}. Nothing follows from who is not among the rows."
         blocks.append(Lines("", (Cell(text, Style.WARN),)))
-    if each.older_rows:
-        blocks.append(Lines("", (Cell(f"{each.older_rows}.", Style.WARN),)))
-    if each.gone:
-        blocks.append(_contacts("Not there", each.gone, most))
-    if each.unread:
-        blocks.append(_contacts("Not read", each.unread, most))
-    return Section(title, _verdict(each), tuple(blocks), location=each.location)
+    if report.older_rows:
+        blocks.append(Lines("", (Cell(f"{report.older_rows}.", Style.WARN),)))
+    if report.gone:
+        blocks.append(_contact_table("Not there", report.gone, most))
+    if report.unread:
+        blocks.append(_contact_table("Not read", report.unread, most))
+    return Section(title, _report_verdict(report), tuple(blocks), location=report.location)
 
 
-def _verdict(each: Refreshed) -> Cell:
-    if not each.run:
+def _report_verdict(report: Refreshed) -> Cell:
+    if not report.run:
         return Cell("Nothing had to be read: what is known is young enough.", Style.GOOD)
     read = (
-        f"{counted(each.read, 'contact')} read as of {moment(each.since)}" if each.read else "Nobody was there to read"
+        f"{counted(report.read, 'contact')} read as of {moment(report.since)}"
+        if report.read
+        else "Nobody was there to read"
     )
-    return Cell(f"{read}; the tags of {each.changed:,} were news.", Style.STRONG)
+    return Cell(f"{read}; the tags of {report.changed:,} were news.", Style.STRONG)
 
 
-def _contacts(title: str, found: Mapping[ContactId, str], most: int | None) -> Block:
+def _contact_table(title: str, reasons: Mapping[ContactId, str], most: int | None) -> Block:
     groups: defaultdict[str, list[ContactId]] = defaultdict(list)
-    for contact, why in sorted(found.items()):
+    for contact, why in sorted(reasons.items()):
         groups[why].append(contact)
     columns = (Column("contacts", right=True), Column("why"), Column("which"))
     rows = [
@@ -96,9 +99,9 @@ class RefreshDocument:
     def records(self) -> Records:
         """The contacts that are not there, or were not read."""
         columns = "location run contact why"
-        return make_records("Who is not there, or was not read", columns, self._rows)
+        return make_records("Who is not there, or was not read", columns, self._make_rows)
 
-    def _rows(self) -> Iterator[Row]:
+    def _make_rows(self) -> Iterator[Row]:
         for report in self.locations:
             for contact, why in chain(report.gone.items(), report.unread.items()):
                 yield report.location, report.run, contact, why

@@ -47,21 +47,28 @@ from reconciler.output.document import report_document
 
 
 def run_view(reports: Sequence[LocationReport], *, most: int | None = ROWS) -> View:
-    return View("Run", tuple(_section(report, most) for report in reports))
+    return View("Run", tuple(_report_section(report, most) for report in reports))
 
 
-def _section(report: LocationReport, most: int | None) -> Section:
+def _report_section(report: LocationReport, most: int | None) -> Section:
     ending = ending_of(report)
-    blocks = [outcomes(ending), shortfalls(ending, most), _surprises(report.surprises, most), _notes(report, ending)]
+    blocks = [
+        outcomes(ending),
+        shortfalls(ending, most),
+        _surprise_table(report.surprises, most),
+        _note_lines(report, ending),
+    ]
     title = f"Location {report.location}" + (f", run {report.run}" if report.run else "")
     shown = tuple(block for block in blocks if block is not None)
-    return Section(title, _verdict(report, ending), shown, ending_totals(ending, report.requests), report.location)
+    return Section(
+        title, _report_verdict(report, ending), shown, ending_totals(ending, report.requests), report.location
+    )
 
 
-def _verdict(report: LocationReport, ending: RunEnding) -> Cell:
+def _report_verdict(report: LocationReport, ending: RunEnding) -> Cell:
     if report.error:
-        told = report.error if report.error.startswith("stopped by ") else f"stopped: {report.error}"
-        return Cell(told[0].upper() + told[1:], Style.BAD)
+        error = report.error if report.error.startswith("stopped by ") else f"stopped: {report.error}"
+        return Cell(error[0].upper() + error[1:], Style.BAD)
     if not report.run:
         return Cell("Nothing sent.", Style.WARN) if report.notes else Cell("Nothing to do.", Style.GOOD)
     done = summary(ending, report.requests)
@@ -70,27 +77,27 @@ def _verdict(report: LocationReport, ending: RunEnding) -> Cell:
     return Cell(f"Done: {done}.", Style.GOOD)
 
 
-def _surprises(surprises: Sequence[Surprises], most: int | None) -> Block | None:
+def _surprise_table(surprises: Sequence[Surprises], most: int | None) -> Block | None:
     if not surprises:
         return None
     rows = [
         (
-            number(len(each.contacts)),
-            Cell(", ".join(each.appeared)),
-            Cell(", ".join(each.vanished)),
-            _some(each.contacts),
+            number(len(surprise.contacts)),
+            Cell(", ".join(surprise.appeared)),
+            Cell(", ".join(surprise.vanished)),
+            _name_first(surprise.contacts),
         )
-        for each in surprises
+        for surprise in surprises
     ]
     columns = (Column("contacts", right=True), Column("had gained"), Column("had lost"), Column("such as"))
     return table("Contacts that others had changed since they were last observed", columns, rows, most=most)
 
 
-def _some(contacts: Sequence[ContactId]) -> Cell:
+def _name_first(contacts: Sequence[ContactId]) -> Cell:
     return Cell(", ".join(contacts[:3]) + (", …" if len(contacts) > 3 else ""))
 
 
-def _notes(report: LocationReport, ending: RunEnding) -> Block | None:
+def _note_lines(report: LocationReport, ending: RunEnding) -> Block | None:
     items = [Cell(note, Style.WARN) for note in report.notes]
     if report.outside:
         items.append(Cell(unapproved(ending), Style.WARN))
@@ -129,19 +136,19 @@ def ending_totals(ending: RunEnding, requests: int) -> tuple[Total, ...]:
 
 
 def summary(ending: RunEnding, requests: int) -> str:
-    """`14 requests in 2 rounds`, with what was read."""
+    """`14 requests in 2 rounds`, with the contacts that were read."""
     done = f"{counted(requests, 'request')} in {counted(ending.rounds, 'round')}"
     return f"{done}, {counted(ending.reads, 'contact')} read to settle doubts" if ending.reads else done
 
 
 def unapproved(ending: RunEnding) -> str:
-    """What the answers showed to be needed beyond the plan."""
+    """The pairs that the answers showed to be needed beyond the plan."""
     return f"{counted(ending.outside, 'pair')} turned out to be needed and nobody approved them: run plan again."
 
 
 def outcomes(ending: RunEnding) -> Block | None:
-    """How many pairs ended how; what was not sent, by why."""
-    rows = [row for outcome, pairs in ending.pairs for row in _outcome(outcome, pairs, ending.shortfalls)]
+    """The number of pairs by outcome; the pairs that were not sent by reason."""
+    rows = [row for outcome, pairs in ending.pairs for row in _outcome_rows(outcome, pairs, ending.shortfalls)]
     if ending.adopted:
         rows.append((number(ending.adopted), Cell("adopted"), Cell("was so already, now under management")))
     if ending.released:
@@ -151,32 +158,33 @@ def outcomes(ending: RunEnding) -> Block | None:
     return table("Pairs (contact, tag)", (Column("pairs", right=True), Column("outcome"), Column("meaning")), rows)
 
 
-def _outcome(outcome: Outcome, pairs: int, shortfalls: Sequence[Shortfall]) -> Iterator[tuple[Cell, ...]]:
+def _outcome_rows(outcome: Outcome, pairs: int, shortfalls: Sequence[Shortfall]) -> Iterator[tuple[Cell, ...]]:
     reasons: Counter[str] = Counter()
-    for each in shortfalls if outcome in _BY_REASON else ():
-        if each.outcome is outcome:
-            reasons[each.why] += len(each.contacts) * len(each.tags)
+    for shortfall in shortfalls if outcome in _BY_REASON else ():
+        if shortfall.outcome is outcome:
+            reasons[shortfall.why] += len(shortfall.contacts) * len(shortfall.tags)
+    # pairs without a shortfall of their own have the general meaning of their outcome
     reasons[_MEANING[outcome]] += pairs - reasons.total()
-    for why, some in reasons.items():
-        if some > 0:
-            yield number(some, STYLES.get(outcome, Style.WARN)), Cell(words(outcome)), Cell(why)
+    for why, count in reasons.items():
+        if count > 0:
+            yield number(count, STYLES.get(outcome, Style.WARN)), Cell(words(outcome)), Cell(why)
 
 
 def shortfalls(ending: RunEnding, most: int | None) -> Block | None:
     """Each contact that did not end well, the worst first."""
-    total = sum(len(each.contacts) for each in ending.shortfalls)
+    total = sum(len(shortfall.contacts) for shortfall in ending.shortfalls)
     if not total:
         return None
     columns = (Column("contact"), Column("asked for"), Column("outcome"), Column("why"))
-    rows = tuple(islice((row for each in ending.shortfalls for row in _shortfall(each)), most))
+    rows = tuple(islice((row for shortfall in ending.shortfalls for row in _shortfall_cells(shortfall)), most))
     return Table("Contacts that did not end well, or were not sent to", columns, rows, total - len(rows), key=True)
 
 
-def _shortfall(each: Shortfall) -> Iterator[tuple[Cell, ...]]:
-    style = Style.PLAIN if each.outcome is Outcome.DEFERRED else Style.WARN
-    asked = f"{each.action} {', '.join(each.tags)}"
-    told = (Cell(asked), Cell(words(each.outcome), style), Cell(each.why))
-    return ((contact_cell(contact), *told) for contact in each.contacts)
+def _shortfall_cells(shortfall: Shortfall) -> Iterator[tuple[Cell, ...]]:
+    style = Style.PLAIN if shortfall.outcome is Outcome.DEFERRED else Style.WARN
+    asked = f"{shortfall.action} {', '.join(shortfall.tags)}"
+    cells = (Cell(asked), Cell(words(shortfall.outcome), style), Cell(shortfall.why))
+    return ((contact_cell(contact), *cells) for contact in shortfall.contacts)
 
 
 _FORMS = Forms(
@@ -203,7 +211,7 @@ class RunDocument:
         return run_view(self.locations, most=most)
 
     def records(self) -> Records:
-        """First what stopped it and how many pairs ended how, then each contact that did not end well."""
+        """First the error and the number of pairs by outcome, then each contact that did not end well."""
         columns = "location run outcome #pairs contact action tag message"
         return make_records(
             "How it ended", columns, lambda: (row for each in self.locations for row in _report_rows(each))
@@ -226,15 +234,15 @@ def _report_rows(report: LocationReport) -> Iterator[Row]:
         yield (*place, "stopped", "", "", "", "", report.error)
     for outcome, pairs in report.pairs.items():
         yield (*place, words(outcome), str(pairs), "", "", "", "")
-    for each in ending_of(report).shortfalls:
-        for contact, what, action, tag, why in shortfall_rows(each):
+    for shortfall in ending_of(report).shortfalls:
+        for contact, what, action, tag, why in shortfall_rows(shortfall):
             yield (*place, what, "1", contact, action, tag, why)
 
 
-def shortfall_rows(each: Shortfall) -> Iterator[tuple[str, str, str, str, str]]:
-    for contact in each.contacts:
-        for tag in each.tags or ("",):
-            yield contact, words(each.outcome), each.action, tag, each.why
+def shortfall_rows(shortfall: Shortfall) -> Iterator[tuple[str, str, str, str, str]]:
+    for contact in shortfall.contacts:
+        for tag in shortfall.tags or ("",):
+            yield contact, words(shortfall.outcome), shortfall.action, tag, shortfall.why
 
 
 _ENDS = (("ended as asked", Style.ADD), ("left open", Style.WARN), ("refused", Style.REMOVE))
@@ -244,11 +252,11 @@ _OPEN = (Outcome.HELD, Outcome.IN_DOUBT, Outcome.DEFERRED, Outcome.NOT_SENT)
 
 
 def outcome_charts(pairs: Iterable[tuple[Outcome, int]]) -> tuple[Chart, ...]:
-    found = {outcome.replace("_", " "): _ended(outcome, number) for outcome, number in pairs}
-    return draw_bars("Pairs by outcome", _ENDS, found)
+    bars = {outcome.replace("_", " "): _count_ended(outcome, number) for outcome, number in pairs}
+    return draw_bars("Pairs by outcome", _ENDS, bars)
 
 
-def _ended(outcome: Outcome, pairs: int) -> tuple[int, int, int]:
+def _count_ended(outcome: Outcome, pairs: int) -> tuple[int, int, int]:
     if outcome in _OPEN:
         return 0, pairs, 0
     return (0, 0, pairs) if outcome is Outcome.REJECTED else (pairs, 0, 0)

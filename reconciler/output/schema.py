@@ -1,9 +1,9 @@
 """JSON Schema (2020-12) of the documents that `--format json` prints, and of the plan file.
 
 Rules
-1. Every field that is printed is in the schema and always there; where there is nothing to say it is null or empty.
-2. `format_version` is "MAJOR.MINOR". A later minor version may have more fields, so unknown ones are allowed; whatever
-   else changes is a new major version.
+1. Every field that is printed is in the schema and always there; a field without a value is null or empty.
+2. `format_version` is "MAJOR.MINOR". A later minor version may have more fields, so unknown ones are allowed; every
+   other change is a new major version.
 3. The members are those of the document's class: its JSON and its schema derive from the same types.
 """
 
@@ -18,12 +18,11 @@ from reconciler.core.formats.plan_json import plan_schema as plan_members
 from reconciler.core.model.safe_text import Provenance
 from reconciler.output.contact import ContactDocument
 from reconciler.output.diff import DiffDocument
-from reconciler.output.doctor import DoctorDocument
 from reconciler.output.document import PROVENANCE
 from reconciler.output.drift import DriftDocument
+from reconciler.output.findings import DoctorDocument, FailureDocument, ProblemList
 from reconciler.output.history import HistoryDocument
 from reconciler.output.log import LogDocument
-from reconciler.output.problems import FailureDocument, ProblemList
 from reconciler.output.refresh import RefreshDocument
 from reconciler.output.run import RunDocument
 from reconciler.output.state import FactsDocument, StateDocument

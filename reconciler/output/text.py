@@ -1,11 +1,11 @@
 """A view as text for a terminal or a log: aligned, coloured where asked, the same words without colour.
 
 Rules
-1. Outside text cannot change the structure: whatever is not printable, and what turns the direction of writing, is
-   shown as an escape; nothing in a line, folded or not, is a command to a CI runner.
+1. Outside text cannot change the structure: a character that is not printable, or turns the direction of
+   writing, is shown as an escape; nothing in a line, folded or not, is a command to a CI runner.
 2. Colour never carries meaning alone.
-3. No word is broken: where a table is too wide its last columns are left out, and named. A command that somebody is to
-   copy stays on one line, be it longer than the line.
+3. No word is broken: where a table is too wide its last columns are left out, and named. A command to copy
+   stays on one line, be it longer than the line.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _COLOURS = {
 
 
 _COMMAND = re.compile(r"`[^`]+`|--allow .+$|reconciler [a-z]+ .*$")
-"""What somebody is to copy: between backticks, or to the end of the sentence."""
+"""A command to copy: between backticks, or to the end of the sentence."""
 _TIED = "\ue000"
 """A blank at which no line may end; outside text has none, it is shown as an escape."""
 LONGEST = 40
@@ -63,18 +63,18 @@ def render_text(view: View, *, colour: bool = False, width: int = 120) -> str:
         legacy_windows=False,
     )
     for section in view.sections:
-        _section(console, section)
+        _print_section(console, section)
     for cell in view.closing:
-        _sentence(console, _text(cell))
-    return _TRAILING.sub(lambda found: found[0].replace(" ", ""), sink.getvalue().replace(_TIED, " "))
+        _print_sentence(console, _cell_text(cell))
+    return _TRAILING.sub(lambda blanks: blanks[0].replace(" ", ""), sink.getvalue().replace(_TIED, " "))
 
 
-def _text(cell: Cell) -> Text:
-    text = _COMMAND.sub(lambda found: found[0].replace(" ", _TIED), visible(cell.text))
+def _cell_text(cell: Cell) -> Text:
+    text = _COMMAND.sub(lambda command: command[0].replace(" ", _TIED), visible(cell.text))
     return Text(text, style=_COLOURS[cell.style], overflow="fold")
 
 
-def _sentence(console: Console, text: Text, *, indent: int = 0) -> None:
+def _print_sentence(console: Console, text: Text, *, indent: int = 0) -> None:
     """In lines of the screen's width, or in one line where a command in it is longer than that."""
     longest = max((cell_len(word) for word in text.plain.split() if _TIED in word), default=0)
     if longest > console.width - indent:
@@ -83,58 +83,59 @@ def _sentence(console: Console, text: Text, *, indent: int = 0) -> None:
         console.print(Padding(text, (0, 0, 0, indent)))
 
 
-def _section(console: Console, section: Section) -> None:
+def _print_section(console: Console, section: Section) -> None:
     console.print(Text(visible(section.title), style="bold underline", overflow="fold"))
-    _sentence(console, _text(section.verdict))
+    _print_sentence(console, _cell_text(section.verdict))
     for block in section.blocks:
         console.print()
-        _block(console, block)
+        _print_block(console, block)
     console.print()
 
 
-def _block(console: Console, block: Block) -> None:
+def _print_block(console: Console, block: Block) -> None:
     if block.title:
         console.print(Text(block.title, style="bold"))
     if isinstance(block, Lines):
         for cell in block.items:
-            _sentence(console, _text(cell), indent=_GAP)
+            _print_sentence(console, _cell_text(cell), indent=_GAP)
     else:
-        _table(console, block)
+        _print_table(console, block)
     if block.hidden:
         what = "lines" if isinstance(block, Lines) else "rows"
         console.print(Text(f"  … and {block.hidden:,} more {what} (--all shows them)", style="dim"))
 
 
-def _table(console: Console, block: Table) -> None:
-    rows = [[_text(cell) for cell in row] for row in block.rows]
+def _print_table(console: Console, block: Table) -> None:
+    rows = [[_cell_text(cell) for cell in row] for row in block.rows]
     columns = [[Text(column.name), *(row[at] for row in rows)] for at, column in enumerate(block.columns)]
-    widths = _widths([_room(column) for column in columns], console.width)
-    console.print(_grid(block, rows, widths))
+    widths = _share_room([_room_of(column) for column in columns], console.width)
+    console.print(_make_grid(block, rows, widths))
     if left_out := ", ".join(column.name for column in block.columns[len(widths) :]):
         console.print(Text(f"  … and {left_out}: there is no room for more columns", style="dim"))
 
 
-def _room(texts: Sequence[Text]) -> tuple[int, int]:
-    """What a column needs for its longest word, and for its longest text."""
+def _room_of(texts: Sequence[Text]) -> tuple[int, int]:
+    """The width of a column's longest word, and of its longest text."""
     words = (cell_len(word) for text in texts for word in text.plain.split())
     return min(LONGEST, max(words, default=0)), max(text.cell_len for text in texts)
 
 
-def _widths(rooms: Sequence[tuple[int, int]], width: int) -> list[int]:
-    """Of the first columns whose longest words there is room for, one at least; who lacks least is given room first."""
+def _share_room(rooms: Sequence[tuple[int, int]], width: int) -> list[int]:
+    """The widths of the first columns, as many as there is room for their longest words; one at least."""
     shown = 1
     while shown < len(rooms) and sum(word + _GAP for word, _ in rooms[: shown + 1]) - _GAP <= width:
         shown += 1
     widths = [min(word, width) for word, _ in rooms[:shown]]
-    left = width - sum(widths) - _GAP * (shown - 1)
+    room = width - sum(widths) - _GAP * (shown - 1)
+    # the column that lacks least is given room first: it is whole soonest, and leaves the remainder to the others
     lacking = sorted(range(shown), key=lambda at: rooms[at][1] - widths[at])
     for nth, at in enumerate(lacking):
-        more = max(0, min(rooms[at][1] - widths[at], left // (shown - nth)))
-        widths[at], left = widths[at] + more, left - more
+        more = max(0, min(rooms[at][1] - widths[at], room // (shown - nth)))
+        widths[at], room = widths[at] + more, room - more
     return widths
 
 
-def _grid(block: Table, rows: Sequence[Sequence[Text]], widths: Sequence[int]) -> RichTable:
+def _make_grid(block: Table, rows: Sequence[Sequence[Text]], widths: Sequence[int]) -> RichTable:
     grid = RichTable(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", show_edge=False)
     for column, width in zip(block.columns, widths, strict=False):
         grid.add_column(column.name, justify="right" if column.right else "left", overflow="fold", width=width)

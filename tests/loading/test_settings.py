@@ -13,7 +13,7 @@ from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import ApiSettings, Guard, GuardLimits, OriginKind, Settings
 from reconciler.loading import FileTree, load_files, load_settings
 from reconciler.loading.settings import flag_name, setting_keys, variable_name
-from reconciler.output.settings import shown
+from reconciler.output.findings import shown
 
 LOCATION = LocationId("asdrwHvLUxlfw5SqKVCN")
 MANIFEST = b"location: asdrwHvLUxlfw5SqKVCN\ncontact_sets: {}\n"

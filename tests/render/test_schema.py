@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.names import Source
 from reconciler.output.document import add_provenance, spell
-from reconciler.output.problems import ProblemList
+from reconciler.output.findings import ProblemList
 from reconciler.output.schema import SCHEMAS, plan_schema, report_schema
 from tests.render.documents import ANSWERS
 

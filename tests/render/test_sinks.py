@@ -32,9 +32,9 @@ from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.output.contact import ContactDocument, ContactStory
 from reconciler.output.document import CommandOutput, spell
 from reconciler.output.drift import DriftDocument
+from reconciler.output.findings import ProblemList, render_github
 from reconciler.output.markdown import render_markdown
 from reconciler.output.plan import PlanDocument
-from reconciler.output.problems import ProblemList, render_github
 from reconciler.output.run import RunDocument
 from reconciler.output.state import StateDocument
 from reconciler.output.text import render_text

@@ -1,6 +1,6 @@
-"""Whether a location's state hangs together: every law that what we write obeys. Pure.
+"""Whether a location's state hangs together: the laws that every state of ours obeys. Pure.
 
-Looks at patterns, not at contacts one by one, and names up to a few contacts of each finding.
+The checks look at patterns, not at contacts one by one, and name a few contacts of each fault.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LINEAGE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def verify(found: Portable, *, now: Instant) -> tuple[str, ...]:
-    """What is wrong, a line each."""
+    """The faults, a line each."""
     state = found.state
     lines = [] if _LINEAGE.fullmatch(state.lineage or "") else [f"the lineage {state.lineage!r} is none"]
     lines += [f"set {name!r} has a size of {size}" for name, size in state.set_sizes.items() if size < 0]

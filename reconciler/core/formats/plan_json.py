@@ -98,7 +98,7 @@ def seal(document: Mapping[str, Json]) -> str:
 
 
 def read_plan(document: object) -> Plan:
-    """The plan of a document; raises PlanFileError for anything that is not a whole, untampered plan."""
+    """The plan of a document; raises PlanFileError where it is no whole, untampered plan."""
     if not isinstance(document, dict) or not isinstance(document.get("format_version"), str):
         raise PlanFileError("this is no plan: `format_version` is missing", hint="write one with `plan --out FILE`")
     version = document["format_version"]
@@ -118,7 +118,7 @@ def read_plan(document: object) -> Plan:
 
 
 def _check(plan: Plan) -> None:
-    """A seal tells that nobody touched the file, not that its author was honest: the parts must agree, too."""
+    # the seal tells that the file is as it was written, not that its author was honest: its parts must agree, too
     if not plan.locations:
         raise PlanFileError("the plan has no location", hint="plan again")
     if len({location.location for location in plan.locations}) < len(plan.locations):

@@ -1,4 +1,4 @@
-"""What a run learnt and the state could not take: enough to write it down later as it would have been. Pure."""
+"""Answers that the state could not take, complete enough to be recorded later as they would have been. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KIND = "emergency journal"
 
 @dataclass(frozen=True, slots=True)
 class UnrecordedAnswers:
-    """The answer to batch `number` of a run, and what it makes of the contacts. `lineage` is the state's."""
+    """The answer to batch `number` of a run, and the states of the contacts after it. `lineage` is the state's."""
 
     location: LocationId
     lineage: str | None

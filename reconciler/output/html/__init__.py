@@ -1,8 +1,8 @@
 """A document as one self-contained web page, which needs no script to be read and no network at all.
 
 Rules
-1. Outside text reaches the page by `_shown` alone, which Jinja2 calls on every expression: what is not printable is
-   shown as an escape, and what HTML or a CI runner could act on is an entity.
+1. Outside text reaches the page by `_show_value` alone, which Jinja2 calls on every expression: a character that is not
+   printable is shown as an escape, and a mark that HTML or a CI runner could act on is an entity.
 2. The policy in the page allows the one style sheet and the one script that are in it, by their digests, and nothing
    else: no image, no font, no request. So there is no `style` attribute and no inline handler.
 3. Long tables are cut into parts which a browser lays out when they come into sight.
@@ -30,11 +30,11 @@ from reconciler.output.charts import Chart, place_chart
 PART = 100
 """Rows that are laid out together."""
 FACETS = frozenset({"tag", "name", "what", "action", "change", "class", "outcome", "status"})
-"""Columns of the long table by whose values the script lets a reader choose rows."""
+"""Columns of the long table for which the script offers a choice of values."""
 SAMPLE = 200
 WIDEST = 50
 LONGEST, SENTENCE, PAD = 30, 20, 5
-"""Of a column, in characters: the longest word that is not broken, the room of a sentence, and what stands beside."""
+"""Of a column, in characters: the longest word that is not broken, the room of a sentence, and the padding."""
 _BREAKS = re.compile(r"[\s-]")
 
 
@@ -42,43 +42,43 @@ def render_html(
     view: View, *, records: Records, charts: Sequence[tuple[Chart, ...]] = (), most: int | None = None
 ) -> str:
     """The page. `charts`: those of each section. `most`: how many rows of `records` it has (None: all of them)."""
-    environment = _environment()
-    rows, total = _rows(records, most)
-    style, script = _source("report.css") + _widths(records, rows), _source("report.js")
-    drawn = [[place_chart(chart) for chart in found] for found in charts]
+    environment = _make_environment()
+    rows, total = _first_rows(records, most)
+    style, script = _read_template("report.css") + _column_widths(records, rows), _read_template("report.js")
+    drawn = [[place_chart(chart) for chart in section_charts] for section_charts in charts]
     drawn += [[] for _ in range(len(view.sections) - len(drawn))]
     return environment.get_template("report.html").render(
         view=view,
-        title=_title(view),
+        title=_page_title(view),
         made=made_in_words(view.made) if view.made else "",
         sections=list(zip(view.sections, drawn, strict=True)),
         records=records,
         right=[Markup(' class="right"') if column.right else "" for column in records.columns],
-        heads=[Markup(_head(column)) for column in records.columns],  # noqa: S704  our own words
-        parts=list(_parts(rows)),
-        page=_page(view.contact_url, [column.name for column in records.columns]),
+        heads=[Markup(_column_class(column)) for column in records.columns],  # noqa: S704  our own words
+        parts=list(_cut_parts(rows)),
+        page=_page_of_cell(view.contact_url, [column.name for column in records.columns]),
         shown=len(rows),
         total=total,
         style=Markup(style),  # noqa: S704  our own file
         script=Markup(script),  # noqa: S704  our own file
-        policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        policy=f"default-src 'none'; style-src '{_hash_source(style)}'; script-src '{_hash_source(script)}'; "
         "base-uri 'none'; form-action 'none'",
     )
 
 
-def _title(view: View) -> str:
-    """What a tab of the browser is called: the document, and whose it is."""
+def _page_title(view: View) -> str:
+    """The title of the browser's tab: the document, and its first location."""
     names = [section.title for section in view.sections]
     more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
     return f"{view.title}: {names[0]}{more} – reconciler" if names else f"{view.title} – reconciler"
 
 
-def _head(column: Column) -> str:
+def _column_class(column: Column) -> str:
     return ' class="right"' if column.right else ' class="facet"' if column.name in FACETS else ""
 
 
-def _page(contact_url: str, columns: Sequence[str]) -> Callable[[Row, int], str]:
-    """The address that a cell of the long table links to; empty where it is no contact, or nobody says where it is."""
+def _page_of_cell(contact_url: str, columns: Sequence[str]) -> Callable[[Row, int], str]:
+    """The address that a cell of the long table links to; empty for other cells, or without a setting."""
     if not contact_url or "contact" not in columns:
         return lambda _row, _index: ""
     place, who = columns.index("location"), columns.index("contact")
@@ -90,40 +90,40 @@ def _page(contact_url: str, columns: Sequence[str]) -> Callable[[Row, int], str]
     return page
 
 
-def _rows(records: Records, most: int | None) -> tuple[list[Row], int]:
+def _first_rows(records: Records, most: int | None) -> tuple[list[Row], int]:
     every = records.rows()
     rows = list(islice(every, most))
     return rows, len(rows) + sum(1 for _ in every)
 
 
-def _widths(records: Records, rows: Sequence[Row]) -> str:
-    """The columns of the long table, by what its first rows have in them: a browser that lays out a part at a time
-    cannot know. None is narrower than its longest word."""
+def _column_widths(records: Records, rows: Sequence[Row]) -> str:
+    """The widths of the long table's columns, from its first rows. None is narrower than its longest word."""
+    # a browser that lays out a part at a time cannot measure the column as a whole
     cells = [(column.name, *(row[index] for row in rows[:SAMPLE])) for index, column in enumerate(records.columns)]
     widths = [min(WIDEST, max(len(text) for text in column)) + 3 for column in cells]
-    words = [_least(column) + PAD for column in cells]
+    words = [_least_width(column) + PAD for column in cells]
     columns = " ".join(f"minmax({word}ch, {width}fr)" for word, width in zip(words, widths, strict=True))
     return f".records {{ min-width: {sum(words)}ch; }}\n.records tr {{ grid-template-columns: {columns}; }}\n"
 
 
-def _least(texts: Sequence[str]) -> int:
+def _least_width(texts: Sequence[str]) -> int:
     """Room for the longest word, and for some words of a sentence."""
     words = (len(word) for text in texts for word in _BREAKS.split(text))
     return max(min(LONGEST, max(words)), min(SENTENCE, max(map(len, texts))))
 
 
-def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def _cut_parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     return (rows[start : start + PART] for start in range(0, len(rows), PART))
 
 
 @cache
-def _environment() -> Environment:
-    """The templates are files of this package; whatever they name and nobody gives is an error."""
+def _make_environment() -> Environment:
+    """The templates are files of this package; a name in them without a value is an error."""
     environment = Environment(
-        loader=FunctionLoader(_source),
+        loader=FunctionLoader(_read_template),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_shown,
+        finalize=_show_value,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -132,20 +132,20 @@ def _environment() -> Environment:
     return environment
 
 
-def _shown(value: Any) -> Any:
-    return value if not isinstance(value, str) or isinstance(value, Markup) else _escaped(value)
+def _show_value(value: Any) -> Any:
+    return value if not isinstance(value, str) or isinstance(value, Markup) else _escape_text(value)
 
 
 @lru_cache(maxsize=4_096)
-def _escaped(value: str) -> Markup:
+def _escape_text(value: str) -> Markup:
     """Most texts of a report come again and again: locations, tags, reasons."""
     return Markup(str(escape(printable(value))).replace("##", "#&#35;"))  # noqa: S704  escaped here
 
 
 @cache
-def _source(name: str) -> str:
+def _read_template(name: str) -> str:
     return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
 
 
-def _digest(text: str) -> str:
+def _hash_source(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

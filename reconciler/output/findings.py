@@ -1,0 +1,234 @@
+"""Findings about a set-up: problems of manifests, doctor's remarks, the settings in force; and a command's error.
+
+Rule: a mark that would end a command of a workflow, or start another, is percent-encoded, as the runner's toolkit does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from reconciler.core.formats.json_forms import Count, Schema
+from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.model.errors import Problem, Severity
+from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model.names import LocationId, Source
+from reconciler.core.model.safe_text import redacted, visible
+from reconciler.core.model.settings import OriginKind, SettingOrigin, Settings
+from reconciler.core.observing.diagnosis import CheckStatus, Examined, Remark
+from reconciler.output.blocks import (
+    Block,
+    Cell,
+    Column,
+    Lines,
+    Records,
+    Section,
+    Style,
+    View,
+    counted,
+    table,
+)
+from reconciler.output.charts import Chart
+from reconciler.output.document import Document, report_document, view_records
+
+_FORMS = Forms(
+    {
+        Problem: Spelling(
+            members="path=source.path line=source.line column=source.column severity check message hint",
+            types={"line": Count, "column": Count},
+        )
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemList:
+    """The problems that `validate` found."""
+
+    problems: Sequence[Problem]
+
+    def json(self) -> JsonObject:
+        return report_document("problems", _FORMS.write(self))
+
+    @staticmethod
+    def schema() -> Schema:
+        return _FORMS.members(ProblemList)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureDocument:
+    """The error that ended a command, after the answer that was ready by then."""
+
+    error: str
+    hint: str
+    exit_code: Count
+    lines: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    until_then: Document | None = None
+
+    def view(self, most: int | None) -> View:
+        if self.until_then is None:
+            return View("Error", (self._error_section(),))
+        view = self.until_then.view(most)
+        return View(view.title, (*view.sections, self._error_section()), view.closing)
+
+    def _error_section(self) -> Section:
+        lines = (*(Cell(line, Style.BAD) for line in self.lines), *(Cell(f"hint: {hint}") for hint in self.hints))
+        return Section("Error", Cell("The command ended with an error.", Style.BAD), (Lines("", lines),))
+
+    def records(self) -> Records:
+        return view_records(View("Error", (self._error_section(),)))
+
+    def json(self) -> JsonObject:
+        return report_document("error", {"error": self.error, "hint": self.hint, "exit_code": self.exit_code})
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return ()
+
+    @staticmethod
+    def schema() -> Schema:
+        return {name: _FORMS.schema(kind) for name, kind in (("error", str), ("hint", str), ("exit_code", Count))}
+
+
+_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
+
+
+def render_github(problems: Iterable[Problem]) -> str:
+    """Annotations of GitHub Actions: a command a line."""
+    return "".join(f"{_workflow_command(problem)}\n" for problem in problems)
+
+
+def _workflow_command(problem: Problem) -> str:
+    place = {"file": problem.source.path, "line": problem.source.line, "col": problem.source.column}
+    properties = ",".join(f"{key}={_escape_property(str(value))}" for key, value in place.items() if value)
+    text = problem.message + (f" (hint: {problem.hint})" if problem.hint else "")
+    return f"::{_LEVELS[problem.severity]} {properties},title={_escape_property(problem.check)}::{_escape_data(text)}"
+
+
+def _escape_data(text: str) -> str:
+    return visible(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _escape_property(text: str) -> str:
+    return _escape_data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+_STYLES = {
+    CheckStatus.UNKNOWN: Style.PLAIN,
+    CheckStatus.GOOD: Style.GOOD,
+    CheckStatus.WATCH: Style.WARN,
+    CheckStatus.BAD: Style.BAD,
+}
+
+
+def doctor_view(examined: Sequence[Examined]) -> View:
+    remarks = [remark for group in examined for remark in group.remarks]
+    bad = sum(remark.verdict is CheckStatus.BAD for remark in remarks)
+    watched = sum(remark.verdict is CheckStatus.WATCH for remark in remarks)
+    summary = f"{counted(len(remarks), 'thing')} looked at: {bad} bad, {watched} to watch. Nothing was changed."
+    return View("Doctor", tuple(map(_remark_section, examined)), (Cell(summary, Style.BAD if bad else Style.STRONG),))
+
+
+def _remark_section(group: Examined) -> Section:
+    verdict = max((remark.verdict for remark in group.remarks), key=list(CheckStatus).index, default=CheckStatus.GOOD)
+    rows = [
+        (Cell(remark.verdict, _STYLES[remark.verdict]), Cell(remark.subject), Cell(remark.told))
+        for remark in group.remarks
+    ]
+    remarks = table("", (Column(""), Column("what"), Column("found")), rows, most=None)
+    blocks: tuple[Block, ...] = (remarks,)
+    # remedies are sentences with commands: in a column of the table they would be folded and could not be copied
+    if remedies := tuple(Cell(_remedy_text(remark)) for remark in group.remarks if remark.remedy):
+        blocks += (Lines("What to do", remedies),)
+    return Section(group.title, Cell(verdict, _STYLES[verdict]), blocks)
+
+
+def _remedy_text(remark: Remark) -> str:
+    return f"{remark.subject}: {remark.remedy}"
+
+
+_DOCTOR_FORMS = Forms({Remark: Spelling(members="subject verdict found=told remedy")})
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorDocument:
+    examined: Sequence[Examined]
+
+    def view(self, most: int | None) -> View:  # noqa: ARG002  too short to be folded
+        return doctor_view(self.examined)
+
+    def records(self) -> Records:
+        return view_records(doctor_view(self.examined))
+
+    def json(self) -> JsonObject:
+        return report_document("doctor", _DOCTOR_FORMS.write(self))
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return ()
+
+    @staticmethod
+    def schema() -> Schema:
+        return _DOCTOR_FORMS.members(DoctorDocument)
+
+
+def settings_view(settings: Settings, tokens: Mapping[LocationId, bool]) -> View:
+    """`tokens`: per location, whether its variable is set; a token itself is never shown."""
+    rows = [
+        (Cell(setting.key), Cell(setting.value), Cell(str(setting.origin), Style.FAINT)) for setting in shown(settings)
+    ]
+    values = table("", (Column("setting"), Column("value"), Column("from")), rows, most=None)
+    token_rows = [_token_row(settings, location, is_set) for location, is_set in sorted(tokens.items())]
+    columns = (Column("location"), Column("variable"), Column("token"))
+    verdict = Cell(f"{counted(len(rows), 'value')}; a flag rules over the environment, the environment over the file.")
+    return View("Settings", (Section("Settings", verdict, (values, table("Tokens", columns, token_rows, most=None))),))
+
+
+def _token_row(settings: Settings, location: LocationId, is_set: bool) -> tuple[Cell, ...]:
+    place = settings.location(location)
+    if is_set:
+        token = Cell("set", Style.GOOD)
+    else:
+        token = Cell("from token_command") if place.token_command else Cell("not set", Style.WARN)
+    return Cell(location), Cell(place.token_env), token
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One setting as a person sees it: no password, no token."""
+
+    key: str
+    value: str
+    origin: SettingOrigin
+
+
+def shown(settings: Settings) -> Iterator[Shown]:
+    """Every simple setting, then one line a location; the order is that of the documentation."""
+    simple: list[tuple[str, object]] = [
+        ("state", redacted(settings.state)),
+        ("lineage", settings.lineage),
+        ("timezone", settings.timezone),
+        ("authority", settings.authority),
+    ]
+    sections = (("api", settings.api), ("plan", settings.plan), ("apply", settings.apply), ("guards", settings.guards))
+    for name, section in sections:
+        simple += [(f"{name}.{member.name}", getattr(section, member.name)) for member in fields(section)]
+    simple += [("history_keep", settings.history_keep), ("contact_url", settings.contact_url or None)]
+    for key, value in simple:
+        yield Shown(key, _value_text(value), settings.origin(key))
+    for place in settings.locations.values():
+        token = f"command {place.token_command}" if place.token_command else f"variable {place.token_env}"
+        yield Shown(
+            f"locations.{place.location}", f"{place.name or '-'}, token from {token}", _written_at(place.source)
+        )
+
+
+def _written_at(source: Source) -> SettingOrigin:
+    return SettingOrigin(OriginKind.FILE, source)
+
+
+def _value_text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
