@@ -117,7 +117,7 @@ class JournalledRun:
         held.store.end_run(held.lease, self.id, status, held.clock.now(), set_sizes=set_sizes, ending=ending)
 
     def leave_open(self) -> None:
-        """Ends nothing: what the journal holds is the truth, and the next run settles by it."""
+        """Ends nothing: the journal is the truth, and the next run settles by it."""
         self.is_over = True
 
 
@@ -127,7 +127,7 @@ def journalled_run(
 ) -> Iterator[JournalledRun]:
     """A run from its begin to its end: complete, stopped by an error, `cancelled` by anything else that ends it early.
 
-    `cancelled` is None where that is as good as a kill, which leaves the run open.
+    `cancelled` is None where to be cancelled is to be killed: that leaves the run open.
     """
     run = JournalledRun(held.store.begin_run(held.lease, header), held)
     try:
@@ -135,7 +135,7 @@ def journalled_run(
     except BaseException as error:
         status = RunStatus.STOPPED if isinstance(error, Exception) else cancelled
         if status is not None and not run.is_over:
-            # the error on its way says more than that the run could not be ended
+            # the error on its way says more than a failure to write the run's end would
             with suppress(StateError):
                 run.end(status)
         raise

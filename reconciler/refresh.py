@@ -1,15 +1,16 @@
-"""Reading what contacts carry now. Holds a reader and no writer; what it reads is a value, stored by whoever may.
+"""Reading the tags that contacts carry now. Holds a reader and no writer, and stores nothing: readings are values.
 
 Rules
 1. `get` reads contacts one by one: observations of the moment, dated when the reading of their lot began.
 2. `search` reads pages of 500 from an index that lags: a row is an observation made `INDEX_LAG_MS` before it was read.
-3. A row without tags tells nothing; from who is not among the rows something follows only after a complete scan.
-4. Who is not there is told by the API, contact by contact. A contact that the token may not see is another location's,
-   unless it may see none: then the token is. A contact that cannot be read is left out, and told.
-5. Too many in a row that are not there, or cannot be read, end it: then it is not about the contacts.
-6. Rows that contradict something newer are counted, and under `auto` their contacts are read by id, where they are few.
-7. What was learnt is handed on lot by lot (`keep`), and before an error or a signal ends it: whoever stores it loses
-   what was in flight.
+3. A row without tags tells nothing; absence from the rows tells nothing unless the scan is complete.
+4. A contact is absent where the API says so of it. A contact that the token may not see is another location's, unless
+   it may see none: then the token is. A contact that cannot be read is left out, and reported.
+5. Too many in a row that are not there, or cannot be read, end it: then the cause is not the contacts.
+6. Rows that contradict a newer observation are counted, and under `auto` their contacts are read by id, where they are
+   few.
+7. Readings are handed on lot by lot (`keep`), and before an error or a signal ends it: only requests under way are
+   lost.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ Keep = Callable[[tuple[ObservedContacts, ...]], None]
 
 
 def keep_nothing(_: tuple[ObservedContacts, ...]) -> None:
-    """What is read goes nowhere but to the caller."""
+    """For a caller that only wants the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class ReadServices:
 
 
 async def refresh(wanted: RefreshRequest, reading: ReadServices, keep: Keep = keep_nothing) -> RefreshResult:
-    """Everything that was asked for; the cost is told before the first request that could be saved."""
+    """Reads as `wanted` asks; the cost is reported before the first request that could be saved."""
     return await _Refresh(wanted, reading, keep, reading.gate.clock.now()).carry_out()
 
 
@@ -75,14 +76,14 @@ async def read_contacts(
     """Each of `contacts`, one request a contact, some at once."""
     work = _Refresh(RefreshRequest(Method.GET, tuple(contacts)), reading, keep, reading.gate.clock.now())
     await work.get(contacts)
-    return work.found()
+    return work.result()
 
 
 async def scan(reading: ReadServices, keep: Keep = keep_nothing) -> RefreshResult:
     """Every contact that the search shows, 500 a request."""
     work = _Refresh(RefreshRequest(Method.SEARCH, ()), reading, keep, reading.gate.clock.now())
     await work.scan(await work.page(None), work.began)
-    return work.found()
+    return work.result()
 
 
 @dataclass(slots=True)
@@ -93,7 +94,7 @@ class _Lot:
     origin: ObservationOrigin
     seen: dict[frozenset[Tag], list[ContactId]] = field(default_factory=dict)
 
-    def take(self, contact: ContactRead) -> None:
+    def add(self, contact: ContactRead) -> None:
         if contact.tags is not None:
             self.seen.setdefault(contact.tags, []).append(contact.id)
 
@@ -104,15 +105,14 @@ class _Lot:
         )
 
 
-def _lot(asked: Instant) -> _Lot:
-    """Rows that were asked for from then on."""
+def _lot_of_rows(asked: Instant) -> _Lot:
+    """A lot of rows that are asked for from then on."""
     return _Lot(Instant(asked - INDEX_LAG_MS), ObservationOrigin.SEARCH)
 
 
 @dataclass(slots=True)
 class _Refresh:
-    """One refresh of one location, and what it learnt so far. `missed`, `failed`: how many in a row were not there, or
-    could not be read. `rows`: of searches; `contradicted`: whose say otherwise than what is known since."""
+    """One refresh of one location, and its results so far."""
 
     wanted: RefreshRequest
     reading: ReadServices
@@ -125,10 +125,15 @@ class _Refresh:
     searched: Searched = field(default_factory=Searched)
     incomplete: str = ""
     silent: dict[ContactId, None] = field(default_factory=dict)
+    """Contacts that a search showed without their tags, in the order of its rows."""
     rows: int = 0
+    """Rows of searches."""
     contradicted: set[ContactId] = field(default_factory=set)
+    """Contacts with a row that contradicts a newer observation."""
     missed: int = 0
+    """Contacts in a row that were not there."""
     failed: int = 0
+    """Contacts in a row that could not be read."""
 
     @property
     def location(self) -> LocationId:
@@ -138,17 +143,18 @@ class _Refresh:
         if self.wanted.contacts or self.wanted.everybody:
             await self._observe()
         elif self.wanted.exclusive:
-            self._tell_cost(Method.SEARCH, 0)
+            self._report_cost(Method.SEARCH, 0)
+        # a complete scan has shown the holders of every exclusive tag already
         for tag in sorted(self.wanted.exclusive - self.searched.complete):
-            await self._holders(tag)
+            await self._find_holders(tag)
         if again := choose_rereads(self.wanted, self.contradicted):
             await self.get(again)
         if self.contradicted:
             older = OlderRows(self.rows, len(self.contradicted), len(again))
             self.searched = replace(self.searched, older_rows=older)
-        return self.found()
+        return self.result()
 
-    def found(self) -> RefreshResult:
+    def result(self) -> RefreshResult:
         return RefreshResult(
             seen=tuple(self.seen),
             gone=self.gone,
@@ -160,25 +166,26 @@ class _Refresh:
         )
 
     async def _observe(self) -> None:
-        """By the method that was asked for, or the cheaper one; the page that was read to find out is not wasted."""
+        """Reads by the method that was asked for, or the cheaper one."""
         wanted, page, method = self.wanted, None, method_without_count(self.wanted)
-        left = self.reading.gate.clock.now()
+        began = self.reading.gate.clock.now()
         if method is not Method.GET:
+            # the first page counts the contacts, which decides the method; a scan goes on from it
             page = await self.page(None)
             method = method or cheaper_method(wanted, page.total)
         if page is None or method is Method.GET:
-            self._tell_cost(Method.GET, len(wanted.contacts))
+            self._report_cost(Method.GET, len(wanted.contacts))
             await self.get(wanted.contacts)
             return
-        took = self.reading.gate.clock.now() - left
-        self._tell_cost(Method.SEARCH, count_pages(page.total) + len(wanted.doubtful), each_ms=took)
-        await self.scan(page, left)
+        took = self.reading.gate.clock.now() - began
+        self._report_cost(Method.SEARCH, count_pages(page.total) + len(wanted.doubtful), each_ms=took)
+        await self.scan(page, began)
         if wanted.method is Method.AUTO:
             await self.get(wanted.doubtful)
         elif wanted.everybody:
             await self.get(tuple(self.silent))
 
-    def _tell_cost(self, method: Method, requests: int, *, each_ms: int = 0) -> None:
+    def _report_cost(self, method: Method, requests: int, *, each_ms: int = 0) -> None:
         cost = estimate_cost(requests, self.reading.gate.pace.rate, each_ms=each_ms)
         exclusive = len(self.wanted.exclusive)
         self.reading.gate.report(
@@ -196,13 +203,13 @@ class _Refresh:
 
         for start in range(0, len(contacts), LOT):
             lot = _Lot(self.reading.gate.clock.now(), ObservationOrigin.GET)
-            some = contacts[start : start + LOT]
+            chunk = contacts[start : start + LOT]
             try:
-                # the very first alone: a token that is no good is told by one request
-                for contact in () if start else some[:1]:
-                    await read_one(contact, lot)
-                rest = some if start else some[1:]
-                await run_jobs((partial(read_one, contact, lot) for contact in rest), AT_ONCE)
+                if not start:
+                    # alone: one request shows a token that is no good
+                    await read_one(chunk[0], lot)
+                    chunk = chunk[1:]
+                await run_jobs((partial(read_one, contact, lot) for contact in chunk), AT_ONCE)
             finally:
                 self._hand_on(lot)
 
@@ -210,34 +217,35 @@ class _Refresh:
         try:
             _, answer = await self.reading.gate.read_with_retries(partial(self.reading.reader.get_contact, contact))
         except ApiError as error:
-            self._fail(contact, error, of)
+            self._record_failure(contact, error, of)
             return
         self.failed = 0
         if isinstance(answer, Rejection):
-            self._miss(contact, answer, anybody=bool(self.seen or lot.seen), of=of)
+            self._record_absence(contact, answer, saw_any=bool(self.seen or lot.seen), of=of)
         elif answer.location not in (self.location, ""):
-            self._miss(contact, Rejection.FOREIGN, anybody=True, of=of)
+            self._record_absence(contact, Rejection.FOREIGN, saw_any=True, of=of)
         elif answer.tags is None:
             self.unread[contact] = "it was shown without its tags"
         else:
             self.missed = 0
-            lot.take(answer)
+            lot.add(answer)
 
-    def _fail(self, contact: ContactId, error: ApiError, of: int) -> None:
-        """Raises what is wrong with more than the one contact."""
+    def _record_failure(self, contact: ContactId, error: ApiError, of: int) -> None:
+        """Raises an error that is about more than the one contact."""
         self.failed += 1
         self.unread[contact] = error.message
-        token = isinstance(error, AuthRefused) and error.status != FORBIDDEN
+        is_about_token = isinstance(error, AuthRefused) and error.status != FORBIDDEN
+        # of few contacts all may have been merged: an answer about another contact is no fault of the API
         most = MOST_IN_A_ROW if isinstance(error, Unread) else min(MOST_IN_A_ROW, of)
-        if token or isinstance(error, QuotaExhausted) or self.failed >= most:
+        if is_about_token or isinstance(error, QuotaExhausted) or self.failed >= most:
             raise error
 
-    def _miss(self, contact: ContactId, why: Rejection, *, anybody: bool, of: int) -> None:
-        """`anybody`: whether the token may read any contact of the location at all."""
+    def _record_absence(self, contact: ContactId, why: Rejection, *, saw_any: bool, of: int) -> None:
+        """`saw_any`: whether the token has read any contact of the location."""
         self.missed += 1
         self.gone[contact] = UnreachableReason.ELSEWHERE if why is Rejection.FOREIGN else UnreachableReason.ABSENT
         if (
-            not anybody
+            not saw_any
             and self.missed >= min(MOST_IN_A_ROW, of)
             and set(self.gone.values()) == {UnreachableReason.ELSEWHERE}
         ):
@@ -260,45 +268,47 @@ class _Refresh:
         return page
 
     async def scan(self, first: Page, asked: Instant) -> None:
-        """`asked`: when the first page was."""
-        everybody = await self._pages(first, asked, "")
-        self.incomplete = everybody.why_incomplete
+        """Reads on from the first page, which was asked for at `asked`, to the last."""
+        pages = await self._read_pages(first, asked, "")
+        self.incomplete = pages.why_incomplete
         if self.incomplete:
             return
-        self.shown = everybody.shown
-        # who came without tags may carry anything
-        told = frozenset() if self.silent else self.wanted.exclusive
-        self.searched = replace(self.searched, tags=self.wanted.exclusive, complete=told, since=self._since())
+        self.shown = pages.shown
+        # a contact that was shown without its tags may carry an exclusive one
+        complete = frozenset() if self.silent else self.wanted.exclusive
+        self.searched = replace(self.searched, tags=self.wanted.exclusive, complete=complete, since=self._since())
 
-    async def _holders(self, tag: Tag) -> None:
-        """Who carries the tag; a row that does not tell its tags is read by id, since the search says it does."""
+    async def _find_holders(self, tag: Tag) -> None:
+        """Reads the contacts that carry the tag."""
         if len(tag) > LONGEST_TAG_SOUGHT:
             return
         before = self.searched
         self.searched = replace(before, tags=before.tags | {tag}, since=self._since())
         self.silent.clear()
         asked = self.reading.gate.clock.now()
-        holders = await self._pages(await self.page(None, tag), asked, tag)
+        holders = await self._read_pages(await self.page(None, tag), asked, tag)
+        # they carry the tag, as the search says, and may carry others
         await self.get(tuple(self.silent))
         if not holders.why_incomplete:
             self.searched = replace(self.searched, complete=before.complete | {tag})
 
-    async def _pages(self, page: Page, asked: Instant, tag: str) -> Scan:
-        found, number, read = Scan(self.location), 0, 0
-        lot = _lot(asked)
+    async def _read_pages(self, page: Page, asked: Instant, tag: str) -> Scan:
+        scan, number, read = Scan(self.location), 0, 0
+        lot = _lot_of_rows(asked)
         while True:
-            news = found.add_page([(each.id, each.location) for each in page.contacts], page.total, page.cursor)
+            rows = [(contact.id, contact.location) for contact in page.contacts]
+            news = scan.add_page(rows, page.total, page.cursor)
             for contact, new in zip(page.contacts, news, strict=True):
                 if new:
-                    lot.take(contact)
+                    lot.add(contact)
                     self.silent |= {contact.id: None} if contact.tags is None else {}
             number, read = number + 1, read + len(page.contacts)
             self.reading.gate.report(Read(self.location, read, page.total))
-            if found.ended or number % LOT_PAGES == 0:
+            if scan.ended or number % LOT_PAGES == 0:
                 self._hand_on(lot)
-                lot = _lot(self.reading.gate.clock.now())
-            if found.ended:
-                return found
+                lot = _lot_of_rows(self.reading.gate.clock.now())
+            if scan.ended:
+                return scan
             try:
                 page = await self.page(page.cursor, tag)
             except BaseException:
@@ -311,7 +321,7 @@ class _Refresh:
     def _hand_on(self, lot: _Lot) -> None:
         if values := lot.values():
             if lot.origin is ObservationOrigin.SEARCH:
-                self.rows += sum(len(each.contacts) for each in values)
+                self.rows += sum(len(seen.contacts) for seen in values)
                 self.contradicted.update(self.wanted.contradicted(values))
             self.seen += values
             self.keep(values)

@@ -2,11 +2,12 @@
 and core.
 
 Rules
-1. A request leaves where nothing has halted its gate, today's quota less its reserve has room for it, the rate limit
-   lets one more go, and the lease that it needs is alive. One at a time waits for that, and reports its wait.
+1. A request leaves where its gate is not halted, today's quota less its reserve has room for it, the rate limit lets
+   one more go, and the lease that it needs is alive. One at a time waits for that, and reports its wait.
 2. While a wait or a request lasts the lease is renewed.
-3. What may pass is tried again, after a pause: reads here, writes by their sender, who journals each attempt.
-4. Halting sends nothing more: it ends what waits, and lets what is under way end.
+3. An error that may pass is followed by a pause and another try: a read's here, a write's by the sender, which journals
+   each attempt.
+4. Halting lets no more leave: it ends the requests that wait, and lets those under way end.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class RequestGate:
     async def read_with_retries(
         self, request: Callable[[], Awaitable[T]], *, gives_up: Callable[[], bool] = lambda: False
     ) -> tuple[Instant, T]:
-        """As `read`; sent again for as long as that may help: reading twice harms nobody."""
+        """As `read`; sent again for as long as that may help: to read twice harms no contact."""
         tries = Tries()
         while True:
             try:
@@ -121,7 +122,7 @@ class RequestGate:
         return await self._await_answer(ticket, request)
 
     async def take_turn(self, prepare: Callable[[], Awaitable[None]] | None = None) -> int:
-        """Waits until one more request may leave; its ticket. `prepare` gets what the request needs first: a token.
+        """Waits until one more request may leave; its ticket. `prepare` gets the token that the request needs.
 
         Raises Halted, LeaseLost, QuotaExhausted, and the errors of `prepare`.
         """

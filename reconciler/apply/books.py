@@ -1,4 +1,4 @@
-"""What a run writes down of itself as it goes: how far it is, which pairs are in doubt, what the location taught it.
+"""The books of a run: how far it is, which pairs are in doubt, which facts the location taught it.
 
 Rule: each book is changed by its own methods only.
 """
@@ -116,7 +116,7 @@ class RunProgress:
         """Counts the tags of a contact that was never observed before."""
         if answer.old is not None:
             self.new_holders.update(answer.old)
-            # what a blind removal took was no holder known; its answer tells of one that was, and is lost
+            # a blind removal counted as no holder lost, as none was known: its answer shows the one that is lost
             self.counts.lost.update(answer.removed)
 
     def add_recovery_file(self, path: str) -> None:
@@ -179,7 +179,7 @@ class DoubtBook:
 
 @dataclass(slots=True)
 class LocationBook:
-    """The location's state as the run knows it, what is desired in the run's spelling of tags, and what was learnt."""
+    """The location's state and its desired tags, in the run's spelling of tags, and the facts of the run's own."""
 
     state: LocationState
     desired: Desired

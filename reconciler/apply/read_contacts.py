@@ -5,7 +5,7 @@ Rules
 2. A reading that fails hurts nothing: the contact stays unread. Too many in a row, and no more is read.
 3. A contact is absent where the API says so of it. Too many in a row, and no more is read: then the API, the token or
    the location is not as it was, and none of these contacts is taken for absent.
-4. A limit that is used up ends the run; what was read until then is settled by.
+4. A limit that is used up ends the run; the readings until then still settle doubts.
 5. One contact that may not be seen is another location's, where another one may: else it may be the token that is.
 6. A search settles nothing but adds that a row shows to be there; `core/observing/search.py` says when a row does.
 7. A contact that no row shows yet is read by id, unless waiting until the index cannot be behind, and searching again,
@@ -57,7 +57,7 @@ class Readings:
     absent_in_a_row: list[ContactId] = field(default_factory=list)
     """Those of them that were read last, with no contact found since."""
     answered: int = 0
-    """Reads that told something."""
+    """Reads that found a contact or its absence."""
     failed_in_a_row: int = 0
     blind: str = ""
     """Why no more is read; empty while contacts are."""
@@ -104,7 +104,7 @@ class Readings:
 
 
 async def read_contacts(run: Run, contacts: Iterable[ContactId], readings: Readings, *, done: int, total: int) -> None:
-    """Reads them, some at once, until the run is halted: what was read until then is there."""
+    """Reads them, some at once, until the run is halted; the readings until then are kept."""
 
     async def read_one(contact: ContactId) -> None:
         nonlocal done
@@ -143,9 +143,9 @@ async def read_contact(run: Run, contact: ContactId, readings: Readings) -> None
 
 
 def _record_failure(run: Run, readings: Readings, error: ApiError) -> None:
-    """A token that is refused is refused for all; anything else may be about the one contact."""
     too_many = readings.add_failure()
     if isinstance(error, AuthRefused) and error.status != FORBIDDEN:
+        # refused for all contacts; any other error may be about the one
         readings.end(_why_forbidden(run, error.message), forbidden=True)
         return
     if isinstance(error, QuotaExhausted):
@@ -173,18 +173,18 @@ def _why_forbidden(run: Run, why: str) -> str:
 
 
 async def settle_by_search(run: Run, doubts: Mapping[ContactId, ContactState]) -> None:
-    """Settles what rows of searches show, now or once the index can no longer be behind; the rest stays in doubt."""
-    adds = {contact: run.adds_in_doubt(contact, known.doubt) for contact, known in doubts.items()}
-    # a contact with a removal in doubt is read anyway, and need not be searched for
-    left = {contact: tags for contact, tags in adds.items() if tags == doubts[contact].doubt}
-    total = len(left)
+    """Settles adds that rows of searches show, now or once the index can no longer be behind."""
+    adds = {contact: run.adds_in_doubt(contact, state.doubt) for contact, state in doubts.items()}
+    # a contact with a removal in doubt is read by id anyway, and need not be searched for
+    open_adds = {contact: tags for contact, tags in adds.items() if tags == doubts[contact].doubt}
+    total = len(open_adds)
     try:
-        await _search(run, left, _choose_searches(run, _shown_by(run, left, run.now())), total)
-        wait = max((doubts[contact].doubt_at or 0 for contact in left), default=0) + INDEX_LAG_MS - run.now()
-        again = _choose_searches(run, left)
-        if wait > 0 and again.tags and _pays(run, len(left), wait, again):
-            await run.gate.pause(wait, f"the search shows what is in doubt on {len(left):,} contacts")
-            await _search(run, left, again, total)
+        await _search(run, open_adds, _choose_searches(run, _provable(run, open_adds, run.now())), total)
+        wait = max((doubts[contact].doubt_at or 0 for contact in open_adds), default=0) + INDEX_LAG_MS - run.now()
+        again = _choose_searches(run, open_adds)
+        if wait > 0 and again.tags and _pays(run, len(open_adds), wait, again):
+            await run.gate.pause(wait, f"the search shows what is in doubt on {len(open_adds):,} contacts")
+            await _search(run, open_adds, again, total)
     except ApiError:
         return
 
@@ -195,14 +195,14 @@ def _pays(run: Run, contacts: int, wait: int, searches: Searches) -> bool:
     return wait + searching_ms(searches.pages, rate) < reading_ms(contacts, rate)
 
 
-def _shown_by(run: Run, left: Adds, asked: Instant) -> Adds:
-    """Those of which a row that is asked for then may show something."""
-    return {contact: tags for contact in left if (tags := _may_show(run, contact, asked))}
+def _provable(run: Run, contacts: Iterable[ContactId], asked: Instant) -> Adds:
+    """The adds that a row which is asked for then may prove; contacts without any are left out."""
+    return {contact: tags for contact in contacts if (tags := _provable_on(run, contact, asked))}
 
 
-def _may_show(run: Run, contact: ContactId, asked: Instant) -> TagSet:
-    known = run.state_of(contact)
-    return provable_adds(known, run.adds_in_doubt(contact, known.doubt), known.observed or NONE, asked)
+def _provable_on(run: Run, contact: ContactId, asked: Instant) -> TagSet:
+    state = run.state_of(contact)
+    return provable_adds(state, run.adds_in_doubt(contact, state.doubt), state.observed or NONE, asked)
 
 
 def _choose_searches(run: Run, adds: Adds) -> Searches:
@@ -212,8 +212,8 @@ def _choose_searches(run: Run, adds: Adds) -> Searches:
     return cheapest_searches(Counter(adds.values()), run.location_book.observed, frozenset(sought), run.gate.pace.rate)
 
 
-async def _search(run: Run, left: Adds, searches: Searches, total: int) -> None:
-    """Removes the contacts that are settled from `left`."""
+async def _search(run: Run, open_adds: Adds, searches: Searches, total: int) -> None:
+    """Removes the contacts that are settled from `open_adds`."""
     for tag in searches.tags:
         scan, cursor = Scan(run.location), None
         for number in count(1):
@@ -221,32 +221,33 @@ async def _search(run: Run, left: Adds, searches: Searches, total: int) -> None:
             cursor = page.cursor
             rows = [(row.id, row.location) for row in page.contacts]
             news = scan.add_page(rows, page.total, page.cursor)
-            _settle_rows(run, [row for row, new in zip(page.contacts, news, strict=True) if new], asked, left)
-            run.report(Read(run.location, total - len(left), total))
-            if scan.ended or _is_enough(run, scan, number, left):
+            _settle_rows(run, [row for row, new in zip(page.contacts, news, strict=True) if new], asked, open_adds)
+            run.report(Read(run.location, total - len(open_adds), total))
+            if scan.ended or _is_enough(run, scan, number, open_adds):
                 break
 
 
-def _is_enough(run: Run, scan: Scan, number: int, left: Adds) -> bool:
-    """Whether what is left had better be read, after so many pages."""
+def _is_enough(run: Run, scan: Scan, number: int, open_adds: Adds) -> bool:
+    """Whether to read the open ones by id takes less time than the pages ahead."""
+    # the last page is empty and only proves the end: it can settle nothing
     ahead = count_pages(scan.total or 0) - 1 - number
     rate = run.gate.pace.rate
-    return ahead <= 0 or searching_ms(ahead, rate) >= reading_ms(len(left), rate)
+    return ahead <= 0 or searching_ms(ahead, rate) >= reading_ms(len(open_adds), rate)
 
 
-def _settle_rows(run: Run, rows: Iterable[ContactRead], asked: Instant, left: Adds) -> None:
-    """What the rows show is durable, and settled."""
+def _settle_rows(run: Run, rows: Iterable[ContactRead], asked: Instant, open_adds: Adds) -> None:
     changed: dict[ContactId, ContactState] = {}
     for row in rows:
-        if row.id not in left or row.tags is None:
+        if row.id not in open_adds or row.tags is None:
             continue
-        known = run.state_of(row.id)
-        seen = _may_show(run, row.id, asked) & row.tags
+        seen = _provable_on(run, row.id, asked) & row.tags
         if not seen:
             continue
-        changed[row.id] = record_search_row(known, seen, row.tags, asked, settle_ms=run.options.settle_ms)
+        settle_ms = run.options.settle_ms
+        changed[row.id] = record_search_row(run.state_of(row.id), seen, row.tags, asked, settle_ms=settle_ms)
         run.outcomes.set_outcome(row.id, seen, Outcome.SEEN)
+        # a row settles no removal, nor an add that it does not show: such a contact is still read by id
         if not changed[row.id].doubt:
-            del left[row.id]
+            del open_adds[row.id]
             run.doubts.remove(row.id)
     run.save_states(changed)

@@ -1,4 +1,4 @@
-"""One run in one location: what it is given, and the books that it keeps."""
+"""One run in one location: its services, its options and the books that it keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""A run in one location from its lease to its report."""
+"""A run in one location from its lease to its report.
+
+Rules
+1. A plan is refused as stale where it is of another lineage, or a run has carried it out already.
+2. Whatever goes wrong is in the report of the location: the others go on.
+3. A run that the state no longer takes is left open: the next one settles by the journal.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +18,9 @@ from reconciler.apply.resolve_doubts import disbelieve_absences, hold_unsettled
 from reconciler.apply.rounds import carry_out
 from reconciler.apply.run import ApplyOptions, Run, Services
 from reconciler.apply.split_refused import hold_unseen
-from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError
 from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
-from reconciler.core.model.names import Instant, Tag
+from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.planning.approved_scope import derive_ceiling, intersect_ceilings, respell_state
 from reconciler.core.planning.batches import count_change_pairs
@@ -42,7 +47,7 @@ from reconciler.request_gate import Halted, RequestGate, until
 async def apply_location(
     plan: LocationPlan, approved: ApprovedPlan, options: ApplyOptions, services: Services
 ) -> LocationReport:
-    """Carries out the plan of one location; whatever goes wrong there is in the report."""
+    """Carries out the plan of one location; its errors are in the report."""
     try:
         if not _has_work(plan, options, services):
             return replace(report_nothing_sent(plan, RunStatus.COMPLETE), outside=options.rest(plan.location).lacking)
@@ -53,7 +58,7 @@ async def apply_location(
 
 
 def _has_work(plan: LocationPlan, options: ApplyOptions, services: Services) -> bool:
-    """Something to send, to record, or to settle; of a plan file, to tell what became of it."""
+    """Whether there are pairs to send, to record or to settle, or a plan file to account for."""
     proposed = options.proposed(plan.location)
     if proposed is not None and not proposed.is_empty:
         return True
@@ -91,21 +96,21 @@ async def _acquire_lease(plan: LocationPlan, options: ApplyOptions, services: Se
 async def _run_under_lease(
     held: HeldLease, plan: LocationPlan, approved: ApprovedPlan, options: ApplyOptions, services: Services
 ) -> LocationReport:
-    # a run of a plan file is known by the file
-    whole = options.proposal.plan if options.proposal else approved.plan
-    _refuse_stale(options.proposed(plan.location) or plan, whole, held.store)
+    # by the digest of the plan file, where there is one, later runs of the file find this one
+    plan_file = options.proposal.plan if options.proposal else approved.plan
+    _refuse_stale(options.proposed(plan.location) or plan, plan_file, held.store)
     plan_options = options.options[plan.location]
     header = RunHeader(
         location=plan.location,
         operation=options.holder.operation,
         who=options.holder.who,
         started=services.clock.now(),
-        change_digest=whole.change_digest,
+        change_digest=plan_file.change_digest,
         commit=options.commit,
-        # those that the plan did not need too: a later round may
+        # also those that the plan did not need: a later round may
         allowed=tuple(sorted({*map(str, plan_options.allowances), *plan_options.exceptions})),
     )
-    earlier = tuple(record.id for record in _runs_of(whole, held.store))
+    earlier = tuple(record.id for record in _runs_of(plan_file, held.store))
     with journalled_run(held, header, cancelled=None) as journal:
         return await _finish_run(_open_run(plan, options, services, journal, earlier, header.started))
 
@@ -181,9 +186,9 @@ def _end_run(run: Run, report: LocationReport) -> None:
         # only now: a token that is wrong refuses every contact, and says nothing of them
         believed = rejected if run.progress.disbelieved else {contact: run.state_of(contact) for contact in rejected}
         run.store.save_states(run.lease, believed)
-    # of a part of the whole nothing follows for the size of a set, nor of what undoes a run
-    whole = report.status is RunStatus.COMPLETE and run.reversal is None and not run.options.selection.is_part
-    sizes = set_sizes(run.desired) if whole else None
+    # a part of the plan, or a reversal, applies no set as a whole: the sizes of the last complete apply stay
+    is_whole = report.status is RunStatus.COMPLETE and run.reversal is None and not run.options.selection.is_part
+    sizes = set_sizes(run.desired) if is_whole else None
     run.journal.end(report.status, set_sizes=sizes, ending=ending_of(report))
     if run.apply_options.history_keep is not None:
         run.store.prune_journal(run.lease, run.apply_options.history_keep)
@@ -195,10 +200,10 @@ def _report_run(run: Run, problem: ReconcilerError | None) -> LocationReport:
         disbelieve_absences(run)
     run.outcomes.close_unsent(run.present, run.location_book.observed)
     pairs = Counter(run.outcomes.pairs(run.location_book.observed))
-    rest = run.apply_options.rest(run.location)
-    if rest.foreign:
-        pairs[Outcome.NOT_SENT] += count_change_pairs(rest.foreign)
-    besides = frozenset(contact for delta in rest.besides for contact in delta.contacts)
+    difference = run.apply_options.rest(run.location)
+    if difference.foreign:
+        pairs[Outcome.NOT_SENT] += count_change_pairs(difference.foreign)
+    besides = frozenset(contact for delta in difference.besides for contact in delta.contacts)
     end = RunEnd(run.location_book.observed, run.present, is_stopped=problem is not None, besides=besides)
     report = LocationReport(
         location=run.location,
@@ -214,23 +219,23 @@ def _report_run(run: Run, problem: ReconcilerError | None) -> LocationReport:
         surprises=run.outcomes.surprises(),
         notes=(*run.progress.notes, *note_left_aside(run.plan, _still_held(run))),
         outside=run.progress.outside,
-        unsent=(*explain_unsent(run.outcomes, run.plan.deferrals, end), *foreign_changes(rest.foreign)),
+        unsent=(*explain_unsent(run.outcomes, run.plan.deferrals, end), *foreign_changes(difference.foreign)),
     )
     return _failed(report, problem) if problem else report
 
 
 def _still_held(run: Run) -> list[HeldContacts]:
-    """What the plan held, and no look of this run settled."""
-    observed = run.location_book.observed
+    """The pairs that the plan held, and that no reading of this run settled."""
+
+    def is_open(contact: ContactId, tags: Iterable[Tag]) -> bool:
+        state = run.state_of(contact)
+        return not (state.doubt | state.unconfirmed).isdisjoint(tags)
+
     open_ones = (
-        replace(listed, contacts=tuple(who for who in listed.contacts if _is_open(observed[who], listed.tags)))
-        for listed in run.plan.held
+        replace(held, contacts=tuple(contact for contact in held.contacts if is_open(contact, held.tags)))
+        for held in run.plan.held
     )
-    return [listed for listed in open_ones if listed.contacts]
-
-
-def _is_open(known: ContactState, tags: Iterable[Tag]) -> bool:
-    return not (known.doubt | known.unconfirmed).isdisjoint(tags)
+    return [held for held in open_ones if held.contacts]
 
 
 def _refuse_stale(plan: LocationPlan, whole: Plan, store: LocationStore) -> None:
@@ -262,20 +267,20 @@ def _runs_of(plan: Plan, store: LocationStore) -> list[RunRecord]:
 
 
 def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:
-    told, hint = "; ".join(error.lines), "; ".join(error.hints)
+    message, hint = "; ".join(error.lines), "; ".join(error.hints)
     if isinstance(error, Interrupted):
-        told += f"; {report.pairs.get(Outcome.NOT_SENT, 0):,} not sent"
-    return replace(report, error=told, hint=hint, error_code=error.exit_code)
+        message += f"; {report.pairs.get(Outcome.NOT_SENT, 0):,} not sent"
+    return replace(report, error=message, hint=hint, error_code=error.exit_code)
 
 
-def _with_recovery_files(report: LocationReport, kept: Sequence[str]) -> LocationReport:
+def _with_recovery_files(report: LocationReport, files: Sequence[str]) -> LocationReport:
     """Names every emergency journal, and the command that takes them in. Answers that no place took are in doubt."""
-    places, lost = [place for place in kept if place], sum(not place for place in kept)
+    places, lost = [place for place in files if place], sum(not place for place in files)
     error, hint = report.error, report.hint
     if places:
         error += f"; what was answered is in {', '.join(places)}"
-        files = " ".join(map(shlex.quote, places))
-        hint = f"once the state can be written, and before the next run: reconciler state recover {files}"
+        quoted = " ".join(map(shlex.quote, places))
+        hint = f"once the state can be written, and before the next run: reconciler state recover {quoted}"
     if lost:
         plural = "s" * (lost > 1)
         error += f"; {lost:,} answer{plural} could be written nowhere: its contacts are in doubt until they are read"

@@ -1,13 +1,13 @@
 """A batch in as many requests as the API takes it in.
 
 Rules
-1. What was learnt in this run is heeded before anything leaves: sizes, tags that are refused, contacts that are out.
-2. What is refused as a whole, and had no effect (`send_batch` looks), is sent in parts. One batch at a time is taken
-   apart: the others may learn from it.
+1. Before a request leaves the run heeds the sizes, the refused tags and the refused contacts that it learnt of so far.
+2. A batch that was refused as a whole, and had no effect (`send_batch` looks), is sent in parts. One batch at a time is
+   taken apart: the others may learn from it.
 3. A number in the message is the size, where the batch exceeds it. Else the whole is sent once more: a refusal that
    passes is not about size. Then halves are sent, tags first. Where both are refused, one contact alone and a single
-   pair tell whether anything is taken at all: if not, the run stops.
-4. A smaller size is learnt where all parts of what was refused are taken. Where one of them is, the culprit is looked
+   pair show whether any request is taken at all: if not, the run stops.
+4. A smaller size is learnt where all parts of a refused batch are taken. Where one of them is, the culprit is looked
    for in the other; the run goes on without it.
 5. A size that was learnt is tried out again, by one larger request (`core.running.batch_split.with_trial`).
 6. At most `MOST_EXTRA` requests a run are spent on all that.
@@ -44,21 +44,24 @@ AGAIN_MS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A batch that was refused. `taken`: other parts of the same batch were not; `by_tag`: these had other tags;
-    `by_contact`: these had all of its tags."""
+    """A batch that was refused."""
 
     batch: Batch
     error: RequestRefused
     taken: bool = False
+    """Whether another part of the same batch was taken."""
     by_tag: bool = False
+    """Whether that part had other tags: then the culprit is a tag."""
     by_contact: bool = False
+    """Whether that part had all of the tags: then it is a contact."""
 
 
 async def deliver(run: Run, batch: Batch) -> None:
-    """All of the batch that is still wanted. Raises Halted, ApiError or StateError: then the run must stop."""
+    """Sends all of the batch that is still wanted. Raises Halted, ApiError or StateError: then the run must stop."""
     waiting = await _try_larger(run, batch) if batch == run.location_book.trial else [batch]
     while waiting:
-        wanted = _wanted(run, waiting.pop(0))
+        # anew for each request: an answer may have taught a smaller size, or that a tag or a contact is refused
+        wanted = _split_wanted(run, waiting.pop(0))
         if not wanted:
             continue
         first, waiting = wanted[0], [*wanted[1:], *waiting]
@@ -68,13 +71,14 @@ async def deliver(run: Run, batch: Batch) -> None:
 
 
 async def _try_larger(run: Run, batch: Batch) -> list[Batch]:
-    """Sends more than was learnt that a request may hold; what of the batch is still to be delivered."""
+    """Sends more than was learnt that a request may hold; the part of the batch that is still to be delivered."""
     batch = _without_unwanted(run, batch)
     if not batch.contacts or fits_caps(batch, run.caps):
         return [batch]
     answer = await send_batch(run, batch)
     if isinstance(answer, RefusedBatch):
         _count_extra(run, answer.error)
+        # the size that was learnt holds, and for another while: its date is renewed
         run.save_facts(run.facts.limited(*(read_limits(answer.error.message, batch) or (None, None)), run.now()))
         run.progress.add_note(f"a larger request than was learnt was tried, and refused: {answer.error.message}")
         return [batch]
@@ -84,7 +88,7 @@ async def _try_larger(run: Run, batch: Batch) -> list[Batch]:
 
 
 def hold_unseen(run: Run) -> None:
-    """What was refused, and in no part taken, stays in doubt where nobody knows what it did."""
+    """Removals that were refused, and taken in no part, stay in doubt where no reading showed their effect."""
     changed: dict[ContactId, ContactState] = {}
     for unseen in run.doubts.unseen:
         for contact in unseen.batch.contacts:
@@ -94,11 +98,11 @@ def hold_unseen(run: Run) -> None:
     run.save_states(changed)
 
 
-def _wanted(run: Run, batch: Batch) -> tuple[Batch, ...]:
-    if refused := [tag for tag in batch.tags if tag in run.location_book.refused]:
-        for tag in refused:
-            _give_up(run, replace(batch, tags=(tag,)), run.location_book.refused[tag])
-        batch = replace(batch, tags=tuple(tag for tag in batch.tags if tag not in run.location_book.refused))
+def _split_wanted(run: Run, batch: Batch) -> tuple[Batch, ...]:
+    refused = run.location_book.refused
+    for tag in [tag for tag in batch.tags if tag in refused]:
+        _give_up(run, replace(batch, tags=(tag,)), refused[tag])
+    batch = replace(batch, tags=tuple(tag for tag in batch.tags if tag not in refused))
     batch = _without_unwanted(run, batch)
     return split_to_caps(batch, run.caps) if batch.contacts and batch.tags else ()
 
@@ -111,14 +115,14 @@ def _without_unwanted(run: Run, batch: Batch) -> Batch:
 
 
 def _is_explained(run: Run, batch: Batch) -> bool:
-    """Whether what was learnt since tells why the batch was refused."""
+    """Whether a size or a refused tag that was learnt since explains the refusal of the batch."""
     return not fits_caps(batch, run.caps) or any(tag in run.location_book.refused for tag in batch.tags)
 
 
 async def _take_apart(run: Run, batch: Batch, error: RequestRefused) -> list[Batch]:
-    """What of the batch may be delivered now, in the light of what was learnt."""
+    """Learns why the batch is refused; the part of it that may be delivered now."""
     async with run.splitting:
-        # while it waited another one may have taught what is wrong with it
+        # while it waited for the lock another batch may have taught the reason
         if _is_explained(run, batch):
             return [batch]
         if is_single(batch):
@@ -138,13 +142,14 @@ async def _take_apart(run: Run, batch: Batch, error: RequestRefused) -> list[Bat
 
 
 async def _halve(run: Run, part: _Part) -> list[Batch]:
-    """What of the part may be delivered now. Raises RequestRefused where nothing is taken."""
+    """Sends the halves of a part; the batches that may be delivered now. Raises RequestRefused where none is taken."""
     halves = halve_batch(part.batch, contacts_first=part.by_contact)
     if halves is None or (part.by_contact and len(part.batch.contacts) == 1):
         return _blame(run, part)
     answers = [(half, await _try(run, half, part.error)) for half in halves]
     failed = [_Part(half, answer.error) for half, answer in answers if isinstance(answer, RefusedBatch)]
     if not failed:
+        # both halves are taken, and the whole was not: it was too large
         if all(_is_taken(answer) for _, answer in answers if not isinstance(answer, RefusedBatch)):
             learn_size(run, narrow_limits(run.facts, part.batch, halves[0], run.now()), part.error)
         return []
@@ -153,13 +158,14 @@ async def _halve(run: Run, part: _Part) -> list[Batch]:
         if not part.taken:
             return await _single_out(run, part, failed, tags_cut=tags_cut)
         if part.by_tag and not tags_cut:
+            # one tag is left, refused for any contact, while the others are taken: it is the culprit
             return _blame(run, part)
-    return await _go_on(
-        run, [replace(part, batch=each.batch, error=each.error, taken=True, by_tag=tags_cut) for each in failed]
+    return await _halve_each(
+        run, [replace(part, batch=half.batch, error=half.error, taken=True, by_tag=tags_cut) for half in failed]
     )
 
 
-async def _go_on(run: Run, parts: list[_Part]) -> list[Batch]:
+async def _halve_each(run: Run, parts: list[_Part]) -> list[Batch]:
     waiting: list[Batch] = []
     for part in parts:
         waiting += [part.batch] if _is_explained(run, part.batch) else await _halve(run, part)
@@ -167,40 +173,41 @@ async def _go_on(run: Run, parts: list[_Part]) -> list[Batch]:
 
 
 async def _single_out(run: Run, part: _Part, failed: list[_Part], *, tags_cut: bool) -> list[Batch]:
-    """Both halves were refused: whether one contact is taken with all of the tags, or at least with one of them."""
+    """Both halves were refused: sends one contact with all of the tags, and if need be with one of them."""
     batch, error = part.batch, part.error
-    first, others = replace(batch, contacts=batch.contacts[:1]), replace(batch, contacts=batch.contacts[1:])
+    first, further = replace(batch, contacts=batch.contacts[:1]), replace(batch, contacts=batch.contacts[1:])
     if is_single(failed[0].batch):
         raise _hopeless(failed[0].error)
-    if others.contacts:
+    if further.contacts:
         answer = await _try(run, first, error)
         if not isinstance(answer, RefusedBatch):
             if tags_cut:
-                return await _peel(run, _Part(batch, error, by_contact=True), others)
+                return await _send_remainder(run, _Part(batch, error, by_contact=True), further)
             half = failed[0]
-            left = await _peel(run, half, replace(half.batch, contacts=half.batch.contacts[1:]))
-            return left + await _go_on(run, [replace(failed[1], taken=True)])
+            waiting = await _send_remainder(run, half, replace(half.batch, contacts=half.batch.contacts[1:]))
+            return waiting + await _halve_each(run, [replace(failed[1], taken=True)])
         if is_single(first):
             raise _hopeless(answer.error)
     single = await _try(run, replace(first, tags=batch.tags[:1]), error)
     if isinstance(single, RefusedBatch):
+        # not even one contact with one tag: another request would fare no better
         raise _hopeless(single.error)
-    left = await _peel(run, _Part(first, error, by_tag=True), replace(first, tags=batch.tags[1:]))
-    return [*left, others] if others.contacts else left
+    waiting = await _send_remainder(run, _Part(first, error, by_tag=True), replace(first, tags=batch.tags[1:]))
+    return [*waiting, further] if further.contacts else waiting
 
 
-async def _peel(run: Run, part: _Part, left: Batch) -> list[Batch]:
-    """Goes on with what is left of a part that was refused, once the little that it lacks was taken."""
-    answer = await _try(run, left, part.error)
+async def _send_remainder(run: Run, part: _Part, remainder: Batch) -> list[Batch]:
+    """Goes on with the remainder of a part that was refused, after one contact or one tag of it was taken."""
+    answer = await _try(run, remainder, part.error)
     if isinstance(answer, RefusedBatch):
-        return await _go_on(run, [replace(part, batch=left, error=answer.error, taken=True)])
+        return await _halve_each(run, [replace(part, batch=remainder, error=answer.error, taken=True)])
     if _is_taken(answer):
-        learn_size(run, narrow_limits(run.facts, part.batch, left, run.now()), part.error)
+        learn_size(run, narrow_limits(run.facts, part.batch, remainder, run.now()), part.error)
     return []
 
 
 def _blame(run: Run, part: _Part) -> list[Batch]:
-    """The part alone is at fault: it is given up, and its tag in all other batches where others were taken."""
+    """Gives up a part that alone is at fault, and its tag in all other batches where another tag was taken."""
     if not part.taken:
         raise _hopeless(part.error)
     if part.by_tag or len(part.batch.contacts) > 1:
@@ -210,13 +217,13 @@ def _blame(run: Run, part: _Part) -> list[Batch]:
 
 
 def _is_taken(verdicts: Verdicts) -> bool:
-    """Whether the API has carried out a request: one of unknown effect teaches nothing."""
+    """Whether the API has carried out a request: one of unknown effect teaches no size."""
     ended = (Outcome.APPLIED, Outcome.NOOP, Outcome.REJECTED)
     return any(verdict.outcome in ended for verdict in verdicts.values())
 
 
 async def _try(run: Run, batch: Batch, error: RequestRefused) -> Verdicts | RefusedBatch:
-    """`error`: with which the batch was refused that this one is a part of."""
+    """Sends a part; `error` is the refusal of the whole."""
     _count_extra(run, error)
     batch = _without_unwanted(run, batch)
     if not batch.contacts:
