@@ -4,10 +4,10 @@
     rounds.py          waves and rounds, until nothing is left to do; many requests at once
     split_refused.py   a batch that is refused as a whole, in parts
     send_batch.py batch_journal.py   one request; its intent and its answer in the journal
-    examine_refused.py   what became of a request that was refused as a whole
-    resolve_doubts.py    what is in doubt, read and settled
+    examine_refused.py   a refused request, looked at for its effect
+    resolve_doubts.py    doubts, settled by readings
     read_contacts.py     reading in the midst of a run, by id and by search
-    run.py books.py      what they share: what a run is given, and what it writes down of itself
+    run.py books.py      a run: its services and options, and its books
 
 Law: sees core, wire, ports, the gate and the bracket of runs; no store, no client, no clock of its own.
 """

@@ -25,7 +25,7 @@ __all__ = ["Agency", "ApiArguments", "connect_reader", "describe_proxy", "find_t
 
 
 class ApiArguments(TypedDict, total=False):
-    """The arguments of a `Connection` besides its origin; `token` in any case."""
+    """The arguments of a `Connection` but for its origin; `token` in any case."""
 
     token: Required[str]
     held_in: str

@@ -1,4 +1,4 @@
-"""One location's API, to read and to write: what apply and revert hold. The only module that can ask for a write."""
+"""One location's API, to read and to write: apply and revert hold this. The only module that can ask for a write."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HighLevel:
 
     async def update_tags(self, update: BulkUpdate) -> tuple[ResponseRow, ...]:
         """The rows of the answer. Raises NotApplied, InDoubt, RequestRefused or AuthRefused."""
-        answer = await self._connection.answer("POST", bulk_path(update), bulk_body(update), resends=False)
+        answer = await self._connection.ask("POST", bulk_path(update), bulk_body(update), resends=False)
         return self._connection.read(read_bulk_answer, answer.body)
 
     async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:

@@ -4,13 +4,12 @@ Rules
 1. Known not to have had an effect: refused connections, name look-ups, 429. Unknown: time-outs, resets, 5xx, bodies
    that cannot be read. Refused, which tells nothing of the effect: the other 4xx, and redirects, which are never
    followed.
-2. The token leaves in the Authorization header to the configured origin; it is cut out of whatever comes back, and of
-   every message.
-3. What the server says reaches a message as one short printable line.
-4. A body is unpacked here, and no further than its bound (`http_client.py`).
-5. What any answer says of the limits, an error too, is told to `on_quota` before anything else comes of it.
-6. An agency token is exchanged for a location token. A request that was refused with 401 is known not applied: a read
-   is sent once more with a new location token, a write by its sender, who dates it; then it is refused for good.
+2. The token leaves in the Authorization header to the configured origin; it is cut out of every answer and of every
+   message.
+3. The server's words reach a message as one short printable line.
+4. The limits that any answer states, an error's too, go to `on_quota` before the answer is judged.
+5. An agency token is exchanged for a location token. A request that was refused with 401 is known not applied: a read
+   is sent once more with a new location token, a write by its sender, which dates it; then it is refused for good.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ OnQuota = Callable[[Quota], None]
 
 
 def ignore(quota: Quota) -> None:
-    """Nobody wants to know of the limits."""
+    """For a caller that keeps no pace."""
 
 
 def wall_clock() -> Instant:
@@ -73,10 +72,11 @@ def wall_clock() -> Instant:
 
 
 class Connection:
-    """HTTP to one origin with one token. `transport` replaces the network in tests, and `now` the time of day.
+    """HTTP to one origin with one token.
 
-    `held_in`: where the token is held, for messages. `agency`: what the token, then an agency's, is exchanged for.
-    `on_quota` is told what each answer says of the limits. `environment` names proxies and certificates; raises NoWay.
+    `held_in`: where the token is held, for messages. `agency`: the token is an agency's, exchanged for the location's.
+    `on_quota` gets the limits that each answer states. `environment` names proxies and certificates; raises NoWay.
+    `transport` replaces the network in tests, and `now` the time of day.
     """
 
     def __init__(
@@ -94,12 +94,13 @@ class Connection:
         now: Callable[[], Instant] = wall_clock,
     ) -> None:
         self._token, self._secrets = token, [token]
-        self._agency, self._exchange, self._untried = agency, Exchange(self._exchanged, now), ""
+        self._agency, self._exchange = agency, Exchange(self._exchange_token, now)
+        # the token that was exchanged after a refusal, and that no answer has accepted yet: one refused too is no good
+        self._untried = ""
         self._called = called(held_in)
         self._on_quota, self._now = on_quota, now
         # a transport of one's own asks nobody
-        self._route = no_route() if transport else find_route(base_url, environment)
-        route = self._route
+        self._route = route = no_route() if transport else find_route(base_url, environment)
         self._http = HttpClient(
             base_url,
             version=version,
@@ -118,13 +119,8 @@ class Connection:
     ) -> None:
         await self._http.close()
 
-    async def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """The body of a 2xx answer."""
-        return (await self.answer(method, path, body)).body
-
-    async def answer(self, method: str, path: str, body: bytes | None = None, *, resends: bool = True) -> HttpAnswer:
-        """A 2xx answer; it ends within the time-out, however slowly it comes. Without `resends` what a new token may
-        help is NotApplied: the caller dates a write when it leaves."""
+    async def ask(self, method: str, path: str, body: bytes | None = None, *, resends: bool = True) -> HttpAnswer:
+        """A 2xx answer. Without `resends` a refusal that a new token may cure is NotApplied: the caller sends again."""
         token = await self.token()
         answer = await self._ask(method, path, body, token)
         if answer.status == HTTPStatus.UNAUTHORIZED and self._agency is not None and token != self._untried:
@@ -134,10 +130,10 @@ class Connection:
             answer = await self._ask(method, path, body, token)
         if answer.status != HTTPStatus.UNAUTHORIZED and token == self._untried:
             self._untried = ""
-        return self._taken(answer)
+        return self._judge(answer)
 
     async def token(self) -> str:
-        """What is sent: a token of the location, exchanged for the agency's where that is given."""
+        """The token of the location, exchanged for the agency's where that is given."""
         return self._token if self._agency is None else await self._exchange.token()
 
     async def _ask(self, method: str, path: str, body: bytes | None, token: str, *, kind: str = JSON) -> HttpAnswer:
@@ -151,16 +147,17 @@ class Connection:
             raise RequestRefused(f"a path that HTTP cannot carry: {self.clean(str(error))}", status=0) from None
 
     def _unsent(self, error: Unsent) -> NotApplied:
-        told = self.clean(str(error))
+        message = self.clean(str(error))
         if error.is_untrusted:
-            return NoWay(f"cannot reach {self._where}: {told}", hint=self._route.trust_hint)
+            return NoWay(f"cannot reach {self._where}: {message}", hint=self._route.trust_hint)
         if self._route.proxy is None or error.is_of_tls:
-            return NotApplied(f"cannot reach {self._where}: {told}", hint="see api.base_url and the network")
+            return NotApplied(f"cannot reach {self._where}: {message}", hint="see api.base_url and the network")
         did = "refused that" if error.is_by_proxy else "cannot be reached"
-        told = f"cannot reach {self._where}: it is asked through {self._route}, which {did}: {told}"
-        return NotApplied(told, hint=f"see {self._route.named_by}, or name the host in NO_PROXY to ask it directly")
+        message = f"cannot reach {self._where}: it is asked through {self._route}, which {did}: {message}"
+        return NotApplied(message, hint=f"see {self._route.named_by}, or name the host in NO_PROXY to ask it directly")
 
-    def _taken(self, answer: HttpAnswer) -> HttpAnswer:
+    def _judge(self, answer: HttpAnswer) -> HttpAnswer:
+        """The answer without secrets; raises the error that it is."""
         quota = read_quota(answer.headers)
         self._on_quota(quota)
         if not answer.is_success:
@@ -169,43 +166,45 @@ class Connection:
             raise InDoubt(f"an answer of {self._where} cannot be read: {answer.unfit}")
         return replace(answer, body=without(self._secrets, answer.body))
 
-    async def _exchanged(self) -> LocationToken:
-        """Whatever goes wrong with an exchange, the request that needed it was not sent."""
+    async def _exchange_token(self) -> LocationToken:
         assert self._agency is not None
+        # an exchange in doubt leaves no doubt: the request that needed the token was not sent
         company, location = self._agency.company, self._agency.location
         try:
             body = location_token_body(company, location)
             answer = await self._ask("POST", LOCATION_TOKEN_PATH, body, self._token, kind=FORM)
-            found = read_location_token(answer.body) if answer.is_success else None
+            exchanged = read_location_token(answer.body) if answer.is_success else None
         except (InDoubt, UnreadableAnswer) as error:
             raise NotApplied(f"{self._called} was not exchanged: {error}") from None
         except ValueError as error:
             raise AuthRefused(f"{self._called} cannot be exchanged: {error}", hint="see company_id") from None
-        if found is None:
+        if exchanged is None:
             raise self._not_exchanged(answer)
-        self._secrets.append(found.token)
-        if found.location not in (None, location):
+        self._secrets.append(exchanged.token)
+        if exchanged.location not in (None, location):
             raise AuthRefused(
                 f"{self._called} was exchanged for a token of another location than {location}", hint="see company_id"
             )
-        return found
+        return exchanged
 
     def _not_exchanged(self, answer: HttpAnswer) -> ApiError:
         status = answer.status
-        told = f"{self._called} was not exchanged for one of location {self._agency.location if self._agency else ''}"
-        told += f": {self._answered(answer, self._said(answer))}"
+        message = (
+            f"{self._called} was not exchanged for one of location {self._agency.location if self._agency else ''}"
+        )
+        message += f": {self._answered(answer, self._said(answer))}"
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500:
-            return self._later(told, answer)
+            return self._later(message, answer)
         return AuthRefused(
-            told,
+            message,
             status=status,
             hint="see that company_id is the agency's, that the token is the agency's and has the scope oauth.write, "
             "and that its app is installed in the location",
         )
 
     def _answered(self, answer: HttpAnswer, said: tuple[str, ...]) -> str:
-        told = one_line("; ".join(said)) or answer.unfit
-        return f"{self._where} answered {answer.status}" + (f": {told}" if told else "")
+        message = one_line("; ".join(said)) or answer.unfit
+        return f"{self._where} answered {answer.status}" + (f": {message}" if message else "")
 
     def _said(self, answer: HttpAnswer) -> tuple[str, ...]:
         """The API's own words."""
@@ -213,34 +212,36 @@ class Connection:
 
     def _failure(self, answer: HttpAnswer, quota: Quota) -> ApiError:
         status, said, page = answer.status, self._said(answer), answer.is_page
-        told = self._answered(answer, said)
+        message = self._answered(answer, said)
         if status in (401, 403):
             refusal = read_refusal(status, said, self._called, page=page)
-            return AuthRefused(f"{told}; {refusal.meaning}", status=status, hint=refusal.remedy, said=said, page=page)
+            return AuthRefused(
+                f"{message}; {refusal.meaning}", status=status, hint=refusal.remedy, said=said, page=page
+            )
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            return self._too_many(told, answer, quota)
+            return self._too_many(message, answer, quota)
         if status >= 500 or status == HTTPStatus.REQUEST_TIMEOUT:
-            return InDoubt(told, said=said)
-        return RequestRefused(told, status=status, said=said)
+            return InDoubt(message, said=said)
+        return RequestRefused(message, status=status, said=said)
 
-    def _too_many(self, told: str, answer: HttpAnswer, quota: Quota) -> ApiError:
+    def _too_many(self, message: str, answer: HttpAnswer, quota: Quota) -> ApiError:
         now = self._now()
         if quota.daily_remaining != 0:
-            return self._later(told, answer)
+            return self._later(message, answer)
         resets = quota.resets_at(now)
         return QuotaExhausted(
-            f"{told}: today's quota is used up until {iso(resets)}",
+            f"{message}: today's quota is used up until {iso(resets)}",
             hint=f"run it again then; apply and revert wait for it under --quota-spill; {SHARED}",
             resets=resets,
         )
 
-    def _later(self, told: str, answer: HttpAnswer) -> NotApplied:
+    def _later(self, message: str, answer: HttpAnswer) -> NotApplied:
         """Not applied, and how long to wait, with the header that asks for it."""
         pause = read_pause(answer.headers, self._now())
         asked = "" if not pause else f"Retry-After: {self.clean(answer.headers['Retry-After'])}"
         limited = answer.status == HTTPStatus.TOO_MANY_REQUESTS
         return (RateLimited if limited else NotApplied)(
-            f"{told}; {asked}" if asked else told, retry_after_ms=pause, asked=asked
+            f"{message}; {asked}" if asked else message, retry_after_ms=pause, asked=asked
         )
 
     def read(self, reader: Callable[[bytes], T], body: bytes) -> T:
@@ -250,5 +251,5 @@ class Connection:
             raise InDoubt(f"an answer of {self._where} cannot be read: {error}") from error
 
     def clean(self, text: str) -> str:
-        """What came from outside, as one short printable line without a token."""
+        """Text from outside as one short printable line without a token."""
         return one_line(cut(self._secrets, text))

@@ -6,7 +6,7 @@ Rules
 2. A body is unpacked here as it comes, and counted: no more than `MOST_BODY` is ever held. Nothing else unpacks: httpx
    would unpack as much as a packet holds, and one packed twice without any bound.
 3. An answer comes within the time-out, however slowly it does, or an error says why none came: in the words of the
-   system below httpx, without class names, without anything of the request, not yet cleaned of secrets.
+   system below httpx, without class names, without a word of the request, not yet cleaned of secrets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import httpx
 
 MOST_BODY = 64 * 1024 * 1024
 ENCODING = "gzip"
-"""What is asked for, and the only one that is unpacked."""
+"""The encoding that is asked for, and the only one that is unpacked."""
 
 _GZIP = 31
 """zlib's word for a gzip header and trailer."""
@@ -41,7 +41,7 @@ _UNSENT = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
 )
-"""What httpx raises before the API can have seen the request."""
+"""The errors that httpx raises before the API can have seen the request."""
 
 
 class NoAnswer(Exception):
@@ -67,7 +67,7 @@ class UnusablePath(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where something is asked, as a URL tells it; `port` is None where it is the scheme's own."""
+    """Scheme, host and port of a URL; `port` is None where it is the scheme's own."""
 
     scheme: str
     host: str
@@ -116,7 +116,7 @@ def trust_installed() -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What came back."""
+    """An answer, be it an error."""
 
     status: int
     headers: Mapping[str, str]
@@ -239,13 +239,13 @@ async def _whole(pieces: AsyncIterator[bytes]) -> bytes:
 
 async def _unpacked(packed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     unpacker = zlib.decompressobj(_GZIP)
-    left = MOST_BODY
+    room = MOST_BODY
     try:
         async for piece in packed:
             # one byte beyond the limit tells that there is more
-            found = unpacker.decompress(piece, left + 1)
-            yield found
-            left -= len(found)
+            unpacked = unpacker.decompress(piece, room + 1)
+            yield unpacked
+            room -= len(unpacked)
     except zlib.error:
         raise _Unfit("it cannot be unpacked") from None
     if not unpacker.eof:

@@ -1,4 +1,4 @@
-"""Reads contacts and can do nothing else: what plan, drift and refresh hold. Law: no request here changes anything."""
+"""Reads contacts and can do nothing else: plan, drift and refresh hold this. Law: no request here changes a contact."""
 
 from __future__ import annotations
 
@@ -49,24 +49,24 @@ class HighLevelReader:
 
     async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:
         try:
-            answer = await self._connection.answer("GET", contact_path(contact))
+            answer = await self._connection.ask("GET", contact_path(contact))
         except ApiError as error:
             return _absent(error)
         except ValueError:
             return Rejection.INVALID
-        found = self._connection.read(read_contact, answer.body)
-        if found.id != contact:
-            raise Unread(f"contact {contact} was answered as {self._connection.clean(found.id)}: merged?")
-        return replace(found, served=read_date(answer.headers))
+        shown = self._connection.read(read_contact, answer.body)
+        if shown.id != contact:
+            raise Unread(f"contact {contact} was answered as {self._connection.clean(shown.id)}: merged?")
+        return replace(shown, served=read_date(answer.headers))
 
     async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
-        body = await self._connection.send("POST", SEARCH_PATH, search_body(location, cursor, tag=tag))
-        return self._connection.read(read_page, body)
+        answer = await self._connection.ask("POST", SEARCH_PATH, search_body(location, cursor, tag=tag))
+        return self._connection.read(read_page, answer.body)
 
     async def probe(self, gate: RequestGate) -> tuple[Answered, Answered]:
-        """Two reads whose answers tell what the token may do, and the API's time: a contact, then the location's tags.
+        """Reads one contact, then the location's tags: the answers show the token's rights and the API's time.
 
-        They leave as a refresh's reads do, through the same gate: what a refresh could not read is not granted here.
+        A refresh reads alike, through a gate: a right that it could not use is not granted here either.
         """
         search = await self._probe(gate, "POST", SEARCH_PATH, probe_body(gate.location), read_page)
         try:
@@ -79,7 +79,7 @@ class HighLevelReader:
         self, gate: RequestGate, method: str, path: str, body: bytes | None, reader: Callable[[bytes], object]
     ) -> Answered:
         try:
-            _, answer = await gate.read(lambda: self._connection.answer(method, path, body))
+            _, answer = await gate.read(lambda: self._connection.ask(method, path, body))
             self._connection.read(reader, answer.body)
         except ApiError as error:
             return Answered(error)
@@ -87,10 +87,11 @@ class HighLevelReader:
 
 
 def _absent(error: ApiError) -> Rejection:
-    """What the API says of the contact; raises the error where it says nothing of it. A 4xx in other words may pass."""
+    """The absence that the API states of the contact; raises the error where it states none."""
     status = error.status if isinstance(error, AuthRefused | RequestRefused) else 0
-    if found := classify_absence(error.said, status):
-        return found
+    if absence := classify_absence(error.said, status):
+        return absence
+    # a 4xx in other words may come from a proxy or a gateway, and pass
     if isinstance(error, RequestRefused) and 400 <= status < 500:
         raise InDoubt(error.message, said=error.said) from None
     raise error

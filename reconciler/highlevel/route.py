@@ -1,7 +1,7 @@
-"""How the API is reached, by what the environment says: through which proxy, and whose certificates are trusted.
+"""The route to the API by the variables of the environment: through which proxy, and which certificates are trusted.
 
 Rules
-1. The environment is read here, not by httpx: what it says either works, or one line names the variable.
+1. The environment is read here, not by the HTTP library: a variable either works, or one line names it.
 2. Loopback is asked directly. NO_PROXY holds names (with all below them), addresses and networks of IPv4 and IPv6, each
    with a port or without, and `*`.
 3. Where variables name certificates, these are trusted and no others.
@@ -26,7 +26,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""What other programs name certificates by: taken where the two above are empty."""
+"""The names that other programs have for them: taken where the two above are empty."""
 _PORTS = 65_535
 
 
@@ -48,14 +48,15 @@ class Route:
 
     @property
     def trust_hint(self) -> str:
-        """What a person can do whose network shows a certificate that is not trusted."""
+        """The remedy where the network shows a certificate that is not trusted."""
         if self.trusted_by:
             return f"only the certificates that {' and '.join(self.trusted_by)} names are trusted: see whether they do"
         return "where your network puts its own certificate there, name that one in the variable SSL_CERT_FILE"
 
 
 def no_route() -> Route:
-    """The way where nothing is encrypted: its context trusts nobody, and loads no certificates, which takes a while."""
+    """The way where nothing is encrypted."""
+    # a context that trusts no certificate: to load those of the installation takes a while
     return Route(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
@@ -112,6 +113,7 @@ def _excepts(entry: str, host: str, port: int) -> bool:
     try:
         return ip_address(host) in ip_network(name, strict=False)
     except ValueError:
+        # a name excepts all names below it; `*.name` and `.name` are other spellings of that
         name = name.removeprefix("*").removeprefix(".")
         return bool(name) and (host == name or host.endswith(f".{name}"))
 
@@ -119,8 +121,8 @@ def _excepts(entry: str, host: str, port: int) -> bool:
 def _without_port(entry: str) -> tuple[str, str]:
     """`host:port`, `[address]:port`, or either without a port; an address of IPv6 may stand without brackets."""
     if entry.startswith("["):
-        name, _, rest = entry[1:].partition("]")
-        return name, rest.removeprefix(":")
+        name, _, port = entry[1:].partition("]")
+        return name, port.removeprefix(":")
     name, _, port = entry.partition(":")
     return (name, port) if port.isdigit() else (entry, "")
 
@@ -147,6 +149,7 @@ def _places(variable: str, value: str) -> Iterator[Path]:
 def _load(context: ssl.SSLContext, variable: str, place: Path) -> None:
     try:
         if place.is_dir():
+            # OpenSSL takes a directory that cannot be listed, and then trusts nothing
             next(place.iterdir(), None)
             context.load_verify_locations(capath=place)
         else:

@@ -1,10 +1,10 @@
-"""Tokens: where they come from, what an agency's is exchanged for, and how they are cut out of what is shown.
+"""Tokens: found, an agency's exchanged for a location's, and cut out of text before it is shown.
 
 Rules
 1. A token comes from the environment, or from a command that prints it, never from a file of ours.
 2. An agency's token is exchanged for a location's in memory: not before the first request needs it, never twice at the
    same time; again a little before that one's end, and when the API refuses it.
-3. Tokens are taken out of what comes from outside before anything of it is shown, stored or logged.
+3. Tokens are cut out of every text from outside before it is shown, stored or logged.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def held_in(environment: Mapping[str, str], variable: str, command: str) -> str:
 
 
 def _ask(command: str, timeout_s: float) -> str:
-    """What the command prints. It runs without a shell; its errors are told without its output."""
+    """The output of the command, which runs without a shell; no error shows the output."""
     try:
         done = subprocess.run(shlex.split(command), capture_output=True, timeout=timeout_s, check=False)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
@@ -76,12 +76,12 @@ def _ask(command: str, timeout_s: float) -> str:
 
 MARGIN_MS = 60_000
 UNKNOWN_MS = 3_600_000
-"""How long a token is used whose end the API does not tell; it lasts about a day."""
+"""The time for which a token without a known end is used; it lasts about a day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agency:
-    """Whose token it is, and for which location it is exchanged."""
+    """The agency that a token is of, and the location that it is exchanged for."""
 
     company: str
     location: LocationId
@@ -98,23 +98,25 @@ class Exchange:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def token(self, *, refused: str = "") -> str:
-        """A location token, another one than `refused`; raises what `ask` raises."""
+        """A location token, another one than `refused`. Raises the errors of `ask`."""
+        # under the lock: the others that wait take the token that the first one gets
         async with self._lock:
             if self._token in ("", refused) or self.now() >= self.renew_at:
-                found = await self.ask()
-                lasts = UNKNOWN_MS if found.lasts_ms is None else found.lasts_ms
-                self._token, self.renew_at = found.token, self.now() + lasts - min(MARGIN_MS, lasts // 10)
+                exchanged = await self.ask()
+                lasts = UNKNOWN_MS if exchanged.lasts_ms is None else exchanged.lasts_ms
+                self._token, self.renew_at = exchanged.token, self.now() + lasts - min(MARGIN_MS, lasts // 10)
             return self._token
 
 
 CUT = "***"
 _ANY = "surrogatepass"
 SHORTEST = 12
-"""What is shorter is no secret, and may be part of an id or a tag."""
+"""A shorter text is no secret, and may be part of an id or a tag."""
 
 
 def cut(secrets: Iterable[str], text: str) -> str:
-    """The text without them; the longest first, as one may be part of another."""
+    """The text without the secrets."""
+    # the longest first: one may be part of another
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, CUT)
     return text
@@ -142,7 +144,7 @@ def _cut_item(secrets: Sequence[str], item: object) -> object:
         # a row may be JSON in a text
         return without(secrets, text.encode("utf-8", _ANY)).decode("utf-8", _ANY) if text.startswith("{") else text
     if isinstance(item, list):
-        return [_cut_item(secrets, each) for each in item]
+        return [_cut_item(secrets, element) for element in item]
     if isinstance(item, dict):
         return {cut(secrets, key): _cut_item(secrets, value) for key, value in item.items()}
     return item

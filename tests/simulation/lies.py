@@ -51,14 +51,14 @@ LIES = (
         "take a redirect for known not to have had an effect",
         "highlevel/connection.py",
         "        if status >= 500 or",
-        "        if 300 <= status < 400:\n            return NotApplied(told)\n        if status >= 500 or",
+        "        if 300 <= status < 400:\n            return NotApplied(message)\n        if status >= 500 or",
         "6",
     ),
     Bug(
         "take a reading under another id for the contact's own",
         "highlevel/reader.py",
-        "        if found.id != contact:",
-        "        if not found.id:",
+        "        if shown.id != contact:",
+        "        if not shown.id:",
         "8",
     ),
     Bug(
