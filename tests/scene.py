@@ -299,7 +299,7 @@ class Scene:
         return self._apis[location]
 
     def pace(self, location: LocationId) -> Pace:
-        return self._paces[location]
+        return self._paces.setdefault(location, Pace(self.options.rate))
 
     def apply(
         self,

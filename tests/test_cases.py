@@ -1,101 +1,103 @@
-"""Golden folders: manifests and what was observed in, plan out. `pytest --bless` rewrites the plans; review the diff.
+"""Golden folders: manifests, what was observed and the location in; plans and reports out (`tests/golden_case.py`).
 
-`tests/cases/<name>/`: `manifests/`, `observed.json` (`now`, per location `serial`, contacts and `aliases`, tags that it
-keeps otherwise; and `searched`: the exclusive tags whose holders were looked for), and the plan as `plan.json` and
-`plan.txt`.
+`pytest --bless` rewrites what comes out; review the diff. `cases/plan`: what is planned. `cases/apply`: how a run of it
+ends, and what the contacts carry then. `cases/drift`: what others changed; read by id where there is a `server.json`.
+`cases/revert`: the run of the manifests in `mistake/` is undone, with `manifests/` as they are now.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from reconciler.core.formats.plan_json import plan_document
-from reconciler.core.manifests.resolve import resolve
-from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
-from reconciler.core.model.manifest import Manifest
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet, parse_instant
-from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.journal import LocationReport
+from reconciler.core.model.names import ContactId
+from reconciler.core.observing.drift import find_drift
+from reconciler.core.observing.drift_report import NO_REFRESH, Evidence
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, Plan, combine_plans
-from reconciler.core.planning.situation import NOT_SEARCHED, Searched
-from reconciler.core.planning.tag_aliases import make_spelling
-from reconciler.loading import load
+from reconciler.output.drift import DriftDocument, drift_view
 from reconciler.output.plan_view import plan_view
+from reconciler.output.run import RunDocument, run_view
 from reconciler.output.text import render_text
-from tests.build import plan_options
-
-CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
-LINEAGE = "00000000-0000-4000-8000-000000000000"
-
-
-def _tags(names: list[str]) -> TagSet:
-    return frozenset(Tag(name) for name in names)
+from reconciler.refresh import ReadServices, read_contacts
+from reconciler.request_gate import NoLease, RequestGate
+from tests.build import HERE
+from tests.golden_case import Case, as_json, carried, cases_of
+from tests.scene import Scene
 
 
-def _known(item: dict[str, Any], now: Instant) -> ContactState:
-    observed, doubt = item.get("observed"), _tags(item.get("doubt", []))
-    return ContactState(
-        observed=None if observed is None else _tags(observed),
-        observed_at=None if observed is None else now,
-        origin=ObservationOrigin.NEVER if observed is None else ObservationOrigin.WRITE,
-        ledger=_tags(item.get("ledger", [])),
-        kept=_tags(item.get("kept", [])),
-        doubt=doubt,
-        doubt_at=now if doubt else None,
-        quarantine=Rejection(item["quarantine"]) if "quarantine" in item else None,
-        quarantined_at=now if "quarantine" in item else None,
-    )
+def named(path: Path) -> str:
+    return path.name
 
 
-def _state(location: LocationId, document: dict[str, Any], now: Instant) -> LocationState:
-    found = document.get(location)
-    if found is None:
-        return LocationState(location)
-    observed = ContactStates()
-    observed.update({ContactId(contact): _known(item, now) for contact, item in found["contacts"].items()})
-    sizes = {SetName(name): size for name, size in found.get("set_sizes", {}).items()}
-    facts = Facts().with_aliases((Tag(sent), Tag(kept)) for sent, kept in found.get("aliases", {}).items())
-    spelt = make_spelling(facts.aliases)
-    return LocationState(location, LINEAGE, found["serial"], spelt.spell_states(observed), sizes, facts, spelt)
+@pytest.fixture
+def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Case:
+    monkeypatch.chdir(request.param)
+    return Case.read(request.param)
 
 
-def _searched(item: dict[str, list[str]], now: Instant) -> Searched:
-    return Searched(_tags(item["tags"]), _tags(item["complete"]), now) if item else NOT_SEARCHED
+def each(command: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases_of(command), ids=named, indirect=True)
 
 
-def _plan(case: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    monkeypatch.chdir(case)
-    document = json.loads((case / "observed.json").read_text())
-    now = parse_instant(document.pop("now"))
-    loaded = load("manifests", now=now)
-    manifests: dict[LocationId, list[Manifest]] = {}
-    for manifest in loaded.manifests:
-        manifests.setdefault(manifest.location, []).append(manifest)
-    options = plan_options(limits=loaded.settings.guards, searched=_searched(document.pop("searched", {}), now))
-    plans = [
-        plan_location(
-            resolve(group, now=now, shared_rules=loaded.settings.rules, authority=loaded.settings.authority),
-            _state(location, document, now),
-            options,
-        )
-        for location, group in manifests.items()
-    ]
-    return combine_plans(plans, as_of=now, manifests="manifests")
+@each("plan")
+def test_plan(case: Case, bless: bool) -> None:
+    plans = [plan_location(want, case.state(here), case.options()) for here, want in case.desired().items()]
+    case.expect(bless, planned(combine_plans(plans, as_of=case.now, manifests="manifests")))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_case(case: Path, monkeypatch: pytest.MonkeyPatch, bless: bool) -> None:
-    plan = _plan(case, monkeypatch)
-    found = {
-        "plan.json": json.dumps(plan_document(plan), indent=1, ensure_ascii=False) + "\n",
-        "plan.txt": render_text(plan_view(plan)),
-    }
-    for name, text in found.items():
-        if bless:
-            (case / name).write_text(text)
-        assert (case / name).read_text() == text
+@each("apply")
+def test_apply(case: Case, bless: bool, tmp_path: Path) -> None:
+    scene = case.scene(tmp_path)
+    report = scene.apply()
+    case.expect(bless, reported(scene, report))
+
+
+@each("drift")
+def test_drift(case: Case, bless: bool, tmp_path: Path) -> None:
+    desired, state = case.desired()[HERE], case.state(HERE)
+    earlier, evidence = look(case, tmp_path, state) if (case.path / "server.json").exists() else (None, NO_REFRESH)
+    report = find_drift(desired, state, earlier=earlier, evidence=evidence, now=case.now)
+    found = {"drift.json": as_json(DriftDocument([report]).json()), "drift.txt": render_text(drift_view([report]))}
+    case.expect(bless, found)
+
+
+@each("revert")
+def test_revert(case: Case, bless: bool, tmp_path: Path) -> None:
+    scene = case.scene(tmp_path)
+    run = scene.run(case.desired("mistake")[HERE]).run
+    for who, edit in case.server().get("edits", {}).items():
+        scene.edit(who, add=edit.get("add", ""), remove=edit.get("remove", ""))
+    desired = case.desired()[HERE]
+    plan = combine_plans([scene.plan_revert(run, desired)], as_of=case.now, manifests="manifests")
+    found = planned(plan) | reported(scene, scene.revert(run, desired))
+    case.expect(bless, {name: text.replace(run, "MISTAKE") for name, text in found.items()})
+
+
+def planned(plan: Plan) -> dict[str, str]:
+    return {"plan.json": as_json(plan_document(plan)), "plan.txt": render_text(plan_view(plan))}
+
+
+def reported(scene: Scene, report: LocationReport) -> dict[str, str]:
+    """How a run ended, under a name that is the same each time, and what the contacts carry since."""
+    document, text = as_json(RunDocument([report]).json()), render_text(run_view([report]))
+    found = {"report.json": document, "report.txt": text}
+    found = {name: text.replace(report.run, "RUN") if report.run else text for name, text in found.items()}
+    return found | {"after.json": as_json(carried(scene))}
+
+
+def look(case: Case, directory: Path, state: LocationState) -> tuple[Mapping[ContactId, ContactState], Evidence]:
+    """Reads every contact by id into the state; what was known of those that were read, and who is gone."""
+    scene = case.scene(directory)
+    gate = RequestGate(HERE, scene.pace(HERE), scene.clock, scene.listen, NoLease(scene.clock), chance=lambda: 0.5)
+    contacts = sorted({*state.observed.contacts, *case.desired()[HERE].contacts})
+    found = scene.clock.run(read_contacts(contacts, ReadServices(scene.api(HERE), gate)))
+    earlier = {who: state.observed[who] for seen in found.seen for who in seen.contacts}
+    for seen in found.seen:
+        state.observed.update(dict(seen.apply_to(state.observed)))
+    return earlier, Evidence(gone={who: str(why) for who, why in found.gone.items()})
