@@ -109,9 +109,9 @@ def test_clashes_are_those_of_the_naive_definition(entries: list[Any]) -> None:
         for contact in set(one.set.contacts.ids) & set(other.set.contacts.ids)  # type: ignore[union-attr]
     }
     found = find_clashes(scene.locations[0], demands, None)
-    assert {(clash.one.set.name, clash.other.set.name) for clash in found} <= clashing.keys()
+    assert {(clash.first.set.name, clash.second.set.name) for clash in found} <= clashing.keys()
     assert bool(found) == bool(clashing)
-    told = {contact for clash in found for contact in _common(clash.one, clash.other)}
+    told = {contact for clash in found for contact in _common(clash.first, clash.second)}
     assert told == {contact for pair in clashing for contact in _common(*(_of(demands, name) for name in pair))}
 
 

@@ -1,1 +1,1 @@
-"""From manifests to what is desired: checks, sets resolved, revisions compared, sets exported."""
+"""From manifests to the desired tags: checks, sets resolved, revisions compared, sets exported."""

@@ -1,4 +1,4 @@
-"""compare(before, after) -> Comparison: what a change to manifests means, whatever state and API say.
+"""compare(before, after) -> Comparison: the effect of a change to manifests, without state and API.
 
 Rules
 1. A contact gains a tag that is desired after and was not before, and loses one the other way round.
@@ -29,7 +29,7 @@ class TagMove:
 
 @dataclass(frozen=True, slots=True)
 class SetMove:
-    """A contact set's size before and after (None: it is not there), and who came and went."""
+    """A contact set's size before and after (None: it is not there), and the contacts that came and went."""
 
     name: SetName
     before: int | None
@@ -49,9 +49,10 @@ class MovedContacts:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What changed in one location; sorted. `gone`: no manifest names it any more, so it is left untouched."""
+    """The changes in one location, sorted."""
 
     location: LocationId
+    # no manifest names the location any more, so it is left untouched
     gone: bool
     tags: tuple[TagMove, ...]
     sets: tuple[SetMove, ...]
@@ -102,7 +103,7 @@ _NAMES = ("gained", "lost", "forbidden", "allowed")
 
 
 def _group_contacts(before: Desired | None, after: Desired | None) -> dict[tuple[int, int], list[ContactId]]:
-    """The contacts by what is wanted of them before and after, as indices; -1: nothing."""
+    """The contacts by the indices of their wants before and after; -1: no set has them."""
     groups: defaultdict[tuple[int, int], list[ContactId]] = defaultdict(list)
     old_of = before.contacts if before else {}
     new_of = after.contacts if after else {}
@@ -136,4 +137,4 @@ def _set_moves(before: Desired | None, after: Desired | None) -> list[SetMove]:
 
 
 def _sets_by_name(desired: Desired | None) -> Mapping[SetName, ResolvedSet]:
-    return {each.name: each for each in desired.sets} if desired else {}
+    return {contact_set.name: contact_set for contact_set in desired.sets} if desired else {}

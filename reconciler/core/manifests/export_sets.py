@@ -1,9 +1,9 @@
-"""What contacts carry, as contact sets that declare just that. Pure.
+"""The tags that contacts carry, as contact sets that declare just these. Pure.
 
 Rules
-1. Each contact is declared to carry what it was observed with: the plan that follows adopts, and sends nothing.
-2. A tag that no manifest can name is left out and told: nobody manages it, so it stays as it is.
-3. Names of sets and files are lower-case letters, digits and hyphens, whatever the tags are; no two are alike.
+1. Each contact is declared to carry the tags that it was observed with: the plan that follows adopts, and sends none.
+2. A tag that no manifest can name is left out and listed: it is not managed, so it stays as it is.
+3. Names of sets and files are lower-case letters, digits and hyphens, however the tags are spelt; no two are alike.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from reconciler.core.model.names import ContactId, Tag, TagSet
 
 LONGEST_SLUG = 40
 RESERVED = frozenset({"reconciler", "con", "prn", "aux", "nul"})
-"""Names of files that mean something else."""
+"""Names of files with another meaning: the settings, and devices of Windows."""
 
 
 class GroupBy(StrEnum):
@@ -63,37 +63,41 @@ def export_sets(
     present: Set[ContactId] | None = None,
 ) -> Export:
     """`called`: the name of a manifest for all sets. `patterns`: of the tags to take, all of them where there is none.
-    `present`: who is there, where that is known."""
+    `present`: the contacts that are there, where that is known."""
     chosen = tuple(patterns)
-    found: defaultdict[TagSet, list[ContactId]] = defaultdict(list)
+    contacts_of: defaultdict[TagSet, list[ContactId]] = defaultdict(list)
     carried: set[Tag] = set()
     odd = 0
-    for contact, known in observed.items():
-        tags = frozenset(tag for tag in _settled_tags(known) if _matches_any(tag, chosen))
+    for contact, state in observed.items():
+        tags = frozenset(tag for tag in _settled_tags(state) if _matches_any(tag, chosen))
         if not tags or (present is not None and contact not in present):
             continue
         carried |= tags
         declared = frozenset(filter(can_be_declared, tags))
         odd += not _can_be_listed(contact)
         if declared and _can_be_listed(contact):
-            found[declared].append(contact)
-    sets = _sets_by_combination(found) if group_by is GroupBy.COMBINATION else _sets_by_tag(found)
+            contacts_of[declared].append(contact)
+    sets = _sets_by_combination(contacts_of) if group_by is GroupBy.COMBINATION else _sets_by_tag(contacts_of)
     return Export(
-        manifests={each.name: (each,) for each in sets} if group_by is GroupBy.TAG else {called: sets} if sets else {},
-        contacts=sum(map(len, found.values())),
-        pairs=sum(len(tags) * len(contacts) for tags, contacts in found.items()),
+        manifests={exported.name: (exported,) for exported in sets}
+        if group_by is GroupBy.TAG
+        else {called: sets}
+        if sets
+        else {},
+        contacts=sum(map(len, contacts_of.values())),
+        pairs=sum(len(tags) * len(contacts) for tags, contacts in contacts_of.items()),
         undeclarable=tuple(sorted(tag for tag in carried if not can_be_declared(tag))),
         odd=odd,
     )
 
 
-def _settled_tags(known: ContactState) -> TagSet:
-    """What it carries for sure; nothing of a contact that the API refuses."""
-    return frozenset() if known.quarantine is not None else (known.observed or frozenset()) - known.doubt
+def _settled_tags(state: ContactState) -> TagSet:
+    """The tags that it carries for sure; none of a contact that the API refuses."""
+    return frozenset() if state.quarantine is not None else (state.observed or frozenset()) - state.doubt
 
 
 def _matches_any(tag: Tag, patterns: tuple[str, ...]) -> bool:
-    return not patterns or any(fnmatchcase(tag, each) for each in patterns)
+    return not patterns or any(fnmatchcase(tag, pattern) for pattern in patterns)
 
 
 def _can_be_listed(contact: ContactId) -> bool:
@@ -106,9 +110,9 @@ def _can_be_listed(contact: ContactId) -> bool:
     )
 
 
-def _sets_by_combination(found: dict[TagSet, list[ContactId]]) -> tuple[ExportedSet, ...]:
-    """The largest first."""
-    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), sorted(item[0])))
+def _sets_by_combination(contacts_of: dict[TagSet, list[ContactId]]) -> tuple[ExportedSet, ...]:
+    # the largest first: it takes the name that two combinations may share
+    ordered = sorted(contacts_of.items(), key=lambda item: (-len(item[1]), sorted(item[0])))
     name = _make_namer()
     return tuple(
         ExportedSet(name(" ".join(sorted(tags))), tuple(sorted(tags)), tuple(sorted(contacts)))
@@ -116,9 +120,9 @@ def _sets_by_combination(found: dict[TagSet, list[ContactId]]) -> tuple[Exported
     )
 
 
-def _sets_by_tag(found: dict[TagSet, list[ContactId]]) -> tuple[ExportedSet, ...]:
+def _sets_by_tag(contacts_of: dict[TagSet, list[ContactId]]) -> tuple[ExportedSet, ...]:
     holders: defaultdict[Tag, list[ContactId]] = defaultdict(list)
-    for tags, contacts in found.items():
+    for tags, contacts in contacts_of.items():
         for tag in tags:
             holders[tag] += contacts
     name = _make_namer()

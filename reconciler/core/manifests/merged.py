@@ -1,12 +1,13 @@
-"""What the checks look at: the manifests of each location as one, and who is in which set.
+"""The manifests of each location as one, and the members of their sets: the algebra of checks and of `resolve`.
 
 A location's members are worked out once, when first asked for: sets of ids, never an object per contact and tag.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
@@ -21,18 +22,17 @@ MEMBERS_FACTOR = 10
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """All manifests that could be read. `shared`: the rules of the settings; `settled`: the locations that the settings
-    name, each with its place.
-
-    `broken`: sets that are written but could not be used; `complete`: False where a file could not be used. Nothing
-    follows from what is absent in an incomplete whole.
-    """
+    """All manifests that could be read."""
 
     files: tuple[Manifest, ...]
+    # the rules of the settings
     shared: Mapping[Tag, TagRule] = field(default_factory=dict)
     now: Instant | None = None
+    # sets that are written but could not be used
     broken: frozenset[tuple[LocationId, SetName]] = frozenset()
+    # False where a file could not be used: nothing follows then from the absence of a set or a tag
     complete: bool = True
+    # the locations that the settings name, each with its place
     settled: Mapping[LocationId, Source] = field(default_factory=dict)
     locations: tuple[Location, ...] = field(init=False, compare=False)
 
@@ -47,7 +47,7 @@ class Manifests:
 class Location:
     """The manifests of one location, merged: where a name is used twice the first use holds, and a check reports it."""
 
-    def __init__(self, whole: Manifests, location: LocationId, files: tuple[Manifest, ...]) -> None:
+    def __init__(self, manifests: Manifests, location: LocationId, files: tuple[Manifest, ...]) -> None:
         self.location = location
         self.files = files
         self.sets: dict[SetName, ContactSet] = {}
@@ -56,10 +56,12 @@ class Location:
             self.sets.setdefault(contact_set.name, contact_set)
         for rule in self.own_rules():
             own.setdefault(rule.tag, rule)
-        self.rules: dict[Tag, TagRule] = {**whole.shared, **own}
-        self.broken = frozenset(name for place, name in whole.broken if place == location)
-        self.complete = whole.complete and not self.broken
-        self.order, self.cycles = order_sets({name: list_references(found) for name, found in self.sets.items()})
+        self.rules: dict[Tag, TagRule] = {**manifests.shared, **own}
+        self.broken = frozenset(name for place, name in manifests.broken if place == location)
+        self.complete = manifests.complete and not self.broken
+        self.order, self.cycles = order_sets(
+            {name: list_references(contact_set) for name, contact_set in self.sets.items()}
+        )
         listed_size = sum(len(listed.ids) for _, listed in self.listed())
         self.size_limit = MEMBERS_FLOOR + MEMBERS_FACTOR * listed_size
         self.combined_size = self._combined_size(listed_size)
@@ -100,26 +102,24 @@ class Location:
         return total
 
     def members(self, name: SetName) -> Members:
-        """Who is in a set; nobody in a set that is not there, lies in a cycle, or cannot be worked out."""
+        """The members of a set; none of a set that is not there, lies in a cycle, or cannot be worked out."""
         if not self._resolved:
             self._resolved = True
             for combined in self.order if self.resolvable else ():
-                self._resolve(combined)
-        return self._known(name)
+                self._resolve_members(combined)
+        return self._known_members(name)
 
-    def _resolve(self, name: SetName) -> None:
+    def _resolve_members(self, name: SetName) -> None:
         contacts = self.sets[name].contacts
         if not isinstance(contacts, Combined):
             return
-        parts = [self._known(use.name) for use in contacts.sets]
-        found = parts[0] if len(parts) == 1 else frozenset[ContactId]().union(*parts)
-        if contacts.only:
-            found &= frozenset[ContactId]().union(*(self._known(use.name) for use in contacts.only))
-        for use in contacts.minus:
-            found -= self._known(use.name)
-        self._members[name] = found
+        if len(contacts.sets) == 1 and not contacts.only and not contacts.minus:
+            # another name for a set shares its members: a chain of such names takes no memory
+            self._members[name] = self._known_members(contacts.sets[0].name)
+        else:
+            self._members[name] = frozenset(combine_members(contacts, self._known_members))
 
-    def _known(self, name: SetName) -> Members:
+    def _known_members(self, name: SetName) -> Members:
         """The members of a set that is listed, or was resolved before."""
         contacts = self.sets[name].contacts if name in self.sets else None
         if name not in self._members and isinstance(contacts, ListedContacts):
@@ -135,8 +135,22 @@ def list_references(contact_set: ContactSet) -> tuple[SetName, ...]:
     return tuple(use.name for use in (*contacts.sets, *contacts.minus, *contacts.only))
 
 
+def combine_members(contacts: Combined, members: Callable[[SetName], Iterable[ContactId]]) -> Iterable[ContactId]:
+    """Union of sets, kept to `only`, without `minus`; in the order written, as a plan's order follows from it."""
+    combined = dict.fromkeys(chain.from_iterable(members(use.name) for use in contacts.sets))
+    if contacts.only:
+        within = set[ContactId]().union(*(members(use.name) for use in contacts.only))
+        combined = dict.fromkeys(filter(within.__contains__, combined))
+    for use in contacts.minus:
+        # of two sets the smaller one is walked: many small sets without a large one stay cheap
+        for contact in combined.keys() & members(use.name):
+            del combined[contact]
+    return combined
+
+
 def order_sets(graph: Mapping[SetName, tuple[SetName, ...]]) -> tuple[list[SetName], list[list[SetName]]]:
-    """Names with what they refer to first, and the cycles (Tarjan's algorithm, without recursion)."""
+    """Names after those that they refer to, and the cycles (Tarjan's algorithm)."""
+    # without recursion: a hostile manifest may chain thousands of sets
     index: dict[SetName, int] = {}
     low: dict[SetName, int] = {}
     open_names: list[SetName] = []
@@ -154,7 +168,7 @@ def order_sets(graph: Mapping[SetName, tuple[SetName, ...]]) -> tuple[list[SetNa
                 below = iter(graph[name])
                 work[-1] = name, below
             step = next(
-                (found for found in below if found in graph and _visit_set(found, name, index, low, is_open)),
+                (target for target in below if target in graph and _visit_set(target, name, index, low, is_open)),
                 None,
             )
             if step is not None:
@@ -172,13 +186,13 @@ def order_sets(graph: Mapping[SetName, tuple[SetName, ...]]) -> tuple[list[SetNa
 
 
 def _visit_set(
-    found: SetName, name: SetName, index: dict[SetName, int], low: dict[SetName, int], is_open: set[SetName]
+    target: SetName, name: SetName, index: dict[SetName, int], low: dict[SetName, int], is_open: set[SetName]
 ) -> bool:
-    """Whether `found` is still to be visited; otherwise what it tells of the cycle is noted."""
-    if found not in index:
+    """Whether `target` is still to be visited; if it is open, it lies in a cycle with `name`."""
+    if target not in index:
         return True
-    if found in is_open:
-        low[name] = min(low[name], index[found])
+    if target in is_open:
+        low[name] = min(low[name], index[target])
     return False
 
 
@@ -194,7 +208,7 @@ def _cut_component(open_names: list[SetName], is_open: set[SetName], name: SetNa
 
 @dataclass(frozen=True, slots=True)
 class CheckFinding:
-    """One mistake: where it is, what it is, and what to do about it where that can be said."""
+    """One mistake: its place, a message, and the remedy where one can be given."""
 
     source: Source
     message: str

@@ -15,15 +15,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
+from reconciler.core.manifests.merged import combine_members, list_references, order_sets
 from reconciler.core.model.manifest import (
     Authority,
-    Combined,
     ContactSet,
     ListedContacts,
     Manifest,
     OnLeave,
-    SetUse,
     TagRule,
+    TagUse,
 )
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Cause, Reason
@@ -31,15 +31,14 @@ from reconciler.core.model.outcome import Cause, Reason
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What is declared for the contacts that belong to the same sets.
-
-    `absent` holds tags declared absent and those that a group excludes. `keep`: present tags that stay when a
-    contact leaves its sets. `expired`: tags that a set of the contact would declare, were it active now.
-    """
+    """The declarations for the contacts that belong to the same sets."""
 
     present: Mapping[Tag, tuple[Source, ...]] = field(default_factory=dict)
+    # tags declared absent, those that a group excludes, and old names
     absent: Mapping[Tag, Cause] = field(default_factory=dict)
+    # tags that a set of the contact would declare, were it active now
     expired: Mapping[Tag, tuple[Source, ...]] = field(default_factory=dict)
+    # present tags that stay when a contact leaves its sets
     keep: TagSet = frozenset()
     authority: Authority = Authority.ADDITIVE
     ignore: tuple[str, ...] = ()
@@ -49,7 +48,7 @@ UNPLANNED = frozenset({"source", "description"})
 """The fields of a tag's rule that planning does not read."""
 
 NOTHING = Want()
-"""What is declared for a contact of no set."""
+"""The declarations for a contact of no set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +65,21 @@ class ResolvedSet:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The desired tags of one location. `contacts` maps a contact to its index in `wants` and in `memberships`, the
-    sets that it belongs to.
-
-    `owned`: tags named in the location's manifests, their groups and their old names. `valid_until`: the next `from`
-    or `until`, when all this may change. `digest` identifies the resolved tags and rules: comments, order, file names
-    and contacts without a wish do not move it.
-    """
+    """The desired tags of one location."""
 
     location: LocationId
     wants: tuple[Want, ...]
+    # a contact's index in `wants` and in `memberships`
     contacts: Mapping[ContactId, int]
     sets: tuple[ResolvedSet, ...]
     rules: Mapping[Tag, TagRule]
+    # tags named in the location's manifests, their groups and their old names
     owned: TagSet
+    # the next `from` or `until`, when all this may change
     valid_until: Instant | None
+    # identifies tags and rules: comments, order, file names and contacts without a wish do not move it
     digest: str
+    # the names of the sets that a contact belongs to
     memberships: tuple[frozenset[SetName], ...]
 
     @property
@@ -91,7 +89,7 @@ class Desired:
 
     @property
     def set_names(self) -> frozenset[SetName]:
-        return frozenset(each.name for each in self.sets)
+        return frozenset(contact_set.name for contact_set in self.sets)
 
     def want(self, contact: ContactId) -> Want:
         index = self.contacts.get(contact)
@@ -118,79 +116,55 @@ def resolve(
     `authority` are the settings' and give way to the manifest's own.
     """
     sets = tuple(
-        (each, each.authority or manifest.authority or authority) for manifest in manifests for each in manifest.sets
+        (contact_set, contact_set.authority or manifest.authority or authority)
+        for manifest in manifests
+        for contact_set in manifest.sets
     )
     rules = dict(shared_rules or {}) | {tag: rule for manifest in manifests for tag, rule in manifest.rules.items()}
-    members = members_of([each for each, _ in sets])
-    patterns, contacts = _group_contacts([members[each.name] for each, _ in sets])
+    members = members_of([contact_set for contact_set, _ in sets])
+    patterns, contacts = _group_contacts([members[contact_set.name] for contact_set, _ in sets])
     groups, renamed = _tags_by_group(rules), _old_names(rules)
     wants = tuple(_resolve_want([sets[index] for index in pattern], groups, renamed, now=now) for pattern in patterns)
-    resolved = tuple(
-        ResolvedSet(each.name, each.source, members[each.name], is_active(each, now), each.start, each.until)
-        for each, _ in sets
-    )
     return Desired(
         location=manifests[0].location,
         wants=wants,
         contacts=contacts,
-        sets=resolved,
+        sets=tuple(_resolve_set(contact_set, members[contact_set.name], now) for contact_set, _ in sets),
         rules=rules,
         owned=_owned_tags(manifests, groups, renamed),
-        valid_until=_next_boundary([each for each, _ in sets], now),
+        valid_until=_next_boundary([contact_set for contact_set, _ in sets], now),
         digest=_digest_desired(manifests[0].location, wants, contacts, rules),
         memberships=tuple(frozenset(sets[index][0].name for index in pattern) for pattern in patterns),
     )
 
 
-def is_active(each: ContactSet, now: Instant) -> bool:
-    return (each.start is None or each.start <= now) and (each.until is None or now < each.until)
+def is_active(contact_set: ContactSet, now: Instant) -> bool:
+    start, until = contact_set.start, contact_set.until
+    return (start is None or start <= now) and (until is None or now < until)
+
+
+def _resolve_set(contact_set: ContactSet, members: Sequence[ContactId], now: Instant) -> ResolvedSet:
+    active = is_active(contact_set, now)
+    return ResolvedSet(contact_set.name, contact_set.source, members, active, contact_set.start, contact_set.until)
 
 
 def members_of(sets: Iterable[ContactSet]) -> dict[SetName, Sequence[ContactId]]:
     """The members of every set, those of combined sets worked out; raises KeyError for an unknown set."""
-    by_name = {each.name: each for each in sets}
-    done: dict[SetName, Sequence[ContactId]] = {}
-    for name in by_name:
-        _fill(name, by_name, done)
-    return done
-
-
-def _fill(name: SetName, by_name: Mapping[SetName, ContactSet], done: dict[SetName, Sequence[ContactId]]) -> None:
-    stack = [name]
-    while stack:
-        current = stack[-1]
-        contacts = by_name[current].contacts
+    by_name = {contact_set.name: contact_set for contact_set in sets}
+    order, _ = order_sets({name: list_references(contact_set) for name, contact_set in by_name.items()})
+    members: dict[SetName, Sequence[ContactId]] = {}
+    for name in order:
+        contacts = by_name[name].contacts
         if isinstance(contacts, ListedContacts):
-            done[current] = contacts.ids
-        missing = [] if current in done else [use.name for use in _uses(contacts) if use.name not in done]
-        if missing:
-            stack.extend(missing)
-            continue
-        if isinstance(contacts, Combined) and current not in done:
-            done[current] = _combine(contacts, done)
-        stack.pop()
-
-
-def _uses(contacts: ListedContacts | Combined) -> tuple[SetUse, ...]:
-    return () if isinstance(contacts, ListedContacts) else contacts.sets + contacts.minus + contacts.only
-
-
-def _combine(contacts: Combined, done: Mapping[SetName, Sequence[ContactId]]) -> Sequence[ContactId]:
-    members = dict.fromkeys(contact for use in contacts.sets for contact in done[use.name])
-    if contacts.only:
-        within = {contact for use in contacts.only for contact in done[use.name]}
-        members = dict.fromkeys(contact for contact in members if contact in within)
-    for use in contacts.minus:
-        for contact in done[use.name]:
-            members.pop(contact, None)
-    return tuple(members)
+            members[name] = contacts.ids
+        else:
+            members[name] = tuple(combine_members(contacts, members.__getitem__))
+    return members
 
 
 def _group_contacts(members: Sequence[Sequence[ContactId]]) -> tuple[list[tuple[int, ...]], dict[ContactId, int]]:
-    """The distinct combinations of sets, and which one each contact has.
-
-    Walks the sets once; a contact moves from combination to combination, so the cost is one look-up a member.
-    """
+    """The distinct combinations of sets, and the index of the one that each contact has."""
+    # walks the sets once; a contact moves from combination to combination, so the cost is one look-up a member
     patterns: list[tuple[int, ...]] = [()]
     contacts: dict[ContactId, int] = {}
     for index, ids in enumerate(members):
@@ -226,50 +200,63 @@ def _resolve_want(
     *,
     now: Instant,
 ) -> Want:
-    active = [(each, authority) for each, authority in sets if is_active(each, now)]
-    present = _sources_by_tag([use for each, _ in active for use in each.tags])
-    asked_absent = _sources_by_tag([use for each, _ in active for use in each.absent])
+    active = [(contact_set, authority) for contact_set, authority in sets if is_active(contact_set, now)]
+    present = _sources_by_tag([use for contact_set, _ in active for use in contact_set.tags])
+    asked_absent = _sources_by_tag([use for contact_set, _ in active for use in contact_set.absent])
     absent = {
-        other: Cause(Reason.GROUP, sources)
+        excluded: Cause(Reason.GROUP, sources)
         for tag, sources in present.items()
-        for other in groups.get(tag, frozenset())
-        if other not in present
+        for excluded in groups.get(tag, frozenset())
+        if excluded not in present
     }
     absent |= {
         renamed[tag]: Cause(Reason.RENAMED, sources)
         for tag, sources in present.items()
         if tag in renamed and renamed[tag] not in present
     }
+    # a tag that is named absent has that reason, also where a group excludes it
     absent |= {tag: Cause(Reason.ABSENT, sources) for tag, sources in asked_absent.items()}
-    expired = [use for each, _ in sets if not is_active(each, now) for use in each.tags if use.tag not in present]
-    firm = {use.tag for each, _ in active if each.on_leave is OnLeave.REMOVE for use in each.tags}
+    expired = [
+        use
+        for contact_set, _ in sets
+        if not is_active(contact_set, now)
+        for use in contact_set.tags
+        if use.tag not in present
+    ]
+    # a tag stays on leaving only where every active set that declares it keeps it
+    firm = {use.tag for contact_set, _ in active if contact_set.on_leave is OnLeave.REMOVE for use in contact_set.tags}
     return Want(
         present=present,
         absent=absent,
         expired=_sources_by_tag(expired),
         keep=frozenset(present) - firm,
         authority=max((authority for _, authority in active), key=_STRENGTH.__getitem__, default=Authority.ADDITIVE),
-        ignore=tuple(sorted({pattern for each, _ in active for pattern in each.ignore})),
+        ignore=tuple(sorted({pattern for contact_set, _ in active for pattern in contact_set.ignore})),
     )
 
 
-def _sources_by_tag(uses: Iterable[object]) -> dict[Tag, tuple[Source, ...]]:
-    found: defaultdict[Tag, list[Source]] = defaultdict(list)
+def _sources_by_tag(uses: Iterable[TagUse]) -> dict[Tag, tuple[Source, ...]]:
+    sources: defaultdict[Tag, list[Source]] = defaultdict(list)
     for use in uses:
-        found[use.tag].append(use.source)  # type: ignore[attr-defined]
-    return {tag: tuple(sorted(set(found[tag]))) for tag in sorted(found)}
+        sources[use.tag].append(use.source)
+    return {tag: tuple(sorted(set(sources[tag]))) for tag in sorted(sources)}
 
 
 def _owned_tags(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet], renamed: Mapping[Tag, Tag]) -> TagSet:
-    """A shared rule may group a named tag, or name its old name: what follows from that is owned too."""
-    named = {use.tag for manifest in manifests for each in manifest.sets for use in each.tags + each.absent}
+    named = {
+        use.tag
+        for manifest in manifests
+        for contact_set in manifest.sets
+        for use in contact_set.tags + contact_set.absent
+    }
     named |= {tag for manifest in manifests for tag in manifest.rules}
+    # a shared rule may group a named tag, or name its old name: these tags are owned too
     old_names = {renamed[tag] for tag in named if tag in renamed}
     return frozenset(named | old_names).union(*(groups[tag] for tag in named if tag in groups))
 
 
 def _next_boundary(sets: Iterable[ContactSet], now: Instant) -> Instant | None:
-    edges = [edge for each in sets for edge in (each.start, each.until) if edge is not None and edge > now]
+    edges = [edge for entry in sets for edge in (entry.start, entry.until) if edge is not None and edge > now]
     return min(edges, default=None)
 
 
@@ -284,6 +271,7 @@ def _digest_desired(
     members: defaultdict[str, list[ContactId]] = defaultdict(list)
     for contact, index in contacts.items():
         members[texts[index]].append(contact)
+    # a contact that leaves a set without tags changes no plan
     members.pop(_describe_want(NOTHING), None)
     digest = hashlib.sha256(json.dumps([location, [_describe_rule(rules[tag]) for tag in sorted(rules)]]).encode())
     for text in sorted(members):
@@ -293,7 +281,7 @@ def _digest_desired(
 
 def _describe_want(want: Want) -> str:
     """Every field of the wish, without the places in files where it was written."""
-    values = {each.name: getattr(want, each.name) for each in fields(want)}
+    values = {entry.name: getattr(want, entry.name) for entry in fields(want)}
     reasons = {tag: cause.reason for tag, cause in want.absent.items()}
     values |= {"present": sorted(want.present), "absent": reasons, "expired": sorted(want.expired)}
     return json.dumps([*(values | {"keep": sorted(want.keep)}).values()], sort_keys=True)
@@ -301,4 +289,4 @@ def _describe_want(want: Want) -> str:
 
 def _describe_rule(rule: TagRule) -> list[object]:
     """Every field of the rule but those that change no plan: a field that is new moves the digest."""
-    return [getattr(rule, each.name) for each in fields(rule) if each.name not in UNPLANNED]
+    return [getattr(rule, entry.name) for entry in fields(rule) if entry.name not in UNPLANNED]

@@ -2,9 +2,9 @@
 
 Rules
 1. A check reports all of its mistakes; none depends on the order of files or keys.
-2. What names two places names both.
-3. Where something could not be read, a check concludes nothing from its absence.
-4. An error is what must not be applied; a warning is probably a mistake; an info is worth knowing in a review.
+2. A finding about two places names both.
+3. Where a file could not be read, a check concludes nothing from its absence.
+4. An error must not be applied; a warning is probably a mistake; an info is worth knowing in a review.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ CHECKS = (
 
 def check_manifests(manifests: Manifests) -> tuple[Problem, ...]:
     """Everything that is wrong or worth knowing, sorted by place."""
-    found = [
+    problems = [
         Problem(finding.source, finding.message, entry.name, entry.severity, finding.hint)
         for entry in CHECKS
         for finding in entry.find(manifests)
     ]
-    return tuple(sorted(found, key=lambda problem: problem.sort_key))
+    return tuple(sorted(problems, key=lambda problem: problem.sort_key))

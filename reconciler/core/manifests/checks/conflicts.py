@@ -43,8 +43,8 @@ class DatedUse:
 class Clash:
     """Two demands, the earlier written first, with the number of contacts and the first of them."""
 
-    one: DatedUse
-    other: DatedUse
+    first: DatedUse
+    second: DatedUse
     contacts: int
     example: ContactId
 
@@ -59,19 +59,19 @@ def present_and_absent(manifests: Manifests) -> Iterator[CheckFinding]:
                 demands[use.tag].append(DatedUse(contact_set, _PRESENT, use))
             for use in contact_set.absent:
                 if use.tag in present:
-                    first = next(other for other in contact_set.tags if other.tag == use.tag)
+                    declared = next(twin for twin in contact_set.tags if twin.tag == use.tag)
                     yield CheckFinding(
-                        use.source, f"tag {use.tag!r} is both under tags ({first.source}) and under absent"
+                        use.source, f"tag {use.tag!r} is both under tags ({declared.source}) and under absent"
                     )
                 else:
                     demands[use.tag].append(DatedUse(contact_set, _ABSENT, use))
         for tag in sorted(demands):
             for clash in find_clashes(location, demands[tag], manifests.now):
-                one, other = clash.one, clash.other
+                early, late = clash.first, clash.second
                 message = (
-                    f"tag {tag!r} must be {other.label} here and {one.label} at {one.use.source}, {_for_whom(clash)}"
+                    f"tag {tag!r} must be {late.label} here and {early.label} at {early.use.source}, {_for_whom(clash)}"
                 )
-                yield CheckFinding(other.use.source, message, _REMEDY)
+                yield CheckFinding(late.use.source, message, _REMEDY)
 
 
 def two_of_a_group(manifests: Manifests) -> Iterator[CheckFinding]:
@@ -93,12 +93,12 @@ def two_of_a_group(manifests: Manifests) -> Iterator[CheckFinding]:
                     demands[group].append(DatedUse(contact_set, use.tag, use))
         for group in sorted(demands):
             for clash in find_clashes(location, demands[group], manifests.now):
-                one, other = clash.one, clash.other
+                early, late = clash.first, clash.second
                 message = (
-                    f"tag {other.label!r} and tag {one.label!r} at {one.use.source} are both of the group {group!r}, "
-                    f"{_for_whom(clash)}"
+                    f"tag {late.label!r} and tag {early.label!r} at {early.use.source} "
+                    f"are both of the group {group!r}, {_for_whom(clash)}"
                 )
-                yield CheckFinding(other.use.source, message, _REMEDY)
+                yield CheckFinding(late.use.source, message, _REMEDY)
 
 
 _REMEDY = "take the contacts out of one set (`except`), or bound the sets in time (`from`, `until`)"
@@ -111,25 +111,30 @@ def _for_whom(clash: Clash) -> str:
 
 
 def find_clashes(location: Location, demands: Iterable[DatedUse], now: Instant | None) -> list[Clash]:
-    """The clashes among demands, sorted by place; demands whose time is over are left out."""
+    """The clashes among demands, sorted by place; demands of a time that is over are left out."""
     alive = [demand for demand in demands if demand.start < demand.until and (now is None or demand.until > now)]
     alive.sort(key=lambda demand: demand.use.source)
+    # most tags have no demands that could clash: their contacts need not be looked at
     if next(find_rivals(alive), None) is None:
         return []
-    found: dict[tuple[int, int], tuple[int, ContactId]] = {}
+    counted: dict[tuple[int, int], tuple[int, ContactId]] = {}
     for numbers, contacts, example in _contacts_by_demands(
         location, alive, _contacts_under_many_labels(location, alive)
     ):
         places = {id(alive[number]): number for number in numbers}
-        for one, other in find_rivals([alive[number] for number in numbers]):
-            pair = tuple(sorted((places[id(one)], places[id(other)])))
-            count, known = found.get((pair[0], pair[1]), (0, example))
-            found[pair[0], pair[1]] = (count + contacts, min(known, example))
-    return [Clash(alive[one], alive[other], count, example) for (one, other), (count, example) in sorted(found.items())]
+        for first, second in find_rivals([alive[number] for number in numbers]):
+            pair = tuple(sorted((places[id(first)], places[id(second)])))
+            count, lowest = counted.get((pair[0], pair[1]), (0, example))
+            counted[pair[0], pair[1]] = (count + contacts, min(lowest, example))
+    return [
+        Clash(alive[first], alive[second], count, example)
+        for (first, second), (count, example) in sorted(counted.items())
+    ]
 
 
 def find_rivals(demands: Iterable[DatedUse]) -> Iterator[tuple[DatedUse, DatedUse]]:
-    """Demands of different labels whose times overlap: for each demand one that starts earlier, if there is any."""
+    """Demands of different labels with times that overlap: for each demand one that starts earlier, if there is any."""
+    # the demands that last longest, of two different labels: if none of these two clashes, no earlier one does
     best: DatedUse | None = None
     second: DatedUse | None = None
     for demand in sorted(demands, key=lambda demand: demand.start):

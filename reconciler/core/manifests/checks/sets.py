@@ -1,4 +1,4 @@
-"""Checks of contact sets: their names, whom they hold, when they hold."""
+"""Checks of contact sets: their names, their contacts, their times."""
 
 from __future__ import annotations
 
@@ -107,10 +107,10 @@ def contact_ids(manifests: Manifests) -> Iterator[CheckFinding]:
         for _, listed in location.listed():
             odd = list(filterfalse(looks_like_contact_id, listed.ids))
             for place, contact in enumerate(odd[:LISTED], 1):
-                rest = f" (and {len(odd) - LISTED:,} more in this list)" if place == LISTED < len(odd) else ""
+                more = f" (and {len(odd) - LISTED:,} more in this list)" if place == LISTED < len(odd) else ""
                 yield CheckFinding(
                     listed.place(listed.ids.index(contact)),
-                    f"{contact[:80]!r} cannot be a HighLevel contact id{rest}",
+                    f"{contact[:80]!r} cannot be a HighLevel contact id{more}",
                     "an id has 20 letters and digits; this one is sent, and would come back rejected",
                 )
 
@@ -120,10 +120,10 @@ def shared_contacts(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         seen: dict[str, frozenset[ContactId]] = {}
         for manifest in location.files if len(location.files) > 1 else ():
-            lists = [found.contacts.ids for found in manifest.sets if isinstance(found.contacts, ListedContacts)]
+            lists = [part.contacts.ids for part in manifest.sets if isinstance(part.contacts, ListedContacts)]
             ids = frozenset[ContactId]().union(*lists)
-            for path, others in seen.items():
-                if common := ids & others:
+            for path, listed in seen.items():
+                if common := ids & listed:
                     message = f"{len(common):,} of its {len(ids):,} contacts are listed in {path} too"
                     yield CheckFinding(manifest.source, f"{message}, for example {min(common)!r}")
             seen[manifest.path] = ids

@@ -16,9 +16,9 @@ def equal_rules(manifests: Manifests) -> Iterator[CheckFinding]:
     """A tag's rules in several files of a location must say the same."""
     for location in manifests.locations:
         for rule in location.own_rules():
-            other = location.rules[rule.tag]
-            if not _same_rule(rule, other):
-                message = f"the rule for tag {rule.tag!r} differs from the one at {other.source}"
+            twin = location.rules[rule.tag]
+            if not _same_rule(rule, twin):
+                message = f"the rule for tag {rule.tag!r} differs from the one at {twin.source}"
                 yield CheckFinding(rule.source, message, "a rule is given once, or the same everywhere")
 
 
@@ -26,15 +26,15 @@ def replaced_rules(manifests: Manifests) -> Iterator[CheckFinding]:
     """A manifest's rule that stands in place of a different one of the settings, as a whole."""
     for location in manifests.locations:
         for rule in location.own_rules():
-            other = manifests.shared.get(rule.tag)
-            if other is not None and not _same_rule(rule, other):
+            shared = manifests.shared.get(rule.tag)
+            if shared is not None and not _same_rule(rule, shared):
                 yield CheckFinding(
-                    rule.source, f"this rule for tag {rule.tag!r} replaces the shared one at {other.source}"
+                    rule.source, f"this rule for tag {rule.tag!r} replaces the shared one at {shared.source}"
                 )
 
 
-def _same_rule(one: TagRule, other: TagRule) -> bool:
-    return replace(one, source=other.source) == other
+def _same_rule(first: TagRule, second: TagRule) -> bool:
+    return replace(first, source=second.source) == second
 
 
 def contradictory_rules(manifests: Manifests) -> Iterator[CheckFinding]:
@@ -84,7 +84,7 @@ def renamed_tags(manifests: Manifests) -> Iterator[CheckFinding]:
 
 
 def unused_rules(manifests: Manifests) -> Iterator[CheckFinding]:
-    """Rules for tags that no set names; says nothing where something could not be read."""
+    """Rules for tags that no set names; finds none where a file could not be read."""
     if not manifests.complete or any(not location.complete for location in manifests.locations):
         return
     used_shared: set[Tag] = set()
@@ -102,7 +102,7 @@ def unused_rules(manifests: Manifests) -> Iterator[CheckFinding]:
 
 
 def _used_tags(location: Location) -> set[Tag]:
-    """Tags that a rule does something for: named ones, others of their groups, those kept or cleared anyway."""
+    """Tags that a rule has an effect on: named ones, others of their groups, those kept or cleared anyway."""
     named = {use.tag for use in location.tag_uses()}
     groups = {location.rules[tag].group for tag in named if tag in location.rules} - {""}
     alone = {tag for tag, rule in location.rules.items() if rule.protected or rule.exclusive or rule.group in groups}
@@ -138,12 +138,12 @@ def can_be_declared(tag: Tag) -> bool:
 
 
 def bidi_characters(manifests: Manifests) -> Iterator[CheckFinding]:
-    """Characters that make a tag read differently from what it is."""
+    """Characters that make a tag read differently from its spelling."""
     return _find_characters(manifests, _BIDI.__contains__, "a character that changes the direction of reading")
 
 
 def invisible_characters(manifests: Manifests) -> Iterator[CheckFinding]:
-    """Characters that nobody sees."""
+    """Characters that no reader sees."""
     return _find_characters(manifests, _is_invisible, "an invisible character")
 
 
@@ -151,13 +151,13 @@ def _is_invisible(char: str) -> bool:
     return unicodedata.category(char) == "Cf" and char not in _BIDI and char not in _JOINERS
 
 
-def _find_characters(manifests: Manifests, is_bad: Callable[[str], bool], what: str) -> Iterator[CheckFinding]:
+def _find_characters(manifests: Manifests, is_bad: Callable[[str], bool], kind: str) -> Iterator[CheckFinding]:
     for source, written in written_tags(manifests):
         if written.isascii() and written.isprintable():
             continue
         bad = next((char for char in written if is_bad(char)), None)
         if bad is not None:
-            yield CheckFinding(source, f"tag {written!a} has {what}, U+{ord(bad):04X}")
+            yield CheckFinding(source, f"tag {written!a} has {kind}, U+{ord(bad):04X}")
 
 
 def tags_with_commas(manifests: Manifests) -> Iterator[CheckFinding]:
@@ -200,8 +200,8 @@ def mixed_scripts(manifests: Manifests) -> Iterator[CheckFinding]:
 def _lookalike_scripts(text: str) -> set[str]:
     if text.isascii():
         return set()
-    found = {unicodedata.name(char, "").split(" ")[0] for char in text if char.isalpha()}
-    return found & _LOOKALIKE_SCRIPTS
+    scripts = {unicodedata.name(char, "").split(" ")[0] for char in text if char.isalpha()}
+    return scripts & _LOOKALIKE_SCRIPTS
 
 
 def lookalike_tags(manifests: Manifests) -> Iterator[CheckFinding]:
@@ -209,11 +209,11 @@ def lookalike_tags(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         first: dict[str, TagUse] = {}
         for use in _first_uses(location.tag_uses()):
-            other = first.setdefault(_make_skeleton(use.tag), use)
-            if other.tag != use.tag:
+            twin = first.setdefault(_make_skeleton(use.tag), use)
+            if twin.tag != use.tag:
                 yield CheckFinding(
                     use.source,
-                    f"tag {use.tag!r} looks like tag {other.tag!r} at {other.source}, and is another one",
+                    f"tag {use.tag!r} looks like tag {twin.tag!r} at {twin.source}, and is another one",
                 )
 
 
@@ -225,12 +225,12 @@ def spelling_variants(manifests: Manifests) -> Iterator[CheckFinding]:
     """One tag in two spellings, once a tag and location."""
     for location in manifests.locations:
         first: dict[Tag, TagUse] = {}
-        told: set[Tag] = set()
+        reported: set[Tag] = set()
         for use in sorted(location.tag_uses(), key=lambda use: use.source):
-            other = first.setdefault(use.tag, use)
-            if use.written.strip() != other.written.strip() and use.tag not in told:
-                told.add(use.tag)
-                message = f"tag {use.written.strip()!r} is written {other.written.strip()!r} at {other.source}"
+            earlier = first.setdefault(use.tag, use)
+            if use.written.strip() != earlier.written.strip() and use.tag not in reported:
+                reported.add(use.tag)
+                message = f"tag {use.written.strip()!r} is written {earlier.written.strip()!r} at {earlier.source}"
                 yield CheckFinding(use.source, f"{message}: HighLevel lower-cases tags, both are {use.tag!r}")
 
 
@@ -239,11 +239,11 @@ def repeated_tags(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         for contact_set in location.all_sets():
             for uses in (contact_set.tags, contact_set.absent):
-                known: dict[Tag, TagUse] = {}
+                first: dict[Tag, TagUse] = {}
                 for use in uses:
-                    other = known.setdefault(use.tag, use)
-                    if other is not use:
-                        yield CheckFinding(use.source, f"tag {use.tag!r} is already listed at {other.source}")
+                    earlier = first.setdefault(use.tag, use)
+                    if earlier is not use:
+                        yield CheckFinding(use.source, f"tag {use.tag!r} is already listed at {earlier.source}")
 
 
 def written_tags(manifests: Manifests) -> Iterator[tuple[Source, str]]:
