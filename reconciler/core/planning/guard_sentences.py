@@ -157,8 +157,8 @@ def _empties_tag(measured: Measured) -> str:
 
 
 def _min_holders(measured: Measured) -> str:
-    remaining, floor = _contacts(measured.numerator), f"(limit: at least {measured.limit:,g})"
-    return f"it would leave {remaining} with {measured.scope!r}, of {measured.denominator:,} {floor}"
+    remaining, before = _contacts(measured.numerator), measured.denominator
+    return f"it would leave {remaining} with {measured.scope!r}, of {before:,} (limit: at least {measured.limit:,g})"
 
 
 def _odd_ids(measured: Measured) -> str:
