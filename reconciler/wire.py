@@ -231,7 +231,7 @@ def _contact_of(item: JsonObject) -> ContactRead:
     try:
         updated = parse_instant(_read_text(item, "dateUpdated"))
     except ValueError:
-        # the date only saves readings; without it the contact is read as if it had changed
+        # without its date a contact is still read; it only proves less about a write in doubt
         updated = None
     contact = _read_text(item, "id")
     if not 0 < len(contact) <= LONGEST_ID:

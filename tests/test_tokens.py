@@ -66,8 +66,8 @@ class TokenPlace(httpx.AsyncBaseTransport):
         return asyncio.run(self.api.update_tags(UPDATE))
 
     def revoke(self) -> None:
-        assert self.app.counter is not None
-        self.app.counter.revoke()
+        assert self.app.exchange is not None
+        self.app.exchange.revoke()
 
     def failure(self) -> ApiError:
         with pytest.raises(ApiError) as caught:
@@ -79,8 +79,8 @@ class TokenPlace(httpx.AsyncBaseTransport):
         return caught.value
 
     def secrets(self) -> set[str]:
-        assert self.app.counter is not None
-        return {AGENCY_TOKEN, *self.app.counter.issued}
+        assert self.app.exchange is not None
+        return {AGENCY_TOKEN, *self.app.exchange.issued}
 
     @property
     def exchanges(self) -> int:

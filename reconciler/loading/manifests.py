@@ -202,8 +202,8 @@ class _Loader:
 
     def _read_root(self, name: str) -> Node | None:
         """A file's document; None where it has none, or none that can be used."""
-        # a message with such a name could change what a terminal shows
         path = display_path(self._files, name)
+        # printed as it is, such a name could change what a terminal shows
         if not name.isprintable():
             self._add_problem(Source(ascii(path)[1:-1]), "a file name with characters that cannot be shown", "path")
             self.complete = False

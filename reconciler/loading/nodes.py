@@ -246,7 +246,7 @@ class _Builder:
         if self._values > MAX_VALUES:
             hint = "put the contacts into a file beside the manifest"
             self.stop(node.source, "size", f"more than {MAX_VALUES:,} values in a manifest", hint)
-        # with an alias or a merge key something is missing in the document, and to load it would prune that
+        # an alias or a merge key leaves a gap: errors that follow from it are none of the author's
         if not self._stack:
             self.root = None if self._unusable else node
             return

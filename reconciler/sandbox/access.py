@@ -139,7 +139,7 @@ class TokenExchange:
         """Every location token ends now."""
         self.issued.clear()
 
-    def exchange(self, request: Request, now: Instant) -> JsonObject:
+    def issue_token(self, request: Request, now: Instant) -> JsonObject:
         """The answer's document; raises RefusedRequest where the form is not right."""
         form = self._read_form(request)
         if form["companyId"] != self.agency.company:

@@ -76,7 +76,7 @@ class App:
         agency: SandboxAgency | None = None,
     ) -> None:
         self.world = world
-        self.counter = None if agency is None else TokenExchange(agency, world.location, world.assumptions)
+        self.exchange = None if agency is None else TokenExchange(agency, world.location, world.assumptions)
         self.limiter = Limiter(limits or Limits(), world.assumptions)
         self._accesses = {access.token: access for access in accesses}
         self._search = Search(world)
@@ -101,8 +101,8 @@ class App:
         return self._with_limits(response, now)
 
     def _answer_request(self, request: Request, now: Instant) -> Response:
-        if self.counter is not None and _bearer_token(request) == self.counter.agency.token:
-            return self._exchange_token(self.counter, request, now)
+        if self.exchange is not None and _bearer_token(request) == self.exchange.agency.token:
+            return self._exchange_token(self.exchange, request, now)
         return self._route_request(request, self._check_access(request, now), now)
 
     def too_many(self, now: Instant) -> Response:
@@ -120,8 +120,8 @@ class App:
 
     def _find_access(self, request: Request, now: Instant) -> Access | None:
         token = _bearer_token(request)
-        if self.counter is not None and self.counter.is_good(token, now):
-            return Access(token, self.counter.agency.scopes)
+        if self.exchange is not None and self.exchange.is_good(token, now):
+            return Access(token, self.exchange.agency.scopes)
         return self._accesses.get(token)
 
     def _check_access(self, request: Request, now: Instant) -> Access:
@@ -132,12 +132,12 @@ class App:
         _check_version(request)
         return access
 
-    def _exchange_token(self, counter: TokenExchange, request: Request, now: Instant) -> Response:
+    def _exchange_token(self, exchange: TokenExchange, request: Request, now: Instant) -> Response:
         """The one request that an agency's token may make."""
         _check_version(request)
         if (request.method, request.segments) != ("POST", ["oauth", "locationToken"]):
             raise RefusedRequest(401, NO_SCOPE)
-        return json_response(self.world.assumptions.exchange_status, counter.exchange(request, now))
+        return json_response(self.world.assumptions.exchange_status, exchange.issue_token(request, now))
 
     def _route_request(self, request: Request, access: Access, now: Instant) -> Response:
         match request.method, request.segments:

@@ -49,21 +49,21 @@ class FaultlessNetwork:
 
 
 @dataclass(slots=True)
-class Site:
-    """The things that all connections of one server share."""
+class Connections:
+    """The connections of one server, and the things that they share."""
 
     network: Network
     now: Callable[[], Instant]
     latency_s: float = 0.0
     open: set[SandboxConnection] = field(default_factory=set)
-    deserted: asyncio.Event = field(default_factory=asyncio.Event)
+    all_closed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class SandboxConnection(asyncio.Protocol):
     """States: reading a request; busy with one; silent (its answer was lost); ended (dropping all that still comes)."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, shared: Connections) -> None:
+        self._shared = shared
         self._http = h11.Connection(h11.SERVER)
         # the request that is read or answered; h11 keeps neither its head nor its body
         self._head: h11.Request | None = None
@@ -73,13 +73,13 @@ class SandboxConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._site.open.add(self)
-        self._site.deserted.clear()
+        self._shared.open.add(self)
+        self._shared.all_closed.clear()
 
     def connection_lost(self, _problem: Exception | None) -> None:
-        self._site.open.discard(self)
-        if not self._site.open:
-            self._site.deserted.set()
+        self._shared.open.discard(self)
+        if not self._shared.open:
+            self._shared.all_closed.set()
 
     def data_received(self, data: bytes) -> None:
         # after the end, bytes are still read: unread ones would reset the connection before its answer is there
@@ -152,7 +152,7 @@ class SandboxConnection(asyncio.Protocol):
         assert self._head is not None
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._head.headers}
         method, target = self._head.method.decode("latin-1"), self._head.target.decode("latin-1")
-        delivery = self._site.network.handle(Request(method, target, headers, bytes(self._body)), self._site.now())
+        delivery = self._shared.network.handle(Request(method, target, headers, bytes(self._body)), self._shared.now())
         self._call_later(lambda: self._deliver_answer(delivery))
 
     def _deliver_answer(self, delivery: Delivery) -> None:
@@ -195,7 +195,7 @@ class SandboxConnection(asyncio.Protocol):
         self._http.start_next_cycle()
         self._busy = False
         # without latency all this runs inside of the loop that reads events, which goes on by itself
-        if self._site.latency_s > 0:
+        if self._shared.latency_s > 0:
             self._read_events()
 
     def _refuse_request(self, status: int, message: str) -> None:
@@ -218,7 +218,7 @@ class SandboxConnection(asyncio.Protocol):
         headers = [
             (b"content-type", response.kind.encode()),
             (b"content-length", b"%d" % len(response.body)),
-            (b"date", formatdate(self._site.now() / 1000, usegmt=True).encode()),
+            (b"date", formatdate(self._shared.now() / 1000, usegmt=True).encode()),
             *((name.encode(), value.encode()) for name, value in response.headers),
         ]
         if self._closing:
@@ -232,7 +232,7 @@ class SandboxConnection(asyncio.Protocol):
 
     def _call_later(self, step: Callable[[], None]) -> None:
         """Takes a step after half of the latency: one half lies before the effect, one after it."""
-        if self._site.latency_s > 0:
-            asyncio.get_running_loop().call_later(self._site.latency_s / 2, step)
+        if self._shared.latency_s > 0:
+            asyncio.get_running_loop().call_later(self._shared.latency_s / 2, step)
         else:
             step()

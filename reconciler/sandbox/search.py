@@ -121,7 +121,7 @@ class Search:
 
     def _row_document(self, contact: Contact) -> JsonObject:
         row = contact_document(contact) | {"searchAfter": [contact.added, contact.id]}
-        # by the sum of its letters: the same contacts in every search, and none that a test would name
+        # by the sum of its letters: the same contacts in every search
         nth = self._world.assumptions.search_row_without_tags
         if nth and sum(contact.id.encode()) % nth == 0:
             del row["tags"]

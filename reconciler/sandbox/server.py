@@ -28,7 +28,7 @@ from typing import TypeVar
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
-from reconciler.sandbox.connection import FaultlessNetwork, Network, SandboxConnection, Site
+from reconciler.sandbox.connection import Connections, FaultlessNetwork, Network, SandboxConnection
 from reconciler.sandbox.world import World
 
 HOST = "127.0.0.1"
@@ -60,10 +60,10 @@ async def serve(
     latency_ms: int = 0,
 ) -> None:
     """Answers requests until `stop` is set; calls `ready` with the real port. Raises PortUnavailable."""
-    site = Site(FaultlessNetwork(network) if isinstance(network, App) else network, now, latency_ms / 1000)
+    shared = Connections(FaultlessNetwork(network) if isinstance(network, App) else network, now, latency_ms / 1000)
     loop = asyncio.get_running_loop()
     try:
-        server = await loop.create_server(lambda: SandboxConnection(site), HOST, port)
+        server = await loop.create_server(lambda: SandboxConnection(shared), HOST, port)
     except (OSError, OverflowError) as problem:
         raise _port_error(port, problem) from problem
     # the port is only known now where 0 was asked for
@@ -72,7 +72,7 @@ async def serve(
         await stop.wait()
     finally:
         server.close()
-        await _drain_connections(site)
+        await _drain_connections(shared)
 
 
 def run(
@@ -162,18 +162,18 @@ def in_background(
         thread.join()
 
 
-async def _drain_connections(site: Site) -> None:
+async def _drain_connections(shared: Connections) -> None:
     # a socket that was accepted in the last moment becomes a connection in the next turns of the loop
     for _ in range(LAST_TURNS):
         await asyncio.sleep(0)
-    if not site.open:
+    if not shared.open:
         return
-    for connection in tuple(site.open):
+    for connection in tuple(shared.open):
         connection.finish()
     # a client that does not read its answer must not hold up the end
     with suppress(TimeoutError):
-        await asyncio.wait_for(site.deserted.wait(), GRACE_S + site.latency_s)
-    for connection in tuple(site.open):
+        await asyncio.wait_for(shared.all_closed.wait(), GRACE_S + shared.latency_s)
+    for connection in tuple(shared.open):
         connection.abandon()
 
 

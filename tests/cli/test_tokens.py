@@ -40,7 +40,7 @@ def test_an_agencys_token_serves_and_is_nowhere(
     ]
     # who was read as gone for the plan gets nothing, and is refused nothing
     assert [each.code for each in said] == [0, 0, 0, 0, 0, 7]
-    counter = agency.network.app.counter
+    counter = agency.network.app.exchange
     assert counter is not None
     tokens = {AGENCY_TOKEN, *counter.issued}
     assert len(tokens) == 5, "the apply of a plan file reads again what the file claims"
