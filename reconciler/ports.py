@@ -120,21 +120,21 @@ class LocationStore(LocationReader, Protocol):
         set_sizes: Mapping[SetName, int] | None,
         ending: RunEnding | None = None,
     ) -> None:
-        """`set_sizes`: those of a run that completed, None for one that did not. `ending`: what its report tells."""
+        """`set_sizes`: those of a run that completed, None for one that did not. `ending`: its report."""
 
     def save_states(self, lease: Lease, changed: Mapping[ContactId, ContactState], /) -> None:
-        """What became known without a request. The serial grows where that is new."""
+        """Saves states that changed without a request. The serial grows where they are new."""
 
     def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState], /) -> None:
-        """As `learn`; what enters the ledger by it is journalled as adopted by the run."""
+        """As `save_states`; pairs that enter the ledger by it are journalled as adopted by the run."""
 
     def save_facts(self, lease: Lease, facts: Facts, /) -> None:
-        """What the location taught us, all of it. The serial grows where that is new."""
+        """Saves all that the location taught us: limits, spellings, habits. The serial grows where they are new."""
 
     def record_intent(
         self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant, /
     ) -> int:
-        """The intent to send `batch`, durable before it leaves, and what it makes of its contacts; a batch number."""
+        """The intent to send `batch`, durable before it leaves, and the states that follow; the batch's number."""
 
     def record_answer(
         self,
@@ -145,7 +145,7 @@ class LocationStore(LocationReader, Protocol):
         now: Instant,
         /,
     ) -> None:
-        """The answer to batch `number` and what it makes of its contacts."""
+        """The answer to batch `number`, and the states that follow."""
 
     def withdraw_batch(
         self, lease: Lease, number: int, changed: Mapping[ContactId, ContactState], now: Instant, /
@@ -153,11 +153,10 @@ class LocationStore(LocationReader, Protocol):
         """Batch `number` is known to have had no effect."""
 
     def prune_journal(self, lease: Lease, keep: int, /) -> None:
-        """Gives up the rows of all but the last `keep` runs that sent or adopted anything; the runs stay
-        listed."""
+        """Gives up the rows of all but the last `keep` runs with batches or adoptions; the runs stay listed."""
 
     def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId], /) -> None:
-        """Nothing is known of these contacts any more, nor of what became of them in earlier runs."""
+        """Deletes the contacts, and their rows in the journal of earlier runs."""
 
     def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog], /) -> None:
         """The location becomes `state`, lineage and serial included, with the journal `runs`."""

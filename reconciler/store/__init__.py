@@ -1,4 +1,4 @@
-"""Where state lives. Law: sees ports and core. One door: `open_reader(url)` to look, `open_store(url)` to change."""
+"""Where state lives. Law: sees ports and core. Two doors: `open_reader(url)` to look, `open_store(url)` to change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def is_remote(url: str) -> bool:
 
 
 def open_reader(url: str) -> AbstractContextManager[StateReader]:
-    """State to look at; what is not there is an empty state and is not created."""
+    """State to look at; a state that is not there reads as an empty one and is not created."""
     if _scheme(url) in OBJECTS:
         return _open_objects(url)
     if LOCATION in url:
@@ -45,7 +45,7 @@ def open_reader(url: str) -> AbstractContextManager[StateReader]:
 
 
 def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateStore]:
-    """State to change; made on first use. `disk`: what a file is stored on."""
+    """State to change; made on first use. `disk`: the operating system, for a state in a file."""
     if _scheme(url) in OBJECTS:
         return _open_objects(url)
     if LOCATION in url:
@@ -67,6 +67,7 @@ def _open_one(
 
 def _open_objects(url: str) -> StatePerLocation[ObjectLocation]:
     bucket = _bucket(url)
+    # imported here: obstore is an extra, and slow to load where a state is a file
     with _extra("objects"):
         from reconciler.store.bucket import Trial
         from reconciler.store.object import ObjectLocation
@@ -104,12 +105,14 @@ def _list_locations(url: str) -> Sequence[LocationId]:
     if _scheme(url) in POSTGRES:
         raise UsageError(f"the locations of {_without_secrets(url)} cannot be listed", hint="name them with --location")
     pattern = str(_sqlite_path(url))
-    known = re.compile(
+    # the location may stand in the path more than once: the first place names it
+    form = re.compile(
         re.escape(pattern).replace(re.escape(LOCATION), "([^/]*)", 1).replace(re.escape(LOCATION), "[^/]*")
     )
+    # the directory above the first part with a location in it; the `x` keeps a path that ends in a slash whole
     start = Path(pattern[: pattern.index(LOCATION)] + "x").parent
-    matches = (known.fullmatch(str(path)) for path in start.rglob("*"))
-    return sorted(location_of(found[1]) for found in matches if found)
+    matches = (form.fullmatch(str(path)) for path in start.rglob("*"))
+    return sorted(location_of(match[1]) for match in matches if match)
 
 
 def _scheme(url: str) -> str:
@@ -118,7 +121,7 @@ def _scheme(url: str) -> str:
 
 @contextmanager
 def _extra(name: str) -> Iterator[None]:
-    """Around the import of what only an extra installs."""
+    """Around the import of a library that only an extra installs."""
     try:
         yield
     except ImportError as error:
@@ -140,6 +143,7 @@ def _sqlite_path(url: str) -> Path:
 
 
 def _without_secrets(url: str) -> str:
-    """The URL without what stands before an `@`: a password has no place in a message."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}" if rest else scheme
+    """The URL without user and password, which have no place in a message."""
+    scheme, _, address = url.partition("://")
+    # a token may stand among the parameters, and an `@` in the password
+    return f"{scheme}://{address.rpartition('@')[2].partition('?')[0]}" if address else scheme

@@ -1,9 +1,9 @@
-"""Objects under conditional writes: what the object store is asked, and obstore as the answer.
+"""Objects under conditional writes: the Protocol of an object store, and obstore behind it.
 
 Rules
 1. Every write is conditional: put where there is nothing, or replace exactly the version that was read.
 2. A store that ignores conditions is refused: two runs could hold one lease there.
-3. A request that was sent again after a lost answer may find its own work: whoever is refused looks at what is there.
+3. A request that was sent again after a lost answer may find its own work: after a refusal the object is read.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Obstore:
     def get(self, key: str) -> StoredObject | None:
         with self._errors():
             try:
-                found = obstore.get(self._store, key)
-                return StoredObject(bytes(found.bytes()), found.meta["e_tag"] or "")
+                answer = obstore.get(self._store, key)
+                return StoredObject(bytes(answer.bytes()), answer.meta["e_tag"] or "")
             except (NotFoundError, FileNotFoundError):
                 return None
 
@@ -101,7 +101,7 @@ class Obstore:
         with self._errors():
             listed = obstore.list(self._store, prefix, offset=after or None).collect()
             # not every server knows an offset
-            return sorted(each["path"] for each in listed if each["path"] > after)
+            return sorted(item["path"] for item in listed if item["path"] > after)
 
     def folders(self) -> Sequence[str]:
         with self._errors():
@@ -118,9 +118,9 @@ class Obstore:
             yield
         except BaseError as error:
             # a signature may stand in the address
-            told = re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", str(error).strip().splitlines()[0])
+            message = re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", str(error).strip().splitlines()[0])
             raise StateError(
-                f"the state {self.name} cannot be used: {told}",
+                f"the state {self.name} cannot be used: {message}",
                 hint="see that the bucket is there and that the credentials of the environment may read and write it",
             ) from None
 
@@ -147,8 +147,8 @@ def open_bucket(url: str) -> Obstore:
     try:
         store = from_url(parts._replace(query="").geturl(), **options)
     except (BaseError, ValueError) as error:
-        told = str(error).strip().splitlines()[0].split("?")[0]
-        raise UsageError(f"the state {name} cannot be opened: {told}", hint=_WRITE) from None
+        message = str(error).strip().splitlines()[0].split("?")[0]
+        raise UsageError(f"the state {name} cannot be opened: {message}", hint=_WRITE) from None
     return Obstore(store, name)
 
 
@@ -159,7 +159,7 @@ def _memory(_url: str) -> ObjectStore:
 
 
 class Trial:
-    """Tries the store before its first use, whatever the number of locations that are in it."""
+    """Tries the store before its first use, once for all locations in it."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -172,7 +172,7 @@ class Trial:
 
 
 def probe(bucket: Bucket, prefix: str) -> None:
-    """Raises StateError where the store does not do what it is asked under a condition."""
+    """Raises StateError where the store ignores the condition of a write."""
     key = f"{prefix}/probe-{uuid.uuid4().hex}"
     try:
         first = bucket.create(key, b"first") or _version_of(bucket, key, b"first")
@@ -193,8 +193,8 @@ def probe(bucket: Bucket, prefix: str) -> None:
 
 def _version_of(bucket: Bucket, key: str, content: bytes) -> str | None:
     """The version of the object if that is its content: our own work, where an answer was lost."""
-    found = bucket.get(key)
-    return found.version if found is not None and found.content == content else None
+    stored = bucket.get(key)
+    return stored.version if stored is not None and stored.content == content else None
 
 
 def _refused(bucket: Bucket, reason: str) -> StateError:

@@ -1,4 +1,4 @@
-"""What the state's tables ask of a database. The SQL above this line is what SQLite and PostgreSQL both understand.
+"""The database behind the state's tables, as a Protocol. The SQL of all modules is that of SQLite and of PostgreSQL.
 
 Rules
 1. `?` marks a parameter, and stands nowhere else in a statement; nor does `%`.
@@ -51,7 +51,7 @@ class Database(Protocol):
 
     @property
     def for_update(self) -> str:
-        """What ends a SELECT whose row nobody else may change until the transaction ends."""
+        """The end of a SELECT whose row other transactions must not change until this one ends."""
 
     @property
     def next_known(self) -> str:
@@ -69,7 +69,7 @@ class Database(Protocol):
         """Fills a temporary table with `rows`."""
 
     def add_shared(self) -> None:
-        """Until the transaction ends, nobody else adds to what the locations share."""
+        """Keeps others, until the transaction ends, from adding to the tables that the locations share."""
 
     def hold(self, location: LocationId, fence: int) -> None:
         """This connection's session holds the lease from here on, where sessions can."""
@@ -80,7 +80,7 @@ class Database(Protocol):
         """Whether the session that took the lease is known to be no more."""
 
     def back_up(self) -> None:
-        """Puts a copy beside the state, where nobody else makes backups of it."""
+        """Puts a copy beside the state, unless a server has backups of its own."""
 
     def find_faults(self) -> Iterator[str]:
         """What is wrong with how the database stores it, a line each."""
@@ -89,12 +89,12 @@ class Database(Protocol):
 
 
 class Undecodable(Exception):
-    """What is stored is not what we store."""
+    """Stored content that this program cannot have written."""
 
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Around what turns stored values into ours: whatever it stumbles over is damage."""
+    """Around code that turns stored values into ours: each value that it cannot turn is damage."""
     try:
         yield
     except (LookupError, TypeError, ValueError, OverflowError) as error:
@@ -103,5 +103,5 @@ def decoding() -> Iterator[None]:
 
 def first(rows: Rows) -> Any:
     """The first row, None where there is none; the statement is at its end."""
-    found = rows.fetchall()
-    return found[0] if found else None
+    fetched = rows.fetchall()
+    return fetched[0] if fetched else None

@@ -50,16 +50,16 @@ def take(database: Database, number: int, location: LocationId, holder: Holder, 
 
 
 def held(database: Database, location: LocationId, now: Instant) -> Lease | None:
-    """The lease on the location, where somebody holds it."""
-    found = first(database.execute("SELECT n FROM locations WHERE id = ?", (location,)))
-    last = None if found is None else _read(database, int(found[0]), location)
+    """The lease on the location, if it is held."""
+    row = first(database.execute("SELECT n FROM locations WHERE id = ?", (location,)))
+    last = None if row is None else _read(database, int(row[0]), location)
     return last if last is not None and is_held(last, now) else None
 
 
 def last_fence(database: Database, location: LocationId) -> int:
     query = "SELECT fence FROM leases JOIN locations ON leases.location = locations.n WHERE locations.id = ?"
-    found = first(database.execute(query, (location,)))
-    return int(found[0]) if found else 0
+    row = first(database.execute(query, (location,)))
+    return int(row[0]) if row else 0
 
 
 def put(database: Database, number: int, lease: Lease) -> None:
@@ -77,12 +77,12 @@ def held_location(database: Database, location: LocationId, lease: Lease) -> int
 
 
 def end(database: Database, number: int) -> None:
-    """Nobody holds the location of that number any more; the fencing number stays."""
+    """Ends the lease on the location of that number; its fencing number stays."""
     database.execute("UPDATE leases SET expires = 0, id = '' WHERE location = ?", (number,))
 
 
 def unlock(database: Database, number: int, location: LocationId, lease: str) -> Lease:
-    """Ends the lease of exactly that id, whoever holds it; raises UsageError for any other."""
+    """Ends the lease of exactly that id; raises UsageError for any other."""
     held = exactly(_read(database, number, location), location, lease)
     end(database, number)
     return held
@@ -98,16 +98,16 @@ def exactly(last: Lease | None, location: LocationId, given: str) -> Lease:
 
 @decoding()
 def _read(database: Database, number: int, location: LocationId) -> Lease | None:
-    found = first(database.execute(f"SELECT {_COLUMNS} FROM leases WHERE location = ?", (number,)))
-    if found is None:
+    row = first(database.execute(f"SELECT {_COLUMNS} FROM leases WHERE location = ?", (number,)))
+    if row is None:
         return None
-    fence, expires, *holder = found
+    fence, expires, *holder = row
     return Lease(location, Holder(*holder), int(fence), Instant(int(expires)))
 
 
 @decoding()
 def is_held(lease: Lease, now: Instant, *, session_ended: bool = False) -> bool:
-    """Whether nobody else may take the location.
+    """Whether the lease keeps other holders off.
 
     Where only the holder's session with the database ended, its process may live: it finds out with its next
     heartbeat, and sends nothing after that.

@@ -146,9 +146,9 @@ def _put_batches(database: Database, interning: Interning, number: int, log: Run
 
 
 def find_faults(database: Database) -> Iterator[str]:
-    """What is wrong with how things are stored, a line each."""
+    """Faults of the database, and rows that refer to rows that are missing, a line each."""
     yield from database.find_faults()
-    for what, query in _LOOSE.items():
-        found = first(database.execute(query))[0]
-        if found:
-            yield f"{found} {what}"
+    for fault, query in _LOOSE.items():
+        count = first(database.execute(query))[0]
+        if count:
+            yield f"{count} {fault}"

@@ -1,7 +1,7 @@
 """The state of a location in object storage: a reader, and the store of the run that holds the lease.
 
-The lease is one object, changed under compare-and-swap; it says who may begin. What refuses a write of a holder that
-was replaced is the journal's chain (`object_replica.py`), in which each lease begins with a call of its own.
+The lease is one object, changed under compare-and-swap; it says which holder may begin. A write of a holder that was
+replaced is refused by the journal's chain (`object_replica.py`), in which each lease begins with a call of its own.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class ObjectLocation:
 
     def acquire_lease(self, holder: Holder, now: Instant) -> Lease:
         self._try(self._folder)
-        lease = self._take(holder, now)
+        lease = self._take_lease(holder, now)
         self._replica.catch_up()
         lineage = str(uuid.uuid4())
         # once more where a snapshot came in between: a holder that was replaced may just have ended
@@ -106,7 +106,7 @@ class ObjectLocation:
 
     def renew_lease(self, lease: Lease, now: Instant) -> Lease:
         renewed = replace(lease, expires=Instant(now + TTL_MS))
-        self._swap(lease, renewed)
+        self._swap_lease(lease, renewed)
         return renewed
 
     def release_lease(self, lease: Lease) -> None:
@@ -114,12 +114,12 @@ class ObjectLocation:
         try:
             self._replica.compact()
         finally:
-            self._swap(lease, _ended(lease))
+            self._swap_lease(lease, _ended(lease))
 
     def unlock_lease(self, lease: str) -> Lease:
         held = exactly(self._last_lease(), self._location, lease)
-        self._swap(held, _ended(held))
-        with suppress(LeaseLost):  # somebody else has it by now: whoever was unlocked is refused all the same
+        self._swap_lease(held, _ended(held))
+        with suppress(LeaseLost):  # another holder has it by now: the one that was unlocked is refused all the same
             self._replica.append("release", held)
         return held
 
@@ -146,54 +146,58 @@ class ObjectLocation:
     def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
         self._replica.append("replace", lease, json.dumps(state_document([Portable(state, tuple(runs))])))
 
-    def _take(self, holder: Holder, now: Instant) -> Lease:
+    def _take_lease(self, holder: Holder, now: Instant) -> Lease:
         """The lease object made ours; raises LockHeld."""
         while True:
-            found = self._bucket.get(self._lease)
-            last = _decoded(self._bucket, self._lease, found) if found else None
+            stored = self._bucket.get(self._lease)
+            last = _decode_lease(self._bucket, self._lease, stored) if stored else None
             if last is not None and is_held(last, now):
                 raise lock_held_error(last)
             lease = Lease(self._location, holder, 1 + self._last_fence(last), Instant(now + TTL_MS))
-            content = _encoded(lease)
+            content = _encode_lease(lease)
             version = (
-                self._bucket.replace(self._lease, content, found.version)
-                if found
+                self._bucket.replace(self._lease, content, stored.version)
+                if stored
                 else self._bucket.create(self._lease, content)
             )
-            if version is not None or self._is(content):
+            if version is not None or self._is_stored(content):
                 return lease
 
     def _last_fence(self, last: Lease | None) -> int:
         if last is not None:
             return last.fence
-        # somebody may have deleted the lease object: the journal still knows
+        # a person may have deleted the lease object: the journal still has the number
         return self._replica.catch_up().last_fence()
 
-    def _swap(self, lease: Lease, to: Lease) -> None:
+    def _swap_lease(self, lease: Lease, to: Lease) -> None:
         """Replaces the lease object while it is this lease's; raises LeaseLost."""
-        content = _encoded(to)
+        content = _encode_lease(to)
         while True:
-            found = self._bucket.get(self._lease)
-            present = _decoded(self._bucket, self._lease, found) if found else None
-            if found is None or present is None or (present.fence, present.holder.id) != (lease.fence, lease.holder.id):
+            stored = self._bucket.get(self._lease)
+            present = _decode_lease(self._bucket, self._lease, stored) if stored else None
+            if (
+                stored is None
+                or present is None
+                or (present.fence, present.holder.id) != (lease.fence, lease.holder.id)
+            ):
                 raise lease_lost_error(lease)
-            if self._bucket.replace(self._lease, content, found.version) is not None or self._is(content):
+            if self._bucket.replace(self._lease, content, stored.version) is not None or self._is_stored(content):
                 return
 
-    def _is(self, content: bytes) -> bool:
-        """Whether the lease object is what we wrote: the answer to an earlier attempt may have been lost."""
-        found = self._bucket.get(self._lease)
-        return found is not None and found.content == content
+    def _is_stored(self, content: bytes) -> bool:
+        """Whether the lease object has this content: the answer to an earlier attempt may have been lost."""
+        stored = self._bucket.get(self._lease)
+        return stored is not None and stored.content == content
 
     def _last_lease(self) -> Lease | None:
         """The last lease on the location, held or not."""
-        found = self._bucket.get(self._lease)
-        return _decoded(self._bucket, self._lease, found) if found else None
+        stored = self._bucket.get(self._lease)
+        return _decode_lease(self._bucket, self._lease, stored) if stored else None
 
 
-def _decoded(bucket: Bucket, name: str, found: StoredObject) -> Lease:
+def _decode_lease(bucket: Bucket, name: str, stored: StoredObject) -> Lease:
     try:
-        lease: Lease = decode(found.content).arguments[0]
+        lease: Lease = decode(stored.content).arguments[0]
     except (Undecodable, IndexError) as error:
         raise StateCorrupted(
             f"the state {bucket.name}/{name} is damaged: {error}",
@@ -206,5 +210,5 @@ def _ended(lease: Lease) -> Lease:
     return replace(lease, holder=replace(lease.holder, id=""), expires=Instant(0))
 
 
-def _encoded(lease: Lease) -> bytes:
+def _encode_lease(lease: Lease) -> bytes:
     return encode(Call(uuid.uuid4().hex, "lease", (lease,)))

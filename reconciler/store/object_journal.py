@@ -1,10 +1,6 @@
 """The journal of a location in a bucket: one chain of numbered objects, and the snapshot that stands for its beginning.
 
 Each object is one call that changed the state. A change is made by putting the next object where there is none.
-
-Rules
-1. Whatever is equal is written once: the contacts of a batch share a few values.
-2. A field that has its default is left out, so that a later version may add one.
 """
 
 from __future__ import annotations
@@ -34,11 +30,11 @@ READERS = 16
 _RESTORE = "restore the snapshot and its journal together from a backup of the bucket"
 
 FORMAT = 5
-"""Format 2: `note`, and what is known of a contact since schema version 3. Format 3: `Known.unconfirmed`. Format 4:
-`manage`, and what schema version 5 added. Format 5: how a run ended, as its report told."""
+"""Format 2: `note`, and the contact's state of schema version 3. Format 3: `Known.unconfirmed`. Format 4: `manage`, and
+the additions of schema version 5. Format 5: how a run ended, by its report."""
 
 UNCONFIRMED = 3
-"""The format since which objects tell which adds nobody has seen."""
+"""The format since which objects say which adds no answer and no reading has confirmed."""
 
 # names are part of the format: a class keeps the one that it was first written under
 CLASSES: dict[str, type[Any]] = {
@@ -65,7 +61,7 @@ NAMES = {written: name for name, written in (CLASSES | ENUMS).items()}
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A method of the store and what it was given. `id` tells two equal calls apart."""
+    """A method of the store and its arguments. `id` tells two equal calls apart."""
 
     id: str
     method: str
@@ -78,7 +74,7 @@ class UnreadableObject(Exception):
 
 def encode(call: Call) -> bytes:
     writer = _Writer()
-    arguments = [writer.write(each) for each in call.arguments]
+    arguments = [writer.write(argument) for argument in call.arguments]
     document = {
         "format": FORMAT,
         "id": call.id,
@@ -91,17 +87,18 @@ def encode(call: Call) -> bytes:
 
 @decoding()
 def decode(content: bytes) -> Call:
-    """Raises Unreadable for a newer format, Undecodable for what is none."""
+    """Raises UnreadableObject for a newer format, Undecodable for content of no format."""
     document = json.loads(content)
     if document["format"] > FORMAT:
         raise UnreadableObject(f"format {document['format']}")
     values: list[Any] = []
     older = document["format"] < UNCONFIRMED
-    for each in document["values"]:
-        values.append(_carried(_made(each, values)) if older else _made(each, values))
-    arguments = tuple(_read(each, values) for each in document["arguments"])
+    # in order: a value refers to values before it
+    for written in document["values"]:
+        values.append(_carry_value(_make_value(written, values)) if older else _make_value(written, values))
+    arguments = tuple(_read_value(argument, values) for argument in document["arguments"])
     if older and document["method"] == "intend":
-        arguments = _intended(*arguments)
+        arguments = _carry_intent(*arguments)
     return Call(document["id"], document["method"], arguments)
 
 
@@ -118,45 +115,47 @@ class _Writer:
         if value is None or isinstance(value, str | int):
             return value
         if isinstance(value, Mapping):
-            return {"map": [[self.write(key), self.write(each)] for key, each in value.items()]}
+            return {"map": [[self.write(key), self.write(item)] for key, item in value.items()]}
         if isinstance(value, tuple):
-            return {"tuple": [self.write(each) for each in value]}
+            return {"tuple": [self.write(item) for item in value]}
+        # the contacts of a batch share a few values: each is written once, and then named by its place
         place = self._places.get(value)
         if place is None:
-            written = self._whole(value)
+            written = self._write_fields(value)
             place = self._places[value] = len(self.values)
             self.values.append(written)
         return {"at": place}
 
-    def _whole(self, value: Any) -> Any:
+    def _write_fields(self, value: Any) -> Any:
         if isinstance(value, frozenset):
             return {"set": sorted(value)}
         fields = {
             field.name: self.write(getattr(value, field.name))
             for field in dataclasses.fields(value)
+            # left out, so that a later version may add a field without a new format
             if getattr(value, field.name) != field.default
         }
         return {"class": NAMES[type(value)], "fields": fields}
 
 
-def _made(written: Any, values: list[Any]) -> Any:
+def _make_value(written: Any, values: list[Any]) -> Any:
     if "set" in written:
         return frozenset(written["set"])
-    fields = {name: _read(each, values) for name, each in written["fields"].items()}
+    fields = {name: _read_value(field, values) for name, field in written["fields"].items()}
     return CLASSES[written["class"]](**fields)
 
 
-def _carried(value: Any) -> Any:
-    """A value of an older format: nobody wrote down whether what is in doubt was ever seen."""
+def _carry_value(value: Any) -> Any:
+    """A value of an older format, which did not say whether a tag in doubt was ever observed."""
     return (
         dataclasses.replace(value, unconfirmed=value.doubt & value.ledger) if isinstance(value, ContactState) else value
     )
 
 
-def _intended(
+def _carry_intent(
     lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
 ) -> tuple[Any, ...]:
-    """An intent of an older format: what it is about to add is in doubt from here on, until its answer is recorded."""
+    """An intent of an older format: the tags that it adds are in doubt from here on, until its answer is recorded."""
     if batch.action is Action.ADD:
         added = frozenset(batch.tags)
         changed = {
@@ -166,16 +165,16 @@ def _intended(
     return lease, run, batch, changed, now
 
 
-def _read(written: Any, values: list[Any]) -> Any:
+def _read_value(written: Any, values: list[Any]) -> Any:
     if not isinstance(written, dict):
         return written
     (kind, content), *_ = written.items()
     if kind == "at":
         return values[content]
     if kind == "map":
-        return {_read(key, values): _read(each, values) for key, each in content}
+        return {_read_value(key, values): _read_value(item, values) for key, item in content}
     if kind == "tuple":
-        return tuple(_read(each, values) for each in content)
+        return tuple(_read_value(item, values) for item in content)
     return ENUMS[content](written["is"])
 
 
@@ -184,7 +183,7 @@ class Taken(Exception):
 
 
 class Chain:
-    """`name` is what people know it by."""
+    """The numbered objects and the snapshot in one folder of a bucket. `name` is for messages."""
 
     def __init__(self, bucket: Bucket, folder: str) -> None:
         self._bucket = bucket
@@ -200,11 +199,12 @@ class Chain:
         return self._bucket.keys(f"{self._folder}/journal", after=self.key(position))
 
     def contents(self, keys: Sequence[str]) -> list[bytes | None]:
-        """None for what has gone since."""
+        """None for an object that has gone since."""
+        # threads cost more than they save where there is one object, which is the rule under a lease
         if len(keys) < 2:
             return [_content(self._bucket.get(key)) for key in keys]
         with ThreadPoolExecutor(min(READERS, len(keys))) as threads:
-            return [_content(found) for found in threads.map(self._bucket.get, keys)]
+            return [_content(item) for item in threads.map(self._bucket.get, keys)]
 
     def put(self, position: int, content: bytes) -> None:
         """Raises Taken where there is another one."""
@@ -214,16 +214,16 @@ class Chain:
             raise Taken
 
     def delete(self, positions: Sequence[int]) -> None:
-        self._bucket.delete([self.key(each) for each in positions])
+        self._bucket.delete([self.key(position) for position in positions])
 
     def snapshot_version(self) -> str | None:
         return self._bucket.version(self._snapshot)
 
     def snapshot(self) -> StoredObject:
-        found = self._bucket.get(self._snapshot)
-        if found is None:
+        snapshot = self._bucket.get(self._snapshot)
+        if snapshot is None:
             raise StateCorrupted(f"the state {self.name}/state.db has gone", hint="restore it from a backup")
-        return found
+        return snapshot
 
     def put_snapshot(self, content: bytes, version: str | None) -> str | None:
         """In place of that version, None for none; the new version, None where another one is there."""
@@ -239,9 +239,9 @@ class Chain:
         except Undecodable as error:
             raise StateCorrupted(f"the state {self._bucket.name}/{key} is damaged: {error}", hint=_RESTORE) from error
 
-    def too_new(self, key: str, what: str) -> StateTooNew:
+    def too_new(self, key: str, content: str) -> StateTooNew:
         return StateTooNew(
-            f"{self._bucket.name}/{key} holds {what}, which this reconciler does not know",
+            f"{self._bucket.name}/{key} holds {content}, which this reconciler does not know",
             hint="upgrade reconciler to at least the version that wrote it",
         )
 
@@ -252,5 +252,5 @@ class Chain:
         )
 
 
-def _content(found: StoredObject | None) -> bytes | None:
-    return found.content if found else None
+def _content(item: StoredObject | None) -> bytes | None:
+    return item.content if item else None

@@ -1,16 +1,17 @@
-"""The state of one location in a bucket: a snapshot, and the journal of what was done since, replayed into SQLite here.
+"""The state of one location in a bucket: a snapshot, and the journal of the changes since, replayed into SQLite here.
 
     LOCATION/state.db                   the snapshot, a SQLite state that says up to which journal object it reaches
     LOCATION/journal/000000000042.json  one call that changed the state
     LOCATION/lease.json                 see `object.py`
 
 Rules
-1. The journal is one chain of numbers. A change is made by putting the next object where there is none: whoever lacks
-   the last one is refused, and looks first. So there is one order, and everybody who replays it has the same state.
-2. A call is tried here before it is put, and stays here only if it was: what cannot be replayed is never in the chain.
+1. The journal is one chain of numbers. A change is made by putting the next object where there is none: a process
+   that lacks the last one is refused, and looks first. So there is one order, and all that replay it agree.
+2. A call is tried here before it is put, and stays here only if it was: a call that cannot be replayed is never in
+   the chain.
 3. A snapshot is replaced under compare-and-swap; journal objects go only after a snapshot holds them. Those that begin
-   or end a lease stay for ever: the next number of whoever was replaced is taken, however late it wakes.
-4. The journal is listed before the snapshot is looked at: what the list lacks, the snapshot has.
+   or end a lease stay for ever: the next number of a holder that was replaced is taken, however late it wakes.
+4. The journal is listed before the snapshot is looked at: objects that the list lacks are in the snapshot.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ LASTING = frozenset({"take", "release"})
 
 
 def _replace(store: SqlLocation, lease: Lease, document: str) -> None:
-    """The location becomes what the document says: that of `state pull`, whose format says its own version."""
-    (found,) = read_state(json.loads(document), path="the journal")
-    store.put_state(lease, found.state, found.runs)
+    """The location becomes that of the document, which is the one of `state pull` and says its own version."""
+    (location,) = read_state(json.loads(document), path="the journal")
+    store.put_state(lease, location.state, location.runs)
 
 
-def _end_run(store: SqlLocation, *told: Any) -> None:
-    """Before format 5 nobody wrote down what the report told."""
-    lease, run, status, now, sizes, *ending = told
+def _end_run(store: SqlLocation, *arguments: Any) -> None:
+    """The end of a run; before format 5 it had no report."""
+    lease, run, status, now, sizes, *ending = arguments
     store.end_run(lease, run, status, now, set_sizes=sizes, ending=ending[0] if ending else None)
 
 
@@ -66,7 +67,7 @@ METHODS: Mapping[str, Callable[..., Any]] = {
 
 
 class ObjectReplica:
-    """What this process knows of a location's state, in a file of its own, which nobody needs once it ends."""
+    """The location's state as far as this process has replayed it, in a file that goes when the process ends."""
 
     def __init__(self, chain: Chain, location: LocationId) -> None:
         self._chain = chain
@@ -110,7 +111,7 @@ class ObjectReplica:
                     raise
 
     def compact(self) -> None:
-        """Puts a snapshot of what is known here, unless somebody else has put one since; the journal it holds goes."""
+        """Puts a snapshot of this replica, unless another process has put one since; the journal objects in it go."""
         path = self._new_path()
         with self._errors():
             execute = self._database.connection.execute
@@ -144,12 +145,12 @@ class ObjectReplica:
         return True
 
     def _take_snapshot(self) -> None:
-        found = self._chain.snapshot()
+        snapshot = self._chain.snapshot()
         path = self._new_path()
-        path.write_bytes(found.content)
+        path.write_bytes(snapshot.content)
         database = self._opened(path)
         position = self._position_of(database)
-        self._version = found.version
+        self._version = snapshot.version
         if position <= self._position:
             database.close()
             return
@@ -190,7 +191,7 @@ class ObjectReplica:
             self._spent.append(self._position)
 
     def _begin_again(self) -> None:
-        """What is here is not what the chain says: the next look replays it all."""
+        """Drops the replica, which differs from the chain: the next look replays all of it."""
         self._database.close()
         self._database = self._opened(self._new_path())
         self._store, self._position, self._version, self._spent = self._state_of(self._database), 0, None, []

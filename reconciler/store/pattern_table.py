@@ -36,12 +36,12 @@ class Interning:
         if number is None:
             # in ASCII: half a surrogate pair, which an answer may hold, is no text to SQLite
             text = json.dumps(sorted(tags))
-            found = first(self._database.execute(_TAGSET, (text,)))
-            if found is None:
+            row = first(self._database.execute(_TAGSET, (text,)))
+            if row is None:
                 self._database.add_shared()
                 added = self._database.execute(_ADD_TAGSET, (text,))
-                found = first(added) or first(self._database.execute(_TAGSET, (text,)))
-            number = self._tagsets[tags] = int(found[0])
+                row = first(added) or first(self._database.execute(_TAGSET, (text,)))
+            number = self._tagsets[tags] = int(row[0])
         return number
 
     def optional(self, tags: TagSet | None) -> int | None:
@@ -123,7 +123,7 @@ def _known(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> ContactState:
         quarantined_since=quarantined_since,
         membership=None if membership is None else frozenset(map(SetName, json.loads(membership))),
         restored=_dated(restored),
-        # before schema version 4 nobody wrote down whether what is in doubt was ever seen
+        # before schema version 4 states did not say whether a tag in doubt was ever observed
         unconfirmed=tagsets[doubt] & tagsets[ledger] if unconfirmed is None else tagsets[unconfirmed],
         spent=_dated(spent),
         reading=None if reading is None else _reading(json.loads(reading)),

@@ -2,10 +2,10 @@
 
 Rules
 1. The tables are those of SQLite (`schema.TABLES`), in PostgreSQL's words, with the schema version in a table.
-2. A transaction is acknowledged by the server only once it is on disk, whatever the server's default.
+2. A transaction is acknowledged by the server only once it is on disk, also where the server's default is another.
 3. The session that took a lease holds an advisory lock for it, so that others see when that session has ended. What
    refuses a write is the fencing number in the row, as everywhere.
-4. A process that is paused within a transaction loses its session: nobody waits for it for ever.
+4. A process that is paused within a transaction loses its session: others do not wait for it for ever.
 5. No password in any message.
 6. PostgreSQL cannot hold every text: NUL and half surrogate pairs are escaped.
 """
@@ -53,7 +53,7 @@ class PostgresDatabase:
         self._held: set[int] = set()
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
-        return self.connection.execute(_translated(statement), [storable(each) for each in parameters])
+        return self.connection.execute(_translated(statement), [storable(parameter) for parameter in parameters])
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -74,7 +74,7 @@ class PostgresDatabase:
         self.connection.execute(f"TRUNCATE {table}")
         with self.connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
             for row in rows:
-                copy.write_row([storable(each) for each in row])
+                copy.write_row([storable(field) for field in row])
 
     def add_shared(self) -> None:
         # two transactions that add the same tag sets in different orders would wait for one another
@@ -118,9 +118,9 @@ class PostgresDatabase:
     def _unlock(self, key: int) -> None:
         self.connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
 
-    def _key(self, *what: object) -> int:
-        """The number of an advisory lock; they are shared with whoever else uses the database."""
-        text = "\x00".join(("reconciler", self._place.schema, *map(str, what)))
+    def _key(self, *parts: object) -> int:
+        """The number of an advisory lock, unlike those of other programs that use the database."""
+        text = "\x00".join(("reconciler", self._place.schema, *map(str, parts)))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
@@ -222,7 +222,7 @@ def _check(database: PostgresDatabase, place: Address) -> int:
 
 def _postgres(statement: str) -> str:
     """A definition of SQLite's in PostgreSQL's words."""
-    return re.sub("|".join(map(re.escape, WORDS)), lambda found: WORDS[found[0]], statement)
+    return re.sub("|".join(map(re.escape, WORDS)), lambda match: WORDS[match[0]], statement)
 
 
 @lru_cache(maxsize=100)
@@ -237,7 +237,7 @@ _ESCAPED = re.compile("\x1a([0-9a-f]{4})")
 def storable(value: object) -> object:
     if not isinstance(value, str):
         return value
-    return _NOT_STORABLE.sub(lambda found: f"\x1a{ord(found[0]):04x}", value)
+    return _NOT_STORABLE.sub(lambda match: f"\x1a{ord(match[0]):04x}", value)
 
 
 class TextLoader(Loader):
@@ -245,7 +245,7 @@ class TextLoader(Loader):
 
     def load(self, data: Any) -> str:
         text = bytes(data).decode()
-        return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "\x1a" in text else text
+        return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text) if "\x1a" in text else text
 
 
 _DAMAGED = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.DuplicateTable)

@@ -1,4 +1,4 @@
-"""Where a PostgreSQL state is, and what messages may tell of it."""
+"""Where a PostgreSQL state is, and how messages call it."""
 
 from __future__ import annotations
 

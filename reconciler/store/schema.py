@@ -1,16 +1,16 @@
 """The tables of the SQLite state, version by version.
 
-Version 2: `runs.allowed` (guards lifted, with reasons), `rows.released` (what was under management and is gone).
-Version 3: `answers` (what `rows` held of each contact, once for all contacts of a batch that were answered alike);
-`facts` (what a location taught us); of a contact when it was first refused, the sets that it belonged to then
-(`membership`), and which tags were put back when (`restored`).
-Version 4: the tags under management that nobody ever saw there (`unconfirmed`; NULL: not written down).
+Version 2: `runs.allowed` (guards lifted, with reasons), `rows.released` (tags that left management).
+Version 3: `answers` (columns that `rows` had, once for all contacts of a batch that were answered alike); `facts` (the
+limits and spellings that a location taught us); of a contact when it was first refused, the sets that it belonged to
+then (`membership`), and which tags were put back when (`restored`).
+Version 4: the tags under management that were never observed there (`unconfirmed`; NULL: not written down).
 Version 5: of a contact, the pairs of `once` tags that left the ledger and when they were given (`spent`), the last
 reading that could not decide its doubt (`reading`) and when it was last tried (`attempted_at`); when the limits of a
 request were learnt; which pairs a run put under management (`traced`), by an intent (`rows.entered`) or without a
 request (`adopted`); why an answer refused a contact (`rejection`), until then told from its message; of a lease's
-holder, what tells its process from others of that number.
-Version 6: what the report of a run told at its end: its numbers (`runs.ending`), and the pairs that did not end well or
+holder, the boot, namespace and start that tell its process from others of that number.
+Version 6: the report of a run at its end: its numbers (`runs.ending`), and the pairs that did not end well or
 were not sent, grouped by why (`shortfalls`, `shortfall_contacts`; by id, since a contact that nothing was sent to may
 not be known).
 

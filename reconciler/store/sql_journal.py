@@ -84,11 +84,13 @@ _CONTACTS = f"SELECT n, contact FROM shortfall_contacts WHERE run = {_RUN} ORDER
 
 
 class Asked(NamedTuple):
-    """A contact of a batch: its number, what was under management before the answer, the number of what entered."""
+    """A contact of a batch, as the rows hold it."""
 
     number: int
     ledger: TagSet
+    """The tags under management before the answer."""
     entered: int | None
+    """The number of the tags that the intent put under management."""
 
 
 def put_run(database: Database, number: int, run: RunRecord) -> None:
@@ -107,8 +109,10 @@ def put_batch(database: Database, run: str, row: tuple[object, ...]) -> int:
 def put_rows(
     database: Database, interning: Interning, batch: int, number: int, entered: Mapping[ContactId, TagSet]
 ) -> None:
-    """A row, not answered so far, for each contact, with what its intent put under management; those never heard of
-    are unknown ones."""
+    """A row without an answer for each contact, with the tags that its intent put under management.
+
+    A contact that is not in the tables enters them as one that was never observed.
+    """
     unknown = interning.known(number, NEVER_OBSERVED)
     database.give(Given.CONTACTS, ((contact, unknown) for contact in sorted(entered)))
     database.execute(ADD_CONTACTS + "DO NOTHING", (number,))
@@ -120,11 +124,11 @@ def put_rows(
 def put_adopted(
     database: Database, interning: Interning, run: str, number: int, adopted: Mapping[ContactId, TagSet]
 ) -> None:
-    """What the run put under management without a request; what it did so before stays."""
+    """Adds to the tags that the run put under management without a request."""
     before = read_adopted(database, run)
-    whole = before | {contact: tags | before.get(contact, NONE) for contact, tags in adopted.items() if tags}
+    adoptions = before | {contact: tags | before.get(contact, NONE) for contact, tags in adopted.items() if tags}
     database.execute(_UNADOPT, (run,))
-    database.give(Given.MANAGED, [(contact, interning.tagset(whole[contact])) for contact in sorted(whole)])
+    database.give(Given.MANAGED, [(contact, interning.tagset(adoptions[contact])) for contact in sorted(adoptions)])
     database.execute(_PUT_ADOPTED, (run, number))
 
 
@@ -137,7 +141,7 @@ def read_adopted(database: Database, run: str) -> dict[ContactId, TagSet]:
 def entering(
     database: Database, number: int, changed: Mapping[ContactId, ContactState], spelling: Spelling
 ) -> dict[ContactId, TagSet]:
-    """What enters the ledger of each contact when that becomes known of it; nothing does by its spelling alone."""
+    """The tags that enter the ledger of each contact by its change; none enters by its spelling alone."""
     database.give(Given.MANAGED, ((contact, None) for contact in sorted(changed)))
     stored = database.execute(_LEDGERS, (number,)).fetchall()
     texts = {text: tags_of(text) for text in {text for _, text in stored if text is not None}}
@@ -151,11 +155,11 @@ def entering(
 def asked(database: Database, batch: int) -> dict[ContactId, Asked]:
     """The contacts of a batch."""
     ledgers: dict[str, TagSet] = {}
-    found = {}
+    rows = {}
     for contact, number, text, entered in database.execute(_ASKED, (batch,)):
         ledger = ledgers[text] if text in ledgers else ledgers.setdefault(text, tags_of(text))
-        found[ContactId(contact)] = Asked(number, ledger, entered)
-    return found
+        rows[ContactId(contact)] = Asked(number, ledger, entered)
+    return rows
 
 
 def answered(
@@ -164,14 +168,14 @@ def answered(
     changed: Mapping[ContactId, ContactState],
     spelling: Spelling,
 ) -> Iterator[tuple[ContactId, Answer]]:
-    """The answers to a batch, with what was under management and is gone once its contacts are `changed`."""
+    """The answers to a batch, each with the tags that leave management once its contacts are `changed`."""
     for contact, row in rows.items():
         if (verdict := verdicts.get(contact)) is None:
             continue
         ledger, after = row.ledger, changed.get(contact)
         # taken away by the answer, though a doubt may keep it in the ledger a while longer
         gone = ledger - spelling.missing_from(ledger, verdict.removed)
-        # what was refused was never under management, but for the intent
+        # a refused tag was under management by the intent alone: it is not released
         lost = (
             NONE
             if after is None or verdict.outcome is Outcome.REJECTED
@@ -186,7 +190,7 @@ def put_answers(
     """The number that each contact's answer has from here on."""
     start = int(first(database.execute(_NEXT_ANSWER, (batch,)))[0])
     numbers: dict[Answer, int] = {}
-    found = {
+    answer_numbers = {
         contact: numbers.setdefault(answer, start + len(numbers))
         for contact, answer in answers
         if answer.verdict is not None
@@ -195,7 +199,7 @@ def put_answers(
     rows = [(number, *_row(interning, answer, answer.verdict)) for answer, number in numbers.items() if answer.verdict]
     database.give(Given.ANSWERS, rows)
     database.execute(_PUT_ANSWERS, (batch,))
-    return found
+    return answer_numbers
 
 
 def _row(interning: Interning, answer: Answer, verdict: ContactOutcome) -> tuple[object, ...]:
@@ -209,7 +213,7 @@ def _row(interning: Interning, answer: Answer, verdict: ContactOutcome) -> tuple
 def settle(database: Database, batch: int, rows: Iterable[tuple[int, int | None, int | None, int | None]]) -> int:
     """Rows become answered, and contacts known; how many of these changed.
 
-    `rows`: the numbers of a contact, of what is known of it, of its answer, of what its intent put under management.
+    `rows`: the numbers of a contact, of its state, of its answer, and of the tags that its intent put under management.
     """
     database.give(Given.ROWS, sorted(rows))
     database.execute(_UNANSWER, (batch,))
@@ -235,21 +239,21 @@ def put_ending(database: Database, run: str, ending: RunEnding) -> None:
         "error": ending.error,
     }
     database.execute("UPDATE runs SET ending = ? WHERE id = ?", (json.dumps(numbers), run))
-    for number, each in enumerate(ending.shortfalls):
-        database.execute(_PUT, (run, number, each.outcome, each.action, json.dumps(each.tags), each.why))
+    for number, short in enumerate(ending.shortfalls):
+        database.execute(_PUT, (run, number, short.outcome, short.action, json.dumps(short.tags), short.why))
     database.give(Given.CONTACTS, _numbered(ending.shortfalls))
     database.execute(_PUT_CONTACTS, (run,))
 
 
 def _numbered(shortfalls: Iterable[Shortfall]) -> Iterator[tuple[ContactId, int]]:
-    return ((contact, number) for number, each in enumerate(shortfalls) for contact in each.contacts)
+    return ((contact, number) for number, short in enumerate(shortfalls) for contact in short.contacts)
 
 
 @decoding()
 def read_ending(database: Database, run: str) -> RunEnding | None:
     """Without the contacts that were given up or forgotten since."""
-    found = first(database.execute("SELECT ending FROM runs WHERE id = ?", (run,)))
-    if found is None or found[0] is None:
+    row = first(database.execute("SELECT ending FROM runs WHERE id = ?", (run,)))
+    if row is None or row[0] is None:
         return None
     contacts: dict[int, list[ContactId]] = {}
     for number, contact in database.execute(_CONTACTS, (run,)).fetchall():
@@ -259,6 +263,6 @@ def read_ending(database: Database, run: str) -> RunEnding | None:
         for number, outcome, action, tags, why in database.execute(_GROUPS, (run,)).fetchall()
         if number in contacts
     )
-    numbers = json.loads(found[0])
+    numbers = json.loads(row[0])
     pairs = tuple((Outcome(outcome), int(count)) for outcome, count in numbers.pop("pairs").items())
     return RunEnding(pairs=pairs, shortfalls=shortfalls, **numbers)

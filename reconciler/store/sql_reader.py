@@ -1,4 +1,4 @@
-"""What the state's tables hold, as our values. Each function is one or several queries inside the caller's view."""
+"""The contents of the state's tables, as our values. Each function is part of the caller's view."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ WHERE locations.id = ? AND contacts.id = ? ORDER BY batches.n
 
 @decoding()
 def load_state(database: Database, location: LocationId) -> LocationState:
-    found = first(database.execute("SELECT n, lineage, serial FROM locations WHERE id = ?", (location,)))
-    if found is None:
+    row = first(database.execute("SELECT n, lineage, serial FROM locations WHERE id = ?", (location,)))
+    if row is None:
         return LocationState(location)
-    number, lineage, serial = found
+    number, lineage, serial = row
     observed = read_observed(database, number)
-    observed.update(doubts(database, number, observed))
+    observed.update(read_doubts(database, number, observed))
     sizes, facts = read_sizes(database, number), read_facts(database, number)
     spelt = make_spelling(facts.aliases)
     return LocationState(location, lineage, serial, spelt.spell_states(observed), sizes, facts, spelt)
@@ -97,14 +97,14 @@ def read_observed(database: Database, location: int) -> ContactStates:
 
 
 @decoding()
-def doubts(database: Database, location: int, observed: ContactStates) -> dict[ContactId, ContactState]:
-    """Whatever was intended and never seen answered may have had its effect."""
-    found: dict[ContactId, ContactState] = {}
+def read_doubts(database: Database, location: int, observed: ContactStates) -> dict[ContactId, ContactState]:
+    """The contacts of batches with an intent and without an answer: each of these may have had its effect."""
+    doubted: dict[ContactId, ContactState] = {}
     for contact, text, intended, unwritten in database.execute(_UNANSWERED, (location,)):
-        tags, known = tags_of(text), found.get(contact) or observed[contact]
+        tags, known = tags_of(text), doubted.get(contact) or observed[contact]
         asked = known.unconfirmed | (tags & known.ledger) if unwritten else known.unconfirmed
-        found[contact] = replace(known.in_doubt(tags, intended), unconfirmed=asked)
-    return found
+        doubted[contact] = replace(known.in_doubt(tags, intended), unconfirmed=asked)
+    return doubted
 
 
 @decoding()
@@ -120,10 +120,10 @@ def read_spelling(database: Database, location: int) -> Spelling:
 
 @decoding()
 def read_facts(database: Database, location: int) -> Facts:
-    found = first(database.execute(_FACTS, (location,)))
-    if found is None:
+    row = first(database.execute(_FACTS, (location,)))
+    if row is None:
         return NO_FACTS
-    moves_updated, max_contacts, max_tags, aliases, limits_at = found
+    moves_updated, max_contacts, max_tags, aliases, limits_at = row
     return Facts(
         moves_updated=None if moves_updated is None else bool(moves_updated),
         max_contacts=max_contacts,
@@ -153,7 +153,7 @@ def read_trail(database: Database, location: LocationId, contact: ContactId) -> 
     """The batches with a row of the contact, each with that row alone, and the id of its run."""
     rows = database.execute(_TRAIL, (location, contact)).fetchall()
     tagsets = _tagsets(database)
-    return tuple((run, _batch(rest[:5], {contact: _answer(tuple(rest[5:]), tagsets)})) for run, *rest in rows)
+    return tuple((run, _batch(row[:5], {contact: _answer(tuple(row[5:]), tagsets)})) for run, *row in rows)
 
 
 def _tagsets(database: Database) -> dict[int, TagSet]:

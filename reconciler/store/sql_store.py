@@ -198,15 +198,19 @@ class SqlLocation:
     ) -> None:
         with self._holding(lease) as (database, location):
             rows = sql_journal.asked(database, number)
-            told = sql_journal.answered(rows, verdicts, changed, sql_reader.read_spelling(database, location))
-            answers = sql_journal.put_answers(database, self._interning, number, told)
-            known = {contact: self._interning.known(location, each) for contact, each in changed.items()}
+            settled_answers = sql_journal.answered(
+                rows, verdicts, changed, sql_reader.read_spelling(database, location)
+            )
+            answers = sql_journal.put_answers(database, self._interning, number, settled_answers)
+            states = {contact: self._interning.known(location, state) for contact, state in changed.items()}
             settled = [
-                (row.number, known.get(contact), answers.get(contact), row.entered) for contact, row in rows.items()
+                (row.number, states.get(contact), answers.get(contact), row.entered) for contact, row in rows.items()
             ]
             if sql_journal.settle(database, number, settled):
                 _count(database, location)
-            self._write_known(database, location, {each: changed[each] for each in changed.keys() - rows.keys()})
+            self._write_known(
+                database, location, {contact: changed[contact] for contact in changed.keys() - rows.keys()}
+            )
             database.execute("UPDATE batches SET status = 'answered', ended = ? WHERE n = ?", (now, number))
 
     def withdraw_batch(
@@ -236,7 +240,7 @@ class SqlLocation:
 
     @contextmanager
     def _changing(self) -> Iterator[Database]:
-        """A transaction; what was interned in one that failed is forgotten."""
+        """A transaction; the numbers that were interned in one that failed are forgotten."""
         try:
             with self._database.writing():
                 yield self._database
@@ -251,7 +255,7 @@ class SqlLocation:
             yield database, leases.held_location(database, self._location, lease)
 
     def _number(self, lineage: str) -> int:
-        """The location's number; nobody else takes its lease until the transaction ends."""
+        """The location's number; no other transaction takes its lease until this one ends."""
         insert = "INSERT INTO locations (id, lineage, serial) VALUES (?, ?, 0) ON CONFLICT DO NOTHING"
         self._database.execute(insert, (self._location, lineage))
         return int(first(self._database.execute(_LOCATION + self._database.for_update, (self._location,)))[0])
@@ -274,15 +278,15 @@ class SqlLocation:
         _count(database, location)
 
     def _end_interrupted(self, database: Database, location: int) -> None:
-        """What runs left behind that never ended: their doubts are written down."""
+        """Writes down the doubts of the runs that never ended."""
         database.execute(
             "UPDATE runs SET status = ? WHERE location = ? AND status = ?",
             (RunStatus.INTERRUPTED, location, RunStatus.RUNNING),
         )
         open_ones = [int(batch) for (batch,) in database.execute(_INTENDED, (location,)).fetchall()]
         if open_ones:
-            found = sql_reader.doubts(database, location, sql_reader.read_observed(database, location))
-            self._write_known(database, location, found)
+            doubted = sql_reader.read_doubts(database, location, sql_reader.read_observed(database, location))
+            self._write_known(database, location, doubted)
         for batch in open_ones:
             sql_journal.settle_alike(database, batch, Outcome.IN_DOUBT)
             database.execute("UPDATE batches SET status = 'in_doubt' WHERE n = ?", (batch,))

@@ -3,7 +3,7 @@
 Rules
 1. Before a state is changed a copy of it is put beside it, named after its version.
 2. All steps are one transaction: the state is of the old version or of the new one.
-3. Whoever only looks changes nothing: it carries a copy in memory forward.
+3. A reader changes nothing: it carries a copy in memory forward.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ class SqliteDatabase:
         return False
 
     def find_faults(self) -> Iterator[str]:
-        for (found,) in self.connection.execute("PRAGMA integrity_check(20)"):
-            if found != "ok":
-                yield f"the file is damaged: {found}"
+        for (fault,) in self.connection.execute("PRAGMA integrity_check(20)"):
+            if fault != "ok":
+                yield f"the file is damaged: {fault}"
         for table, _, parent, _ in self.connection.execute("PRAGMA foreign_key_check"):
             yield f"a row of the table {table} refers to one of {parent} that is missing"
         expected = sqlite3.connect(":memory:")
@@ -115,7 +115,7 @@ def open_empty() -> SqliteDatabase:
 
 
 def open_scratch(path: Path) -> SqliteDatabase:
-    """A connection to a copy that nobody needs once this process ends."""
+    """A connection to a copy that goes when this process ends."""
     return open_for_writing(path, lasting=False)
 
 

@@ -1,12 +1,10 @@
 """One SQLite file: opened, checked, copied, and its errors told as ours.
 
 Rules
-1. Rollback journal and synchronous=FULL: when a transaction is acknowledged, the one file holds it, whoever copies it.
-   The journal is cut to nothing, which is synchronised, and not deleted, which is not: a journal that came back with
-   the power would take the last transaction away.
+1. When a transaction is acknowledged, the one file, and each copy of it, holds it.
 2. 0600 in a directory 0700 that we made; a file that is no state, damaged, or of a newer version is refused untouched.
-3. So is a symbolic link, a file of another user, and one that others may write to: whoever can change the state can
-   make us send what nobody approved.
+3. So is a symbolic link, a file of another user, and one that others may write to: a person that can change the
+   state can make us send changes that were not approved.
 4. A copy beside the state is one generation, 0600, old or new and never half. One that holds all there is stays: many
    runs find nothing to do, and a million contacts are 70 MB.
 """
@@ -36,7 +34,7 @@ def _replace(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """`connect` opens a database, `sync` makes a file's bytes durable, `replace` renames over what is there."""
+    """`connect` opens a database, `sync` makes a file's bytes durable, `replace` renames over an existing file."""
 
     connect: Callable[..., sqlite3.Connection] = sqlite3.connect
     sync: Callable[[int], Any] = os.fsync
@@ -51,7 +49,7 @@ def open_for_reading(path: Path, disk: Disk = DISK) -> sqlite3.Connection | None
     with errors(path):
         if not is_there(path):
             return None
-        # not mode=ro, which cannot roll back what a killed writer left half done
+        # not mode=ro, which cannot roll back the half transaction of a killed writer
         connection = disk.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
         try:
             connection.execute("PRAGMA query_only = ON")
@@ -66,7 +64,7 @@ def open_for_reading(path: Path, disk: Disk = DISK) -> sqlite3.Connection | None
 
 
 def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> sqlite3.Connection:
-    """A connection to the state, made if there is none yet; not `lasting`: what a power cut takes is not missed."""
+    """A connection to the state, made if there is none yet; a power cut may take one that is not `lasting`."""
     with errors(path):
         if not is_there(path):
             _prepare(path)
@@ -74,10 +72,12 @@ def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> 
         try:
             if not _is_empty(connection, path):
                 _check(connection, path)
+            # the journal is cut to nothing, which is synchronised, and not deleted, which is not: a journal that came back
+            # with the power would take the last transaction away
             connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if lasting else 'MEMORY'}")
             connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'OFF'}")
             connection.execute("PRAGMA foreign_keys = ON")
-            # what is forgotten leaves no bytes behind; not every build of SQLite does so by itself
+            # a contact that is forgotten leaves no bytes behind; not every build of SQLite does so by itself
             connection.execute("PRAGMA secure_delete = ON")
             _create(connection)
         except BaseException:
@@ -89,31 +89,31 @@ def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> 
 def is_there(path: Path) -> bool:
     """Whether there is a file, and one that can be trusted."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return False
-    wrong = _mistrust(found)
-    if wrong:
-        raise StateError(f"the state {path} {wrong[0]}", hint=wrong[1])
+    mistrust = _find_mistrust(status)
+    if mistrust:
+        raise StateError(f"the state {path} {mistrust[0]}", hint=mistrust[1])
     return True
 
 
-def _mistrust(found: os.stat_result) -> tuple[str, str] | None:
-    """What is wrong with the file and what to do about it."""
-    if stat.S_ISLNK(found.st_mode):
+def _find_mistrust(status: os.stat_result) -> tuple[str, str] | None:
+    """Why the file cannot be trusted, and the remedy; None where it can."""
+    if stat.S_ISLNK(status.st_mode):
         return "is a symbolic link", "name the file itself with --state"
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return "is not a file", "point --state at another place"
-    if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
-        return f"belongs to another user (number {found.st_uid})", "run as that user, or chown the file"
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+        return f"belongs to another user (number {status.st_uid})", "run as that user, or chown the file"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return "may be written to by others", "if nobody did: chmod go-w"
     return None
 
 
 def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
-    """No byte was ever committed: whoever made the file was stopped before the tables were there."""
-    # asked of SQLite first, as that rolls back what a journal holds; it takes a byte or two for nothing
+    """Whether no byte was ever committed: its maker was stopped before the tables were there."""
+    # asked of SQLite first, as that rolls back a journal; it counts a byte or two as no page
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     return bool(pages == 0 and path.stat().st_size == 0)
 
@@ -186,7 +186,7 @@ def _damaged(path: Path, error: Exception) -> StateCorrupted:
     )
 
 
-# what was sent counts besides content: that an answer is missing, and so a doubt, is told by the journal alone
+# the last batch counts as well as the serial: only the journal says that an answer is missing, and so a doubt
 _MARK = """
 SELECT id, lineage, serial, (SELECT max(n) FROM batches), (SELECT user_version FROM pragma_user_version)
 FROM locations ORDER BY id
@@ -194,11 +194,11 @@ FROM locations ORDER BY id
 
 
 def back_up(connection: sqlite3.Connection, path: Path, disk: Disk, *, kind: str = "backup") -> Path:
-    """The copy's path: that of the state and the `kind`. What the connection has not committed is not in it."""
+    """The copy's path: that of the state and the `kind`. It holds committed transactions alone."""
     target = path.with_name(f"{path.name}.{kind}")
     if _is_current(connection, target, disk):
         return target
-    # mkstemp makes it 0600, and follows no link that somebody put there
+    # mkstemp makes it 0600, and follows no link that another user put there
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{target.name}.")
     part = Path(name)
     try:
