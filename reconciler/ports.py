@@ -71,6 +71,7 @@ class LocationReader(Protocol):
 
     def read_runs(self) -> Sequence[RunRecord]: ...
 
+    # arguments are given by place: an object store journals calls so
     def read_batches(self, run: str, /) -> Sequence[BatchRecord]:
         """The batches of a run in their order; none where there is no such run."""
 

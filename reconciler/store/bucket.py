@@ -79,6 +79,7 @@ class Obstore:
     def version(self, key: str) -> str | None:
         with self._errors():
             try:
+                # without the content: a snapshot may have 70 MB
                 return obstore.head(self._store, key)["e_tag"]
             except (NotFoundError, FileNotFoundError):
                 return None
@@ -86,6 +87,7 @@ class Obstore:
     def create(self, key: str, content: bytes) -> str | None:
         with self._errors():
             try:
+                # in one part: the parts of a multipart upload carry no condition
                 return obstore.put(self._store, key, content, mode="create", use_multipart=False)["e_tag"]
             except AlreadyExistsError:
                 return None
@@ -141,7 +143,9 @@ def open_bucket(url: str) -> Obstore:
     name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     options: dict[str, Any] = {
         "config": config or None,
+        # plain http to this machine alone, for tests: elsewhere anyone between could read the state
         "client_options": {"timeout": "30s", "connect_timeout": "5s"} | ({"allow_http": True} if local else {}),
+        # within the lease's time to live: a request that is retried longer may outlive its holder
         "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=45)},
     }
     try:
@@ -166,6 +170,7 @@ class Trial:
         self._passed = False
 
     def __call__(self, prefix: str) -> None:
+        # six requests: too many for each location of a fleet
         if not self._passed:
             probe(self._bucket, prefix)
             self._passed = True
@@ -173,6 +178,7 @@ class Trial:
 
 def probe(bucket: Bucket, prefix: str) -> None:
     """Raises StateError where the store ignores the condition of a write."""
+    # a key of its own, as two first runs may probe at once
     key = f"{prefix}/probe-{uuid.uuid4().hex}"
     try:
         first = bucket.create(key, b"first") or _version_of(bucket, key, b"first")

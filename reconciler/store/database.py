@@ -88,6 +88,7 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
+# not one of our errors: the adapters tell it of their file or server
 class Undecodable(Exception):
     """Stored content that this program cannot have written."""
 

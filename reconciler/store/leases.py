@@ -44,6 +44,7 @@ def take(database: Database, number: int, location: LocationId, holder: Holder, 
     last = _read(database, number, location)
     if last is not None and is_held(last, now, session_ended=database.has_ended(location, last.fence)):
         raise lock_held_error(last)
+    # the fencing number grows for ever: a holder that was replaced can never match again
     lease = Lease(location, holder, last.fence + 1 if last else 1, Instant(now + TTL_MS))
     put(database, number, lease)
     return lease
@@ -78,6 +79,7 @@ def held_location(database: Database, location: LocationId, lease: Lease) -> int
 
 def end(database: Database, number: int) -> None:
     """Ends the lease on the location of that number; its fencing number stays."""
+    # the row stays, for its fencing number
     database.execute("UPDATE leases SET expires = 0, id = '' WHERE location = ?", (number,))
 
 

@@ -94,6 +94,7 @@ def prune(database: Database, number: int, keep: int) -> None:
     for table in ("shortfall_contacts", "shortfalls"):
         database.execute(f"DELETE FROM {table} WHERE run IN ({_OLD_RUNS})", old)
         database.execute(f"DELETE FROM {table} WHERE run IN ({_OLD_SHORT})", old)
+    # such a run no longer says which pairs it put under management: revert must know
     database.execute(f"UPDATE runs SET traced = 0 WHERE n IN ({_OLD_RUNS})", old)
 
 
@@ -102,9 +103,11 @@ def forget(database: Database, number: int, contacts: Iterable[ContactId]) -> No
     database.give(Given.CONTACTS, ((contact, 0) for contact in sorted(set(contacts))))
     for table in ("rows", "adopted"):
         database.execute(f"DELETE FROM {table} WHERE contact IN ({_GIVEN})", (number,))
+    # an answer that was given to these contacts alone holds their tags
     database.execute(_UNUSED_ANSWERS, (number,))
     database.execute(_FORGET_SHORTFALLS, (number,))
     if database.execute(f"DELETE FROM contacts WHERE n IN ({_GIVEN})", (number,)).rowcount:
+        # journal rows are no content: the serial grows only where a contact left
         database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (number,))
 
 
@@ -112,8 +115,10 @@ def replace_all(
     database: Database, interning: Interning, number: int, state: LocationState, runs: Sequence[RunLog]
 ) -> None:
     """The location becomes `state` with the journal `runs`; its lease stays."""
+    # rows go before the rows that they refer to
     for statement in _EMPTY:
         database.execute(statement, (number,))
+    # its numbers are those of the rows that were just deleted
     interning.forget()
     row = (state.lineage, state.serial, number)
     database.execute("UPDATE locations SET lineage = ?, serial = ? WHERE n = ?", row)
@@ -136,6 +141,7 @@ def _put_batches(database: Database, interning: Interning, number: int, log: Run
         tags = interning.tagset(frozenset(batch.tags))
         row = (batch.action, tags, batch.intended, batch.ended, batch.status)
         key = sql_journal.put_batch(database, log.record.id, row)
+        # an intent first, as every batch had one: rows enter without an answer, and are answered below
         entered = {contact: answer.entered for contact, answer in batch.answers.items()}
         sql_journal.put_rows(database, interning, key, number, entered)
         answers = sql_journal.put_answers(database, interning, key, batch.answers.items())

@@ -94,7 +94,9 @@ class ObjectLocation:
         return last if last is not None and is_held(last, now) else None
 
     def acquire_lease(self, holder: Holder, now: Instant) -> Lease:
+        # before the first lease: a store that ignores conditions would give it to two holders
         self._try(self._folder)
+        # the lease object decides between holders; the call in the chain then shuts the earlier one out
         lease = self._take_lease(holder, now)
         self._replica.catch_up()
         lineage = str(uuid.uuid4())
@@ -112,11 +114,13 @@ class ObjectLocation:
     def release_lease(self, lease: Lease) -> None:
         self._replica.append("release", lease)
         try:
+            # still under the lease, so that two processes do not compact at once
             self._replica.compact()
         finally:
             self._swap_lease(lease, _ended(lease))
 
     def unlock_lease(self, lease: str) -> Lease:
+        # first the object, so that the next holder may begin; then the chain, so that the old one may not go on
         held = exactly(self._last_lease(), self._location, lease)
         self._swap_lease(held, _ended(held))
         with suppress(LeaseLost):  # another holder has it by now: the one that was unlocked is refused all the same
@@ -141,6 +145,7 @@ class ObjectLocation:
         self._replica.append("end_run", lease, run, status, now, set_sizes, ending)
 
     def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+        # sorted, so that equal calls have equal bytes
         self._replica.append("forget", lease, tuple(sorted(set(contacts))))
 
     def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:

@@ -104,9 +104,11 @@ class ObjectReplica:
         while True:
             try:
                 return self._publish(call, content)
+            # another call came first: it is replayed, and this one tried again on the state that it left
             except Taken:
                 self.catch_up()
             except LeaseLost:
+                # a replica that is behind may not have seen our own lease yet; with nothing new to replay, it is lost
                 if not self.replay():
                     raise
 
@@ -115,11 +117,13 @@ class ObjectReplica:
         path = self._new_path()
         with self._errors():
             execute = self._database.connection.execute
+            # the snapshot says up to which object it reaches; the replica itself has no such table
             execute("CREATE TABLE compacted (position INTEGER NOT NULL) STRICT")
             execute("INSERT INTO compacted VALUES (?)", (self._position,))
             execute("VACUUM INTO ?", (str(path),))
             execute("DROP TABLE compacted")
         content = path.read_bytes()
+        # read into memory: the file is not needed while the snapshot travels
         path.unlink()
         version = self._chain.put_snapshot(content, self._version)
         if version is not None:
@@ -129,11 +133,13 @@ class ObjectReplica:
 
     def _catch_up(self) -> bool:
         """Whether this replica now has all that there was when it began."""
+        # listed before the snapshot is looked at: objects that go in between are in the snapshot
         keys = self._chain.after(self._position)
         if self._chain.snapshot_version() != self._version:
             self._take_snapshot()
             return False
         for key, content in zip(keys, self._chain.contents(keys), strict=True):
+            # a hole: the object went into a snapshot while we read, and the next look takes that
             if key != self._chain.key(self._position + 1) or content is None:
                 return False
             call = self._chain.decoded(key, content)
@@ -151,6 +157,7 @@ class ObjectReplica:
         database = self._opened(path)
         position = self._position_of(database)
         self._version = snapshot.version
+        # our own snapshot, or an older one: this replica has all of it
         if position <= self._position:
             database.close()
             return
@@ -172,11 +179,13 @@ class ObjectReplica:
             self._chain.put(self._position + 1, content)
             published = True
 
+        # all of the call is known to work by then, and can still be rolled back where the object is not put
         self._database.before_commit = publish
         try:
             with self._errors():
                 result = METHODS[call.method](self._store, *call.arguments)
         except BaseException:
+            # put for all, and not committed here: the chain is right
             if published:
                 self._begin_again()
             raise

@@ -38,6 +38,7 @@ class Interning:
             text = json.dumps(sorted(tags))
             row = first(self._database.execute(_TAGSET, (text,)))
             if row is None:
+                # only now: most tag sets are there already, and the lock would make locations wait for one another
                 self._database.add_shared()
                 added = self._database.execute(_ADD_TAGSET, (text,))
                 row = first(added) or first(self._database.execute(_TAGSET, (text,)))
@@ -48,6 +49,7 @@ class Interning:
         return None if tags is None else self.tagset(tags)
 
     def known(self, location: int, known: ContactState) -> int:
+        # read once for each location: a query for each contact would be a round trip
         numbers = self._known.get(location)
         if numbers is None:
             numbers = self._known[location] = {each: number for number, each in self._stored(location)}

@@ -16,6 +16,7 @@ Port_co = TypeVar("Port_co", bound=LocationReader, covariant=True)
 
 def folder_of(location: LocationId) -> str:
     """The location as a part of a path."""
+    # `.` and `..` are names of other directories
     return quote(location, safe="").replace(".", "%2E")
 
 
@@ -45,6 +46,7 @@ class StatePerLocation(Generic[Port_co]):
         self._opened.close()
 
     def at(self, location: LocationId) -> Port_co:
+        # opened once and kept: a store of its own costs a connection, or a replica of the whole journal
         if location not in self._ports:
             self._ports[location] = self._opened.enter_context(self._open_location(location))
         return self._ports[location]

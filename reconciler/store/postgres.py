@@ -58,6 +58,7 @@ class PostgresDatabase:
     @contextmanager
     def reading(self) -> Iterator[None]:
         with errors(self._place):
+            # one snapshot for several queries: a run that ends between them is seen whole or not at all
             self.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 yield
@@ -71,7 +72,9 @@ class PostgresDatabase:
             yield
 
     def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
+        # a transaction may fill it more than once
         self.connection.execute(f"TRUNCATE {table}")
+        # COPY streams: with INSERT each row would wait for the server
         with self.connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
             for row in rows:
                 copy.write_row([storable(field) for field in row])
@@ -93,6 +96,7 @@ class PostgresDatabase:
 
     def has_ended(self, location: LocationId, fence: int) -> bool:
         key = self._key(location, fence)
+        # a lock that can be had is held by no session; a session can have its own lock twice, hence the first test
         if key in self._held or not self._try_lock(key):
             return False
         self._unlock(key)
@@ -157,6 +161,7 @@ def open_for_writing(url: str) -> PostgresDatabase:
 
 @contextmanager
 def _opening(place: Address) -> Iterator[PostgresDatabase]:
+    # autocommit: transactions begin and end where this module says so
     connection = psycopg.connect(place.url, autocommit=True, client_encoding="utf8")
     try:
         connection.adapters.register_loader("text", TextLoader)
@@ -261,6 +266,7 @@ def errors(place: Address) -> Iterator[None]:
     except psycopg.Error as error:
         text = _told(error, place)
         if isinstance(error, _DAMAGED) or (error.sqlstate or "").startswith(_DAMAGED_CLASSES):
+            # without its cause, whose text may hold the password
             raise damaged(place, text) from None
         raise StateError(
             f"the state {place.name} cannot be used: {text}",

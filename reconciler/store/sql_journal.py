@@ -116,6 +116,7 @@ def put_rows(
     unknown = interning.known(number, NEVER_OBSERVED)
     database.give(Given.CONTACTS, ((contact, unknown) for contact in sorted(entered)))
     database.execute(ADD_CONTACTS + "DO NOTHING", (number,))
+    # the empty set as NULL, which takes no room: most intents put nothing under management
     rows = [(contact, interning.optional(entered[contact] or None)) for contact in sorted(entered)]
     database.give(Given.MANAGED, rows)
     database.execute(_PUT_ROWS, (batch, number))
@@ -127,6 +128,7 @@ def put_adopted(
     """Adds to the tags that the run put under management without a request."""
     before = read_adopted(database, run)
     adoptions = before | {contact: tags | before.get(contact, NONE) for contact, tags in adopted.items() if tags}
+    # written anew: a run that adopts twice has one row a contact
     database.execute(_UNADOPT, (run,))
     database.give(Given.MANAGED, [(contact, interning.tagset(adoptions[contact])) for contact in sorted(adoptions)])
     database.execute(_PUT_ADOPTED, (run, number))
@@ -206,6 +208,7 @@ def _row(interning: Interning, answer: Answer, verdict: ContactOutcome) -> tuple
     given = (verdict.old, verdict.added or None, verdict.removed or None, answer.released or None)
     old, added, removed, released = map(interning.optional, given)
     as_expected = verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
+    # the vendor's sentence for a success says nothing, and would part answers that are alike
     message = None if as_expected else verdict.message
     return (verdict.outcome, old, added, removed, message, released, verdict.rejection)
 
@@ -223,6 +226,7 @@ def settle(database: Database, batch: int, rows: Iterable[tuple[int, int | None,
 
 def settle_alike(database: Database, batch: int, outcome: Outcome) -> None:
     """All rows of a batch without an answer so far end the same way."""
+    # one answer for all of them, as they share all that it says
     number = int(first(database.execute(_NEXT_ANSWER, (batch,)))[0])
     database.execute("INSERT INTO answers (batch, n, outcome) VALUES (?, ?, ?)", (batch, number, outcome))
     database.execute("UPDATE rows SET answer = ? WHERE batch = ? AND answer IS NULL", (number, batch))

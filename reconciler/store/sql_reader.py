@@ -60,6 +60,7 @@ def load_state(database: Database, location: LocationId) -> LocationState:
         return LocationState(location)
     number, lineage, serial = row
     observed = read_observed(database, number)
+    # computed, not stored, until the next run begins: a reader writes nothing
     observed.update(read_doubts(database, number, observed))
     sizes, facts = read_sizes(database, number), read_facts(database, number)
     spelt = make_spelling(facts.aliases)
@@ -102,6 +103,7 @@ def read_doubts(database: Database, location: int, observed: ContactStates) -> d
     doubted: dict[ContactId, ContactState] = {}
     for contact, text, intended, unwritten in database.execute(_UNANSWERED, (location,)):
         tags, known = tags_of(text), doubted.get(contact) or observed[contact]
+        # an intent of before schema version 4 did not store them: its adds are unconfirmed until answered
         asked = known.unconfirmed | (tags & known.ledger) if unwritten else known.unconfirmed
         doubted[contact] = replace(known.in_doubt(tags, intended), unconfirmed=asked)
     return doubted
@@ -137,6 +139,7 @@ def read_facts(database: Database, location: int) -> Facts:
 def read_batches(database: Database, run: str) -> Sequence[BatchRecord]:
     """The batches of a run; contacts that were answered alike share one Answer."""
     tagsets = _tagsets(database)
+    # a run of a million rows has a few hundred different answers
     alike: dict[tuple[Any, ...], Answer] = {}
 
     def answer(row: tuple[Any, ...]) -> Answer:

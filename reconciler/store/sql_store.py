@@ -97,6 +97,7 @@ class SqlLocation:
     def acquire_lease(self, holder: Holder, now: Instant) -> Lease:
         self._interning.forget()
         with self._changing() as database:
+            # a lineage for a location that is new; one that is there keeps its own
             lease = leases.take(database, self._number(str(uuid.uuid4())), self._location, holder, now)
             database.hold(self._location, lease.fence)
             return lease
@@ -156,6 +157,7 @@ class SqlLocation:
                 self._set_sizes(database, number, set_sizes)
             if ending is not None:
                 sql_journal.put_ending(database, run, ending)
+            # once a run: each change leaves patterns that no contact has any more
             self._interning.sweep(number)
 
     def save_states(self, lease: Lease, changed: Mapping[ContactId, ContactState]) -> None:
@@ -179,6 +181,7 @@ class SqlLocation:
     ) -> int:
         with self._holding(lease) as (database, number):
             spelling = sql_reader.read_spelling(database, number)
+            # read before the states are written: the ledger of now is compared with the one to be
             adding = batch.action is Action.ADD
             entered = sql_journal.entering(database, number, changed, spelling) if adding else {}
             self._write_known(database, number, changed)
@@ -201,6 +204,7 @@ class SqlLocation:
             settled_answers = sql_journal.answered(
                 rows, verdicts, changed, sql_reader.read_spelling(database, location)
             )
+            # answers first, as rows name them by number
             answers = sql_journal.put_answers(database, self._interning, number, settled_answers)
             states = {contact: self._interning.known(location, state) for contact, state in changed.items()}
             settled = [
@@ -283,6 +287,7 @@ class SqlLocation:
             "UPDATE runs SET status = ? WHERE location = ? AND status = ?",
             (RunStatus.INTERRUPTED, location, RunStatus.RUNNING),
         )
+        # of a killed run: its last requests may have left, and no answer came
         open_ones = [int(batch) for (batch,) in database.execute(_INTENDED, (location,)).fetchall()]
         if open_ones:
             doubted = sql_reader.read_doubts(database, location, sql_reader.read_observed(database, location))

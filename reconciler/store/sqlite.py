@@ -58,6 +58,7 @@ class SqliteDatabase:
 
     def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
         self.connection.execute(f"DELETE FROM temp.{table}")
+        # executemany binds by place, and each table has its own number of columns
         marks = ", ".join("?" * len(COLUMNS[table].split(", ")))
         self.connection.executemany(f"INSERT INTO temp.{table} VALUES ({marks})", rows)
 
@@ -125,6 +126,7 @@ def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> 
     try:
         with errors(path):
             migrate(connection, path, disk)
+            # the given tables are emptied in each transaction: they are worth no file
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
             for table, columns in COLUMNS.items():
@@ -144,6 +146,7 @@ def migrate(connection: sqlite3.Connection, path: Path, disk: Disk) -> None:
     before = version_of(connection)
     if before == VERSION:
         return
+    # named after its version: the copy that each run makes does not replace it
     back_up(connection, path, disk, kind=f"v{before}.backup")
     with transaction(connection):
         _steps(connection)
@@ -153,6 +156,7 @@ def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
     """The connection itself, or a copy in memory that is of the present version."""
     if version_of(connection) == VERSION:
         return connection
+    # an older state is carried forward in memory: a reader changes nothing on disk
     copy = sqlite3.connect(":memory:", isolation_level=None)
     connection.backup(copy)
     connection.close()

@@ -52,6 +52,7 @@ def open_for_reading(path: Path, disk: Disk = DISK) -> sqlite3.Connection | None
         # not mode=ro, which cannot roll back the half transaction of a killed writer
         connection = disk.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
         try:
+            # the file may be written to, for a rollback; this connection does not
             connection.execute("PRAGMA query_only = ON")
             if _is_empty(connection, path):
                 connection.close()
@@ -72,10 +73,11 @@ def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> 
         try:
             if not _is_empty(connection, path):
                 _check(connection, path)
-            # the journal is cut to nothing, which is synchronised, and not deleted, which is not: a journal that came back
-            # with the power would take the last transaction away
+            # the journal is cut to nothing, which is synchronised, and not deleted, which is not: a journal that came
+            # back with the power would take the last transaction away
             connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if lasting else 'MEMORY'}")
             connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'OFF'}")
+            # SQLite checks them only where a connection asks for it
             connection.execute("PRAGMA foreign_keys = ON")
             # a contact that is forgotten leaves no bytes behind; not every build of SQLite does so by itself
             connection.execute("PRAGMA secure_delete = ON")
@@ -121,6 +123,7 @@ def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
 def _prepare(path: Path) -> None:
     if not path.parent.exists():
         path.parent.mkdir(mode=0o700, parents=True)
+    # 0600 from the first moment, and through no link that was put there meanwhile
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
 
 
@@ -148,11 +151,13 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """All or nothing, durable at its end."""
+    # with the write lock from the start: a transaction that read first may be refused it later
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
         connection.execute("COMMIT")
     except BaseException:
+        # after some errors, such as a full disk, SQLite has rolled back already
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
@@ -167,6 +172,7 @@ def errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        # the primary code; extended ones add the place of the error
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _DAMAGED:
             raise _damaged(path, error) from error
@@ -203,6 +209,7 @@ def back_up(connection: sqlite3.Connection, path: Path, disk: Disk, *, kind: str
     part = Path(name)
     try:
         with closing(disk.connect(part)) as copy:
+            # synchronised once, as a whole, before it replaces the older copy
             copy.execute("PRAGMA synchronous = OFF")
             connection.backup(copy)
         disk.sync(descriptor)
@@ -221,5 +228,6 @@ def _is_current(connection: sqlite3.Connection, target: Path, disk: Disk) -> boo
             return False
         with closing(disk.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)) as copy:
             return bool(copy.execute(_MARK).fetchall() == connection.execute(_MARK).fetchall())
+    # a copy that cannot be read, or trusted, is made again
     except (sqlite3.Error, StateError):
         return False
