@@ -118,8 +118,7 @@ class _Writer:
             return {"map": [[self.write(key), self.write(item)] for key, item in value.items()]}
         if isinstance(value, tuple):
             return {"tuple": [self.write(item) for item in value]}
-        # the contacts of a batch share a few values: each is written once, and then named by its place
-        place = self._places.get(value)
+        place = self._places.get(value)  # written once: the contacts of a batch share a few values
         if place is None:
             written = self._write_fields(value)
             place = self._places[value] = len(self.values)

@@ -259,14 +259,18 @@ def read_ending(database: Database, run: str) -> RunEnding | None:
     row = first(database.execute("SELECT ending FROM runs WHERE id = ?", (run,)))
     if row is None or row[0] is None:
         return None
+    numbers = json.loads(row[0])
+    pairs = tuple((Outcome(outcome), int(count)) for outcome, count in numbers.pop("pairs").items())
+    return RunEnding(pairs=pairs, shortfalls=_read_shortfalls(database, run), **numbers)
+
+
+def _read_shortfalls(database: Database, run: str) -> tuple[Shortfall, ...]:
     contacts: dict[int, list[ContactId]] = {}
     for number, contact in database.execute(_CONTACTS, (run,)).fetchall():
         contacts.setdefault(number, []).append(ContactId(contact))
-    shortfalls = tuple(
+    return tuple(
         Shortfall(Outcome(outcome), Action(action), tuple(map(Tag, json.loads(tags))), why, tuple(contacts[number]))
         for number, outcome, action, tags, why in database.execute(_GROUPS, (run,)).fetchall()
+        # a group all of whose contacts were forgotten is none any more
         if number in contacts
     )
-    numbers = json.loads(row[0])
-    pairs = tuple((Outcome(outcome), int(count)) for outcome, count in numbers.pop("pairs").items())
-    return RunEnding(pairs=pairs, shortfalls=shortfalls, **numbers)

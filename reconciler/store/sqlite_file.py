@@ -172,8 +172,7 @@ def errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        # the primary code; extended ones add the place of the error
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary one: extended codes add the place
         if code in _DAMAGED:
             raise _damaged(path, error) from error
         raise StateError(
