@@ -1,0 +1,45 @@
+"""The page on Python is executed, block by block, and prints what it shows; the names that it promises are there."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from contextlib import redirect_stdout
+from importlib import import_module
+from pathlib import Path
+
+from tests.docs.pages import ROOT
+
+PAGE = ROOT / "docs" / "python.md"
+STEP = re.compile(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", re.M | re.S)
+FILE = re.compile(r'^```yaml title="([^"]+)"\n(.*?)^```', re.M | re.S)
+PROMISED = re.compile(r"^\| `(\w+)` \| (`.*`) \|$", re.M)
+
+
+def test_every_block_prints_what_stands_below_it(project: Path) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for name, content in FILE.findall(text):
+        (project / name).write_text(content, encoding="utf-8")
+    steps = STEP.findall(text)
+    assert len(steps) == text.count("```python\n") >= 6
+    names: dict[str, object] = {"__name__": "page"}
+    for code, shown in steps:
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            exec(compile(code, str(PAGE), "exec"), names)
+        assert printed.getvalue() == shown
+
+
+def test_every_promised_name_is_there_and_requests_and_results_are_frozen() -> None:
+    promised = PROMISED.findall(PAGE.read_text(encoding="utf-8"))
+    assert len(promised) > 10
+    for module, names in promised:
+        there = import_module(f"reconciler.operations.{module}")
+        for name in re.findall(r"`(\w+)`", names):
+            promise = getattr(there, name)
+            assert promise.__doc__, name
+            assert promise.__module__ == there.__name__, name
+            if name.endswith(("Request", "Result")):
+                assert dataclasses.is_dataclass(promise), name
+                assert promise.__dataclass_params__.frozen, name
