@@ -32,6 +32,7 @@ from reconciler.core.model.names import Instant, LocationId, SetName, Source
 from reconciler.ports import Clock, LocationStore, Reporter, StateStore
 
 SLICE_MS = 5_000
+"""A long sleep looks at the lease so often: well within a heartbeat."""
 T = TypeVar("T")
 
 
@@ -78,6 +79,7 @@ class HeldLease:
         """The heartbeat, where it is due; raises LeaseLost where the lease is over."""
         now = self.clock.now()
         if now >= self.lease.expires:
+            # even if no other holder has it yet: one may take it at any moment, as after a laptop's sleep
             raise lease_ended_error(self.lease, now)
         if now - self.renewed >= HEARTBEAT_MS:
             self.lease = self.store.renew_lease(self.lease, now)
@@ -95,6 +97,7 @@ class HeldLease:
             self.renew()
 
     def _beat(self) -> None:
+        # the request under way is not cut short: the look before the next one raises
         with suppress(StateError):
             self.renew()
 
@@ -162,6 +165,7 @@ class RecoveryJournal:
 def _written(path: Path, text: str) -> bool:
     """Durable, private, and whole or not there."""
     try:
+        # never over another file: one of the same name holds answers that no state has yet
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except OSError:
         return False
@@ -177,7 +181,7 @@ def _written(path: Path, text: str) -> bool:
 
 
 def load_unrecorded(path: Path) -> UnrecordedAnswers:
-    """What the file holds; raises InvalidInput."""
+    """The answers that the file holds; raises InvalidInput."""
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:

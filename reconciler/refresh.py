@@ -28,6 +28,7 @@ from reconciler.core.model.outcome import THE_TOKEN, Rejection
 from reconciler.core.observing.refresh_rules import (
     INDEX_LAG_MS,
     Method,
+    ReadLot,
     RefreshRequest,
     RefreshResult,
     UnreachableReason,
@@ -35,17 +36,20 @@ from reconciler.core.observing.refresh_rules import (
     choose_rereads,
     count_pages,
     estimate_cost,
+    lot_of_rows,
     method_without_count,
 )
 from reconciler.core.observing.search import Scan
 from reconciler.core.planning.situation import OlderRows, Searched
 from reconciler.ports import TagReader
 from reconciler.request_gate import RequestGate, run_jobs
-from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead, Page
+from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, Page
 
 MOST_IN_A_ROW = 10
 LOT = 500
+"""Contacts that are read one by one before they are handed on."""
 LOT_PAGES = 20
+"""Pages of a search likewise."""
 AT_ONCE = 20
 
 Keep = Callable[[tuple[ObservedContacts, ...]], None]
@@ -70,44 +74,11 @@ async def refresh(wanted: RefreshRequest, reading: ReadServices, keep: Keep = ke
     return await _Refresh(wanted, reading, keep, reading.gate.clock.now()).carry_out()
 
 
-async def read_contacts(
-    contacts: Sequence[ContactId], reading: ReadServices, keep: Keep = keep_nothing
-) -> RefreshResult:
-    """Each of `contacts`, one request a contact, some at once."""
-    work = _Refresh(RefreshRequest(Method.GET, tuple(contacts)), reading, keep, reading.gate.clock.now())
-    await work.get(contacts)
-    return work.result()
-
-
 async def scan(reading: ReadServices, keep: Keep = keep_nothing) -> RefreshResult:
     """Every contact that the search shows, 500 a request."""
     work = _Refresh(RefreshRequest(Method.SEARCH, ()), reading, keep, reading.gate.clock.now())
     await work.scan(await work.page(None), work.began)
     return work.result()
-
-
-@dataclass(slots=True)
-class _Lot:
-    """Contacts by the tags that were read, all at one instant."""
-
-    at: Instant
-    origin: ObservationOrigin
-    seen: dict[frozenset[Tag], list[ContactId]] = field(default_factory=dict)
-
-    def add(self, contact: ContactRead) -> None:
-        if contact.tags is not None:
-            self.seen.setdefault(contact.tags, []).append(contact.id)
-
-    def values(self) -> tuple[ObservedContacts, ...]:
-        ordered = sorted(self.seen.items(), key=lambda item: sorted(item[0]))
-        return tuple(
-            ObservedContacts(tags, self.at, self.origin, tuple(sorted(contacts))) for tags, contacts in ordered
-        )
-
-
-def _lot_of_rows(asked: Instant) -> _Lot:
-    """A lot of rows that are asked for from then on."""
-    return _Lot(Instant(asked - INDEX_LAG_MS), ObservationOrigin.SEARCH)
 
 
 @dataclass(slots=True)
@@ -195,14 +166,14 @@ class _Refresh:
     async def get(self, contacts: Sequence[ContactId]) -> None:
         done = 0
 
-        async def read_one(contact: ContactId, lot: _Lot) -> None:
+        async def read_one(contact: ContactId, lot: ReadLot) -> None:
             nonlocal done
             await self._get_one(contact, lot, len(contacts))
             done += 1
             self.reading.gate.report(Read(self.location, done, len(contacts)))
 
         for start in range(0, len(contacts), LOT):
-            lot = _Lot(self.reading.gate.clock.now(), ObservationOrigin.GET)
+            lot = ReadLot(self.reading.gate.clock.now(), ObservationOrigin.GET)
             chunk = contacts[start : start + LOT]
             try:
                 if not start:
@@ -213,7 +184,7 @@ class _Refresh:
             finally:
                 self._hand_on(lot)
 
-    async def _get_one(self, contact: ContactId, lot: _Lot, of: int) -> None:
+    async def _get_one(self, contact: ContactId, lot: ReadLot, of: int) -> None:
         try:
             _, answer = await self.reading.gate.read_with_retries(partial(self.reading.reader.get_contact, contact))
         except ApiError as error:
@@ -221,14 +192,14 @@ class _Refresh:
             return
         self.failed = 0
         if isinstance(answer, Rejection):
-            self._record_absence(contact, answer, saw_any=bool(self.seen or lot.seen), of=of)
+            self._record_absence(contact, answer, saw_any=bool(self.seen or lot.contacts), of=of)
         elif answer.location not in (self.location, ""):
             self._record_absence(contact, Rejection.FOREIGN, saw_any=True, of=of)
         elif answer.tags is None:
             self.unread[contact] = "it was shown without its tags"
         else:
             self.missed = 0
-            lot.add(answer)
+            lot.add(contact, answer.tags)
 
     def _record_failure(self, contact: ContactId, error: ApiError, of: int) -> None:
         """Raises an error that is about more than the one contact."""
@@ -294,19 +265,19 @@ class _Refresh:
 
     async def _read_pages(self, page: Page, asked: Instant, tag: str) -> Scan:
         scan, number, read = Scan(self.location), 0, 0
-        lot = _lot_of_rows(asked)
+        lot = lot_of_rows(asked)
         while True:
             rows = [(contact.id, contact.location) for contact in page.contacts]
             news = scan.add_page(rows, page.total, page.cursor)
             for contact, new in zip(page.contacts, news, strict=True):
                 if new:
-                    lot.add(contact)
+                    lot.add(contact.id, contact.tags)
                     self.silent |= {contact.id: None} if contact.tags is None else {}
             number, read = number + 1, read + len(page.contacts)
             self.reading.gate.report(Read(self.location, read, page.total))
             if scan.ended or number % LOT_PAGES == 0:
                 self._hand_on(lot)
-                lot = _lot_of_rows(self.reading.gate.clock.now())
+                lot = lot_of_rows(self.reading.gate.clock.now())
             if scan.ended:
                 return scan
             try:
@@ -316,9 +287,10 @@ class _Refresh:
                 raise
 
     def _since(self) -> Instant:
+        # a contact that changed later may not be in the index yet
         return Instant(self.began - INDEX_LAG_MS)
 
-    def _hand_on(self, lot: _Lot) -> None:
+    def _hand_on(self, lot: ReadLot) -> None:
         if values := lot.values():
             if lot.origin is ObservationOrigin.SEARCH:
                 self.rows += sum(len(seen.contacts) for seen in values)

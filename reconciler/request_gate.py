@@ -128,12 +128,14 @@ class RequestGate:
         """
         async with self._turn:
             self.raise_if_halted()
+            # asked anew after each pause: a request under way may hold its place, or bring new limits
             while wait := self._next_wait():
                 await self.pause(*wait)
             if prepare is not None:
                 # a doubt is dated from its intent: nothing may take time between that and the request
                 await self._prepare(prepare)
                 self.raise_if_halted()
+            # last: the lease may have ended during the wait
             self.heartbeat.renew()
             return self.pace.leave(self.clock.now())
 
@@ -160,6 +162,7 @@ class RequestGate:
             # `take_turn` waits for tomorrow
             return self.spill
         pause = tries.pause(self.location, self.pace, error, self.clock.now(), chance=self.chance())
+        # 0: the pace alone decides when the request leaves again; None: enough was tried
         if pause:
             await self.pause(pause, error.message)
         return pause is not None
@@ -211,6 +214,7 @@ class Stop:
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
+        # the signal may have come before the run began
         if self.interrupted is not None:
             listener(self.interrupted)
 
@@ -225,6 +229,7 @@ async def until(stopped: Callable[[], Awaitable[object]], work: Awaitable[T]) ->
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else None
     finally:
+        # both have ended when this returns: no part of the work goes on unseen
         for task in (stopping, working):
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -233,6 +238,7 @@ async def until(stopped: Callable[[], Awaitable[object]], work: Awaitable[T]) ->
 
 async def run_jobs(jobs: Iterable[Callable[[], Coroutine[Any, Any, None]]], most: int) -> None:
     """Does all of the jobs, at most so many at the same time; the first that fails ends them all."""
+    # one queue for all workers: jobs are made when a worker is free, however many there are
     queue = iter(jobs)
     workers = [asyncio.ensure_future(_do_jobs(queue)) for _ in range(most)]
     try:

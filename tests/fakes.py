@@ -6,7 +6,7 @@ import asyncio
 import math
 import selectors
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 from reconciler.clock import SystemClock
 from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.lease import Holder
-from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.names import ContactId, Instant, LocationId
+from reconciler.core.observing.refresh_rules import Method, RefreshRequest, RefreshResult
 from reconciler.core.running.pace import Pace
+from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh
 from reconciler.request_gate import NoLease, RequestGate
 
 T = TypeVar("T")
@@ -128,3 +130,10 @@ def a_gate(location: LocationId, pace: Pace | None = None) -> RequestGate:
     """A gate that lets everything through for which its pace, by default a wide one, has a place."""
     clock = FakeClock()
     return RequestGate(location, pace or Pace(Rate(100_000)), clock, lambda event: None, NoLease(clock))
+
+
+async def read_contacts(
+    contacts: Sequence[ContactId], reading: ReadServices, keep: Keep = keep_nothing
+) -> RefreshResult:
+    """Each of the contacts, one request a contact, some at once."""
+    return await refresh(RefreshRequest(Method.GET, tuple(contacts)), reading, keep)

@@ -12,9 +12,9 @@ from reconciler.core.model.errors import QuotaExhausted
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import ContactId
 from reconciler.core.running.pace import PATIENCE_MS
-from reconciler.refresh import read_contacts
 from reconciler.sandbox.access import Limits
 from tests.build import HERE
+from tests.fakes import read_contacts
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.test_refresh import Library, nth_id, numbered
 

@@ -30,7 +30,7 @@ from reconciler.core.planning.situation import OlderRows, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
-from reconciler.refresh import ReadServices, read_contacts, refresh, scan
+from reconciler.refresh import ReadServices, refresh, scan
 from reconciler.request_gate import NoLease, RequestGate
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, Access, App
@@ -38,7 +38,7 @@ from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.world import Contact, World
 from reconciler.wire import ContactRead, Page
 from tests.build import HERE, Words, contact, tags
-from tests.fakes import START, FakeClock, a_gate
+from tests.fakes import START, FakeClock, a_gate, read_contacts
 from tests.sandbox.faults import LIES, Fault, FaultKind, FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
 

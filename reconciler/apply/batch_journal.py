@@ -81,7 +81,7 @@ def withdraw_but_for(run: Run, journalled: JournalledBatch, contacts: frozenset[
     doubtful = {contact: journalled.intended[contact].in_doubt(tags, journalled.sent) for contact in doubted.contacts}
     durable = _withdrawn(journalled, journalled.before) | doubtful
     _save_answer(run, journalled, nothing_sent(batch) | verdicts, durable, now)
-    run.location_book.observed.update(doubtful)
+    run.observed.update(doubtful)
     run.outcomes.record_batch(doubted, verdicts)
     for contact in doubted.contacts:
         run.doubts.add(contact, Action.ADD, tags)
@@ -111,7 +111,7 @@ def journal_answer(run: Run, sent: JournalledBatch, answered: Verdicts) -> None:
     except StateError as error:
         report_in_doubt(run, journalled, f"its answer could not be recorded: {error.message}")
         raise
-    run.location_book.observed.update(states)
+    run.observed.update(states)
     run.progress.add_rejected(rejected)
     run.outcomes.record_batch(journalled.batch, _as_named(journalled.batch, verdicts))
     run.rates.count_rows(journalled.before, verdicts)
@@ -176,6 +176,7 @@ def _note_answer(
         run.outcomes.add_surprise(contact, surprising)
     if before.observed is None:
         run.progress.add_first_observation(verdict)
+    # a write that changed no tag need not move the contact's date: it teaches nothing
     if verdict.outcome is Outcome.APPLIED and verdict.observed is not None:
         run.location_book.add_write(KnownWrite(contact, journalled.sent, now, verdict.observed))
 
@@ -183,6 +184,7 @@ def _note_answer(
 def _new_aliases(batch: Batch, answered: Verdicts, spelling: Spelling) -> list[Alias]:
     """Tags that came back spelt otherwise, and were not known to."""
     if batch.action is Action.REMOVE:
+        # only the answer to an add shows how the location keeps the tag that was sent
         return []
     carried = {verdict.observed for verdict in answered.values()}
     return list(aliases_in(frozenset(batch.tags), (tags and spelling.read(tags) for tags in carried)))

@@ -11,25 +11,24 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
-from reconciler.core.model.contact_state import ContactState, ContactStates
+from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.guards import Counts
 from reconciler.core.planning.plan import LocationState
-from reconciler.core.planning.tag_aliases import Spelling
 
 NONE: TagSet = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class KnownWrite:
-    """A request of this run that changed the contact's tags, sent and answered at these instants; the tags it left."""
+    """A request of this run that changed the contact's tags, sent and answered at these instants."""
 
     contact: ContactId
     sent: Instant
     answered: Instant
-    left: TagSet
+    after: TagSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,9 @@ class SentInDoubt:
 
     adds: TagSet = NONE
     removes: TagSet = NONE
+
+
+_NOTHING_SENT = SentInDoubt()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class RunProgress:
     """How far a run is."""
 
     outside: int
-    """Pairs that turned out to be needed, and are outside of what was approved."""
+    """Pairs that turned out to be needed, and were not approved."""
     rounds: int = 0
     adopted: int = 0
     released: int = 0
@@ -125,7 +127,7 @@ class RunProgress:
 
 @dataclass(slots=True)
 class DoubtBook:
-    """Pairs of unknown effect, and what the run tried and learnt of them."""
+    """Pairs of unknown effect, with the run's attempts to settle them."""
 
     sent: dict[ContactId, SentInDoubt] = field(default_factory=dict)
     """The doubts of this run."""
@@ -145,7 +147,7 @@ class DoubtBook:
         self.sent[contact] = SentInDoubt(*more)
 
     def sent_to(self, contact: ContactId) -> SentInDoubt:
-        return self.sent.get(contact, SentInDoubt())
+        return self.sent.get(contact, _NOTHING_SENT)
 
     def has_any(self, contact: ContactId, tags: TagSet) -> bool:
         """Whether a request of this run left one of these pairs in doubt, be it one that an earlier request applied."""
@@ -192,25 +194,13 @@ class LocationBook:
     write_was_read: bool = False
     """Whether one of them was read, to learn of its date."""
 
-    @property
-    def facts(self) -> Facts:
-        return self.state.facts
-
-    @property
-    def spelling(self) -> Spelling:
-        return self.state.spelling
-
-    @property
-    def observed(self) -> ContactStates:
-        return self.state.observed
-
     def set_facts(self, facts: Facts) -> None:
         self.state = replace(self.state, facts=facts)
 
     def learn_alias(self, alias: Alias) -> None:
         """From here on the run reads the tag that came back as the one that was sent."""
-        spelling = self.spelling.with_learnt([alias])
-        self.state = replace(self.state, spelling=spelling, observed=spelling.spell_states(self.observed))
+        spelling = self.state.spelling.with_learnt([alias])
+        self.state = replace(self.state, spelling=spelling, observed=spelling.spell_states(self.state.observed))
         self.desired = spelling.spell_desired(self.desired)
 
     def refuse_tags(self, tags: Iterable[Tag], message: str) -> None:
@@ -221,8 +211,8 @@ class LocationBook:
 
     def add_write(self, write: KnownWrite) -> None:
         """Keeps the write, with the last one to another contact: one alone may have been edited by others."""
-        others = [earlier for earlier in self.writes if earlier.contact != write.contact]
-        self.writes = (*others[-1:], write)
+        earlier = [before for before in self.writes if before.contact != write.contact]
+        self.writes = (*earlier[-1:], write)
 
     def take_last_write(self) -> tuple[KnownWrite, ...]:
         """The last write, the first time; none later: a reading that told nothing is not repeated."""

@@ -236,4 +236,4 @@ async def _read_whether_moved(run: Run, write: KnownWrite) -> bool | None:
     if isinstance(answer, Rejection) or answer.tags is None:
         return None
     reading = ContactReading(answer.tags, answer.updated, asked, run.now(), answer.served)
-    return moves_updated(reading, write.sent, write.answered, write.left)
+    return moves_updated(reading, write.sent, write.answered, write.after)

@@ -68,6 +68,7 @@ class Readings:
     @property
     def missing(self) -> dict[ContactId, Rejection]:
         """The contacts that are not there, as far as that is proven."""
+        # so many in a row say more of the API than of the contacts
         unproven = frozenset(self.absent_in_a_row if len(self.absent_in_a_row) >= MOST_IN_A_ROW else ())
         return {
             contact: why
@@ -136,6 +137,7 @@ async def read_contact(run: Run, contact: ContactId, readings: Readings) -> None
     if answer.location not in (run.location, ""):
         _record_absence(run, contact, readings, Rejection.FOREIGN)
     elif answer.tags is not None:
+        # dated by both ends: the API read the contact at some moment in between
         reading = ContactReading(answer.tags, answer.updated, asked, run.now(), answer.served)
         readings.add_found(contact, reading)
     else:
@@ -209,7 +211,7 @@ def _choose_searches(run: Run, adds: Adds) -> Searches:
     sought = {
         tag for tags in set(adds.values()) for tag in tags if len(run.spelling.kept_as(tag)) <= LONGEST_TAG_SOUGHT
     }
-    return cheapest_searches(Counter(adds.values()), run.location_book.observed, frozenset(sought), run.gate.pace.rate)
+    return cheapest_searches(Counter(adds.values()), run.observed, frozenset(sought), run.gate.pace.rate)
 
 
 async def _search(run: Run, open_adds: Adds, searches: Searches, total: int) -> None:

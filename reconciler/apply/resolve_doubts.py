@@ -156,7 +156,7 @@ def _reject_missing(run: Run, missing: Mapping[ContactId, Rejection]) -> None:
         run.progress.add_rejected({contact: before})
         # in memory only: the quarantine is durable at the end of the run, once the absences are believed
         after = record_absence(before, why, run.now(), membership=run.desired.membership(contact))
-        run.location_book.observed.update({contact: after})
+        run.observed.update({contact: after})
         run.doubts.remove(contact)
 
 
@@ -266,7 +266,7 @@ def _ended_well(answer: Answer) -> bool:
 
 def _find_open_doubts(run: Run) -> dict[ContactId, ContactState]:
     """The doubts of earlier runs that a reading settles, be it one to be made, or one that was kept."""
-    options, observed = run.options, run.location_book.observed
+    options, observed = run.options, run.observed
     unread = open_doubts(observed, run.desired, settle_ms=options.settle_ms, now=options.now)
     return unread | find_decidable(run)
 
@@ -276,4 +276,4 @@ def find_decidable(run: Run) -> dict[ContactId, ContactState]:
     # a run that undoes another one leaves the doubts of others alone: they are none of its pairs
     if run.reversal is not None:
         return {}
-    return decidable_doubts(run.location_book.observed, run.desired, run.facts, run.options.now)
+    return decidable_doubts(run.observed, run.desired, run.facts, run.options.now)

@@ -51,12 +51,11 @@ Wave = Collection[ContactId] | None
 
 
 async def carry_out(run: Run) -> None:
-    """All rounds of the run. Raises what stopped it."""
+    """All rounds of the run. Raises the error that stopped it."""
     _store_observations(run)
-    run.outcomes.add_planned(run.plan.deltas)
-    run.outcomes.add_planned(run.plan.reasserted)
     # pairs of a plan file that are no longer needed are never sent, but the report accounts for every pair of the file
-    run.outcomes.add_planned(run.apply_options.rest(run.location).besides)
+    besides = run.apply_options.rest(run.location).besides
+    run.outcomes.add_planned((*run.plan.deltas, *run.plan.reasserted, *besides))
     run.outcomes.add_deferred(run.plan.deferrals)
     # before the doubts of earlier runs are settled: guards measure against what the plan was made on
     rounds = _Rounds(run, before_run(run.location_book.state))
@@ -84,7 +83,7 @@ class _Rounds:
         self._before_run = before
         # owned as the run begins: pruning a tag's last pair must not take the approval of its deferrals away
         deferred = {tag for deferral in run.plan.deferrals for tag in deferral.tags}
-        self._owned = owned_in(run.desired, run.location_book.observed, run.options.selection) & deferred
+        self._owned = owned_in(run.desired, run.observed, run.options.selection) & deferred
 
     async def until_converged(self, current: LocationPlan, wave: Wave) -> None:
         for _ in range(MAX_SETTLINGS):
@@ -142,7 +141,7 @@ class _Rounds:
         run = self.run
         _record_ledger(run, current)
         run.outcomes.add_planned(current.deltas)
-        observed, requests = run.location_book.observed, len(current.batches)
+        observed, requests = run.observed, len(current.batches)
         run.progress.add_counts(count_pairs(current.deltas, current.reasserted, requests=requests, observed=observed))
         await self._send(current.batches)
 
@@ -181,9 +180,7 @@ class _Rounds:
 
     def _measure_guards(self, deltas: Sequence[Delta], requests: int) -> tuple[Measured, ...]:
         run = self.run
-        counts: Counts = run.progress.counts + count_pairs(
-            deltas, requests=requests, observed=run.location_book.observed
-        )
+        counts: Counts = run.progress.counts + count_pairs(deltas, requests=requests, observed=run.observed)
         limits, allowances = run.options.limits, run.options.allowances
         return measure_guards(counts, self._before, run.desired, limits=limits, allowances=allowances)
 
@@ -211,8 +208,7 @@ def _with_trial(run: Run, batches: Sequence[Batch]) -> Sequence[Batch]:
 def _store_observations(run: Run) -> None:
     """Stores the observations that the plan was made on and the state does not have yet."""
     seen, settle_ms = map(run.spelling.spell_observed, run.plan.observations), run.options.settle_ms
-    changed = record_observations(run.location_book.observed, tuple(seen), settle_ms=settle_ms)
-    if changed:
+    if changed := record_observations(run.observed, tuple(seen), settle_ms=settle_ms):
         run.store.save_states(run.lease, changed)
 
 
@@ -229,7 +225,7 @@ def _record_ledger(run: Run, current: LocationPlan) -> None:
             changed[contact] = replace(state, kept=frozenset(change.kept))
     if changed:
         run.store.save_adoptions(run.lease, run.journal.id, changed)
-        run.location_book.observed.update(changed)
+        run.observed.update(changed)
 
 
 Tasks = dict["asyncio.Task[None]", int]
@@ -247,6 +243,7 @@ async def send_all(run: Run, batches: Sequence[Batch]) -> None:
             if not tasks:
                 break
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            # in the plan's order: the same answers make the same run
             for task in sorted(done, key=tasks.__getitem__):
                 index = tasks.pop(task)
                 _finish(run, task)
@@ -264,10 +261,8 @@ async def send_all(run: Run, batches: Sequence[Batch]) -> None:
 
 
 def _start_ready(run: Run, batches: Sequence[Batch], queue: BatchQueue, tasks: Tasks) -> None:
-    while run.gate.error is None and len(tasks) < run.room:
-        index = queue.start_next()
-        if index is None:
-            return
+    # None: each batch that waits shares a contact with one under way, or follows one
+    while run.gate.error is None and len(tasks) < run.room and (index := queue.start_next()) is not None:
         tasks[asyncio.create_task(_deliver(run, batches[index]))] = index
 
 

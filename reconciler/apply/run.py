@@ -12,7 +12,7 @@ from reconciler.apply.books import NONE, DoubtBook, LocationBook, RunProgress
 from reconciler.core.formats.recovery_file import UnrecordedAnswers
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
-from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.errors import Unfinished
 from reconciler.core.model.events import Event
 from reconciler.core.model.journal import BatchRecord
@@ -158,11 +158,15 @@ class Run:
 
     @property
     def facts(self) -> Facts:
-        return self.location_book.facts
+        return self.location_book.state.facts
 
     @property
     def spelling(self) -> Spelling:
-        return self.location_book.spelling
+        return self.location_book.state.spelling
+
+    @property
+    def observed(self) -> ContactStates:
+        return self.location_book.state.observed
 
     @property
     def caps(self) -> Caps:
@@ -178,6 +182,7 @@ class Run:
     def reader(self) -> TagReader:
         """Reads contacts in the run's spelling of tags; only where `can_read`."""
         assert self.services.reader is not None
+        # asked for at the answer: an alias may be learnt while the request is under way
         return SpeltReader(self.services.reader(self.location), lambda: self.spelling)
 
     @property
@@ -196,13 +201,14 @@ class Run:
         self.services.report(event)
 
     def state_of(self, contact: ContactId) -> ContactState:
-        return self.location_book.observed[contact]
+        return self.observed[contact]
 
     def save_states(self, changed: Mapping[ContactId, ContactState]) -> None:
         """States that became known without a request, durable before they are used."""
         if changed:
+            # the store first: no request may leave because of a state that a kill would lose
             self.store.save_states(self.lease, changed)
-            self.location_book.observed.update(changed)
+            self.observed.update(changed)
 
     def save_facts(self, facts: Facts) -> None:
         """Facts that the location taught, durable, and heeded from here on."""
@@ -229,11 +235,13 @@ class Run:
         """The tags that are to be on a contact when all is done."""
         if self.reversal is None:
             return frozenset(self.desired.want(contact).present)
+        # to undo a run is to put back the tags that it removed
         net = self.reversal.changed.get(contact)
         return NONE if net is None else net.removed
 
     def adds_in_doubt(self, contact: ContactId, doubt: TagSet) -> TagSet:
-        """The tags in doubt that are to be there: as this run sent them, else as is desired."""
+        """The tags in doubt that are to be there."""
+        # of its own requests the run knows the action; an earlier run is taken to have wanted the tags desired now
         sent = self.doubts.sent_to(contact)
         return (doubt & sent.adds) | ((doubt - sent.removes) & frozenset(self.desired.want(contact).present))
 
@@ -241,9 +249,10 @@ class Run:
         """The contacts that the batch must leave out.
 
         Those that the API refused, those in doubt with one of its tags (a pair may be in two batches), and for removals
-        those whose adds did not end well, or for which a tag turned out to be desired.
+        those with an add that did not end well, or with a tag that turned out to be desired.
         """
         tags, removing, outcomes = frozenset(batch.tags), batch.action is Action.REMOVE, self.outcomes
+        # a batch may name a tag as the location keeps it; the desired tags are in the run's spelling
         named = self.spelling.read(tags)
         return {
             contact

@@ -2,7 +2,7 @@
 
 Rules
 1. A plan is refused as stale where it is of another lineage, or a run has carried it out already.
-2. Whatever goes wrong is in the report of the location: the others go on.
+2. An error is in the report of its location: the other locations go on.
 3. A run that the state no longer takes is left open: the next one settles by the journal.
 """
 
@@ -198,13 +198,13 @@ def _report_run(run: Run, problem: ReconcilerError | None) -> LocationReport:
     hold_unsettled(run)
     if run.progress.disbelieved:
         disbelieve_absences(run)
-    run.outcomes.close_unsent(run.present, run.location_book.observed)
-    pairs = Counter(run.outcomes.pairs(run.location_book.observed))
+    run.outcomes.close_unsent(run.present, run.observed)
+    pairs = Counter(run.outcomes.pairs(run.observed))
     difference = run.apply_options.rest(run.location)
     if difference.foreign:
         pairs[Outcome.NOT_SENT] += count_change_pairs(difference.foreign)
     besides = frozenset(contact for delta in difference.besides for contact in delta.contacts)
-    end = RunEnd(run.location_book.observed, run.present, is_stopped=problem is not None, besides=besides)
+    end = RunEnd(run.observed, run.present, is_stopped=problem is not None, besides=besides)
     report = LocationReport(
         location=run.location,
         run=run.journal.id,

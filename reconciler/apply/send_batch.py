@@ -46,12 +46,12 @@ MOST_SILENT = 10
 """So many requests in a row may end in doubt: then the API is not well, and nothing more is sent."""
 
 SPLIT = (400, 413, 422)
-"""The statuses with which a request is refused for what it holds; any other refuses every request alike."""
+"""The statuses with which a request is refused for its content; any other refuses every request alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedBatch:
-    """A request that was refused for what it holds; it may be sent again in parts."""
+    """A request that was refused for its content; it may be sent again in parts."""
 
     error: RequestRefused
 

@@ -210,6 +210,7 @@ def _blame(run: Run, part: _Part) -> list[Batch]:
     """Gives up a part that alone is at fault, and its tag in all other batches where another tag was taken."""
     if not part.taken:
         raise _hopeless(part.error)
+    # a tag refused for several contacts, or beside tags that are taken, is refused for every contact
     if part.by_tag or len(part.batch.contacts) > 1:
         run.location_book.refuse_tags(part.batch.tags, part.error.message)
     _give_up(run, part.batch, part.error.message)
@@ -228,6 +229,7 @@ async def _try(run: Run, batch: Batch, error: RequestRefused) -> Verdicts | Refu
     batch = _without_unwanted(run, batch)
     if not batch.contacts:
         return {}
+    # a refused part is looked at by its contacts' dates, which count whole seconds
     written = max(last_written(run.state_of(contact)) for contact in batch.contacts)
     if (wait := written + APART_MS - run.now()) > 0:
         await run.gate.pause(wait, "contacts were just written: their dates shall tell the next request from that")

@@ -123,6 +123,7 @@ class Connection:
         """A 2xx answer. Without `resends` a refusal that a new token may cure is NotApplied: the caller sends again."""
         token = await self.token()
         answer = await self._ask(method, path, body, token)
+        # once: a token fresh from the exchange that is refused too will not be cured by another one
         if answer.status == HTTPStatus.UNAUTHORIZED and self._agency is not None and token != self._untried:
             token = self._untried = await self._exchange.token(refused=token)
             if not resends:
@@ -226,6 +227,7 @@ class Connection:
 
     def _too_many(self, message: str, answer: HttpAnswer, quota: Quota) -> ApiError:
         now = self._now()
+        # a 429 of the window passes in seconds, one of the day at midnight
         if quota.daily_remaining != 0:
             return self._later(message, answer)
         resets = quota.resets_at(now)

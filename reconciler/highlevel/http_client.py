@@ -150,15 +150,18 @@ class HttpClient:
     ) -> None:
         self._url, self._timeout_s = httpx.URL(base_url), timeout_s
         self.origin = f"{self._url.scheme}://{self._url.netloc.decode('ascii')}"
+        proxy_context = context if proxy and proxy.address.scheme == "https" else None
         self._client = httpx.AsyncClient(
             base_url=self._url,
             headers={"Version": version, "Accept": JSON, "Content-Type": JSON, "Accept-Encoding": ENCODING},
             # half of it for the connection: a time-out in that is known to have had no effect
             timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
             follow_redirects=False,
+            # proxies and certificates come from `route`, which names a variable that cannot be used
             trust_env=False,
-            proxy=_httpx_proxy(proxy, context),
+            proxy=httpx.Proxy(proxy.url, ssl_context=proxy_context) if proxy else None,
             verify=context,
+            # no domain may set one: only the token says on whose behalf a request is sent
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             transport=transport,
         )
@@ -182,12 +185,6 @@ class HttpClient:
             raise NoAnswer(_reason(error)) from None
         except httpx.InvalidURL as error:
             raise UnusablePath(_reason(error)) from None
-
-
-def _httpx_proxy(proxy: Proxy | None, context: ssl.SSLContext) -> httpx.Proxy | None:
-    if proxy is None:
-        return None
-    return httpx.Proxy(proxy.url, ssl_context=context if proxy.address.scheme == "https" else None)
 
 
 class _BearerToken(httpx.Auth):
@@ -262,7 +259,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from, the last cause first: it says the most."""
+    """The error and its causes, the last cause first: it says the most."""
     causes, cause = [error], error.__cause__ or error.__context__
     while cause is not None and cause not in causes:
         causes.append(cause)

@@ -29,12 +29,12 @@ from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import Agency
 from reconciler.planfile import parse_plan, plan_text
-from reconciler.refresh import ReadServices, read_contacts, scan
+from reconciler.refresh import ReadServices, scan
 from reconciler.request_gate import NoLease, RequestGate
 from reconciler.store import open_store
 from reconciler.store.leases import origin_of_this_process
 from tests.build import plan_options
-from tests.fakes import a_holder
+from tests.fakes import a_holder, read_contacts
 from tests.simulation.declared import Declared, as_desired
 from tests.simulation.place import COMPANY, ORIGIN, Place, Wire, token_of
 from tests.simulation.process import Fate, MortalStore, Process, ProcessClock

@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from reconciler.core.model.api_limits import Rate, duration
 from reconciler.core.model.contact_changes import ObservedContacts
-from reconciler.core.model.contact_state import SETTLE_MS, ContactState, ContactStates
+from reconciler.core.model.contact_state import SETTLE_MS, ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.planning.situation import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.planning.tag_aliases import Spelling
@@ -204,3 +204,28 @@ def record_observations(
         observed.update(news)
         changed |= news
     return changed
+
+
+@dataclass(slots=True)
+class ReadLot:
+    """Contacts by the tags that were read, all at one instant."""
+
+    at: Instant
+    origin: ObservationOrigin
+    contacts: dict[TagSet, list[ContactId]] = field(default_factory=dict)
+
+    def add(self, contact: ContactId, tags: TagSet | None) -> None:
+        """A contact that was shown without its tags is left out."""
+        if tags is not None:
+            self.contacts.setdefault(tags, []).append(contact)
+
+    def values(self) -> tuple[ObservedContacts, ...]:
+        ordered = sorted(self.contacts.items(), key=lambda item: sorted(item[0]))
+        return tuple(
+            ObservedContacts(tags, self.at, self.origin, tuple(sorted(contacts))) for tags, contacts in ordered
+        )
+
+
+def lot_of_rows(asked: Instant) -> ReadLot:
+    """A lot of rows that are asked for from then on: the index may be as late as it ever is."""
+    return ReadLot(Instant(asked - INDEX_LAG_MS), ObservationOrigin.SEARCH)
