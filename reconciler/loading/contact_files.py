@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, BinaryIO
 
 from reconciler.core.model.errors import InvalidInput, Problem
@@ -120,14 +121,6 @@ def _read_delimited(lines: Iterable[str], collector: IdCollector, delimiter: str
             add_id(row[index], line)
 
 
-def _read_csv(lines: Iterable[str], collector: IdCollector) -> None:
-    _read_delimited(lines, collector, ",")
-
-
-def _read_tsv(lines: Iterable[str], collector: IdCollector) -> None:
-    _read_delimited(lines, collector, "\t")
-
-
 def _read_id_lines(lines: Iterable[str], collector: IdCollector) -> None:
     request = collector.request
     if request.column is not None or request.where:
@@ -189,8 +182,8 @@ def _read_json_line(line: str, number: int, collector: IdCollector) -> dict[str,
 
 
 _READERS: Mapping[str, Callable[[Iterable[str], IdCollector], None]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
+    ".csv": partial(_read_delimited, delimiter=","),
+    ".tsv": partial(_read_delimited, delimiter="\t"),
     ".jsonl": _read_jsonl,
     ".txt": _read_id_lines,
 }

@@ -38,7 +38,6 @@ MAX_ALIKE = 100
 _UNKNOWN = "unknown"
 
 _NO_OVERRIDES: Mapping[str, str] = {}
-_NOTHING_ABOVE = Overrides(_NO_OVERRIDES, _NO_OVERRIDES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,70 +51,57 @@ class Loaded:
 
 
 def load(
-    directory: str | Path,
+    place: str | Path | Files,
     *,
     environment: Mapping[str, str] = _NO_OVERRIDES,
     flags: Mapping[str, str] = _NO_OVERRIDES,
     now: Instant | None = None,
     strict: bool = False,
 ) -> Loaded:
-    """The settings and manifests of a directory.
+    """The settings and manifests of a directory, or of any other tree of files.
 
     `environment`: the process's variables, of which those that name settings count; `flags`: text by key, such as
     `api.base_url`; `now`: without it dates that are past are not reported; `strict`: warnings are errors.
     Raises InvalidInput with every problem.
     """
-    files = Directory(Path(directory))
-    return load_files(files, environment=environment, flags=flags, now=now, strict=strict)
-
-
-def load_settings(
-    directory: str | Path,
-    *,
-    environment: Mapping[str, str] = _NO_OVERRIDES,
-    flags: Mapping[str, str] = _NO_OVERRIDES,
-    begins: bool = False,
-) -> Settings:
-    """The settings of a directory alone; raises InvalidInput with every problem of theirs.
-
-    `begins`: a directory that is not there yet has no settings of its own.
-    """
-    place = Path(directory)
-    files = FileTree({}, str(place)) if begins and not place.exists() else Directory(place)
-    return settings_of_files(files, Overrides(environment, flags))
-
-
-def settings_of_files(files: Files, overrides: Overrides = _NOTHING_ABOVE) -> Settings:
-    """As `load_settings`, from any tree of files."""
-    loader = _Loader(files)
-    settings = loader.load_settings(overrides)
-    _sort_problems(loader.problems, strict=False)
-    return settings
-
-
-def load_files(
-    files: Files,
-    *,
-    environment: Mapping[str, str] = _NO_OVERRIDES,
-    flags: Mapping[str, str] = _NO_OVERRIDES,
-    now: Instant | None = None,
-    strict: bool = False,
-) -> Loaded:
-    """As `load`, from any tree of files, such as a `FileTree` of another revision."""
     with without_cyclic_gc():
-        loader = _Loader(files)
+        loader = _Loader(_files_at(place))
         settings = loader.load_settings(Overrides(environment, flags))
         manifests = loader.load_manifests(settings)
-        scene = Manifests(
+        merged = Manifests(
             files=manifests,
             shared=settings.rules,
             now=now,
             broken=frozenset(loader.broken),
             complete=loader.complete,
-            settled={place.location: place.source for place in settings.locations.values()},
+            settled={named.location: named.source for named in settings.locations.values()},
         )
-        problems = _sort_problems([*loader.problems, *check_manifests(scene)], strict)
+        problems = _sort_problems([*loader.problems, *check_manifests(merged)], strict)
     return Loaded(settings, manifests, problems)
+
+
+def load_settings(
+    place: str | Path | Files,
+    *,
+    environment: Mapping[str, str] = _NO_OVERRIDES,
+    flags: Mapping[str, str] = _NO_OVERRIDES,
+    begins: bool = False,
+) -> Settings:
+    """The settings alone; raises InvalidInput with every problem of theirs.
+
+    `begins`: a directory that is not there yet has no settings of its own.
+    """
+    loader = _Loader(_files_at(place, begins=begins))
+    settings = loader.load_settings(Overrides(environment, flags))
+    _sort_problems(loader.problems, strict=False)
+    return settings
+
+
+def _files_at(place: str | Path | Files, *, begins: bool = False) -> Files:
+    if not isinstance(place, str | Path):
+        return place
+    directory = Path(place)
+    return FileTree({}, str(directory)) if begins and not directory.exists() else Directory(directory)
 
 
 def _sort_problems(problems: Iterable[Problem], strict: bool) -> tuple[Problem, ...]:

@@ -11,7 +11,7 @@ from reconciler.core.model.errors import UsageError
 from reconciler.core.model.manifest import ContactSet, Manifest, TagRule
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.settings import Settings
-from reconciler.loading import Directory, Loaded, load_files
+from reconciler.loading import Directory, Loaded, load
 from reconciler.loading.settings import compare_settings
 from reconciler.operations.git_revision import read_files_at
 from reconciler.operations.workspace import Workspace, group_manifests
@@ -43,9 +43,9 @@ def compare_with(workspace: Workspace, base: str) -> CompareResult:
     now, directory = workspace.clock.now(), workspace.directory
     workspace.listener.on_manifests(directory)
     then = read_files_at(base, directory)
-    before = load_files(then, now=now) if then.names() else NO_FILES
+    before = load(then, now=now) if then.names() else NO_FILES
     present = Directory(directory)
-    after = load_files(present, now=now) if directory.is_dir() and present.names() else NO_FILES
+    after = load(present, now=now) if directory.is_dir() and present.names() else NO_FILES
     if not before.manifests and not after.manifests:
         raise UsageError(f"there is no manifest below {directory}, neither now nor at {base}")
     old, new = _resolve_all(before, now), _resolve_all(after, now)

@@ -18,7 +18,7 @@ from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import LocationId, Source
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import OriginKind, Settings
-from reconciler.loading import settings_of_files
+from reconciler.loading import load_settings
 from reconciler.loading.settings import flag_name, variable_name
 from reconciler.operations.git import GitRefused, find_repository
 from reconciler.operations.git_revision import read_files_at
@@ -95,7 +95,7 @@ def _load_base_settings(request: PullRequest, directory: Path) -> tuple[Settings
     try:
         if find_repository(directory).is_linked:
             return None, f" ({_LINKED})"
-        return settings_of_files(read_files_at(request.base, directory)), ""
+        return load_settings(read_files_at(request.base, directory)), ""
     except GitRefused as error:
         return None, f" ({error.message})"
     except InvalidInput:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.errors import InvalidInput, Severity
-from reconciler.loading import Directory, Files, load_files
+from reconciler.loading import Directory, Files, load
 from reconciler.operations.git_revision import read_files_at
 from tests.ci.hostile import git
 from tests.cli.conftest import LOCATION, Command, contact_id
@@ -51,7 +51,7 @@ def tree(project: Path) -> Callable[[Links], Path]:
 def told(files: Files) -> tuple[list[str], list[str]]:
     """The sets that are declared, each with the file it is in, or what is wrong; without the label."""
     try:
-        manifests = load_files(files).manifests
+        manifests = load(files).manifests
     except InvalidInput as error:
         errors = [problem for problem in error.problems if problem.severity is Severity.ERROR]
         return [], [str(problem).removeprefix(f"{files.label}/") for problem in errors]

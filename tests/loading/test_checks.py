@@ -17,7 +17,7 @@ from reconciler.core.manifests.merged import order_sets
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, SetUse, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
-from reconciler.loading import FileTree, load_files
+from reconciler.loading import FileTree, load
 
 LOCATION = LocationId("asdrwHvLUxlfw5SqKVCN")
 NAMES = "abcde"
@@ -41,7 +41,7 @@ def problems(manifests: dict[str, dict[str, Any]]) -> set[tuple[str, str]]:
     """The checks that speak, and of what, whatever the places are."""
     files = {name: yaml.safe_dump(content, sort_keys=False).encode() for name, content in manifests.items()}
     try:
-        found: tuple[Problem, ...] = load_files(FileTree(files), now=Instant(1_780_000_000_000)).problems
+        found: tuple[Problem, ...] = load(FileTree(files), now=Instant(1_780_000_000_000)).problems
     except InvalidInput as error:
         found = error.problems
     return {(problem.check, problem.severity) for problem in found}

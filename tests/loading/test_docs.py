@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 
 from reconciler.core.manifests.checks import CHECKS
 from reconciler.core.model.names import parse_instant
-from reconciler.loading import FileTree, Loaded, load_files
+from reconciler.loading import FileTree, Loaded
+from reconciler.loading import load as load_files
 from reconciler.loading.nodes import Mapping, Node, Sequence, parse_nodes
 from reconciler.loading.settings import setting_keys, variable_name
 from reconciler.loading.settings_models import SchemaKind, build_schema

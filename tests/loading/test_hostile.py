@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import Instant, normalise_tag
-from reconciler.loading import FileTree, Loaded, load_files
+from reconciler.loading import FileTree, Loaded
+from reconciler.loading import load as load_files
 
 A, B = "qFSqySFkVvNzOSqgGqFi", "3ualbhnV7j3n3a9r2moD"
 LOCATION = "location: asdrwHvLUxlfw5SqKVCN\n"

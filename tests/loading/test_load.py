@@ -12,7 +12,7 @@ import pytest
 from reconciler.core.model.errors import InvalidInput, Severity
 from reconciler.core.model.manifest import Authority, Combined, ListedContacts, OnLeave
 from reconciler.core.model.names import parse_instant
-from reconciler.loading import FileTree, Loaded, load, load_files
+from reconciler.loading import FileTree, Loaded, load
 from reconciler.loading.file_tree import CannotRead
 from reconciler.loading.files import name_inside
 
@@ -190,7 +190,7 @@ def test_infos_stay_infos_when_strict(tmp_path: Path) -> None:
 def test_a_snapshot_reads_like_a_directory(tmp_path: Path) -> None:
     files = {"m.yaml": listing("{file: c/c.csv}"), "c/c.csv": f"id\n{A}\n", ".x/y.yaml": "nonsense"}
     write(tmp_path, m_yaml=files["m.yaml"], c__c_csv=files["c/c.csv"])
-    held = load_files(FileTree({name: text.encode() for name, text in files.items()}, tmp_path.as_posix()))
+    held = load(FileTree({name: text.encode() for name, text in files.items()}, tmp_path.as_posix()))
     assert held == load(tmp_path)
 
 

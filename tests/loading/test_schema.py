@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from reconciler.core.model.errors import InvalidInput
-from reconciler.loading import FileTree, load_files
+from reconciler.loading import FileTree, load
 from reconciler.loading.settings_models import SchemaKind, build_schema, schema_text
 
 LOCATION = "asdrwHvLUxlfw5SqKVCN"
@@ -92,11 +92,11 @@ def test_the_defaults_in_the_schema_are_those_that_hold() -> None:
     api = build_schema(SchemaKind.SETTINGS)["$defs"]["ApiModel"]["properties"]
     text = "api: {" + ", ".join(f"{key}: '{part['default']}'" for key, part in api.items()) + "}"
     files = {"m.yaml": f"location: {LOCATION}\ncontact_sets: {{}}\n".encode()}
-    with_defaults = load_files(FileTree({**files, "reconciler.yaml": text.encode()})).settings
-    assert with_defaults.api == load_files(FileTree(files)).settings.api
+    with_defaults = load(FileTree({**files, "reconciler.yaml": text.encode()})).settings
+    assert with_defaults.api == load(FileTree(files)).settings.api
 
 
 def test_the_loader_refuses_a_null_that_the_schema_refuses() -> None:
     text = f"location: {LOCATION}\ntags: {{vip: {{max_adds: null}}}}\n"
     with pytest.raises(InvalidInput, match="expected a whole number"):
-        load_files(FileTree({"m.yaml": text.encode()}))
+        load(FileTree({"m.yaml": text.encode()}))

@@ -11,7 +11,7 @@ from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import LocationId, parse_instant
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import ApiSettings, Guard, GuardLimits, OriginKind, Settings
-from reconciler.loading import FileTree, load_files, load_settings
+from reconciler.loading import FileTree, load, load_settings
 from reconciler.loading.settings import flag_name, setting_keys, variable_name
 from reconciler.output.findings import shown
 
@@ -23,7 +23,7 @@ def settings(
     text: str = "", environment: dict[str, str] | None = None, flags: dict[str, str] | None = None
 ) -> Settings:
     files = {"a.yaml": MANIFEST} | ({"reconciler.yaml": text.encode()} if text else {})
-    return load_files(FileTree(files), environment=environment or {}, flags=flags or {}).settings
+    return load(FileTree(files), environment=environment or {}, flags=flags or {}).settings
 
 
 def problems(
@@ -85,7 +85,7 @@ def test_a_variable_of_ours_that_is_no_setting_is_a_warning_with_the_nearest_nam
     """Those that the actions and the examples for CI set are meant."""
     names = ("RECONCILER_API_BASEURL", "RECONCILER_TIMZONE", "RECONCILER_X", "RECONCILER_HOME", "OTHER_STATE")
     meant = ("RECONCILER_STATE_READONLY",)
-    loaded = load_files(FileTree({"a.yaml": MANIFEST}), environment=dict.fromkeys((*names, *meant), "x"))
+    loaded = load(FileTree({"a.yaml": MANIFEST}), environment=dict.fromkeys((*names, *meant), "x"))
     assert [str(problem) for problem in loaded.problems] == [
         "RECONCILER_API_BASEURL: warning: no such setting\n  hint: did you mean 'RECONCILER_API_BASE_URL'?",
         "RECONCILER_TIMZONE: warning: no such setting\n  hint: did you mean 'RECONCILER_TIMEZONE'?",

@@ -17,7 +17,7 @@ from reconciler.core.model.names import ContactId, LocationId, Tag, normalise_ta
 from reconciler.core.model.outcome import Rejection
 from reconciler.loading import FileTree
 from reconciler.loading.export_files import contacts_text, manifest_text, write_files
-from reconciler.loading.manifests import load_files
+from reconciler.loading.manifests import load
 from tests.build import HERE, carries, ids, state, state_of, tags, unseen
 
 TAGS = st.text(min_size=1, max_size=30).map(normalise_tag).filter(can_be_declared)
@@ -27,7 +27,7 @@ def read_back(*sets: ExportedSet) -> list[tuple[str, list[str], list[str]]]:
     """The sets of the manifest that is written: name, tags, contacts."""
     files = {"acme.yaml": manifest_text(HERE, sets, folder="contacts", comment="written").encode()}
     files |= {f"contacts/{each.name}.csv": contacts_text(each).encode() for each in sets}
-    (manifest,) = load_files(FileTree(files)).manifests
+    (manifest,) = load(FileTree(files)).manifests
     return [
         (each.name, [use.tag for use in each.tags], list(each.contacts.ids))
         for each in manifest.sets
