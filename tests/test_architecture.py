@@ -110,14 +110,28 @@ def test_each_third_party_library_is_declared() -> None:
     assert {DECLARED_AS.get(library, library) for library in HOMES} <= declared
 
 
+RECIPES = (
+    (ROOT.parent / "docs" / "design.md")
+    .read_text()
+    .partition("## Where the next change goes")[2]
+    .partition("\n## ")[0]
+    .split("\n- ")[1:]
+)
+"""Where each kind of change goes; a module that moves takes its recipe along."""
+
+
 def test_the_recipes_name_places_that_are_there() -> None:
-    """The page on the layout of the code tells where a change goes; a module that moves takes its recipe along."""
-    text = (ROOT.parent / "docs" / "design.md").read_text()
-    recipes = text.partition("## Where the next change goes")[2].partition("\n## ")[0]
-    named = re.findall(r"`([\w./]+(?:\.py|\.md|/))`", recipes)
-    assert len(named) > 10
+    named = re.findall(r"`([\w./]+(?:\.py|\.md|/))`", " ".join(RECIPES))
+    assert len(named) > 30
     missing = [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT.parent))]
     assert missing == []
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if "(as `" in recipe], ids=lambda text: text[:30])
+def test_a_recipe_names_all_modules_that_its_example_needed(recipe: str) -> None:
+    example, listed = re.search(r"\(as `(\w+)`\)(.*)", recipe, re.DOTALL).groups()  # type: ignore[union-attr]
+    stands = {str(path.relative_to(ROOT)) for path in FILES if re.search(rf"\b{example}\b", path.read_text(), re.I)}
+    assert set(re.findall(r"`([\w/]+\.py)`", listed)) - {"tests/render/documents.py"} == stands
 
 
 WRITERS = {
