@@ -18,9 +18,8 @@ from reconciler.core.model.names import ContactId, Instant, LocationId
 
 _MARKS = re.compile(r"(:(?=:)|#(?=#))")
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-_USERINFO = re.compile(r"(?s)(?<=://)(?!/)(?:([\w.-]+:)|).*@")
-"""A user and a password, which may hold any character: a slash that nobody encoded, too."""
-_WITHOUT_USER = ("sqlite:", "s3:", "az:", "gs:", "file:")
+_USERINFO = re.compile(r"(?s)(?<!sqlite)(?<!s3)(?<!az)(?<!gs)(?<!file)(://)(?!/)([\w.-]+:|).*@")
+"""A user and a password, which may hold any character, a slash too; the address of a file or a bucket has neither."""
 _SECRET_PARAMETER = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|key|sig)[^=&]*=)[^&]*")
 LOCATION, CONTACT = "{location_id}", "{contact_id}"
 
@@ -88,8 +87,7 @@ def redacted(url: str) -> str:
 
     A user without a password may be a token, and is left out too.
     """
-    plain = url if url.startswith(_WITHOUT_USER) else _USERINFO.sub(r"\1***@", url)
-    return _SECRET_PARAMETER.sub(r"\1***", plain)
+    return _SECRET_PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1\2***@", url))
 
 
 def is_contact_url(template: str) -> bool:
