@@ -179,18 +179,15 @@ class ObjectReplica:
             self._chain.put(self._position + 1, content)
             published = True
 
-        # all of the call is known to work by then, and can still be rolled back where the object is not put
-        self._database.before_commit = publish
         try:
-            with self._errors():
+            # all of the call is known to work by then, and can still be rolled back where the object is not put
+            with self._errors(), self._database.calling_before_commit(publish):
                 result = METHODS[call.method](self._store, *call.arguments)
         except BaseException:
             # put for all, and not committed here: the chain is right
             if published:
                 self._begin_again()
             raise
-        finally:
-            self._database.before_commit = None
         self._advance(call)
         return result
 
@@ -224,6 +221,5 @@ class ObjectReplica:
         except (LeaseLost, Taken):
             raise
         except StateError as error:
-            error.message = error.message.replace(self._directory.name, self._chain.name)
-            error.args = (error.message,)
-            raise
+            message = error.message.replace(self._directory.name, self._chain.name)
+            raise type(error)(message, hint=error.hint) from error

@@ -33,8 +33,7 @@ class SqliteDatabase:
 
     def __init__(self, connection: sqlite3.Connection, path: Path, disk: Disk = DISK) -> None:
         self.connection = connection
-        self.before_commit: Callable[[], None] | None = None
-        """Called with all of a transaction done but the commit; it may still refuse."""
+        self._before_commit: Callable[[], None] | None = None
         self._path, self._disk = path, disk
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
@@ -53,8 +52,17 @@ class SqliteDatabase:
     def writing(self) -> Iterator[None]:
         with errors(self._path), transaction(self.connection):
             yield
-            if self.before_commit is not None:
-                self.before_commit()
+            if self._before_commit is not None:
+                self._before_commit()
+
+    @contextmanager
+    def calling_before_commit(self, step: Callable[[], None]) -> Iterator[None]:
+        """Within it, `step` is called with all of a transaction done but the commit; it may still refuse."""
+        self._before_commit = step
+        try:
+            yield
+        finally:
+            self._before_commit = None
 
     def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
         self.connection.execute(f"DELETE FROM temp.{table}")
