@@ -201,7 +201,7 @@ def _choose_directory(target: Path, manifests: Path | None) -> Path:
 
 
 def _refuse_unapproved(digest: str, planned: PlanResult, console: Console, form: Form) -> None:
-    """Shows what there is to do now and raises StalePlan where it is not what was approved."""
+    """Shows the plan made now and raises StalePlan where another one was approved."""
     if stale := find_stale_approval(digest, planned):
         preview(planned, console, form, planned.notes)
         raise stale

@@ -112,7 +112,7 @@ def _note_answer() -> None:
 
 
 def has_answered() -> bool:
-    """Whether the command has put something on stdout."""
+    """Whether the command has printed an answer on stdout."""
     command = click.get_current_context(silent=True)
     return command is not None and command.meta.get(_ANSWERED, False)
 

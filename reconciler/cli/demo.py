@@ -89,7 +89,7 @@ def _scene(keep: Path | None) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class _Demo:
-    """A play in one directory before one sandbox; every scene says what must be true at its end."""
+    """A play in one directory before one sandbox; each scene checks its claim at its end."""
 
     directory: Path
     sandbox: Running
@@ -183,7 +183,7 @@ class _Demo:
         return bool(tags) and all(Tag("vip") in each and Tag("trial") not in each for each in tags)
 
     def _twice(self) -> bool:
-        """Whether we added a pair more often than somebody's having taken it away explains."""
+        """Whether we added a pair more often than its removals by hand explain."""
         steps = self.sandbox.world.transitions
         ours = Counter((each.contact, each.tag) for each in steps if each.by != SOMEBODY and each.action is Action.ADD)
         theirs = Counter(

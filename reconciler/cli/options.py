@@ -47,7 +47,7 @@ _UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_
 
 
 def group_options(argument: str, make: Callable[..., object], **options: Decorator) -> Decorator:
-    """Options, by the name that click has for each, whose values reach the command as `argument`, made by `make`."""
+    """Options by their click names; the command gets all their values as `argument`, made by `make`."""
 
     def add(function: F) -> F:
         @wraps(function)
@@ -257,7 +257,7 @@ class PlanFlags:
         return PlanRequest(self.scope, reading, self.allow, self.reason, create_state, self.plan_effort)
 
     def workspace(self, invocation: Invocation, directory: Path) -> Workspace:
-        """The workspace of a command whose --reassert goes before the setting."""
+        """The workspace of a command; --reassert goes before the setting."""
         if self.reassert:
             invocation.overrides["plan.reassert"] = self.reassert
         return invocation.workspace(directory)

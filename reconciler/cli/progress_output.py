@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from reconciler.output.live import LiveBoard
 
 EVERY_MS = 5_000
-"""A few seconds: a person who looks at a log sees that it goes on."""
+"""A few seconds: a log shows that the command goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The signals that end a process, handed to an operation that has something to end in order."""
+"""The signals that end a process, handed to an operation that ends in order."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def list_quota_notes(plan: Plan, session: Session) -> list[str]:
 
 
 def _count_requests(plan: Plan, session: Session) -> list[tuple[LocationId, int]]:
-    """The requests of each location, whose pace takes in the requests that were sent today."""
+    """The requests of each location; its pace takes in the requests that were sent today."""
     with open_reader(session.settings.state) as reader:
         for planned in plan.locations:
             assume_sent_today(session.pace(planned.location), reader.at(planned.location), session.workspace.clock)

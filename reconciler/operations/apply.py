@@ -1,4 +1,4 @@
-"""Applying a plan: `apply_plan(planned, request) -> ApplyResult`. It never asks: whoever calls it has approved.
+"""Applying a plan: `apply_plan(planned, request) -> ApplyResult`. It never asks: its caller has approved.
 
 Rules of a change digest
 1. A digest covers one set of changes: the very same, or nothing is sent. The changes cannot be told from it.
@@ -42,7 +42,7 @@ class ApplyRequest:
     """The manner in which a plan is carried out."""
 
     operation: str = "apply"
-    """What the history calls the run."""
+    """The name of the run in the history."""
     recovery_beside: Path = Path("reconciler")
     """The path beside which answers are kept that the state cannot take."""
     lock_timeout_ms: int = 0
@@ -74,13 +74,14 @@ class ApplyResult:
 async def apply_plan(planned: PlanResult, request: ApplyRequest) -> ApplyResult:
     """Carries out a plan, all locations side by side.
 
-    Raises GuardRefused, QuotaExhausted, LockHeld and AuthRefused before anything is sent; an error after that is in the
-    report of its location.
+    Raises GuardRefused, QuotaExhausted and AuthRefused before the first request. The error of one location, such as
+    LockHeld, is in its report: it does not stop the others.
     """
     refuse_missing_reason(planned.request)
     approved = approve(planned.plan)
     if not _has_work(planned):
         return ApplyResult(_report_nothing_sent(planned))
+    # a run that would stop in the middle of its work is better not begun
     if not request.spill:
         refuse_over_quota(planned.plan, planned.session)
     return ApplyResult(await _send(approved, planned, request))
@@ -92,7 +93,7 @@ def refuse_missing_reason(request: PlanRequest) -> None:
 
 
 def _has_work(planned: PlanResult) -> bool:
-    """Something to send, to record or to settle; of a plan file, a change whose fate is to be told."""
+    """Whether a change is to be sent, recorded or settled, or the fate of one in a plan file reported."""
     if planned.reversals:
         return not planned.plan.is_empty
     proposed = planned.proposal.plan.locations if planned.proposal else ()

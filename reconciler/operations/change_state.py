@@ -74,6 +74,7 @@ async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
             held.store.save_facts(held.lease, state.facts.without_limits())
         if request.contacts:
             held.store.forget_contacts(held.lease, request.contacts)
+    # by the state before: afterwards none of the contacts is in it
     observed = state.observed
     forgotten = tuple(contact for contact in request.contacts if contact in observed.contacts)
     return ForgetResult(
@@ -163,7 +164,7 @@ def read_portable(file: Path, now: Instant) -> tuple[Portable, ...]:
 
 @dataclass(frozen=True, slots=True)
 class PushedState:
-    """A location whose state was replaced; `serial` is None where it was the same already."""
+    """A location with its new state; `serial` is None where it was the same already."""
 
     location: LocationId
     serial: int | None
@@ -217,6 +218,7 @@ async def recover_answers(
 
     Raises StateError where the state does not wait for an answer.
     """
+    # all files first: a bad one is refused before an answer is recorded
     recovered = [load_unrecorded(file) for file in files]
     with open_store(workspace.load_settings().state) as store:
         for answers in recovered:

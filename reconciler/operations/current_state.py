@@ -88,7 +88,7 @@ class CurrentState:
         return notes
 
     def list_unread(self) -> list[str]:
-        """One line of the contacts whose reading failed; none where all were read."""
+        """One line on the contacts that could not be read; none where all were."""
         if not self.unread:
             return []
         reason = next(iter(self.unread.values()))
@@ -115,6 +115,7 @@ async def find_current(
             location: make_refresh_request(session, state, scope, reading, contacts=contacts)
             for location, state in states.items()
         }
+        # the quota counts today's runs before the first reading asks for room in it
         for location in states:
             assume_sent_today(session.pace(location), reader.at(location), session.workspace.clock)
         current = await run_side_by_side(
@@ -130,6 +131,7 @@ async def run_side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     try:
         return await asyncio.gather(*tasks)
     finally:
+        # gather leaves the others running: their requests would outlive the error
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -211,7 +213,7 @@ def make_refresh_request(
 
 
 def _find_sought(desired: Desired, selection: Selection) -> TagSet:
-    """The exclusive tags whose other holders are looked for."""
+    """The exclusive tags that are looked for on other contacts."""
     # a chosen set has no holders outside of it
     return frozenset() if selection.sets else frozenset(filter(selection.takes, exclusive_tags(desired)))
 
@@ -220,13 +222,13 @@ def _refuse_unknown_tags(session: Session, states: Collection[LocationState], ta
     """Raises UsageError for a --tag that neither manifests nor state have: it is mistyped."""
     if not tags:
         return
-    known = {tag for desired in session.desired.values() for tag in desired.owned}
-    known |= {tag for state in states for tag in state.spelling.names}
+    tags_there = {tag for desired in session.desired.values() for tag in desired.owned}
+    tags_there |= {tag for state in states for tag in state.spelling.names}
     # exact authority removes tags that only contacts have
     for pattern in (pattern for state in states for pattern in state.observed.patterns):
-        known |= pattern.ledger | pattern.doubt | (pattern.observed or frozenset())
-    if unknown := sorted(tags - known):
-        near = did_you_mean(unknown[0], sorted(known))
+        tags_there |= pattern.ledger | pattern.doubt | (pattern.observed or frozenset())
+    if unknown := sorted(tags - tags_there):
+        near = did_you_mean(unknown[0], sorted(tags_there))
         raise UsageError(f"no manifest, no ledger and no observation has the tag {unknown[0]!r}", hint=near)
 
 
@@ -235,13 +237,14 @@ def list_concerned(desired: Desired, state: LocationState, selection: Selection)
     declared = set(select_contacts(desired, selection))
     if selection.sets:
         return sorted(declared)
-    return sorted(declared | {contact for contact, known in state.observed.items() if known.ledger})
+    return sorted(declared | {contact for contact, contact_state in state.observed.items() if contact_state.ledger})
 
 
 def take_in_observations(
     state: LocationState, observations: Sequence[ObservedContacts], settle_ms: int
 ) -> dict[ContactId, ContactState]:
     """Takes observations into the state, in memory only; returns the states that they replaced."""
+    # before they are taken in: drift compares with the states that they replace
     earlier = {contact: state.observed[contact] for observed in observations for contact in observed.contacts}
     record_observations(state.observed, tuple(map(state.spelling.spell_observed, observations)), settle_ms=settle_ms)
     return earlier

@@ -73,7 +73,7 @@ async def examine(workspace: Workspace, request: DoctorRequest) -> DoctorResult:
     Raises InvalidInput and UsageError where not even the settings can be read.
     """
     settings = workspace.load_settings()
-    remark, found = _examine_manifests(workspace)
+    remark, declared = _examine_manifests(workspace)
     locations = [settings.find_location(name) for name in request.locations]
     machine = Examined("This machine", (*_list_versions(), _examine_state_home(workspace, settings)))
     return DoctorResult(
@@ -82,7 +82,7 @@ async def examine(workspace: Workspace, request: DoctorRequest) -> DoctorResult:
             Examined("Manifests", (remark,)),
             *[
                 await _examine_location(workspace, settings, location, offline=request.offline)
-                for location in locations or sorted(found | settings.locations.keys())
+                for location in locations or sorted(declared | settings.locations.keys())
             ],
         )
     )
@@ -134,6 +134,7 @@ def _examine_state(
             state = reader.at(location).load_state()
             lease = reader.at(location).read_lease(workspace.clock.now())
     except ReconcilerError as error:
+        # a state that cannot be read is a finding: the API is examined all the same
         return None, [bad("state", error.message, error.hint or "reconciler state verify", error.exit_code)]
     pin = settings.pin(location)
     if pin not in (None, state.lineage):

@@ -50,10 +50,10 @@ def choose_exported(settings: Settings, locations: Sequence[str], *, search: boo
     if locations:
         return [settings.find_location(location) for location in locations]
     with open_reader(settings.state) as reader:
-        known = set(reader.list_locations()) | (settings.locations.keys() if search else set())
-    if not known:
+        locations_there = set(reader.list_locations()) | (settings.locations.keys() if search else set())
+    if not locations_there:
         raise UsageError("no location is known", hint="name one: --location L --refresh search")
-    return sorted(known)
+    return sorted(locations_there)
 
 
 async def export_location(

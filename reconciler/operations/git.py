@@ -1,12 +1,12 @@
-"""Git, asked what a checkout was at another revision. Law: the only module that starts Git.
+"""Git, asked for the objects of a checkout at another revision. Law: the only module that starts Git.
 
 Rules
-1. Files of a checkout never choose the repository: it is the one whose `.git` lies in the directory or next above it,
-   and what looks like a bare repository below that is files. Variables that name another do not count.
+1. Files of a checkout never choose the repository: it is the one with its `.git` in the directory or next above it; a
+   folder below that looks like a bare repository is files. Variables that name another do not count.
 2. No setting of a repository runs a command or asks a host: no hook, pager or file system monitor; no transport is
    allowed, so that an object that is not here stays missing.
-3. Only what reads objects is asked (rev-parse, ls-tree, cat-file, rev-list). These use no filter, no textconv, no
-   external diff and no signature program, whatever the attributes and settings say.
+3. Only commands that read objects are started (rev-parse, ls-tree, cat-file, rev-list). These use no filter, no
+   textconv, no external diff and no signature program; attributes and settings do not change that.
 4. Git's own reason is told.
 """
 
@@ -44,7 +44,7 @@ _KEPT = ("GIT_CONFIG", "GIT_EXEC_PATH")
 
 
 class GitRefused(UsageError):
-    """Git did not do what was asked; the message holds its reason."""
+    """Git refused; the message holds its reason."""
 
 
 class NoRepository(GitRefused):
@@ -64,7 +64,7 @@ class Repository:
         return not (self.top / ".git").is_dir()
 
     def ask(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        """What Git prints; raises GitRefused with its reason."""
+        """The output of Git; raises GitRefused with its reason."""
         return _ask(self.top, arguments, stdin)
 
     def commit(self, revision: str) -> str:
@@ -89,6 +89,7 @@ def find_repository(place: Path) -> Repository:
         )
     described = _ask(top, ("rev-parse", "--absolute-git-dir", "--is-shallow-repository"), b"").decode()
     directory, _, shallow = described.rstrip("\n").rpartition("\n")
+    # Git itself says where the repository is: a planted `.git` shows only in its answer
     _refuse_planted(Path(directory).resolve(), top)
     return Repository(top, shallow == "true")
 
@@ -104,6 +105,7 @@ def _refuse_planted(directory: Path, top: Path) -> None:
 
 def _ask(top: Path, arguments: tuple[str, ...], stdin: bytes) -> bytes:
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    # no shell, and a path that begins with a dash is no option
     line = ["git", "-C", str(top), "--no-pager", *settings, *arguments]
     try:
         done = subprocess.run(
@@ -116,7 +118,7 @@ def _ask(top: Path, arguments: tuple[str, ...], stdin: bytes) -> bytes:
     except subprocess.TimeoutExpired:
         raise GitRefused(f"git {arguments[0]} took longer than {TIMEOUT_S} s", hint="see the repository") from None
     if done.returncode:
-        raise _refusal(done.stderr.decode(errors="replace"), top)
+        raise _make_refusal(done.stderr.decode(errors="replace"), top)
     return done.stdout
 
 
@@ -125,8 +127,8 @@ def _environment(environment: Mapping[str, str], top: Path) -> dict[str, str]:
     return kept | _VARIABLES | {"GIT_CEILING_DIRECTORIES": str(top.parent)}
 
 
-def _refusal(told: str, top: Path) -> GitRefused:
-    lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in told.splitlines() if line.strip()]
+def _make_refusal(errors: str, top: Path) -> GitRefused:
+    lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in errors.splitlines() if line.strip()]
     reason = next((line for line in lines if any(mark in line for mark in _HINTS)), lines[0] if lines else "no reason")
     hint = next((hint for mark, hint in _HINTS.items() if mark in reason), "")
     return GitRefused(f"Git: {reason}", hint=hint.format(top=top))

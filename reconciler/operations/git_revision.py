@@ -35,74 +35,74 @@ def read_files_at(revision: str, directory: Path) -> FileTree:
     repository = find_repository(directory)
     commit = repository.commit(revision)
     below = directory.resolve().relative_to(repository.top).as_posix()
-    tree = commit if below == "." else _tree(repository, commit, below)
+    tree = commit if below == "." else _find_tree(repository, commit, below)
     if tree is None:
         return FileTree({}, label=f"{revision}:{directory}")
-    entries = list(_entries(repository, "-r", tree))
-    blobs = [each for each in entries if each.mode != _SUBMODULE]
-    content = dict(zip(blobs, _contents(repository, blobs), strict=True))
+    entries = list(_list_entries(repository, "-r", tree))
+    blobs = [entry for entry in entries if entry.mode != _SUBMODULE]
+    content = dict(zip(blobs, _read_contents(repository, blobs), strict=True))
     links = [entry for entry in blobs if entry.mode == _LINK]
     return FileTree(
         {entry.name: text for entry, text in content.items() if entry.mode != _LINK},
         label=f"{revision}:{directory}",
         links={entry.name: content[entry].decode(errors="surrogateescape") for entry in links},
-        beyond=_beyond(repository, commit, below, links),
+        beyond=_find_link_targets(repository, commit, below, links),
         opaque={entry.name: _SUBMODULES for entry in entries if entry.mode == _SUBMODULE},
         top="" if below == "." else below,
     )
 
 
-def _beyond(repository: Repository, commit: str, below: str, links: list[_Entry]) -> dict[str, EntryKind]:
-    """What links lead to, wherever in the repository; not those that lead to nothing, or out of it."""
+def _find_link_targets(repository: Repository, commit: str, below: str, links: list[_Entry]) -> dict[str, EntryKind]:
+    """The kinds of the links' targets within the repository; no entry for a target that is not there."""
     asked = [entry.name for entry in links if "\n" not in entry.name]
     wanted = "".join(f"{commit}:{posixpath.normpath(f'{below}/{name}')}\n" for name in asked)
-    told = repository.ask(
+    answer = repository.ask(
         "cat-file", "--batch-check=%(objecttype)", "--follow-symlinks", stdin=wanted.encode(errors="surrogateescape")
     )
-    found, at = {}, 0
+    kinds, at = {}, 0
     for name in asked:
-        line = told[at:].partition(b"\n")[0]
+        line = answer[at:].partition(b"\n")[0]
         at += len(line) + 1
         if line in _KINDS:
-            found[name] = _KINDS[line]
+            kinds[name] = _KINDS[line]
         elif not line.endswith(b" missing"):
-            # what the link says follows, as many bytes as the line tells
+            # the target's path follows, in as many bytes as the line says
             at += int(line.rpartition(b" ")[2]) + 1
-    return found
+    return kinds
 
 
 _KINDS = {b"blob": EntryKind.FILE, b"tree": EntryKind.FOLDER}
 _SUBMODULES = "a submodule: its files at this revision are not in this repository"
 
 
-def _tree(repository: Repository, commit: str, below: str) -> str | None:
+def _find_tree(repository: Repository, commit: str, below: str) -> str | None:
     """The tree of a directory, None where nothing is there."""
-    entry = next(_entries(repository, commit, "--", below), None)
+    entry = next(_list_entries(repository, commit, "--", below), None)
     if entry is not None and entry.mode != _FOLDER:
         raise GitRefused(f"{below} is no directory at commit {commit}", hint="name another revision")
     return None if entry is None else entry.id
 
 
-def _entries(repository: Repository, *arguments: str) -> Iterator[_Entry]:
+def _list_entries(repository: Repository, *arguments: str) -> Iterator[_Entry]:
     for line in repository.ask("ls-tree", "-z", *arguments).split(b"\0"):
         if line:
-            told, _, name = line.partition(b"\t")
-            mode, _, identity = told.decode().split(" ")
+            head, _, name = line.partition(b"\t")
+            mode, _, identity = head.decode().split(" ")
             yield _Entry(mode, identity, name.decode(errors="surrogateescape"))
 
 
-def _contents(repository: Repository, entries: list[_Entry]) -> Iterator[bytes]:
+def _read_contents(repository: Repository, entries: list[_Entry]) -> Iterator[bytes]:
     """The content of each blob, in order: as it was committed, without any filter."""
-    wanted = "".join(f"{each.id}\n" for each in entries).encode()
-    told = repository.ask("cat-file", "--batch", stdin=wanted)
+    wanted = "".join(f"{entry.id}\n" for entry in entries).encode()
+    answer = repository.ask("cat-file", "--batch", stdin=wanted)
     at = 0
     for entry in entries:
-        head, _, _ = told[at : at + 200].partition(b"\n")
+        head, _, _ = answer[at : at + 200].partition(b"\n")
         if not head.startswith(f"{entry.id} blob ".encode()):
             raise GitRefused(f"Git: {head.decode(errors='replace')}, the object of {entry.name}", hint=_MISSING)
         start = at + len(head) + 1
         at = start + int(head.split(b" ")[2]) + 1
-        yield told[start : at - 1]
+        yield answer[start : at - 1]
 
 
 _MISSING = "the clone is partial or damaged, and nothing is fetched here: fetch what is missing first"
@@ -121,18 +121,18 @@ def find_commit_time(file: Path) -> Instant | None:
     if not repository.ask("rev-list", "--all", "--max-count=1"):
         return None
     commit, path = repository.commit("HEAD"), file.resolve().relative_to(repository.top).as_posix()
-    entry = next(_entries(repository, commit, "--", path), None)
+    entry = next(_list_entries(repository, commit, "--", path), None)
     if entry is None:
         return None
     if repository.shallow:
         raise GitRefused(f"when {file} was committed cannot be told: the clone is shallow")
-    if _object_id(file, len(entry.id)) != entry.id:
+    if _compute_object_id(file, len(entry.id)) != entry.id:
         raise GitRefused(f"{file} is not as it was committed")
     times = repository.ask("rev-list", "--max-count=1", "--format=%at %ct", commit, "--", path).split(b"\n")[1]
     return Instant(1000 * min(map(int, times.split())))
 
 
-def _object_id(file: Path, length: int) -> str:
+def _compute_object_id(file: Path, length: int) -> str:
     """The id that Git gives to the content of a file."""
     content = file.read_bytes()
     digest = hashlib.new("sha1" if length == 40 else "sha256", usedforsecurity=False)

@@ -1,4 +1,4 @@
-"""The identity of this process, for the lease and the journal: who runs it, where, in which CI job, at which commit."""
+"""The identity of this process, for the lease and the journal: the person, the machine, the CI job and the commit."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def find_actor(environment: Environment) -> str:
 
 
 def _clean_url(url: str) -> str:
-    """The address without user and password; empty for anything that is no web address."""
+    """The address without user and password; empty for any text that is no web address."""
     try:
         parts = urlsplit(url)
     except ValueError:

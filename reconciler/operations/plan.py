@@ -26,14 +26,14 @@ from reconciler.store import open_reader
 
 @dataclass(frozen=True, slots=True)
 class PlanResult:
-    """A plan, and what it was made of."""
+    """A plan, with the session and request that it was made by."""
 
     plan: Plan
     session: Session
     request: PlanRequest
     """The request that the plan was made by; for a plan file, with the part that the file chose."""
     notes: tuple[str, ...] = ()
-    """Lines for a person: what the plan leaves alone, and what the reading before it showed."""
+    """Lines for a person: locations that the plan leaves alone, contacts that the reading did not find."""
     leases: tuple[Lease, ...] = ()
     """Runs that were under way in the plan's locations."""
     proposal: Proposal | None = None

@@ -23,7 +23,7 @@ class Scope:
     """The part of the manifests that an operation is about, by names as people write them."""
 
     sets: tuple[str, ...] = ()
-    """Only members of these sets; empty: everybody."""
+    """Only members of these sets; empty: all contacts."""
     tags: tuple[str, ...] = ()
     """Only these tags; empty: all."""
     retry_held: bool = False

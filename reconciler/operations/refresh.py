@@ -1,6 +1,6 @@
 """Refreshing the state: contacts are read and stored, under the lease, as a run of the history.
 
-Law: holds no writer of tags. Contacts are stored lot by lot: however a reading ends, the state has what was read.
+Law: holds no writer of tags. Contacts are stored lot by lot: however a reading ends, the state has its contacts so far.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class RefreshStateResult:
 async def refresh_state(session: Session, request: RefreshStateRequest) -> RefreshStateResult:
     """Reads the contacts of a session's locations, and stores their tags.
 
-    Cancelled, it keeps what was read until then. Raises StateError and UsageError where nothing could begin.
+    Cancelled, it keeps the contacts that it has read. Raises StateError and UsageError where nothing could begin.
     """
     refuse_missing_state(session, create_state=request.create_state)
     with open_store(session.settings.state) as store:
@@ -128,8 +128,9 @@ class StoredReading:
     run: str = ""
     """Its id in the history; empty where nothing had to be read."""
     read: int = 0
+    """The contacts that were read."""
     changed: int = 0
-    """Of the contacts that were read, those whose tags were another ones before."""
+    """The contacts among them that had other tags before."""
     since: Instant | None = None
     """The oldest time of an observation."""
 

@@ -68,9 +68,9 @@ def list_runs(reader: StateReader, location: LocationId, clock: Clock) -> Sequen
 
 
 def find_run(reader: StateReader, run: str, clock: Clock, *, undoing: bool = False) -> RunRecord:
-    """The run with this id, the only one whose id begins so, or, for `last`, the one that began last.
+    """The run with this id, the only one with an id that begins so, or, for `last`, the one that began last.
 
-    `undoing`: of those that sent a request, or put something under management without one.
+    `undoing`: of the runs that sent a request, or put a tag under management without one.
     """
     records = [record for location in reader.list_locations() for record in list_runs(reader, location, clock)]
     if run == LAST:
@@ -132,5 +132,5 @@ def _reverse_run(reader: StateReader, run: str, clock: Clock) -> tuple[Reversal,
         )
     location = record.header.location
     records = reader.at(location).read_runs()
-    later = records[[other.id for other in records].index(record.id) + 1 :]
-    return read_reversal(read_log(reader, record), (read_log(reader, other) for other in later)), location
+    later = records[[logged.id for logged in records].index(record.id) + 1 :]
+    return read_reversal(read_log(reader, record), (read_log(reader, later_record) for later_record in later)), location

@@ -3,8 +3,8 @@
 Rules
 1. Settings, and with them state, origin, tokens and lifted guards, are of the directory that a person named, or of the
    default one; a file chooses none.
-2. The file says which part of the whole was planned. What sends more than a plan without flags (retries, deferrals
-   under exact authority, re-assertions) is sent by flags of this very command.
+2. The file says which part of the manifests was planned. Retries, deferrals under exact authority and re-assertions,
+   which send more than a plan without flags, are sent by flags of this very command.
 3. Observations in the file are not believed: where they would change the requests, the contact is read.
 """
 
@@ -78,9 +78,9 @@ async def remake_plan(
 ) -> PlanResult:
     """The part of a plan file that a plan made now needs too; the rest is in its notes.
 
-    `is_default`: nobody named the workspace's directory: then the file has to be of that one.
+    `is_default`: the workspace's directory was not named: then the file has to be of that one.
 
-    Raises PlanFileError, StalePlan where the manifests no longer say what was planned, and UsageError for a request
+    Raises PlanFileError, StalePlan where the manifests have changed since it was planned, and UsageError for a request
     that would make another plan of it: `locations`, sets, tags and a reading are the file's to say.
     """
     _refuse_another_part(request, locations)
@@ -172,7 +172,7 @@ async def _plan_again(proposed: Plan, session: Session, request: PlanRequest) ->
         request=request,
         notes=(*_list_missing_flags(proposed, request), *(note for part in parts for note in part.notes)),
         leases=leases,
-        proposal=Proposal(proposed, {part.plan.location: part.rest for part in parts}),
+        proposal=Proposal(proposed, {part.plan.location: part.difference for part in parts}),
     )
 
 
@@ -218,7 +218,7 @@ async def _read_news(
 def _list_to_read(
     proposed: LocationPlan, desired: Desired, state: LocationState, options: PlanOptions
 ) -> tuple[ContactId, ...]:
-    """The contacts whose changes in the file differ from those by the state, where the file observed them later."""
+    """The contacts with other changes in the file than by the state, where the file observed them later."""
     observed = state.observed
     news = {
         contact
@@ -246,13 +246,13 @@ class _Part:
     """One location of the plan: the changes in both plans, those in one of them, and lines on these."""
 
     plan: LocationPlan
-    rest: ProposalDifference
+    difference: ProposalDifference
     notes: tuple[str, ...]
 
 
 def _make_part(
     fresh: LocationPlan,
-    whole: Plan,
+    proposal: Plan,
     current: CurrentState,
     removed: Mapping[ContactId, TagSet],
     session: Session,
@@ -260,7 +260,7 @@ def _make_part(
 ) -> _Part:
     location, state = fresh.location, current.state
     desired = state.spelling.spell_desired(session.desired[location])
-    proposed = next(planned for planned in whole.locations if planned.location == location)
+    proposed = next(planned for planned in proposal.locations if planned.location == location)
     options = current.add_to(make_plan_options(session, location, request))
     both = narrow_plan(fresh, proposed, desired, state, options.in_spelling(state.spelling))
     lacking, more = list_unapproved(fresh.deltas, both.deltas), list_additions(proposed.deltas, both.deltas)

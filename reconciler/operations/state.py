@@ -50,7 +50,7 @@ class ContactResult:
 
 
 def find_contact(workspace: Workspace, contact: ContactId, locations: Sequence[str] = ()) -> ContactResult:
-    """The contact's tags, who declares them, since when, from which run, and what was done."""
+    """The contact's tags, the sets that declare them, since when, from which run, and its rows in the journal."""
     settings = workspace.load_settings()
     stories, notes = [], list[str]()
     with open_reader(settings.state) as reader:

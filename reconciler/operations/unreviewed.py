@@ -1,9 +1,9 @@
-"""Settings in the job of a pull request, whose author may have written them.
+"""Settings in the job of a pull request: its author may have written them.
 
 Rules
 1. A setting that would have a host asked or a command run counts where a flag, a variable or the target branch says the
-   same; where only the files of the pull request say it, it is refused with its place, before anything is asked.
-2. The target branch is one of the checkout that the job made. A submodule is whatever a pull request says that it is.
+   same; where only the files of the pull request say it, it is refused with its place, before the first request.
+2. The target branch is one of the checkout that the job made. A pull request says what a submodule is.
 3. These are a `state` that is not on this machine, and, where contacts are read, `api.base_url` and `token_command`.
 """
 

@@ -1,9 +1,10 @@
 """Where an operation works: a directory of manifests, its settings and manifests, and the listener of its progress.
 
 Rules
-1. A listener hears of the settings as soon as they are loaded, before anything can fail that speaks of a location.
-2. In CI a missing state is more likely lost or misnamed than new, whoever named it: a plan on it gives every tag again,
-   and a report on it observed nothing. Every operation that goes by state refuses it there, unless it is created.
+1. A listener hears of the settings as soon as they are loaded, before the first error that speaks of a location.
+2. In CI a missing state is more likely lost or misnamed than new, wherever it is named: a plan on it gives every tag
+   again, and a report on it observed nothing. Every operation that goes by state refuses it there, unless that creates
+   it.
 3. The first apply that is known of a location is measured by the guard `max_first_adds`, anywhere; creating the state
    on purpose lifts it.
 """

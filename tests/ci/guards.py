@@ -91,8 +91,8 @@ OF_GIT = (
     Bug(
         "take a changed file to be of its commit",
         "operations/git_revision.py",
-        "if _object_id(file, len(entry.id)) != entry.id:",
-        "if not _object_id(file, len(entry.id)):",
+        "if _compute_object_id(file, len(entry.id)) != entry.id:",
+        "if not _compute_object_id(file, len(entry.id)):",
         f"{_TIME}::test_what_was_changed_since_its_commit_needs_a_time",
     ),
 )
