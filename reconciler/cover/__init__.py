@@ -8,7 +8,7 @@ Rules
 1. A needed pair in a tag that is not repeatable is sent exactly once, any other pair of that tag never (a
    *partition*).
 2. A tag that is repeatable may be sent more than once wherever `may` allows (a *cover*).
-3. What leaves is verified cell by cell. It is never more than one rectangle a delta, nor one a tag.
+3. Every plan is verified cell by cell. It is never more than one rectangle a delta, nor one a tag.
 """
 
 from __future__ import annotations

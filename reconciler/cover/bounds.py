@@ -6,7 +6,7 @@ Rules
 2. *Rank*: where nothing is sent twice, the needed matrix is the sum of its rectangles, each of rank 1, in every
    field; its rank over GF(2) is therefore a bound for partitions.
 3. *Places*: a request has `max_contacts` places. A contact takes one for every `max_tags` tags it needs, and at least
-   two unless one request holds just what it needs; where nothing else may be sent, z requests can do that for no more
+   two unless one request holds just its needs; where no other tags may be sent, z requests can do that for no more
    contacts than the z largest groups of equal needs, cut to the cap, hold.
 4. *Groups*: for some rare tags, the contacts that need one of them and may be sent no other. No request serves two
    such groups through those tags, nor through them a contact that may be sent none of them. So the bounds of the
@@ -16,9 +16,9 @@ Rules
 
 The kernel is row and column dominance of two-level logic minimisation; nothing in it relates cells to cells. For a
 needed cell (u, p), were every column repeatable:
-  C = the columns u allows that some row allowing p needs,  R = the rows allowing p that need something in C,
+  C = the columns u allows that some row allowing p needs,  R = the rows allowing p that need a column of C,
   ext = the rows that allow all of C,                       int = the columns that all of R allow.
-Whatever rectangle covers (u, p) can be cut to R × C without loss, and then grown by any row of ext and any column of
+Any rectangle that covers (u, p) can be cut to R × C without loss, and then grown by any row of ext and any column of
 int. If R lies in ext, ext × int holds every useful rectangle through (u, p): it is taken, and (u, p) is its seed.
 Otherwise the other needed cells in ext × int come for free with (u, p): they are struck off, and noted. Once the rest
 is covered, the notes are read backwards, and a rectangle through (u, p) is cut and grown to take them in.
@@ -61,11 +61,12 @@ def bound_by_groups(problem: CoverProblem) -> tuple[int, tuple[Cell, ...]]:
     takes = np.unique(np.geomspace(1, len(rarest), _PREFIXES).astype(np.int64)).tolist()
     needs = _measure_needs(problem)
     best, tags = max((_bound_of_groups(problem, needs, rarest[:take]), take) for take in [0, *takes])
-    rows, kinds, rest = _split_patterns(problem, rarest[:tags])
+    rows, kinds, free = _split_patterns(problem, rarest[:tags])
+    # the certificate: one needed cell of each group, as no request serves two groups
     first = np.unique(kinds, return_index=True)[1]
     cells = list(zip(problem.start[rows[first]].tolist(), kinds[first].tolist(), strict=True))
-    if rest.any():
-        row = int(np.argmax(rest))
+    if free.any():
+        row = int(np.argmax(free))
         cells.append((int(problem.start[row]), int(find_ones(problem.must[row])[0])))
     return best, tuple(sorted(cells))
 
@@ -84,36 +85,40 @@ def _split_patterns(problem: CoverProblem, tags: Ints) -> tuple[Ints, Ints, Bool
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Needs:
-    """For each pattern: its contacts, the places each takes, whether one request can hold just what it needs, and
-    which patterns need the same."""
+    """The needs of each pattern, as rule 3 counts them."""
 
+    # its contacts
     counts: Ints
-    each: Ints
+    # the places that one of them takes
+    places: Ints
+    # whether one request can hold just its needs
     exact: Bools
+    # patterns of one kind need the same
     kind: Ints
 
 
 def _measure_needs(problem: CoverProblem) -> _Needs:
-    each = -(-count_ones(problem.must) // problem.max_tags)
-    exact = (problem.must == problem.may).all(axis=1) & (each == 1)
-    return _Needs(problem.counts, each, exact, distinct_rows(problem.must)[1])
+    places = -(-count_ones(problem.must) // problem.max_tags)
+    exact = (problem.must == problem.may).all(axis=1) & (places == 1)
+    return _Needs(problem.counts, places, exact, distinct_rows(problem.must)[1])
 
 
 def _bound_of_groups(problem: CoverProblem, needs: _Needs, tags: Ints) -> int:
-    rows, kinds, rest = _split_patterns(problem, tags)
+    rows, kinds, free = _split_patterns(problem, tags)
     size = np.bincount(kinds, needs.counts[rows]).astype(np.int64)
-    return int((-(-size // problem.max_contacts)).sum()) + _bound_by_places(needs, rest, problem.max_contacts)
+    return int((-(-size // problem.max_contacts)).sum()) + _bound_by_places(needs, free, problem.max_contacts)
 
 
 def _bound_by_places(needs: _Needs, rows: Bools, cap: int) -> int:
     """The requests that these patterns take by rule 3: the fewest z with places for them all."""
-    places = int((needs.counts * (needs.each + needs.exact))[rows].sum())
+    places = int((needs.counts * (needs.places + needs.exact))[rows].sum())
     both = rows & needs.exact
     size = np.bincount(needs.kind[both], needs.counts[both]).astype(np.int64)
     chunks = np.sort(np.concatenate([np.full(int((size // cap).sum()), cap), size % cap]))[::-1]
+    # the fewest z for which z requests have places enough, counting that whole groups save one place a contact
     requests = np.arange(places // cap + 2)
-    whole = np.concatenate([[0], np.cumsum(chunks)])[np.minimum(requests, len(chunks))]
-    return int(np.argmax(requests * cap + whole >= places))
+    held = np.concatenate([[0], np.cumsum(chunks)])[np.minimum(requests, len(chunks))]
+    return int(np.argmax(requests * cap + held >= places))
 
 
 def rank_over_gf2(rows: Sequence[int]) -> int:
@@ -131,46 +136,49 @@ def rank_over_gf2(rows: Sequence[int]) -> int:
 
 def find_fooling_set(grid: Grid, need: Sequence[int]) -> tuple[Cell, ...]:
     """Cells among those needed, by row, no two of which fit in one rectangle."""
-    left = {row: mask for row, mask in enumerate(need) if mask}
-    found: list[Cell] = []
-    while left:
-        likely = nsmallest(_LOOK, left, key=lambda row: (left[row].bit_count(), row))
-        _, row, column = min(_count_excluded(grid, left, row) for row in likely)
-        found.append((row, column))
-        for other in ones_of(grid.allow_columns[column]):
-            if other in left:
-                left[other] &= ~grid.allow_rows[row]
-                if not left[other]:
-                    del left[other]
-    return tuple(found)
+    open_cells = {row: mask for row, mask in enumerate(need) if mask}
+    cells: list[Cell] = []
+    while open_cells:
+        likely = nsmallest(_LOOK, open_cells, key=lambda row: (open_cells[row].bit_count(), row))
+        _, row, column = min(_count_excluded(grid, open_cells, row) for row in likely)
+        cells.append((row, column))
+        for near in ones_of(grid.allow_columns[column]):
+            if near in open_cells:
+                open_cells[near] &= ~grid.allow_rows[row]
+                if not open_cells[near]:
+                    del open_cells[near]
+    return tuple(cells)
 
 
-def _count_excluded(grid: Grid, left: dict[int, int], row: int) -> tuple[int, int, int]:
+def _count_excluded(grid: Grid, open_cells: dict[int, int], row: int) -> tuple[int, int, int]:
     """The column of the row that excludes the fewest cells, with their number and the row."""
     allowed = grid.allow_rows[row]
-    near = {other: (mask & allowed).bit_count() for other, mask in left.items() if mask & allowed}
+    near = {near_row: (mask & allowed).bit_count() for near_row, mask in open_cells.items() if mask & allowed}
     return min(
-        (sum(near.get(other, 0) for other in ones_of(grid.allow_columns[column])), row, column)
-        for column in ones_of(left[row])
+        (sum(near.get(near_row, 0) for near_row in ones_of(grid.allow_columns[column])), row, column)
+        for column in ones_of(open_cells[row])
     )
 
 
+# the notes hold at any time, so that stopping early only leaves more to the search
 _ALLOWANCE = 4_000_000
 """Masks that may be looked at: about a second or two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """`struck`: by row, the columns that come for free with `cell`, or that `forced`, if any, covers."""
+    """A step of the kernel, to be undone in the reverse order."""
 
     cell: Cell
+    # by row, the columns that come for free with the cell, or that the forced box covers
     struck: tuple[Box, ...]
+    # the rectangle that every cover contains; None where the cell forces none
     forced: Box | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kernel:
-    """What was noted, in turn, and what is left to cover, by row."""
+    """The notes, in turn, and the cells left to cover, by row."""
 
     notes: tuple[Note, ...]
     need_rows: tuple[int, ...]
@@ -203,30 +211,31 @@ class _Work:
         """R and C of the cell."""
         row, column = cell
         allowing = self.grid.allow_columns[column]
-        columns = self.grid.allow_rows[row] & union_of(self.rows[other] for other in ones_of(allowing))
-        return allowing & union_of(self.columns[other] for other in ones_of(columns)), columns
+        columns = self.grid.allow_rows[row] & union_of(self.rows[near] for near in ones_of(allowing))
+        return allowing & union_of(self.columns[near] for near in ones_of(columns)), columns
 
 
 def find_kernel(grid: Grid) -> Kernel:
-    """The notes of a grid, to a fixpoint or until the allowance is used up: what was noted holds at any time."""
+    """The notes of a grid, to a fixpoint or until the allowance is used up: the notes hold at any time."""
     work = _Work(grid)
     notes: list[Note] = []
-    seen, left = -1, _ALLOWANCE
-    while seen != len(notes) and left > 0:
+    seen, allowance = -1, _ALLOWANCE
+    while seen != len(notes) and allowance > 0:
         seen = len(notes)
         for row, column in [(row, column) for row, mask in enumerate(work.rows) for column in ones_of(mask)]:
-            if left > 0 and work.rows[row] >> column & 1:
-                left -= grid.allow_rows[row].bit_count() + grid.allow_columns[column].bit_count()
+            if allowance > 0 and work.rows[row] >> column & 1:
+                allowance -= grid.allow_rows[row].bit_count() + grid.allow_columns[column].bit_count()
                 notes += _visit_cell(work, (row, column))
     return Kernel(tuple(notes), tuple(work.rows))
 
 
 def _visit_cell(work: _Work, cell: Cell) -> list[Note]:
-    """Strikes off what the rectangle that the cell forces covers, or what comes for free with it."""
+    """Strikes off the cells of the rectangle that the cell forces, or those that come for free with it."""
     rows, columns = work.useful(cell)
     wide = intersection_of(work.grid.allow_columns[column] for column in ones_of(columns))
     forced = not rows & ~wide
     tall = intersection_of(work.grid.allow_rows[row] for row in ones_of(rows))
+    # a cell that forces a rectangle is covered by it; another one stays needed, and must not strike itself off
     if not forced:
         work.strike(cell[0], 1 << cell[1])
     struck = tuple((row, work.rows[row] & tall) for row in ones_of(wide) if work.rows[row] & tall)
@@ -238,14 +247,14 @@ def _visit_cell(work: _Work, cell: Cell) -> list[Note]:
     return [Note(cell, struck, None)] if struck else []
 
 
-def lift_boxes(grid: Grid, found: Kernel, boxes: Sequence[Box]) -> tuple[Box, ...]:
-    """A cover of the grid from a cover of what the kernel left: the same number of boxes, and the forced ones."""
+def lift_boxes(grid: Grid, core: Kernel, boxes: Sequence[Box]) -> tuple[Box, ...]:
+    """A cover of the grid from one of the cells that the kernel left: as many boxes, and the forced ones."""
     work = _Work(grid)
     work.rows, work.columns = [0] * len(work.rows), [0] * len(work.columns)
-    for row, mask in enumerate(found.need_rows):
+    for row, mask in enumerate(core.need_rows):
         work.restore(row, mask)
     grown = list(boxes)
-    for note in reversed(found.notes):
+    for note in reversed(core.notes):
         for row, mask in note.struck:
             work.restore(row, mask)
         if note.forced:
@@ -256,7 +265,7 @@ def lift_boxes(grid: Grid, found: Kernel, boxes: Sequence[Box]) -> tuple[Box, ..
 
 
 def _grow_box(work: _Work, note: Note, boxes: list[Box]) -> None:
-    """Cuts a box through the note's cell to what is useful with it, and grows it by what was struck off."""
+    """Cuts a box through the note's cell to the cells useful with it, and grows it by those struck off."""
     row, column = note.cell
     through = [place for place, box in enumerate(boxes) if box[0] >> row & 1 and box[1] >> column & 1]
     rows, columns = work.useful(note.cell)

@@ -2,8 +2,8 @@
 
 Rules of the dictionary
 1. Every tag is in, with its twins, so that every need can be met; so are the roles of the commonest patterns.
-2. What many contacts need, or may be sent, is in: one request then serves such a contact whole. Many is a share of a
-   full request. The union of two sets that many contacts use together is in, too.
+2. A set that many contacts need, or may be sent, is in: one request then serves such a contact whole. Many is a share
+   of a full request. The union of two sets that many contacts use together is in, too.
 3. No set is larger than a request may be.
 
 Rules of the choice
@@ -52,7 +52,7 @@ _STARTS = ((0.3, 0.8), (0.8, 0.8), (0.5, 0.5), (0.3, 0.5), (1.0, 0.6), (0.8, 1.0
 """For each start how common a must or may, and a union of two sets, have to be, in full requests."""
 
 _SET = 1_000
-"""What a set of the dictionary counts for, in options."""
+"""The work of a set of the dictionary, in options."""
 
 _UNIONS = 3
 _PASSES = 2
@@ -61,13 +61,13 @@ _PASSES = 2
 def make_drafts(problem: CoverProblem, *, effort: int) -> Iterator[Draft]:
     """A plan for each start that the effort allows."""
     always = np.concatenate([group_twins(problem), find_roles(problem)])
-    left = effort * OPTIONS
+    allowance = effort * OPTIONS
     for least, together in _STARTS:
-        if left <= 0:
+        if allowance <= 0:
             return
         sets = _make_dictionary(problem, always, least * problem.max_contacts)
         options = list_options(problem, sets)
-        left -= len(options.sets) + _SET * len(sets)
+        allowance -= len(options.sets) + _SET * len(sets)
         sets, options, taken = _join_sets(problem, sets, options, together * problem.max_contacts)
         yield trim_draft(problem, sets, options, taken, stage="capped")
 
@@ -78,7 +78,7 @@ def _make_dictionary(problem: CoverProblem, always: Bits, least: float) -> Bits:
 
 
 def _join_sets(problem: CoverProblem, sets: Bits, options: Pairs, least: float) -> tuple[Bits, Pairs, Pairs]:
-    """The dictionary with unions of what is used together, and the choice from it."""
+    """The dictionary with unions of sets that are used together, and the choice from it."""
     taken = choose_sets(problem, sets, options)
     for _ in range(_UNIONS):
         more = keep_new(problem, sets, find_unions(problem, sets, taken, least=least))
@@ -120,22 +120,23 @@ _BLOCK = 1 << 19
 
 
 def list_options(problem: CoverProblem, sets: Bits) -> Pairs:
-    """Every pair of a pattern and a set that it may be sent and that holds something it needs."""
+    """Every pair of a pattern and a set that it may be sent and that holds a tag that it needs."""
     may, must = np.ascontiguousarray(problem.may.T), np.ascontiguousarray(problem.must.T)
     usage = np.array([np.count_nonzero(rows_with(problem.may, tag)) for tag in range(len(problem.tags))])
+    # a set's users all hold its rarest tag: the fewest patterns to look at
     rarest = [int(tags[np.argmin(usage[tags])]) for tags in map(find_ones, sets)]
     holders = {tag: np.flatnonzero(rows_with(problem.may, tag)).astype(np.int32) for tag in set(rarest)}
-    found = []
-    for one, tag in zip(sets, rarest, strict=True):
+    users = []
+    for row, tag in zip(sets, rarest, strict=True):
         rows = holders[tag]
-        for word in np.flatnonzero(one).tolist():
-            rows = rows[may[word, rows] & one[word] == one[word]]
+        for word in np.flatnonzero(row).tolist():
+            rows = rows[may[word, rows] & row[word] == row[word]]
         needed = np.zeros(len(rows), np.bool_)
-        for word in np.flatnonzero(one).tolist():
-            needed |= must[word, rows] & one[word] != 0
-        found.append(rows[needed])
-    numbers = np.repeat(np.arange(len(sets), dtype=np.int32), [len(rows) for rows in found])
-    return sorted_pairs(np.concatenate(found), numbers)
+        for word in np.flatnonzero(row).tolist():
+            needed |= must[word, rows] & row[word] != 0
+        users.append(rows[needed])
+    numbers = np.repeat(np.arange(len(sets), dtype=np.int32), [len(rows) for rows in users])
+    return sorted_pairs(np.concatenate(users), numbers)
 
 
 def choose_sets(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
@@ -154,21 +155,22 @@ def choose_sets(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
 
 def _choose_in_block(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
     first = int(options.patterns[0])
-    left = problem.must[first : int(options.patterns[-1]) + 1].copy()
+    needed = problem.must[first : int(options.patterns[-1]) + 1].copy()
     taken_patterns, taken_sets = [], []
     while len(options.patterns):
-        mine, theirs = left[options.patterns - first], sets[options.sets]
-        gain = count_ones(mine & theirs)
-        usable = (gain > 0) & ~any_ones(theirs & ~mine & problem.once)
+        open_tags, offered = needed[options.patterns - first], sets[options.sets]
+        gain = count_ones(open_tags & offered)
+        # a set fits only where all of its tags that go once are still open (rule 4)
+        usable = (gain > 0) & ~any_ones(offered & ~open_tags & problem.once)
         options, gain = options.only(np.flatnonzero(usable)), gain[usable]
         if not len(gain):
             break
         best = _best_options(options.patterns, gain)
         patterns, chosen = options.patterns[best], options.sets[best]
-        left[patterns - first] &= ~sets[chosen]
+        needed[patterns - first] &= ~sets[chosen]
         taken_patterns.append(patterns)
         taken_sets.append(chosen)
-        options = options.only(np.flatnonzero(any_ones(left)[options.patterns - first]))
+        options = options.only(np.flatnonzero(any_ones(needed)[options.patterns - first]))
     return Pairs(np.concatenate(taken_patterns), np.concatenate(taken_sets))
 
 
@@ -178,8 +180,8 @@ def _best_options(patterns: Ints, score: Ints) -> Ints:
     lengths = np.diff(np.append(fresh, len(patterns)))
     highest = np.flatnonzero(score == np.repeat(np.maximum.reduceat(score, fresh), lengths))
     owners = patterns[highest]
-    found: Ints = highest[np.concatenate([[True], owners[1:] != owners[:-1]])]
-    return found
+    best: Ints = highest[np.concatenate([[True], owners[1:] != owners[:-1]])]
+    return best
 
 
 _ROLE_PATTERNS = 1_500
@@ -194,9 +196,9 @@ def group_twins(problem: CoverProblem) -> Bits:
         cells = np.packbits([rows_with(problem.must, tag), rows_with(problem.may, tag)])
         groups.setdefault(blake2b(cells.tobytes()).digest(), []).append(tag)
     cap = problem.max_tags
-    found = [group[left : left + cap] for group in groups.values() for left in range(0, len(group), cap)]
-    rows = np.repeat(np.arange(len(found)), [len(group) for group in found])
-    return pack_cells(rows, np.concatenate(found), shape=(len(found), len(problem.tags)))
+    sets = [group[low : low + cap] for group in groups.values() for low in range(0, len(group), cap)]
+    rows = np.repeat(np.arange(len(sets)), [len(group) for group in sets])
+    return pack_cells(rows, np.concatenate(sets), shape=(len(sets), len(problem.tags)))
 
 
 def find_roles(problem: CoverProblem) -> Bits:
@@ -234,11 +236,11 @@ def find_unions(problem: CoverProblem, sets: Bits, taken: Pairs, *, least: float
     return sets[frequent // len(sets)] | sets[frequent % len(sets)]
 
 
-def keep_new(problem: CoverProblem, known: Bits, more: Bits) -> Bits:
+def keep_new(problem: CoverProblem, sets: Bits, more: Bits) -> Bits:
     """Those of `more` that are new, each once, not empty, and no larger than a request may be."""
-    every = np.concatenate([known, more])
+    every = np.concatenate([sets, more])
     first = np.sort(distinct_rows(every)[0])
-    new = every[first[first >= len(known)]]
+    new = every[first[first >= len(sets)]]
     size = count_ones(new)
     return new[(size > 0) & (size <= problem.max_tags)]
 

@@ -2,7 +2,7 @@
 
 Rules
 1. Patterns that may be sent the same are one row, which needs what any of them needs; unless some of it may be sent
-   once only, since then it matters to each with what: those have to need the same, too.
+   once only, since then it matters to each which tags go with it: those have to need the same, too.
 2. Tags that may be sent to the same are one column, needed where any of them is; it is a tag that is not repeatable
    if any of them is.
 3. Row masks hold columns, column masks hold rows. All work is on whole rows and columns.
@@ -40,12 +40,13 @@ Box = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """Masks by row and by column of what is needed and allowed; `once`: the columns that are not repeatable."""
+    """Masks by row and by column of the needed and the allowed cells."""
 
     need_rows: tuple[int, ...]
     need_columns: tuple[int, ...]
     allow_rows: tuple[int, ...]
     allow_columns: tuple[int, ...]
+    # the columns that are not repeatable
     once: int
 
 
@@ -67,15 +68,16 @@ def ones_of(mask: int) -> Iterator[int]:
 
 def mask_of(places: Iterable[int]) -> int:
     """The mask with ones at the given places."""
-    found = 0
+    mask = 0
     for place in places:
-        found |= 1 << place
-    return found
+        mask |= 1 << place
+    return mask
 
 
 def reduce_problem(problem: CoverProblem) -> tuple[Grid, Classes]:
     """The grid of a problem, and where its patterns and tags are in it."""
     width = len(problem.tags)
+    # rule 1: where a tag may be sent once only, patterns of one row have to need the same
     strict = np.where(any_ones(problem.may & problem.once)[:, None], problem.must, np.uint64(0))
     first, row = distinct_rows(np.concatenate([problem.may, strict], axis=1))
     rows = len(first)
@@ -88,6 +90,7 @@ def reduce_problem(problem: CoverProblem) -> tuple[Grid, Classes]:
     once = np.zeros(len(first_column), np.bool_)
     np.logical_or.at(once, column, unpack_cells(problem.once[None], width)[0])
     allowed = allow[:, first_column]
+    # in a column that is not repeatable every allowed cell is a needed one (may is must)
     needed |= once[:, None] & allowed.T
     grid = Grid(
         need_rows=_masks_of(pack_bools(needed.T)),
@@ -105,7 +108,7 @@ def _masks_of(packed: Bits) -> tuple[int, ...]:
 
 
 def expand_boxes(problem: CoverProblem, classes: Classes, boxes: Iterable[Box]) -> tuple[Block, ...]:
-    """The blocks of contacts and tags that the boxes stand for, without what none of their members needs."""
+    """The blocks of contacts and tags that the boxes stand for, without the tags that none of their members needs."""
     by_row, by_column = _members_by_class(classes.row), [mask_of(group) for group in _members_by_class(classes.column)]
     musts = _masks_of(problem.must)
     masks: list[int] = []
@@ -146,8 +149,8 @@ def _needed_boxes(must: int, numbers: list[int], masks: list[int]) -> list[int]:
     """The boxes that a pattern cannot do without, when the smallest are given up first."""
     kept = sorted(numbers, key=lambda number: ((masks[number] & must).bit_count(), number))
     for number in tuple(kept):
-        others = union_of(masks[other] for other in kept if other != number)
-        if not must & ~others:
+        covered = union_of(masks[box] for box in kept if box != number)
+        if not must & ~covered:
             kept.remove(number)
     return kept
 
@@ -172,12 +175,13 @@ class Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
-    """A plan that a stage made. `cost`: its requests once cut to the caps. `depth`: the most requests that a single
-    contact is in, which have to go one after the other."""
+    """A plan that a stage made."""
 
     stage: str
     blocks: tuple[Block, ...]
+    # its requests once cut to the caps
     cost: int
+    # the most requests that a single contact is in, which have to go one after the other
     depth: int
 
     @property
@@ -242,13 +246,13 @@ def make_naive_draft(problem: CoverProblem) -> Draft:
 
 def emit_rectangles(problem: CoverProblem, plan: Draft) -> tuple[Rectangle, ...]:
     """The plan's rectangles, cut to the caps and sorted."""
-    found: list[Rectangle] = []
+    rectangles: list[Rectangle] = []
     for block in plan.blocks:
         tags = sorted(problem.tags[tag] for tag in block.tags.tolist())
         contacts = sorted(problem.contacts[contact] for contact in block.contacts.tolist())
-        found += [
-            Rectangle(tuple(tags[left : left + problem.max_tags]), tuple(contacts[top : top + problem.max_contacts]))
+        rectangles += [
+            Rectangle(tuple(tags[low : low + problem.max_tags]), tuple(contacts[top : top + problem.max_contacts]))
             for top in range(0, len(contacts), problem.max_contacts)
-            for left in range(0, len(tags), problem.max_tags)
+            for low in range(0, len(tags), problem.max_tags)
         ]
-    return tuple(sorted(found))
+    return tuple(sorted(rectangles))

@@ -5,7 +5,8 @@ that need different things fit into one request, and nearly each of them needs o
 
 Rules
 1. Contacts that need the same fill whole requests first, those with least room before the others.
-2. What is left is packed a request at a time: a seed, then the need that lets the most contacts in, until it is full.
+2. The remaining contacts are packed a request at a time: a seed, then the need that lets the most contacts in, until it
+   is full.
 3. A request takes the contacts with least room; the others find another one. In the end part-filled requests are
    dissolved, as in every plan under caps.
 4. Work is counted in rows looked at; where the allowance ends, there is no plan of this kind.
@@ -24,7 +25,7 @@ from reconciler.cover.problem import Bits, Bools, CoverProblem, Ints, any_ones, 
 from reconciler.cover.trim import Pairs
 
 _ROOM = 4
-"""How many times what they need contacts have to be allowed, for packing to be worth a try."""
+"""How many times their needs contacts have to be allowed, for packing to be worth a try."""
 
 _TRIED = 24
 """Needs that are tried for each step of a request."""
@@ -47,6 +48,7 @@ def make_drafts(problem: CoverProblem, *, effort: int) -> Iterator[Draft]:
     needed, allowed = (int((count_ones(rows) * problem.counts).sum()) for rows in (problem.must, problem.may))
     if not effort or any_ones(problem.once[None])[0] or allowed < _ROOM * needed:
         return
+    # each contact gets one request: a need beyond its cap cannot be packed
     if int(count_ones(problem.must).max()) > problem.max_tags:
         return
     load = _Load(problem, effort * _ROWS)
@@ -72,9 +74,9 @@ class _Load:
         order = np.lexsort((self.room, self.kind))
         weight = np.bincount(self.kind, self.left, len(self.needs)).astype(np.int64)
         for kind in np.flatnonzero(weight >= self.problem.max_contacts).tolist():
-            mine = order[np.searchsorted(self.kind[order], kind) : np.searchsorted(self.kind[order], kind, "right")]
+            alike = order[np.searchsorted(self.kind[order], kind) : np.searchsorted(self.kind[order], kind, "right")]
             for _ in range(int(weight[kind]) // self.problem.max_contacts):
-                self._send(self.needs[kind], mine)
+                self._send(self.needs[kind], alike)
 
     def pack(self) -> bool:
         """Requests for all that is left; False where the allowance does not suffice."""
@@ -136,9 +138,9 @@ class _Load:
 
 
 def _trim_load(problem: CoverProblem, load: _Load) -> Draft:
-    """The plan of what was loaded, part-filled requests dissolved: patterns are split to be in one request each."""
+    """The plan of a load, part-filled requests dissolved: patterns are split to be in one request each."""
     pattern, request, count = (
-        np.concatenate([getattr(each, name) for each in load.taken]) for name in ("pattern", "request", "count")
+        np.concatenate([getattr(taken_by, name) for taken_by in load.taken]) for name in ("pattern", "request", "count")
     )
     order = np.lexsort((request, pattern))
     pattern, request, count = pattern[order], request[order], count[order]

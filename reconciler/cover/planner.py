@@ -47,6 +47,7 @@ def plan_cover(
     best, bound, certificate = _search_drafts(problem, effort)
     rectangles = emit_rectangles(problem, best)
     wrong = find_faults(demands, rectangles, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    # a fault of the search costs requests, and never a wrong pair
     if wrong:
         rectangles = cut_plainly(demands, max_contacts=max_contacts, max_tags=max_tags)
         why = f"{best.stage} failed the last check: {'; '.join(wrong)}"
@@ -78,38 +79,38 @@ def _rank_of(plan: Draft) -> tuple[int, int]:
 
 def _cheapest_draft(best: Draft, drafts: Iterator[Draft], bound: int) -> Draft:
     """The first of the cheapest plans; none is made once the bound is reached."""
-    while best.cost > bound and (found := next(drafts, None)):
-        best = min(best, found, key=_rank_of)
+    while best.cost > bound and (draft := next(drafts, None)):
+        best = min(best, draft, key=_rank_of)
     return best
 
 
 def cut_plainly(demands: Sequence[Demand], *, max_contacts: int, max_tags: int) -> tuple[Rectangle, ...]:
-    """One rectangle a delta, cut to the caps: what is left to send when the search cannot be trusted."""
+    """One rectangle a delta, cut to the caps: the plan to send when the search cannot be trusted."""
     groups: dict[TagSet, list[ContactId]] = {}
     for demand in demands:
         groups.setdefault(demand.must, []).extend(demand.contacts)
-    found = []
+    rectangles = []
     for must, group in groups.items():
         tags, contacts = sorted(must), sorted(group)
-        found += [
-            Rectangle(tuple(tags[left : left + max_tags]), tuple(contacts[top : top + max_contacts]))
+        rectangles += [
+            Rectangle(tuple(tags[low : low + max_tags]), tuple(contacts[top : top + max_contacts]))
             for top in range(0, len(contacts), max_contacts)
-            for left in range(0, len(tags), max_tags)
+            for low in range(0, len(tags), max_tags)
         ]
-    return tuple(sorted(found))
+    return tuple(sorted(rectangles))
 
 
 def order_rectangles(adds: Sequence[Rectangle], removes: Sequence[Rectangle]) -> tuple[Step, ...]:
     """The batches in the order to send them, each with the earlier ones it waits for."""
     number: dict[ContactId, int] = {}
     rows = [
-        np.array([number.setdefault(contact, len(number)) for contact in one.contacts], np.int64)
-        for one in (*adds, *removes)
+        np.array([number.setdefault(contact, len(number)) for contact in rectangle.contacts], np.int64)
+        for rectangle in (*adds, *removes)
     ]
     first = _deal_waves(rows[: len(adds)], len(number))
     second = _deal_waves(rows[len(adds) :], len(number))
     turn = [*first, *(len(adds) + place for place in second)]
-    batches = [(Action.ADD, one) for one in adds] + [(Action.REMOVE, one) for one in removes]
+    batches = [(Action.ADD, rectangle) for rectangle in adds] + [(Action.REMOVE, rectangle) for rectangle in removes]
     waits = _list_waits([rows[place] for place in turn], len(number))
     return tuple(Step(*batches[place], after) for place, after in zip(turn, waits, strict=True))
 
@@ -118,6 +119,7 @@ def _deal_waves(rows: Sequence[Ints], contacts: int) -> list[int]:
     """The batches by wave, then by place."""
     taken = np.zeros((1, contacts), np.uint64)
     wave = [0] * len(rows)
+    # the largest batch first: it shares contacts with most others, and finds a free wave only while few are dealt
     for place in sorted(range(len(rows)), key=lambda place: (-len(rows[place]), place)):
         used = np.bitwise_or.reduce(taken[:, rows[place]], axis=1)
         wave[place] = _first_free(used.tolist())
@@ -139,12 +141,12 @@ def _first_free(used: list[int]) -> int:
 def _list_waits(rows: Sequence[Ints], contacts: int) -> list[tuple[int, ...]]:
     """For each batch the latest earlier batch of each of its contacts."""
     last = np.full(contacts, -1, np.int64)
-    found = []
-    for place, mine in enumerate(rows):
-        earlier = np.unique(last[mine])
-        found.append(tuple(earlier[earlier >= 0].tolist()))
-        last[mine] = place
-    return found
+    waits = []
+    for place, contacts_here in enumerate(rows):
+        earlier = np.unique(last[contacts_here])
+        waits.append(tuple(earlier[earlier >= 0].tolist()))
+        last[contacts_here] = place
+    return waits
 
 
 _Word = npt.NDArray[np.uint64]
@@ -158,25 +160,24 @@ def find_faults(
     max_contacts: int,
     max_tags: int,
 ) -> tuple[str, ...]:
-    """What is wrong with the plan, in words; empty when every needed pair is sent, nothing else is, and the caps
-    hold."""
-    found = [fault for one in rectangles for fault in _check_shape(one, max_contacts, max_tags)]
+    """The faults of the plan, in words; empty when every needed pair is sent, no other one is, and the caps hold."""
+    faults = [fault for rectangle in rectangles for fault in _check_shape(rectangle, max_contacts, max_tags)]
     contacts = [contact for demand in demands for contact in demand.contacts]
     place = {contact: number for number, contact in enumerate(contacts)}
     try:
-        rows = [np.array([place[contact] for contact in one.contacts], np.int64) for one in rectangles]
+        rows = [np.array([place[contact] for contact in rectangle.contacts], np.int64) for rectangle in rectangles]
     except KeyError:
-        return (*found, "a contact that nobody asked for")
-    tags = frozenset[Tag]().union(*{demand.must for demand in demands}, *{one.tags for one in rectangles})
+        return (*faults, "a contact that nobody asked for")
+    tags = frozenset[Tag]().union(*{demand.must for demand in demands}, *{rectangle.tags for rectangle in rectangles})
     index = {tag: number for number, tag in enumerate(sorted(tags))}
     lengths = np.array([len(demand.contacts) for demand in demands], np.int64)
     musts = _Sets.of([demand.must for demand in demands], index, lengths)
     mays = _Sets.of([demand.may for demand in demands], index, lengths)
-    sent = _Sets.of([one.tags for one in rectangles], index, np.ones(len(rows), np.int64))
+    sent = _Sets.of([rectangle.tags for rectangle in rectangles], index, np.ones(len(rows), np.int64))
     once = _Sets.of([tags - repeatable], index, np.ones(1, np.int64))
     for word in range(musts.packed.shape[1]):
-        found += _check_word(musts.word(word), mays.word(word), once.word(word)[0], sent.word(word), rows)
-    return tuple(dict.fromkeys(found))
+        faults += _check_word(musts.word(word), mays.word(word), once.word(word)[0], sent.word(word), rows)
+    return tuple(dict.fromkeys(faults))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,9 +190,9 @@ class _Sets:
     @classmethod
     def of(cls, sets: Sequence[Collection[Tag]], index: dict[Tag, int], repeats: npt.NDArray[np.int64]) -> _Sets:
         number: dict[Collection[Tag], int] = {}
-        kind = [number.setdefault(one, len(number)) for one in sets]
+        kind = [number.setdefault(tags_of, len(number)) for tags_of in sets]
         lengths = np.fromiter(map(len, number), np.int64, len(number))
-        every = (index.get(tag, -1) for one in number for tag in one)
+        every = (index.get(tag, -1) for tags_of in number for tag in tags_of)
         columns = np.fromiter(every, np.int64, int(lengths.sum()))
         rows, columns = np.repeat(np.arange(len(number)), lengths)[columns >= 0], columns[columns >= 0]
         packed = np.zeros((len(number), max(1, -(-len(index) // 64))), np.uint64)
@@ -199,17 +200,17 @@ class _Sets:
         return cls(packed, np.repeat(np.array(kind, np.int64), repeats))
 
     def word(self, number: int) -> _Word:
-        found: _Word = self.packed[self.kind, number]
-        return found
+        column: _Word = self.packed[self.kind, number]
+        return column
 
 
-def _check_shape(one: Rectangle, max_contacts: int, max_tags: int) -> list[str]:
-    found = []
-    if not 0 < len(one.contacts) <= max_contacts or not 0 < len(one.tags) <= max_tags:
-        found.append(f"a request of {len(one.contacts)} contacts and {len(one.tags)} tags")
-    if not _is_rising(one.contacts) or not _is_rising(one.tags):
-        found.append("a request that is not sorted, or names something twice")
-    return found
+def _check_shape(rectangle: Rectangle, max_contacts: int, max_tags: int) -> list[str]:
+    faults = []
+    if not 0 < len(rectangle.contacts) <= max_contacts or not 0 < len(rectangle.tags) <= max_tags:
+        faults.append(f"a request of {len(rectangle.contacts)} contacts and {len(rectangle.tags)} tags")
+    if not _is_rising(rectangle.contacts) or not _is_rising(rectangle.tags):
+        faults.append("a request that is not sorted, or names something twice")
+    return faults
 
 
 def _is_rising(names: Sequence[ContactId] | Sequence[Tag]) -> bool:
@@ -227,9 +228,9 @@ def _check_word(
         where, mask = rows[number], masks[number]
         twice = twice or bool((sent[where] & (mask & once)).any())
         sent[where] |= mask
-    found = []
+    faults = []
     if (must & ~sent).any():
-        found.append("a needed pair that is not sent")
+        faults.append("a needed pair that is not sent")
     if (sent & ~allowed).any():
-        found.append("a pair that may not be sent")
-    return [*found, "a pair sent twice that may be sent once"] if twice else found
+        faults.append("a pair that may not be sent")
+    return [*faults, "a pair sent twice that may be sent once"] if twice else faults

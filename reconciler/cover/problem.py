@@ -25,6 +25,7 @@ from reconciler.core.model.rectangles import Demand
 
 _ROUNDS = 6
 _FEW_ROUNDS = 2
+# a refinement of so many cells takes seconds: ties then go by name more often
 _MANY_CELLS = 1 << 25
 _BLOCK_CELLS = 1 << 16
 """A block of doubles stays within a processor's cache, which halves the time."""
@@ -32,16 +33,16 @@ _BLOCK_CELLS = 1 << 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CoverProblem:
-    """`must`, `may`: patterns × tags, packed. `once`: one packed row, the tags that are not repeatable.
-
-    Contacts are numbered so that pattern p owns those from start[p] to start[p + 1].
-    """
+    """Patterns × tags, and the contacts of each pattern."""
 
     tags: tuple[Tag, ...]
     contacts: tuple[ContactId, ...]
+    # pattern p owns the contacts from start[p] to start[p + 1]
     start: Ints
+    # patterns × tags, packed
     must: Bits
     may: Bits
+    # one packed row: the tags that are not repeatable
     once: Bits
     max_contacts: int
     max_tags: int
@@ -72,6 +73,7 @@ def _make_problem(demands: Iterable[Demand], repeatable: TagSet, max_contacts: i
     row_order = _by_look(rows, [group[0] for group in groups])
     column_order = np.lexsort((np.arange(width), columns))
     contacts = tuple(chain.from_iterable(groups[row] for row in row_order.tolist()))
+    # a contact of two demands might be sent a pair twice, which rule 1 of the package forbids
     if len(set(contacts)) != len(contacts):
         raise ValueError("a contact occurs twice in the demands")
     cells = cells.map(lambda packed: pick_columns(packed[row_order], column_order, width=width))
@@ -99,7 +101,7 @@ def _by_look(colours: Bits, names: Sequence[ContactId]) -> Ints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cells:
-    """Of the patterns; one array where nothing may be sent but what must be, which halves the work."""
+    """Of the patterns; one array where may equals must, which halves the work."""
 
     must: Bits
     may: Bits
@@ -120,6 +122,7 @@ def _group_patterns(
     cells = _encode_demands(demands, names)
     if (cells.must & ~cells.may).any():
         raise ValueError("a demand with a tag that must be sent but may not")
+    # rule 2: a pair that may be sent again would be sent twice in a tag that allows it once
     if not cells.same:
         mask = pack_cells(np.zeros(once.sum(), np.int64), np.flatnonzero(once), shape=(1, len(names)))
         cells = _Cells(cells.must, cells.must | (cells.may & ~mask))
@@ -143,14 +146,14 @@ def _encode_demands(demands: Sequence[Demand], names: Sequence[Tag]) -> _Cells:
     flat = map(index.get, chain.from_iterable(number), repeat(-1))
     columns = np.fromiter(flat, np.int64, int(lengths.sum()))
     rows = np.repeat(np.arange(len(number)), lengths)
-    known = columns >= 0
-    packed = pack_cells(rows[known], columns[known], shape=(len(number), len(names)))
+    needed = columns >= 0
+    packed = pack_cells(rows[needed], columns[needed], shape=(len(number), len(names)))
     cells = packed[np.array(must, np.int64)]
     return _Cells(cells, cells if may == must else packed[np.array(may, np.int64)])
 
 
 def _refine_colours(cells: _Cells, sizes: Ints, once: Bools) -> tuple[Bits, Bits]:
-    """A number for each pattern and each tag that says what it looks like."""
+    """A number for each pattern and each tag that tells its look."""
     rows, columns = _mix_bits(sizes.astype(np.uint64)), _mix_bits(once.astype(np.uint64))
     distinct = 0
     for _ in range(_FEW_ROUNDS if len(rows) * len(columns) > _MANY_CELLS else _ROUNDS):
@@ -167,7 +170,7 @@ def _refine_colours(cells: _Cells, sizes: Ints, once: Bools) -> tuple[Bits, Bits
 def _sum_colours(packed: Bits, rows: Bits, columns: Bits) -> tuple[Bits, Bits]:
     """For each row the sum over its columns, for each column the sum over its rows, of their colours.
 
-    Colours are cut to three numbers below 2^20, so that sums of doubles are exact, whatever their order.
+    Colours are cut to three numbers below 2^20, so that sums of doubles are exact in any order.
     """
     by_row, by_column = _split_colours(rows), _split_colours(columns)
     row_sums = np.empty_like(by_row)
@@ -229,12 +232,13 @@ def pack_bools(cells: Bools) -> Bits:
     """The inverse of `unpack_cells`."""
     wide = np.zeros((len(cells), 64 * count_words(cells.shape[1])), np.bool_)
     wide[:, : cells.shape[1]] = cells
-    found: Bits = np.packbits(wide, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
-    return found
+    packed: Bits = np.packbits(wide, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
+    return packed
 
 
 def count_ones(packed: Bits) -> Ints:
-    """The ones of each row. Word by word: reducing along a short axis is several times slower."""
+    """The ones of each row."""
+    # word by word: reducing along a short axis is several times slower
     total = np.zeros(len(packed), np.int64)
     for word in range(packed.shape[1]):
         total += np.bitwise_count(packed[:, word])
@@ -243,22 +247,22 @@ def count_ones(packed: Bits) -> Ints:
 
 def any_ones(packed: Bits) -> Bools:
     """Which rows hold a one."""
-    found = np.zeros(len(packed), np.bool_)
+    any_in_row = np.zeros(len(packed), np.bool_)
     for word in range(packed.shape[1]):
-        found |= packed[:, word] != 0
-    return found
+        any_in_row |= packed[:, word] != 0
+    return any_in_row
 
 
 def find_ones(row: Bits) -> Ints:
     """The columns that hold a one in a single row, ascending."""
-    found: Ints = np.flatnonzero(np.unpackbits(little_endian(row), bitorder="little")).astype(np.int64)
-    return found
+    columns: Ints = np.flatnonzero(np.unpackbits(little_endian(row), bitorder="little")).astype(np.int64)
+    return columns
 
 
 def rows_with(packed: Bits, index: int) -> Bools:
     """Which rows hold a one in this column."""
-    found: Bools = packed[:, index >> 6] & np.uint64(1 << (index & 63)) != 0
-    return found
+    holding: Bools = packed[:, index >> 6] & np.uint64(1 << (index & 63)) != 0
+    return holding
 
 
 def distinct_rows(packed: Bits) -> tuple[Ints, Ints]:
@@ -274,17 +278,18 @@ def distinct_rows(packed: Bits) -> tuple[Ints, Ints]:
 
 def pick_columns(packed: Bits, columns: Ints, *, width: int) -> Bits:
     """The matrix that consists of the given columns of one with `width` columns, in that order."""
-    found = np.zeros((len(packed), count_words(len(columns))), np.uint64)
+    picked = np.zeros((len(packed), count_words(len(columns))), np.uint64)
+    # unpacked a block of rows at a time: a matrix of bools takes eight times the memory
     step = max(1, (1 << 22) // max(1, width))
     for top in range(0, len(packed), step):
         cells = unpack_cells(packed[top : top + step], width)[:, columns]
-        found[top : top + step] = pack_bools(cells)
-    return found
+        picked[top : top + step] = pack_bools(cells)
+    return picked
 
 
 def join_ranges(starts: Ints, lengths: Ints) -> Ints:
     """The numbers start, start + 1, … of each range, one range after the other."""
     total = int(lengths.sum())
     before = np.cumsum(lengths) - lengths
-    found: Ints = np.arange(total) + np.repeat(starts - before, lengths)
-    return found
+    numbers: Ints = np.arange(total) + np.repeat(starts - before, lengths)
+    return numbers

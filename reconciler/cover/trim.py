@@ -17,8 +17,7 @@ from reconciler.cover.problem import Bits, CoverProblem, Ints, any_ones, count_o
 
 
 class Parts:
-    """Patterns cut into parts. `pattern`, `count`: of each part; `picked`: parts × places, the sets it is sent, -1
-    for none."""
+    """Patterns cut into parts."""
 
     def __init__(self, problem: CoverProblem, sets: Bits, options: Pairs, taken: Pairs) -> None:
         self.problem = problem
@@ -26,10 +25,12 @@ class Parts:
         self.options = options.sets
         rows = len(problem.must)
         self.first = np.searchsorted(options.patterns, np.arange(rows + 1))
+        # of each part
         self.pattern = np.arange(rows)
         self.count = problem.counts.copy()
         starts = np.searchsorted(taken.patterns, np.arange(rows + 1))
         most = int(np.diff(starts).max())
+        # parts × places: the sets that a part is sent, -1 for none; two places are spare for moves
         self.picked = np.full((rows, most + 2), -1, np.int64)
         self.picked[taken.patterns, np.arange(len(taken.sets)) - starts[taken.patterns]] = taken.sets
         by_set = np.argsort(taken.sets, kind="stable")
@@ -44,16 +45,16 @@ class Parts:
     def users(self, number: int) -> Ints:
         """The parts that are sent a set; `seen` also holds those that once were."""
         seen = np.unique(self.seen[number])
-        found: Ints = seen[(self.picked[seen] == number).any(axis=1)]
-        return found
+        users: Ints = seen[(self.picked[seen] == number).any(axis=1)]
+        return users
 
     def needs(self, users: Ints, number: int) -> Bits:
-        """What the users of a set need it for: what none of their other sets holds."""
-        left = self.problem.must[self.pattern[users]].copy()
+        """The tags that the users of a set need it for: those that none of their other sets holds."""
+        needed = self.problem.must[self.pattern[users]].copy()
         for place in range(self.picked.shape[1]):
             picked = self.picked[users, place]
-            left &= ~self.sets[np.where(picked == number, -1, picked)]
-        return left
+            needed &= ~self.sets[np.where(picked == number, -1, picked)]
+        return needed
 
 
 def dissolve_request(parts: Parts, number: int) -> bool:
@@ -63,12 +64,15 @@ def dissolve_request(parts: Parts, number: int) -> bool:
     needs = parts.needs(users, number)
     free = parts.free
     free[number] = 0
+    # planned first and made last: all of the contacts move, or none (rule 2)
     moves: list[tuple[Ints, Ints, Ints]] = []
+    # these users have each tag from another set, too: they leave without needing a place
     idle = ~any_ones(needs)
     if idle.any():
         moves.append((users[idle], np.full((int(idle.sum()), 2), -1), parts.count[users[idle]]))
         wanted -= int(parts.count[users[idle]].sum())
     users, needs = users[~idle], needs[~idle]
+    # twice each: users that found their set full the first time may fit into another one
     for steps in (_serve_by_one, _serve_by_one, _serve_by_two, _serve_by_two):
         if wanted <= 0 or not len(users):
             break
@@ -80,9 +84,9 @@ def dissolve_request(parts: Parts, number: int) -> bool:
         who, sets, amount = who[served], sets[served], amount[served]
         moves.append((users[who], sets, amount))
         wanted -= int(amount.sum())
-        rest = np.ones(len(users), np.bool_)
-        rest[who] = False
-        users, needs = users[rest], needs[rest]
+        waiting = np.ones(len(users), np.bool_)
+        waiting[who] = False
+        users, needs = users[waiting], needs[waiting]
     if wanted > 0:
         return False
     for who, sets, amount in moves:
@@ -108,8 +112,8 @@ def _list_entries(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[I
 def _serve_by_one(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints]:
     """Users that one other set serves, and that set: the one with most free places."""
     owner, sets, gain = _list_entries(parts, users, needs, free)
-    whole = gain == count_ones(needs)[owner]
-    owner, sets = owner[whole], sets[whole]
+    enough = gain == count_ones(needs)[owner]
+    owner, sets = owner[enough], sets[enough]
     best = _first_best(owner, free[sets])
     return owner[best], np.stack([sets[best], np.full(len(best), -1)], axis=1)
 
@@ -118,13 +122,13 @@ def _serve_by_two(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[I
     """Users that two other sets serve: the one that holds most of the need, and one that holds the rest."""
     owner, sets, gain = _list_entries(parts, users, needs, free)
     best = _first_best(owner, gain)
-    who, one = owner[best], sets[best]
-    rest = needs[who] & ~parts.sets[one]
-    owner, sets, gain = _list_entries(parts, users[who], rest, free)
-    whole = gain == count_ones(rest)[owner]
-    owner, sets = owner[whole], sets[whole]
+    who, first = owner[best], sets[best]
+    needed = needs[who] & ~parts.sets[first]
+    owner, sets, gain = _list_entries(parts, users[who], needed, free)
+    enough = gain == count_ones(needed)[owner]
+    owner, sets = owner[enough], sets[enough]
     best = _first_best(owner, free[sets])
-    return who[owner[best]], np.stack([one[owner[best]], sets[best]], axis=1)
+    return who[owner[best]], np.stack([first[owner[best]], sets[best]], axis=1)
 
 
 def _first_best(owner: Ints, score: Ints) -> Ints:
@@ -132,20 +136,20 @@ def _first_best(owner: Ints, score: Ints) -> Ints:
     if not len(owner):
         return owner
     order = np.lexsort((-score, owner))
-    found: Ints = order[np.concatenate([[True], owner[order][1:] != owner[order][:-1]])]
-    return found
+    places: Ints = order[np.concatenate([[True], owner[order][1:] != owner[order][:-1]])]
+    return places
 
 
 def _admit_users(count: Ints, sets: Ints, free: Ints, wanted: int) -> Ints:
     """How many of each user's contacts find places: in turn, as long as all their sets have some, `wanted` in all."""
     amount = np.zeros(len(count), np.int64)
-    for user, (size, one, other) in enumerate(zip(count.tolist(), *sets.T.tolist(), strict=True)):
-        room = min(size, wanted, int(free[one]), size if other < 0 else int(free[other]))
+    for user, (size, first, second) in enumerate(zip(count.tolist(), *sets.T.tolist(), strict=True)):
+        room = min(size, wanted, int(free[first]), size if second < 0 else int(free[second]))
         if room > 0:
             amount[user] = room
-            free[one] -= room
-            if other >= 0:
-                free[other] -= room
+            free[first] -= room
+            if second >= 0:
+                free[second] -= room
             wanted -= room
     return amount
 

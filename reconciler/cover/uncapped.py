@@ -7,8 +7,9 @@ Rules
    column that those rows allow.
 3. Where some cells may be sent and need not be, closing can shut out rows that would fit with less. Growing takes one
    row more at a time: the one with the most open cells that all rows so far allow.
-4. A step of the search opens what only a few neighbouring boxes cover, and fills it again, closing or growing, with
-   ties broken at random; it is kept if that takes no more boxes. Random numbers are drawn from a fixed seed.
+4. A step of the search opens the cells that only a few neighbouring boxes cover, and fills them again, closing or
+   growing, with ties broken at random; it is kept if that takes no more boxes. Random numbers are drawn from a fixed
+   seed.
 5. The search goes in rounds of a fixed number of steps, each with its own seed, and the cheapest plan of all rounds
    is kept: more rounds only add candidates.
 6. The kernel's rectangles hold for covers only; where some column is not repeatable it gives the bound alone.
@@ -47,7 +48,7 @@ Open = dict[int, int]
 
 
 def fill_boxes(grid: Grid, need: Sequence[int]) -> list[Box]:
-    """Boxes that cover what is needed, by row: the greedy alone."""
+    """Boxes that cover the needed cells, given by row: the greedy alone."""
     return _fill_open(grid, {row: mask for row, mask in enumerate(need) if mask}, _Taste())
 
 
@@ -62,13 +63,14 @@ def improve_boxes(
         if len(kept) <= max(1, enough):
             break
         chosen = _draw_neighbours(kept, draw)
-        rest = [box for number, box in enumerate(kept) if number not in chosen]
-        rows = _find_uncovered(need, [kept[number] for number in sorted(chosen)], rest)
+        untouched = [box for number, box in enumerate(kept) if number not in chosen]
+        rows = _find_uncovered(need, [kept[number] for number in sorted(chosen)], untouched)
         thin = bool(grid.once) and draw.random() < _THIN
         grown = spare and draw.random() < _GROWN
         fresh = _fill_open(grid, rows, _Taste(draw, draw.choice(_BIASES), thin, grown))
+        # as many boxes as before are a step, too: it leaves a plateau that only fewer ones would hold on to
         if len(fresh) <= len(chosen):
-            kept = rest + fresh
+            kept = untouched + fresh
     return kept
 
 
@@ -80,14 +82,14 @@ def _draw_neighbours(boxes: Sequence[Box], draw: random.Random) -> set[int]:
     return {first, *draw.sample(near, min(len(near), draw.randint(1, _MOST_OPENED)))}
 
 
-def _find_uncovered(need: Sequence[int], chosen: Sequence[Box], rest: Sequence[Box]) -> Open:
-    """What is needed in the chosen boxes and not covered by the rest."""
+def _find_uncovered(need: Sequence[int], chosen: Sequence[Box], kept: Sequence[Box]) -> Open:
+    """The needed cells of the chosen boxes that no kept box covers."""
     tall = union_of(box[0] for box in chosen)
     rows = dict.fromkeys(ones_of(tall), 0)
     for box in chosen:
         for row in ones_of(box[0]):
             rows[row] |= box[1]
-    for box in rest:
+    for box in kept:
         for row in ones_of(box[0] & tall):
             rows[row] &= ~box[1]
     return {row: mask & need[row] for row, mask in rows.items() if mask & need[row]}
@@ -95,13 +97,15 @@ def _find_uncovered(need: Sequence[int], chosen: Sequence[Box], rest: Sequence[B
 
 @dataclass(frozen=True, slots=True)
 class _Taste:
-    """How a fill chooses. `draw`: breaks ties; `bias`: towards rows; `thin`: leaves out some of what a box may hold
-    besides what it is for, since what is sent once may be better off in another box; `grown`: rows are grown, not
-    closed."""
+    """The choices of a fill."""
 
+    # breaks ties; None: the first wins, as the greedy has it
     draw: random.Random | None = None
+    # towards rows
     bias: float = 0.0
+    # leaves out some of the further cells that a box may hold: a pair that is sent once may fit another box better
     thin: bool = False
+    # rows are grown, not closed (rule 3)
     grown: bool = False
 
     def noise(self) -> float:
@@ -132,9 +136,9 @@ def _fill_open(grid: Grid, rows: Open, taste: _Taste) -> list[Box]:
 
 def _take_cells(lines: Open, places: int, mask: int) -> None:
     for place in ones_of(places):
-        left = lines.get(place, 0) & ~mask
-        if left:
-            lines[place] = left
+        remaining = lines.get(place, 0) & ~mask
+        if remaining:
+            lines[place] = remaining
         else:
             lines.pop(place, None)
 
@@ -153,7 +157,7 @@ def _close_row(grid: Grid, rows: Open, columns: Open, row: int, taste: _Taste) -
     tall = intersection_of(_allowed_column(grid, columns, column) for column in ones_of(wanted))
     tall &= union_of(columns[column] for column in ones_of(wanted))
     tall = 1 << row | taste.some(tall)
-    wide = wanted | taste.some(intersection_of(_allowed_row(grid, rows, other) for other in ones_of(tall)))
+    wide = wanted | taste.some(intersection_of(_allowed_row(grid, rows, near) for near in ones_of(tall)))
     more = intersection_of(_allowed_column(grid, columns, column) for column in ones_of(wide))
     return tall | taste.some(more), wide
 
@@ -161,12 +165,14 @@ def _close_row(grid: Grid, rows: Open, columns: Open, row: int, taste: _Taste) -
 def _grow_row(grid: Grid, rows: Open, columns: Open, row: int, taste: _Taste) -> Box:
     """The row's open cells, and those of the rows that fit with them, the best first."""
     tall, wide, free = 1 << row, rows[row], _allowed_row(grid, rows, row)
-    near = {other: _allowed_row(grid, rows, other) for other in rows if other != row}
+    near = {near_row: _allowed_row(grid, rows, near_row) for near_row in rows if near_row != row}
     while True:
-        near = {other: allowed for other, allowed in near.items() if not wide & ~allowed and rows[other] & free}
+        near = {
+            near_row: allowed for near_row, allowed in near.items() if not wide & ~allowed and rows[near_row] & free
+        }
         if not near:
             break
-        _, best = max(((rows[other] & free).bit_count() + taste.noise(), other) for other in near)
+        _, best = max(((rows[near_row] & free).bit_count() + taste.noise(), near_row) for near_row in near)
         tall |= 1 << best
         wide |= rows[best] & free
         free &= near.pop(best)
@@ -179,7 +185,7 @@ def _close_column(grid: Grid, rows: Open, columns: Open, column: int, taste: _Ta
     wide = intersection_of(_allowed_row(grid, rows, row) for row in ones_of(wanted))
     wide &= union_of(rows[row] for row in ones_of(wanted))
     wide = 1 << column | taste.some(wide)
-    tall = wanted | taste.some(intersection_of(_allowed_column(grid, columns, other) for other in ones_of(wide)))
+    tall = wanted | taste.some(intersection_of(_allowed_column(grid, columns, near) for near in ones_of(wide)))
     more = intersection_of(_allowed_row(grid, rows, row) for row in ones_of(tall))
     return tall, wide | taste.some(more)
 
@@ -208,13 +214,14 @@ _MOST_CELLS = 400_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reduced:
-    """A problem without caps, what its kernel leaves, and what is proven. `certificate`: (contact, tag) numbers."""
+    """A problem without caps, the cells that its kernel leaves, and the proven bound."""
 
     problem: CoverProblem
     grid: Grid
     classes: Classes
     kernel: Kernel
     bound: int
+    # (contact, tag) numbers of needed pairs no two of which fit in one rectangle
     certificate: tuple[Cell, ...]
 
 
@@ -224,18 +231,18 @@ def is_small(problem: CoverProblem) -> bool:
 
 
 def reduce_grid(problem: CoverProblem) -> Reduced:
-    """The problem made small, with the bounds that hold whatever the caps are."""
+    """The problem made small, with the bounds that hold under any caps."""
     grid, classes = reduce_problem(problem)
     core = find_kernel(grid)
     cells = core.seeds + find_fooling_set(grid, core.need_rows)
     bound = max(len(cells), rank_over_gf2([row & grid.once for row in grid.need_rows]))
     pairs = tuple(sorted(_pair_of(problem, classes, cell) for cell in cells))
-    whole = Kernel((), grid.need_rows)
-    return Reduced(problem, grid, classes, whole if grid.once else core, bound, pairs)
+    unreduced = Kernel((), grid.need_rows)
+    return Reduced(problem, grid, classes, unreduced if grid.once else core, bound, pairs)
 
 
 def _steps_a_round(grid: Grid) -> int:
-    """As many as a round has time for: a step is the longer the more rows allow what is needed."""
+    """As many as a round has time for: a step is the longer the more rows allow the needed cells."""
     columns = zip(grid.need_columns, grid.allow_columns, strict=True)
     work = sum(need.bit_count() * allow.bit_count() for need, allow in columns)
     return max(1, min(STEPS, _STEP_WORK // max(1, work)))
@@ -250,36 +257,37 @@ def _pair_of(problem: CoverProblem, classes: Classes, cell: Cell) -> Cell:
     raise AssertionError(f"nobody needs {cell}")
 
 
-def make_drafts(one: Reduced, *, effort: int) -> Iterator[Draft]:
+def make_drafts(core: Reduced, *, effort: int) -> Iterator[Draft]:
     """A plan for each round of search that finds fewer boxes; for every round, where plans are quickly made.
 
     Under caps, as many boxes may take fewer requests.
     """
-    boxes = _start_boxes(one)
-    enough = one.bound - len(one.kernel.seeds)
-    first = _make_draft(one, boxes)
+    boxes = _start_boxes(core)
+    enough = core.bound - len(core.kernel.seeds)
+    first = _make_draft(core, boxes)
     yield first
+    # the caps decide the requests here: the plan under caps is the better place to search
     if first.cost > _CAPPED * len(first.blocks):
         return
-    fewest, steps = len(boxes), _steps_a_round(one.grid)
-    easy = len(one.problem.must) * len(one.problem.tags) <= _EASY
+    fewest, steps = len(boxes), _steps_a_round(core.grid)
+    easy = len(core.problem.must) * len(core.problem.tags) <= _EASY
     for turn in range(effort):
         if fewest <= enough:
             return
-        boxes = improve_boxes(one.grid, one.kernel.need_rows, boxes, steps=steps, enough=enough, seed=turn)
+        boxes = improve_boxes(core.grid, core.kernel.need_rows, boxes, steps=steps, enough=enough, seed=turn)
         if len(boxes) < fewest or easy:
             fewest = len(boxes)
-            yield _make_draft(one, boxes)
+            yield _make_draft(core, boxes)
 
 
-def _make_draft(one: Reduced, boxes: list[Box]) -> Draft:
-    lifted = lift_boxes(one.grid, one.kernel, boxes)
-    return make_draft(one.problem, "roles", expand_boxes(one.problem, one.classes, lifted))
+def _make_draft(core: Reduced, boxes: list[Box]) -> Draft:
+    lifted = lift_boxes(core.grid, core.kernel, boxes)
+    return make_draft(core.problem, "roles", expand_boxes(core.problem, core.classes, lifted))
 
 
-def _start_boxes(one: Reduced) -> list[Box]:
+def _start_boxes(core: Reduced) -> list[Box]:
     """The fewest boxes of the greedy, one a row, and one a column."""
-    need = {row: mask for row, mask in enumerate(one.kernel.need_rows) if mask}
+    need = {row: mask for row, mask in enumerate(core.kernel.need_rows) if mask}
     by_row = [(1 << row, mask) for row, mask in need.items()]
     by_column = [(mask, 1 << column) for column, mask in transpose_cells(need).items()]
-    return min(fill_boxes(one.grid, one.kernel.need_rows), by_row, by_column, key=len)
+    return min(fill_boxes(core.grid, core.kernel.need_rows), by_row, by_column, key=len)

@@ -13,9 +13,11 @@ EFFORT = 8
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Contacts that are to be treated alike: `must` is what they need, `may` (a superset) what they may be sent."""
+    """Contacts that are to be treated alike."""
 
+    # the tags that they need
     must: TagSet
+    # the tags that they may be sent, a superset
     may: TagSet
     contacts: tuple[ContactId, ...]
 
@@ -30,25 +32,26 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """The rectangles that send every needed pair, and what is known of how few there can be.
-
-    `lower_bound`: no plan has fewer rectangles. `stage`: which method found this one. `proven`: it is minimal.
-    `certificate`: needed pairs no two of which can share a request, so at least as many requests as pairs.
-    """
+    """The rectangles that send every needed pair, and the proof of how few there can be."""
 
     rectangles: tuple[Rectangle, ...]
+    # no plan has fewer rectangles
     lower_bound: int
+    # the method that found this plan
     stage: str
+    # there is no smaller plan
     proven: bool
+    # needed pairs no two of which can share a request, so at least as many requests as pairs
     certificate: tuple[tuple[ContactId, Tag], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One batch of a schedule. `after`: indices of earlier steps that must have ended before this one starts."""
+    """One batch of a schedule."""
 
     action: Action
     rectangle: Rectangle
+    # indices of earlier steps that must have ended before this one starts
     after: tuple[int, ...]
 
 
