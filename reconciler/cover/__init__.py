@@ -14,6 +14,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from reconciler.core.model.names import TagSet
 from reconciler.core.model.rectangles import EFFORT, Cover, Demand, Rectangle, Schedule, Step
@@ -32,10 +33,8 @@ def solve(
     effort: int = EFFORT,
 ) -> Schedule:
     """The fewest batches for both actions, in the order to send them: the `Solver` of `core.planning.batches`."""
-    adding = find_cover(adds, repeatable=repeatable_adds, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
-    removing = find_cover(
-        removes, repeatable=repeatable_removes, max_contacts=max_contacts, max_tags=max_tags, effort=effort
-    )
+    cover = partial(find_cover, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
+    adding, removing = cover(adds, repeatable=repeatable_adds), cover(removes, repeatable=repeatable_removes)
     return Schedule(adding, removing, order_batches(adding.rectangles, removing.rectangles))
 
 

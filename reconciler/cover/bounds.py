@@ -235,7 +235,6 @@ def _visit_cell(work: _Work, cell: Cell) -> list[Note]:
     wide = intersection_of(work.grid.allow_columns[column] for column in ones_of(columns))
     forced = not rows & ~wide
     tall = intersection_of(work.grid.allow_rows[row] for row in ones_of(rows))
-    # a cell that forces a rectangle is covered by it; another one stays needed, and must not strike itself off
     if not forced:
         work.strike(cell[0], 1 << cell[1])
     struck = tuple((row, work.rows[row] & tall) for row in ones_of(wide) if work.rows[row] & tall)

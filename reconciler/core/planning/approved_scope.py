@@ -61,8 +61,12 @@ def derive_ceiling(plan: LocationPlan) -> Ceiling:
         if held.why == IN_DOUBT:
             _raise_ceiling(adds, held.contacts, frozenset(held.tags))
             _raise_ceiling(removes, held.contacts, frozenset(held.tags))
+    return Ceiling(adds, removes, _open_contacts(plan))
+
+
+def _open_contacts(plan: LocationPlan) -> frozenset[ContactId]:
     is_open = (deferral.contacts for deferral in plan.deferrals if deferral.reason is DeferralReason.OPEN)
-    return Ceiling(adds, removes, frozenset().union(*is_open))
+    return frozenset().union(*is_open)
 
 
 def intersect_ceilings(first: Ceiling, second: Ceiling) -> Ceiling:
