@@ -17,13 +17,16 @@ TRIAL_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`per_window` requests in any `window_ms` milliseconds, `per_day` a day; `reserve_pct` percent of both are not
-    for us."""
+    """The limits that the settings give, until an answer's headers say otherwise."""
 
     per_window: int = 100
+    """Requests in any `window_ms` milliseconds."""
+
     window_ms: int = 10_000
     per_day: int = 200_000
+
     reserve_pct: float = 0
+    """The percentage of both limits that is left to other integrations."""
 
     @property
     def ours(self) -> int:
@@ -42,22 +45,23 @@ def duration(requests: int, rate: Rate) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What one answer says of the limits; None where it does not say, or nothing that makes sense.
-
-    Of the interval: `limit`, `remaining`, `window_ms`. Of the day: `daily_limit`, `daily_remaining`, and `daily_reset`
-    in milliseconds, either until then or since 1970: no document says which.
-    """
+    """The limits by the headers of one answer; None where a header is missing, or makes no sense."""
 
     limit: int | None = None
+    """Requests of an interval of `window_ms`, and how many of them remain."""
+
     remaining: int | None = None
     window_ms: int | None = None
     daily_limit: int | None = None
     daily_remaining: int | None = None
+
     daily_reset: int | None = None
+    """Milliseconds, either until the day's quota starts anew or since 1970: no document says which."""
 
     def resets_at(self, now: Instant) -> Instant:
         """When the daily quota starts anew; the next midnight of UTC where that is not said."""
         given = self.daily_reset
+        # a number of a day or less cannot be a time since 1970
         if given is not None and given <= DAY_MS:
             return Instant(now + given)
         if given is not None and now < given <= now + DAY_MS:
@@ -76,20 +80,24 @@ Alias = tuple[Tag, Tag]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """None: not known so far.
-
-    `moves_updated`: whether a write of tags moves a contact's `dateUpdated`. `max_contacts`, `max_tags`: how much a
-    request may hold, as refusals told, the last one at `limits_at`. `aliases`: sorted, one a sent spelling.
-    """
+    """A location's habits, as earlier runs learnt them; None: not known so far."""
 
     moves_updated: bool | None = None
+    """Whether a write of tags moves a contact's `dateUpdated`."""
+
     max_contacts: int | None = None
+    """How many contacts a request may hold, as a refusal told; and so `max_tags`."""
+
     max_tags: int | None = None
+
     aliases: tuple[Alias, ...] = ()
+    """Sorted, one a sent spelling."""
+
     limits_at: Instant | None = None
+    """When a refusal last told a size."""
 
     def believes_limits(self, now: Instant) -> bool:
-        """Whether the limits are to be heeded: not where they are old, or of an age that nobody knows."""
+        """Whether the limits are to be heeded: not where they are old, or of an unknown age."""
         return self.limits_at is not None and now < self.limits_at + LIMITS_MS
 
     def doubts_limits(self, now: Instant) -> bool:
@@ -97,7 +105,7 @@ class Facts:
         return self.limits_at is not None and now >= self.limits_at + TRIAL_MS
 
     def limited(self, contacts: int | None, tags: int | None, now: Instant) -> Facts:
-        """These facts and what a refusal told now; None: nothing of that. What was not heeded any more is given up."""
+        """These facts with the limits that a refusal told now; limits that are not heeded any more are given up."""
         kept = self if self.believes_limits(now) else self.without_limits()
         most = contacts or kept.max_contacts, tags or kept.max_tags
         return replace(kept, max_contacts=most[0], max_tags=most[1], limits_at=now if any(most) else None)
@@ -105,9 +113,10 @@ class Facts:
     def without_limits(self) -> Facts:
         return replace(self, max_contacts=None, max_tags=None, limits_at=None)
 
-    def with_aliases(self, found: Iterable[Alias]) -> Facts:
-        """These facts and what just came back; the last answer about a spelling rules, and about what came back."""
-        new = dict(found)
+    def with_aliases(self, aliases: Iterable[Alias]) -> Facts:
+        """These facts with the spellings that just came back; the last answer about a spelling rules."""
+        new = dict(aliases)
+        # a spelling that came back is in use itself: it stands for no other any more
         kept = {sent: back for sent, back in self.aliases if sent not in new.values()}
         return replace(self, aliases=tuple(sorted((kept | new).items())))
 

@@ -12,9 +12,9 @@
       StalePlan                4
       GuardRefused             5
       Unfinished               3   a run that stopped with part of the plan not sent
-      ApiError                 1   what a request to the API can end in, other than an answer
+      ApiError                 1   a request to the API that ended without a usable answer
         NotApplied             1   temporary: known not to have had an effect (connection refused)
-          RateLimited          1   429: the rate limit is used up for now, whoever used it
+          RateLimited          1   429: the rate limit is used up for now, by us or by others
           NoWay                1   permanent: nothing can be sent (a certificate that is not trusted, an odd proxy)
         InDoubt                1   its effect is unknown (timeout, reset, 5xx, unreadable body)
         RequestRefused         1   the whole request was refused (400, 404, 422, a redirect); its effect is unknown
@@ -24,7 +24,7 @@
       PortUnavailable          1   the sandbox cannot listen there (defined with it)
       Interrupted          129/130/143   a signal asked us to stop
 
-A message says what, limit, measure and remedy, in lower case; our own errors never show a traceback. Where it has
+A message says fact, limit, measure and remedy, in lower case; our own errors never show a traceback. Where it has
 several lines, `lines` and `hints` have them apart: a line end within one of them came from outside.
 """
 
@@ -38,7 +38,7 @@ from reconciler.core.model.names import Source
 
 
 class ExitCode(IntEnum):
-    """What the process ends with; `docs/exit-codes.md` explains each."""
+    """The exit codes of the process; `docs/exit-codes.md` explains each."""
 
     DONE = 0
     ERROR = 1
@@ -92,7 +92,7 @@ class Problem:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What is wrong, and the hint: texts that may hold a line end from outside."""
+        """The message with its place, and the hint: texts that may hold a line end from outside."""
         mark = "" if self.severity is Severity.ERROR else f"{self.severity}: "
         hint = (f"  hint: {self.hint}",) if self.hint else ()
         return (f"{self.source}: {mark}{self.message}", *hint)
@@ -103,7 +103,7 @@ class Problem:
 
 
 class ReconcilerError(Exception):
-    """Anything that we end with on purpose. `hint` says what to do about it."""
+    """An end of the process on purpose. `hint` names the remedy."""
 
     exit_code: int = ExitCode.ERROR
 
@@ -209,7 +209,7 @@ class RateLimited(NotApplied):
 
 
 class NoWay(NotApplied):
-    """Permanent: nothing was sent, and another try would end alike, until somebody changes the environment."""
+    """Permanent: nothing was sent, and another try would end alike, until the environment is changed."""
 
 
 class InDoubt(ApiError):
@@ -225,7 +225,7 @@ class RequestRefused(ApiError):
 
 
 class Unread(ApiError):
-    """Permanent: what was read is told of somebody else."""
+    """Permanent: the answer is about another contact than was asked for."""
 
 
 class AuthRefused(ApiError):
@@ -241,8 +241,10 @@ class AuthRefused(ApiError):
 
 
 class QuotaExhausted(ApiError):
-    """A limit does not suffice, the day's or the rate limit; known not applied. `resets`: when the day's starts anew,
-    in milliseconds since 1970, None where nobody said."""
+    """A limit does not suffice, the day's or the rate limit; known not applied.
+
+    `resets`: when the day's starts anew, in milliseconds since 1970, None where it is not known.
+    """
 
     exit_code = ExitCode.QUOTA
 

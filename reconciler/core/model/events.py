@@ -20,19 +20,23 @@ class RoundStarted:
 
 @dataclass(frozen=True, slots=True)
 class BatchAnswered:
-    """`done` of `requests` of this round. `applied` to `unclear` count contacts; `quota_left`: requests that this run
-    may still send today, None where nobody said."""
+    """A batch of a round was answered; `applied` to `unclear` count its contacts."""
 
     location: LocationId
     action: Action
     tags: int
+
     done: int
+    """The batches of this round that are answered, of `requests`."""
+
     requests: int
     applied: int
     noop: int
     rejected: int
     unclear: int
+
     quota_left: int | None = None
+    """The requests that this run may still send today; None where no answer told."""
 
 
 RECENT_MS = 30_000
@@ -59,17 +63,20 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """What a reading is about to cost: requests, milliseconds at the least, share of a day's quota.
-
-    `exclusive`: tags whose holders are searched for besides, two requests each at the least.
-    """
+    """The cost of a reading that is about to begin."""
 
     location: LocationId
     method: str
     requests: int
+
     milliseconds: int
+    """The time that it takes at the least."""
+
     share: float
+    """Its share of a day's quota."""
+
     exclusive: int = 0
+    """The tags with holders to search for in addition, two requests each at the least."""
 
 
 Event = RoundStarted | BatchAnswered | Waiting | Read | Priced
@@ -77,24 +84,31 @@ Event = RoundStarted | BatchAnswered | Waiting | Read | Priced
 
 @dataclass(slots=True)
 class LocationProgress:
-    """`what` is counted: requests of a round, or contacts that are read. `done` of `total` of them since `since`.
-
-    `contacts` were answered, `rejected` and `unclear` (in doubt, held) are among them. `quota_left`: what this run may
-    still send today, None where nobody said. `why` nothing is sent until `resumes`.
-    """
+    """How far a run is in a location: `done` of `total` since `since`."""
 
     location: LocationId
     since: Instant
     name: str = ""
+
     what: str = "requests"
+    """The unit of `done` and `total`: requests of a round, or contacts that are read."""
+
     round: int = 0
     done: int = 0
     total: int = 0
+
     contacts: int = 0
+    """The contacts that were answered; `rejected` and `unclear` (in doubt, held) are among them."""
+
     rejected: int = 0
     unclear: int = 0
+
     quota_left: int | None = None
+    """The requests that this run may still send today; None where no answer told."""
+
     why: str = ""
+    """The reason that nothing is sent until `resumes`."""
+
     resumes: Instant = Instant(0)
     _recent: deque[tuple[Instant, int]] = field(default_factory=deque)
 
@@ -126,7 +140,7 @@ class LocationProgress:
         return self.done >= self.total
 
     def rate(self, now: Instant) -> float:
-        """What was done a second, of late."""
+        """The units done a second, of late."""
         self._forget(now)
         if not self._recent:
             return 0.0
@@ -134,7 +148,7 @@ class LocationProgress:
         return sum(done for _, done in self._recent) * 1000 / max(1, now - began)
 
     def left_ms(self, now: Instant) -> int | None:
-        """Milliseconds until all is done: the wait there is, then the rate of late; None where nobody can say."""
+        """Milliseconds until all is done: the wait there is, then the rate of late; None without a rate."""
         if self.is_done:
             return max(0, self.resumes - now)
         rate = self.rate(now)

@@ -30,32 +30,36 @@ class BatchStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Pairs that did not end well, or were not sent, for one reason: the tags on each of the contacts.
-
-    `why`: what the API said of them, or what kept them back.
-    """
+    """Pairs that did not end well, or were not sent, for one reason: the tags on each of the contacts."""
 
     outcome: Outcome
     action: Action
     tags: tuple[Tag, ...]
+
     why: str
+    """The message of the API, or the reason that kept them back."""
+
     contacts: tuple[ContactId, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnding:
-    """What the report of a run told at its end. `pairs`: how many of the planned pairs ended how, none of them 0.
-
-    `outside`: pairs that turned out to be needed and that nobody approved. `error`: what ended the run early.
-    """
+    """The numbers of a run's report, as the journal keeps them."""
 
     pairs: tuple[tuple[Outcome, int], ...] = ()
+    """The number of planned pairs by their outcome, none of them 0."""
+
     rounds: int = 0
     reads: int = 0
     adopted: int = 0
     released: int = 0
+
     outside: int = 0
+    """The pairs that turned out to be needed, and were not approved."""
+
     error: str = ""
+    """The error that ended the run early."""
+
     shortfalls: tuple[Shortfall, ...] = ()
 
 
@@ -97,13 +101,13 @@ class RunRecord:
 
     @property
     def was_killed(self) -> bool:
-        """Whether nobody was left to write down how it ended."""
+        """Whether its process was gone before it wrote down how it ended."""
         return self.status is RunStatus.INTERRUPTED and self.ended is None
 
     def held_under(self, lease: Lease | None) -> RunRecord:
         """As the location's lease tells: a run that has not ended lasts as long as the lease that it began under.
 
-        `lease`: the one that somebody holds now, None where nobody does.
+        `lease`: the one that is held now, None where there is none.
         """
         lasts = lease is not None and lease.holder.created <= self.header.started
         if self.status is not RunStatus.RUNNING or lasts:
@@ -113,14 +117,16 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one contact of a batch ended; None: not known so far. `released`: what was under management and is gone.
-
-    `entered`: what the batch's intent put under management.
-    """
+    """How one contact of a batch ended."""
 
     verdict: ContactOutcome | None
+    """None: not known so far."""
+
     released: TagSet = frozenset()
+    """The tags that were under management and are gone."""
+
     entered: TagSet = frozenset()
+    """The tags that the batch's intent put under management."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +143,21 @@ class BatchRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunLog:
-    """A run with all of its batches, in the order in which they were sent.
-
-    `adopted`: what it put under management without a request. `ending`: what its report told; None where it had none,
-    as a run that was killed, or that is from before that was written down.
-    """
+    """A run with all of its batches, in the order in which they were sent."""
 
     record: RunRecord
     batches: tuple[BatchRecord, ...]
+
     adopted: Mapping[ContactId, TagSet] = field(default_factory=dict)
+    """The tags that it put under management without a request."""
+
     ending: RunEnding | None = None
+    """None for a run that was killed, or that is older than the journal's endings."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedChange:
-    """A contact of a batch that did not end well, and what the API said of it."""
+    """A contact of a batch that did not end well, with the message of the API."""
 
     contact: ContactId
     outcome: Outcome

@@ -1,12 +1,12 @@
 """The lease: one applier per location and state.
 
 Rules
-1. A lease names its holder, so that who is refused knows whom to ask.
-2. It ends by release, or `TTL_MS` after the last heartbeat; a holder of our host, boot and PID namespace whose process
-   is gone loses it at once.
+1. A lease names its holder, so that a refused process can tell its user where to ask.
+2. It ends by release, or `TTL_MS` after the last heartbeat; a holder of our host, boot and PID namespace loses it at
+   once when its process is gone.
 3. Each new lease has a higher fencing number; a write under an older one is refused.
-4. A heartbeat every `HEARTBEAT_MS` renews it, so that a request starts with at least the difference left. Whoever finds
-   its lease past its end, having been paused, sends nothing more.
+4. A heartbeat every `HEARTBEAT_MS` renews it, so that a request starts with at least the difference left. A process
+   that was paused beyond the end of its lease sends nothing more.
 """
 
 from __future__ import annotations
@@ -26,11 +26,7 @@ LONGEST_PAUSE_MS = 16_000
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who works on a location. `run_url` is the CI job's page, if there is one.
-
-    `boot_id`, `pid_namespace` (and time namespace), `process_start` tell the process from others of its number; empty:
-    unknown.
-    """
+    """The process that works on a location."""
 
     id: str
     who: str
@@ -39,8 +35,13 @@ class Holder:
     pid: int
     version: str
     created: Instant
+
     run_url: str = ""
+    """The CI job's page, if there is one."""
+
     boot_id: str = ""
+    """Tells the process from others of its number, with its namespaces and its start; empty: unknown."""
+
     pid_namespace: str = ""
     process_start: str = ""
 
@@ -54,7 +55,7 @@ class Lease:
 
 
 def describe_lease(lease: Lease) -> str:
-    """One line for the person who finds the location locked."""
+    """One line for a person that the lock keeps out."""
     holder = lease.holder
     page = f", {holder.run_url}" if holder.run_url else ""
     return (
@@ -69,7 +70,7 @@ def unlock_command(lease: Lease) -> str:
 
 
 def lock_held_error(lease: Lease) -> LockHeld:
-    """The error of whoever finds the location locked: who holds it, and the command that ends a lease left behind."""
+    """The error where the location is locked: it names the holder, and the command that ends a lease left behind."""
     return LockHeld(
         describe_lease(lease),
         hint=f"wait for it (--lock-timeout SECONDS); if that process is gone for good: {unlock_command(lease)}",
@@ -77,7 +78,7 @@ def lock_held_error(lease: Lease) -> LockHeld:
 
 
 def lease_lost_error(lease: Lease) -> LeaseLost:
-    """The error of whoever writes under a lease that is over."""
+    """The error of a write under a lease that is over."""
     return LeaseLost(
         f"the lease {lease.holder.id} on location {lease.location} was taken over",
         hint="run plan again: what was in flight is listed as in doubt",
@@ -85,7 +86,7 @@ def lease_lost_error(lease: Lease) -> LeaseLost:
 
 
 def lease_ended_error(lease: Lease, now: Instant) -> LeaseLost:
-    """The error of whoever wakes after its lease ended."""
+    """The error of a process that wakes after its lease ended."""
     return LeaseLost(
         f"the lease {lease.holder.id} on location {lease.location} ended {iso(lease.expires)}, and it is {iso(now)}: "
         "this process was paused, and sends nothing more",

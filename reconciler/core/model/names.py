@@ -39,9 +39,10 @@ def normalise_tag(text: str) -> Tag:
 
 @lru_cache(maxsize=4_096)
 def fold_spelling(tag: str) -> str:
-    """What is left of a tag without its spelling: case, Unicode's forms, white space, characters that show nothing."""
+    """The tag without its spelling: case, Unicode's forms, white space, invisible characters."""
     text = unicodedata.normalize("NFKC", tag).casefold()
-    shown = "".join(" " if each.isspace() else each for each in text if unicodedata.category(each) != "Cf")
+    # a character of the category Cf shows nothing: two tags that differ by one look the same
+    shown = "".join(" " if char.isspace() else char for char in text if unicodedata.category(char) != "Cf")
     return unicodedata.normalize("NFKC", " ".join(shown.split()))
 
 
@@ -73,7 +74,7 @@ def _label(text: str, names: Mapping[LocationId, str]) -> str:
 
 
 def closest_name(name: str, known: Collection[str]) -> str:
-    """What was probably meant; empty where nothing is close, or there is too much to choose from."""
+    """The name that was probably meant; empty where none is close, or there are too many to choose from."""
     close = get_close_matches(name[:100], known, n=1, cutoff=0.6) if len(known) <= _CHOICES else []
     return close[0] if close else ""
 
@@ -117,5 +118,5 @@ class Source:
     @classmethod
     def parse(cls, text: str) -> Source:
         """The inverse of `str` where line and column are given; else a path that ends in `:7` is taken for a line."""
-        found = _PLACE.fullmatch(text)
-        return cls(found[1], int(found[2]), int(found[3] or 0)) if found else cls(text)
+        place = _PLACE.fullmatch(text)
+        return cls(place[1], int(place[2]), int(place[3] or 0)) if place else cls(text)

@@ -115,7 +115,7 @@ def _judge_rows(action: Action, wanted: TagSet, rows: list[ResponseRow]) -> Cont
 
 
 def _respelt(action: Action, wanted: TagSet, old: TagSet, changed: TagSet) -> bool:
-    """Whether nothing but spelling sets what changed apart from what was to change."""
+    """Whether the tags that changed differ from those that were to change by spelling alone."""
     if action is Action.REMOVE:
         strange, missing = changed - wanted, (wanted & old) - changed
         return not missing and changed <= old and alike_but_for_spelling(strange, wanted)
@@ -138,7 +138,7 @@ def _judge_success(action: Action, wanted: TagSet, row: ResponseRow) -> ContactO
 
 
 class RefusalKind(Enum):
-    """What is refused. PLACE: the token in this location, or a scope. PAGE: a page says so, and not the API."""
+    """The thing refused. PLACE: the token in this location, or a scope. PAGE: a page says so, and not the API."""
 
     TOKEN = "token"  # noqa: S105 (no token)
     SCOPE = "scope"
@@ -149,7 +149,7 @@ class RefusalKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What it means in words, and what to do about it."""
+    """A refusal in words, with its remedy."""
 
     kind: RefusalKind
     meaning: str

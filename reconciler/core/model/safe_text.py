@@ -30,7 +30,7 @@ _SPECIAL = re.compile(r"[^A-Za-z0-9_~-]")
 PROGRAM = "reconciler"
 _STARS = "***"
 _USER = re.compile(r"(?<=://).*@", re.DOTALL)
-"""Whatever stands before a host: a user and a password, which may hold any character."""
+"""The text before a host: a user and a password, which may hold any character."""
 
 _TOKEN = re.compile(r"\bpit-[0-9A-Fa-f-]{8,}|\beyJ[\w-]{8,}(?:\.[\w-]*)*")
 """A token of a private integration, and a JSON Web Token."""

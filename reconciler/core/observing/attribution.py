@@ -1,4 +1,4 @@
-"""What the rows of several runs tell together: which run last set a pair, what others changed, how many hold a tag.
+"""The rows of several runs beside one another: the run that last set a pair, the changes of others, holders of a tag.
 
 Rules
 1. Others changed a tag where an answer's `oldTags` differ from what the answer before it, of the same contact, left.
@@ -23,7 +23,7 @@ Pair = tuple[ContactId, Tag]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Setter:
-    """A run that last set a pair: its id, whose it was, and when the request was answered."""
+    """A run that last set a pair: its id, its user, and when the request was answered."""
 
     run: str
     who: str
@@ -99,7 +99,7 @@ def _take_absent(batch: BatchRecord, wanted: dict[ContactId, set[Tag]], found: s
             continue
         tags = wanted[contact]
         if verdict.observed is None or verdict.old is None:
-            # what a request of ours may have added is nobody else's doing
+            # a tag that a request of ours may have added is not the doing of others
             decided = tags.intersection(batch.tags) if batch.action is Action.ADD else set()
         else:
             absent = tags - verdict.observed

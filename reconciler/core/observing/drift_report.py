@@ -119,7 +119,7 @@ def _attributed(
     runs: Sequence[RunRecord],
     batches: Callable[[str], Sequence[BatchRecord]],
 ) -> DriftReport:
-    """What is to be removed, and came after an answer had shown it absent, is others' doing: not the manifests'."""
+    """The report where a tag to remove that came after an answer had shown it absent counts as others' doing."""
     pairs = [
         (contact, drifted.tag)
         for drifted in report.drifted
@@ -193,7 +193,7 @@ def mark_expected(
     now: Instant,
     spelling: Spelling = AS_SENT,
 ) -> DriftReport:
-    """What the settings expect, marked with their reason; what has expired expects nothing."""
+    """The report with the drift that the settings expect marked by their reason; an expired entry expects none."""
     entries = [
         (each, _members(each, desired))
         for each in expected
@@ -206,7 +206,7 @@ Entry = tuple[ExpectedDrift, frozenset[ContactId] | None]
 
 
 def _members(entry: ExpectedDrift, desired: Desired) -> frozenset[ContactId] | None:
-    """Whom an entry is about; None: everybody."""
+    """The contacts that an entry is about; None: all contacts."""
     if entry.set is None:
         return None
     return frozenset(contact for each in desired.sets if each.name == entry.set for contact in each.members)

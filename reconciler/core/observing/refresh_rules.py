@@ -1,4 +1,4 @@
-"""What a refresh is asked for, what it may cost, and what it found. Pure.
+"""The request of a refresh, its cost, and its result. Pure.
 
 Rules
 1. An index that lags is not asked where the answer must be of this moment: an apply is never verified by it, a doubt
@@ -34,7 +34,7 @@ Contradicted = Callable[[Iterable[ObservedContacts]], Sequence[ContactId]]
 
 
 def contradict_nothing(_: Iterable[ObservedContacts]) -> Sequence[ContactId]:
-    """Where nothing is known, nothing is contradicted."""
+    """Without a state no observation is contradicted."""
     return ()
 
 
@@ -124,7 +124,7 @@ def count_pages(contacts: int) -> int:
 
 
 def may_search(*, max_age_ms: int | None, verifies: bool) -> bool:
-    """Whether an index that lags can give what is asked for."""
+    """Whether an index that lags may answer this refresh."""
     return not verifies and (max_age_ms is None or max_age_ms >= INDEX_LAG_MS)
 
 
@@ -152,7 +152,7 @@ def list_outdated(contacts: Iterable[ContactId], observed: ContactStates, before
 
 
 def contradicted_by(seen: Iterable[ObservedContacts], observed: ContactStates, spelling: Spelling) -> list[ContactId]:
-    """The contacts of whom something newer is known than was seen, and something else."""
+    """The contacts whose state is newer than the observation, and differs from it."""
     found = []
     for each in map(spelling.spell_observed, seen):
         for contact in each.contacts:
@@ -163,7 +163,7 @@ def contradicted_by(seen: Iterable[ObservedContacts], observed: ContactStates, s
 
 
 def choose_rereads(wanted: RefreshRequest, contradicted: Iterable[ContactId]) -> tuple[ContactId, ...]:
-    """Those whose rows were set aside that are read by id."""
+    """The contacts with rows that were set aside that are read by id."""
     settled = set(wanted.doubtful)
     again = (set(contradicted) & set(wanted.contacts)) - settled
     few = wanted.method is Method.AUTO and len(again) <= MOST_READ_AGAIN

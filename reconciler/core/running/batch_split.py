@@ -102,14 +102,14 @@ def fits_caps(batch: Batch, caps: Caps) -> bool:
 
 
 def narrow_limits(facts: Facts, refused: Batch, part: Batch, now: Instant) -> Facts:
-    """What is known once all parts of a refused batch were taken: its size was at fault. `part`: the largest one."""
+    """The limits once all parts of a refused batch were taken: its size was at fault. `part`: the largest one."""
     if len(part.tags) < len(refused.tags):
         return facts.limited(None, len(part.tags), now)
     return facts.limited(len(part.contacts), None, now)
 
 
 def widen_limits(facts: Facts, taken: Batch, caps: Caps) -> Facts:
-    """What is known once a batch was taken that is larger than was learnt. What allows all of `caps` is no limit."""
+    """The limits once a batch was taken that is larger than was learnt; one that allows all of `caps` is none."""
     contacts, tags = facts.max_contacts, facts.max_tags
     contacts = None if contacts is None else max(contacts, len(taken.contacts))
     tags = None if tags is None else max(tags, len(taken.tags))

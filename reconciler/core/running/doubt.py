@@ -37,14 +37,14 @@ _UNCLEAR = (Outcome.IN_DOUBT, Outcome.HELD)
 
 
 def is_open(known: ContactState, settle_ms: int) -> bool:
-    """Whether a reading could settle what is in doubt on the contact: none was made since the request could land."""
+    """Whether a reading could settle the doubt: none was made since its request could take effect."""
     if not known.doubt:
         return False
     return known.observed_at is None or known.doubt_at is None or known.observed_at < known.doubt_at + settle_ms
 
 
 def is_decidable(known: ContactState, facts: Facts) -> bool:
-    """Whether the reading that did not decide the doubt does so by what is known of the location now."""
+    """Whether the reading that did not decide the doubt does so by the location's habits, as they are known now."""
     return bool(known.doubt) and known.reading is not None and facts.moves_updated is True
 
 
@@ -105,7 +105,7 @@ def kept_reading(known: ContactState) -> ContactReading | None:
 
 
 def is_untouched(reading: ContactReading, since: Instant | None, *, slack_ms: int = SLACK_MS) -> bool:
-    """Whether the contact's date proves that nothing came to it since that instant of ours."""
+    """Whether the contact's date proves that it was not changed since that instant of ours."""
     there = None if since is None else reading.there(since)
     return there is not None and reading.updated is not None and reading.updated + slack_ms < there
 

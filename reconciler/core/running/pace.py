@@ -23,7 +23,7 @@ from reconciler.core.model.errors import ApiError, NotApplied, RateLimited
 from reconciler.core.model.names import Instant
 
 SAMPLES = 100
-"""How many of the last answers tell how long an answer takes."""
+"""The number of the last answers that tell how long an answer takes."""
 
 MOST_PAUSES = 3
 PATIENCE_MS = 120_000

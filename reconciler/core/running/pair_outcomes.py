@@ -1,9 +1,9 @@
-"""What a run has done so far, pair by pair: how each ended, and what must not be sent again.
+"""The outcome of each pair of a run so far, and the pairs that must not be sent again.
 
 Rules
 1. Every pair of the plan has exactly one fate from the beginning: not sent, or deferred.
-2. A pair that was applied stays so, whatever is sent again; one that an answer told to be as it should is not seen
-   besides.
+2. A pair that was applied stays so when it is sent again; one that an answer told to be as it should is not counted as
+   seen too.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class PairOutcomes:
             self.failed[contact] = self.failed.get(contact, NONE) | tags
 
     def worst_outcome(self, contact: ContactId, tags: TagSet) -> Outcome:
-        """How the contact fared with these tags, all in all."""
+        """The worst outcome of these tags on the contact."""
         fates = {fate for tag, fate in self._of(contact) if tag in tags}
         return next((each for each in _WORST_FIRST if each in fates), Outcome.NOT_SENT)
 
@@ -119,7 +119,7 @@ class PairOutcomes:
         return frozenset(tag for tag, fate in self._of(contact) if fate in outcomes)
 
     def is_unclear(self, contact: ContactId, tags: TagSet) -> bool:
-        """Whether nobody knows how one of these pairs ended."""
+        """Whether it is unknown how one of these pairs ended."""
         return any(fate in (Outcome.IN_DOUBT, Outcome.HELD) and tag in tags for tag, fate in self._of(contact))
 
     @property
@@ -132,7 +132,7 @@ class PairOutcomes:
         return spent
 
     def close_unsent(self, present: Callable[[ContactId], TagSet], observed: ContactStates) -> None:
-        """What was not sent, and turned out to be so already. `present`: the tags that are to be on a contact."""
+        """Counts as noop the unsent pairs that are as desired. `present`: the tags that are to be on a contact."""
         for contact in list(self._with(Outcome.NOT_SENT)):
             known = observed[contact]
             if known.observed is not None:
@@ -150,7 +150,7 @@ class PairOutcomes:
         return {outcome: found[outcome] for outcome in Outcome if found[outcome]}
 
     def findings(self) -> tuple[FailedChange, ...]:
-        """What did not end well, and was not settled since; each pair once, with what was said of it last."""
+        """The changes that did not end well, and were not settled since; each pair once, with its last message."""
         kept: list[FailedChange] = []
         told: defaultdict[ContactId, set[Tag]] = defaultdict(set)
         for each in reversed(self._findings):

@@ -12,10 +12,10 @@ A 429 that says that today's quota is used up (QuotaExhausted) is known not appl
 to `room`, which by then knows it, as the answer's headers told it.
 
 Rules
-1. What the answers' headers say rules; until there was an answer, what was configured less what the journal says was
-   sent today. Readings are not in the journal: of them the first answer tells.
+1. The answers' headers rule; until there was an answer, the configured quota less the requests that the journal has of
+   today. Readings are not in the journal: the first answer counts them.
 2. The reserve is left to the location's other integrations.
-3. A run that fitted when it began goes on until nothing is left for it, however much others use up meanwhile.
+3. A run that fitted when it began goes on until its quota is used up, by itself or by others.
 4. A pause before another try is drawn evenly between nothing and a ceiling that doubles with each attempt: many clients
    that were turned away together do not come back together. The wait that the server asks for comes on top of it.
 """

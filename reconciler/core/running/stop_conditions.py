@@ -25,11 +25,13 @@ GROWTH = 10
 
 @dataclass(frozen=True, slots=True)
 class StopOn:
-    """Over which share a run stops, in percent; None: never. `errors`: rows that did not end well; `surprises`:
-    contacts that carried other tags than were last observed."""
+    """The shares, in percent, over which a run stops; None: never."""
 
     errors: float | None = None
+    """Of the rows: those that did not end well."""
+
     surprises: float | None = None
+    """Of the contacts: those that carried other tags than were last observed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,10 @@ class Surprise:
 
 
 def find_surprise(known: ContactState, verdict: ContactOutcome) -> Surprise | None:
-    """What the answer tells that nobody knew; of what is in doubt nothing was known. `known`: before the request."""
+    """The tags by which the answer differs from the last observation. `known`: the state before the request."""
     if known.observed is None or verdict.old is None:
         return None
+    # of a tag in doubt no observation told: it cannot surprise
     appeared = verdict.old - known.observed - known.doubt
     vanished = known.observed - verdict.old - known.doubt
     return Surprise(appeared, vanished) if appeared or vanished else None
@@ -74,7 +77,7 @@ class Rates:
                 self.surprised += find_surprise(known[contact], verdict) is not None
 
     def count_readings(self, contacts: int, missed: int) -> None:
-        """Contacts were read, and some of them are said not to be there."""
+        """Counts contacts that were read, and those of them that are said not to be there."""
         self.looked += contacts
         self.missed += missed
 
@@ -86,13 +89,13 @@ class Rates:
 
     @property
     def wrong(self) -> str:
-        """What looks wrong, in words."""
+        """The counts that look wrong, in words."""
         refused = f"{self.misplaced} of {self.rows} rows were refused, and not as deleted"
         missed = f"{self.missed} of {self.looked} contacts that were read are said not to be there"
         return "; ".join(([refused] if self.misplaced else []) + ([missed] if self.missed else []))
 
     def over(self, limits: StopOn, *, few: int = FEW) -> str:
-        """Which limit is passed, in words; empty where none is."""
+        """The limit that is passed, in words; empty where none is."""
         for name, part, whole, limit in (
             ("error_rate", self.errors, self.rows, limits.errors),
             ("surprise_rate", self.surprised, self.compared, limits.surprises),
@@ -115,7 +118,7 @@ class Canary:
 
 
 def plan_waves(changes: Iterable[Delta | Deferral], canary: Canary) -> Iterator[frozenset[ContactId] | None]:
-    """Whom each wave may touch, those of the waves before it included; None, the last one: everybody."""
+    """The contacts of each wave, those of the waves before it included; None, for the last one: all contacts."""
     contacts = sorted({contact for each in changes for contact in each.contacts})
     size = canary.size_of(len(contacts))
     while size < len(contacts):
