@@ -11,7 +11,7 @@ from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.names import did_you_mean
 from reconciler.core.model.safe_text import json_line
 from reconciler.core.planning.plan import Plan
-from reconciler.private_file import replace_file
+from reconciler.system import replace_file
 
 NOT_THROUGH_LINKS = "remove the link, or name the file that it leads to"
 MANIFESTS = (".yaml", ".yml")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reconciler.clock import SystemClock
 from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, Instant, LocationId
@@ -20,6 +19,7 @@ from reconciler.core.observing.refresh_rules import Method, RefreshRequest, Refr
 from reconciler.core.running.pace import Pace
 from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh
 from reconciler.request_gate import NoLease, RequestGate
+from reconciler.system import SystemClock
 
 T = TypeVar("T")
 START = Instant(1_795_000_000_000)

@@ -16,12 +16,12 @@ import click
 
 from reconciler import __version__
 from reconciler.cli import ARGUMENTS, CommandRecord
-from reconciler.clock import SystemClock
 from reconciler.core.model.errors import ExitCode, InvalidInput, LockHeld, ReconcilerError
 from reconciler.core.model.names import LocationId, name_locations
 from reconciler.core.model.safe_text import Provenance, command_line, visible
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.highlevel.tokens import SHORTEST, cut
+from reconciler.system import SystemClock
 
 LONGEST_PATH = 200
 _DIRECTORY = "reconciler.directory"

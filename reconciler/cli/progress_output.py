@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from reconciler.cli.command_record import for_person, location_names
-from reconciler.clock import SystemClock
 from reconciler.core.model.events import BatchAnswered, Event, LocationProgress, Priced, Read, RoundStarted, Waiting
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.safe_text import json_line, visible
 from reconciler.output.blocks import counted, duration, percent
 from reconciler.output.progress import facts
+from reconciler.system import SystemClock
 
 if TYPE_CHECKING:
     from reconciler.output.live import LiveBoard

@@ -26,7 +26,7 @@ from reconciler.core.model.safe_text import visible
 from reconciler.output.document import CommandOutput, Document, spell
 from reconciler.output.findings import FailureDocument
 from reconciler.planfile import NOT_THROUGH_LINKS
-from reconciler.private_file import replace_file
+from reconciler.system import replace_file
 
 F = TypeVar("F", bound=Callable[..., int])
 

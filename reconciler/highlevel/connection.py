@@ -15,7 +15,6 @@ Rules
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
@@ -48,6 +47,7 @@ from reconciler.highlevel.http_client import (
 )
 from reconciler.highlevel.route import find_route, no_route
 from reconciler.highlevel.tokens import Agency, Exchange, cut, without
+from reconciler.system import wall_clock
 from reconciler.wire import API_VERSION, UnreadableAnswer, one_line, read_error
 from reconciler.wire_session import (
     LOCATION_TOKEN_PATH,
@@ -65,10 +65,6 @@ OnQuota = Callable[[Quota], None]
 
 def ignore(quota: Quota) -> None:
     """For a caller that keeps no pace."""
-
-
-def wall_clock() -> Instant:
-    return Instant(time.time_ns() // 1_000_000)
 
 
 class Connection:

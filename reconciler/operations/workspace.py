@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from reconciler.clock import SystemClock
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, StateError, UsageError
@@ -35,6 +34,7 @@ from reconciler.loading import Loaded, load, load_settings
 from reconciler.output.blocks import moment
 from reconciler.ports import Clock, StateReader
 from reconciler.store import LOCATION, open_reader
+from reconciler.system import SystemClock
 
 MANIFESTS = Path("manifests")
 """The directory that is taken where none is named."""

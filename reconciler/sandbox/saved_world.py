@@ -32,9 +32,9 @@ from reconciler.core.model.names import (
     parse_instant,
 )
 from reconciler.core.model.outcome import Action
-from reconciler.private_file import replace_file
 from reconciler.sandbox.assumptions import Assumptions, Merged, Oversize
 from reconciler.sandbox.world import Contact, Transition, World, made_up_id
+from reconciler.system import replace_file
 
 FORMAT = "reconciler-sandbox"
 FORMAT_VERSION = "1.1"

@@ -18,7 +18,6 @@ import asyncio
 import errno
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -30,6 +29,7 @@ from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
 from reconciler.sandbox.connection import Connections, FaultlessNetwork, Network, SandboxConnection
 from reconciler.sandbox.world import World
+from reconciler.system import wall_clock
 
 HOST = "127.0.0.1"
 GRACE_S = 2.0
@@ -40,10 +40,6 @@ _T = TypeVar("_T")
 
 class PortUnavailable(ReconcilerError):
     """The server cannot listen where it was told to."""
-
-
-def wall_clock() -> Instant:
-    return Instant(time.time_ns() // 1_000_000)
 
 
 def url_of(port: int) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.clock import SystemClock
 from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.errors import ExitCode, LeaseLost, LockHeld
 from reconciler.core.model.events import Event, Waiting
@@ -20,6 +19,7 @@ from reconciler.core.model.outcome import Outcome
 from reconciler.journalled_run import acquire_lease
 from reconciler.sandbox.access import Limits
 from reconciler.store import open_reader, open_store
+from reconciler.system import SystemClock
 from tests.build import HERE, a_set, declare, who
 from tests.fakes import START, FakeClock, a_holder
 from tests.scene import Scene, one_by_one

@@ -22,9 +22,10 @@ from reconciler_action.github import marker
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.names import LocationId
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.server import Running, in_background, wall_clock
+from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
+from reconciler.system import wall_clock
 from tests.ci.github import BOT, REPOSITORY, TOKEN, FakeGitHub, served
 from tests.ci.test_pins import ROOT
 from tests.cli.conftest import LOCATION, contact_id

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from reconciler.clock import SystemClock
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.names import Instant, LocationId, Tag
 from reconciler.core.planning.plan import Plan
 from reconciler.planfile import load_plan, write_plan
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
+from reconciler.system import SystemClock
 from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.fakes import a_holder
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.clock import SystemClock
 from reconciler.core.model.lease import Lease
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
+from reconciler.system import SystemClock
 from tests.cli.conftest import LOCATION
 from tests.cli.terminal import dialogue
 from tests.fakes import a_holder

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.clock import SystemClock
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
+from reconciler.system import SystemClock
 from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.fakes import a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan, Network

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.clock import SystemClock
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.access import Limits
@@ -23,6 +22,7 @@ from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
+from reconciler.system import SystemClock
 from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.fakes import a_holder
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.clock import SystemClock
 from reconciler.core.model.names import LocationId, name_locations
 from reconciler.store import open_store
+from reconciler.system import SystemClock
 from tests.cli.conftest import ELSEWHERE, LOCATION, Command, contact_id
 from tests.fakes import a_holder
 

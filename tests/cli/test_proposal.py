@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from reconciler.clock import SystemClock
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant, Tag
@@ -26,6 +25,7 @@ from reconciler.sandbox.app import READ_CONTACTS, SCOPES, Access, App
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
+from reconciler.system import SystemClock
 from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.cli.listening import Listening
 from tests.fakes import a_holder

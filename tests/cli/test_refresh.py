@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.clock import SystemClock
 from reconciler.core.model.errors import UsageError
 from reconciler.operations.current_state import run_side_by_side
 from reconciler.sandbox.app import App
@@ -21,6 +20,7 @@ from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import Contact, World
 from reconciler.store import open_store
+from reconciler.system import SystemClock
 from tests.cli.conftest import ELSEWHERE, LOCATION, Command, contact_id
 from tests.cli.listening import Listening
 from tests.fakes import a_holder

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli import CommandRecord
-from reconciler.clock import SystemClock
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
+from reconciler.system import SystemClock
 from tests.cli.conftest import LOCATION, Command
 from tests.cli.terminal import heed_ctrl_c
 from tests.fakes import a_holder

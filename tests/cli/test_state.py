@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.clock import SystemClock
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.names import LocationId, Tag
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
+from reconciler.system import SystemClock
 from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.fakes import a_holder
 

@@ -1,0 +1,58 @@
+"""The operating system: the only place that asks it for the time, and the one that replaces a file in one step."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from reconciler.core.model.names import Instant
+
+T = TypeVar("T")
+
+
+def wall_clock() -> Instant:
+    return Instant(time.time_ns() // 1_000_000)
+
+
+class SystemClock:
+    """Milliseconds since 1970, as `ports.Clock` wants them."""
+
+    def now(self) -> Instant:
+        return wall_clock()
+
+    async def sleep(self, milliseconds: int) -> None:
+        await asyncio.sleep(milliseconds / 1000)
+
+    async def during(self, work: Awaitable[T], beat: Callable[[], None], *, every_ms: int) -> T:
+        task = asyncio.ensure_future(work)
+        try:
+            # `wait` leaves the work running when the time is up; `wait_for` would cancel it
+            while not (await asyncio.wait({task}, timeout=every_ms / 1000))[0]:
+                beat()
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                # its last steps are done before the caller goes on: a request may be under way
+                await asyncio.wait({task})
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Old or new, never half, and readable by its owner alone; raises OSError, with the old file as it was."""
+    # beside its place, since a rename replaces a file in one step only within one file system; 0600 from the start
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            # on disk before the rename: after a crash the name must not lead to an empty file
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
