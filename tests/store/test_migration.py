@@ -19,9 +19,10 @@ from reconciler.store import open_reader, open_store
 from reconciler.store.schema import STEPS, VERSION
 from reconciler.store.sqlite import migrate, version_of
 from reconciler.store.sqlite_file import DISK
+from tests.build import HERE
 from tests.fakes import START
 from tests.store.sample import fill
-from tests.store.test_contract import HERE, header, taken
+from tests.store.test_contract import header, taken
 from tests.store.test_sqlite import Camera, url
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -27,10 +27,11 @@ from reconciler.store import open_reader, open_store
 from reconciler.store.bucket import Bucket, StoredObject, open_bucket, probe
 from reconciler.store.object import ObjectLocation
 from reconciler.store.per_location import StatePerLocation
+from tests.build import HERE
 from tests.fakes import START
 from tests.store import servers
 from tests.store.conftest import in_memory
-from tests.store.test_contract import ANNA, BERT, CARA, HERE, LATER, applied, batch, contents, header, seen, taken
+from tests.store.test_contract import ANNA, BERT, CARA, LATER, applied, batch, contents, header, seen, taken
 from tests.store.test_migration import GOLDEN, VERSIONS, copied, document
 
 pytestmark = pytest.mark.extras

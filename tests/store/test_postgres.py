@@ -20,11 +20,12 @@ from reconciler.core.model.outcome import ContactOutcome, Outcome
 from reconciler.store import open_reader, open_store
 from reconciler.store.postgres_url import address
 from reconciler.store.schema import STEPS, VERSION
+from tests.build import HERE, tags
 from tests.extras import need
 from tests.fakes import START, a_holder
 from tests.store.conftest import HOMES
 from tests.store.sample import fill
-from tests.store.test_contract import ANNA, HERE, LATER, THERE, answers, batch, header, seen, tags, taken
+from tests.store.test_contract import ANNA, LATER, THERE, answers, batch, header, seen, taken
 
 OPENINGS = {"reader": open_reader, "store": open_store}
 opened = pytest.mark.parametrize("opening", sorted(OPENINGS))
@@ -177,7 +178,7 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
 
 def _as_written_then(batches: list[dict[ContactId, Answer]]) -> list[dict[ContactId, Answer]]:
     """Before version 5 nobody wrote down what an intent put under management."""
-    return [{contact: replace(answer, entered=tags()) for contact, answer in each.items()} for each in batches]
+    return [{contact: replace(answer, entered=tags("")) for contact, answer in each.items()} for each in batches]
 
 
 DAMAGE = {

@@ -21,8 +21,9 @@ from reconciler.core.model.names import ContactId, Instant, SetName
 from reconciler.store import open_reader, open_store
 from reconciler.store.schema import VERSION
 from reconciler.store.sqlite_file import Disk
+from tests.build import HERE, tags
 from tests.fakes import START
-from tests.store.test_contract import ANNA, BERT, HERE, LATER, applied, batch, contents, header, seen, tags, taken
+from tests.store.test_contract import ANNA, BERT, LATER, applied, batch, contents, header, seen, taken
 
 OPENINGS = {"reader": open_reader, "store": open_store}
 opened = pytest.mark.parametrize("opening", sorted(OPENINGS))
