@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,19 @@ class CommandRecord:
         """Whether contacts were asked for."""
         self.keeps = keeps
         """Whether the tags that were read are in the state."""
+
+    def begin_reading(self, *, kept: bool) -> None:
+        self.reads, self.keeps = True, kept
+
+    def begin_sending(self) -> None:
+        self.sends = True
+
+    def set_links(self, contact_url: str) -> None:
+        self.contact_url = contact_url
+
+    def set_names(self, names: Mapping[LocationId, str], state_variable: str) -> None:
+        self.names.update(names)
+        self.state_variable = state_variable or self.state_variable
 
     @property
     def interrupted(self) -> str:

@@ -37,16 +37,15 @@ def find_record() -> CommandRecord:
 
 def learn_names(settings: Settings) -> None:
     """Keeps the names until the command ends, and for the error that it ends with."""
-    record, origin = find_record(), settings.origin("state")
-    record.names.update(settings.names())
-    if origin.kind is OriginKind.ENVIRONMENT and origin.source is not None:
-        record.state_variable = origin.source.path
+    origin = settings.origin("state")
+    named_by = origin.source if origin.kind is OriginKind.ENVIRONMENT else None
+    find_record().set_names(settings.names(), named_by.path if named_by else "")
     learn_contact_url(settings)
 
 
 def learn_contact_url(settings: Settings) -> None:
     """Keeps the address by which reports of the command link to contacts."""
-    find_record().contact_url = settings.contact_url
+    find_record().set_links(settings.contact_url)
 
 
 def contact_url() -> str:

@@ -96,11 +96,10 @@ class Console:
         learn_names(settings)
 
     def on_reading(self, kept: bool, /) -> None:
-        record = find_record()
-        record.reads, record.keeps = True, kept
+        find_record().begin_reading(kept=kept)
 
     def on_sending(self) -> None:
-        find_record().sends = True
+        find_record().begin_sending()
 
 
 _ANSWERED = "reconciler.answered"
