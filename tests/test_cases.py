@@ -24,9 +24,10 @@ from reconciler.output.drift import DriftDocument, drift_view
 from reconciler.output.plan_view import plan_view
 from reconciler.output.run import RunDocument, run_view
 from reconciler.output.text import render_text
-from reconciler.refresh import ReadServices, read_contacts
+from reconciler.refresh import ReadServices
 from reconciler.request_gate import NoLease, RequestGate
 from tests.build import HERE
+from tests.fakes import read_contacts
 from tests.golden_case import Case, as_json, carried, cases_of
 from tests.scene import Scene
 
