@@ -13,8 +13,7 @@ from pathlib import Path
 
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.recovery_file import UnrecordedAnswers, is_open
-from reconciler.core.formats.state_json import Portable, accept
-from reconciler.core.formats.state_json_reader import read_state
+from reconciler.core.formats.state_json import Portable, accept, read_state
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import InvalidInput, Problem, StateError, UsageError

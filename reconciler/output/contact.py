@@ -9,7 +9,7 @@ from typing import Annotated
 from reconciler.core.formats.journal_json import JOURNAL_FORMS, TEXTS
 from reconciler.core.formats.json_forms import Schema, object_schema
 from reconciler.core.formats.plan_json import Remedies
-from reconciler.core.formats.state_json import CONTACT, known_document
+from reconciler.core.formats.state_json import contact_document, contact_members
 from reconciler.core.manifests.resolve import Want
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.journal import (
@@ -195,7 +195,9 @@ class ContactDocument:
             "remedies": JOURNAL_FORMS.schema(Remedies),
             "trail": {"type": "array", "items": request},
         }
-        story = object_schema("", {"location": {"type": "string"}, "contact": {"type": "string"}} | CONTACT | told)
+        story = object_schema(
+            "", {"location": {"type": "string"}, "contact": {"type": "string"}} | contact_members() | told
+        )
         return {"locations": {"type": "array", "items": story}}
 
 
@@ -208,20 +210,21 @@ def _declared_schema() -> Schema:
     return object_schema("What the manifests declare, tag by tag, with the places that do.", declared)
 
 
+def _declared_json(want: Want) -> JsonObject:
+    present: JsonObject = {tag: _place_texts(sources) for tag, sources in want.present.items()}
+    absent: JsonObject = {
+        tag: {"reason": cause.reason, "sources": _place_texts(cause.sources)} for tag, cause in want.absent.items()
+    }
+    return {"present": present, "absent": absent}
+
+
 def _story_json(story: ContactStory) -> JsonObject:
-    want = story.want
-    declared = None
-    if want is not None:
-        absent = {
-            tag: {"reason": cause.reason, "sources": _place_texts(cause.sources)} for tag, cause in want.absent.items()
-        }
-        declared = {"present": {tag: _place_texts(found) for tag, found in want.present.items()}, "absent": absent}
     return {
         "location": story.location,
         "contact": story.contact,
-        **known_document(story.known),
+        **contact_document(story.known),
         "observed_by": story.observed_by or None,
-        "declared": declared,
+        "declared": None if story.want is None else _declared_json(story.want),
         "remedies": known_remedies([story.known]),
         "trail": [{"run": run} | JOURNAL_FORMS.write(batch) for run, batch in reversed(story.trail)],
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.core.formats.json_forms import Count, Schema, object_schema
 from reconciler.core.formats.plan_json import Remedies
-from reconciler.core.formats.state_json import CONTACT, STATE_FORMS, known_document
+from reconciler.core.formats.state_json import STATE_FORMS, contact_document, contact_members
 from reconciler.core.model.api_limits import LIMITS_MS, Facts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.json_values import JsonObject
@@ -135,7 +135,8 @@ class StateDocument:
 
     @staticmethod
     def schema() -> Schema:
-        contact = object_schema("", {"contact": {"type": "string"}} | {name: CONTACT[name] for name in LISTED})
+        members = contact_members()
+        contact = object_schema("", {"contact": {"type": "string"}} | {name: members[name] for name in LISTED})
         contacts: Schema = {"contacts": {"type": "array", "items": contact}, "remedies": STATE_FORMS.schema(Remedies)}
         location = object_schema("", _IDENTITY | {"facts": STATE_FORMS.schema(Facts)} | contacts)
         return {"locations": {"type": "array", "items": location}}
@@ -188,7 +189,7 @@ def _identity(state: LocationState) -> JsonObject:
 
 def _location_json(state: LocationState) -> JsonObject:
     contacts = [
-        {"contact": contact} | {name: member for name, member in known_document(known).items() if name in LISTED}
+        {"contact": contact} | {name: member for name, member in contact_document(known).items() if name in LISTED}
         for contact, known in sorted(state.observed.items())
     ]
     remedies = known_remedies(known for _, known in state.observed.items())

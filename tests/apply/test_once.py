@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.formats.integrity import verify
-from reconciler.core.formats.state_json import Portable, state_document
-from reconciler.core.formats.state_json_reader import read_state
+from reconciler.core.formats.state_json import Portable, read_state, state_document
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_changes import record_answer, record_intent, withdraw_intent
 from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE

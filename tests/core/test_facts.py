@@ -7,8 +7,7 @@ import json
 import pytest
 
 from reconciler.core.formats.integrity import verify
-from reconciler.core.formats.state_json import Portable, accept, state_document
-from reconciler.core.formats.state_json_reader import read_state
+from reconciler.core.formats.state_json import Portable, accept, read_state, state_document
 from reconciler.core.model.api_limits import NO_FACTS, Facts
 from reconciler.core.model.contact_state import ContactState, ContactStates, UndecidedReading
 from reconciler.core.model.errors import InvalidInput

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.formats.state_json import Portable, state_document
-from reconciler.core.formats.state_json_reader import read_state
+from reconciler.core.formats.state_json import Portable, read_state, state_document
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.outcome import REJECTIONS, Outcome
 from reconciler.operations.runs import read_log

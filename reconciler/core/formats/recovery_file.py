@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import NewType
 
-from reconciler.core.formats import checked
 from reconciler.core.formats.journal_json import answers_document, read_answers
-from reconciler.core.formats.state_json import FORMAT_VERSION, contacts_document
-from reconciler.core.formats.state_json_reader import read_contacts
+from reconciler.core.formats.json_forms import Count, Form
+from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.formats.state_json import FORMAT_VERSION, contacts_document, read_contacts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunRecord, RunStatus
-from reconciler.core.model.names import ContactId, Instant, LocationId, Source, iso
+from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model.names import ContactId, Instant, LocationId, Source
 from reconciler.core.model.outcome import ContactOutcome, Outcome
 from reconciler.core.planning.batches import Batch
 
@@ -37,18 +38,33 @@ class UnrecordedAnswers:
         return all(verdict.outcome is Outcome.NOT_SENT for verdict in self.verdicts.values())
 
 
-def unrecorded_document(lost: UnrecordedAnswers) -> dict[str, Any]:
-    return {
-        "format_version": FORMAT_VERSION,
-        "kind": KIND,
-        "location": lost.location,
-        "lineage": lost.lineage,
-        "run": lost.run,
-        "batch": lost.number,
-        "answered": iso(lost.answered),
-        "rows": answers_document({contact: Answer(verdict) for contact, verdict in lost.verdicts.items()}),
-        "known": contacts_document(lost.learnt),
-    }
+def _write_outcomes(verdicts: Mapping[ContactId, ContactOutcome]) -> list[JsonObject]:
+    return answers_document({contact: Answer(verdict) for contact, verdict in verdicts.items()})
+
+
+def _read_outcomes(rows: object) -> dict[ContactId, ContactOutcome]:
+    answers = read_answers(rows)
+    return {contact: answer.verdict for contact, answer in answers.items() if answer.verdict is not None}
+
+
+_Outcomes = NewType("_Outcomes", Mapping[ContactId, ContactOutcome])
+_States = NewType("_States", Mapping[ContactId, ContactState])
+_FORMS = Forms(
+    {
+        UnrecordedAnswers: Spelling(
+            members="location lineage run batch=number answered rows=verdicts known=learnt",
+            types={"batch": Count, "rows": _Outcomes, "known": _States},
+        )
+    },
+    {
+        _Outcomes: Form(_write_outcomes, _read_outcomes, {}),
+        _States: Form(contacts_document, lambda groups: dict(read_contacts(groups).items()), {}),
+    },
+)
+
+
+def unrecorded_document(lost: UnrecordedAnswers) -> JsonObject:
+    return {"format_version": FORMAT_VERSION, "kind": KIND, **_FORMS.write(lost)}
 
 
 def read_unrecorded(document: object, *, path: str) -> UnrecordedAnswers:
@@ -56,16 +72,7 @@ def read_unrecorded(document: object, *, path: str) -> UnrecordedAnswers:
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise InvalidInput([Problem(Source(path), "this is no emergency journal", "emergency")])
     try:
-        answers = read_answers(document["rows"])
-        return UnrecordedAnswers(
-            location=LocationId(checked.text(document["location"])),
-            lineage=checked.optional(checked.text, document["lineage"]),
-            run=checked.text(document["run"]),
-            number=checked.count(document["batch"]),
-            answered=checked.moment(document["answered"]),
-            verdicts={contact: each.verdict for contact, each in answers.items() if each.verdict is not None},
-            learnt=dict(read_contacts(document["known"]).items()),
-        )
+        return _FORMS.form(UnrecordedAnswers).read(document)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidInput([Problem(Source(path), f"it lacks something: {error}", "emergency")]) from error
 
@@ -74,8 +81,8 @@ def is_open(lost: UnrecordedAnswers, last: RunRecord | None, batches: tuple[Batc
     """Whether the state still waits for this answer: its run is the last one, and the batch is not settled."""
     if last is None or last.id != lost.run or last.status is not RunStatus.RUNNING:
         return False
-    waiting = [each for each in batches if each.status is BatchStatus.INTENDED]
-    return any(each.answers.keys() == lost.verdicts.keys() for each in waiting)
+    waiting = [batch for batch in batches if batch.status is BatchStatus.INTENDED]
+    return any(batch.answers.keys() == lost.verdicts.keys() for batch in waiting)
 
 
 def nothing_sent(batch: Batch) -> dict[ContactId, ContactOutcome]:

@@ -82,6 +82,10 @@ class Forms:
         """Each is made once: a million contacts are not asked for their types one by one."""
         return self._form(kind)
 
+    def form_of(self, hint: object) -> Form[Any]:
+        """Of any type, such as one that may be None."""
+        return self._form(hint)
+
     def write(self, value: object) -> JsonObject:
         """The object of a value of one of our classes."""
         written = self._form(type(value)).write(value)

@@ -1,76 +1,34 @@
-"""State as a portable JSON document: what `state pull` prints, and `state push` takes by `portable_reading`. Pure.
+"""State as a portable JSON document: `state pull` prints it, and `state push` takes it. Pure.
 
 Rules
 1. `format_version` is "MAJOR.MINOR": a reader ignores unknown fields and refuses an unknown MAJOR.
-2. Contacts that share everything known stand together, and so do contacts of a batch that were answered alike.
+2. Contacts that share their whole state stand together, and so do contacts of a batch that were answered alike.
 3. `pull` then `push` into an empty state gives the same content, the same runs and the same document.
+4. Writer, reader and schema of a contact's state derive from its class; `STATE_FORMS` names every exception.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NewType
 
-from reconciler.core.formats.journal_json import group_contacts, log_document
-from reconciler.core.formats.json_forms import Count, Schema
+from reconciler.core.formats.journal_json import group_contacts, log_document, read_contact_ids, read_log
+from reconciler.core.formats.json_forms import Count, Form, Schema, mapping_form, read_list
 from reconciler.core.formats.shapes import Forms, Spelling
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import ContactState, ObservationOrigin, UndecidedReading
-from reconciler.core.model.errors import StateError
+from reconciler.core.model.contact_state import ContactState, ContactStates, UndecidedReading
+from reconciler.core.model.errors import InvalidInput, Problem, StateError
 from reconciler.core.model.journal import RunLog
-from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet, iso
-from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, TagSet
 from reconciler.core.planning.plan import LocationState
 
 FORMAT_VERSION = "1.4"
-T = TypeVar("T", bound=Hashable)
-
-
-STATE_FORMS = Forms(
-    {
-        Facts: Spelling(
-            about="What the location's API taught us; null: not known so far.",
-            types={
-                "max_contacts": Count | None,
-                "max_tags": Count | None,
-                "aliases": Mapping[Tag, Tag],
-                "limits_at": Annotated[Instant | None, "When a refusal last told how much a request may hold."],
-            },
-            later="limits_at",
-        ),
-        UndecidedReading: Spelling(about="The last reading that could not decide the doubt."),
-    }
-)
-CONTACT: Schema = {
-    name: STATE_FORMS.schema(kind)
-    for name, kind in {
-        "observed": Annotated[TagSet | None, "The tags when the API last told; null: it never did."],
-        "observed_at": Instant | None,
-        "origin": ObservationOrigin,
-        "ledger": Annotated[TagSet, "The tags under management."],
-        "kept": Annotated[TagSet, "Of the ledger, what stays when nobody declares it any more."],
-        "doubt": Annotated[TagSet, "Tags for which the effect of a request is unknown."],
-        "doubt_at": Instant | None,
-        "quarantine": Rejection | None,
-        "quarantined_at": Instant | None,
-        "quarantined_since": Instant | None,
-        "membership": Annotated[
-            frozenset[SetName] | None, "The sets it belonged to when it was quarantined; null: not known."
-        ],
-        "restored": Annotated[
-            Mapping[Tag, Instant], "Tags that we put back after others had removed them, and when we last did."
-        ],
-        "unconfirmed": Annotated[TagSet, "Tags under management whose adds nobody ever saw there."],
-        "spent": Annotated[
-            Mapping[Tag, Instant],
-            "Tags of the rule `once` that were given, and when; not forgotten with the ledger.",
-        ],
-        "reading": UndecidedReading | None,
-        "attempted_at": Annotated[Instant | None, "When a request last tried pairs in doubt or never seen."],
-    }.items()
-}
-"""The members of a contact's state in their order, as a reader of reports finds them described."""
+_SetSizes = NewType("_SetSizes", Mapping[SetName, int])
+_Contacts = NewType("_Contacts", ContactStates)
+_Aliases = NewType("_Aliases", tuple[tuple[Tag, Tag], ...])
+_DatedTags = NewType("_DatedTags", tuple[tuple[Tag, Instant], ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,64 +39,132 @@ class Portable:
     runs: tuple[RunLog, ...]
 
 
-def state_document(locations: Iterable[Portable]) -> dict[str, Any]:
-    return {"format_version": FORMAT_VERSION, "locations": [_location_document(each) for each in locations]}
+def state_document(locations: Iterable[Portable]) -> JsonObject:
+    return {"format_version": FORMAT_VERSION, "locations": [_write_location(portable) for portable in locations]}
 
 
-def _location_document(each: Portable) -> dict[str, Any]:
-    state = each.state
-    return {
-        "location": state.location,
-        "lineage": state.lineage,
-        "serial": state.serial,
-        "set_sizes": dict(sorted(state.set_sizes.items())),
-        "facts": STATE_FORMS.write(state.facts),
-        "known": contacts_document(dict(state.observed.items())),
-        "runs": [log_document(log) for log in each.runs],
-    }
+def read_state(document: object, *, path: str) -> tuple[Portable, ...]:
+    """The locations of a document; raises InvalidInput for anything else. `path` names it in the message."""
+    if not isinstance(document, dict) or not isinstance(document.get("format_version"), str):
+        raise _refuse(path, "this is no state: `format_version` is missing", "`reconciler state pull` writes one")
+    version = document["format_version"]
+    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        readable = f"this reconciler reads {FORMAT_VERSION}"
+        raise _refuse(path, f"state format {version[:20]!r} is not known here; {readable}", "upgrade reconciler")
+    try:
+        return tuple(map(_read_location, read_list(document["locations"])))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _refuse(path, f"the state lacks something: {type(error).__name__} {error}", "pull it again") from error
 
 
-def contacts_document(contacts: Mapping[ContactId, ContactState]) -> list[dict[str, Any]]:
-    return [known_document(known) | {"contacts": ids} for known, ids in group_contacts(contacts.items())]
+def _refuse(path: str, message: str, hint: str) -> InvalidInput:
+    return InvalidInput([Problem(Source(path), message, "state", hint=hint)])
 
 
-def known_document(known: ContactState) -> dict[str, Any]:
-    return {
-        "observed": None if known.observed is None else sorted(known.observed),
-        "observed_at": _iso(known.observed_at),
-        "origin": known.origin,
-        "ledger": sorted(known.ledger),
-        "kept": sorted(known.kept),
-        "doubt": sorted(known.doubt),
-        "doubt_at": _iso(known.doubt_at),
-        "quarantine": known.quarantine,
-        "quarantined_at": _iso(known.quarantined_at),
-        "quarantined_since": _iso(known.quarantined_since),
-        "membership": None if known.membership is None else sorted(known.membership),
-        "restored": {tag: iso(at) for tag, at in known.restored},
-        "unconfirmed": sorted(known.unconfirmed),
-        "spent": {tag: iso(at) for tag, at in known.spent},
-        "reading": None if known.reading is None else _reading_document(known.reading),
-        "attempted_at": _iso(known.attempted_at),
-    }
+def _write_location(portable: Portable) -> JsonObject:
+    return STATE_FORMS.write(portable.state) | {"runs": [log_document(log) for log in portable.runs]}
 
 
-def _reading_document(reading: UndecidedReading) -> dict[str, Any]:
-    return {
-        "asked": iso(reading.asked),
-        "answered": iso(reading.answered),
-        "served": _iso(reading.served),
-        "updated": _iso(reading.updated),
-        "tags": sorted(reading.tags),
-    }
+def _read_location(item: Any) -> Portable:
+    state = STATE_FORMS.form(LocationState).read(item)
+    return Portable(state, tuple(read_log(state.location, run) for run in read_list(item["runs"])))
 
 
-def _iso(moment: Instant | None) -> str | None:
-    return None if moment is None else iso(moment)
+def contacts_document(contacts: Mapping[ContactId, ContactState]) -> list[JsonObject]:
+    return [contact_document(state) | {"contacts": ids} for state, ids in group_contacts(contacts.items())]
+
+
+def contact_document(state: ContactState) -> JsonObject:
+    return STATE_FORMS.write(state)
+
+
+def contact_members() -> Schema:
+    """The members of a contact's state in their order, each with its schema."""
+    return STATE_FORMS.members(ContactState)
+
+
+def read_contacts(groups: object) -> ContactStates:
+    """The inverse of `contacts_document`."""
+    observed = ContactStates()
+    for group in read_list(groups):
+        observed.update(dict.fromkeys(read_contact_ids(group["contacts"]), _read_contact(group)))
+    return observed
+
+
+def _read_contact(item: Mapping[str, Any]) -> ContactState:
+    if item["quarantine"] is None:
+        # a person who mends a state by hand ends a quarantine by its first two members, and may leave the others
+        item = {**item, "quarantined_since": None, "membership": None}
+    state = STATE_FORMS.form(ContactState).read(item)
+    # before version 1.2 no state said whether a tag in doubt was ever seen: none of them counts as seen
+    return state if "unconfirmed" in item else replace(state, unconfirmed=state.doubt & state.ledger)
+
+
+def _sorted_table(key: Form[Any], value: Form[Any]) -> Form[Any]:
+    """Pairs as an object. They are read sorted, as every state of ours has them: equal states are one object."""
+    table = mapping_form(key, value)
+    return replace(
+        table, write=lambda pairs: table.write(dict(pairs)), read=lambda item: tuple(sorted(table.read(item).items()))
+    )
+
+
+_PLAIN = Forms({})
+_SIZES = _PLAIN.form_of(Mapping[SetName, Count])
+STATE_FORMS = Forms(
+    {
+        LocationState: Spelling(
+            members="location lineage serial set_sizes facts known=observed",
+            # a state that has content has a lineage
+            types={"lineage": str, "serial": Count, "set_sizes": _SetSizes, "known": _Contacts},
+            # version 1.0 did not have them
+            later="facts",
+        ),
+        ContactState: Spelling(
+            members="observed observed_at origin ledger kept doubt doubt_at quarantine quarantined_at "
+            "quarantined_since membership restored unconfirmed spent reading attempted_at",
+            types={
+                "observed": Annotated[TagSet | None, "The tags when the API last told; null: it never did."],
+                "ledger": Annotated[TagSet, "The tags under management."],
+                "kept": Annotated[TagSet, "Of the ledger, what stays when nobody declares it any more."],
+                "doubt": Annotated[TagSet, "Tags for which the effect of a request is unknown."],
+                "membership": Annotated[
+                    frozenset[SetName] | None, "The sets it belonged to when it was quarantined; null: not known."
+                ],
+                "restored": Annotated[
+                    _DatedTags, "Tags that we put back after others had removed them, and when we last did."
+                ],
+                "unconfirmed": Annotated[TagSet, "Tags under management whose adds nobody ever saw there."],
+                "spent": Annotated[
+                    _DatedTags, "Tags of the rule `once` that were given, and when; not forgotten with the ledger."
+                ],
+                "attempted_at": Annotated[Instant | None, "When a request last tried pairs in doubt or never seen."],
+            },
+            # versions 1.1, 1.2 and 1.3 added them
+            later="quarantined_since membership restored unconfirmed spent reading attempted_at",
+        ),
+        Facts: Spelling(
+            about="What the location's API taught us; null: not known so far.",
+            types={
+                "max_contacts": Count | None,
+                "max_tags": Count | None,
+                "aliases": _Aliases,
+                "limits_at": Annotated[Instant | None, "When a refusal last told how much a request may hold."],
+            },
+            later="limits_at",
+        ),
+        UndecidedReading: Spelling(about="The last reading that could not decide the doubt."),
+    },
+    {
+        _SetSizes: replace(_SIZES, write=lambda sizes: _SIZES.write(dict(sorted(sizes.items())))),
+        _Contacts: Form(lambda states: contacts_document(dict(states.items())), read_contacts, {"type": "array"}),
+        _Aliases: _sorted_table(_PLAIN.form_of(Tag), _PLAIN.form_of(Tag)),
+        _DatedTags: _sorted_table(_PLAIN.form_of(Tag), _PLAIN.form_of(Instant)),
+    },
+)
 
 
 def accept(present: Portable, new: Portable) -> Portable | None:
-    """What a push makes of a location: None where there is nothing to do; raises StateError where it would lose.
+    """The content after a push: None where it changes nothing; raises StateError where it would lose a run or a change.
 
     A push into an empty state takes lineage and serial over. Elsewhere the lineage must be the same, the serial not
     older than that of the state, and no run may be missing.
@@ -158,12 +184,12 @@ def accept(present: Portable, new: Portable) -> Portable | None:
             f"this is older than the state: serial {new.state.serial}, there {state.serial}{lacks}",
             hint="pull again, and make the change once more",
         )
-    if _content(new) == _content(present):
+    if _content_of(new) == _content_of(present):
         return None
     serial = max(new.state.serial, state.serial + 1)
     return replace(new, state=replace(new.state, serial=serial))
 
 
-def _content(each: Portable) -> tuple[object, ...]:
-    state = each.state
-    return dict(state.observed.items()), dict(state.set_sizes), state.facts, [log.record.id for log in each.runs]
+def _content_of(portable: Portable) -> tuple[object, ...]:
+    state = portable.state
+    return dict(state.observed.items()), dict(state.set_sizes), state.facts, [log.record.id for log in portable.runs]
