@@ -127,11 +127,13 @@ def iso_or_empty(moment: Instant | None) -> str:
 
 def link_contacts(view: View, contact_url: str) -> View:
     """The view with the address of each contact that it names, where the settings say how it is made."""
+    # no setting, no links: the view stays as it is
     if not contact_url:
         return view
 
     def link(section: Section) -> Section:
         location = section.location
+        # an id is unique in its location only: without one there is no page to link to
         if location is None:
             return section
         blocks = (
@@ -160,6 +162,7 @@ def made_in_words(made: Provenance) -> str:
 
 def name_in_view(view: View, names: Mapping[LocationId, str]) -> View:
     """The view with a location's name beside its id wherever it speaks of a location; ids without a name stay alone."""
+    # most locations have no name: the view is not built a second time for them
     if not names:
         return view
     sections = tuple(
@@ -182,6 +185,7 @@ def _named_block(block: Block, names: Mapping[LocationId, str]) -> Block:
 
 def _named_cell(cell: Cell, names: Mapping[LocationId, str]) -> Cell:
     text = name_locations(cell.text, names)
+    # most cells name no location: the same cell stands for them
     return cell if text is cell.text else replace(cell, text=text)
 
 

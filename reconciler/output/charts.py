@@ -49,6 +49,7 @@ def draw_bars(
 ) -> tuple[Bars, ...]:
     """The longest first; none where there is nothing to show."""
     ordered = sorted(((label, parts) for label, parts in bars_by_label.items() if sum(parts)), key=_by_length)
+    # an empty frame would say that there is nothing, which the tables say better
     if not ordered:
         return ()
     return (Bars(title, tuple(series), tuple(ordered[:BARS]), max(0, len(ordered) - BARS)),)
@@ -60,6 +61,7 @@ def _by_length(bar: tuple[str, tuple[int, ...]]) -> tuple[int, str]:
 
 def draw_over_time(title: str, curves: Sequence[Curve], hidden: int = 0) -> tuple[Curves, ...]:
     """One point makes no line."""
+    # a line needs two points
     drawn = tuple(line for line in curves if len(line.points) > 1)
     return (Curves(title, drawn, hidden),) if drawn else ()
 
@@ -146,6 +148,7 @@ def _place_bars(chart: Bars) -> BarChart:
         _place_bar(label, parts, kinds, y=EDGE + ROW * index, scale=(WIDTH - LABEL - NUMBERS) / longest)
         for index, (label, parts) in enumerate(chart.bars)
     )
+    # one series is named by the title
     legend = kinds if len(kinds) > 1 else ()
     return BarChart(chart.title, 2 * EDGE + ROW * len(bars), legend, bars, _count_hidden(chart.hidden))
 
@@ -154,6 +157,7 @@ def _place_bar(label: str, parts: Sequence[int], kinds: Sequence[tuple[str, str]
     x, drawn = float(LABEL), []
     for number, (name, kind) in zip(parts, kinds, strict=True):
         if number:
+            # a part of one pair among a million would vanish
             width = max(1.0, round(number * scale, 1))
             drawn.append(Part(round(x, 1), width, kind, f"{label}: {number:,} {name}"))
             x += width

@@ -58,6 +58,7 @@ class ContactStory:
         at = self.known.observed_at
         if at is None:
             return ""
+        # an answer is observed at exactly the moment at which its batch ended
         if self.known.origin is ObservationOrigin.WRITE:
             return next((run for run, batch in reversed(self.trail) if batch.ended == at), "")
         # an observation is older than the run that took it in
@@ -65,46 +66,46 @@ class ContactStory:
 
 
 def contact_view(stories: Sequence[ContactStory], *, most: int | None = ROWS) -> View:
-    return View("Contact", tuple(_section(each, most) for each in stories))
+    return View("Contact", tuple(_story_section(story, most) for story in stories))
 
 
-def _section(story: ContactStory, most: int | None) -> Section:
-    known = story.known
-    if known.observed is None:
+def _story_section(story: ContactStory, most: int | None) -> Section:
+    state = story.known
+    if state.observed is None:
         verdict = Cell("Never observed.", Style.WARN)
     else:
         run = f", run {story.observed_by}" if story.observed_by else ""
-        verdict = Cell(f"Observed {moment(known.observed_at)} by {known.origin}{run}.", Style.STRONG)
-    blocks = [_tags(story, most), _status(known), _trail(story, most)]
+        verdict = Cell(f"Observed {moment(state.observed_at)} by {state.origin}{run}.", Style.STRONG)
+    blocks = [_tag_table(story, most), _status_lines(state), _trail_table(story, most)]
     title = f"Contact {story.contact}, location {story.location}"
     return Section(title, verdict, tuple(block for block in blocks if block is not None))
 
 
-def _tags(story: ContactStory, most: int | None) -> Block | None:
-    known, want = story.known, story.want
+def _tag_table(story: ContactStory, most: int | None) -> Block | None:
+    state, want = story.known, story.want
     present, absent = (want.present, want.absent) if want else ({}, {})
-    every = sorted({*(known.observed or ()), *known.ledger, *known.doubt, *present, *absent})
+    every = sorted({*(state.observed or ()), *state.ledger, *state.doubt, *present, *absent})
     if not every:
         return None
     columns = [Column("tag"), Column("observed"), Column("managed"), *([Column("manifests")] if want else [])]
     rows = [
         (
             Cell(tag),
-            Cell(_observed(known, tag), Style.WARN if tag in known.doubt else Style.PLAIN),
-            Cell("yes, stays on leaving" if tag in known.kept else "yes" if tag in known.ledger else ""),
-            *([_declared(want, tag)] if want else []),
+            Cell(_show_observed(state, tag), Style.WARN if tag in state.doubt else Style.PLAIN),
+            Cell("yes, stays on leaving" if tag in state.kept else "yes" if tag in state.ledger else ""),
+            *([_declared_cell(want, tag)] if want else []),
         )
         for tag in every
     ]
     return table("", columns, rows, most=most)
 
 
-def _observed(known: ContactState, tag: Tag) -> str:
-    there = "unknown" if known.observed is None else "there" if tag in known.observed else "not there"
-    return f"{there}, in doubt" if tag in known.doubt else there
+def _show_observed(state: ContactState, tag: Tag) -> str:
+    there = "unknown" if state.observed is None else "there" if tag in state.observed else "not there"
+    return f"{there}, in doubt" if tag in state.doubt else there
 
 
-def _declared(want: Want, tag: Tag) -> Cell:
+def _declared_cell(want: Want, tag: Tag) -> Cell:
     if tag in want.present:
         return Cell(f"present: {places(want.present[tag])}", Style.ADD)
     if tag in want.absent:
@@ -113,37 +114,39 @@ def _declared(want: Want, tag: Tag) -> Cell:
     return Cell("")
 
 
-def _status(known: ContactState) -> Block | None:
+def _status_lines(state: ContactState) -> Block | None:
     lines = []
-    if known.quarantine is not None:
-        since = moment(known.quarantined_since or known.quarantined_at)
-        again = known.quarantined_since not in (None, known.quarantined_at)
-        last = f", refused last {moment(known.quarantined_at)}" if again else ""
-        lines.append(Cell(f"quarantined since {since}{last}: {known.quarantine}", Style.WARN))
-    if known.doubt:
-        lines.append(Cell(f"in doubt since a request of {moment(known.doubt_at)}", Style.WARN))
-    unseen = sorted(known.unconfirmed - known.doubt)
+    if state.quarantine is not None:
+        since = moment(state.quarantined_since or state.quarantined_at)
+        again = state.quarantined_since not in (None, state.quarantined_at)
+        last = f", refused last {moment(state.quarantined_at)}" if again else ""
+        lines.append(Cell(f"quarantined since {since}{last}: {state.quarantine}", Style.WARN))
+    if state.doubt:
+        lines.append(Cell(f"in doubt since a request of {moment(state.doubt_at)}", Style.WARN))
+    # a tag in doubt is told above: it was not seen either
+    unseen = sorted(state.unconfirmed - state.doubt)
     lines += [Cell(f"{tag!r} was to be added, and nobody saw it there", Style.WARN) for tag in unseen]
-    lines += [Cell(f"{tag!r} was put back {moment(at)}", Style.FAINT) for tag, at in known.restored]
-    lines += [Cell(f"{tag!r}, once: given {moment(at)}", Style.FAINT) for tag, at in known.spent]
-    lines += [Cell(text, Style.FAINT) for text in known_remedies([known])]
-    if known.reading is not None:
-        lines.append(Cell(f"read {moment(known.reading.answered)}, which did not settle the doubt", Style.FAINT))
-    if known.attempted_at is not None:
-        lines.append(Cell(f"last tried {moment(known.attempted_at)}", Style.FAINT))
+    lines += [Cell(f"{tag!r} was put back {moment(at)}", Style.FAINT) for tag, at in state.restored]
+    lines += [Cell(f"{tag!r}, once: given {moment(at)}", Style.FAINT) for tag, at in state.spent]
+    lines += [Cell(text, Style.FAINT) for text in known_remedies([state])]
+    if state.reading is not None:
+        lines.append(Cell(f"read {moment(state.reading.answered)}, which did not settle the doubt", Style.FAINT))
+    if state.attempted_at is not None:
+        lines.append(Cell(f"last tried {moment(state.attempted_at)}", Style.FAINT))
     return Lines("", tuple(lines)) if lines else None
 
 
-def _trail(story: ContactStory, most: int | None) -> Block | None:
+def _trail_table(story: ContactStory, most: int | None) -> Block | None:
     if not story.trail:
         return None
     columns = (Column("when"), Column("run"), Column("asked for"), Column("outcome"), Column("changed"), Column("who"))
+    # a batch knows its run by id, the run its author
     who = {run.id: run.header.who for run in story.runs}
-    rows = [_step(run, batch, who.get(run, ""), story.contact) for run, batch in reversed(story.trail)]
+    rows = [_trail_row(run, batch, who.get(run, ""), story.contact) for run, batch in reversed(story.trail)]
     return table("What was done, the latest first", columns, rows, most=most)
 
 
-def _step(run: str, batch: BatchRecord, who: str, contact: ContactId) -> tuple[Cell, ...]:
+def _trail_row(run: str, batch: BatchRecord, who: str, contact: ContactId) -> tuple[Cell, ...]:
     verdict = batch.answers[contact].verdict
     changed = (
         () if verdict is None else (*(f"+{tag}" for tag in verdict.added), *(f"-{tag}" for tag in verdict.removed))
@@ -170,9 +173,9 @@ class ContactDocument:
     def records(self) -> Records:
         """What was done on the contact, the latest first."""
         columns = "location contact run action tag outcome changed message asked answered"
-        return make_records("What was done", columns, self._rows)
+        return make_records("What was done", columns, self._make_rows)
 
-    def _rows(self) -> Iterator[Row]:
+    def _make_rows(self) -> Iterator[Row]:
         for story in self.locations:
             for run, batch in reversed(story.trail):
                 for _, *row in batch_rows(batch):
@@ -189,14 +192,14 @@ class ContactDocument:
         request = object_schema(
             "One request that had this contact.", {"run": {"type": "string"}} | JOURNAL_FORMS.members(BatchRecord)
         )
-        told: Schema = {
+        facts: Schema = {
             "observed_by": JOURNAL_FORMS.schema(Annotated[str | None, "The run that the observation is from."]),
             "declared": {"anyOf": [_declared_schema(), {"type": "null"}]},
             "remedies": JOURNAL_FORMS.schema(Remedies),
             "trail": {"type": "array", "items": request},
         }
         story = object_schema(
-            "", {"location": {"type": "string"}, "contact": {"type": "string"}} | contact_members() | told
+            "", {"location": {"type": "string"}, "contact": {"type": "string"}} | contact_members() | facts
         )
         return {"locations": {"type": "array", "items": story}}
 

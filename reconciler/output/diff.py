@@ -41,8 +41,10 @@ def compare_view(
 
 
 def _comparison_section(comparison: Comparison, base: str, most: int | None) -> Section:
+    # a location without changes is told all the same: a reviewer must see that it was compared
     if comparison.is_empty:
         return Section(f"Location {comparison.location}", Cell(f"Says the same as at {base}.", Style.GOOD), ())
+    # a manifest that is deleted removes no tag: that would empty a location by mistake
     if comparison.gone:
         advice = "No manifest names it any more: it is left untouched. To empty it, keep one with `contact_sets: {}`."
         return Section(f"Location {comparison.location}", Cell(advice, Style.WARN), ())

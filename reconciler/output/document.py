@@ -78,6 +78,7 @@ class CommandOutput:
         return link_contacts(replace(self.view(most), made=self.made()), self.contact_url)
 
     def json(self) -> JsonObject:
+        # a plan is sealed by its digest: a member more would break the seal
         document = self.document.json()
         return add_provenance(document, self.made()) if "report" in document else document
 
@@ -140,6 +141,7 @@ def view_records(view: View) -> Records:
 
 
 def _lines_of(view: View) -> Iterator[Row]:
+    # the verdict is a row too: a filter by section finds it
     for section in view.sections:
         yield section.title, section.verdict.text
         yield from ((section.title, text) for block in section.blocks for text in _block_texts(block))

@@ -88,6 +88,7 @@ def _report_section(report: DriftReport, most: int | None) -> Section:
 def _drift_table(title: str, rows: Sequence[Drifted], most: int | None, applied: bool) -> Block:
     """Columns in which nothing stands are left out."""
     cells = [_drifted_row(drifted, applied) for drifted in rows]
+    # eight columns do not fit on a terminal: a column without any text gives its room to the others
     used = [any(row[index].text for row in cells) for index in range(len(_COLUMNS))]
     kept = [tuple(cell for cell, use in zip(row, used, strict=True) if use) for row in cells]
     columns = [column for column, use in zip(_COLUMNS, used, strict=True) if use]
@@ -105,6 +106,7 @@ def _report_verdict(report: DriftReport) -> Cell:
     if unobserved and not report.observed:
         text = f"Nothing known: none of {counted(unobserved, 'declared contact')} was ever observed."
         return Cell(text + _append_others(report, _AFTER_OURS[:-1]), Style.WARN)
+    # held, unreachable and flapping contacts are not as declared, though nobody else changed them
     undone = [_count_class(report, drift) for drift in _UNDONE if report.count(drift)]
     if undone:
         return Cell(f"Not as declared: {', '.join(undone)}.{_append_others(report, _AFTER_UNDONE)}", Style.WARN)
@@ -167,6 +169,7 @@ def _proof_cells(report: DriftReport) -> list[Cell]:
 
 
 def _age_cell(report: DriftReport) -> Cell:
+    # a report without observations makes no statement
     if report.newest is None:
         return Cell("No observation of a declared contact. `--refresh auto` reads.", Style.FAINT)
     text = f"{counted(report.observed, 'contact')} observed between {moment(report.oldest)} and {moment(report.newest)}"
@@ -192,6 +195,7 @@ def _drifted_row(drifted: Drifted, applied: bool) -> tuple[Cell, ...]:
 
 
 def _explain_class(drifted: Drifted, applied: bool) -> str:
+    # before the first apply there is nothing that the manifests moved from
     if drifted.drift is DriftClass.PENDING and not applied:
         return "never applied"
     return _MEANING.get(drifted.drift, drifted.reason)
@@ -295,6 +299,7 @@ _AGES = (
 
 def _age_class(oldest: Instant | None, newest: Instant | None) -> int:
     """Which of `_AGES`."""
+    # a contact never observed is as old as can be
     if oldest is None or newest is None:
         return len(_AGES) - 1
     young = (index for index, (_, _, limit) in enumerate(_AGES) if newest - oldest <= limit)

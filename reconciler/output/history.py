@@ -116,6 +116,7 @@ _KILLED = Cell("killed", Style.BAD)
 
 
 def ending_cell(run: RunRecord) -> Cell:
+    # a run that was killed wrote down no end: its lease tells that it is over
     return _KILLED if run.was_killed else _STATUS[run.status]
 
 

@@ -48,6 +48,7 @@ class Board:
 
 def _fit_parts(parts: list[str], width: int) -> str:
     """The first part and the last, and of those in between as many of the later ones as fit."""
+    # the first part is progress, the last a wait or a failure: both stay
     while len(parts) > 2 and cell_len(GAP.join(parts)) > width:
         del parts[1]
     return GAP.join(parts)

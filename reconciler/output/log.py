@@ -114,6 +114,7 @@ def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
     if ending is not None:
         blocks += [shortfalls(ending, most), outcomes(ending)]
     blocks.append(_header_lines(log))
+    # without rows the tables below would say that nothing was changed
     if run.is_pruned:
         text = "Whom it changed is no longer known: the rows of older runs are given up (history_keep)."
         blocks.append(Lines("", (Cell(text, Style.WARN),)))
@@ -166,8 +167,10 @@ def _tag_table(log: RunLog) -> Table:
     """Each pair once, as it ended."""
     # a pair in doubt may have been sent again, or read: only its last answer counts
     outcomes: defaultdict[Tag, Counter[str]] = defaultdict(Counter)
+    # a contact in doubt is counted by its last word: an early answer was overtaken
     doubted = {contact for _, (contact, answer) in _list_answers(log) if _is_open(answer)}
     for batch in log.batches:
+        # a batch has few distinct answers: equal ones are counted together, since there may be a million rows
         plain = (answer for contact, answer in batch.answers.items() if contact not in doubted)
         for answer, contacts in Counter(plain).items():
             for tag in batch.tags:
@@ -200,6 +203,7 @@ def _last_words(log: RunLog, doubted: Collection[ContactId]) -> dict[tuple[Conta
     still_open = None if log.ending is None else _open_pairs(log.ending)
     for batch, (contact, answer) in _list_answers(log):
         for tag in batch.tags if contact in doubted else ():
+            # the report settled a doubt that is not among its shortfalls: a reading found the pair as asked
             seen = still_open is not None and (contact, tag) not in still_open and _is_open(answer)
             last[contact, tag] = Outcome.SEEN if seen else _outcome_word(batch, answer, tag)
     return last
@@ -262,6 +266,7 @@ def _log_rows(log: RunLog) -> Iterator[Row]:
     for batch in log.batches:
         yield from batch_rows(batch)
     for shortfall in log.ending.shortfalls if log.ending else ():
+        # pairs with a batch have a row of their own above
         if shortfall.outcome in (Outcome.NOT_SENT, Outcome.DEFERRED):
             yield from (
                 (who, action, tag, what, "no", why, "", "") for who, what, action, tag, why in shortfall_rows(shortfall)

@@ -56,6 +56,7 @@ _CUTS = (
 
 def render_markdown(view: View, *, limit: int = LIMIT) -> str:
     """The view in at most `limit` bytes, ending with a new line."""
+    # detail goes before substance: each cut shows less than the one before
     for cut in _CUTS:
         text = _join_if_short(_make_parts(view, cut), limit)
         if text is not None:
@@ -75,6 +76,7 @@ def _join_if_short(parts: Iterable[str], limit: int) -> str | None:
     for part in parts:
         made.append(part)
         size += len(part.encode()) + 2
+        # a longer comment is refused by the forge: it is not made to its end
         if size > limit:
             return None
     return _join_parts(made)
@@ -87,6 +89,7 @@ def _sections_that_fit(view: View, cut: _Cut, limit: int) -> str:
     shown: list[str] = []
     for section in view.sections:
         text = _section_text(section, cut)
+        # bytes, not characters: a forge counts what it stores
         room -= len(text.encode()) + 2
         if room < 0:
             break
@@ -104,6 +107,7 @@ def _title_parts(view: View, cut: _Cut) -> list[str]:
 
 def _closing_parts(view: View, cut: _Cut) -> list[str]:
     """The last of the remarks are the verdict of guards and the digest; then how the document was made."""
+    # guards and digest are the last remarks: a reviewer approves by them
     shown = view.closing[-cut.key :]
     remarks = [*_count_shown(len(shown), len(view.closing), "remarks"), *(_sentence_text(cell, cut) for cell in shown)]
     return [*remarks, *_footer_parts(view, cut)]
@@ -175,6 +179,7 @@ def _code_text(cell: Cell, cut: _Cut) -> str:
 
 def _linked_text(cell: Cell, cut: _Cut) -> str:
     """As `_code_text`, each contact with a link to its page; a text that is cut has none."""
+    # half an id would link to another contact
     if not cell.pages or len(cell.text) > cut.text:
         return _code_text(cell, cut)
     pairs = zip(cell.contacts, cell.pages, strict=True)

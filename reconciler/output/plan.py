@@ -66,6 +66,7 @@ def _location_rows(plan: LocationPlan) -> Iterator[Row]:
     ):
         for held in listed:
             yield from _listed_rows(place, what, held)
+    # recording is a change too: it counts for the exit code, and apply does it
     for move in plan.ledger:
         yield from _ledger_rows(place, move)
 

@@ -15,6 +15,7 @@ def plan_headline(plan: LocationPlan, *, left_out: bool) -> Cell:
     """`left_out`: whether changes of a proposal or a revert are listed that are not sent."""
     summary = plan.summary
     aside = plan.aside
+    # a proposal may leave out all that it asked for: that is not converged
     if plan.is_empty and left_out:
         return Cell("Nothing to send: see what is left out.", Style.STRONG)
     if plan.is_empty:
@@ -39,6 +40,7 @@ def plan_headline(plan: LocationPlan, *, left_out: bool) -> Cell:
 def _nothing_to_send(plan: LocationPlan) -> Cell:
     """The worst that is true of a plan without changes."""
     also = f" Not decided: {plan.waiting}." if plan.waiting else ""
+    # held and quarantined pairs are desired: "no changes" over them would be a lie
     if plan.aside:
         return Cell(f"Nothing to send, and not as declared: {plan.aside}.{also}", Style.WARN)
     if plan.refused:
@@ -110,10 +112,12 @@ def _count_recorded(plans: Iterable[LocationPlan]) -> str:
 def _count_deferred(plans: Iterable[LocationPlan]) -> str:
     """The removals that may follow in the same run, once answers tell the tags."""
     deferrals = [deferral for plan in plans for deferral in plan.deferrals]
+    # the ceiling of a deferral: every tag on every one of its contacts
     most = sum(
         len(deferral.tags) * len(deferral.contacts) for deferral in deferrals if deferral.reason in _IN_THE_SAME_RUN
     )
     bounded = f", and at most {counted(most, 'remove')} that the answers call for" if most else ""
+    # exact authority removes tags that no manifest names: there is no ceiling to tell
     unbounded = any(deferral.reason is DeferralReason.OPEN for deferral in deferrals)
     return bounded + (", and whatever else exact authority removes then" if unbounded else "")
 

@@ -53,6 +53,7 @@ def plan_view(
 ) -> View:
     """`notes`: sentences such as a set that becomes active. `explain`: show why no plan needs fewer requests."""
     closing = [Cell(note, Style.WARN) for note in notes]
+    # said last, where a terminal ends: above it a long plan scrolls away
     if plan.refused:
         closing.append(Cell("Refused by guards: apply would send nothing.", Style.BAD))
     if plan.valid_until is not None:
@@ -231,6 +232,7 @@ _BLIND = (DeferralReason.NEEDS_REFRESH, DeferralReason.EXCLUSIVE, DeferralReason
 def _deferral_lines(plan: LocationPlan, most: int | None) -> Block | None:
     items = []
     for deferral in plan.deferrals:
+        # an answer may call for every one of the tags on every one of the contacts
         ceiling = len(deferral.tags) * len(deferral.contacts)
         tags = f": at most {counted(ceiling, 'removal')} of {', '.join(deferral.tags)}" if deferral.tags else ""
         style = Style.WARN if deferral.reason in _BLIND else Style.PLAIN
@@ -270,6 +272,7 @@ def _held_table(title: str, groups: tuple[HeldContacts, ...], most: int | None) 
 
 def _guard_lines(plan: LocationPlan, most: int | None) -> Block | None:
     refusals = [Cell(text, Style.BAD) for text in explain_refusals((plan,))]
+    # several guards may be lifted by one flag
     lifts = [Cell(f"lift it with: {lift}") for lift in dict.fromkeys(measured.lift for measured in plan.refused)]
     renames = [Cell(text) for text in guess_renames(plan)]
     allowed = [Cell(explain_lifted(measured), Style.WARN) for measured in plan.guards if measured.allowed]

@@ -68,6 +68,7 @@ def _report_verdict(report: Refreshed) -> Cell:
 
 
 def _contact_table(title: str, reasons: Mapping[ContactId, str], most: int | None) -> Block:
+    # thousands may be gone for one reason: a row a reason
     groups: defaultdict[str, list[ContactId]] = defaultdict(list)
     for contact, why in sorted(reasons.items()):
         groups[why].append(contact)

@@ -69,6 +69,7 @@ def _report_verdict(report: LocationReport, ending: RunEnding) -> Cell:
     if report.error:
         error = report.error if report.error.startswith("stopped by ") else f"stopped: {report.error}"
         return Cell(error[0].upper() + error[1:], Style.BAD)
+    # a run that had nothing to send has no id, as no journal knows it
     if not report.run:
         return Cell("Nothing sent.", Style.WARN) if report.notes else Cell("Nothing to do.", Style.GOOD)
     done = summary(ending, report.requests)
@@ -149,6 +150,7 @@ def unapproved(ending: RunEnding) -> str:
 def outcomes(ending: RunEnding) -> Block | None:
     """The number of pairs by outcome; the pairs that were not sent by reason."""
     rows = [row for outcome, pairs in ending.pairs for row in _outcome_rows(outcome, pairs, ending.shortfalls)]
+    # recording costs no request, and is a pair's outcome all the same
     if ending.adopted:
         rows.append((number(ending.adopted), Cell("adopted"), Cell("was so already, now under management")))
     if ending.released:
@@ -214,7 +216,7 @@ class RunDocument:
         """First the error and the number of pairs by outcome, then each contact that did not end well."""
         columns = "location run outcome #pairs contact action tag message"
         return make_records(
-            "How it ended", columns, lambda: (row for each in self.locations for row in _report_rows(each))
+            "How it ended", columns, lambda: (row for report in self.locations for row in _report_rows(report))
         )
 
     def json(self) -> JsonObject:

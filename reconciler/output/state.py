@@ -40,16 +40,18 @@ _COLUMNS = (Column("contact"), Column("observed tags"), Column("managed tags"), 
 
 
 def state_view(snapshots: Sequence[LocationState], *, most: int | None = ROWS) -> View:
-    return View("State", tuple(_section(each, most) for each in snapshots))
+    return View("State", tuple(_state_section(state, most) for state in snapshots))
 
 
-def _section(state: LocationState, most: int | None) -> Section:
-    rows = [_row(contact, known) for contact, known in sorted(state.observed.items())]
+def _state_section(state: LocationState, most: int | None) -> Section:
+    rows = [_state_row(contact, contact_state) for contact, contact_state in sorted(state.observed.items())]
     verdict = Cell(f"{counted(len(rows), 'contact')}, {identity(state)}.", Style.STRONG)
-    told = tuple(Cell(text, Style.FAINT) for text in known_remedies(known for _, known in state.observed.items()))
+    remedies = tuple(
+        Cell(text, Style.FAINT) for text in known_remedies(contact_state for _, contact_state in state.observed.items())
+    )
     blocks: list[Block] = [table("", _COLUMNS, rows, most=most)]
-    if told:
-        blocks.append(Lines("", told))
+    if remedies:
+        blocks.append(Lines("", remedies))
     return Section(f"Location {state.location}", verdict, tuple(blocks), location=state.location)
 
 
@@ -58,21 +60,21 @@ def identity(state: LocationState) -> str:
     return f"serial {state.serial}, lineage {state.lineage}" if state.lineage else "no state yet"
 
 
-def _row(contact: ContactId, known: ContactState) -> tuple[Cell, ...]:
+def _state_row(contact: ContactId, state: ContactState) -> tuple[Cell, ...]:
     return (
         contact_cell(contact),
-        Cell("unobserved" if known.observed is None else ", ".join(sorted(known.observed))),
-        Cell(", ".join(sorted(known.ledger))),
-        Cell(moment(known.observed_at), Style.FAINT),
-        _status(known),
+        Cell("unobserved" if state.observed is None else ", ".join(sorted(state.observed))),
+        Cell(", ".join(sorted(state.ledger))),
+        Cell(moment(state.observed_at), Style.FAINT),
+        _status_cell(state),
     )
 
 
-def _status(known: ContactState) -> Cell:
-    if known.quarantine:
-        return Cell(f"quarantined: {known.quarantine}", Style.WARN)
-    if known.doubt:
-        return Cell(f"in doubt: {', '.join(sorted(known.doubt))}", Style.WARN)
+def _status_cell(state: ContactState) -> Cell:
+    if state.quarantine:
+        return Cell(f"quarantined: {state.quarantine}", Style.WARN)
+    if state.doubt:
+        return Cell(f"in doubt: {', '.join(sorted(state.doubt))}", Style.WARN)
     return Cell("")
 
 
@@ -85,7 +87,7 @@ _MOVES = {
 
 def facts_view(snapshots: Sequence[LocationState]) -> View:
     """Each location's state as a whole."""
-    return View("State", tuple(_facts_section(each) for each in snapshots))
+    return View("State", tuple(_facts_section(state) for state in snapshots))
 
 
 def _facts_section(state: LocationState) -> Section:
@@ -98,12 +100,12 @@ def facts_lines(facts: Facts) -> tuple[Cell, ...]:
     lines = [Cell(_MOVES[facts.moves_updated])]
     for limit, what in ((facts.max_contacts, "contact"), (facts.max_tags, "tag")):
         if limit is not None:
-            lines.append(Cell(f"a request may hold {counted(limit, what)}, {_heeded(facts)}"))
+            lines.append(Cell(f"a request may hold {counted(limit, what)}, {_heeded_until(facts)}"))
     lines += [Cell(f"tag {sent!r} is kept there as {back!r}", Style.WARN) for sent, back in facts.aliases]
     return tuple(lines)
 
 
-def _heeded(facts: Facts) -> str:
+def _heeded_until(facts: Facts) -> str:
     if facts.limits_at is None:
         return "learnt nobody knows when: not heeded any more"
     until = Instant(facts.limits_at + LIMITS_MS)
@@ -124,7 +126,7 @@ class StateDocument:
         for "has no tags"."""
         columns = "location contact observed_tags managed_tags kept in_doubt observed_at from quarantine"
         return make_records(
-            "Every contact", columns, lambda: (row for each in self.snapshots for row in _state_rows(each))
+            "Every contact", columns, lambda: (row for state in self.snapshots for row in _state_rows(state))
         )
 
     def json(self) -> JsonObject:
@@ -159,7 +161,7 @@ class FactsDocument:
             "facts",
             {
                 "locations": [
-                    _identity(state) | {"contacts": len(state.observed), "facts": STATE_FORMS.write(state.facts)}
+                    _identity_of(state) | {"contacts": len(state.observed), "facts": STATE_FORMS.write(state.facts)}
                     for state in self.snapshots
                 ]
             },
@@ -183,18 +185,19 @@ _IDENTITY: Schema = {
 }
 
 
-def _identity(state: LocationState) -> JsonObject:
+def _identity_of(state: LocationState) -> JsonObject:
     return {"location": state.location, "lineage": state.lineage, "serial": state.serial}
 
 
 def _location_json(state: LocationState) -> JsonObject:
     contacts = [
-        {"contact": contact} | {name: member for name, member in contact_document(known).items() if name in LISTED}
-        for contact, known in sorted(state.observed.items())
+        {"contact": contact}
+        | {name: member for name, member in contact_document(contact_state).items() if name in LISTED}
+        for contact, contact_state in sorted(state.observed.items())
     ]
-    remedies = known_remedies(known for _, known in state.observed.items())
+    remedies = known_remedies(contact_state for _, contact_state in state.observed.items())
     facts = STATE_FORMS.write(state.facts)
-    return _identity(state) | {"facts": facts, "contacts": contacts, "remedies": remedies}
+    return _identity_of(state) | {"facts": facts, "contacts": contacts, "remedies": remedies}
 
 
 def _state_rows(state: LocationState) -> Iterator[Row]:
@@ -202,22 +205,22 @@ def _state_rows(state: LocationState) -> Iterator[Row]:
         yield (state.location, contact, *_contact_row(known))
 
 
-def _contact_row(known: ContactState) -> Row:
+def _contact_row(state: ContactState) -> Row:
     return (
-        "" if known.observed is None else _join(known.observed),
-        _join(known.ledger),
-        _join(known.kept),
-        _join(known.doubt),
-        iso_or_empty(known.observed_at),
-        known.origin if known.observed is not None else "",
-        known.quarantine or "",
+        "" if state.observed is None else _join_tags(state.observed),
+        _join_tags(state.ledger),
+        _join_tags(state.kept),
+        _join_tags(state.doubt),
+        iso_or_empty(state.observed_at),
+        state.origin if state.observed is not None else "",
+        state.quarantine or "",
     )
 
 
-def _join(tags: Iterable[str]) -> str:
+def _join_tags(tags: Iterable[str]) -> str:
     return ", ".join(sorted(tags))
 
 
 def _state_charts(state: LocationState) -> tuple[Chart, ...]:
-    found = {str(tag): (number,) for tag, number in count_holders(state.observed).items()}
-    return draw_bars("Observed holders of each tag", (("contacts", Style.PLAIN),), found)
+    bars = {str(tag): (number,) for tag, number in count_holders(state.observed).items()}
+    return draw_bars("Observed holders of each tag", (("contacts", Style.PLAIN),), bars)

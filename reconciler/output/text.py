@@ -66,6 +66,7 @@ def render_text(view: View, *, colour: bool = False, width: int = 120) -> str:
         _print_section(console, section)
     for cell in view.closing:
         _print_sentence(console, _cell_text(cell))
+    # rich pads every line to the width: a log would keep the blanks
     return _TRAILING.sub(lambda blanks: blanks[0].replace(" ", ""), sink.getvalue().replace(_TIED, " "))
 
 
@@ -77,6 +78,7 @@ def _cell_text(cell: Cell) -> Text:
 def _print_sentence(console: Console, text: Text, *, indent: int = 0) -> None:
     """In lines of the screen's width, or in one line where a command in it is longer than that."""
     longest = max((cell_len(word) for word in text.plain.split() if _TIED in word), default=0)
+    # a command in two lines cannot be copied from a terminal
     if longest > console.width - indent:
         console.print(Text(" " * indent) + text, soft_wrap=True)
     else:

@@ -23,20 +23,21 @@ TOLERANCE_MS = 300_000
 _LINEAGE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def verify(found: Portable, *, now: Instant) -> tuple[str, ...]:
+def verify(portable: Portable, *, now: Instant) -> tuple[str, ...]:
     """The faults, a line each."""
-    state = found.state
+    state = portable.state
     lines = [] if _LINEAGE.fullmatch(state.lineage or "") else [f"the lineage {state.lineage!r} is none"]
     lines += [f"set {name!r} has a size of {size}" for name, size in state.set_sizes.items() if size < 0]
     lines += _of_facts(state.facts)
+    # a million contacts share a few thousand states: each is checked once
     where: defaultdict[int, list[ContactId]] = defaultdict(list)
     for contact, index in state.observed.contacts.items():
         where[index].append(contact)
     for index, contacts in where.items():
         wrong = tuple(_of_known(state.observed.patterns[index], now))
-        who = ", ".join(sorted(contacts)[:SAMPLE]) + (" …" if len(contacts) > SAMPLE else "")
-        lines += [f"{len(contacts)} contacts ({who}): {text}" for text in wrong]
-    return (*lines, *_of_runs(found.runs, now))
+        names = ", ".join(sorted(contacts)[:SAMPLE]) + (" …" if len(contacts) > SAMPLE else "")
+        lines += [f"{len(contacts)} contacts ({names}): {text}" for text in wrong]
+    return (*lines, *_of_runs(portable.runs, now))
 
 
 def _of_facts(facts: Facts) -> Iterator[str]:

@@ -85,6 +85,7 @@ def log_document(log: RunLog) -> JsonObject:
 def read_log(location: LocationId, item: Mapping[str, Any]) -> RunLog:
     """The inverse of `log_document`; raises as a reader of a form does."""
     batches = tuple(JOURNAL_FORMS.form(BatchRecord).read(batch) for batch in read_list(item["batches"]))
+    # the document's own counts are not believed: its batches are there to be counted
     counts = {"requests": len(batches), "kept_rows": sum(len(batch.answers) for batch in batches)}
     # before version 1.3 nobody wrote down what a run put under management
     told = {"traced": False, **item, "location": location, **counts}

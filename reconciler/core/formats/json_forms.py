@@ -80,6 +80,7 @@ def fixed_form(forms: list[Form[Any]]) -> Form[Any]:
 
 
 def mapping_form(key: Form[Any], value: Form[Any]) -> Form[Any]:
+    # keys of an enum are closed, ids and tags are not
     names: Schema = {"propertyNames": key.schema} if "enum" in key.schema else {}
 
     def read(items: object) -> object:
@@ -88,7 +89,7 @@ def mapping_form(key: Form[Any], value: Form[Any]) -> Form[Any]:
         return {key.read(name): value.read(item) for name, item in items.items()}
 
     return Form(
-        lambda found: {str(key.write(name)): value.write(item) for name, item in found.items()},
+        lambda table: {str(key.write(name)): value.write(item) for name, item in table.items()},
         read,
         {"type": "object", **names, "additionalProperties": value.schema},
     )
@@ -97,6 +98,7 @@ def mapping_form(key: Form[Any], value: Form[Any]) -> Form[Any]:
 def read_text(value: object) -> str:
     if not isinstance(value, str):
         raise wrong(value, "text")
+    # a document from a pull request must not fill the memory of a CI job
     if len(value) > LONGEST_TEXT:
         raise ValueError(f"a text of {len(value):,} characters, and at most {LONGEST_TEXT:,} are taken")
     return value

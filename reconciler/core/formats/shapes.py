@@ -64,8 +64,8 @@ class _Member:
     is_sparse: bool
     derive: Callable[[Any], object] | None = None
 
-    def value_in(self, whole: object) -> object:
-        return reduce(getattr, self.path, whole) if self.derive is None else self.derive(whole)
+    def value_in(self, owner: object) -> object:
+        return reduce(getattr, self.path, owner) if self.derive is None else self.derive(owner)
 
     def is_left_out(self, value: object) -> bool:
         return self.is_sparse and (not value or value == self.default)
@@ -102,6 +102,7 @@ class Forms:
         return members
 
     def _form(self, hint: Any) -> Form[Any]:
+        # type hints are looked up once a class, not once a value
         if hint not in self._forms:
             self._forms[hint] = self._make(hint)
         return self._forms[hint]
@@ -139,15 +140,16 @@ class Forms:
 
     def _object_reader(self, kind: Any, members: Iterable[_Member]) -> Callable[[object], object]:
         hints = get_type_hints(kind)
-        known = tuple(member for member in members if member.derive is None)
+        readable = tuple(member for member in members if member.derive is None)
 
         def read(item: object) -> object:
             if not isinstance(item, dict):
                 raise wrong(item, "an object")
             values: dict[str, Any] = {}
             parts: dict[str, dict[str, Any]] = {}
-            for member in known:
+            for member in readable:
                 if member.name in item or not member.is_later:
+                    # a part is frozen: its members are collected before it is made
                     place = values if len(member.path) == 1 else parts.setdefault(member.path[0], {})
                     place[member.path[-1]] = member.form.read(item[member.name])
             made = {name: _part_class(hints[name])(**part) for name, part in parts.items()}
@@ -156,7 +158,7 @@ class Forms:
         return read
 
     def _members(self, kind: Any, spelling: Spelling) -> Iterable[_Member]:
-        defaults = {each.name: each.default for each in fields(kind)}
+        defaults = {spec.name: spec.default for spec in fields(kind)}
         later, sparse = spelling.later.split(), spelling.sparse.split()
         for text in defaults if spelling.members is None else spelling.members.split():
             name, _, renamed = text.partition("=")

@@ -46,6 +46,7 @@ def render_html(
     rows, total = _first_rows(records, most)
     style, script = _read_template("report.css") + _column_widths(records, rows), _read_template("report.js")
     drawn = [[place_chart(chart) for chart in section_charts] for section_charts in charts]
+    # sections without charts, such as an error's, come last
     drawn += [[] for _ in range(len(view.sections) - len(drawn))]
     return environment.get_template("report.html").render(
         view=view,
@@ -79,6 +80,7 @@ def _column_class(column: Column) -> str:
 
 def _page_of_cell(contact_url: str, columns: Sequence[str]) -> Callable[[Row, int], str]:
     """The address that a cell of the long table links to; empty for other cells, or without a setting."""
+    # a link needs both: the template, and a column of ids
     if not contact_url or "contact" not in columns:
         return lambda _row, _index: ""
     place, who = columns.index("location"), columns.index("contact")
@@ -92,6 +94,7 @@ def _page_of_cell(contact_url: str, columns: Sequence[str]) -> Callable[[Row, in
 
 def _first_rows(records: Records, most: int | None) -> tuple[list[Row], int]:
     every = records.rows()
+    # rows beyond the limit are counted, not kept: there may be a million
     rows = list(islice(every, most))
     return rows, len(rows) + sum(1 for _ in every)
 
@@ -133,6 +136,7 @@ def _make_environment() -> Environment:
 
 
 def _show_value(value: Any) -> Any:
+    # Markup is our own text, and stays; numbers have no mark that could act
     return value if not isinstance(value, str) or isinstance(value, Markup) else _escape_text(value)
 
 
