@@ -163,9 +163,8 @@ class RecoveryJournal:
 
 
 def _written(path: Path, text: str) -> bool:
-    """Durable, private, and whole or not there."""
+    """Durable, private, whole or not there; never over a file of the same name: that one holds other answers."""
     try:
-        # never over another file: one of the same name holds answers that no state has yet
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except OSError:
         return False

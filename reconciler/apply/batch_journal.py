@@ -202,18 +202,15 @@ def _spell(sent: JournalledBatch, answered: Verdicts, spelling: Spelling) -> tup
 
 
 def _as_named(batch: Batch, verdicts: Verdicts) -> Verdicts:
-    """The verdicts under the names that the batch has, too.
-
-    An answer may spell a tag as no answer did before, or as was learnt after the batch was planned.
-    """
+    """The verdicts under the batch's names too: an answer may spell a tag as was learnt only now, or after the plan."""
     tags = frozenset(batch.tags)
 
     def add_names(moved: TagSet) -> TagSet:
         return moved if moved <= tags else moved | (tags - not_among(tags, moved))
 
-    return {
-        contact: verdict
-        if verdict.added | verdict.removed <= tags
-        else replace(verdict, added=add_names(verdict.added), removed=add_names(verdict.removed))
-        for contact, verdict in verdicts.items()
+    # most answers name no other tag: their verdicts are handed on as they are
+    strange = {contact: verdict for contact, verdict in verdicts.items() if not verdict.added | verdict.removed <= tags}
+    return verdicts | {
+        contact: replace(verdict, added=add_names(verdict.added), removed=add_names(verdict.removed))
+        for contact, verdict in strange.items()
     }

@@ -242,8 +242,7 @@ def _settle_rows(run: Run, rows: Iterable[ContactRead], asked: Instant, open_add
     for row in rows:
         if row.id not in open_adds or row.tags is None:
             continue
-        seen = _provable_on(run, row.id, asked) & row.tags
-        if not seen:
+        if not (seen := _provable_on(run, row.id, asked) & row.tags):
             continue
         settle_ms = run.options.settle_ms
         changed[row.id] = record_search_row(run.state_of(row.id), seen, row.tags, asked, settle_ms=settle_ms)

@@ -54,7 +54,7 @@ async def carry_out(run: Run) -> None:
     """All rounds of the run. Raises the error that stopped it."""
     _store_observations(run)
     # pairs of a plan file that are no longer needed are never sent, but the report accounts for every pair of the file
-    besides = run.apply_options.rest(run.location).besides
+    besides = run.apply_options.difference(run.location).besides
     run.outcomes.add_planned((*run.plan.deltas, *run.plan.reasserted, *besides))
     run.outcomes.add_deferred(run.plan.deferrals)
     # before the doubts of earlier runs are settled: guards measure against what the plan was made on

@@ -92,7 +92,7 @@ class ApplyOptions:
         """The plan file's part of a location."""
         return self.proposal.of(location) if self.proposal else None
 
-    def rest(self, location: LocationId) -> ProposalDifference:
+    def difference(self, location: LocationId) -> ProposalDifference:
         """How plan file and plan differ in a location."""
         return self.proposal.rests.get(location, NO_DIFFERENCE) if self.proposal else NO_DIFFERENCE
 

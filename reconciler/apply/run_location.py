@@ -50,7 +50,9 @@ async def apply_location(
     """Carries out the plan of one location; its errors are in the report."""
     try:
         if not _has_work(plan, options, services):
-            return replace(report_nothing_sent(plan, RunStatus.COMPLETE), outside=options.rest(plan.location).lacking)
+            return replace(
+                report_nothing_sent(plan, RunStatus.COMPLETE), outside=options.difference(plan.location).lacking
+            )
         with await _acquire_lease(plan, options, services) as held:
             return await _run_under_lease(held, plan, approved, options, services)
     except ReconcilerError as error:
@@ -147,7 +149,7 @@ def _open_run(
         earlier=earlier,
         began=began,
         location_book=LocationBook(state, state.spelling.spell_desired(options.desired[plan.location])),
-        progress=RunProgress(outside=options.rest(plan.location).lacking),
+        progress=RunProgress(outside=options.difference(plan.location).lacking),
     )
 
 
@@ -200,7 +202,7 @@ def _report_run(run: Run, problem: ReconcilerError | None) -> LocationReport:
         disbelieve_absences(run)
     run.outcomes.close_unsent(run.present, run.observed)
     pairs = Counter(run.outcomes.pairs(run.observed))
-    difference = run.apply_options.rest(run.location)
+    difference = run.apply_options.difference(run.location)
     if difference.foreign:
         pairs[Outcome.NOT_SENT] += count_change_pairs(difference.foreign)
     besides = frozenset(contact for delta in difference.besides for contact in delta.contacts)

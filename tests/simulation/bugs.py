@@ -223,8 +223,8 @@ BUGS = (
     Bug(
         "take every row of a search for an add that landed",
         "apply/read_contacts.py",
-        " & row.tags\n",
-        "\n",
+        " & row.tags):\n",
+        "):\n",
         "6",
     ),
     Bug(
