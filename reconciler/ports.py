@@ -101,7 +101,7 @@ class LocationStore(LocationReader, Protocol):
         """The lease, taken over where the last one ended; raises LockHeld naming the holder."""
 
     def unlock_lease(self, lease: str, /) -> Lease:
-        """Ends the lease whose holder has exactly this id, and returns it; raises UsageError where it is another."""
+        """Ends the lease of the holder with exactly this id, and returns it; raises UsageError for another id."""
 
     def renew_lease(self, lease: Lease, now: Instant, /) -> Lease: ...
 

@@ -51,11 +51,11 @@ class Database(Protocol):
 
     @property
     def for_update(self) -> str:
-        """The end of a SELECT whose row other transactions must not change until this one ends."""
+        """The end of a SELECT that keeps other transactions from changing the row until this one ends."""
 
     @property
     def next_known(self) -> str:
-        """What numbers a new row of `known`."""
+        """The SQL expression that numbers a new row of `known`."""
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> Rows: ...
 
@@ -77,13 +77,13 @@ class Database(Protocol):
     def let_go(self, location: LocationId, fence: int) -> None: ...
 
     def has_ended(self, location: LocationId, fence: int) -> bool:
-        """Whether the session that took the lease is known to be no more."""
+        """Whether the session that took the lease is known to have ended."""
 
     def back_up(self) -> None:
         """Puts a copy beside the state, unless a server has backups of its own."""
 
     def find_faults(self) -> Iterator[str]:
-        """What is wrong with how the database stores it, a line each."""
+        """Faults of how the database stores the state, a line each."""
 
     def close(self) -> None: ...
 

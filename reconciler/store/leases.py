@@ -3,8 +3,8 @@
 Rules
 1. A number says nothing outside the PID namespace that gave it, on the host and since the boot that made the namespace,
    and is given again: only together with the time of its start does it name one process.
-2. A process is gone only where all of that is known, of it and of us, and is ours. What a platform does not tell stays
-   empty, and nothing follows from it: the lease ends by its time.
+2. A process is gone only where all of that is known, of it and of us, and is ours. A value that the platform does not
+   tell stays empty, and nothing follows from it: the lease ends by its time.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class ObjectReplica:
         return self._store
 
     def append(self, method: str, *arguments: object) -> Any:
-        """Makes the change, durable for all, and returns what the store's method does; raises LeaseLost."""
+        """Makes the change, durable for all, and returns the result of the store's method; raises LeaseLost."""
         call = Call(uuid.uuid4().hex, method, arguments)
         content = encode(call)
         while True:

@@ -3,8 +3,8 @@
 Rules
 1. The tables are those of SQLite (`schema.TABLES`), in PostgreSQL's words, with the schema version in a table.
 2. A transaction is acknowledged by the server only once it is on disk, also where the server's default is another.
-3. The session that took a lease holds an advisory lock for it, so that others see when that session has ended. What
-   refuses a write is the fencing number in the row, as everywhere.
+3. The session that took a lease holds an advisory lock for it, so that others see when that session has ended. A write
+   is refused by the fencing number in the row, as everywhere.
 4. A process that is paused within a transaction loses its session: others do not wait for it for ever.
 5. No password in any message.
 6. PostgreSQL cannot hold every text: NUL and half surrogate pairs are escaped.
