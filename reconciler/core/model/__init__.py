@@ -1,1 +1,1 @@
-"""The words of the domain: names, manifests, what is known of a contact, outcomes, journal, settings."""
+"""The words of the domain: names, manifests, a contact's state, outcomes, journal, settings."""

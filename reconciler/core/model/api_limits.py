@@ -64,6 +64,7 @@ class Quota:
         # a number of a day or less cannot be a time since 1970
         if given is not None and given <= DAY_MS:
             return Instant(now + given)
+        # a time further off than a day is no turn of the day: it is not believed
         if given is not None and now < given <= now + DAY_MS:
             return Instant(given)
         return next_midnight(now)

@@ -67,6 +67,7 @@ WORST_FIRST = (
 
 def worst_code(codes: Iterable[int]) -> int:
     """The exit code of several locations; signals and usage errors, which end the run, rank before all."""
+    # a signal's or a usage error's code is in no table: it ends the whole run, so it ranks before all
     rank = {int(code): place for place, code in enumerate(WORST_FIRST)}
     return min(codes, key=lambda code: rank.get(int(code), -1), default=int(ExitCode.DONE))
 
@@ -258,6 +259,7 @@ class Interrupted(ReconcilerError):
 
     def __init__(self, signum: int, *, hint: str = "") -> None:
         super().__init__(f"stopped by {_SIGNALS.get(signum, f'signal {signum}')}", hint=hint)
+        # as shells do: a CI job can tell a cancelled run from one that failed
         self.exit_code = 128 + signum
 
 

@@ -144,6 +144,7 @@ class LocationProgress:
         self._forget(now)
         if not self._recent:
             return 0.0
+        # a phase that began lately has no rate of the time before it
         began = max(self.since, Instant(now - RECENT_MS))
         return sum(done for _, done in self._recent) * 1000 / max(1, now - began)
 
@@ -159,6 +160,7 @@ class LocationProgress:
         self._recent.clear()
 
     def _go_on(self, what: str, done: int, total: int, now: Instant) -> None:
+        # another phase, or the next round: the rate of the one before tells nothing of it
         if what != self.what or done < self.done:
             self._begin(what, total, now)
         self._recent.append((now, done - self.done))

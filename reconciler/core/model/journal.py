@@ -97,6 +97,7 @@ class RunRecord:
     @property
     def is_pruned(self) -> bool:
         """Whether its rows were given up, as those of older runs are."""
+        # a run without a request never had rows
         return self.requests > 0 and self.rows == 0
 
     @property
@@ -109,6 +110,7 @@ class RunRecord:
 
         `lease`: the one that is held now, None where there is none.
         """
+        # a killed process wrote no end: its run is over once its lease is gone, or another one was taken since
         lasts = lease is not None and lease.holder.created <= self.header.started
         if self.status is not RunStatus.RUNNING or lasts:
             return self
@@ -177,36 +179,42 @@ class Surprises:
 
 @dataclass(frozen=True, slots=True)
 class LocationReport:
-    """A run in one location.
-
-    `pairs`: how many of the planned pairs ended how. `requests` are writes, `reads` those that settled doubts.
-    `outside`: pairs that turned out to be needed and that nobody approved: the next plan's. `notes`: what a person
-    should know besides. `unsent`: what was not sent or stays deferred, and why. `error` and `hint`: what ended the run
-    early, with `error_code` as its exit code.
-    """
+    """The report of a run in one location."""
 
     location: LocationId
     run: str
     status: RunStatus
     rounds: int = 0
     requests: int = 0
+    """Writes; `reads` counts the requests that settled doubts."""
+
     adopted: int = 0
     released: int = 0
     pairs: Mapping[Outcome, int] = field(default_factory=dict)
+    """The number of planned pairs by their outcome."""
+
     findings: tuple[FailedChange, ...] = ()
     surprises: tuple[Surprises, ...] = ()
     reads: int = 0
     notes: tuple[str, ...] = ()
+    """Remarks for a person."""
+
     outside: int = 0
+    """The pairs that turned out to be needed and were not approved: they are the next plan's."""
+
     unsent: tuple[Shortfall, ...] = ()
+    """The pairs that were not sent or stay deferred, with the reason."""
+
     error: str = ""
     hint: str = ""
     error_code: int = ExitCode.DONE
+    """The exit code of `error`, which ended the run early."""
 
     @property
     def exit_code(self) -> int:
         if self.error_code:
             return self.error_code
+        # a deferral is no reason for exit code 3: the plan said that it needs an observation first
         unfinished = (Outcome.REJECTED, Outcome.HELD, Outcome.IN_DOUBT, Outcome.NOT_SENT)
         partial = self.outside or any(self.pairs.get(outcome, 0) for outcome in unfinished)
         return ExitCode.PARTIAL if partial else ExitCode.DONE

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from reconciler.core.model.errors import LeaseLost, LockHeld, UsageError
 from reconciler.core.model.names import Instant, LocationId, iso
 
+# six heartbeats: one that is late for a slow disk or network costs no lease
 TTL_MS = 90_000
 HEARTBEAT_MS = 15_000
+# a run may hold the lock for minutes: asking more often would only load the state's server
 FIRST_PAUSE_MS = 1_000
 LONGEST_PAUSE_MS = 16_000
 
@@ -107,6 +109,7 @@ def retry_pauses(timeout_ms: int) -> Iterator[int]:
     """How long to wait between attempts: from 1 second doubling to 16, together `timeout_ms`."""
     pause = FIRST_PAUSE_MS
     while timeout_ms > 0:
+        # the last pause ends with the timeout: there is one more attempt at its end
         yield min(pause, timeout_ms)
         timeout_ms -= pause
         pause = min(2 * pause, LONGEST_PAUSE_MS)

@@ -1,4 +1,4 @@
-"""What the files say, before anything is made of it: one value a concept, each with the place where it was written."""
+"""The manifests as they are written: one value a concept, each with its place in a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Authority(StrEnum):
 
 
 class OnLeave(StrEnum):
-    """What becomes of a set's tags on a contact that leaves it."""
+    """The fate of a set's tags on a contact that leaves it."""
 
     REMOVE = "remove"
     KEEP = "keep"
@@ -28,7 +28,7 @@ class OnLeave(StrEnum):
 class TagUse:
     """A tag where a manifest names it; `written` is the spelling found there.
 
-    `commented`: a blank and a `#` follow it unquoted, so that part of what was meant may have become a comment.
+    `commented`: a blank and a `#` follow it unquoted, so that part of the tag may have become a comment.
     """
 
     tag: Tag
@@ -61,6 +61,7 @@ class ListedContacts:
 
     def place(self, index: int) -> Source:
         """Where the id at `index` was written, as exactly as is known."""
+        # Parquet has no lines; the ids of another file are known by their path alone
         if index >= len(self.lines):
             return Source(self.path) if self.path else self.source
         column = self.columns[index] if index < len(self.columns) else 0
@@ -79,7 +80,7 @@ class Combined:
 
 @dataclass(frozen=True, slots=True)
 class ContactSet:
-    """Some contacts and what is declared for them.
+    """Some contacts and the tags declared for them.
 
     `start` and `until` (exclusive) bound the time in which the set declares; its membership does not depend on them.
     `authority` is None where the set leaves it to the manifest.
@@ -100,7 +101,7 @@ class ContactSet:
 
 @dataclass(frozen=True, slots=True)
 class TagRule:
-    """What holds for one tag in a location (or, from the settings, in all)."""
+    """The rules of one tag in a location (or, from the settings, in all)."""
 
     tag: Tag
     source: Source

@@ -27,7 +27,7 @@ TagSet = frozenset[Tag]
 _CHOICES = 500
 _FIREBASE_ID = re.compile(r"[A-Za-z0-9]{20}")
 _LOCATION_IN_PROSE = re.compile(r"(?<![-\w])([Ll]ocation(?:(?:'s)? than)? )([\w-]+)")
-"""Not the option `--location ID` of a command: there the id is what is to be typed."""
+"""Not the option `--location ID` of a command: there a name would not be the id to type."""
 
 _PLACE = re.compile(r"(.+?):([1-9][0-9]*)(?::([1-9][0-9]*))?", re.DOTALL)
 
@@ -43,6 +43,7 @@ def fold_spelling(tag: str) -> str:
     text = unicodedata.normalize("NFKC", tag).casefold()
     # a character of the category Cf shows nothing: two tags that differ by one look the same
     shown = "".join(" " if char.isspace() else char for char in text if unicodedata.category(char) != "Cf")
+    # once more: a character that case folding made may have another normal form
     return unicodedata.normalize("NFKC", " ".join(shown.split()))
 
 
@@ -63,6 +64,7 @@ def location_label(location: LocationId, name: str) -> str:
 
 def name_locations(text: str, names: Mapping[LocationId, str]) -> str:
     """The text with the label of each location where it has `location ID`."""
+    # most texts name no location: these are spared the search
     if not names or "ocation " not in text:
         return text
     return _LOCATION_IN_PROSE.sub(lambda match: match[1] + _label(match[2], names), text)
@@ -75,12 +77,13 @@ def _label(text: str, names: Mapping[LocationId, str]) -> str:
 
 def closest_name(name: str, known: Collection[str]) -> str:
     """The name that was probably meant; empty where none is close, or there are too many to choose from."""
+    # each comparison is slow: among a million contact ids none is looked for
     close = get_close_matches(name[:100], known, n=1, cutoff=0.6) if len(known) <= _CHOICES else []
     return close[0] if close else ""
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
-    """A hint that names what was probably meant; empty where nothing is."""
+    """A hint with the name that was probably meant; empty where none is close."""
     close = closest_name(name, known)
     return f"did you mean {close!r}?" if close else ""
 
@@ -97,6 +100,7 @@ def parse_instant(text: str) -> Instant:
     if moment.tzinfo is None:
         raise ValueError(f"no time zone in {text!r}")
     try:
+        # a time just after the first year began may be before it in UTC
         return Instant(round(moment.astimezone(UTC).timestamp() * 1000))
     except OverflowError:
         raise ValueError(f"no such time in UTC: {text!r}") from None

@@ -100,12 +100,15 @@ def classify_rows(
 
 
 def _judge_rows(action: Action, wanted: TagSet, rows: list[ResponseRow]) -> ContactOutcome:
+    # two rows of one contact cannot both be its answer, and neither is known to be
     if len(rows) != 1:
         return ContactOutcome(Outcome.IN_DOUBT, f"{len(rows)} rows in the answer" if rows else "no row in the answer")
     row = rows[0]
+    # an error that changed tags all the same is not believed either way
     if row.type == "error" and (row.added or row.removed):
         return ContactOutcome(Outcome.IN_DOUBT, "an error row that tells of a change")
     if row.type == "error":
+        # a message that is not documented may be of any kind: it tells nothing of the effect
         rejection = REJECTIONS.get(row.message.lower())
         message = row.message or "an error without a message"
         return ContactOutcome(Outcome.REJECTED if rejection else Outcome.HELD, message, rejection)
@@ -130,6 +133,7 @@ def _judge_success(action: Action, wanted: TagSet, row: ResponseRow) -> ContactO
     adding = action is Action.ADD
     changed, opposite = (row.added, row.removed) if adding else (row.removed, row.added)
     expected = wanted - row.old if adding else wanted & row.old
+    # an add that removes, or a change other than old tags and request allow, tells of another request or of a bug there
     if opposite or (changed != expected and not _respelt(action, wanted, row.old, changed)):
         return ContactOutcome(Outcome.IN_DOUBT, "a row that contradicts the request")
     return ContactOutcome(
@@ -157,10 +161,11 @@ class Refusal:
 
 
 def read_refusal(status: int, said: Iterable[str], token: str, *, page: bool = False) -> Refusal:
-    """`token`: what it is called, and where it is held; never the token itself. `page`: the answer is a web page."""
+    """`token`: its name and where it is held, never the token itself. `page`: the answer is a web page."""
     if page:
         meaning = "this is a web page and no answer of the API: a firewall, a proxy or a sign-in refuses"
         return Refusal(RefusalKind.PAGE, meaning, "see api.base_url, and what network and proxy let through")
+    # the status is the same for all of them; the scope is asked first, as its message names the token too
     words = " ".join(said).lower()
     if "scope" in words:
         remedy = "give it the scopes contacts.readonly and locations/tags.readonly, and contacts.write to apply"
@@ -175,7 +180,7 @@ def read_refusal(status: int, said: Iterable[str], token: str, *, page: bool = F
 
 
 def called(held_in: str) -> str:
-    """What a token is called that is held there; `held_in` empty: that is not known."""
+    """The name of a token in messages; `held_in` is empty where its place is not known."""
     return f"{THE_TOKEN} from {held_in}" if held_in else THE_TOKEN
 
 
@@ -198,7 +203,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A reason and the places that asked for it (none where nobody declares the tag any more)."""
+    """A reason and the places that asked for it (none where no set declares the tag any more)."""
 
     reason: Reason
     sources: tuple[Source, ...] = ()

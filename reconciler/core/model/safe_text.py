@@ -37,10 +37,12 @@ _TOKEN = re.compile(r"\bpit-[0-9A-Fa-f-]{8,}|\beyJ[\w-]{8,}(?:\.[\w-]*)*")
 
 
 def printable(text: str) -> str:
-    """The text in one line, as readers see it: what is not printable, or turns the direction of writing, is shown as
-    `\\u{…}`, and so is a mark at its beginning, which would combine with what stands before it; a backslash is doubled,
-    so that the text can be recovered.
+    """The text in one line, as readers see it.
+
+    A character that is not printable, or turns the direction of writing, is shown as `\\u{…}`, and so is a mark at the
+    beginning, which would combine with the text before it; a backslash is doubled, so that the text can be recovered.
     """
+    # a mark at the beginning would change the character that our own text put before it
     bare = _combines(text[:1])
     if text.isprintable() and "\\" not in text and not bare:
         return text
@@ -63,6 +65,7 @@ def json_line(document: object) -> str:
     `##` opens a command of Azure Pipelines wherever it stands in a line. In JSON it can only stand in a string, where
     an escape says the same.
     """
+    # ASCII: a control character in a text of the CRM reaches no terminal as such
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=True)
     return text.replace("##", r"#\u0023") + "\n"
 
@@ -106,6 +109,7 @@ def _encoded(text: str) -> str:
 
 
 def _bytes(char: str) -> bytes:
+    # half of a surrogate pair, which an answer may hold, has no UTF-8 of its own
     return char.encode("utf-8", "replace")
 
 
@@ -129,4 +133,5 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def _without_secrets(argument: str) -> str:
+    # a URL's user part goes as a whole: a token alone may stand there, without a password
     return _TOKEN.sub(_STARS, redacted(_USER.sub(f"{_STARS}@", argument)))

@@ -47,7 +47,7 @@ class Guard(StrEnum):
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """What it holds for, and may be lifted on: the location as a whole (empty), a tag, a set."""
+        """The scopes that it holds for, and may be lifted on: the location as a whole (empty), a tag, a set."""
         return _SCOPES.get(self, ("", "tag"))
 
 
@@ -115,11 +115,7 @@ class SettingOrigin:
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """How the API is spoken to. Times in seconds; `settle_s`: how long an effect in doubt may still land.
-
-    `reserve_pct`: the part of every limit that is left to the location's other integrations. `company_id`: the agency
-    whose tokens the locations' tokens are, empty where they are the locations' own.
-    """
+    """The API's address, limits and times, which are in seconds."""
 
     base_url: str = "https://services.leadconnectorhq.com"
     version: str = "2021-07-28"
@@ -128,9 +124,15 @@ class ApiSettings:
     requests_per_10s: int = 100
     requests_per_day: int = 200_000
     reserve_pct: float = 3
+    """The percentage of every limit that is left to the location's other integrations."""
+
     company_id: str = ""
+    """The agency that the locations' tokens belong to; empty where they are the locations' own."""
+
     timeout_s: int = 60
+
     settle_s: int = 90
+    """How long a request in doubt may still take effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ class ApplySettings:
 class LocationSettings:
     """One location: a name for people, and where its token comes from (a command's output before a variable).
 
-    `company_id`: the agency whose token it is, empty for a token of the location's own, None where `api` tells.
+    `company_id`: the agency that its token belongs to, empty for a token of the location's own, None where `api` tells.
     `lineage`: the one that its state must have, None where any will do.
     """
 
@@ -183,8 +185,9 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedDrift:
-    """Drift that somebody else makes on purpose. `tag` is a tag or a pattern such as `wf-*`; no `classes`: all; no
-    `set`: on everybody.
+    """Drift that another integration makes on purpose.
+
+    `tag` is a tag or a pattern such as `wf-*`; without `classes` all are expected, without `set` on all contacts.
     """
 
     tag: str
@@ -200,7 +203,7 @@ class ExpectedDrift:
 class Settings:
     """All settings. `rules` are the tag rules shared by all locations; `origins` by key, such as `api.base_url`.
 
-    `contact_url`: where the CRM shows a contact, as `core.contact_page`; empty where nobody says.
+    `contact_url`: where the CRM shows a contact, as `safe_text.contact_page`; empty where it is not set.
     """
 
     state: str = DEFAULT_STATE
@@ -223,14 +226,15 @@ class Settings:
         return self.origins.get(key, SettingOrigin())
 
     def location(self, location: LocationId) -> LocationSettings:
-        """What is said of a location; the defaults where nothing is."""
+        """The settings of a location; the defaults where it has none."""
         return self.locations.get(location) or LocationSettings(location, Source("default"))
 
     def find_location(self, given: str) -> LocationId:
-        """The location that is called so, or has this id; raises UsageError where several are called so.
+        """The location with this name or id; raises UsageError where several have the name.
 
-        Upper and lower case count alike in a name. What is neither is taken for an id: the state may know it.
+        Upper and lower case count alike in a name. A text that is neither is taken for an id: the state may know it.
         """
+        # an id rules over a name: another location may be named like it
         if given in self.locations:
             return LocationId(given)
         named = sorted(
@@ -248,11 +252,12 @@ class Settings:
         return location_label(location, self.location(location).name)
 
     def names(self) -> dict[LocationId, str]:
-        """What people call the locations; those that have no name are left out."""
+        """The names of the locations; those without a name are left out."""
         return {location: place.name for location, place in self.locations.items() if place.name}
 
     def company(self, location: LocationId) -> str:
-        """The agency whose token the location's is; empty where it is the location's own."""
+        """The agency that the location's token belongs to; empty where it is the location's own."""
+        # empty is an answer too: a token of the location's own, where the others have an agency's
         own = self.location(location).company_id
         return self.api.company_id if own is None else own
 

@@ -1,1 +1,1 @@
-"""What reading contacts tells: drift, whose doing it was, whether a search was complete, diagnosis."""
+"""Conclusions from reading contacts: drift and its causes, whether a search was complete, diagnosis."""

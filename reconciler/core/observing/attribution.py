@@ -2,7 +2,7 @@
 
 Rules
 1. Others changed a tag where an answer's `oldTags` differ from what the answer before it, of the same contact, left.
-2. Holders are counted among the contacts that the runs were told of: a contact that never answered is not "no tags".
+2. Holders are counted among the contacts of answers: a contact that was never in one is not "no tags".
 3. Runs that were answered nothing, or whose rows were given up, have no point in a trend.
 """
 
@@ -55,10 +55,11 @@ def _by_contact(pairs: Iterable[Pair]) -> dict[ContactId, set[Tag]]:
 def _backwards(
     runs: Sequence[RunRecord], batches: Callable[[str], Sequence[BatchRecord]], wanted: Collection[ContactId]
 ) -> Iterator[tuple[RunRecord, BatchRecord]]:
-    """The batches of the runs, the last one first, for as long as anything is wanted."""
+    """The batches of the runs, the last one first, while pairs are wanted."""
     for run in reversed(runs):
         if not wanted:
             return
+        # the rows of older runs are given up: their batches tell nothing any more
         if run.rows:
             yield from ((run, batch) for batch in reversed(batches(run.id)))
 
@@ -68,10 +69,12 @@ def _take(batch: BatchRecord, run: RunRecord, wanted: dict[ContactId, set[Tag]],
     tags = frozenset(batch.tags)
     for contact in batch.answers.keys() & wanted.keys():
         verdict = batch.answers[contact].verdict
+        # a row in doubt does not show that the pair was ever as it should be
         if verdict is None or verdict.outcome not in SETTLED:
             continue
         for tag in wanted[contact] & tags:
             found[contact, tag] = setter
+        # the walk goes backwards: the first batch found is the last that set the pair
         wanted[contact] -= tags
         if not wanted[contact]:
             del wanted[contact]
@@ -82,8 +85,8 @@ def added_by_others(
 ) -> set[Pair]:
     """The pairs that were absent when an answer last told so, and that no request of ours added since.
 
-    They are known to be there now. Of a pair that every answer showed, or none told of, nobody can say who put it
-    there. The runs come with the oldest first.
+    They are known to be there now. The origin of a pair that every answer showed, or none told of, is unknown. The runs
+    come with the oldest first.
     """
     found: set[Pair] = set()
     wanted = _by_contact(pairs)
@@ -104,6 +107,7 @@ def _take_absent(batch: BatchRecord, wanted: dict[ContactId, set[Tag]], found: s
         else:
             absent = tags - verdict.observed
             found |= {(contact, tag) for tag in absent}
+            # absent: others added it since; added by us then: it is ours
             decided = absent | (tags & verdict.added)
         tags -= decided
         if not tags:
@@ -138,6 +142,7 @@ def compute_trend(logs: Iterable[RunLog]) -> Trend:
             now = verdict.observed or frozenset()
             ours += len(verdict.added) + len(verdict.removed)
             before = last.get(contact)
+            # the first answer of a contact has no earlier one to differ from: it shows no change by others
             theirs += len(before ^ (verdict.old or frozenset())) if before is not None else 0
             _move(holders, before or frozenset(), now)
             last[contact] = now

@@ -1,6 +1,6 @@
-"""What `doctor` finds out: small judgements on what was asked of token, API, clock, limits, state and lock. Pure.
+"""The findings of `doctor`: small judgements on answers about token, API, clock, limits, state and lock. Pure.
 
-Rule: a remark says what was found, and in `remedy` what to do about it; no token is ever part of either.
+Rule: a remark states a fact, and in `remedy` the way out; no token is ever part of either.
 """
 
 from __future__ import annotations
@@ -55,8 +55,10 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What came of one reading request. `problem`: None where it was answered as a refresh needs it. `date`: the API's
-    time, where it told."""
+    """The result of one reading request.
+
+    `problem`: None where it was answered as a refresh needs it. `date`: the API's time, where it told.
+    """
 
     problem: ApiError | None = None
     date: Instant | None = None
@@ -109,13 +111,14 @@ def token_remark(search: Answered, held_in: str) -> Remark:
     if refusal is not None and refusal.kind is RefusalKind.TOKEN:
         said = "; ".join(search.problem.said) if search.problem else ""
         return bad("token", f"{refusal.meaning}: 401 {said}".strip(), refusal.remedy, ExitCode.AUTH)
+    # a missing scope, or another location, is told of a token that the API knows
     if search.problem is None or (refusal is not None and refusal.kind in (RefusalKind.SCOPE, RefusalKind.PLACE)):
         return good("token", f"from {held_in}: the API knows it")
     return unknown("token", f"from {held_in}: nothing was answered that tells of it")
 
 
 def read_remark(scope: str, answered: Answered, held_in: str, *, needed: bool) -> Remark:
-    """Whether the token may read; `scope` is what HighLevel calls the right to. Not `needed`: nice to have."""
+    """Whether the token may read; `scope` is HighLevel's name of that right. Not `needed`: nice to have."""
     subject, problem = f"scope {scope}", answered.problem
     if problem is None:
         return good(subject, "granted: a read was answered")
@@ -130,8 +133,9 @@ def read_remark(scope: str, answered: Answered, held_in: str, *, needed: bool) -
 
 
 def write_remark(told_at: Instant | None, token: Remark) -> Remark:
-    """`told_at`: when a write was last answered, as far as the state knows; `token`: what the token is worth now."""
+    """`told_at`: when a write was last answered, as far as the state knows; `token`: the remark on the token."""
     subject, at = "scope contacts.write", "" if told_at is None else f"{iso(told_at)[:19].replace('T', ' ')}Z"
+    # an answered write proves the scope of the token of then, which may be another one now
     if at and token.verdict is not CheckStatus.GOOD:
         return unknown(subject, f"a write was last answered {at}; of the token as it is: see above")
     if at:
@@ -164,6 +168,7 @@ def clock_remark(server: Instant | None, before: Instant, after: Instant) -> Rem
         return watch("clock", "the API told no time", "see that this machine's clock is kept by NTP")
     # the Date header has whole seconds: it may be up to one behind
     early, late = before - server - 1000, server - after
+    # between leaving and answer the server's clock may be anywhere: only what is beyond both counts
     off = max(early, late, 0)
     if off <= SKEW_MS:
         return good("clock", f"within {SKEW_MS // 1000} s of the API's")
@@ -173,7 +178,8 @@ def clock_remark(server: Instant | None, before: Instant, after: Instant) -> Rem
 
 
 def limit_remarks(told: Quota, api: ApiSettings) -> list[Remark]:
-    """What the headers of an answer tell of the rate limit, against the settings."""
+    """The rate limit by the headers of an answer, against the settings."""
+    # no header at all: a proxy may have dropped them, so it is worth a look and no failure
     if told.limit is None and told.daily_limit is None:
         return [watch("limits", "the API told none", "the settings api.requests_per_10s and …_per_day hold")]
     return [*_pace(told, api), *_daily(told, api)]

@@ -1,14 +1,14 @@
-"""What others did: how the observed tags of a location differ from what the last apply left.
+"""The doing of others: how the observed tags of a location differ from the tags that the last apply left.
 
 Rules
-1. Drift is what a plan would mend, told by who moved: `pending`: the manifests did; `missing` and `unexpected`:
-   others did; and what it would not: `tolerated` and `foreign` tags, `flapping` pairs, `unreachable` contacts.
+1. Drift is the changes of a plan, told by cause: `pending`: the manifests moved; `missing` and `unexpected`: others
+   did; and differences that a plan leaves: `tolerated` and `foreign` tags, `flapping` pairs, `unreachable` contacts.
 2. A pair in the ledger that is observed gone is `missing`. A tag to remove that is not in the ledger, and was not
-   there when it was last observed before, is `unexpected`; so is an exclusive tag on whom we never gave it to.
-3. What was never observed is `unobserved`, what was observed too long ago `stale`: never "no drift". A pair that a
-   request of unknown effect was about is `held` until somebody looks.
+   there when it was last observed before, is `unexpected`; so is an exclusive tag that the contact never got from us.
+3. A contact never observed is `unobserved`, one observed too long ago `stale`: never "no drift". A pair that a request
+   of unknown effect was about is `held` until a reading.
 4. A contact that is not there has no other drift.
-5. Who moved is told by the journal too (`attribute_drift`): what others did stays theirs after an apply saw it.
+5. The cause is told by the journal too (`attribute_drift`): a change by others stays theirs after an apply saw it.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def find_drift(
     stale_before: Instant | None = None,
     foreign: bool = False,
 ) -> DriftReport:
-    """`earlier`: what was known, before a refresh, of the contacts that it read; None without a refresh.
+    """The drift of a location.
 
-    `now`: without it nothing is flapping. `stale_before`: who was not observed since is stale. `foreign`: tell the tags
-    that nobody here manages, too.
+    `earlier`: the states, before a refresh, of the contacts that it read; None without a refresh. `now`: without it no
+    pair is flapping. `stale_before`: a contact not observed since is stale. `foreign`: report unmanaged tags, too.
     """
     desired, selection, observed = (
         state.spelling.spell_desired(desired),
@@ -106,6 +106,7 @@ def _moved(
             for drift, contacts in _classified(change, there, observed, earlier):
                 groups[drift, change.tag, change.reason].extend(contacts)
     for deferral in found.deferrals:
+        # other deferrals wait for an observation: which of the tags the contacts carry is not known
         if deferral.reason in _REMOVED_LATER:
             for tag in deferral.tags:
                 carriers = (each for each in deferral.contacts if tag in (observed[each].observed or ()))
@@ -121,10 +122,12 @@ _REMOVED_LATER = (DeferralReason.UNTIL_SETTLED, DeferralReason.UNTIL_REPLACED)
 def _classified(
     change: Change, contacts: Sequence[ContactId], observed: ContactStates, earlier: Mapping[ContactId, ContactState]
 ) -> Iterator[tuple[DriftClass, Sequence[ContactId]]]:
-    """The contacts that need a change, by who moved."""
+    """The contacts that need a change, by cause."""
     if change.action is Action.ADD:
+        # the ledger remembers that we once added it: only others can have removed it
         yield DriftClass.MISSING if change.reason is Reason.RESTORED else DriftClass.PENDING, contacts
         return
+    # that the pair is not in the ledger is proof enough: we never gave the tag to the contact
     if change.reason is Reason.EXCLUSIVE:
         others = {each for each in contacts if change.tag not in observed[each].ledger}
     else:
@@ -174,6 +177,7 @@ def _ages(
     seen: list[tuple[Instant, int]] = []
     for index, contacts in alike.items():
         known = observed.patterns[index]
+        # a contact that the API refuses is unreachable already, and listed once
         if known.observed_at is None or known.observed is None:
             unseen = [each for each in contacts if each not in evidence.gone and known.quarantine is None]
             groups[DriftClass.UNOBSERVED, Tag(""), ""].extend(unseen)
@@ -190,6 +194,7 @@ def find_left_alone(
 ) -> Iterator[tuple[Tag, bool, Sequence[ContactId]]]:
     """Tag, whether it is owned, and contacts that carry it so."""
     owned = owned_in(desired, observed, selection)
+    # worked out once for contacts with the same wish and the same state
     alike: defaultdict[tuple[int, int], list[ContactId]] = defaultdict(list)
     for contact in select_contacts(desired, selection) if selection.sets else observed.contacts:
         alike[desired.contacts.get(contact, -1), observed.contacts.get(contact, 0)].append(contact)

@@ -43,11 +43,7 @@ class Drifted:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """The drift of one location. `oldest`, `newest`: observations of declared contacts. `incomplete`: why a search
-    proves nothing of those it did not show; `waiting`: exclusive tags whose other holders nobody looked for;
-    `older_rows`: what a search told that was set aside. `applied`: whether an apply of the location is known: without
-    one nothing tells what others changed.
-    """
+    """The drift of one location."""
 
     location: LocationId
     serial: int
@@ -56,19 +52,27 @@ class DriftReport:
     oldest: Instant | None
     newest: Instant | None
     refreshed: bool
+
     incomplete: str = ""
+    """Why a search proves nothing of the contacts that it did not show."""
+
     waiting: tuple[Tag, ...] = ()
+    """The exclusive tags without a search for their other holders."""
+
     older_rows: OlderRows | None = None
+    """The rows of a search that were set aside."""
+
     applied: bool = True
+    """Whether an apply of the location is known: without one no change can be told to be of others."""
 
     def count(self, drift: DriftClass) -> int:
-        """Pairs, or contacts where the class is of whole contacts; without what is expected."""
+        """Pairs, or contacts where the class is of whole contacts; without expected drift."""
         return sum(len(each.contacts) for each in self.drifted if each.drift is drift and each.expected is None)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a refresh told besides tags. `gone`: declared contacts that are not there, and why."""
+    """The results of a refresh other than tags. `gone`: declared contacts that are not there, and why."""
 
     searched: Searched = NOT_SEARCHED
     gone: Mapping[ContactId, str] = field(default_factory=dict)
@@ -98,7 +102,7 @@ def attribute_drift(
     runs: Sequence[RunRecord],
     batches: Callable[[str], Sequence[BatchRecord]],
 ) -> DriftReport:
-    """Each class of others' doing by the run that last set the pair. `earlier`: what was known before a refresh."""
+    """Each class of others' doing by the run that last set the pair. `earlier`: the states before a refresh."""
     report = _attributed(report, observed, runs, batches)
     setters: dict[Action, dict[Pair, Setter]] = {}
     for action in Action:
@@ -133,6 +137,7 @@ def _attributed(
     groups: defaultdict[tuple[int, Tag, str], list[ContactId]] = defaultdict(list)
     for drifted in report.drifted:
         for contact in drifted.contacts:
+            # a removal that the manifests call for is pending, but for a tag that others brought meanwhile
             theirs = _is_pending_removal(drifted) and (contact, drifted.tag) in others
             drift = DriftClass.UNEXPECTED if theirs else drifted.drift
             groups[_CLASSES.index(drift), drifted.tag, drifted.reason].append(contact)
@@ -178,6 +183,7 @@ def _by_setter(
 
 def _still(each: Drifted, before: ContactState | None, setter: Setter | None, action: Action) -> Instant | None:
     """When the pair was last known to be as it should."""
+    # the later of both proofs: our write, and an observation before the refresh
     proofs = [] if setter is None else [setter.at]
     there = action is Action.ADD
     if before is not None and before.observed is not None and before.observed_at is not None:
@@ -219,6 +225,7 @@ def _parts(each: Drifted, entries: Sequence[Entry], spelling: Spelling) -> Itera
         if not named or (entry.classes and each.drift not in entry.classes):
             continue
         known = left if members is None else tuple(contact for contact in left if contact in members)
+        # an entry without a set takes all: no later entry can expect the rest
         left = () if members is None else tuple(contact for contact in left if contact not in members)
         if known:
             yield replace(each, contacts=known, expected=entry.reason or str(entry.source))

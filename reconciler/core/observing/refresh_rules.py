@@ -2,10 +2,10 @@
 
 Rules
 1. An index that lags is not asked where the answer must be of this moment: an apply is never verified by it, a doubt
-   never settled (but for adds that it shows, see `searching.py`), and no age below the lag promised.
+   never settled (but for adds that it shows, see `search.py`), and no age below the lag promised.
 2. `auto` takes the method that needs fewer requests, of those that are allowed.
-3. Who was observed within `max_age` is not read again.
-4. A row of a search replaces nothing newer. Where it contradicts what is newer, it is counted and told; `auto` reads
+3. A contact that was observed within `max_age` is not read again.
+4. A row of a search replaces no newer observation. Where it contradicts one, it is counted and told; `auto` reads
    the contact by id, unless so many are contradicted that the index is behind as a whole.
 """
 
@@ -28,7 +28,7 @@ INDEX_LAG_MS = 300_000
 PAGE = 500
 
 MOST_READ_AGAIN = 500
-"""So many contacts whose rows were set aside are read by id; where there are more, the index is behind a large run."""
+"""So many contacts with rows that were set aside are read by id; more of them mean an index behind a large run."""
 
 Contradicted = Callable[[Iterable[ObservedContacts]], Sequence[ContactId]]
 
@@ -54,21 +54,28 @@ class UnreachableReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RefreshRequest:
-    """What a refresh of one location is for.
-
-    `contacts`: whom to observe anew. `doubtful`: those of them that only a reading of the moment settles. `exclusive`:
-    tags whose holders are to be found. `known`: how many contacts the location has at least. `lagging`: whether an
-    index that lags may answer. `everybody`: everybody in the location is to be observed, by a search. `contradicted`:
-    of whom something newer is known than is read, and something else.
-    """
+    """The purpose of a refresh of one location."""
 
     method: Method
+
     contacts: tuple[ContactId, ...]
+    """The contacts to observe anew."""
+
     doubtful: tuple[ContactId, ...] = ()
+    """Those of them that only a reading of the moment settles."""
+
     exclusive: TagSet = frozenset()
+    """The tags with holders to be found."""
+
     known: int = 0
+    """The number of contacts that the location has at least."""
+
     lagging: bool = True
+    """Whether an index that lags may answer."""
+
     everybody: bool = False
+    """Whether all contacts of the location are to be observed, by a search."""
+
     contradicted: Contradicted = contradict_nothing
 
     @property
@@ -78,11 +85,11 @@ class RefreshRequest:
 
 @dataclass(frozen=True, slots=True)
 class RefreshResult:
-    """What a refresh learnt.
+    """The findings of a refresh.
 
-    `gone`: contacts that reading one by one did not find; `unread`: those that it could not read, and why. `shown`:
-    everybody, by a complete search that began at `began` less the lag; None where there was none, and then `incomplete`
-    says why, if there was one at all.
+    `gone`: contacts that reading one by one did not find; `unread`: those that it could not read, and why. `shown`: all
+    contacts, by a complete search that began at `since`, the lag taken off; None without one, and then `incomplete`
+    says why, if there was a search at all.
     """
 
     seen: tuple[ObservedContacts, ...] = ()
@@ -98,6 +105,7 @@ class RefreshResult:
         found = dict(self.gone)
         if self.shown is not None and self.since is not None:
             for contact in declared:
+                # an observation after the search began shows the contact, also if the search did not
                 at = observed[contact].observed_at
                 if contact not in self.shown and (at is None or at < self.since):
                     found.setdefault(contact, UnreachableReason.UNSHOWN)
@@ -129,9 +137,10 @@ def may_search(*, max_age_ms: int | None, verifies: bool) -> bool:
 
 
 def method_without_count(wanted: RefreshRequest) -> Method | None:
-    """The method, where it is clear before anybody knows how many contacts the location has."""
+    """The method, where it is clear before the location's contacts are counted."""
     if wanted.method is not Method.AUTO:
         return wanted.method
+    # reading them one by one costs no more than the pages alone would
     if not wanted.lagging or len(wanted.contacts) <= count_pages(wanted.known) + len(wanted.doubtful):
         return Method.GET
     return None
@@ -147,12 +156,13 @@ def list_outdated(contacts: Iterable[ContactId], observed: ContactStates, before
     """Those not observed since `before`, in doubt, or never; all of them where there is no such instant."""
     if before is None:
         return list(contacts)
+    # asked once a state: a million contacts share a few thousand
     old = [known.observed_at is None or known.observed_at < before or bool(known.doubt) for known in observed.patterns]
     return [contact for contact in contacts if old[observed.contacts.get(contact, 0)]]
 
 
 def contradicted_by(seen: Iterable[ObservedContacts], observed: ContactStates, spelling: Spelling) -> list[ContactId]:
-    """The contacts whose state is newer than the observation, and differs from it."""
+    """The contacts with a state that is newer than the observation, and differs from it."""
     found = []
     for each in map(spelling.spell_observed, seen):
         for contact in each.contacts:
@@ -164,8 +174,10 @@ def contradicted_by(seen: Iterable[ObservedContacts], observed: ContactStates, s
 
 def choose_rereads(wanted: RefreshRequest, contradicted: Iterable[ContactId]) -> tuple[ContactId, ...]:
     """The contacts with rows that were set aside that are read by id."""
+    # these are read by id in any case
     settled = set(wanted.doubtful)
     again = (set(contradicted) & set(wanted.contacts)) - settled
+    # a user who asked for `search` gets no read by id
     few = wanted.method is Method.AUTO and len(again) <= MOST_READ_AGAIN
     return tuple(sorted(again)) if few else ()
 
@@ -176,10 +188,11 @@ def list_doubtful(contacts: Iterable[ContactId], observed: ContactStates) -> lis
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What a refresh stored. `read`: contacts whose tags were told; `changed`: those of whom that is news.
+    """The result of a refresh that was stored.
 
-    `since`: the oldest of what was read; `run`: its id in the history, empty where nothing had to be read. `unread`:
-    contacts that could not be read, and why. `older_rows`: what a search told that was set aside.
+    `read`: contacts with tags that were told; `changed`: those with other tags than before. `since`: the oldest
+    reading; `run`: its id in the history, empty where no contact had to be read. `unread`: contacts that could not be
+    read, and why. `older_rows`: the rows of a search that were set aside.
     """
 
     location: LocationId
@@ -196,7 +209,7 @@ class Refreshed:
 def record_observations(
     observed: ContactStates, seen: Iterable[ObservedContacts], *, settle_ms: int = SETTLE_MS
 ) -> dict[ContactId, ContactState]:
-    """Takes observations in, one after the other, so that the newest of a contact wins; what is news by them."""
+    """Records observations, one after the other, so that the newest of a contact wins; the states that changed."""
     changed: dict[ContactId, ContactState] = {}
     for each in seen:
         known = each.apply_to(observed, settle_ms=settle_ms)

@@ -1,14 +1,14 @@
-"""A search of contacts: whether it is complete, what a row proves of a doubt, and where it is cheaper than reading.
+"""A search of contacts: whether it is complete, the doubts that a row settles, and where it is cheaper than reading.
 
 Rules
 1. An index that lags can hide a tag that was added, and show one that was removed lately. So a row shows an add to have
-   landed where the row is younger than the request, whatever was before; and where the tag was seen absent so long ago
-   that the row cannot be from before that.
+   come to be where the row is younger than the request; and where the tag was seen absent so long ago that the row
+   cannot be from before that.
 2. Nothing else follows from a search: a tag that a row lacks may have been added, one that it has may be removed since.
    Removals in doubt, and adds that no row shows, are settled by reading.
 3. The cheaper way is the one that takes less time at the rate limit: a page follows the one before, reads do not wait
    for one another.
-4. A row is a fact of its own, whatever becomes of the rest of the scan.
+4. A row is a fact of its own, even in a scan that is not complete.
 5. A scan is complete when it came to its end, every page counted the same total, no contact and no cursor came twice,
    all rows were of the location, and as many contacts came as were counted.
 6. A search that goes on after twice as many pages as the contacts it counted need, and one, is ended, and not complete.
@@ -38,24 +38,26 @@ NONE: TagSet = frozenset()
 
 
 def provable_adds(known: ContactState, adds: TagSet, before: TagSet, asked: Instant) -> TagSet:
-    """Those of `adds`, all that is in doubt on the contact, that a row asked for then may show to have landed.
+    """Those of `adds`, all tags in doubt on the contact, that a row asked for then may prove to have come to be.
 
-    `before`: what was observed of it before, spelt as we send it.
+    `before`: its tags by the observation before, spelt as we send them.
     """
     if known.doubt != adds or known.doubt_at is None:
         return NONE
     oldest = asked - INDEX_LAG_MS
+    # even an index that lags as far as it may has seen the request by then
     if oldest >= known.doubt_at:
         return adds
     if known.observed is None or known.observed_at is None or known.observed_at > oldest:
         return NONE
+    # a tag that was there before may be shown from before: it proves nothing
     return adds - before
 
 
 def record_search_row(
     known: ContactState, seen: TagSet, tags: TagSet, asked: Instant, *, settle_ms: int
 ) -> ContactState:
-    """What is known once a row with these `tags` showed the adds `seen`; the others stay in doubt."""
+    """The state once a row with these `tags` showed the adds `seen`; the others stay in doubt."""
     at = Instant(asked - INDEX_LAG_MS)
     if known.observed_at is None or at >= known.observed_at:
         after = record_observation(known, tags, at=at, origin=ObservationOrigin.SEARCH, settle_ms=settle_ms)
@@ -68,7 +70,7 @@ def record_search_row(
 
 @dataclass(frozen=True, slots=True)
 class Searches:
-    """For one tag each, or for everybody; `pages`: how many requests they take, as far as is known."""
+    """Searches for one tag each, or for all contacts; `pages`: the requests that they take, as far as is known."""
 
     tags: tuple[Tag, ...] = ()
     pages: int = 0
@@ -94,6 +96,7 @@ def _by_tag(groups: Counter[TagSet], holders: Mapping[Tag, int], rate: Rate) -> 
         for tags, number in left.items():
             shown.update(dict.fromkeys(tags & holders.keys(), number))
         tag = max(sorted(shown), key=shown.__getitem__, default=EVERYBODY)
+        # a greedy choice: it ends where the tag that shows the most contacts does not pay
         if searching_ms(number := count_pages(holders.get(tag, 0)), rate) >= reading_ms(shown[tag], rate):
             break
         chosen = Searches((*chosen.tags, tag), chosen.pages + number)
@@ -103,6 +106,7 @@ def _by_tag(groups: Counter[TagSet], holders: Mapping[Tag, int], rate: Rate) -> 
 
 def _holders(observed: ContactStates, tags: TagSet) -> dict[Tag, int]:
     """How many contacts a search for each tag may show, as far as is known."""
+    # counted by state: a million contacts share a few thousand
     alike = Counter(observed.contacts.values())
     holders = dict.fromkeys(tags, 0)
     for index, known in enumerate(observed.patterns):
@@ -148,12 +152,14 @@ class Scan:
         if cursor is not None:
             self._cursors.add(cursor)
         self._pages, self._largest = self._pages + 1, max(self._largest, len(rows))
+        # an index that ignores the cursor would be asked for ever
         if not self.ended and self._pages > 2 * -(-self.total // self._largest) + 1:
             self.ended = True
             self._doubt(f"it went on after {self._pages:,} pages, and {self.total:,} contacts were counted")
         return [self._row(contact, location) for contact, location in rows]
 
     def _row(self, contact: ContactId, location: LocationId) -> bool:
+        # a row without a location is taken: the search asked for one location only
         if location not in (self.location, ""):
             self._doubt("a contact of another location is among the rows")
             return False

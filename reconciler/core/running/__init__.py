@@ -1,1 +1,1 @@
-"""What a run decides on its way: doubts, splits, queue, stops, pace, report."""
+"""The decisions of a run on its way: doubts, splits, queue, stops, pace, report."""

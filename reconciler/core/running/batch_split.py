@@ -40,6 +40,7 @@ class BatchQueue:
         """The batch that starts now; None while there is none that may."""
         while self._ready:
             index = heappop(self._ready)
+            # parked at one contact only: once that is free the others are looked at again
             taken = self._taken(index)
             if taken is None:
                 self._busy.update(self._batches[index].contacts)
@@ -53,6 +54,7 @@ class BatchQueue:
         if self._parked:
             for contact in contacts:
                 for waiting in self._parked.pop(contact, ()):
+                    # the heap puts it back into the plan's order
                     heappush(self._ready, waiting)
         for follower in self._followers.pop(index, ()):
             self._waits[follower] -= 1
@@ -83,6 +85,7 @@ def split_to_caps(batch: Batch, caps: Caps) -> tuple[Batch, ...]:
 
 def halve_batch(batch: Batch, *, contacts_first: bool = False) -> tuple[Batch, Batch] | None:
     """The batch in halves: of its tags where it has several, else of its contacts; None where it is a single pair."""
+    # tags first: a batch has far fewer of them than contacts, so that few requests find a refused one
     if len(batch.tags) > 1 and not (contacts_first and len(batch.contacts) > 1):
         first, second = _halves(batch.tags)
         return replace(batch, tags=first), replace(batch, tags=second)
@@ -136,6 +139,7 @@ def add_trial(
     if not found:
         return tuple(batches), None
     trial, first, second = min(found, key=lambda each: (len(each[0].contacts), len(each[0].tags), *each[1:]))
+    # batches behind the second move up by one; those that waited for it wait for the union
     moved = [first if nth == second else nth - (nth > second) for nth in range(len(batches))]
     kept = [trial if nth == first else batch for nth, batch in enumerate(batches) if nth != second]
     merged = tuple(replace(each, after=tuple(sorted({moved[nth] for nth in each.after}))) for each in kept)
@@ -155,19 +159,22 @@ def _neighbours(batches: Sequence[Batch]) -> Iterator[tuple[int, int]]:
 def _joined(batches: Sequence[Batch], first: int, second: int) -> Batch | None:
     """Both batches in one; None where they share a pair, or the second waits for more than the first."""
     one, other = batches[first], batches[second]
+    # the union would start before a batch that the second must wait for
     if not {*other.after} - {first} <= {*one.after}:
         return None
     contacts, tags = dict.fromkeys((*one.contacts, *other.contacts)), dict.fromkeys((*one.tags, *other.tags))
+    # a rectangle holds no pair that neither batch has
     together = len(contacts) * len(tags) == len(one.contacts) * len(one.tags) + len(other.contacts) * len(other.tags)
     return replace(one, contacts=tuple(contacts), tags=tuple(tags)) if together else None
 
 
 def read_limits(message: str, batch: Batch) -> tuple[int | None, int | None] | None:
-    """How many contacts, and how many tags, a message says that a request may hold; None where it says neither.
+    """The limits of contacts and of tags that a message names; None where it names neither.
 
-    A number that the batch does not exceed is about something else.
+    A number that the batch does not exceed is no limit of it.
     """
     found: dict[str, int] = {}
+    # a sentence that names both contacts and tags does not tell which of them its number limits
     for sentence in re.split(r"[;.]\s", message):
         named = {what.lower() for what in _WHAT.findall(sentence)}
         size = _SIZE.search(sentence)

@@ -1,12 +1,12 @@
-"""What a reading makes of the pairs in doubt on a contact. Pure.
+"""How a reading settles the pairs in doubt on a contact. Pure.
 
 Rules
-1. A doubt is settled by what is read once its request can no longer land: `is_open` says which contacts that may help.
+1. A doubt is settled by a reading once its request can no longer take effect: `is_open` tells where that may help.
 2. As desired: seen. A removal that did not happen may be sent once more.
 3. An addition that is not there may have been, and been consumed by a workflow. It may be sent once more only where
    `dateUpdated` proves the contact untouched since before the request, and tag writes are known to move that date here.
-4. Where nobody knows that yet, the addition is held with the reading, which decides as soon as it is known: a known
-   write of this run tells it, or a contact that still reads as an earlier one left it.
+4. Where that habit is not known yet, the addition is held with the reading, which decides as soon as it is: by a known
+   write of this run, or by a contact that still reads as an earlier one left it.
 5. Times are compared on the server's clock: an answer that was served at S and arrived at A tells that an instant T of
    ours was S - A + T there, or later.
 """
@@ -75,7 +75,7 @@ def _doubts(
 
 
 def may_have_work(plan: LocationPlan) -> bool:
-    """Whether there is something to send, to record, or perhaps to settle."""
+    """Whether there are changes to send or record, or doubts to settle."""
     return not plan.is_empty or bool(plan.observations) or any(each.why == IN_DOUBT for each in plan.held)
 
 
@@ -90,7 +90,7 @@ class ContactReading:
     served: Instant | None
 
     def there(self, ours: Instant) -> Instant | None:
-        """What the server's clock showed at our instant, at the least."""
+        """The time that the server's clock showed at our instant, at the least."""
         return None if self.served is None else Instant(self.served - self.answered + ours)
 
     def undecided(self) -> UndecidedReading:
@@ -125,6 +125,7 @@ def moves_updated(reading: ContactReading, sent: Instant, answered: Instant, lef
 def moved_by_journal(contact: ContactId, reading: ContactReading, trail: Iterable[BatchRecord]) -> bool | None:
     """Whether the last write that is known to have changed the contact moved its date; None where that cannot be told,
     as where the contact does not read as that write left it. `trail`: its batches, in their order."""
+    # only the last known write can be compared: it overwrote the date of those before
     left, write = None, None
     for batch in trail:
         verdict = batch.answers[contact].verdict if contact in batch.answers else None
@@ -142,7 +143,7 @@ def moved_by_journal(contact: ContactId, reading: ContactReading, trail: Iterabl
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The tags of a contact that were in doubt: as desired, to be sent once more, or held; what is known of it now."""
+    """The tags of a contact that were in doubt: as desired, to be sent once more, or held; and its state now."""
 
     seen: TagSet
     again: TagSet
@@ -176,7 +177,7 @@ def settle_doubt(
 
 
 def record_absence(known: ContactState, why: Rejection, at: Instant, *, membership: frozenset[SetName]) -> ContactState:
-    """A contact that is not there to be read; should it come back, so does what is in doubt. `membership`: its sets."""
+    """The state of a contact that is not there to be read; its doubts stay. `membership`: its sets."""
     since = known.quarantined_since or known.quarantined_at or at
     return replace(known, quarantine=why, quarantined_at=at, quarantined_since=since, membership=membership)
 
@@ -189,8 +190,10 @@ def first_doubt(contact: ContactId, tag: Tag, trail: Iterable[BatchRecord]) -> I
 
 
 def sent_to_add(contact: ContactId, tags: TagSet, trail: Iterable[BatchRecord]) -> dict[Tag, bool]:
-    """Whether the last request of unknown effect about each tag was to add it; what the journal does not tell is left
-    out. `trail`: the contact's batches, in their order."""
+    """Whether the last request of unknown effect about each tag was to add it; a tag without one is left out.
+
+    `trail`: the contact's batches, in their order.
+    """
     return {
         tag: batch.action is Action.ADD
         for batch in trail
@@ -200,5 +203,5 @@ def sent_to_add(contact: ContactId, tags: TagSet, trail: Iterable[BatchRecord]) 
 
 
 def is_unclear(answer: Answer) -> bool:
-    """Whether nobody can tell by the answer what the request did."""
+    """Whether the effect of the request is unknown by the answer."""
     return answer.verdict is None or answer.verdict.outcome in _UNCLEAR

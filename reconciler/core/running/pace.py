@@ -1,16 +1,16 @@
-"""Rate-limit arithmetic: a sliding log of our own requests, and what the API says of its limits. Time is injected.
+"""Rate-limit arithmetic: a sliding log of our own requests, and the limits that the API tells. Time is injected.
 
 Rules
-1. A request in flight holds its place: nobody knows yet when the API counts it.
+1. A request in flight holds its place: it is not known yet when the API counts it.
 2. One that was answered is counted by the API between its departure and its end. A part of that time every request
    takes, the same for all; what goes beyond may lie before the counting as well as after it. So a place is free one
    window after the end, less what every recent request took: nothing is wasted where latencies are equal, and no
    window holds more than the limit where they differ.
-3. What the API says of its limits rules over what was configured. Where it counts more requests than are ours, others
-   are at work: their requests hold places too.
+3. The limits that the API tells rule over those configured. Where it counts more requests than are ours, others are at
+   work: their requests hold places too.
 4. The reserve is left to others, of each window and of the day.
 5. A 429 is waited out for as long as `Retry-After` says, or for one window; where that was too short, for one window
-   at least, whatever the headers say is left. It lasts until a request is let through.
+   at least, even where the headers say that requests are left. It lasts until a request is let through.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class _Departure:
 
 @dataclass(slots=True)
 class Pace:
-    """When our requests left and ended, and what the API said.
+    """When our requests left and ended, and the limits that the API told.
 
     Before a request: `wait` (`why` says for what) until it is 0, asking again each time, as requests in flight may hold
-    their places; then `leave`. When it came to its end: `heed_quota` with what the answer says, and `end`. `departed`:
+    their places; then `leave`. When it came to its end: `heed_quota` with the answer's headers, and `end`. `departed`:
     how many left.
     """
 
@@ -71,11 +71,12 @@ class Pace:
         until = self.not_before
         free_at = sorted(free for each in self._log.values() if (free := self._free_at(each, now)) > now)
         if len(free_at) >= self.rate.ours:
+            # that many places must be free again until one more request fits
             until = max(until, free_at[len(free_at) - self.rate.ours])
         return max(0, until - now)
 
     def why(self, now: Instant) -> str:
-        """What the next request waits for: the header that makes it wait, where it is not our own count alone."""
+        """The reason that the next request waits: the header that makes it, where it is not our own count alone."""
         header = self._asked if now < self.not_before else self._limiting_header()
         return f"rate limit: {header}" if header else "rate limit"
 
@@ -90,7 +91,7 @@ class Pace:
         return ""
 
     def why_today(self) -> str:
-        """What a request waits for where nothing is left of the day."""
+        """The reason that a request waits where the day's quota is used up."""
         left = self._daily_remaining
         return "today's quota is used up" + ("" if left is None else f": X-RateLimit-Daily-Remaining: {left}")
 
@@ -112,7 +113,7 @@ class Pace:
             self._learn(max(0, now - departure.left))
 
     def heed_quota(self, quota: Quota, now: Instant) -> None:
-        """Takes in what an answer says."""
+        """Takes in the headers of an answer."""
         self._configured = self._configured or self.rate
         known = {"per_window": quota.limit, "window_ms": quota.window_ms, "per_day": quota.daily_limit}
         self.rate = replace(self.rate, **{key: value for key, value in known.items() if value is not None})
@@ -125,17 +126,20 @@ class Pace:
                 self._log[-self._others] = _Departure(now, ended=now)
         if quota.daily_remaining is not None:
             self._daily_remaining = quota.daily_remaining
+            # requests in flight may not be counted in the header yet
             self._left_today = quota.daily_remaining - self.in_flight
             self._resets = quota.resets_at(now)
 
     def assume(self, sent: int, now: Instant) -> None:
-        """`sent` requests left today before this process; the day has what was configured, until the API says more."""
+        """`sent` requests left today before this process; the day has the configured quota, until the API tells."""
         if self._left_today is None:
             self._left_today, self._resets = self.rate.per_day - sent - self.departed, next_midnight(now)
 
     def heed(self, error: ApiError, now: Instant) -> int | None:
-        """Nothing leaves for as long as the server asks with this error, in milliseconds; None where it does not, or
-        did already when it turned away what left at the same time."""
+        """Lets no request leave for as long as the server asks with this error, in milliseconds.
+
+        None where it does not ask, or did already when it turned away a request that left at the same time.
+        """
         if not isinstance(error, NotApplied):
             return None
         asked = self._window_asked(error, now) if isinstance(error, RateLimited) else error.retry_after_ms
@@ -147,7 +151,7 @@ class Pace:
         return asked
 
     def starved_ms(self, now: Instant) -> int:
-        """For how long no request was let through, where that is longer than anybody waits; else 0."""
+        """For how long no request was let through, where that is too long to wait; else 0."""
         lasted = now - self._refused_since
         return lasted if self._pauses > MOST_PAUSES and lasted >= PATIENCE_MS else 0
 
@@ -159,10 +163,11 @@ class Pace:
             self._refused_since = now
         self._pauses += 1
         asked = error.retry_after_ms or 0
+        # the wait that the header named was too short before: a whole window is the least now
         return asked if asked and self._pauses == 1 else max(asked, self.rate.window_ms)
 
     def left_today(self, now: Instant) -> int | None:
-        """Requests that may still be ours until the daily quota starts anew; None where nobody said anything."""
+        """Requests that may still be ours until the daily quota starts anew; None where it is not known."""
         self._turn_day(now)
         if self._left_today is None:
             return None
@@ -173,6 +178,7 @@ class Pace:
         return self._resets if now < self._resets else next_midnight(now)
 
     def _turn_day(self, now: Instant) -> None:
+        # a request in flight over midnight may be counted on the new day
         if self._left_today is not None and now >= self._resets:
             self._left_today, self._resets = self.rate.per_day - self.in_flight, next_midnight(now)
 
@@ -185,10 +191,12 @@ class Pace:
         window, credit = self.rate.window_ms, self._fastest
         if departure.ended is not None:
             return departure.ended + window - (credit if departure.answered else 0)
+        # in flight: the API may count it as late as at its end, as far as the slowest answer tells
         return max(now, departure.left + self._slowest) + window - credit
 
     def _forget(self, now: Instant) -> None:
         """Places that are free, once no answer on its way can count them any more."""
+        # an answer on its way may count a request that ended before it: its place is kept until then
         gone = [
             ticket
             for ticket, each in self._log.items()
@@ -198,7 +206,7 @@ class Pace:
             del self._log[ticket]
 
     def _learn(self, latency: int) -> None:
-        """What every answer takes is trusted the less, the more answers differ."""
+        """Learns the time that every answer takes, which is trusted the less, the more answers differ."""
         self._latencies.append(latency)
         least, mean = min(self._latencies), sum(self._latencies) // len(self._latencies)
         self._fastest = max(0, least - (mean - least) // 4)

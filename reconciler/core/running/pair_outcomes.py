@@ -77,8 +77,10 @@ class PairOutcomes:
             return
         before = self._of(contact)
         key = (before, tags, outcome)
+        # a million contacts share a few fates: each step from one to the next is worked out once
         after = self._put.get(key)
         if after is None:
+            # an answer is a stronger proof than a reading: seen does not replace it
             firm = (Outcome.APPLIED, Outcome.NOOP) if outcome is Outcome.SEEN else (Outcome.APPLIED,)
             told = frozenset(tag for tag, fate in before if fate in firm)
             kept = frozenset(each for each in before if each[0] not in tags or each[0] in told)
@@ -102,6 +104,7 @@ class PairOutcomes:
         self._findings.append(FailedChange(contact, outcome, action, tuple(sorted(tags)), message))
         if outcome is Outcome.REJECTED:
             self.rejected.add(contact)
+        # no request may hold these pairs: later rounds of this run leave them out
         if outcome is Outcome.NOT_SENT:
             self.given_up[contact] = self.given_up.get(contact, NONE) | tags
         if awaited if awaited is not None else action is Action.ADD:
@@ -136,6 +139,7 @@ class PairOutcomes:
         for contact in list(self._with(Outcome.NOT_SENT)):
             known = observed[contact]
             if known.observed is not None:
+                # of a tag in doubt the observation may be older than the request
                 unsent = self.tags_with(contact, Outcome.NOT_SENT) - known.doubt
                 to_add = unsent & present(contact)
                 self.set_outcome(contact, (to_add & known.observed) | (unsent - to_add - known.observed), Outcome.NOOP)
@@ -153,6 +157,7 @@ class PairOutcomes:
         """The changes that did not end well, and were not settled since; each pair once, with its last message."""
         kept: list[FailedChange] = []
         told: defaultdict[ContactId, set[Tag]] = defaultdict(set)
+        # the last message about a pair is the one that holds
         for each in reversed(self._findings):
             still = self.tags_with(each.contact, each.outcome).intersection(each.tags) - told[each.contact]
             told[each.contact] |= still
@@ -177,6 +182,7 @@ class PairOutcomes:
         """Deferred pairs of contacts of which no answer has told, or that wait for an add that did not end well."""
         for contact in self._with(Outcome.DEFERRED):
             known, deferred = observed[contact], self.tags_with(contact, Outcome.DEFERRED)
+            # once observed, its deferred pairs are planned, but for removals that wait for an add that failed
             if known.observed is not None and not known.doubt:
                 deferred = deferred & known.observed if contact in self.failed else NONE
             if deferred:
@@ -184,6 +190,7 @@ class PairOutcomes:
 
     def _with(self, outcome: Outcome) -> Iterable[ContactId]:
         """The contacts with pairs of that fate; looked for once per pattern."""
+        # a million contacts share a few fates: each is looked at once
         alike = {fates for fates in set(self.fates.values()) if any(fate is outcome for _, fate in fates)}
         return (contact for contact, fates in self.fates.items() if fates in alike) if alike else ()
 

@@ -55,6 +55,7 @@ class Backoff:
         """
         if attempt >= self.retries:
             return None
+        # the draw on top: clients that were told the same wait would come back together
         return (asked_ms or 0) + round(chance * self.ceiling(attempt))
 
     def ceiling(self, attempt: int) -> int:
@@ -64,12 +65,13 @@ class Backoff:
 
 def sent_today(runs: Iterable[RunRecord], now: Instant) -> int:
     """Requests of a location's runs since the last midnight of UTC; a run that lasted over it counts whole."""
+    # too many is the safe side: a run over midnight is not split
     midnight = now // DAY_MS * DAY_MS
     return sum(run.requests for run in runs if (now if run.ended is None else run.ended) >= midnight)
 
 
 def refuse_overrun(location: LocationId, requests: int, pace: Pace, now: Instant) -> None:
-    """Raises QuotaExhausted where so many requests do not fit into what is left of today."""
+    """Raises QuotaExhausted where so many requests do not fit into the rest of today's quota."""
     left = pace.left_today(now)
     if left is None or requests <= left:
         return
@@ -86,6 +88,7 @@ def quota_wait_ms(location: LocationId, pace: Pace, now: Instant, *, spill: bool
     """Milliseconds until today's quota lets one more request leave; raises QuotaExhausted with `hint` where none is
     left, unless the run may `spill` over into the next day."""
     left = pace.left_today(now)
+    # the API may never tell of a day: then the rate limit alone rules
     if left is None or left > 0:
         return 0
     resets = pace.resets_at(now)
@@ -111,8 +114,9 @@ class Tries:
     ) -> int | None:
         """Milliseconds before the next try, 0 where the pace alone rules; None where enough was tried.
 
-        Raises QuotaExhausted where the rate limit lets nothing through for longer than anybody waits.
+        Raises QuotaExhausted where the rate limit lets no request through for too long to wait.
         """
+        # another try would end alike
         if isinstance(error, NoWay):
             return None
         asked = pace.heed(error, now)

@@ -1,6 +1,6 @@
 """Why pairs of a plan were not sent or did not end well, and the commands that settle them. Pure.
 
-Rule: a reason says what is so of that contact. That it waits for an observation is said only where an observation is
+Rule: a reason is a fact about that contact. That it waits for an observation is said only where an observation is
 all that is missing.
 """
 
@@ -48,8 +48,11 @@ _ORDER = (Outcome.REJECTED, Outcome.IN_DOUBT, Outcome.HELD, Outcome.NOT_SENT, Ou
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """What the reasons are read from. `present`: the tags that are to be on a contact. `is_stopped`: an error ended the
-    run. `besides`: contacts of changes that only the plan file has."""
+    """The facts at the end of a run that reasons are read from.
+
+    `present`: the tags that are to be on a contact. `is_stopped`: an error ended the run. `besides`: contacts of
+    changes that only the plan file has.
+    """
 
     observed: ContactStates
     present: Callable[[ContactId], TagSet]
@@ -58,10 +61,12 @@ class RunEnd:
 
 
 def explain_unsent(tally: PairOutcomes, deferrals: Iterable[Deferral], end: RunEnd) -> tuple[Shortfall, ...]:
-    """What was not sent or stays deferred; what a request was given up for is among the findings."""
+    """The pairs that were not sent or stay deferred; those that a request was given up for are among the findings."""
+    # a refusal is of the whole contact: it is the reason for each of its pairs
     refused = {each.contact: each.message for each in tally.findings() if each.outcome is Outcome.REJECTED}
     found: defaultdict[_Key, list[ContactId]] = defaultdict(list)
     for contact, tags in tally.not_sent():
+        # the outcome of a pair does not hold its action: tags that are to be there are adds
         adds = tags & end.present(contact)
         for action, part in ((Action.ADD, adds), (Action.REMOVE, tags - adds)):
             if part:
@@ -86,7 +91,7 @@ def foreign_changes(deltas: Iterable[Delta]) -> tuple[Shortfall, ...]:
 
 
 def ending_of(report: LocationReport) -> RunEnding:
-    """What the journal keeps of a report: its numbers, and all that did not end well, the worst first."""
+    """The part of a report that the journal keeps: its numbers, and the pairs that did not end well, worst first."""
     found: defaultdict[_Key, list[ContactId]] = defaultdict(list)
     for each in report.findings:
         found[each.outcome, each.action, frozenset(each.tags), each.message[:LONGEST]].append(each.contact)
@@ -130,6 +135,7 @@ def _why_not_sent(
     known = end.observed[contact]
     if reason := _refused(contact, known, refused):
         return reason
+    # removals go only after the contact's adds ended well: a group must not be emptied
     if action is Action.REMOVE and contact in tally.failed:
         return _waits_for(tally.failed[contact], "did not end well")
     if end.is_stopped:
@@ -181,7 +187,7 @@ def _reasons_of(
 
 
 def report_nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> LocationReport:
-    """The report of a location to which nothing was sent; it says what is desired and left aside."""
+    """The report of a location without a request; it lists the pairs that are desired and left aside."""
     tally, adds = PairOutcomes(), adds_of(plan.deltas)
     tally.add_planned(plan.deltas)
     tally.add_deferred(plan.deferrals)
@@ -197,7 +203,7 @@ def report_nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLE
 
 
 def note_left_aside(plan: LocationPlan, held: Sequence[HeldContacts]) -> tuple[str, ...]:
-    """What is desired and not sent, and the commands that settle it. `held`: what of the plan's is so still."""
+    """The pairs that are desired and not sent, and the commands that settle them. `held`: those held still."""
     still = replace(plan, held=tuple(held))
     told = (f"Not as declared: {still.aside}.", *plan_remedies(still)) if still.aside else ()
     return (*told, f"Not decided: {plan.waiting}.") if plan.is_empty and plan.waiting else told
@@ -230,15 +236,16 @@ def drift_remedies(report: DriftReport) -> list[str]:
 
 
 def run_remedies(report: LocationReport) -> list[str]:
-    """For how its pairs ended, and for what its notes tell that it left aside."""
+    """The remedies for the outcomes of its pairs, and those that its notes name."""
     told = {*_after(report.pairs), *report.notes}
     return [text for text in (HELD, FLAPS, UNREACHABLE) if text in told]
 
 
 def log_remedies(log: RunLog) -> list[str]:
-    """As the run wrote down how it ended; of one that did not, what no answer told of is in doubt as well."""
+    """The remedies by the run's ending; of a run without one, the pairs without an answer are in doubt as well."""
     if log.ending is not None:
         return _after([outcome for outcome, _ in log.ending.pairs])
+    # a killed run wrote no ending: its rows tell as much as is known
     verdicts = [answer.verdict for batch in log.batches for answer in batch.answers.values()]
     return _after({Outcome.IN_DOUBT if verdict is None else verdict.outcome for verdict in verdicts})
 

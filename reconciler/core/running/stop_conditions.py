@@ -1,8 +1,8 @@
 """How many contacts a run tries first, how it goes in shares of its rows, and when that is reason to stop it. Pure.
 
 Rules
-1. More than `WRONG_PCT` of the answers, and at least `FEW`, that reject a contact for anything but deletion, or do not
-   find it when it is read: the token or the location is probably wrong.
+1. More than `WRONG_PCT` of the answers, and at least `FEW`, reject a contact for a reason other than deletion, or do
+   not find it when it is read: the token or the location is probably wrong.
 2. A limit on errors or surprises is judged from `FEW` rows on; at the end of a wave on the rows there are.
 """
 
@@ -54,24 +54,35 @@ def find_surprise(known: ContactState, verdict: ContactOutcome) -> Surprise | No
 
 @dataclass(slots=True)
 class Rates:
-    """Counts of rows: all, those rejected for anything but deletion, those that did not end well; those that could be
-    held against an observation, and those that differed from it. `looked`: contacts that were read, `missed`: those
-    of them that were not there."""
+    """The counts of a run's rows and readings."""
 
     rows: int = 0
+
     misplaced: int = 0
+    """The rows rejected for a reason other than deletion."""
+
     looked: int = 0
+    """The contacts that were read; `missed`: those of them that were not there."""
+
     missed: int = 0
+
     errors: int = 0
+    """The rows that did not end well."""
+
     compared: int = 0
+    """The rows of contacts with an earlier observation; `surprised`: those that differed from it."""
+
     surprised: int = 0
 
     def count_rows(self, known: Mapping[ContactId, ContactState], verdicts: Mapping[ContactId, ContactOutcome]) -> None:
         """`known`: before the request."""
         for contact, verdict in verdicts.items():
             self.rows += 1
+            # held and in doubt count too: nothing tells that they ended well
             self.errors += verdict.outcome not in _GOOD
+            # contacts that were deleted in the CRM are everyday; invalid and foreign ids hint at a wrong location
             self.misplaced += verdict.rejection not in (None, Rejection.DELETED)
+            # without an observation there is no share of surprises to count in
             if verdict.old is not None and known[contact].observed is not None:
                 self.compared += 1
                 self.surprised += find_surprise(known[contact], verdict) is not None
@@ -100,6 +111,7 @@ class Rates:
             ("error_rate", self.errors, self.rows, limits.errors),
             ("surprise_rate", self.surprised, self.compared, limits.surprises),
         ):
+            # a share of a few rows is chance
             if limit is not None and whole >= max(1, few) and 100 * part > limit * whole:
                 return f"{name} is {100 * part / whole:.1f} % ({part} of {whole}), limit {limit:g} %"
         return ""
@@ -121,6 +133,7 @@ def plan_waves(changes: Iterable[Delta | Deferral], canary: Canary) -> Iterator[
     """The contacts of each wave, those of the waves before it included; None, for the last one: all contacts."""
     contacts = sorted({contact for each in changes for contact in each.contacts})
     size = canary.size_of(len(contacts))
+    # sorted ids: a canary of the same plan has the same contacts each time
     while size < len(contacts):
         yield frozenset(contacts[:size])
         size *= GROWTH
