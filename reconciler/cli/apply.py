@@ -12,8 +12,8 @@ import click
 from reconciler.cli.console import Console, print_document
 from reconciler.cli.options import (
     FORMATS,
-    Form,
     Invocation,
+    OutputFormat,
     PlanFlags,
     common,
     create_state_option,
@@ -131,7 +131,7 @@ def command(
     flags: PlanFlags,
     lock_timeout_ms: int,
     quota_spill: bool,
-    form: Form,
+    form: OutputFormat,
     invocation: Invocation,
 ) -> int:
     """Send the fewest requests that do what was planned.
@@ -200,7 +200,7 @@ def _choose_directory(target: Path, manifests: Path | None) -> Path:
     return manifests
 
 
-def _refuse_unapproved(digest: str, planned: PlanResult, console: Console, form: Form) -> None:
+def _refuse_unapproved(digest: str, planned: PlanResult, console: Console, form: OutputFormat) -> None:
     """Shows the plan made now and raises StalePlan where another one was approved."""
     if stale := find_stale_approval(digest, planned):
         preview(planned, console, form, planned.notes)
@@ -228,7 +228,7 @@ def ask(planned: PlanResult) -> None:
         raise ReconcilerError("not approved: nothing was sent", hint=f"only the word {WORD} approves")
 
 
-def run_apply(planned: PlanResult, request: ApplyRequest, console: Console, form: Form) -> int:
+def run_apply(planned: PlanResult, request: ApplyRequest, console: Console, form: OutputFormat) -> int:
     """Carries a plan out and answers with its report; returns the exit code."""
     result = asyncio.run(_apply_until_signal(planned, request, console))
     print_document(RunDocument(result.reports), console, form)

@@ -30,7 +30,7 @@ from reconciler.output.document import CommandOutput, Document, count_rows, spel
 from reconciler.output.text import render_text
 
 if TYPE_CHECKING:
-    from reconciler.cli.options import Form
+    from reconciler.cli.options import OutputFormat
 
 FILE_WIDTH = 120
 
@@ -121,7 +121,7 @@ def make_output(document: Document) -> CommandOutput:
     return CommandOutput(document, location_names(), provenance, contact_url())
 
 
-def print_document(document: Document, console: Console, form: Form) -> None:
+def print_document(document: Document, console: Console, form: OutputFormat) -> None:
     """Answers on stdout, in the format of `--format`, and in the file of `--report`."""
     output = make_output(document)
     if form.report is not None:

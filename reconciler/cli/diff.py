@@ -8,7 +8,7 @@ import click
 
 from reconciler.cli.command_record import learn_contact_url
 from reconciler.cli.console import print_document
-from reconciler.cli.options import FORMATS, Form, Invocation, common, manifests_argument, output
+from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, manifests_argument, output
 from reconciler.core.model.errors import ExitCode
 from reconciler.operations.compare import compare_with
 from reconciler.output.diff import DiffDocument
@@ -20,7 +20,7 @@ from reconciler.output.diff import DiffDocument
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where something changed.")
 @output(*FORMATS)
 @common
-def command(manifests: Path, base: str, detailed_exitcode: bool, form: Form, invocation: Invocation) -> int:
+def command(manifests: Path, base: str, detailed_exitcode: bool, form: OutputFormat, invocation: Invocation) -> int:
     """Say what a change to manifests means: who gains and loses what.
 
     Needs no token, no API and no state, so that it works on a pull request from a fork. Compares the files below

@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from reconciler.cli.console import print_document
-from reconciler.cli.options import FORMATS, Form, Invocation, common, locations_option, manifests_argument, output
+from reconciler.cli.options import (
+    FORMATS,
+    Invocation,
+    OutputFormat,
+    common,
+    locations_option,
+    manifests_argument,
+    output,
+)
 from reconciler.operations.doctor import DoctorRequest, examine
 from reconciler.output.findings import DoctorDocument
 
@@ -19,7 +27,9 @@ from reconciler.output.findings import DoctorDocument
 @click.option("--offline", is_flag=True, help="Ask the API nothing.")
 @output(*FORMATS, whole=False)
 @common
-def command(manifests: Path, locations: tuple[str, ...], offline: bool, form: Form, invocation: Invocation) -> int:
+def command(
+    manifests: Path, locations: tuple[str, ...], offline: bool, form: OutputFormat, invocation: Invocation
+) -> int:
     """Look whether everything is in place to plan and apply: changes nothing.
 
     Versions, manifests, state and lock; and for each location the API, the token, what it may read, the clock and the

@@ -10,8 +10,8 @@ import click
 from reconciler.cli.console import print_document
 from reconciler.cli.options import (
     FORMATS,
-    Form,
     Invocation,
+    OutputFormat,
     PlanFlags,
     common,
     create_state_option,
@@ -43,7 +43,7 @@ def command(
     show: str,
     create_state: bool,
     flags: PlanFlags,
-    form: Form,
+    form: OutputFormat,
     invocation: Invocation,
 ) -> int:
     """Report what others changed.

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.console import print_document
-from reconciler.cli.options import FORMATS, Form, Invocation, common, locations_option, manifests_option, output
+from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, locations_option, manifests_option, output
 from reconciler.core.model.safe_text import redacted
 from reconciler.operations.runs import list_history
 from reconciler.output.history import HistoryDocument
@@ -18,7 +18,7 @@ from reconciler.output.history import HistoryDocument
 @manifests_option
 @output(*FORMATS)
 @common
-def command(manifests: Path, locations: tuple[str, ...], form: Form, invocation: Invocation) -> int:
+def command(manifests: Path, locations: tuple[str, ...], form: OutputFormat, invocation: Invocation) -> int:
     """List what was run: when, by whom, how it ended.
 
     `show RUN` tells what a run changed, `revert RUN` undoes it, as far as its rows are kept (history_keep).

@@ -298,7 +298,7 @@ age_option = _MAX_AGE
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class OutputFormat:
     """The form in which a command answers."""
 
     kind: str
@@ -309,15 +309,15 @@ class Form:
     """The file that takes the answer too."""
 
 
-def _make_form(*, output: str, whole: bool = False) -> Form:
-    return Form(output, whole)
+def _make_form(*, output: str, whole: bool = False) -> OutputFormat:
+    return OutputFormat(output, whole)
 
 
 def answer_failures(function: F) -> F:
     """Lets a command that is refused answer with a document of its `form`; the error is told as ever."""
 
     @wraps(function)
-    def command(*arguments: Any, form: Form, **values: Any) -> Any:
+    def command(*arguments: Any, form: OutputFormat, **values: Any) -> Any:
         try:
             return function(*arguments, form=form, **values)
         except ReconcilerError as error:

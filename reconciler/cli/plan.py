@@ -12,8 +12,8 @@ import click
 from reconciler.cli.console import Console, print_document
 from reconciler.cli.options import (
     FORMATS,
-    Form,
     Invocation,
+    OutputFormat,
     PlanFlags,
     common,
     create_state_option,
@@ -48,7 +48,7 @@ def command(
     explain_batches: bool,
     create_state: bool,
     flags: PlanFlags,
-    form: Form,
+    form: OutputFormat,
     invocation: Invocation,
 ) -> int:
     """Preview what would change, and what it costs.
@@ -72,7 +72,7 @@ def command(
 
 
 def preview(
-    planned: PlanResult, console: Console, form: Form, notes: Sequence[str] = (), *, explain: bool = False
+    planned: PlanResult, console: Console, form: OutputFormat, notes: Sequence[str] = (), *, explain: bool = False
 ) -> None:
     """Shows a plan, with notes on it, in the form that was asked for."""
     console.warn_of_problems(planned.session)

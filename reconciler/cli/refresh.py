@@ -12,8 +12,8 @@ from reconciler.cli.console import print_document
 from reconciler.cli.options import (
     FORMATS,
     REFRESHES,
-    Form,
     Invocation,
+    OutputFormat,
     PlanFlags,
     age_option,
     common,
@@ -55,7 +55,7 @@ def command(
     create_state: bool,
     flags: PlanFlags,
     lock_timeout_ms: int,
-    form: Form,
+    form: OutputFormat,
     invocation: Invocation,
 ) -> int:
     """Read what contacts carry now, and store it.

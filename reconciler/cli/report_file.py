@@ -19,7 +19,7 @@ import click
 
 from reconciler.cli.command_record import find_record
 from reconciler.cli.console import make_output
-from reconciler.cli.options import FORMATS, Form
+from reconciler.cli.options import FORMATS, OutputFormat
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.safe_text import visible
@@ -93,7 +93,7 @@ def _find_message(error: BaseException) -> str:
     return getattr(error, "message", "") or f"interrupted: {type(error).__name__}"
 
 
-def answer_failure(error: ReconcilerError, form: Form) -> None:
+def answer_failure(error: ReconcilerError, form: OutputFormat) -> None:
     """Prints the document of a command that was refused; in a format that has none, nothing."""
     if form.kind in FORMATS:
         for chunk in spell(_make_failure(error), form.kind, whole=form.whole):
@@ -104,7 +104,7 @@ def reported(function: F) -> F:
     """--report: the command's `form` has the file."""
 
     @wraps(function)
-    def command(*arguments: Any, report: Path | None, form: Form, **values: Any) -> int:
+    def command(*arguments: Any, report: Path | None, form: OutputFormat, **values: Any) -> int:
         if report is None:
             return function(*arguments, form=form, **values)
         file = Report(report, whole=form.whole)

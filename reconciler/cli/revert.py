@@ -10,8 +10,8 @@ import click
 from reconciler.cli.apply import ask, note_locks, run_apply
 from reconciler.cli.options import (
     FORMATS,
-    Form,
     Invocation,
+    OutputFormat,
     PlanFlags,
     common,
     locking,
@@ -52,7 +52,7 @@ def command(
     flags: PlanFlags,
     lock_timeout_ms: int,
     quota_spill: bool,
-    form: Form,
+    form: OutputFormat,
     invocation: Invocation,
 ) -> int:
     """Undo what a run changed.

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.console import print_document
-from reconciler.cli.options import FORMATS, Form, Invocation, common, manifests_option, output
+from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, manifests_option, output
 from reconciler.core.model.errors import PlanFileError
 from reconciler.operations.runs import LAST, find_log
 from reconciler.output.log import LogDocument
@@ -22,7 +22,7 @@ LONGEST = 12
 @manifests_option
 @output(*FORMATS)
 @common
-def command(what: str, manifests: Path, form: Form, invocation: Invocation) -> int:
+def command(what: str, manifests: Path, form: OutputFormat, invocation: Invocation) -> int:
     """Render a saved plan again, or tell what a run changed.
 
     PLAN is a file that `plan --out` wrote. RUN is an id that `history` lists, or `last`: per tag and per contact what

@@ -8,7 +8,7 @@ import click
 
 from reconciler.cli.command_record import provenance
 from reconciler.cli.console import Console
-from reconciler.cli.options import Form, Invocation, common, manifests_argument, output
+from reconciler.cli.options import Invocation, OutputFormat, common, manifests_argument, output
 from reconciler.core.model.errors import ExitCode, InvalidInput, Problem, Severity
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import json_line
@@ -24,7 +24,7 @@ from reconciler.output.findings import ProblemList, render_github, settings_view
 @click.option("--show-settings", is_flag=True, help="Show every setting and where it comes from; no token is shown.")
 @output("text", "json", "github", whole=False, text="How to answer; github: annotations of a workflow run.")
 @common
-def command(manifests: Path, strict: bool, show_settings: bool, form: Form, invocation: Invocation) -> int:
+def command(manifests: Path, strict: bool, show_settings: bool, form: OutputFormat, invocation: Invocation) -> int:
     """Check manifests and settings: every problem at once, each with its place.
 
     Needs no token, no state and no network. Exit code 0 without errors, 1 with.

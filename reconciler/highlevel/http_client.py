@@ -66,7 +66,7 @@ class UnusablePath(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ApiAddress:
     """Scheme, host and port of a URL; `port` is None where it is the scheme's own."""
 
     scheme: str
@@ -82,11 +82,11 @@ class Address:
 class Proxy:
     """A proxy; `url` may hold a user and a password."""
 
-    address: Address
+    address: ApiAddress
     url: str
 
 
-def read_address(url: str) -> Address:
+def read_address(url: str) -> ApiAddress:
     """Raises ValueError where it is no URL."""
     return _address(_read_url(url))
 
@@ -105,8 +105,8 @@ def _read_url(url: str) -> httpx.URL:
         raise ValueError(str(error)) from None
 
 
-def _address(url: httpx.URL) -> Address:
-    return Address(url.scheme, url.host, url.port)
+def _address(url: httpx.URL) -> ApiAddress:
+    return ApiAddress(url.scheme, url.host, url.port)
 
 
 def trust_installed() -> ssl.SSLContext:

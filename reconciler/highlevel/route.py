@@ -19,7 +19,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from reconciler.core.model.errors import NoWay
-from reconciler.highlevel.http_client import Address, Proxy, read_address, read_proxy, trust_installed
+from reconciler.highlevel.http_client import ApiAddress, Proxy, read_address, read_proxy, trust_installed
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """A proxy from the environment has no business between this process and these."""
@@ -72,7 +72,7 @@ def find_route(url: str, environment: Mapping[str, str]) -> Route:
     return Route(context, proxy, named_by, trusted_by)
 
 
-def _proxy_variable(address: Address, environment: Mapping[str, str]) -> str:
+def _proxy_variable(address: ApiAddress, environment: Mapping[str, str]) -> str:
     if address.host in LOOPBACK or _is_excepted(address, environment):
         return ""
     names = (name for scheme in (address.scheme, "all") for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()))
@@ -99,7 +99,7 @@ def _find_proxy(variable: str, value: str) -> Proxy:
     return proxy
 
 
-def _is_excepted(address: Address, environment: Mapping[str, str]) -> bool:
+def _is_excepted(address: ApiAddress, environment: Mapping[str, str]) -> bool:
     listed = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     return any(_excepts(entry, address.host.lower(), address.port or 443) for entry in listed.replace(",", " ").split())
 

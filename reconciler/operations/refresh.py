@@ -86,7 +86,7 @@ async def _refresh_or_fail(
         return await _refresh_location(session, store, location, request)
     except ReconcilerError as error:
         if len(session.desired) > 1:
-            error.message = f"location {location}: {error.message}"
+            error.reword(f"location {location}: {error.message}")
         return error
 
 
@@ -174,7 +174,8 @@ async def _read_journalled(workspace: Workspace, settings: Settings, wanted: Ref
             )
         except ReconcilerError as error:
             if stored.read:
-                error.message += f"; what was read of {counted(stored.read, 'contact')} until then is kept"
+                read = counted(stored.read, "contact")
+                error.reword(f"{error.message}; what was read of {read} until then is kept")
             raise
         # all that was read is stored: a reader of the state need not know that the run could not be ended
         with suppress(StateError):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.formats.json_forms import Schema
-from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.manifests.compare_revisions import Comparison, MovedContacts, SetMove, SettingMove, TagMove
 from reconciler.core.model.json_values import JsonObject
 from reconciler.output.blocks import (
@@ -131,18 +131,18 @@ def _show_value(text: str | None) -> str:
 
 _FORMS = Forms(
     {
-        Comparison: Spelling(
+        Comparison: JsonSpelling(
             about="What changed in one location; sorted. `gone`: no manifest names it any more, "
             "so it is left untouched."
         ),
-        TagMove: Spelling(
+        TagMove: JsonSpelling(
             about="How many contacts gain and lose the tag, and for how many it becomes, or no longer is, forbidden."
         ),
-        SetMove: Spelling(
+        SetMove: JsonSpelling(
             about="A contact set's size before and after (None: it is not there), and who came and went."
         ),
-        MovedContacts: Spelling(about="Contacts that gain and lose the same tags."),
-        SettingMove: Spelling(
+        MovedContacts: JsonSpelling(about="Contacts that gain and lose the same tags."),
+        SettingMove: JsonSpelling(
             about="One setting that changed; None where it is not there. `key`: dotted, such as `api.base_url`."
         ),
     }

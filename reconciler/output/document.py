@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from reconciler.core.formats.plan_json import FORMAT_VERSION
-from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import Provenance, json_line
@@ -88,7 +88,7 @@ def add_provenance(document: JsonObject, made: Provenance | None) -> JsonObject:
     return document | {"made": None if made is None else PROVENANCE.write(made)}
 
 
-PROVENANCE = Forms({Provenance: Spelling(about="How a report came to be.")})
+PROVENANCE = Forms({Provenance: JsonSpelling(about="How a report came to be.")})
 
 
 def count_rows(whole: bool) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from reconciler.core.formats.json_forms import Schema
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
 from reconciler.core.formats.plan_json import Remedies
-from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import DriftClass
@@ -213,14 +213,16 @@ def _to_minute(at: Instant | None) -> str:
 
 _FORMS = Forms(
     {
-        DriftReport: Spelling(
+        DriftReport: JsonSpelling(
             # cut short as it was first published
             about="The drift of one location. `oldest`, `newest`: observations of declared contacts. "
             "`incomplete`: why a search",
             derived={"remedies": (Remedies, drift_remedies)},
         ),
-        Drifted: Spelling(about="Contacts that drifted alike. `tag` is empty where the whole contact is meant."),
-        Setter: Spelling(about="A run that last set a pair: its id, whose it was, and when the request was answered."),
+        Drifted: JsonSpelling(about="Contacts that drifted alike. `tag` is empty where the whole contact is meant."),
+        Setter: JsonSpelling(
+            about="A run that last set a pair: its id, whose it was, and when the request was answered."
+        ),
         OlderRows: PLAN_SPELLINGS[OlderRows],
     }
 )

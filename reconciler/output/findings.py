@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from reconciler.core.formats.json_forms import Count, Schema
-from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import LocationId, Source
@@ -33,7 +33,7 @@ from reconciler.output.document import Document, report_document, view_records
 
 _FORMS = Forms(
     {
-        Problem: Spelling(
+        Problem: JsonSpelling(
             members="path=source.path line=source.line column=source.column severity check message hint",
             types={"line": Count, "column": Count},
         )
@@ -147,7 +147,7 @@ def _remedy_text(remark: Remark) -> str:
     return f"{remark.subject}: {remark.remedy}"
 
 
-_DOCTOR_FORMS = Forms({Remark: Spelling(members="subject verdict found=told remedy")})
+_DOCTOR_FORMS = Forms({Remark: JsonSpelling(members="subject verdict found=told remedy")})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from itertools import chain
 
 from reconciler.core.formats.json_forms import Schema
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
-from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import ContactId
 from reconciler.core.observing.refresh_rules import Refreshed
@@ -82,7 +82,7 @@ def _contact_table(title: str, reasons: Mapping[ContactId, str], most: int | Non
 
 _FORMS = Forms(
     {
-        Refreshed: Spelling(
+        Refreshed: JsonSpelling(
             about="What a refresh stored. `read`: contacts whose tags were told; `changed`: those of whom that is news."
         ),
         OlderRows: PLAN_SPELLINGS[OlderRows],

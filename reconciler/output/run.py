@@ -10,7 +10,7 @@ from itertools import islice
 from reconciler.core.formats.journal_json import SHORTFALL
 from reconciler.core.formats.json_forms import Count, Schema
 from reconciler.core.formats.plan_json import Remedies
-from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.journal import (
     FailedChange,
     LocationReport,
@@ -191,14 +191,16 @@ def _shortfall_cells(shortfall: Shortfall) -> Iterator[tuple[Cell, ...]]:
 
 _FORMS = Forms(
     {
-        LocationReport: Spelling(
+        LocationReport: JsonSpelling(
             about="A run in one location.",
             types={"pairs": Mapping[Outcome, Count]},
             derived={"exit_code": (int, lambda report: int(report.exit_code)), "remedies": (Remedies, run_remedies)},
         ),
-        FailedChange: Spelling(about="A contact of a batch that did not end well, and what the API said of it."),
-        Surprises: Spelling(about="Contacts that were found with tags more, or tags less, than were last observed."),
-        Shortfall: Spelling(about=SHORTFALL.about),
+        FailedChange: JsonSpelling(about="A contact of a batch that did not end well, and what the API said of it."),
+        Surprises: JsonSpelling(
+            about="Contacts that were found with tags more, or tags less, than were last observed."
+        ),
+        Shortfall: JsonSpelling(about=SHORTFALL.about),
     }
 )
 

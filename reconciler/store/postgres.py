@@ -27,7 +27,7 @@ from psycopg.adapt import Loader
 from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew
 from reconciler.core.model.names import LocationId
 from reconciler.store.database import COLUMNS, Given, Undecodable
-from reconciler.store.postgres_url import Address, address
+from reconciler.store.postgres_url import StateAddress, address
 from reconciler.store.schema import STEPS, TABLES, VERSION
 
 SETTINGS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s", "client_min_messages": "error"}
@@ -47,7 +47,7 @@ class PostgresDatabase:
     for_update = " FOR UPDATE"
     next_known = "DEFAULT"
 
-    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], place: Address) -> None:
+    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], place: StateAddress) -> None:
         self.connection = connection
         self._place = place
         self._held: set[int] = set()
@@ -160,7 +160,7 @@ def open_for_writing(url: str) -> PostgresDatabase:
 
 
 @contextmanager
-def _opening(place: Address) -> Iterator[PostgresDatabase]:
+def _opening(place: StateAddress) -> Iterator[PostgresDatabase]:
     # autocommit: transactions begin and end where this module says so
     connection = psycopg.connect(place.url, autocommit=True, client_encoding="utf8")
     try:
@@ -175,12 +175,12 @@ def _opening(place: Address) -> Iterator[PostgresDatabase]:
         raise
 
 
-def _exists(database: PostgresDatabase, place: Address) -> bool:
+def _exists(database: PostgresDatabase, place: StateAddress) -> bool:
     query = "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'reconciler_version'"
     return bool(database.connection.execute(query, (place.schema,)).fetchall())
 
 
-def _create(database: PostgresDatabase, place: Address) -> None:
+def _create(database: PostgresDatabase, place: StateAddress) -> None:
     schema = sql.Identifier(place.schema)
     with database.connection.transaction():
         # two first runs at once: the second waits, and finds the tables
@@ -195,7 +195,7 @@ def _create(database: PostgresDatabase, place: Address) -> None:
         database.connection.execute("INSERT INTO reconciler_version VALUES (%s)", (VERSION,))
 
 
-def _carry_forward(database: PostgresDatabase, place: Address) -> None:
+def _carry_forward(database: PostgresDatabase, place: StateAddress) -> None:
     """From an older schema version to the present one, in one transaction."""
     with database.connection.transaction():
         database.add_shared()
@@ -210,7 +210,7 @@ def _execute(database: PostgresDatabase, definitions: str) -> None:
         database.connection.execute(sql.SQL(_postgres(statement)))
 
 
-def _check(database: PostgresDatabase, place: Address) -> int:
+def _check(database: PostgresDatabase, place: StateAddress) -> int:
     """The schema version."""
     if database.connection.execute("SHOW server_encoding").fetchall() != [("UTF8",)]:
         raise StateError(f"the database of {place.name} is not in UTF-8", hint="create it with ENCODING 'UTF8'")
@@ -259,7 +259,7 @@ _DAMAGED_CLASSES = ("XX", "23")
 
 
 @contextmanager
-def errors(place: Address) -> Iterator[None]:
+def errors(place: StateAddress) -> Iterator[None]:
     """Errors of the server and of the way to it, as StateError with the state's name and a way out."""
     try:
         yield
@@ -276,14 +276,14 @@ def errors(place: Address) -> Iterator[None]:
         raise damaged(place, error) from error
 
 
-def _told(error: psycopg.Error, place: Address) -> str:
+def _told(error: psycopg.Error, place: StateAddress) -> str:
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     for secret in {place.url, place.password, quote(place.password)} - {""}:
         text = text.replace(secret, "***")
     return text
 
 
-def damaged(place: Address, why: object) -> StateCorrupted:
+def damaged(place: StateAddress, why: object) -> StateCorrupted:
     return StateCorrupted(
         f"the state {place.name} is damaged: {why}",
         hint="restore it from a backup, or name another schema to start from what the API will tell",

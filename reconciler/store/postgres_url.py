@@ -12,7 +12,7 @@ CONNECT_TIMEOUT_S = "10"
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class StateAddress:
     """Where a state is: the URL for libpq, the schema in its database, and how messages call it."""
 
     url: str
@@ -21,7 +21,7 @@ class Address:
     password: str = ""
 
 
-def address(url: str) -> Address:
+def address(url: str) -> StateAddress:
     """Of a libpq URL, with `schema` as one more parameter; raises UsageError."""
     try:
         parts = urlsplit(url)
@@ -33,7 +33,7 @@ def address(url: str) -> Address:
     parameters = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "reconciler"} | parameters
     query = urlencode(parameters, quote_via=quote)
     user = f"{parts.username}@" if parts.username else ""
-    return Address(
+    return StateAddress(
         url=SplitResult("postgresql", parts.netloc, parts.path, query, "").geturl(),
         schema=schema,
         name=f"postgresql://{user}{parts.hostname or ''}{port}{parts.path}",

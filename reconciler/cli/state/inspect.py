@@ -9,8 +9,8 @@ import click
 from reconciler.cli.console import print_document
 from reconciler.cli.options import (
     FORMATS,
-    Form,
     Invocation,
+    OutputFormat,
     common,
     locations_option,
     manifests_option,
@@ -49,7 +49,7 @@ def list_contacts(
     statuses: tuple[str, ...],
     older_than: str,
     manifests: Path,
-    form: Form,
+    form: OutputFormat,
     invocation: Invocation,
 ) -> int:
     """List contacts with their observed and managed tags."""
@@ -73,7 +73,7 @@ def list_contacts(
 @manifests_option
 @output(*FORMATS)
 @common
-def show(contact: str, locations: tuple[str, ...], manifests: Path, form: Form, invocation: Invocation) -> int:
+def show(contact: str, locations: tuple[str, ...], manifests: Path, form: OutputFormat, invocation: Invocation) -> int:
     """Tell all that is known of a contact: its tags, who declares them, since when, from which run, what was done.
 
     Without CONTACT: each location's serial and lineage, and what its API taught us: limits of a request, tags that it
@@ -91,7 +91,9 @@ def show(contact: str, locations: tuple[str, ...], manifests: Path, form: Form, 
     return 0
 
 
-def _show_locations(workspace: Workspace, locations: tuple[str, ...], form: Form, invocation: Invocation) -> int:
+def _show_locations(
+    workspace: Workspace, locations: tuple[str, ...], form: OutputFormat, invocation: Invocation
+) -> int:
     states = load_states(workspace, locations).states
     print_document(FactsDocument(states), invocation.console, form)
     return 0

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Annotated, Any, NewType, TypeVar
 
 from reconciler.core.formats.json_forms import Count, Form, Schema, object_schema, read_list
-from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord, Shortfall
 from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
@@ -25,13 +25,13 @@ _SortedTags = NewType("_SortedTags", tuple[Tag, ...])
 _SortedContacts = NewType("_SortedContacts", tuple[ContactId, ...])
 TEXTS: Schema = {"type": "array", "items": {"type": "string"}}
 
-SHORTFALL = Spelling(
+SHORTFALL = JsonSpelling(
     about="Pairs that did not end well, or were not sent, for one reason: the tags on each of the contacts.",
     # a state that a person mended by hand is taken as our own
     types={"tags": _SortedTags, "contacts": _SortedContacts},
 )
-SPELLINGS: Mapping[type, Spelling] = {
-    RunRecord: Spelling(
+SPELLINGS: Mapping[type, JsonSpelling] = {
+    RunRecord: JsonSpelling(
         members="location=header.location id operation=header.operation who=header.who started=header.started ended "
         "status change_digest=header.change_digest commit=header.commit allowed=header.allowed requests "
         "kept_rows=rows traced",
@@ -42,7 +42,7 @@ SPELLINGS: Mapping[type, Spelling] = {
             "traced": Annotated[bool, "Whether the journal tells what the run put under management."],
         },
     ),
-    RunEnding: Spelling(
+    RunEnding: JsonSpelling(
         about="What the report of the run told at its end; null: it had none, or nobody wrote it down.",
         types={
             "pairs": Mapping[Outcome, Count],
@@ -50,10 +50,10 @@ SPELLINGS: Mapping[type, Spelling] = {
         },
     ),
     Shortfall: SHORTFALL,
-    BatchRecord: Spelling(
+    BatchRecord: JsonSpelling(
         members="action tags intended ended status rows=answers", types={"tags": _SortedTags, "rows": _Rows}
     ),
-    Answer: Spelling(
+    Answer: JsonSpelling(
         members="outcome=verdict.outcome old=verdict.old added=verdict.added removed=verdict.removed released entered "
         "message=verdict.message rejection=verdict.rejection",
         types={"entered": Annotated[TagSet, "What the intent put under management."]},

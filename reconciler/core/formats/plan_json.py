@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from reconciler.core.formats.json_forms import Count, Schema, enum_form, object_schema
-from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.json_values import Json, JsonObject
 from reconciler.core.planning.approved_scope import sends_what_it_says
@@ -31,14 +31,14 @@ VERSION: Schema = {"type": "string", "pattern": rf"^{FORMAT_VERSION.partition('.
 Remedies = Annotated[tuple[str, ...], "What settles the pairs and contacts that are left aside: commands, in words."]
 
 _GONE = "Contacts that are not there, as was read for this plan, and why; nothing is sent to them."
-SPELLINGS: Mapping[type, Spelling] = {
-    Plan: Spelling(
+SPELLINGS: Mapping[type, JsonSpelling] = {
+    Plan: JsonSpelling(
         about="What a run would do. `digest` is over everything else in it; "
         "`change_digest` is what a reviewer approves.",
         members="change_digest as_of valid_until manifests selection locations",
     ),
-    Selection: Spelling(later="apply_deferrals again"),
-    LocationPlan: Spelling(
+    Selection: JsonSpelling(later="apply_deferrals again"),
+    LocationPlan: JsonSpelling(
         # `sizes_moved` stays with the plan that was made: a file is planned anew
         members="location lineage serial manifests_digest valid_until summary deltas batches deferrals ledger held "
         "quarantined spared given guards observations triggers reasserted proofs searched gone tried",
@@ -47,20 +47,20 @@ SPELLINGS: Mapping[type, Spelling] = {
         sparse="searched gone tried remedies",
         derived={"remedies": (Remedies, plan_remedies)},
     ),
-    Summary: Spelling(
+    Summary: JsonSpelling(
         about="adds, removes, adopted, released, reasserted count pairs; "
         "the others contacts, requests, seconds, a share."
     ),
-    Delta: Spelling(about="Changes that contacts share."),
-    Batch: Spelling(
+    Delta: JsonSpelling(about="Changes that contacts share."),
+    Batch: JsonSpelling(
         about="One request; `after`: the batches, by index, that must have ended before.",
         types={"after": tuple[Count, ...]},
     ),
-    Deferral: Spelling(
+    Deferral: JsonSpelling(
         about="Removals that need an observation first; contacts times tags is what they may at most become.",
         members="contacts tags reason",
     ),
-    Measured: Spelling(
+    Measured: JsonSpelling(
         members="guard tag=scope limit measure refused numerator denominator allowed warned",
         types={
             "tag": Annotated[str, "A tag, a set's name, or empty for the location as a whole."],
@@ -68,12 +68,14 @@ SPELLINGS: Mapping[type, Spelling] = {
         },
         later="warned",
     ),
-    Proof: Spelling(about="What is known of how few requests an action needs."),
-    Searched: Spelling(
+    Proof: JsonSpelling(about="What is known of how few requests an action needs."),
+    Searched: JsonSpelling(
         about="Exclusive tags that were looked for, and what a search told that was set aside.", later="older_rows"
     ),
-    OlderRows: Spelling(about="What a search told that is older than known, and contradicts it: it was set aside."),
-    Tried: Spelling(about="Pairs that an earlier request tried too, and when last: an approval covers one attempt."),
+    OlderRows: JsonSpelling(about="What a search told that is older than known, and contradicts it: it was set aside."),
+    Tried: JsonSpelling(
+        about="Pairs that an earlier request tried too, and when last: an approval covers one attempt."
+    ),
 }
 _FORMS = Forms(SPELLINGS, {DeferralReason: enum_form(DeferralReason, by_name=True)})
 

@@ -8,7 +8,7 @@ from typing import NewType
 
 from reconciler.core.formats.journal_json import answers_document, read_answers
 from reconciler.core.formats.json_forms import Count, Form
-from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.formats.state_json import FORMAT_VERSION, contacts_document, read_contacts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import InvalidInput, Problem
@@ -51,7 +51,7 @@ _Outcomes = NewType("_Outcomes", Mapping[ContactId, ContactOutcome])
 _States = NewType("_States", Mapping[ContactId, ContactState])
 _FORMS = Forms(
     {
-        UnrecordedAnswers: Spelling(
+        UnrecordedAnswers: JsonSpelling(
             members="location lineage run batch=number answered rows=verdicts known=learnt",
             types={"batch": Count, "rows": _Outcomes, "known": _States},
         )

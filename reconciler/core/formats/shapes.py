@@ -1,10 +1,10 @@
 """JSON of our own values: writer, reader and JSON Schema derive from the types of a class's fields.
 
 Rules
-1. A class is an object with a member for each field, in their order; its `Spelling` names every exception.
+1. A class is an object with a member for each field, in their order; its `JsonSpelling` names every exception.
 2. An id or a tag is text, an Instant RFC 3339, a place `path:line:column`, an enum its value; a set is sorted.
 3. A reader takes no value of another type: it raises KeyError, TypeError, ValueError or OverflowError.
-4. A description comes from a `Spelling` or from `Annotated[type, "…"]`. No docstring reaches a published schema.
+4. A description comes from a `JsonSpelling` or from `Annotated[type, "…"]`. No docstring reaches a published schema.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Spelling:
+class JsonSpelling:
     """Where the JSON of a class differs from its fields."""
 
     about: str = ""
@@ -74,7 +74,7 @@ class _Member:
 class Forms:
     """The forms of a document's types. `forms`: those that no rule derives."""
 
-    def __init__(self, spellings: Mapping[type, Spelling], forms: Mapping[object, Form[Any]] | None = None) -> None:
+    def __init__(self, spellings: Mapping[type, JsonSpelling], forms: Mapping[object, Form[Any]] | None = None) -> None:
         self._spellings = spellings
         self._forms: dict[object, Form[Any]] = {**PLAIN_FORMS, **(forms or {})}
 
@@ -157,7 +157,7 @@ class Forms:
 
         return read
 
-    def _members(self, kind: Any, spelling: Spelling) -> Iterable[_Member]:
+    def _members(self, kind: Any, spelling: JsonSpelling) -> Iterable[_Member]:
         defaults = {spec.name: spec.default for spec in fields(kind)}
         later, sparse = spelling.later.split(), spelling.sparse.split()
         for text in defaults if spelling.members is None else spelling.members.split():
@@ -185,4 +185,4 @@ def _part_class(hint: Any) -> Any:
     return next((kind for kind in get_args(hint) if kind is not NoneType), hint)
 
 
-_AS_IT_STANDS = Spelling()
+_AS_IT_STANDS = JsonSpelling()

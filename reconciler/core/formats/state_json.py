@@ -15,7 +15,7 @@ from typing import Annotated, Any, NewType
 
 from reconciler.core.formats.journal_json import group_contacts, log_document, read_contact_ids, read_log
 from reconciler.core.formats.json_forms import Count, Form, Schema, mapping_form, read_list
-from reconciler.core.formats.shapes import Forms, Spelling
+from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState, ContactStates, UndecidedReading
 from reconciler.core.model.errors import InvalidInput, Problem, StateError
@@ -112,14 +112,14 @@ _PLAIN = Forms({})
 _SIZES = _PLAIN.form_of(Mapping[SetName, Count])
 STATE_FORMS = Forms(
     {
-        LocationState: Spelling(
+        LocationState: JsonSpelling(
             members="location lineage serial set_sizes facts known=observed",
             # a state that has content has a lineage
             types={"lineage": str, "serial": Count, "set_sizes": _SetSizes, "known": _Contacts},
             # version 1.0 did not have them
             later="facts",
         ),
-        ContactState: Spelling(
+        ContactState: JsonSpelling(
             members="observed observed_at origin ledger kept doubt doubt_at quarantine quarantined_at "
             "quarantined_since membership restored unconfirmed spent reading attempted_at",
             types={
@@ -142,7 +142,7 @@ STATE_FORMS = Forms(
             # versions 1.1, 1.2 and 1.3 added them
             later="quarantined_since membership restored unconfirmed spent reading attempted_at",
         ),
-        Facts: Spelling(
+        Facts: JsonSpelling(
             about="What the location's API taught us; null: not known so far.",
             types={
                 "max_contacts": Count | None,
@@ -152,7 +152,7 @@ STATE_FORMS = Forms(
             },
             later="limits_at",
         ),
-        UndecidedReading: Spelling(about="The last reading that could not decide the doubt."),
+        UndecidedReading: JsonSpelling(about="The last reading that could not decide the doubt."),
     },
     {
         _SetSizes: replace(_SIZES, write=lambda sizes: _SIZES.write(dict(sorted(sizes.items())))),

@@ -113,6 +113,11 @@ class ReconcilerError(Exception):
         self.message = message
         self.hint = hint
 
+    def reword(self, message: str) -> None:
+        """Says the same with a place or an addition that only the caller has."""
+        self.message = message
+        self.args = (message,)
+
     @property
     def lines(self) -> tuple[str, ...]:
         return (self.message,)

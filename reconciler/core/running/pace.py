@@ -54,8 +54,8 @@ class Pace:
     _log: dict[int, _Departure] = field(default_factory=dict)
     _others: int = 0
     _latencies: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
-    _fastest: int = 0
-    _slowest: int = 0
+    _spread: tuple[int, int] = (0, 0)
+    """Of the last answers: the credit that the fastest give, and the time of the slowest; milliseconds."""
     _asked: str = ""
     _pauses: int = 0
     _refused_since: Instant = Instant(0)
@@ -188,11 +188,11 @@ class Pace:
 
     def _free_at(self, departure: _Departure, now: Instant) -> int:
         """When its place is free; while it is in flight, as far as recent answers tell."""
-        window, credit = self.rate.window_ms, self._fastest
+        window, (credit, slowest) = self.rate.window_ms, self._spread
         if departure.ended is not None:
             return departure.ended + window - (credit if departure.answered else 0)
         # in flight: the API may count it as late as at its end, as far as the slowest answer tells
-        return max(now, departure.left + self._slowest) + window - credit
+        return max(now, departure.left + slowest) + window - credit
 
     def _forget(self, now: Instant) -> None:
         """Places that are free, once no answer on its way can count them any more."""
@@ -200,7 +200,7 @@ class Pace:
         gone = [
             ticket
             for ticket, each in self._log.items()
-            if each.ended is not None and self._free_at(each, now) + self._slowest <= now
+            if each.ended is not None and self._free_at(each, now) + self._spread[1] <= now
         ]
         for ticket in gone:
             del self._log[ticket]
@@ -209,5 +209,4 @@ class Pace:
         """Learns the time that every answer takes, which is trusted the less, the more answers differ."""
         self._latencies.append(latency)
         least, mean = min(self._latencies), sum(self._latencies) // len(self._latencies)
-        self._fastest = max(0, least - (mean - least) // 4)
-        self._slowest = max(self._latencies)
+        self._spread = max(0, least - (mean - least) // 4), max(self._latencies)
