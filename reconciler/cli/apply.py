@@ -142,6 +142,7 @@ def command(
     """
     console, request = invocation.console, flags.request(create_state=own.create_state)
     refuse_missing_reason(request)
+    # before planning: reading contacts may take long
     if own.approved:
         refuse_odd_digest(own.approved, target)
     planned = _plan_target(target, manifests, invocation, flags, request)
@@ -151,12 +152,14 @@ def command(
     if own.dry_run:
         preview(planned, console, form, planned.notes)
         return ExitCode.GUARD if planned.plan.refused else ExitCode.DONE
+    # a file was previewed when it was saved
     reviewed = planned.proposal is not None and own.auto_approve
     if form.kind == "text" and not reviewed:
         preview(planned, console, form, planned.notes)
     else:
         for note in planned.notes:
             console.note(note)
+    # guards first: a person is not asked about a plan that would be refused
     approve(planned.plan)
     if not (own.auto_approve or own.approved or planned.plan.is_empty):
         ask(planned)
@@ -218,6 +221,7 @@ def note_locks(planned: PlanResult, console: Console, lock_timeout_ms: int) -> N
 
 def ask(planned: PlanResult) -> None:
     """Goes on only where a person types the word."""
+    # a job would wait for ever
     if not sys.stdin.isatty():
         raise UsageError(
             "apply asks before it sends, and there is no terminal to ask on",

@@ -73,6 +73,7 @@ def provenance() -> Provenance | None:
     command = click.get_current_context(silent=True)
     if command is None:
         return None
+    # one instant and one commit in all reports of a command
     if _MADE not in command.meta:
         command.meta[_MADE] = _make_provenance(command.meta)
     made: Provenance = command.meta[_MADE]
@@ -106,6 +107,7 @@ def print_error(error: Exception, record: CommandRecord) -> int:
         # a path that a person named: too long, taken away meanwhile, not to be read
         error = ReconcilerError(f"{_shorten(str(error.filename))}: {error.strerror or 'it cannot be used'}")
     if not isinstance(error, ReconcilerError):
+        # a bug is reported with its traceback, and never looks like a refusal
         traceback.print_exception(error)
         click.echo(f"this is a bug of reconciler {__version__}: please report it with the lines above", err=True)
         return ExitCode.ERROR

@@ -51,6 +51,7 @@ class Console:
         """The console of a command; its drawing goes away when the command ends, however it ends."""
         progress = Progress(verbosity)
         if (command := click.get_current_context(silent=True)) is not None:
+            # an error or an interrupt leaves a clean screen as well
             command.call_on_close(progress.close)
         return cls(wants_colour(verbosity.color, sys.stdout), verbosity.quiet, verbosity.as_json, progress)
 
@@ -76,6 +77,7 @@ class Console:
 
     def warn(self, *lines: str) -> None:
         """A line for people that quiet does not silence."""
+        # a board and a line must not share the screen
         self.progress.close()
         text = "".join(f"{visible(for_person(line))}\n" for line in lines)
         click.echo(json_line({"note": "\n".join(lines)}) if self.as_json else text, err=True, nl=False)

@@ -81,6 +81,7 @@ def _scene(keep: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="reconciler-demo-") as directory:
             yield Path(directory)
         return
+    # a scene that was kept may hold a state: it is not written over
     if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
         raise UsageError(f"{keep} is not an empty directory", hint="choose a new one")
     keep.mkdir(parents=True, exist_ok=True)

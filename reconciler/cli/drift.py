@@ -55,6 +55,7 @@ def command(
     failing, shown = _parse_classes("--fail-on", fail_on), _parse_classes("--show", show)
     session = open_session(invocation.workspace(manifests), flags.locations)
     console.warn_of_problems(session)
+    # before anything is asked or run that a pull request's files name
     refuse_unreviewed(session, reads=flags.refresh is not None)
     foreign = DriftClass.FOREIGN in (*failing, *shown)
     result = asyncio.run(find_drift(session, DriftRequest(flags.scope, flags.reading, foreign, create_state)))

@@ -71,6 +71,7 @@ def command(
         result = asyncio.run(end_by_signals(export_location(workspace, settings, location, request)))
         files |= result.files
         _note_result(result, console)
+    # an empty directory would look like a location without tags
     if not files:
         raise UsageError("nothing was observed that could be exported", hint="read the location: --refresh search")
     write_files(out, files)

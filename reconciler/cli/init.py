@@ -51,12 +51,14 @@ def command(directory: Path, forge: str | None, location: str, **_: object) -> i
             hint="it stands in the address of the location's pages: 20 letters and digits",
         )
     targets = {directory / place: source for place, source in _files(forge)}
+    # all are looked at before the first is written: half a repository is of no use
     existing = [target for target in targets if target.exists()]
     if existing:
         raise UsageError(f"{existing[0]} exists already, and nothing is overwritten", hint="choose another directory")
     try:
         for target, source in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
+            # bytes: a template's line ends are its own
             target.write_bytes(source.read_bytes().replace(EXAMPLE.encode(), location.encode()))
             click.echo(f"wrote {target}")
     except OSError as error:

@@ -55,6 +55,7 @@ def group_options(argument: str, make: Callable[..., object], **options: Decorat
             made = make(**{name: values.pop(name) for name in options})
             return function(*arguments, **{argument: made}, **values)
 
+        # click lists options in the reverse order of their decorators: --help has them as they stand here
         for option in reversed(options.values()):
             command = option(command)
         return command  # type: ignore[return-value]
@@ -85,6 +86,7 @@ def _make_invocation(
     *, quiet: bool, log_level: str, log_format: str, color: str, state: str | None, **settings: str | None
 ) -> Invocation:
     overrides = {_FLAG_PARAMETERS[name]: value for name, value in settings.items() if value is not None}
+    # its flag is no hidden one: it has a help text of its own
     if state is not None:
         overrides["state"] = state
     console = Console.open(Verbosity(quiet=quiet, level=log_level, as_json=log_format == "json", color=color))
@@ -258,6 +260,7 @@ class PlanFlags:
 
     def workspace(self, invocation: Invocation, directory: Path) -> Workspace:
         """The workspace of a command; --reassert goes before the setting."""
+        # a flag of its own name for the setting plan.reassert
         if self.reassert:
             invocation.overrides["plan.reassert"] = self.reassert
         return invocation.workspace(directory)
@@ -321,6 +324,7 @@ def answer_failures(function: F) -> F:
         try:
             return function(*arguments, form=form, **values)
         except ReconcilerError as error:
+            # a program that reads JSON gets JSON; text has the error on stderr already
             if form.kind != "text" and not has_answered():
                 # loaded only where something failed
                 from reconciler.cli.report_file import answer_failure

@@ -58,12 +58,14 @@ def command(
     """
     console, request = invocation.console, flags.request(create_state=create_state)
     session = open_session(flags.workspace(invocation, manifests), flags.locations)
+    # before anything is asked or run that a pull request's files name
     refuse_unreviewed(session, reads=request.reading.method is not None)
     planned = asyncio.run(make_plan(session, request))
     notes = [*describe_leases(planned.leases), *planned.notes]
     preview(planned, console, form, notes, explain=explain_batches)
     if out is not None:
         write_plan(planned.plan, out)
+        # apply takes only the default directory unasked
         where = "" if manifests == MANIFESTS else f" --manifests {shlex.quote(str(manifests))}"
         console.note(
             f"saved: reconciler apply {shlex.quote(str(out))}{where} sends what of it is still called for then"

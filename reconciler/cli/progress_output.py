@@ -66,6 +66,7 @@ class Progress:
         self._progresses: dict[LocationId, LocationProgress] = {}
         self._last_lines: dict[tuple[LocationId, str], Instant] = {}
         self._ended: dict[LocationId, tuple[str, int]] = {}
+        # lines of debug would tear a board
         self._drawn = not self._silent and not self._json and self._level != "debug" and _is_terminal(sys.stderr)
         self._colour = wants_colour(verbosity.color, sys.stderr)
         self._board: LiveBoard | None = None

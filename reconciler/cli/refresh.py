@@ -70,8 +70,10 @@ def command(
         flags.scope, Reading(Method(method), parse_age("max-age", max_age)), lock_timeout_ms, create_state
     )
     result = asyncio.run(end_by_signals(refresh_state(session, request)))
+    # the error of one location leaves the reports of the others
     if result.reports or not result.errors:
         print_document(RefreshDocument(result.reports), console, form)
+    # errors stand below the board, not within it
     console.progress.close()
     partial = [ExitCode.PARTIAL for report in result.reports if report.unread]
     return worst_code([ExitCode.DONE, *partial, *(print_error(error, find_record()) for error in result.errors)])

@@ -50,6 +50,7 @@ class Report:
             raise UsageError(f"--report {path} is a link to {path.readlink()}", hint=NOT_THROUGH_LINKS)
         if self._path.exists() and not self._path.is_file():
             raise UsageError(f"--report {path} is there already, and is no file", hint="choose another name")
+        # refused now: at the end the run would have no report
         if not os.access(self._path.parent, os.W_OK):
             raise UsageError(f"--report {path}: its directory is not there, or cannot be written to")
 

@@ -71,6 +71,7 @@ def command(
         preview(planned, console, form)
     if dry_run:
         return find_exit_code(planned.plan, detailed=False)
+    # guards first: a person is not asked about a plan that would be refused
     approve(planned.plan)
     (reversal,) = planned.reversals.values()
     if planned.plan.is_empty:

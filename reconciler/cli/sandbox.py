@@ -36,6 +36,7 @@ def command() -> None:
 @common
 def make(manifests: Path, data: Path, location: str | None, seed: int, extra: int, invocation: Invocation) -> int:
     """Make up a location in which the contacts of the manifests live."""
+    # a world that was played with is not made anew by mistake
     if data.exists():
         raise UsageError(f"{data} exists already", hint="choose another file, or delete it")
     world = emulate(invocation.workspace(manifests), location, seed=seed, extra=extra)

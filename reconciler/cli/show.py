@@ -31,6 +31,7 @@ def command(what: str, manifests: Path, form: OutputFormat, invocation: Invocati
     console, workspace = invocation.console, invocation.workspace(manifests)
     if Path(what).is_file():
         plan = load_plan(Path(what))
+        # a file is shown without valid manifests too: names are a courtesy
         workspace.find_names()
         print_document(PlanDocument(plan), console, form)
         return 0

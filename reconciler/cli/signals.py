@@ -67,6 +67,7 @@ async def end_by_signals(reading: Awaitable[T]) -> T:
             return await reading
     except asyncio.CancelledError:
         if signums:
+            # cancelled by us: for the caller it is the signal that ended it
             raise Interrupted(signums[0], hint=KEPT) from None
         raise
 
@@ -87,6 +88,7 @@ def read_line() -> str:
 def _open_wakeup() -> Iterator[int]:
     """A file that can be read as soon as a signal has come."""
     reading, writing = os.pipe()
+    # a handler must not block where the pipe is full
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:

@@ -53,6 +53,7 @@ def command(manifests: Path, strict: bool, show_settings: bool, form: OutputForm
 def _show_settings(workspace: Workspace, console: Console) -> int:
     settings = workspace.load_settings()
     locations = {*settings.locations, LocationId("any other")}
+    # whether there is one is shown, never the token
     tokens = {
         location: bool(workspace.environment.get(settings.location(location).token_env)) for location in locations
     }

@@ -39,6 +39,7 @@ def make_arguments(workspace: Workspace, settings: Settings, location: LocationI
     return ApiArguments(
         token=find_location_token(workspace, settings, location),
         held_in=name_token_place(workspace, settings, location),
+        # a token of the location's own needs no exchange
         agency=Agency(company, location) if company else None,
         version=api.version,
         timeout_s=api.timeout_s,
@@ -98,5 +99,6 @@ def _count_requests(plan: Plan, session: Session) -> list[tuple[LocationId, int]
 def assume_sent_today(pace: Pace, reader: LocationReader, clock: Clock) -> Pace:
     """The pace, which counts the requests that runs of this state sent today."""
     now = clock.now()
+    # readings are not in the journal: the first answer states what they used
     pace.assume(sent_today(reader.read_runs(), now), now)
     return pace

@@ -77,6 +77,7 @@ async def apply_plan(planned: PlanResult, request: ApplyRequest) -> ApplyResult:
     Raises GuardRefused, QuotaExhausted and AuthRefused before the first request. The error of one location, such as
     LockHeld, is in its report: it does not stop the others.
     """
+    # the journal keeps the reason: without one it could not be told later
     refuse_missing_reason(planned.request)
     approved = approve(planned.plan)
     if not _has_work(planned):
@@ -168,6 +169,7 @@ def _make_options(plan: Plan, planned: PlanResult, request: ApplyRequest) -> App
 
 def _remake_options(location: LocationPlan, planned: PlanResult) -> PlanOptions:
     """The options that the plan was made with."""
+    # later rounds plan by these options: they stay within the part that was approved
     options = make_plan_options(planned.session, location.location, planned.request)
     return replace(options, selection=planned.plan.selection, searched=location.searched, gone=location.gone)
 
@@ -180,6 +182,7 @@ def refuse_odd_digest(digest: str, target: Path) -> None:
             "--approved does not go with a plan file: it plans anew",
             hint="name the directory of manifests; a file of your own is applied without --approved",
         )
+    # another text would look like a plan that has moved, and send a reviewer to compare
     if not _DIGEST.fullmatch(digest):
         raise UsageError(
             f"--approved {digest[:80]!r} is no change digest", hint="plan prints it: sha256: and 64 hexadecimal digits"
@@ -189,6 +192,7 @@ def refuse_odd_digest(digest: str, target: Path) -> None:
 def find_stale_approval(digest: str, planned: PlanResult) -> StalePlan | None:
     """The error to raise where the plan is another than the one that was approved; None where it is the same."""
     plan = planned.plan
+    # rule 2: an empty plan needs no approval
     if plan.is_empty or plan.change_digest == digest:
         return None
     with open_reader(planned.session.settings.state) as reader:
@@ -208,6 +212,7 @@ def _explain_stale(digest: str, plan: Plan, reader: StateReader) -> str:
     ]
     if not runs:
         return "manifests or state have moved since it was approved: review what is to do now, and approve that"
+    # several runs may have carried the digest: the last one left the state as it is
     last = max(runs, key=lambda run: run.header.started)
     did = "carried it out" if last.status is RunStatus.COMPLETE else "did a part of it"
     return f"run {last.id} {did}: review what is left, and approve that"

@@ -61,6 +61,7 @@ async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
     if not request.contacts and not request.limits:
         raise UsageError("nothing to forget: name contacts, or say --limits")
     settings = workspace.load_settings()
+    # a reader first: a mistyped location must not make a state
     with open_reader(settings.state) as reader:
         location = find_location(reader, request.location, settings)
     with (
@@ -123,6 +124,7 @@ async def import_contacts(workspace: Workspace, request: ImportRequest) -> Impor
         _journal(held),
     ):
         state = held.store.load_state()
+        # the state has each tag in the location's own spelling
         spelt = tuple(map(state.spelling.spell_observed, observations))
         changed = record_observations(state.observed, spelt, settle_ms=settle_ms_from(settings))
         held.store.save_states(held.lease, changed)
@@ -152,6 +154,7 @@ def read_portable(file: Path, now: Instant) -> tuple[Portable, ...]:
         document = json.loads(file.read_bytes())
     except OSError as error:
         raise InvalidInput([Problem(Source(str(file)), f"cannot be read: {error.strerror}", "state")]) from error
+    # no state nests as deep as Python recurses
     except (ValueError, RecursionError) as error:
         raise InvalidInput([Problem(Source(str(file)), "is not JSON", "state")]) from error
     states = read_state(document, path=str(file))
@@ -265,5 +268,6 @@ async def _acquire(
 def _journal(held: HeldLease) -> AbstractContextManager[JournalledRun]:
     """A run of the history: a change by hand that is cancelled has stopped."""
     holder = held.lease.holder
+    # the history tells a change by hand like any run
     header = RunHeader(held.lease.location, holder.operation, holder.who, held.clock.now())
     return journalled_run(held, header, cancelled=RunStatus.STOPPED)

@@ -43,8 +43,10 @@ def compare_with(workspace: Workspace, base: str) -> CompareResult:
     now, directory = workspace.clock.now(), workspace.directory
     workspace.listener.on_manifests(directory)
     then = read_files_at(base, directory)
+    # no environment: the files alone are compared
     before = load(then, now=now) if then.names() else NO_FILES
     present = Directory(directory)
+    # a directory that is new or removed is compared with nothing
     after = load(present, now=now) if directory.is_dir() and present.names() else NO_FILES
     if not before.manifests and not after.manifests:
         raise UsageError(f"there is no manifest below {directory}, neither now nor at {base}")
@@ -93,5 +95,6 @@ def _flatten_set(declared: ContactSet, manifest: Manifest) -> Mapping[str, objec
 
 def _flatten_rule(rule: TagRule) -> Mapping[str, object]:
     """The keys of a rule that differ from the default."""
+    # a default that a file does not write is no setting of the file
     default = asdict(TagRule(rule.tag, rule.source))
     return {key: value for key, value in asdict(rule).items() if value != default[key]}

@@ -67,6 +67,7 @@ class CurrentState:
 
     def add_to(self, options: PlanOptions) -> PlanOptions:
         """The options of a plan that is made on this state."""
+        # sorted: the same state makes the same plan
         reasons = sorted(set(self.gone.values()))
         unreachable = (
             HeldContacts(reason, (), tuple(sorted(contact for contact in self.gone if self.gone[contact] is reason)))
@@ -179,6 +180,7 @@ async def read_location(
     if wanted.is_empty:
         return RefreshResult()
     workspace.listener.on_reading(keep is not keep_nothing)
+    # a 401 names the variable that the token came from
     token = called(name_token_place(workspace, settings, location))
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(open_reading(workspace, settings, location, pace))
@@ -205,7 +207,9 @@ def make_refresh_request(
         method=reading.method or Method.AUTO,
         contacts=due,
         doubtful=tuple(list_doubtful(due, state.observed)),
+        # contacts of a run that is undone: other holders of a tag do not bear on them
         exclusive=frozenset() if contacts is not None else _find_sought(desired, selection),
+        # by so many contacts `auto` compares a search with single readings
         known=len(desired.contacts.keys() | state.observed.contacts.keys()),
         lagging=may_search(max_age_ms=age, verifies=contacts is not None),
         contradicted=partial(contradicted_by, observed=state.observed, spelling=state.spelling),

@@ -96,6 +96,7 @@ def _list_versions() -> list[Remark]:
 
 def _examine_state_home(workspace: Workspace, settings: Settings) -> Remark:
     place = f"{redacted(settings.state)} (from {settings.origin('state')})"
+    # a job's disk is gone when the job ends
     if workspace.in_ci and settings.origin("state").kind is OriginKind.DEFAULT:
         remedy = "name a state that outlives the job: --state, RECONCILER_STATE or `state` in reconciler.yaml"
         return watch("state", f"{place}: the default, in CI", remedy)
@@ -147,6 +148,7 @@ async def _examine_token(
     workspace: Workspace, settings: Settings, location: LocationId, written_at: Instant | None, *, offline: bool
 ) -> list[Remark]:
     """`written_at`: when a write was last answered."""
+    # the first quota stands for no answer at all
     quotas, pace = [Quota()], Pace(rate_from(settings))
 
     def on_quota(quota: Quota) -> None:

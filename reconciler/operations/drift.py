@@ -82,6 +82,7 @@ def _report_drift(
         state.observed,
         current.earlier or {},
         reader.read_runs(),
+        # in the spelling of the state, so that a pair is found by either name
         lambda run: tuple(map(state.spelling.spell_record, reader.read_batches(run))),
     )
     return mark_expected(report, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)

@@ -91,6 +91,7 @@ async def _find_state(
             operation="export",
             lock_timeout_ms=request.lock_timeout_ms,
         )
+    # without a complete search no contact is known to be gone
     shown = stored.result.shown
     return stored.state, None if shown is None else frozenset(shown), stored.result.incomplete
 
@@ -101,6 +102,7 @@ def _request_all(state: LocationState) -> RefreshRequest:
 
 def _make_files(location: LocationId, export: Export, group_by: GroupBy) -> dict[Path, str]:
     """One manifest of the location's name, or a directory of that name with one for each tag."""
+    # many manifests get a directory of their own, so that two locations do not mix
     apart = group_by is GroupBy.TAG
     home, folder = (Path(location), "contacts") if apart else (Path(), f"contacts/{location}")
     files: dict[Path, str] = {}

@@ -23,7 +23,9 @@ from reconciler.core.model.errors import UsageError
 TIMEOUT_S = 120
 
 _SETTINGS = (
+    # rule 1: files below the checkout that look like a repository are files
     "safe.bareRepository=explicit",
+    # rule 2: no transport at all
     "protocol.allow=never",
     f"core.hooksPath={os.devnull}",
     # nothing: older versions take any word for the name of a command
@@ -32,11 +34,17 @@ _SETTINGS = (
 _VARIABLES = {
     # no protocol at all: rules over what a repository's own settings allow
     "GIT_ALLOW_PROTOCOL": "",
+    # a partial clone fetches nothing
     "GIT_NO_LAZY_FETCH": "1",
+    # no job waits for a password
     "GIT_TERMINAL_PROMPT": "0",
+    # nothing is written into the repository
     "GIT_OPTIONAL_LOCKS": "0",
+    # refs/replace would show other objects than were committed
     "GIT_NO_REPLACE_OBJECTS": "1",
+    # a name with a star is a name
     "GIT_LITERAL_PATHSPECS": "1",
+    # reasons are recognised by their English words
     "LC_ALL": "C",
 }
 _KEPT = ("GIT_CONFIG", "GIT_EXEC_PATH")
@@ -96,6 +104,7 @@ def find_repository(place: Path) -> Repository:
 
 def _refuse_planted(directory: Path, top: Path) -> None:
     """A `.git` that is a file or a link may lead to a repository elsewhere, but not to files of its own checkout."""
+    # a `.git` file may lead elsewhere, as in a worktree, but not into the files that a pull request brings
     if directory != top / ".git" and directory.is_relative_to(top):
         raise GitRefused(
             f"{top / '.git'} leads to {directory}, which are files of the checkout and no repository",

@@ -54,6 +54,7 @@ def read_files_at(revision: str, directory: Path) -> FileTree:
 
 def _find_link_targets(repository: Repository, commit: str, below: str, links: list[_Entry]) -> dict[str, EntryKind]:
     """The kinds of the links' targets within the repository; no entry for a target that is not there."""
+    # a line break in a name would end its line of the request early
     asked = [entry.name for entry in links if "\n" not in entry.name]
     wanted = "".join(f"{commit}:{posixpath.normpath(f'{below}/{name}')}\n" for name in asked)
     answer = repository.ask(
@@ -84,6 +85,7 @@ def _find_tree(repository: Repository, commit: str, below: str) -> str | None:
 
 
 def _list_entries(repository: Repository, *arguments: str) -> Iterator[_Entry]:
+    # names may hold any byte but NUL
     for line in repository.ask("ls-tree", "-z", *arguments).split(b"\0"):
         if line:
             head, _, name = line.partition(b"\t")
@@ -129,6 +131,7 @@ def find_commit_time(file: Path) -> Instant | None:
     if _compute_object_id(file, len(entry.id)) != entry.id:
         raise GitRefused(f"{file} is not as it was committed")
     times = repository.ask("rev-list", "--max-count=1", "--format=%at %ct", commit, "--", path).split(b"\n")[1]
+    # a rebase moves the commit's time, and an author's clock may be wrong: the earlier time claims less
     return Instant(1000 * min(map(int, times.split())))
 
 
@@ -136,6 +139,7 @@ def _compute_object_id(file: Path, length: int) -> str:
     """The id that Git gives to the content of a file."""
     content = file.read_bytes()
     digest = hashlib.new("sha1" if length == 40 else "sha256", usedforsecurity=False)
+    # Git hashes this header before the content
     digest.update(b"blob %d\0" % len(content))
     digest.update(content)
     return digest.hexdigest()

@@ -84,6 +84,7 @@ def _clean_url(url: str) -> str:
         return ""
     if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable():
         return ""
+    # a server's address in CI may carry a token, and the lease is shown to others
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

@@ -54,6 +54,7 @@ async def make_plan(session: Session, request: PlanRequest) -> PlanResult:
     refuse_missing_state(session, create_state=request.create_state)
     with open_reader(session.settings.state) as reader:
         current = await find_current(session, reader, request.scope, request.reading)
+        # after the reading, which may outlast a run
         leases = list_leases(reader, session.desired, session.workspace.clock.now())
         strays = session.list_strays(reader)
     notes = [note for location in current for note in location.list_notes()]
@@ -74,6 +75,7 @@ def plan_current(session: Session, current: Iterable[CurrentState], request: Pla
     ]
     return combine_plans(
         plans,
+        # the moment of the manifests: a plan file is valid as of it
         as_of=session.now,
         manifests=str(session.workspace.directory),
         selection=make_selection(session, request.scope),

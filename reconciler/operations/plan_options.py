@@ -111,6 +111,7 @@ def make_plan_options(session: Session, location: LocationId, request: PlanReque
         effort=request.effort,
         settle_ms=settle_ms_from(session.settings),
         now=session.now,
+        # the journal keeps each exception with its reason
         exceptions=tuple(f"again:tag={tag}: {request.reason}" for tag in sorted(selection.again)),
     )
 
@@ -123,6 +124,7 @@ def _make_reassertion(session: Session) -> Reassertion:
 def _allow_first_adds(session: Session, location: LocationId, request: PlanRequest) -> list[Allowance]:
     if not request.create_state:
         return []
+    # the guard is measured tag by tag, and lifted so
     rules = session.desired[location].rules
     return [Allowance(Guard.MAX_FIRST_ADDS, tag, f"{CREATE_STATE} was given") for tag in sorted(rules)]
 

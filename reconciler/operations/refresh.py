@@ -70,6 +70,7 @@ async def refresh_state(session: Session, request: RefreshStateRequest) -> Refre
     """
     refuse_missing_state(session, create_state=request.create_state)
     with open_store(session.settings.state) as store:
+        # side by side: each location has a rate limit of its own
         endings = await asyncio.gather(
             *(_refresh_or_fail(session, store, location, request) for location in session.desired)
         )
@@ -85,6 +86,7 @@ async def _refresh_or_fail(
     try:
         return await _refresh_location(session, store, location, request)
     except ReconcilerError as error:
+        # a single location is named by the command line already
         if len(session.desired) > 1:
             error.reword(f"location {location}: {error.message}")
         return error
@@ -192,6 +194,7 @@ class _LotStore:
 
     def keep(self, lot: tuple[ObservedContacts, ...]) -> None:
         stored, observed = self.stored, self.stored.state.observed
+        # before they are recorded: a tag that was known already is no news
         before = {contact: observed[contact].observed for observation in lot for contact in observation.contacts}
         stored.read += sum(len(observation.contacts) for observation in lot)
         times = [observation.at for observation in lot]

@@ -64,6 +64,7 @@ def list_runs(reader: StateReader, location: LocationId, clock: Clock) -> Sequen
     """The runs of a location; the lease tells whether one that has not ended is under way, or was killed."""
     state = reader.at(location)
     lease = state.read_lease(clock.now())
+    # a run that never ended and has no lease was killed
     return [record.held_under(lease) for record in state.read_runs()]
 
 
@@ -74,6 +75,7 @@ def find_run(reader: StateReader, run: str, clock: Clock, *, undoing: bool = Fal
     """
     records = [record for location in reader.list_locations() for record in list_runs(reader, location, clock)]
     if run == LAST:
+        # runs that began at one instant: in any order, but always the same
         newest = sorted(records, key=lambda record: (record.header.started, record.id), reverse=True)
         last = next((record for record in newest if not undoing or _changed_anything(reader, record)), None)
         if last is None:
@@ -104,6 +106,7 @@ async def make_revert_plan(workspace: Workspace, run: str, request: PlanRequest 
     with open_reader(workspace.load_settings().state) as reader:
         reversal, location = _reverse_run(reader, run, workspace.clock)
         session = open_session(workspace, [location])
+        # contacts of the run alone, and at this moment: an index that lags cannot verify
         (current,) = await find_current(session, reader, request.scope, request.reading, contacts=reversal.moved)
         leases = list_leases(reader, [location], workspace.clock.now())
     plan = plan_revert(
@@ -132,5 +135,6 @@ def _reverse_run(reader: StateReader, run: str, clock: Clock) -> tuple[Reversal,
         )
     location = record.header.location
     records = reader.at(location).read_runs()
+    # changes that later runs made are left alone
     later = records[[logged.id for logged in records].index(record.id) + 1 :]
     return read_reversal(read_log(reader, record), (read_log(reader, later_record) for later_record in later)), location

@@ -93,6 +93,7 @@ def _load_base_settings(request: PullRequest, directory: Path) -> tuple[Settings
     if not request.base:
         return None, " (this CI does not tell which it is)"
     try:
+        # rule 2: the author of the pull request chooses what a submodule is
         if find_repository(directory).is_linked:
             return None, f" ({_LINKED})"
         return load_settings(read_files_at(request.base, directory)), ""

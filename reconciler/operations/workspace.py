@@ -150,6 +150,7 @@ class Session:
 
     def list_strays(self, reader: StateReader) -> list[str]:
         """A line for each location that has state and no manifest any more; none where locations were chosen."""
+        # where locations were chosen, the others are left out on purpose
         strays = [] if self.is_part else sorted(set(reader.list_locations()) - self.desired.keys())
         return [
             f"location {location} has state but no manifest: left untouched (to empty it, declare `contact_sets: {{}}`)"
@@ -168,6 +169,7 @@ def open_session(workspace: Workspace, locations: Sequence[str] = ()) -> Session
 
     `locations`: the ids or names of those to work with; empty: all that have manifests.
     """
+    # one moment for all: sets begin and expire, and exceptions end, as of it
     now = workspace.clock.now()
     loaded = workspace.load_manifests(now=now)
     settings = loaded.settings
@@ -218,6 +220,7 @@ def load_state(settings: Settings, reader: StateReader, location: LocationId) ->
     """The state; raises StateError where it is another than the one that the settings pin."""
     state = reader.at(location).load_state()
     pin = settings.pin(location)
+    # without a pin any state will do
     if pin in (None, state.lineage):
         return state
     where = redacted(settings.state)

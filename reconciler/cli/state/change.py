@@ -57,6 +57,7 @@ def import_file(
     where that cannot be told (changed since, a shallow clone) the time has to be given.
     """
     console, workspace = invocation.console, invocation.workspace(manifests)
+    # the notes and errors below have the names of locations
     workspace.find_names()
     now = workspace.clock.now()
     at = _parse_time(observed_at, now) if observed_at else _find_time(file, now, console)
