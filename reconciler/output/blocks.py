@@ -203,6 +203,7 @@ def table(
     key: bool = False,
 ) -> Table:
     """A table folded to `most` rows (None: all of them)."""
+    # the number of hidden rows stays: a folded table must not look like a whole one
     shown = tuple(rows if most is None else rows[:most])
     return Table(title, tuple(columns), shown, len(rows) - len(shown), key)
 
@@ -229,6 +230,7 @@ def counted(value: int, singular: str, plural: str = "") -> str:
 
 def sample(contacts: Sequence[ContactId]) -> str:
     """The first few contacts, and how many more there are."""
+    # three ids are enough to look one up in the CRM
     more = f" and {len(contacts) - SAMPLE:,} more" if len(contacts) > SAMPLE else ""
     return ", ".join(contacts[:SAMPLE]) + more
 

@@ -60,8 +60,8 @@ def _by_length(bar: tuple[str, tuple[int, ...]]) -> tuple[int, str]:
 
 
 def draw_over_time(title: str, curves: Sequence[Curve], hidden: int = 0) -> tuple[Curves, ...]:
-    """One point makes no line."""
-    # a line needs two points
+    """The curves with two points at least; none where no curve has them."""
+    # one run is no development: its single dot would look like a flat line
     drawn = tuple(line for line in curves if len(line.points) > 1)
     return (Curves(title, drawn, hidden),) if drawn else ()
 

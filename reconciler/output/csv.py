@@ -27,6 +27,7 @@ def csv_chunks(records: Records) -> Iterator[str]:
     writer.writerow([column.name.replace(" ", "_") for column in records.columns])
     for number, row in enumerate(records.rows()):
         writer.writerow(_safe_row(row))
+        # the text leaves in pieces: a million rows never stand in memory at once
         if number % _LINES == _LINES - 1:
             yield sink.getvalue()
             sink.seek(0)
@@ -41,5 +42,6 @@ def _safe_row(row: Iterable[str]) -> list[str]:
 @lru_cache(maxsize=4_096)
 def _safe_cell(text: str) -> str:
     """Most texts of a report come again and again: locations, tags, reasons."""
+    # blanks before the mark do not keep a spreadsheet from taking the cell for a formula
     shown = visible(text)
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

@@ -85,6 +85,7 @@ class CommandOutput:
 
 def add_provenance(document: JsonObject, made: Provenance | None) -> JsonObject:
     """The report, with `made` as the last of its members."""
+    # null where no command made it: the schema promises the member in every report
     return document | {"made": None if made is None else PROVENANCE.write(made)}
 
 

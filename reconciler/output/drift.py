@@ -98,6 +98,7 @@ def _drift_table(title: str, rows: Sequence[Drifted], most: int | None, applied:
 def _report_verdict(report: DriftReport) -> Cell:
     """The worst that is true: changes by others, contacts never observed, pairs left aside, moved manifests."""
     missing, unexpected = (report.count(drift) for drift in _OURS)
+    # changes by others come first: they are the reason to ask for drift
     if missing or unexpected:
         headline = f"Drift: {counted(missing, 'tag')} missing, {unexpected:,} unexpected."
         return Cell(headline + _append_others(report, _AFTER_OURS), Style.WARN)
@@ -157,6 +158,7 @@ def _proof_cells(report: DriftReport) -> list[Cell]:
     lines = []
     if report.older_rows:
         lines.append(Cell(f"{report.older_rows}.", Style.WARN))
+    # absence proves nothing where a search did not show every contact
     if report.incomplete:
         text = f"The search was not complete: {report.incomplete}. Who is missing among its rows may still be there."
         lines.append(Cell(text, Style.WARN))
@@ -203,6 +205,7 @@ def _explain_class(drifted: Drifted, applied: bool) -> str:
 
 def _first_contact(drifted: Drifted) -> str:
     """The first contact and the number of the others: the table has eight columns."""
+    # there is room for one id; CSV and JSON have them all
     more = len(drifted.contacts) - 1
     return f"{drifted.contacts[0]} and {more:,} more" if more > 0 else "".join(drifted.contacts)
 

@@ -69,6 +69,7 @@ class FailureDocument:
     def view(self, most: int | None) -> View:
         if self.until_then is None:
             return View("Error", (self._error_section(),))
+        # an apply that was stopped has sent requests: its answer stands before the error
         view = self.until_then.view(most)
         return View(view.title, (*view.sections, self._error_section()), view.closing)
 
@@ -99,6 +100,7 @@ def render_github(problems: Iterable[Problem]) -> str:
 
 
 def _workflow_command(problem: Problem) -> str:
+    # a problem of a whole file has line 0, which the runner does not know
     place = {"file": problem.source.path, "line": problem.source.line, "col": problem.source.column}
     properties = ",".join(f"{key}={_escape_property(str(value))}" for key, value in place.items() if value)
     text = problem.message + (f" (hint: {problem.hint})" if problem.hint else "")
@@ -130,6 +132,7 @@ def doctor_view(examined: Sequence[Examined]) -> View:
 
 
 def _remark_section(group: Examined) -> Section:
+    # the heading of a group is its worst remark
     verdict = max((remark.verdict for remark in group.remarks), key=list(CheckStatus).index, default=CheckStatus.GOOD)
     rows = [
         (Cell(remark.verdict, _STYLES[remark.verdict]), Cell(remark.subject), Cell(remark.told))
@@ -212,6 +215,7 @@ def shown(settings: Settings) -> Iterator[Shown]:
     sections = (("api", settings.api), ("plan", settings.plan), ("apply", settings.apply), ("guards", settings.guards))
     for name, section in sections:
         simple += [(f"{name}.{member.name}", getattr(section, member.name)) for member in fields(section)]
+    # an empty template is shown like any other value that is not set
     simple += [("history_keep", settings.history_keep), ("contact_url", settings.contact_url or None)]
     for key, value in simple:
         yield Shown(key, _value_text(value), settings.origin(key))

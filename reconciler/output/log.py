@@ -133,6 +133,7 @@ def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
 def _log_verdict(log: RunLog) -> Cell:
     """As the report of the run told it."""
     run, ending = log.record, log.ending
+    # a run that was killed has no report: only its status is known
     if ending is None:
         return ending_cell(run)
     if ending.error:
@@ -184,6 +185,7 @@ def _tag_table(log: RunLog) -> Table:
         *(outcome.replace("_", " ") for outcome in _UNCHANGED),
         "no answer",
     ]
+    # a column for each outcome there is; all of them would not fit
     shown = [word for word in words if any(counts[word] for counts in outcomes.values())]
     rows = [(Cell(tag), *(number(outcomes[tag][word]) for word in shown)) for tag in sorted(outcomes)]
     return table("Tags, in contacts", (Column("tag"), *(Column(word, right=True) for word in shown)), rows, most=None)
@@ -200,6 +202,7 @@ def _is_open(answer: Answer) -> bool:
 def _last_words(log: RunLog, doubted: Collection[ContactId]) -> dict[tuple[ContactId, Tag], str]:
     """The last word on each pair of these contacts; a doubt that the report has not any more was read to be so."""
     last: dict[tuple[ContactId, Tag], str] = {}
+    # without a report no doubt counts as settled
     still_open = None if log.ending is None else _open_pairs(log.ending)
     for batch, (contact, answer) in _list_answers(log):
         for tag in batch.tags if contact in doubted else ():

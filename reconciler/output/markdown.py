@@ -84,12 +84,13 @@ def _join_if_short(parts: Iterable[str], limit: int) -> str | None:
 
 def _sections_that_fit(view: View, cut: _Cut, limit: int) -> str:
     opening, closing = _title_parts(view, cut), _closing_parts(view, cut)
+    # room is kept for the longest form of the line that tells how many sections are shown
     longest = f"{len(view.sections):,} of {len(view.sections):,} sections shown"
     room = limit - len(_join_parts([*opening, longest, *closing]).encode())
     shown: list[str] = []
     for section in view.sections:
         text = _section_text(section, cut)
-        # bytes, not characters: a forge counts what it stores
+        # bytes, which are never fewer than the characters that a forge counts
         room -= len(text.encode()) + 2
         if room < 0:
             break
@@ -208,6 +209,7 @@ def _totals_table(totals: Sequence[Total], cut: _Cut) -> list[str]:
 
 
 def _block_parts(block: Block, cut: _Cut) -> list[str]:
+    # a cut never takes a guard or a total before it took all detail
     most = cut.key if block.key else cut.detail
     title = [f"#### {_plain_text(block.title, cut)}"] if block.title else []
     if isinstance(block, Lines):

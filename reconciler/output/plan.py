@@ -52,8 +52,10 @@ def _location_rows(plan: LocationPlan) -> Iterator[Row]:
     for delta in plan.deltas:
         for contact in delta.contacts:
             for change in delta.changes:
+                # a CSV row has one cell for all places: two sets may ask for one tag
                 where = ", ".join(map(str, change.sources))
                 yield place, contact, "planned", change.action, change.tag, change.reason, where
+    # not a change, but a pair that leaves: a spreadsheet must show all that is sent
     for again in plan.reasserted:
         yield from _pair_rows(place, again.contacts, "sent again", again.action, again.tags, "saves a request")
     for deferral in plan.deferrals:
@@ -77,6 +79,7 @@ def _listed_rows(place: LocationId, what: str, held: HeldContacts) -> Iterator[R
 
 def _ledger_rows(place: LocationId, move: LedgerChange) -> Iterator[Row]:
     for what, tags in (("adopted", move.adopted), ("released", move.released), ("stays on leaving", move.kept)):
+        # an empty list is no move: below it would make a row without a tag
         if tags:
             yield from _pair_rows(place, move.contacts, what, "", tags, "")
 
@@ -85,6 +88,7 @@ def _pair_rows(
     place: LocationId, contacts: Iterable[ContactId], what: str, action: str, tags: Sequence[str], why: str
 ) -> Iterator[Row]:
     for contact in contacts:
+        # a contact that is left aside as a whole has a row without a tag
         for tag in tags or ("",):
             yield place, contact, what, action, tag, why, ""
 

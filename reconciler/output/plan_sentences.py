@@ -24,6 +24,7 @@ def plan_headline(plan: LocationPlan, *, left_out: bool) -> Cell:
     recorded = [
         f"{pairs:,} {word}" for pairs, word in ((summary.adopted, "adopted"), (summary.released, "released")) if pairs
     ]
+    # adoptions and releases cost no request, and apply records them all the same
     if not plan.batches:
         return Cell(
             f"Nothing to send. To record: {', '.join(recorded) or 'what stays on leaving'}.{also}", Style.STRONG
@@ -52,6 +53,7 @@ def _nothing_to_send(plan: LocationPlan) -> Cell:
 
 
 def _explain_bound(plan: LocationPlan) -> str:
+    # adds and removes have a proof each: the sum is proven where both are
     if all(proof.proven for proof in plan.proofs):
         return "fewer are not possible"
     return f"no plan needs fewer than {plan.summary.lower_bound:,}"
@@ -75,9 +77,11 @@ _IN_THE_SAME_RUN = (DeferralReason.UNTIL_OBSERVED, DeferralReason.UNTIL_SETTLED)
 
 def question(plan: Plan, names: Mapping[LocationId, str]) -> str:
     """The question, in one line. `names`: the names of locations for people."""
+    # a location without changes is no part of the question
     busy = [location for location in plan.locations if not location.is_empty]
     where = _name_some([names.get(location.location) or location.location for location in busy], "location")
     sent = [location for location in busy if location.batches]
+    # a plan may only record: the question says that no request leaves
     if not sent:
         return f"Send nothing, and record {_count_recorded(busy)} in {where}? Type {WORD}: "
     requests = counted(sum(location.summary.requests for location in sent), "request")
@@ -96,6 +100,7 @@ def _count_pairs(action: Action, plans: Iterable[LocationPlan]) -> str:
         for delta in plan.deltas:
             changed = delta.tags(action)
             total += len(changed) * len(delta.contacts)
+            # an add or removal of such a tag starts automations, which mail people
             triggers |= set(changed) & set(plan.triggers)
     verb = "triggers" if len(triggers) == 1 else "trigger"
     warning = f" ({_name_some(sorted(triggers), 'tag')} {verb} automations)" if triggers else ""

@@ -66,6 +66,7 @@ def plan_view(
 
 
 def _location_section(plan: LocationPlan, most: int | None, explain: bool) -> Section:
+    # a plan is of one state: a reviewer sees which, and that a first plan knows of no contact
     since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
     blocks = [
         _guard_lines(plan, most),
@@ -129,10 +130,12 @@ def _tag_table(plan: LocationPlan, most: int | None) -> Block | None:
     for delta in plan.deltas:
         for change in delta.changes:
             row = rows_by_tag[change.tag]
+            # a delta is shared: each of its changes is a pair on every one of its contacts
             row.adds += len(delta.contacts) if change.action is Action.ADD else 0
             row.removes += len(delta.contacts) if change.action is Action.REMOVE else 0
             row.reasons[change.reason] += len(delta.contacts)
             row.sources.update(change.sources)
+    # a table without rows would be taken for "no tag is concerned" where only the ledger changes
     if not rows_by_tag:
         return None
     # tags that start automations first: their changes are mailed
@@ -170,6 +173,7 @@ def _removal_table(plan: LocationPlan, most: int | None) -> Block | None:
                 contacts_by_change[change.tag, change.reason] += delta.contacts
     if not contacts_by_change:
         return None
+    # the largest removal first: a mistake in a manifest shows by its size
     ordered = sorted(contacts_by_change.items(), key=lambda item: (-len(item[1]), item[0]))
     columns = (Column("contacts", right=True), Column("tag"), Column("why"), Column("which"))
     rows = [
@@ -187,12 +191,14 @@ def _removal_table(plan: LocationPlan, most: int | None) -> Block | None:
 def _delta_table(plan: LocationPlan, most: int | None) -> Block | None:
     if not plan.deltas:
         return None
+    # removals stand apart above: here a reader checks that the groups are those that were meant
     columns = (Column("contacts", right=True), Column("change"), Column("which"))
     rows = [_delta_row(delta) for delta in plan.deltas]
     return table("Changes, by contacts that need the same", columns, rows, most=most)
 
 
 def _delta_row(delta: Delta) -> tuple[Cell, ...]:
+    # one removal makes the group red: the worst of its changes decides
     removing = any(change.action is Action.REMOVE for change in delta.changes)
     return (
         number(len(delta.contacts)),
@@ -217,6 +223,7 @@ def _repeat_sentence(repeat: Reasserted) -> str:
 
 def _certificate_table(proof: Proof, most: int | None) -> Block:
     """Pairs that a reader can check: any two in one request would send a pair that no manifest asks for."""
+    # a certificate of as many pairs as requests proves that fewer are not possible
     bound = "fewer are not possible" if proof.proven else f"no plan needs fewer than {proof.lower_bound:,}"
     title = (
         f"Batches that {proof.action}: {counted(proof.requests, 'request')}, {bound} (found by: {proof.stage}). "
@@ -235,7 +242,9 @@ def _deferral_lines(plan: LocationPlan, most: int | None) -> Block | None:
         # an answer may call for every one of the tags on every one of the contacts
         ceiling = len(deferral.tags) * len(deferral.contacts)
         tags = f": at most {counted(ceiling, 'removal')} of {', '.join(deferral.tags)}" if deferral.tags else ""
+        # only a refresh can decide these; the others wait for an answer, or for another pair
         style = Style.WARN if deferral.reason in _BLIND else Style.PLAIN
+        # an exclusive tag that was not searched has no contacts to count, only its name
         who = f"{counted(len(deferral.contacts), 'contact')}{tags}" if deferral.contacts else ", ".join(deferral.tags)
         items.append(Cell(f"{who} ({deferral.reason})", style))
     return lines("Deferred: not decidable before an observation", items, most=most) if items else None
@@ -246,11 +255,13 @@ def _held_for(plan: LocationPlan, why: str) -> tuple[HeldContacts, ...]:
 
 
 def _left_out(plan: LocationPlan) -> tuple[HeldContacts, ...]:
+    # a proposal or a revert lists here, with reasons of its own, the pairs that it does not send
     return tuple(held for held in plan.held if held.why not in (IN_DOUBT, FLAPPING, UNCONFIRMED))
 
 
 def _still_refused(plan: LocationPlan) -> tuple[HeldContacts, ...]:
     """Those in quarantine that were not read as gone for this plan."""
+    # such a contact is listed once, as gone, with the reason that was read just now
     return tuple(refused for refused in plan.quarantined if refused.why not in {away.why for away in plan.gone})
 
 
@@ -277,5 +288,6 @@ def _guard_lines(plan: LocationPlan, most: int | None) -> Block | None:
     renames = [Cell(text) for text in guess_renames(plan)]
     allowed = [Cell(explain_lifted(measured), Style.WARN) for measured in plan.guards if measured.allowed]
     warnings = [Cell(f"warning: {text}", Style.WARN) for text in explain_warnings(plan)]
+    # refusals first, then the guess that explains many of them, then the flags that lift them
     sentences = [*refusals, *renames, *lifts, *allowed, *warnings]
     return lines("Guards", sentences, most=most, key=True) if sentences else None

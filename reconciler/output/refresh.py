@@ -49,6 +49,7 @@ def _report_section(report: Refreshed, most: int | None) -> Section:
         blocks.append(Lines("", (Cell(text, Style.WARN),)))
     if report.older_rows:
         blocks.append(Lines("", (Cell(f"{report.older_rows}.", Style.WARN),)))
+    # gone is a statement about the contact, unread one about this reading: they are not mixed
     if report.gone:
         blocks.append(_contact_table("Not there", report.gone, most))
     if report.unread:
@@ -57,6 +58,7 @@ def _report_section(report: Refreshed, most: int | None) -> Section:
 
 
 def _report_verdict(report: Refreshed) -> Cell:
+    # no reading, no run: the history has no row of it
     if not report.run:
         return Cell("Nothing had to be read: what is known is young enough.", Style.GOOD)
     read = (

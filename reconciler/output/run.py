@@ -67,12 +67,14 @@ def _report_section(report: LocationReport, most: int | None) -> Section:
 
 def _report_verdict(report: LocationReport, ending: RunEnding) -> Cell:
     if report.error:
+        # a signal's message says already that it stopped the run
         error = report.error if report.error.startswith("stopped by ") else f"stopped: {report.error}"
         return Cell(error[0].upper() + error[1:], Style.BAD)
     # a run that had nothing to send has no id, as no journal knows it
     if not report.run:
         return Cell("Nothing sent.", Style.WARN) if report.notes else Cell("Nothing to do.", Style.GOOD)
     done = summary(ending, report.requests)
+    # the verdict and the exit code agree: both come from the outcomes
     if report.exit_code:
         return Cell(f"Done in part: {done}; see what was left below.", Style.WARN)
     return Cell(f"Done: {done}.", Style.GOOD)
@@ -102,6 +104,7 @@ def _note_lines(report: LocationReport, ending: RunEnding) -> Block | None:
     items = [Cell(note, Style.WARN) for note in report.notes]
     if report.outside:
         items.append(Cell(unapproved(ending), Style.WARN))
+    # a note of the run may be the remedy itself: it is told once
     items += [Cell(text, Style.FAINT) for text in run_remedies(report) if text not in report.notes]
     if report.hint:
         items.append(Cell(f"hint: {report.hint}"))
@@ -162,6 +165,7 @@ def outcomes(ending: RunEnding) -> Block | None:
 
 def _outcome_rows(outcome: Outcome, pairs: int, shortfalls: Sequence[Shortfall]) -> Iterator[tuple[Cell, ...]]:
     reasons: Counter[str] = Counter()
+    # these two outcomes have many reasons; the others mean one thing each
     for shortfall in shortfalls if outcome in _BY_REASON else ():
         if shortfall.outcome is outcome:
             reasons[shortfall.why] += len(shortfall.contacts) * len(shortfall.tags)

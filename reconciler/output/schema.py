@@ -52,6 +52,7 @@ def plan_schema() -> Schema:
 
 def report_schema() -> Schema:
     """Of every document but the plan; `report` tells which it is."""
+    # a reader finds the kind by `report`, and checks against that schema alone
     kinds: Schema = {name: _report(name, about, members()) for name, (about, members) in _REPORTS.items()}
     return {
         "$schema": DIALECT,

@@ -71,6 +71,7 @@ def _state_row(contact: ContactId, state: ContactState) -> tuple[Cell, ...]:
 
 
 def _status_cell(state: ContactState) -> Cell:
+    # the quarantine rules over a doubt: nothing is sent to the contact until it ends
     if state.quarantine:
         return Cell(f"quarantined: {state.quarantine}", Style.WARN)
     if state.doubt:
@@ -98,6 +99,7 @@ def _facts_section(state: LocationState) -> Section:
 
 def facts_lines(facts: Facts) -> tuple[Cell, ...]:
     lines = [Cell(_MOVES[facts.moves_updated])]
+    # the settings' sizes hold where no refusal taught a smaller one
     for limit, what in ((facts.max_contacts, "contact"), (facts.max_tags, "tag")):
         if limit is not None:
             lines.append(Cell(f"a request may hold {counted(limit, what)}, {_heeded_until(facts)}"))
@@ -106,6 +108,7 @@ def facts_lines(facts: Facts) -> tuple[Cell, ...]:
 
 
 def _heeded_until(facts: Facts) -> str:
+    # a limit without a date is of a state that an older version wrote
     if facts.limits_at is None:
         return "learnt nobody knows when: not heeded any more"
     until = Instant(facts.limits_at + LIMITS_MS)
@@ -137,6 +140,7 @@ class StateDocument:
 
     @staticmethod
     def schema() -> Schema:
+        # the list leaves out the members that settle doubts: `state show` has them
         members = contact_members()
         contact = object_schema("", {"contact": {"type": "string"}} | {name: members[name] for name in LISTED})
         contacts: Schema = {"contacts": {"type": "array", "items": contact}, "remedies": STATE_FORMS.schema(Remedies)}

@@ -47,6 +47,7 @@ def _of_facts(facts: Facts) -> Iterator[str]:
     if facts.limits_at is not None and facts.max_contacts is None and facts.max_tags is None:
         yield "a time at which limits were learnt, and no limit"
     for sent, back in facts.aliases:
+        # an alias leads from one spelling to another; from or to itself it would rename nothing
         if sent == back or not _is_normal(sent) or not _is_normal(back):
             yield f"the alias {sent!r} of {back!r} is none"
     if len(dict(facts.aliases)) < len(facts.aliases):
@@ -54,6 +55,7 @@ def _of_facts(facts: Facts) -> Iterator[str]:
 
 
 def _of_known(known: ContactState, now: Instant) -> Iterator[str]:
+    # a pair leaves `kept`, `restored` and `unconfirmed` together with the ledger
     if not known.kept <= known.ledger:
         yield "tags to be kept on leaving are not under management"
     if (known.observed is None) != (known.observed_at is None) or (known.observed is None) != (not known.origin):
@@ -71,6 +73,7 @@ def _of_known(known: ContactState, now: Instant) -> Iterator[str]:
         yield "first refused after it was last refused"
     if known.quarantine is None and known.membership is not None:
         yield "sets that it belonged to when it was refused, and no quarantine"
+    # the table of pairs is read as a mapping: a tag twice would lose a date
     if len(dict(known.spent)) < len(known.spent):
         yield "one tag was given before at several times"
     for what, moment in _moments(known):
@@ -78,6 +81,7 @@ def _of_known(known: ContactState, now: Instant) -> Iterator[str]:
             yield f"{what} at a time that is yet to come"
     dated = dict(known.restored).keys() | dict(known.spent).keys()
     spelt = (known.observed or frozenset()) | known.ledger | known.doubt | dated
+    # two spellings of one tag would be planned as two tags
     odd = sorted(tag for tag in spelt if not _is_normal(tag))
     if odd:
         yield f"tags that are not in their one spelling, such as {odd[0]!r}"
@@ -115,6 +119,7 @@ def _of_runs(runs: tuple[RunLog, ...], now: Instant) -> Iterator[str]:
             yield f"run {record.id} is {record.status}, which does not go with its end"
         if record.header.started > now + TOLERANCE_MS:
             yield f"run {record.id} began at a time that is yet to come"
+        # rows that are wrong alike are told once a batch
         for number, batch in enumerate(log.batches, start=1):
             for text in set(_of_batch(batch, last=last)):
                 yield f"run {record.id}, batch {number}: {text}"

@@ -139,6 +139,7 @@ def read_contact_ids(items: object) -> tuple[ContactId, ...]:
 def group_contacts(items: Iterable[tuple[ContactId, T]]) -> list[tuple[T, list[ContactId]]]:
     """The contacts of each value, in the order of the first contact."""
     contacts: defaultdict[T, list[ContactId]] = defaultdict(list)
+    # the order of contacts makes the groups' order: same state, same bytes
     for contact, value in sorted(items, key=lambda item: item[0]):
         contacts[value].append(contact)
     return list(contacts.items())

@@ -62,6 +62,7 @@ def optional_form(form: Form[Any]) -> Form[Any]:
 
 
 def list_form(form: Form[Any], kind: Any) -> Form[Any]:
+    # a set has no order of its own, and equal documents must be equal bytes
     ordered = sorted if issubclass(kind, frozenset) else list
     return Form(
         lambda values: ordered(values) if form.is_plain else [form.write(value) for value in values],
@@ -131,6 +132,7 @@ def _read_count(value: object) -> int:
 
 def _read_number(value: object) -> float:
     """A finite number; an integer stays one, so that a plan that was read is written as it was."""
+    # NaN and infinity are no JSON, though Python reads them
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise wrong(value, "a number")
     return value

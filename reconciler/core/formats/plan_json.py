@@ -94,6 +94,7 @@ def plan_schema() -> Schema:
 
 def seal(document: Mapping[str, Json]) -> str:
     """SHA-256 over the document without its `digest`, in the one canonical spelling."""
+    # the digest cannot be over itself
     unsealed = {key: value for key, value in document.items() if key != "digest"}
     text = json.dumps(unsealed, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -109,6 +110,7 @@ def read_plan(document: object) -> Plan:
             f"plan format {version[:20]!r} is not known here; this reconciler reads {FORMAT_VERSION}",
             hint="use the version of reconciler that wrote it, or plan again",
         )
+    # before any value of it is believed: a file that was touched is not interpreted
     if document.get("digest") != seal(document):
         raise PlanFileError("the plan was changed after it was written: its digest does not fit", hint="plan again")
     try:

@@ -81,6 +81,7 @@ def is_open(lost: UnrecordedAnswers, last: RunRecord | None, batches: tuple[Batc
     """Whether the state still waits for this answer: its run is the last one, and the batch is not settled."""
     if last is None or last.id != lost.run or last.status is not RunStatus.RUNNING:
         return False
+    # the batch may have been settled meanwhile, by another recovery or by a reading
     waiting = [batch for batch in batches if batch.status is BatchStatus.INTENDED]
     return any(batch.answers.keys() == lost.verdicts.keys() for batch in waiting)
 

@@ -118,6 +118,7 @@ class Forms:
         if origin is Annotated:
             form = self._form(arguments[0])
             return Form(form.write, form.read, described(form.schema, arguments[1]), form.is_plain)
+        # the only union of our documents is "or null"
         if origin in (Union, UnionType):
             return optional_form(self._form(next(kind for kind in arguments if kind is not NoneType)))
         if issubclass(origin, Mapping):
@@ -132,6 +133,7 @@ class Forms:
 
         def write(value: object) -> JsonObject:
             values = ((member, member.value_in(value)) for member in members)
+            # a sparse member came with a minor version: documents without it keep their bytes
             return {member.name: member.form.write(part) for member, part in values if not member.is_left_out(part)}
 
         schemas: Schema = {member.name: member.form.schema for member in members}
@@ -165,11 +167,13 @@ class Forms:
             path = tuple((renamed or name).split("."))
             form = self._member_form(kind, path, spelling.types.get(name))
             yield _Member(name, form, path, defaults.get(path[-1], MISSING), name in later, name in sparse)
+        # after the fields, as the published documents have them
         for name, (hint, derive) in spelling.derived.items():
             yield _Member(name, self._form(hint), (), MISSING, name in later, name in sparse, derive)
 
     def _member_form(self, kind: Any, path: Sequence[str], narrower: object) -> Form[Any]:
         *parts, last = path
+        # the path leads through parts, which may be None, to the class that has the field
         for part in parts:
             kind = _part_class(get_type_hints(kind)[part])
         own = get_type_hints(kind, include_extras=True)[last]

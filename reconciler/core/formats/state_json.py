@@ -184,8 +184,10 @@ def accept(present: Portable, new: Portable) -> Portable | None:
             f"this is older than the state: serial {new.state.serial}, there {state.serial}{lacks}",
             hint="pull again, and make the change once more",
         )
+    # serial and lineage alone are no change: a push of what is there writes nothing
     if _content_of(new) == _content_of(present):
         return None
+    # the serial grows with each change of content, wherever the change was made
     serial = max(new.state.serial, state.serial + 1)
     return replace(new, state=replace(new.state, serial=serial))
 

@@ -43,6 +43,7 @@ def render_html(
 ) -> str:
     """The page. `charts`: those of each section. `most`: how many rows of `records` it has (None: all of them)."""
     environment = _make_environment()
+    # the widths need the rows, and the digest of the style needs the widths
     rows, total = _first_rows(records, most)
     style, script = _read_template("report.css") + _column_widths(records, rows), _read_template("report.js")
     drawn = [[place_chart(chart) for chart in section_charts] for section_charts in charts]
@@ -143,6 +144,7 @@ def _show_value(value: Any) -> Any:
 @lru_cache(maxsize=4_096)
 def _escape_text(value: str) -> Markup:
     """Most texts of a report come again and again: locations, tags, reasons."""
+    # a runner that prints the page reads `##` as a command, an entity it does not
     return Markup(str(escape(printable(value))).replace("##", "#&#35;"))  # noqa: S704  escaped here
 
 
