@@ -1,14 +1,13 @@
-"""A stage for apply: the real client, an emulated location, the SQLite store, time that a test moves; and the
-invariants of a run, read off what the location was asked and what happened in it.
+"""A stage for apply: the real client, an emulated location, the SQLite store, and time that a test moves. Each run is
+held to the invariants (`tests/scene_invariants.py`).
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,23 +20,20 @@ from reconciler.apply import ApplyOptions, Services, Stop, apply
 from reconciler.apply.run import IN_FLIGHT
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.errors import StateError
 from reconciler.core.model.events import Event
 from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.lease import Holder
-from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, TagRule
+from reconciler.core.model.manifest import ContactSet, ListedContacts, TagRule
 from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
-from reconciler.core.model.outcome import Action, Outcome, ResponseRow
+from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.core.model.settings import GuardLimits
-from reconciler.core.planning.batches import Caps, count_change_pairs
-from reconciler.core.planning.changes import IN_DOUBT, DeferralReason
+from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine_plans
 from reconciler.core.planning.reversal import Reversal, read_reversal
 from reconciler.core.planning.revert import plan_revert
 from reconciler.core.running.pace import Pace
-from reconciler.core.running.shortfalls import ending_of
 from reconciler.highlevel.client import HighLevel
 from reconciler.journalled_run import RecoveryJournal
 from reconciler.operations.runs import read_log
@@ -53,9 +49,9 @@ from tests.build import HERE, Words, contact, declare, name, plan_options, words
 from tests.fakes import FakeClock, a_holder
 from tests.sandbox.faults import FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
+from tests.scene_invariants import check_adds, check_run
 
 THERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
-PATH = re.compile(r"/contacts/bulk/tags/update/(add|remove)")
 DEFAULT = plan_options(limits=GuardLimits(max_first_adds=None, odd_ids=False))
 """The first apply of a scene is meant as one."""
 
@@ -365,8 +361,8 @@ class Scene:
         for each in plan.locations:
             sent = self.places[each.location].sent[first[each.location] :]
             report = next((report for report in reports if report.location == each.location), None)
-            self._check(each, sent, report, owned[each.location])
-            self._check_adds(each.location, moved[each.location])
+            check_run(self, each, sent, report, owned[each.location])
+            check_adds(self, each.location, moved[each.location])
         if not reports:
             raise Killed
         return reports
@@ -452,140 +448,12 @@ class Scene:
         self.here.crm.add(name(text), words(add), now=now, by="human")
         self.here.crm.remove(name(text), words(remove), now=now, by="human")
 
-    def _check(
-        self,
-        plan: LocationPlan,
-        sent: list[Sent],
-        report: LocationReport | None,
-        owned: Mapping[ContactId, TagSet],
-    ) -> None:
-        wanted = self.wanted[plan.location]
-        allowed, opened = approved_pairs(plan), open_contacts(plan)
-        settled: set[tuple[Action, ContactId, Tag]] = set()
-        doubted: dict[tuple[Action, ContactId, Tag], int] = {}
-        for each in sent:
-            # 4, 11: one endpoint, three keys, one location, one token in one header
-            assert PATH.fullmatch(each.path)
-            assert each.body.keys() == {"contacts", "tags", "locationId"}
-            assert each.body["locationId"] == plan.location
-            assert each.headers["authorization"] == f"Bearer {self.token}"
-            assert sum(self.token in value for value in each.headers.values()) == 1
-            # 1: nothing outside what was approved
-            besides = each.pairs() - allowed
-            assert all(action is Action.REMOVE and contact in opened for action, contact, _ in besides)
-            # 5: the intent is durable before it leaves; one contact is in one request at a time
-            assert each.journalled
-            assert not any(set(each.contacts) & set(other.contacts) for other in each.alongside)
-            # 6: known outcomes are not sent again, doubts only once they were read
-            assert not each.pairs() & settled
-            again = each.pairs() & doubted.keys()
-            for pair in again:
-                assert self._was_read(plan.location, pair[1], doubted[pair] + self.options.settle_ms, each.began)
-            if each.readable:
-                settled |= each.pairs()
-            elif each.is_doubtful:
-                settled |= again
-                doubted |= dict.fromkeys(each.pairs() - again, each.began)
-            for who, tag in [(who, what) for action, who, what in each.pairs() if action is Action.REMOVE]:
-                want = wanted.want(who)
-                # 2: owned tags only, but for what a run gives back; 3: never one that is desired
-                assert tag not in want.present
-                assert self.undoes or tag in wanted.owned.union(*owned.values()) or want.authority is Authority.EXACT
-        self._check_order(plan.location, sent)
-        self._check_report(plan, sent, report)
-
-    def _was_read(self, location: LocationId, contact: ContactId, since: int, until: int) -> bool:
-        return any(who == contact and since <= at <= until for at, who in self.places[location].reads)
-
-    def _searched(self, since: int, until: int) -> bool:
-        return any(since <= at <= until for place in self.places.values() for at, _ in place.searches)
-
-    def _check_order(self, location: LocationId, sent: list[Sent]) -> None:
-        """A contact's removes leave only after its adds ended well, or were seen."""
-        added: dict[ContactId, Sent] = {}
-        for each in sent:
-            for who in each.contacts:
-                if each.action is Action.ADD:
-                    added[who] = each
-                elif before := added.get(who):
-                    ended = self.clock.ms + 1 if before.ended is None else before.ended
-                    assert ended <= each.began
-                    looked = self._was_read(location, who, ended, each.began) or self._searched(ended, each.began)
-                    assert before.readable or looked
-
-    def _check_adds(self, location: LocationId, since: int) -> None:
-        """7: one add transition per pair and plan, whatever the requests were."""
-        log = self.places[location].crm.transitions[since:]
-        ours = Counter((each.contact, each.tag) for each in log if each.by == "api" and each.action is Action.ADD)
-        assert all(number == 1 for number in ours.values())
-
-    def _check_report(self, plan: LocationPlan, sent: list[Sent], report: LocationReport | None) -> None:
-        assert self.token.encode() not in (self.path.read_bytes() if self.path.exists() else b"")
-        assert self.token not in repr(self.events)
-        if report is None:
-            return
-        assert self.token not in repr(report)
-        assert report.requests == len(sent)
-        # 10: every pair ends as exactly one outcome
-        fixed = count_change_pairs(plan.deltas)
-        deferred = sum(len(each.tags) * len(each.contacts) for each in (*plan.deferrals, *plan.held))
-        total = sum(report.pairs.values())
-        again = sum(len(each.tags) * len(each.contacts) for each in plan.reasserted)
-        assert fixed + deferred + again >= total or open_contacts(plan)
-        assert total >= fixed or self.replanned
-        answered = sum(sum(each.effect.values()) for each in sent if each.readable)
-        unclear = report.pairs.get(Outcome.IN_DOUBT, 0) + report.pairs.get(Outcome.HELD, 0)
-        assert answered - unclear <= report.pairs.get(Outcome.APPLIED, 0) <= answered
-        self._check_shortfalls(report)
-
-    def _check_shortfalls(self, report: LocationReport) -> None:
-        """What did not end well is told contact by contact, with why; and the journal tells it as the report does."""
-        ending, told = ending_of(report), Counter[Outcome]()
-        for each in ending.shortfalls:
-            told[each.outcome] += len(each.contacts) * len(each.tags)
-            assert each.why
-        assert told == {each: number for each, number in report.pairs.items() if each not in ENDED_WELL}
-        # where the disk failed there is no journal; whoever lost the lease writes into none
-        with suppress(StateError), open_reader(self.url) as reader:
-            found = reader.at(HERE).read_ending(report.run)
-            assert found == ending or (found is None and (report.error or not report.run))
-
 
 def one_by_one(directory: Path, carried: Mapping[str, Words], **more: Any) -> Scene:
     """A scene in which a contact a time is written, and nobody may read; contacts by short names, with their tags."""
     quiet: dict[str, Any] = {"options": plan_options(caps=Caps(contacts=1)), "in_flight": 1}
     contacts = (contact(text, tags) for text, tags in carried.items())
     return Scene(directory, *contacts, may_read=False, keeps_answers=True, latency_ms=0, **quiet | more)
-
-
-ENDED_WELL = (Outcome.APPLIED, Outcome.NOOP, Outcome.SEEN)
-
-
-def approved_pairs(plan: LocationPlan) -> set[tuple[Action, ContactId, Tag]]:
-    changes = {
-        (change.action, contact, change.tag)
-        for delta in plan.deltas
-        for change in delta.changes
-        for contact in delta.contacts
-    }
-    ceilings = {
-        (Action.REMOVE, contact, tag) for each in plan.deferrals for contact in each.contacts for tag in each.tags
-    }
-    again = {(each.action, contact, tag) for each in plan.reasserted for contact in each.contacts for tag in each.tags}
-    held = {
-        (action, contact, tag)
-        for each in plan.held
-        if each.why == IN_DOUBT
-        for contact in each.contacts
-        for tag in each.tags
-        for action in Action
-    }
-    return changes | ceilings | again | held
-
-
-def open_contacts(plan: LocationPlan) -> set[ContactId]:
-    """From whom whatever exact authority removes was approved."""
-    return {contact for each in plan.deferrals if each.reason is DeferralReason.OPEN for contact in each.contacts}
 
 
 def without_limits(options: PlanOptions = DEFAULT) -> PlanOptions:
