@@ -15,7 +15,7 @@ from typing import Annotated, Any, NewType, TypeVar
 from reconciler.core.formats.json_forms import Count, Form, Schema, object_schema, read_list
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord, Shortfall
-from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model.json_values import Json, JsonObject
 from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Outcome
 
@@ -82,7 +82,7 @@ def log_document(log: RunLog) -> JsonObject:
     }
 
 
-def read_log(location: LocationId, item: Mapping[str, Any]) -> RunLog:
+def read_log(location: LocationId, item: Mapping[str, Json]) -> RunLog:
     """The inverse of `log_document`; raises as a reader of a form does."""
     batches = tuple(JOURNAL_FORMS.form(BatchRecord).read(batch) for batch in read_list(item["batches"]))
     # the document's own counts are not believed: its batches are there to be counted
@@ -126,7 +126,7 @@ def read_answers(rows: object) -> dict[ContactId, Answer]:
     return answers
 
 
-def _read_answer(row: Mapping[str, Any]) -> Answer:
+def _read_answer(row: Mapping[str, Json]) -> Answer:
     if row["outcome"] is None:
         return Answer(None, entered=JOURNAL_FORMS.form(frozenset[Tag]).read(row.get("entered", [])))
     return JOURNAL_FORMS.form(Answer).read(row)

@@ -20,7 +20,7 @@ from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState, ContactStates, UndecidedReading
 from reconciler.core.model.errors import InvalidInput, Problem, StateError
 from reconciler.core.model.journal import RunLog
-from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model.json_values import Json, JsonObject
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, TagSet
 from reconciler.core.planning.plan import LocationState
 
@@ -91,7 +91,7 @@ def read_contacts(groups: object) -> ContactStates:
     return observed
 
 
-def _read_contact(item: Mapping[str, Any]) -> ContactState:
+def _read_contact(item: Mapping[str, Json]) -> ContactState:
     if item["quarantine"] is None:
         # a person who mends a state by hand ends a quarantine by its first two members, and may leave the others
         item = {**item, "quarantined_since": None, "membership": None}
