@@ -55,8 +55,8 @@ BUGS = (
     Bug(
         "take 5xx for known not to have had an effect",
         "highlevel/connection.py",
-        "if status >= 500 or status ==",
-        "if status < 0 or status ==",
+        "return InDoubt(message, said=said)",
+        "return self._later(message, answer)",
         "6",
     ),
     Bug(
@@ -98,7 +98,7 @@ BUGS = (
         "take no account of a group's other tags",
         "core/manifests/resolve.py",
         "if rule.group:",
-        "if not rule.group:",
+        "if rule.group and not rule.group:",
         "15",
     ),
     Bug(
