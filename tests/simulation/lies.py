@@ -115,7 +115,7 @@ LIES = (
         "core/planning/tag_aliases.py",
         "            if alike:\n",
         "            if not alike and not tags:\n",
-        "6 10",
+        "6 10 3",
     ),
     Bug(
         "take by owned authority what is kept",
@@ -129,7 +129,7 @@ LIES = (
         "core/observing/refresh_rules.py",
         "INDEX_LAG_MS = 300_000",
         "INDEX_LAG_MS = 0",
-        "6 2",
+        "6 2 8",
     ),
     Bug(
         "look again before what was refused can have landed",
