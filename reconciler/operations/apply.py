@@ -59,7 +59,7 @@ class ApplyRequest:
     """Asks the run to send nothing more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ApplyResult:
     """How each location ended."""
 

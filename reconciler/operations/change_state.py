@@ -44,7 +44,7 @@ class ForgetRequest:
     """How long to wait for a location that a run holds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ForgetResult:
     """The contacts of a location that were forgotten."""
 
@@ -97,7 +97,7 @@ class ImportRequest:
     """How long to wait for a location that a run holds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ImportResult:
     """An export, and how many of its contacts were news."""
 

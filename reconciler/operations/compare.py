@@ -20,7 +20,7 @@ from reconciler.output.findings import shown
 NO_FILES = Loaded(Settings(), (), ())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CompareResult:
     """The comparison of each location, and of the settings."""
 

@@ -47,7 +47,7 @@ from reconciler.request_gate import Heartbeat, NoLease, RequestGate
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CurrentState:
     """The state of a location, with the observations of a reading just now."""
 

@@ -55,7 +55,7 @@ class DoctorRequest:
     """Whether the API is left alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class DoctorResult:
     """The machine, the manifests and each location, examined."""
 

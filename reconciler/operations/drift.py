@@ -30,7 +30,7 @@ class DriftRequest:
     """Whether this is meant to be the first run of all."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class DriftResult:
     """The drift of each location."""
 

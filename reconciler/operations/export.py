@@ -33,7 +33,7 @@ class ExportRequest:
     """How long to wait for a location that another run holds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ExportResult:
     """The manifests of one location."""
 

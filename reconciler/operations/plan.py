@@ -24,7 +24,7 @@ from reconciler.operations.workspace import Session, list_leases, refuse_missing
 from reconciler.store import open_reader
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PlanResult:
     """A plan, with the session and request that it was made by."""
 

@@ -55,7 +55,7 @@ class RefreshStateRequest:
     """Whether this is meant to be the first run of all."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RefreshStateResult:
     """How the reading of each location ended: one that fails does not stop the others."""
 

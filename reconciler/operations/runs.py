@@ -28,7 +28,7 @@ UNTRACED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class HistoryResult:
     """The runs of each location, the oldest first."""
 

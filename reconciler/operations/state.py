@@ -20,7 +20,7 @@ from reconciler.ports import StateReader
 from reconciler.store import open_reader
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StatesResult:
     """The states of locations, and where they are kept."""
 
@@ -41,7 +41,7 @@ def load_states(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ContactResult:
     """All that the state has of a contact, by location; `notes`: lines for a person."""
 
@@ -95,7 +95,7 @@ def pull_location(reader: StateReader, location: LocationId) -> Portable:
     return Portable(reader.at(location).load_state(), runs)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class VerifyResult:
     """The broken laws of a state, a line each."""
 
@@ -116,7 +116,7 @@ def verify_state(workspace: Workspace) -> VerifyResult:
     return VerifyResult(tuple(faults), len(locations), settings.state)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LocksResult:
     """The leases that are held, in all locations or in `location`."""
 

@@ -86,9 +86,9 @@ class Workspace:
     """A directory of manifests, and the surroundings in which an operation works with it."""
 
     directory: Path = MANIFESTS
-    overrides: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Settings that go before those of the environment and of the files, by key, such as `api.max_contacts`."""
-    environment: Mapping[str, str] = field(default_factory=_process_environment)
+    environment: Mapping[str, str] = field(default_factory=_process_environment, repr=False)
     """Variables with settings and tokens."""
     listener: Listener = field(default_factory=SilentListener)
     clock: Clock = field(default_factory=SystemClock)
@@ -121,7 +121,7 @@ class Workspace:
             self.load_settings(begins=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Session:
     """The manifests of a workspace, resolved at `now`."""
 

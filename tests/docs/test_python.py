@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import io
 import re
@@ -9,6 +10,9 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 
+from reconciler.operations.plan import make_plan
+from reconciler.operations.plan_options import PlanRequest
+from reconciler.operations.workspace import Workspace, open_session
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "python.md"
@@ -43,3 +47,22 @@ def test_every_promised_name_is_there_and_requests_and_results_are_frozen() -> N
             if name.endswith(("Request", "Result")):
                 assert dataclasses.is_dataclass(promise), name
                 assert promise.__dataclass_params__.frozen, name
+            if name.endswith("Result"):
+                assert not promise.__dataclass_params__.repr, f"{name} would write down all contacts"
+
+
+def test_what_is_printed_of_a_result_has_no_contact_and_no_token(tmp_path: Path) -> None:
+    """A notebook and a log print values; asyncio does as a task ends: a million ids would take seconds and memory."""
+    people = [f"{nth:020}" for nth in range(50)]
+    (tmp_path / "acme.yaml").write_text(
+        f"location: asdrwHvLUxlfw5SqKVCN\ncontact_sets: {{all: {{contacts: {people}, tags: [x]}}}}\n"
+    )
+    environment = {"HIGHLEVEL_TOKEN": "pit-secret", "RECONCILER_STATE": f"sqlite:///{tmp_path}/secret.db"}
+    workspace = Workspace(tmp_path, {"state": f"sqlite:///{tmp_path}/secret.db"}, environment=environment)
+    session = open_session(workspace)
+    planned = asyncio.run(make_plan(session, PlanRequest()))
+    assert len(planned.plan.locations[0].deltas[0].contacts) == 50
+    printed = f"{workspace} {session} {planned}"
+    assert "secret" not in printed
+    assert people[0] not in printed
+    assert len(printed) < 1_000
