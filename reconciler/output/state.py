@@ -194,14 +194,16 @@ def _identity_of(state: LocationState) -> JsonObject:
 
 
 def _location_json(state: LocationState) -> JsonObject:
-    contacts = [
-        {"contact": contact}
-        | {name: member for name, member in contact_document(contact_state).items() if name in LISTED}
-        for contact, contact_state in sorted(state.observed.items())
-    ]
+    # contacts share states: each is written once
+    listed = [_list_members(contact_state) for contact_state in state.observed.patterns]
+    contacts = [{"contact": contact} | listed[index] for contact, index in sorted(state.observed.contacts.items())]
     remedies = known_remedies(contact_state for _, contact_state in state.observed.items())
     facts = STATE_FORMS.write(state.facts)
     return _identity_of(state) | {"facts": facts, "contacts": contacts, "remedies": remedies}
+
+
+def _list_members(state: ContactState) -> JsonObject:
+    return {name: member for name, member in contact_document(state).items() if name in LISTED}
 
 
 def _state_rows(state: LocationState) -> Iterator[Row]:
