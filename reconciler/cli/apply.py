@@ -14,16 +14,15 @@ from reconciler.cli.options import (
     FORMATS,
     Invocation,
     OutputFormat,
-    PlanFlags,
     common,
     create_state_option,
     group_options,
     locking,
     output,
-    plan_flags,
     spilling,
 )
 from reconciler.cli.plan import preview
+from reconciler.cli.plan_flags import PlanFlags, plan_flags
 from reconciler.cli.report_file import reported
 from reconciler.cli.signals import read_line, stop_by_signals
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError

@@ -12,13 +12,12 @@ from reconciler.cli.options import (
     FORMATS,
     Invocation,
     OutputFormat,
-    PlanFlags,
     common,
     create_state_option,
-    drift_flags,
     manifests_argument,
     output,
 )
+from reconciler.cli.plan_flags import PlanFlags, drift_flags
 from reconciler.cli.report_file import reported
 from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.settings import DriftClass

@@ -14,13 +14,12 @@ from reconciler.cli.options import (
     FORMATS,
     Invocation,
     OutputFormat,
-    PlanFlags,
     common,
     create_state_option,
     manifests_argument,
     output,
-    plan_flags,
 )
+from reconciler.cli.plan_flags import PlanFlags, plan_flags
 from reconciler.cli.report_file import reported
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.planning.plan import Plan

@@ -11,19 +11,15 @@ from reconciler.cli.command_record import find_record, print_error
 from reconciler.cli.console import print_document
 from reconciler.cli.options import (
     FORMATS,
-    REFRESHES,
     Invocation,
     OutputFormat,
-    PlanFlags,
-    age_option,
     common,
     create_state_option,
     locking,
     manifests_argument,
     output,
-    parse_age,
-    scope_flags,
 )
+from reconciler.cli.plan_flags import REFRESHES, PlanFlags, age_option, parse_age, scope_flags
 from reconciler.cli.signals import end_by_signals
 from reconciler.core.model.errors import ExitCode, worst_code
 from reconciler.core.observing.refresh_rules import Method

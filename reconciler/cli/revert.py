@@ -8,18 +8,9 @@ from pathlib import Path
 import click
 
 from reconciler.cli.apply import ask, note_locks, run_apply
-from reconciler.cli.options import (
-    FORMATS,
-    Invocation,
-    OutputFormat,
-    PlanFlags,
-    common,
-    locking,
-    output,
-    revert_flags,
-    spilling,
-)
+from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, locking, output, spilling
 from reconciler.cli.plan import find_exit_code, preview
+from reconciler.cli.plan_flags import PlanFlags, revert_flags
 from reconciler.cli.report_file import reported
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.operations.apply import ApplyRequest

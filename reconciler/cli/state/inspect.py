@@ -7,16 +7,8 @@ from pathlib import Path
 import click
 
 from reconciler.cli.console import print_document
-from reconciler.cli.options import (
-    FORMATS,
-    Invocation,
-    OutputFormat,
-    common,
-    locations_option,
-    manifests_option,
-    output,
-    parse_age,
-)
+from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, locations_option, manifests_option, output
+from reconciler.cli.plan_flags import parse_age
 from reconciler.core.formats.state_json import state_document
 from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.names import ContactId, Instant, normalise_tag

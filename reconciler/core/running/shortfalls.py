@@ -60,22 +60,22 @@ class RunEnd:
     besides: Container[ContactId] = ()
 
 
-def explain_unsent(tally: PairOutcomes, deferrals: Iterable[Deferral], end: RunEnd) -> tuple[Shortfall, ...]:
+def explain_unsent(outcomes: PairOutcomes, deferrals: Iterable[Deferral], end: RunEnd) -> tuple[Shortfall, ...]:
     """The pairs that were not sent or stay deferred; those that a request was given up for are among the findings."""
     # a refusal is of the whole contact: it is the reason for each of its pairs
-    refused = {each.contact: each.message for each in tally.findings() if each.outcome is Outcome.REJECTED}
+    refused = {each.contact: each.message for each in outcomes.findings() if each.outcome is Outcome.REJECTED}
     found: defaultdict[_Key, list[ContactId]] = defaultdict(list)
-    for contact, tags in tally.not_sent():
+    for contact, tags in outcomes.not_sent():
         # the outcome of a pair does not hold its action: tags that are to be there are adds
         adds = tags & end.present(contact)
         for action, part in ((Action.ADD, adds), (Action.REMOVE, tags - adds)):
             if part:
-                why = _why_not_sent(contact, action, tally, end, refused)
+                why = _why_not_sent(contact, action, outcomes, end, refused)
                 found[Outcome.NOT_SENT, action, part, why].append(contact)
-    undecided = dict(tally.undecided(end.observed))
+    undecided = dict(outcomes.undecided(end.observed))
     reasons = _reasons(deferrals, undecided)
     for contact, tags in undecided.items():
-        why = _why_deferred(contact, reasons.get(contact), tally, end, refused)
+        why = _why_deferred(contact, reasons.get(contact), outcomes, end, refused)
         found[Outcome.DEFERRED, Action.REMOVE, tags, why].append(contact)
     return _sorted(found)
 
@@ -130,14 +130,14 @@ def _worst_first(each: Shortfall) -> tuple[int, int, tuple[Tag, ...], str]:
 
 
 def _why_not_sent(
-    contact: ContactId, action: Action, tally: PairOutcomes, end: RunEnd, refused: Mapping[ContactId, str]
+    contact: ContactId, action: Action, outcomes: PairOutcomes, end: RunEnd, refused: Mapping[ContactId, str]
 ) -> str:
     known = end.observed[contact]
     if reason := _refused(contact, known, refused):
         return reason
     # removals go only after the contact's adds ended well: a group must not be emptied
-    if action is Action.REMOVE and contact in tally.failed:
-        return _waits_for(tally.failed[contact], "did not end well")
+    if action is Action.REMOVE and contact in outcomes.failed:
+        return _waits_for(outcomes.failed[contact], "did not end well")
     if end.is_stopped:
         return STOPPED
     if contact in end.besides:
@@ -148,18 +148,18 @@ def _why_not_sent(
 def _why_deferred(
     contact: ContactId,
     reason: DeferralReason | None,
-    tally: PairOutcomes,
+    outcomes: PairOutcomes,
     end: RunEnd,
     refused: Mapping[ContactId, str],
 ) -> str:
     known = end.observed[contact]
     if told := _refused(contact, known, refused):
         return told
-    if contact in tally.failed:
-        return _waits_for(tally.failed[contact], "did not end well")
+    if contact in outcomes.failed:
+        return _waits_for(outcomes.failed[contact], "did not end well")
     if known.doubt:
         return DeferralReason.UNTIL_SETTLED
-    if unsent := tally.tags_with(contact, Outcome.NOT_SENT) & end.present(contact):
+    if unsent := outcomes.tags_with(contact, Outcome.NOT_SENT) & end.present(contact):
         return _waits_for(unsent, "was not sent")
     return NOT_OBSERVED if reason in (None, DeferralReason.UNTIL_OBSERVED) else str(reason)
 
@@ -188,17 +188,17 @@ def _reasons_of(
 
 def report_nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> LocationReport:
     """The report of a location without a request; it lists the pairs that are desired and left aside."""
-    tally, adds = PairOutcomes(), adds_of(plan.deltas)
-    tally.add_planned(plan.deltas)
-    tally.add_deferred(plan.deferrals)
+    outcomes, adds = PairOutcomes(), adds_of(plan.deltas)
+    outcomes.add_planned(plan.deltas)
+    outcomes.add_deferred(plan.deferrals)
     end = RunEnd(ContactStates(), lambda contact: adds.get(contact, NONE), is_stopped=status is RunStatus.STOPPED)
     return LocationReport(
         plan.location,
         "",
         status,
-        pairs=tally.pairs(end.observed),
+        pairs=outcomes.pairs(end.observed),
         notes=note_left_aside(plan, plan.held),
-        unsent=explain_unsent(tally, plan.deferrals, end),
+        unsent=explain_unsent(outcomes, plan.deferrals, end),
     )
 
 
