@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
+from reconciler.core.model.people import Match
 
 
 class Authority(StrEnum):
@@ -58,6 +59,8 @@ class ListedContacts:
     path: str = ""
     lines: Sequence[int] = field(default=(), compare=False, repr=False)
     columns: Sequence[int] = field(default=(), compare=False, repr=False)
+    match: Match | None = None
+    """Where people are matched by the file's rows: the ids are those of its snapshot, none where there is none yet."""
 
     def place(self, index: int) -> Source:
         """Where the id at `index` was written, as exactly as is known."""
