@@ -112,8 +112,8 @@ class IndexStatus:
     """Tells whether fingerprints were made with the key of now."""
     secret: bytes = field(default=b"", repr=False)
     """The key, where it is kept with the state; empty where the environment has it."""
-    custom_fields: tuple[str, ...] = ()
-    """The ids of the custom fields whose values the index has, sorted."""
+    covers: tuple[str, ...] = ()
+    """The values that the index has, sorted: `email`, `phone`, and ids of custom fields."""
     scanned_at: Instant | None = None
     """When the last scan of all contacts began that came to its end; None: there was none."""
     read_until: Instant | None = None
@@ -143,4 +143,4 @@ class PeopleLot:
     gone: frozenset[ContactId] = frozenset()
     """Contacts that are proven gone: all of their entries are deleted."""
     anew: bool = False
-    """Whether all entries are deleted first: of another key, or before custom fields that the index did not have."""
+    """Whether all entries are deleted first: of another key, or without values that are asked for now."""
