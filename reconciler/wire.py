@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.core.model.json_values import Json, JsonObject
+from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, normalise_tag, parse_instant
 from reconciler.core.model.outcome import REJECTIONS, Action, Rejection, ResponseRow
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reconciler.core.model.gc_pause import without_cyclic_gc
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.rectangles import Demand
+from reconciler.system import without_cyclic_gc
 
 _ROUNDS = 6
 _FEW_ROUNDS = 2

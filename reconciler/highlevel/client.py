@@ -7,9 +7,8 @@ from typing import Any, Self, Unpack
 
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.outcome import Rejection, ResponseRow
-from reconciler.highlevel import ApiArguments
+from reconciler.highlevel import ApiArguments, HighLevelReader
 from reconciler.highlevel.connection import Connection
-from reconciler.highlevel.reader import HighLevelReader
 from reconciler.wire import BulkUpdate, ContactRead, Page, bulk_body, bulk_path, read_bulk_answer
 
 

@@ -18,7 +18,6 @@ from pydantic import ValidationError
 
 from reconciler.core.manifests.checks import Manifests, check_manifests
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
-from reconciler.core.model.gc_pause import without_cyclic_gc
 from reconciler.core.model.manifest import ContactSet, Manifest
 from reconciler.core.model.names import Instant, LocationId, SetName, Source
 from reconciler.core.model.settings import Settings
@@ -31,6 +30,7 @@ from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar, parse_nodes, plain_mapping
 from reconciler.loading.settings import Overrides, read_settings
 from reconciler.loading.text import MAX_BYTES, decode_text
+from reconciler.system import without_cyclic_gc
 
 MAX_ALIKE = 100
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema
 
-from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model import JsonObject
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.settings import (
     DEFAULT_STATE,

@@ -22,7 +22,7 @@ from reconciler.ports import Clock, LocationReader
 from reconciler.store import open_reader
 
 if TYPE_CHECKING:
-    from reconciler.highlevel.reader import HighLevelReader
+    from reconciler.highlevel import HighLevelReader
 
 OnQuota = Callable[[Quota], None]
 

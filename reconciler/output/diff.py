@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconciler.core.formats.json_forms import Schema
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.manifests.compare_revisions import Comparison, MovedContacts, SetMove, SettingMove, TagMove
-from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model import JsonObject
 from reconciler.output.blocks import (
     ROWS,
     Block,

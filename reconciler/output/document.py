@@ -8,7 +8,7 @@ from typing import Protocol
 
 from reconciler.core.formats.plan_json import FORMAT_VERSION
 from reconciler.core.formats.shapes import Forms, JsonSpelling
-from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model import JsonObject
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import Provenance, json_line
 from reconciler.output.blocks import (

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 
 from reconciler.core.formats.json_forms import Count, Schema
 from reconciler.core.formats.shapes import Forms, JsonSpelling
+from reconciler.core.model import JsonObject
 from reconciler.core.model.errors import Problem, Severity
-from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import LocationId, Source
 from reconciler.core.model.safe_text import redacted, visible
 from reconciler.core.model.settings import OriginKind, SettingOrigin, Settings

@@ -11,6 +11,7 @@ from typing import Annotated
 from reconciler.core.formats.journal_json import JOURNAL_FORMS, TEXTS, adopted_document
 from reconciler.core.formats.json_forms import Schema, object_schema
 from reconciler.core.formats.plan_json import Remedies
+from reconciler.core.model import JsonObject
 from reconciler.core.model.journal import (
     Answer,
     BatchRecord,
@@ -18,7 +19,6 @@ from reconciler.core.model.journal import (
     RunLog,
     RunRecord,
 )
-from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import ContactId, Instant, Tag, iso
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.running.shortfalls import log_remedies

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.formats.plan_json import plan_document
-from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model import JsonObject
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import HeldContacts, LedgerChange

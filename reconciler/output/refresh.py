@@ -10,7 +10,7 @@ from itertools import chain
 from reconciler.core.formats.json_forms import Schema
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
 from reconciler.core.formats.shapes import Forms, JsonSpelling
-from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model import JsonObject
 from reconciler.core.model.names import ContactId
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.planning.situation import OlderRows

@@ -11,6 +11,7 @@ from reconciler.core.formats.journal_json import SHORTFALL
 from reconciler.core.formats.json_forms import Count, Schema
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.formats.shapes import Forms, JsonSpelling
+from reconciler.core.model import JsonObject
 from reconciler.core.model.journal import (
     FailedChange,
     LocationReport,
@@ -18,7 +19,6 @@ from reconciler.core.model.journal import (
     Shortfall,
     Surprises,
 )
-from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.running.shortfalls import ending_of, run_remedies

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from reconciler.core.formats.json_forms import Count, Schema, object_schema
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.formats.state_json import STATE_FORMS, contact_document, contact_members
+from reconciler.core.model import JsonObject
 from reconciler.core.model.api_limits import LIMITS_MS, Facts
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.planning.guards import count_holders
 from reconciler.core.planning.plan import LocationState

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
-from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model import JsonObject
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.messages import Headers, RefusedRequest, Request

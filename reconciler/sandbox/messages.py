@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote
 
-from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model import JsonObject
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Assumptions, Oversize

@@ -19,8 +19,8 @@ from pathlib import Path
 from random import Random
 from typing import NoReturn, TypeVar
 
+from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.core.model.json_values import Json, JsonObject
 from reconciler.core.model.names import (
     ContactId,
     Instant,

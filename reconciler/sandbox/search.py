@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reconciler.core.model.json_values import Json, JsonObject
+from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.names import ContactId, Instant, Tag, iso
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.messages import refuse_problems, unknown_keys

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.core.manifests import order_sets
 from reconciler.core.manifests.checks import CHECKS, Manifests, check_manifests
 from reconciler.core.manifests.checks.conflicts import DatedUse, find_clashes, find_rivals
-from reconciler.core.manifests.merged import order_sets
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, SetUse, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag

@@ -56,14 +56,14 @@ LIES = (
     ),
     Bug(
         "take a reading under another id for the contact's own",
-        "highlevel/reader.py",
+        "highlevel/__init__.py",
         "        if shown.id != contact:",
         "        if not shown.id:",
         "8",
     ),
     Bug(
         "take whatever refuses a reading for an absence",
-        "highlevel/reader.py",
+        "highlevel/__init__.py",
         "    if isinstance(error, RequestRefused) and 400 <= status < 500:",
         "    if isinstance(error, RequestRefused):\n        return Rejection.DELETED\n    if status < 0:",
         "8 10",

@@ -13,8 +13,7 @@ from reconciler.core.formats.state_json import state_document
 from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.names import ContactId, Instant, normalise_tag
 from reconciler.core.model.safe_text import json_line, redacted
-from reconciler.core.planning.state_filter import StateFilter, Status
-from reconciler.operations.state import find_contact, load_states, pull_states, verify_state
+from reconciler.operations.state import StateFilter, Status, find_contact, load_states, pull_states, verify_state
 from reconciler.operations.workspace import Workspace
 from reconciler.output.blocks import counted
 from reconciler.output.contact import ContactDocument

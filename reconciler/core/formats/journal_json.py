@@ -14,8 +14,8 @@ from typing import Annotated, Any, NewType, TypeVar
 
 from reconciler.core.formats.json_forms import Count, Form, Schema, object_schema, read_list
 from reconciler.core.formats.shapes import Forms, JsonSpelling
+from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord, Shortfall
-from reconciler.core.model.json_values import Json, JsonObject
 from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Outcome
 

@@ -8,7 +8,7 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Generic, NewType, TypeVar
 
-from reconciler.core.model.json_values import Json, JsonObject
+from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.names import Instant, Source, iso, parse_instant
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from typing import Annotated
 
 from reconciler.core.formats.json_forms import Count, Schema, enum_form, object_schema
 from reconciler.core.formats.shapes import Forms, JsonSpelling
+from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.errors import PlanFileError
-from reconciler.core.model.json_values import Json, JsonObject
 from reconciler.core.planning.approved_scope import sends_what_it_says
 from reconciler.core.planning.batches import Batch, Proof, Summary
 from reconciler.core.planning.changes import Deferral, DeferralReason, Delta, HeldContacts, Selection, Tried

@@ -10,10 +10,10 @@ from reconciler.core.formats.journal_json import answers_document, read_answers
 from reconciler.core.formats.json_forms import Count, Form
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.formats.state_json import FORMAT_VERSION, contacts_document, read_contacts
+from reconciler.core.model import JsonObject
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunRecord, RunStatus
-from reconciler.core.model.json_values import JsonObject
 from reconciler.core.model.names import ContactId, Instant, LocationId, Source
 from reconciler.core.model.outcome import ContactOutcome, Outcome
 from reconciler.core.planning.batches import Batch

@@ -29,7 +29,7 @@ from reconciler.core.formats.json_forms import (
     optional_form,
     wrong,
 )
-from reconciler.core.model.json_values import JsonObject
+from reconciler.core.model import JsonObject
 
 T = TypeVar("T")
 

@@ -16,11 +16,11 @@ from typing import Annotated, Any, NewType
 from reconciler.core.formats.journal_json import group_contacts, log_document, read_contact_ids, read_log
 from reconciler.core.formats.json_forms import Count, Form, Schema, mapping_form, read_list
 from reconciler.core.formats.shapes import Forms, JsonSpelling
+from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState, ContactStates, UndecidedReading
 from reconciler.core.model.errors import InvalidInput, Problem, StateError
 from reconciler.core.model.journal import RunLog
-from reconciler.core.model.json_values import Json, JsonObject
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, TagSet
 from reconciler.core.planning.plan import LocationState
 

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from reconciler.core.manifests.merged import combine_members, list_references, order_sets
+from reconciler.core.manifests import combine_members, list_references, order_sets
 from reconciler.core.model.manifest import (
     Authority,
     ContactSet,

@@ -1,4 +1,5 @@
-"""CHECKS: every check of the manifests by name, with its severity. Each is a pure function from Manifests to findings.
+"""CHECKS: every check of the manifests by name, with its severity. Each is a pure function from Manifests to findings:
+those of contact sets (names, contacts, times) are here.
 
 Rules
 1. A check reports all of its mistakes; none depends on the order of files or keys.
@@ -9,12 +10,15 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import filterfalse
 
-from reconciler.core.manifests.checks import conflicts, sets, tags
-from reconciler.core.manifests.merged import CheckFinding, Manifests
+from reconciler.core.manifests import CheckFinding, Location, Manifests
+from reconciler.core.manifests.checks import conflicts, tags
 from reconciler.core.model.errors import Problem, Severity
+from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, SetUse
+from reconciler.core.model.names import ContactId, did_you_mean, iso, looks_like_contact_id
 
 __all__ = ["CHECKS", "Check", "Manifests", "check_manifests"]
 
@@ -28,19 +32,178 @@ class Check:
     find: Callable[[Manifests], Iterable[CheckFinding]]
 
 
+LISTED = 5
+SUGGESTED = 50
+
+
+def unique_names(manifests: Manifests) -> Iterator[CheckFinding]:
+    for location in manifests.locations:
+        for contact_set in location.all_sets():
+            first = location.sets[contact_set.name]
+            if first is not contact_set:
+                message = f"contact set {contact_set.name!r} is already defined at {first.source}"
+                yield CheckFinding(contact_set.source, message, "set names are unique in a location, across its files")
+
+
+def known_sets(manifests: Manifests) -> Iterator[CheckFinding]:
+    """References to sets that are not there; says nothing where a file could not be read."""
+    if not manifests.complete:
+        return
+    for location in manifests.locations:
+        names, suggested = [*location.sets, *location.broken], 0
+        for use in _set_uses(location):
+            if use.name not in location.sets and use.name not in location.broken:
+                suggested += 1
+                hint = did_you_mean(use.name, names) if suggested <= SUGGESTED else ""
+                hint = hint or "sets of other locations cannot be used"
+                yield CheckFinding(use.source, f"no contact set {use.name!r} in this location", hint)
+
+
+def _set_uses(location: Location) -> Iterator[SetUse]:
+    for contact_set in location.all_sets():
+        if isinstance(contact_set.contacts, Combined):
+            yield from (*contact_set.contacts.sets, *contact_set.contacts.minus, *contact_set.contacts.only)
+
+
+def set_cycles(manifests: Manifests) -> Iterator[CheckFinding]:
+    for location in manifests.locations:
+        for names in location.cycles:
+            places = ", ".join(f"{name!r} ({location.sets[name].source})" for name in names[:LISTED])
+            more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+            yield CheckFinding(location.sets[names[0]].source, f"contact sets are made of each other: {places}{more}")
+
+
+def combined_sizes(manifests: Manifests) -> Iterator[CheckFinding]:
+    for location in manifests.locations:
+        if not location.resolvable:
+            message = f"the combined sets of location {location.location} come to {location.combined_size:,} contacts"
+            limit = f"the limit is {location.size_limit:,}"
+            yield CheckFinding(location.files[0].source, f"{message}, {limit}", "combine fewer sets of sets")
+
+
+def empty_sets(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Sets without contacts; of combined ones only where nothing of the location is missing."""
+    for location in manifests.locations:
+        in_cycle = {name for names in location.cycles for name in names}
+        sound = location.complete and manifests.complete and location.resolvable and not in_cycle
+        for contact_set in location.sets.values():
+            if contact_set.allow_empty:
+                continue
+            is_listed = isinstance(contact_set.contacts, ListedContacts)
+            if _is_empty(location, contact_set) and (is_listed or (sound and _all_known(location, contact_set))):
+                hint = "if that is meant, say so: allow_empty: true"
+                yield CheckFinding(contact_set.source, f"contact set {contact_set.name!r} has no contacts", hint)
+
+
+def _is_empty(location: Location, contact_set: ContactSet) -> bool:
+    if isinstance(contact_set.contacts, ListedContacts):
+        return not contact_set.contacts.ids
+    return not location.members(contact_set.name)
+
+
+def _all_known(location: Location, contact_set: ContactSet) -> bool:
+    """Whether an empty combined set is not merely the consequence of an unknown or empty one."""
+    contacts = contact_set.contacts
+    assert isinstance(contacts, Combined)
+    return all(use.name in location.sets for use in contacts.sets)
+
+
+def idle_sets(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Sets that declare nothing and that no other set is made of."""
+    for location in manifests.locations:
+        if not location.complete:
+            continue
+        used = {use.name for use in _set_uses(location)}
+        authority = {manifest.path: manifest.authority for manifest in location.files}
+        for contact_set in location.sets.values():
+            own = contact_set.authority or authority[contact_set.source.path] or Authority.ADDITIVE
+            silent = not contact_set.tags and not contact_set.absent and own is Authority.ADDITIVE
+            if silent and contact_set.name not in used:
+                yield CheckFinding(
+                    contact_set.source, f"contact set {contact_set.name!r} declares no tags and is not used"
+                )
+
+
+def contact_ids(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Ids that HighLevel cannot have issued: the first few, and how many in all."""
+    for location in manifests.locations:
+        for _, listed in location.listed():
+            odd = list(filterfalse(looks_like_contact_id, listed.ids))
+            for place, contact in enumerate(odd[:LISTED], 1):
+                more = f" (and {len(odd) - LISTED:,} more in this list)" if place == LISTED < len(odd) else ""
+                yield CheckFinding(
+                    listed.place(listed.ids.index(contact)),
+                    f"{contact[:80]!r} cannot be a HighLevel contact id{more}",
+                    "an id has 20 letters and digits; this one is sent, and would come back rejected",
+                )
+
+
+def shared_contacts(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Contacts that several manifests of a location list."""
+    for location in manifests.locations:
+        seen: dict[str, frozenset[ContactId]] = {}
+        for manifest in location.files if len(location.files) > 1 else ():
+            lists = [part.contacts.ids for part in manifest.sets if isinstance(part.contacts, ListedContacts)]
+            ids = frozenset[ContactId]().union(*lists)
+            for path, listed in seen.items():
+                if common := ids & listed:
+                    message = f"{len(common):,} of its {len(ids):,} contacts are listed in {path} too"
+                    yield CheckFinding(manifest.source, f"{message}, for example {min(common)!r}")
+            seen[manifest.path] = ids
+
+
+def reversed_times(manifests: Manifests) -> Iterator[CheckFinding]:
+    for contact_set in _every_set(manifests):
+        start, until = contact_set.start, contact_set.until
+        if start is not None and until is not None and start >= until:
+            message = f"contact set {contact_set.name!r} ends ({iso(until)}) before it starts ({iso(start)})"
+            yield CheckFinding(contact_set.source, message, "until is exclusive and must be later than from")
+
+
+def past_times(manifests: Manifests) -> Iterator[CheckFinding]:
+    for contact_set in _every_set(manifests):
+        if manifests.now is not None and contact_set.until is not None and contact_set.until <= manifests.now:
+            message = f"contact set {contact_set.name!r} has expired at {iso(contact_set.until)} and declares nothing"
+            yield CheckFinding(contact_set.source, message)
+
+
+def _every_set(manifests: Manifests) -> Iterator[ContactSet]:
+    for location in manifests.locations:
+        yield from location.all_sets()
+
+
+def merged_locations(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Locations that stand in several files: they are merged, which a reader of one file does not see."""
+    for location in manifests.locations:
+        for manifest in location.files[1:]:
+            yield CheckFinding(
+                manifest.source, f"location {location.location} is merged with {location.files[0].source}"
+            )
+
+
+def unused_locations(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Locations that the settings name, and no manifest: a slip of the pen, or a manifest that is gone."""
+    used = [location.location for location in manifests.locations]
+    for location, place in manifests.settled.items() if manifests.complete else ():
+        if location not in used:
+            yield CheckFinding(
+                place, f"location {location} is in the settings, and no manifest has it", did_you_mean(location, used)
+            )
+
+
 CHECKS = (
-    Check("set-name", _ERROR, sets.unique_names),
-    Check("unknown-set", _ERROR, sets.known_sets),
-    Check("set-cycle", _ERROR, sets.set_cycles),
-    Check("set-size", _ERROR, sets.combined_sizes),
-    Check("empty-set", _ERROR, sets.empty_sets),
-    Check("idle-set", _WARNING, sets.idle_sets),
-    Check("odd-id", _WARNING, sets.contact_ids),
-    Check("shared-contacts", _INFO, sets.shared_contacts),
-    Check("merged-location", _INFO, sets.merged_locations),
-    Check("location-unused", _WARNING, sets.unused_locations),
-    Check("time-order", _ERROR, sets.reversed_times),
-    Check("time-past", _INFO, sets.past_times),
+    Check("set-name", _ERROR, unique_names),
+    Check("unknown-set", _ERROR, known_sets),
+    Check("set-cycle", _ERROR, set_cycles),
+    Check("set-size", _ERROR, combined_sizes),
+    Check("empty-set", _ERROR, empty_sets),
+    Check("idle-set", _WARNING, idle_sets),
+    Check("odd-id", _WARNING, contact_ids),
+    Check("shared-contacts", _INFO, shared_contacts),
+    Check("merged-location", _INFO, merged_locations),
+    Check("location-unused", _WARNING, unused_locations),
+    Check("time-order", _ERROR, reversed_times),
+    Check("time-past", _INFO, past_times),
     Check("tag-conflict", _ERROR, conflicts.present_and_absent),
     Check("group-conflict", _ERROR, conflicts.two_of_a_group),
     Check("tag-control", _ERROR, tags.control_characters),

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from reconciler.core.manifests.merged import CheckFinding, Location, Manifests
+from reconciler.core.manifests import CheckFinding, Location, Manifests
 from reconciler.core.model.manifest import ContactSet, TagUse
 from reconciler.core.model.names import ContactId, Instant, Tag
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from reconciler.core.manifests.merged import CheckFinding, Location, Manifests
+from reconciler.core.manifests import CheckFinding, Location, Manifests
 from reconciler.core.model.manifest import TagRule, TagUse
 from reconciler.core.model.names import Source, Tag
 

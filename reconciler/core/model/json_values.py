@@ -1,9 +1,0 @@
-"""Values as JSON has them; sequences and mappings are read-only, so that a list of texts is JSON as it stands."""
-
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
-
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-JsonObject: TypeAlias = dict[str, Json]
