@@ -1,4 +1,4 @@
-"""The command line: wiring only, one command a file.
+"""The command line: wiring only.
 
 Law: this module imports click and nothing else of weight, so that `--help` is quick; a command is imported when it is
 called. `tests/cli/test_help.py` holds the list of modules.
@@ -25,25 +25,25 @@ INTERRUPTED = 130
 USAGE = 64
 
 COMMANDS = {
-    "init": "Write a small repository to begin with.",
-    "validate": "Check manifests and settings: every problem at once.",
-    "schema": "Print the JSON Schema of a manifest, of the settings, or of what --format json prints.",
-    "diff": "Say what a change to manifests means: who gains and loses what.",
-    "plan": "Preview what would change, and what it costs.",
-    "show": "Render a saved plan again, or tell what a run changed.",
-    "apply": "Send the fewest requests that do what was planned.",
-    "history": "List what was run: when, by whom, how it ended.",
-    "revert": "Undo what a run changed.",
-    "refresh": "Read what contacts carry now, and store it.",
-    "drift": "Report what others changed.",
-    "state": "Look at what is known of each contact, and mend it.",
-    "doctor": "Look whether everything is in place to plan and apply: changes nothing.",
-    "completion": "Print the script that makes a shell complete commands and options.",
-    "export": "Write manifests that declare what contacts carry: adopt a location that exists.",
-    "demo": "See the whole job on an emulated location.",
-    "sandbox": "Run the emulated API for yourself.",
+    "init": ("setup", "Write a small repository to begin with."),
+    "validate": ("manifests", "Check manifests and settings: every problem at once."),
+    "schema": ("manifests", "Print the JSON Schema of a manifest, of the settings, or of what --format json prints."),
+    "diff": ("manifests", "Say what a change to manifests means: who gains and loses what."),
+    "plan": ("plan", "Preview what would change, and what it costs."),
+    "show": ("runs", "Render a saved plan again, or tell what a run changed."),
+    "apply": ("apply", "Send the fewest requests that do what was planned."),
+    "history": ("runs", "List what was run: when, by whom, how it ended."),
+    "revert": ("apply", "Undo what a run changed."),
+    "refresh": ("refresh", "Read what contacts carry now, and store it."),
+    "drift": ("plan", "Report what others changed."),
+    "state": ("change_state", "Look at what is known of each contact, and mend it."),
+    "doctor": ("setup", "Look whether everything is in place to plan and apply: changes nothing."),
+    "completion": ("setup", "Print the script that makes a shell complete commands and options."),
+    "export": ("refresh", "Write manifests that declare what contacts carry: adopt a location that exists."),
+    "demo": ("sandbox", "See the whole job on an emulated location."),
+    "sandbox": ("sandbox", "Run the emulated API for yourself."),
 }
-"""The commands in the order of a day's work, each with its purpose."""
+"""The commands in the order of a day's work, each with its module and its purpose."""
 
 
 class CommandRecord:
@@ -127,12 +127,13 @@ class _Commands(Suggesting):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"reconciler.cli.{cmd_name}"), "command")  # noqa: B009
+        module, _ = COMMANDS[cmd_name]
+        command = getattr(import_module(f"reconciler.cli.{module}"), f"{cmd_name}_command")
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in COMMANDS.items()])
 
 
 @click.group(

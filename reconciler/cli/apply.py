@@ -1,4 +1,4 @@
-"""`reconciler apply`; and the question and the run that `revert` shares with it."""
+"""`reconciler apply` and `revert`: the commands that change tags, by one question and one run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.console import Console, print_document
+from reconciler.cli.console import Console, print_document, read_line, stop_by_signals
 from reconciler.cli.options import (
     FORMATS,
     Invocation,
@@ -21,10 +21,9 @@ from reconciler.cli.options import (
     output,
     spilling,
 )
-from reconciler.cli.plan import preview
-from reconciler.cli.plan_flags import PlanFlags, plan_flags
+from reconciler.cli.plan import find_exit_code, preview
+from reconciler.cli.plan_flags import PlanFlags, plan_flags, revert_flags
 from reconciler.cli.report_file import reported
-from reconciler.cli.signals import read_line, stop_by_signals
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.lease import describe_lease
 from reconciler.core.model.safe_text import visible
@@ -40,6 +39,7 @@ from reconciler.operations.apply import (
 )
 from reconciler.operations.plan import PlanResult, make_plan
 from reconciler.operations.plan_options import PlanRequest
+from reconciler.operations.runs import make_revert_plan
 from reconciler.operations.saved_plan import remake_plan
 from reconciler.operations.workspace import MANIFESTS, open_session
 from reconciler.output.plan_sentences import WORD, question
@@ -123,7 +123,7 @@ class ApplyFlags:
 @output(*FORMATS)
 @reported
 @common
-def command(
+def apply_command(
     target: Path,
     manifests: Path | None,
     own: ApplyFlags,
@@ -241,3 +241,58 @@ def run_apply(planned: PlanResult, request: ApplyRequest, console: Console, form
 async def _apply_until_signal(planned: PlanResult, request: ApplyRequest, console: Console) -> ApplyResult:
     with stop_by_signals(console) as stop:
         return await apply_plan(planned, replace(request, stop=stop))
+
+
+@click.command(epilog="Example: reconciler revert 3f0c9e1b2a4d --dry-run")
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--manifests",
+    type=click.Path(path_type=Path),
+    default=MANIFESTS,
+    metavar="DIR",
+    help="What is demanded now.  [default: manifests]",
+)
+@click.option("--dry-run", is_flag=True, help="Preview and send nothing.")
+@click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@revert_flags
+@locking
+@spilling
+@output(*FORMATS)
+@reported
+@common
+def revert_command(
+    run: str,
+    manifests: Path,
+    dry_run: bool,
+    auto_approve: bool,
+    flags: PlanFlags,
+    lock_timeout_ms: int,
+    quota_spill: bool,
+    form: OutputFormat,
+    invocation: Invocation,
+) -> int:
+    """Undo what a run changed.
+
+    The exact inverse of what RUN (an id that `history` lists, or `last`) really changed and nobody changed since,
+    through the same guards, preview and approval as apply. What RUN put under management without changing it is
+    nobody's again. What the manifests still demand is left out and listed: revert the commit first. Automations that a
+    tag started are not called back.
+    """
+    console = invocation.console
+    planned = asyncio.run(make_revert_plan(invocation.workspace(manifests), run, flags.request()))
+    for note in planned.notes:
+        console.note(note)
+    note_locks(planned, console, lock_timeout_ms)
+    if form.kind == "text" or dry_run:
+        preview(planned, console, form)
+    if dry_run:
+        return find_exit_code(planned.plan, detailed=False)
+    # guards first: a person is not asked about a plan that would be refused
+    approve(planned.plan)
+    (reversal,) = planned.reversals.values()
+    if planned.plan.is_empty:
+        console.note(f"nothing of run {reversal.run} is left to undo")
+    elif not auto_approve:
+        ask(planned)
+    request = ApplyRequest(f"revert {reversal.run}", lock_timeout_ms=lock_timeout_ms, spill=quota_spill)
+    return run_apply(planned, request, console, form)

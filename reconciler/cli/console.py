@@ -1,12 +1,21 @@
-"""The console of a person: the answer on stdout, progress and errors on stderr."""
+"""The console of a person: the answer on stdout, progress and errors on stderr, and Ctrl-C.
+
+The signals that end a process are handed to an operation that ends in order.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import select
 import shutil
+import signal
 import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -20,7 +29,7 @@ from reconciler.cli.command_record import (
     provenance,
 )
 from reconciler.cli.progress_output import Progress, Verbosity, wants_colour
-from reconciler.core.model.errors import Severity
+from reconciler.core.model.errors import Interrupted, Severity
 from reconciler.core.model.events import Event
 from reconciler.core.model.safe_text import json_line, visible
 from reconciler.core.model.settings import Settings
@@ -28,6 +37,7 @@ from reconciler.operations.workspace import Session
 from reconciler.output.blocks import View
 from reconciler.output.document import CommandOutput, Document, count_rows, spell
 from reconciler.output.text import render_text
+from reconciler.request_gate import Stop
 
 if TYPE_CHECKING:
     from reconciler.cli.options import OutputFormat
@@ -133,3 +143,87 @@ def print_document(document: Document, console: Console, form: OutputFormat) -> 
         return
     for chunk in spell(output, form.kind, whole=form.whole):
         console.answer(chunk)
+
+
+T = TypeVar("T")
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+KEPT = "what was read until then is kept: with --max-age the next one goes on from there"
+
+
+@contextmanager
+def hear_signals(ask: Callable[[int], None]) -> Iterator[None]:
+    """Calls `ask` with every signal that ends a process."""
+    loop = asyncio.get_running_loop()
+    # only the main thread, of a system that has them, hears of signals
+    with suppress(NotImplementedError, RuntimeError, ValueError):
+        for signum in SIGNALS:
+            loop.add_signal_handler(signum, ask, signum)
+    try:
+        yield
+    finally:
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            for signum in SIGNALS:
+                loop.remove_signal_handler(signum)
+
+
+@contextmanager
+def stop_by_signals(console: Console) -> Iterator[Stop]:
+    """A Stop that signals ask: the first lets requests under way end, the second ends the process at once."""
+    stop = Stop()
+
+    def ask(signum: int) -> None:
+        if stop.interrupted is not None:
+            # the journal has every intent: an end at once loses nothing
+            sys.stderr.flush()
+            os._exit(128 + signum)
+        stop.ask(signum)
+        console.warn("stopping: nothing more is sent; what is under way ends first (once more: at once)")
+
+    with hear_signals(ask):
+        yield stop
+
+
+async def end_by_signals(reading: Awaitable[T]) -> T:
+    """The result of a reading, which a signal ends in order: its contacts so far are kept. Raises Interrupted."""
+    task, signums = asyncio.current_task(), list[int]()
+
+    def ask(signum: int) -> None:
+        signums.append(signum)
+        if task is not None:
+            task.cancel()
+
+    try:
+        with hear_signals(ask):
+            return await reading
+    except asyncio.CancelledError:
+        if signums:
+            # cancelled by us: for the caller it is the signal that ended it
+            raise Interrupted(signums[0], hint=KEPT) from None
+        raise
+
+
+def read_line() -> str:
+    """The next line that is typed; empty at the end of input. Ctrl-C ends it at once, whenever it comes."""
+    if sys.platform == "win32":  # where only sockets can be waited for
+        return sys.stdin.readline()
+    # a handler of Python's runs between two steps of Python: a signal just before a read begins would wait for a key,
+    # so that the wait is for the line or the wake-up, whichever comes first
+    with _open_wakeup() as wakeup:
+        while sys.stdin not in select.select([sys.stdin, wakeup], [], [])[0]:
+            os.read(wakeup, 64)
+    return sys.stdin.readline()
+
+
+@contextmanager
+def _open_wakeup() -> Iterator[int]:
+    """A file that can be read as soon as a signal has come."""
+    reading, writing = os.pipe()
+    # a handler must not block where the pipe is full
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)

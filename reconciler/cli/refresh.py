@@ -1,4 +1,4 @@
-"""`reconciler refresh`"""
+"""`reconciler refresh` and `export`: what contacts carry, read, stored, and written as manifests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.command_record import find_record, print_error
-from reconciler.cli.console import print_document
+from reconciler.cli.console import Console, end_by_signals, print_document
 from reconciler.cli.options import (
     FORMATS,
     Invocation,
@@ -17,15 +17,21 @@ from reconciler.cli.options import (
     create_state_option,
     locking,
     manifests_argument,
+    manifests_option,
     output,
 )
 from reconciler.cli.plan_flags import REFRESHES, PlanFlags, age_option, parse_age, scope_flags
-from reconciler.cli.signals import end_by_signals
-from reconciler.core.model.errors import ExitCode, worst_code
+from reconciler.core.manifests.export_sets import GroupBy
+from reconciler.core.model.errors import ExitCode, UsageError, worst_code
+from reconciler.core.model.safe_text import redacted, visible
+from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.core.observing.refresh_rules import Method
+from reconciler.loading.export_files import write_files
+from reconciler.operations.export import ExportRequest, ExportResult, choose_exported, export_location
 from reconciler.operations.plan_options import Reading
 from reconciler.operations.refresh import RefreshStateRequest, refresh_state
-from reconciler.operations.workspace import open_session
+from reconciler.operations.workspace import MANIFESTS, open_session
+from reconciler.output.blocks import counted
 from reconciler.output.refresh import RefreshDocument
 
 
@@ -44,7 +50,7 @@ from reconciler.output.refresh import RefreshDocument
 @locking
 @output(*FORMATS)
 @common
-def command(
+def refresh_command(
     manifests: Path,
     method: str,
     max_age: str | None,
@@ -73,3 +79,83 @@ def command(
     console.progress.close()
     partial = [ExitCode.PARTIAL for report in result.reports if report.unread]
     return worst_code([ExitCode.DONE, *partial, *(print_error(error, find_record()) for error in result.errors)])
+
+
+@click.command(epilog="Example: reconciler export --location asdrwHvLUxlfw5SqKVCN --refresh search --out manifests")
+@click.option(
+    "--location",
+    "locations",
+    multiple=True,
+    metavar="L",
+    help="This location, by id or name; repeatable.  [default: all]",
+)
+@click.option("--tag", "tags", multiple=True, metavar="T", help="Only this tag, or pattern of tags; repeatable.")
+@click.option(
+    "--group-by",
+    type=click.Choice([group_by.value for group_by in GroupBy]),
+    default=GroupBy.ONE_SET_PER_TAG.value,
+    show_default=True,
+    help="tag: a manifest for each tag; one-set-per-tag: one manifest; combination: a contact is in one set.",
+)
+@click.option("--refresh", type=click.Choice(["search"]), help="Read the whole location first, and store it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=MANIFESTS,
+    show_default=True,
+    metavar="DIR",
+    help="Where manifests and contact files are written; nothing is overwritten.",
+)
+@manifests_option
+@locking
+@common
+def export_command(
+    locations: tuple[str, ...],
+    tags: tuple[str, ...],
+    group_by: str,
+    refresh: str | None,
+    out: Path,
+    manifests: Path,
+    lock_timeout_ms: int,
+    invocation: Invocation,
+) -> int:
+    """Write manifests that declare what contacts carry: adopt a location that exists.
+
+    From what was observed, or with --refresh search from what the location has now. The plan that follows adopts
+    what is there, and sends nothing.
+    """
+    console, workspace = invocation.console, invocation.workspace(manifests)
+    settings = workspace.load_settings(begins=True)
+    request = ExportRequest(GroupBy(group_by), tags, refresh is not None, lock_timeout_ms)
+    files: dict[Path, str] = {}
+    for location in choose_exported(settings, locations, search=request.search):
+        result = asyncio.run(end_by_signals(export_location(workspace, settings, location, request)))
+        files |= result.files
+        _note_result(result, console)
+    # an empty directory would look like a location without tags
+    if not files:
+        raise UsageError("nothing was observed that could be exported", hint="read the location: --refresh search")
+    write_files(out, files)
+    console.answer("".join(f"wrote {visible(str(out / path))}\n" for path in sorted(files) if path.suffix == ".yaml"))
+    console.note(f"next: reconciler plan {out}{_name_state(settings, manifests, out)}, which adopts what is there")
+    return ExitCode.DONE
+
+
+def _name_state(settings: Settings, manifests: Path, out: Path) -> str:
+    """The flag for the state, where the new directory has no settings of its own that would name it."""
+    apart = settings.origin("state").kind is OriginKind.FILE and out.resolve() != manifests.resolve()
+    return f" --state {redacted(settings.state)}" if apart else ""
+
+
+def _note_result(result: ExportResult, console: Console) -> None:
+    location, export = result.location, result.export
+    if result.incomplete:
+        console.warn(f"location {location}: the search was not complete: {result.incomplete}. Contacts may be missing")
+    sets = sum(map(len, export.manifests.values()))
+    held = f"{counted(export.contacts, 'contact')}, {counted(export.pairs, 'pair')}"
+    console.note(f"location {location}: {counted(sets, 'set')}, {held}")
+    if export.undeclarable:
+        tags = ", ".join(ascii(tag) for tag in export.undeclarable[:5])
+        console.warn(f"left out, since no manifest can name them: {counted(len(export.undeclarable), 'tag')}: {tags}")
+    if export.odd:
+        console.warn(f"left out {counted(export.odd, 'contact')} with an id that no file can hold")

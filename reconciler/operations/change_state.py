@@ -23,8 +23,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, Source, 
 from reconciler.core.observing.refresh_rules import record_observations
 from reconciler.journalled_run import HeldLease, JournalledRun, acquire_lease, journalled_run, load_unrecorded
 from reconciler.loading.export_files import Exported, read_export
-from reconciler.operations.git import GitRefused
-from reconciler.operations.git_revision import find_commit_time
+from reconciler.operations.git import GitRefused, find_commit_time
 from reconciler.operations.identity import find_holder
 from reconciler.operations.state import pull_location
 from reconciler.operations.workspace import Workspace, find_location, settle_ms_from

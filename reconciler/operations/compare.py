@@ -13,7 +13,7 @@ from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.settings import Settings
 from reconciler.loading import Directory, Loaded, load
 from reconciler.loading.settings import compare_settings
-from reconciler.operations.git_revision import read_files_at
+from reconciler.operations.git import read_files_at
 from reconciler.operations.workspace import Workspace, group_manifests
 from reconciler.output.findings import shown
 

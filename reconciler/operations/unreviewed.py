@@ -20,8 +20,7 @@ from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.loading import load_settings
 from reconciler.loading.settings import flag_name, variable_name
-from reconciler.operations.git import GitRefused, find_repository
-from reconciler.operations.git_revision import read_files_at
+from reconciler.operations.git import GitRefused, find_repository, read_files_at
 from reconciler.operations.identity import Environment
 from reconciler.operations.workspace import Session
 from reconciler.store import is_remote

@@ -83,14 +83,14 @@ OF_GIT = (
     ),
     Bug(
         "take a shallow clone's only commit for a file's",
-        "operations/git_revision.py",
+        "operations/git.py",
         "    if repository.shallow:\n",
         "    if repository.shallow and not commit:\n",
         f"{_TIME}::test_a_shallow_clone_does_not_tell_the_commit",
     ),
     Bug(
         "take a changed file to be of its commit",
-        "operations/git_revision.py",
+        "operations/git.py",
         "if _compute_object_id(file, len(entry.id)) != entry.id:",
         "if not _compute_object_id(file, len(entry.id)):",
         f"{_TIME}::test_what_was_changed_since_its_commit_needs_a_time",
@@ -107,7 +107,7 @@ OF_SETTINGS = (
     ),
     Bug(
         "let the files of a pull request say whom drift asks",
-        "cli/drift.py",
+        "cli/plan.py",
         "    refuse_unreviewed(session, reads=flags.refresh is not None)\n",
         "",
         f"{_UNTRUSTED}::test_base_url[drift --refresh search]",
@@ -194,7 +194,7 @@ OF_FILES = (
     ),
     Bug(
         "take a submodule of another revision for nothing",
-        "operations/git_revision.py",
+        "operations/git.py",
         "for entry in entries if entry.mode == _SUBMODULE}",
         "for entry in entries if entry.mode == _FOLDER}",
         f"{_LINKS}::test_a_submodule_is_not_taken_for_nothing",

@@ -46,7 +46,7 @@ def test_every_command_has_help_with_an_example(reconciler: Command, path: tuple
 
 
 def test_the_short_help_is_the_commands_own() -> None:
-    for name, short in COMMANDS.items():
+    for name, (_, short) in COMMANDS.items():
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
         assert (command.help or "").startswith(short.split(":")[0].rstrip("."))

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.model.errors import InvalidInput, Severity
 from reconciler.loading import Directory, Files, load
-from reconciler.operations.git_revision import read_files_at
+from reconciler.operations.git import read_files_at
 from tests.ci.hostile import git
 from tests.cli.conftest import LOCATION, Command, contact_id
 

@@ -1,15 +1,28 @@
-"""`reconciler init`"""
+"""`reconciler init`, `doctor` and `completion`: a repository to begin with, and whether everything is in place."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from reconciler.cli.options import common
+from reconciler.cli.console import print_document
+from reconciler.cli.options import (
+    FORMATS,
+    Invocation,
+    OutputFormat,
+    common,
+    locations_option,
+    manifests_argument,
+    output,
+)
 from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.operations.doctor import DoctorRequest, examine
+from reconciler.output.findings import DoctorDocument
 
 SCAFFOLD = Path(__file__).parent / "scaffold"
 RENAMED = {"gitignore": ".gitignore"}
@@ -39,7 +52,7 @@ _LOCATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 )
 @click.option("--location", default=EXAMPLE, metavar="ID", help="The location's id, instead of an example's.")
 @common
-def command(directory: Path, forge: str | None, location: str, **_: object) -> int:
+def init_command(directory: Path, forge: str | None, location: str, **_: object) -> int:
     """Write a small repository to begin with: settings, one manifest, a CI workflow, .gitignore.
 
     It validates and plans as it is. Nothing that exists is overwritten. The workflow validates and compares; with --ci
@@ -81,3 +94,43 @@ def _files(forge: str | None) -> Iterator[tuple[Path, Path]]:
         yield from ((WORKFLOWS / path.name, path) for path in sorted((templates / "github").glob("*.yml")))
     elif forge == "gitlab":
         yield Path(".gitlab-ci.yml"), templates / "gitlab.yml"
+
+
+@click.command(epilog="Example: reconciler doctor manifests/ --location asdrwHvLUxlfw5SqKVCN")
+@manifests_argument
+@locations_option
+@click.option("--offline", is_flag=True, help="Ask the API nothing.")
+@output(*FORMATS, whole=False)
+@common
+def doctor_command(
+    manifests: Path, locations: tuple[str, ...], offline: bool, form: OutputFormat, invocation: Invocation
+) -> int:
+    """Look whether everything is in place to plan and apply: changes nothing.
+
+    Versions, manifests, state and lock; and for each location the API, the token, what it may read, the clock and the
+    limits, from two requests that only read, and are read as a refresh reads them. Exit code 0 where nothing is bad, 7
+    where a token is refused, else 1.
+    """
+    result = asyncio.run(examine(invocation.workspace(manifests), DoctorRequest(locations, offline)))
+    print_document(DoctorDocument(result.examined), invocation.console, form)
+    return result.exit_code
+
+
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+VARIABLE = "_RECONCILER_COMPLETE"
+
+
+@click.command(epilog='Example: reconciler completion bash >> ~/.bashrc   or   eval "$(reconciler completion zsh)"')
+@click.argument("shell", type=click.Choice(sorted(SHELLS)))
+def completion_command(shell: str) -> int:
+    """Print the script that makes a shell complete commands and options.
+
+    For bash (4.4 or later) and zsh put it into ~/.bashrc or ~/.zshrc; for fish into
+    ~/.config/fish/completions/reconciler.fish.
+    """
+    group = click.get_current_context().find_root().command
+    try:
+        click.echo(SHELLS[shell](group, {}, "reconciler", VARIABLE).source())
+    except RuntimeError as error:
+        raise ReconcilerError(f"no completion for {shell}: {error}") from error
+    return 0

@@ -1,4 +1,4 @@
-"""`reconciler validate`"""
+"""`reconciler validate`, `schema` and `diff`: they look at manifests and settings, and at no state."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.command_record import provenance
-from reconciler.cli.console import Console
-from reconciler.cli.options import Invocation, OutputFormat, common, manifests_argument, output
+from reconciler.cli.command_record import learn_contact_url, provenance
+from reconciler.cli.console import Console, print_document
+from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, manifests_argument, output
 from reconciler.core.model.errors import ExitCode, InvalidInput, Problem, Severity
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import json_line
+from reconciler.loading.settings_models import SchemaKind, schema_text
+from reconciler.operations.compare import compare_with
 from reconciler.operations.workspace import Workspace
 from reconciler.output.blocks import counted
+from reconciler.output.diff import DiffDocument
 from reconciler.output.document import add_provenance
 from reconciler.output.findings import ProblemList, render_github, settings_view
+from reconciler.output.schema import SCHEMAS, published
 
 
 @click.command(epilog="Example: reconciler validate manifests/ --strict")
@@ -24,7 +28,9 @@ from reconciler.output.findings import ProblemList, render_github, settings_view
 @click.option("--show-settings", is_flag=True, help="Show every setting and where it comes from; no token is shown.")
 @output("text", "json", "github", whole=False, text="How to answer; github: annotations of a workflow run.")
 @common
-def command(manifests: Path, strict: bool, show_settings: bool, form: OutputFormat, invocation: Invocation) -> int:
+def validate_command(
+    manifests: Path, strict: bool, show_settings: bool, form: OutputFormat, invocation: Invocation
+) -> int:
     """Check manifests and settings: every problem at once, each with its place.
 
     Needs no token, no state and no network. Exit code 0 without errors, 1 with.
@@ -64,3 +70,35 @@ def _show_settings(workspace: Workspace, console: Console) -> int:
 def _count_problems(problems: tuple[Problem, ...]) -> str:
     errors = sum(problem.severity is Severity.ERROR for problem in problems)
     return f"{counted(errors, 'error')}, {counted(len(problems) - errors, 'other finding')}"
+
+
+@click.command(epilog="Example: reconciler schema manifest > manifest.schema.json")
+@click.argument("kind", type=click.Choice([*SchemaKind, *SCHEMAS]), default=SchemaKind.MANIFEST.value)
+@common
+def schema_command(kind: str, **_: object) -> int:
+    """Print the JSON Schema of a manifest, of the settings, or of what --format json prints.
+
+    Editors complete and check with `manifest` and `settings`; `report` and `plan` are for programs that read answers.
+    """
+    click.echo(published(kind) if kind in SCHEMAS else schema_text(SchemaKind(kind)), nl=False)
+    return 0
+
+
+@click.command(epilog="Example: reconciler diff --base origin/main --format markdown")
+@manifests_argument
+@click.option("--base", default="HEAD", show_default=True, metavar="REV", help="The revision to compare with.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where something changed.")
+@output(*FORMATS)
+@common
+def diff_command(
+    manifests: Path, base: str, detailed_exitcode: bool, form: OutputFormat, invocation: Invocation
+) -> int:
+    """Say what a change to manifests means: who gains and loses what.
+
+    Needs no token, no API and no state, so that it works on a pull request from a fork. Compares the files below
+    MANIFESTS as they are now with those at REV.
+    """
+    result = compare_with(invocation.workspace(manifests), base)
+    learn_contact_url(result.settings)
+    print_document(DiffDocument(result.comparisons, result.moves, base), invocation.console, form)
+    return ExitCode.CHANGES if detailed_exitcode and not result.is_empty else ExitCode.DONE

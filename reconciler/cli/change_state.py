@@ -11,6 +11,7 @@ import click
 
 from reconciler.cli.console import Console
 from reconciler.cli.options import Invocation, common, locking, manifests_option
+from reconciler.cli.state import state_command
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.lease import Lease, describe_lease, unlock_command
 from reconciler.core.model.names import ContactId, Instant, parse_instant
@@ -33,7 +34,7 @@ from reconciler.operations.workspace import Workspace
 from reconciler.output.blocks import counted, moment
 
 
-@click.command("import", epilog="Example: reconciler state import contacts.csv --location asdrwHvLUxlfw5SqKVCN")
+@state_command.command("import", epilog="Example: reconciler state import contacts.csv --location asdrwHvLUxlfw5SqKVCN")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--location", required=True, metavar="L", help="The contacts' location, by id or name.")
 @click.option(
@@ -95,7 +96,9 @@ def _find_time(file: Path, now: Instant, console: Console) -> Instant:
     return at
 
 
-@click.command("forget", epilog="Example: reconciler state forget qFSqySFkVvNzOSqgGqFi --location asdrwHvLUxlfw5SqKVCN")
+@state_command.command(
+    "forget", epilog="Example: reconciler state forget qFSqySFkVvNzOSqgGqFi --location asdrwHvLUxlfw5SqKVCN"
+)
 @click.argument("contacts", nargs=-1, metavar="[CONTACT]…")
 @click.option("--location", required=True, metavar="L", help="The contacts' location, by id or name.")
 @click.option("--limits", is_flag=True, help="Forget how much a request may hold, as refusals told.")
@@ -132,7 +135,7 @@ def forget_contacts(
     return 0
 
 
-@click.command("push", epilog="Example: reconciler state push state.json")
+@state_command.command("push", epilog="Example: reconciler state push state.json")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @manifests_option
 @locking
@@ -155,7 +158,7 @@ def push(file: Path, manifests: Path, lock_timeout_ms: int, invocation: Invocati
     return 0
 
 
-@click.command("migrate", epilog="Example: reconciler state migrate sqlite:////srv/crm/state.db")
+@state_command.command("migrate", epilog="Example: reconciler state migrate sqlite:////srv/crm/state.db")
 @click.argument("url", metavar="URL")
 @manifests_option
 @locking
@@ -178,7 +181,7 @@ def migrate(url: str, manifests: Path, lock_timeout_ms: int, invocation: Invocat
     return 0
 
 
-@click.command("recover", epilog="Example: reconciler state recover plan.json.emergency-3f0c9e1b2a4d-7.json")
+@state_command.command("recover", epilog="Example: reconciler state recover plan.json.emergency-3f0c9e1b2a4d-7.json")
 @click.argument("files", type=click.Path(path_type=Path), metavar="FILE...", nargs=-1, required=True)
 @manifests_option
 @locking
@@ -200,7 +203,7 @@ def recover(files: tuple[Path, ...], manifests: Path, lock_timeout_ms: int, invo
     return 0
 
 
-@click.command("unlock", epilog="Example: reconciler state unlock 3f0c9e --location asdrwHvLUxlfw5SqKVCN")
+@state_command.command("unlock", epilog="Example: reconciler state unlock 3f0c9e --location asdrwHvLUxlfw5SqKVCN")
 @click.argument("lease", metavar="[ID]", required=False)
 @click.option("--location", metavar="L", help="The locked location, by id or name. Needed with ID.")
 @manifests_option

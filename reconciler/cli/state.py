@@ -1,4 +1,7 @@
-"""`reconciler state list`, `show`, `pull` and `verify`: commands that change nothing."""
+"""`reconciler state`, and its commands that change nothing: `list`, `show`, `pull` and `verify`.
+
+`change_state.py` adds those that change the state.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli import Suggesting
 from reconciler.cli.console import print_document
 from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, locations_option, manifests_option, output
 from reconciler.cli.plan_flags import parse_age
@@ -20,7 +24,12 @@ from reconciler.output.contact import ContactDocument
 from reconciler.output.state import FactsDocument, StateDocument
 
 
-@click.command("list", epilog="Example: reconciler state list --tag vip --status quarantined --older-than 30d")
+@click.group(cls=Suggesting, epilog="Example: reconciler state list --location asdrwHvLUxlfw5SqKVCN")
+def state_command() -> None:
+    """Look at what is known of each contact, and mend it."""
+
+
+@state_command.command("list", epilog="Example: reconciler state list --tag vip --status quarantined --older-than 30d")
 @locations_option
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Only contacts with this tag; repeatable: with any.")
 @click.option(
@@ -58,7 +67,7 @@ def list_contacts(
     return 0
 
 
-@click.command("show", epilog="Example: reconciler state show qFSqySFkVvNzOSqgGqFi")
+@state_command.command("show", epilog="Example: reconciler state show qFSqySFkVvNzOSqgGqFi")
 @click.argument("contact", default="", metavar="[CONTACT]")
 @click.option("--location", "locations", multiple=True, metavar="L", help="Only this location, by id or name.")
 @manifests_option
@@ -90,7 +99,7 @@ def _show_locations(
     return 0
 
 
-@click.command("pull", epilog="Example: reconciler state pull --location asdrwHvLUxlfw5SqKVCN > state.json")
+@state_command.command("pull", epilog="Example: reconciler state pull --location asdrwHvLUxlfw5SqKVCN > state.json")
 @locations_option
 @manifests_option
 @common
@@ -101,7 +110,7 @@ def pull(locations: tuple[str, ...], manifests: Path, invocation: Invocation) ->
     return 0
 
 
-@click.command("verify", epilog="Example: reconciler state verify")
+@state_command.command("verify", epilog="Example: reconciler state verify")
 @manifests_option
 @common
 def verify(manifests: Path, invocation: Invocation) -> int:

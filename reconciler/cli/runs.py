@@ -1,4 +1,4 @@
-"""`reconciler show`"""
+"""`reconciler history` and `show`: the runs of the journal, and a saved plan once more."""
 
 from __future__ import annotations
 
@@ -7,12 +7,34 @@ from pathlib import Path
 import click
 
 from reconciler.cli.console import print_document
-from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, manifests_option, output
+from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, locations_option, manifests_option, output
 from reconciler.core.model.errors import PlanFileError
-from reconciler.operations.runs import LAST, find_log
+from reconciler.core.model.safe_text import redacted
+from reconciler.operations.runs import LAST, find_log, list_history
+from reconciler.output.history import HistoryDocument
 from reconciler.output.log import LogDocument
 from reconciler.output.plan import PlanDocument
 from reconciler.planfile import load_plan, no_plan_file
+
+
+@click.command(epilog="Example: reconciler history   then   reconciler show 3f0c9e1b2a4d")
+@locations_option
+@manifests_option
+@output(*FORMATS)
+@common
+def history_command(manifests: Path, locations: tuple[str, ...], form: OutputFormat, invocation: Invocation) -> int:
+    """List what was run: when, by whom, how it ended.
+
+    `show RUN` tells what a run changed, `revert RUN` undoes it, as far as its rows are kept (history_keep).
+    """
+    console = invocation.console
+    # only a page draws
+    result = list_history(invocation.workspace(manifests), locations, with_trends=form.kind == "html")
+    print_document(HistoryDocument(result.runs, result.trends), console, form)
+    if not any(result.runs.values()):
+        console.note(f"no run yet in {redacted(result.state)}")
+    return 0
+
 
 LONGEST = 12
 
@@ -22,7 +44,7 @@ LONGEST = 12
 @manifests_option
 @output(*FORMATS)
 @common
-def command(what: str, manifests: Path, form: OutputFormat, invocation: Invocation) -> int:
+def show_command(what: str, manifests: Path, form: OutputFormat, invocation: Invocation) -> int:
     """Render a saved plan again, or tell what a run changed.
 
     PLAN is a file that `plan --out` wrote. RUN is an id that `history` lists, or `last`: per tag and per contact what
