@@ -16,6 +16,7 @@ from reconciler.core.model.outcome import ContactOutcome, Rejection, ResponseRow
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
 from reconciler.wire import BulkUpdate, ContactRead, Page
+from reconciler.wire_people import CustomField, PeoplePage, PersonRead, PersonValue
 
 T = TypeVar("T")
 Location_co = TypeVar("Location_co", covariant=True)
@@ -61,6 +62,26 @@ class TagReader(Protocol):
 
     async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
         """A page of the contacts, those that carry `tag` where one is given."""
+
+
+class PeopleReader(Protocol):
+    """Reads contacts with the values that people are matched by. No error repeats a value that was looked for."""
+
+    async def search_people(
+        self, location: LocationId, cursor: tuple[Any, ...] | None, *, changed_since: Instant | None = None
+    ) -> PeoplePage:
+        """A page of the contacts, those that changed since an instant where one is given."""
+
+    async def find_people(self, location: LocationId, value: PersonValue) -> PeoplePage:
+        """The contacts that have one value, by a filter of the search."""
+
+    async def find_duplicate(self, location: LocationId, value: PersonValue) -> PersonRead | None:
+        """One contact that has an address or a number, by the vendor's search for duplicates."""
+
+    async def get_person(self, contact: ContactId) -> PersonRead | Rejection:
+        """The contact, or the API's reason why it cannot be read; raises Unread as `TagReader.get_contact` does."""
+
+    async def list_custom_fields(self, location: LocationId) -> tuple[CustomField, ...]: ...
 
 
 class LocationReader(Protocol):

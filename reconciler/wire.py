@@ -128,7 +128,12 @@ def probe_body(location: LocationId) -> bytes:
 
 def tags_path(location: LocationId) -> str:
     """The path of a location's list of tags; raises ValueError for an id that would change the path's structure."""
-    return f"/locations/{_path_segment(location)}/tags"
+    return f"{location_path(location)}/tags"
+
+
+def location_path(location: LocationId) -> str:
+    """Raises ValueError for an id that would change the path's structure."""
+    return f"/locations/{_path_segment(location)}"
 
 
 def read_page(body: bytes) -> Page:
@@ -140,7 +145,7 @@ def read_page(body: bytes) -> Page:
     # True is an int to Python, and no count
     if isinstance(total, bool) or not isinstance(total, int) or total < 0:
         raise UnreadableAnswer("the answer has no number `total`")
-    return Page(tuple(_contact_of(item) for item in items), total, _read_cursor(items[-1]) if items else None)
+    return Page(tuple(_contact_of(item) for item in items), total, read_cursor(items[-1]) if items else None)
 
 
 def read_tag_list(body: bytes) -> int:
@@ -151,7 +156,7 @@ def read_tag_list(body: bytes) -> int:
     return len(tags)
 
 
-def _read_cursor(item: JsonObject) -> Cursor | None:
+def read_cursor(item: JsonObject) -> Cursor | None:
     after = item.get("searchAfter")
     if not isinstance(after, list):
         return None

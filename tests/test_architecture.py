@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "reconciler"
-PURE = sorted([*(ROOT / "core").rglob("*.py"), ROOT / "wire.py", ROOT / "wire_session.py", ROOT / "ports.py"])
+PURE = sorted(
+    [
+        *(ROOT / "core").rglob("*.py"),
+        ROOT / "wire.py",
+        ROOT / "wire_people.py",
+        ROOT / "wire_session.py",
+        ROOT / "ports.py",
+    ]
+)
 FILES = sorted(ROOT.rglob("*.py"))
 WORLDLY = {"asyncio", "http", "io", "logging", "os", "pathlib", "secrets", "shutil", "socket", "sqlite3"}
 WORLDLY |= {"subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid"}

@@ -94,7 +94,7 @@ class HighLevelReader:
         try:
             answer = await self._connection.ask("GET", contact_path(contact))
         except ApiError as error:
-            return _absent(error)
+            return tell_absence(error)
         except ValueError:
             return Rejection.INVALID
         shown = self._connection.read(read_contact, answer.body)
@@ -129,7 +129,7 @@ class HighLevelReader:
         return Answered(date=read_date(answer.headers))
 
 
-def _absent(error: ApiError) -> Rejection:
+def tell_absence(error: ApiError) -> Rejection:
     """The absence that the API states of the contact; raises the error where it states none."""
     status = error.status if isinstance(error, AuthRefused | RequestRefused) else 0
     if absence := classify_absence(error.said, status):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from reconciler.core.model.names import ContactId, Instant
 
@@ -50,11 +50,23 @@ class MatchKey:
     """The custom field's key or id, for a value of one."""
 
 
+class RowCondition(NamedTuple):
+    """A condition on a column of the file."""
+
+    column: str
+    text: str
+    contains: bool
+    """Whether the column holds a list that must have the text among its items; else it must have the text alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """How the rows of a file become contacts of the location: the keys are tried in their order."""
 
+    file: str
+    """The file's name in the tree of manifests."""
     keys: tuple[MatchKey, ...]
+    where: tuple[RowCondition, ...] = ()
     region: str = ""
     """The country, as `DE`, of phone numbers that are written without one."""
     max_age_ms: int | None = None

@@ -1,0 +1,95 @@
+"""Reads contacts with the values that people are matched by, and can do nothing else: pull and resolve hold this.
+
+Law: no request here changes a contact, and no error repeats a value that was looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from reconciler.core.model.errors import ApiError, Unread
+from reconciler.core.model.names import ContactId, Instant, LocationId
+from reconciler.core.model.outcome import Rejection
+from reconciler.highlevel import ApiArguments, tell_absence
+from reconciler.highlevel.connection import Connection
+from reconciler.wire import SEARCH_PATH, contact_path
+from reconciler.wire_people import (
+    CustomField,
+    PeoplePage,
+    PersonRead,
+    PersonValue,
+    custom_fields_path,
+    duplicate_path,
+    look_up_body,
+    people_body,
+    read_custom_fields,
+    read_people,
+    read_person,
+    withhold,
+)
+
+
+def connect_people(base_url: str, **arguments: Unpack[ApiArguments]) -> HighLevelPeople:
+    """One location's API, to read people and nothing else; raises NoWay where the environment leads nowhere."""
+    return HighLevelPeople(Connection(base_url, **arguments))
+
+
+class HighLevelPeople:
+    """A PeopleReader over HTTP."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._connection.__aexit__(kind, error, trace)
+
+    async def search_people(
+        self, location: LocationId, cursor: tuple[Any, ...] | None, *, changed_since: Instant | None = None
+    ) -> PeoplePage:
+        body = people_body(location, cursor, changed_since=changed_since)
+        return self._connection.read(read_people, (await self._connection.ask("POST", SEARCH_PATH, body)).body)
+
+    async def find_people(self, location: LocationId, value: PersonValue) -> PeoplePage:
+        with _withholding(value):
+            answer = await self._connection.ask("POST", SEARCH_PATH, look_up_body(location, value))
+        return self._connection.read(read_people, answer.body)
+
+    async def find_duplicate(self, location: LocationId, value: PersonValue) -> PersonRead | None:
+        with _withholding(value):
+            answer = await self._connection.ask("GET", duplicate_path(location, value))
+        return self._connection.read(read_person, answer.body)
+
+    async def get_person(self, contact: ContactId) -> PersonRead | Rejection:
+        try:
+            answer = await self._connection.ask("GET", contact_path(contact))
+        except ApiError as error:
+            return tell_absence(error)
+        except ValueError:
+            return Rejection.INVALID
+        person = self._connection.read(read_person, answer.body)
+        # merged: the survivor may answer under its own id
+        if person is None or person.id != contact:
+            raise Unread(f"contact {contact} was answered as another contact: merged?")
+        return person
+
+    async def list_custom_fields(self, location: LocationId) -> tuple[CustomField, ...]:
+        answer = await self._connection.ask("GET", custom_fields_path(location))
+        return self._connection.read(read_custom_fields, answer.body)
+
+
+@contextmanager
+def _withholding(value: PersonValue) -> Iterator[None]:
+    """Lets no error of a look-up repeat the value that was looked for."""
+    try:
+        yield
+    except ApiError as error:
+        error.reword(withhold(value, error.message))
+        raise
