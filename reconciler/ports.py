@@ -31,6 +31,19 @@ class Clock(Protocol):
         """The result of `work`; `beat`, which does not raise, is called every `every_ms` while it lasts."""
 
 
+class Heartbeat(Protocol):
+    """Keeps a lease alive."""
+
+    def renew(self) -> None:
+        """Renews the lease where that is due; raises LeaseLost where it is over."""
+
+    async def during(self, work: Awaitable[T]) -> T:
+        """The result of `work`; the lease is renewed while it lasts."""
+
+    async def sleep(self, milliseconds: int) -> None:
+        """A wait; the lease is renewed while it lasts."""
+
+
 class Reporter(Protocol):
     """Takes each event as it happens."""
 

@@ -1,5 +1,4 @@
-"""The only way to a request, read or write: pace, quota and its reserve, back-off, heartbeat, halt. Law: sees ports
-and core.
+"""The only way to a request, read or write: pace, quota, back-off, heartbeat, halt. Law: sees ports and core.
 
 Rules
 1. A request leaves where its gate is not halted, today's quota less its reserve has room for it, the rate limit lets
@@ -7,7 +6,9 @@ Rules
 2. While a wait or a request lasts the lease is renewed.
 3. An error that may pass is followed by a pause and another try: a read's here, a write's by the sender, which journals
    each attempt.
-4. Halting lets no more leave: it ends the requests that wait, and lets those under way end.
+4. A pause before another try is drawn evenly between nothing and a ceiling that doubles with each attempt: many clients
+   that were turned away together do not come back together. The wait that the server asks for comes on top of it.
+5. Halting lets no more leave: it ends the requests that wait, and lets those under way end.
 """
 
 from __future__ import annotations
@@ -17,14 +18,21 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import random
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from reconciler.core.model.errors import InDoubt, Interrupted, NotApplied, QuotaExhausted, ReconcilerError
+from reconciler.core.model.errors import (
+    InDoubt,
+    Interrupted,
+    NotApplied,
+    NoWay,
+    QuotaExhausted,
+    RateLimited,
+    ReconcilerError,
+)
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import Instant, LocationId
-from reconciler.core.running.pace import Pace
-from reconciler.core.running.quota import Tries, quota_wait_ms
-from reconciler.ports import Clock, Reporter
+from reconciler.core.running.pace import Pace, quota_wait_ms, refuse_starved
+from reconciler.ports import Clock, Heartbeat, Reporter
 
 T = TypeVar("T")
 Listener = Callable[[Interrupted], None]
@@ -35,19 +43,6 @@ PASSING = (NotApplied, InDoubt, QuotaExhausted)
 
 class Halted(Exception):
     """No further request may leave: unwinds the tasks that wait for their turn. Never leaves apply."""
-
-
-class Heartbeat(Protocol):
-    """Keeps a lease alive."""
-
-    def renew(self) -> None:
-        """Renews the lease where that is due; raises LeaseLost where it is over."""
-
-    async def during(self, work: Awaitable[T]) -> T:
-        """The result of `work`; the lease is renewed while it lasts."""
-
-    async def sleep(self, milliseconds: int) -> None:
-        """A wait; the lease is renewed while it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +59,51 @@ class NoLease:
 
     async def sleep(self, milliseconds: int) -> None:
         await self.clock.sleep(milliseconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Milliseconds of the first ceiling and of the highest, and how often a request is tried again."""
+
+    first_ms: int = 1_000
+    most_ms: int = 30_000
+    retries: int = 5
+
+    def pause(self, attempt: int, chance: float, *, asked_ms: int | None = None) -> int | None:
+        """Milliseconds before the next attempt; None where enough was tried. `chance`: from 0 to 1, drawn evenly."""
+        if attempt >= self.retries:
+            return None
+        # the draw on top: clients that were told the same wait would come back together
+        return (asked_ms or 0) + round(chance * self.ceiling(attempt))
+
+    def ceiling(self, attempt: int) -> int:
+        # 60 doublings are beyond any ceiling; more would only make large numbers
+        return min(self.most_ms, self.first_ms << min(attempt, 60))
+
+
+@dataclass(slots=True)
+class Tries:
+    """How often one request failed that may be sent again. A 429 is no failure of its own: it is waited out."""
+
+    backoff: Backoff = Backoff(retries=4)
+    failed: int = 0
+
+    def pause(
+        self, location: LocationId, pace: Pace, error: NotApplied | InDoubt, now: Instant, *, chance: float
+    ) -> int | None:
+        """Milliseconds before the next try, 0 where the pace alone rules; None where enough was tried.
+
+        Raises QuotaExhausted where the rate limit lets no request through for too long to wait.
+        """
+        # another try would end alike
+        if isinstance(error, NoWay):
+            return None
+        asked = pace.heed(error, now)
+        if isinstance(error, RateLimited):
+            refuse_starved(location, pace, error, now)
+            return self.backoff.pause(0, chance, asked_ms=asked) if asked else 0
+        self.failed += 1
+        return self.backoff.pause(self.failed - 1, chance, asked_ms=asked)
 
 
 @dataclass(slots=True)

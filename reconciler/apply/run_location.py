@@ -29,8 +29,7 @@ from reconciler.core.planning.guard_sentences import ApprovedPlan
 from reconciler.core.planning.make_plan import set_sizes
 from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.core.running.doubt import decidable_doubts, may_have_work, open_doubts
-from reconciler.core.running.pace import Pace
-from reconciler.core.running.quota import APPLY_LATER
+from reconciler.core.running.pace import APPLY_LATER, Pace
 from reconciler.core.running.shortfalls import (
     RunEnd,
     ending_of,

@@ -39,7 +39,7 @@ from reconciler.core.model.errors import (
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, classify_rows
 from reconciler.core.planning.batches import Batch
 from reconciler.core.running.batch_split import read_limits
-from reconciler.core.running.quota import Tries
+from reconciler.request_gate import Tries
 from reconciler.wire import BulkUpdate
 
 MOST_SILENT = 10

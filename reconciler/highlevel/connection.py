@@ -34,7 +34,7 @@ from reconciler.core.model.errors import (
 )
 from reconciler.core.model.names import Instant, iso
 from reconciler.core.model.outcome import called, read_refusal
-from reconciler.core.running.quota import SHARED
+from reconciler.core.running.pace import SHARED
 from reconciler.highlevel.http_client import (
     FORM,
     JSON,

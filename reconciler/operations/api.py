@@ -14,8 +14,7 @@ from reconciler.core.model.errors import QuotaExhausted
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import Settings
 from reconciler.core.planning.plan import Plan
-from reconciler.core.running.pace import Pace
-from reconciler.core.running.quota import refuse_overrun, sent_today
+from reconciler.core.running.pace import Pace, refuse_overrun, sent_today
 from reconciler.highlevel import Agency, ApiArguments, connect_reader, find_token, held_in
 from reconciler.operations.workspace import Session, Workspace
 from reconciler.ports import Clock, LocationReader

@@ -40,9 +40,9 @@ from reconciler.operations.api import assume_sent_today, name_token_place, open_
 from reconciler.operations.plan_options import Reading, Scope, make_selection
 from reconciler.operations.workspace import Session, Workspace, load_state, settle_ms_from
 from reconciler.output.blocks import counted
-from reconciler.ports import StateReader
+from reconciler.ports import Heartbeat, StateReader
 from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh
-from reconciler.request_gate import Heartbeat, NoLease, RequestGate
+from reconciler.request_gate import NoLease, RequestGate
 
 T = TypeVar("T")
 

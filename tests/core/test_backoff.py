@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.running.quota import Backoff
+from reconciler.request_gate import Backoff
 
 backoffs = st.builds(Backoff, st.integers(1, 5_000), st.integers(5_000, 60_000), st.integers(0, 12))
 chances = st.floats(0, 1, exclude_max=True)

@@ -8,8 +8,7 @@ from reconciler.core.model.api_limits import DAY_MS, Quota, Rate
 from reconciler.core.model.errors import QuotaExhausted
 from reconciler.core.model.journal import RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import Instant
-from reconciler.core.running.pace import Pace
-from reconciler.core.running.quota import SLACK_MS, quota_wait_ms, refuse_overrun, sent_today
+from reconciler.core.running.pace import SLACK_MS, Pace, quota_wait_ms, refuse_overrun, sent_today
 from tests.build import HERE, NOW
 
 MIDNIGHT = Instant(NOW // DAY_MS * DAY_MS)

@@ -1,6 +1,7 @@
-"""Rate-limit arithmetic: a sliding log of our own requests, and the limits that the API tells. Time is injected.
+"""Rate-limit arithmetic: a sliding log of our own requests, the limits that the API tells, today's quota. Time is
+injected.
 
-Rules
+Rules of the pace
 1. A request in flight holds its place: it is not known yet when the API counts it.
 2. One that was answered is counted by the API between its departure and its end. A part of that time every request
    takes, the same for all; what goes beyond may lie before the counting as well as after it. So a place is free one
@@ -11,16 +12,25 @@ Rules
 4. The reserve is left to others, of each window and of the day.
 5. A 429 is waited out for as long as `Retry-After` says, or for one window; where that was too short, for one window
    at least, even where the headers say that requests are left. It lasts until a request is let through.
+
+Rules of the day's quota: `assume` and `refuse_overrun` before a run, unless it may spill over into the next day;
+`quota_wait_ms` before each request
+6. The answers' headers rule; until there was an answer, the configured quota less the requests that the journal has of
+   today. Readings are not in the journal: the first answer counts them.
+7. A run that fitted when it began goes on until its quota is used up, by itself or by others.
+8. A 429 that says that today's quota is used up (QuotaExhausted) is known not applied.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from reconciler.core.model.api_limits import Quota, Rate, next_midnight
-from reconciler.core.model.errors import ApiError, NotApplied, RateLimited
-from reconciler.core.model.names import Instant
+from reconciler.core.model.api_limits import DAY_MS, Quota, Rate, next_midnight
+from reconciler.core.model.errors import ApiError, NotApplied, QuotaExhausted, RateLimited
+from reconciler.core.model.journal import RunRecord
+from reconciler.core.model.names import Instant, LocationId, iso
 
 SAMPLES = 100
 """The number of the last answers that tell how long an answer takes."""
@@ -210,3 +220,61 @@ class Pace:
         self._latencies.append(latency)
         least, mean = min(self._latencies), sum(self._latencies) // len(self._latencies)
         self._spread = max(0, least - (mean - least) // 4), max(self._latencies)
+
+
+SLACK_MS = 2_000
+"""How long after the day's turn the next request leaves: clocks differ."""
+
+SHARED = (
+    "the limits are shared by whatever else asks for this location: other jobs with this token, other apps, Zapier, n8n"
+)
+APPLY_LATER = "apply again then, or let the run wait with --quota-spill: what was done is not done again"
+
+
+def sent_today(runs: Iterable[RunRecord], now: Instant) -> int:
+    """Requests of a location's runs since the last midnight of UTC; a run that lasted over it counts whole."""
+    # too many is the safe side: a run over midnight is not split
+    midnight = now // DAY_MS * DAY_MS
+    return sum(run.requests for run in runs if (now if run.ended is None else run.ended) >= midnight)
+
+
+def refuse_overrun(location: LocationId, requests: int, pace: Pace, now: Instant) -> None:
+    """Raises QuotaExhausted where so many requests do not fit into the rest of today's quota."""
+    left = pace.left_today(now)
+    if left is None or requests <= left:
+        return
+    day, reserve = pace.rate.per_day, pace.rate.reserve(pace.rate.per_day)
+    raise QuotaExhausted(
+        f"location {location} needs {requests:,} requests, and today's quota of {day:,} has {left:,} left for this run "
+        f"(a reserve of {reserve:,} is for others); it starts anew at {iso(pace.resets_at(now))}",
+        hint="--quota-spill lets the run wait for that; or apply a part of it now (--set, --tag)",
+        resets=pace.resets_at(now),
+    )
+
+
+def quota_wait_ms(location: LocationId, pace: Pace, now: Instant, *, spill: bool, hint: str = APPLY_LATER) -> int:
+    """Milliseconds until today's quota lets one more request leave; raises QuotaExhausted with `hint` where none is
+    left, unless the run may `spill` over into the next day."""
+    left = pace.left_today(now)
+    # the API may never tell of a day: then the rate limit alone rules
+    if left is None or left > 0:
+        return 0
+    resets = pace.resets_at(now)
+    if spill:
+        return resets - now + SLACK_MS
+    raise QuotaExhausted(
+        f"today's quota of location {location} is used up: {pace.rate.per_day:,} requests, of which "
+        f"{pace.rate.reserve(pace.rate.per_day):,} are left to others; it starts anew at {iso(resets)}",
+        hint=f"{hint}; {SHARED}",
+        resets=resets,
+    )
+
+
+def refuse_starved(location: LocationId, pace: Pace, error: RateLimited, now: Instant) -> None:
+    if lasted := pace.starved_ms(now):
+        limit = f"{pace.rate.per_window:,} requests in {pace.rate.window_ms / 1000:g} s"
+        raise QuotaExhausted(
+            f"the rate limit of location {location} ({limit}) let no request through for {lasted // 1000:,} s: "
+            f"{error.message}",
+            hint=f"{SHARED}; see which of them is at work, and run it again then",
+        )
