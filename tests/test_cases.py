@@ -16,8 +16,7 @@ from reconciler.core.formats.plan_json import plan_document
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.names import ContactId
-from reconciler.core.observing.drift import find_drift
-from reconciler.core.observing.drift_report import NO_REFRESH, Evidence
+from reconciler.core.observing.drift import NO_REFRESH, Evidence, find_drift
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, Plan, combine_plans
 from reconciler.output.drift import DriftDocument, drift_view

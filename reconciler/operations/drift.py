@@ -9,7 +9,8 @@ from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing import drift
-from reconciler.core.observing.drift_report import DriftReport, Evidence, attribute_drift, mark_expected
+from reconciler.core.observing.attribution import attribute_drift, mark_expected
+from reconciler.core.observing.drift import DriftReport, Evidence
 from reconciler.operations.current_state import CurrentState, find_current
 from reconciler.operations.plan_options import STORED_ONLY, Reading, Scope, make_selection
 from reconciler.operations.workspace import Session, list_leases, refuse_missing_state

@@ -13,8 +13,7 @@ from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import JsonObject
 from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import DriftClass
-from reconciler.core.observing.attribution import Setter
-from reconciler.core.observing.drift_report import OF_CONTACTS, Drifted, DriftReport
+from reconciler.core.observing.drift import OF_CONTACTS, Drifted, DriftReport, Setter
 from reconciler.core.planning.situation import OlderRows
 from reconciler.core.running.shortfalls import drift_remedies
 from reconciler.output.blocks import (

@@ -16,8 +16,8 @@ from reconciler.core.model.manifest import Authority, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, Source, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.settings import ExpectedDrift, Guard
+from reconciler.core.observing.attribution import mark_expected
 from reconciler.core.observing.drift import find_drift
-from reconciler.core.observing.drift_report import mark_expected
 from reconciler.core.planning.approved_scope import respell_state
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.guards import Allowance

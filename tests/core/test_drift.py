@@ -10,8 +10,7 @@ from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.settings import DriftClass
-from reconciler.core.observing.drift import find_drift
-from reconciler.core.observing.drift_report import DriftReport, Evidence
+from reconciler.core.observing.drift import DriftReport, Evidence, find_drift
 from reconciler.core.planning.situation import Searched
 from tests.build import DAY, NOW, a_rule, a_set, carries, declare, loaded, only, state, tags, unseen
 

@@ -9,9 +9,8 @@ from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunH
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.settings import DriftClass, ExpectedDrift
-from reconciler.core.observing.attribution import Setter
-from reconciler.core.observing.drift import find_drift
-from reconciler.core.observing.drift_report import DriftReport, attribute_drift, mark_expected
+from reconciler.core.observing.attribution import attribute_drift, mark_expected
+from reconciler.core.observing.drift import DriftReport, Setter, find_drift
 from tests.build import DAY, HERE, NOW, PLACE, a_set, carries, declare, ids, loaded, state
 
 VIP = declare(a_set("s", "anna bert", "vip", absent="trial"), a_set("t", "bert", "x"))

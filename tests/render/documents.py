@@ -25,9 +25,8 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, Source, 
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.safe_text import Provenance, command_line
 from reconciler.core.model.settings import DriftClass, GuardLimits
-from reconciler.core.observing.attribution import Setter, Trend, compute_trend
-from reconciler.core.observing.drift import find_drift
-from reconciler.core.observing.drift_report import Drifted, DriftReport
+from reconciler.core.observing.attribution import Trend, compute_trend
+from reconciler.core.observing.drift import Drifted, DriftReport, Setter, find_drift
 from reconciler.core.observing.refresh_rules import Refreshed, UnreachableReason
 from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.core.planning.situation import OlderRows

@@ -10,7 +10,7 @@ from reconciler.core.model.manifest import Authority, TagRule
 from reconciler.core.model.names import Instant, Tag
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.settings import DriftClass, Guard, GuardLimits
-from reconciler.core.observing.drift_report import Drifted, DriftReport
+from reconciler.core.observing.drift import Drifted, DriftReport
 from reconciler.core.planning.changes import EVERYTHING, Selection
 from reconciler.core.planning.guards import Measured
 from reconciler.core.planning.make_plan import plan_location

@@ -26,7 +26,7 @@ from reconciler.core.model.names import ContactId, LocationId, Source, Tag
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.safe_text import Provenance, command_line, json_line, printable
 from reconciler.core.model.settings import DriftClass, GuardLimits
-from reconciler.core.observing.drift_report import Drifted, DriftReport
+from reconciler.core.observing.drift import Drifted, DriftReport
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.output.contact import ContactDocument, ContactStory

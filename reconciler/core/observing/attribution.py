@@ -1,4 +1,5 @@
-"""The rows of several runs beside one another: the run that last set a pair, the changes of others, holders of a tag.
+"""The rows of several runs beside one another: the run that last set a pair, the changes of others, holders of a tag;
+and drift by its cause, as they tell it and as the settings expect it.
 
 Rules
 1. Others changed a tag where an answer's `oldTags` differ from what the answer before it, of the same contact, left.
@@ -8,26 +9,23 @@ Rules
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import BatchRecord, RunLog, RunRecord
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
-from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Reason
+from reconciler.core.model.settings import DriftClass, ExpectedDrift
+from reconciler.core.observing.drift import Drifted, DriftReport, Groups, Setter, group_drifted, observations_of
+from reconciler.core.planning.tag_aliases import AS_SENT, Spelling
 
 SETTLED = (Outcome.APPLIED, Outcome.NOOP, Outcome.SEEN)
 
 Pair = tuple[ContactId, Tag]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Setter:
-    """A run that last set a pair: its id, its user, and when the request was answered."""
-
-    run: str
-    who: str
-    at: Instant
 
 
 def find_setters(
@@ -163,3 +161,139 @@ def _told(log: RunLog) -> Iterator[tuple[ContactId, ContactOutcome]]:
 def _move(holders: Counter[Tag], before: TagSet, now: TagSet) -> None:
     holders.update(now - before)
     holders.subtract(before - now)
+
+
+_SET_BY = {DriftClass.MISSING: Action.ADD, DriftClass.FLAPPING: Action.ADD, DriftClass.UNEXPECTED: Action.REMOVE}
+_ADDING = (Reason.DECLARED, Reason.RESTORED, Reason.AGAIN)
+_NOBODY = Setter("", "", Instant(0))
+
+
+def attribute_drift(
+    report: DriftReport,
+    observed: ContactStates,
+    earlier: Mapping[ContactId, ContactState],
+    runs: Sequence[RunRecord],
+    batches: Callable[[str], Sequence[BatchRecord]],
+) -> DriftReport:
+    """Each class of others' doing by the run that last set the pair. `earlier`: the states before a refresh."""
+    report = _attributed(report, observed, runs, batches)
+    setters: dict[Action, dict[Pair, Setter]] = {}
+    for action in Action:
+        pairs = [
+            (contact, each.tag)
+            for each in report.drifted
+            if _SET_BY.get(each.drift) is action
+            for contact in each.contacts
+        ]
+        setters[action] = find_setters(pairs, action, runs, batches) if pairs else {}
+    parts = [part for each in report.drifted for part in _by_setter(each, observed, earlier, setters)]
+    return replace(report, drifted=tuple(parts))
+
+
+def _attributed(
+    report: DriftReport,
+    observed: ContactStates,
+    runs: Sequence[RunRecord],
+    batches: Callable[[str], Sequence[BatchRecord]],
+) -> DriftReport:
+    """The report where a tag to remove that came after an answer had shown it absent counts as others' doing."""
+    pairs = [
+        (contact, drifted.tag)
+        for drifted in report.drifted
+        if _is_pending_removal(drifted)
+        for contact in drifted.contacts
+        if drifted.tag not in observed[contact].ledger
+    ]
+    others = added_by_others(pairs, runs, batches) if pairs else set()
+    if not others:
+        return report
+    groups: Groups = defaultdict(list)
+    for drifted in report.drifted:
+        for contact in drifted.contacts:
+            # a removal that the manifests call for is pending, but for a tag that others brought meanwhile
+            theirs = _is_pending_removal(drifted) and (contact, drifted.tag) in others
+            drift = DriftClass.UNEXPECTED if theirs else drifted.drift
+            groups[drift, drifted.tag, drifted.reason].append(contact)
+    return replace(report, drifted=group_drifted(groups, observed))
+
+
+def _is_pending_removal(drifted: Drifted) -> bool:
+    return drifted.drift is DriftClass.PENDING and drifted.reason not in _ADDING
+
+
+def _by_setter(
+    each: Drifted,
+    observed: ContactStates,
+    earlier: Mapping[ContactId, ContactState],
+    setters: Mapping[Action, Mapping[Pair, Setter]],
+) -> Iterator[Drifted]:
+    action = _SET_BY.get(each.drift)
+    if action is None:
+        yield each
+        return
+    groups: defaultdict[str, list[ContactId]] = defaultdict(list)
+    first: dict[str, Setter] = {}
+    for contact in each.contacts:
+        found = setters[action].get((contact, each.tag))
+        run = "" if found is None else found.run
+        groups[run].append(contact)
+        if found is not None:
+            first[run] = min(found, first.get(run, found))
+    for run, contacts in sorted(groups.items(), key=lambda item: (not item[0], first.get(item[0], _NOBODY))):
+        setter = first.get(run)
+        proofs = [_still(each, earlier.get(contact), setter, action) for contact in contacts]
+        after = min((at for at in proofs if at is not None), default=None)
+        oldest, newest = observations_of(contacts, observed)
+        yield replace(each, contacts=tuple(contacts), set_by=setter, after=after, oldest=oldest, newest=newest)
+
+
+def _still(each: Drifted, before: ContactState | None, setter: Setter | None, action: Action) -> Instant | None:
+    """When the pair was last known to be as it should."""
+    # the later of both proofs: our write, and an observation before the refresh
+    proofs = [] if setter is None else [setter.at]
+    there = action is Action.ADD
+    if before is not None and before.observed is not None and before.observed_at is not None:
+        proofs += [before.observed_at] if (each.tag in before.observed) is there else []
+    return max(proofs, default=None)
+
+
+def mark_expected(
+    report: DriftReport,
+    expected: Iterable[ExpectedDrift],
+    desired: Desired,
+    *,
+    now: Instant,
+    spelling: Spelling = AS_SENT,
+) -> DriftReport:
+    """The report with the drift that the settings expect marked by their reason; an expired entry expects none."""
+    entries = [
+        (each, _members(each, desired))
+        for each in expected
+        if each.location in (None, report.location) and (each.until is None or now < each.until)
+    ]
+    return replace(report, drifted=tuple(part for each in report.drifted for part in _parts(each, entries, spelling)))
+
+
+Entry = tuple[ExpectedDrift, frozenset[ContactId] | None]
+
+
+def _members(entry: ExpectedDrift, desired: Desired) -> frozenset[ContactId] | None:
+    """The contacts that an entry is about; None: all contacts."""
+    if entry.set is None:
+        return None
+    return frozenset(contact for each in desired.sets if each.name == entry.set for contact in each.members)
+
+
+def _parts(each: Drifted, entries: Sequence[Entry], spelling: Spelling) -> Iterator[Drifted]:
+    left = each.contacts
+    for entry, members in entries:
+        named = any(fnmatchcase(tag, entry.tag) for tag in spelling.all_spellings(each.tag))
+        if not named or (entry.classes and each.drift not in entry.classes):
+            continue
+        known = left if members is None else tuple(contact for contact in left if contact in members)
+        # an entry without a set takes all: no later entry can expect the rest
+        left = () if members is None else tuple(contact for contact in left if contact not in members)
+        if known:
+            yield replace(each, contacts=known, expected=entry.reason or str(entry.source))
+    if left:
+        yield replace(each, contacts=left)

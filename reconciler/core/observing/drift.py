@@ -15,19 +15,100 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from reconciler.core.manifests.resolve import NOTHING, Desired, Want
 from reconciler.core.model.contact_state import UNTIMED, ContactState, ContactStates
 from reconciler.core.model.manifest import Authority
-from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.model.settings import DriftClass
-from reconciler.core.observing.drift_report import NO_REFRESH, Drifted, DriftReport, Evidence, observations_of
 from reconciler.core.planning.changes import EVERYTHING, FLAPPING, Change, DeferralReason, Diff, Selection
 from reconciler.core.planning.diff import diff, owned_in, select_contacts
 from reconciler.core.planning.make_plan import before_run
 from reconciler.core.planning.plan import LocationState
-from reconciler.core.planning.situation import Searched
+from reconciler.core.planning.situation import NOT_SEARCHED, OlderRows, Searched
+
+OF_CONTACTS = (DriftClass.UNREACHABLE, DriftClass.STALE, DriftClass.UNOBSERVED)
+"""Classes of whole contacts; the others are of pairs."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Setter:
+    """A run that last set a pair: its id, its user, and when the request was answered."""
+
+    run: str
+    who: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """Contacts that drifted alike. `tag` is empty where the whole contact is meant.
+
+    `set_by`: the last run that made it as it should be, as far as the history reaches. `after`: when it was still so,
+    on the one of the contacts that drifted longest ago at the latest; `oldest` and `newest`: their observations.
+    `expected`: why this is expected, None where it is not.
+    """
+
+    drift: DriftClass
+    tag: Tag
+    reason: str
+    contacts: tuple[ContactId, ...]
+    set_by: Setter | None = None
+    after: Instant | None = None
+    oldest: Instant | None = None
+    newest: Instant | None = None
+    expected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """The drift of one location."""
+
+    location: LocationId
+    serial: int
+    drifted: tuple[Drifted, ...]
+    observed: int
+    oldest: Instant | None
+    newest: Instant | None
+    refreshed: bool
+
+    incomplete: str = ""
+    """Why a search proves nothing of the contacts that it did not show."""
+
+    waiting: tuple[Tag, ...] = ()
+    """The exclusive tags without a search for their other holders."""
+
+    older_rows: OlderRows | None = None
+    """The rows of a search that were set aside."""
+
+    applied: bool = True
+    """Whether an apply of the location is known: without one no change can be told to be of others."""
+
+    def count(self, drift: DriftClass) -> int:
+        """Pairs, or contacts where the class is of whole contacts; without expected drift."""
+        return sum(len(each.contacts) for each in self.drifted if each.drift is drift and each.expected is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The results of a refresh other than tags. `gone`: declared contacts that are not there, and why."""
+
+    searched: Searched = NOT_SEARCHED
+    gone: Mapping[ContactId, str] = field(default_factory=dict)
+    incomplete: str = ""
+
+
+NO_REFRESH = Evidence()
+
+
+def observations_of(contacts: Iterable[ContactId], observed: ContactStates) -> tuple[Instant | None, Instant | None]:
+    """The oldest and the newest observation of these contacts."""
+    patterns = {observed.contacts.get(contact, 0) for contact in contacts}
+    ages = [at for index in patterns if (at := observed.patterns[index].observed_at) is not None]
+    return min(ages, default=None), max(ages, default=None)
+
 
 Groups = defaultdict[tuple[DriftClass, Tag, str], list[ContactId]]
 NONE: TagSet = frozenset()
@@ -68,9 +149,7 @@ def find_drift(
     return DriftReport(
         location=desired.location,
         serial=state.serial,
-        drifted=tuple(
-            _drifted(key, contacts, observed) for key, contacts in sorted(groups.items(), key=_rank) if contacts
-        ),
+        drifted=group_drifted(groups, observed),
         observed=observations[0],
         oldest=observations[1],
         newest=observations[2],
@@ -85,16 +164,15 @@ def find_drift(
 _RANK = {drift: rank for rank, drift in enumerate(DriftClass)}
 
 
-def _rank(item: tuple[tuple[DriftClass, Tag, str], list[ContactId]]) -> tuple[int, Tag, str]:
-    (drift, tag, reason), _ = item
-    return _RANK[drift], tag, reason
+def group_drifted(groups: Groups, observed: ContactStates) -> tuple[Drifted, ...]:
+    """The groups that have contacts, sorted, each with the age of its observations."""
+    ordered = sorted(groups.items(), key=lambda item: (_RANK[item[0][0]], *item[0][1:]))
+    return tuple(_make_drifted(key, sorted(contacts), observed) for key, contacts in ordered if contacts)
 
 
-def _drifted(key: tuple[DriftClass, Tag, str], contacts: Iterable[ContactId], observed: ContactStates) -> Drifted:
-    drift, tag, reason = key
-    ordered = tuple(sorted(contacts))
-    oldest, newest = observations_of(ordered, observed)
-    return Drifted(drift, tag, reason, ordered, oldest=oldest, newest=newest)
+def _make_drifted(key: tuple[DriftClass, Tag, str], contacts: Sequence[ContactId], observed: ContactStates) -> Drifted:
+    oldest, newest = observations_of(contacts, observed)
+    return Drifted(*key, tuple(contacts), oldest=oldest, newest=newest)
 
 
 def _moved(

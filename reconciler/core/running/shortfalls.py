@@ -15,7 +15,7 @@ from reconciler.core.model.journal import LocationReport, RunEnding, RunLog, Run
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.settings import DriftClass
-from reconciler.core.observing.drift_report import DriftReport
+from reconciler.core.observing.drift import DriftReport
 from reconciler.core.planning.changes import (
     FLAPPING,
     IN_DOUBT,
