@@ -37,9 +37,8 @@ from reconciler.core.planning.diff import owned_in
 from reconciler.core.planning.guard_measures import measure_guards
 from reconciler.core.planning.guard_sentences import explain_refusals
 from reconciler.core.planning.guards import Before, Counts, Measured, count_pairs
-from reconciler.core.planning.make_plan import before_run, plan_location
+from reconciler.core.planning.make_plan import before_run, plan_location, plan_revert
 from reconciler.core.planning.plan import LocationPlan
-from reconciler.core.planning.revert import plan_revert
 from reconciler.core.planning.situation import NO_REASSERTION
 from reconciler.core.running.batch_split import BatchQueue, add_trial
 from reconciler.core.running.stop_conditions import plan_waves, restrict_to_wave

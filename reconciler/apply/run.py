@@ -22,7 +22,7 @@ from reconciler.core.model.outcome import THE_TOKEN, Action, ContactOutcome, Rej
 from reconciler.core.planning.approved_scope import NO_DIFFERENCE, Ceiling, Proposal, ProposalDifference
 from reconciler.core.planning.batches import Batch, Caps
 from reconciler.core.planning.plan import LocationPlan, PlanOptions
-from reconciler.core.planning.reversal import Reversal
+from reconciler.core.planning.revert import Reversal
 from reconciler.core.planning.tag_aliases import Spelling
 from reconciler.core.running.pace import Pace
 from reconciler.core.running.pair_outcomes import PairOutcomes

@@ -16,7 +16,7 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.planning.approved_scope import Proposal
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import Plan, combine_plans
-from reconciler.core.planning.reversal import Reversal
+from reconciler.core.planning.revert import Reversal
 from reconciler.operations.api import list_quota_notes
 from reconciler.operations.current_state import CurrentState, find_current
 from reconciler.operations.plan_options import PlanRequest, make_plan_options, make_selection

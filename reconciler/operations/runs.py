@@ -9,9 +9,9 @@ from reconciler.core.model.errors import UsageError
 from reconciler.core.model.journal import RunLog, RunRecord
 from reconciler.core.model.names import LocationId
 from reconciler.core.observing.attribution import Trend, compute_trend
+from reconciler.core.planning.make_plan import plan_revert
 from reconciler.core.planning.plan import combine_plans
-from reconciler.core.planning.reversal import Reversal, read_reversal
-from reconciler.core.planning.revert import plan_revert
+from reconciler.core.planning.revert import Reversal, read_reversal
 from reconciler.operations.current_state import find_current
 from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import EVERYTHING_STORED, PlanRequest, make_plan_options

@@ -21,10 +21,9 @@ from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.approved_scope import respell_state
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.guards import Allowance
-from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.make_plan import plan_location, plan_revert
 from reconciler.core.planning.plan import LocationPlan
-from reconciler.core.planning.reversal import NetChange, Reversal
-from reconciler.core.planning.revert import plan_revert
+from reconciler.core.planning.revert import NetChange, Reversal
 from reconciler.core.planning.tag_aliases import AS_SENT, make_spelling
 from tests.build import (
     DAY,

@@ -11,8 +11,7 @@ from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.changes import Diff, HeldContacts
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.reversal import NetChange, Reversal
-from reconciler.core.planning.revert import undo_changes
+from reconciler.core.planning.revert import NetChange, Reversal, undo_changes
 from reconciler.core.planning.situation import Reassertion
 from tests.build import (
     NOW,

@@ -30,8 +30,7 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejec
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Deferral, Diff, HeldContacts
 from reconciler.core.planning.diff import diff
-from reconciler.core.planning.reversal import Reversal, read_reversal
-from reconciler.core.planning.revert import undo_changes
+from reconciler.core.planning.revert import Reversal, read_reversal, undo_changes
 from tests.build import HERE, NOW, SETTLE, a_rule, a_set, declare, ids, only
 
 PEOPLE = ids("anna bert")

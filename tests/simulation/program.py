@@ -21,10 +21,9 @@ from reconciler.core.planning.approved_scope import Proposal, narrow_plan
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import HeldContacts
 from reconciler.core.planning.guard_sentences import approve
-from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.make_plan import plan_location, plan_revert
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine_plans
-from reconciler.core.planning.reversal import Reversal, read_reversal
-from reconciler.core.planning.revert import plan_revert
+from reconciler.core.planning.revert import Reversal, read_reversal
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import Agency

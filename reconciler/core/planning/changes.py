@@ -115,12 +115,12 @@ class Diff:
     deltas: tuple[Delta, ...]
     # the same changes as the solver takes them, with the pairs that may be sent again
     demands: Demands
-    deferrals: tuple[Deferral, ...]
-    ledger: tuple[LedgerChange, ...]
-    held: tuple[HeldContacts, ...]
-    quarantined: tuple[HeldContacts, ...]
-    spared: tuple[HeldContacts, ...]
-    unobserved: int
+    deferrals: tuple[Deferral, ...] = ()
+    ledger: tuple[LedgerChange, ...] = ()
+    held: tuple[HeldContacts, ...] = ()
+    quarantined: tuple[HeldContacts, ...] = ()
+    spared: tuple[HeldContacts, ...] = ()
+    unobserved: int = 0
     given: tuple[HeldContacts, ...] = ()
 
 

@@ -239,17 +239,18 @@ def _sort_diff(collected: _Collected, unobserved: int) -> Diff:
         demands=Demands(_sort_demands(Action.ADD, collected), _sort_demands(Action.REMOVE, collected)),
         deferrals=tuple(sorted(deferrals, key=attrgetter("reason", "tags", "contacts"))),
         ledger=tuple(sorted(ledger, key=attrgetter("adopted", "released", "kept", "contacts"))),
-        held=_list_held(collected.held, "why", "tags"),
-        quarantined=_list_held({(why, ()): contacts for why, contacts in collected.quarantined.items()}, "why", "tags"),
-        spared=_list_held(collected.spared, "tags", "why"),
+        held=list_held(collected.held, "why", "tags"),
+        quarantined=list_held({(why, ()): contacts for why, contacts in collected.quarantined.items()}, "why", "tags"),
+        spared=list_held(collected.spared, "tags", "why"),
         unobserved=unobserved,
-        given=_list_held(collected.given, "tags", "why"),
+        given=list_held(collected.given, "tags", "why"),
     )
 
 
-def _list_held(
+def list_held(
     contacts_of: Mapping[tuple[str, tuple[Tag, ...]], list[ContactId]], *order: str
 ) -> tuple[HeldContacts, ...]:
+    """The contacts by the reason and the tags that they share, in the order of these fields."""
     held = [HeldContacts(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in contacts_of.items()]
     return tuple(sorted(held, key=attrgetter(*order)))
 

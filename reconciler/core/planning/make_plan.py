@@ -22,6 +22,7 @@ from reconciler.core.planning.diff import diff
 from reconciler.core.planning.guard_measures import measure_guards, repeats_over_limit
 from reconciler.core.planning.guards import Before, Counts, Measured, count_holders, count_managed, count_pairs
 from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
+from reconciler.core.planning.revert import Reversal, undo_changes
 
 
 def plan_location(
@@ -54,6 +55,24 @@ def plan_location(
         gone=options.gone,
         owned=state.spelling.read(owned),
     )
+    return plan_of(difference, desired, state, options, done=done, before=before, observations=observations)
+
+
+def plan_revert(
+    reversal: Reversal,
+    desired: Desired,
+    state: LocationState,
+    options: PlanOptions,
+    *,
+    spent: Mapping[ContactId, TagSet] | None = None,
+    done: Counts | None = None,
+    before: Before | None = None,
+    observations: tuple[ObservedContacts, ...] = (),
+) -> LocationPlan:
+    """The plan that undoes a run, from the state of now; the arguments are those of `plan_location`."""
+    desired, options = state.spelling.spell_desired(desired), options.in_spelling(state.spelling)
+    reversal = reversal.in_spelling(state.spelling)
+    difference = undo_changes(reversal, desired, state.observed, spent=spent or {}, gone=options.gone)
     return plan_of(difference, desired, state, options, done=done, before=before, observations=observations)
 
 

@@ -1,8 +1,11 @@
-"""Undoing a run: the exact inverse of its changes, as far as they still stand. Pure.
+"""Undoing a run: its net changes on each contact, read from the journal, and their exact inverse, as far as they still
+stand. Pure.
 
 Rules
-1. The changes of a run are those of its `Reversal` (`reversal.py`).
-2. A tag that changed since is left alone: by a later run, or by others, as far as answers and observations tell.
+1. The rows of its answers (`tagsAdded`, `tagsRemoved`) tell the changes of a run, never its intent. A tag that one run
+   added and then removed again was not changed, and the other way round.
+2. A tag that changed since is left alone: by a later run that had to do with it, or by others, as far as answers and
+   observations tell.
 3. A change that the manifests still demand is left out, and listed: the next plan would only make it again. Revert the
    commit first.
 4. A tag that is given back is under management again where it was before; one that never was ours comes back as
@@ -15,16 +18,16 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired, Want
-from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
+from reconciler.core.model.journal import Answer, BatchRecord, RunLog
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Tag, TagSet, fold_spelling
-from reconciler.core.model.outcome import Action, Reason
+from reconciler.core.model.outcome import Action, Outcome, Reason
 from reconciler.core.planning.changes import (
     IN_DOUBT,
     Change,
@@ -34,10 +37,8 @@ from reconciler.core.planning.changes import (
     demands_from_deltas,
     sorted_deltas,
 )
-from reconciler.core.planning.guards import Before, Counts
-from reconciler.core.planning.make_plan import plan_of
-from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
-from reconciler.core.planning.reversal import NetChange, Reversal
+from reconciler.core.planning.diff import list_held
+from reconciler.core.planning.tag_aliases import Spelling
 
 DEMANDED = "still demanded: revert the commit first"
 CHANGED_SINCE = "changed since by a later run, or by others"
@@ -45,22 +46,105 @@ UNCLEAR_THEN = "the run does not know whether it changed it"
 UNKNOWN_NOW = "nothing is known of the contact any more"
 
 
-def plan_revert(
-    reversal: Reversal,
-    desired: Desired,
-    state: LocationState,
-    options: PlanOptions,
-    *,
-    spent: Mapping[ContactId, TagSet] | None = None,
-    done: Counts | None = None,
-    before: Before | None = None,
-    observations: tuple[ObservedContacts, ...] = (),
-) -> LocationPlan:
-    """The plan that undoes a run, from the state of now; the arguments are those of `plan_location`."""
-    desired, options = state.spelling.spell_desired(desired), options.in_spelling(state.spelling)
-    reversal = reversal.in_spelling(state.spelling)
-    diff = undo_changes(reversal, desired, state.observed, spent=spent or {}, gone=options.gone)
-    return plan_of(diff, desired, state, options, done=done, before=before, observations=observations)
+@dataclass(frozen=True, slots=True)
+class NetChange:
+    """The changes of a run on a contact, all in all."""
+
+    added: TagSet = NONE
+    removed: TagSet = NONE
+    # left the ledger
+    released: TagSet = NONE
+    # the run itself does not know whether it changed these
+    unclear: TagSet = NONE
+    # entered the ledger
+    entered: TagSet = NONE
+
+    def in_spelling(self, spelling: Spelling) -> NetChange:
+        read = spelling.read
+        return NetChange(*map(read, (self.added, self.removed, self.released, self.unclear, self.entered)))
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """The changes of a run, and their fate since."""
+
+    run: str
+    changed: Mapping[ContactId, NetChange]
+    # the tags that later runs, or others between them, touched again
+    since: Mapping[ContactId, TagSet]
+    # whether the journal tells which pairs the run put under management: older versions did not record it
+    traced: bool = True
+
+    @property
+    def moved(self) -> list[ContactId]:
+        """The contacts that it changed, or may have changed."""
+        return sorted(contact for contact, net in self.changed.items() if net.added or net.removed or net.unclear)
+
+    def managed(self, contact: ContactId, tags: TagSet, desired: Desired) -> TagSet:
+        """Those of `tags`, given back to the contact, that are under management again."""
+        net = self.changed.get(contact, NetChange())
+        return tags & (net.released | frozenset(desired.want(contact).present))
+
+    def in_spelling(self, spelling: Spelling) -> Reversal:
+        # the journal has the spellings that were sent and answered, the state the one in use
+        if not spelling.names:
+            return self
+        return replace(
+            self,
+            changed={contact: net.in_spelling(spelling) for contact, net in self.changed.items()},
+            since={contact: spelling.read(tags) for contact, tags in self.since.items()},
+        )
+
+
+def read_reversal(log: RunLog, later: Iterable[RunLog]) -> Reversal:
+    """The changes to undo of a run. `later`: the runs of its location after it, the next one first."""
+    changed: dict[ContactId, NetChange] = {}
+    for batch in log.batches:
+        for contact, answer in batch.answers.items():
+            changed[contact] = _add_answer(changed.get(contact, NetChange()), batch, answer)
+    for contact, tags in log.adopted.items():
+        net = changed.get(contact, NetChange())
+        changed[contact] = replace(net, entered=net.entered | tags)
+    since: dict[ContactId, TagSet] = {}
+    for run in later:
+        for contact, tags in _touched_by(run, changed):
+            since[contact] = since.get(contact, NONE) | tags
+    return Reversal(log.record.id, changed, since, log.record.traced)
+
+
+def _touched_by(run: RunLog, changed: Mapping[ContactId, NetChange]) -> Iterator[tuple[ContactId, TagSet]]:
+    """The tags that a later run had to do with, on each of the changed contacts."""
+    for batch in run.batches:
+        for contact, answer in batch.answers.items():
+            if contact in changed:
+                yield contact, _touched_tags(changed[contact], batch, answer)
+    yield from ((contact, tags) for contact, tags in run.adopted.items() if contact in changed)
+
+
+def _add_answer(before: NetChange, batch: BatchRecord, answer: Answer) -> NetChange:
+    """A tag that one run added and then removed again was not changed, and the other way round."""
+    verdict = answer.verdict
+    if verdict is None or verdict.outcome in (Outcome.IN_DOUBT, Outcome.HELD):
+        return replace(before, unclear=before.unclear | frozenset(batch.tags))
+    # a rejected add put nothing under management, though its intent did
+    counts = verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
+    return NetChange(
+        added=(before.added | (verdict.added - before.removed)) - verdict.removed,
+        removed=(before.removed | (verdict.removed - before.added)) - verdict.added,
+        released=before.released | answer.released,
+        unclear=before.unclear,
+        entered=before.entered | answer.entered if counts else before.entered,
+    )
+
+
+def _touched_tags(net: NetChange, batch: BatchRecord, answer: Answer) -> TagSet:
+    """The tags that moved after the run, as a later answer tells: by that request, or before it by others."""
+    verdict = answer.verdict
+    if verdict is None or verdict.outcome in (Outcome.IN_DOUBT, Outcome.HELD):
+        return frozenset(batch.tags)
+    # the tags before the later request differ from those after the run: others changed them in between
+    by_others = NONE if verdict.old is None else (net.added - verdict.old) | (net.removed & verdict.old)
+    return verdict.added | verdict.removed | by_others | ((answer.entered | answer.released) & net.entered)
 
 
 def undo_changes(
@@ -79,7 +163,7 @@ def undo_changes(
     owned = _owned_tags(reversal, desired, observed)
     deltas: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
     omitted: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
-    refused: defaultdict[str, list[ContactId]] = defaultdict(list)
+    refused: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
     released: defaultdict[tuple[tuple[Tag, ...], tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
     # contacts of one key get the same changes: a run of a million contacts has few keys
     reversals: dict[tuple[object, ...], _ContactReversal] = {}
@@ -94,7 +178,7 @@ def undo_changes(
             kept = observed[contact].kept.difference(undone.released)
             released[undone.released, tuple(sorted(kept))].append(contact)
         if undone.changes and (why := away.get(contact) or observed[contact].quarantine) is not None:
-            refused[str(why)].append(contact)
+            refused[str(why), ()].append(contact)
         elif undone.changes:
             deltas[undone.changes].append(contact)
         for why, tags in undone.omitted:
@@ -120,20 +204,15 @@ def _make_diff(
     deltas: Mapping[tuple[Change, ...], list[ContactId]],
     ledger: Iterable[LedgerChange],
     omitted: Mapping[tuple[str, tuple[Tag, ...]], list[ContactId]],
-    refused: Mapping[str, list[ContactId]],
+    refused: Mapping[tuple[str, tuple[Tag, ...]], list[ContactId]],
 ) -> Diff:
     ordered = sorted_deltas(deltas)
     return Diff(
         deltas=ordered,
         demands=demands_from_deltas(ordered),
-        deferrals=(),
         ledger=tuple(sorted(ledger, key=lambda change: (change.released, change.kept))),
-        held=tuple(
-            HeldContacts(why, tags, tuple(sorted(contacts))) for (why, tags), contacts in sorted(omitted.items())
-        ),
-        quarantined=tuple(HeldContacts(why, (), tuple(sorted(contacts))) for why, contacts in sorted(refused.items())),
-        spared=(),
-        unobserved=0,
+        held=list_held(omitted, "why", "tags"),
+        quarantined=list_held(refused, "why", "tags"),
     )
 
 
@@ -184,8 +263,7 @@ class _Case:
 
     @property
     def released(self) -> TagSet:
-        """The pairs that the run put under management without a change, and that are neither desired nor touched
-        since."""
+        """The pairs that the run put under management without a change, neither desired nor touched since."""
         return self._entered_unchanged - self._present
 
     @property
