@@ -18,7 +18,6 @@ PURE = sorted(
         *(ROOT / "core").rglob("*.py"),
         ROOT / "wire.py",
         ROOT / "wire_people.py",
-        ROOT / "wire_session.py",
         ROOT / "ports.py",
     ]
 )

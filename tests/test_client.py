@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 
-from reconciler.core.model.api_limits import Quota
+from reconciler.core.model.api_limits import Quota, read_quota
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
@@ -27,7 +27,6 @@ from reconciler.core.model.outcome import Action, Rejection
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import find_token
 from reconciler.wire import BulkUpdate, ContactRead
-from reconciler.wire_session import read_quota
 
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
 ANNA, BERT = ContactId("Anna" * 5), ContactId("Bert" * 5)

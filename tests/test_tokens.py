@@ -14,11 +14,10 @@ from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, NotAppl
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.highlevel.client import HighLevel
-from reconciler.highlevel.tokens import Agency
+from reconciler.highlevel.tokens import Agency, location_token_body, read_location_token
 from reconciler.sandbox.access import SandboxAgency as Emulated
 from reconciler.sandbox.app import SCOPES, App
 from reconciler.wire import BulkUpdate, UnreadableAnswer
-from reconciler.wire_session import location_token_body, read_location_token
 from tests.build import HERE
 from tests.fakes import FakeClock
 from tests.sandbox.builders import ANNA, BERT, a_world

@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Required, Self, TypedDict, Unpack
 
-from reconciler.core.model.api_limits import Quota
+from reconciler.core.model.api_limits import Quota, read_date
 from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, RequestRefused, Unread
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import Rejection
@@ -32,7 +32,6 @@ from reconciler.wire import (
     search_body,
     tags_path,
 )
-from reconciler.wire_session import read_date
 
 if TYPE_CHECKING:
     from reconciler.highlevel.connection import Connection

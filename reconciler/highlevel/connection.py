@@ -21,7 +21,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Self, TypeVar
 
-from reconciler.core.model.api_limits import Quota
+from reconciler.core.model.api_limits import Quota, read_pause, read_quota
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
@@ -46,17 +46,18 @@ from reconciler.highlevel.http_client import (
     UnusablePath,
 )
 from reconciler.highlevel.route import find_route, no_route
-from reconciler.highlevel.tokens import Agency, Exchange, cut, without
-from reconciler.system import wall_clock
-from reconciler.wire import API_VERSION, UnreadableAnswer, one_line, read_error
-from reconciler.wire_session import (
+from reconciler.highlevel.tokens import (
     LOCATION_TOKEN_PATH,
+    Agency,
+    Exchange,
     LocationToken,
+    cut,
     location_token_body,
     read_location_token,
-    read_pause,
-    read_quota,
+    without,
 )
+from reconciler.system import wall_clock
+from reconciler.wire import API_VERSION, UnreadableAnswer, one_line, read_error
 
 T = TypeVar("T")
 

@@ -15,11 +15,12 @@ import shlex
 import subprocess
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from reconciler.core.model.errors import AuthRefused
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import called
-from reconciler.wire_session import LocationToken
+from reconciler.wire import UnreadableAnswer, read_object
 
 DEFAULT_VARIABLE = "HIGHLEVEL_TOKEN"
 COMMAND_TIMEOUT_S = 60
@@ -148,3 +149,48 @@ def _cut_item(secrets: Sequence[str], item: object) -> object:
     if isinstance(item, dict):
         return {cut(secrets, key): _cut_item(secrets, value) for key, value in item.items()}
     return item
+
+
+LOCATION_TOKEN_PATH = "/oauth/locationToken"  # noqa: S105 (a path)
+
+
+@dataclass(frozen=True, slots=True)
+class LocationToken:
+    """A token of a location, in exchange for an agency's token."""
+
+    # not in the repr: a traceback or a log line must not hold it
+    token: str = field(repr=False)
+    lasts_ms: int | None
+    location: LocationId | None
+    """None where the answer names none."""
+
+
+def location_token_body(company: str, location: LocationId) -> bytes:
+    """A form; raises ValueError for ids with characters that would change its structure."""
+    for text in (company, location):
+        if not text.isascii() or not text.replace("-", "").replace("_", "").isalnum():
+            raise ValueError("an id with characters that a form cannot carry")
+    return f"companyId={company}&locationId={location}".encode()
+
+
+def read_location_token(body: bytes) -> LocationToken:
+    """Raises UnreadableAnswer where there is no token that a header can carry; no message repeats the body."""
+    document = read_object(body)
+    # version 3 of the API spells its keys in camel case
+    tokens = [token for key in ("access_token", "accessToken") if _is_token(token := document.get(key))]
+    if not tokens:
+        raise UnreadableAnswer("the answer has no usable `access_token`")
+    ends = [round(1000 * end) for key in ("expires_in", "expiresIn") if _is_duration(end := document.get(key))]
+    place = document.get("locationId")
+    location = LocationId(place) if isinstance(place, str) and place else None
+    return LocationToken(tokens[0], lasts_ms=next(iter(ends), None), location=location)
+
+
+def _is_token(value: object) -> TypeGuard[str]:
+    """Whether a header can carry it."""
+    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable() and " " not in value
+
+
+def _is_duration(value: object) -> TypeGuard[float]:
+    """Whether it is a number of seconds that makes sense."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 10_000_000

@@ -22,11 +22,11 @@ from referencing.jsonschema import DRAFT4
 
 from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.model.outcome import Action, ResponseRow
+from reconciler.highlevel.tokens import location_token_body
 from reconciler.sandbox.access import SandboxAgency
 from reconciler.sandbox.app import SCOPES, App
 from reconciler.sandbox.messages import Response
 from reconciler.wire import API_VERSION, BulkUpdate, bulk_body, bulk_path, read_bulk_answer, search_body
-from reconciler.wire_session import location_token_body
 from tests.build import HERE
 from tests.sandbox.builders import ANNA, BERT, ELSEWHERE, FOREIGN, GONE, a_world, call, document
 

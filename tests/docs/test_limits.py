@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from reconciler import planfile, wire_session
+from reconciler import planfile
 from reconciler.apply import rounds, split_refused
 from reconciler.core.model import api_limits, contact_state, lease
 from reconciler.core.model.api_limits import Rate
@@ -69,7 +69,7 @@ def ours() -> list[tuple[str, ...]]:
         ("extra requests for batches that are refused as a whole", f"{split_refused.MOST_EXTRA}"),
         ("rounds of a run", f"{rounds.MAX_ROUNDS}"),
         ("a lease without a heartbeat", f"{lease.TTL_MS // 1000} s"),
-        ("a pause that `Retry-After` may ask for", f"{wire_session.LONGEST_PAUSE_MS // 60_000} min"),
+        ("a pause that `Retry-After` may ask for", f"{api_limits.LONGEST_PAUSE_MS // 60_000} min"),
         ("a quarantine without another look", f"{contact_state.QUARANTINE_MS // day} days"),
         ("between two restorations of a pair", f"{contact_state.RESTORE_MS // day} days"),
     ]

@@ -16,7 +16,7 @@ from itertools import pairwise
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.wire_session import LOCATION_TOKEN_PATH
+from reconciler.highlevel.tokens import LOCATION_TOKEN_PATH
 from tests.simulation.declared import ONCE, PEOPLE, TAGS, Declared, canonical
 from tests.simulation.doubts import doubts_of_others, order, repeats
 from tests.simulation.evidence import Pair, Said

@@ -13,11 +13,11 @@ import httpx
 
 from reconciler.core.model.names import Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
+from reconciler.highlevel.tokens import LOCATION_TOKEN_PATH
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import NO_SCOPE, Access, App
 from reconciler.sandbox.messages import NO_ACCESS
 from reconciler.sandbox.world import World as Crm
-from reconciler.wire_session import LOCATION_TOKEN_PATH
 from tests.sandbox.faults import FaultKind, FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
 from tests.simulation.process import AFTER, BEFORE, Process

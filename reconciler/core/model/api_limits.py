@@ -1,8 +1,11 @@
-"""The limits of requests: as the settings say, as an answer's headers say, and as earlier runs learnt them."""
+"""The limits of requests: as the settings say, as an answer's headers say, and as earlier runs learnt them.
+
+A header that makes no sense counts as absent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.core.model.names import Instant, Tag
@@ -73,6 +76,65 @@ class Quota:
 def next_midnight(now: Instant) -> Instant:
     """The midnight of UTC after `now`."""
     return Instant((now // DAY_MS + 1) * DAY_MS)
+
+
+LONGEST_PAUSE_MS = 3_600_000
+"""An answer asks for no longer pause, whatever its header says."""
+
+
+def read_date(headers: Mapping[str, str]) -> Instant | None:
+    """The server's time when it answered, to the second; None where it does not say."""
+    return _parse_date({name.lower(): value for name, value in headers.items()}.get("date", ""))
+
+
+def read_quota(headers: Mapping[str, str]) -> Quota:
+    """The limits in the headers of an answer; None for each that is missing or no sensible number."""
+    given = {name.lower(): value for name, value in headers.items()}
+    limit = _read_number(given, "X-RateLimit-Max", least=1, most=1_000_000)
+    daily_limit = _read_number(given, "X-RateLimit-Limit-Daily", least=1, most=1_000_000_000)
+    return Quota(
+        limit=limit,
+        remaining=_read_number(given, "X-RateLimit-Remaining", most=limit or 1_000_000),
+        window_ms=_read_number(given, "X-RateLimit-Interval-Milliseconds", least=1, most=3_600_000),
+        daily_limit=daily_limit,
+        daily_remaining=_read_number(given, "X-RateLimit-Daily-Remaining", most=daily_limit or 1_000_000_000),
+        daily_reset=_read_number(given, "X-RateLimit-Daily-Reset", most=10_000_000_000_000),
+    )
+
+
+def read_pause(headers: Mapping[str, str], now: Instant) -> int | None:
+    """Milliseconds that `Retry-After` asks for, an hour at most; None where it is missing or makes no sense.
+
+    A date is taken by the server's own clock where the answer tells it.
+    """
+    given = {name.lower(): value for name, value in headers.items()}
+    text = given.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return min(int(text) * 1000, LONGEST_PAUSE_MS)
+    # a clock that is wrong by minutes would make the pause negative, or last an hour: prefer the server's own
+    until, sent = _parse_date(text), _parse_date(given.get("date", ""))
+    if until is None:
+        return None
+    return max(0, min(until - (now if sent is None else sent), LONGEST_PAUSE_MS))
+
+
+def _read_number(given: Mapping[str, str], name: str, *, least: int = 0, most: int) -> int | None:
+    text = given.get(name.lower(), "").strip()
+    # the length is checked before int(): Python refuses to convert thousands of digits
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(most)):
+        return None
+    return int(text) if least <= int(text) <= most else None
+
+
+def _parse_date(text: str) -> Instant | None:
+    """A date as HTTP writes it."""
+    # it loads sockets and more, which a command that asks the API nothing need not wait for
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return Instant(round(parsedate_to_datetime(text).timestamp() * 1000)) if text.isascii() else None
+    except (ValueError, OverflowError):
+        return None
 
 
 Alias = tuple[Tag, Tag]
