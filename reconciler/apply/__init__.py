@@ -1,26 +1,49 @@
-"""The shell: the only place where a plan meets the API. Takes an ApprovedPlan and nothing else.
-
-    run_location.py    a run in one location: lease, run, report
-    rounds.py          waves and rounds, until nothing is left to do; many requests at once
-    split_refused.py   a batch that is refused as a whole, in parts
-    send_batch.py batch_journal.py   one request; its intent and its answer in the journal
-    examine_refused.py   a refused request, looked at for its effect
-    resolve_doubts.py    doubts, settled by readings
-    read_contacts.py     reading in the midst of a run, by id and by search
-    run.py books.py      a run: its services and options, and its books
+"""The shell: the only place where a plan meets the API. Takes an ApprovedPlan and nothing else. Here a run in one
+location from its lease to its report, and all locations side by side.
 
 Law: sees core, wire, ports, the gate and the bracket of runs; no store, no client, no clock of its own.
+
+Rules
+1. A plan is refused as stale where it is of another lineage, or a run has carried it out already.
+2. An error is in the report of its location: the other locations go on.
+3. A run that the state no longer takes is left open: the next one settles by the journal.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 
-from reconciler.apply.run import ApplyOptions, Services
-from reconciler.apply.run_location import apply_location
-from reconciler.core.model.journal import LocationReport
+from reconciler.apply.books import LocationBook, RunProgress, name_recovery_files
+from reconciler.apply.resolve_doubts import disbelieve_absences, hold_unsettled
+from reconciler.apply.rounds import carry_out
+from reconciler.apply.run import ApplyOptions, Run, Services
+from reconciler.apply.split_refused import hold_unseen
+from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError
+from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
+from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.outcome import Outcome
+from reconciler.core.planning.approved_scope import derive_ceiling, intersect_ceilings, respell_state
+from reconciler.core.planning.batches import count_change_pairs
+from reconciler.core.planning.changes import HeldContacts
 from reconciler.core.planning.guard_sentences import ApprovedPlan
-from reconciler.request_gate import Stop
+from reconciler.core.planning.make_plan import set_sizes
+from reconciler.core.planning.plan import LocationPlan, Plan
+from reconciler.core.running.doubt import decidable_doubts, may_have_work, open_doubts
+from reconciler.core.running.pace import APPLY_LATER, Pace
+from reconciler.core.running.shortfalls import (
+    RunEnd,
+    ending_of,
+    explain_unsent,
+    foreign_changes,
+    note_left_aside,
+    report_nothing_sent,
+)
+from reconciler.journalled_run import HeldLease, JournalledRun, acquire_lease, journalled_run
+from reconciler.ports import LocationStore
+from reconciler.request_gate import Halted, RequestGate, Stop, until
 
 __all__ = ["ApplyOptions", "Services", "Stop", "apply"]
 
@@ -38,3 +61,232 @@ async def apply(approved: ApprovedPlan, options: ApplyOptions, services: Service
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+async def apply_location(
+    plan: LocationPlan, approved: ApprovedPlan, options: ApplyOptions, services: Services
+) -> LocationReport:
+    """Carries out the plan of one location; its errors are in the report."""
+    try:
+        if not _has_work(plan, options, services):
+            return replace(report_nothing_sent(plan), outside=options.difference(plan.location).lacking)
+        with await _acquire_lease(plan, options, services) as held:
+            return await _run_under_lease(held, plan, approved, options, services)
+    except ReconcilerError as error:
+        return _failed(report_nothing_sent(plan, RunStatus.STOPPED), error)
+
+
+def _has_work(plan: LocationPlan, options: ApplyOptions, services: Services) -> bool:
+    """Whether there are pairs to send, to record or to settle, or a plan file to account for."""
+    proposed = options.proposed(plan.location)
+    if proposed is not None and not proposed.is_empty:
+        return True
+    if not plan.is_empty or plan.observations or (plan.sizes_moved and plan.location not in options.reversals):
+        return True
+    if not may_have_work(plan):
+        return False
+    desired, plan_options = options.desired[plan.location], options.options[plan.location]
+    state = services.store.at(plan.location).load_state()
+    if decidable_doubts(state.observed, desired, state.facts, plan_options.now):
+        return True
+    unread = open_doubts(state.observed, desired, settle_ms=plan_options.settle_ms, now=plan_options.now)
+    return services.reader is not None and bool(unread)
+
+
+async def _acquire_lease(plan: LocationPlan, options: ApplyOptions, services: Services) -> HeldLease:
+    """Raises LockHeld, or Interrupted."""
+    acquiring = acquire_lease(
+        plan.location,
+        options.holder,
+        store=services.store,
+        clock=services.clock,
+        report=services.report,
+        lock_timeout_ms=options.lock_timeout_ms,
+    )
+    if not options.lock_timeout_ms:
+        return await acquiring
+    held = await until(services.stop.wait, acquiring)
+    if held is None:
+        assert services.stop.interrupted is not None
+        raise services.stop.interrupted
+    return held
+
+
+async def _run_under_lease(
+    held: HeldLease, plan: LocationPlan, approved: ApprovedPlan, options: ApplyOptions, services: Services
+) -> LocationReport:
+    # by the digest of the plan file, where there is one, later runs of the file find this one
+    plan_file = options.proposal.plan if options.proposal else approved.plan
+    _refuse_stale(options.proposed(plan.location) or plan, plan_file, held.store)
+    plan_options = options.options[plan.location]
+    header = RunHeader(
+        location=plan.location,
+        operation=options.holder.operation,
+        who=options.holder.who,
+        started=services.clock.now(),
+        change_digest=plan_file.change_digest,
+        commit=options.commit,
+        # also those that the plan did not need: a later round may
+        allowed=tuple(sorted({*map(str, plan_options.allowances), *plan_options.exceptions})),
+    )
+    earlier = tuple(record.id for record in _runs_of(plan_file, held.store))
+    with journalled_run(held, header, cancelled=None) as journal:
+        return await _finish_run(_open_run(plan, options, services, journal, earlier, header.started))
+
+
+def _open_run(
+    plan: LocationPlan,
+    options: ApplyOptions,
+    services: Services,
+    journal: JournalledRun,
+    earlier: tuple[str, ...],
+    began: Instant,
+) -> Run:
+    proposed, plan_options = options.proposed(plan.location), options.options[plan.location]
+    state = respell_state(journal.held.store.load_state(), proposed or plan)
+    reversal = options.reversals.get(plan.location)
+    return Run(
+        plan=plan,
+        limit=intersect_ceilings(derive_ceiling(plan), derive_ceiling(proposed)) if proposed else derive_ceiling(plan),
+        options=plan_options.in_spelling(state.spelling),
+        reversal=None if reversal is None else reversal.in_spelling(state.spelling),
+        apply_options=options,
+        services=services,
+        journal=journal,
+        gate=RequestGate(
+            plan.location,
+            services.pace(plan.location) if services.pace else Pace(plan_options.rate),
+            services.clock,
+            services.report,
+            journal.held,
+            chance=services.chance,
+            spill=options.spill,
+            later=APPLY_LATER,
+        ),
+        earlier=earlier,
+        began=began,
+        location_book=LocationBook(state, state.spelling.spell_desired(options.desired[plan.location])),
+        progress=RunProgress(outside=options.difference(plan.location).lacking),
+    )
+
+
+async def _finish_run(run: Run) -> LocationReport:
+    """Carries it out to its end, be that an error."""
+    run.services.stop.listen(run.gate.halt)
+    problem: ReconcilerError | None = None
+    try:
+        await carry_out(run)
+    except Halted:
+        problem = run.gate.error
+    except ReconcilerError as error:
+        problem = error
+    finally:
+        run.services.stop.forget(run.gate.halt)
+    if not isinstance(problem, StateError):
+        try:
+            hold_unseen(run)
+        except StateError as error:
+            problem = problem or error
+    report = _report_run(run, problem)
+    if isinstance(problem, StateError):
+        # where the journal cannot be written, what it holds is the truth: the next run reads it
+        run.journal.leave_open()
+    else:
+        try:
+            _end_run(run, report)
+        except StateError as error:
+            problem = problem or error
+            report = _failed(replace(report, status=RunStatus.STOPPED), problem)
+    return name_recovery_files(report, run.progress.recovery_files) if problem else report
+
+
+def _end_run(run: Run, report: LocationReport) -> None:
+    if rejected := run.progress.rejected:
+        # only now: a token that is wrong refuses every contact, and says nothing of them
+        believed = rejected if run.progress.disbelieved else {contact: run.state_of(contact) for contact in rejected}
+        run.store.save_states(run.lease, believed)
+    # a part of the plan, or a reversal, applies no set as a whole: the sizes of the last complete apply stay
+    is_whole = report.status is RunStatus.COMPLETE and run.reversal is None and not run.options.selection.is_part
+    sizes = set_sizes(run.desired) if is_whole else None
+    run.journal.end(report.status, set_sizes=sizes, ending=ending_of(report))
+    if run.apply_options.history_keep is not None:
+        run.store.prune_journal(run.lease, run.apply_options.history_keep)
+
+
+def _report_run(run: Run, problem: ReconcilerError | None) -> LocationReport:
+    hold_unsettled(run)
+    if run.progress.disbelieved:
+        disbelieve_absences(run)
+    run.outcomes.close_unsent(run.present, run.observed)
+    pairs = Counter(run.outcomes.pairs(run.observed))
+    difference = run.apply_options.difference(run.location)
+    if difference.foreign:
+        pairs[Outcome.NOT_SENT] += count_change_pairs(difference.foreign)
+    besides = frozenset(contact for delta in difference.besides for contact in delta.contacts)
+    end = RunEnd(run.observed, run.present, is_stopped=problem is not None, besides=besides)
+    report = LocationReport(
+        location=run.location,
+        run=run.journal.id,
+        status=RunStatus.STOPPED if problem else RunStatus.COMPLETE,
+        rounds=run.progress.rounds,
+        requests=run.gate.writes,
+        reads=run.gate.reads,
+        adopted=run.progress.adopted,
+        released=run.progress.released,
+        pairs=dict(pairs),
+        findings=run.outcomes.findings(),
+        surprises=run.outcomes.surprises(),
+        notes=(*run.progress.notes, *note_left_aside(run.plan, _still_held(run))),
+        outside=run.progress.outside,
+        unsent=(*explain_unsent(run.outcomes, run.plan.deferrals, end), *foreign_changes(difference.foreign)),
+    )
+    return _failed(report, problem) if problem else report
+
+
+def _still_held(run: Run) -> list[HeldContacts]:
+    """The pairs that the plan held, and that no reading of this run settled."""
+
+    def is_open(contact: ContactId, tags: Iterable[Tag]) -> bool:
+        state = run.state_of(contact)
+        return not (state.doubt | state.unconfirmed).isdisjoint(tags)
+
+    open_ones = (
+        replace(held, contacts=tuple(contact for contact in held.contacts if is_open(contact, held.tags)))
+        for held in run.plan.held
+    )
+    return [held for held in open_ones if held.contacts]
+
+
+def _refuse_stale(plan: LocationPlan, whole: Plan, store: LocationStore) -> None:
+    """A plan is of one lineage, and used up by the run that completes it."""
+    state = store.load_state()
+    if plan.lineage not in (None, state.lineage):
+        raise StalePlan(
+            f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
+        )
+    if plan.serial == state.serial:
+        return
+    for run in _runs_of(whole, store):
+        if run.status is RunStatus.COMPLETE:
+            raise StalePlan(f"the plan is used up: run {run.id} carried it out", hint="run plan again")
+        if run.is_pruned:
+            raise StalePlan(
+                f"what run {run.id} sent of the plan is no longer known: its rows were given up",
+                hint="run plan again; the setting history_keep says how many runs keep their rows",
+            )
+
+
+def _runs_of(plan: Plan, store: LocationStore) -> list[RunRecord]:
+    """The runs that began with this very plan."""
+    return [
+        run
+        for run in store.read_runs()
+        if run.header.change_digest == plan.change_digest and run.header.started >= plan.as_of
+    ]
+
+
+def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:
+    message, hint = "; ".join(error.lines), "; ".join(error.hints)
+    if isinstance(error, Interrupted):
+        message += f"; {report.pairs.get(Outcome.NOT_SENT, 0):,} not sent"
+    return replace(report, error=message, hint=hint, error_code=error.exit_code)

@@ -5,13 +5,15 @@ Rule: each book is changed by its own methods only.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
 from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome
 from reconciler.core.planning.batches import Batch
@@ -223,3 +225,17 @@ class LocationBook:
     def take_writes(self) -> tuple[KnownWrite, ...]:
         writes, self.writes = self.writes, ()
         return writes
+
+
+def name_recovery_files(report: LocationReport, files: Sequence[str]) -> LocationReport:
+    """Names every emergency journal, and the command that takes them in. Answers that no place took are in doubt."""
+    places, lost = [place for place in files if place], sum(not place for place in files)
+    error, hint = report.error, report.hint
+    if places:
+        error += f"; what was answered is in {', '.join(places)}"
+        quoted = " ".join(map(shlex.quote, places))
+        hint = f"once the state can be written, and before the next run: reconciler state recover {quoted}"
+    if lost:
+        plural = "s" * (lost > 1)
+        error += f"; {lost:,} answer{plural} could be written nowhere: its contacts are in doubt until they are read"
+    return replace(report, error=error, hint=hint)
