@@ -29,6 +29,7 @@ from reconciler.core.planning.changes import Diff, Selection
 from reconciler.core.planning.plan import LocationState, PlanOptions
 from reconciler.core.planning.tag_aliases import make_spelling
 from reconciler.cover import solve
+from reconciler.sandbox.people import LocationField, Person
 from reconciler.sandbox.world import Contact
 
 LINEAGE = "00000000-0000-4000-8000-000000000000"
@@ -64,10 +65,23 @@ def who(text: Words) -> str:
     return " ".join(map(name, words(text)))
 
 
-def contact(text: str, carried: Words = "", *, location: LocationId = HERE, deleted: bool = False) -> Contact:
+def contact(
+    text: str, carried: Words = "", *, location: LocationId = HERE, deleted: bool = False, person: Person | None = None
+) -> Contact:
     """A contact of the emulated location, which carries these tags since yesterday."""
-    since = Instant(NOW - DAY)
-    return Contact(name(text), location, tags(carried), since, since, NOW if deleted else None)
+    since, gone = Instant(NOW - DAY), NOW if deleted else None
+    return Contact(name(text), location, tags(carried), since, since, gone, person=person or Person())
+
+
+CUSTOMER_FIELD = LocationField(name("Field"), "Customer number", "contact.customer_no")
+
+
+def person(emails: Words = "", phones: Words = "", customer_no: str = "") -> Person:
+    """Reached by these e-mails and phones: the first of each, and additional ones."""
+    email, *more_emails = words(emails) or ("",)
+    phone, *more_phones = words(phones) or ("",)
+    fields = {CUSTOMER_FIELD.id: customer_no} if customer_no else {}
+    return Person(email, tuple(more_emails), phone, tuple(more_phones), fields)
 
 
 def many(number: int, prefix: str = "c") -> str:

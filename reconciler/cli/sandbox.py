@@ -62,7 +62,7 @@ def emulate(workspace: Workspace, location: str | None, *, seed: int, extra: int
         raise UsageError(f"the manifests have {len(desired)} locations", hint="choose one with --location")
     only = next(iter(desired.values()))
     # a made-up location holds no tag of ours yet that the guards would not let a first run take away
-    return make_world(LocationId(only.location), only.contacts, seed=seed, extra=extra, tags=LIVED_WITH)
+    return make_world(LocationId(only.location), only.contacts, seed=seed, extra=extra, tags=LIVED_WITH, people=True)
 
 
 LIVED_WITH = ("newsletter", "trial", "webinar 2025", "imported-2024", "invoice overdue", "called")

@@ -4,8 +4,8 @@ Rules
 1. In this order: token, version, rate limit, path, scope, location, body. The first that fails answers.
 2. Every answer carries the headers of the rate limit; a request without a good token does not count, nor does an
    exchange of an agency's token (A).
-3. Only the endpoints that concern tags exist. Writes of one contact are logged as done by `SOMEBODY`: reconciler itself
-   only ever uses the bulk endpoint.
+3. Only the endpoints that concern tags, and those that find people, exist. Writes of one contact are logged as done by
+   `SOMEBODY`: reconciler itself only ever uses the bulk endpoint.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from reconciler.sandbox.messages import (
     read_json,
     read_tags,
 )
-from reconciler.sandbox.search import Search, contact_document, read_query
+from reconciler.sandbox.people import field_document
+from reconciler.sandbox.search import Search, contact_document, find_duplicate, read_query
 from reconciler.sandbox.world import Contact, World, made_up_id
 from reconciler.wire import API_VERSION, bulk_answer, row_document
 
@@ -40,7 +41,8 @@ SOMEBODY = "somebody"
 READ_CONTACTS = "contacts.readonly"
 WRITE_CONTACTS = "contacts.write"
 READ_TAGS = "locations/tags.readonly"
-SCOPES = frozenset({READ_CONTACTS, WRITE_CONTACTS, READ_TAGS})
+READ_FIELDS = "locations/customFields.readonly"
+SCOPES = frozenset({READ_CONTACTS, WRITE_CONTACTS, READ_TAGS, READ_FIELDS})
 
 NO_TOKEN = "Invalid token: access token is invalid"  # noqa: S105  the vendor's message
 NO_SCOPE = "The token is not authorized for this scope."
@@ -145,12 +147,16 @@ class App:
                 return self._update_tags(request, access, Action(action), now)
             case "POST", ["contacts", "search"]:
                 return self._search_contacts(request, access, now)
+            case "GET", ["contacts", "search", "duplicate"]:
+                return self._show_duplicate(request, access, now)
             case "GET", ["contacts", contact]:
                 return self._show_contact(contact, access, now)
             case ("POST" | "DELETE") as method, ["contacts", contact, "tags"]:
                 return self._change_contact(request, contact, access, now, adding=method == "POST")
             case "GET", ["locations", location, "tags"]:
                 return self._location_tags(location, access)
+            case "GET", ["locations", location, "customFields"]:
+                return self._location_fields(request, location, access)
         raise RefusedRequest(404, f"Cannot {request.method} {request.path.partition('?')[0]}")
 
     def _update_tags(self, request: Request, access: Access, action: Action, now: Instant) -> Response:
@@ -181,11 +187,19 @@ class App:
         _require_scope(access, READ_CONTACTS)
         document = read_json(request)
         check_location(document, self.world.location)
-        return json_response(200, self._search.run(read_query(document, self.world.assumptions), now))
+        return json_response(200, self._search.run(read_query(document, self.world), now))
+
+    def _show_duplicate(self, request: Request, access: Access, now: Instant) -> Response:
+        _require_scope(access, READ_CONTACTS)
+        query = request.query
+        check_location(dict(query), self.world.location)
+        contact = find_duplicate(self.world, query, now)
+        shown = None if contact is None else contact_document(contact, self.world.assumptions)
+        return json_response(200, {"contact": shown})
 
     def _show_contact(self, contact: str, access: Access, now: Instant) -> Response:
         _require_scope(access, READ_CONTACTS)
-        shown = contact_document(self._check_contact(self.world.show(contact, now)))
+        shown = contact_document(self._check_contact(self.world.show(contact, now)), self.world.assumptions)
         if self.world.assumptions.read_without_location:
             del shown["locationId"]
         return json_response(200, {"contact": shown})
@@ -206,6 +220,14 @@ class App:
         # every tag the location ever had: the vendor's list keeps one whose last holder lost it
         tags = [{"id": made_up_id(location, tag), "name": tag, "locationId": location} for tag in self.world.known_tags]
         return json_response(200, {"tags": tags})
+
+    def _location_fields(self, request: Request, location: str, access: Access) -> Response:
+        _require_scope(access, READ_FIELDS)
+        if location != self.world.location:
+            raise RefusedRequest(403, NO_ACCESS)
+        # the location's fields for opportunities are none
+        shown = self.world.custom_fields if request.query.get("model") != "opportunity" else ()
+        return json_response(200, {"customFields": [field_document(custom, location) for custom in shown]})
 
     def _check_contact(self, contact: Contact | None) -> Contact:
         rules = self.world.assumptions

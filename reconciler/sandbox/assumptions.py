@@ -29,6 +29,14 @@ class Merged(StrEnum):
     UNDER_SURVIVOR = "under-survivor"
 
 
+class DuplicateSearch(StrEnum):
+    """How the search for a contact with an e-mail or a phone answers."""
+
+    WORKS = "works"
+    FINDS_NOTHING = "finds-nothing"
+    MISSING = "missing"
+
+
 @dataclass(frozen=True, slots=True)
 class Assumptions:
     """The defaults are our beliefs. Each can be reversed; combine them freely."""
@@ -135,6 +143,31 @@ class Assumptions:
 
     search_row_without_tags: int = 0
     """F: some rows of a search lack `tags`: every n-th by id; 0 for none, as it is not known which."""
+
+    search_row_with_nulls: bool = True
+    """F: a row of a search has an e-mail or a phone that is not there as null. Otherwise it lacks the key."""
+
+    additional_as_objects: bool = False
+    """F: additional e-mails and phones are objects, `{"email": …}` and `{"phone": …}`. Otherwise texts, as the vendor's
+    example of a row has them (S)."""
+
+    additional_are_sought: bool = True
+    """?: filters and the search for duplicates see additional e-mails and phones. Otherwise the first one alone."""
+
+    email_filter_finds_nothing: bool = False
+    """?: a search by e-mail finds no contact that has it."""
+
+    phone_filter_finds_nothing: bool = False
+    """F: a search by phone finds no contact that has it."""
+
+    duplicate_search: DuplicateSearch = DuplicateSearch.WORKS
+    """A: `GET /contacts/search/duplicate` shows a contact with the value. Otherwise it says null for all, or is 404."""
+
+    lowercases_emails: bool = True
+    """?: e-mails are stored in lower case. Otherwise as they were written; a search compares them in lower case."""
+
+    merging_keeps_addresses: bool = True
+    """A: the addresses of a merged contact become the survivor's additional ones. Otherwise they are lost."""
 
     eq_needs_all: bool = True
     """?: the filter `eq` with several values asks for all of them. Otherwise for any."""

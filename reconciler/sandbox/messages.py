@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from reconciler.core.model import JsonObject
 from reconciler.core.model.names import LocationId
@@ -49,6 +49,11 @@ class Request:
         """The path cut at its slashes, each part decoded."""
         path = self.path.partition("?")[0]
         return [unquote(part) for part in path.strip("/").split("/")]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters behind the `?`; of a key that is there twice, the last value."""
+        return dict(parse_qsl(self.path.partition("?")[2]))
 
 
 @dataclass(frozen=True, slots=True)

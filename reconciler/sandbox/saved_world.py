@@ -12,12 +12,14 @@ Rules
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
-from enum import StrEnum
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from enum import Enum
+from functools import cache
 from pathlib import Path
 from random import Random
-from typing import NoReturn, TypeVar
+from types import UnionType
+from typing import Any, NewType, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.errors import InvalidInput, Problem
@@ -27,21 +29,23 @@ from reconciler.core.model.names import (
     LocationId,
     Source,
     Tag,
+    TagSet,
     iso,
     looks_like_contact_id,
     parse_instant,
 )
-from reconciler.core.model.outcome import Action
-from reconciler.sandbox.assumptions import Assumptions, Merged, Oversize
+from reconciler.sandbox.assumptions import Assumptions
+from reconciler.sandbox.people import CUSTOMER_NO, LocationField, Person, make_people
 from reconciler.sandbox.world import Contact, Transition, World, made_up_id
 from reconciler.system import replace_file
 
 FORMAT = "reconciler-sandbox"
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 MOST_BYTES = 512 * 1024 * 1024
 
 _CHECK = "sandbox-data"
-_Member = TypeVar("_Member", Action, Oversize, Merged)
+_EXAMPLES: Mapping[type, object] = {bool: True, int: 500}
+_Kind = TypeVar("_Kind")
 
 
 class _Damaged(ValueError):
@@ -83,21 +87,16 @@ def _world_document(world: World) -> JsonObject:
         "location": world.location,
         "assumptions": asdict(world.assumptions),
         "known_tags": list(world.known_tags),
+        "custom_fields": [asdict(custom) for custom in world.custom_fields],
         "contacts": [_contact_document(contact) for contact in contacts],
         "transitions": [asdict(change) | {"at": iso(change.at)} for change in world.transitions],
     }
 
 
 def _contact_document(contact: Contact) -> JsonObject:
-    return {
-        "id": contact.id,
-        "location": contact.location,
-        "tags": sorted(contact.tags),
-        "added": iso(contact.added),
-        "updated": iso(contact.updated),
-        "deleted": None if contact.deleted is None else iso(contact.deleted),
-        "merged_into": contact.merged_into,
-    }
+    times = {"added": contact.added, "updated": contact.updated, "deleted": contact.deleted}
+    written = {name: None if at is None else iso(at) for name, at in times.items()}
+    return asdict(contact) | {"tags": sorted(contact.tags)} | written
 
 
 def _read_document(path: Path) -> JsonObject:
@@ -119,94 +118,97 @@ def _read_document(path: Path) -> JsonObject:
 
 
 def _read_world(document: JsonObject) -> World:
-    contacts = [
-        _read_contact(item, f"contacts[{place}]") for place, item in enumerate(_read_items(document, "contacts"))
-    ]
+    contacts = _read_items(Contact, document.get("contacts"), "contacts")
     if len({contact.id for contact in contacts}) < len(contacts):
         raise _Damaged("contacts: an id is there twice")
     # a write to a merged contact goes to its survivor, which therefore must be there
     if not {contact.merged_into or contact.id for contact in contacts} <= {contact.id for contact in contacts}:
         raise _Damaged("contacts: one was merged into a contact that is not there")
-    changes = [
-        _read_transition(item, f"transitions[{n}]") for n, item in enumerate(_read_items(document, "transitions"))
-    ]
     return World(
-        LocationId(_read_text(document, "location", "")),
+        _read_value(LocationId, document.get("location"), "location"),
         contacts,
-        assumptions=_read_assumptions(document.get("assumptions", {})),
-        transitions=changes,
-        known_tags=map(Tag, _read_texts(document, "known_tags", "")),
+        assumptions=_read_object(Assumptions, document.get("assumptions", {}), "assumptions"),
+        transitions=_read_items(Transition, document.get("transitions"), "transitions"),
+        known_tags=_read_value(TagSet, document.get("known_tags", []), "known_tags"),
+        custom_fields=_read_items(LocationField, document.get("custom_fields", []), "custom_fields"),
     )
 
 
-def _read_assumptions(written: Json) -> Assumptions:
-    if not isinstance(written, dict):
-        raise _Damaged("assumptions is not an object")
-    defaults = asdict(Assumptions())
-    # a switch that a later version added is passed over: its default is what this version does
-    switches = {key: value for key, value in written.items() if key in defaults}
-    for key, value in switches.items():
-        if type(value) is not type(defaults[key]) and not isinstance(defaults[key], StrEnum):
-            raise _Damaged(f"assumptions.{key} is {value!r}, not like {defaults[key]!r}")
-    if "oversize" in switches:
-        switches["oversize"] = _read_member(Oversize, switches["oversize"], "assumptions.oversize")
-    if "merged_row" in switches:
-        switches["merged_row"] = _read_member(Merged, switches["merged_row"], "assumptions.merged_row")
-    return replace(Assumptions(), **switches)
+def _read_items(kind: type[_Kind], items: Json, place: str) -> list[_Kind]:
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise _Damaged(f"{place} is not a list of objects")
+    return [_read_object(kind, item, f"{place}[{number}]") for number, item in enumerate(items)]
 
 
-def _read_contact(item: JsonObject, place: str) -> Contact:
-    deleted = item.get("deleted")
-    return Contact(
-        ContactId(_read_text(item, "id", place)),
-        LocationId(_read_text(item, "location", place)),
-        frozenset(map(Tag, _read_texts(item, "tags", place))),
-        _read_instant(item, "added", place),
-        _read_instant(item, "updated", place),
-        None if deleted is None else _read_instant(item, "deleted", place),
-        None if item.get("merged_into") is None else ContactId(_read_text(item, "merged_into", place)),
-    )
+def _read_object(kind: type[_Kind], item: Json, place: str) -> _Kind:
+    """The value of a class of ours, by the types of its fields; a member that an older version lacks is the default."""
+    if not isinstance(item, dict):
+        raise _Damaged(f"{place} is not an object")
+    members = [member for member in _members(cast(Hashable, kind)) if member.name in item or member.is_needed]
+    values = {
+        member.name: _read_value(member.hint, item.get(member.name), f"{place}.{member.name}") for member in members
+    }
+    return kind(**values)
 
 
-def _read_transition(item: JsonObject, place: str) -> Transition:
-    return Transition(
-        _read_instant(item, "at", place),
-        ContactId(_read_text(item, "contact", place)),
-        Tag(_read_text(item, "tag", place)),
-        _read_member(Action, item.get("action"), f"{place}.action"),
-        _read_text(item, "by", place),
-    )
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    hint: Any
+    is_needed: bool
 
 
-def _read_items(document: JsonObject, key: str) -> list[JsonObject]:
-    items = document.get(key)
-    if isinstance(items, list) and len(objects := [item for item in items if isinstance(item, dict)]) == len(items):
-        return objects
-    raise _Damaged(f"{key} is not a list of objects")
+@cache
+def _members(kind: Any) -> tuple[_Member, ...]:
+    """The fields of a class. Each class is looked at once, not once a contact."""
+    hints = get_type_hints(kind)
+    defaults = {member.name: (member.default, member.default_factory) for member in fields(kind)}
+    return tuple(_Member(name, hints[name], set(default) == {MISSING}) for name, default in defaults.items())
 
 
-def _read_text(item: JsonObject, key: str, place: str) -> str:
-    value = item.get(key)
-    if not isinstance(value, str):
-        raise _Damaged(f"{place}.{key} is not text".lstrip("."))
+def _read_value(hint: Any, value: Json, place: str) -> Any:
+    if hint is Instant:
+        return _read_instant(value, place)
+    if isinstance(hint, NewType):
+        return _read_value(hint.__supertype__, value, place)
+    if hint is Person:
+        return _read_object(Person, value, place)
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind in {Union, UnionType}:
+        return None if value is None else _read_value(parts[0], value, place)
+    if kind in {tuple, frozenset}:
+        return kind(_read_texts(value, place))
+    if kind is not None:
+        return _read_table(value, place)
+    if issubclass(hint, Enum):
+        return _read_member(hint, value, place)
+    if type(value) is not hint:
+        raise _Damaged(f"{place} is not text" if hint is str else f"{place} is {value!r}, not like {_EXAMPLES[hint]}")
     return value
 
 
-def _read_texts(item: JsonObject, key: str, place: str) -> list[str]:
-    value = item.get(key, [])
+def _read_texts(value: Json, place: str) -> list[str]:
     if isinstance(value, list) and len(texts := [text for text in value if isinstance(text, str)]) == len(value):
         return texts
-    raise _Damaged(f"{place}.{key} is not a list of texts".lstrip("."))
+    raise _Damaged(f"{place} is not a list of texts")
 
 
-def _read_instant(item: JsonObject, key: str, place: str) -> Instant:
+def _read_table(value: Json, place: str) -> dict[str, str]:
+    if isinstance(value, dict) and all(isinstance(text, str) for text in value.values()):
+        return {key: str(text) for key, text in value.items()}
+    raise _Damaged(f"{place} is not an object of texts")
+
+
+def _read_instant(value: Json, place: str) -> Instant:
+    if not isinstance(value, str):
+        raise _Damaged(f"{place} is no time: not text")
     try:
-        return parse_instant(_read_text(item, key, place))
+        return parse_instant(value)
     except ValueError as problem:
-        raise _Damaged(f"{place}.{key} is no time: {problem}") from None
+        raise _Damaged(f"{place} is no time: {problem}") from None
 
 
-def _read_member(kind: type[_Member], value: object, place: str) -> _Member:
+def _read_member(kind: type[Enum], value: Json, place: str) -> Enum:
     try:
         return kind(str(value))
     except ValueError:
@@ -242,9 +244,13 @@ def make_world(
     seed: int,
     extra: int = 0,
     tags: Sequence[str] = OWN_TAGS,
+    people: bool = False,
     assumptions: Assumptions | None = None,
 ) -> World:
-    """A world in which `contacts` live, with `extra` ones that no manifest names; they may carry `tags` already."""
+    """A world in which `contacts` live, with `extra` ones that no manifest names; they may carry `tags` already.
+
+    `people`: most have an e-mail, a phone, and a number in the custom field `customer_no`.
+    """
     rules = assumptions or Assumptions()
     # sorted and without repeats: the world must not depend on the order of the manifests
     named = sorted({contact for contact in contacts if looks_like_contact_id(contact)})
@@ -256,7 +262,12 @@ def make_world(
     for name in dict.fromkeys([*named, *unnamed]):
         where = elsewhere if name in foreign else location
         made.append(_make_contact(name, where, palette, seed=seed, deleted=name in deleted))
-    return World(location, made, assumptions=rules)
+    if not people:
+        return World(location, made, assumptions=rules)
+    number = LocationField(made_up_id(location, CUSTOMER_NO), "Customer number", CUSTOMER_NO)
+    persons = make_people([contact.id for contact in made], number, seed=seed, sharing=unnamed[-2:])
+    peopled = (replace(contact, person=person) for contact, person in zip(made, persons, strict=True))
+    return World(location, peopled, assumptions=rules, custom_fields=[number])
 
 
 def _pick_troubled(named: list[str], seed: int) -> tuple[frozenset[str], frozenset[str]]:

@@ -7,6 +7,7 @@ Rules
 3. Time is passed in and never runs backwards: an earlier instant counts as the latest one seen.
 4. A search sees a copy that follows `search_lag_ms` behind; a read, one that follows `read_lag_ms` behind.
 5. A merged contact is deleted. A write to it that is let through goes to the survivor, and the log names the survivor.
+   Its addresses are the survivor's from then on, but for `merging_keeps_addresses`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Generic, TypeVar
 
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet, looks_like_contact_id
 from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.sandbox.assumptions import Assumptions, Merged
+from reconciler.sandbox.people import LocationField, Person
 
 INVALID = "contact id is not a valid firebase id"
 DELETED = "contact is deleted"
@@ -43,6 +44,7 @@ class Contact:
     """The time of its deletion; a deleted contact keeps its tags but answers no more."""
     merged_into: ContactId | None = None
     """The survivor, where it was deleted by being merged."""
+    person: Person = Person()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,10 @@ class World:
         assumptions: Assumptions | None = None,
         transitions: Iterable[Transition] = (),
         known_tags: Iterable[Tag] = (),
+        custom_fields: Iterable[LocationField] = (),
     ) -> None:
         self.location = location
+        self.custom_fields = tuple(custom_fields)
         self.assumptions = assumptions or Assumptions()
         self.transitions: list[Transition] = list(transitions)
         self.version = 0
@@ -112,7 +116,7 @@ class World:
 
     def show(self, contact: str, now: Instant) -> Contact | None:
         """A living contact of any location as a read at `now` sees it: for a merged one perhaps the survivor."""
-        versions = self._shown.as_of(self._advance_time(now) - self.assumptions.read_lag_ms)
+        versions = self.shown(now)
         version = versions.get(ContactId(contact))
         if version is not None and version.merged_into and self.assumptions.merged_reads_as_survivor:
             version = versions.get(version.merged_into)
@@ -158,14 +162,26 @@ class World:
         self._store_version(replace(self._contacts[ContactId(contact)], deleted=at), at)
 
     def merge(self, contact: str, survivor: str, *, now: Instant) -> None:
-        """Deletes `contact`; its tags, and every later write to it, become the survivor's."""
+        """Deletes `contact`; its tags and addresses, and every later write to it, become the survivor's."""
         at, gone = self._advance_time(now), self._contacts[ContactId(contact)]
         self.add(survivor, gone.tags, now=at, by=MERGING)
+        if self.assumptions.merging_keeps_addresses:
+            self.change_person(survivor, self._contacts[ContactId(survivor)].person.absorb(gone.person), now=at)
         self._store_version(replace(gone, deleted=at, merged_into=ContactId(survivor)), at)
+
+    def change_person(self, contact: str, person: Person, *, now: Instant) -> None:
+        """Another e-mail, phone or custom field moves the contact's date. Raises KeyError for one that never was."""
+        at, before = self._advance_time(now), self._contacts[ContactId(contact)]
+        if person != before.person:
+            self._store_version(self._spell_contact(replace(before, person=person, updated=at)), at)
 
     def indexed(self, now: Instant) -> Mapping[ContactId, Contact]:
         """The contacts as a search sees them at `now`; not to be changed."""
         return self._index.as_of(self._advance_time(now) - self.assumptions.search_lag_ms)
+
+    def shown(self, now: Instant) -> Mapping[ContactId, Contact]:
+        """The contacts as a read sees them at `now`; not to be changed."""
+        return self._shown.as_of(self._advance_time(now) - self.assumptions.read_lag_ms)
 
     def _bulk_row(
         self, action: Action, named: str, tags: TagSet, at: Instant, by: str, everything: bool
@@ -222,8 +238,9 @@ class World:
             self._known_tags |= contact.tags
 
     def _spell_contact(self, contact: Contact) -> Contact:
-        spelt = self._spell_tags(contact.tags)
-        return contact if spelt == contact.tags else replace(contact, tags=spelt)
+        spelt, person = self._spell_tags(contact.tags), contact.person.spell(self.assumptions)
+        same = spelt == contact.tags and person == contact.person
+        return contact if same else replace(contact, tags=spelt, person=person)
 
     def _spell_tags(self, tags: Iterable[str]) -> TagSet:
         return frozenset(spelt for tag in tags if (spelt := self.assumptions.spell(tag)))
@@ -259,24 +276,21 @@ def made_up_id(*parts: str) -> str:
     return "".join(letters)
 
 
-T = TypeVar("T")
-
-
-class LaggingCopy(Generic[T]):
+class LaggingCopy:
     """A copy of contacts that follows behind, as a replica or an index does.
 
     Changes are recorded in the order of their instants; `version` moves with every one that becomes visible.
     """
 
-    def __init__(self, contacts: Mapping[ContactId, T]) -> None:
+    def __init__(self, contacts: Mapping[ContactId, Contact]) -> None:
         self.version = 0
         self._seen = dict(contacts)
-        self._coming: deque[tuple[int, ContactId, T]] = deque()
+        self._coming: deque[tuple[int, ContactId, Contact]] = deque()
 
-    def record_change(self, at: int, contact: ContactId, version: T) -> None:
+    def record_change(self, at: int, contact: ContactId, version: Contact) -> None:
         self._coming.append((at, contact, version))
 
-    def as_of(self, moment: int) -> Mapping[ContactId, T]:
+    def as_of(self, moment: int) -> Mapping[ContactId, Contact]:
         """Every contact as it was at `moment`, which never goes back; not to be changed."""
         while self._coming and self._coming[0][0] <= moment:
             _at, contact, version = self._coming.popleft()

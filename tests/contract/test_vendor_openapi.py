@@ -38,6 +38,7 @@ COMMON = "http://vendor.example/common/common-schemas.json"
 BULK, SEARCH = "/contacts/bulk/tags/update/{type}", "/contacts/search"
 CONTACT, CONTACT_TAGS = "/contacts/{contactId}", "/contacts/{contactId}/tags"
 LOCATION_TAGS = "/locations/{locationId}/tags"
+DUPLICATE, LOCATION_FIELDS = "/contacts/search/duplicate", "/locations/{locationId}/customFields"
 LOCATION_TOKEN = "/oauth/locationToken"
 COMPANY, AGENCY_TOKEN = "ve9EPM428h8vShlRW1KT", "agency"
 FORM: dict[str, str | None] = {
@@ -47,7 +48,7 @@ FORM: dict[str, str | None] = {
 
 ERRORS = {400: "BadRequestDTO", 401: "UnauthorizedDTO", 422: "UnprocessableDTO"}
 UNDOCUMENTED = {(BULK, 401), (BULK, 403), (SEARCH, 403), (SEARCH, 422)} | {
-    (template, 403) for template in (CONTACT, LOCATION_TAGS)
+    (template, 403) for template in (CONTACT, LOCATION_TAGS, DUPLICATE, LOCATION_FIELDS)
 }
 
 
@@ -98,6 +99,13 @@ EXCHANGES = (
     Exchange(LOCATION_TAGS, "get", 200, f"/locations/{HERE}/tags", file=LOCATIONS),
     Exchange(LOCATION_TAGS, "get", 401, f"/locations/{HERE}/tags", None, NO_TOKEN, LOCATIONS),
     Exchange(LOCATION_TAGS, "get", 403, f"/locations/{ELSEWHERE}/tags", file=LOCATIONS),
+    Exchange(DUPLICATE, "get", 200, f"{DUPLICATE}?locationId={HERE}&email=anna%40example.com"),
+    Exchange(DUPLICATE, "get", 400, f"{DUPLICATE}?locationId={HERE}"),
+    Exchange(DUPLICATE, "get", 401, f"{DUPLICATE}?locationId={HERE}", None, NO_TOKEN),
+    Exchange(DUPLICATE, "get", 403, f"{DUPLICATE}?locationId={ELSEWHERE}&number=%2B12025550101"),
+    Exchange(LOCATION_FIELDS, "get", 200, f"/locations/{HERE}/customFields", file=LOCATIONS),
+    Exchange(LOCATION_FIELDS, "get", 401, f"/locations/{HERE}/customFields", None, NO_TOKEN, LOCATIONS),
+    Exchange(LOCATION_FIELDS, "get", 403, f"/locations/{ELSEWHERE}/customFields", file=LOCATIONS),
     Exchange(LOCATION_TOKEN, "post", 200, LOCATION_TOKEN, location_token_body(COMPANY, HERE), FORM, OAUTH),
     Exchange(LOCATION_TOKEN, "post", 400, LOCATION_TOKEN, location_token_body(COMPANY, ELSEWHERE), FORM, OAUTH),
     Exchange(LOCATION_TOKEN, "post", 401, LOCATION_TOKEN, location_token_body("another", HERE), FORM, OAUTH),

@@ -11,10 +11,10 @@ from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.messages import Request, Response
 from reconciler.sandbox.world import World
-from tests.build import HERE, NOW, contact, name
+from tests.build import CUSTOMER_FIELD, HERE, NOW, contact, name, person
 
 ELSEWHERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
-ANNA, BERT, CARA = map(name, ("Anna", "Bert", "Cara"))
+ANNA, BERT, CARA, DORA = map(name, ("Anna", "Bert", "Cara", "Dora"))
 GONE, FOREIGN, NOBODY = map(name, ("Gone", "Away", "None"))
 HEADERS = {"authorization": f"Bearer {DEMO_TOKEN}", "version": "2021-07-28", "content-type": "application/json"}
 
@@ -29,6 +29,19 @@ def a_world(**assumptions: Any) -> World:
         contact(FOREIGN, "a", location=ELSEWHERE),
     ]
     return World(HERE, contacts, assumptions=Assumptions(**assumptions))
+
+
+def a_peopled_world(**assumptions: Any) -> World:
+    """Anna has two of all; Bert and Cara share an e-mail; Dora has nothing; the deleted one had Anna's e-mail."""
+    contacts = [
+        contact(ANNA, person=person("anna@example.com Anna@example.org", "+442079460001 +442079460002", "K-1")),
+        contact(BERT, person=person("both@example.com", "+12025550101")),
+        contact(CARA, person=person("both@example.com", customer_no="K-2")),
+        contact(DORA),
+        contact(GONE, deleted=True, person=person("anna@example.com", "+12025550102", "K-3")),
+        contact(FOREIGN, location=ELSEWHERE, person=person("away@example.com", "+12025550103", "K-4")),
+    ]
+    return World(HERE, contacts, assumptions=Assumptions(**assumptions), custom_fields=[CUSTOMER_FIELD])
 
 
 def call(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.sandbox.app import READ_CONTACTS, READ_TAGS, SCOPES, SOMEBODY, WRITE_CONTACTS, Access, App
+from reconciler.sandbox.app import READ_CONTACTS, READ_FIELDS, READ_TAGS, SCOPES, SOMEBODY, WRITE_CONTACTS, Access, App
 from reconciler.sandbox.assumptions import Merged, Oversize
 from reconciler.wire import read_bulk_answer
 from tests.build import HERE, NOW
@@ -283,6 +283,8 @@ def test_nothing_else_exists(method: str, path: str) -> None:
         (READ_CONTACTS, "POST", "/contacts/search"),
         (READ_CONTACTS, "GET", f"/contacts/{ANNA}"),
         (READ_TAGS, "GET", f"/locations/{HERE}/tags"),
+        (READ_CONTACTS, "GET", f"/contacts/search/duplicate?locationId={HERE}&email=a%40example.com"),
+        (READ_FIELDS, "GET", f"/locations/{HERE}/customFields"),
     ],
 )
 def test_a_token_without_the_scope_is_refused(scope: str, method: str, path: str) -> None:

@@ -167,7 +167,7 @@ def test_pages_by_number() -> None:
         ),
         ({"filters": [on_tags("eq")]}, "the value of a filter must be text or a list of texts"),
         ({"filters": [{"field": "tags", "operator": "like"}]}, "operator must be one of eq, not_eq, contains"),
-        ({"filters": [{"field": "email"}]}, "each filter must have a field, an operator and a value"),
+        ({"filters": [{"operator": "eq"}]}, "each filter must have a field, an operator and a value"),
         ({"filters": [{"field": "tags", "operator": [[]]}]}, "operator must be one of"),
     ],
 )
